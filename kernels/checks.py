@@ -1,0 +1,167 @@
+"""The one gate: shape, dtype, layout, overlap, labels and CSR invariants become clear Python errors here.
+
+Raw kernels check nothing, and a bad index there corrupts memory; so every public op passes its arguments through
+these functions first, and nothing else does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .sparse import CSR
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+UINT8 = np.dtype(np.uint8)
+
+
+def _dims(shape: tuple[Any, ...]) -> str:
+    return "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
+
+
+def require_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
+    """``array.shape`` must be ``shape``, where None stands for any length."""
+    if len(array.shape) != len(shape) or any(want not in (None, have) for have, want in zip(array.shape, shape)):
+        raise ValueError(f"{name} has shape {_dims(array.shape)}; it must be {_dims(shape)}")
+
+
+def _kernel_view(array: np.ndarray) -> np.ndarray:
+    """The same memory, typed as writable: a read-only input would make Numba compile a second kernel.
+
+    Kernels never write to their inputs. NumPy refuses to set the flag, so the view goes by address.
+    """
+    if array.flags.writeable:
+        return array
+    return np.asarray(_Memory(array))
+
+
+class _Memory:
+    """A buffer at another array's address that keeps it alive."""
+
+    def __init__(self, owner: np.ndarray) -> None:
+        self._owner = owner
+        self.__array_interface__ = {**owner.__array_interface__, "data": (owner.ctypes.data, False)}
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """The dtype of the argument that sets what an op runs in."""
+    dtype = np.asarray(value).dtype
+    if dtype not in FLOATS:
+        raise TypeError(f"{name} has dtype {dtype}; it must be float32 or float64")
+    return dtype
+
+
+def weight_dtype(W: Any) -> np.dtype:
+    """The dtype an op runs in: that of its weights."""
+    return float_dtype("W", W)
+
+
+def require_columns(name: str, array: np.ndarray) -> None:
+    """There must be a class to choose."""
+    if not array.shape[1]:
+        raise ValueError(f"{name} has shape {_dims(array.shape)}; it must have at least one column")
+
+
+def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
+    """``value`` as a C-contiguous, aligned array of ``dtype`` (None: as it is, float32 or float64), copied if need be."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")
+    if dtype is None:
+        dtype = float_dtype(name, array)
+    require_shape(name, array, shape)
+    return _kernel_view(np.require(array, dtype, ["C", "A"]))
+
+
+def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    """``as_input`` for the network's input: uint8 stays uint8."""
+    array = np.asarray(value)
+    return as_input(name, array, UINT8 if array.dtype == UINT8 else dtype, shape)
+
+
+def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
+    """``value`` as n int64 class indices, each in 0 .. classes-1."""
+    return _as_indices(name, value, (n,), classes)
+
+
+def as_rows(name: str, value: Any, n: int) -> np.ndarray:
+    """``value`` as int64 row numbers, each in 0 .. n-1, at least one."""
+    array = _as_indices(name, value, (None,), n)
+    if not array.size:
+        raise ValueError(f"{name} is empty; it must hold at least one row number")
+    return array
+
+
+def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be an integer type")
+    require_shape(name, array, shape)
+    if array.size:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= limit:
+            raise ValueError(f"{name} holds {low if low < 0 else high}; it must be from 0 to {limit - 1}")
+    return _kernel_view(np.require(array, np.int64, ["C", "A"]))
+
+
+def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    """``value`` itself, which an op will write to: never a copy."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}; it must be a numpy array, which is written to in place")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} has dtype {value.dtype}; it must be {dtype}")
+    require_shape(name, value, shape)
+    if not value.flags.writeable:
+        raise ValueError(f"{name} is read-only; it must be writable")
+    if not (value.flags.c_contiguous and value.flags.aligned):
+        raise ValueError(f"{name} has strides {value.strides}; it must be C-contiguous and aligned")
+    return value
+
+
+def output(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...], *inputs: Any) -> np.ndarray:
+    """``value``, or a new array when it is None. It may not share memory with any of ``inputs``."""
+    if value is None:
+        return np.empty(shape, dtype)
+    array = in_place(name, value, dtype, shape)
+    no_overlap(name, array, *inputs)
+    return array
+
+
+def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
+    """Refuse an array to be written to that shares memory with another argument."""
+    for other in others:
+        if isinstance(other, np.ndarray) and array.size and np.may_share_memory(array, other):
+            raise ValueError(f"{name} overlaps the memory of another argument; it must have memory of its own")
+
+
+def finite_number(name: str, value: Any, *, least: float | None = None) -> float:
+    """``value`` as a finite float, not below ``least``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; it must be a number") from None
+    if not np.isfinite(number) or (least is not None and number < least):
+        raise ValueError(f"{name} is {value!r}; it must be finite" + ("" if least is None else f" and at least {least}"))
+    return number
+
+
+def as_csr(name: str, X: Any) -> CSR:
+    """A CSR from a dense array or anything with SciPy's CSR attributes (indptr, indices, data, shape)."""
+    if isinstance(X, CSR):
+        return X
+    if not all(hasattr(X, attribute) for attribute in ("indptr", "indices", "data", "shape")):
+        dense = np.asarray(X)
+        if dense.dtype not in (*FLOATS, UINT8):
+            raise TypeError(f"{name} has dtype {dense.dtype}; it must be uint8, float32 or float64")
+        require_shape(name, dense, (None, None))
+        rows, columns = np.nonzero(dense)
+        indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(dense)))))
+        return CSR(indptr.astype(np.intp), columns.astype(np.intp), dense[rows, columns], dense.shape)
+    if getattr(X, "format", "csr") != "csr":
+        raise TypeError(f"{name} is in {X.format} format; it must be CSR (call .tocsr())")
+    values = np.asarray(X.data)
+    if values.dtype not in (*FLOATS, UINT8):
+        raise TypeError(f"{name} has dtype {values.dtype}; it must be uint8, float32 or float64")
+    rows, columns = X.shape
+    return CSR(np.asarray(X.indptr), np.asarray(X.indices), values, (int(rows), int(columns)))

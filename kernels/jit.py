@@ -1,0 +1,285 @@
+"""The compile policy: the only njit options in the project, and the on-disk cache of compiled code.
+
+Every kernel is ``@kernel``: nopython, without the GIL, compiled for the argument types of its first call and
+kept on disk. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation would tie
+the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
+
+Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
+kernel that the function calls, and two processes can claim one slot. Here the directory's name is a digest of
+everything that the machine code depends on, and each (function, signature) has its own file, written atomically
+and verified by checksum before it is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pickle
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import types
+from numba.core import compiler, config
+from numba.core.caching import _Cache
+from numba.core.codegen import get_host_cpu_features
+from numba.core.compiler_lock import global_compiler_lock
+
+try:  # Windows has no fcntl; there processes may compile the same kernel twice, which only costs time.
+    import fcntl
+except ImportError:  # pragma: no cover
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX = ".kernel"
+_DIGEST_BYTES = 32
+_LOCK_PATIENCE_SECONDS = 120.0
+_STALE_SECONDS = 30 * 24 * 3600.0
+
+compile_seconds = 0.0
+"""Wall time this process has spent compiling kernels (not loading them from the cache)."""
+
+on_compile: Callable[[], None] | None = None
+"""Called once, before the first kernel that is not in the cache is compiled. Set by whoever shows progress."""
+
+
+def cache_root() -> Path:
+    """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended."""
+    if explicit := os.environ.get("FASTMLP_CACHE"):
+        return Path(explicit)
+    if os.name == "nt":  # pragma: no cover
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastmlp"
+
+
+def _stamp() -> str:
+    """Digest of all that compiled code depends on: sources, versions, flags, CPU."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    flags = {name: repr(getattr(config, name)) for name in sorted(vars(config)) if name.isupper()}
+    for irrelevant in ("CACHE_DIR", "NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_DEFAULT_NUM_THREADS"):
+        flags.pop(irrelevant, None)
+    facts = (
+        sys.version,
+        platform.machine(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        config.CPU_FEATURES or get_host_cpu_features(),
+        flags,
+    )
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()[:24]
+
+
+class _Store:
+    """One directory of compiled kernels that all share one stamp; unusable directories switch it off."""
+
+    def __init__(self) -> None:
+        self._depth = threading.local()
+        self.directory: Path | None = None
+        try:
+            self.stamp = _stamp()
+            directory = cache_root() / "kernels" / self.stamp
+            if not directory.is_dir():
+                directory.mkdir(parents=True, mode=0o700)
+                _remove_stale(directory)
+            if not os.access(directory, os.W_OK | os.R_OK):
+                raise PermissionError(f"{directory} is not writable")
+            self.directory = directory
+        except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
+            _warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
+
+    def path(self, name: str, signature: str) -> Path | None:
+        if self.directory is None:
+            return None
+        key = hashlib.sha256(signature.encode()).hexdigest()[:16]
+        return self.directory / f"{name}-{key}{_SUFFIX}"
+
+    def _checksum(self, path: Path, payload: bytes) -> bytes:
+        return hashlib.sha256(b"\0".join((self.stamp.encode(), path.name.encode(), payload))).digest()
+
+    def read(self, path: Path) -> bytes | None:
+        """The payload, or None when there is none that can be trusted; a damaged file is removed."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _warn(f"cannot read the kernel cache ({error}); compiling")
+            return None
+        payload = content[_DIGEST_BYTES:]
+        if content[:_DIGEST_BYTES] == self._checksum(path, payload):
+            return payload
+        _warn(f"damaged file in the kernel cache removed: {path}; compiling anew")
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+
+    def write(self, path: Path, payload: bytes) -> None:
+        temporary = None
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+                temporary = file.name
+                file.write(self._checksum(path, payload) + payload)
+            os.replace(temporary, path)
+        except OSError as error:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            self.directory = None  # one warning, not one a kernel
+            _warn(f"compiled kernels are not kept: cannot write the cache ({error})")
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[bool]:
+        """Hold the directory's lock, so that of many processes that start cold one compiles and the rest load.
+
+        Yields whether this is the thread's outermost hold (a kernel that calls kernels compiles them inside).
+        Only a courtesy: correctness rests on atomic files. So a lock that cannot be had in time is done without.
+        """
+        depth = getattr(self._depth, "value", 0)
+        self._depth.value = depth + 1
+        handle = None
+        try:
+            if depth == 0 and self.directory is not None and fcntl is not None:
+                with contextlib.suppress(OSError):
+                    handle = open(self.directory / "lock", "wb")  # noqa: SIM115 (held across the yield)
+                    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+                    while time.monotonic() < deadline:
+                        try:
+                            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                            break
+                        except OSError:
+                            time.sleep(0.02)
+            yield depth == 0
+        finally:
+            self._depth.value = depth
+            if handle is not None:
+                handle.close()
+
+
+def _remove_stale(directory: Path) -> None:
+    """Drop the compiled kernels of versions that nobody has built for a month."""
+    for sibling in directory.parent.iterdir():
+        with contextlib.suppress(OSError):
+            if sibling != directory and time.time() - sibling.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(sibling)
+
+
+_warned: set[str] = set()
+
+
+def _warn(message: str) -> None:
+    """At most one warning line of this kind a process."""
+    kind = message.partition(":")[0]
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(f"fastmlp kernels: {message}", RuntimeWarning, stacklevel=3)
+
+
+_store: _Store | None = None
+
+
+def store() -> _Store:
+    global _store
+    if _store is None:
+        _store = _Store()
+    return _store
+
+
+def _describe(value: Any) -> str:
+    """A closed-over value as text that is the same in every process."""
+    if isinstance(cache := getattr(value, "_cache", None), _KernelCache):
+        return cache.variant
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    raise TypeError(f"a kernel may close over numbers, strings and kernels, not over {value!r}")
+
+
+class _KernelCache(_Cache):
+    """Numba's cache interface on the store."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        # Kernels made by one factory differ only in what they close over.
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        self.variant = f"{function.__module__}.{function.__qualname__}({', '.join(map(_describe, cells))})"
+
+    @property
+    def cache_path(self) -> str:
+        return str(store().directory)
+
+    def _path(self, sig: Any, target_context: Any) -> Path | None:
+        return store().path(self._name, repr((self.variant, sig, target_context.codegen().magic_tuple())))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        path = self._path(sig, target_context)
+        payload = None if path is None else store().read(path)
+        if payload is None:
+            _announce_compilation()
+            return None
+        target_context.refresh()
+        return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        path = self._path(sig, data.target_context)
+        if path is not None and not data.library.has_dynamic_globals:
+            store().write(path, pickle.dumps(data._reduce(), protocol=pickle.HIGHEST_PROTOCOL))
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+_compiling = False
+
+
+def _announce_compilation() -> None:
+    global _compiling, on_compile
+    _compiling = True
+    if on_compile is not None:
+        announce, on_compile = on_compile, None
+        announce()
+
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` in nopython mode under the project's one policy; callable from the user's ``@njit`` code."""
+    if config.DISABLE_JIT:
+        return function
+    dispatcher = numba.njit(**_OPTIONS)(function)
+    dispatcher._cache = _KernelCache(function)
+    compile_signature = dispatcher.compile
+
+    def compile_once(sig: Any) -> Any:
+        global compile_seconds, _compiling
+        if isinstance(sig, tuple):  # f(0) and f(n) are one kernel, not two
+            sig = tuple(map(types.unliteral, sig))
+        # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
+        with global_compiler_lock, store().exclusive() as outermost:
+            start = time.perf_counter()
+            try:
+                return compile_signature(sig)
+            finally:
+                if outermost and _compiling:
+                    _compiling = False
+                    compile_seconds += time.perf_counter() - start
+
+    dispatcher.compile = compile_once
+    return dispatcher

@@ -1,0 +1,78 @@
+"""A network's parameters and optimizer state: two flat arrays, and the matrices as views into them.
+
+Flat, so that compiled code takes a network of any depth as the same few arguments, and so that one buffer can be
+saved, hashed, averaged or sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .update import Rule
+
+_ALIGN = 64  # a cache line: a vector load never crosses two
+
+
+def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
+    """n zeros whose first byte is on a cache line."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(n * dtype.itemsize + _ALIGN, np.uint8)
+    start = -raw.ctypes.data % _ALIGN
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+class Network:
+    """Weights, biases and optimizer state of a multilayer perceptron with layer ``sizes`` (inputs, hidden..., classes).
+
+    ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds in
+    the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
+    Raises ValueError for sizes that make no network, TypeError for a dtype other than float32 and float64.
+    """
+
+    def __init__(self, sizes: Sequence[int], *, bias: bool = True, dtype: str = "float32", slots: int = 0) -> None:
+        self.sizes = tuple(int(size) for size in sizes)
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(f"sizes is {tuple(sizes)}; it must be two or more positive integers")
+        self.bias = bool(bias)
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype is {self.dtype}; it must be float32 or float64")
+        self.slots = slots
+        line = _ALIGN // self.dtype.itemsize
+        self.offsets = [0]
+        for inputs, outputs in zip(self.sizes, self.sizes[1:]):
+            used = self.offsets[-1] + (inputs + self.bias) * outputs
+            self.offsets.append(-(-used // line) * line)
+        self.params = aligned_zeros(self.offsets[-1], self.dtype)
+        self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
+
+    @property
+    def layers(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """(W, b) of each layer, views of ``params``; b is None without biases."""
+        views = []
+        for (inputs, outputs), start in zip(zip(self.sizes, self.sizes[1:]), self.offsets):
+            end = start + inputs * outputs
+            b = self.params[end : end + outputs] if self.bias else None
+            views.append((self.params[start:end].reshape(inputs, outputs), b))
+        return views
+
+    def states(self, index: int, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+        """Optimizer state of layer ``index``: [slots, I, O] for W and [slots, O] for b, views of ``state``."""
+        inputs, outputs = self.sizes[index : index + 2]
+        start = self.offsets[index] * rule.slots
+        end = start + inputs * outputs * rule.slots
+        W_state = self.state[start:end].reshape(rule.slots, inputs, outputs)
+        if not self.bias:
+            return W_state, self.state[:0].reshape(0, outputs)
+        return W_state, self.state[end : end + outputs * rule.slots].reshape(rule.slots, outputs)
+
+    @property
+    def flop_per_sample(self) -> int:
+        """Floating-point operations of one training step on one sample, zeros included.
+
+        Two a multiply-add; forward and weight gradient in each layer, input gradient in all but the first.
+        """
+        pairs = list(zip(self.sizes, self.sizes[1:]))
+        return sum(6 * i * o for i, o in pairs) - 2 * pairs[0][0] * pairs[0][1]

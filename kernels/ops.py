@@ -1,0 +1,352 @@
+"""The public ops: each checks its arguments at the gate, then runs its kernel on the team.
+
+Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]; a gradient is ``d`` and the
+name of what it belongs to, in the same shape.
+
+For all of them: arrays are float32 or float64 and the op runs in the dtype of its weights (or gradients, or logits);
+inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever is
+updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError names
+an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of the same
+name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
+propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import checks, gemm, mlp, softmax_xent, sparse
+from .network import Network, aligned_zeros
+from .sparse import CSR
+from .threads import get_num_threads, run
+from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP, TILE_ROWS
+from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
+from .update import update as update_kernel
+
+Array = np.ndarray
+_RULES = {SGD, MOMENTUM, NESTEROV, ADAM, ADAMW}
+
+
+def _parts(work: int, serial: int) -> int:
+    return get_num_threads() if work > serial else 1
+
+
+def _is_sparse(X: Any) -> bool:
+    return isinstance(X, CSR) or hasattr(X, "indptr")
+
+
+def csr(X: Any) -> CSR:
+    """Compressed sparse rows of a dense matrix (uint8, float32 or float64) or of a SciPy CSR matrix.
+
+    The result can stand wherever an op takes X. It is a copy, checked once, and read-only.
+    Raises TypeError for another dtype or sparse format, ValueError where the CSR invariants do not hold.
+    """
+    return checks.as_csr("X", X)
+
+
+def linear_forward(
+    X: Any, W: ArrayLike, b: ArrayLike | None = None, *, scale: float = 1.0, out: Array | None = None
+) -> Array:
+    """Y = scale * X @ W + b.
+
+    X [B, I] may also be uint8, which is read as it is (``scale`` 1/255 makes 0..1 of pixels), or CSR. Returns Y [B, O].
+    """
+    return _forward(X, W, b, scale, False, out)
+
+
+def linear_relu_forward(
+    X: Any, W: ArrayLike, b: ArrayLike | None = None, *, scale: float = 1.0, out: Array | None = None
+) -> Array:
+    """Y = max(scale * X @ W + b, 0), NaN staying NaN: ``linear_forward`` and ReLU in one pass."""
+    return _forward(X, W, b, scale, True, out)
+
+
+def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool, out: Array | None) -> Array:
+    dtype = checks.weight_dtype(W)
+    W = checks.as_input("W", W, dtype, (None, None))
+    I, O = W.shape
+    b = np.empty(0, dtype) if b is None else checks.as_input("b", b, dtype, (O,))
+    factor = checks.finite_number("scale", scale)
+    if _is_sparse(X):
+        Xs = checks.as_csr("X", X)
+        checks.require_shape("X", Xs, (None, I))
+        Y = checks.output("out", out, dtype, (Xs.shape[0], O), W, b)
+        run(sparse.csr_forward, _parts(2 * Xs.indices.size * O, SERIAL_FLOP), *Xs.arrays, W, Y)
+        gemm.finish_rows(Y.reshape(-1), 0, *Y.shape, b, 0, b.size > 0, factor, relu)
+        return Y
+    X = checks.as_samples("X", X, dtype, (None, I))
+    Y = checks.output("out", out, dtype, (len(X), O), X, W, b)
+    parts = _parts(2 * X.size * O, SERIAL_FLOP)
+    scratch = np.empty(parts * ROW_BLOCK * I if X.dtype == np.uint8 else 0, dtype)
+    run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, scratch)
+    return Y
+
+
+def linear_backward_input(
+    dY: ArrayLike, W: ArrayLike, *, relu_output: ArrayLike | None = None, out: Array | None = None
+) -> Array:
+    """dX = dY @ W.T, zero where relu_output <= 0.
+
+    From Y = X @ W + b: dY [B, O] gives dX [B, I]. Where X = relu(Z), pass X [B, I] as ``relu_output`` to get dZ.
+    """
+    dtype = checks.weight_dtype(W)
+    W = checks.as_input("W", W, dtype, (None, None))
+    I, O = W.shape
+    dY = checks.as_input("dY", dY, dtype, (None, O))
+    mask = np.empty((0, 0), dtype)
+    if relu_output is not None:
+        mask = checks.as_input("relu_output", relu_output, dtype, (len(dY), I))
+    dX = checks.output("out", out, dtype, (len(dY), I), dY, W, mask)
+    parts = _parts(2 * dY.size * I, SERIAL_FLOP)
+    WT = aligned_zeros(W.size, dtype).reshape(O, I)
+    run(gemm.transpose, parts, I, O, W.reshape(-1), 0, WT.reshape(-1), 0)
+    run(gemm.linear_backward_input, parts, dY, WT, mask, dX)
+    return dX
+
+
+def linear_backward_weight(
+    X: Any, dY: ArrayLike, *, scale: float = 1.0, out: Array | None = None, out_bias: Array | None = None
+) -> tuple[Array, Array]:
+    """dW = scale * X.T @ dY and db = dY.sum(0).
+
+    From Y = scale * X @ W + b: X [B, I] (also uint8 or CSR) and dY [B, O] give dW [I, O] and db [O].
+    """
+    dY, X, dtype, factor = _weight_gradient_inputs(X, dY, scale)
+    shape = (X.shape[1], dY.shape[1])
+    memory = () if isinstance(X, CSR) else (X,)
+    dW = checks.output("out", out, dtype, shape, dY, *memory)
+    db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, *memory, dW)
+    if isinstance(X, CSR):
+        parts = _parts(2 * X.indices.size * shape[1], SERIAL_FLOP)
+        run(sparse.csr_backward_weight, parts, *X.arrays, dY, dW)
+        gemm.finish_rows(dW.reshape(-1), 0, *shape, db, 0, False, factor, False)
+        gemm.column_sums(0, 1, *dY.shape, dY.reshape(-1), 0, db, 0)
+    else:
+        run(gemm.linear_backward_weight, _parts(2 * X.size * shape[1], SERIAL_FLOP), X, dY, factor, dW, db)
+    return dW, db
+
+
+def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array, Any, np.dtype, Any]:
+    dtype = checks.float_dtype("dY", dY)
+    dY = checks.as_input("dY", dY, dtype, (None, None))
+    if _is_sparse(X):
+        X = checks.as_csr("X", X)
+        checks.require_shape("X", X, (len(dY), None))
+    else:
+        X = checks.as_input("X", X, dtype, (len(dY), None))
+    return dY, X, dtype, checks.finite_number("scale", scale)
+
+
+def linear_backward_update(
+    X: Any,
+    dY: ArrayLike,
+    W: Array,
+    b: Array | None = None,
+    *,
+    rule: Rule,
+    lr: float,
+    t: int = 1,
+    state: Array | None = None,
+    bias_state: Array | None = None,
+    scale: float = 1.0,
+) -> None:
+    """Step W by dW = scale * X.T @ dY and b by db = dY.sum(0), in place, without dW ever being stored.
+
+    ``rule`` is ``sgd()``, ``momentum()``, ``adam()`` or ``adamw()`` of this package, ``lr`` its rate, ``t`` the step's
+    number from 1. A rule with state keeps it in ``state`` [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros
+    before the first step. The weight decay of the rule applies to W, not to b.
+    """
+    dtype = checks.weight_dtype(W)
+    W = checks.in_place("W", W, dtype, (None, None))
+    dY = checks.as_input("dY", dY, dtype, (None, W.shape[1]))
+    dY, X, _, scale = _weight_gradient_inputs(X, dY, scale)
+    checks.require_shape("X", X, (None, W.shape[0]))
+    lr, t = _checked_step(rule, lr, t)
+    written = [W, _checked_state("state", state, dtype, (rule.slots, *W.shape), rule)]
+    if b is not None:
+        written.append(checks.in_place("b", b, dtype, (W.shape[1],)))
+        written.append(_checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]), rule))
+    memory = () if isinstance(X, CSR) else (X,)
+    for k, array in enumerate(written):
+        checks.no_overlap("an argument updated in place", array, dY, *memory, *written[:k])
+    flat = [array.reshape(-1) for array in written]
+    if isinstance(X, CSR):
+        # Every part reads all entries there, so the gradient is whole before the update.
+        dW, db = linear_backward_weight(X, dY, scale=scale)
+        update_kernel(0, 1, rule, lr, t, flat[0], dW.reshape(-1), flat[1])
+        if b is not None:
+            update_kernel(0, 1, rule._replace(weight_decay=0.0), lr, t, flat[2], db, flat[3])
+        return
+    M, K, N = len(dY), *W.shape
+    parts = _parts(2 * M * K * N, SERIAL_FLOP)
+    strips = np.empty(parts * TILE_ROWS * N, dtype)
+    X, dY = X.reshape(-1), dY.reshape(-1)
+    run(
+        gemm.linear_backward_update, parts, M, K, N, X, 0, dY, 0, scale, rule, lr, t,
+        flat[0], 0, flat[1], 0, strips,
+    )  # fmt: skip
+    if b is not None:
+        gemm.bias_backward_update(0, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
+
+
+def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
+    if not isinstance(rule, Rule) or rule.kind not in _RULES:
+        raise TypeError(f"rule is {rule!r}; it must come from sgd(), momentum(), adam() or adamw()")
+    if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or t < 1:
+        raise ValueError(f"t is {t!r}; it must be an integer of at least 1")
+    return checks.finite_number("lr", lr), int(t)
+
+
+def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...], rule: Rule) -> Array:
+    if rule.slots == 0:
+        return np.empty((0, *shape[1:]), dtype)
+    if value is None:
+        raise ValueError(f"{name} is missing; this rule keeps its state in an array of shape {list(shape)}")
+    return checks.in_place(name, value, dtype, shape)
+
+
+def softmax(logits: ArrayLike, *, out: Array | None = None) -> Array:
+    """P[i] = exp(Z[i] - max Z[i]) / sum(exp(Z[i] - max Z[i])) for each row of logits Z [B, O], O at least 1."""
+    Z = checks.as_input("logits", logits, None, (None, None))
+    checks.require_columns("logits", Z)
+    P = checks.output("out", out, Z.dtype, Z.shape, Z)
+    run(softmax_xent.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
+    return P
+
+
+def softmax_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, *, epsilon: float = 0.0, out: Array | None = None
+) -> tuple[float, int, Array]:
+    """loss = -sum_i log P[i, labels[i]] with P = softmax(logits); returns (loss, correct, dlogits).
+
+    Sums over the batch: loss a float64, correct the count of rows whose first largest logit is the label's, dlogits =
+    P - onehot(labels) [B, O]. By log-sum-exp, so that a probability too small for its dtype still has a finite loss;
+    non-finite logits give a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in the notebook that
+    this project began with, and the gradient the same as without. ValueError for an empty batch and for labels outside
+    0 .. O-1.
+    """
+    Z = checks.as_input("logits", logits, None, (None, None))
+    checks.require_columns("logits", Z)
+    if not len(Z):
+        raise ValueError("logits has no rows; the batch must not be empty")
+    y = checks.as_labels("labels", labels, *Z.shape)
+    epsilon = checks.finite_number("epsilon", epsilon, least=0.0)
+    dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y)
+    losses, hits = np.empty(len(Z)), np.empty(len(Z), np.int64)
+    parts = _parts(Z.size, SERIAL_ELEMENTS)
+    run(
+        softmax_xent.softmax_cross_entropy, parts, *Z.shape, Z.reshape(-1), 0, y, np.arange(len(Z)), epsilon, 1.0,
+        losses, hits, dZ.reshape(-1), 0,
+    )  # fmt: skip
+    loss, correct = softmax_xent.totals(losses, hits, len(Z))
+    return loss, correct, dZ
+
+
+def sgd_update(W: Array, dW: ArrayLike, lr: float, *, weight_decay: float = 0.0) -> None:
+    """W -= lr * (dW + weight_decay * W), in place; W of any shape."""
+    _update(Rule(SGD, 0.0, 0.0, 0.0, weight_decay), lr, 1, W, dW)
+
+
+def momentum_update(
+    W: Array,
+    dW: ArrayLike,
+    V: Array,
+    lr: float,
+    *,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None:
+    """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
+
+    W, dW and V have one shape; V is zeros before the first step. Sutskever, Martens, Dahl and Hinton 2013.
+    """
+    _update(Rule(NESTEROV if nesterov else MOMENTUM, momentum, 0.0, 0.0, weight_decay), lr, 1, W, dW, V)
+
+
+def adam_update(
+    W: Array,
+    dW: ArrayLike,
+    M: Array,
+    V: Array,
+    t: int,
+    lr: float,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> None:
+    """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
+
+    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t); t = 1, 2, ... counts the steps; M and V have the shape of W and are
+    zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken
+    off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
+    """
+    _update(Rule(ADAMW if decoupled else ADAM, beta1, beta2, epsilon, weight_decay), lr, t, W, dW, M, V)
+
+
+def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Array) -> None:
+    dtype = checks.weight_dtype(W)
+    for name, value in zip(rule._fields[1:], rule[1:]):
+        checks.finite_number(name, value)
+    W = checks.in_place("W", W, dtype, np.shape(W))
+    dW = checks.as_input("dW", dW, dtype, W.shape)
+    lr, t = _checked_step(rule, lr, t)
+    names = ("V",) if len(state) == 1 else ("M", "V")
+    checks.no_overlap("W", W, dW)
+    for k, (name, array) in enumerate(zip(names, state)):
+        checks.in_place(name, array, dtype, W.shape)
+        checks.no_overlap(name, array, W, dW, *state[:k])
+    flat = [array.reshape(-1) for array in (W, dW, *state)] + [np.empty(0, dtype)] * (2 - len(state))
+    run(update_kernel, _parts(W.size, SERIAL_ELEMENTS), Rule(rule.kind, *map(float, rule[1:])), lr, t, *flat)
+
+
+def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:
+    """Logits [B, classes] of a network: relu(X @ W + b) layer by layer from scale * X [B, inputs], the last linear.
+
+    X may be uint8. A row's logits do not depend on the other rows.
+    """
+    X = checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
+    logits = checks.output("out", out, network.dtype, (len(X), network.sizes[-1]), X, network.params)
+    mlp.run_forward(X, network, checks.finite_number("scale", scale), logits)
+    return logits
+
+
+def mlp_train_steps(
+    X: Any,
+    labels: ArrayLike,
+    rows: ArrayLike,
+    batch: int,
+    network: Network,
+    *,
+    rule: Rule,
+    lr: ArrayLike,
+    t: int = 1,
+    scale: float = 1.0,
+    mean: bool = True,
+    epsilon: float = 0.0,
+) -> tuple[Array, Array]:
+    """Train a network in place on X[rows], ``batch`` rows a step; returns (losses [S], correct [S]), sums over a batch.
+
+    A step: forward from scale * X, dZ = softmax(Z) - onehot(labels), divided by the batch's rows where ``mean``,
+    backward, then every W and b by ``rule`` with its rate ``lr[step]`` and step number t + step. ``rows`` [R] are indices
+    into X [N, inputs] (uint8 or float) and labels [N]; the last batch may be short, S = ceil(R / batch). ``epsilon`` is
+    that of ``softmax_cross_entropy``. The network must have been made with ``slots=rule.slots``.
+    """
+    X = checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
+    y = checks.as_labels("labels", labels, len(X), network.sizes[-1])
+    rows = checks.as_rows("rows", rows, len(X))
+    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+        raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
+    lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(rows) // int(batch)),))
+    _, t = _checked_step(rule, 0.0, t)
+    if network.slots != rule.slots:
+        raise ValueError(f"network has {network.slots} slots of state; this rule needs {rule.slots}")
+    checks.no_overlap("network.params", network.params, X, y, rows)
+    scale, epsilon = checks.finite_number("scale", scale), checks.finite_number("epsilon", epsilon, least=0.0)
+    return mlp.run_train_steps(X, y, rows, int(batch), network, rule, lr, t, scale, bool(mean), epsilon)

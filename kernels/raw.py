@@ -1,0 +1,45 @@
+"""The unchecked kernels, for use from your own ``@njit`` code.
+
+Each that can be split takes ``(part, parts, ...)`` first and computes its share of the outputs: pass ``(0, 1)`` for all
+of it, or ``(i, n)`` from n threads of your own (a ``prange``, a pool: they release the GIL). They allocate nothing,
+raise nothing and **check nothing**: a wrong shape, index or label corrupts memory. Arrays are C-contiguous float32 or
+float64, one type in a call; an absent bias, mask or state is an empty array of the right dimensions.
+
+    @njit(parallel=True)
+    def forward(X, W, b, Y, scratch):
+        for part in prange(4):
+            raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, scratch)
+
+A ``cache=True`` of your own does not see a new version of these kernels: clear it when you upgrade.
+"""
+
+from .gemm import (
+    bias_backward_update,
+    column_sums,
+    gemm,
+    linear_backward_input,
+    linear_backward_update,
+    linear_backward_weight,
+    linear_forward,
+    transpose,
+)
+from .softmax_xent import softmax, softmax_cross_entropy
+from .sparse import csr_backward_weight, csr_forward
+from .update import update, update_span
+
+__all__ = [
+    "bias_backward_update",
+    "column_sums",
+    "csr_backward_weight",
+    "csr_forward",
+    "gemm",
+    "linear_backward_input",
+    "linear_backward_update",
+    "linear_backward_weight",
+    "linear_forward",
+    "softmax",
+    "softmax_cross_entropy",
+    "transpose",
+    "update",
+    "update_span",
+]

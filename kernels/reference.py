@@ -1,0 +1,187 @@
+"""The definition: every op in plain NumPy, any float dtype, with the names and signatures of the fast ops.
+
+Nothing here is fast or clever; it is what the kernels must compute. Tests compare every kernel with its twin here, and
+``--backend reference`` trains on these.
+
+Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]. A gradient is ``d`` and the
+name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0..255 with scale 1/255 are 0..1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .sparse import CSR
+from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
+
+
+def _dense(X: Any, dtype: Any) -> np.ndarray:
+    """X as a dense array of ``dtype``; CSR and SciPy's sparse matrices are spelt out."""
+    return np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype)
+
+
+def _into(out: np.ndarray | None, value: np.ndarray) -> np.ndarray:
+    if out is None:
+        return value
+    out[...] = value
+    return out
+
+
+def csr(X: Any) -> CSR:
+    """Compressed sparse rows of a dense matrix or of a SciPy CSR matrix: the non-zeros of each row, by column."""
+    if hasattr(X, "indptr"):
+        return CSR(X.indptr, X.indices, X.data, X.shape)
+    X = np.asarray(X)
+    rows, columns = np.nonzero(X)
+    indptr = np.searchsorted(rows, np.arange(len(X) + 1))
+    return CSR(indptr, columns, X[rows, columns], X.shape)
+
+
+def linear_forward(X, W, b=None, *, scale=1.0, out=None):
+    """Y = scale * X @ W + b."""
+    Y = _dense(X, W.dtype) @ W * W.dtype.type(scale)
+    return _into(out, Y if b is None else Y + b)
+
+
+def linear_relu_forward(X, W, b=None, *, scale=1.0, out=None):
+    """Y = max(scale * X @ W + b, 0); NaN stays NaN."""
+    return _into(out, np.maximum(linear_forward(X, W, b, scale=scale), 0))
+
+
+def linear_backward_input(dY, W, *, relu_output=None, out=None):
+    """dX = dY @ W.T, zero where relu_output <= 0.
+
+    Y = X @ W  =>  dX = dY @ W.T; and where X = relu(Z), dZ = dX * (X > 0), so pass X as ``relu_output``.
+    """
+    dX = dY @ W.T
+    if relu_output is not None:
+        dX = np.where(relu_output <= 0, 0, dX).astype(W.dtype)
+    return _into(out, dX)
+
+
+def linear_backward_weight(X, dY, *, scale=1.0, out=None, out_bias=None):
+    """dW = scale * X.T @ dY, db = dY.sum(0). From Y = scale * X @ W + b."""
+    dW = _dense(X, dY.dtype).T @ dY * dY.dtype.type(scale)
+    return _into(out, dW), _into(out_bias, dY.sum(0))
+
+
+def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_state=None, scale=1.0):
+    """Step W by dW = scale * X.T @ dY and b by db = dY.sum(0), in place, by ``rule``; b is never decayed.
+
+    ``state`` is [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros before the first step, t = 1.
+    """
+    dW, db = linear_backward_weight(X, dY, scale=scale)
+    _step(rule, lr, t, W, dW, state)
+    if b is not None:
+        _step(rule._replace(weight_decay=0.0), lr, t, b, db, bias_state)
+
+
+def softmax(logits, *, out=None):
+    """P = exp(Z - max Z) / sum(exp(Z - max Z)) for each row Z of logits."""
+    E = np.exp(logits - logits.max(1, keepdims=True))
+    return _into(out, E / E.sum(1, keepdims=True))
+
+
+def softmax_cross_entropy(logits, labels, *, epsilon=0.0, out=None):
+    """loss = -sum_i log P[i, labels[i]], P = softmax(logits); correct = rows whose argmax is the label; dZ = P - onehot.
+
+    Sums over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and the gradient
+    stays P - onehot, as in the notebook that this project began with.
+    """
+    rows = np.arange(len(labels))
+    shifted = logits - logits.max(1, keepdims=True)
+    if epsilon > 0:
+        losses = -np.log(softmax(logits)[rows, labels].astype(np.float64) + epsilon)
+    else:
+        losses = np.log(np.exp(shifted).sum(1).astype(np.float64)) - shifted[rows, labels].astype(np.float64)
+    correct = int((logits.argmax(1) == labels).sum())
+    dlogits = _into(out, softmax(logits))
+    dlogits[rows, labels] -= 1
+    return float(losses.sum()), correct, dlogits
+
+
+def sgd_update(W, dW, lr, *, weight_decay=0.0):
+    """W -= lr * (dW + weight_decay * W), in place."""
+    W -= W.dtype.type(lr) * (dW + W.dtype.type(weight_decay) * W)
+
+
+def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=0.0):
+    """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
+
+    Sutskever, Martens, Dahl and Hinton 2013.
+    """
+    real = W.dtype.type
+    g = dW + real(weight_decay) * W
+    V *= real(momentum)
+    V += g
+    W -= real(lr) * (g + real(momentum) * V if nesterov else V)
+
+
+def adam_update(
+    W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False
+):
+    """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
+
+    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes into g = dW + weight_decay * W (Kingma
+    and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay first (Loshchilov and Hutter 2019).
+    """
+    real = W.dtype.type
+    g = dW if decoupled else dW + real(weight_decay) * W
+    M += (1 - real(beta1)) * (g - M)
+    V += (1 - real(beta2)) * (g * g - V)
+    if decoupled:
+        W *= real(1 - lr * weight_decay)
+    W -= real(lr) * (M / real(1 - beta1**t)) / (np.sqrt(V / real(1 - beta2**t)) + real(epsilon))
+
+
+def _step(rule: Rule, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
+    """One step of any rule."""
+    kind, beta1, beta2, epsilon, decay = rule
+    if kind == SGD:
+        sgd_update(W, dW, lr, weight_decay=decay)
+    elif kind in (MOMENTUM, NESTEROV):
+        momentum_update(W, dW, state[0], lr, momentum=beta1, nesterov=kind == NESTEROV, weight_decay=decay)
+    else:
+        assert kind in (ADAM, ADAMW)
+        constants = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "weight_decay": decay}
+        adam_update(W, dW, state[0], state[1], t, lr, **constants, decoupled=kind == ADAMW)
+
+
+def mlp_forward(X, network, *, scale=1.0, out=None):
+    """Logits of a ``kernels.Network``: relu(X @ W + b) layer by layer from scale * X, the last without the ReLU."""
+    Y = _dense(X, network.dtype) * network.dtype.type(scale)
+    for W, b in network.layers[:-1]:
+        Y = linear_relu_forward(Y, W, b)
+    return linear_forward(Y, *network.layers[-1], out=out)
+
+
+def mlp_train_steps(X, labels, rows, batch, network, *, rule, lr, t=1, scale=1.0, mean=True, epsilon=0.0):
+    """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
+
+    A step is: forward, dZ = (softmax(Z) - onehot) (/ batch rows, where ``mean``), backward through the layers, then
+    every W and b by ``rule`` with its rate ``lr[step]`` and step number t + step. The last batch may be short.
+    ``network`` is a ``kernels.Network``.
+    """
+    starts = range(0, len(rows), batch)
+    losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
+    for step, start in enumerate(starts):
+        batch_rows = rows[start : start + batch]
+        activations = [_dense(X[batch_rows], network.dtype) * network.dtype.type(scale)]
+        for W, b in network.layers[:-1]:
+            activations.append(linear_relu_forward(activations[-1], W, b))
+        logits = linear_forward(activations[-1], *network.layers[-1])
+        losses[step], correct[step], dZ = softmax_cross_entropy(logits, labels[batch_rows], epsilon=epsilon)
+        if mean:
+            dZ *= network.dtype.type(1 / len(batch_rows))
+        for index in reversed(range(len(network.layers))):
+            W, b = network.layers[index]
+            # X = relu(previous Z), Z = X @ W + b  =>  previous dZ = (dZ @ W.T) * (X > 0); before W changes
+            below = linear_backward_input(dZ, W, relu_output=activations[index]) if index else None
+            state, bias_state = network.states(index, rule)
+            linear_backward_update(
+                activations[index], dZ, W, b, rule=rule, lr=lr[step], t=t + step, state=state, bias_state=bias_state
+            )
+            dZ = below
+    return losses, correct

@@ -1,0 +1,473 @@
+"""Explicit SIMD for Numba: vector, mask and register-tile values in ordinary ``@njit`` code.
+
+Numba leaves vectorising to LLVM's loop vectoriser, which may not reorder a sum and so leaves most of the machine
+unused in a dot product or a matrix product. Here a *vector* is a value like any other:
+
+    from numba import njit
+    from kernels import simd
+
+    @njit
+    def axpy(a, X, Y):                       # Y += a * X, float32 or float64
+        lanes = simd.lanes(Y)
+        n = X.size - X.size % lanes
+        for i in range(0, n, lanes):
+            simd.store(Y, i, simd.fma(simd.broadcast(Y, a), simd.load(X, i), simd.load(Y, i)))
+        rest = X.size - n
+        y = simd.fma(simd.broadcast(Y, a), simd.load_masked(X, n, rest), simd.load_masked(Y, n, rest))
+        simd.store_masked(Y, n, y, rest)
+
+Legend: ``array`` is any C-contiguous float32 or float64 array and only gives the element type where it is a first
+argument called ``like``; ``i`` is an offset in elements from the array's first; ``n`` counts leading lanes. Nothing is
+bounds-checked: an offset outside the array corrupts memory. Addresses need no alignment beyond the element's.
+
+A vector has as many lanes as the widest registers hold (AVX-512: 16 float32 or 8 float64; AVX: half; else SSE or
+NEON). A *tile* is a block of vectors that LLVM keeps in registers: the accumulators of a matrix product. Horizontal
+sums run in a fixed order (a tree of halves), and fused multiply-add rounds once where the CPU has it, so results do
+not depend on the number of threads. Sources: LLVM Language Reference; BLIS for the register tile.
+"""
+
+from __future__ import annotations
+
+import operator
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+from numba.core.errors import TypingError
+from numba.extending import intrinsic, models, overload, register_model
+
+# -- the machine -------------------------------------------------------------------------------------------------
+
+
+def _features() -> frozenset[str]:
+    text = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()
+    return frozenset(text.split(","))
+
+
+def _register_bytes(features: frozenset[str]) -> int:
+    if "+avx512f" in features:
+        return 64
+    return 32 if "+avx" in features else 16
+
+
+FEATURES = _features()
+REGISTER_BYTES = _register_bytes(FEATURES)
+REGISTERS = 32 if REGISTER_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else 16
+# Without an FMA unit llvm.fma is a library call per lane; fmuladd is then a product and a sum.
+_HAS_FMA = "+fma" in FEATURES or platform.machine() in ("aarch64", "arm64")
+
+_IR_ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+_I32 = ir.IntType(32)
+_I1 = ir.IntType(1)
+
+
+class Vector(types.Type):
+    """``lanes`` floats of one type, in one register."""
+
+    def __init__(self, element: types.Float) -> None:
+        self.element = element
+        self.lanes = REGISTER_BYTES * 8 // element.bitwidth
+        super().__init__(name=f"simd.{element}x{self.lanes}")
+
+    @property
+    def ir(self) -> ir.VectorType:
+        return ir.VectorType(_IR_ELEMENT[self.element], self.lanes)
+
+
+class Mask(types.Type):
+    """One bit a lane: the result of a comparison."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"simd.mask{lanes}")
+
+
+class Tile(types.Type):
+    """``rows`` x ``vectors`` vectors."""
+
+    def __init__(self, vector: Vector, rows: int, vectors: int) -> None:
+        self.vector, self.rows, self.vectors = vector, rows, vectors
+        super().__init__(name=f"simd.tile{rows}x{vectors}({vector})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Vector) -> None:
+        super().__init__(manager, fe_type, fe_type.ir)
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Mask) -> None:
+        super().__init__(manager, fe_type, ir.VectorType(_I1, fe_type.lanes))
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Tile) -> None:
+        super().__init__(manager, fe_type, ir.ArrayType(fe_type.vector.ir, fe_type.rows * fe_type.vectors))
+
+
+# -- typing and code generation helpers ----------------------------------------------------------------------------
+
+
+def _vector_of(like: Any) -> Vector:
+    """The vector type of an array's, a scalar's or a vector's element."""
+    if isinstance(like, Vector):
+        return like
+    element = like.dtype if isinstance(like, types.Array) else like
+    if element not in _IR_ELEMENT:
+        raise TypingError(f"simd works on float32 and float64, not on {element}")
+    return Vector(element)
+
+
+def _readable(array: Any) -> None:
+    if not (isinstance(array, types.Array) and array.layout == "C"):
+        raise TypingError(f"simd needs a C-contiguous array, not {array}")
+
+
+def _writable(array: Any) -> None:
+    _readable(array)
+    if not array.mutable:
+        raise TypingError(f"simd cannot store to a read-only array ({array})")
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
+    data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), pointee.as_pointer())
+
+
+def _element_bytes(vector: Vector) -> int:
+    return vector.element.bitwidth // 8
+
+
+def _load(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, vector: Vector) -> Any:
+    value = builder.load(_pointer(context, builder, array_type, array, offset, vector.ir))
+    value.align = _element_bytes(vector)
+    return value
+
+
+def _store(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, vector: Vector) -> None:
+    store = builder.store(value, _pointer(context, builder, array_type, array, offset, vector.ir))
+    store.align = _element_bytes(vector)
+
+
+def _splat(builder: Any, vector_ir: Any, scalar: Any) -> Any:
+    undefined = ir.Constant(vector_ir, ir.Undefined)
+    one = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, vector_ir.count), None))
+
+
+def _call(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
+    """Call an LLVM intrinsic by name (llvmlite's declare_intrinsic refuses vector types)."""
+    function_type = ir.FunctionType(result, [argument.type for argument in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+
+
+def _suffix(vector: Vector) -> str:
+    return f"v{vector.lanes}f{vector.element.bitwidth}"
+
+
+def _fma(builder: Any, vector: Vector, x: Any, y: Any, z: Any) -> Any:
+    return _call(builder, f"llvm.{'fma' if _HAS_FMA else 'fmuladd'}.{_suffix(vector)}", vector.ir, [x, y, z])
+
+
+def _leading(builder: Any, lanes: int, n: Any) -> Any:
+    """The mask of lanes 0..n-1."""
+    index = ir.VectorType(_I32, lanes)
+    limit = _splat(builder, index, builder.trunc(n, _I32) if n.type.width > 32 else n)
+    return builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), limit)
+
+
+def _masked_load(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, vector: Vector
+) -> Any:
+    pointer = _pointer(context, builder, array_type, array, offset, vector.ir)
+    mask = _leading(builder, vector.lanes, n)
+    align = ir.Constant(_I32, _element_bytes(vector))
+    name = f"llvm.masked.load.{_suffix(vector)}.p0"
+    return _call(builder, name, vector.ir, [pointer, align, mask, ir.Constant(vector.ir, None)])
+
+
+def _masked_store(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, n: Any, vector: Vector
+) -> None:
+    pointer = _pointer(context, builder, array_type, array, offset, vector.ir)
+    mask = _leading(builder, vector.lanes, n)
+    align = ir.Constant(_I32, _element_bytes(vector))
+    _call(builder, f"llvm.masked.store.{_suffix(vector)}.p0", ir.VoidType(), [value, pointer, align, mask])
+
+
+# -- vectors -------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def lanes(typingctx: Any, like: Any) -> Any:
+    """Lanes in a vector of ``like``'s element type: a compile-time constant."""
+    count = _vector_of(like).lanes
+    return types.intp(like), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), count)
+
+
+@intrinsic
+def zeros(typingctx: Any, like: Any) -> Any:
+    """A vector of zeros of ``like``'s element type."""
+    vector = _vector_of(like)
+    return vector(like), lambda context, builder, signature, args: ir.Constant(vector.ir, None)
+
+
+@intrinsic
+def _broadcast(typingctx: Any, scalar: Any) -> Any:
+    vector = _vector_of(scalar)
+    return vector(scalar), lambda context, builder, signature, args: _splat(builder, vector.ir, args[0])
+
+
+def broadcast(like, scalar):
+    """A vector with ``scalar``, converted to ``like``'s element type, in every lane."""
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+@overload(broadcast, inline="always")
+def _broadcast_overload(like, scalar):
+    convert = _vector_of(like).element
+    return lambda like, scalar: _broadcast(convert(scalar))
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, i: Any) -> Any:
+    """array[i : i + lanes]."""
+    _readable(array)
+    vector = _vector_of(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(context, builder, signature.args[0], args[0], args[1], vector)
+
+    return vector(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
+    """array[i : i + lanes] = x. A read-only array is a typing error."""
+    _writable(array)
+    vector = _vector_of(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _store(context, builder, signature.args[0], args[0], args[1], args[2], vector)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
+
+
+@intrinsic
+def load_masked(typingctx: Any, array: Any, i: Any, n: Any) -> Any:
+    """array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
+    _readable(array)
+    vector = _vector_of(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _masked_load(context, builder, signature.args[0], args[0], args[1], args[2], vector)
+
+    return vector(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
+    """array[i : i + n] = x[:n]. A read-only array is a typing error."""
+    _writable(array)
+    vector = _vector_of(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _masked_store(context, builder, signature.args[0], args[0], args[1], args[2], args[3], vector)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), codegen
+
+
+@intrinsic
+def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
+    """x * y + z, rounded once (twice on a CPU without FMA)."""
+    vector = _vector_of(x)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _fma(builder, vector, *args)
+
+    return vector(vector, vector, vector), codegen
+
+
+def _binary(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+    def implementation(typingctx: Any, x: Any, y: Any) -> Any:
+        vector = _vector_of(x)
+        return vector(vector, vector), lambda context, builder, signature, args: build(builder, *args)
+
+    implementation.__name__ = implementation.__qualname__ = name
+    implementation.__doc__ = doc
+    return intrinsic(implementation)
+
+
+add = _binary("add", lambda builder, x, y: builder.fadd(x, y), "x + y; also written with the operator.")
+sub = _binary("sub", lambda builder, x, y: builder.fsub(x, y), "x - y; also written with the operator.")
+mul = _binary("mul", lambda builder, x, y: builder.fmul(x, y), "x * y; also written with the operator.")
+div = _binary("div", lambda builder, x, y: builder.fdiv(x, y), "x / y; also written with the operator.")
+
+
+def _extreme(comparison: str) -> Callable[[Any, Any, Any], Any]:
+    """NumPy's rule: where either is NaN the result is NaN. Unordered-or-greater picks a NaN x; then a NaN y."""
+
+    def build(builder: Any, x: Any, y: Any) -> Any:
+        picked = builder.select(builder.fcmp_unordered(comparison, x, y), x, y)
+        return builder.select(builder.fcmp_unordered("uno", y, y), y, picked)
+
+    return build
+
+
+maximum = _binary("maximum", _extreme(">"), "np.maximum(x, y): NaN in either gives NaN.")
+minimum = _binary("minimum", _extreme("<"), "np.minimum(x, y): NaN in either gives NaN.")
+
+
+@intrinsic
+def greater(typingctx: Any, x: Any, y: Any) -> Any:
+    """The mask of lanes where x > y; false where either is NaN. Also written with the operator."""
+    vector = _vector_of(x)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fcmp_ordered(">", args[0], args[1])
+
+    return Mask(vector.lanes)(vector, vector), codegen
+
+
+@intrinsic
+def select(typingctx: Any, mask: Any, x: Any, y: Any) -> Any:
+    """x where the mask is set, else y."""
+    vector = _vector_of(x)
+    if mask != Mask(vector.lanes):
+        raise TypingError(f"select needs a mask of {vector.lanes} lanes, not {mask}")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return vector(mask, vector, vector), codegen
+
+
+def _reduce(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+    """Fold the upper half onto the lower until one lane is left: log2(lanes) operations in a fixed order."""
+
+    def implementation(typingctx: Any, x: Any) -> Any:
+        vector = _vector_of(x)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, width = args[0], vector.lanes
+            while width > 1:
+                half = width // 2
+                undefined = ir.Constant(value.type, ir.Undefined)
+                pick = ir.VectorType(_I32, half)
+                low = builder.shuffle_vector(value, undefined, ir.Constant(pick, list(range(half))))
+                high = builder.shuffle_vector(value, undefined, ir.Constant(pick, list(range(half, width))))
+                value, width = build(builder, low, high), half
+            return builder.extract_element(value, ir.Constant(_I32, 0))
+
+        return vector.element(vector), codegen
+
+    implementation.__name__ = implementation.__qualname__ = name
+    implementation.__doc__ = doc
+    return intrinsic(implementation)
+
+
+reduce_add = _reduce("reduce_add", lambda builder, x, y: builder.fadd(x, y), "Sum of the lanes, by halves.")
+reduce_max = _reduce("reduce_max", _extreme(">"), "Largest lane; NaN if any lane is NaN.")
+
+
+def _operator_overload(symbol: Callable[..., Any], function: Any) -> None:
+    @overload(symbol, inline="always")
+    def implementation(x, y):
+        if isinstance(x, Vector) and isinstance(y, Vector):
+            return lambda x, y: function(x, y)
+        return None
+
+
+_operator_overload(operator.add, add)
+_operator_overload(operator.sub, sub)
+_operator_overload(operator.mul, mul)
+_operator_overload(operator.truediv, div)
+_operator_overload(operator.gt, greater)
+
+
+# -- tiles ---------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
+    """A tile of ``rows`` x ``vectors`` zero vectors; both are compile-time constants."""
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+        raise TypingError("the size of a tile must be a compile-time constant")
+    tile = Tile(_vector_of(like), rows.literal_value, vectors.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(context.get_value_type(tile), None)
+
+    return tile(like, rows, vectors), codegen
+
+
+@intrinsic
+def tile_fma(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b: Any) -> Any:
+    """tile[r, v] += A[a + r * a_stride] * B[b + v * lanes : ... + lanes]: one step of a rank-1 update."""
+    return _tile_fma(tile, A, B, None)
+
+
+@intrinsic
+def tile_fma_masked(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b: Any, n: Any) -> Any:
+    """``tile_fma`` with only the first n lanes of the last vector of B, zero in the others."""
+    return _tile_fma(tile, A, B, types.intp)
+
+
+def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
+    if not isinstance(tile, Tile):
+        raise TypingError(f"expected a tile, not {tile}")
+    _readable(A)
+    _readable(B)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, array_a, a, a_stride, array_b, b = args[:6]
+        row_b = []
+        for v in range(tile.vectors):
+            offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
+            if n is not None and v == tile.vectors - 1:
+                row_b.append(_masked_load(context, builder, B, array_b, offset, args[6], vector))
+            else:
+                row_b.append(_load(context, builder, B, array_b, offset, vector))
+        for r in range(tile.rows):
+            offset = builder.add(a, builder.mul(a_stride, ir.Constant(a.type, r)))
+            scalar = builder.load(_pointer(context, builder, A, array_a, offset, vector.ir.element))
+            x = _splat(builder, vector.ir, scalar)
+            for v in range(tile.vectors):
+                k = r * tile.vectors + v
+                acc = builder.insert_value(acc, _fma(builder, vector, x, row_b[v], builder.extract_value(acc, k)), k)
+        return acc
+
+    args = (tile, A, types.intp, types.intp, B, types.intp)
+    return tile(*(args if n is None else (*args, n))), codegen
+
+
+@intrinsic
+def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any) -> Any:
+    """C[c + r * c_stride + v * lanes : ...] = tile[r, v]; of the last vector only the first n lanes."""
+    _writable(C)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_c, c, c_stride, acc, n = args
+        for r in range(tile.rows):
+            row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
+            for v in range(tile.vectors):
+                offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                value = builder.extract_value(acc, r * tile.vectors + v)
+                if v == tile.vectors - 1:
+                    _masked_store(context, builder, C, array_c, offset, value, n, vector)
+                else:
+                    _store(context, builder, C, array_c, offset, value, vector)
+        return context.get_dummy_value()
+
+    return types.void(C, types.intp, types.intp, tile, types.intp), codegen
