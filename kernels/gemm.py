@@ -195,21 +195,26 @@ def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, 
     """Step W by scale * X.T @ dY, this part's rows of W.
 
     X [M, K] from X[x], dY [M, N] from dY[dy], W [K, N] from W[w], its state [slots, K, N] from state[q]; all flat. The
-    gradient exists only as a strip of TILE_ROWS rows, in L1: ``strips`` has TILE_ROWS * N elements for each part.
+    gradient exists only as a strip of TILE_ROWS rows, in L1: ``strips`` has
+    at least TILE_ROWS * N elements for each part; parts may be in different layers, so its size sets their places.
     """
     lo, hi = share(part, parts, K)
-    strip = part * TILE_ROWS * N
+    strip = part * (strips.size // parts)
     for k in range(lo, hi, TILE_ROWS):
         n = min(TILE_ROWS, hi - k)
         gemm(n, N, M, X, x + k, 1, K, dY, dy, N, strips, strip, N)
         at = k * N
-        update_span(rule, rule.weight_decay, lr, t, W, w + at, strips, strip, scale, state, q + at, K * N, n * N)
+        first, second = q + at, q + at + K * N
+        update_span(
+            rule, rule.weight_decay, lr, t, W, w + at, strips, strip, scale, state, first, state, second, n * N
+        )  # fmt: skip
 
 
 @kernel
 def bias_backward_update(part, parts, M, N, dY, dy, rule, lr, t, b, o, state, q, strips):
     """Step b by dY.sum(0), this part's columns; the operands as above. Never decayed: that only moves the boundary."""
     lo, hi = share(part, parts, N)
-    strip = part * TILE_ROWS * N
+    strip = part * (strips.size // parts)
     column_sums(part, parts, M, N, dY, dy, strips, strip)
-    update_span(rule, 0.0, lr, t, b, o + lo, strips, strip + lo, 1.0, state, q + lo, N, hi - lo)
+    first, second = q + lo, q + lo + N
+    update_span(rule, 0.0, lr, t, b, o + lo, strips, strip + lo, 1.0, state, first, state, second, hi - lo)

@@ -176,9 +176,9 @@ def linear_backward_update(
     if isinstance(X, CSR):
         # Every part reads all entries there, so the gradient is whole before the update.
         dW, db = linear_backward_weight(X, dY, scale=scale)
-        update_kernel(0, 1, rule, lr, t, flat[0], dW.reshape(-1), flat[1])
+        _run_update(rule, lr, t, W, dW, written[1])
         if b is not None:
-            update_kernel(0, 1, rule._replace(weight_decay=0.0), lr, t, flat[2], db, flat[3])
+            _run_update(rule._replace(weight_decay=0.0), lr, t, b, db, written[3])
         return
     M, K, N = len(dY), *W.shape
     parts = _parts(2 * M * K * N, SERIAL_FLOP)
@@ -302,8 +302,14 @@ def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Arra
     for k, (name, array) in enumerate(zip(names, state)):
         checks.in_place(name, array, dtype, W.shape)
         checks.no_overlap(name, array, W, dW, *state[:k])
-    flat = [array.reshape(-1) for array in (W, dW, *state)] + [np.empty(0, dtype)] * (2 - len(state))
-    run(update_kernel, _parts(W.size, SERIAL_ELEMENTS), Rule(rule.kind, *map(float, rule[1:])), lr, t, *flat)
+    _run_update(Rule(rule.kind, *map(float, rule[1:])), lr, t, W, dW, state)
+
+
+def _run_update(rule: Rule, lr: float, t: int, W: Array, dW: Array, state: Any) -> None:
+    """``state``: one array of W's shape a slot."""
+    none = np.empty(0, W.dtype)
+    flat = [array.reshape(-1) for array in (W, dW, *state)] + [none] * (2 - len(state))
+    run(update_kernel, _parts(W.size, SERIAL_ELEMENTS), rule, lr, t, *flat)
 
 
 def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:

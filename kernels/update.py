@@ -69,10 +69,10 @@ def rule_slots(rule):
 
 
 @kernel
-def update_span(rule, weight_decay, lr, t, w, o, g, p, s, state, q, slot, n):
-    """Step w[o : o+n] by s * g[p : p+n]; its state is state[q : q+n] and, for a second, state[q+slot : q+slot+n].
+def update_span(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, n):
+    """Step w[o : o+n] by s * g[p : p+n], with its state in first[q : q+n] and second[r : r+n], where the rule has one.
 
-    All flat. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
+    All flat; the two may be one array. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
     """
     real = w.dtype.type
     decay, rate, factor = real(weight_decay), real(lr), real(s)
@@ -84,8 +84,8 @@ def update_span(rule, weight_decay, lr, t, w, o, g, p, s, state, q, slot, n):
         look_ahead = rule.kind == NESTEROV
         for i in range(n):
             d = factor * g[p + i] + decay * w[o + i]
-            m = beta1 * state[q + i] + d
-            state[q + i] = m
+            m = beta1 * first[q + i] + d
+            first[q + i] = m
             w[o + i] -= rate * (d + beta1 * m if look_ahead else m)
     else:
         decoupled = rule.kind == ADAMW
@@ -96,15 +96,15 @@ def update_span(rule, weight_decay, lr, t, w, o, g, p, s, state, q, slot, n):
         shrink = one - rate * decay if decoupled else one
         for i in range(n):
             d = factor * g[p + i] + coupled_decay * w[o + i]
-            m = state[q + i] + (one - beta1) * (d - state[q + i])
-            v = state[q + slot + i] + (one - beta2) * (d * d - state[q + slot + i])
-            state[q + i] = m
-            state[q + slot + i] = v
+            m = first[q + i] + (one - beta1) * (d - first[q + i])
+            v = second[r + i] + (one - beta2) * (d * d - second[r + i])
+            first[q + i] = m
+            second[r + i] = v
             w[o + i] = shrink * w[o + i] - rate * (m * correction1) / (np.sqrt(v * correction2) + epsilon)
 
 
 @kernel
-def update(part, parts, rule, lr, t, w, g, state):
-    """Step this part's elements of flat w by the gradient g; ``state`` has slots * w.size elements."""
+def update(part, parts, rule, lr, t, w, g, first, second):
+    """Step this part's elements of flat w by the gradient g; the states are as long, or empty where the rule has none."""
     lo, hi = share(part, parts, w.size)
-    update_span(rule, rule.weight_decay, lr, t, w, lo, g, lo, 1.0, state, lo, w.size, hi - lo)
+    update_span(rule, rule.weight_decay, lr, t, w, lo, g, lo, 1.0, first, lo, second, lo, hi - lo)
