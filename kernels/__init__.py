@@ -5,7 +5,7 @@ Ops take NumPy arrays and check them; ``kernels.reference`` defines every op in 
 Nothing is compiled before the first call, and compiled code is kept in a cache directory (``$FASTMLP_CACHE``).
 """
 
-from . import raw, reference, simd
+from . import jit, raw, reference, simd
 from .network import Network
 from .ops import (
     adam_update,
@@ -22,6 +22,7 @@ from .ops import (
     softmax,
     softmax_cross_entropy,
 )
+from .peak import peak_gflops
 from .sparse import CSR
 from .threads import get_num_threads, set_num_threads, threads
 from .update import Rule, adam, adamw, momentum, sgd
@@ -38,6 +39,7 @@ __all__ = [
     "adamw",
     "csr",
     "get_num_threads",
+    "jit",
     "linear_backward_input",
     "linear_backward_update",
     "linear_backward_weight",
@@ -47,6 +49,7 @@ __all__ = [
     "mlp_train_steps",
     "momentum",
     "momentum_update",
+    "peak_gflops",
     "raw",
     "reference",
     "set_num_threads",

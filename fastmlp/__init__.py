@@ -1,0 +1,45 @@
+"""fastmlp: train and run multilayer perceptrons on a CPU, on fused Numba kernels.
+
+    import fastmlp
+    data = fastmlp.load("mnist")
+    result = fastmlp.fit(data, hidden=(256,), epochs=5)
+    result.model.predict(data.X_test)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .config import TrainConfig
+    from .data import Dataset, load
+    from .errors import InputError, RunError
+    from .loop import fit
+    from .model import Model, load_model
+
+# Imported when first used, so that `--help` does not wait for Numba.
+_HOME = {
+    "Dataset": "data",
+    "InputError": "errors",
+    "Model": "model",
+    "RunError": "errors",
+    "TrainConfig": "config",
+    "fit": "loop",
+    "load": "data",
+    "load_model": "model",
+}
+
+__all__ = ["Dataset", "InputError", "Model", "RunError", "TrainConfig", "fit", "load", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,33 @@
+"""``fastmlp <verb>``: the commands under one name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+_VERBS = {
+    "train": "train a network",
+    "evaluate": "test a saved model",
+    "predict": "classes and probabilities of new samples",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatch to the command's own ``main``; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in _VERBS:
+        code: int = import_module(f".{words[0]}", __package__).main(words[1:])
+        return code
+    listing = "\n".join(f"  {verb:10s}{what}" for verb, what in _VERBS.items())
+    usage = f"usage: fastmlp VERB [options]\n\n{listing}\n\n`fastmlp VERB --help` explains each."
+    if words and words[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    given = f"unknown verb {words[0]!r}" if words else "no verb given"
+    print(f"fastmlp: {given}; the verbs are {', '.join(_VERBS)}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What all commands share: one-line errors, exit codes, and flags made from TrainConfig."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import Any, NoReturn
+
+from .config import TrainConfig
+from .errors import InputError, Interrupted, RunError
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument errors in one line."""
+
+    def __init__(self, verb: str, description: str, example: str) -> None:
+        super().__init__(
+            prog=f"fastmlp {verb}",
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (--help lists the options)")
+
+
+def say(line: str) -> None:
+    """One line for the user, on stderr: stdout is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_command(verb: str, command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
+    """Run ``command``; its errors become one line on stderr and an exit code."""
+    try:
+        return command(argv)
+    except InputError as error:
+        say(f"fastmlp {verb}: {_one_line(error)}")
+        return 2
+    except RunError as error:
+        say(f"fastmlp {verb}: {_one_line(error)}")
+        return 1
+    except (KeyboardInterrupt, Interrupted):
+        say(f"fastmlp {verb}: interrupted")
+        return 128 + signal.SIGINT
+    except MemoryError:
+        say(f"fastmlp {verb}: out of memory")
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """'256,128' -> (256, 128); '0' -> ()."""
+    try:
+        parsed = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of widths such as 256 or 256,128") from None
+    return () if parsed == (0,) else parsed
+
+
+_TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "tuple[int, ...]": widths}
+
+
+def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
+    """A flag for each field of TrainConfig that has help text; ``names`` selects some."""
+    for item in fields(TrainConfig):
+        if "help" in item.metadata and (names is None or item.name in names):
+            _add_option(parser, item)
+
+
+def _add_option(parser: argparse.ArgumentParser, item: Field[Any]) -> None:
+    flag, meta, kind = f"--{item.name.replace('_', '-')}", item.metadata, str(item.type)
+    if kind == "bool":
+        default_on = item.default is True
+        action = "store_false" if default_on else "store_true"
+        name = f"--no-{flag[2:]}" if default_on else flag
+        parser.add_argument(name, dest=item.name, action=action, default=argparse.SUPPRESS, help=meta["help"])
+        return
+    default = item.default
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    help_text = meta["help"] if default in (None, MISSING) else f"{meta['help']} (default {shown})"
+    parser.add_argument(
+        flag,
+        dest=item.name,
+        type=_TYPES[kind.removesuffix(" | None")],
+        choices=meta.get("choices"),
+        metavar=None if "choices" in meta else meta.get("metavar"),
+        default=argparse.SUPPRESS,
+        help=help_text,
+    )

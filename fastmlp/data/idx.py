@@ -1,0 +1,78 @@
+"""IDX, the format of MNIST: a magic number, big-endian dimensions, bytes. http://yann.lecun.com/exdb/mnist/"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .dataset import Dataset, class_names, split
+from .files import read_file, unzip
+
+_UNSIGNED_BYTE = 8
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The array in an IDX file of unsigned bytes, gzipped or not. InputError for anything else."""
+    content = read_file(path)
+    header = unzip(content, path, 4)
+    if len(header) < 4 or header[:2] != b"\0\0":
+        raise InputError(f"{path}: not an IDX file (its first four bytes are {header!r})")
+    kind, dims = header[2], header[3]
+    if kind != _UNSIGNED_BYTE or dims == 0:
+        raise InputError(f"{path}: IDX of type 0x{kind:02x} with {dims} dimensions; it must hold unsigned bytes (0x08)")
+    start = 4 + 4 * dims
+    header = unzip(content, path, start)
+    if len(header) < start:
+        raise InputError(f"{path}: the IDX header ends after {len(header)} of {start} bytes")
+    shape = struct.unpack(f">{dims}I", header[4:])
+    promised = math.prod(shape)
+    # One byte more than promised is enough to see that there are too many: nothing is allocated on the header's word.
+    body = unzip(content, path, start + promised + 1)[start:]
+    if len(body) != promised:
+        held = f"{len(body)}" if len(body) < promised else "more"
+        raise InputError(f"{path}: the IDX header promises {'x'.join(map(str, shape))} = {promised} bytes, there are {held}")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _find(directory: Path, stem: str) -> Path | None:
+    """The file of that name, with or without .gz, with - or . before idx."""
+    for base in (stem, stem.replace("-idx", ".idx")):
+        for name in (base, f"{base}.gz"):
+            if (directory / name).is_file():
+                return directory / name
+    return None
+
+
+def _samples(directory: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images, flattened, and labels of ``train`` or ``t10k``."""
+    paths = []
+    for stem in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
+        path = _find(directory, stem)
+        if path is None:
+            raise InputError(f"{directory}: holds no {stem}[.gz]")
+        paths.append(path)
+    X, y = map(read_idx, paths)
+    for path, array, dims in zip(paths, (X, y), (3, 1)):
+        if array.ndim != dims:
+            raise InputError(f"{path}: IDX of {array.ndim} dimensions; it must have {dims}")
+    if len(X) != len(y):
+        raise InputError(f"{paths[0]}: {len(X)} images, but {paths[1].name} has {len(y)} labels; there must be as many")
+    return X.reshape(len(X), -1), y.astype(np.int64)
+
+
+def has_idx(directory: Path) -> bool:
+    """Whether MNIST's training images lie there."""
+    return _find(directory, "train-images-idx3-ubyte") is not None
+
+
+def load_idx(directory: Path, name: str, val_fraction: float, seed: int) -> Dataset:
+    """train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], and t10k-... to test on, else a split."""
+    X, y = _samples(directory, "train")
+    classes = class_names(y, str(directory))
+    if _find(directory, "t10k-images-idx3-ubyte") is None:
+        return Dataset(name, *split(X, y, val_fraction, seed, str(directory)), classes, str(directory))
+    return Dataset(name, X, y, *_samples(directory, "t10k"), classes, str(directory))

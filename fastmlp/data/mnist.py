@@ -1,0 +1,87 @@
+"""MNIST by name: from ``$FASTMLP_DATA``, the cache, or the network."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import InputError
+from ..paths import atomic_write, cache_dir
+from .dataset import Dataset
+from .files import unzip
+from .idx import has_idx, load_idx
+from .synthetic import load_synthetic
+
+# SHA-256 of the uncompressed files: mirrors differ in their gzip headers.
+_FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+_TIMEOUT_SECONDS = 5.0
+_LARGEST = 64 << 20  # bytes: no file of MNIST is larger, packed or not
+
+
+def load_mnist(offline: bool, val_fraction: float, seed: int, say: Callable[[str], None]) -> Dataset:
+    """The real MNIST where it can be had; else ``say`` so in one line, and built-in synthetic digits."""
+    for directory in _places():
+        if has_idx(directory):
+            return load_idx(directory, "mnist", val_fraction, seed)
+    if offline:
+        say("MNIST is not on this machine and --offline forbids the download; using built-in synthetic digits")
+        return load_synthetic(seed=0)
+    target = cache_dir("mnist")
+    say("downloading MNIST (11 MB, once)")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, digest in _FILES.items():
+            _download(name, digest, target)
+    except OSError as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        say(f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA")
+        return load_synthetic(seed=0)
+    return load_idx(target, "mnist", val_fraction, seed)
+
+
+def _places() -> list[Path]:
+    places = [cache_dir("mnist")]
+    if explicit := os.environ.get("FASTMLP_DATA"):
+        root = Path(explicit)
+        if not root.is_dir():
+            raise InputError(f"FASTMLP_DATA is {explicit!r}; it must be a directory")
+        places = [root, root / "mnist", *places]
+    return places
+
+
+def _download(name: str, digest: str, target: Path) -> None:
+    """One file from the first mirror that has it whole. OSError when none has."""
+    path = target / f"{name}.gz"
+    if path.exists():
+        return
+    failure: OSError = OSError("no mirror")
+    for mirror in MIRRORS:
+        try:
+            with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=_TIMEOUT_SECONDS) as response:
+                content = response.read(_LARGEST)
+            raw = unzip(content, path, _LARGEST)
+            if hashlib.sha256(raw).hexdigest() != digest:
+                raise OSError(f"{mirror}{name}.gz is not the file expected (SHA-256 differs)")
+            with atomic_write(path) as file:
+                file.write(gzip.compress(raw, 6, mtime=0))
+            return
+        except (InputError, http.client.HTTPException) as error:
+            failure = OSError(f"{mirror}{name}.gz is damaged ({error})")
+        except OSError as error:  # URLError, time-outs and TLS failures among them
+            failure = error
+    raise failure

@@ -1,0 +1,102 @@
+"""NumPy's .npz, read without pickle and without trusting its headers."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..errors import InputError
+from .dataset import Dataset, class_names, split
+
+_DEFLATE_RATIO = 1032  # the most that deflate can expand: a larger promise is a lie
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file by name. InputError when it is damaged, holds objects, or promises what it lacks."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = {}
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                with archive.open(member) as file:
+                    arrays[name] = _read_array(file, member, f"{path}: array {name!r}")
+            return arrays
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, SyntaxError) as error:
+        raise InputError(f"{path}: not a valid .npz file ({str(error).splitlines()[0] if str(error) else 'damaged'})") from None
+    except MemoryError:
+        raise InputError(f"{path}: too large for this machine's memory") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarray:
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise InputError(f"{what} is in .npy format {version}; it must be 1.0 or 2.0")
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
+        raise InputError(f"{what} has dtype {dtype}; it must be numbers or text")
+    size = math.prod(shape) * dtype.itemsize
+    if size != member.file_size - file.tell() or member.file_size > _DEFLATE_RATIO * (member.compress_size + 1024):
+        raise InputError(f"{what} promises {size} bytes; the file does not hold as many")
+    content = file.read()  # to the end, so that the checksum is compared
+    if len(content) != size:
+        raise InputError(f"{what} promises {size} bytes, there are {len(content)}")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    return np.ascontiguousarray(array) if array.ndim else array
+
+
+def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    X, y = arrays[names[0]], arrays[names[1]]
+    if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
+        raise InputError(
+            f"{path}: {names[0]} has shape {X.shape} and {names[1]} {y.shape}; they must be (N, ...) and (N,), N the same"
+        )
+    X = X.reshape(len(X), -1)
+    if X.dtype not in (np.uint8, np.float32, np.float64):
+        raise InputError(f"{path}: {names[0]} has dtype {X.dtype}; it must be uint8, float32 or float64")
+    if X.dtype != np.uint8 and not np.isfinite(X).all():
+        row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
+        raise InputError(f"{path}: {names[0]} row {row} holds a NaN or an infinity; all values must be finite")
+    if y.dtype.kind not in "iu":
+        raise InputError(f"{path}: {names[1]} has dtype {y.dtype}; it must be an integer type")
+    return X, y.astype(np.int64)
+
+
+_TRAIN = (("x_train", "y_train"), ("X_train", "y_train"), ("X", "y"), ("x", "y"))
+_TEST = (("x_test", "y_test"), ("X_test", "y_test"))
+
+
+def _named(arrays: dict[str, np.ndarray], choices: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
+    return next((names for names in choices if set(names) <= set(arrays)), None)
+
+
+def load_npz(path: Path, test: Path | None, val_fraction: float, seed: int) -> Dataset:
+    """Arrays X and y, or x_train and y_train; X_test and y_test, else the file ``test``, else a split."""
+    arrays = read_npz(path)
+    names = _named(arrays, _TRAIN)
+    if names is None:
+        raise InputError(f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X and y, or x_train and y_train")
+    X, y = _samples(arrays, path, names)
+    classes = class_names(y, str(path))
+    held_out = _named(arrays, _TEST)
+    if test is not None:
+        other = read_npz(test)
+        found = _named(other, _TEST) or _named(other, _TRAIN)
+        if found is None:
+            raise InputError(f"{test}: holds {', '.join(other) or 'nothing'}; it must hold X and y")
+        return Dataset(path.stem, X, y, *_samples(other, test, found), classes, str(path))
+    if held_out is not None:
+        return Dataset(path.stem, X, y, *_samples(arrays, path, held_out), classes, str(path))
+    return Dataset(path.stem, *split(X, y, val_fraction, seed, str(path)), classes, str(path))

@@ -1,0 +1,198 @@
+"""The training loop: batches of row numbers in, an epoch's report out."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .backend import kernels, ops
+from .batches import Batches
+from .config import TrainConfig, configure
+from .data import Dataset
+from .errors import Interrupted, RunError
+from .model import Model
+from .optimizers import learning_rates, rule
+
+_CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
+_SAMPLE_ROWS = 4096  # enough to know the inputs' RMS and density by
+_DEFAULT_EPOCHS = 5
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Where the run stands: means over the steps since the last report; the test where one was made."""
+
+    epoch: float
+    step: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float
+    samples_per_second: float
+
+
+@dataclass
+class Result:
+    """A finished run: the model, the reports, and the measurements of the command line's ``--json``."""
+
+    model: Model
+    config: TrainConfig
+    history: list[EpochReport] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Observer:
+    """What the loop tells whoever watches; each may be replaced."""
+
+    compiling: Callable[[], None] = lambda: None
+    progress: Callable[[int, int, float, float], None] = lambda step, total, loss, samples_per_second: None
+    report: Callable[[EpochReport], None] = lambda report: None
+    stop: Callable[[], bool] = lambda: False
+
+
+def input_scale(X: np.ndarray) -> tuple[float, float]:
+    """(1 / RMS, density of non-zeros) of evenly spaced rows of X. Scaling keeps the zeros zero, which centring would not."""
+    sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
+    mean_square = float(np.mean(np.square(sample, dtype=np.float64)))
+    return (1 / mean_square**0.5 if mean_square > 0 else 1.0), float(np.count_nonzero(sample) / max(1, sample.size))
+
+
+def _initialise(network: kernels.Network, config: TrainConfig, rng: np.random.Generator) -> None:
+    """He, Zhang, Ren and Sun 2015: normal with variance 2 / inputs; or the notebook's uniform. Biases stay zero."""
+    for W, _ in network.layers:
+        if config.init == "uniform":
+            W[...] = rng.uniform(-0.5, 0.5, W.shape)
+        else:
+            W[...] = rng.standard_normal(W.shape) * (2 / W.shape[0]) ** 0.5
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, data: Dataset, config: TrainConfig, observer: Observer) -> None:
+        self.data, self.config, self.observer = data, config, observer
+        measured, self.density = input_scale(data.X)
+        self.rule = rule(config)
+        sizes = (data.X.shape[1], *config.hidden, len(data.classes))
+        network = kernels.Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
+        weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
+        _initialise(network, config, weights_rng)
+        scale = measured if config.scale is None else config.scale
+        self.model = Model(network, scale, data.classes, config.backend)
+        self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng)
+        self.total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * self.batches.steps_per_epoch
+        self.step = 0
+        self.samples = 0
+        self.seconds = 0.0
+        self.step_seconds: list[float] = []
+        self._chunk = 1
+
+    def warm_up(self) -> float:
+        """Compile, or load, all that the run will call, on two samples; returns the seconds spent compiling."""
+        if self.config.backend == "reference":
+            return 0.0
+        jit = kernels.jit
+        before, jit.on_compile = jit.compile_seconds, self.observer.compiling
+        network = kernels.Network((self.data.X.shape[1], 2, 2), dtype=self.config.dtype, slots=self.rule.slots)
+        X, y = self.data.X[:2], np.zeros(len(self.data.X[:2]), np.int64)
+        kernels.mlp_train_steps(X, y, np.zeros(1, np.int64), 1, network, rule=self.rule, lr=[0.0])
+        Model(network, 1.0, ("0", "1")).evaluate(X, y)
+        jit.on_compile = None
+        return jit.compile_seconds - before
+
+    def advance(self, limit: int) -> tuple[float, int]:
+        """Train one chunk of at most ``limit`` steps; returns (loss summed over samples, correct)."""
+        count = min(limit, self._chunk, self.batches.left_in_epoch(self.step))
+        start = time.perf_counter()
+        rows = self.batches.rows(self.step, count)
+        losses, correct = ops(self.config.backend).mlp_train_steps(
+            self.data.X, self.data.y, rows, self.batches.batch_size, self.model.network, rule=self.rule,
+            lr=learning_rates(self.config, self.step, self.step + count, self.total), t=self.step + 1,
+            scale=self.model.scale, mean=self.config.mean, epsilon=self.config.epsilon,
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+        self.step += count
+        self.samples += len(rows)
+        self.seconds += seconds
+        self.step_seconds += [seconds / count] * count
+        self._chunk = max(1, min(2 * self._chunk, int(_CHUNK_SECONDS * count / seconds)))
+        if not np.isfinite(losses).all():
+            bad = self.step - count + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
+            raise RunError(f"diverged at step {bad}: the loss is not finite; try a lower --lr than {self.config.peak_lr:g}")
+        return float(losses.sum()), int(correct.sum())
+
+    def until_report(self) -> EpochReport:
+        """Train to the next report and make it."""
+        interval = self.config.report_steps or self.batches.steps_per_epoch
+        goal = min((self.step // interval + 1) * interval, self.total)
+        loss, correct, samples, seconds = 0.0, 0, self.samples, self.seconds
+        while self.step < goal:
+            part, hits = self.advance(goal - self.step)
+            loss, correct = loss + part, correct + hits
+            done, spent = self.samples - samples, self.seconds - seconds
+            self.observer.progress(self.step, self.total, loss / done, done / spent)
+            if self.observer.stop():
+                raise Interrupted
+        done, spent = self.samples - samples, self.seconds - seconds
+        tested: tuple[float | None, float | None] = (None, None)
+        if self.step == self.total or (self.step // interval) % self.config.evaluate_every == 0:
+            tested = self.model.evaluate(self.data.X_test, self.data.y_test)
+        epoch = self.step / self.batches.steps_per_epoch
+        return EpochReport(epoch, self.step, loss / done, correct / done, *tested, self.seconds, done / spent)
+
+    def summary(self, last: EpochReport, compile_seconds: float) -> dict[str, Any]:
+        """The measurements of ``--json``, but for those that the command line makes."""
+        rate = self.samples / self.seconds
+        return {
+            "test_accuracy": last.test_accuracy,
+            "test_loss": last.test_loss,
+            "train_loss": last.train_loss,
+            "epochs": self.step / self.batches.steps_per_epoch,
+            "steps": self.step,
+            "samples": self.samples,
+            "train_seconds": self.seconds,
+            "ms_per_step": 1000 * statistics.median(self.step_seconds),
+            "samples_per_second": rate,
+            "compile_seconds": compile_seconds,
+            "gflops": rate * self.model.network.flop_per_sample / 1e9,
+            "input": "dense",
+            "density": self.density,
+            "threads": kernels.get_num_threads(),
+            "seed": self.config.seed,
+            "backend": self.config.backend,
+            "dtype": self.config.dtype,
+            "weights_sha256": self.model.weights_sha256(),
+        }
+
+
+def fit(data: Dataset, config: TrainConfig | None = None, *, observer: Observer | None = None, **options: Any) -> Result:
+    """Train a network on ``data``: ``fit(data, hidden=(256,), epochs=5, ...)``, the options of the command line.
+
+    Returns the model, the reports and the measurements. InputError for impossible options; RunError when the loss stops
+    being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
+    """
+    config = configure(**options) if config is None else config
+    observer = observer or Observer()
+    threads = contextlib.nullcontext() if config.threads is None else kernels.threads(config.threads)
+    with threads:
+        run = _Run(data, config, observer)
+        result = Result(run.model, config)
+        compile_seconds = run.warm_up()
+        try:
+            while run.step < run.total:
+                report = run.until_report()
+                result.history.append(report)
+                observer.report(report)
+        except Interrupted as interruption:
+            interruption.result = result  # type: ignore[attr-defined]
+            raise
+        result.summary = run.summary(result.history[-1], compile_seconds)
+    return result

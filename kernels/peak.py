@@ -1,0 +1,41 @@
+"""The machine's limit beside every figure: fused multiply-adds on registers, as fast as they go."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from . import simd
+from .jit import kernel
+from .threads import get_num_threads, run
+from .tuning import TILE_ROWS, TILE_VECTORS
+
+_STEPS = 500_000
+_ROUNDS = 7
+
+
+@kernel
+def _multiply_add(part, parts, steps, A, B, C):
+    """``steps`` rank-1 updates of one register tile; its operands never change, so they stay in registers too."""
+    acc = simd.tile_zeros(C, TILE_ROWS, TILE_VECTORS)
+    for _ in range(steps):
+        acc = simd.tile_fma(acc, A, 0, 1, B, 0)
+    simd.tile_store(C[part], 0, TILE_VECTORS * simd.lanes(C), acc, simd.lanes(C))
+
+
+def peak_gflops(dtype: str = "float32") -> float:
+    """Multiply-add peak of the threads in use, in GFLOP/s: the best of seven runs of about 2 ms each."""
+    parts = get_num_threads()
+    real = np.dtype(dtype)
+    width = TILE_VECTORS * simd.REGISTER_BYTES // real.itemsize
+    A, B = np.full(TILE_ROWS, 0.5, real), np.full(width, 0.5, real)
+    C = np.empty((parts, TILE_ROWS * width), real)
+    run(_multiply_add, parts, 1, A, B, C)
+    flop = 2.0 * TILE_ROWS * width * _STEPS * parts
+    best = 0.0
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        run(_multiply_add, parts, _STEPS, A, B, C)
+        best = max(best, flop / (time.perf_counter() - start))
+    return best / 1e9
