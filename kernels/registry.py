@@ -1,0 +1,178 @@
+"""Every op with its twin and arguments to try it on: tests and benchmarks enumerate ``OPS``, so a new line is tested.
+
+Legend: a shape is (B, I, O): batch rows, inputs, outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import ops, reference
+from .network import Network
+from .update import Rule, adam, adamw, momentum, sgd
+
+Shape = tuple[int, int, int]
+Case = tuple[tuple[Any, ...], dict[str, Any]]
+Cases = Callable[[np.random.Generator, Shape, np.dtype], Iterator[Case]]
+
+
+@dataclass(frozen=True)
+class Op:
+    """``cases`` yields (args, kwargs) for a shape and dtype; ``flop`` the work of the first case.
+
+    ``writes`` are the positions of arguments that are updated in place.
+    """
+
+    name: str
+    cases: Cases
+    flop: Callable[[Shape], int]
+    writes: tuple[int, ...] = ()
+
+    @property
+    def fast(self) -> Callable[..., Any]:
+        return getattr(ops, self.name)
+
+    @property
+    def twin(self) -> Callable[..., Any]:
+        return getattr(reference, self.name)
+
+
+RULES: tuple[Rule, ...] = (
+    sgd(),
+    sgd(weight_decay=0.01),
+    momentum(),
+    momentum(0.8, nesterov=True, weight_decay=0.01),
+    adam(weight_decay=0.01),
+    adamw(),
+)
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def _inputs(rng: np.random.Generator, B: int, I: int, dtype: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """X as floats, as pixels, and as CSR, with the scale that goes with it."""
+    yield _normal(rng, (B, I), dtype), {}
+    pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
+    yield pixels, {"scale": 1 / 255}
+    mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
+    yield reference.csr(mostly_zero), {"scale": 1 / 255}
+    yield reference.csr(np.where(mostly_zero, _normal(rng, (B, I), dtype), 0).astype(dtype)), {}
+
+
+def _forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, I, O = shape
+    W, b = _normal(rng, (I, O), dtype), _normal(rng, (O,), dtype)
+    for X, scale in _inputs(rng, B, I, dtype):
+        yield (X, W, b), scale
+        yield (X, W), scale
+
+
+def _backward_input(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, I, O = shape
+    dY, W = _normal(rng, (B, O), dtype), _normal(rng, (I, O), dtype)
+    yield (dY, W), {"relu_output": np.maximum(_normal(rng, (B, I), dtype), 0)}
+    yield (dY, W), {}
+
+
+def _backward_weight(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, I, O = shape
+    dY = _normal(rng, (B, O), dtype)
+    for X, scale in _inputs(rng, B, I, dtype):
+        yield (X, dY), scale
+
+
+def _backward_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, I, O = shape
+    for rule in RULES:
+        for X, scale in _inputs(rng, B, I, dtype):
+            dY, W, b = _normal(rng, (B, O), dtype), _normal(rng, (I, O), dtype), _normal(rng, (O,), dtype)
+            states = {name: abs(_normal(rng, (rule.slots, *a.shape), dtype)) for name, a in (("state", W), ("bias_state", b))}
+            yield (X, dY, W, b), {"rule": rule, "lr": 0.1, "t": 3, **states, **scale}
+
+
+def _logits(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, _, O = shape
+    yield (10 * _normal(rng, (B, O), dtype),), {}
+
+
+def _labelled(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, _, O = shape
+    for epsilon in (0.0, 1e-10):
+        yield (10 * _normal(rng, (B, O), dtype), rng.integers(0, O, B)), {"epsilon": epsilon}
+
+
+def _sgd(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    W, dW = _normal(rng, shape[1:], dtype), _normal(rng, shape[1:], dtype)
+    yield (W, dW, 0.1), {}
+    yield (W, dW, 0.1), {"weight_decay": 0.01}
+
+
+def _momentum(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    for nesterov in (False, True):
+        yield tuple(_normal(rng, shape[1:], dtype) for _ in range(3)) + (0.1,), {"nesterov": nesterov}
+
+
+def _adam(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    for decoupled in (False, True):
+        W, dW, M, V = (_normal(rng, shape[1:], dtype) for _ in range(4))
+        yield (W, dW, M, abs(V), 3, 0.1), {"weight_decay": 0.01, "decoupled": decoupled}
+
+
+def _network(rng: np.random.Generator, sizes: tuple[int, ...], bias: bool, dtype: Any, slots: int) -> Network:
+    network = Network(sizes, bias=bias, dtype=dtype, slots=slots)
+    for W, b in network.layers:
+        W[...] = rng.standard_normal(W.shape) * (2 / len(W)) ** 0.5
+        if b is not None:
+            b[...] = 0.1 * rng.standard_normal(b.shape)
+    return network
+
+
+def _networks(
+    rng: np.random.Generator, shape: Shape, dtype: Any, rules: tuple[Rule, ...]
+) -> Iterator[tuple[Any, Network, Rule]]:
+    B, I, O = shape
+    pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
+    for k, rule in enumerate(rules):
+        for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
+            yield pixels, _network(rng, sizes, k % 2 == 0, dtype, rule.slots), rule
+
+
+def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    for X, network, _ in _networks(rng, shape, dtype, RULES[:2]):
+        yield (X, network), {"scale": 1 / 255}
+        yield (_normal(rng, X.shape, dtype), network), {}
+
+
+def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    for X, network, rule in _networks(rng, shape, dtype, RULES):
+        labels = rng.integers(0, network.sizes[-1], len(X))
+        rows = rng.permutation(len(X))
+        batch = -(-2 * len(X) // 3)  # two steps, the second short
+        lr = np.full(-(-len(X) // batch), 0.01)
+        yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, "scale": 1 / 255}
+
+
+def _product(shape: Shape) -> int:
+    return 2 * shape[0] * shape[1] * shape[2]
+
+
+OPS: tuple[Op, ...] = (
+    Op("linear_forward", _forward, _product),
+    Op("linear_relu_forward", _forward, _product),
+    Op("linear_backward_input", _backward_input, _product),
+    Op("linear_backward_weight", _backward_weight, _product),
+    Op("linear_backward_update", _backward_update, _product, writes=(2, 3)),
+    Op("softmax", _logits, lambda shape: 5 * shape[0] * shape[2]),
+    Op("softmax_cross_entropy", _labelled, lambda shape: 6 * shape[0] * shape[2]),
+    Op("sgd_update", _sgd, lambda shape: 2 * shape[1] * shape[2], writes=(0,)),
+    Op("momentum_update", _momentum, lambda shape: 4 * shape[1] * shape[2], writes=(0, 2)),
+    Op("adam_update", _adam, lambda shape: 12 * shape[1] * shape[2], writes=(0, 2, 3)),
+    Op("mlp_forward", _mlp_forward, lambda shape: 2 * shape[0] * (shape[1] * shape[2] + 10 * shape[2])),
+    Op("mlp_train_steps", _mlp_train_steps, lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2], writes=(4,)),
+)

@@ -1,0 +1,68 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption("--nightly", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--nightly"):
+        skip = pytest.mark.skip(reason="takes minutes; run with --nightly")
+        for item in items:
+            if "nightly" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """A directory with the real MNIST: $FASTMLP_DATA, or shared/data/mnist beside the checkout."""
+    for place in (os.environ.get("FASTMLP_DATA"), ROOT.parent / "shared" / "data" / "mnist"):
+        if place and (Path(place) / "train-images-idx3-ubyte.gz").exists():
+            return Path(place)
+    pytest.skip("the real MNIST is not on this machine (set FASTMLP_DATA)")
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_dir):
+    from fastmlp.data import load
+
+    return load(str(mnist_dir))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """1,500 synthetic digits to train on and 500 to test."""
+    from fastmlp.data.synthetic import load_synthetic
+
+    return load_synthetic(seed=1, n=1500, n_test=500)
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run code, or a module with arguments, in a fresh interpreter; returns the finished process."""
+
+    def run(*args, env=None, timeout=240, cwd=None):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        command = [sys.executable, *(["-c", *args] if len(args) == 1 else args)]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=timeout, cwd=cwd or tmp_path
+        )
+
+    return run

@@ -1,0 +1,114 @@
+"""Bad arguments to the public ops: an error that names the argument, before any kernel runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernels
+
+X, W, B = np.zeros((4, 3), np.float32), np.zeros((3, 2), np.float32), np.zeros(2, np.float32)
+Y = np.zeros((4, 2), np.float32)
+LABELS = np.zeros(4, int)
+NETWORK = kernels.Network((3, 2))
+
+
+def csr(**changes):
+    parts = {"indptr": np.array([0, 1, 2]), "indices": np.array([0, 2]), "values": np.ones(2), "shape": (2, 3)}
+    return kernels.CSR(**{**parts, **changes})
+
+
+def train(**changes):
+    arguments = {"X": X, "labels": LABELS, "rows": [0, 1], "batch": 2, "network": NETWORK}
+    options = {"rule": kernels.sgd(), "lr": [0.1]}
+    for name, value in changes.items():
+        (arguments if name in arguments else options)[name] = value
+    return kernels.mlp_train_steps(*arguments.values(), **options)
+
+
+BAD = {
+    "X of the wrong width": (lambda: kernels.linear_forward(X[:, :2], W), ValueError, r"X has shape \[4, 2\].*\[any, 3\]"),
+    "X of one dimension": (lambda: kernels.linear_forward(X[0], W), ValueError, "X has shape"),
+    "complex X": (lambda: kernels.linear_forward(X.astype(complex), W), TypeError, "X has dtype complex128"),
+    "text X": (lambda: kernels.linear_forward([["a"]], W), TypeError, "X has dtype"),
+    "integer W": (lambda: kernels.linear_forward(X, W.astype(int)), TypeError, "W has dtype int64"),
+    "half W": (lambda: kernels.linear_forward(X, W.astype(np.float16)), TypeError, "W has dtype float16"),
+    "long b": (lambda: kernels.linear_forward(X, W, np.zeros(3)), ValueError, r"b has shape \[3\].*\[2\]"),
+    "infinite scale": (lambda: kernels.linear_forward(X, W, scale=np.inf), ValueError, "scale is inf"),
+    "text scale": (lambda: kernels.linear_forward(X, W, scale="big"), TypeError, "scale is 'big'"),
+    "dY of the wrong width": (lambda: kernels.linear_backward_input(X, W), ValueError, "dY has shape"),
+    "mask of the wrong shape": (lambda: kernels.linear_backward_input(Y, W, relu_output=Y), ValueError, "relu_output has shape"),
+    "batches that differ": (lambda: kernels.linear_backward_weight(X[:3], Y), ValueError, "X has shape"),
+    "integer logits": (lambda: kernels.softmax(np.zeros((2, 2), int)), TypeError, "logits has dtype int64"),
+    "no classes": (lambda: kernels.softmax(np.zeros((2, 0))), ValueError, "logits.*at least one column"),
+    "empty batch": (lambda: kernels.softmax_cross_entropy(np.zeros((0, 2)), []), (ValueError, TypeError), "logits has no rows"),
+    "label too large": (lambda: kernels.softmax_cross_entropy(Y, [0, 1, 2, 0]), ValueError, "labels holds 2.*0 to 1"),
+    "label -1": (lambda: kernels.softmax_cross_entropy(Y, [0, 1, -1, 0]), ValueError, "labels holds -1"),
+    "float labels": (lambda: kernels.softmax_cross_entropy(Y, [0.0] * 4), TypeError, "labels has dtype float64"),
+    "too few labels": (lambda: kernels.softmax_cross_entropy(Y, [0]), ValueError, "labels has shape"),
+    "huge unsigned label": (
+        lambda: kernels.softmax_cross_entropy(Y, np.full(4, 2**64 - 1, np.uint64)), ValueError, "labels holds 18446744073709551615",
+    ),
+    "negative epsilon": (lambda: kernels.softmax_cross_entropy(Y, LABELS, epsilon=-1), ValueError, "epsilon is -1"),
+    "list to update": (lambda: kernels.sgd_update([1.0], [1.0], 0.1), TypeError, "W is a list"),
+    "gradient of another shape": (lambda: kernels.sgd_update(W.copy(), B, 0.1), ValueError, "dW has shape"),
+    "NaN rate": (lambda: kernels.sgd_update(W.copy(), W, np.nan), ValueError, "lr is nan"),
+    "state of another dtype": (lambda: kernels.momentum_update(W.copy(), W, W.astype(float), 1), TypeError, "V has dtype"),
+    "step zero": (lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 0, 1), ValueError, "t is 0"),
+    "missing state": (
+        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.adam(), lr=0.1), ValueError, "state is missing",
+    ),
+    "a rule that is none": (lambda: kernels.linear_backward_update(X, Y, W.copy(), rule="adam", lr=0.1), TypeError, "rule is 'adam'"),
+    "row out of range": (lambda: train(rows=[0, 4]), ValueError, "rows holds 4.*0 to 3"),
+    "no rows": (lambda: train(rows=np.array([], int)), ValueError, "rows is empty"),
+    "batch of zero": (lambda: train(batch=0), ValueError, "batch is 0"),
+    "rates for another number of steps": (lambda: train(lr=[0.1, 0.1]), ValueError, r"lr has shape \[2\].*\[1\]"),
+    "a network without the rule's state": (lambda: train(rule=kernels.adam()), ValueError, "network has 0 slots"),
+    "samples of another width": (lambda: train(X=Y), ValueError, "X has shape"),
+    "threads zero": (lambda: kernels.set_num_threads(0), ValueError, "number of threads"),
+    "threads a float": (lambda: kernels.set_num_threads(1.5), ValueError, "number of threads"),
+    "network of one layer": (lambda: kernels.Network((3,)), ValueError, "sizes is"),
+    "network of width zero": (lambda: kernels.Network((3, 0, 2)), ValueError, "sizes is"),
+    "network of half floats": (lambda: kernels.Network((3, 2), dtype="float16"), TypeError, "dtype is float16"),
+    "CSR column too large": (lambda: csr(indices=np.array([0, 3])), ValueError, "indices must be from 0 to 2"),
+    "CSR column negative": (lambda: csr(indices=np.array([0, -1])), ValueError, "indices must be from 0 to 2"),
+    "CSR indptr falls": (lambda: csr(indptr=np.array([0, 2, 1])), ValueError, "never fall"),
+    "CSR indptr starts late": (lambda: csr(indptr=np.array([1, 1, 2])), ValueError, "start at 0"),
+    "CSR indptr too long": (lambda: csr(indptr=np.array([0, 1, 2, 2])), ValueError, "indptr has shape"),
+    "CSR indptr past the end": (lambda: csr(indptr=np.array([0, 1, 9])), ValueError, "indptr ends at 9"),
+    "CSR of integers": (lambda: csr(values=np.ones(2, int)), TypeError, "CSR values have dtype int64"),
+    "CSR of float indices": (lambda: csr(indices=np.array([0.0, 1.0])), TypeError, "CSR indices has dtype"),
+    "CSR of the wrong width": (lambda: kernels.linear_forward(csr(), np.zeros((4, 2))), ValueError, "X has shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_arguments_are_refused_by_name(name):
+    call, error, message = BAD[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_scipy_csr_with_either_index_type_is_taken_as_it_is():
+    sparse = pytest.importorskip("scipy.sparse")
+    dense = np.array([[0, 2, 0], [1, 0, 3]], np.float32)
+    for index in (np.int32, np.int64):
+        X = sparse.csr_array(dense)
+        X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+        np.testing.assert_array_equal(kernels.linear_forward(X, np.eye(3, dtype=np.float32)), dense)
+    with pytest.raises(TypeError, match="csc format"):
+        kernels.csr(sparse.csc_array(dense))
+
+
+def test_a_csr_matrix_gives_back_its_dense_form(rng):
+    dense = np.where(rng.random((7, 5)) < 0.3, rng.integers(0, 256, (7, 5)), 0).astype(np.uint8)
+    np.testing.assert_array_equal(kernels.csr(dense).toarray(), dense)
+
+
+def test_empty_products_have_no_rows_or_are_zero():
+    assert kernels.linear_forward(X[:0], W).shape == (0, 2)
+    assert kernels.linear_backward_input(Y[:0], W).shape == (0, 3)
+    np.testing.assert_array_equal(kernels.linear_forward(X[:, :0], W[:0], np.ones(2)), np.ones((4, 2)))
+    dW, db = kernels.linear_backward_weight(X[:0], Y[:0])
+    assert not dW.any()
+    assert not db.any()

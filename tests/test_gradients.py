@@ -1,0 +1,142 @@
+"""The definition itself: the twins' gradients against central differences in float64, and the notebook's formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernels import Network, adam, adamw, momentum, reference, sgd
+
+STEP = 1e-5  # central differences err by O(STEP^2) and u / STEP: about 1e-10 of quantities of size one
+
+
+def central_difference(f, x):
+    """df/dx of a scalar function, element by element, in place on x."""
+    gradient = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        kept = x[index]
+        x[index] = kept + STEP
+        above = f()
+        x[index] = kept - STEP
+        gradient[index] = (above - f()) / (2 * STEP)
+        x[index] = kept
+    return gradient
+
+
+def assert_close(exact, numeric):
+    np.testing.assert_allclose(exact, numeric, rtol=1e-6, atol=1e-9)
+
+
+def away_from_kinks(Z):
+    """No pre-activation so near zero that a difference would step over it."""
+    return abs(Z).min() > 100 * STEP
+
+
+def test_linear_gradients_are_the_derivatives_of_the_forward(rng):
+    X, W, b, dY = (rng.standard_normal(s) for s in ((4, 3), (3, 5), (5,), (4, 5)))
+
+    def loss():
+        return (reference.linear_forward(X, W, b, scale=0.5) * dY).sum()
+
+    dW, db = reference.linear_backward_weight(X, dY, scale=0.5)
+    assert_close(dW, central_difference(loss, W))
+    assert_close(db, central_difference(loss, b))
+    assert_close(0.5 * reference.linear_backward_input(dY, W), central_difference(loss, X))
+
+
+def test_the_relu_mask_is_the_derivative_of_relu(rng):
+    Z, W, dY = rng.standard_normal((4, 6)), rng.standard_normal((6, 3)), rng.standard_normal((4, 3))
+    assert away_from_kinks(Z)
+
+    def loss():
+        return (np.maximum(Z, 0) @ W * dY).sum()
+
+    dZ = reference.linear_backward_input(dY, W, relu_output=np.maximum(Z, 0))
+    assert_close(dZ, central_difference(loss, Z))
+
+
+def test_the_logit_gradient_is_the_derivative_of_the_loss(rng):
+    Z, labels = 3 * rng.standard_normal((5, 7)), rng.integers(0, 7, 5)
+    dZ = reference.softmax_cross_entropy(Z, labels)[2]
+    assert_close(dZ, central_difference(lambda: reference.softmax_cross_entropy(Z, labels)[0], Z))
+
+
+@pytest.mark.parametrize("sizes", [(6, 4), (6, 5, 3), (6, 5, 4, 3)])
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
+    """With sgd at rate 1 a step subtracts the gradient."""
+    network = Network(sizes, dtype="float64")
+    network.params[:] = rng.standard_normal(network.params.size)
+    X, y = rng.standard_normal((8, 6)), rng.integers(0, sizes[-1], 8)
+
+    def loss():
+        total = reference.softmax_cross_entropy(reference.mlp_forward(X, network), y)[0]
+        return total / 8 if mean else total
+
+    before = network.params.copy()
+    numeric = central_difference(loss, network.params)
+    reference.mlp_train_steps(X, y, np.arange(8), 8, network, rule=sgd(), lr=np.ones(1), mean=mean)
+    used = np.concatenate([np.arange(o, o + (i + 1) * n) for o, i, n in zip(network.offsets, sizes, sizes[1:])])
+    np.testing.assert_allclose((before - network.params)[used], numeric[used], rtol=1e-6, atol=1e-8)
+
+
+def test_the_step_of_the_notebook(rng):
+    """Its own formulas, written out: sum loss with 1e-10 inside the log, no biases, P - Y at the logits."""
+    network = Network((9, 5, 4), bias=False, dtype="float64")
+    (W1, _), (W2, _) = network.layers
+    W1[...], W2[...] = rng.uniform(-0.5, 0.5, W1.shape), rng.uniform(-0.5, 0.5, W2.shape)
+    pixels, labels = rng.integers(0, 256, (12, 9)).astype(np.uint8), rng.integers(0, 4, 12)
+    X, Y = pixels / 255.0, np.eye(4)[labels]
+    A1 = X @ W1
+    Z1 = np.maximum(A1, 0)
+    A2 = Z1 @ W2
+    E = np.exp(A2 - A2.max(1, keepdims=True))
+    P = E / E.sum(1, keepdims=True)
+    expected_loss = -(Y * np.log(P + 1e-10)).sum()
+    dA2 = P - Y
+    dW2 = Z1.T @ dA2
+    dW1 = X.T @ ((dA2 @ W2.T) * (A1 > 0))
+    expected = W1 - 1e-3 * dW1, W2 - 1e-3 * dW2
+    losses, _ = reference.mlp_train_steps(
+        pixels, labels, np.arange(12), 12, network, rule=sgd(), lr=[1e-3], scale=1 / 255, mean=False, epsilon=1e-10
+    )
+    assert losses[0] == pytest.approx(expected_loss, rel=1e-12)
+    np.testing.assert_allclose(W1, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(W2, expected[1], rtol=1e-12)
+
+
+def test_momentum_by_hand():
+    W, V = np.array([1.0]), np.array([0.0])
+    reference.momentum_update(W, np.array([2.0]), V, 0.1)
+    assert (W[0], V[0]) == (pytest.approx(0.8), 2.0)
+    reference.momentum_update(W, np.array([1.0]), V, 0.1)
+    assert (W[0], V[0]) == (pytest.approx(0.8 - 0.1 * 2.8), pytest.approx(2.8))
+    reference.momentum_update(W, np.array([0.0]), V, 0.1, nesterov=True)
+    assert V[0] == pytest.approx(2.52)
+    assert W[0] == pytest.approx(0.52 - 0.1 * 0.9 * 2.52)
+
+
+def test_the_first_step_of_adam_has_the_size_of_the_rate():
+    W, M, V = np.ones(3), np.zeros(3), np.zeros(3)
+    reference.adam_update(W, np.array([5.0, -0.01, 200.0]), M, V, 1, 0.1)
+    np.testing.assert_allclose(W, [0.9, 1.1, 0.9], rtol=1e-5)
+
+
+def test_decoupled_decay_does_not_enter_the_moments():
+    coupled, decoupled = (np.array([10.0]) for _ in range(2))
+    states = [np.zeros(1) for _ in range(4)]
+    reference.adam_update(coupled, np.zeros(1), *states[:2], 1, 0.1, weight_decay=0.5)
+    reference.adam_update(decoupled, np.zeros(1), *states[2:], 1, 0.1, weight_decay=0.5, decoupled=True)
+    assert coupled[0] == pytest.approx(9.9)  # a full Adam step of the rate's size
+    assert decoupled[0] == pytest.approx(9.5)
+    assert states[2][0] == 0
+
+
+@pytest.mark.parametrize("rule", [sgd(), momentum(), momentum(nesterov=True), adam(), adamw()])
+def test_every_rule_descends_a_bowl(rule):
+    W = np.array([[3.0, -2.0]])
+    state = np.zeros((rule.slots, 1, 2))
+    for t in range(1, 400):
+        # X = 1, dY = W: the gradient of |W|^2 / 2
+        reference.linear_backward_update(np.ones((1, 1)), W.copy(), W, rule=rule, lr=0.02, t=t, state=state)
+    assert abs(W).max() < 0.05

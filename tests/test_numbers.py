@@ -1,0 +1,193 @@
+"""The numbers: exact on integers, within the derived bound on floats, NaN and infinity as in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import simd
+from kernels.tuning import ROW_BLOCK, TILE_ROWS, TILE_VECTORS
+
+DTYPES = ["float32", "float64"]
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+
+def panel(dtype):
+    """Columns in a full panel of the matrix products."""
+    return TILE_VECTORS * simd.REGISTER_BYTES // np.dtype(dtype).itemsize
+
+
+def small_integers(rng, shape, dtype):
+    """Integers so small that every sum of products is exact in float32 (below 2^24 for up to 4,096 terms)."""
+    return rng.integers(-8, 9, shape).astype(dtype)
+
+
+def row_counts():
+    """Every remainder of the row tile, and both sides of a row block."""
+    return [*range(1, 2 * TILE_ROWS + 2), ROW_BLOCK - 1, ROW_BLOCK, ROW_BLOCK + 1]
+
+
+def column_counts(dtype):
+    """Every remainder of a panel, beyond none and one full panel."""
+    return [*range(1, panel(dtype) + 2), 2 * panel(dtype) + 3]
+
+
+@dtypes
+def test_products_of_integers_are_exact_for_every_remainder_of_rows_and_columns(dtype, rng):
+    for B in row_counts():
+        for O in column_counts(dtype) if B <= TILE_ROWS + 1 else (1, panel(dtype) + 3):
+            I = int(rng.integers(1, 40))
+            X, W, b = (small_integers(rng, shape, dtype) for shape in ((B, I), (I, O), (O,)))
+            exact = X.astype(np.int64) @ W.astype(np.int64) + b.astype(np.int64)
+            np.testing.assert_array_equal(kernels.linear_forward(X, W, b), exact)
+            np.testing.assert_array_equal(kernels.linear_relu_forward(X, W, b), np.maximum(exact, 0))
+
+
+@dtypes
+def test_gradients_of_integers_are_exact_for_every_remainder(dtype, rng):
+    for I in [*range(1, 2 * TILE_ROWS + 2), panel(dtype) + 1]:
+        for O in column_counts(dtype) if I <= TILE_ROWS + 1 else (1, panel(dtype) + 3):
+            B = int(rng.integers(1, 40))
+            X, dY, W = (small_integers(rng, shape, dtype) for shape in ((B, I), (B, O), (I, O)))
+            exact = X.astype(np.int64), dY.astype(np.int64), W.astype(np.int64)
+            dW, db = kernels.linear_backward_weight(X, dY)
+            np.testing.assert_array_equal(dW, exact[0].T @ exact[1])
+            np.testing.assert_array_equal(db, exact[1].sum(0))
+            dX = exact[1] @ exact[2].T
+            np.testing.assert_array_equal(kernels.linear_backward_input(dY, W), dX)
+            masked = kernels.linear_backward_input(dY, W, relu_output=X)
+            np.testing.assert_array_equal(masked, np.where(X <= 0, 0, dX))
+
+
+@dtypes
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+def test_sparse_and_pixel_inputs_are_exact_too(dtype, density, rng):
+    for B, I, O in ((1, 1, 1), (5, 9, panel(dtype) + 3), (ROW_BLOCK + 2, 33, 10), (3, 4, 2 * panel(dtype))):
+        X = np.where(rng.random((B, I)) < density, rng.integers(0, 256, (B, I)), 0).astype(np.uint8)
+        W, dY = small_integers(rng, (I, O), dtype), small_integers(rng, (B, O), dtype)
+        exact = X.astype(np.int64) @ W.astype(np.int64)
+        for given in (X, kernels.csr(X)):
+            np.testing.assert_array_equal(kernels.linear_forward(given, W, scale=0.5), exact / 2)
+            dW, _ = kernels.linear_backward_weight(given, dY, scale=2)
+            np.testing.assert_array_equal(dW, 2 * (X.T.astype(np.int64) @ dY.astype(np.int64)))
+
+
+@dtypes
+def test_threads_and_misaligned_memory_keep_integers_exact(dtype, rng):
+    raw = np.zeros(200 * 190 + 64, dtype)
+    for offset in (0, 1, 3, 7):
+        X = raw[offset : offset + 200 * 190].reshape(200, 190)
+        X[...] = small_integers(rng, X.shape, dtype)
+        W = small_integers(rng, (190, 67), dtype)
+        exact = X.astype(np.int64) @ W.astype(np.int64)
+        for count in (1, 2, 3, 4):
+            with kernels.threads(count):
+                np.testing.assert_array_equal(kernels.linear_forward(X, W), exact)
+
+
+def bound(terms, unit):
+    """gamma_n of Higham, Accuracy and Stability of Numerical Algorithms, section 3.1."""
+    n = terms + 2
+    return n * unit / (1 - n * unit)
+
+
+PRODUCT_SHAPES = [(7, 784, 33), (128, 784, 256), (33, 4096, 17), (64, 10, 784), (5, 1, 5)]
+
+
+@dtypes
+@pytest.mark.parametrize("shape", PRODUCT_SHAPES, ids=str)
+def test_products_err_less_than_gamma_and_than_a_dropped_term(dtype, shape, rng, record_property):
+    """|error| <= gamma_(K+2) (|X||W| + |b|), and 4 sqrt(K) u of the same: gamma alone misses a dropped term at large K."""
+    B, K, O = shape
+    X, W, b = (rng.standard_normal(s).astype(dtype) for s in ((B, K), (K, O), (O,)))
+    wide = np.longdouble if dtype == "float64" else np.float64
+    cases = {
+        "forward": (kernels.linear_forward(X, W, b), (X, W), b),
+        "input": (kernels.linear_backward_input(X, W.T.copy()), (X, W), None),
+        "weight": (kernels.linear_backward_weight(X.T.copy(), W)[0], (X, W), None),
+    }
+    for name, (fast, factors, bias) in cases.items():
+        left, right = (factor.astype(wide) for factor in factors)
+        extra = 0 if bias is None else bias.astype(wide)
+        error = abs(fast - (left @ right + extra))
+        magnitude = abs(left) @ abs(right) + abs(extra)
+        ratio = float((error / magnitude).max())
+        record_property(f"{name} error / gamma", ratio / bound(K, UNIT[dtype]))
+        assert ratio <= bound(K, UNIT[dtype])
+        assert ratio <= 4 * max(1, K) ** 0.5 * UNIT[dtype] + 2 * UNIT[dtype]
+
+
+@dtypes
+def test_a_row_does_not_depend_on_its_batch(dtype, rng):
+    X, W, b = (rng.standard_normal(s).astype(dtype) for s in ((77, 60), (60, 45), (45,)))
+    whole = kernels.linear_relu_forward(X, W, b)
+    for rows in (slice(0, 1), slice(5, 12), slice(70, 77)):
+        assert kernels.linear_relu_forward(X[rows], W, b).tobytes() == whole[rows].tobytes()
+
+
+@dtypes
+def test_relu_passes_nan_in_every_lane_and_tail(dtype):
+    for O in column_counts(dtype):
+        for column in range(O):
+            W = np.zeros((2, O), dtype)
+            W[1, column] = np.nan
+            Y = kernels.linear_relu_forward(np.array([[0, 1], [1, 0]], dtype), W)
+            assert np.isnan(Y[0, column])
+            expected = np.maximum(np.array([[0, 1], [1, 0]], dtype) @ W, 0)
+            np.testing.assert_array_equal(Y, expected)
+
+
+@dtypes
+def test_the_relu_mask_passes_nan_and_stops_zero(dtype):
+    dY, W = np.ones((1, 1), dtype), np.ones((4, 1), dtype)
+    output = np.array([[0.0, -0.0, 1e-30, np.nan]], dtype)
+    np.testing.assert_array_equal(kernels.linear_backward_input(dY, W, relu_output=output), [[0, 0, 1, 1]])
+
+
+@dtypes
+@pytest.mark.parametrize("classes", [1, 2, 10, 17, 1000])
+def test_softmax_rows_sum_to_one(dtype, classes, rng):
+    """Each of N terms has its rounding, the sum N - 1, the quotient one: (N + 2) u and room for exp itself."""
+    P = kernels.softmax((30 * rng.standard_normal((50, classes))).astype(dtype))
+    assert abs(P.sum(1, dtype=np.float64) - 1).max() <= (classes + 4) * UNIT[dtype]
+    assert P.min() >= 0
+
+
+@dtypes
+def test_cross_entropy_equals_its_twin_in_the_wider_type(dtype, rng):
+    """exp of an argument d away from the maximum carries d u from the subtraction; the loss sums log and d."""
+    Z = (20 * rng.standard_normal((200, 10))).astype(dtype)
+    y = rng.integers(0, 10, 200)
+    loss, correct, dZ = kernels.softmax_cross_entropy(Z, y)
+    wide = kernels.reference.softmax_cross_entropy(Z.astype(np.longdouble), y)
+    spread = float(np.ptp(Z, axis=1).max())
+    assert correct == wide[1]
+    assert loss == pytest.approx(float(wide[0]), rel=(10 + spread) * UNIT[dtype])
+    assert abs(dZ - wide[2]).max() <= (10 + spread) * UNIT[dtype]
+
+
+@dtypes
+def test_cross_entropy_is_finite_where_the_probability_underflows(dtype):
+    Z = np.array([[0.0, -2000.0]], dtype)
+    loss, correct, dZ = kernels.softmax_cross_entropy(Z, [1])
+    assert (loss, correct) == (2000.0, 0)
+    np.testing.assert_array_equal(dZ, [[1, -1]])
+
+
+@dtypes
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("place", range(5))
+def test_non_finite_logits_give_a_nan_loss(dtype, bad, place):
+    Z = np.zeros((3, 5), dtype)
+    Z[1, place] = bad
+    for label in range(5):
+        assert np.isnan(kernels.softmax_cross_entropy(Z, [0, label, 0])[0])
+
+
+@dtypes
+def test_ties_go_to_the_first_class_as_in_numpy(dtype):
+    Z = np.array([[1, 3, 3, 0]], dtype)
+    assert kernels.softmax_cross_entropy(Z, [1])[1] == 1
+    assert kernels.softmax_cross_entropy(Z, [2])[1] == 0

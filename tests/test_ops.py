@@ -1,0 +1,212 @@
+"""What holds for every op in the registry: its twin, its bits, its memory."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import CSR, Network
+from kernels.registry import OPS, Op
+
+SHAPES = [(1, 1, 1), (3, 5, 2), (8, 32, 16), (17, 33, 31), (37, 50, 45)]
+LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
+DTYPES = ["float32", "float64"]
+FLOAT64_UNIT = 2.0**-53
+
+ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def clone(value):
+    """A deep copy whose arrays are aligned and writable like the original's."""
+    if isinstance(value, Network):
+        other = Network(value.sizes, bias=value.bias, dtype=value.dtype, slots=value.slots)
+        other.params[...], other.state[...] = value.params, value.state
+        return other
+    return value if isinstance(value, CSR) else copy.deepcopy(value)
+
+
+def arrays_of(value) -> list[np.ndarray]:
+    """What can be compared in a result: arrays and numbers, flattened."""
+    if isinstance(value, Network):
+        return [np.array(value.params), np.array(value.state)]
+    if isinstance(value, (tuple, list)):
+        return [array for item in value for array in arrays_of(item)]
+    return [] if value is None else [np.asarray(value)]
+
+
+def call(function, op: Op, args, kwargs) -> list[np.ndarray]:
+    """Results of a call on copies of its arguments: what it returns, then what it wrote to."""
+    args = [clone(argument) for argument in args]
+    kwargs = {name: clone(value) for name, value in kwargs.items()}
+    result = arrays_of(function(*args, **kwargs))
+    written = [args[k] for k in op.writes if k < len(args)]
+    written += [kwargs[name] for name in ("state", "bias_state") if name in kwargs]
+    return result + arrays_of(written)
+
+
+@ops
+def test_twins_share_signatures(op):
+    fast, twin = (list(inspect.signature(f).parameters.values()) for f in (op.fast, op.twin))
+    assert [(p.name, p.kind, p.default) for p in fast] == [(p.name, p.kind, p.default) for p in twin]
+
+
+@ops
+def test_public_ops_have_a_docstring_and_are_exported(op):
+    assert op.fast.__doc__
+    assert op.twin.__doc__
+    assert getattr(kernels, op.name) is op.fast
+
+
+def test_every_public_op_is_registered():
+    exported = {name for name in kernels.__all__ if inspect.isfunction(getattr(kernels, name))}
+    not_ops = {"csr", "sgd", "momentum", "adam", "adamw", "threads", "get_num_threads", "set_num_threads", "peak_gflops"}
+    assert exported - not_ops == {op.name for op in OPS}
+
+
+@ops
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_op_equals_its_twin_in_float64(op, shape, rng):
+    """Within reassociation: K + 10 roundings of terms below 2^10 in size (a wrong term is 1e10 times larger)."""
+    bound = (sum(shape) + 10) * FLOAT64_UNIT * 2.0**10
+    for args, kwargs in op.cases(rng, shape, np.dtype("float64")):
+        for fast, twin in zip(call(op.fast, op, args, kwargs), call(op.twin, op, args, kwargs), strict=True):
+            assert fast.shape == twin.shape
+            np.testing.assert_allclose(fast, twin, rtol=bound, atol=bound)
+
+
+@ops
+@dtypes
+def test_bits_do_not_depend_on_the_number_of_threads(op, dtype, rng):
+    for args, kwargs in op.cases(rng, LARGE, np.dtype(dtype)):
+        results = []
+        for count in (1, 2, 3, 4):
+            with kernels.threads(count):
+                results.append([array.tobytes() for array in call(op.fast, op, args, kwargs)])
+        assert all(result == results[0] for result in results[1:])
+
+
+@ops
+@dtypes
+def test_results_have_the_dtype_of_the_weights(op, dtype, rng):
+    for args, kwargs in op.cases(rng, (4, 3, 5), np.dtype(dtype)):
+        for array in call(op.fast, op, args, kwargs):
+            if array.ndim > 1:
+                assert array.dtype == dtype
+
+
+@ops
+@dtypes
+def test_inputs_are_unchanged_and_may_be_read_only_or_strided(op, dtype, rng):
+    for args, kwargs in op.cases(rng, (9, 7, 6), np.dtype(dtype)):
+        expected = [array.tobytes() for array in call(op.fast, op, args, kwargs)]
+        inputs = [k for k, a in enumerate(args) if isinstance(a, np.ndarray) and k not in op.writes]
+        for disguise in (read_only, every_second, unaligned):
+            disguised = [disguise(a) if k in inputs else clone(a) for k, a in enumerate(args)]
+            before = [a.tobytes() if k in inputs else None for k, a in enumerate(disguised)]
+            keywords = {name: clone(value) for name, value in kwargs.items()}
+            result = arrays_of(op.fast(*disguised, **keywords))
+            assert [array.tobytes() for array in result] == expected[: len(result)]
+            assert before == [a.tobytes() if k in inputs else None for k, a in enumerate(disguised)]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def every_second(array):
+    spread = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    spread[..., ::2] = array
+    return spread[..., ::2]
+
+
+def unaligned(array):
+    raw = np.zeros(array.nbytes + 1, np.uint8)
+    view = raw[1:].view(array.dtype) if array.itemsize == 1 else np.ndarray(array.shape, array.dtype, raw, 1)
+    view = view.reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def outputs(op: Op) -> list[str]:
+    return [name for name in inspect.signature(op.fast).parameters if name.startswith("out")]
+
+
+with_out = pytest.mark.parametrize("op", [op for op in OPS if outputs(op)], ids=lambda op: op.name)
+
+
+def shaped_like_results(op, args, kwargs):
+    """A NaN-filled array for each ``out`` of the op."""
+    result = op.fast(*args, **kwargs)
+    arrays = [a for a in (result if isinstance(result, tuple) else (result,)) if isinstance(a, np.ndarray)]
+    return {name: np.full_like(array, np.nan) for name, array in zip(outputs(op), arrays)}, arrays
+
+
+@with_out
+@dtypes
+def test_outputs_are_write_only_and_returned(op, dtype, rng):
+    for args, kwargs in op.cases(rng, (9, 7, 6), np.dtype(dtype)):
+        given, expected = shaped_like_results(op, args, kwargs)
+        result = op.fast(*args, **kwargs, **given)
+        returned = result if isinstance(result, tuple) else (result,)
+        for array, want in zip(given.values(), expected):
+            assert any(array is value for value in returned)
+            assert array.tobytes() == want.tobytes()
+
+
+@with_out
+def test_unusable_outputs_are_refused_by_name(op, rng):
+    args, kwargs = next(op.cases(rng, (9, 7, 6), np.dtype("float32")))
+    given, _ = shaped_like_results(op, args, kwargs)
+    for name, good in given.items():
+        bad = {
+            "dtype": good.astype(np.float64),
+            "shape": np.empty((*good.shape[:-1], good.shape[-1] + 1), good.dtype),
+            "read-only": read_only(good),
+            "strides": every_second(good),
+        }
+        for complaint, array in bad.items():
+            with pytest.raises((ValueError, TypeError), match=f"^{name} .*{complaint}"):
+                op.fast(*args, **kwargs, **{name: array})
+        with pytest.raises(TypeError, match=f"^{name} is a list"):
+            op.fast(*args, **kwargs, **{name: good.tolist()})
+
+
+@with_out
+def test_an_output_that_overlaps_an_input_is_refused(op, rng):
+    args, kwargs = next(op.cases(rng, (6, 6, 6), np.dtype("float32")))
+    memory = args[1].params if op.name == "mlp_forward" else args[0]
+    given, _ = shaped_like_results(op, args, kwargs)
+    name, good = next(iter(given.items()))
+    view = memory.reshape(-1)[: good.size].reshape(good.shape)
+    with pytest.raises(ValueError, match=f"^{name} overlaps"):
+        op.fast(*args, **kwargs, **{name: view})
+
+
+updating = pytest.mark.parametrize(
+    "op", [op for op in OPS if op.writes and op.name != "mlp_train_steps"], ids=lambda op: op.name
+)
+
+
+@updating
+def test_arguments_updated_in_place_are_refused_when_read_only_or_overlapping(op, rng):
+    cases = [case for case in op.cases(rng, (6, 6, 6), np.dtype("float32")) if not isinstance(case[0][0], CSR)]
+    args, kwargs = cases[-1]
+    for position in op.writes:
+        changed = list(args)
+        changed[position] = read_only(args[position])
+        with pytest.raises(ValueError, match="read-only"):
+            op.fast(*changed, **kwargs)
+    source = next(k for k, a in enumerate(args) if isinstance(a, np.ndarray) and k not in op.writes)
+    target = op.writes[0]
+    changed = list(args)
+    changed[source] = changed[target] if changed[source].dtype == changed[target].dtype else changed[source]
+    changed[1] = changed[target]
+    with pytest.raises(ValueError, match="overlaps"):
+        op.fast(*changed, **kwargs)
