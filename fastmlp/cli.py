@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any, NoReturn
@@ -36,7 +37,8 @@ def say(line: str) -> None:
 
 
 def run_command(verb: str, command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
-    """Run ``command``; its errors become one line on stderr and an exit code."""
+    """Run ``command``; its errors become one line on stderr and an exit code, its warnings one line each."""
+    warnings.showwarning = lambda message, *_, **__: say(str(message))
     try:
         return command(argv)
     except InputError as error:

@@ -30,11 +30,11 @@ class TrainConfig:
     hidden: tuple[int, ...] = _option((256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]")
     bias: bool = _option(True, "do not give the layers biases")
     batch_size: int = _option(128, "samples a step", metavar="N", least=1)
-    epochs: int | None = _option(None, "passes over the training data (default 5)", metavar="N", least=1)
+    epochs: int | None = _option(None, "passes over the training data (default 4)", metavar="N", least=1)
     steps: int | None = _option(None, "stop after this many steps instead", metavar="N", least=1)
     optimizer: str = _option("momentum", "update rule", choices=("sgd", "momentum", "adam", "adamw"))
     lr: float | None = _option(
-        None, "peak learning rate (default 0.5 sgd, 0.12 momentum, 0.003 adam and adamw)", metavar="X"
+        None, "peak learning rate (default 0.4 sgd, 0.12 momentum, 0.005 adam and adamw)", metavar="X"
     )
     momentum: float = _option(0.9, "of the momentum optimizer", metavar="X")
     nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
@@ -73,7 +73,7 @@ class TrainConfig:
 
     @property
     def peak_lr(self) -> float:
-        defaults = {"sgd": 0.5, "momentum": 0.12, "adam": 0.003, "adamw": 0.003}
+        defaults = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005}
         return defaults[self.optimizer] if self.lr is None else self.lr
 
 

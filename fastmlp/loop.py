@@ -21,7 +21,7 @@ from .optimizers import learning_rates, rule
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _SAMPLE_ROWS = 4096  # enough to know the inputs' RMS and density by
-_DEFAULT_EPOCHS = 5
+_DEFAULT_EPOCHS = 4
 
 
 @dataclass(frozen=True)

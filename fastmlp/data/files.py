@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
@@ -32,6 +33,7 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
     """
     if not content.startswith(_GZIP_MAGIC):
         return content if limit is None else content[:limit]
+    limit = None if limit is None else min(limit, DEFLATE_RATIO * len(content))  # there cannot be more
     pieces, size = [], 0
     try:
         while content and (limit is None or size < limit):

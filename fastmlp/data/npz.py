@@ -12,8 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .dataset import Dataset, class_names, split
-
-_DEFLATE_RATIO = 1032  # the most that deflate can expand: a larger promise is a lie
+from .files import DEFLATE_RATIO
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -48,7 +47,7 @@ def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarr
     if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
         raise InputError(f"{what} has dtype {dtype}; it must be numbers or text")
     size = math.prod(shape) * dtype.itemsize
-    if size != member.file_size - file.tell() or member.file_size > _DEFLATE_RATIO * (member.compress_size + 1024):
+    if size != member.file_size - file.tell() or member.file_size > DEFLATE_RATIO * (member.compress_size + 1024):
         raise InputError(f"{what} promises {size} bytes; the file does not hold as many")
     content = file.read()  # to the end, so that the checksum is compared
     if len(content) != size:

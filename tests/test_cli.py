@@ -1,0 +1,237 @@
+"""The commands as a user meets them: exit codes, one-line errors, what goes to which stream."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import fastmlp
+from fastmlp import evaluate, predict, train
+from fastmlp.__main__ import main as dispatch
+
+JSON_KEYS = {
+    "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step",
+    "samples_per_second", "compile_seconds", "load_seconds", "gflops", "peak_gflops", "input", "density", "threads",
+    "seed", "backend", "dtype", "weights_sha256",
+}  # fmt: skip
+
+
+@pytest.fixture
+def dataset(tmp_path, digits, monkeypatch):
+    """A small .npz to train on, in a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
+    return "digits.npz"
+
+
+def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
+    assert train.main(["--data", dataset, "--epochs", "3", "--json"]) == 0
+    out, err = capsys.readouterr()
+    *_, last = out.splitlines()
+    result = json.loads(last)
+    assert set(result) == JSON_KEYS
+    assert result["input"] == "dense"
+    assert result["peak_gflops"] > 1
+    assert "digits: 1,500 training and 500 test samples; network 784-256-10" in err
+    assert err.count("epoch ") == 3
+    assert "\r" not in err  # not a terminal
+    assert evaluate.main(["runs/digits/model.npz", "--data", dataset, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "test_accuracy": result["test_accuracy"], "test_loss": result["test_loss"], "samples": 500,
+    }  # fmt: skip
+    np.savez("new.npz", X=digits.X_test)
+    assert predict.main(["runs/digits/model.npz", "new.npz"]) == 0
+    predicted = np.array(capsys.readouterr().out.split(), int)
+    assert (predicted == digits.y_test).mean() == result["test_accuracy"]
+    assert predict.main(["runs/digits/model.npz", "new.npz", "--proba"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header == "class,0,1,2,3,4,5,6,7,8,9"
+    np.testing.assert_array_equal([int(row.split(",")[0]) for row in rows], predicted)
+    assert sum(map(float, rows[0].split(",")[1:])) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_metrics_file_has_a_line_an_epoch(dataset, capsys):
+    assert train.main(["--data", dataset, "--epochs", "2", "--out", "deep/er", "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("test accuracy ")
+    lines = [json.loads(line) for line in open("deep/er/metrics.jsonl")]
+    assert [line["epoch"] for line in lines] == [1, 2]
+
+
+def test_the_reference_backend_trains_through_the_same_command(dataset, capsys):
+    assert train.main(["--data", dataset, "--steps", "20", "--backend", "reference", "--json", "-q"]) == 0
+    slow = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert train.main(["--data", dataset, "--steps", "20", "--json", "-q"]) == 0
+    fast = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert slow["peak_gflops"] is None
+    assert slow["train_loss"] == pytest.approx(fast["train_loss"], rel=1e-4)
+
+
+def test_the_notebooks_preset(dataset, capsys):
+    assert train.main(["--data", dataset, "--preset", "seed", "--steps", "50", "--json"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out.splitlines()[-1])
+    assert (result["dtype"], result["steps"], result["samples"]) == ("float64", 50, 50 * 128)
+    assert err.count("epoch ") == 1
+
+
+def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, digits, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FASTMLP_CACHE", os.environ.get("FASTMLP_CACHE", str(tmp_path / "cache")))
+    for name, X, y in (("train.csv", digits.X[:300], digits.y[:300]), ("test.csv", digits.X_test, digits.y_test)):
+        table = np.column_stack([y, X])
+        np.savetxt(name, table, fmt="%d", delimiter=",", header="label," + "p," * 783 + "p", comments="")
+    assert train.main(["--data", "train.csv", "--test", "test.csv", "--epochs", "2", "-q"]) == 0
+    assert predict.main(["runs/train/model.npz", "test.csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 501
+
+
+BAD = {
+    "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
+    "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (--help lists the options)"),
+    "unknown choice": (["--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
+    "text for a number": (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+    "impossible number": (["--batch-size", "0"], "--batch-size is 0; it must be an integer of at least 1"),
+    "impossible rate": (["--lr", "nan"], "--lr is nan; it must be positive and finite"),
+    "widths": (["--hidden", "256,,3"], "'256,,3' is not a list of widths such as 256 or 256,128"),
+    "negative width": (["--hidden=-5"], "--hidden is (-5,); every width must be at least 1"),
+    "too many threads": (["--data", "synthetic", "--threads", "99999"], "threads"),
+    "both ends": (["--epochs", "1", "--steps", "1"], "--epochs and --steps exclude each other"),
+    "unwritable output": (["--out", "/dev/null/runs"], "--out /dev/null/runs: not a directory that can be written to"),
+    "output is a file": (["--out", "digits.npz"], "--out digits.npz: not a directory that can be written to"),
+    "test of another width": (["--test", "narrow.npz"], "the test set has 3 features, the training set 784"),
+    "damaged data": (["--data", "damaged.csv.gz"], "damaged.csv.gz: the gzip stream ends early; the file is truncated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(dataset, name, capsys):
+    np.savez("narrow.npz", X=np.zeros((4, 3), np.uint8), y=np.zeros(4, int))
+    with open("damaged.csv.gz", "wb") as file:
+        file.write(gzip.compress(b"1,2\n" * 1000)[:-10])
+    arguments, message = BAD[name]
+    if "--data" not in arguments:
+        arguments = ["--data", dataset, *arguments]
+    assert train.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("fastmlp train: ")
+    assert message in err
+
+
+def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
+    assert train.main(["--data", dataset, "--steps", "1", "-q"]) == 0
+    np.savez("narrow.npz", X=np.zeros((4, 3), np.uint8), y=np.array([0, 1, 2, 3]))
+    np.savez("labels.npz", X=digits.X[:4], y=np.array([0, 1, 2, 11]), X_test=digits.X[:4], y_test=np.array([0, 1, 2, 11]))
+    arrays = dict(np.load("runs/digits/model.npz"))
+    np.savez("lost.npz", **{name: array for name, array in arrays.items() if name != "b1"})
+    np.savez("shape.npz", **{**arrays, "W1": arrays["W1"][:, :9]})
+    np.savez("nan.npz", **{**arrays, "b0": arrays["b0"] * np.nan})
+    np.savez("version.npz", **{**arrays, "meta": np.frombuffer(b'{"format": "fastmlp-model", "version": 2, "scale": 1, "classes": []}', np.uint8)})
+    model = "runs/digits/model.npz"
+    capsys.readouterr()
+    for verb, arguments, message in [
+        (evaluate, ["nowhere.npz"], "nowhere.npz: no such file"),
+        (evaluate, [dataset, "--data", dataset], "not a fastmlp model"),
+        (evaluate, ["lost.npz", "--data", dataset], "b1 is missing or of another shape"),
+        (evaluate, ["shape.npz", "--data", dataset], "do not lead to 10 classes"),
+        (evaluate, ["nan.npz", "--data", dataset], "the weights are not all finite"),
+        (evaluate, ["version.npz", "--data", dataset], "model format 2; this version reads 1"),
+        (evaluate, [model, "--data", "narrow.npz"], "takes 784 features; narrow.npz has 3"),
+        (evaluate, [model, "--data", "labels.npz"], "knows 10 classes; labels.npz has label 11"),
+        (predict, [model, "narrow.npz"], "has 3 features"),
+        (predict, [model, "nowhere.npz"], "nowhere.npz: no such file"),
+        (predict, [model, model], "it must hold X or X_test"),
+        (predict, [model], "the following arguments are required: FILE"),
+    ]:  # fmt: skip
+        assert verb.main(arguments) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert message in err
+
+
+def test_a_diverging_run_exits_with_1(dataset, capsys):
+    assert train.main(["--data", dataset, "--lr", "1e30", "-q"]) == 1
+    assert "diverged at step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict"])
+def test_help_needs_neither_numba_nor_numpy(python, verb):
+    code = (
+        f"import sys; sys.argv = ['x', '--help']\nimport fastmlp.{verb} as verb\n"
+        "try: verb.main()\nexcept SystemExit as end: code = end.code\n"
+        "assert code == 0 and 'numba' not in sys.modules and 'numpy' not in sys.modules, sorted(sys.modules)"
+    )
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+    assert "example:" in result.stdout
+    assert result.stderr == ""
+
+
+def test_every_flag_that_has_a_default_shows_it():
+    parser_help = subprocess.run(
+        [sys.executable, "-m", "fastmlp.train", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout
+    for default in ("mnist", "256", "128", "momentum", "onecycle", "float32", "numba", "0.9"):
+        assert f"(default {default})" in " ".join(parser_help.split())
+
+
+def test_the_verbs_under_one_name(capsys):
+    assert dispatch([]) == 2
+    assert dispatch(["fly"]) == 2
+    assert "unknown verb 'fly'; the verbs are train, evaluate, predict" in capsys.readouterr().err
+    assert dispatch(["--help"]) == 0
+    assert dispatch(["evaluate", "nowhere.npz"]) == 2
+
+
+def test_ctrl_c_saves_the_model_and_exits_with_130(dataset, tmp_path):
+    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--epochs", "100000", "--out", "run"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    rest = process.stderr.read()
+    assert process.wait(30) == 130
+    assert time.monotonic() - start < 10  # at rest it is well below half a second
+    assert "stopped; the model so far is in run" in rest
+    assert "Traceback" not in rest
+    assert fastmlp.load_model(tmp_path / "run" / "model.npz").network.sizes == (784, 256, 10)
+
+
+def test_a_live_line_on_a_terminal(dataset, tmp_path):
+    pty = pytest.importorskip("pty")
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--epochs", "40"]
+    process = subprocess.Popen(
+        command, stderr=child, stdout=subprocess.PIPE, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(parent, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    process.communicate(timeout=60)
+    os.close(parent)
+    assert process.returncode == 0
+    assert b"\r\x1b[K" in shown
+    assert b"samples/s" in shown

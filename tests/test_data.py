@@ -1,0 +1,409 @@
+"""Readers: what they read, and one clear line for what they cannot."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from fastmlp.data import load
+from fastmlp.data import mnist as mnist_reader
+from fastmlp.data.csv import _parse_carefully, _parse_fast, read_csv, read_pixels
+from fastmlp.data.idx import read_idx
+from fastmlp.data.npz import read_npz
+from fastmlp.data.synthetic import synthetic_digits
+from fastmlp.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FASTMLP_DATA", raising=False)
+
+
+def idx(array):
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (40, 4, 3)).astype(np.uint8), rng.integers(0, 10, 40).astype(np.uint8)
+
+
+def write_idx(directory, images, prefixes=("train", "t10k"), suffix=".gz"):
+    directory.mkdir(exist_ok=True)
+    pack = gzip.compress if suffix == ".gz" else bytes
+    X, y = images
+    for prefix in prefixes:
+        (directory / f"{prefix}-images-idx3-ubyte{suffix}").write_bytes(pack(idx(X)))
+        (directory / f"{prefix}-labels-idx1-ubyte{suffix}").write_bytes(pack(idx(y)))
+    return directory
+
+
+# -- IDX -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_idx_directories_are_read_gzipped_or_not(tmp_path, images, suffix):
+    data = load(str(write_idx(tmp_path / "idx", images, suffix=suffix)))
+    np.testing.assert_array_equal(data.X, images[0].reshape(40, 12))
+    np.testing.assert_array_equal(data.y_test, images[1])
+    assert data.X.dtype == np.uint8
+    assert data.name == "idx"
+
+
+def test_idx_without_a_test_set_is_split_by_seed(tmp_path, images):
+    directory = str(write_idx(tmp_path / "idx", images, prefixes=("train",)))
+    first, again, other = (load(directory, val_fraction=0.25, seed=seed) for seed in (0, 0, 1))
+    assert (len(first.X), len(first.X_test)) == (30, 10)
+    np.testing.assert_array_equal(first.X, again.X)
+    assert not np.array_equal(first.X, other.X)
+    together = np.concatenate([first.X, first.X_test])
+    assert {row.tobytes() for row in together} == {image.tobytes() for image in images[0]}
+
+
+def test_real_mnist_is_whole(mnist):
+    assert (mnist.X.shape, mnist.X_test.shape) == ((60_000, 784), (10_000, 784))
+    assert np.bincount(mnist.y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+
+
+TINY = np.arange(24).reshape(2, 3, 4)
+
+BAD_IDX = {
+    "empty": (b"", "not an IDX file"),
+    "text": (b"hello world", "not an IDX file"),
+    "floats": (b"\0\0\x0d\x01" + bytes(8), "IDX of type 0x0d"),
+    "no dimensions": (b"\0\0\x08\0", "with 0 dimensions"),
+    "half a header": (idx(TINY)[:9], "header ends after 9 of 16 bytes"),
+    "too short": (idx(TINY)[:-1], "promises 2x3x4 = 24 bytes, there are 23"),
+    "too long": (idx(TINY) + b"x", "promises 2x3x4 = 24 bytes, there are more"),
+    "terabytes": (struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3) + bytes(9), "there are 9"),
+    "gzip of it": (gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3)), "there are 0"),
+    "truncated gzip": (gzip.compress(idx(TINY))[:-9], "gzip stream ends early"),
+    "gzip with a wrong checksum": (gzip.compress(idx(TINY))[:-8] + bytes(8), "not a valid gzip file"),
+    "corrupt gzip": (gzip.compress(idx(TINY))[:12] + b"\xff" * 9, "not a valid gzip file|ends early|not an IDX file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_IDX)
+def test_a_bad_idx_file_is_one_line_that_names_it(tmp_path, name):
+    content, message = BAD_IDX[name]
+    path = tmp_path / "images"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_idx(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_idx_counts_and_dimensions_that_differ(tmp_path, images):
+    directory = write_idx(tmp_path / "idx", images)
+    (directory / "train-labels-idx1-ubyte.gz").write_bytes(idx(images[1][:-1]))
+    with pytest.raises(InputError, match=r"40 images, but train-labels-idx1-ubyte.gz has 39 labels"):
+        load(str(directory))
+    (directory / "train-labels-idx1-ubyte.gz").write_bytes(idx(images[0]))
+    with pytest.raises(InputError, match="IDX of 3 dimensions; it must have 1"):
+        load(str(directory))
+    (directory / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(InputError, match=r"holds no train-labels-idx1-ubyte\[.gz\]"):
+        load(str(directory))
+
+
+def test_a_test_set_of_another_width_or_with_unknown_labels(tmp_path, images):
+    X, y = images
+    directory = write_idx(tmp_path / "idx", images)
+    write_idx(directory, (X[:, :, :2], y), prefixes=("t10k",))
+    with pytest.raises(InputError, match="the test set has 8 features, the training set 12"):
+        load(str(directory))
+    write_idx(directory, (X, y + 50), prefixes=("t10k",))
+    with pytest.raises(InputError, match="test label 5. is out of range"):
+        load(str(directory))
+
+
+# -- CSV -----------------------------------------------------------------------------------------------------------
+
+
+def csv_text(X, y, header="label," + ",".join(f"pixel{k}" for k in range(12)), label_at=0):
+    rows = [",".join(map(str, np.insert(row, label_at, label))) for row, label in zip(X.astype(int), y)]
+    return "\n".join(([header] if header else []) + rows) + "\n"
+
+
+FORMS = {
+    "header": lambda X, y: csv_text(X, y).encode(),
+    "no header": lambda X, y: csv_text(X, y, header=None).encode(),
+    "no newline at the end": lambda X, y: csv_text(X, y).rstrip("\n").encode(),
+    "windows lines": lambda X, y: csv_text(X, y).replace("\n", "\r\n").encode(),
+    "gzip": lambda X, y: gzip.compress(csv_text(X, y).encode()),
+    "byte order mark": lambda X, y: b"\xef\xbb\xbf" + csv_text(X, y).encode(),
+    "spaces": lambda X, y: csv_text(X, y).replace(",", ", ").encode(),
+    "floats": lambda X, y: csv_text(X, y).replace("\n", ".0\n", 3).replace(".0\n", "\n", 1).encode(),
+    "quotes": lambda X, y: csv_text(X, y).replace("label", '"label"').encode(),
+    "label last": lambda X, y: csv_text(X, y, "a,b,c,d,e,f,g,h,i,j,k,l,label", 12).encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_csv_in_its_forms(tmp_path, images, form):
+    X, y = images[0].reshape(40, 12), images[1]
+    path = tmp_path / "digits.csv"
+    path.write_bytes(FORMS[form](X, y))
+    for _ in range(2):  # parsed, then from the cache
+        got_X, got_y = read_csv(path)
+        np.testing.assert_array_equal(got_X, X)
+        np.testing.assert_array_equal(got_y, y)
+        assert got_X.dtype == np.uint8
+
+
+def test_the_label_column_by_name(tmp_path, images):
+    X, y = images[0].reshape(40, 12), images[1]
+    path = tmp_path / "digits.csv"
+    path.write_text(csv_text(X, y, "a,b,c,digit,d,e,f,g,h,i,j,k,l", 3))
+    np.testing.assert_array_equal(read_csv(path, "digit")[1], y)
+    np.testing.assert_array_equal(read_csv(path, "digit")[0], X)
+    with pytest.raises(InputError, match=r"no column 'class'; the columns are a, b, c, digit, d, \.\.\."):
+        read_csv(path, "class")
+    path.write_text("1,2\n")
+    with pytest.raises(InputError, match="no column 'class'; the columns are not named"):
+        read_csv(path, "class")
+
+
+def test_pixels_without_labels_are_for_predicting(tmp_path, images):
+    X, y = images[0].reshape(40, 12), images[1]
+    path = tmp_path / "digits.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in X))
+    np.testing.assert_array_equal(read_pixels(path, 12), X)
+    path.write_text(csv_text(X, y))
+    np.testing.assert_array_equal(read_pixels(path, 12), X)
+
+
+def test_both_parsers_agree(rng):
+    table = rng.integers(0, 10_000, (300, 7))
+    body = "\n".join(",".join(map(str, row % [9999, 10, 256, 256, 100, 1, 256])) for row in table).encode()
+    fast, slow = _parse_fast(body, 7), _parse_carefully(body, 7, 0, None, 1)
+    np.testing.assert_array_equal(fast, slow)
+
+
+def test_chunks_of_a_long_file_fit_together(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("fastmlp.data.csv._CHUNK_BYTES", 100)
+    X, y = rng.integers(0, 256, (500, 12)).astype(np.uint8), rng.integers(0, 10, 500)
+    path = tmp_path / "digits.csv"
+    path.write_text(csv_text(X, y))
+    np.testing.assert_array_equal(read_csv(path)[0], X)
+
+
+def test_an_edited_csv_is_read_again_and_a_damaged_cache_is_ignored(tmp_path, images):
+    X, y = images[0].reshape(40, 12), images[1]
+    path = tmp_path / "digits.csv"
+    path.write_text(csv_text(X, y))
+    read_csv(path)
+    path.write_text(csv_text(X[:20], y[:20]))
+    assert len(read_csv(path)[0]) == 20
+    cached = list((tmp_path / "cache" / "csv").glob("*.npz"))
+    assert len(cached) == 2
+    for file in cached:
+        file.write_bytes(file.read_bytes()[:-50])
+    np.testing.assert_array_equal(read_csv(path)[0], X[:20])
+
+
+BAD_CSV = {
+    "empty": ("", "no rows"),
+    "only a header": ("label,a,b\n", "no rows"),
+    "ragged": ("label,a,b\n1,2,3\n1,2\n", "line 3 has 2 fields; the first line has 3"),
+    "too many fields": ("1,2,3\n1,2,3,4\n", "line 2 has 4 fields; the first line has 3"),
+    "not a number": ("label,a,b\n1,2,3\n1,x,3\n", "line 3, column 2: 'x' is not a number"),
+    "an empty field": ("1,2,3\n1,,3\n", "line 2, column 2: '' is not a number"),
+    "pixel above 255": ("label,a,b\n1,2,256\n", "line 2, column 3: pixel 256 must be an integer from 0 to 255"),
+    "negative pixel": ("1,2,3\n1,-2,3\n", "line 2, column 2: pixel -2 must be"),
+    "fractional pixel": ("1,2,3\n1,2.5,3\n", "line 2, column 2: pixel 2.5 must be"),
+    "NaN": ("1,2,3\n1,nan,3\n", "line 2, column 2: pixel nan must be"),
+    "infinity": ("1,2,3\n1,inf,3\n", "line 2, column 2: pixel inf must be"),
+    "label too large": ("10000,2,3\n", "line 1, column 1: label 10000 must be an integer from 0 to 9999"),
+    "not text": (b"1,2,3\n\xff\xfe,2,3\n", "not text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CSV)
+def test_a_bad_csv_is_one_line_with_its_line_number(tmp_path, name):
+    content, message = BAD_CSV[name]
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as error:
+        read_csv(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_truncated_gzip_csv(tmp_path, images):
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(gzip.compress(csv_text(images[0].reshape(40, 12), images[1]).encode())[:-20])
+    with pytest.raises(InputError, match="gzip stream ends early"):
+        read_csv(path)
+
+
+# -- npz -----------------------------------------------------------------------------------------------------------
+
+
+def test_npz_under_its_usual_names(tmp_path, images):
+    X, y = images
+    np.savez(tmp_path / "keras.npz", x_train=X, y_train=y, x_test=X[:5], y_test=y[:5])
+    data = load(str(tmp_path / "keras.npz"))
+    np.testing.assert_array_equal(data.X, X.reshape(40, 12))
+    assert len(data.X_test) == 5
+    np.savez_compressed(tmp_path / "plain.npz", X=X.reshape(40, 12).astype(np.float32), y=y.astype(np.int16))
+    data = load(str(tmp_path / "plain.npz"), test=str(tmp_path / "keras.npz"))
+    assert data.X.dtype == np.float32
+    assert len(data.X_test) == 5
+    assert len(load(str(tmp_path / "plain.npz")).X_test) == 4
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def zipped(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return stream.getvalue()
+
+
+HUGE = npy(np.zeros(8, np.uint8)).replace(b"(8,)", b"(8000000000000,)").replace(b" " * 12, b"", 1)
+GOOD = npy(np.zeros((4, 3), np.uint8))
+BAD_NPZ = {
+    "not a zip": (b"PK nothing", "not a valid .npz file"),
+    "empty file": (b"", "not a valid .npz file"),
+    "truncated": (zipped(X=GOOD, y=npy(np.zeros(4, int)))[:-30], "not a valid .npz file"),
+    "no arrays": (zipped(), "holds nothing; it must hold X and y"),
+    "other names": (zipped(a=GOOD, b=GOOD), "holds a, b; it must hold X and y"),
+    "terabytes": (zipped(X=HUGE, y=npy(np.zeros(4, int))), "promises 8000000000000 bytes"),
+    "objects": (zipped(X=npy(np.zeros(3)).replace(b"'<f8'", b"'|O' "), y=GOOD), "dtype object"),
+    "counts that differ": (zipped(X=GOOD, y=npy(np.zeros(5, int))), r"X has shape \(4, 3\) and y \(5,\)"),
+    "float labels": (zipped(X=GOOD, y=npy(np.zeros(4))), "y has dtype float64"),
+    "negative label": (zipped(X=GOOD, y=npy(np.array([0, 1, -1, 0]))), "label -1 is out of range"),
+    "huge label": (zipped(X=GOOD, y=npy(np.array([0, 1, 10_000, 0]))), "label 10000 is out of range"),
+    "text": (zipped(X=npy(np.array([["a"]] * 4)), y=npy(np.zeros(4, int))), "X has dtype <U1"),
+    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=npy(np.zeros(4, int))), "X row 1 holds a NaN or an infinity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NPZ)
+def test_a_bad_npz_is_one_line_that_names_it(tmp_path, name):
+    content, message = BAD_NPZ[name]
+    path = tmp_path / "bad.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        load(str(path))
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_flipped_bit_in_an_npz_is_seen(tmp_path):
+    path = tmp_path / "flipped.npz"
+    np.savez(path, X=np.zeros((4, 3), np.uint8), y=np.zeros(4, int))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"NUMPY") + 125] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a valid .npz file"):
+        read_npz(path)
+
+
+# -- by name -------------------------------------------------------------------------------------------------------
+
+
+def test_mnist_is_looked_for_in_fastmlp_data_then_the_cache(tmp_path, images, monkeypatch):
+    write_idx(tmp_path / "elsewhere", images)
+    monkeypatch.setenv("FASTMLP_DATA", str(tmp_path / "elsewhere"))
+    assert len(load("mnist").X) == 40
+    monkeypatch.delenv("FASTMLP_DATA")
+    (tmp_path / "cache").mkdir()
+    write_idx(tmp_path / "cache" / "mnist", images)
+    assert len(load("mnist").X) == 40
+    monkeypatch.setenv("FASTMLP_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="FASTMLP_DATA is .*; it must be a directory"):
+        load("mnist")
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    monkeypatch.setattr(mnist_reader, "load_synthetic", lambda seed: load_few())
+
+    def load_few():
+        from fastmlp.data.synthetic import load_synthetic
+
+        return load_synthetic(0, 50, 10)
+
+
+def test_without_mnist_or_network_the_synthetic_digits_stand_in(few_digits, monkeypatch):
+    lines = []
+    assert load("mnist", offline=True, say=lines.append).name == "synthetic"
+    assert lines == ["MNIST is not on this machine and --offline forbids the download; using built-in synthetic digits"]
+
+    def unreachable(*args, **kwargs):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", unreachable)
+    lines.clear()
+    assert load("mnist", say=lines.append).name == "synthetic"
+    assert len(lines) == 2
+    assert lines[1].startswith("MNIST cannot be downloaded (Name or service not known); using built-in synthetic digits")
+
+
+@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"other")[:-4], gzip.compress(b"other")])
+def test_a_download_that_is_not_mnist_is_not_kept(tmp_path, few_digits, monkeypatch, content):
+    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content))
+    lines = []
+    assert load("mnist", say=lines.append).name == "synthetic"
+    assert "cannot be downloaded" in lines[1]
+    assert not list((tmp_path / "cache" / "mnist").iterdir())
+
+
+def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
+    import hashlib
+
+    files = {f"{p}-{k}-ubyte": idx(a) for p in ("train", "t10k") for k, a in zip(("images-idx3", "labels-idx1"), images)}
+    monkeypatch.setattr(mnist_reader, "_FILES", {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()})
+
+    def serve(url, timeout):
+        assert 0 < timeout <= 10
+        return io.BytesIO(gzip.compress(files[url.rpartition("/")[2].removesuffix(".gz")]))
+
+    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", serve)
+    assert len(load("mnist", say=lambda line: None).X) == 40
+    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", None)  # not asked again
+    assert len(load("mnist").X) == 40
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("nowhere.csv", {}, "nowhere.csv: no such file or directory"),
+        ("pyproject.toml", {}, "unknown format"),
+        ("synthetic", {"test": "x"}, "synthetic has a test set of its own"),
+    ],
+)
+def test_specs_that_name_no_data(spec, options, message, monkeypatch):
+    from conftest import ROOT
+
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(InputError, match=message):
+        load(spec, **options)
+
+
+def test_synthetic_digits_are_seeded_and_look_like_mnist():
+    X, y = synthetic_digits(300, seed=5)
+    again, _ = synthetic_digits(300, seed=5)
+    other, _ = synthetic_digits(300, seed=6)
+    np.testing.assert_array_equal(X, again)
+    assert (X != other).any()
+    assert (X.shape, X.dtype) == ((300, 784), np.uint8)
+    assert 0.12 < (X > 0).mean() < 0.25  # MNIST: 0.19
+    assert (X.max(1) > 150).all()
+    assert set(y) == set(range(10))
+    assert len(np.unique(X, axis=0)) == 300

@@ -1,0 +1,168 @@
+"""The compile policy and its cache: never stale, never a traceback, at most one warning line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from kernels.jit import kernel
+
+# One small kernel through the cache; prints the result, the seconds compiled, and the warnings.
+PROBE = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from kernels import jit
+    from kernels.threads import share
+    print(share(1, 4, 100), jit.compile_seconds > 0, len(caught))
+for warning in caught:
+    print(warning.message)
+"""
+COLD, WARM = "(25, 50) True 0\n", "(25, 50) False 0\n"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def probe(python, cache):
+    def run(**env):
+        result = python(PROBE, env={"FASTMLP_CACHE": str(cache), **env})
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
+
+
+def compiled(cache):
+    return list(cache.glob("kernels/*/*.kernel"))
+
+
+def test_the_second_process_loads_what_the_first_compiled(probe, cache):
+    assert probe() == COLD
+    assert len(compiled(cache)) == 1
+    assert probe() == WARM
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: content[:100] + bytes([content[100] ^ 128]) + content[101:],
+        lambda content: os.urandom(len(content)),
+    ],
+    ids=["empty", "truncated", "last bit", "one bit", "foreign"],
+)
+def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage):
+    probe()
+    (file,) = compiled(cache)
+    file.write_bytes(damage(file.read_bytes()))
+    first, *warning = probe().splitlines()
+    assert first == "(25, 50) True 1"
+    assert len(warning) == 1
+    assert "damaged file" in warning[0]
+    assert probe() == WARM
+
+
+def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache):
+    probe()
+    (file,) = compiled(cache)
+    other = PROBE.replace("share(1, 4, 100)", "share(1.0, 4.0, 100.0)")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE": str(cache)}
+    subprocess.run([sys.executable, "-c", other], env=env, check=True, capture_output=True)
+    (foreign,) = set(compiled(cache)) - {file}
+    shutil.copy(foreign, file)
+    assert probe().startswith("(25, 50) True 1\n")
+
+
+@pytest.mark.parametrize("kind", ["file in its place", "below a file"])
+def test_an_unusable_cache_directory_costs_one_warning(probe, cache, kind, tmp_path):
+    cache.write_text("not a directory")
+    first, *warning = probe(FASTMLP_CACHE=str(cache if kind == "file in its place" else cache / "deeper")).splitlines()
+    assert first == "(25, 50) True 1"
+    assert len(warning) == 1
+    assert "no usable cache directory" in warning[0]
+
+
+def test_editing_any_kernel_source_makes_a_fresh_cache(tmp_path, cache):
+    """The edited function is called by the one that runs: Numba's own cache would not see it."""
+    shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
+    code = """
+import numpy as np, kernels
+print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])
+"""
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "FASTMLP_CACHE": str(cache)}
+
+    def run():
+        result = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return float(result.stdout)
+
+    assert run() == 2.0
+    source = tmp_path / "kernels" / "gemm.py"
+    text = source.read_text()
+    edited = text.replace("factor = Y.dtype.type(scale)", "factor = Y.dtype.type(100 * scale)")
+    edited = edited.replace("elif scale != 1:", "else:")
+    assert edited != text
+    source.write_text(edited)
+    assert run() == 200.0
+
+
+def test_flags_of_numba_have_caches_of_their_own(probe, cache):
+    assert probe() == COLD
+    assert probe(NUMBA_BOUNDSCHECK="1") == COLD
+    assert probe(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == COLD
+    assert probe() == WARM
+
+
+def test_processes_that_start_cold_together_agree(cache):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE": str(cache)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROBE], env=env, stdout=subprocess.PIPE, text=True) for _ in range(6)
+    ]
+    outputs = sorted(process.communicate(timeout=200)[0] for process in processes)
+    assert outputs == [WARM] * 5 + [COLD]
+
+
+def test_one_specialisation_for_literals_and_variables():
+    @kernel
+    def double(x):
+        return 2 * x
+
+    @kernel
+    def calls_with_both(x):
+        return double(x) + double(1)
+
+    assert calls_with_both(5) == 12
+    assert len(double.overloads) == 1
+
+
+def _add(n):
+    @kernel
+    def add(x):
+        return x + n
+
+    return add
+
+
+def test_kernels_of_one_factory_do_not_share_a_file():
+    assert [_add(n)(1) for n in (1, 2, 3)] == [2, 3, 4]
+
+
+def test_a_kernel_may_not_close_over_what_has_no_stable_text():
+    with pytest.raises(TypeError, match="close over numbers, strings and kernels"):
+        _add([1])
+
+
+def test_importing_kernels_compiles_nothing_and_needs_no_cache(python, cache):
+    cache.write_text("not a directory")
+    result = python("import kernels; print(kernels.jit.compile_seconds)", env={"FASTMLP_CACHE": str(cache)})
+    assert (result.stdout, result.stderr) == ("0.0\n", "")

@@ -1,0 +1,116 @@
+"""The shape of the project: who imports whom, what the README promises, the name `kernels`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import fastmlp
+import kernels
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages that a file imports absolutely, and how deep its relative imports reach."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(f"{'.' * node.level}{node.module.split('.')[0]}")
+    return found
+
+
+def sources(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", sources("kernels"), ids=lambda path: path.name)
+def test_kernels_imports_only_numpy_numba_and_itself_relatively(path):
+    outside = {name for name in imports(path) if not name.startswith(".")} - set(sys.stdlib_module_names)
+    assert outside <= {"numpy", "numba", "llvmlite"}
+
+
+@pytest.mark.parametrize("path", sources("fastmlp"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
+    names = imports(path)
+    assert ("kernels" in names) == (path.name == "backend.py")
+    if path.parent.name == "data":
+        assert "..backend" not in names
+    outside = {name for name in names if not name.startswith(".")} - set(sys.stdlib_module_names)
+    assert outside <= {"numpy", "kernels"}
+
+
+def test_the_only_njit_is_in_the_compile_policy():
+    users = [path.name for path in sources("kernels") if re.search(r"\b(njit|numba\.jit|prange)\(", path.read_text())]
+    assert users == ["jit.py"]
+
+
+def test_versions_agree_and_stay_out_of_hugging_faces_range():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert declared == fastmlp.__version__ == kernels.__fastmlp__
+    major, minor = map(int, declared.split(".")[:2])
+    assert not (major == 0 and 15 <= minor <= 19)
+
+
+def test_a_foreign_kernels_package_is_named_in_one_line(python, tmp_path):
+    foreign = tmp_path / "kernels"
+    foreign.mkdir()
+    (foreign / "__init__.py").write_text("def get_kernel(name): ...\n")
+    import numpy as np
+
+    np.savez(tmp_path / "tiny.npz", X=np.zeros((20, 3), np.uint8), y=np.zeros(20, int))
+    code = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
+        "from fastmlp.train import main; sys.exit(main(['--data', 'tiny.npz', '-q']))"
+    )
+    result = python(code)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert f"found another package at {foreign / '__init__.py'}" in result.stderr
+    assert "pip uninstall kernels" in result.stderr
+
+
+def readme_commands():
+    """The two commands of the README's first code block."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"```sh\n(.*?)```", text, re.S)
+    return [line for line in block.group(1).splitlines() if line and not line.startswith("#")]
+
+
+def test_the_readme_has_exactly_two_commands_and_ci_runs_the_second():
+    train, test = readme_commands()
+    assert train.endswith("python -m fastmlp.train")
+    assert test.endswith("python -m pytest")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_python_block_of_the_readme_runs(tmp_path, python):
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert blocks
+    result = python("\n".join(blocks), env={"FASTMLP_DATA": ""}, timeout=400)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_wheel_holds_both_packages(tmp_path):
+    pytest.importorskip("hatchling")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    import zipfile
+
+    (wheel,) = tmp_path.glob("fastmlp-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in ("kernels/gemm.py", "kernels/py.typed", "fastmlp/data/csv.py", "fastmlp/py.typed"):
+        assert wanted in names
+    assert not [name for name in names if name.startswith(("tests", "bench"))]

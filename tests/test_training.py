@@ -1,0 +1,228 @@
+"""Training: both backends alike, the bits alike on any number of threads, and networks that learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastmlp
+import kernels
+from fastmlp.batches import Batches
+from fastmlp.config import configure
+from fastmlp.data import Dataset
+from fastmlp.errors import InputError, Interrupted, RunError
+from fastmlp.loop import Observer, input_scale
+from fastmlp.optimizers import learning_rates
+
+
+def losses(data, backend, steps=32, **options):
+    """The loss of every step."""
+    reports = []
+    config = configure(backend=backend, steps=steps, evaluate_every=10**9, report_steps=1, **options)
+    fastmlp.fit(data, config, observer=Observer(report=lambda report: reports.append(report.train_loss)))
+    return np.array(reports)
+
+
+# At rates where the loss falls: where it climbs, a rounding error grows by a factor a step in any arithmetic.
+OPTIMIZERS = [
+    {"optimizer": "sgd", "lr": 0.02, "schedule": "constant"},
+    {"optimizer": "momentum", "lr": 0.02},
+    {"optimizer": "momentum", "lr": 0.005, "nesterov": False, "schedule": "cosine", "weight_decay": 1e-3},
+    {"optimizer": "adam", "lr": 1e-3},
+    {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1, "bias": False},
+]
+
+
+@pytest.mark.parametrize("options", OPTIMIZERS, ids=lambda options: options["optimizer"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+@pytest.mark.parametrize("hidden", [(), (64,), (48, 33)], ids=str)
+def test_both_backends_have_the_same_losses(digits, options, dtype, tolerance, hidden):
+    options = {"hidden": hidden, "dtype": dtype, "seed": 3, **options}
+    np.testing.assert_allclose(losses(digits, "numba", **options), losses(digits, "reference", **options), rtol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+def test_both_backends_have_the_same_losses_on_mnist(mnist, dtype, tolerance):
+    options = {"dtype": dtype, "hidden": (256,)}
+    np.testing.assert_allclose(losses(mnist, "numba", **options), losses(mnist, "reference", **options), rtol=tolerance)
+
+
+@pytest.mark.slow
+def test_both_backends_have_the_same_accuracy_after_an_epoch_of_mnist(mnist):
+    fast, slow = (fastmlp.fit(mnist, epochs=1, backend=backend) for backend in ("numba", "reference"))
+    assert fast.summary["test_accuracy"] == pytest.approx(slow.summary["test_accuracy"], abs=0.001)
+
+
+def test_the_presets_losses_agree_in_its_own_float64(digits):
+    options = {"preset": "seed"}
+    np.testing.assert_allclose(losses(digits, "numba", **options), losses(digits, "reference", **options), rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_weights_do_not_depend_on_the_number_of_threads(digits, dtype, optimizer):
+    digests = {
+        fastmlp.fit(
+            digits, epochs=1, hidden=(40, 24), batch_size=100, dtype=dtype, optimizer=optimizer, threads=threads
+        ).summary["weights_sha256"]
+        for threads in (1, 2, 3, 4)
+    }
+    assert len(digests) == 1
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_others(digits):
+    first, again, other = (fastmlp.fit(digits, steps=5, seed=seed).summary["weights_sha256"] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_default_run_learns_the_synthetic_digits(digits):
+    result = fastmlp.fit(digits, epochs=12)
+    assert result.summary["test_accuracy"] > 0.9  # of 500, after 1,500 samples; chance is 0.1
+    assert result.summary["train_loss"] < 0.1
+
+
+@pytest.mark.slow
+def test_the_built_in_digits_need_a_hidden_layer():
+    data = fastmlp.load("synthetic")
+    assert fastmlp.fit(data).summary["test_accuracy"] > 0.97
+    linear = [fastmlp.fit(data, hidden=(), epochs=20, lr=lr).summary["test_accuracy"] for lr in (0.003, 0.01, 0.03)]
+    assert max(linear) < 0.95
+
+
+@pytest.mark.slow
+def test_the_default_run_passes_98_percent_on_mnist(mnist):
+    assert fastmlp.fit(mnist).summary["test_accuracy"] >= 0.98
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+def test_every_optimizer_learns_with_its_default_rate(digits, optimizer):
+    assert fastmlp.fit(digits, optimizer=optimizer, epochs=15).summary["test_accuracy"] > 0.85
+
+
+def test_a_run_that_diverges_says_so(digits):
+    with pytest.raises(RunError, match=r"diverged at step \d+: the loss is not finite; try a lower --lr than 1e\+30"):
+        fastmlp.fit(digits, lr=1e30)
+
+
+def test_stopping_keeps_the_model_and_whole_steps(digits):
+    asked = iter([False, True])
+    with pytest.raises(Interrupted) as stopped:
+        fastmlp.fit(digits, epochs=50, observer=Observer(stop=lambda: next(asked)))
+    model = stopped.value.result.model
+    assert np.isfinite(model.network.params).all()
+    assert 0 < model.evaluate(digits.X_test, digits.y_test)[1] <= 1
+
+
+def test_the_summary_adds_up(digits):
+    result = fastmlp.fit(digits, epochs=2, batch_size=128, threads=1)
+    summary = result.summary
+    assert summary["samples"] == 2 * len(digits.X)
+    assert summary["steps"] == 2 * 12  # 11 batches of 128 and one of 92
+    assert summary["epochs"] == 2
+    assert summary["samples_per_second"] == pytest.approx(summary["samples"] / summary["train_seconds"])
+    flop = 6 * (784 * 256 + 256 * 10) - 2 * 784 * 256
+    assert summary["gflops"] == pytest.approx(flop * summary["samples_per_second"] / 1e9)
+    assert [report.epoch for report in result.history] == [1, 2]
+
+
+def test_tiny_and_odd_data_train():
+    """One sample, one feature, a batch larger than the data, constant and all-zero inputs."""
+    for X in (np.zeros((1, 1), np.uint8), np.full((3, 1), 7, np.uint8), np.zeros((5, 4)), np.eye(4, dtype=np.float32)):
+        y = np.arange(len(X)) % 2
+        data = Dataset("tiny", X, y, X, y, ("a", "b"), "tiny")
+        result = fastmlp.fit(data, hidden=(3,), epochs=3)
+        assert np.isfinite(result.summary["test_loss"])
+
+
+def test_the_models_predictions_agree_with_each_other(digits):
+    model = fastmlp.fit(digits, epochs=1).model
+    P = model.predict_proba(digits.X_test)
+    np.testing.assert_array_equal(P.argmax(1), model.predict(digits.X_test))
+    np.testing.assert_allclose(P.sum(1), 1, rtol=1e-5)
+    assert model.evaluate(digits.X_test, digits.y_test)[1] == (model.predict(digits.X_test) == digits.y_test).mean()
+    assert model.predict_proba(digits.X_test[:0]).shape == (0, 10)
+    assert model.predict_proba(digits.X_test[3:4]).tobytes() == P[3:4].tobytes()
+    with pytest.raises(InputError, match=r"X has shape \(2, 3\); this model takes \(N, 784\)"):
+        model.predict(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False, "hidden": (9, 8)}, {"dtype": "float64", "hidden": ()}], ids=str)
+def test_a_saved_model_predicts_the_same_bits(digits, options, tmp_path):
+    model = fastmlp.fit(digits, steps=3, **options).model
+    model.save(tmp_path / "model.npz")
+    loaded = fastmlp.load_model(tmp_path / "model.npz")
+    assert loaded.classes == model.classes
+    assert loaded.weights_sha256() == model.weights_sha256()
+    assert loaded.predict_proba(digits.X_test).tobytes() == model.predict_proba(digits.X_test).tobytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_batches_are_permutations_cut_up():
+    batches = Batches(10, 4, "epoch", np.random.default_rng(0))
+    epochs = [np.concatenate([batches.rows(3 * e, 2), batches.rows(3 * e + 2, 1)]) for e in range(2)]
+    for rows in epochs:
+        np.testing.assert_array_equal(np.sort(rows), np.arange(10))
+    assert (epochs[0] != epochs[1]).any()
+    drawn = Batches(10, 4, "draw", np.random.default_rng(0)).rows(0, 50).reshape(50, 4)
+    assert all(len(set(rows)) == 4 for rows in drawn)
+    assert set(drawn.ravel()) == set(range(10))
+
+
+def test_schedules_start_and_end_where_they_should():
+    def rates(schedule, total=200):
+        return learning_rates(configure(lr=0.5, schedule=schedule), 0, total, total)
+
+    assert (rates("constant") == 0.5).all()
+    cosine = rates("cosine")
+    assert cosine[0] == 0.5
+    assert cosine[100] == pytest.approx(0.25)
+    assert (np.diff(cosine) < 0).all()
+    cycle = rates("onecycle")
+    assert cycle.argmax() == 29  # the end of the first 15 % of 200 steps
+    assert cycle.max() == 0.5
+    assert (np.diff(cycle[:30]) > 0).all()
+    assert (np.diff(cycle[29:]) < 0).all()
+    assert 0 < cycle[-1] < 0.01
+    for total in (1, 2, 3, 7):
+        assert (rates("onecycle", total) > 0).all()
+        assert rates("onecycle", total).max() <= 0.5
+    config = configure(lr=0.5)
+    np.testing.assert_array_equal(learning_rates(config, 20, 60, 200), cycle[20:60])
+
+
+def test_the_input_scale_is_one_over_the_rms(rng):
+    X = rng.integers(0, 256, (100, 30)).astype(np.uint8)
+    X[:, ::2] = 0
+    scale, density = input_scale(X)
+    assert np.sqrt(np.mean((scale * X.astype(float)) ** 2)) == pytest.approx(1)
+    assert density == np.count_nonzero(X) / X.size
+    assert input_scale(np.zeros((3, 3)))[0] == 1
+
+
+def test_reference_and_fast_train_with_user_threads_setting(digits):
+    with kernels.threads(2):
+        fastmlp.fit(digits, steps=2, threads=1)
+        assert kernels.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 1, "steps": 1}, "exclude each other"),
+        ({"hidden": (0, 5)}, "--hidden"),
+        ({"batch_size": 0}, "--batch-size is 0; it must be an integer of at least 1"),
+        ({"batch_size": 1.5}, "--batch-size is 1.5"),
+        ({"lr": -1.0}, "--lr is -1.0; it must be positive"),
+        ({"lr": float("nan")}, "--lr is nan"),
+        ({"optimizer": "lbfgs"}, "--optimizer is 'lbfgs'; it must be one of sgd"),
+        ({"momentum": 1.0}, "--momentum is 1.0"),
+        ({"val_fraction": 1.0}, "--val-fraction is 1.0"),
+        ({"weight_decay": -0.1}, "--weight-decay"),
+        ({"preset": "best"}, "--preset is 'best'"),
+        ({"learning_rate": 1}, "unknown option 'learning_rate'; the options are backend"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_impossible_options_are_one_line(options, message):
+    with pytest.raises(InputError, match=message):
+        configure(**options)
