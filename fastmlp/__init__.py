@@ -1,9 +1,9 @@
 """fastmlp: train and run multilayer perceptrons on a CPU, on fused Numba kernels.
 
-    import fastmlp
-    data = fastmlp.load("mnist")
-    result = fastmlp.fit(data, hidden=(256,), epochs=5)
-    result.model.predict(data.X_test)
+import fastmlp
+data = fastmlp.load("mnist")
+result = fastmlp.fit(data, hidden=(256,), epochs=5)
+result.model.predict(data.X_test)
 """
 
 from __future__ import annotations

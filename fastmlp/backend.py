@@ -5,22 +5,20 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
+import kernels
+
 from .errors import InputError
 
+if not hasattr(kernels, "__fastmlp__"):
+    raise InputError(
+        f"`import kernels` found another package at {kernels.__file__ or kernels.__path__[0]}, not fastmlp's; "
+        f"install fastmlp in an environment of its own, or remove that package "
+        f"({sys.executable} -m pip uninstall kernels) and reinstall fastmlp"
+    )
 
-def _import_kernels() -> ModuleType:
-    import kernels
+from kernels import Network, Rule
 
-    if not hasattr(kernels, "__fastmlp__"):
-        where = getattr(kernels, "__file__", None) or list(getattr(kernels, "__path__", ["?"]))[0]
-        raise InputError(
-            f"`import kernels` found another package at {where}, not fastmlp's; install fastmlp in an environment "
-            f"of its own, or remove that package ({sys.executable} -m pip uninstall kernels) and reinstall fastmlp"
-        )
-    return kernels
-
-
-kernels = _import_kernels()
+__all__ = ["Network", "Rule", "kernels", "ops"]
 
 
 def ops(backend: str) -> ModuleType:

@@ -24,7 +24,9 @@ class TrainConfig:
     )
     test: str | None = _option(None, "held-out file of the same format; without it a split of --data", metavar="PATH")
     val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
-    label_column: str | None = _option(None, "name of a CSV's label column; else 'label', else the first", metavar="NAME")
+    label_column: str | None = _option(
+        None, "name of a CSV's label column; else 'label', else the first", metavar="NAME"
+    )
     offline: bool = _option(False, "do not download MNIST")
     backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
     hidden: tuple[int, ...] = _option((256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]")
@@ -38,12 +40,12 @@ class TrainConfig:
     )
     momentum: float = _option(0.9, "of the momentum optimizer", metavar="X")
     nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
-    schedule: str = _option(
-        "onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle")
-    )
+    schedule: str = _option("onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle"))
     weight_decay: float = _option(0.0, "L2 penalty on weights; adamw: decoupled", metavar="X")
     seed: int = _option(0, "of initial weights, shuffling and splits", metavar="N", least=0)
-    threads: int | None = _option(None, "threads (default: the cores this process may use)", metavar="N", least=1)
+    threads: int | None = _option(
+        None, "threads (default: the cores this process may use)", metavar="N", least=1, most=1024
+    )
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     out: str | None = _option(None, "directory for the model and metrics (default runs/NAME)", metavar="DIR")
 
@@ -78,11 +80,15 @@ class TrainConfig:
 
 
 def _check(name: str, value: Any, metadata: Any) -> None:
-    choices, least = metadata.get("choices"), metadata.get("least")
+    choices, least, most = (metadata.get(key) for key in ("choices", "least", "most"))
     if choices and value not in choices:
         raise InputError(f"--{name} is {value!r}; it must be one of {', '.join(choices)}")
-    if least is not None and value is not None and (isinstance(value, bool) or int(value) != value or value < least):
-        raise InputError(f"--{name} is {value!r}; it must be an integer of at least {least}")
+    if least is None or value is None:
+        return
+    whole = not isinstance(value, bool) and int(value) == value
+    if not whole or value < least or (most is not None and value > most):
+        wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"--{name} is {value!r}; it must be an integer {wanted}")
 
 
 # The notebook this project began with, exactly.

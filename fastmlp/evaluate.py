@@ -36,7 +36,9 @@ def _command(argv: Sequence[str] | None) -> int:
     if data.X_test.shape[1] != model.network.sizes[0]:
         raise InputError(f"{path}: takes {model.network.sizes[0]} features; {config.data} has {data.X_test.shape[1]}")
     if int(data.y_test.max()) >= len(model.classes):
-        raise InputError(f"{path}: knows {len(model.classes)} classes; {config.data} has label {int(data.y_test.max())}")
+        raise InputError(
+            f"{path}: knows {len(model.classes)} classes; {config.data} has label {int(data.y_test.max())}"
+        )
     loss, accuracy = model.evaluate(data.X_test, data.y_test)
     if as_json:
         print(json.dumps({"test_accuracy": accuracy, "test_loss": loss, "samples": len(data.X_test)}))

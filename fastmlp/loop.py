@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import kernels, ops
+from .backend import Network, kernels, ops
 from .batches import Batches
 from .config import TrainConfig, configure
 from .data import Dataset
@@ -65,7 +65,7 @@ def input_scale(X: np.ndarray) -> tuple[float, float]:
     return (1 / mean_square**0.5 if mean_square > 0 else 1.0), float(np.count_nonzero(sample) / max(1, sample.size))
 
 
-def _initialise(network: kernels.Network, config: TrainConfig, rng: np.random.Generator) -> None:
+def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator) -> None:
     """He, Zhang, Ren and Sun 2015: normal with variance 2 / inputs; or the notebook's uniform. Biases stay zero."""
     for W, _ in network.layers:
         if config.init == "uniform":
@@ -82,7 +82,7 @@ class _Run:
         measured, self.density = input_scale(data.X)
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
-        network = kernels.Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
+        network = Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)
         scale = measured if config.scale is None else config.scale
@@ -101,7 +101,7 @@ class _Run:
             return 0.0
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
-        network = kernels.Network((self.data.X.shape[1], 2, 2), dtype=self.config.dtype, slots=self.rule.slots)
+        network = Network((self.data.X.shape[1], 2, 2), dtype=self.config.dtype, slots=self.rule.slots)
         X, y = self.data.X[:2], np.zeros(len(self.data.X[:2]), np.int64)
         kernels.mlp_train_steps(X, y, np.zeros(1, np.int64), 1, network, rule=self.rule, lr=[0.0])
         Model(network, 1.0, ("0", "1")).evaluate(X, y)
@@ -126,7 +126,9 @@ class _Run:
         self._chunk = max(1, min(2 * self._chunk, int(_CHUNK_SECONDS * count / seconds)))
         if not np.isfinite(losses).all():
             bad = self.step - count + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
-            raise RunError(f"diverged at step {bad}: the loss is not finite; try a lower --lr than {self.config.peak_lr:g}")
+            raise RunError(
+                f"diverged at step {bad}: the loss is not finite; try a lower --lr than {self.config.peak_lr:g}"
+            )
         return float(losses.sum()), int(correct.sum())
 
     def until_report(self) -> EpochReport:
@@ -173,7 +175,9 @@ class _Run:
         }
 
 
-def fit(data: Dataset, config: TrainConfig | None = None, *, observer: Observer | None = None, **options: Any) -> Result:
+def fit(
+    data: Dataset, config: TrainConfig | None = None, *, observer: Observer | None = None, **options: Any
+) -> Result:
     """Train a network on ``data``: ``fit(data, hidden=(256,), epochs=5, ...)``, the options of the command line.
 
     Returns the model, the reports and the measurements. InputError for impossible options; RunError when the loss stops

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import kernels, ops
+from .backend import Network, ops
 from .data.npz import read_npz
 from .errors import InputError, RunError
 from .paths import atomic_write
@@ -22,7 +22,7 @@ _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 class Model:
     """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end, inputs times ``scale``."""
 
-    def __init__(self, network: kernels.Network, scale: float, classes: tuple[str, ...], backend: str = "numba") -> None:
+    def __init__(self, network: Network, scale: float, classes: tuple[str, ...], backend: str = "numba") -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
 
     def __repr__(self) -> str:
@@ -65,7 +65,7 @@ class Model:
     def save(self, path: str | Path) -> None:
         """Write an .npz: ``meta`` (JSON as bytes) and W0, b0, W1, ...; whole or not at all. RunError when it cannot be."""
         meta = {"format": _FORMAT, "version": _VERSION, "scale": self.scale, "classes": list(self.classes)}
-        arrays = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+        arrays: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
         for k, (W, b) in enumerate(self.network.layers):
             arrays[f"W{k}"] = W
             if b is not None:
@@ -94,9 +94,7 @@ def load_model(path: str | Path) -> Model:
     return Model(_network(weights, arrays, bias, len(classes), str(path)), scale, classes)
 
 
-def _network(
-    weights: list[np.ndarray], arrays: dict[str, np.ndarray], bias: bool, classes: int, path: str
-) -> kernels.Network:
+def _network(weights: list[np.ndarray], arrays: dict[str, np.ndarray], bias: bool, classes: int, path: str) -> Network:
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
         raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
     sizes = [weights[0].shape[0]] + [W.shape[1] for W in weights]
@@ -104,13 +102,15 @@ def _network(
         raise InputError(f"{path}: the weights have dtype {weights[0].dtype}; it must be float32 or float64")
     if sizes[-1] != classes or any(W.shape[0] != size for W, size in zip(weights, sizes)):
         raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {classes} classes")
-    network = kernels.Network(sizes, bias=bias, dtype=weights[0].dtype)
+    network = Network(sizes, bias=bias, dtype=weights[0].dtype)
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
         if b is not None:
             saved = arrays.get(f"b{k}")
             if saved is None or saved.shape != b.shape or saved.dtype != b.dtype:
-                raise InputError(f"{path}: b{k} is missing or of another shape; it must be {b.dtype} of shape {b.shape}")
+                raise InputError(
+                    f"{path}: b{k} is missing or of another shape; it must be {b.dtype} of shape {b.shape}"
+                )
             b[...] = saved
     if not np.isfinite(network.params).all():
         raise InputError(f"{path}: the weights are not all finite")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import kernels
+from .backend import Rule, kernels
 from .config import TrainConfig
 
 _WARM_UP = 0.15  # part of a one-cycle run in which the rate rises
 
 
-def rule(config: TrainConfig) -> kernels.Rule:
+def rule(config: TrainConfig) -> Rule:
     """The kernels' update rule for this run."""
     decay = config.weight_decay
     if config.optimizer == "sgd":

@@ -40,7 +40,9 @@ def _command(argv: Sequence[str] | None) -> int:
         "python -m fastmlp.predict runs/mnist/model.npz digits.csv --proba",
     )
     parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
-    parser.add_argument("input", metavar="FILE", help="samples: .csv[.gz] (a label column is ignored), .npz, or IDX images")
+    parser.add_argument(
+        "input", metavar="FILE", help="samples: .csv[.gz] (a label column is ignored), .npz, or IDX images"
+    )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     options = parser.parse_args(argv)
     from .model import load_model

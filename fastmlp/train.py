@@ -28,7 +28,9 @@ def _parse(argv: Sequence[str] | None) -> tuple[TrainConfig, bool, int]:
     add_options(parser)
     parser.add_argument("--json", action="store_true", help="last line on stdout: one JSON object of measurements")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only errors and the result")
-    parser.add_argument("-v", "--verbose", action="store_true", help="also where the data came from and what was chosen")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also where the data came from and what was chosen"
+    )
     options = vars(parser.parse_args(argv))
     preset, as_json = options.pop("preset"), options.pop("json")
     level = -1 if options.pop("quiet") else 0

@@ -142,7 +142,9 @@ def finite_number(name: str, value: Any, *, least: float | None = None) -> float
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a number") from None
     if not np.isfinite(number) or (least is not None and number < least):
-        raise ValueError(f"{name} is {value!r}; it must be finite" + ("" if least is None else f" and at least {least}"))
+        raise ValueError(
+            f"{name} is {value!r}; it must be finite" + ("" if least is None else f" and at least {least}")
+        )
     return number
 
 

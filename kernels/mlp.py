@@ -70,7 +70,9 @@ def _rows_phase(
         below = above
     weight = 1.0 / n if mean else 1.0
     dz = at[3 * depth - 1]
-    softmax_cross_entropy(part, parts, n, sizes[depth], work, below, labels, rows, epsilon, weight, losses, hits, work, dz)
+    softmax_cross_entropy(
+        part, parts, n, sizes[depth], work, below, labels, rows, epsilon, weight, losses, hits, work, dz
+    )
     for l in range(depth - 1, 0, -1):
         # Y_l-1 = relu(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * (Y_l-1 > 0)
         I, O = sizes[l], sizes[l + 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .update import Rule
 
@@ -31,7 +32,9 @@ class Network:
     Raises ValueError for sizes that make no network, TypeError for a dtype other than float32 and float64.
     """
 
-    def __init__(self, sizes: Sequence[int], *, bias: bool = True, dtype: str = "float32", slots: int = 0) -> None:
+    def __init__(
+        self, sizes: Sequence[int], *, bias: bool = True, dtype: npt.DTypeLike = "float32", slots: int = 0
+    ) -> None:
         self.sizes = tuple(int(size) for size in sizes)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(f"sizes is {tuple(sizes)}; it must be two or more positive integers")

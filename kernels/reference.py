@@ -119,9 +119,7 @@ def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=
     W -= real(lr) * (g + real(momentum) * V if nesterov else V)
 
 
-def adam_update(
-    W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False
-):
+def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
     M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes into g = dW + weight_decay * W (Kingma
@@ -181,7 +179,15 @@ def mlp_train_steps(X, labels, rows, batch, network, *, rule, lr, t=1, scale=1.0
             below = linear_backward_input(dZ, W, relu_output=activations[index]) if index else None
             state, bias_state = network.states(index, rule)
             linear_backward_update(
-                activations[index], dZ, W, b, rule=rule, lr=lr[step], t=t + step, state=state, bias_state=bias_state
+                activations[index],
+                dZ,
+                W,
+                b,
+                rule=rule,
+                lr=lr[step],
+                t=t + step,
+                state=state,
+                bias_state=bias_state,
             )
             dZ = below
     return losses, correct

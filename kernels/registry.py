@@ -92,7 +92,9 @@ def _backward_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
     for rule in RULES:
         for X, scale in _inputs(rng, B, I, dtype):
             dY, W, b = _normal(rng, (B, O), dtype), _normal(rng, (I, O), dtype), _normal(rng, (O,), dtype)
-            states = {name: abs(_normal(rng, (rule.slots, *a.shape), dtype)) for name, a in (("state", W), ("bias_state", b))}
+            states = {
+                name: abs(_normal(rng, (rule.slots, *a.shape), dtype)) for name, a in (("state", W), ("bias_state", b))
+            }
             yield (X, dY, W, b), {"rule": rule, "lr": 0.1, "t": 3, **states, **scale}
 
 
@@ -115,7 +117,7 @@ def _sgd(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
 
 def _momentum(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     for nesterov in (False, True):
-        yield tuple(_normal(rng, shape[1:], dtype) for _ in range(3)) + (0.1,), {"nesterov": nesterov}
+        yield (*(_normal(rng, shape[1:], dtype) for _ in range(3)), 0.1), {"nesterov": nesterov}
 
 
 def _adam(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
@@ -174,5 +176,10 @@ OPS: tuple[Op, ...] = (
     Op("momentum_update", _momentum, lambda shape: 4 * shape[1] * shape[2], writes=(0, 2)),
     Op("adam_update", _adam, lambda shape: 12 * shape[1] * shape[2], writes=(0, 2, 3)),
     Op("mlp_forward", _mlp_forward, lambda shape: 2 * shape[0] * (shape[1] * shape[2] + 10 * shape[2])),
-    Op("mlp_train_steps", _mlp_train_steps, lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2], writes=(4,)),
+    Op(
+        "mlp_train_steps",
+        _mlp_train_steps,
+        lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2],
+        writes=(4,),
+    ),
 )

@@ -183,9 +183,7 @@ def _leading(builder: Any, lanes: int, n: Any) -> Any:
     return builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), limit)
 
 
-def _masked_load(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, vector: Vector
-) -> Any:
+def _masked_load(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, vector: Vector) -> Any:
     pointer = _pointer(context, builder, array_type, array, offset, vector.ir)
     mask = _leading(builder, vector.lanes, n)
     align = ir.Constant(_I32, _element_bytes(vector))

@@ -45,9 +45,7 @@ def momentum(beta: float = 0.9, *, nesterov: bool = False, weight_decay: float =
     return Rule(NESTEROV if nesterov else MOMENTUM, float(beta), 0.0, 0.0, float(weight_decay))
 
 
-def adam(
-    beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.0
-) -> Rule:
+def adam(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.0) -> Rule:
     """g += wd * w; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= lr m' / (sqrt(v') + epsilon).
 
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t). Kingma and Ba 2015.
@@ -55,9 +53,7 @@ def adam(
     return Rule(ADAM, float(beta1), float(beta2), float(epsilon), float(weight_decay))
 
 
-def adamw(
-    beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.01
-) -> Rule:
+def adamw(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.01) -> Rule:
     """Adam with decoupled decay: w -= lr * (wd * w + m' / (sqrt(v') + epsilon)). Loshchilov and Hutter 2019."""
     return Rule(ADAMW, float(beta1), float(beta2), float(epsilon), float(weight_decay))
 

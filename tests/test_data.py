@@ -85,7 +85,10 @@ BAD_IDX = {
     "gzip of it": (gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3)), "there are 0"),
     "truncated gzip": (gzip.compress(idx(TINY))[:-9], "gzip stream ends early"),
     "gzip with a wrong checksum": (gzip.compress(idx(TINY))[:-8] + bytes(8), "not a valid gzip file"),
-    "corrupt gzip": (gzip.compress(idx(TINY))[:12] + b"\xff" * 9, "not a valid gzip file|ends early|not an IDX file"),
+    "corrupt gzip": (
+        gzip.compress(idx(TINY))[:12] + b"\xff" * 9,
+        "not a valid gzip file|ends early|not an IDX file",
+    ),
 }
 
 
@@ -127,7 +130,10 @@ def test_a_test_set_of_another_width_or_with_unknown_labels(tmp_path, images):
 # -- CSV -----------------------------------------------------------------------------------------------------------
 
 
-def csv_text(X, y, header="label," + ",".join(f"pixel{k}" for k in range(12)), label_at=0):
+KAGGLE = "label," + ",".join(f"pixel{k}" for k in range(12))
+
+
+def csv_text(X, y, header=KAGGLE, label_at=0):
     rows = [",".join(map(str, np.insert(row, label_at, label))) for row, label in zip(X.astype(int), y)]
     return "\n".join(([header] if header else []) + rows) + "\n"
 
@@ -216,7 +222,10 @@ BAD_CSV = {
     "too many fields": ("1,2,3\n1,2,3,4\n", "line 2 has 4 fields; the first line has 3"),
     "not a number": ("label,a,b\n1,2,3\n1,x,3\n", "line 3, column 2: 'x' is not a number"),
     "an empty field": ("1,2,3\n1,,3\n", "line 2, column 2: '' is not a number"),
-    "pixel above 255": ("label,a,b\n1,2,256\n", "line 2, column 3: pixel 256 must be an integer from 0 to 255"),
+    "pixel above 255": (
+        "label,a,b\n1,2,256\n",
+        "line 2, column 3: pixel 256 must be an integer from 0 to 255",
+    ),
     "negative pixel": ("1,2,3\n1,-2,3\n", "line 2, column 2: pixel -2 must be"),
     "fractional pixel": ("1,2,3\n1,2.5,3\n", "line 2, column 2: pixel 2.5 must be"),
     "NaN": ("1,2,3\n1,nan,3\n", "line 2, column 2: pixel nan must be"),
@@ -276,20 +285,21 @@ def zipped(**members):
 
 HUGE = npy(np.zeros(8, np.uint8)).replace(b"(8,)", b"(8000000000000,)").replace(b" " * 12, b"", 1)
 GOOD = npy(np.zeros((4, 3), np.uint8))
+LABELS = npy(np.zeros(4, int))
 BAD_NPZ = {
     "not a zip": (b"PK nothing", "not a valid .npz file"),
     "empty file": (b"", "not a valid .npz file"),
-    "truncated": (zipped(X=GOOD, y=npy(np.zeros(4, int)))[:-30], "not a valid .npz file"),
+    "truncated": (zipped(X=GOOD, y=LABELS)[:-30], "not a valid .npz file"),
     "no arrays": (zipped(), "holds nothing; it must hold X and y"),
     "other names": (zipped(a=GOOD, b=GOOD), "holds a, b; it must hold X and y"),
-    "terabytes": (zipped(X=HUGE, y=npy(np.zeros(4, int))), "promises 8000000000000 bytes"),
+    "terabytes": (zipped(X=HUGE, y=LABELS), "promises 8000000000000 bytes"),
     "objects": (zipped(X=npy(np.zeros(3)).replace(b"'<f8'", b"'|O' "), y=GOOD), "dtype object"),
     "counts that differ": (zipped(X=GOOD, y=npy(np.zeros(5, int))), r"X has shape \(4, 3\) and y \(5,\)"),
     "float labels": (zipped(X=GOOD, y=npy(np.zeros(4))), "y has dtype float64"),
     "negative label": (zipped(X=GOOD, y=npy(np.array([0, 1, -1, 0]))), "label -1 is out of range"),
     "huge label": (zipped(X=GOOD, y=npy(np.array([0, 1, 10_000, 0]))), "label 10000 is out of range"),
-    "text": (zipped(X=npy(np.array([["a"]] * 4)), y=npy(np.zeros(4, int))), "X has dtype <U1"),
-    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=npy(np.zeros(4, int))), "X row 1 holds a NaN or an infinity"),
+    "text": (zipped(X=npy(np.array([["a"]] * 4)), y=LABELS), "X has dtype <U1"),
+    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X row 1 holds a NaN or an infinity"),
 }  # fmt: skip
 
 
@@ -352,7 +362,9 @@ def test_without_mnist_or_network_the_synthetic_digits_stand_in(few_digits, monk
     lines.clear()
     assert load("mnist", say=lines.append).name == "synthetic"
     assert len(lines) == 2
-    assert lines[1].startswith("MNIST cannot be downloaded (Name or service not known); using built-in synthetic digits")
+    assert lines[1].startswith(
+        "MNIST cannot be downloaded (Name or service not known); using built-in synthetic digits"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"other")[:-4], gzip.compress(b"other")])
@@ -367,7 +379,9 @@ def test_a_download_that_is_not_mnist_is_not_kept(tmp_path, few_digits, monkeypa
 def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
     import hashlib
 
-    files = {f"{p}-{k}-ubyte": idx(a) for p in ("train", "t10k") for k, a in zip(("images-idx3", "labels-idx1"), images)}
+    files = {
+        f"{p}-{k}-ubyte": idx(a) for p in ("train", "t10k") for k, a in zip(("images-idx3", "labels-idx1"), images)
+    }
     monkeypatch.setattr(mnist_reader, "_FILES", {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()})
 
     def serve(url, timeout):
@@ -401,7 +415,7 @@ def test_synthetic_digits_are_seeded_and_look_like_mnist():
     again, _ = synthetic_digits(300, seed=5)
     other, _ = synthetic_digits(300, seed=6)
     np.testing.assert_array_equal(X, again)
-    assert (X != other).any()
+    assert (other != X).any()
     assert (X.shape, X.dtype) == ((300, 784), np.uint8)
     assert 0.12 < (X > 0).mean() < 0.25  # MNIST: 0.19
     assert (X.max(1) > 150).all()

@@ -14,7 +14,12 @@ NETWORK = kernels.Network((3, 2))
 
 
 def csr(**changes):
-    parts = {"indptr": np.array([0, 1, 2]), "indices": np.array([0, 2]), "values": np.ones(2), "shape": (2, 3)}
+    parts = {
+        "indptr": np.array([0, 1, 2]),
+        "indices": np.array([0, 2]),
+        "values": np.ones(2),
+        "shape": (2, 3),
+    }
     return kernels.CSR(**{**parts, **changes})
 
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from kernels.jit import kernel
+
+from conftest import ROOT
 
 # One small kernel through the cache; prints the result, the seconds compiled, and the warnings.
 PROBE = """
@@ -103,7 +104,9 @@ print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "FASTMLP_CACHE": str(cache)}
 
     def run():
-        result = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         return float(result.stdout)
 
     assert run() == 2.0

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import threads as _  # the context manager shadows the module of the same name
 from kernels.threads import available_cores, barrier, barrier_state, run, share
-
-assert _ is kernels.threads
 
 
 def test_the_count_is_set_restored_and_bounded_by_the_machine():

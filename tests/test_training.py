@@ -38,7 +38,9 @@ OPTIMIZERS = [
 @pytest.mark.parametrize("hidden", [(), (64,), (48, 33)], ids=str)
 def test_both_backends_have_the_same_losses(digits, options, dtype, tolerance, hidden):
     options = {"hidden": hidden, "dtype": dtype, "seed": 3, **options}
-    np.testing.assert_allclose(losses(digits, "numba", **options), losses(digits, "reference", **options), rtol=tolerance)
+    np.testing.assert_allclose(
+        losses(digits, "numba", **options), losses(digits, "reference", **options), rtol=tolerance
+    )
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
@@ -63,7 +65,13 @@ def test_the_presets_losses_agree_in_its_own_float64(digits):
 def test_weights_do_not_depend_on_the_number_of_threads(digits, dtype, optimizer):
     digests = {
         fastmlp.fit(
-            digits, epochs=1, hidden=(40, 24), batch_size=100, dtype=dtype, optimizer=optimizer, threads=threads
+            digits,
+            epochs=1,
+            hidden=(40, 24),
+            batch_size=100,
+            dtype=dtype,
+            optimizer=optimizer,
+            threads=threads,
         ).summary["weights_sha256"]
         for threads in (1, 2, 3, 4)
     }
@@ -127,7 +135,12 @@ def test_the_summary_adds_up(digits):
 
 def test_tiny_and_odd_data_train():
     """One sample, one feature, a batch larger than the data, constant and all-zero inputs."""
-    for X in (np.zeros((1, 1), np.uint8), np.full((3, 1), 7, np.uint8), np.zeros((5, 4)), np.eye(4, dtype=np.float32)):
+    for X in (
+        np.zeros((1, 1), np.uint8),
+        np.full((3, 1), 7, np.uint8),
+        np.zeros((5, 4)),
+        np.eye(4, dtype=np.float32),
+    ):
         y = np.arange(len(X)) % 2
         data = Dataset("tiny", X, y, X, y, ("a", "b"), "tiny")
         result = fastmlp.fit(data, hidden=(3,), epochs=3)
@@ -146,7 +159,9 @@ def test_the_models_predictions_agree_with_each_other(digits):
         model.predict(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": False, "hidden": (9, 8)}, {"dtype": "float64", "hidden": ()}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"bias": False, "hidden": (9, 8)}, {"dtype": "float64", "hidden": ()}], ids=str
+)
 def test_a_saved_model_predicts_the_same_bits(digits, options, tmp_path):
     model = fastmlp.fit(digits, steps=3, **options).model
     model.save(tmp_path / "model.npz")

@@ -108,7 +108,9 @@ def _label_index(names: list[str], path: Path, wanted: str | None) -> int:
         return names.index("label") if "label" in names else 0
     if wanted not in names:
         listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise InputError(f"{path}: no column {wanted!r}; the columns are {listed or 'not named (there is no header line)'}")
+        raise InputError(
+            f"{path}: no column {wanted!r}; the columns are {listed or 'not named (there is no header line)'}"
+        )
     return names.index(wanted)
 
 

@@ -34,7 +34,9 @@ def read_idx(path: Path) -> np.ndarray:
     body = unzip(content, path, start + promised + 1)[start:]
     if len(body) != promised:
         held = f"{len(body)}" if len(body) < promised else "more"
-        raise InputError(f"{path}: the IDX header promises {'x'.join(map(str, shape))} = {promised} bytes, there are {held}")
+        raise InputError(
+            f"{path}: the IDX header promises {'x'.join(map(str, shape))} = {promised} bytes, there are {held}"
+        )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 

@@ -49,7 +49,9 @@ def load_mnist(offline: bool, val_fraction: float, seed: int, say: Callable[[str
             _download(name, digest, target)
     except OSError as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        say(f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA")
+        say(
+            f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA"
+        )
         return load_synthetic(seed=0)
     return load_idx(target, "mnist", val_fraction, seed)
 

@@ -27,8 +27,18 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return arrays
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a valid .npz file ({str(error).splitlines()[0] if str(error) else 'damaged'})") from None
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        SyntaxError,
+    ) as error:
+        raise InputError(
+            f"{path}: not a valid .npz file ({str(error).splitlines()[0] if str(error) else 'damaged'})"
+        ) from None
     except MemoryError:
         raise InputError(f"{path}: too large for this machine's memory") from None
     except OSError as error:
@@ -86,7 +96,9 @@ def load_npz(path: Path, test: Path | None, val_fraction: float, seed: int) -> D
     arrays = read_npz(path)
     names = _named(arrays, _TRAIN)
     if names is None:
-        raise InputError(f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X and y, or x_train and y_train")
+        raise InputError(
+            f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X and y, or x_train and y_train"
+        )
     X, y = _samples(arrays, path, names)
     classes = class_names(y, str(path))
     held_out = _named(arrays, _TEST)

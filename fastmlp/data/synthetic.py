@@ -140,10 +140,8 @@ def _draw(dots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     reach = range(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
     for axis in (1, 2):
         padded = np.pad(image, [(0, 0)] + [(_BLUR_RADIUS,) * 2 if axis == a else (0, 0) for a in (1, 2)])
-        image = sum(
-            np.exp(-0.5 * (step / thickness) ** 2) * padded.take(range(_BLUR_RADIUS + step, _BLUR_RADIUS + step + SIDE), axis)
-            for step in reach
-        )
+        at = [padded.take(range(_BLUR_RADIUS + step, _BLUR_RADIUS + step + SIDE), axis) for step in reach]
+        image = np.sum([np.exp(-0.5 * (step / thickness) ** 2) * part for step, part in zip(reach, at)], axis=0)
     image = image / np.quantile(image.reshape(N, -1), 0.90, axis=1)[:, None, None]
     image = np.clip(rng.uniform(0.95, 1.45, (N, 1, 1)) * image - 0.22, 0, 1)
     noise = rng.normal(0, 0.10, image.shape)  # on the ink only, as paper is white

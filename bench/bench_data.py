@@ -1,0 +1,49 @@
+"""Reading an MNIST-sized CSV: parsed, from the cache, and as the notebook does it."""
+
+from __future__ import annotations
+
+import csv
+import time
+
+import numpy as np
+import pytest
+
+from fastmlp.data.csv import read_csv
+
+
+def the_notebooks_way(path):
+    """Lists of floats, row by row, then an array."""
+    with open(path, newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        table = [[float(field) for field in row] for row in rows]
+    table = np.array(table)
+    return table[:, 1:], table[:, 0]
+
+
+@pytest.fixture
+def digits_csv(tmp_path, images, benchmark, monkeypatch):
+    _, X, y = images
+    n = 60_000 if not benchmark.disabled else 300
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "digits.csv"
+    with open(path, "w") as file:
+        file.write("label," + ",".join(f"pixel{k}" for k in range(X.shape[1])) + "\n")
+        for label, row in zip(y[:n], X[:n]):
+            file.write(f"{label}," + ",".join(map(str, row.tolist())) + "\n")
+    return path
+
+
+def test_csv(digits_csv, benchmark, tmp_path):
+    benchmark.group = "a CSV of 60,000 digits"
+    seconds = {}
+    for name, read in (("parsed", read_csv), ("cached", read_csv), ("notebook", the_notebooks_way)):
+        start = time.perf_counter()
+        X, y = read(digits_csv)
+        seconds[name] = time.perf_counter() - start
+        assert X.sum(dtype=np.float64) > 0
+        del X, y
+    benchmark.extra_info.update({"seconds": seconds, "times_faster": seconds["notebook"] / seconds["parsed"]})
+    if not benchmark.disabled:
+        print({name: round(value, 2) for name, value in seconds.items()})
+    benchmark.pedantic(read_csv, args=(digits_csv,), rounds=3)
