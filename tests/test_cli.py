@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp import evaluate, predict, train
 from fastmlp.__main__ import main as dispatch
 
-from conftest import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 JSON_KEYS = {
     "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step",

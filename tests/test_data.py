@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -403,9 +404,9 @@ def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
     ],
 )
 def test_specs_that_name_no_data(spec, options, message, monkeypatch):
-    from conftest import ROOT
+    root = Path(__file__).resolve().parent.parent
 
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(root)
     with pytest.raises(InputError, match=message):
         load(spec, **options)
 

@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kernels.jit import kernel
 
-from conftest import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 # One small kernel through the cache; prints the result, the seconds compiled, and the warnings.
 PROBE = """

@@ -13,7 +13,7 @@ import pytest
 import fastmlp
 import kernels
 
-from conftest import ROOT
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def imports(path: Path) -> set[str]:
