@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_ROUNDS = 7
+_ROUNDS = 5
 _BLOCK_SECONDS = 0.03
-_PAUSE_SECONDS = 0.06
+_PAUSE_SECONDS = 0.3
 _ROWS: list[tuple[str, float, float | None, dict[str, float]]] = []
 
 
@@ -30,7 +30,7 @@ def pytest_configure(config):
 def interleave(calls):
     """Median seconds of each call over blocks that take turns.
 
-    Between blocks a pause, and one call untimed: a BLAS keeps its threads spinning for tens of milliseconds after a
+    Between blocks a pause, and one call untimed: a BLAS keeps its threads spinning for a tenth of a second after a
     call, on cores that whoever comes next would be timed without.
     """
     blocks = {name: [] for name in calls}

@@ -1,10 +1,11 @@
-"""What compiled code needs and Numba lacks, vectors apart: flat views, atomics, giving up the core."""
+"""What compiled code needs and Numba lacks, vectors apart: flat views, atomics, calls across threads."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
@@ -66,6 +67,72 @@ def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
         return builder.load_atomic(pointer, "acquire", 8)
 
     return types.int64(array, types.intp), codegen
+
+
+@intrinsic
+def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    """array[index] = value, after all that this thread wrote before. int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store_atomic(args[2], _element(context, builder, signature.args[0], args[0], args[1]), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), codegen
+
+
+@intrinsic
+def atomic_replace(typingctx: Any, array: Any, index: Any, expected: Any, value: Any) -> Any:
+    """Set array[index] to ``value`` if it is ``expected``; returns whether it was. int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _element(context, builder, signature.args[0], args[0], args[1])
+        return builder.extract_value(builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(array, types.intp, types.int64, types.int64), codegen
+
+
+_JOB = ir.FunctionType(ir.VoidType(), [ir.IntType(64), ir.IntType(64), ir.IntType(64)])
+
+
+@intrinsic
+def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
+    """(code, data): two addresses with which ``job_call`` calls ``function(part, parts, *args)`` from any thread.
+
+    ``data`` is on the stack of the calling kernel: it must not return before the job is done. ``function`` is a kernel that
+    raises nothing.
+    """
+    resolved = function.get_call_type(typingctx, (types.intp, types.intp, *args.types), {})
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        compiled = function.dispatcher.get_compile_result(resolved)
+        context.active_code_library.add_linking_library(compiled.library)
+        name = builder.module.get_unique_name("job")
+        job = ir.Function(builder.module, _JOB, name)
+        job.linkage = "internal"
+        inside = ir.IRBuilder(job.append_basic_block("entry"))
+        packed = inside.load(inside.inttoptr(job.args[2], values[1].type.as_pointer()))
+        unpacked = [inside.extract_value(packed, k) for k in range(len(args.types))]
+        context.call_internal_no_propagate(
+            inside, compiled.fndesc, compiled.signature, [job.args[0], job.args[1], *unpacked]
+        )
+        inside.ret_void()
+        data = cgutils.alloca_once_value(builder, values[1])
+        code = builder.ptrtoint(job, ir.IntType(64))
+        return context.make_tuple(builder, signature.return_type, [code, builder.ptrtoint(data, ir.IntType(64))])
+
+    return types.UniTuple(types.int64, 2)(function, args), codegen
+
+
+@intrinsic
+def job_call(typingctx: Any, code: Any, part: Any, parts: Any, data: Any) -> Any:
+    """Call what ``job_entry`` gave the addresses of."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        job = builder.inttoptr(args[0], _JOB.as_pointer())
+        builder.call(job, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.intp, types.intp, types.int64), codegen
 
 
 yield_core = types.ExternalFunction("SwitchToThread" if os.name == "nt" else "sched_yield", types.int32())

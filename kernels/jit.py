@@ -94,7 +94,7 @@ class _Store:
             self.stamp = _stamp()
             directory = cache_root() / "kernels" / self.stamp
             if not directory.is_dir():
-                directory.mkdir(parents=True, mode=0o700)
+                directory.mkdir(parents=True, mode=0o700, exist_ok=True)  # another process may be first
                 _remove_stale(directory)
             if not os.access(directory, os.W_OK | os.R_OK):
                 raise PermissionError(f"{directory} is not writable")

@@ -144,7 +144,6 @@ def run_train_steps(
         train_steps, parts, meeting, X, labels, rows, batch, scale, mean, epsilon, rule, lr, t,
         np.array(sizes), np.array(network.offsets), network.params, network.state, network.bias,
         work, at, strips, np.empty(batch), np.empty(batch, np.int64), losses, correct,
-        state=meeting,
     )  # fmt: skip
     return losses, correct
 

@@ -1,28 +1,32 @@
-"""How work is run on the cores: a team of Python threads inside kernels that have released the GIL.
+"""How work is run on the cores: a team of threads that wait for work inside compiled code, without the GIL.
 
 A kernel that can be split takes ``(part, parts, ...)`` first and computes its share of the *outputs*; each output
-is computed whole, in an order fixed by the code, so the bits do not depend on ``parts``. ``run`` gives part 0 to the
-caller and the others to the team. Why not Numba's ``prange``: its workqueue layer aborts the process when two Python
-threads enter it, GNU OpenMP kills a forked child and spins when a core is taken away, and ``parallel=True`` doubles
-the compile time. A team of threads works the same on every installation.
+is computed whole, in an order fixed by the code, so the bits depend neither on ``parts`` nor on who takes which.
+``run`` posts the parts; the caller and the team claim them one by one until none is left.
 
-When the team is busy (a nested call, or a second Python thread), the call runs alone on its own thread: the same
-bits, no waiting, no deadlock. A forked child makes a new team at its first call.
+Why not Numba's ``prange``: its workqueue layer aborts the process when two Python threads enter it, GNU OpenMP kills
+a forked child and spins when a core is taken away, and ``parallel=True`` doubles the compile time. Why not a pool of
+Python threads that wait on a lock: handing over goes through the GIL and the scheduler, which puts the woken thread on
+the waker's core and leaves it there for milliseconds.
+
+An idle thread spins for microseconds, then offers its core to others for about two milliseconds, then sleeps. When the
+team is busy (a second Python thread), a call runs all its parts itself: the same bits, no waiting, no deadlock. A
+forked child makes a new team at its first call.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .intrinsics import atomic_add, atomic_load, yield_core
+from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
 from .jit import kernel
 
 # -- how many threads --------------------------------------------------------------------------------------------
@@ -101,88 +105,133 @@ def threads(n: int) -> Iterator[None]:
 
 # -- the barrier ---------------------------------------------------------------------------------------------------
 
-
 # Two arrivals on free cores meet within about a microsecond; spinning on much longer starves whatever
 # else wants the core (lock-step phases under a spinning runtime went from 0.3 to 10 ms a step).
 _SPINS = 2000
-_ARRIVED, _ABORTED = 0, 8  # on cache lines of their own
 
 
 def barrier_state() -> np.ndarray:
     """What ``barrier`` counts in: one a run."""
-    return np.zeros(16, np.int64)
-
-
-def _abort(state: np.ndarray | None) -> None:
-    if state is not None:
-        state[_ABORTED] = 1
+    return np.zeros(1, np.int64)
 
 
 @kernel
 def barrier(state, round_number, parts):
-    """Wait until all ``parts`` have arrived ``round_number`` times (1, 2, ...): spin briefly, then yield the core.
-
-    Returns at once when the run was aborted, so that no part waits for one that never comes.
-    """
+    """Wait until all ``parts`` have arrived ``round_number`` times (1, 2, ...): spin briefly, then yield the core."""
     if parts == 1:
         return
-    atomic_add(state, _ARRIVED, 1)
+    atomic_add(state, 0, 1)
     spins = 0
-    while atomic_load(state, _ARRIVED) < round_number * parts and atomic_load(state, _ABORTED) == 0:
+    while atomic_load(state, 0) < round_number * parts:
         spins += 1
         if spins > _SPINS:
             yield_core()
 
 
+@kernel
+def share(part, parts, n):
+    """The half-open range of 0..n-1 that belongs to ``part``: contiguous, equal to within one."""
+    return part * n // parts, (part + 1) * n // parts
+
+
 # -- the team ------------------------------------------------------------------------------------------------------
+
+# The mailbox, each on a cache line of its own: what is left to claim (parts << 32 | next part), how many parts are done, the
+# job's two addresses, and whether the process is ending.
+_CLAIM, _DONE, _CODE, _DATA, _ENDING = 0, 8, 16, 17, 24
+_MAILBOX = 32
+
+_IDLE_YIELDS = 4000  # about 2 ms: longer than what Python does between two calls of a loop
+
+
+@kernel
+def _work(mail):
+    """Claim and run parts until none is left to claim."""
+    while True:
+        claim = atomic_load(mail, _CLAIM)
+        part, parts = claim & 0xFFFFFFFF, claim >> 32
+        if part >= parts:
+            return
+        # The job cannot end, nor its addresses change, while a claimed part is not done.
+        if atomic_replace(mail, _CLAIM, claim, claim + 1):
+            job_call(mail[_CODE], part, parts, mail[_DATA])
+            atomic_add(mail, _DONE, 1)
+
+
+@kernel
+def _serve(mail):
+    """Work whenever there is some; return after ``_IDLE_YIELDS`` offers of the core with nothing to do."""
+    idle = 0
+    while idle < _SPINS + _IDLE_YIELDS and atomic_load(mail, _ENDING) == 0:
+        claim = atomic_load(mail, _CLAIM)
+        if (claim & 0xFFFFFFFF) < (claim >> 32):
+            _work(mail)
+            idle = 0
+        else:
+            idle += 1
+            if idle > _SPINS:
+                yield_core()
+
+
+def _make_launcher(function: Any) -> Any:
+    """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
+
+    @kernel
+    def launch(mail, parts, *args):
+        mail[_CODE], mail[_DATA] = job_entry(function, args)
+        mail[_DONE] = 0
+        atomic_store(mail, _CLAIM, parts << 32)
+        _work(mail)
+        spins = 0
+        while atomic_load(mail, _DONE) < parts:
+            spins += 1
+            if spins > _SPINS:
+                yield_core()
+
+    return launch
 
 
 class _Team:
-    """Idle threads that wait for parts of a call."""
+    """A mailbox and the threads that serve it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._inboxes: list[queue.SimpleQueue[tuple[Any, ...]]] = []
-        self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self.busy = threading.Lock()
+        self.mail = np.zeros(_MAILBOX, np.int64)
+        self._wake = threading.Condition()
+        self._sleeping = self._size = 0
+        self._calling = False
 
-    def _work(self, inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
-        while True:
-            function, part, parts, args, state = inbox.get()
-            try:
-                function(part, parts, *args)
-                self._done.put(None)
-            except BaseException as error:
-                _abort(state)
-                self._done.put(error)
-            del function, args, state  # an idle thread must not keep the caller's arrays alive
+    def gather(self, size: int) -> None:
+        """Have ``size`` threads awake until ``dismiss``."""
+        while self._size < size:
+            self._size += 1
+            threading.Thread(target=self._live, name=f"kernels-{self._size}", daemon=True).start()
+        with self._wake:
+            self._calling = True
+            if self._sleeping:
+                self._wake.notify_all()
 
-    def run(self, function: Callable[..., Any], parts: int, args: tuple[Any, ...], state: np.ndarray | None) -> None:
-        while len(self._inboxes) < parts - 1:
-            inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-            name = f"kernels-{len(self._inboxes) + 1}"
-            threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True).start()
-            self._inboxes.append(inbox)
-        started = 0
-        failure: BaseException | None = None
-        try:
-            for part in range(1, parts):
-                self._inboxes[part - 1].put((function, part, parts, args, state))
-                started = part
-            function(0, parts, *args)
-        except BaseException as error:
-            failure = error
-            _abort(state)
-        while started:  # also after Ctrl-C: nobody may still be writing to the caller's arrays when this returns
-            try:
-                failure = self._done.get() or failure
-                started -= 1
-            except KeyboardInterrupt as interrupt:
-                failure = interrupt
-        if failure is not None:
-            raise failure
+    def dismiss(self) -> None:
+        self._calling = False
+
+    def _live(self) -> None:
+        while not self.mail[_ENDING]:
+            _serve(self.mail)
+            with self._wake:
+                if not self._calling and not self.mail[_ENDING]:
+                    self._sleeping += 1
+                    self._wake.wait()
+                    self._sleeping -= 1
+
+    def end(self) -> None:
+        """Let the threads leave compiled code: at exit it is unmapped."""
+        self.mail[_ENDING] = 1
+        with self._wake:
+            self._wake.notify_all()
 
 
 _team = _Team()
+_launchers: dict[Any, Any] = {}
 
 
 def _forget_team() -> None:
@@ -193,26 +242,25 @@ def _forget_team() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_team)
+atexit.register(lambda: _team.end())
 
 
-def run(function: Callable[..., Any], parts: int, *args: Any, state: np.ndarray | None = None) -> None:
-    """Call ``function(part, parts, *args)`` for every part, on as many threads, and return when all have.
+def run(function: Any, parts: int, *args: Any) -> None:
+    """Call the kernel ``function(part, parts, *args)`` for every part and return when all are done.
 
-    ``parts`` is cut to the number of threads. ``state`` is the ``barrier_state()`` among ``args``, when the parts
-    meet: it lets the others leave when one part fails.
+    ``parts`` is cut to the number of threads.
     """
-    team = _team
+    launch = _launchers.get(function)
+    if launch is None:
+        launch = _launchers[function] = _make_launcher(function)
     parts = min(parts, get_num_threads())
-    if parts > 1 and team.lock.acquire(blocking=False):
+    team = _team
+    if parts > 1 and team.busy.acquire(blocking=False):
         try:
-            team.run(function, parts, args, state)
+            team.gather(parts - 1)
+            launch(team.mail, parts, *args)
         finally:
-            team.lock.release()
+            team.dismiss()
+            team.busy.release()
     else:
-        function(0, 1, *args)
-
-
-@kernel
-def share(part, parts, n):
-    """The half-open range of 0..n-1 that belongs to ``part``: contiguous, equal to within one."""
-    return part * n // parts, (part + 1) * n // parts
+        launch(np.zeros(_MAILBOX, np.int64), 1, *args)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import kernels
+from kernels.jit import kernel
 from kernels.threads import available_cores, barrier, barrier_state, run, share
 
 
@@ -86,36 +90,61 @@ def test_a_forked_child_computes_the_parents_bits():
     assert results == [expected, expected]
 
 
-def test_parts_meet_at_the_barrier():
-    """Each part writes, meets, reads what the others wrote; many rounds, more parts than cores."""
-    parts, rounds = 4, 300
-    state, board = barrier_state(), np.zeros((rounds, parts), np.int64)
-    seen = np.zeros((rounds, parts), np.int64)
+@kernel
+def meet(part, parts, state, board, seen):
+    """Each part writes, meets the others, and reads what they wrote, round after round."""
+    for k in range(len(board)):
+        board[k, part] = 1
+        barrier(state, k + 1, parts)
+        seen[k, part] = board[k].sum()
 
-    def work(part, parts):
-        for k in range(rounds):
-            board[k, part] = 1
-            barrier(state, k + 1, parts)
-            seen[k, part] = board[k].sum()
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_meet_at_the_barrier(parts):
+    """Also with more parts than cores."""
+    board, seen = np.zeros((300, parts), np.int64), np.zeros((300, parts), np.int64)
     with kernels.threads(parts):
-        run(work, parts, state=state)
+        run(meet, parts, barrier_state(), board, seen)
     assert (seen == parts).all()
 
 
-@pytest.mark.parametrize("failing", [0, 1, 2])
-def test_an_error_in_one_part_frees_the_others_and_reaches_the_caller(failing):
-    state = barrier_state()
+@kernel
+def count(part, parts, calls):
+    calls[part] += 1
 
-    def work(part, parts):
-        if part == failing:
-            raise ZeroDivisionError
-        barrier(state, 1, parts)
 
-    with kernels.threads(3):
-        with pytest.raises(ZeroDivisionError):
-            run(work, 3, state=state)
-        run(lambda part, parts: None, 3)  # and the team is ready for the next call
+def test_every_part_runs_once_each_time_also_after_a_rest():
+    calls = np.zeros(5, np.int64)
+    with kernels.threads(5):
+        for k in range(1, 200):
+            run(count, 5, calls)
+            assert (calls == k).all()
+            if k % 50 == 0:
+                time.sleep(0.05)  # the team falls asleep and has to be woken
+
+
+def test_a_busy_core_slows_and_does_not_stop_the_team():
+    """As many spinning processes as cores: a collapse would be the scheduler's slice at each of 300 meetings."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(available_cores())]
+    try:
+        test_parts_meet_at_the_barrier(2)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def test_the_process_ends_while_the_team_is_awake(python):
+    code = """
+import numpy as np, kernels
+kernels.set_num_threads(3)
+for _ in range(50):
+    kernels.linear_forward(np.ones((256, 200)), np.ones((200, 150)))
+"""
+    for _ in range(5):
+        result = python(code)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_idle_threads_do_not_keep_arrays_alive():
