@@ -16,6 +16,13 @@ if not hasattr(kernels, "__fastmlp__"):
         f"({sys.executable} -m pip uninstall kernels) and reinstall fastmlp"
     )
 
+if kernels.jit.config.DISABLE_JIT:
+    raise InputError("NUMBA_DISABLE_JIT is set; the kernels exist only compiled (unset it, or use kernels.reference)")
+try:
+    kernels.get_num_threads()
+except ValueError as error:  # $FASTMLP_NUM_THREADS
+    raise InputError(str(error)) from None
+
 from kernels import Network, Rule
 
 __all__ = ["Network", "Rule", "kernels", "ops"]

@@ -39,26 +39,41 @@ def say(line: str) -> None:
 def run_command(verb: str, command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
     """Run ``command``; its errors become one line on stderr and an exit code, its warnings one line each."""
     warnings.showwarning = lambda message, *_, **__: say(str(message))
+    if sys.stderr is None:  # closed by the caller
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     try:
-        return command(argv)
+        if sys.stdout is None:
+            raise RunError("stdout is closed; there is nowhere to write the result")
+        code = command(argv)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         say(f"fastmlp {verb}: {_one_line(error)}")
         return 2
     except RunError as error:
         say(f"fastmlp {verb}: {_one_line(error)}")
         return 1
-    except (KeyboardInterrupt, Interrupted):
-        say(f"fastmlp {verb}: interrupted")
+    except (KeyboardInterrupt, Interrupted) as interruption:
+        say(f"fastmlp {verb}: interrupted{_one_line(interruption)}")
         return 128 + signal.SIGINT
     except MemoryError:
         say(f"fastmlp {verb}: out of memory")
         return 1
     except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
+        return 1
+    except OSError as error:
+        _drop_stdout()
+        say(f"fastmlp {verb}: {_one_line(error)}")
         return 1
 
 
-def _one_line(error: Exception) -> str:
+def _drop_stdout() -> None:
+    """Nobody reads it, or it cannot be written to: what is still buffered must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 

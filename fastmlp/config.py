@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -59,11 +60,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            _check(item.name.replace("_", "-"), getattr(self, item.name), item.metadata)
+            value = _typed(item.name.replace("_", "-"), getattr(self, item.name), str(item.type))
+            object.__setattr__(self, item.name, value)
+            _check(item.name.replace("_", "-"), value, item.metadata)
         if self.epochs is not None and self.steps is not None:
             raise InputError("--epochs and --steps exclude each other; give one")
-        if any(width < 1 for width in self.hidden):
-            raise InputError(f"--hidden is {self.hidden}; every width must be at least 1")
+        if any(not 1 <= width <= _WIDEST for width in self.hidden):
+            raise InputError(f"--hidden is {self.hidden}; every width must be at least 1 and at most {_WIDEST:,}")
         if not 0 < self.val_fraction < 1:
             raise InputError(f"--val-fraction is {self.val_fraction}; it must be between 0 and 1")
         if self.lr is not None and not 0 < self.lr < math.inf:
@@ -79,14 +82,36 @@ class TrainConfig:
         return defaults[self.optimizer] if self.lr is None else self.lr
 
 
+_WIDEST = 10_000_000
+
+
+def _typed(name: str, value: Any, kind: str) -> Any:
+    """``value`` in the field's type; whole floats are integers. InputError for another type."""
+    wanted = kind.removesuffix(" | None")
+    if value is None and wanted != kind:
+        return None
+    try:
+        if wanted == "tuple[int, ...]":
+            return tuple(operator.index(width) for width in value)
+        if wanted == "int" and not isinstance(value, bool):
+            return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+        if wanted == "float" and not isinstance(value, (bool, str)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    if wanted in ("bool", "str") and type(value).__name__ == wanted:
+        return value
+    described = {"tuple[int, ...]": "widths such as (256, 128)", "int": "an integer", "float": "a number"}
+    raise InputError(f"--{name} is {value!r}; it must be {described.get(wanted, wanted)}")
+
+
 def _check(name: str, value: Any, metadata: Any) -> None:
     choices, least, most = (metadata.get(key) for key in ("choices", "least", "most"))
     if choices and value not in choices:
         raise InputError(f"--{name} is {value!r}; it must be one of {', '.join(choices)}")
     if least is None or value is None:
         return
-    whole = not isinstance(value, bool) and int(value) == value
-    if not whole or value < least or (most is not None and value > most):
+    if value < least or (most is not None and value > most):
         wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"--{name} is {value!r}; it must be an integer {wanted}")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 
 from .cli import Parser, add_options, run_command, say
-from .errors import InputError
+from .errors import InputError, RunError
 
 _OPTIONS = ("data", "test", "val_fraction", "label_column", "seed", "offline")
 
@@ -40,6 +41,8 @@ def _command(argv: Sequence[str] | None) -> int:
             f"{path}: knows {len(model.classes)} classes; {config.data} has label {int(data.y_test.max())}"
         )
     loss, accuracy = model.evaluate(data.X_test, data.y_test)
+    if not math.isfinite(loss):
+        raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")
     if as_json:
         print(json.dumps({"test_accuracy": accuracy, "test_loss": loss, "samples": len(data.X_test)}))
     else:

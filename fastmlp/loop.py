@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .backend import Network, kernels, ops
 from .batches import Batches
 from .config import TrainConfig, configure
 from .data import Dataset
-from .errors import Interrupted, RunError
+from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
 
@@ -61,8 +62,14 @@ class Observer:
 def input_scale(X: np.ndarray) -> tuple[float, float]:
     """(1 / RMS, density of non-zeros) of evenly spaced rows of X. Scaling keeps the zeros zero, which centring would not."""
     sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
-    mean_square = float(np.mean(np.square(sample, dtype=np.float64)))
-    return (1 / mean_square**0.5 if mean_square > 0 else 1.0), float(np.count_nonzero(sample) / max(1, sample.size))
+    largest = float(np.abs(sample).max(initial=0))
+    density = float(np.count_nonzero(sample) / max(1, sample.size))
+    if largest == 0:
+        return 1.0, density
+    rms = largest * float(np.mean(np.square(sample / largest, dtype=np.float64))) ** 0.5  # no square overflows
+    if not 0 < 1 / rms < math.inf:
+        raise InputError(f"the inputs are about {rms:.0e} in size; their scale must be within the range of {X.dtype}")
+    return 1 / rms, density
 
 
 def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator) -> None:
@@ -78,7 +85,11 @@ class _Run:
     """The state of one run."""
 
     def __init__(self, data: Dataset, config: TrainConfig, observer: Observer) -> None:
-        self.data, self.config, self.observer = data, config, observer
+        self.config, self.observer = config, observer
+        if data.X.dtype != np.uint8 and data.X.dtype != config.dtype:
+            with np.errstate(over="ignore"):  # once, not at every call; Dataset refuses what overflows
+                data = replace(data, X=data.X.astype(config.dtype), X_test=data.X_test.astype(config.dtype))
+        self.data = data
         measured, self.density = input_scale(data.X)
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
@@ -126,9 +137,7 @@ class _Run:
         self._chunk = max(1, min(2 * self._chunk, int(_CHUNK_SECONDS * count / seconds)))
         if not np.isfinite(losses).all():
             bad = self.step - count + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
-            raise RunError(
-                f"diverged at step {bad}: the loss is not finite; try a lower --lr than {self.config.peak_lr:g}"
-            )
+            raise self.divergence(f"at step {bad}: the loss")
         return float(losses.sum()), int(correct.sum())
 
     def until_report(self) -> EpochReport:
@@ -147,8 +156,17 @@ class _Run:
         tested: tuple[float | None, float | None] = (None, None)
         if self.step == self.total or (self.step // interval) % self.config.evaluate_every == 0:
             tested = self.model.evaluate(self.data.X_test, self.data.y_test)
+            if not math.isfinite(tested[0] or 0.0):
+                raise self.divergence(f"after step {self.step}: the test loss")
         epoch = self.step / self.batches.steps_per_epoch
         return EpochReport(epoch, self.step, loss / done, correct / done, *tested, self.seconds, done / spent)
+
+    def divergence(self, what: str) -> RunError:
+        """The error of a run whose numbers have left the finite."""
+        cure = f"a lower --lr than {self.config.peak_lr:g}"
+        if self.config.weight_decay:
+            cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
+        return RunError(f"diverged {what} is not finite; try {cure}")
 
     def summary(self, last: EpochReport, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, but for those that the command line makes."""

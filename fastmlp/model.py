@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .backend import Network, ops
+from .data.dataset import require_finite
 from .data.npz import read_npz
 from .errors import InputError, RunError
 from .paths import atomic_write
@@ -32,6 +34,9 @@ class Model:
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != self.network.sizes[0]:
             raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
+        if X.dtype.kind not in "fiub":
+            raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
+        require_finite(X, "X")
         fast = ops(self.backend)
         for start in range(0, len(X), _ROWS):
             yield fast.mlp_forward(X[start : start + _ROWS], self.network, scale=self.scale)
@@ -83,12 +88,14 @@ def load_model(path: str | Path) -> Model:
     try:
         meta = json.loads(arrays["meta"].tobytes())
         if meta["format"] != _FORMAT:
-            raise KeyError
+            raise KeyError("format")
         version, scale, classes = meta["version"], float(meta["scale"]), tuple(map(str, meta["classes"]))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise InputError(f"{path}: not a fastmlp model") from None
     if version != _VERSION:
         raise InputError(f"{path}: model format {version}; this version reads {_VERSION}")
+    if not 0 < scale < math.inf:
+        raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
     weights = [arrays[name] for name in (f"W{k}" for k in range(len(arrays))) if name in arrays]
     bias = "b0" in arrays
     return Model(_network(weights, arrays, bias, len(classes), str(path)), scale, classes)

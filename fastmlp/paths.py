@@ -16,7 +16,11 @@ def cache_dir(kind: str) -> Path:
         return Path(explicit) / kind
     if os.name == "nt":  # pragma: no cover
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp" / kind
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastmlp" / kind
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    except RuntimeError:  # a user without a home directory
+        home = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    return home / "fastmlp" / kind
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def _samples(path: Path, features: int) -> np.ndarray:
+def _samples(path: Path, features: int, label_column: str | None) -> np.ndarray:
     """X of an IDX file of images, a .npz with X or x_test, or a CSV with or without the label column."""
     from .data.csv import read_pixels
     from .data.idx import read_idx
@@ -22,15 +23,17 @@ def _samples(path: Path, features: int) -> np.ndarray:
 
     name = path.name.lower()
     if name.endswith((".csv", ".csv.gz")):
-        return read_pixels(path, features)
+        return read_pixels(path, features, label_column)
     if name.endswith(".npz"):
         arrays = read_npz(path)
         found = next((arrays[key] for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
         if found is None:
             raise InputError(f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X or X_test")
-        return found.reshape(len(found), -1)
+        if found.ndim < 2:
+            raise InputError(f"{path}: X has shape {found.shape}; it must be (N, ...)")
+        return found.reshape(len(found), math.prod(found.shape[1:]))
     images = read_idx(path)
-    return images.reshape(len(images), -1)
+    return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
 def _command(argv: Sequence[str] | None) -> int:
@@ -44,11 +47,12 @@ def _command(argv: Sequence[str] | None) -> int:
         "input", metavar="FILE", help="samples: .csv[.gz] (a label column is ignored), .npz, or IDX images"
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
+    parser.add_argument("--label-column", metavar="NAME", help="the column of a CSV to leave out (default label)")
     options = parser.parse_args(argv)
     from .model import load_model
 
     model = load_model(options.model)
-    X = _samples(Path(options.input), model.network.sizes[0])
+    X = _samples(Path(options.input), model.network.sizes[0], options.label_column)
     if X.shape[1] != model.network.sizes[0]:
         raise InputError(f"{options.input}: has {X.shape[1]} features; {options.model} takes {model.network.sizes[0]}")
     if not options.proba:

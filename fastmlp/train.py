@@ -133,8 +133,7 @@ def _command(argv: Sequence[str] | None) -> int:
         result = fit(data, config, observer=observer)
     except Interrupted as interruption:
         path = _save(interruption.result, directory)  # type: ignore[attr-defined]
-        screen.line(f"stopped; the model so far is in {path}")
-        raise
+        raise Interrupted(f"; the model so far is in {path}") from None
     finally:
         signal.signal(signal.SIGINT, before)
     path = _save(result, directory)
@@ -149,7 +148,7 @@ def _command(argv: Sequence[str] | None) -> int:
         f"{summary['gflops']:.0f} GFLOP/s{peak}, {summary['threads']} threads); model in {path}"
     )
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(summary, allow_nan=False))
     return 0
 
 

@@ -107,7 +107,7 @@ def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int
 
 def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     """``value`` itself, which an op will write to: never a copy."""
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray)):
         raise TypeError(f"{name} is a {type(value).__name__}; it must be a numpy array, which is written to in place")
     if value.dtype != dtype:
         raise TypeError(f"{name} has dtype {value.dtype}; it must be {dtype}")
@@ -141,6 +141,8 @@ def finite_number(name: str, value: Any, *, least: float | None = None) -> float
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a number") from None
+    except OverflowError:
+        number = np.inf
     if not np.isfinite(number) or (least is not None and number < least):
         raise ValueError(
             f"{name} is {value!r}; it must be finite" + ("" if least is None else f" and at least {least}")

@@ -15,24 +15,33 @@ from numba import types
 from numba.extending import overload
 
 from . import simd
-from .intrinsics import flat
-from .jit import kernel
+from .intrinsics import flat, out_of_line
+from .jit import inlined, kernel
 from .threads import share
-from .tuning import ROW_BLOCK, TILE_ROWS, TILE_VECTORS, TRANSPOSE_BLOCK
+from .tuning import (
+    BLOCK_COLUMNS,
+    BLOCK_DEPTH,
+    DOT_ROWS,
+    IN_PLACE_BYTES,
+    PACK_ROWS,
+    ROW_BLOCK,
+    STRIP_ROWS,
+    TILE_ROWS,
+    TILE_VECTORS,
+)
 from .update import update_span
 
 
-def _make_tile(rows: int, vectors: int, masked: bool) -> Any:
-    """The micro-kernel for a block of C of ``rows`` x ``vectors``; ``masked``: the last vector has n lanes only."""
+def _make_tile(rows: int, vectors: int) -> Any:
+    """The micro-kernel for a block of C of ``rows`` x ``vectors``, the last vector n lanes; adds to C to ``resume``."""
 
     @kernel
-    def gemm_tile(K, A, a, a_row, a_col, B, b, ldb, C, c, ldc, n):
+    def gemm_tile(K, A, a, a_row, a_col, B, b, ldb, C, c, ldc, n, resume):
         acc = simd.tile_zeros(C, rows, vectors)
+        if resume:  # what was stored after the terms before is exactly what was in the registers
+            acc = simd.tile_load(C, c, ldc, rows, vectors, n)
         for _ in range(K):
-            if masked:
-                acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)
-            else:
-                acc = simd.tile_fma(acc, A, a, a_row, B, b)
+            acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)
             a += a_col
             b += ldb
         simd.tile_store(C, c, ldc, acc, n)
@@ -40,60 +49,143 @@ def _make_tile(rows: int, vectors: int, masked: bool) -> Any:
     return gemm_tile
 
 
-def _make_panel(vectors: int, masked: bool) -> Any:
-    """All rows of one column panel of C, ``vectors`` wide: the largest row tiles first, then 4, 2, 1."""
-    tile, tile4, tile2, tile1 = (_make_tile(rows, vectors, masked) for rows in (TILE_ROWS, 4, 2, 1))
+def _make_stripe(rows: int, vectors: int, edge: Any) -> Any:
+    """``rows`` rows of C across all columns: tiles ``vectors`` wide, then vector by vector with ``edge``.
+
+    Columns from j on are at B[b + j * b_step], their rows ``ldb`` apart: b_step is 1, or the depth of packed panels.
+    """
+    tile = _make_tile(rows, vectors)
 
     @kernel
-    def gemm_panel(M, K, A, a, a_row, a_col, B, b, ldb, C, c, ldc, n):
-        i = 0
-        while M - i >= TILE_ROWS:
-            tile(K, A, a + i * a_row, a_row, a_col, B, b, ldb, C, c + i * ldc, ldc, n)
-            i += TILE_ROWS
-        while M - i >= 4:
-            tile4(K, A, a + i * a_row, a_row, a_col, B, b, ldb, C, c + i * ldc, ldc, n)
-            i += 4
-        if M - i >= 2:
-            tile2(K, A, a + i * a_row, a_row, a_col, B, b, ldb, C, c + i * ldc, ldc, n)
-            i += 2
-        if M - i >= 1:
-            tile1(K, A, a + i * a_row, a_row, a_col, B, b, ldb, C, c + i * ldc, ldc, n)
+    def gemm_stripe(N, K, A, a, a_row, a_col, B, b, ldb, b_step, C, c, ldc, resume):
+        out_of_line()
+        lanes = simd.lanes(C)
+        full = N - N % (vectors * lanes)
+        for j in range(0, full, vectors * lanes):
+            tile(K, A, a, a_row, a_col, B, b + j * b_step, ldb, C, c + j, ldc, lanes, resume)
+        rest = b + full * b_step
+        for j in range(full, N, lanes):
+            edge(K, A, a, a_row, a_col, B, rest + j - full, ldb, C, c + j, ldc, min(lanes, N - j), resume)
 
-    return gemm_panel
+    return gemm_stripe
 
 
-_full_panel = _make_panel(TILE_VECTORS, masked=False)
-_edge_panel = _make_panel(1, masked=True)
+_edge8, _edge4, _edge2, _edge1 = (_make_tile(rows, 1) for rows in (TILE_ROWS, 4, 2, 1))
+_stripe8 = _make_stripe(TILE_ROWS, TILE_VECTORS, _edge8)
+_stripe4, _stripe2, _stripe1 = (
+    _make_stripe(rows, TILE_VECTORS, edge) for rows, edge in ((4, _edge4), (2, _edge2), (1, _edge1))
+)
+# Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
+_wide4, _wide2, _wide1 = (
+    _make_stripe(rows, vectors * TILE_ROWS // 8, edge)
+    for rows, vectors, edge in ((4, 4, _edge4), (2, 8, _edge2), (1, 8, _edge1))
+)
+
+
+@inlined
+def _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, ldb, C, c, ldc):
+    """For few rows: B is read where it lies, its rows contiguous."""
+    i = 0
+    while M - i >= TILE_ROWS:
+        _stripe8(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        i += TILE_ROWS
+    while M - i >= 4:
+        _wide4(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        i += 4
+    if M - i >= 2:
+        _wide2(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        i += 2
+    if M - i >= 1:
+        _wide1(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
 
 
 @kernel
-def gemm(M, N, K, A, a, a_row, a_col, B, b, ldb, C, c, ldc):
-    """C[M, N] = A[M, K] @ B[K, N], column panel by column panel, row tile by row tile."""
-    lanes = simd.lanes(C)
-    full = N - N % (TILE_VECTORS * lanes)
-    for j in range(0, full, TILE_VECTORS * lanes):
-        _full_panel(M, K, A, a, a_row, a_col, B, b + j, ldb, C, c + j, ldc, lanes)
-    for j in range(full, N, lanes):
-        _edge_panel(M, K, A, a, a_row, a_col, B, b + j, ldb, C, c + j, ldc, min(lanes, N - j))
+def _pack(K, N, B, b, b_row, b_col, P, p):
+    """Panels of B[K, N], each TILE_VECTORS * lanes columns wide and contiguous row by row, from P[p] on.
 
-
-@kernel
-def finish_rows(Y, y, rows, N, b, o, biased, scale, relu):
-    """Y = f(scale * Y + b), in place while the rows are in L1; f the identity or ReLU.
-
-    Y are ``rows`` rows of N from Y[y] on, b the N biases from b[o] on, if ``biased``; both flat.
+    ``b_row`` or ``b_col`` is 1. What lies in the last panel past N is never used.
     """
+    out_of_line()
+    lanes = simd.lanes(P)
+    width = TILE_VECTORS * lanes
+    for j in range(0, N, lanes):
+        n = min(lanes, N - j)
+        panel = p + (j - j % width) * K + j % width
+        if b_col == 1:
+            source = b + j
+            if n == lanes:
+                for k in range(K):
+                    simd.store(P, panel + k * width, simd.load(B, source + k * b_row))
+            else:
+                for k in range(K):
+                    simd.store(P, panel + k * width, simd.load_masked(B, source + k * b_row, n))
+        else:
+            for k in range(0, K, lanes):
+                simd.transpose(B, b + j * b_col + k, b_col, n, min(lanes, K - k), P, panel + k * width, width)
+
+
+@inlined
+def _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
+    """For many rows: blocks of B packed for L2, as in Goto and van de Geijn 2008; A is read where it lies."""
+    width = TILE_VECTORS * simd.lanes(C)
+    for k in range(0, max(K, 1), BLOCK_DEPTH):
+        depth = min(BLOCK_DEPTH, K - k)
+        resume = k > 0
+        for j in range(0, N, BLOCK_COLUMNS):
+            n = min(BLOCK_COLUMNS, N - j)
+            _pack(depth, n, B, b + k * b_row + j * b_col, b_row, b_col, P, p)
+            here, there = a + k * a_col, c + j
+            i = 0
+            while M - i >= TILE_ROWS:
+                at, to = here + i * a_row, there + i * ldc
+                _stripe8(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
+                i += TILE_ROWS
+            while M - i >= 4:
+                at, to = here + i * a_row, there + i * ldc
+                _stripe4(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
+                i += 4
+            if M - i >= 2:
+                at, to = here + i * a_row, there + i * ldc
+                _stripe2(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
+                i += 2
+            if M - i >= 1:
+                at, to = here + i * a_row, there + i * ldc
+                _stripe1(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
+
+
+PACK_SIZE = BLOCK_DEPTH * BLOCK_COLUMNS
+"""Elements of scratch that ``gemm`` needs for each part."""
+
+
+@kernel
+def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
+    """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
+    out_of_line()
+    if b_col == 1 and (M < PACK_ROWS or K * N * C.itemsize <= IN_PLACE_BYTES):
+        _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, b_row, C, c, ldc)
+    else:
+        _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
+
+
+@kernel
+def finish_rows(Y, y, rows, n, step, b, o, biased, scale, relu):
+    """Y = f(scale * Y + b), in place while it is in cache; f the identity or ReLU.
+
+    Y are ``rows`` rows of n elements, ``step`` apart from Y[y] on; b the n biases from b[o] on, if ``biased``; both flat.
+    """
+    out_of_line()
     factor = Y.dtype.type(scale)
     zero = Y.dtype.type(0)
-    for start in range(y, y + rows * N, N):
+    for row in range(rows):
+        start = y + row * step
         if biased:
-            for j in range(N):
+            for j in range(n):
                 Y[start + j] = Y[start + j] * factor + b[o + j]
         elif scale != 1:
-            for j in range(N):
+            for j in range(n):
                 Y[start + j] *= factor
         if relu:
-            for j in range(N):
+            for j in range(n):
                 value = Y[start + j]
                 Y[start + j] = zero if value <= 0 else value  # not max(value, 0): NaN must pass
 
@@ -118,54 +210,92 @@ def _float_rows_overload(X, lo, hi, scratch, part):
     return convert
 
 
-@kernel
-def linear_forward(part, parts, X, W, b, scale, relu, Y, scratch):
-    """Y = f(scale * X @ W + b) for this part's rows; b empty for none.
+@inlined
+def _columns_share(part, parts, N, width):
+    """This part's columns of N, in whole panels but for the last."""
+    lo, hi = share(part, parts, (N + width - 1) // width)
+    return min(lo * width, N), min(hi * width, N)
 
-    ``scratch`` is flat, parts * ROW_BLOCK * I elements, for an integer X to be converted in; else empty.
+
+@inlined
+def _block(part, parts, M, N, width):
+    """(first row, last row, first column, last column) of this part of an M x N result.
+
+    Rows where there are enough to keep each part's tiles full, else columns: then no two parts pack the same panels.
     """
-    first, last = share(part, parts, X.shape[0])
+    if parts * PACK_ROWS <= M or 2 * parts * width > N:
+        first, last = share(part, parts, M)
+        return first, last, 0, N
+    left, right = _columns_share(part, parts, N, width)
+    return 0, M, left, right
+
+
+@kernel
+def linear_forward(part, parts, X, W, b, scale, relu, Y, scratch, P):
+    """Y = f(scale * X @ W + b) for this part of Y; b empty for none.
+
+    ``scratch`` is flat, parts * ROW_BLOCK * I elements, for an integer X to be converted in; else empty. ``P`` is flat,
+    PACK_SIZE elements for each part.
+    """
     K, N = W.shape
-    for lo in range(first, last, ROW_BLOCK):
-        rows = min(ROW_BLOCK, last - lo)
+    first, last, left, right = _block(part, parts, X.shape[0], N, TILE_VECTORS * simd.lanes(Y))
+    # Integers go through the scratch block by block; floats in one go.
+    step = ROW_BLOCK if scratch.size else max(last - first, 1)
+    for lo in range(first, last, step):
+        rows = min(step, last - lo)
         A, a = _float_rows(X, lo, lo + rows, scratch, part)
-        gemm(rows, N, K, A, a, K, 1, flat(W), 0, N, flat(Y), lo * N, N)
-        finish_rows(flat(Y), lo * N, rows, N, b, 0, b.size > 0, scale, relu)
+        y = lo * N + left
+        gemm(rows, right - left, K, A, a, K, 1, flat(W), left, N, 1, flat(Y), y, N, P, part * PACK_SIZE)
+        finish_rows(flat(Y), y, rows, right - left, N, b, left, b.size > 0, scale, relu)
 
 
 @kernel
-def transpose(part, parts, I, O, W, w, WT, wt):
-    """WT [O, I] = W.T for this part's rows of W [I, O], from W[w] to WT[wt] on, both flat.
-
-    In blocks that are whole cache lines both ways.
-    """
-    first, last = share(part, parts, I)
-    for k0 in range(first, last, TRANSPOSE_BLOCK):
-        k1 = min(k0 + TRANSPOSE_BLOCK, last)
-        for j0 in range(0, O, TRANSPOSE_BLOCK):
-            for j in range(j0, min(j0 + TRANSPOSE_BLOCK, O)):
-                for k in range(k0, k1):
-                    WT[wt + j * I + k] = W[w + k * O + j]
+def mask(Y, y, dY, dy, rows, n, step):
+    """dY = 0 where Y <= 0, the derivative of ReLU: ``rows`` rows of n elements, ``step`` apart; NaN passes."""
+    out_of_line()
+    for i in range(rows):
+        at, to = y + i * step, dy + i * step
+        for j in range(n):
+            if Y[at + j] <= 0:
+                dY[to + j] = 0
 
 
 @kernel
-def mask(Y, y, dY, dy, n):
-    """dY = 0 where Y <= 0, the derivative of ReLU, for n elements from Y[y] and dY[dy] on; NaN passes."""
-    for i in range(n):
-        if Y[y + i] <= 0:
-            dY[dy + i] = 0
+def _dots(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc):
+    """C[i, j] = A[i] . B[j] for rows of A and B that are contiguous: few rows of A against many of B, each read once."""
+    lanes = simd.lanes(C)
+    full = K - K % lanes
+    for j in range(N):
+        row = b + j * b_col
+        for i in range(M):
+            sum0, sum1 = simd.zeros(C), simd.zeros(C)
+            left = a + i * a_row
+            for k in range(0, full - lanes, 2 * lanes):
+                sum0 = simd.fma(simd.load(A, left + k), simd.load(B, row + k), sum0)
+                sum1 = simd.fma(simd.load(A, left + k + lanes), simd.load(B, row + k + lanes), sum1)
+            if full % (2 * lanes):
+                k = full - lanes
+                sum0 = simd.fma(simd.load(A, left + k), simd.load(B, row + k), sum0)
+            if full < K:
+                rest = K - full
+                sum1 = simd.fma(simd.load_masked(A, left + full, rest), simd.load_masked(B, row + full, rest), sum1)
+            C[c + i * ldc + j] = simd.reduce_add(sum0 + sum1)
 
 
 @kernel
-def linear_backward_input(part, parts, dY, WT, relu_output, dX):
-    """dX = dY @ WT for this part's rows, WT = W.T, zero where relu_output <= 0 (empty for no mask)."""
-    first, last = share(part, parts, dY.shape[0])
-    K, N = WT.shape
-    for lo in range(first, last, ROW_BLOCK):
-        rows = min(ROW_BLOCK, last - lo)
-        gemm(rows, N, K, flat(dY), lo * K, K, 1, flat(WT), 0, N, flat(dX), lo * N, N)
-        if relu_output.size:
-            mask(flat(relu_output), lo * N, flat(dX), lo * N, rows * N)
+def linear_backward_input(part, parts, dY, W, relu_output, dX, P):
+    """dX = dY @ W.T for this part of dX, zero where relu_output <= 0 (empty for no mask); P as in the forward."""
+    N, K = W.shape
+    M = dY.shape[0]
+    first, last, left, right = _block(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
+    rows, columns = last - first, right - left
+    x = first * N + left
+    if M < DOT_ROWS:
+        _dots(rows, columns, K, flat(dY), first * K, K, flat(W), left * K, K, flat(dX), x, N)
+    else:
+        gemm(rows, columns, K, flat(dY), first * K, K, 1, flat(W), left * K, 1, K, flat(dX), x, N, P, part * PACK_SIZE)
+    if relu_output.size:
+        mask(flat(relu_output), x, flat(dX), x, rows, columns, N)
 
 
 @kernel
@@ -180,29 +310,33 @@ def column_sums(part, parts, M, N, dY, dy, db, o):
 
 
 @kernel
-def linear_backward_weight(part, parts, X, dY, scale, dW, db):
-    """dW = scale * X.T @ dY for this part's rows of dW, and db = dY.sum(0) for its share of columns (db empty: none)."""
-    lo, hi = share(part, parts, X.shape[1])
+def linear_backward_weight(part, parts, X, dY, scale, dW, db, P):
+    """dW = scale * X.T @ dY for this part of dW, and db = dY.sum(0) for its share of columns (db empty: none)."""
+    M, K = dY.shape[0], X.shape[1]
     N = dY.shape[1]
-    gemm(hi - lo, N, X.shape[0], flat(X), lo, 1, X.shape[1], flat(dY), 0, N, flat(dW), lo * N, N)
-    finish_rows(flat(dW), lo * N, hi - lo, N, db, 0, False, scale, False)
+    first, last, left, right = _block(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
+    w = first * N + left
+    rows, columns = last - first, right - left
+    gemm(rows, columns, M, flat(X), first, 1, K, flat(dY), left, N, 1, flat(dW), w, N, P, part * PACK_SIZE)
+    finish_rows(flat(dW), w, rows, columns, N, db, 0, False, scale, False)
     if db.size:
-        column_sums(part, parts, X.shape[0], N, flat(dY), 0, db, 0)
+        column_sums(part, parts, M, N, flat(dY), 0, db, 0)
 
 
 @kernel
-def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, t, W, w, state, q, strips):
+def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, t, W, w, state, q, strips, P):
     """Step W by scale * X.T @ dY, this part's rows of W.
 
     X [M, K] from X[x], dY [M, N] from dY[dy], W [K, N] from W[w], its state [slots, K, N] from state[q]; all flat. The
-    gradient exists only as a strip of TILE_ROWS rows, in L1: ``strips`` has
-    at least TILE_ROWS * N elements for each part; parts may be in different layers, so its size sets their places.
+    gradient exists only as a strip of STRIP_ROWS rows, in cache: ``strips`` has at least STRIP_ROWS * N elements for each
+    part, and P PACK_SIZE; parts may be in different layers, so the sizes set their places.
     """
+    out_of_line()
     lo, hi = share(part, parts, K)
     strip = part * (strips.size // parts)
-    for k in range(lo, hi, TILE_ROWS):
-        n = min(TILE_ROWS, hi - k)
-        gemm(n, N, M, X, x + k, 1, K, dY, dy, N, strips, strip, N)
+    for k in range(lo, hi, STRIP_ROWS):
+        n = min(STRIP_ROWS, hi - k)
+        gemm(n, N, M, X, x + k, 1, K, dY, dy, N, 1, strips, strip, N, P, part * PACK_SIZE)
         at = k * N
         first, second = q + at, q + at + K * N
         update_span(
@@ -213,6 +347,7 @@ def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, 
 @kernel
 def bias_backward_update(part, parts, M, N, dY, dy, rule, lr, t, b, o, state, q, strips):
     """Step b by dY.sum(0), this part's columns; the operands as above. Never decayed: that only moves the boundary."""
+    out_of_line()
     lo, hi = share(part, parts, N)
     strip = part * (strips.size // parts)
     column_sums(part, parts, M, N, dY, dy, strips, strip)

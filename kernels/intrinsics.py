@@ -43,6 +43,21 @@ def flat(typingctx: Any, array: Any) -> Any:
     return result(array), codegen
 
 
+@intrinsic
+def out_of_line(typingctx: Any) -> Any:
+    """As the first statement of a kernel: callers call it instead of taking a copy of its code.
+
+    Every kernel is compiled with all that it calls, so a large one that is inlined at several places costs that many
+    times its compile time, at every level above.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     return builder.gep(cgutils.create_struct_proxy(array_type)(context, builder, array).data, [index])
 

@@ -25,7 +25,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import llvmlite
 import numba
@@ -43,7 +43,7 @@ except ImportError:  # pragma: no cover
 
 _SUFFIX = ".kernel"
 _DIGEST_BYTES = 32
-_LOCK_PATIENCE_SECONDS = 120.0
+_LOCK_PATIENCE_SECONDS = 60.0
 _STALE_SECONDS = 30 * 24 * 3600.0
 
 compile_seconds = 0.0
@@ -89,6 +89,7 @@ class _Store:
 
     def __init__(self) -> None:
         self._depth = threading.local()
+        self._locking = True
         self.directory: Path | None = None
         try:
             self.stamp = _stamp()
@@ -146,28 +147,41 @@ class _Store:
     def exclusive(self) -> Iterator[bool]:
         """Hold the directory's lock, so that of many processes that start cold one compiles and the rest load.
 
-        Yields whether this is the thread's outermost hold (a kernel that calls kernels compiles them inside).
-        Only a courtesy: correctness rests on atomic files. So a lock that cannot be had in time is done without.
+        Yields whether this is the thread's outermost hold (a kernel that calls kernels compiles them inside). Only a
+        courtesy, as files are written atomically: where the lock cannot be had in time, the process does without for good.
         """
         depth = getattr(self._depth, "value", 0)
         self._depth.value = depth + 1
         handle = None
         try:
-            if depth == 0 and self.directory is not None and fcntl is not None:
-                with contextlib.suppress(OSError):
-                    handle = open(self.directory / "lock", "wb")  # noqa: SIM115 (held across the yield)
-                    deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
-                    while time.monotonic() < deadline:
-                        try:
-                            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                            break
-                        except OSError:
-                            time.sleep(0.02)
+            if depth == 0 and self._locking and self.directory is not None and fcntl is not None:
+                handle = self._locked_file(self.directory / "lock")
             yield depth == 0
         finally:
             self._depth.value = depth
             if handle is not None:
                 handle.close()
+
+    def _locked_file(self, path: Path) -> IO[bytes] | None:
+        deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        try:
+            handle = open(path, "wb")  # noqa: SIM115 (open as long as it is locked)
+        except OSError:
+            self._locking = False
+            return None
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return handle
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+            except OSError:  # a file system without locks
+                pass
+            handle.close()
+            self._locking = False
+            return None
 
 
 def _remove_stale(directory: Path) -> None:
@@ -224,6 +238,10 @@ class _KernelCache(_Cache):
     def _path(self, sig: Any, target_context: Any) -> Path | None:
         return store().path(self._name, repr((self.variant, sig, target_context.codegen().magic_tuple())))
 
+    def is_kept(self, sig: Any, target_context: Any) -> bool:
+        path = self._path(sig, target_context)
+        return path is not None and path.exists()
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         path = self._path(sig, target_context)
         payload = None if path is None else store().read(path)
@@ -259,6 +277,15 @@ def _announce_compilation() -> None:
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """A piece of a kernel: it becomes part of each kernel that calls it, and is not compiled by itself.
+
+    Compiling a kernel optimises all that it calls once more, so every level of calls above the matrix products would
+    cost the time of compiling them again.
+    """
+    return function if config.DISABLE_JIT else numba.njit(inline="always", **_OPTIONS)(function)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` in nopython mode under the project's one policy; callable from the user's ``@njit`` code."""
     if config.DISABLE_JIT:
@@ -272,7 +299,8 @@ def kernel(function: Callable[..., Any]) -> Any:
         if isinstance(sig, tuple):  # f(0) and f(n) are one kernel, not two
             sig = tuple(map(types.unliteral, sig))
         # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
-        with global_compiler_lock, store().exclusive() as outermost:
+        kept = dispatcher._cache.is_kept(sig, dispatcher.targetctx)
+        with global_compiler_lock, contextlib.nullcontext(True) if kept else store().exclusive() as outermost:
             start = time.perf_counter()
             try:
                 return compile_signature(sig)

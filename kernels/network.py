@@ -11,17 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .memory import LINE_BYTES, aligned_zeros
 from .update import Rule
-
-_ALIGN = 64  # a cache line: a vector load never crosses two
-
-
-def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
-    """n zeros whose first byte is on a cache line."""
-    dtype = np.dtype(dtype)
-    raw = np.zeros(n * dtype.itemsize + _ALIGN, np.uint8)
-    start = -raw.ctypes.data % _ALIGN
-    return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
 class Network:
@@ -42,8 +33,10 @@ class Network:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {self.dtype}; it must be float32 or float64")
+        if slots not in (0, 1, 2):
+            raise ValueError(f"slots is {slots!r}; it must be 0, 1 or 2")
         self.slots = slots
-        line = _ALIGN // self.dtype.itemsize
+        line = LINE_BYTES // self.dtype.itemsize
         self.offsets = [0]
         for inputs, outputs in zip(self.sizes, self.sizes[1:]):
             used = self.offsets[-1] + (inputs + self.bias) * outputs

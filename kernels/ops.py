@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import checks, gemm, mlp, softmax_xent, sparse
-from .network import Network, aligned_zeros
+from .memory import scratch
+from .network import Network
 from .sparse import CSR
 from .threads import get_num_threads, run
-from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP, TILE_ROWS
+from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP, STRIP_ROWS
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
 from .update import update as update_kernel
 
@@ -75,13 +76,13 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
         checks.require_shape("X", Xs, (None, I))
         Y = checks.output("out", out, dtype, (Xs.shape[0], O), W, b)
         run(sparse.csr_forward, _parts(2 * Xs.indices.size * O, SERIAL_FLOP), *Xs.arrays, W, Y)
-        gemm.finish_rows(Y.reshape(-1), 0, *Y.shape, b, 0, b.size > 0, factor, relu)
+        gemm.finish_rows(Y.reshape(-1), 0, len(Y), O, O, b, 0, b.size > 0, factor, relu)
         return Y
     X = checks.as_samples("X", X, dtype, (None, I))
     Y = checks.output("out", out, dtype, (len(X), O), X, W, b)
     parts = _parts(2 * X.size * O, SERIAL_FLOP)
-    scratch = np.empty(parts * ROW_BLOCK * I if X.dtype == np.uint8 else 0, dtype)
-    run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, scratch)
+    rows = np.empty(parts * ROW_BLOCK * I if X.dtype == np.uint8 else 0, dtype)
+    run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, rows, scratch(parts * gemm.PACK_SIZE, dtype))
     return Y
 
 
@@ -101,9 +102,7 @@ def linear_backward_input(
         mask = checks.as_input("relu_output", relu_output, dtype, (len(dY), I))
     dX = checks.output("out", out, dtype, (len(dY), I), dY, W, mask)
     parts = _parts(2 * dY.size * I, SERIAL_FLOP)
-    WT = aligned_zeros(W.size, dtype).reshape(O, I)
-    run(gemm.transpose, parts, I, O, W.reshape(-1), 0, WT.reshape(-1), 0)
-    run(gemm.linear_backward_input, parts, dY, WT, mask, dX)
+    run(gemm.linear_backward_input, parts, dY, W, mask, dX, scratch(parts * gemm.PACK_SIZE, dtype))
     return dX
 
 
@@ -122,10 +121,11 @@ def linear_backward_weight(
     if isinstance(X, CSR):
         parts = _parts(2 * X.indices.size * shape[1], SERIAL_FLOP)
         run(sparse.csr_backward_weight, parts, *X.arrays, dY, dW)
-        gemm.finish_rows(dW.reshape(-1), 0, *shape, db, 0, False, factor, False)
+        gemm.finish_rows(dW.reshape(-1), 0, *shape, shape[1], db, 0, False, factor, False)
         gemm.column_sums(0, 1, *dY.shape, dY.reshape(-1), 0, db, 0)
     else:
-        run(gemm.linear_backward_weight, _parts(2 * X.size * shape[1], SERIAL_FLOP), X, dY, factor, dW, db)
+        parts = _parts(2 * X.size * shape[1], SERIAL_FLOP)
+        run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
 
 
@@ -182,21 +182,23 @@ def linear_backward_update(
         return
     M, K, N = len(dY), *W.shape
     parts = _parts(2 * M * K * N, SERIAL_FLOP)
-    strips = np.empty(parts * TILE_ROWS * N, dtype)
+    strips = np.empty(parts * STRIP_ROWS * N, dtype)
     X, dY = X.reshape(-1), dY.reshape(-1)
     run(
         gemm.linear_backward_update, parts, M, K, N, X, 0, dY, 0, scale, rule, lr, t,
-        flat[0], 0, flat[1], 0, strips,
+        flat[0], 0, flat[1], 0, strips, scratch(parts * gemm.PACK_SIZE, dtype),
     )  # fmt: skip
     if b is not None:
         gemm.bias_backward_update(0, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
-    if not isinstance(rule, Rule) or rule.kind not in _RULES:
+    if not isinstance(rule, Rule) or type(rule.kind) is not int or rule.kind not in _RULES:
         raise TypeError(f"rule is {rule!r}; it must come from sgd(), momentum(), adam() or adamw()")
-    if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or t < 1:
-        raise ValueError(f"t is {t!r}; it must be an integer of at least 1")
+    for name, value in zip(rule._fields[1:], rule[1:]):
+        checks.finite_number(name, value)
+    if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= 2**53:
+        raise ValueError(f"t is {t!r}; it must be an integer from 1 to 2^53")
     return checks.finite_number("lr", lr), int(t)
 
 
@@ -224,9 +226,9 @@ def softmax_cross_entropy(
 
     Sums over the batch: loss a float64, correct the count of rows whose first largest logit is the label's, dlogits =
     P - onehot(labels) [B, O]. By log-sum-exp, so that a probability too small for its dtype still has a finite loss;
-    non-finite logits give a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in the notebook that
-    this project began with, and the gradient the same as without. ValueError for an empty batch and for labels outside
-    0 .. O-1.
+    a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in
+    the notebook that this project began with, and the gradient the same as without. ValueError for an empty batch and
+    for labels outside 0 .. O-1.
     """
     Z = checks.as_input("logits", logits, None, (None, None))
     checks.require_columns("logits", Z)
@@ -292,8 +294,6 @@ def adam_update(
 
 def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Array) -> None:
     dtype = checks.weight_dtype(W)
-    for name, value in zip(rule._fields[1:], rule[1:]):
-        checks.finite_number(name, value)
     W = checks.in_place("W", W, dtype, np.shape(W))
     dW = checks.as_input("dW", dW, dtype, W.shape)
     lr, t = _checked_step(rule, lr, t)
@@ -317,6 +317,8 @@ def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | No
 
     X may be uint8. A row's logits do not depend on the other rows.
     """
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
     logits = checks.output("out", out, network.dtype, (len(X), network.sizes[-1]), X, network.params)
     mlp.run_forward(X, network, checks.finite_number("scale", scale), logits)
@@ -344,6 +346,8 @@ def mlp_train_steps(
     into X [N, inputs] (uint8 or float) and labels [N]; the last batch may be short, S = ceil(R / batch). ``epsilon`` is
     that of ``softmax_cross_entropy``. The network must have been made with ``slots=rule.slots``.
     """
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
     y = checks.as_labels("labels", labels, len(X), network.sizes[-1])
     rows = checks.as_rows("rows", rows, len(X))
@@ -353,6 +357,7 @@ def mlp_train_steps(
     _, t = _checked_step(rule, 0.0, t)
     if network.slots != rule.slots:
         raise ValueError(f"network has {network.slots} slots of state; this rule needs {rule.slots}")
-    checks.no_overlap("network.params", network.params, X, y, rows)
+    for name, written in (("network.params", network.params), ("network.state", network.state)):
+        checks.no_overlap(name, written, X, y, rows, lr)
     scale, epsilon = checks.finite_number("scale", scale), checks.finite_number("epsilon", epsilon, least=0.0)
     return mlp.run_train_steps(X, y, rows, int(batch), network, rule, lr, t, scale, bool(mean), epsilon)

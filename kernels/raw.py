@@ -6,14 +6,15 @@ raise nothing and **check nothing**: a wrong shape, index or label corrupts memo
 float64, one type in a call; an absent bias, mask or state is an empty array of the right dimensions.
 
     @njit(parallel=True)
-    def forward(X, W, b, Y, scratch):
+    def forward(X, W, b, Y, rows, P):
         for part in prange(4):
-            raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, scratch)
+            raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, rows, P)
 
 A ``cache=True`` of your own does not see a new version of these kernels: clear it when you upgrade.
 """
 
 from .gemm import (
+    PACK_SIZE,
     bias_backward_update,
     column_sums,
     gemm,
@@ -21,13 +22,13 @@ from .gemm import (
     linear_backward_update,
     linear_backward_weight,
     linear_forward,
-    transpose,
 )
 from .softmax_xent import softmax, softmax_cross_entropy
 from .sparse import csr_backward_weight, csr_forward
 from .update import update, update_span
 
 __all__ = [
+    "PACK_SIZE",
     "bias_backward_update",
     "column_sums",
     "csr_backward_weight",
@@ -39,7 +40,6 @@ __all__ = [
     "linear_forward",
     "softmax",
     "softmax_cross_entropy",
-    "transpose",
     "update",
     "update_span",
 ]

@@ -19,6 +19,8 @@ from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
 
 def _dense(X: Any, dtype: Any) -> np.ndarray:
     """X as a dense array of ``dtype``; CSR and SciPy's sparse matrices are spelt out."""
+    if isinstance(X, CSR):
+        return X.toarray(dtype)
     return np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype)
 
 

@@ -450,6 +450,32 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
 
 
 @intrinsic
+def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors: Any, n: Any) -> Any:
+    """A tile from C[c + r * c_stride + v * lanes : ...]; of the last vector only the first n lanes, else zero."""
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+        raise TypingError("the size of a tile must be a compile-time constant")
+    _readable(C)
+    tile = Tile(_vector_of(C), rows.literal_value, vectors.literal_value)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_c, c, c_stride, _, _, n = args
+        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        for r in range(tile.rows):
+            row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
+            for v in range(tile.vectors):
+                offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                if v == tile.vectors - 1:
+                    value = _masked_load(context, builder, C, array_c, offset, n, vector)
+                else:
+                    value = _load(context, builder, C, array_c, offset, vector)
+                acc = builder.insert_value(acc, value, r * tile.vectors + v)
+        return acc
+
+    return tile(C, types.intp, types.intp, rows, vectors, types.intp), codegen
+
+
+@intrinsic
 def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any) -> Any:
     """C[c + r * c_stride + v * lanes : ...] = tile[r, v]; of the last vector only the first n lanes."""
     _writable(C)
@@ -469,3 +495,55 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any)
         return context.get_dummy_value()
 
     return types.void(C, types.intp, types.intp, tile, types.intp), codegen
+
+
+# -- transposition -------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def transpose(
+    typingctx: Any, A: Any, a: Any, a_stride: Any, rows: Any, columns: Any, B: Any, b: Any, b_stride: Any
+) -> Any:
+    """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
+
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows.
+    """
+    _readable(A)
+    _writable(B)
+    vector = _vector_of(A)
+    if _vector_of(B) != vector:
+        raise TypingError(f"cannot transpose {A} into {B}")
+    lanes = vector.lanes
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_a, a, a_stride, rows, columns, array_b, b, b_stride = args
+
+        def offset(base: Any, stride: Any, k: int) -> Any:
+            return builder.add(base, builder.mul(stride, ir.Constant(base.type, k)))
+
+        def lengths(count: Any, length: Any) -> list[Any]:
+            """``length`` for the first ``count`` of the lines and 0, touching nothing, for the others."""
+            none = ir.Constant(length.type, 0)
+            inside = [builder.icmp_signed(">", count, ir.Constant(count.type, k)) for k in range(lanes)]
+            return [builder.select(flag, length, none) for flag in inside]
+
+        block = [
+            _masked_load(context, builder, A, array_a, offset(a, a_stride, r), n, vector)
+            for r, n in enumerate(lengths(rows, columns))
+        ]
+        step = 1
+        while step < lanes:
+            # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
+            low = [k if not k & step else lanes + k - step for k in range(lanes)]
+            high = [k + step if not k & step else lanes + k for k in range(lanes)]
+            masks = [ir.Constant(ir.VectorType(_I32, lanes), mask) for mask in (low, high)]
+            for r in range(lanes):
+                if not r & step:
+                    pair = block[r], block[r + step]
+                    block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+            step *= 2
+        for c, n in enumerate(lengths(columns, rows)):
+            _masked_store(context, builder, B, array_b, offset(b, b_stride, c), block[c], n, vector)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), codegen

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .intrinsics import flat
+from .intrinsics import flat, out_of_line
 from .jit import kernel
 from .threads import share
 
@@ -17,7 +17,7 @@ def _exp_row(O, Z, z, E, e):
     """E = exp(Z - max Z) for one row of O; returns the maximum, its first index, and the sum of E in index order."""
     largest, argmax = Z[z], 0
     for j in range(1, O):
-        if Z[z + j] > largest or np.isnan(Z[z + j]):  # a NaN stays: nothing compares greater
+        if Z[z + j] > largest or (np.isnan(Z[z + j]) and not np.isnan(largest)):  # the first NaN stays
             largest, argmax = Z[z + j], j
     total = Z.dtype.type(0)
     for j in range(O):
@@ -45,6 +45,7 @@ def softmax_cross_entropy(part, parts, B, O, Z, z, labels, rows, epsilon, scale,
     Z and dZ are flat, from Z[z] and dZ[dz] on. Loss and hit of each row go into arrays, so that the sum over them runs in
     one order for any number of parts. With ``epsilon`` > 0 the loss is -log(p + epsilon).
     """
+    out_of_line()
     lo, hi = share(part, parts, B)
     for i in range(lo, hi):
         label = labels[rows[i]]

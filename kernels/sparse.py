@@ -29,17 +29,20 @@ class CSR:
     shape: tuple[int, int]
 
     def __post_init__(self) -> None:
-        rows, columns = self.shape
-        values = np.array(self.values, order="C", copy=None)
+        if len(self.shape) != 2 or min(self.shape) < 0:
+            raise ValueError(f"CSR shape is {tuple(self.shape)}; it must be two dimensions of at least 0")
+        rows, columns = (int(n) for n in self.shape)
+        values = np.asarray(self.values)
         if values.dtype not in (np.float32, np.float64, np.uint8):
             raise TypeError(f"CSR values have dtype {values.dtype}; they must be uint8, float32 or float64")
         for name in ("indptr", "indices"):
-            if getattr(self, name).dtype.kind not in "iu":
-                raise TypeError(f"CSR {name} has dtype {getattr(self, name).dtype}; it must be an integer type")
-        indptr, indices = self.indptr.astype(np.intp), self.indices.astype(np.intp)
+            dtype = np.asarray(getattr(self, name)).dtype
+            if dtype.kind not in "iu":
+                raise TypeError(f"CSR {name} has dtype {dtype}; it must be an integer type")
+        indptr, indices = (np.asarray(array).astype(np.intp) for array in (self.indptr, self.indices))
         if indptr.shape != (rows + 1,):
             raise ValueError(f"CSR indptr has shape {indptr.shape}; it must be ({rows + 1},)")
-        if indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
             raise ValueError("CSR indptr must start at 0 and never fall")
         if indices.ndim != 1 or indices.shape != values.shape or indptr[-1] > indices.size:
             raise ValueError(
@@ -47,7 +50,8 @@ class CSR:
             )
         if indices.size and (indices.min() < 0 or indices.max() >= columns):
             raise ValueError(f"CSR indices must be from 0 to {columns - 1}")
-        for name, array in (("indptr", indptr), ("indices", indices), ("values", values.copy())):
+        used = indptr[-1]
+        for name, array in (("indptr", indptr), ("indices", indices[:used].copy()), ("values", values[:used].copy())):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
@@ -60,8 +64,9 @@ class CSR:
     def dtype(self) -> np.dtype:
         return self.values.dtype
 
-    def toarray(self) -> np.ndarray:
-        dense = np.zeros(self.shape, self.dtype)
+    def toarray(self, dtype: np.dtype | None = None) -> np.ndarray:
+        """The dense matrix; entries stored twice add up, in ``dtype`` (that of the values if none is given)."""
+        dense = np.zeros(self.shape, dtype or self.dtype)
         np.add.at(dense, (np.repeat(np.arange(self.shape[0]), np.diff(self.indptr)), self.indices), self.values)
         return dense
 

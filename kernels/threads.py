@@ -19,12 +19,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
 from .jit import kernel
@@ -76,11 +79,14 @@ def _default_count() -> int:
 
 
 _count: int | None = None
+_override: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 def get_num_threads() -> int:
     """Threads that kernels use: as set, else ``$FASTMLP_NUM_THREADS``, else the cores this process may use."""
     global _count
+    if (local := _override.get()) is not None:
+        return local
     if _count is None:
         _count = _default_count()
     return _count
@@ -94,13 +100,12 @@ def set_num_threads(n: int) -> None:
 
 @contextlib.contextmanager
 def threads(n: int) -> Iterator[None]:
-    """``with threads(n):`` kernels inside use ``n`` threads."""
-    before = get_num_threads()
-    set_num_threads(n)
+    """``with threads(n):`` kernels called inside, by this Python thread, use ``n`` threads."""
+    token = _override.set(_checked_count(n))
     try:
         yield
     finally:
-        set_num_threads(before)
+        _override.reset(token)
 
 
 # -- the barrier ---------------------------------------------------------------------------------------------------
@@ -136,17 +141,57 @@ def share(part, parts, n):
 
 # -- the team ------------------------------------------------------------------------------------------------------
 
-# The mailbox, each on a cache line of its own: what is left to claim (parts << 32 | next part), how many parts are done, the
-# job's two addresses, and whether the process is ending.
-_CLAIM, _DONE, _CODE, _DATA, _ENDING = 0, 8, 16, 17, 24
+# The mailbox: on cache lines of their own what is left to claim (parts << 32 | next part) and how many parts are done; the
+# job's two addresses and the caller's core; whether the process is ending.
+_CLAIM, _DONE, _CODE, _DATA, _CORE, _ENDING = 0, 8, 16, 17, 18, 24
 _MAILBOX = 32
 
 _IDLE_YIELDS = 4000  # about 2 ms: longer than what Python does between two calls of a loop
 
 
+if sys.platform == "linux":
+    _getcpu = types.ExternalFunction("sched_getcpu", types.int32())
+    _affinity = types.int32(types.int32, types.intp, types.voidptr)
+    _getaffinity = types.ExternalFunction("sched_getaffinity", _affinity)
+    _setaffinity = types.ExternalFunction("sched_setaffinity", _affinity)
+    _MASK_BYTES = 128  # 1,024 cores
+
+    @kernel
+    def _core():
+        """The core this thread is on."""
+        return np.int64(_getcpu())
+
+    @kernel
+    def _step_aside(core):
+        """Go to another core than ``core``, if this thread may, and be free to come back.
+
+        The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, since each
+        gives way to the other; two threads were then slower than one.
+        """
+        if _getcpu() != core:
+            return
+        allowed = np.zeros(_MASK_BYTES, np.uint8)
+        if _getaffinity(0, _MASK_BYTES, allowed.ctypes) < 0:
+            return
+        others = allowed.copy()
+        others[core >> 3] &= ~np.uint8(1 << (core & 7))
+        if others.any() and _setaffinity(0, _MASK_BYTES, others.ctypes) == 0:
+            _setaffinity(0, _MASK_BYTES, allowed.ctypes)
+
+else:  # pragma: no cover
+
+    @kernel
+    def _core():
+        return np.int64(-1)
+
+    @kernel
+    def _step_aside(core):
+        return
+
+
 @kernel
-def _work(mail):
-    """Claim and run parts until none is left to claim."""
+def _work(mail, helping):
+    """Claim and run parts until none is left to claim; ``helping`` another thread, not on its core."""
     while True:
         claim = atomic_load(mail, _CLAIM)
         part, parts = claim & 0xFFFFFFFF, claim >> 32
@@ -154,6 +199,8 @@ def _work(mail):
             return
         # The job cannot end, nor its addresses change, while a claimed part is not done.
         if atomic_replace(mail, _CLAIM, claim, claim + 1):
+            if helping:
+                _step_aside(mail[_CORE])
             job_call(mail[_CODE], part, parts, mail[_DATA])
             atomic_add(mail, _DONE, 1)
 
@@ -165,7 +212,7 @@ def _serve(mail):
     while idle < _SPINS + _IDLE_YIELDS and atomic_load(mail, _ENDING) == 0:
         claim = atomic_load(mail, _CLAIM)
         if (claim & 0xFFFFFFFF) < (claim >> 32):
-            _work(mail)
+            _work(mail, True)
             idle = 0
         else:
             idle += 1
@@ -180,8 +227,9 @@ def _make_launcher(function: Any) -> Any:
     def launch(mail, parts, *args):
         mail[_CODE], mail[_DATA] = job_entry(function, args)
         mail[_DONE] = 0
+        mail[_CORE] = _core()
         atomic_store(mail, _CLAIM, parts << 32)
-        _work(mail)
+        _work(mail, False)
         spins = 0
         while atomic_load(mail, _DONE) < parts:
             spins += 1
@@ -198,14 +246,16 @@ class _Team:
         self.busy = threading.Lock()
         self.mail = np.zeros(_MAILBOX, np.int64)
         self._wake = threading.Condition()
-        self._sleeping = self._size = 0
+        self._threads: list[threading.Thread] = []
+        self._sleeping = 0
         self._calling = False
 
     def gather(self, size: int) -> None:
         """Have ``size`` threads awake until ``dismiss``."""
-        while self._size < size:
-            self._size += 1
-            threading.Thread(target=self._live, name=f"kernels-{self._size}", daemon=True).start()
+        while len(self._threads) < size:
+            thread = threading.Thread(target=self._live, name=f"kernels-{len(self._threads) + 1}", daemon=True)
+            thread.start()
+            self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
         with self._wake:
             self._calling = True
             if self._sleeping:

@@ -1,4 +1,4 @@
-"""Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, one core, float32)."""
+"""Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32)."""
 
 from .simd import REGISTERS
 
@@ -6,18 +6,35 @@ TILE_VECTORS = 2
 TILE_ROWS = 8 if REGISTERS >= 32 else 4
 """Register tile of the matrix products: rows x vectors of accumulators.
 
-128 x 784 x 256, GFLOP/s: 8x2 115, 6x4 112, 4x4 116, 8x3 110, 14x2 115, 12x2 46 (spills). 8x2 divides the usual batch
-sizes and leaves registers for the operands; with 16 registers 4x2 is the largest power of two that does.
+128 x 784 x 256, one thread, GFLOP/s of a peak of 118: 8x2 115, 6x4 112, 4x4 116, 8x3 110, 14x2 115, 12x2 46 (spills). 8x2
+divides the usual batch sizes and leaves registers for the operands; with 16 registers 4x2 is the largest power of two.
 """
 
-TRANSPOSE_BLOCK = 16
-"""Side of the blocks in which a matrix is transposed: a block's rows and columns are whole cache lines."""
+BLOCK_DEPTH = 384
+BLOCK_COLUMNS = 256
+"""Terms and columns of B that are packed at a time: 384 KiB of float32 in an L2 of 1 MiB.
+
+256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 256 84, 88, 88; 256 x 256 87, 84, 82; 512 x 256 82,
+85, 89; 256 x 512 82, 83, 82. Packing the rows of A as well lost 5 to 15 points: a tile reads whole lines of them anyway.
+"""
+
+PACK_ROWS = 24
+"""With fewer rows of C than this, B is read where it is: packing moves each of its elements once for the products to come."""
+
+IN_PLACE_BYTES = 1_000_000
+"""And with a B that fits L2: 128 x 784 x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024 80 in place, 87 packed."""
+
+DOT_ROWS = 8
+"""With fewer rows than this, dY @ W.T is taken as dot products with the rows of W, which is then read once, unpacked."""
+
+STRIP_ROWS = 64
+"""Rows of a weight gradient computed between updates: 64 x 256 float32 is 64 KiB, in L2."""
 
 ROW_BLOCK = 64
 """Rows of integer input converted to floats at a time: 64 x 784 float32 is 200 KB, inside a 1 MiB L2."""
 
-SERIAL_FLOP = 2_000_000
-"""A product below this runs on the calling thread: handing over costs 10 to 20 us, the time of 2 MFLOP."""
+SERIAL_FLOP = 1_000_000
+"""A product below this runs on the calling thread: handing over costs about 3 us, the time of 0.3 MFLOP."""
 
-SERIAL_ELEMENTS = 100_000
+SERIAL_ELEMENTS = 50_000
 """The same for passes over elements (softmax, updates)."""

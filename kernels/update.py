@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .intrinsics import out_of_line
 from .jit import kernel
 from .threads import share
 
@@ -70,6 +71,7 @@ def update_span(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, n
 
     All flat; the two may be one array. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
     """
+    out_of_line()
     real = w.dtype.type
     decay, rate, factor = real(weight_decay), real(lr), real(s)
     beta1, beta2 = real(rule.beta1), real(rule.beta2)

@@ -182,6 +182,31 @@ def test_a_diverging_run_exits_with_1(dataset, capsys):
     assert "diverged at step" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line(dataset, tmp_path):
+    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--steps", "1", "-q"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("FASTMLP_NUM_THREADS", "abc", "FASTMLP_NUM_THREADS must be an integer from 1 to 1024, not 'abc'"),
+        ("NUMBA_DISABLE_JIT", "1", "NUMBA_DISABLE_JIT is set"),
+    ],
+)
+def test_a_wrong_environment_is_one_line(dataset, tmp_path, variable, value, message):
+    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--steps", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), variable: value}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert message in result.stderr
+
+
 @pytest.mark.parametrize("verb", ["train", "evaluate", "predict"])
 def test_help_needs_neither_numba_nor_numpy(python, verb):
     code = (
@@ -226,7 +251,7 @@ def test_ctrl_c_saves_the_model_and_exits_with_130(dataset, tmp_path):
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert "stopped; the model so far is in run" in rest
+    assert "interrupted; the model so far is in run" in rest
     assert "Traceback" not in rest
     assert fastmlp.load_model(tmp_path / "run" / "model.npz").network.sizes == (784, 256, 10)
 

@@ -84,6 +84,7 @@ BAD_IDX = {
     "too long": (idx(TINY) + b"x", "promises 2x3x4 = 24 bytes, there are more"),
     "terabytes": (struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3) + bytes(9), "there are 9"),
     "gzip of it": (gzip.compress(struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3)), "there are 0"),
+    "a hundred dimensions": (bytes([0, 0, 8, 100]) + bytes(400), "IDX of 100 dimensions"),
     "truncated gzip": (gzip.compress(idx(TINY))[:-9], "gzip stream ends early"),
     "gzip with a wrong checksum": (gzip.compress(idx(TINY))[:-8] + bytes(8), "not a valid gzip file"),
     "corrupt gzip": (
@@ -102,6 +103,13 @@ def test_a_bad_idx_file_is_one_line_that_names_it(tmp_path, name):
         read_idx(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (5, 0, 3)])
+def test_idx_without_images_or_pixels(tmp_path, shape):
+    empty = np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint8)
+    with pytest.raises(InputError, match="empty; it must hold|no features; they must have"):
+        load(str(write_idx(tmp_path / "idx", empty)))
 
 
 def test_idx_counts_and_dimensions_that_differ(tmp_path, images):
@@ -149,6 +157,8 @@ FORMS = {
     "spaces": lambda X, y: csv_text(X, y).replace(",", ", ").encode(),
     "floats": lambda X, y: csv_text(X, y).replace("\n", ".0\n", 3).replace(".0\n", "\n", 1).encode(),
     "quotes": lambda X, y: csv_text(X, y).replace("label", '"label"').encode(),
+    "blank lines first": lambda X, y: b"\n\r\n" + csv_text(X, y).encode(),
+    "data frame": lambda X, y: csv_text(X, y, "label," + ",".join(map(str, range(12)))).encode(),
     "label last": lambda X, y: csv_text(X, y, "a,b,c,d,e,f,g,h,i,j,k,l,label", 12).encode(),
 }
 
@@ -185,6 +195,10 @@ def test_pixels_without_labels_are_for_predicting(tmp_path, images):
     np.testing.assert_array_equal(read_pixels(path, 12), X)
     path.write_text(csv_text(X, y))
     np.testing.assert_array_equal(read_pixels(path, 12), X)
+    path.write_text(csv_text(X, y, "a,b,c,digit,d,e,f,g,h,i,j,k,l", 3))
+    np.testing.assert_array_equal(read_pixels(path, 12, "digit"), X)
+    with pytest.raises(InputError, match="13 columns for 12 features, and none is named label; give --label-column"):
+        read_pixels(path, 12)
 
 
 def test_both_parsers_agree(rng):
@@ -217,6 +231,13 @@ def test_an_edited_csv_is_read_again_and_a_damaged_cache_is_ignored(tmp_path, im
 
 
 BAD_CSV = {
+    "a bad first row": ("x,2,3\n1,2,3\n", "line 1, column 1: 'x' is not a number, and the line is no header"),
+    "an empty field in the first row": ("1,,3\n1,2,3\n", "line 1, column 2: '' is not a number"),
+    "a Python number": ("1,2,3\n1,1_0,3\n", "line 2, column 2: '1_0' is not a number"),
+    "a stray carriage return": ("0,1\n1,2\r3\n0,4\n", "line 3 has 1 fields"),
+    "blank lines only": ("\n\n\n", "no rows"),
+    "UTF-16": ("1,2\n".encode("utf-16"), "is UTF-16; it must be UTF-8"),
+    "a field without end": ('"' + "1" * 200_000, "line 1: field larger than field limit"),
     "empty": ("", "no rows"),
     "only a header": ("label,a,b\n", "no rows"),
     "ragged": ("label,a,b\n1,2,3\n1,2\n", "line 3 has 2 fields; the first line has 3"),
@@ -300,7 +321,9 @@ BAD_NPZ = {
     "negative label": (zipped(X=GOOD, y=npy(np.array([0, 1, -1, 0]))), "label -1 is out of range"),
     "huge label": (zipped(X=GOOD, y=npy(np.array([0, 1, 10_000, 0]))), "label 10000 is out of range"),
     "text": (zipped(X=npy(np.array([["a"]] * 4)), y=LABELS), "X has dtype <U1"),
-    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X row 1 holds a NaN or an infinity"),
+    "no features": (zipped(X=npy(np.zeros((40, 0))), y=npy(np.zeros(40, int))), "no features"),
+    "a shape of booleans": (zipped(X=GOOD.replace(b"(4, 3)", b"(True,4)"), y=LABELS), "not a valid .npz file|promises"),
+    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X, row 1: holds a NaN or an infinity"),
 }  # fmt: skip
 
 
@@ -409,6 +432,14 @@ def test_specs_that_name_no_data(spec, options, message, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(InputError, match=message):
         load(spec, **options)
+
+
+def test_part_of_mnist_is_not_mnist(tmp_path, images, few_digits, monkeypatch):
+    """A download cut short is taken up again, and never trained on."""
+    write_idx(tmp_path / "cache", images, prefixes=())
+    (tmp_path / "cache" / "mnist").mkdir()
+    write_idx(tmp_path / "cache" / "mnist", images, prefixes=("train",))
+    assert load("mnist", offline=True, say=lambda line: None).name == "synthetic"
 
 
 def test_synthetic_digits_are_seeded_and_look_like_mnist():

@@ -31,6 +31,11 @@ def train(**changes):
     return kernels.mlp_train_steps(*arguments.values(), **options)
 
 
+def rates_inside():
+    network = kernels.Network((3, 2), dtype="float64")
+    return kernels.mlp_train_steps(X, LABELS, [0, 1], 2, network, rule=kernels.sgd(), lr=network.params[:1])
+
+
 BAD = {
     "X of the wrong width": (lambda: kernels.linear_forward(X[:, :2], W), ValueError, r"X has shape \[4, 2\].*\[any, 3\]"),
     "X of one dimension": (lambda: kernels.linear_forward(X[0], W), ValueError, "X has shape"),
@@ -77,6 +82,23 @@ BAD = {
     "network of half floats": (lambda: kernels.Network((3, 2), dtype="float16"), TypeError, "dtype is float16"),
     "CSR column too large": (lambda: csr(indices=np.array([0, 3])), ValueError, "indices must be from 0 to 2"),
     "CSR column negative": (lambda: csr(indices=np.array([0, -1])), ValueError, "indices must be from 0 to 2"),
+    "CSR indptr whose differences wrap": (
+        lambda: csr(indptr=np.array([0, 2**63 - 1, -(2**63), -1, 0]), shape=(4, 3)), ValueError, "never fall",
+    ),
+    "CSR of no second dimension": (lambda: csr(shape=(2,)), ValueError, "CSR shape is"),
+    "CSR of negative size": (lambda: csr(shape=(-1, 3)), ValueError, "CSR shape is"),
+    "masked array to update": (lambda: kernels.sgd_update(np.ma.array(W), W, 0.1), TypeError, "W is a MaskedArray"),
+    "scale past every float": (lambda: kernels.linear_forward(X, W, scale=10**400), ValueError, "scale is 1000"),
+    "step past every float": (lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 10**30, 1), ValueError, "t is 1000"),
+    "a rule made by hand": (
+        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.Rule(0, "a", 0, 0, 0), lr=1), TypeError, "beta1 is 'a'",
+    ),
+    "a rule of a fractional kind": (
+        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.Rule(0.0, 0, 0, 0, 0), lr=1), TypeError, "rule is",
+    ),
+    "no network": (lambda: kernels.mlp_forward(X, None), TypeError, "network is a NoneType"),
+    "rates inside the parameters": (lambda: rates_inside(), ValueError, "network.params overlaps"),
+    "network of negative slots": (lambda: kernels.Network((3, 2), slots=-1), ValueError, "slots is -1"),
     "CSR indptr falls": (lambda: csr(indptr=np.array([0, 2, 1])), ValueError, "never fall"),
     "CSR indptr starts late": (lambda: csr(indptr=np.array([1, 1, 2])), ValueError, "start at 0"),
     "CSR indptr too long": (lambda: csr(indptr=np.array([0, 1, 2, 2])), ValueError, "indptr has shape"),
@@ -105,6 +127,12 @@ def test_scipy_csr_with_either_index_type_is_taken_as_it_is():
         kernels.csr(sparse.csc_array(dense))
 
 
+def test_entries_stored_twice_add_up_and_spare_room_is_ignored():
+    twice = csr(indptr=[0, 2, 2], indices=[1, 1, 0], values=np.array([200, 100, 9], np.uint8))
+    for ops in (kernels, kernels.reference):
+        np.testing.assert_array_equal(ops.linear_forward(twice, np.eye(3)), [[0, 300, 0], [0, 0, 0]])
+
+
 def test_a_csr_matrix_gives_back_its_dense_form(rng):
     dense = np.where(rng.random((7, 5)) < 0.3, rng.integers(0, 256, (7, 5)), 0).astype(np.uint8)
     np.testing.assert_array_equal(kernels.csr(dense).toarray(), dense)
@@ -114,6 +142,8 @@ def test_empty_products_have_no_rows_or_are_zero():
     assert kernels.linear_forward(X[:0], W).shape == (0, 2)
     assert kernels.linear_backward_input(Y[:0], W).shape == (0, 3)
     np.testing.assert_array_equal(kernels.linear_forward(X[:, :0], W[:0], np.ones(2)), np.ones((4, 2)))
+    assert kernels.linear_relu_forward(X, W[:, :0]).shape == (4, 0)
+    assert kernels.linear_backward_weight(X, Y[:, :0])[0].shape == (3, 0)
     dW, db = kernels.linear_backward_weight(X[:0], Y[:0])
     assert not dW.any()
     assert not db.any()

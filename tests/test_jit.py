@@ -120,6 +120,15 @@ print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])
     assert run() == 200.0
 
 
+def test_a_lock_that_another_process_holds_does_not_stop_a_warm_start(probe, cache):
+    fcntl = pytest.importorskip("fcntl")
+    probe()
+    (lock,) = cache.glob("kernels/*/lock")
+    with open(lock, "wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert probe() == WARM
+
+
 def test_flags_of_numba_have_caches_of_their_own(probe, cache):
     assert probe() == COLD
     assert probe(NUMBA_BOUNDSCHECK="1") == COLD

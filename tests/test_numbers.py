@@ -187,6 +187,14 @@ def test_non_finite_logits_give_a_nan_loss(dtype, bad, place):
 
 
 @dtypes
+def test_the_first_nan_is_the_argmax_as_in_numpy(dtype):
+    Z = np.array([[1, np.nan, np.nan]], dtype)
+    for label in range(3):
+        for ops in (kernels, kernels.reference):
+            assert ops.softmax_cross_entropy(Z, np.array([label]))[1] == (label == 1)
+
+
+@dtypes
 def test_ties_go_to_the_first_class_as_in_numpy(dtype):
     Z = np.array([[1, 3, 3, 0]], dtype)
     assert kernels.softmax_cross_entropy(Z, [1])[1] == 1

@@ -28,6 +28,60 @@ def test_the_count_is_set_restored_and_bounded_by_the_machine():
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
+def test_the_count_inside_a_with_block_is_that_threads_own():
+    before = kernels.get_num_threads()
+    inside, outside = threading.Event(), threading.Event()
+
+    def other():
+        with kernels.threads(1):
+            inside.set()
+            outside.wait(30)
+
+    worker = threading.Thread(target=other)
+    worker.start()
+    inside.wait(30)
+    assert kernels.get_num_threads() == before
+    with kernels.threads(5):
+        outside.set()
+        worker.join()
+        assert kernels.get_num_threads() == 5
+    assert kernels.get_num_threads() == before
+
+
+INTERRUPTED = """
+import random, signal, sys
+import numpy as np, kernels
+class Stop(Exception): ...
+def stop(*_): raise Stop
+signal.signal(signal.SIGALRM, stop)
+kernels.set_num_threads(3)
+rng = np.random.default_rng(0)
+X, W = rng.standard_normal((400, 300)), rng.standard_normal((300, 150))
+expected = kernels.linear_forward(X, W)
+random.seed(int(sys.argv[1]))
+interrupted = 0
+for _ in range(300):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-6, 1e-3))
+        for _ in range(50): kernels.linear_forward(X, W)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Stop:
+        interrupted += 1
+    out = np.full_like(expected, np.nan)
+    kernels.linear_forward(X, W, out=out)
+    assert (out == expected).all()
+assert interrupted > 100, interrupted
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("signal"), "setitimer"), reason="this system has no interval timers")
+@pytest.mark.parametrize("seed", range(3))
+def test_exceptions_from_signal_handlers_leave_the_team_in_order(python, tmp_path, seed):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    result = python(str(tmp_path / "interrupted.py"), str(seed), timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
 def test_affinity_and_environment_set_the_count(python):
     code = "import kernels; print(kernels.get_num_threads())"
     assert python(code, env={"FASTMLP_NUM_THREADS": "7"}).stdout == "7\n"

@@ -112,6 +112,34 @@ def test_a_run_that_diverges_says_so(digits):
         fastmlp.fit(digits, lr=1e30)
 
 
+def test_a_last_step_that_leaves_the_finite_is_seen_too(digits):
+    with pytest.raises(
+        RunError, match=r"diverged after step 1: the test loss is not finite; try a lower --lr than 1e\+38"
+    ):
+        fastmlp.fit(digits, steps=1, lr=1e38, optimizer="sgd", schedule="constant")
+    with pytest.raises(RunError, match="or a lower --weight-decay than 1e"):
+        fastmlp.fit(digits, weight_decay=1e37, lr=1.0)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-30, 1e30, 1e150])
+def test_inputs_of_any_size_train_in_float64(digits, size):
+    X, X_test = digits.X * size, digits.X_test * size
+    data = Dataset("scaled", X, digits.y, X_test, digits.y_test, digits.classes, "scaled")
+    assert fastmlp.fit(data, dtype="float64", epochs=2).summary["test_accuracy"] > 0.5
+
+
+def test_inputs_too_large_for_float32_or_not_finite_are_refused(digits):
+    X = digits.X * 1e40
+    data = Dataset("large", X, digits.y, X, digits.y, digits.classes, "large")
+    with pytest.raises(InputError, match="large: training set, row 0: holds a NaN or an infinity"):
+        fastmlp.fit(data)
+    X[3, 5] = np.nan
+    with pytest.raises(InputError, match="large: training set, row 3: holds a NaN"):
+        Dataset("large", X, digits.y, X, digits.y, digits.classes, "large")
+    with pytest.raises(InputError, match="X, row 3: holds a NaN"):
+        fastmlp.fit(digits, steps=1).model.predict(X)
+
+
 def test_stopping_keeps_the_model_and_whole_steps(digits):
     asked = iter([False, True])
     with pytest.raises(Interrupted) as stopped:
@@ -225,6 +253,12 @@ def test_reference_and_fast_train_with_user_threads_setting(digits):
     [
         ({"epochs": 1, "steps": 1}, "exclude each other"),
         ({"hidden": (0, 5)}, "--hidden"),
+        ({"hidden": (2.5,)}, "--hidden is .2.5,.; it must be widths such as"),
+        ({"hidden": None}, "--hidden is"),
+        ({"seed": 1.5}, "--seed is 1.5; it must be an integer"),
+        ({"lr": "0.1"}, "--lr is '0.1'; it must be a number"),
+        ({"bias": "no"}, "--bias is 'no'; it must be bool"),
+        ({"threads": float("nan")}, "--threads is nan"),
         ({"batch_size": 0}, "--batch-size is 0; it must be an integer of at least 1"),
         ({"batch_size": 1.5}, "--batch-size is 1.5"),
         ({"lr": -1.0}, "--lr is -1.0; it must be positive"),

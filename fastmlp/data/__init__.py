@@ -35,11 +35,19 @@ def load(
     """
     if spec in ("mnist", "synthetic"):
         if test is not None:
-            raise InputError(f"--test {test}: {spec} has a test set of its own")
+            raise InputError(f"--test {test}: goes with --data FILE; {spec} has a test set of its own")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
     path = Path(spec)
+    try:
+        return _load_path(path, test, val_fraction, label_column, seed)
+    except OSError as error:
+        raise InputError(f"{spec}: cannot be read ({error.strerror or error})") from None
+
+
+def _load_path(path: Path, test: str | None, val_fraction: float, label_column: str | None, seed: int) -> Dataset:
+    """The data set in a file or directory."""
     if not path.exists():
-        raise InputError(f"{spec}: no such file or directory (data sets by name: mnist, synthetic)")
+        raise InputError(f"{path}: no such file or directory (data sets by name: mnist, synthetic)")
     held_out = None if test is None else Path(test)
     if path.is_dir():
         if held_out is not None:
@@ -55,4 +63,4 @@ def load(
         return Dataset(stem, X, y, *read_csv(held_out, label_column), classes, str(path))
     if name.endswith(".npz"):
         return load_npz(path, held_out, val_fraction, seed)
-    raise InputError(f"{spec}: unknown format; it must be a directory of IDX files, a .csv, .csv.gz or .npz file")
+    raise InputError(f"{path}: unknown format; it must be a directory of IDX files, a .csv, .csv.gz or .npz file")

@@ -54,24 +54,48 @@ def _keep(cached: Path, X: np.ndarray, y: np.ndarray) -> None:
         old.unlink(missing_ok=True)
 
 
-def read_pixels(path: Path, width: int) -> np.ndarray:
+def read_pixels(path: Path, width: int, label_column: str | None = None) -> np.ndarray:
     """X uint8 [N, I] for a model of ``width`` inputs: a file with just so many columns has no labels."""
     body, names, line = _split_header(unzip(read_file(path), path), path)
-    if len(names) != width:
-        return read_csv(path)[0]
-    return _table(body, width, None, path, line).astype(np.uint8)
+    if len(names) == width and label_column is None:
+        return _table(body, width, None, path, line).astype(np.uint8)
+    if line == 2 and label_column is None and "label" not in names:
+        raise InputError(
+            f"{path}: has {len(names)} columns for {width} features, and none is named label; give --label-column"
+        )
+    return read_csv(path, label_column)[0]
 
 
 def _split_header(text: bytes, path: Path) -> tuple[bytes, list[str], int]:
     """(the rows, the fields of the first line, the number of the first row's line)."""
-    text = text.removeprefix(b"\xef\xbb\xbf")
+    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path}: is UTF-16; it must be UTF-8")
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     first = text[: text.find(b"\n") + 1] or text
-    names = next(csv.reader([first.decode("utf-8", "replace").strip()]), [])
-    has_header = any(not _is_number(name) for name in names)
+    try:
+        names = [name.strip() for name in next(csv.reader([first.decode("utf-8", "replace").strip()]), [])]
+    except csv.Error as error:
+        raise InputError(f"{path}: line 1: {error}") from None
+    if not names:
+        raise InputError(f"{path}: no rows")
+    has_header = _is_header(names, path)
     body = text[len(first) :] if has_header else text
     if not body.strip():
         raise InputError(f"{path}: no rows")
     return body, names, 2 if has_header else 1
+
+
+def _is_header(names: list[str], path: Path) -> bool:
+    """All fields are names, or names and column numbers in order (as data frames are written); a mix is neither."""
+    numbers = [name for name in names if _is_number(name)]
+    if len(numbers) == len(names):
+        return False
+    if numbers in ([], *([str(k + start) for k in range(len(numbers))] for start in (0, 1))):
+        return True
+    odd = next(k for k, name in enumerate(names) if not _is_number(name))
+    raise InputError(
+        f"{path}: line 1, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header"
+    )
 
 
 def _parse(text: bytes, path: Path, label_column: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -95,15 +119,18 @@ def _table(body: bytes, columns: int, label: int | None, path: Path, line: int) 
 
 
 def _is_number(text: str) -> bool:
+    return _number(text) is not None
+
+
+def _number(text: str) -> float | None:
+    """float(text), but for Python's own 1_000."""
     try:
-        float(text)
+        return None if "_" in text else float(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _label_index(names: list[str], path: Path, wanted: str | None) -> int:
-    names = [name.strip() for name in names]
     if wanted is None:
         return names.index("label") if "label" in names else 0
     if wanted not in names:
@@ -116,9 +143,9 @@ def _label_index(names: list[str], path: Path, wanted: str | None) -> int:
 
 def _parse_fast(body: bytes, columns: int) -> np.ndarray | None:
     """The table as int16, if every field is one to four digits and every row whole."""
-    data = np.frombuffer(body, np.uint8)
     if b"\r" in body:
-        data = data[data != ord("\r")]
+        body = body.replace(b"\r\n", b"\n")
+    data = np.frombuffer(body, np.uint8)
     if data[-1] != _NEWLINE:
         data = np.append(data, np.uint8(_NEWLINE))
     tables, start = [], 0
@@ -180,10 +207,9 @@ def _row(fields: list[str], columns: int, label: int | None, where: str) -> np.n
         raise InputError(f"{where} has {len(fields)} fields; the first line has {columns}")
     values = []
     for column, field in enumerate(fields):
-        try:
-            value = float(field)
-        except ValueError:
-            raise InputError(f"{where}, column {column + 1}: {field[:20]!r} is not a number") from None
+        value = _number(field)
+        if value is None:
+            raise InputError(f"{where}, column {column + 1}: {field[:20]!r} is not a number")
         kind, limit = ("label", MAX_CLASSES - 1) if column == label else ("pixel", 255)
         if not (0 <= value <= limit and value == int(value)):
             raise InputError(f"{where}, column {column + 1}: {kind} {field[:20]} must be an integer from 0 to {limit}")

@@ -11,6 +11,13 @@ from ..errors import InputError
 MAX_CLASSES = 10_000
 
 
+def require_finite(X: np.ndarray, what: str) -> None:
+    """InputError that names the first row of X [N, I] with a NaN or an infinity."""
+    if X.dtype.kind == "f" and not np.isfinite(X).all():
+        row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
+        raise InputError(f"{what}, row {row}: holds a NaN or an infinity; all values must be finite")
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows: X [N, I] uint8 or float32/float64, y [N] class indices 0 .. len(classes)-1, and a test set alike.
@@ -38,6 +45,9 @@ class Dataset:
                     f"{self.source}: {part} label {low if low < 0 else high} is out of range; "
                     f"it must be from 0 to {len(self.classes) - 1}"
                 )
+            require_finite(X, f"{self.source}: {part} set")
+        if self.X.shape[1] == 0:
+            raise InputError(f"{self.source}: the samples have no features; they must have at least one")
         if self.X.shape[1] != self.X_test.shape[1]:
             raise InputError(
                 f"{self.source}: the test set has {self.X_test.shape[1]} features, the training set {self.X.shape[1]}; "

@@ -13,6 +13,7 @@ from .dataset import Dataset, class_names, split
 from .files import read_file, unzip
 
 _UNSIGNED_BYTE = 8
+_MOST_DIMENSIONS = 8
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -24,6 +25,8 @@ def read_idx(path: Path) -> np.ndarray:
     kind, dims = header[2], header[3]
     if kind != _UNSIGNED_BYTE or dims == 0:
         raise InputError(f"{path}: IDX of type 0x{kind:02x} with {dims} dimensions; it must hold unsigned bytes (0x08)")
+    if dims > _MOST_DIMENSIONS:
+        raise InputError(f"{path}: IDX of {dims} dimensions; at most {_MOST_DIMENSIONS} make sense")
     start = 4 + 4 * dims
     header = unzip(content, path, start)
     if len(header) < start:
@@ -63,12 +66,13 @@ def _samples(directory: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"{path}: IDX of {array.ndim} dimensions; it must have {dims}")
     if len(X) != len(y):
         raise InputError(f"{paths[0]}: {len(X)} images, but {paths[1].name} has {len(y)} labels; there must be as many")
-    return X.reshape(len(X), -1), y.astype(np.int64)
+    return X.reshape(len(X), math.prod(X.shape[1:])), y.astype(np.int64)
 
 
 def has_idx(directory: Path) -> bool:
-    """Whether MNIST's training images lie there."""
-    return _find(directory, "train-images-idx3-ubyte") is not None
+    """Whether all four files of MNIST lie there."""
+    stems = (f"{prefix}-{kind}-ubyte" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+    return all(_find(directory, stem) for stem in stems)
 
 
 def load_idx(directory: Path, name: str, val_fraction: float, seed: int) -> Dataset:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Dataset, class_names, split
+from .dataset import Dataset, class_names, require_finite, split
 from .files import DEFLATE_RATIO
 
 
@@ -27,22 +26,17 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return arrays
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        SyntaxError,
-    ) as error:
-        raise InputError(
-            f"{path}: not a valid .npz file ({str(error).splitlines()[0] if str(error) else 'damaged'})"
-        ) from None
+    except InputError:
+        raise
     except MemoryError:
         raise InputError(f"{path}: too large for this machine's memory") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (
+        Exception
+    ) as error:  # zipfile and NumPy raise a dozen kinds for damaged files, tokenize's and lzma's among them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a valid .npz file ({reason})") from None
 
 
 def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarray:
@@ -72,12 +66,10 @@ def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str]) 
         raise InputError(
             f"{path}: {names[0]} has shape {X.shape} and {names[1]} {y.shape}; they must be (N, ...) and (N,), N the same"
         )
-    X = X.reshape(len(X), -1)
+    X = X.reshape(len(X), math.prod(X.shape[1:]))
     if X.dtype not in (np.uint8, np.float32, np.float64):
         raise InputError(f"{path}: {names[0]} has dtype {X.dtype}; it must be uint8, float32 or float64")
-    if X.dtype != np.uint8 and not np.isfinite(X).all():
-        row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
-        raise InputError(f"{path}: {names[0]} row {row} holds a NaN or an infinity; all values must be finite")
+    require_finite(X, f"{path}: {names[0]}")
     if y.dtype.kind not in "iu":
         raise InputError(f"{path}: {names[1]} has dtype {y.dtype}; it must be an integer type")
     return X, y.astype(np.int64)
