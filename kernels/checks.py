@@ -6,6 +6,7 @@ these functions first, and nothing else does.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .sparse import CSR
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 UINT8 = np.dtype(np.uint8)
+_LARGEST = sys.float_info.max
 
 
 def _dims(shape: tuple[Any, ...]) -> str:
@@ -22,8 +24,16 @@ def _dims(shape: tuple[Any, ...]) -> str:
 
 def require_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
     """``array.shape`` must be ``shape``, where None stands for any length."""
-    if len(array.shape) != len(shape) or any(want not in (None, have) for have, want in zip(array.shape, shape)):
-        raise ValueError(f"{name} has shape {_dims(array.shape)}; it must be {_dims(shape)}")
+    have = array.shape
+    if have == shape:
+        return
+    if len(have) == len(shape):
+        for n, want in zip(have, shape):
+            if want is not None and n != want:
+                break
+        else:
+            return
+    raise ValueError(f"{name} has shape {_dims(have)}; it must be {_dims(shape)}")
 
 
 def _kernel_view(array: np.ndarray) -> np.ndarray:
@@ -65,6 +75,9 @@ def require_columns(name: str, array: np.ndarray) -> None:
 
 def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
     """``value`` as a C-contiguous, aligned array of ``dtype`` (None: as it is, float32 or float64), copied if need be."""
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:  # the usual case, checked in 0.3 us
+        require_shape(name, value, shape)
+        return value
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")
@@ -112,6 +125,8 @@ def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ..
     if value.dtype != dtype:
         raise TypeError(f"{name} has dtype {value.dtype}; it must be {dtype}")
     require_shape(name, value, shape)
+    if value.flags.carray:
+        return value
     if not value.flags.writeable:
         raise ValueError(f"{name} is read-only; it must be writable")
     if not (value.flags.c_contiguous and value.flags.aligned):
@@ -137,6 +152,8 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
 
 def finite_number(name: str, value: Any, *, least: float | None = None) -> float:
     """``value`` as a finite float, not below ``least``."""
+    if type(value) is float and -_LARGEST <= value <= _LARGEST and (least is None or value >= least):
+        return value
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -22,8 +22,8 @@ _kept = threading.local()
 
 def scratch(size: int, dtype: np.dtype) -> np.ndarray:
     """At least ``size`` elements for this thread's call to write on, kept for the next: fresh pages cost more than work."""
-    array = getattr(_kept, dtype.name, None)
+    array = getattr(_kept, dtype.char, None)
     if array is None or array.size < size:
         array = aligned_zeros(size, dtype)
-        setattr(_kept, dtype.name, array)
+        setattr(_kept, dtype.char, array)
     return array
