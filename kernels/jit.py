@@ -225,7 +225,8 @@ def _describe(value: Any) -> str:
 class _KernelCache(_Cache):
     """Numba's cache interface on the store."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], calls: Any = None) -> None:
+        self._calls = calls
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         # Kernels made by one factory differ only in what they close over.
         cells = [cell.cell_contents for cell in function.__closure__ or ()]
@@ -236,7 +237,12 @@ class _KernelCache(_Cache):
         return str(store().directory)
 
     def _path(self, sig: Any, target_context: Any) -> Path | None:
-        return store().path(self._name, repr((self.variant, sig, target_context.codegen().magic_tuple())))
+        symbol = None
+        if self._calls is not None:
+            called = (types.intp, types.intp, *sig[2].types)
+            self._calls.compile(called)
+            symbol = self._calls.overloads[called].fndesc.mangled_name
+        return store().path(self._name, repr((self.variant, sig, symbol, target_context.codegen().magic_tuple())))
 
     def is_kept(self, sig: Any, target_context: Any) -> bool:
         path = self._path(sig, target_context)
@@ -286,12 +292,16 @@ def inlined(function: Callable[..., Any]) -> Any:
     return function if config.DISABLE_JIT else numba.njit(inline="always", **_OPTIONS)(function)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` in nopython mode under the project's one policy; callable from the user's ``@njit`` code."""
+def kernel(function: Callable[..., Any], calls: Any = None) -> Any:
+    """Compile ``function`` in nopython mode under the project's one policy; callable from the user's ``@njit`` code.
+
+    ``calls``: a kernel that takes (part, parts, *args) and that this one, which takes (mail, parts, *args), calls by its
+    symbol. It is compiled or loaded first, and its symbol is part of this one's key in the cache.
+    """
     if config.DISABLE_JIT:
         return function
     dispatcher = numba.njit(**_OPTIONS)(function)
-    dispatcher._cache = _KernelCache(function)
+    dispatcher._cache = _KernelCache(function, calls)
     compile_signature = dispatcher.compile
 
     def compile_once(sig: Any) -> Any:
@@ -300,7 +310,7 @@ def kernel(function: Callable[..., Any]) -> Any:
             sig = tuple(map(types.unliteral, sig))
         # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
         kept = dispatcher._cache.is_kept(sig, dispatcher.targetctx)
-        with global_compiler_lock, contextlib.nullcontext(True) if kept else store().exclusive() as outermost:
+        with global_compiler_lock, contextlib.nullcontext(False) if kept else store().exclusive() as outermost:
             start = time.perf_counter()
             try:
                 return compile_signature(sig)

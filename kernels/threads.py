@@ -223,7 +223,6 @@ def _serve(mail):
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
 
-    @kernel
     def launch(mail, parts, *args):
         mail[_CODE], mail[_DATA] = job_entry(function, args)
         mail[_DONE] = 0
@@ -236,7 +235,7 @@ def _make_launcher(function: Any) -> Any:
             if spins > _SPINS:
                 yield_core()
 
-    return launch
+    return kernel(launch, calls=function)
 
 
 class _Team:
