@@ -144,11 +144,11 @@ class _Store:
             _warn(f"compiled kernels are not kept: cannot write the cache ({error})")
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[bool]:
+    def exclusive(self) -> Iterator[None]:
         """Hold the directory's lock, so that of many processes that start cold one compiles and the rest load.
 
-        Yields whether this is the thread's outermost hold (a kernel that calls kernels compiles them inside). Only a
-        courtesy, as files are written atomically: where the lock cannot be had in time, the process does without for good.
+        A kernel that calls kernels compiles them inside; only the outermost hold locks. Only a courtesy, as files are
+        written atomically: where the lock cannot be had in time, the process does without for good.
         """
         depth = getattr(self._depth, "value", 0)
         self._depth.value = depth + 1
@@ -156,7 +156,7 @@ class _Store:
         try:
             if depth == 0 and self._locking and self.directory is not None and fcntl is not None:
                 handle = self._locked_file(self.directory / "lock")
-            yield depth == 0
+            yield
         finally:
             self._depth.value = depth
             if handle is not None:
@@ -270,6 +270,7 @@ class _KernelCache(_Cache):
 
 
 _compiling = False
+_depth = 0  # of kernels whose compilation compiles kernels; under Numba's lock
 
 
 def _announce_compilation() -> None:
@@ -305,17 +306,22 @@ def kernel(function: Callable[..., Any], calls: Any = None) -> Any:
     compile_signature = dispatcher.compile
 
     def compile_once(sig: Any) -> Any:
-        global compile_seconds, _compiling
+        global compile_seconds, _compiling, _depth
         if isinstance(sig, tuple):  # f(0) and f(n) are one kernel, not two
             sig = tuple(map(types.unliteral, sig))
+            if (known := dispatcher.overloads.get(sig)) is not None:
+                return known.entry_point
         # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
-        kept = dispatcher._cache.is_kept(sig, dispatcher.targetctx)
-        with global_compiler_lock, contextlib.nullcontext(False) if kept else store().exclusive() as outermost:
+        with global_compiler_lock:
             start = time.perf_counter()
+            _depth += 1
             try:
-                return compile_signature(sig)
+                kept = dispatcher._cache.is_kept(sig, dispatcher.targetctx)
+                with contextlib.nullcontext() if kept else store().exclusive():
+                    return compile_signature(sig)
             finally:
-                if outermost and _compiling:
+                _depth -= 1
+                if _depth == 0 and _compiling:
                     _compiling = False
                     compile_seconds += time.perf_counter() - start
 

@@ -7,23 +7,48 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import simd
 from .intrinsics import flat, out_of_line
 from .jit import kernel
 from .threads import share
 
 
 @kernel
-def _exp_row(O, Z, z, E, e):
-    """E = exp(Z - max Z) for one row of O; returns the maximum, its first index, and the sum of E in index order."""
-    largest, argmax = Z[z], 0
-    for j in range(1, O):
-        if Z[z + j] > largest or (np.isnan(Z[z + j]) and not np.isnan(largest)):  # the first NaN stays
-            largest, argmax = Z[z + j], j
-    total = Z.dtype.type(0)
+def _largest(O, Z, z):
+    """(maximum, its first index) of a row of O; a NaN is larger than all, as in NumPy."""
+    lanes = simd.lanes(Z)
+    full = O - O % lanes
+    running = simd.broadcast(Z, Z[z])
+    for j in range(0, full, lanes):
+        running = simd.maximum(running, simd.load(Z, z + j))
+    if full < O:
+        rest = O - full
+        last = simd.select(simd.leading(Z, rest), simd.load_masked(Z, z + full, rest), running)
+        running = simd.maximum(running, last)
+    largest = simd.reduce_max(running)
     for j in range(O):
-        E[e + j] = np.exp(Z[z + j] - largest)
-        total += E[e + j]
-    return largest, argmax, total
+        if Z[z + j] == largest or np.isnan(Z[z + j]):
+            return largest, j
+    return largest, 0
+
+
+@kernel
+def _exp_row(O, Z, z, largest, E, e):
+    """E = exp(Z - largest) for one row of O; returns the sum, lane by lane and then by halves."""
+    lanes = simd.lanes(Z)
+    full = O - O % lanes
+    shift = simd.broadcast(Z, largest)
+    total = simd.zeros(Z)
+    for j in range(0, full, lanes):
+        power = simd.exp(simd.load(Z, z + j) - shift)
+        simd.store(E, e + j, power)
+        total = total + power
+    if full < O:
+        rest = O - full
+        power = simd.exp(simd.load_masked(Z, z + full, rest) - shift)
+        simd.store_masked(E, e + full, power, rest)
+        total = total + simd.select(simd.leading(Z, rest), power, simd.zeros(Z))
+    return simd.reduce_add(total)
 
 
 @kernel
@@ -32,7 +57,8 @@ def softmax(part, parts, Z, P):
     lo, hi = share(part, parts, Z.shape[0])
     O = Z.shape[1]
     for i in range(lo, hi):
-        _, _, total = _exp_row(O, flat(Z), i * O, flat(P), i * O)
+        largest, _ = _largest(O, flat(Z), i * O)
+        total = _exp_row(O, flat(Z), i * O, largest, flat(P), i * O)
         for j in range(O):
             P[i, j] /= total
 
@@ -46,17 +72,18 @@ def softmax_cross_entropy(part, parts, B, O, Z, z, labels, rows, epsilon, scale,
     one order for any number of parts. With ``epsilon`` > 0 the loss is -log(p + epsilon).
     """
     out_of_line()
+    factor = Z.dtype.type(scale)
     lo, hi = share(part, parts, B)
     for i in range(lo, hi):
         label = labels[rows[i]]
         this, that = z + i * O, dz + i * O
-        largest, argmax, total = _exp_row(O, Z, this, dZ, that)
+        largest, argmax = _largest(O, Z, this)
+        total = _exp_row(O, Z, this, largest, dZ, that)
         if epsilon > 0:
             losses[i] = -np.log(np.float64(dZ[that + label] / total) + epsilon)
         else:
             losses[i] = np.log(np.float64(total)) - (np.float64(Z[this + label]) - np.float64(largest))
         hits[i] = argmax == label
-        factor = Z.dtype.type(scale)
         for j in range(that, that + O):
             dZ[j] = factor * (dZ[j] / total)
         dZ[that + label] -= factor

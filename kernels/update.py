@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
+from . import simd
 from .intrinsics import out_of_line
 from .jit import kernel
 from .threads import share
@@ -66,39 +65,61 @@ def rule_slots(rule):
 
 
 @kernel
+def _get(A, i, n):
+    """A[i : i + lanes], or the n elements that there are and zeros."""
+    if n >= simd.lanes(A):
+        return simd.load(A, i)
+    return simd.load_masked(A, i, n)
+
+
+@kernel
+def _put(A, i, x, n):
+    if n >= simd.lanes(A):
+        simd.store(A, i, x)
+    else:
+        simd.store_masked(A, i, x, n)
+
+
+@kernel
 def update_span(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, n):
     """Step w[o : o+n] by s * g[p : p+n], with its state in first[q : q+n] and second[r : r+n], where the rule has one.
 
     All flat; the two may be one array. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
     """
     out_of_line()
-    real = w.dtype.type
-    decay, rate, factor = real(weight_decay), real(lr), real(s)
-    beta1, beta2 = real(rule.beta1), real(rule.beta2)
+    lanes = simd.lanes(w)
+    factor, rate, beta1 = simd.broadcast(w, s), simd.broadcast(w, lr), simd.broadcast(w, rule.beta1)
+    coupled = simd.broadcast(w, 0.0 if rule.kind == ADAMW else weight_decay)
     if rule.kind == SGD:
-        for i in range(n):
-            w[o + i] -= rate * (factor * g[p + i] + decay * w[o + i])
+        for i in range(0, n, lanes):
+            x = _get(w, o + i, n - i)
+            d = simd.fma(factor, _get(g, p + i, n - i), coupled * x)
+            _put(w, o + i, x - rate * d, n - i)
     elif rule.kind in (MOMENTUM, NESTEROV):
-        look_ahead = rule.kind == NESTEROV
-        for i in range(n):
-            d = factor * g[p + i] + decay * w[o + i]
-            m = beta1 * first[q + i] + d
-            first[q + i] = m
-            w[o + i] -= rate * (d + beta1 * m if look_ahead else m)
+        ahead = simd.broadcast(w, 1.0 if rule.kind == NESTEROV else 0.0)
+        for i in range(0, n, lanes):
+            x = _get(w, o + i, n - i)
+            d = simd.fma(factor, _get(g, p + i, n - i), coupled * x)
+            m = simd.fma(beta1, _get(first, q + i, n - i), d)
+            _put(first, q + i, m, n - i)
+            # heavy ball steps by m, Nesterov by d + beta1 * m
+            step = simd.select(ahead > simd.zeros(w), simd.fma(beta1, m, d), m)
+            _put(w, o + i, x - rate * step, n - i)
     else:
-        decoupled = rule.kind == ADAMW
-        one, epsilon = real(1), real(rule.epsilon)
-        correction1 = real(1 / (1 - rule.beta1**t))
-        correction2 = real(1 / (1 - rule.beta2**t))
-        coupled_decay = real(0) if decoupled else decay
-        shrink = one - rate * decay if decoupled else one
-        for i in range(n):
-            d = factor * g[p + i] + coupled_decay * w[o + i]
-            m = first[q + i] + (one - beta1) * (d - first[q + i])
-            v = second[r + i] + (one - beta2) * (d * d - second[r + i])
-            first[q + i] = m
-            second[r + i] = v
-            w[o + i] = shrink * w[o + i] - rate * (m * correction1) / (np.sqrt(v * correction2) + epsilon)
+        rest1, rest2 = simd.broadcast(w, 1 - rule.beta1), simd.broadcast(w, 1 - rule.beta2)
+        correct1 = simd.broadcast(w, 1 / (1 - rule.beta1**t))
+        correct2 = simd.broadcast(w, 1 / (1 - rule.beta2**t))
+        keep = simd.broadcast(w, 1 - lr * weight_decay if rule.kind == ADAMW else 1.0)
+        epsilon = simd.broadcast(w, rule.epsilon)
+        for i in range(0, n, lanes):
+            x = _get(w, o + i, n - i)
+            d = simd.fma(factor, _get(g, p + i, n - i), coupled * x)
+            m, v = _get(first, q + i, n - i), _get(second, r + i, n - i)
+            m = simd.fma(rest1, d - m, m)
+            v = simd.fma(rest2, d * d - v, v)
+            _put(first, q + i, m, n - i)
+            _put(second, r + i, v, n - i)
+            _put(w, o + i, keep * x - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), n - i)
 
 
 @kernel

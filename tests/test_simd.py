@@ -122,6 +122,108 @@ def test_broadcast_and_zeros(dtype):
     assert (out == 3).all()
 
 
+@njit
+def map_exp(X, Y):
+    for i in range(0, X.size, simd.lanes(X)):
+        simd.store(Y, i, simd.exp(simd.load(X, i)))
+
+
+@njit
+def map_log(X, Y):
+    for i in range(0, X.size, simd.lanes(X)):
+        simd.store(Y, i, simd.log(simd.load(X, i)))
+
+
+def units_in_the_last_place(got, exact, dtype):
+    """The largest error in units of the last place of the exact value, which is a wider float."""
+    return float((abs(got.astype(np.longdouble) - exact) / np.spacing(abs(exact.astype(dtype)))).max())
+
+
+@dtypes
+def test_exp_is_within_one_unit_in_the_last_place(dtype, rng):
+    low, high = (-104, 88.7) if dtype == "float32" else (-745, 709.7)
+    X = np.concatenate([rng.uniform(low, high, 2**18), rng.uniform(-1, 1, 2**16), -(10 ** rng.uniform(-8, 0, 2**16))])
+    X = X.astype(dtype)
+    Y = np.empty_like(X)
+    map_exp(X, Y)
+    assert units_in_the_last_place(Y, np.exp(X.astype(np.longdouble)), dtype) <= 1
+
+
+@dtypes
+def test_log_is_within_two_units_in_the_last_place(dtype, rng):
+    spread = 37 if dtype == "float32" else 300
+    near = 10 ** rng.uniform(-7, -1, 2**17)
+    X = np.concatenate([10 ** rng.uniform(-spread, spread, 2**18), rng.uniform(0.5, 2, 2**18), 1 + near, 1 - near])
+    X = X[X.astype(dtype) != 1].astype(dtype)
+    X = X[: X.size - X.size % lanes(dtype)]
+    Y = np.empty_like(X)
+    map_log(X, Y)
+    assert units_in_the_last_place(Y, np.log(X.astype(np.longdouble)), dtype) <= 2
+
+
+@dtypes
+def test_exp_and_log_at_the_ends_of_their_range(dtype):
+    info = np.finfo(dtype)
+    ends = [0, -0.0, np.inf, -np.inf, np.nan, -1, 1, info.max, -info.max, info.tiny, info.smallest_subnormal, -800, 800]
+    X = np.resize(np.array(ends, dtype), 16)
+    Y = np.empty_like(X)
+    with np.errstate(all="ignore"):
+        for function, numpy in ((map_exp, np.exp), (map_log, np.log)):
+            function(X, Y)
+            np.testing.assert_array_max_ulp(Y[np.isfinite(Y)], numpy(X)[np.isfinite(Y)], 2)
+            np.testing.assert_array_equal(Y[~np.isfinite(Y)], numpy(X)[~np.isfinite(Y)])
+
+
+@dtypes
+def test_sqrt_and_leading_lanes(dtype, rng):
+    @njit
+    def apply(X, out, n):
+        x = simd.load(X, 0)
+        simd.store(out, 0, simd.select(simd.leading(out, n), simd.sqrt(x), x))
+
+    width = lanes(dtype)
+    X, out = rng.random(width).astype(dtype), np.empty(width, dtype)
+    for n in range(width + 1):
+        apply(X, out, n)
+        np.testing.assert_array_equal(out, np.where(np.arange(width) < n, np.sqrt(X), X))
+
+
+@dtypes
+def test_blocks_are_transposed_and_nothing_beside_them_is_touched(dtype, rng):
+    @njit
+    def apply(A, stride, rows, columns, B, b_stride):
+        simd.transpose(A, 0, stride, rows, columns, B, 0, b_stride)
+
+    width = lanes(dtype)
+    A = rng.random((width, width + 3)).astype(dtype)
+    for rows in range(width + 1):
+        for columns in range(width + 1):
+            B = np.full((width, width + 5), -1, dtype)
+            apply(A.reshape(-1), width + 3, rows, columns, B.reshape(-1), width + 5)
+            expected = np.full_like(B, -1)
+            expected[:columns, :rows] = A[:rows, :columns].T
+            np.testing.assert_array_equal(B, expected)
+
+
+@dtypes
+def test_tiles_multiply_resume_and_keep_to_their_lanes(dtype, rng):
+    @njit
+    def apply(A, B, C, steps, n):
+        tile = simd.tile_load(C, 0, C.shape[1], 3, 2, n)
+        for k in range(steps):
+            tile = simd.tile_fma_masked(tile, A, k, A.shape[1], B, k * B.shape[1], n)
+        simd.tile_store(C, 0, C.shape[1], tile, n)
+
+    width = lanes(dtype)
+    A, B, C = (rng.integers(-4, 5, shape).astype(dtype) for shape in ((3, 7), (7, 2 * width), (3, 2 * width + 1)))
+    for n in range(1, width + 1):
+        D = C.copy()
+        apply(A, B, D, 7, n)
+        expected = C.copy()
+        expected[:, : width + n] += (A @ B)[:, : width + n]
+        np.testing.assert_array_equal(D, expected)
+
+
 def test_storing_to_a_read_only_array_is_a_typing_error():
     @njit
     def write(out):
