@@ -1,0 +1,42 @@
+"""No op touches memory outside its arguments: guard pages and canaries, in a process that may crash."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+GUARDED = str(Path(__file__).with_name("guarded.py"))
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
+
+
+def test_ops_stay_inside_their_arguments(python):
+    result = python(GUARDED, "0", "1500", timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) >= 1500
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_ops_stay_inside_their_arguments_a_hundred_thousand_times(python, seed):
+    result = python(GUARDED, str(seed), "25000", timeout=3000)
+    assert result.returncode == 0, result.stderr
+
+
+PAST_THE_END = """
+import sys; sys.path.insert(0, {directory!r})
+import numpy as np, kernels
+from guarded import guarded
+W = guarded(np.ones((4, 4), np.float32), True)
+P = np.empty(kernels.raw.PACK_SIZE, np.float32)
+X, Y = np.ones((2, 5), np.float32), np.empty((2, 4), np.float32)
+kernels.raw.gemm(2, 4, 5, X.reshape(-1), 0, 5, 1, W.reshape(-1), 0, 4, 1, Y.reshape(-1), 0, 4, P, 0)
+"""
+
+
+def test_the_guard_sees_a_read_past_the_end(python):
+    """A raw kernel told that W has five rows where it has four dies of it."""
+    result = python(PAST_THE_END.format(directory=str(Path(__file__).parent)))
+    assert result.returncode == -signal.SIGSEGV

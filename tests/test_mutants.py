@@ -1,0 +1,53 @@
+"""The tests have power: each of these bugs, put into a copy of the kernels, makes them fail.
+
+python -m pytest tests/test_mutants.py --nightly
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# name: (file, the right text, the wrong text)
+MUTANTS = {
+    "last columns dropped": ("gemm.py", "for j in range(full, N, lanes):\n            edge", "for j in range(full, N - 1, lanes):\n            edge"),
+    "last row dropped": ("gemm.py", "if M - i >= 1:\n        _wide1", "if M - i >= 2:\n        _wide1"),
+    "wrong stride": ("gemm.py", "acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)", "acc = simd.tile_fma_masked(acc, A, a, a_col, B, b, n)"),
+    "last term dropped": ("gemm.py", "for _ in range(K):\n            acc", "for _ in range(K - 1 if K > 700 else K):\n            acc"),
+    "bias missing": ("gemm.py", "Y[start + j] = Y[start + j] * factor + b[o + j]", "Y[start + j] = Y[start + j] * factor"),
+    "mask missing": ("gemm.py", "if Y[at + j] <= 0:\n                dY[to + j] = 0", "if Y[at + j] < 0:\n                dY[to + j] = 0"),
+    "NaN stopped by ReLU": ("gemm.py", "zero if value <= 0 else value", "value if value > 0 else zero"),
+    "parts overlap": ("threads.py", "return part * n // parts, (part + 1) * n // parts", "return part * n // parts, min(n, (part + 1) * n // parts + 1)"),
+    "a part forgotten": ("threads.py", "return part * n // parts, (part + 1) * n // parts", "return part * (n // parts), (part + 1) * (n // parts)"),
+    "no barrier before the update": ("mlp.py", "barrier(meeting, 2 * step + 1, parts)", "barrier(meeting, 2 * step, parts)"),
+    "strips shared by parts": ("gemm.py", "strip = part * (strips.size // parts)\n    for k", "strip = 0\n    for k"),
+    "maximum not subtracted": ("softmax_xent.py", "shift = simd.broadcast(Z, largest)", "shift = simd.zeros(Z)"),
+    "gradient not scaled": ("mlp.py", "weight = 1.0 / n if mean else 1.0", "weight = 1.0"),
+    "Nesterov without look-ahead": ("update.py", "simd.fma(beta1, m, d), m)", "m, m)"),
+    "first moment not corrected": ("update.py", "correct1 = simd.broadcast(w, 1 / (1 - rule.beta1**t))", "correct1 = simd.broadcast(w, 1.0)"),
+    "a label not checked": ("checks.py", "if low < 0 or high >= limit:", "if high >= limit:"),
+}  # fmt: skip
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_seeded_bug_is_caught(name, tmp_path):
+    file, right, wrong = MUTANTS[name]
+    for folder in ("kernels", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "kernels" / file
+    text = path.read_text()
+    assert right in text
+    path.write_text(text.replace(right, wrong))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FASTMLP_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "tests/test_numbers.py", "tests/test_ops.py", "tests/test_gate.py"]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 1, result.stdout[-2000:]
