@@ -48,6 +48,15 @@ def test_a_seeded_bug_is_caught(name, tmp_path):
     assert right in text
     path.write_text(text.replace(right, wrong))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "FASTMLP_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "tests/test_numbers.py", "tests/test_ops.py", "tests/test_gate.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "tests/test_numbers.py",
+        "tests/test_ops.py",
+        "tests/test_gate.py",
+    ]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     assert result.returncode == 1, result.stdout[-2000:]
