@@ -59,7 +59,7 @@ FEATURES = _features()
 REGISTER_BYTES = _register_bytes(FEATURES)
 REGISTERS = 32 if REGISTER_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else 16
 # Without an FMA unit llvm.fma is a library call per lane; fmuladd is then a product and a sum.
-_HAS_FMA = "+fma" in FEATURES or platform.machine() in ("aarch64", "arm64")
+HAS_FMA = "+fma" in FEATURES or platform.machine() in ("aarch64", "arm64")
 
 _IR_ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 _I32 = ir.IntType(32)
@@ -174,7 +174,7 @@ def _suffix(vector: Vector) -> str:
 
 
 def _fma(builder: Any, vector: Vector, x: Any, y: Any, z: Any) -> Any:
-    return _call(builder, f"llvm.{'fma' if _HAS_FMA else 'fmuladd'}.{_suffix(vector)}", vector.ir, [x, y, z])
+    return _call(builder, f"llvm.{'fma' if HAS_FMA else 'fmuladd'}.{_suffix(vector)}", vector.ir, [x, y, z])
 
 
 def _leading(builder: Any, lanes: int, n: Any) -> Any:
@@ -516,7 +516,7 @@ _RANGE = {
 
 
 def exp(x):
-    """e^x within 1 unit in the last place, subnormal results included; NaN gives NaN.
+    """e^x within 1 unit in the last place (2 on a CPU without FMA), subnormal results included; NaN gives NaN.
 
     Measured: 0.94 units over every float32 in [-104, 0], 0.86 over 1.5 million float64 of the whole range.
     """
