@@ -9,10 +9,13 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .config import TrainConfig
 from .errors import InputError, Interrupted, RunError
+
+if TYPE_CHECKING:
+    from .data import Dataset
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,6 +87,16 @@ def widths(text: str) -> tuple[int, ...]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of widths such as 256 or 256,128") from None
     return () if parsed == (0,) else parsed
+
+
+def load_data(config: TrainConfig) -> Dataset:
+    """The data set that a command's options name."""
+    from . import data as readers  # NumPy: not for --help
+
+    return readers.load(
+        config.data, test=config.test, val_fraction=config.val_fraction, label_column=config.label_column,
+        seed=config.seed, offline=config.offline, say=say,
+    )  # fmt: skip
 
 
 _TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "tuple[int, ...]": widths}

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from .cli import Parser, add_options, run_command, say
+from .cli import Parser, add_options, load_data, run_command
 from .errors import InputError, RunError
 
 _OPTIONS = ("data", "test", "val_fraction", "label_column", "seed", "offline")
@@ -24,16 +24,12 @@ def _command(argv: Sequence[str] | None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     options = vars(parser.parse_args(argv))
     path, as_json = options.pop("model"), options.pop("json")
-    from . import data as readers
     from .config import configure
     from .model import load_model
 
     config = configure(**options)
     model = load_model(path)
-    data = readers.load(
-        config.data, test=config.test, val_fraction=config.val_fraction, label_column=config.label_column,
-        seed=config.seed, offline=config.offline, say=say,
-    )  # fmt: skip
+    data = load_data(config)
     if data.X_test.shape[1] != model.network.sizes[0]:
         raise InputError(f"{path}: takes {model.network.sizes[0]} features; {config.data} has {data.X_test.shape[1]}")
     if int(data.y_test.max()) >= len(model.classes):

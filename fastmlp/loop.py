@@ -67,7 +67,7 @@ def input_scale(X: np.ndarray) -> tuple[float, float]:
     if largest == 0:
         return 1.0, density
     rms = largest * float(np.mean(np.square(sample / largest, dtype=np.float64))) ** 0.5  # no square overflows
-    if not 0 < 1 / rms < math.inf:
+    if rms == 0 or not 0 < 1 / rms < math.inf:
         raise InputError(f"the inputs are about {rms:.0e} in size; their scale must be within the range of {X.dtype}")
     return 1 / rms, density
 

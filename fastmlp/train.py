@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, add_options, run_command, say
+from .cli import Parser, add_options, load_data, run_command, say
 from .config import PRESETS, TrainConfig, configure
 from .errors import InputError, Interrupted, RunError
 
@@ -109,14 +109,10 @@ def _save(result: Result, directory: Path) -> Path:
 
 def _command(argv: Sequence[str] | None) -> int:
     config, as_json, level = _parse(argv)
-    from . import data as readers
 
     screen = _Screen(quiet=level < 0)
     start = time.perf_counter()
-    data = readers.load(
-        config.data, test=config.test, val_fraction=config.val_fraction, label_column=config.label_column,
-        seed=config.seed, offline=config.offline, say=say,
-    )  # fmt: skip
+    data = load_data(config)
     load_seconds = time.perf_counter() - start
     directory = _output_directory(config.out or f"runs/{data.name}")
 

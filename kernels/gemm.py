@@ -4,7 +4,8 @@ Legend: ``C[M, N] = A[M, K] @ B[K, N]``; ``a``, ``b``, ``c`` are offsets in elem
 ``a_row``/``a_col`` the strides of A (so that one kernel serves X and X.T), ``ldb``/``ldc`` the row lengths of B and C.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. All functions here are raw: nothing is checked.
+on the number of threads nor on the other rows of the batch. (Only an input gradient of fewer than DOT_ROWS rows is taken
+as dot products, in another order.) All functions here are raw: nothing is checked.
 """
 
 from __future__ import annotations

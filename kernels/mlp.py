@@ -154,20 +154,8 @@ def forward(part, parts, X, sizes, offsets, params, biased, scale, work, widest,
         for l in range(depth - 1):
             _layer(n, l, sizes, offsets, params, biased, work, below, work, above, P, part * PACK_SIZE)
             below, above = above, below
-        _layer(
-            n,
-            depth - 1,
-            sizes,
-            offsets,
-            params,
-            biased,
-            work,
-            below,
-            flat(logits),
-            lo * sizes[depth],
-            P,
-            part * PACK_SIZE,
-        )
+        out, p = lo * sizes[depth], part * PACK_SIZE
+        _layer(n, depth - 1, sizes, offsets, params, biased, work, below, flat(logits), out, P, p)
 
 
 def run_forward(X: np.ndarray, network: Network, scale: float, out: np.ndarray) -> None:

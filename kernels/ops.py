@@ -115,9 +115,8 @@ def linear_backward_weight(
     """
     dY, X, dtype, factor = _weight_gradient_inputs(X, dY, scale)
     shape = (X.shape[1], dY.shape[1])
-    memory = () if isinstance(X, CSR) else (X,)
-    dW = checks.output("out", out, dtype, shape, dY, *memory)
-    db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, *memory, dW)
+    dW = checks.output("out", out, dtype, shape, dY, X)
+    db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
     if isinstance(X, CSR):
         parts = _parts(2 * X.indices.size * shape[1], SERIAL_FLOP)
         run(sparse.csr_backward_weight, parts, *X.arrays, dY, dW)
@@ -169,9 +168,8 @@ def linear_backward_update(
     if b is not None:
         written.append(checks.in_place("b", b, dtype, (W.shape[1],)))
         written.append(_checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]), rule))
-    memory = () if isinstance(X, CSR) else (X,)
     for k, array in enumerate(written):
-        checks.no_overlap("an argument updated in place", array, dY, *memory, *written[:k])
+        checks.no_overlap("an argument updated in place", array, dY, X, *written[:k])
     flat = [array.reshape(-1) for array in written]
     if isinstance(X, CSR):
         # Every part reads all entries there, so the gradient is whole before the update.

@@ -303,14 +303,19 @@ def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     return vector(vector, vector, vector), codegen
 
 
+def _named(name: str, implementation: Callable[..., Any], doc: str | None = None) -> Any:
+    """An intrinsic made by a factory, under a name of its own."""
+    implementation.__name__ = implementation.__qualname__ = name
+    implementation.__doc__ = doc
+    return intrinsic(implementation)
+
+
 def _binary(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
     def implementation(typingctx: Any, x: Any, y: Any) -> Any:
         vector = _vector_of(x)
         return vector(vector, vector), lambda context, builder, signature, args: build(builder, *args)
 
-    implementation.__name__ = implementation.__qualname__ = name
-    implementation.__doc__ = doc
-    return intrinsic(implementation)
+    return _named(name, implementation, doc)
 
 
 add = _binary("add", lambda builder, x, y: builder.fadd(x, y), "x + y; also written with the operator.")
@@ -387,9 +392,7 @@ def _reduce(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
 
         return vector.element(vector), codegen
 
-    implementation.__name__ = implementation.__qualname__ = name
-    implementation.__doc__ = doc
-    return intrinsic(implementation)
+    return _named(name, implementation, doc)
 
 
 reduce_add = _reduce("reduce_add", lambda builder, x, y: builder.fadd(x, y), "Sum of the lanes, by halves.")
@@ -432,8 +435,7 @@ def _polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any
 
         return vector(vector), codegen
 
-    implementation.__name__ = implementation.__qualname__ = name
-    return intrinsic(implementation)
+    return _named(name, implementation)
 
 
 # exp r for |r| <= log(2) / 2: the next term is below 6e-9 and 5e-18, a twentieth of a unit in the last place.

@@ -33,14 +33,18 @@ _IS_DIGIT[_ZERO : _ZERO + 10] = True
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(X uint8 [N, I], y int64 [N]). The label is the column so named, else ``label``, else the first."""
-    content = read_file(path)
+    return _labelled(read_file(path), path, label_column)
+
+
+def _labelled(content: bytes, path: Path, label_column: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """``read_csv`` of the file's bytes."""
     key = hashlib.sha256(repr((_CACHE_VERSION, label_column)).encode() + content).hexdigest()[:32]
     cached = cache_dir("csv") / f"{key}.npz"
-    with contextlib.suppress(InputError, OSError, RuntimeError, KeyError):
+    with contextlib.suppress(InputError, OSError, KeyError):
         arrays = read_npz(cached)
         return arrays["X"], arrays["y"]
     X, y = _parse(unzip(content, path), path, label_column)
-    with contextlib.suppress(OSError, RuntimeError):
+    with contextlib.suppress(OSError):
         _keep(cached, X, y)
     return X, y
 
@@ -56,14 +60,15 @@ def _keep(cached: Path, X: np.ndarray, y: np.ndarray) -> None:
 
 def read_pixels(path: Path, width: int, label_column: str | None = None) -> np.ndarray:
     """X uint8 [N, I] for a model of ``width`` inputs: a file with just so many columns has no labels."""
-    body, names, line = _split_header(unzip(read_file(path), path), path)
+    content = read_file(path)
+    body, names, line = _split_header(unzip(content, path), path)
     if len(names) == width and label_column is None:
         return _table(body, width, None, path, line).astype(np.uint8)
     if line == 2 and label_column is None and "label" not in names:
         raise InputError(
             f"{path}: has {len(names)} columns for {width} features, and none is named label; give --label-column"
         )
-    return read_csv(path, label_column)[0]
+    return _labelled(content, path, label_column)[0]
 
 
 def _split_header(text: bytes, path: Path) -> tuple[bytes, list[str], int]:
