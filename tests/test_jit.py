@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kernels import jit
 from kernels.jit import kernel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,7 +146,10 @@ def test_processes_that_start_cold_together_agree(cache):
     assert outputs == [WARM] * 5 + [COLD]
 
 
-def test_one_specialisation_for_literals_and_variables():
+def test_one_specialisation_for_literals_and_variables(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path))  # a caller that comes from the cache does not compile its callees
+    monkeypatch.setattr(jit, "_store", None)
+
     @kernel
     def double(x):
         return 2 * x
