@@ -17,7 +17,7 @@ from numba.extending import overload
 
 from . import simd
 from .intrinsics import flat, out_of_line
-from .jit import inlined, kernel
+from .jit import kernel, piece
 from .threads import share
 from .tuning import (
     BLOCK_COLUMNS,
@@ -34,10 +34,13 @@ from .update import update_span
 
 
 def _make_tile(rows: int, vectors: int) -> Any:
-    """The micro-kernel for a block of C of ``rows`` x ``vectors``, the last vector n lanes; adds to C to ``resume``."""
+    """The micro-kernel for a block of C of ``rows`` x ``vectors``, the last vector n lanes; adds to C to ``resume``.
 
-    @kernel
-    def gemm_tile(K, A, a, a_row, a_col, B, b, ldb, C, c, ldc, n, resume):
+    The first ``skip`` rows are computed but not stored: another tile has them.
+    """
+
+    @piece
+    def gemm_tile(K, A, a, a_row, a_col, B, b, ldb, C, c, ldc, n, resume, skip):
         acc = simd.tile_zeros(C, rows, vectors)
         if resume:  # what was stored after the terms before is exactly what was in the registers
             acc = simd.tile_load(C, c, ldc, rows, vectors, n)
@@ -45,70 +48,62 @@ def _make_tile(rows: int, vectors: int) -> Any:
             acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)
             a += a_col
             b += ldb
-        simd.tile_store(C, c, ldc, acc, n)
+        simd.tile_store(C, c, ldc, acc, n, skip)
 
     return gemm_tile
 
 
-def _make_stripe(rows: int, vectors: int, edge: Any) -> Any:
-    """``rows`` rows of C across all columns: tiles ``vectors`` wide, then vector by vector with ``edge``.
+def _make_stripe(rows: int, vectors: int) -> Any:
+    """``rows`` rows of C across all columns: tiles ``vectors`` wide, then vector by vector.
 
     Columns from j on are at B[b + j * b_step], their rows ``ldb`` apart: b_step is 1, or the depth of packed panels.
     """
-    tile = _make_tile(rows, vectors)
+    tile, edge = _make_tile(rows, vectors), _make_tile(rows, 1)
 
-    @kernel
-    def gemm_stripe(N, K, A, a, a_row, a_col, B, b, ldb, b_step, C, c, ldc, resume):
+    @piece
+    def gemm_stripe(N, K, A, a, a_row, a_col, B, b, ldb, b_step, C, c, ldc, resume, skip):
         out_of_line()
         lanes = simd.lanes(C)
         full = N - N % (vectors * lanes)
         for j in range(0, full, vectors * lanes):
-            tile(K, A, a, a_row, a_col, B, b + j * b_step, ldb, C, c + j, ldc, lanes, resume)
+            tile(K, A, a, a_row, a_col, B, b + j * b_step, ldb, C, c + j, ldc, lanes, resume, skip)
         rest = b + full * b_step
         for j in range(full, N, lanes):
-            edge(K, A, a, a_row, a_col, B, rest + j - full, ldb, C, c + j, ldc, min(lanes, N - j), resume)
+            edge(K, A, a, a_row, a_col, B, rest + j - full, ldb, C, c + j, ldc, min(lanes, N - j), resume, skip)
 
     return gemm_stripe
 
 
-_edge8, _edge4, _edge2, _edge1 = (_make_tile(rows, 1) for rows in (TILE_ROWS, 4, 2, 1))
-_stripe8 = _make_stripe(TILE_ROWS, TILE_VECTORS, _edge8)
-_stripe4, _stripe2, _stripe1 = (
-    _make_stripe(rows, TILE_VECTORS, edge) for rows, edge in ((4, _edge4), (2, _edge2), (1, _edge1))
-)
+_tiles = _make_stripe(TILE_ROWS, TILE_VECTORS)
 # Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
-_wide4, _wide2, _wide1 = (
-    _make_stripe(rows, vectors * TILE_ROWS // 8, edge)
-    for rows, vectors, edge in ((4, 4, _edge4), (2, 8, _edge2), (1, 8, _edge1))
-)
+_wide4, _wide2, _wide1 = (_make_stripe(rows, vectors * TILE_ROWS // 8) for rows, vectors in ((4, 4), (2, 8), (1, 8)))
 
 
-@inlined
-def _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, ldb, C, c, ldc):
+@piece
+def _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, ldb, C, c, ldc, resume):
     """For few rows: B is read where it lies, its rows contiguous."""
     i = 0
     while M - i >= TILE_ROWS:
-        _stripe8(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        _tiles(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, resume, 0)
         i += TILE_ROWS
     while M - i >= 4:
-        _wide4(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        _wide4(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, resume, 0)
         i += 4
     if M - i >= 2:
-        _wide2(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        _wide2(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, resume, 0)
         i += 2
     if M - i >= 1:
-        _wide1(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, False)
+        _wide1(N, K, A, a + i * a_row, a_row, a_col, B, b, ldb, 1, C, c + i * ldc, ldc, resume, 0)
 
 
-@kernel
-def _pack(K, N, B, b, b_row, b_col, P, p):
-    """Panels of B[K, N], each TILE_VECTORS * lanes columns wide and contiguous row by row, from P[p] on.
+@piece
+def _pack(K, N, B, b, b_row, b_col, P, p, width):
+    """Panels of B[K, N], each ``width`` columns wide and contiguous row by row, from P[p] on.
 
     ``b_row`` or ``b_col`` is 1. What lies in the last panel past N is never used.
     """
     out_of_line()
     lanes = simd.lanes(P)
-    width = TILE_VECTORS * lanes
     for j in range(0, N, lanes):
         n = min(lanes, N - j)
         panel = p + (j - j % width) * K + j % width
@@ -125,33 +120,26 @@ def _pack(K, N, B, b, b_row, b_col, P, p):
                 simd.transpose(B, b + j * b_col + k, b_col, n, min(lanes, K - k), P, panel + k * width, width)
 
 
-@inlined
+@piece
 def _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """For many rows: blocks of B packed for L2, as in Goto and van de Geijn 2008; A is read where it lies."""
-    width = TILE_VECTORS * simd.lanes(C)
+    lanes = simd.lanes(C)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
         resume = k > 0
         for j in range(0, N, BLOCK_COLUMNS):
             n = min(BLOCK_COLUMNS, N - j)
-            _pack(depth, n, B, b + k * b_row + j * b_col, b_row, b_col, P, p)
+            width = TILE_VECTORS * lanes if M >= TILE_ROWS else n + -n % lanes
+            _pack(depth, n, B, b + k * b_row + j * b_col, b_row, b_col, P, p, width)
             here, there = a + k * a_col, c + j
-            i = 0
-            while M - i >= TILE_ROWS:
-                at, to = here + i * a_row, there + i * ldc
-                _stripe8(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
-                i += TILE_ROWS
-            while M - i >= 4:
-                at, to = here + i * a_row, there + i * ldc
-                _stripe4(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
-                i += 4
-            if M - i >= 2:
-                at, to = here + i * a_row, there + i * ldc
-                _stripe2(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
-                i += 2
-            if M - i >= 1:
-                at, to = here + i * a_row, there + i * ldc
-                _stripe1(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume)
+            if M < TILE_ROWS:
+                _gemm_in_place(M, n, depth, A, here, a_row, a_col, P, p, width, C, there, ldc, resume)
+                continue
+            for i in range(0, M, TILE_ROWS):
+                # The last rows, where they do not fill a tile, in one that begins earlier.
+                row = min(i, M - TILE_ROWS)
+                at, to = here + row * a_row, there + row * ldc
+                _tiles(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume, i - row)
 
 
 PACK_SIZE = BLOCK_DEPTH * BLOCK_COLUMNS
@@ -163,7 +151,7 @@ def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
     out_of_line()
     if b_col == 1 and (M < PACK_ROWS or K * N * C.itemsize <= IN_PLACE_BYTES):
-        _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, b_row, C, c, ldc)
+        _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, b_row, C, c, ldc, False)
     else:
         _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
 
@@ -211,14 +199,14 @@ def _float_rows_overload(X, lo, hi, scratch, part):
     return convert
 
 
-@inlined
+@piece
 def _columns_share(part, parts, N, width):
     """This part's columns of N, in whole panels but for the last."""
     lo, hi = share(part, parts, (N + width - 1) // width)
     return min(lo * width, N), min(hi * width, N)
 
 
-@inlined
+@piece
 def _block(part, parts, M, N, width):
     """(first row, last row, first column, last column) of this part of an M x N result.
 
@@ -261,7 +249,7 @@ def mask(Y, y, dY, dy, rows, n, step):
                 dY[to + j] = 0
 
 
-@kernel
+@piece
 def _dots(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc):
     """C[i, j] = A[i] . B[j] for rows of A and B that are contiguous: few rows of A against many of B, each read once."""
     lanes = simd.lanes(C)

@@ -114,12 +114,11 @@ def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
     """(code, data): two addresses with which ``job_call`` calls ``function(part, parts, *args)`` from any thread.
 
     ``data`` is on the stack of the calling kernel: it must not return before the job is done. ``function`` is a kernel that
-    raises nothing, and what the calling kernel was declared with as ``kernel(calls=function)``.
+    raises nothing.
     """
     resolved = function.get_call_type(typingctx, (types.intp, types.intp, *args.types), {})
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        # Called by its symbol, which ``kernel(calls=...)`` sees to: linked in, it would be optimised all over again.
         compiled = function.dispatcher.get_compile_result(resolved)
         name = builder.module.get_unique_name("job")
         job = ir.Function(builder.module, _JOB, name)

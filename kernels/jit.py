@@ -1,8 +1,9 @@
 """The compile policy: the only njit options in the project, and the on-disk cache of compiled code.
 
-Every kernel is ``@kernel``: nopython, without the GIL, compiled for the argument types of its first call and
-kept on disk. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation would tie
-the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
+Compiled code is either a ``@kernel``, which has machine code of its own, made for the argument types of its first
+call and kept on disk, or a ``@piece``, which becomes part of the kernels that call it. All is nopython and without
+the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation would tie the bits to
+the vector width, and ``nnan``/``ninf`` delete NaN checks.
 
 Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
 kernel that the function calls, and two processes can claim one slot. Here the directory's name is a digest of
@@ -31,10 +32,11 @@ import llvmlite
 import numba
 import numpy as np
 from numba import types
-from numba.core import compiler, config
+from numba.core import cgutils, compiler, config, sigutils
 from numba.core.caching import _Cache
 from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.imputils import impl_ret_new_ref
 
 try:  # Windows has no fcntl; there processes may compile the same kernel twice, which only costs time.
     import fcntl
@@ -213,112 +215,77 @@ def store() -> _Store:
     return _store
 
 
-def _describe(value: Any) -> str:
-    """A closed-over value as text that is the same in every process."""
-    if isinstance(cache := getattr(value, "_cache", None), _KernelCache):
-        return cache.variant
-    if isinstance(value, (bool, int, float, str)):
-        return repr(value)
-    raise TypeError(f"a kernel may close over numbers, strings and kernels, not over {value!r}")
+# -- kernels and pieces ----------------------------------------------------------------------------------------------
 
-
-class _KernelCache(_Cache):
-    """Numba's cache interface on the store."""
-
-    def __init__(self, function: Callable[..., Any], calls: Any = None) -> None:
-        self._calls = calls
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        # Kernels made by one factory differ only in what they close over.
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        self.variant = f"{function.__module__}.{function.__qualname__}({', '.join(map(_describe, cells))})"
-
-    @property
-    def cache_path(self) -> str:
-        return str(store().directory)
-
-    def _path(self, sig: Any, target_context: Any) -> Path | None:
-        symbol = None
-        if self._calls is not None:
-            called = (types.intp, types.intp, *sig[2].types)
-            self._calls.compile(called)
-            symbol = self._calls.overloads[called].fndesc.mangled_name
-        return store().path(self._name, repr((self.variant, sig, symbol, target_context.codegen().magic_tuple())))
-
-    def is_kept(self, sig: Any, target_context: Any) -> bool:
-        path = self._path(sig, target_context)
-        return path is not None and path.exists()
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        path = self._path(sig, target_context)
-        payload = None if path is None else store().read(path)
-        if payload is None:
-            _announce_compilation()
-            return None
-        target_context.refresh()
-        return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        path = self._path(sig, data.target_context)
-        if path is not None and not data.library.has_dynamic_globals:
-            store().write(path, pickle.dumps(data._reduce(), protocol=pickle.HIGHEST_PROTOCOL))
-
-    def enable(self) -> None: ...
-
-    def disable(self) -> None: ...
-
-    def flush(self) -> None: ...
-
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_kernels: dict[str, Any] = {}  # every kernel's dispatcher by its name
+_symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all machine code there is
 
 _compiling = False
 _depth = 0  # of kernels whose compilation compiles kernels; under Numba's lock
 
 
-def _announce_compilation() -> None:
-    global _compiling, on_compile
-    _compiling = True
-    if on_compile is not None:
-        announce, on_compile = on_compile, None
-        announce()
+def _name(function: Callable[..., Any]) -> str:
+    """The same text in every process, and for no two functions: those of one factory differ in what they close over."""
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return f"{function.__qualname__}({', '.join(map(_describe, cells))})" if cells else function.__qualname__
 
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+def _describe(value: Any) -> str:
+    """A closed-over value as text that is the same in every process."""
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    if (function := getattr(value, "py_func", None)) is not None:
+        return str(function.__qualname__)
+    raise TypeError(f"a kernel may close over numbers, strings and kernels, not over {value!r}")
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """A piece of a kernel: it becomes part of each kernel that calls it, and is not compiled by itself.
+def piece(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` into each kernel that calls it: what is too small for a call, or made to be inlined."""
+    if config.DISABLE_JIT:
+        return function
+    # The name is in the symbol, and of two weak symbols with one name the linker takes either.
+    function.__qualname__ = _name(function)
+    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    dispatcher._insert = lambda *args, **options: None  # nothing that Python could call
+    dispatcher._compile_for_args = _refuse_python
+    return dispatcher
 
-    Compiling a kernel optimises all that it calls once more, so every level of calls above the matrix products would
-    cost the time of compiling them again.
-    """
-    return function if config.DISABLE_JIT else numba.njit(inline="always", **_OPTIONS)(function)
+
+def _refuse_python(*args: Any, **options: Any) -> Any:
+    raise TypeError("a piece of a kernel is called in compiled code only")
 
 
-def kernel(function: Callable[..., Any], calls: Any = None) -> Any:
-    """Compile ``function`` in nopython mode under the project's one policy; callable from the user's ``@njit`` code.
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` on its own, in nopython mode under the project's one policy, and keep it on disk.
 
-    ``calls``: a kernel that takes (part, parts, *args) and that this one, which takes (mail, parts, *args), calls by its
-    symbol. It is compiled or loaded first, and its symbol is part of this one's key in the cache.
+    Other kernels, and the user's ``@njit`` code, call it by its symbol or address: linked in, as Numba does by default,
+    it would be optimised again in every caller, which took most of the compile time.
     """
     if config.DISABLE_JIT:
         return function
-    dispatcher = numba.njit(**_OPTIONS)(function)
-    dispatcher._cache = _KernelCache(function, calls)
+    function.__qualname__ = _name(function)
+    dispatcher = numba.njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
+    dispatcher._cache = _KernelCache(function)
+    _kernels[dispatcher._cache.name] = dispatcher
     compile_signature = dispatcher.compile
 
     def compile_once(sig: Any) -> Any:
         global compile_seconds, _compiling, _depth
-        if isinstance(sig, tuple):  # f(0) and f(n) are one kernel, not two
-            sig = tuple(map(types.unliteral, sig))
-            if (known := dispatcher.overloads.get(sig)) is not None:
-                return known.entry_point
+        # f(0) and f(n) are one kernel, not two
+        args = tuple(map(types.unliteral, sigutils.normalize_signature(sig)[0]))
+        if (known := dispatcher.overloads.get(args)) is not None:
+            return known.entry_point
         # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
         with global_compiler_lock:
             start = time.perf_counter()
             _depth += 1
             try:
-                kept = dispatcher._cache.is_kept(sig, dispatcher.targetctx)
+                kept = dispatcher._cache.is_kept(args, dispatcher.targetctx)
                 with contextlib.nullcontext() if kept else store().exclusive():
-                    return compile_signature(sig)
+                    entry_point = compile_signature(args)
+                _call_by_symbol(dispatcher, args)
+                return entry_point
             finally:
                 _depth -= 1
                 if _depth == 0 and _compiling:
@@ -327,3 +294,90 @@ def kernel(function: Callable[..., Any], calls: Any = None) -> Any:
 
     dispatcher.compile = compile_once
     return dispatcher
+
+
+def _call_by_symbol(dispatcher: Any, args: tuple[Any, ...]) -> None:
+    """Have callers of this compiled kernel call it where it is."""
+    compiled = dispatcher.overloads[args]
+    fndesc, entry_point, library = compiled.fndesc, compiled.entry_point, compiled.library
+    _symbols[fndesc.mangled_name] = dispatcher._cache.name, args
+
+    def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        function = context.declare_function(builder.module, fndesc)
+        if _depth == 0:
+            # In the user's function. An address makes Numba refuse to keep that on disk, where the symbol would
+            # name nothing in the next process.
+            address = library.get_pointer_to_function(fndesc.mangled_name)
+            function = builder.bitcast(context.add_dynamic_addr(builder, address, info=fndesc.qualname), function.type)
+        status, value = context.call_conv.call_function(builder, function, fndesc.restype, fndesc.argtypes, values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return impl_ret_new_ref(context, builder, fndesc.restype, value)
+
+    implementation: Any = call
+    implementation.signature, implementation.libs = fndesc.argtypes, ()
+    target = dispatcher.targetctx
+    target.remove_user_function(entry_point)
+    target._defns[entry_point].append(implementation, fndesc.argtypes)
+
+
+class _KernelCache(_Cache):
+    """Numba's cache interface on the store. A file holds the kernels that this one calls, by name, and its own code."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._file = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self.name = f"{function.__module__}.{function.__qualname__}"
+
+    @property
+    def cache_path(self) -> str:
+        return str(store().directory)
+
+    def _path(self, sig: Any, target_context: Any) -> Path | None:
+        return store().path(self._file, repr((self.name, sig, target_context.codegen().magic_tuple())))
+
+    def is_kept(self, sig: Any, target_context: Any) -> bool:
+        path = self._path(sig, target_context)
+        return path is not None and path.exists()
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        path = self._path(sig, target_context)
+        payload = None if path is None else store().read(path)
+        if payload is not None:
+            calls, code = pickle.loads(payload)
+            if all(_has_symbol(*call) for call in calls):
+                target_context.refresh()
+                return compiler.CompileResult._rebuild(target_context, *code)
+        _announce_compilation()
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        path = self._path(sig, data.target_context)
+        if path is not None and not data.library.has_dynamic_globals:
+            called = [
+                fn.name for fn in data.library._final_module.functions if fn.is_declaration and fn.name in _symbols
+            ]
+            calls = [(*_symbols[symbol], symbol) for symbol in called]
+            store().write(path, pickle.dumps((calls, data._reduce()), protocol=pickle.HIGHEST_PROTOCOL))
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
+    """Load or compile a kernel that machine code from the cache calls; whether it goes by ``symbol`` there too."""
+    dispatcher = _kernels.get(name)
+    if dispatcher is None:
+        return False
+    dispatcher.compile(args)
+    return bool(dispatcher.overloads[args].fndesc.mangled_name == symbol)
+
+
+def _announce_compilation() -> None:
+    global _compiling, on_compile
+    _compiling = True
+    if on_compile is not None:
+        announce, on_compile = on_compile, None
+        announce()

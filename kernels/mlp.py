@@ -14,7 +14,7 @@ import numpy as np
 
 from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask
 from .intrinsics import flat
-from .jit import inlined, kernel
+from .jit import kernel, piece
 from .memory import aligned_zeros, scratch
 from .network import Network
 from .softmax_xent import softmax_cross_entropy, totals
@@ -30,7 +30,7 @@ def _blocks(lengths: list[int]) -> np.ndarray:
     return np.cumsum([0] + [-(-length // _LINE) * _LINE for length in lengths]).astype(np.int64)
 
 
-@inlined
+@piece
 def _read_row(X, row, scale, out, o):
     """out[o : o + I] = scale * X[row]."""
     factor = out.dtype.type(scale)
@@ -38,7 +38,7 @@ def _read_row(X, row, scale, out, o):
         out[o + k] = factor * X[row, k]
 
 
-@inlined
+@piece
 def _layer(rows, l, sizes, offsets, params, biased, X, x, Y, y, P, p):
     """``rows`` rows of layer l's output, from X[x] to Y[y] on: W X + b, and ReLU in all layers but the last."""
     I, O, w = sizes[l], sizes[l + 1], offsets[l]
@@ -46,7 +46,7 @@ def _layer(rows, l, sizes, offsets, params, biased, X, x, Y, y, P, p):
     finish_rows(Y, y, rows, O, O, params, w + I * O, biased, 1.0, l < sizes.size - 2)
 
 
-@inlined
+@piece
 def _rows_phase(
     part, parts, X, labels, rows, scale, mean, epsilon, sizes, offsets, params, biased, work, at, losses, hits, P
 ):  # fmt: skip
@@ -77,7 +77,7 @@ def _rows_phase(
         dz = below
 
 
-@inlined
+@piece
 def _weights_phase(part, parts, n, rule, lr, t, sizes, offsets, params, state, biased, work, at, strips, P):
     """Gradient and update for this part's rows of every weight matrix."""
     slots = rule_slots(rule)

@@ -10,7 +10,8 @@ float64, one type in a call; an absent bias, mask or state is an empty array of 
         for part in prange(4):
             raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, rows, P)
 
-A ``cache=True`` of your own does not see a new version of these kernels: clear it when you upgrade.
+The kernels are kept on disk compiled; a function of yours that calls one is compiled anew in each process, which is
+quick, as Numba does not keep (``cache=True``) what calls code by its address.
 """
 
 from .gemm import (

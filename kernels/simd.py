@@ -659,25 +659,26 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
 
 
 @intrinsic
-def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any) -> Any:
-    """C[c + r * c_stride + v * lanes : ...] = tile[r, v]; of the last vector only the first n lanes."""
+def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any, skip: Any) -> Any:
+    """C[c + r * c_stride + v * lanes : ...] = tile[r, v], r >= skip; of the last vector only the first n lanes."""
     _writable(C)
     vector = tile.vector
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array_c, c, c_stride, acc, n = args
+        array_c, c, c_stride, acc, n, skip = args
         for r in range(tile.rows):
             row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
-            for v in range(tile.vectors):
-                offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
-                value = builder.extract_value(acc, r * tile.vectors + v)
-                if v == tile.vectors - 1:
-                    _masked_store(context, builder, C, array_c, offset, value, n, vector)
-                else:
-                    _store(context, builder, C, array_c, offset, value, vector)
+            with builder.if_then(builder.icmp_signed("<=", skip, ir.Constant(skip.type, r))):
+                for v in range(tile.vectors):
+                    offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                    value = builder.extract_value(acc, r * tile.vectors + v)
+                    if v == tile.vectors - 1:
+                        _masked_store(context, builder, C, array_c, offset, value, n, vector)
+                    else:
+                        _store(context, builder, C, array_c, offset, value, vector)
         return context.get_dummy_value()
 
-    return types.void(C, types.intp, types.intp, tile, types.intp), codegen
+    return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen
 
 
 # -- transposition -------------------------------------------------------------------------------------------------

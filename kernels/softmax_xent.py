@@ -9,11 +9,11 @@ import numpy as np
 
 from . import simd
 from .intrinsics import flat, out_of_line
-from .jit import kernel
+from .jit import kernel, piece
 from .threads import share
 
 
-@kernel
+@piece
 def _largest(O, Z, z):
     """(maximum, its first index) of a row of O; a NaN is larger than all, as in NumPy."""
     lanes = simd.lanes(Z)
@@ -32,7 +32,7 @@ def _largest(O, Z, z):
     return largest, 0
 
 
-@kernel
+@piece
 def _exp_row(O, Z, z, largest, E, e):
     """E = exp(Z - largest) for one row of O; returns the sum, lane by lane and then by halves."""
     lanes = simd.lanes(Z)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import simd
-from .jit import kernel
+from .jit import kernel, piece
 from .threads import share
 
 
@@ -71,7 +71,7 @@ class CSR:
         return dense
 
 
-@kernel
+@piece
 def _add_row(x, W, w, Y, y, n):
     """Y[y : y+n] += x * W[w : w+n]."""
     lanes = simd.lanes(Y)

@@ -30,7 +30,7 @@ import numpy as np
 from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
-from .jit import kernel
+from .jit import kernel, piece
 
 # -- how many threads --------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ def barrier_state() -> np.ndarray:
     return np.zeros(1, np.int64)
 
 
-@kernel
+@piece
 def barrier(state, round_number, parts):
     """Wait until all ``parts`` have arrived ``round_number`` times (1, 2, ...): spin briefly, then yield the core."""
     if parts == 1:
@@ -133,7 +133,7 @@ def barrier(state, round_number, parts):
             yield_core()
 
 
-@kernel
+@piece
 def share(part, parts, n):
     """The half-open range of 0..n-1 that belongs to ``part``: contiguous, equal to within one."""
     return part * n // parts, (part + 1) * n // parts
@@ -146,6 +146,9 @@ def share(part, parts, n):
 _CLAIM, _DONE, _CODE, _DATA, _CORE, _ENDING = 0, 8, 16, 17, 18, 24
 _MAILBOX = 32
 
+_MASK_BYTES = 128  # of a set of 1,024 cores
+_NO_MASK = np.zeros(0, np.uint8)
+
 _IDLE_YIELDS = 4000  # about 2 ms: longer than what Python does between two calls of a loop
 
 
@@ -154,44 +157,41 @@ if sys.platform == "linux":
     _affinity = types.int32(types.int32, types.intp, types.voidptr)
     _getaffinity = types.ExternalFunction("sched_getaffinity", _affinity)
     _setaffinity = types.ExternalFunction("sched_setaffinity", _affinity)
-    _MASK_BYTES = 128  # 1,024 cores
 
-    @kernel
+    @piece
     def _core():
         """The core this thread is on."""
         return np.int64(_getcpu())
 
-    @kernel
-    def _step_aside(core):
-        """Go to another core than ``core``, if this thread may, and be free to come back.
+    @piece
+    def _step_aside(core, mask):
+        """Go to another core than ``core``, if this thread may, and be free to come back; ``mask`` is scratch.
 
         The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, since each
         gives way to the other; two threads were then slower than one.
         """
-        if _getcpu() != core:
+        if _getcpu() != core or _getaffinity(0, mask.size, mask.ctypes) < 0:
             return
-        allowed = np.zeros(_MASK_BYTES, np.uint8)
-        if _getaffinity(0, _MASK_BYTES, allowed.ctypes) < 0:
-            return
-        others = allowed.copy()
-        others[core >> 3] &= ~np.uint8(1 << (core & 7))
-        if others.any() and _setaffinity(0, _MASK_BYTES, others.ctypes) == 0:
-            _setaffinity(0, _MASK_BYTES, allowed.ctypes)
+        bit = np.uint8(1 << (core & 7))
+        mask[core >> 3] ^= bit
+        _setaffinity(0, mask.size, mask.ctypes)  # refused where that leaves no core
+        mask[core >> 3] ^= bit
+        _setaffinity(0, mask.size, mask.ctypes)
 
 else:  # pragma: no cover
 
-    @kernel
+    @piece
     def _core():
         return np.int64(-1)
 
-    @kernel
-    def _step_aside(core):
+    @piece
+    def _step_aside(core, mask):
         return
 
 
-@kernel
-def _work(mail, helping):
-    """Claim and run parts until none is left to claim; ``helping`` another thread, not on its core."""
+@piece
+def _work(mail, mask):
+    """Claim and run parts until none is left to claim; with a ``mask``, to help another thread, not on its core."""
     while True:
         claim = atomic_load(mail, _CLAIM)
         part, parts = claim & 0xFFFFFFFF, claim >> 32
@@ -199,20 +199,20 @@ def _work(mail, helping):
             return
         # The job cannot end, nor its addresses change, while a claimed part is not done.
         if atomic_replace(mail, _CLAIM, claim, claim + 1):
-            if helping:
-                _step_aside(mail[_CORE])
+            if mask.size:
+                _step_aside(mail[_CORE], mask)
             job_call(mail[_CODE], part, parts, mail[_DATA])
             atomic_add(mail, _DONE, 1)
 
 
 @kernel
-def _serve(mail):
+def _serve(mail, mask):
     """Work whenever there is some; return after ``_IDLE_YIELDS`` offers of the core with nothing to do."""
     idle = 0
     while idle < _SPINS + _IDLE_YIELDS and atomic_load(mail, _ENDING) == 0:
         claim = atomic_load(mail, _CLAIM)
         if (claim & 0xFFFFFFFF) < (claim >> 32):
-            _work(mail, True)
+            _work(mail, mask)
             idle = 0
         else:
             idle += 1
@@ -223,19 +223,19 @@ def _serve(mail):
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
 
-    def launch(mail, parts, *args):
+    def launch(mail, no_mask, parts, *args):
         mail[_CODE], mail[_DATA] = job_entry(function, args)
         mail[_DONE] = 0
         mail[_CORE] = _core()
         atomic_store(mail, _CLAIM, parts << 32)
-        _work(mail, False)
+        _work(mail, no_mask)
         spins = 0
         while atomic_load(mail, _DONE) < parts:
             spins += 1
             if spins > _SPINS:
                 yield_core()
 
-    return kernel(launch, calls=function)
+    return kernel(launch)
 
 
 class _Team:
@@ -264,8 +264,9 @@ class _Team:
         self._calling = False
 
     def _live(self) -> None:
+        mask = np.zeros(_MASK_BYTES, np.uint8)
         while not self.mail[_ENDING]:
-            _serve(self.mail)
+            _serve(self.mail, mask)
             with self._wake:
                 if not self._calling and not self.mail[_ENDING]:
                     self._sleeping += 1
@@ -307,9 +308,9 @@ def run(function: Any, parts: int, *args: Any) -> None:
     if parts > 1 and team.busy.acquire(blocking=False):
         try:
             team.gather(parts - 1)
-            launch(team.mail, parts, *args)
+            launch(team.mail, _NO_MASK, parts, *args)
         finally:
             team.dismiss()
             team.busy.release()
     else:
-        launch(np.zeros(_MAILBOX, np.int64), 1, *args)
+        launch(np.zeros(_MAILBOX, np.int64), _NO_MASK, 1, *args)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from . import simd
 from .intrinsics import out_of_line
-from .jit import kernel
+from .jit import kernel, piece
 from .threads import share
 
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
@@ -58,13 +58,13 @@ def adamw(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, we
     return Rule(ADAMW, float(beta1), float(beta2), float(epsilon), float(weight_decay))
 
 
-@kernel
+@piece
 def rule_slots(rule):
     """Numbers of state kept for each weight."""
     return _SLOTS[rule.kind]
 
 
-@kernel
+@piece
 def _get(A, i, n):
     """A[i : i + lanes], or the n elements that there are and zeros."""
     if n >= simd.lanes(A):
@@ -72,7 +72,7 @@ def _get(A, i, n):
     return simd.load_masked(A, i, n)
 
 
-@kernel
+@piece
 def _put(A, i, x, n):
     if n >= simd.lanes(A):
         simd.store(A, i, x)

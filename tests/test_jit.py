@@ -12,21 +12,24 @@ import pytest
 
 from kernels import jit
 from kernels.jit import kernel
+from kernels.threads import share
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # One small kernel through the cache; prints the result, the seconds compiled, and the warnings.
 PROBE = """
 import warnings
+import numpy as np
+arguments = np.ones(2), np.ones(2, np.int64)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     from kernels import jit
-    from kernels.threads import share
-    print(share(1, 4, 100), jit.compile_seconds > 0, len(caught))
+    from kernels.softmax_xent import totals
+    print(totals(*arguments, 2), jit.compile_seconds > 0, len(caught))
 for warning in caught:
     print(warning.message)
 """
-COLD, WARM = "(25, 50) True 0\n", "(25, 50) False 0\n"
+COLD, WARM = "(2.0, 2) True 0\n", "(2.0, 2) False 0\n"
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage):
     (file,) = compiled(cache)
     file.write_bytes(damage(file.read_bytes()))
     first, *warning = probe().splitlines()
-    assert first == "(25, 50) True 1"
+    assert first == "(2.0, 2) True 1"
     assert len(warning) == 1
     assert "damaged file" in warning[0]
     assert probe() == WARM
@@ -79,19 +82,19 @@ def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage):
 def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache):
     probe()
     (file,) = compiled(cache)
-    other = PROBE.replace("share(1, 4, 100)", "share(1.0, 4.0, 100.0)")
+    other = PROBE.replace("np.ones(2)", "np.ones(2, np.float32)")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE": str(cache)}
     subprocess.run([sys.executable, "-c", other], env=env, check=True, capture_output=True)
     (foreign,) = set(compiled(cache)) - {file}
     shutil.copy(foreign, file)
-    assert probe().startswith("(25, 50) True 1\n")
+    assert probe().startswith("(2.0, 2) True 1\n")
 
 
 @pytest.mark.parametrize("kind", ["file in its place", "below a file"])
 def test_an_unusable_cache_directory_costs_one_warning(probe, cache, kind, tmp_path):
     cache.write_text("not a directory")
     first, *warning = probe(FASTMLP_CACHE=str(cache if kind == "file in its place" else cache / "deeper")).splitlines()
-    assert first == "(25, 50) True 1"
+    assert first == "(2.0, 2) True 1"
     assert len(warning) == 1
     assert "no usable cache directory" in warning[0]
 
@@ -146,10 +149,13 @@ def test_processes_that_start_cold_together_agree(cache):
     assert outputs == [WARM] * 5 + [COLD]
 
 
-def test_one_specialisation_for_literals_and_variables(monkeypatch, tmp_path):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path))  # a caller that comes from the cache does not compile its callees
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path))
     monkeypatch.setattr(jit, "_store", None)
 
+
+def test_one_specialisation_for_literals_and_variables(empty_cache):
     @kernel
     def double(x):
         return 2 * x
@@ -162,6 +168,45 @@ def test_one_specialisation_for_literals_and_variables(monkeypatch, tmp_path):
     assert len(double.overloads) == 1
 
 
+def test_machine_code_that_calls_a_kernel_by_another_symbol_is_made_anew(probe, cache, python):
+    """The callee's file is lost and compiled again under another name than its caller in the cache knows."""
+    code = "import numpy as np, kernels; print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])"
+    decoy = "import kernels.jit; kernels.jit.kernel(lambda: 1)(); " + code  # shifts the numbers in the symbols
+
+    def run(code):
+        result = python(code, env={"FASTMLP_CACHE": str(cache)})
+        assert (result.returncode, result.stdout, result.stderr) == (0, "2.0\n", "")
+
+    run(code)
+    for file in cache.glob("kernels/*/gemm.gemm-*.kernel"):
+        file.unlink()
+    run(decoy)
+    run(code)
+
+
+def test_user_code_that_calls_a_kernel_is_not_kept_by_numba(python, tmp_path):
+    """Its call would lead nowhere in the next process; Numba says so and compiles it there again."""
+    module = tmp_path / "user.py"
+    module.write_text(
+        "import numpy as np\nfrom numba import njit\nfrom kernels import raw\n"
+        "@njit(cache=True)\ndef inner(P):\n    raw.softmax(0, 1, P, P)\n"
+        "@njit(cache=True)\ndef outer(P):\n    inner(P)\n    return P.sum()\n"
+        "print(outer(np.ones((2, 2))))\n"
+    )
+    for _ in range(2):
+        result = python(f"exec(compile(open({str(module)!r}).read(), {str(module)!r}, 'exec'))")
+        assert (result.returncode, result.stdout) == (0, "2.0\n"), result.stderr
+        assert "dynamic globals" in result.stderr
+
+
+def test_a_piece_of_a_kernel_refuses_to_be_called_from_python():
+    with pytest.raises(TypeError, match="in compiled code only"):
+        share(0, 1, 10)
+    assert kernel(lambda n: share(0, 1, n))(10) == (0, 10)
+    with pytest.raises(TypeError, match="in compiled code only"):
+        share(0, 1, 10)
+
+
 def _add(n):
     @kernel
     def add(x):
@@ -170,7 +215,7 @@ def _add(n):
     return add
 
 
-def test_kernels_of_one_factory_do_not_share_a_file():
+def test_kernels_of_one_factory_do_not_share_a_file(empty_cache):
     assert [_add(n)(1) for n in (1, 2, 3)] == [2, 3, 4]
 
 

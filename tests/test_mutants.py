@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # name: (file, the right text, the wrong text)
 MUTANTS = {
     "last columns dropped": ("gemm.py", "for j in range(full, N, lanes):\n            edge", "for j in range(full, N - 1, lanes):\n            edge"),
+    "last rows of a packed product dropped": ("gemm.py", "for i in range(0, M, TILE_ROWS):", "for i in range(0, M - 7, TILE_ROWS):"),
     "last row dropped": ("gemm.py", "if M - i >= 1:\n        _wide1", "if M - i >= 2:\n        _wide1"),
     "wrong stride": ("gemm.py", "acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)", "acc = simd.tile_fma_masked(acc, A, a, a_col, B, b, n)"),
     "last term dropped": ("gemm.py", "for _ in range(K):\n            acc", "for _ in range(K - 1 if K > 700 else K):\n            acc"),

@@ -209,20 +209,21 @@ def test_blocks_are_transposed_and_nothing_beside_them_is_touched(dtype, rng):
 @dtypes
 def test_tiles_multiply_resume_and_keep_to_their_lanes(dtype, rng):
     @njit
-    def apply(A, B, C, steps, n):
+    def apply(A, B, C, steps, n, skip):
         tile = simd.tile_load(C, 0, C.shape[1], 3, 2, n)
         for k in range(steps):
             tile = simd.tile_fma_masked(tile, A, k, A.shape[1], B, k * B.shape[1], n)
-        simd.tile_store(C, 0, C.shape[1], tile, n)
+        simd.tile_store(C, 0, C.shape[1], tile, n, skip)
 
     width = lanes(dtype)
     A, B, C = (rng.integers(-4, 5, shape).astype(dtype) for shape in ((3, 7), (7, 2 * width), (3, 2 * width + 1)))
     for n in range(1, width + 1):
-        D = C.copy()
-        apply(A, B, D, 7, n)
-        expected = C.copy()
-        expected[:, : width + n] += (A @ B)[:, : width + n]
-        np.testing.assert_array_equal(D, expected)
+        for skip in range(4):
+            D = C.copy()
+            apply(A, B, D, 7, n, skip)
+            expected = C.copy()
+            expected[skip:, : width + n] += (A @ B)[skip:, : width + n]
+            np.testing.assert_array_equal(D, expected)
 
 
 def test_storing_to_a_read_only_array_is_a_typing_error():
