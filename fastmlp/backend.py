@@ -23,9 +23,9 @@ try:
 except ValueError as error:  # $FASTMLP_NUM_THREADS
     raise InputError(str(error)) from None
 
-from kernels import Network, Rule
+from kernels import CSR, Network, Rule
 
-__all__ = ["Network", "Rule", "kernels", "ops"]
+__all__ = ["CSR", "Network", "Rule", "kernels", "ops"]
 
 
 def ops(backend: str) -> ModuleType:

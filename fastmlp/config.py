@@ -30,6 +30,11 @@ class TrainConfig:
     )
     offline: bool = _option(False, "do not download MNIST")
     backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
+    input: str = _option(
+        "auto",
+        "how the first layer reads its input: every number, or the non-zeros (auto: by the density measured)",
+        choices=("auto", "dense", "sparse"),
+    )
     hidden: tuple[int, ...] = _option((256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]")
     bias: bool = _option(True, "do not give the layers biases")
     batch_size: int = _option(128, "samples a step", metavar="N", least=1)

@@ -23,6 +23,7 @@ from .optimizers import learning_rates, rule
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _SAMPLE_ROWS = 4096  # enough to know the inputs' RMS and density by
 _DEFAULT_EPOCHS = 4
+_SPARSE_DENSITY = 0.5  # below it the non-zeros alone are faster: see bench/bench_train.py
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,15 @@ class _Run:
                 data = replace(data, X=data.X.astype(config.dtype), X_test=data.X_test.astype(config.dtype))
         self.data = data
         measured, self.density = input_scale(data.X)
+        self.input = config.input
+        if config.input == "auto":
+            self.input = "sparse" if self.density < _SPARSE_DENSITY else "dense"
+        if config.backend == "reference":
+            self.input = "dense"
+        self.X: Any = data.X
+        self.X_test: Any = data.X_test
+        if self.input == "sparse":
+            self.X, self.X_test = kernels.csr(data.X), kernels.csr(data.X_test)
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
         network = Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
@@ -113,19 +123,20 @@ class _Run:
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
         network = Network((self.data.X.shape[1], 2, 2), dtype=self.config.dtype, slots=self.rule.slots)
-        X, y = self.data.X[:2], np.zeros(len(self.data.X[:2]), np.int64)
+        few = self.data.X[:2]
+        X, y = kernels.csr(few) if self.input == "sparse" else few, np.zeros(len(few), np.int64)
         kernels.mlp_train_steps(X, y, np.zeros(1, np.int64), 1, network, rule=self.rule, lr=[0.0])
         Model(network, 1.0, ("0", "1")).evaluate(X, y)
         jit.on_compile = None
         return jit.compile_seconds - before
 
-    def advance(self, limit: int) -> tuple[float, int]:
-        """Train one chunk of at most ``limit`` steps; returns (loss summed over samples, correct)."""
+    def advance(self, limit: int) -> tuple[list[float], int]:
+        """Train one chunk of at most ``limit`` steps; returns (losses of the steps, correct)."""
         count = min(limit, self._chunk, self.batches.left_in_epoch(self.step))
         start = time.perf_counter()
         rows = self.batches.rows(self.step, count)
         losses, correct = ops(self.config.backend).mlp_train_steps(
-            self.data.X, self.data.y, rows, self.batches.batch_size, self.model.network, rule=self.rule,
+            self.X, self.data.y, rows, self.batches.batch_size, self.model.network, rule=self.rule,
             lr=learning_rates(self.config, self.step, self.step + count, self.total), t=self.step + 1,
             scale=self.model.scale, mean=self.config.mean, epsilon=self.config.epsilon,
         )  # fmt: skip
@@ -138,16 +149,18 @@ class _Run:
         if not np.isfinite(losses).all():
             bad = self.step - count + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
             raise self.divergence(f"at step {bad}: the loss")
-        return float(losses.sum()), int(correct.sum())
+        return losses.tolist(), int(correct.sum())
 
     def until_report(self) -> EpochReport:
         """Train to the next report and make it."""
         interval = self.config.report_steps or self.batches.steps_per_epoch
         goal = min((self.step // interval + 1) * interval, self.total)
-        loss, correct, samples, seconds = 0.0, 0, self.samples, self.seconds
+        losses: list[float] = []
+        correct, samples, seconds = 0, self.samples, self.seconds
         while self.step < goal:
             part, hits = self.advance(goal - self.step)
-            loss, correct = loss + part, correct + hits
+            losses += part
+            loss, correct = math.fsum(losses), correct + hits  # however the steps were cut into chunks
             done, spent = self.samples - samples, self.seconds - seconds
             self.observer.progress(self.step, self.total, loss / done, done / spent)
             if self.observer.stop():
@@ -155,7 +168,7 @@ class _Run:
         done, spent = self.samples - samples, self.seconds - seconds
         tested: tuple[float | None, float | None] = (None, None)
         if self.step == self.total or (self.step // interval) % self.config.evaluate_every == 0:
-            tested = self.model.evaluate(self.data.X_test, self.data.y_test)
+            tested = self.model.evaluate(self.X_test, self.data.y_test)
             if not math.isfinite(tested[0] or 0.0):
                 raise self.divergence(f"after step {self.step}: the test loss")
         epoch = self.step / self.batches.steps_per_epoch
@@ -167,6 +180,14 @@ class _Run:
         if self.config.weight_decay:
             cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
         return RunError(f"diverged {what} is not finite; try {cure}")
+
+    def _flop_per_sample(self) -> float:
+        """The floating-point operations done: what the first layer skips does not count."""
+        flop = self.model.network.flop_per_sample
+        if self.input == "sparse":
+            inputs, hidden = self.model.network.sizes[:2]
+            return flop - 4 * hidden * (inputs - self.X.indices.size / self.X.shape[0])
+        return flop
 
     def summary(self, last: EpochReport, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, but for those that the command line makes."""
@@ -182,8 +203,8 @@ class _Run:
             "ms_per_step": 1000 * statistics.median(self.step_seconds),
             "samples_per_second": rate,
             "compile_seconds": compile_seconds,
-            "gflops": rate * self.model.network.flop_per_sample / 1e9,
-            "input": "dense",
+            "gflops": rate * self._flop_per_sample() / 1e9,
+            "input": self.input,
             "density": self.density,
             "threads": kernels.get_num_threads(),
             "seed": self.config.seed,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Network, ops
+from .backend import CSR, Network, ops
 from .data.dataset import require_finite
 from .data.npz import read_npz
 from .errors import InputError, RunError
@@ -31,18 +31,22 @@ class Model:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
 
     def _blocks(self, X: Any) -> Any:
-        X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self.network.sizes[0]:
+        """The logits of X, block by block."""
+        fast, sparse = ops(self.backend), isinstance(X, CSR)
+        X = X if sparse else np.asarray(X)
+        if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:
             raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
         if X.dtype.kind not in "fiub":
             raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
-        require_finite(X, "X")
-        fast = ops(self.backend)
+        require_finite(X.values[:, None] if sparse else X, "X")
+        if sparse:
+            yield fast.mlp_forward(X, self.network, scale=self.scale)
+            return
         for start in range(0, len(X), _ROWS):
             yield fast.mlp_forward(X[start : start + _ROWS], self.network, scale=self.scale)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities [N, classes] for samples X [N, inputs] (uint8 or float). A row's do not depend on the others."""
+        """Probabilities [N, classes] for samples X [N, inputs] (uint8, float or CSR). A row's do not depend on the others."""
         blocks = [ops(self.backend).softmax(logits) for logits in self._blocks(X)]
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.classes)), self.network.dtype)
 
@@ -53,11 +57,11 @@ class Model:
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N]."""
-        loss, correct = 0.0, 0
-        for start, logits in zip(range(0, len(X), _ROWS), self._blocks(X)):
-            part, hits, _ = ops(self.backend).softmax_cross_entropy(logits, y[start : start + _ROWS])
-            loss, correct = loss + part, correct + hits
-        return loss / len(X), correct / len(X)
+        loss, correct, done = 0.0, 0, 0
+        for logits in self._blocks(X):
+            part, hits, _ = ops(self.backend).softmax_cross_entropy(logits, y[done : done + len(logits)])
+            loss, correct, done = loss + part, correct + hits, done + len(logits)
+        return loss / done, correct / done
 
     def weights_sha256(self) -> str:
         """SHA-256 over the bytes of W and b, layer by layer, little-endian."""

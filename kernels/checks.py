@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .sparse import CSR
+from .sparse import CSR, from_dense
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 UINT8 = np.dtype(np.uint8)
@@ -176,9 +176,7 @@ def as_csr(name: str, X: Any) -> CSR:
         if dense.dtype not in (*FLOATS, UINT8):
             raise TypeError(f"{name} has dtype {dense.dtype}; it must be uint8, float32 or float64")
         require_shape(name, dense, (None, None))
-        rows, columns = np.nonzero(dense)
-        indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(dense)))))
-        return CSR(indptr.astype(np.intp), columns.astype(np.intp), dense[rows, columns], dense.shape)
+        return from_dense(_kernel_view(np.ascontiguousarray(dense)))
     if getattr(X, "format", "csr") != "csr":
         raise TypeError(f"{name} is in {X.format} format; it must be CSR (call .tocsr())")
     values = np.asarray(X.data)

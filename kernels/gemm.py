@@ -242,11 +242,14 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, scratch, P):
 def mask(Y, y, dY, dy, rows, n, step):
     """dY = 0 where Y <= 0, the derivative of ReLU: ``rows`` rows of n elements, ``step`` apart; NaN passes."""
     out_of_line()
+    lanes = simd.lanes(dY)
+    zero = simd.zeros(dY)
     for i in range(rows):
         at, to = y + i * step, dy + i * step
-        for j in range(n):
-            if Y[at + j] <= 0:
-                dY[to + j] = 0
+        for j in range(0, n, lanes):
+            rest = min(lanes, n - j)
+            off = simd.load_masked(Y, at + j, rest) <= zero
+            simd.store_masked(dY, to + j, simd.select(off, zero, simd.load_masked(dY, to + j, rest)), rest)
 
 
 @piece
@@ -288,14 +291,23 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, P):
 
 
 @kernel
-def column_sums(part, parts, M, N, dY, dy, db, o):
-    """db[o + j] = sum over the M rows of dY[:, j], rows in order, for this part's columns; dY from dY[dy] on, flat."""
-    lo, hi = share(part, parts, N)
-    for j in range(lo, hi):
-        db[o + j] = 0
-    for i in range(M):
-        for j in range(lo, hi):
-            db[o + j] += dY[dy + i * N + j]
+def column_sums(first, last, M, N, dY, dy, db, o):
+    """db[o + j] = sum over the M rows of dY[:, j], rows in order, for columns first .. last - 1; dY from dY[dy] on, flat."""
+    lanes = simd.lanes(dY)
+    j = first
+    while last - j >= 4 * lanes:  # four chains, to hide the latency of the additions
+        acc = simd.tile_zeros(dY, 1, 4)
+        for i in range(M):
+            acc = simd.tile_axpy(acc, dY.dtype.type(1), dY, dy + i * N + j, lanes)
+        simd.tile_store(db, o + j, 0, acc, lanes, 0)
+        j += 4 * lanes
+    while j < last:
+        n = min(lanes, last - j)
+        total = simd.zeros(dY)
+        for i in range(M):
+            total = total + simd.load_masked(dY, dy + i * N + j, n)
+        simd.store_masked(db, o + j, total, n)
+        j += lanes
 
 
 @kernel
@@ -309,7 +321,8 @@ def linear_backward_weight(part, parts, X, dY, scale, dW, db, P):
     gemm(rows, columns, M, flat(X), first, 1, K, flat(dY), left, N, 1, flat(dW), w, N, P, part * PACK_SIZE)
     finish_rows(flat(dW), w, rows, columns, N, db, 0, False, scale, False)
     if db.size:
-        column_sums(part, parts, M, N, flat(dY), 0, db, 0)
+        left, right = share(part, parts, N)
+        column_sums(left, right, M, N, flat(dY), 0, db, 0)
 
 
 @kernel
@@ -336,9 +349,8 @@ def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, 
 @kernel
 def bias_backward_update(part, parts, M, N, dY, dy, rule, lr, t, b, o, state, q, strips):
     """Step b by dY.sum(0), this part's columns; the operands as above. Never decayed: that only moves the boundary."""
-    out_of_line()
     lo, hi = share(part, parts, N)
     strip = part * (strips.size // parts)
-    column_sums(part, parts, M, N, dY, dy, strips, strip)
+    column_sums(lo, hi, M, N, dY, dy, strips, strip)
     first, second = q + lo, q + lo + N
     update_span(rule, 0.0, lr, t, b, o + lo, strips, strip + lo, 1.0, state, first, state, second, hi - lo)

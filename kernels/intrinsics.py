@@ -43,19 +43,29 @@ def flat(typingctx: Any, array: Any) -> Any:
     return result(array), codegen
 
 
-@intrinsic
-def out_of_line(typingctx: Any) -> Any:
-    """As the first statement of a kernel: callers call it instead of taking a copy of its code.
+def _attribute(name: str, attribute: str, doc: str) -> Any:
+    def implementation(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.function.attributes.add(attribute)
+            return context.get_dummy_value()
 
-    Every kernel is compiled with all that it calls, so a large one that is inlined at several places costs that many
-    times its compile time, at every level above.
-    """
+        return types.void(), codegen
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
+    implementation.__name__ = implementation.__qualname__ = name
+    implementation.__doc__ = doc
+    return intrinsic(implementation)
 
-    return types.void(), codegen
+
+out_of_line = _attribute(
+    "out_of_line",
+    "noinline",
+    """As the first statement of a piece: its callers call it instead of taking a copy of its code each.""",
+)
+in_line = _attribute(
+    "in_line",
+    "alwaysinline",
+    """As the first statement of a piece: no caller calls it, which would pass its vectors through memory.""",
+)
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -104,6 +114,21 @@ def atomic_replace(typingctx: Any, array: Any, index: Any, expected: Any, value:
         return builder.extract_value(builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst"), 1)
 
     return types.boolean(array, types.intp, types.int64, types.int64), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Begin to bring array[index] into the second-level cache; any index will do."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = builder.bitcast(_element(context, builder, signature.args[0], args[0], args[1]), byte)
+        declared = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
+        builder.call(function, [pointer, number(0), number(2), number(1)])  # for reading, into L2, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 _JOB = ir.FunctionType(ir.VoidType(), [ir.IntType(64), ir.IntType(64), ir.IntType(64)])

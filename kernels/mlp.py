@@ -1,25 +1,44 @@
 """A whole network's training steps and forward pass in one compiled call: composition, no arithmetic of its own.
 
-A step has two phases with a barrier after each. In the first each part takes rows of the batch through forward, loss
-and backward: rows need nothing from each other. In the second each part takes rows of every weight matrix and computes
-its gradient and update from all rows of the batch. So every number is computed whole by one thread, in one order.
+A step from a dense X has two phases with a barrier after each. In the first each part takes rows of the batch through
+forward, loss and backward: rows need nothing from each other. In the second each part takes rows of every weight matrix
+and computes its gradient and update from all rows of the batch. So every number is computed whole by one thread, in one
+order.
+
+A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's, then
+stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes its
+panels of Y_0; barrier; its rows through the rest as above; barrier; its panels of W_0 and its rows of the other weights.
+What the next step's first phase writes is kept twice, so that no barrier is needed after the last.
 
 Legend: ``sizes`` layer widths [L+1], ``B`` batch rows, ``n`` rows in this batch; per layer l: ``Y_l`` its output, ``dZ_l`` the
-gradient at its pre-activation. All functions here are raw: nothing is checked.
+gradient at its pre-activation, W_l from ``params[offsets[l]]`` on with b_l behind it. In ``work``, from ``at[...]`` on:
+at[0] the dense batch (or the other copy of Y_0), at[2l+1] Y_l, at[2l+2] dZ_l. All functions here are raw.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from . import simd
 from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask
-from .intrinsics import flat
+from .intrinsics import flat, prefetch
 from .jit import kernel, piece
+from .memory import LINE_BYTES as _LINE_BYTES
 from .memory import aligned_zeros, scratch
 from .network import Network
 from .softmax_xent import softmax_cross_entropy, totals
+from .sparse import (
+    CSR,
+    first_layer_forward,
+    first_layer_update,
+    index_dtype,
+    pack,
+    panel_count,
+    to_columns,
+    value_table,
+)
 from .threads import barrier, barrier_state, get_num_threads, run, share
-from .tuning import ROW_BLOCK, STRIP_ROWS
+from .tuning import BLOCK_ENTRIES, COLUMN_BLOCK, PACKED_BYTES, PANEL_VECTORS, ROW_BLOCK, STRIP_ROWS
 from .update import Rule, rule_slots
 
 _LINE = 16  # workspace blocks start on cache lines
@@ -47,50 +66,54 @@ def _layer(rows, l, sizes, offsets, params, biased, X, x, Y, y, P, p):
 
 
 @piece
-def _rows_phase(
-    part, parts, X, labels, rows, scale, mean, epsilon, sizes, offsets, params, biased, work, at, losses, hits, P
-):  # fmt: skip
-    """Forward, loss and backward for this part's rows of a batch."""
-    n = rows.size
-    lo, hi = share(part, parts, n)
-    for i in range(lo, hi):
-        _read_row(X, rows[i], scale, work, at[0] + i * sizes[0])
-    depth = sizes.size - 1
-    below = at[0]
-    for l in range(depth):
-        above = at[2 * l + 1]
-        x, y = below + lo * sizes[l], above + lo * sizes[l + 1]
-        _layer(hi - lo, l, sizes, offsets, params, biased, work, x, work, y, P, part * PACK_SIZE)
-        below = above
-    weight = 1.0 / n if mean else 1.0
-    dz = at[2 * depth]
-    softmax_cross_entropy(
-        part, parts, n, sizes[depth], work, below, labels, rows, epsilon, weight, losses, hits, work, dz
-    )
-    for l in range(depth - 1, 0, -1):
-        # Y_l-1 = relu(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * (Y_l-1 > 0)
-        I, O = sizes[l], sizes[l + 1]
-        below = at[2 * l]
-        here = below + lo * I
-        gemm(hi - lo, I, O, work, dz + lo * O, O, 1, params, offsets[l], 1, O, work, here, I, P, part * PACK_SIZE)
-        mask(work, at[2 * l - 1] + lo * I, work, here, hi - lo, I, I)
-        dz = below
+def _input_at(l, y0, at):
+    """Where layer l reads its input; ``y0`` is where the first layer's output is."""
+    if l == 0:
+        return at[0]
+    return y0 if l == 1 else at[2 * l - 1]
 
 
 @piece
-def _weights_phase(part, parts, n, rule, lr, t, sizes, offsets, params, state, biased, work, at, strips, P):
-    """Gradient and update for this part's rows of every weight matrix."""
-    slots = rule_slots(rule)
-    x = at[0]
-    for l in range(sizes.size - 1):
-        I, O, dz = sizes[l], sizes[l + 1], at[2 * l + 2]
-        w, b = offsets[l], offsets[l] + I * O
+def _rows_phase(
+    part, parts, first, y0, labels, rows, mean, epsilon, sizes, offsets, params, biased, work, at, losses, hits, P
+):  # fmt: skip
+    """Forward from layer ``first``, loss, and backward to its input's layer, for this part's rows of a batch."""
+    n = rows.size
+    lo, hi = share(part, parts, n)
+    depth = sizes.size - 1
+    for l in range(first, depth):
+        x, y = _input_at(l, y0, at) + lo * sizes[l], _input_at(l + 1, y0, at) + lo * sizes[l + 1]
+        _layer(hi - lo, l, sizes, offsets, params, biased, work, x, work, y, P, part * PACK_SIZE)
+    weight = 1.0 / n if mean else 1.0
+    dz = at[2 * depth]
+    softmax_cross_entropy(
+        part, parts, n, sizes[depth], work, _input_at(depth, y0, at), labels, rows, epsilon, weight, losses, hits,
+        work, dz,
+    )  # fmt: skip
+    for l in range(depth - 1, 0, -1):
+        # Y_l-1 = relu(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * (Y_l-1 > 0)
+        I, O = sizes[l], sizes[l + 1]
+        here = at[2 * l] + lo * I
+        gemm(hi - lo, I, O, work, dz + lo * O, O, 1, params, offsets[l], 1, O, work, here, I, P, part * PACK_SIZE)
+        mask(work, _input_at(l, y0, at) + lo * I, work, here, hi - lo, I, I)
+        dz = at[2 * l]
+
+
+@piece
+def _weights_phase(part, parts, first, y0, n, rule, lr, t, sizes, offsets, params, state, biased, work, at, strips, P):
+    """Gradient and update for this part's rows of every weight matrix from layer ``first`` on."""
+    for l in range(first, sizes.size - 1):
+        w = offsets[l]
         linear_backward_update(
-            part, parts, n, I, O, work, x, work, dz, 1.0, rule, lr, t, params, w, state, slots * w, strips, P
+            part, parts, n, sizes[l], sizes[l + 1], work, _input_at(l, y0, at), work, at[2 * l + 2], 1.0, rule, lr, t,
+            params, w, state, rule_slots(rule) * w, strips, P,
         )  # fmt: skip
         if biased:
-            bias_backward_update(part, parts, n, O, work, dz, rule, lr, t, params, b, state, slots * b, strips)
-        x = at[2 * l + 1]
+            b = w + sizes[l] * sizes[l + 1]
+            bias_backward_update(
+                part, parts, n, sizes[l + 1], work, at[2 * l + 2], rule, lr, t, params, b, state, rule_slots(rule) * b,
+                strips,
+            )  # fmt: skip
 
 
 @kernel
@@ -98,72 +121,208 @@ def train_steps(
     part, parts, meeting, X, labels, rows, batch, scale, mean, epsilon, rule, lr, t,
     sizes, offsets, params, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
 ):  # fmt: skip
-    """Steps over ``rows``, ``batch`` at a time; see ``ops.mlp_train_steps``."""
+    """Steps over ``rows`` of a dense X, ``batch`` at a time; see ``ops.mlp_train_steps``."""
     for step in range(lr.size):
         batch_rows = rows[step * batch : min((step + 1) * batch, rows.size)]
         n = batch_rows.size
+        lo, hi = share(part, parts, n)
+        for i in range(lo, hi):
+            _read_row(X, batch_rows[i], scale, work, at[0] + i * sizes[0])
         _rows_phase(
-            part, parts, X, labels, batch_rows, scale, mean, epsilon, sizes, offsets, params, biased, work, at,
+            part, parts, 0, at[1], labels, batch_rows, mean, epsilon, sizes, offsets, params, biased, work, at,
             row_losses, row_hits, P,
         )  # fmt: skip
         barrier(meeting, 2 * step + 1, parts)
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
         _weights_phase(
-            part, parts, n, rule, lr[step], t + step, sizes, offsets, params, state, biased, work, at, strips, P
+            part, parts, 0, at[1], n, rule, lr[step], t + step, sizes, offsets, params, state, biased, work, at,
+            strips, P,
         )  # fmt: skip
         barrier(meeting, 2 * step + 2, parts)
 
 
+@piece
+def _prefetch_rows(rows, indptr, indices, values):
+    """Ask for the entries of the next batch, from memory, while this one is computed."""
+    for row in rows:
+        for k in range(indptr[row], indptr[row + 1], _LINE_BYTES // indices.itemsize):
+            prefetch(indices, k)
+        for k in range(indptr[row], indptr[row + 1], _LINE_BYTES // values.itemsize):
+            prefetch(values, k)
+
+
+@kernel
+def train_steps_sparse(
+    part, parts, meeting, indptr, indices, values, table, labels, rows, batch, mean, epsilon, rule, lr, t,
+    sizes, offsets, params, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
+    block, packed, splits, starts, places, entries, ends, D,
+):  # fmt: skip
+    """Steps over ``rows`` of a sparse X, ``batch`` at a time; see ``ops.mlp_train_steps``.
+
+    ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update. With
+    ``packed`` not empty the panels of W and its state are kept there meanwhile, each contiguous, [1 + slots, I * H].
+    starts [2, parts, I+2], places and entries [2, most entries in a batch], ends [parts, batch], D [parts, ...].
+    """
+    I, H = sizes[0], sizes[1]
+    slots, size = rule_slots(rule), sizes[0] * sizes[1]
+    first, last = share(part, parts, panel_count(H, simd.lanes(work)) * splits)
+    W, S, w, q = params, state, offsets[0], slots * offsets[0]
+    if packed.size:
+        W, S, w, q = packed, packed, 0, size
+        for task in range(first, last):
+            lo, hi = share(task % splits, splits, I)
+            pack(task // splits, lo, hi, params, offsets[0], I, H, packed, 0, False)
+            for slot in range(slots):
+                source = slots * offsets[0] + slot * size
+                pack(task // splits, lo, hi, state, source, I, H, packed, (1 + slot) * size, False)
+    meetings = 0
+    for step in range(lr.size):
+        if splits > 1:  # then others have updated this part's panels
+            meetings += 1
+            barrier(meeting, meetings, parts)
+        batch_rows = rows[step * batch : min((step + 1) * batch, rows.size)]
+        n, turn = batch_rows.size, step & 1
+        y0 = at[turn]
+        to_columns(part, parts, batch_rows, indptr, indices, values, starts[turn], places[turn], entries[turn], 0)
+        _prefetch_rows(rows[(step + 1) * batch : min((step + 2) * batch, rows.size)], indptr, indices, values)
+        b, o = (params, offsets[0] + size) if biased else (params[:0], 0)
+        for task in range(first, last):
+            lo, hi = share(task % splits, splits, n)
+            first_layer_forward(
+                task // splits, batch_rows[lo:hi], indptr, indices, values, table, block, W, w, packed.size > 0, I, H,
+                b, o, sizes.size > 2, work, y0 + lo * H, D[part], 0, ends[part], 0,
+            )  # fmt: skip
+        meetings += 1
+        barrier(meeting, meetings, parts)
+        _rows_phase(
+            part, parts, 1, y0, labels, batch_rows, mean, epsilon, sizes, offsets, params, biased, work, at,
+            row_losses, row_hits, P,
+        )  # fmt: skip
+        meetings += 1
+        barrier(meeting, meetings, parts)
+        if part == 0:
+            losses[step], correct[step] = totals(row_losses, row_hits, n)
+        for task in range(first, last):
+            lo, hi = share(task % splits, splits, I)
+            first_layer_update(
+                task // splits, lo, hi, starts[turn], places[turn], entries[turn], table, n, work, at[2], rule,
+                lr[step], t + step, W, w, packed.size > 0, I, H, S, q, D[part], 0, b if task % splits == 0 else b[:0], o,
+                state, slots * o,
+            )  # fmt: skip
+        _weights_phase(
+            part, parts, 1, y0, n, rule, lr[step], t + step, sizes, offsets, params, state, biased, work, at,
+            strips, P,
+        )  # fmt: skip
+    if packed.size:
+        for task in range(first, last):
+            lo, hi = share(task % splits, splits, I)
+            pack(task // splits, lo, hi, params, offsets[0], I, H, packed, 0, True)
+            for slot in range(slots):
+                target = slots * offsets[0] + slot * size
+                pack(task // splits, lo, hi, state, target, I, H, packed, (1 + slot) * size, True)
+
+
 def run_train_steps(
-    X: np.ndarray, labels: np.ndarray, rows: np.ndarray, batch: int, network: Network, rule: Rule,
+    X: np.ndarray | CSR, labels: np.ndarray, rows: np.ndarray, batch: int, network: Network, rule: Rule,
     lr: np.ndarray, t: int, scale: float, mean: bool, epsilon: float,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Allocate the workspace and run ``train_steps`` on the team."""
-    sizes = network.sizes
+    """Allocate the workspace and run ``train_steps`` or ``train_steps_sparse`` on the team."""
+    sizes, dtype = network.sizes, network.dtype
     batch = min(batch, len(rows))
-    lengths = [batch * sizes[0]]
+    lengths = [batch * (sizes[1] if isinstance(X, CSR) else sizes[0])]
     for outputs in sizes[1:]:
         lengths += [batch * outputs] * 2  # Y_l, dZ_l
     at = _blocks(lengths)
-    work = aligned_zeros(int(at[-1]), network.dtype)
     parts = get_num_threads()
-    strips = aligned_zeros(parts * STRIP_ROWS * max(sizes[1:]), network.dtype)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
-    meeting = barrier_state()
-    run(
-        train_steps, parts, meeting, X, labels, rows, batch, scale, mean, epsilon, rule, lr, t,
+    common = (
         np.array(sizes), np.array(network.offsets), network.params, network.state, network.bias,
-        work, at, strips, np.empty(batch), np.empty(batch, np.int64), losses, correct,
-        scratch(parts * PACK_SIZE, network.dtype),
+        aligned_zeros(int(at[-1]), dtype), at, aligned_zeros(parts * STRIP_ROWS * max(sizes[1:]), dtype),
+        np.empty(batch), np.empty(batch, np.int64), losses, correct, scratch(parts * PACK_SIZE, dtype),
+    )  # fmt: skip
+    if not isinstance(X, CSR):
+        run(
+            train_steps, parts, barrier_state(), X, labels, rows, batch, scale, mean, epsilon, rule, lr, t, *common
+        )  # fmt: skip
+        return losses, correct
+    I, H = sizes[:2]
+    lanes = simd.REGISTER_BYTES // dtype.itemsize
+    lengths_of_rows = np.diff(X.indptr)[rows]
+    most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
+    pack_it = (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
+    in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
+    panel = PANEL_VECTORS * lanes
+    run(
+        train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.values, scale, dtype), labels, rows, batch,
+        mean, epsilon, rule, lr, t, *common,
+        COLUMN_BLOCK if in_blocks else I, aligned_zeros((1 + network.slots) * I * H * pack_it, dtype),
+        -(-parts // panel_count.py_func(H, lanes)), np.empty((2, parts, I + 2), np.int32),
+        np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype), np.empty((parts, batch), np.int64),
+        aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
     )  # fmt: skip
     return losses, correct
+
+
+@piece
+def _upper_layers(
+    part, n, first, below, above, sizes, offsets, params, biased, work, logits, out, P
+):  # fmt: skip
+    """n rows through the layers from ``first`` on, from work[below] by turns to work[above] and back, and to the logits."""
+    depth, p = sizes.size - 1, part * PACK_SIZE
+    for l in range(first, depth - 1):
+        _layer(n, l, sizes, offsets, params, biased, work, below, work, above, P, p)
+        below, above = above, below
+    if first < depth:
+        _layer(n, depth - 1, sizes, offsets, params, biased, work, below, flat(logits), out, P, p)
 
 
 @kernel
 def forward(part, parts, X, sizes, offsets, params, biased, scale, work, widest, logits, P):
     """Logits of this part's rows, ROW_BLOCK at a time, through two blocks of ``widest`` columns in flat ``work``."""
-    first, last = share(part, parts, X.shape[0])
-    depth = sizes.size - 1
-    for lo in range(first, last, ROW_BLOCK):
-        n = min(ROW_BLOCK, last - lo)
-        below = part * 2 * ROW_BLOCK * widest
-        above = below + ROW_BLOCK * widest
+    lo, hi = share(part, parts, X.shape[0])
+    below = part * 2 * ROW_BLOCK * widest
+    above = below + ROW_BLOCK * widest
+    for row in range(lo, hi, ROW_BLOCK):
+        n = min(ROW_BLOCK, hi - row)
         for i in range(n):
-            _read_row(X, lo + i, scale, work, below + i * sizes[0])
-        for l in range(depth - 1):
-            _layer(n, l, sizes, offsets, params, biased, work, below, work, above, P, part * PACK_SIZE)
-            below, above = above, below
-        out, p = lo * sizes[depth], part * PACK_SIZE
-        _layer(n, depth - 1, sizes, offsets, params, biased, work, below, flat(logits), out, P, p)
+            _read_row(X, row + i, scale, work, below + i * sizes[0])
+        out = row * sizes[-1]
+        _upper_layers(part, n, 0, below, above, sizes, offsets, params, biased, work, logits, out, P)
 
 
-def run_forward(X: np.ndarray, network: Network, scale: float, out: np.ndarray) -> None:
-    """Run ``forward`` on the team."""
+@kernel
+def forward_sparse(
+    part, parts, indptr, indices, values, table, rows, ends, sizes, offsets, params, biased, work, widest, logits, P
+):  # fmt: skip
+    """``forward`` from a sparse X: ``rows`` are 0 .. B-1, ``ends`` B elements of scratch."""
+    lo, hi = share(part, parts, rows.size)
+    below = part * 2 * ROW_BLOCK * widest
+    above = below + ROW_BLOCK * widest
+    I, H = sizes[0], sizes[1]
+    b, o = (params, offsets[0] + I * H) if biased else (params[:0], 0)
+    for row in range(lo, hi, ROW_BLOCK):
+        n = min(ROW_BLOCK, hi - row)
+        Y, y = (work, below) if sizes.size > 2 else (flat(logits), row * H)
+        for p in range(panel_count(H, simd.lanes(params))):
+            first_layer_forward(
+                p, rows[row : row + n], indptr, indices, values, table, I, params, offsets[0], False, I, H, b, o,
+                sizes.size > 2, Y, y, work, above, ends, row,
+            )  # fmt: skip
+        out = row * sizes[-1]
+        _upper_layers(part, n, 1, below, above, sizes, offsets, params, biased, work, logits, out, P)
+
+
+def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:
+    """Run ``forward`` or ``forward_sparse`` on the team."""
     parts = get_num_threads()
-    widest = -(-max(network.sizes) // _LINE) * _LINE
+    widest = -(-max(network.sizes[1:] if isinstance(X, CSR) else network.sizes) // _LINE) * _LINE
+    layers = np.array(network.sizes), np.array(network.offsets), network.params, network.bias
     work = aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype)
-    run(
-        forward, parts, X, np.array(network.sizes), np.array(network.offsets), network.params, network.bias, scale,
-        work, widest, out, scratch(parts * PACK_SIZE, network.dtype),
-    )  # fmt: skip
+    P = scratch(parts * PACK_SIZE, network.dtype)
+    if isinstance(X, CSR):
+        rows = np.arange(X.shape[0])
+        table = value_table(X.values, scale, network.dtype)
+        run(forward_sparse, parts, *X.arrays, table, rows, np.empty_like(rows), *layers, work, widest, out, P)
+    else:
+        run(forward, parts, X, *layers, scale, work, widest, out, P)

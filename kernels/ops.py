@@ -24,7 +24,7 @@ from .network import Network
 from .sparse import CSR
 from .threads import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP, STRIP_ROWS
-from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
+from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule, sgd
 from .update import update as update_kernel
 
 Array = np.ndarray
@@ -75,8 +75,7 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
         Xs = checks.as_csr("X", X)
         checks.require_shape("X", Xs, (None, I))
         Y = checks.output("out", out, dtype, (Xs.shape[0], O), W, b)
-        run(sparse.csr_forward, _parts(2 * Xs.indices.size * O, SERIAL_FLOP), *Xs.arrays, W, Y)
-        gemm.finish_rows(Y.reshape(-1), 0, len(Y), O, O, b, 0, b.size > 0, factor, relu)
+        sparse.run_forward(Xs, W, b, factor, relu, Y, _parts(2 * Xs.indices.size * O, SERIAL_FLOP))
         return Y
     X = checks.as_samples("X", X, dtype, (None, I))
     Y = checks.output("out", out, dtype, (len(X), O), X, W, b)
@@ -118,14 +117,20 @@ def linear_backward_weight(
     dW = checks.output("out", out, dtype, shape, dY, X)
     db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
     if isinstance(X, CSR):
-        parts = _parts(2 * X.indices.size * shape[1], SERIAL_FLOP)
-        run(sparse.csr_backward_weight, parts, *X.arrays, dY, dW)
-        gemm.finish_rows(dW.reshape(-1), 0, *shape, shape[1], db, 0, False, factor, False)
-        gemm.column_sums(0, 1, *dY.shape, dY.reshape(-1), 0, db, 0)
+        dW[...], db[...] = 0, 0
+        none = np.empty(0, dtype)
+        _run_csr_update(X, dY, sgd(), -1.0, 1, [dW.reshape(-1), none, db, none], factor)  # 0 - (-1) * dW
     else:
         parts = _parts(2 * X.size * shape[1], SERIAL_FLOP)
         run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
+
+
+def _run_csr_update(X: CSR, dY: Array, rule: Rule, lr: float, t: int, updated: list[Array], scale: float) -> None:
+    """``updated``: W, its state, b and its state, flat; the last two empty for none."""
+    sparse.run_backward_update(
+        X, dY, rule, lr, t, updated, scale, _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP)
+    )
 
 
 def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array, Any, np.dtype, Any]:
@@ -171,14 +176,10 @@ def linear_backward_update(
     for k, array in enumerate(written):
         checks.no_overlap("an argument updated in place", array, dY, X, *written[:k])
     flat = [array.reshape(-1) for array in written]
-    if isinstance(X, CSR):
-        # Every part reads all entries there, so the gradient is whole before the update.
-        dW, db = linear_backward_weight(X, dY, scale=scale)
-        _run_update(rule, lr, t, W, dW, written[1])
-        if b is not None:
-            _run_update(rule._replace(weight_decay=0.0), lr, t, b, db, written[3])
-        return
     M, K, N = len(dY), *W.shape
+    if isinstance(X, CSR):
+        _run_csr_update(X, dY, rule, lr, t, (flat + [np.empty(0, dtype)] * 2)[:4], scale)
+        return
     parts = _parts(2 * M * K * N, SERIAL_FLOP)
     strips = np.empty(parts * STRIP_ROWS * N, dtype)
     X, dY = X.reshape(-1), dY.reshape(-1)
@@ -313,14 +314,22 @@ def _run_update(rule: Rule, lr: float, t: int, W: Array, dW: Array, state: Any) 
 def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:
     """Logits [B, classes] of a network: relu(X @ W + b) layer by layer from scale * X [B, inputs], the last linear.
 
-    X may be uint8. A row's logits do not depend on the other rows.
+    X may be uint8 or CSR. A row's logits do not depend on the other rows.
     """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
-    X = checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
-    logits = checks.output("out", out, network.dtype, (len(X), network.sizes[-1]), X, network.params)
+    X = _as_network_input(X, network)
+    logits = checks.output("out", out, network.dtype, (X.shape[0], network.sizes[-1]), X, network.params)
     mlp.run_forward(X, network, checks.finite_number("scale", scale), logits)
     return logits
+
+
+def _as_network_input(X: Any, network: Network) -> Any:
+    if _is_sparse(X):
+        X = checks.as_csr("X", X)
+        checks.require_shape("X", X, (None, network.sizes[0]))
+        return X
+    return checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
 
 
 def mlp_train_steps(
@@ -341,14 +350,14 @@ def mlp_train_steps(
 
     A step: forward from scale * X, dZ = softmax(Z) - onehot(labels), divided by the batch's rows where ``mean``,
     backward, then every W and b by ``rule`` with its rate ``lr[step]`` and step number t + step. ``rows`` [R] are indices
-    into X [N, inputs] (uint8 or float) and labels [N]; the last batch may be short, S = ceil(R / batch). ``epsilon`` is
+    into X [N, inputs] (uint8, float or CSR) and labels [N]; the last batch may be short, S = ceil(R / batch). ``epsilon`` is
     that of ``softmax_cross_entropy``. The network must have been made with ``slots=rule.slots``.
     """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
-    X = checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
-    y = checks.as_labels("labels", labels, len(X), network.sizes[-1])
-    rows = checks.as_rows("rows", rows, len(X))
+    X = _as_network_input(X, network)
+    y = checks.as_labels("labels", labels, X.shape[0], network.sizes[-1])
+    rows = checks.as_rows("rows", rows, X.shape[0])
     if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
         raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
     lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(rows) // int(batch)),))

@@ -25,14 +25,14 @@ from .gemm import (
     linear_forward,
 )
 from .softmax_xent import softmax, softmax_cross_entropy
-from .sparse import csr_backward_weight, csr_forward
+from .sparse import csr_backward_update, csr_forward
 from .update import update, update_span
 
 __all__ = [
     "PACK_SIZE",
     "bias_backward_update",
     "column_sums",
-    "csr_backward_weight",
+    "csr_backward_update",
     "csr_forward",
     "gemm",
     "linear_backward_input",

@@ -164,11 +164,12 @@ def mlp_train_steps(X, labels, rows, batch, network, *, rule, lr, t=1, scale=1.0
     every W and b by ``rule`` with its rate ``lr[step]`` and step number t + step. The last batch may be short.
     ``network`` is a ``kernels.Network``.
     """
+    X = _dense(X, network.dtype) if isinstance(X, CSR) else X
     starts = range(0, len(rows), batch)
     losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
     for step, start in enumerate(starts):
         batch_rows = rows[start : start + batch]
-        activations = [_dense(X[batch_rows], network.dtype) * network.dtype.type(scale)]
+        activations = [X[batch_rows].astype(network.dtype) * network.dtype.type(scale)]
         for W, b in network.layers[:-1]:
             activations.append(linear_relu_forward(activations[-1], W, b))
         logits = linear_forward(activations[-1], *network.layers[-1])

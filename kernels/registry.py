@@ -140,23 +140,26 @@ def _networks(
 ) -> Iterator[tuple[Any, Network, Rule]]:
     B, I, O = shape
     pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
+    mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
     for k, rule in enumerate(rules):
         for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
-            yield pixels, _network(rng, sizes, k % 2 == 0, dtype, rule.slots), rule
+            for X in (pixels, reference.csr(mostly_zero)):
+                yield X, _network(rng, sizes, k % 2 == 0, dtype, rule.slots), rule
 
 
 def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     for X, network, _ in _networks(rng, shape, dtype, RULES[:2]):
         yield (X, network), {"scale": 1 / 255}
-        yield (_normal(rng, X.shape, dtype), network), {}
+    yield (_normal(rng, X.shape, dtype), network), {}
 
 
 def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     for X, network, rule in _networks(rng, shape, dtype, RULES):
-        labels = rng.integers(0, network.sizes[-1], len(X))
-        rows = rng.permutation(len(X))
-        batch = -(-2 * len(X) // 3)  # two steps, the second short
-        lr = np.full(-(-len(X) // batch), 0.01)
+        samples = X.shape[0]
+        labels = rng.integers(0, network.sizes[-1], samples)
+        rows = rng.permutation(samples)
+        batch = -(-2 * samples // 3)  # two steps, the second short
+        lr = np.full(-(-samples // batch), 0.01)
         yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, "scale": 1 / 255}
 
 

@@ -21,7 +21,8 @@ argument called ``like``; ``i`` is an offset in elements from the array's first;
 bounds-checked: an offset outside the array corrupts memory. Addresses need no alignment beyond the element's.
 
 A vector has as many lanes as the widest registers hold (AVX-512: 16 float32 or 8 float64; AVX: half; else SSE or
-NEON). A *tile* is a block of vectors that LLVM keeps in registers: the accumulators of a matrix product. Horizontal
+NEON). A *tile* is a block of vectors that LLVM keeps in registers: the accumulators of a matrix product; arithmetic
+works on all its vectors at once. Horizontal
 sums run in a fixed order (a tree of halves), and fused multiply-add rounds once where the CPU has it, so results do
 not depend on the number of threads. Sources: LLVM Language Reference; BLIS for the register tile.
 """
@@ -292,17 +293,6 @@ def leading(typingctx: Any, like: Any, n: Any) -> Any:
     return Mask(count)(like, types.intp), lambda context, builder, signature, args: _leading(builder, count, args[1])
 
 
-@intrinsic
-def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
-    """x * y + z, rounded once (twice on a CPU without FMA)."""
-    vector = _vector_of(x)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _fma(builder, vector, *args)
-
-    return vector(vector, vector, vector), codegen
-
-
 def _named(name: str, implementation: Callable[..., Any], doc: str | None = None) -> Any:
     """An intrinsic made by a factory, under a name of its own."""
     implementation.__name__ = implementation.__qualname__ = name
@@ -310,12 +300,42 @@ def _named(name: str, implementation: Callable[..., Any], doc: str | None = None
     return intrinsic(implementation)
 
 
+def _lanewise(kinds: tuple[Any, ...], build: Callable[..., Any]) -> Any:
+    """Signature and code of ``build(builder, *vectors)`` on vectors, or on every vector of tiles of one size.
+
+    A vector among tiles goes with each of their vectors.
+    """
+    tiles = [kind for kind in kinds if isinstance(kind, Tile)]
+    vector = tiles[0].vector if tiles else _vector_of(kinds[0])
+    result = tiles[0] if tiles else vector
+    for kind in kinds:
+        if kind not in (vector, result):
+            raise TypingError(f"cannot combine {kind} with {result}")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not tiles:
+            return build(builder, *args)
+        acc = ir.Constant(context.get_value_type(result), ir.Undefined)
+        for k in range(result.rows * result.vectors):
+            picked = [builder.extract_value(a, k) if kind == result else a for a, kind in zip(args, kinds)]
+            acc = builder.insert_value(acc, build(builder, *picked), k)
+        return acc
+
+    return result(*kinds), codegen
+
+
 def _binary(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
     def implementation(typingctx: Any, x: Any, y: Any) -> Any:
-        vector = _vector_of(x)
-        return vector(vector, vector), lambda context, builder, signature, args: build(builder, *args)
+        return _lanewise((x, y), build)
 
     return _named(name, implementation, doc)
+
+
+@intrinsic
+def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
+    """x * y + z, rounded once (twice on a CPU without FMA)."""
+    vector = _vector_of(next((kind.vector for kind in (x, y, z) if isinstance(kind, Tile)), x))
+    return _lanewise((x, y, z), lambda builder, *args: _fma(builder, vector, *args))
 
 
 add = _binary("add", lambda builder, x, y: builder.fadd(x, y), "x + y; also written with the operator.")
@@ -327,12 +347,8 @@ div = _binary("div", lambda builder, x, y: builder.fdiv(x, y), "x / y; also writ
 @intrinsic
 def sqrt(typingctx: Any, x: Any) -> Any:
     """The square root, correctly rounded; NaN below zero."""
-    vector = _vector_of(x)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _call(builder, f"llvm.sqrt.{_suffix(vector)}", vector.ir, [args[0]])
-
-    return vector(vector), codegen
+    vector = x.vector if isinstance(x, Tile) else _vector_of(x)
+    return _lanewise((x,), lambda builder, x: _call(builder, f"llvm.sqrt.{_suffix(vector)}", vector.ir, [x]))
 
 
 def _extreme(comparison: str) -> Callable[[Any, Any, Any], Any]:
@@ -356,6 +372,17 @@ def greater(typingctx: Any, x: Any, y: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fcmp_ordered(">", args[0], args[1])
+
+    return Mask(vector.lanes)(vector, vector), codegen
+
+
+@intrinsic
+def at_most(typingctx: Any, x: Any, y: Any) -> Any:
+    """The mask of lanes where x <= y; false where either is NaN. Also written with the operator."""
+    vector = _vector_of(x)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fcmp_ordered("<=", args[0], args[1])
 
     return Mask(vector.lanes)(vector, vector), codegen
 
@@ -402,7 +429,7 @@ reduce_max = _reduce("reduce_max", _extreme(">"), "Largest lane; NaN if any lane
 def _operator_overload(symbol: Callable[..., Any], function: Any) -> None:
     @overload(symbol, inline="always")
     def implementation(x, y):
-        if isinstance(x, Vector) and isinstance(y, Vector):
+        if isinstance(x, (Vector, Tile)) and isinstance(y, (Vector, Tile)):
             return lambda x, y: function(x, y)
         return None
 
@@ -412,6 +439,7 @@ _operator_overload(operator.sub, sub)
 _operator_overload(operator.mul, mul)
 _operator_overload(operator.truediv, div)
 _operator_overload(operator.gt, greater)
+_operator_overload(operator.le, at_most)
 
 
 # -- exponential and logarithm ---------------------------------------------------------------------------------------
@@ -630,6 +658,29 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
 
     args = (tile, A, types.intp, types.intp, B, types.intp)
     return tile(*(args if n is None else (*args, n))), codegen
+
+
+@intrinsic
+def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
+    """tile[0, v] += x * B[b + v * lanes : ...] for a scalar x; of the last vector only the first n lanes."""
+    if not (isinstance(tile, Tile) and tile.rows == 1):
+        raise TypingError(f"expected a tile of one row, not {tile}")
+    _readable(B)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, x, array_b, b, n = args
+        factor = _splat(builder, vector.ir, x)
+        for v in range(tile.vectors):
+            offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
+            if v == tile.vectors - 1:
+                row = _masked_load(context, builder, B, array_b, offset, n, vector)
+            else:
+                row = _load(context, builder, B, array_b, offset, vector)
+            acc = builder.insert_value(acc, _fma(builder, vector, factor, row, builder.extract_value(acc, v)), v)
+        return acc
+
+    return tile(tile, vector.element, B, types.intp, types.intp), codegen
 
 
 @intrinsic

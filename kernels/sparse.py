@@ -1,26 +1,50 @@
-"""The first layer where the input is mostly zeros: compressed sparse rows (CSR).
+"""The first layer where the input is mostly zeros: compressed sparse rows (CSR), work in proportion to the non-zeros.
 
-Legend: ``X [B, I]`` as ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]`` of row i; ``N`` outputs.
-Only stored entries take part: 0 * NaN is skipped where the dense product would give NaN.
+Legend: ``X [B, I]`` as ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]`` of row i; a batch is X[rows];
+``table`` the factor of each of the 256 values of uint8, or one factor for all floats; ``H`` outputs, in *panels* of
+PANEL_VECTORS vectors and, for the columns left over, of one: a row of a panel is the accumulators of one product.
+The weights W [I, H] are read and written panel by panel, each of its rows ``w_row`` apart: H where they lie as the public
+array does, or the panel's width where it is contiguous, which a cache of few ways needs (a row stride of 1,024 bytes uses
+a quarter of the sets of an L1).
+
+Forward: Y[i] = sum over row i's entries of x * W[column]; entries in the order they are stored. Backward: the batch is
+transposed to columns by a counting sort, and dW[j] = sum over column j's entries of x * dY[row], rows in order. Each number
+is one chain of fused multiply-adds, so its bits depend on no split. Only stored entries take part: 0 * NaN is skipped
+where the dense product would give NaN. All functions here are raw: nothing is checked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from . import simd
+from .gemm import column_sums
+from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
-from .threads import share
+from .threads import barrier, barrier_state, get_num_threads, run, share
+from .tuning import PANEL_VECTORS, SERIAL_ELEMENTS
+from .update import MOMENTUM, NESTEROV, SGD, Rule, adam_step, momentum_step, rule_constants, sgd_step, update_span
+
+_MOST_COLUMNS = 2**31 - 1
+
+
+def index_dtype(columns: int) -> Any:
+    """The smallest type that holds the numbers of this many columns: what is read for every entry."""
+    return np.uint16 if columns <= 2**16 else np.int32
 
 
 @dataclass(frozen=True)
 class CSR:
     """A matrix in compressed sparse rows: row i holds values[indptr[i]:indptr[i+1]] in columns indices[...].
 
-    ``values`` is float32, float64 or uint8. Checked when it is made, and then read-only: kernels trust it.
-    Raises ValueError where the invariants do not hold, TypeError for other dtypes.
+    ``values`` is float32, float64 or uint8. Checked when it is made, then in the smallest index type that will do, and
+    read-only: kernels trust it. Raises ValueError where the invariants do not hold, TypeError for other dtypes.
     """
 
     indptr: np.ndarray
@@ -39,7 +63,9 @@ class CSR:
             dtype = np.asarray(getattr(self, name)).dtype
             if dtype.kind not in "iu":
                 raise TypeError(f"CSR {name} has dtype {dtype}; it must be an integer type")
-        indptr, indices = (np.asarray(array).astype(np.intp) for array in (self.indptr, self.indices))
+        if columns > _MOST_COLUMNS:
+            raise ValueError(f"CSR shape is {(rows, columns)}; it must have at most {_MOST_COLUMNS} columns")
+        indptr, indices = np.asarray(self.indptr).astype(np.int64), np.asarray(self.indices)
         if indptr.shape != (rows + 1,):
             raise ValueError(f"CSR indptr has shape {indptr.shape}; it must be ({rows + 1},)")
         if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
@@ -51,9 +77,27 @@ class CSR:
         if indices.size and (indices.min() < 0 or indices.max() >= columns):
             raise ValueError(f"CSR indices must be from 0 to {columns - 1}")
         used = indptr[-1]
-        for name, array in (("indptr", indptr), ("indices", indices[:used].copy()), ("values", values[:used].copy())):
+        self._keep(indptr, indices[:used].astype(index_dtype(columns)), values[:used].copy())
+
+    def _keep(self, *arrays: np.ndarray) -> None:
+        for name, array in zip(("indptr", "indices", "values"), arrays):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
+
+    @classmethod
+    def trusted(cls, indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> CSR:
+        """Of arrays that are right, in the dtypes that the class keeps, and nobody else's; rows' columns rise."""
+        matrix = object.__new__(cls)
+        object.__setattr__(matrix, "shape", shape)
+        matrix._keep(indptr, indices, values)
+        matrix.__dict__["columns_rise"] = True
+        return matrix
+
+    @cached_property
+    def columns_rise(self) -> bool:
+        """Whether the columns of every row come in order."""
+        falls = np.flatnonzero(self.indices[1:] < self.indices[:-1]) + 1
+        return bool(np.isin(falls, self.indptr).all())
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,38 +115,331 @@ class CSR:
         return dense
 
 
+# -- panels --------------------------------------------------------------------------------------------------------
+
+
 @piece
-def _add_row(x, W, w, Y, y, n):
-    """Y[y : y+n] += x * W[w : w+n]."""
-    lanes = simd.lanes(Y)
-    factor = simd.broadcast(Y, x)
-    full = n - n % lanes
-    for j in range(0, full, lanes):
-        simd.store(Y, y + j, simd.fma(factor, simd.load(W, w + j), simd.load(Y, y + j)))
-    if full < n:
-        rest = n - full
-        sum_ = simd.fma(factor, simd.load_masked(W, w + full, rest), simd.load_masked(Y, y + full, rest))
-        simd.store_masked(Y, y + full, sum_, rest)
+def panel_count(H, lanes):
+    """Panels that H columns make."""
+    wide = PANEL_VECTORS * lanes
+    return H // wide + (H % wide + lanes - 1) // lanes
+
+
+@piece
+def panel_columns(p, H, lanes):
+    """(first column, width) of panel p."""
+    wide = PANEL_VECTORS * lanes
+    full = H // wide
+    if p < full:
+        return p * wide, wide
+    column = full * wide + (p - full) * lanes
+    return column, min(lanes, H - column)
+
+
+def _factor(values, table, k):
+    """What entry k multiplies the weights by."""
+
+
+@overload(_factor)
+def _factor_overload(values, table, k):
+    if values.dtype == types.uint8:
+        return lambda values, table, k: table[values[k]]
+    real = table.dtype
+    return lambda values, table, k: real(values[k]) * table[0]
+
+
+# Of a full panel the width, and of a packed one the row's length, are compile-time constants: that is 15 % of the time.
+
+
+def _make_forward(vectors: int, full: bool, packed: bool) -> Any:
+    @piece
+    def panel_forward(
+        rows, indptr, indices, values, table, I, block, W, w, w_row, width, b, o, relu, Y, y, y_row, Z, z, ends, e
+    ):  # fmt: skip
+        """One panel of f(X[rows] @ W + b), from Y[y] on, y_row apart; W's from W[w] on, b's from b[o] on (b empty: none).
+
+        ``block`` columns of X at a time, so that their weights stay in L1, with the sums so far in Z; that needs the columns of
+        every row to rise, so else ``block`` is I. ``ends`` and Z have an element and a panel's row for each of the rows.
+        """
+        out_of_line()
+        lanes = simd.lanes(W)
+        stride = vectors * lanes
+        n = lanes if full else width - (vectors - 1) * lanes  # of the last vector
+        step = stride if packed else w_row
+        for i in range(rows.size):
+            ends[e + i] = indptr[rows[i]]
+        for first in range(0, I, block):
+            for i in range(rows.size):
+                acc = simd.tile_zeros(W, 1, vectors)
+                if first > 0:
+                    acc = simd.tile_load(Z, z + i * stride, stride, 1, vectors, lanes)
+                elif b.size:
+                    acc = simd.tile_load(b, o, 0, 1, vectors, n)
+                # Unsigned: Numba tests a signed index for counting from the end.
+                k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])
+                while k < end:
+                    column = np.intp(indices[k])
+                    if column >= first + block:
+                        break
+                    acc = simd.tile_axpy(acc, _factor(values, table, k), W, w + column * step, n)
+                    k += np.uintp(1)
+                ends[e + i] = k
+                if first + block < I:
+                    simd.tile_store(Z, z + i * stride, stride, acc, lanes, 0)
+                else:
+                    if relu:
+                        acc = simd.maximum(acc, simd.zeros(W))
+                    simd.tile_store(Y, y + i * y_row, y_row, acc, n, 0)
+
+    return panel_forward
+
+
+def _make_update(vectors: int, full: bool) -> Any:
+    @piece
+    def panel_update(
+        first, last, starts, places, entries, table, D, d, width, kind, constants, inert, W, w, w_row, state, q, slot
+    ):  # fmt: skip
+        """Step one panel of W's rows first .. last - 1; D is that of dY, contiguous from D[d] on.
+
+        Part u's entries of column j are those from starts[u, j] to starts[u, j+1]: X[places[k], j] is entries[k]. W and its
+        state from W[w] and state[q] on, rows w_row apart, slots ``slot``. ``inert``: a gradient of zero changes nothing.
+        """
+        out_of_line()
+        lanes = simd.lanes(D)
+        n = lanes if full else width - (vectors - 1) * lanes
+        step = vectors * lanes if full else width
+        for j in range(first, last):
+            acc = simd.tile_zeros(D, 1, vectors)
+            entered = False
+            for u in range(starts.shape[0]):
+                begin, end = np.uintp(starts[u, j]), np.uintp(starts[u, j + 1])
+                entered = entered or bool(begin < end)
+                for k in range(begin, end):
+                    acc = simd.tile_axpy(acc, _factor(entries, table, k), D, d + np.intp(places[k]) * step, n)
+            if inert and not entered:
+                continue
+            at, to = w + j * w_row, q + j * w_row
+            x = simd.tile_load(W, at, 0, 1, vectors, n)
+            if kind == SGD:
+                x = sgd_step(constants, x, acc)
+            elif kind in (MOMENTUM, NESTEROV):
+                m = simd.tile_load(state, to, 0, 1, vectors, n)
+                x, m = momentum_step(kind, constants, x, acc, m)
+                simd.tile_store(state, to, 0, m, n, 0)
+            else:
+                m = simd.tile_load(state, to, 0, 1, vectors, n)
+                v = simd.tile_load(state, to + slot, 0, 1, vectors, n)
+                x, m, v = adam_step(constants, x, acc, m, v)
+                simd.tile_store(state, to, 0, m, n, 0)
+                simd.tile_store(state, to + slot, 0, v, n, 0)
+            simd.tile_store(W, at, 0, x, n, 0)
+
+    return panel_update
+
+
+_forward_packed = _make_forward(PANEL_VECTORS, True, True)
+_forward_spread = _make_forward(PANEL_VECTORS, True, False)
+_forward_edge = _make_forward(1, False, False)
+_update_full, _update_edge = _make_update(PANEL_VECTORS, True), _make_update(1, False)
+
+
+@piece
+def copy_rows(n, width, source, s, s_row, target, t, t_row):
+    """n rows of ``width`` elements from source[s], s_row apart, to target[t], t_row apart."""
+    for i in range(n):
+        for c in range(width):
+            target[t + i * t_row + c] = source[s + i * s_row + c]
 
 
 @kernel
-def csr_forward(part, parts, indptr, indices, values, W, Y):
-    """Y = X @ W for this part's rows; entries in the order they are stored."""
-    lo, hi = share(part, parts, indptr.size - 1)
-    N = W.shape[1]
+def first_layer_forward(
+    p, rows, indptr, indices, values, table, block, W, w, packed, I, H, b, o, relu, Y, y, Z, z, ends, e
+):  # fmt: skip
+    """Panel p of f(X[rows] @ W + b) in Y [rows, H] from Y[y] on; all flat. See ``panel_forward``."""
+    lanes = simd.lanes(W)
+    column, width = panel_columns(p, H, lanes)
+    at, w_row = (w + column * I, width) if packed else (w + column, H)
+    if width < PANEL_VECTORS * lanes:
+        _forward_edge(
+            rows, indptr, indices, values, table, I, block, W, at, w_row, width, b, o + column, relu,
+            Y, y + column, H, Z, z, ends, e,
+        )  # fmt: skip
+    elif packed:
+        _forward_packed(
+            rows, indptr, indices, values, table, I, block, W, at, w_row, width, b, o + column, relu,
+            Y, y + column, H, Z, z, ends, e,
+        )  # fmt: skip
+    else:
+        _forward_spread(
+            rows, indptr, indices, values, table, I, block, W, at, w_row, width, b, o + column, relu,
+            Y, y + column, H, Z, z, ends, e,
+        )  # fmt: skip
+
+
+@kernel
+def to_columns(part, parts, rows, indptr, indices, values, starts, places, entries, e):
+    """This part's rows of the batch by columns, by counting sort: see ``panel_gradient``; entries from ``e`` on."""
+    lo, hi = share(part, parts, rows.size)
+    for i in range(lo):
+        e += indptr[rows[i] + 1] - indptr[rows[i]]
+    ends = starts[part]  # I + 2 long: counts two places on, so that each start moves to the end of its column below
+    for j in range(ends.size):
+        ends[j] = 0
+    two = np.uintp(2)
     for i in range(lo, hi):
-        Y[i] = 0
-        for k in range(indptr[i], indptr[i + 1]):
-            _add_row(values[k], W, np.intp(indices[k]) * N, Y, i * N, N)
+        for k in range(np.uintp(indptr[rows[i]]), np.uintp(indptr[rows[i] + 1])):
+            ends[np.uintp(indices[k]) + two] += 1
+    ends[0] = ends[1] = e
+    for j in range(2, ends.size):
+        ends[j] += ends[j - 1]
+    for i in range(lo, hi):
+        for k in range(np.uintp(indptr[rows[i]]), np.uintp(indptr[rows[i] + 1])):
+            column = np.uintp(indices[k]) + np.uintp(1)
+            place = np.uintp(ends[column])
+            ends[column] = place + np.uintp(1)
+            places[place] = i
+            entries[place] = values[k]
 
 
 @kernel
-def csr_backward_weight(part, parts, indptr, indices, values, dY, dW):
-    """dW = X.T @ dY for this part's columns of dW: every part reads all entries, no two write one element."""
-    N = dY.shape[1]
-    lo, hi = share(part, parts, N)
-    for k in range(dW.shape[0]):
-        dW[k, lo:hi] = 0
-    for i in range(indptr.size - 1):
-        for k in range(indptr[i], indptr[i + 1]):
-            _add_row(values[k], dY, i * N + lo, dW, np.intp(indices[k]) * N + lo, hi - lo)
+def first_layer_update(
+    p, first, last, starts, places, entries, table, M, dY, dy, rule, lr, t, W, w, packed, I, H, state, q, D, d,
+    b, o, bias_state, r,
+):  # fmt: skip
+    """Step rows first .. last - 1 of panel p of W by X[rows].T @ dY; dY [M, H] from dY[dy] on, all flat.
+
+    Step the panel's part of the bias b[o : o + H] too, if b is not empty, its state from bias_state[r] on. D has room
+    for the panel of dY, which is copied there, and for a row more.
+    """
+    lanes = simd.lanes(W)
+    column, width = panel_columns(p, H, lanes)
+    at, w_row = (column * I, width) if packed else (column, H)
+    copy_rows(M, width, dY, dy + column, H, D, d, width)
+    constants = rule_constants(rule, rule.weight_decay, lr, t, W)
+    inert = rule.kind == SGD and rule.weight_decay == 0
+    if b.size:
+        g = d + M * width
+        column_sums(0, width, M, width, D, d, D, g)
+        one, two = r + column, r + H + column
+        update_span(rule, 0.0, lr, t, b, o + column, D, g, 1.0, bias_state, one, bias_state, two, width)
+    if width == PANEL_VECTORS * lanes:
+        _update_full(
+            first, last, starts, places, entries, table, D, d, width, rule.kind, constants, inert,
+            W, w + at, w_row, state, q + at, I * H,
+        )  # fmt: skip
+    else:
+        _update_edge(
+            first, last, starts, places, entries, table, D, d, width, rule.kind, constants, inert,
+            W, w + at, w_row, state, q + at, I * H,
+        )  # fmt: skip
+
+
+@kernel
+def pack(p, first, last, W, w, I, H, packed, o, unpack):
+    """Rows first .. last - 1 of panel p, from W [I, H] to where it is contiguous, or back."""
+    column, width = panel_columns(p, H, simd.lanes(W))
+    spread, dense = w + column + first * H, o + column * I + first * width
+    if unpack:
+        copy_rows(last - first, width, packed, dense, width, W, spread, H)
+    else:
+        copy_rows(last - first, width, W, spread, H, packed, dense, width)
+
+
+# -- the public products -------------------------------------------------------------------------------------------
+
+
+@kernel
+def csr_forward(part, parts, indptr, indices, values, table, rows, W, b, relu, Y, ends):
+    """Y = f(X @ W + b) for this part's rows; ``rows`` are 0 .. B-1, ``ends`` B elements of scratch, b empty for none."""
+    lo, hi = share(part, parts, rows.size)
+    I, H = W.shape
+    for p in range(panel_count(H, simd.lanes(W))):
+        first_layer_forward(
+            p, rows[lo:hi], indptr, indices, values, table, I, flat(W), 0, False, I, H, b, 0, relu, flat(Y), lo * H,
+            flat(Y), 0, ends, lo,
+        )  # fmt: skip
+
+
+@kernel
+def csr_backward_update(
+    part, parts, meeting, indptr, indices, values, table, rows, dY, rule, lr, t, W, state, b, bias_state,
+    starts, places, entries, D,
+):  # fmt: skip
+    """Step this part's panels of flat W [I, H] by X.T @ dY, and b, if it is not empty, by dY.sum(0).
+
+    See ``first_layer_update``. Parts meet once in ``meeting``. starts [parts, I + 2]; places and entries as long as the batch
+    has entries; D [parts, (B + 1) * panel].
+    """
+    to_columns(part, parts, rows, indptr, indices, values, starts, places, entries, 0)
+    barrier(meeting, 1, parts)
+    M, H = dY.shape
+    I = starts.shape[1] - 2
+    lo, hi = share(part, parts, panel_count(H, simd.lanes(W)))
+    for p in range(lo, hi):
+        first_layer_update(
+            p, 0, I, starts, places, entries, table, M, flat(dY), 0, rule, lr, t, W, 0, False, I, H, state, 0,
+            D[part], 0, b, 0, bias_state, 0,
+        )  # fmt: skip
+
+
+# -- from dense rows -----------------------------------------------------------------------------------------------
+
+
+@kernel
+def count_entries(part, parts, X, counts):
+    """counts[i] = non-zeros in row i of X, for this part's rows."""
+    lo, hi = share(part, parts, X.shape[0])
+    for i in range(lo, hi):
+        n = 0
+        for j in range(X.shape[1]):
+            n += X[i, j] != 0
+        counts[i] = n
+
+
+@kernel
+def fill_entries(part, parts, X, indptr, indices, values):
+    """Columns and values of the non-zeros of this part's rows of X."""
+    lo, hi = share(part, parts, X.shape[0])
+    for i in range(lo, hi):
+        k = indptr[i]
+        for j in range(X.shape[1]):
+            if X[i, j] != 0:
+                indices[k] = j
+                values[k] = X[i, j]
+                k += 1
+
+
+def from_dense(X: np.ndarray) -> CSR:
+    """The non-zeros of a C-contiguous X."""
+    counts = np.empty(len(X), np.int64)
+    parts = get_num_threads() if X.size > SERIAL_ELEMENTS else 1
+    run(count_entries, parts, X, counts)
+    indptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+    indices, values = np.empty(indptr[-1], index_dtype(X.shape[1])), np.empty(indptr[-1], X.dtype)
+    run(fill_entries, parts, X, indptr, indices, values)
+    return CSR.trusted(indptr, indices, values, X.shape)
+
+
+def value_table(values: np.ndarray, scale: float, dtype: np.dtype) -> np.ndarray:
+    """What the kernels look up the factor of an entry in."""
+    return (np.arange(256) * scale).astype(dtype) if values.dtype == np.uint8 else np.array([scale], dtype)
+
+
+def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, Y: np.ndarray, parts: int) -> None:
+    """Run ``csr_forward`` on the team."""
+    rows = np.arange(X.shape[0])
+    run(csr_forward, parts, *X.arrays, value_table(X.values, scale, W.dtype), rows, W, b, relu, Y, np.empty_like(rows))
+
+
+def run_backward_update(
+    X: CSR, dY: np.ndarray, rule: Rule, lr: float, t: int, updated: list[np.ndarray], scale: float, parts: int
+) -> None:
+    """Run ``csr_backward_update`` on the team; ``updated`` are W, its state, b and its state, flat."""
+    B, I = X.shape
+    W = updated[0]
+    panel = PANEL_VECTORS * simd.REGISTER_BYTES // W.dtype.itemsize
+    run(
+        csr_backward_update, parts, barrier_state(), *X.arrays, value_table(X.values, scale, W.dtype), np.arange(B), dY,
+        rule, lr, t, *updated, np.empty((parts, I + 2), np.int32), np.empty(len(X.values), index_dtype(B)),
+        np.empty_like(X.values), np.empty((parts, (B + 1) * panel), W.dtype),
+    )  # fmt: skip

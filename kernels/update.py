@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import simd
-from .intrinsics import out_of_line
+from .intrinsics import in_line
 from .jit import kernel, piece
 from .threads import share
 
@@ -80,46 +80,77 @@ def _put(A, i, x, n):
         simd.store_masked(A, i, x, n)
 
 
+@piece
+def rule_constants(rule, weight_decay, lr, t, like):
+    """What every vector of a step needs, as vectors; ``weight_decay`` stands in for the rule's."""
+    adam = rule.kind in (ADAM, ADAMW)
+    return (
+        simd.broadcast(like, lr),
+        simd.broadcast(like, 0.0 if rule.kind == ADAMW else weight_decay),  # part of the gradient
+        simd.broadcast(like, 1 - lr * weight_decay if rule.kind == ADAMW else 1.0),  # kept of the weight
+        simd.broadcast(like, rule.beta1),
+        simd.broadcast(like, 1 - rule.beta1),
+        simd.broadcast(like, 1 - rule.beta2),
+        simd.broadcast(like, 1 / (1 - rule.beta1**t) if adam else 1.0),
+        simd.broadcast(like, 1 / (1 - rule.beta2**t) if adam else 1.0),
+        simd.broadcast(like, rule.epsilon),
+    )
+
+
+@piece
+def sgd_step(constants, x, g):
+    """The weights x, a vector or a tile of them, one step on by the gradient g."""
+    in_line()
+    rate, decay = constants[:2]
+    return x - rate * simd.fma(decay, x, g)
+
+
+@piece
+def momentum_step(kind, constants, x, g, m):
+    """(x, m) one step on."""
+    in_line()
+    rate, decay, _, beta1 = constants[:4]
+    d = simd.fma(decay, x, g)
+    m = simd.fma(beta1, m, d)
+    if kind == NESTEROV:
+        d = simd.fma(beta1, m, d)
+    else:
+        d = m
+    return x - rate * d, m
+
+
+@piece
+def adam_step(constants, x, g, m, v):
+    """(x, m, v) one step on."""
+    in_line()
+    rate, decay, keep, _, rest1, rest2, correct1, correct2, epsilon = constants
+    d = simd.fma(decay, x, g)
+    m = simd.fma(rest1, d - m, m)
+    v = simd.fma(rest2, d * d - v, v)
+    return keep * x - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), m, v
+
+
 @kernel
 def update_span(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, n):
     """Step w[o : o+n] by s * g[p : p+n], with its state in first[q : q+n] and second[r : r+n], where the rule has one.
 
     All flat; the two may be one array. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
     """
-    out_of_line()
-    lanes = simd.lanes(w)
-    factor, rate, beta1 = simd.broadcast(w, s), simd.broadcast(w, lr), simd.broadcast(w, rule.beta1)
-    coupled = simd.broadcast(w, 0.0 if rule.kind == ADAMW else weight_decay)
-    if rule.kind == SGD:
-        for i in range(0, n, lanes):
-            x = _get(w, o + i, n - i)
-            d = simd.fma(factor, _get(g, p + i, n - i), coupled * x)
-            _put(w, o + i, x - rate * d, n - i)
-    elif rule.kind in (MOMENTUM, NESTEROV):
-        ahead = simd.broadcast(w, 1.0 if rule.kind == NESTEROV else 0.0)
-        for i in range(0, n, lanes):
-            x = _get(w, o + i, n - i)
-            d = simd.fma(factor, _get(g, p + i, n - i), coupled * x)
-            m = simd.fma(beta1, _get(first, q + i, n - i), d)
-            _put(first, q + i, m, n - i)
-            # heavy ball steps by m, Nesterov by d + beta1 * m
-            step = simd.select(ahead > simd.zeros(w), simd.fma(beta1, m, d), m)
-            _put(w, o + i, x - rate * step, n - i)
-    else:
-        rest1, rest2 = simd.broadcast(w, 1 - rule.beta1), simd.broadcast(w, 1 - rule.beta2)
-        correct1 = simd.broadcast(w, 1 / (1 - rule.beta1**t))
-        correct2 = simd.broadcast(w, 1 / (1 - rule.beta2**t))
-        keep = simd.broadcast(w, 1 - lr * weight_decay if rule.kind == ADAMW else 1.0)
-        epsilon = simd.broadcast(w, rule.epsilon)
-        for i in range(0, n, lanes):
-            x = _get(w, o + i, n - i)
-            d = simd.fma(factor, _get(g, p + i, n - i), coupled * x)
-            m, v = _get(first, q + i, n - i), _get(second, r + i, n - i)
-            m = simd.fma(rest1, d - m, m)
-            v = simd.fma(rest2, d * d - v, v)
-            _put(first, q + i, m, n - i)
-            _put(second, r + i, v, n - i)
-            _put(w, o + i, keep * x - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), n - i)
+    constants = rule_constants(rule, weight_decay, lr, t, w)
+    factor = simd.broadcast(w, s)
+    for i in range(0, n, simd.lanes(w)):
+        rest = n - i
+        x, d = _get(w, o + i, rest), factor * _get(g, p + i, rest)
+        if rule.kind == SGD:
+            x = sgd_step(constants, x, d)
+        elif rule.kind in (MOMENTUM, NESTEROV):
+            x, m = momentum_step(rule.kind, constants, x, d, _get(first, q + i, rest))
+            _put(first, q + i, m, rest)
+        else:
+            x, m, v = adam_step(constants, x, d, _get(first, q + i, rest), _get(second, r + i, rest))
+            _put(first, q + i, m, rest)
+            _put(second, r + i, v, rest)
+        _put(w, o + i, x, rest)
 
 
 @kernel
