@@ -21,6 +21,12 @@ _VERSION = 1
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
+def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if blocks else none
+
+
 class Model:
     """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end, inputs times ``scale``."""
 
@@ -48,12 +54,12 @@ class Model:
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes] for samples X [N, inputs] (uint8, float or CSR). A row's do not depend on the others."""
         blocks = [ops(self.backend).softmax(logits) for logits in self._blocks(X)]
-        return np.concatenate(blocks) if blocks else np.empty((0, len(self.classes)), self.network.dtype)
+        return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
         """Class indices [N], int64, for samples X [N, inputs]: the first largest logit."""
         blocks = [logits.argmax(1) for logits in self._blocks(X)]
-        return np.concatenate(blocks) if blocks else np.empty(0, np.int64)
+        return _join(blocks, np.empty(0, np.int64))
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N]."""

@@ -17,6 +17,9 @@ at[0] the dense batch (or the other copy of Y_0), at[2l+1] Y_l, at[2l+2] dZ_l. A
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 
 from . import simd
@@ -29,6 +32,11 @@ from .network import Network
 from .softmax_xent import softmax_cross_entropy, totals
 from .sparse import (
     CSR,
+    catch_up,
+    catch_up_rows,
+    columns_to_step,
+    count_rows,
+    fill_rows,
     first_layer_forward,
     first_layer_update,
     index_dtype,
@@ -38,15 +46,28 @@ from .sparse import (
     value_table,
 )
 from .threads import barrier, barrier_state, get_num_threads, run, share
-from .tuning import BLOCK_ENTRIES, COLUMN_BLOCK, PACKED_BYTES, PANEL_VECTORS, ROW_BLOCK, STRIP_ROWS
-from .update import Rule, rule_slots
+from .tuning import (
+    BLOCK_ENTRIES,
+    COLUMN_BLOCK,
+    PACKED_BYTES,
+    PANEL_VECTORS,
+    ROW_BLOCK,
+    SERIAL_FLOP,
+    SPARSE_DENSITY,
+    STRIP_ROWS,
+)
+from .update import Rule, is_inert, rule_numbers, rule_slots
 
 _LINE = 16  # workspace blocks start on cache lines
 
 
+def _padded(length: int) -> int:
+    return -(-length // _LINE) * _LINE
+
+
 def _blocks(lengths: list[int]) -> np.ndarray:
     """Where blocks of these lengths start in one buffer, and its length last."""
-    return np.cumsum([0] + [-(-length // _LINE) * _LINE for length in lengths]).astype(np.int64)
+    return np.cumsum([0, *map(_padded, lengths)]).astype(np.int64)
 
 
 @piece
@@ -152,17 +173,29 @@ def _prefetch_rows(rows, indptr, indices, values):
             prefetch(values, k)
 
 
+@piece
+def _pack_tasks(first, last, splits, params, state, w, slots, I, H, packed, unpack):
+    """W and its state, in this part's share, into ``packed`` or back."""
+    for task in range(first, last):
+        lo, hi = share(task % splits, splits, I)
+        pack(task // splits, lo, hi, params, w, I, H, packed, 0, unpack)
+        for slot in range(slots):
+            pack(task // splits, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * I * H, unpack)
+
+
 @kernel
 def train_steps_sparse(
     part, parts, meeting, indptr, indices, values, table, labels, rows, batch, mean, epsilon, rule, lr, t,
     sizes, offsets, params, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
-    block, packed, splits, starts, places, entries, ends, D,
+    block, packed, splits, starts, places, entries, columns, ends, D, seen, numbers,
 ):  # fmt: skip
     """Steps over ``rows`` of a sparse X, ``batch`` at a time; see ``ops.mlp_train_steps``.
 
     ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update. With
     ``packed`` not empty the panels of W and its state are kept there meanwhile, each contiguous, [1 + slots, I * H].
-    starts [2, parts, I+2], places and entries [2, most entries in a batch], ends [parts, batch], D [parts, ...].
+    starts [2, parts, I+2], places and entries [2, most entries in a batch], columns [parts, I],
+    ends [parts, batch], D [parts, ...]. Where W is not packed and the rule moves rows without entries, such steps are put off
+    (see ``catch_up``): seen [parts, I] zeros and numbers [parts, steps, 9]; else both are empty.
     """
     I, H = sizes[0], sizes[1]
     slots, size = rule_slots(rule), sizes[0] * sizes[1]
@@ -170,12 +203,11 @@ def train_steps_sparse(
     W, S, w, q = params, state, offsets[0], slots * offsets[0]
     if packed.size:
         W, S, w, q = packed, packed, 0, size
-        for task in range(first, last):
-            lo, hi = share(task % splits, splits, I)
-            pack(task // splits, lo, hi, params, offsets[0], I, H, packed, 0, False)
-            for slot in range(slots):
-                source = slots * offsets[0] + slot * size
-                pack(task // splits, lo, hi, state, source, I, H, packed, (1 + slot) * size, False)
+        _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, False)
+    lazy = numbers.size > 0
+    if lazy:
+        for step in range(lr.size):
+            numbers[part, step] = rule_numbers(rule, rule.weight_decay, lr[step], t + step)
     meetings = 0
     for step in range(lr.size):
         if splits > 1:  # then others have updated this part's panels
@@ -186,6 +218,10 @@ def train_steps_sparse(
         y0 = at[turn]
         to_columns(part, parts, batch_rows, indptr, indices, values, starts[turn], places[turn], entries[turn], 0)
         _prefetch_rows(rows[(step + 1) * batch : min((step + 2) * batch, rows.size)], indptr, indices, values)
+        if lazy:
+            catch_up_rows(
+                batch_rows, indptr, indices, seen[part], step, first, last, rule, numbers[part], W, w, I, H, S, q
+            )  # fmt: skip
         b, o = (params, offsets[0] + size) if biased else (params[:0], 0)
         for task in range(first, last):
             lo, hi = share(task % splits, splits, n)
@@ -203,10 +239,11 @@ def train_steps_sparse(
         barrier(meeting, meetings, parts)
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
+        chosen = columns_to_step(not (lazy or is_inert(rule)), starts[turn], columns[part])
         for task in range(first, last):
-            lo, hi = share(task % splits, splits, I)
+            lo, hi = share(task % splits, splits, chosen)
             first_layer_update(
-                task // splits, lo, hi, starts[turn], places[turn], entries[turn], table, n, work, at[2], rule,
+                task // splits, columns[part, lo:hi], starts[turn], places[turn], entries[turn], table, n, work, at[2], rule,
                 lr[step], t + step, W, w, packed.size > 0, I, H, S, q, D[part], 0, b if task % splits == 0 else b[:0], o,
                 state, slots * o,
             )  # fmt: skip
@@ -214,13 +251,16 @@ def train_steps_sparse(
             part, parts, 1, y0, n, rule, lr[step], t + step, sizes, offsets, params, state, biased, work, at,
             strips, P,
         )  # fmt: skip
+        if lazy:
+            for j in columns[part, :chosen]:
+                seen[part, j] = step + 1
+    if splits > 1:
+        barrier(meeting, meetings + 1, parts)
     if packed.size:
-        for task in range(first, last):
-            lo, hi = share(task % splits, splits, I)
-            pack(task // splits, lo, hi, params, offsets[0], I, H, packed, 0, True)
-            for slot in range(slots):
-                target = slots * offsets[0] + slot * size
-                pack(task // splits, lo, hi, state, target, I, H, packed, (1 + slot) * size, True)
+        _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, True)
+    if lazy:
+        for j in range(I):
+            catch_up(j, seen[part], lr.size, first, last, rule, numbers[part], W, w, I, H, S, q)
 
 
 def run_train_steps(
@@ -237,7 +277,7 @@ def run_train_steps(
     parts = get_num_threads()
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     common = (
-        np.array(sizes), np.array(network.offsets), network.params, network.state, network.bias,
+        *network.layout, network.state, network.bias,
         aligned_zeros(int(at[-1]), dtype), at, aligned_zeros(parts * STRIP_ROWS * max(sizes[1:]), dtype),
         np.empty(batch), np.empty(batch, np.int64), losses, correct, scratch(parts * PACK_SIZE, dtype),
     )  # fmt: skip
@@ -253,42 +293,78 @@ def run_train_steps(
     pack_it = (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
+    lazy = not pack_it and not is_inert.py_func(rule)
+    splits = 1 if lazy else -(-parts // panel_count.py_func(H, lanes))
     run(
-        train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.values, scale, dtype), labels, rows, batch,
+        train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, rows, batch,
         mean, epsilon, rule, lr, t, *common,
         COLUMN_BLOCK if in_blocks else I, aligned_zeros((1 + network.slots) * I * H * pack_it, dtype),
-        -(-parts // panel_count.py_func(H, lanes)), np.empty((2, parts, I + 2), np.int32),
-        np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype), np.empty((parts, batch), np.int64),
+        splits, np.empty((2, parts, I + 2), np.int32),
+        np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype),
+        np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
         aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
+        np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9)),
     )  # fmt: skip
     return losses, correct
 
 
 @piece
-def _upper_layers(
-    part, n, first, below, above, sizes, offsets, params, biased, work, logits, out, P
-):  # fmt: skip
+def _upper_layers(n, first, below, above, sizes, offsets, params, biased, work, logits, out, P, p):
     """n rows through the layers from ``first`` on, from work[below] by turns to work[above] and back, and to the logits."""
-    depth, p = sizes.size - 1, part * PACK_SIZE
+    depth = sizes.size - 1
     for l in range(first, depth - 1):
         _layer(n, l, sizes, offsets, params, biased, work, below, work, above, P, p)
         below, above = above, below
     if first < depth:
-        _layer(n, depth - 1, sizes, offsets, params, biased, work, below, flat(logits), out, P, p)
+        _layer(n, depth - 1, sizes, offsets, params, biased, work, below, logits, out, P, p)
+
+
+@piece
+def _first_sparse(
+    rows, indptr, indices, values, table, ends, e, sizes, offsets, params, biased, work, below, above, logits, out
+):  # fmt: skip
+    """The first layer for ``rows`` of a sparse X, to work[below] or, where it is the only one, to the logits."""
+    I, H = sizes[0], sizes[1]
+    b, o = (params, offsets[0] + I * H) if biased else (params[:0], 0)
+    Y, y = (work, below) if sizes.size > 2 else (logits, out)
+    for p in range(panel_count(H, simd.lanes(params))):
+        first_layer_forward(
+            p, rows, indptr, indices, values, table, I, params, offsets[0], False, I, H, b, o, sizes.size > 2,
+            Y, y, work, above, ends, e,
+        )  # fmt: skip
 
 
 @kernel
-def forward(part, parts, X, sizes, offsets, params, biased, scale, work, widest, logits, P):
-    """Logits of this part's rows, ROW_BLOCK at a time, through two blocks of ``widest`` columns in flat ``work``."""
-    lo, hi = share(part, parts, X.shape[0])
+def forward(
+    part, parts, X, sizes, offsets, params, biased, scale, table, work, widest, rows, indices, values, logits, P
+):  # fmt: skip
+    """Logits of this part's rows, ROW_BLOCK at a time, through two blocks of ``widest`` columns in flat ``work``.
+
+    A block with few non-zeros skips the zeros: the bits are the same. ``rows`` are 0 .. ROW_BLOCK, and behind them two
+    times ROW_BLOCK + 1 numbers of scratch for each part; ``indices`` and ``values`` ROW_BLOCK * inputs for each.
+    """
+    first, last = share(part, parts, X.shape[0])
+    I = X.shape[1]
     below = part * 2 * ROW_BLOCK * widest
     above = below + ROW_BLOCK * widest
-    for row in range(lo, hi, ROW_BLOCK):
-        n = min(ROW_BLOCK, hi - row)
-        for i in range(n):
-            _read_row(X, row + i, scale, work, below + i * sizes[0])
-        out = row * sizes[-1]
-        _upper_layers(part, n, 0, below, above, sizes, offsets, params, biased, work, logits, out, P)
+    p = part * PACK_SIZE
+    at = (1 + 2 * part) * (ROW_BLOCK + 1)
+    starts, ends = rows[at : at + ROW_BLOCK + 1], rows[at + ROW_BLOCK + 1 : at + 2 * ROW_BLOCK + 2]
+    here = part * ROW_BLOCK * I
+    for row in range(first, last, ROW_BLOCK):
+        n = min(ROW_BLOCK, last - row)
+        entries, out = count_rows(X, row, n, starts), row * sizes[-1]
+        if entries <= SPARSE_DENSITY * (n * I):
+            fill_rows(X, row, n, starts, here, indices, values)
+            _first_sparse(
+                rows[:n], starts, indices, values, table, ends, 0, sizes, offsets, params, biased, work, below, above,
+                flat(logits), out,
+            )  # fmt: skip
+            _upper_layers(n, 1, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, p)
+        else:
+            for i in range(n):
+                _read_row(X, row + i, scale, work, below + i * I)
+            _upper_layers(n, 0, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, p)
 
 
 @kernel
@@ -299,30 +375,47 @@ def forward_sparse(
     lo, hi = share(part, parts, rows.size)
     below = part * 2 * ROW_BLOCK * widest
     above = below + ROW_BLOCK * widest
-    I, H = sizes[0], sizes[1]
-    b, o = (params, offsets[0] + I * H) if biased else (params[:0], 0)
     for row in range(lo, hi, ROW_BLOCK):
-        n = min(ROW_BLOCK, hi - row)
-        Y, y = (work, below) if sizes.size > 2 else (flat(logits), row * H)
-        for p in range(panel_count(H, simd.lanes(params))):
-            first_layer_forward(
-                p, rows[row : row + n], indptr, indices, values, table, I, params, offsets[0], False, I, H, b, o,
-                sizes.size > 2, Y, y, work, above, ends, row,
-            )  # fmt: skip
-        out = row * sizes[-1]
-        _upper_layers(part, n, 1, below, above, sizes, offsets, params, biased, work, logits, out, P)
+        n, out = min(ROW_BLOCK, hi - row), row * sizes[-1]
+        _first_sparse(
+            rows[row : row + n], indptr, indices, values, table, ends, row, sizes, offsets, params, biased, work,
+            below, above, flat(logits), out,
+        )  # fmt: skip
+        _upper_layers(
+            n, 1, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, part * PACK_SIZE
+        )  # fmt: skip
 
 
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:
     """Run ``forward`` or ``forward_sparse`` on the team."""
-    parts = get_num_threads()
-    widest = -(-max(network.sizes[1:] if isinstance(X, CSR) else network.sizes) // _LINE) * _LINE
-    layers = np.array(network.sizes), np.array(network.offsets), network.params, network.bias
-    work = aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype)
-    P = scratch(parts * PACK_SIZE, network.dtype)
+    parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
+    work, widest, rows, indices, values, P, table = _forward_workspace(network, parts, X.dtype, scale)
     if isinstance(X, CSR):
         rows = np.arange(X.shape[0])
-        table = value_table(X.values, scale, network.dtype)
-        run(forward_sparse, parts, *X.arrays, table, rows, np.empty_like(rows), *layers, work, widest, out, P)
+        run(
+            forward_sparse, parts, *X.arrays, table, rows, np.empty_like(rows), *network.layout, network.bias, work,
+            widest, out, P,
+        )  # fmt: skip
     else:
-        run(forward, parts, X, *layers, scale, work, widest, out, P)
+        run(
+            forward, parts, X, *network.layout, network.bias, scale, table, work, widest, rows, indices, values, out, P,
+        )  # fmt: skip
+
+
+_kept = threading.local()
+
+
+def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:
+    """What ``forward`` writes on, kept for this thread's next call like it: for one sample, making it took longer."""
+    key = network.sizes, network.dtype, dtype, parts, scale
+    if getattr(_kept, "key", None) != key:
+        widest, room = _padded(max(network.sizes)), parts * ROW_BLOCK * network.sizes[0]
+        rows = np.zeros((1 + 2 * parts) * (ROW_BLOCK + 1), np.int64)
+        rows[:ROW_BLOCK] = np.arange(ROW_BLOCK)
+        _kept.arrays = (
+            aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype), widest, rows,
+            np.empty(room, index_dtype(network.sizes[0])), np.empty(room, dtype),
+            aligned_zeros(parts * PACK_SIZE, network.dtype), value_table(dtype, scale, network.dtype),
+        )  # fmt: skip
+        _kept.key = key
+    return _kept.arrays

@@ -42,6 +42,7 @@ class Network:
             used = self.offsets[-1] + (inputs + self.bias) * outputs
             self.offsets.append(-(-used // line) * line)
         self.params = aligned_zeros(self.offsets[-1], self.dtype)
+        self.layout = np.array(self.sizes), np.array(self.offsets), self.params  # what kernels take
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
     @property

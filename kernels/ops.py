@@ -36,7 +36,7 @@ def _parts(work: int, serial: int) -> int:
 
 
 def _is_sparse(X: Any) -> bool:
-    return isinstance(X, CSR) or hasattr(X, "indptr")
+    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr"))
 
 
 def csr(X: Any) -> CSR:

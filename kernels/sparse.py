@@ -9,14 +9,15 @@ a quarter of the sets of an L1).
 
 Forward: Y[i] = sum over row i's entries of x * W[column]; entries in the order they are stored. Backward: the batch is
 transposed to columns by a counting sort, and dW[j] = sum over column j's entries of x * dY[row], rows in order. Each number
-is one chain of fused multiply-adds, so its bits depend on no split. Only stored entries take part: 0 * NaN is skipped
-where the dense product would give NaN. All functions here are raw: nothing is checked.
+is one chain of fused multiply-adds in the order of the dense product's, which a term of zero does not change: its bits
+depend on no split, nor on whether the zeros were skipped, where rows' columns rise. Only stored entries take part:
+0 * NaN is skipped where the dense product would give NaN. All functions here are raw: nothing is checked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,23 @@ from numba.extending import overload
 
 from . import simd
 from .gemm import column_sums
-from .intrinsics import flat, out_of_line
+from .intrinsics import flat, out_of_line, prefetch
 from .jit import kernel, piece
 from .threads import barrier, barrier_state, get_num_threads, run, share
-from .tuning import PANEL_VECTORS, SERIAL_ELEMENTS
-from .update import MOMENTUM, NESTEROV, SGD, Rule, adam_step, momentum_step, rule_constants, sgd_step, update_span
+from .tuning import PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
+from .update import (
+    MOMENTUM,
+    NESTEROV,
+    SGD,
+    Rule,
+    adam_step,
+    constants_of,
+    is_inert,
+    momentum_step,
+    rule_constants,
+    sgd_step,
+    update_span,
+)
 
 _MOST_COLUMNS = 2**31 - 1
 
@@ -173,20 +186,24 @@ def _make_forward(vectors: int, full: bool, packed: bool) -> Any:
                 acc = simd.tile_zeros(W, 1, vectors)
                 if first > 0:
                     acc = simd.tile_load(Z, z + i * stride, stride, 1, vectors, lanes)
-                elif b.size:
-                    acc = simd.tile_load(b, o, 0, 1, vectors, n)
                 # Unsigned: Numba tests a signed index for counting from the end.
                 k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])
                 while k < end:
                     column = np.intp(indices[k])
                     if column >= first + block:
                         break
+                    if full and not packed and k + np.uintp(PREFETCH_COLUMNS) < end:
+                        ahead = w + np.intp(indices[k + np.uintp(PREFETCH_COLUMNS)]) * w_row
+                        for c in range(0, stride, lanes):
+                            prefetch(W, ahead + c)
                     acc = simd.tile_axpy(acc, _factor(values, table, k), W, w + column * step, n)
                     k += np.uintp(1)
                 ends[e + i] = k
                 if first + block < I:
                     simd.tile_store(Z, z + i * stride, stride, acc, lanes, 0)
                 else:
+                    if b.size:
+                        acc = acc + simd.tile_load(b, o, 0, 1, vectors, n)
                     if relu:
                         acc = simd.maximum(acc, simd.zeros(W))
                     simd.tile_store(Y, y + i * y_row, y_row, acc, n, 0)
@@ -197,27 +214,27 @@ def _make_forward(vectors: int, full: bool, packed: bool) -> Any:
 def _make_update(vectors: int, full: bool) -> Any:
     @piece
     def panel_update(
-        first, last, starts, places, entries, table, D, d, width, kind, constants, inert, W, w, w_row, state, q, slot
+        columns, starts, places, entries, table, D, d, width, kind, constants, W, w, w_row, state, q, slot
     ):  # fmt: skip
-        """Step one panel of W's rows first .. last - 1; D is that of dY, contiguous from D[d] on.
+        """Step the rows ``columns`` of one panel of W; D is that of dY, contiguous from D[d] on.
 
         Part u's entries of column j are those from starts[u, j] to starts[u, j+1]: X[places[k], j] is entries[k]. W and its
-        state from W[w] and state[q] on, rows w_row apart, slots ``slot``. ``inert``: a gradient of zero changes nothing.
+        state from W[w] and state[q] on, rows w_row apart, slots ``slot``.
         """
         out_of_line()
         lanes = simd.lanes(D)
         n = lanes if full else width - (vectors - 1) * lanes
         step = vectors * lanes if full else width
-        for j in range(first, last):
+        for i in range(columns.size):
+            if w_row != step and i + PREFETCH_COLUMNS < columns.size:  # rows far apart
+                ahead = w + np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
+                for c in range(0, step, lanes):
+                    prefetch(W, ahead + c)
+            j = np.intp(columns[i])
             acc = simd.tile_zeros(D, 1, vectors)
-            entered = False
             for u in range(starts.shape[0]):
-                begin, end = np.uintp(starts[u, j]), np.uintp(starts[u, j + 1])
-                entered = entered or bool(begin < end)
-                for k in range(begin, end):
+                for k in range(np.uintp(starts[u, j]), np.uintp(starts[u, j + 1])):
                     acc = simd.tile_axpy(acc, _factor(entries, table, k), D, d + np.intp(places[k]) * step, n)
-            if inert and not entered:
-                continue
             at, to = w + j * w_row, q + j * w_row
             x = simd.tile_load(W, at, 0, 1, vectors, n)
             if kind == SGD:
@@ -237,9 +254,38 @@ def _make_update(vectors: int, full: bool) -> Any:
     return panel_update
 
 
+def _make_catch_up(vectors: int, full: bool) -> Any:
+    @piece
+    def panel_catch_up(kind, numbers, first, last, width, W, w, state, q, slot):
+        """The steps first .. last - 1 with a gradient of zero, for one row of a panel of W: what was put off."""
+        out_of_line()
+        lanes = simd.lanes(W)
+        n = lanes if full else width - (vectors - 1) * lanes
+        x, g = simd.tile_load(W, w, 0, 1, vectors, n), simd.tile_zeros(W, 1, vectors)
+        if kind == SGD:
+            for s in range(first, last):
+                x = sgd_step(constants_of(numbers[s], W), x, g)
+        elif kind in (MOMENTUM, NESTEROV):
+            m = simd.tile_load(state, q, 0, 1, vectors, n)
+            for s in range(first, last):
+                x, m = momentum_step(kind, constants_of(numbers[s], W), x, g, m)
+            simd.tile_store(state, q, 0, m, n, 0)
+        else:
+            m = simd.tile_load(state, q, 0, 1, vectors, n)
+            v = simd.tile_load(state, q + slot, 0, 1, vectors, n)
+            for s in range(first, last):
+                x, m, v = adam_step(constants_of(numbers[s], W), x, g, m, v)
+            simd.tile_store(state, q, 0, m, n, 0)
+            simd.tile_store(state, q + slot, 0, v, n, 0)
+        simd.tile_store(W, w, 0, x, n, 0)
+
+    return panel_catch_up
+
+
 _forward_packed = _make_forward(PANEL_VECTORS, True, True)
 _forward_spread = _make_forward(PANEL_VECTORS, True, False)
 _forward_edge = _make_forward(1, False, False)
+_catch_up_full, _catch_up_edge = _make_catch_up(PANEL_VECTORS, True), _make_catch_up(1, False)
 _update_full, _update_edge = _make_update(PANEL_VECTORS, True), _make_update(1, False)
 
 
@@ -302,11 +348,24 @@ def to_columns(part, parts, rows, indptr, indices, values, starts, places, entri
 
 
 @kernel
+def columns_to_step(every, starts, columns):
+    """Begin ``columns`` with every column's number or with those that have entries, in order; returns how many."""
+    count = 0
+    for j in range(columns.size):
+        entered = every
+        for u in range(starts.shape[0]):
+            entered |= starts[u, j] < starts[u, j + 1]
+        columns[count] = j
+        count += entered
+    return count
+
+
+@kernel
 def first_layer_update(
-    p, first, last, starts, places, entries, table, M, dY, dy, rule, lr, t, W, w, packed, I, H, state, q, D, d,
+    p, columns, starts, places, entries, table, M, dY, dy, rule, lr, t, W, w, packed, I, H, state, q, D, d,
     b, o, bias_state, r,
 ):  # fmt: skip
-    """Step rows first .. last - 1 of panel p of W by X[rows].T @ dY; dY [M, H] from dY[dy] on, all flat.
+    """Step the rows ``columns`` of panel p of W by X[rows].T @ dY; dY [M, H] from dY[dy] on, all flat.
 
     Step the panel's part of the bias b[o : o + H] too, if b is not empty, its state from bias_state[r] on. D has room
     for the panel of dY, which is copied there, and for a row more.
@@ -316,7 +375,6 @@ def first_layer_update(
     at, w_row = (column * I, width) if packed else (column, H)
     copy_rows(M, width, dY, dy + column, H, D, d, width)
     constants = rule_constants(rule, rule.weight_decay, lr, t, W)
-    inert = rule.kind == SGD and rule.weight_decay == 0
     if b.size:
         g = d + M * width
         column_sums(0, width, M, width, D, d, D, g)
@@ -324,14 +382,44 @@ def first_layer_update(
         update_span(rule, 0.0, lr, t, b, o + column, D, g, 1.0, bias_state, one, bias_state, two, width)
     if width == PANEL_VECTORS * lanes:
         _update_full(
-            first, last, starts, places, entries, table, D, d, width, rule.kind, constants, inert,
+            columns, starts, places, entries, table, D, d, width, rule.kind, constants,
             W, w + at, w_row, state, q + at, I * H,
         )  # fmt: skip
     else:
         _update_edge(
-            first, last, starts, places, entries, table, D, d, width, rule.kind, constants, inert,
+            columns, starts, places, entries, table, D, d, width, rule.kind, constants,
             W, w + at, w_row, state, q + at, I * H,
         )  # fmt: skip
+
+
+@kernel
+def catch_up(j, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q):
+    """Bring row j of W [I, H], in this part's panels, from the seen[j] steps it has had to ``last``.
+
+    A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such steps are
+    put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
+    """
+    lanes = simd.lanes(W)
+    if seen[j] < last:
+        for p in range(first_panel, last_panel):
+            column, width = panel_columns(p, H, lanes)
+            at = j * H + column
+            if width == PANEL_VECTORS * lanes:
+                _catch_up_full(rule.kind, numbers, seen[j], last, width, W, w + at, state, q + at, I * H)
+            else:
+                _catch_up_edge(rule.kind, numbers, seen[j], last, width, W, w + at, state, q + at, I * H)
+        seen[j] = last
+
+
+@kernel
+def catch_up_rows(
+    rows, indptr, indices, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q
+):  # fmt: skip
+    """``catch_up`` all rows of W that X[rows] needs."""
+    for i in range(rows.size):
+        for k in range(np.uintp(indptr[rows[i]]), np.uintp(indptr[rows[i] + 1])):
+            j = np.intp(indices[k])
+            catch_up(j, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q)
 
 
 @kernel
@@ -363,21 +451,22 @@ def csr_forward(part, parts, indptr, indices, values, table, rows, W, b, relu, Y
 @kernel
 def csr_backward_update(
     part, parts, meeting, indptr, indices, values, table, rows, dY, rule, lr, t, W, state, b, bias_state,
-    starts, places, entries, D,
+    starts, places, entries, columns, D,
 ):  # fmt: skip
     """Step this part's panels of flat W [I, H] by X.T @ dY, and b, if it is not empty, by dY.sum(0).
 
-    See ``first_layer_update``. Parts meet once in ``meeting``. starts [parts, I + 2]; places and entries as long as the batch
-    has entries; D [parts, (B + 1) * panel].
+    See ``first_layer_update``. Parts meet once in ``meeting``. starts [parts, I + 2] and columns [parts, I]; places and
+    entries as long as the batch has entries; D [parts, (B + 1) * panel].
     """
     to_columns(part, parts, rows, indptr, indices, values, starts, places, entries, 0)
     barrier(meeting, 1, parts)
     M, H = dY.shape
     I = starts.shape[1] - 2
     lo, hi = share(part, parts, panel_count(H, simd.lanes(W)))
+    chosen = columns[part, : columns_to_step(not is_inert(rule), starts, columns[part])]
     for p in range(lo, hi):
         first_layer_update(
-            p, 0, I, starts, places, entries, table, M, flat(dY), 0, rule, lr, t, W, 0, False, I, H, state, 0,
+            p, chosen, starts, places, entries, table, M, flat(dY), 0, rule, lr, t, W, 0, False, I, H, state, 0,
             D[part], 0, b, 0, bias_state, 0,
         )  # fmt: skip
 
@@ -385,28 +474,45 @@ def csr_backward_update(
 # -- from dense rows -----------------------------------------------------------------------------------------------
 
 
+@piece
+def count_rows(X, first, n, starts):
+    """starts[i] = non-zeros in row first + i of X, for n rows; returns their sum."""
+    total = 0
+    for i in range(n):
+        count = 0
+        for j in range(X.shape[1]):
+            count += X[first + i, j] != 0
+        starts[i] = count
+        total += count
+    return total
+
+
+@piece
+def fill_rows(X, first, n, starts, k, indices, values):
+    """Columns and values of the non-zeros of n rows of X from indices[k] and values[k] on; starts [n + 1] says where."""
+    for i in range(n):
+        starts[i] = k
+        for j in range(X.shape[1]):
+            x = X[first + i, j]
+            if x != 0:
+                indices[k] = j
+                values[k] = x
+                k += 1
+    starts[n] = k
+
+
 @kernel
 def count_entries(part, parts, X, counts):
     """counts[i] = non-zeros in row i of X, for this part's rows."""
     lo, hi = share(part, parts, X.shape[0])
-    for i in range(lo, hi):
-        n = 0
-        for j in range(X.shape[1]):
-            n += X[i, j] != 0
-        counts[i] = n
+    count_rows(X, lo, hi - lo, counts[lo:])
 
 
 @kernel
 def fill_entries(part, parts, X, indptr, indices, values):
-    """Columns and values of the non-zeros of this part's rows of X."""
+    """Columns and values of the non-zeros of this part's rows of X, where ``indptr`` says."""
     lo, hi = share(part, parts, X.shape[0])
-    for i in range(lo, hi):
-        k = indptr[i]
-        for j in range(X.shape[1]):
-            if X[i, j] != 0:
-                indices[k] = j
-                values[k] = X[i, j]
-                k += 1
+    fill_rows(X, lo, hi - lo, indptr[lo:], indptr[lo], indices, values)  # indptr stays as it is
 
 
 def from_dense(X: np.ndarray) -> CSR:
@@ -420,15 +526,28 @@ def from_dense(X: np.ndarray) -> CSR:
     return CSR.trusted(indptr, indices, values, X.shape)
 
 
-def value_table(values: np.ndarray, scale: float, dtype: np.dtype) -> np.ndarray:
-    """What the kernels look up the factor of an entry in."""
-    return (np.arange(256) * scale).astype(dtype) if values.dtype == np.uint8 else np.array([scale], dtype)
+@lru_cache(maxsize=64)
+def value_table(values: np.dtype, scale: float, dtype: np.dtype) -> np.ndarray:
+    """What the kernels look up the factor of an entry in; not to be written to."""
+    real = dtype.type
+    return np.arange(256).astype(dtype) * real(scale) if values == np.uint8 else np.array([scale], dtype)
 
 
 def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, Y: np.ndarray, parts: int) -> None:
     """Run ``csr_forward`` on the team."""
     rows = np.arange(X.shape[0])
-    run(csr_forward, parts, *X.arrays, value_table(X.values, scale, W.dtype), rows, W, b, relu, Y, np.empty_like(rows))
+    run(
+        csr_forward,
+        parts,
+        *X.arrays,
+        value_table(X.dtype, float(scale), W.dtype),
+        rows,
+        W,
+        b,
+        relu,
+        Y,
+        np.empty_like(rows),
+    )
 
 
 def run_backward_update(
@@ -439,7 +558,7 @@ def run_backward_update(
     W = updated[0]
     panel = PANEL_VECTORS * simd.REGISTER_BYTES // W.dtype.itemsize
     run(
-        csr_backward_update, parts, barrier_state(), *X.arrays, value_table(X.values, scale, W.dtype), np.arange(B), dY,
+        csr_backward_update, parts, barrier_state(), *X.arrays, value_table(X.dtype, float(scale), W.dtype), np.arange(B), dY,
         rule, lr, t, *updated, np.empty((parts, I + 2), np.int32), np.empty(len(X.values), index_dtype(B)),
-        np.empty_like(X.values), np.empty((parts, (B + 1) * panel), W.dtype),
+        np.empty_like(X.values), np.empty((parts, I), index_dtype(I)), np.empty((parts, (B + 1) * panel), W.dtype),
     )  # fmt: skip

@@ -300,17 +300,17 @@ def run(function: Any, parts: int, *args: Any) -> None:
 
     ``parts`` is cut to the number of threads.
     """
+    team = _team
+    parts = 1 if parts == 1 else min(parts, get_num_threads())
+    if parts == 1 or not team.busy.acquire(blocking=False):
+        function(0, 1, *args)
+        return
     launch = _launchers.get(function)
     if launch is None:
         launch = _launchers[function] = _make_launcher(function)
-    parts = min(parts, get_num_threads())
-    team = _team
-    if parts > 1 and team.busy.acquire(blocking=False):
-        try:
-            team.gather(parts - 1)
-            launch(team.mail, _NO_MASK, parts, *args)
-        finally:
-            team.dismiss()
-            team.busy.release()
-    else:
-        launch(np.zeros(_MAILBOX, np.int64), _NO_MASK, 1, *args)
+    try:
+        team.gather(parts - 1)
+        launch(team.mail, _NO_MASK, parts, *args)
+    finally:
+        team.dismiss()
+        team.busy.release()

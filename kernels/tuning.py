@@ -53,3 +53,9 @@ BLOCK_ENTRIES = 8
 
 PACKED_BYTES = 32 * 2**20
 """A first layer up to this size, with its state, is rearranged at every call: 800 KB take 0.1 ms there and back."""
+
+SPARSE_DENSITY = 0.4
+"""With fewer non-zeros than this the zeros are skipped."""
+
+PREFETCH_COLUMNS = 16
+"""How many rows of W ahead a sparse update asks memory for, where they are far apart: 100,000 x 256, 2 threads, @@."""

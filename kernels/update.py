@@ -81,20 +81,50 @@ def _put(A, i, x, n):
 
 
 @piece
-def rule_constants(rule, weight_decay, lr, t, like):
-    """What every vector of a step needs, as vectors; ``weight_decay`` stands in for the rule's."""
+def rule_numbers(rule, weight_decay, lr, t):
+    """What a step needs to know, float64; ``weight_decay`` stands in for the rule's."""
     adam = rule.kind in (ADAM, ADAMW)
     return (
-        simd.broadcast(like, lr),
-        simd.broadcast(like, 0.0 if rule.kind == ADAMW else weight_decay),  # part of the gradient
-        simd.broadcast(like, 1 - lr * weight_decay if rule.kind == ADAMW else 1.0),  # kept of the weight
-        simd.broadcast(like, rule.beta1),
-        simd.broadcast(like, 1 - rule.beta1),
-        simd.broadcast(like, 1 - rule.beta2),
-        simd.broadcast(like, 1 / (1 - rule.beta1**t) if adam else 1.0),
-        simd.broadcast(like, 1 / (1 - rule.beta2**t) if adam else 1.0),
-        simd.broadcast(like, rule.epsilon),
+        lr,
+        0.0 if rule.kind == ADAMW else weight_decay,  # part of the gradient
+        1 - lr * weight_decay if rule.kind == ADAMW else 1.0,  # kept of the weight
+        rule.beta1,
+        1 - rule.beta1,
+        1 - rule.beta2,
+        1 / (1 - rule.beta1**t) if adam else 1.0,
+        1 / (1 - rule.beta2**t) if adam else 1.0,
+        rule.epsilon,
     )
+
+
+@piece
+def constants_of(numbers, like):
+    """The nine numbers of a step as vectors."""
+    in_line()
+    return (
+        simd.broadcast(like, numbers[0]),
+        simd.broadcast(like, numbers[1]),
+        simd.broadcast(like, numbers[2]),
+        simd.broadcast(like, numbers[3]),
+        simd.broadcast(like, numbers[4]),
+        simd.broadcast(like, numbers[5]),
+        simd.broadcast(like, numbers[6]),
+        simd.broadcast(like, numbers[7]),
+        simd.broadcast(like, numbers[8]),
+    )
+
+
+@piece
+def rule_constants(rule, weight_decay, lr, t, like):
+    """What every vector of a step needs, as vectors."""
+    in_line()
+    return constants_of(rule_numbers(rule, weight_decay, lr, t), like)
+
+
+@piece
+def is_inert(rule):
+    """Whether a gradient of zero changes nothing."""
+    return rule.kind == SGD and rule.weight_decay == 0
 
 
 @piece
