@@ -23,7 +23,6 @@ from .optimizers import learning_rates, rule
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _SAMPLE_ROWS = 4096  # enough to know the inputs' RMS and density by
 _DEFAULT_EPOCHS = 4
-_SPARSE_DENSITY = 0.5  # below it the non-zeros alone are faster: see bench/bench_train.py
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class _Run:
         measured, self.density = input_scale(data.X)
         self.input = config.input
         if config.input == "auto":
-            self.input = "sparse" if self.density < _SPARSE_DENSITY else "dense"
+            self.input = "sparse" if self.density <= kernels.tuning.SPARSE_DENSITY else "dense"
         if config.backend == "reference":
             self.input = "dense"
         self.X: Any = data.X

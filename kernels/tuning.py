@@ -54,8 +54,11 @@ BLOCK_ENTRIES = 8
 PACKED_BYTES = 32 * 2**20
 """A first layer up to this size, with its state, is rearranged at every call: 800 KB take 0.1 ms there and back."""
 
-SPARSE_DENSITY = 0.4
-"""With fewer non-zeros than this the zeros are skipped."""
-
 PREFETCH_COLUMNS = 16
-"""How many rows of W ahead a sparse update asks memory for, where they are far apart: 100,000 x 256, 2 threads, @@."""
+"""How many rows of W ahead memory is asked for, where they are far apart: 100,000 x 256, a step of 128 rows with 100 entries
+each, 2 threads: 2.2 ms without, 1.5 ms 8 ahead, 1.4 ms 16 ahead."""
+
+SPARSE_DENSITY = 0.4
+"""With no more non-zeros than this the zeros are skipped. A training step at densities 0.3, 0.4, 0.5, 0.6, dense over sparse:
+784-256-10 1.60, 1.41, 1.16, 0.98; 100-256-10 1.45, 1.30, 1.28, 1.07; 784-1024-1024-10 1.02, 0.91, 0.93, 0.90.
+"""

@@ -40,7 +40,7 @@ def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
     *_, last = out.splitlines()
     result = json.loads(last)
     assert set(result) == JSON_KEYS
-    assert result["input"] == "dense"
+    assert result["input"] == "sparse"
     assert result["peak_gflops"] > 1
     assert "digits: 1,500 training and 500 test samples; network 784-256-10" in err
     assert err.count("epoch ") == 3

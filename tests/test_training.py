@@ -150,7 +150,7 @@ def test_stopping_keeps_the_model_and_whole_steps(digits):
 
 
 def test_the_summary_adds_up(digits):
-    result = fastmlp.fit(digits, epochs=2, batch_size=128, threads=1)
+    result = fastmlp.fit(digits, epochs=2, batch_size=128, threads=1, input="dense")
     summary = result.summary
     assert summary["samples"] == 2 * len(digits.X)
     assert summary["steps"] == 2 * 12  # 11 batches of 128 and one of 92
@@ -159,6 +159,22 @@ def test_the_summary_adds_up(digits):
     flop = 6 * (784 * 256 + 256 * 10) - 2 * 784 * 256
     assert summary["gflops"] == pytest.approx(flop * summary["samples_per_second"] / 1e9)
     assert [report.epoch for report in result.history] == [1, 2]
+
+
+def test_reading_the_non_zeros_alone_gives_the_same_bits(digits):
+    dense, sparse, auto = (fastmlp.fit(digits, epochs=2, input=kind).summary for kind in ("dense", "sparse", "auto"))
+    assert (dense["input"], sparse["input"], auto["input"]) == ("dense", "sparse", "sparse")
+    assert dense["weights_sha256"] == sparse["weights_sha256"] == auto["weights_sha256"]
+    assert [dense[key] == sparse[key] for key in ("test_loss", "train_loss", "test_accuracy")] == [True] * 3
+    skipped = 4 * 256 * 784 * (1 - np.count_nonzero(digits.X) / digits.X.size)
+    flop = 6 * (784 * 256 + 256 * 10) - 2 * 784 * 256 - skipped
+    assert sparse["gflops"] == pytest.approx(flop * sparse["samples_per_second"] / 1e9)
+
+
+def test_dense_inputs_are_read_as_they_are(rng):
+    X = rng.standard_normal((100, 5))
+    data = fastmlp.Dataset("dense", X, np.arange(100) % 2, X, np.arange(100) % 2, ("0", "1"), "memory")
+    assert fastmlp.fit(data, epochs=1).summary["input"] == "dense"
 
 
 def test_tiny_and_odd_data_train():

@@ -1,0 +1,116 @@
+"""The sparse first layer: the dense one's bits, whatever the layout, the split and what was put off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import mlp, reference
+from kernels.registry import RULES
+
+rules = pytest.mark.parametrize("rule", RULES, ids=str)
+
+
+def sparse_samples(rng, rows, columns, density, dtype):
+    X = np.where(rng.random((rows, columns)) < density, rng.integers(1, 256, (rows, columns)), 0)
+    return X.astype(dtype) / 255 if dtype != "uint8" else X.astype(dtype)
+
+
+def train(X, y, sizes, rule, *, dtype="float32", threads=2, batch=16):
+    """Parameters, state and losses after one pass over X with a falling rate."""
+    network = kernels.Network(sizes, slots=rule.slots, dtype=dtype)
+    rng = np.random.default_rng(1)
+    for W, _ in network.layers:
+        W[...] = rng.standard_normal(W.shape) * 0.1
+    rows = rng.permutation(X.shape[0])
+    lr = np.linspace(0.1, 0.01, -(-X.shape[0] // batch))
+    with kernels.threads(threads):
+        losses, _ = kernels.mlp_train_steps(X, y, rows, batch, network, rule=rule, lr=lr, scale=1 / 255)
+    return np.concatenate((network.params, network.state, losses))
+
+
+@rules
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 3), (150, 17, 20, 5)], ids=str)
+def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule, dtype, sizes, rng, monkeypatch):
+    X, y = sparse_samples(rng, 90, sizes[0], 0.1, "uint8"), rng.integers(0, sizes[-1], 90)
+    expected = train(X, y, sizes, rule, dtype=dtype)
+    # Packed and unpacked, for one part and more parts than panels; unpacked, most rules put steps off.
+    for packed_bytes in (0, 2**30):
+        monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
+        for threads in (1, 2, 3, 4):
+            trained = train(kernels.csr(X), y, sizes, rule, dtype=dtype, threads=threads)
+            np.testing.assert_array_equal(trained, expected)
+
+
+@rules
+def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
+    """Column 0 is met in the first step and the last alone, column 2 in the first: momentum and decay move them between."""
+    X = np.zeros((40, 3), np.float32)
+    X[:, 1] = 1
+    X[0, 0] = X[39, 0] = X[0, 2] = 1
+    y = np.arange(40) % 3
+    monkeypatch.setattr(mlp, "PACKED_BYTES", 0)
+    lr = np.linspace(0.5, 0.1, 40)
+    results = []
+    for given in (X, kernels.csr(X)):
+        network = kernels.Network((3, 70, 3), slots=rule.slots)
+        network.params[...] = np.linspace(-1, 1, network.params.size)
+        kernels.mlp_train_steps(given, y, np.arange(40), 1, network, rule=rule, lr=lr)
+        results.append(np.concatenate((network.params, network.state)))
+    np.testing.assert_array_equal(*results)
+
+
+def test_columns_in_any_order_and_twice_give_the_same_product(rng):
+    """What SciPy makes without sorting: the sum, though not the bits."""
+    X = sparse_samples(rng, 40, 150, 0.3, "float64")
+    ordered = kernels.csr(X)
+    indices, values = ordered.indices.copy(), ordered.values.copy()
+    for start, end in zip(ordered.indptr, ordered.indptr[1:]):
+        order = rng.permutation(end - start) + start
+        indices[start:end], values[start:end] = ordered.indices[order], ordered.values[order]
+    shuffled = kernels.CSR(ordered.indptr, indices, values, X.shape)
+    assert ordered.columns_rise
+    assert not shuffled.columns_rise
+    halves = kernels.CSR(2 * ordered.indptr, np.repeat(indices, 2), np.repeat(values, 2) / 2, X.shape)
+    y = rng.integers(0, 5, 40)
+    results = [train(given, y, (150, 70, 5), kernels.sgd(), dtype="float64") for given in (ordered, shuffled, halves)]
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(results[2], results[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("sizes", [(50, 100, 5), (50, 5)], ids=str)
+def test_logits_have_the_same_bits_from_dense_and_sparse_rows_in_any_batch(density, sizes, rng):
+    X = sparse_samples(rng, 200, 50, density, "uint8")
+    network = kernels.Network(sizes)
+    network.params[...] = rng.standard_normal(network.params.size)
+    together = kernels.mlp_forward(X, network, scale=1 / 255)
+    np.testing.assert_array_equal(kernels.mlp_forward(kernels.csr(X), network, scale=1 / 255), together)
+    mixed = np.concatenate((X[:30], np.full((34, 50), 255, np.uint8)))  # another density in the block
+    np.testing.assert_array_equal(kernels.mlp_forward(mixed, network, scale=1 / 255)[:30], together[:30])
+    for row in (0, 63, 64, 199):
+        np.testing.assert_array_equal(kernels.mlp_forward(X[row : row + 1], network, scale=1 / 255)[0], together[row])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 65_536, 65_537])
+def test_csr_of_a_dense_matrix_is_its_twin(dtype, columns, rng):
+    X = sparse_samples(rng, 7, columns, 0.2, dtype)
+    X[3] = 0
+    ours, twin = kernels.csr(X), reference.csr(X)
+    assert ours.indices.dtype == (np.uint16 if columns <= 65_536 else np.int32)
+    for name in ("indptr", "indices", "values"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(twin, name))
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+def test_scipy_matrices_train(index, rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = sparse_samples(rng, 60, 150, 0.1, "float32")
+    matrix = sparse.csr_array(X)
+    matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
+    y = rng.integers(0, 5, 60)
+    expected = train(kernels.csr(X), y, (150, 20, 5), kernels.sgd())
+    np.testing.assert_array_equal(train(matrix, y, (150, 20, 5), kernels.sgd()), expected)
