@@ -43,15 +43,18 @@ def _kernel_view(array: np.ndarray) -> np.ndarray:
     """
     if array.flags.writeable:
         return array
-    return np.asarray(_Memory(array))
+    memory = _Memory()
+    memory.owner = array
+    memory.__array_interface__ = interface = array.__array_interface__
+    interface["data"] = (interface["data"][0], False)
+    return np.asarray(memory)
 
 
 class _Memory:
     """A buffer at another array's address that keeps it alive."""
 
-    def __init__(self, owner: np.ndarray) -> None:
-        self._owner = owner
-        self.__array_interface__ = {**owner.__array_interface__, "data": (owner.ctypes.data, False)}
+    owner: np.ndarray
+    __array_interface__: dict[str, Any]
 
 
 def float_dtype(name: str, value: Any) -> np.dtype:
@@ -75,9 +78,11 @@ def require_columns(name: str, array: np.ndarray) -> None:
 
 def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
     """``value`` as a C-contiguous, aligned array of ``dtype`` (None: as it is, float32 or float64), copied if need be."""
-    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:  # the usual case, checked in 0.3 us
-        require_shape(name, value, shape)
-        return value
+    if type(value) is np.ndarray and value.dtype == dtype:  # the usual case, checked in 0.3 us
+        flags = value.flags
+        if flags.carray or (flags.c_contiguous and flags.aligned):
+            require_shape(name, value, shape)
+            return _kernel_view(value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")

@@ -249,7 +249,14 @@ def piece(function: Callable[..., Any]) -> Any:
     dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     dispatcher._insert = lambda *args, **options: None  # nothing that Python could call
     dispatcher._compile_for_args = _refuse_python
+    compile_signature = dispatcher.compile
+    dispatcher.compile = lambda sig: compile_signature(_without_literals(sig))
     return dispatcher
+
+
+def _without_literals(sig: Any) -> tuple[Any, ...]:
+    """Argument types for which f(0) and f(n) are one function, not two."""
+    return tuple(map(types.unliteral, sigutils.normalize_signature(sig)[0]))
 
 
 def _refuse_python(*args: Any, **options: Any) -> Any:
@@ -272,8 +279,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     def compile_once(sig: Any) -> Any:
         global compile_seconds, _compiling, _depth
-        # f(0) and f(n) are one kernel, not two
-        args = tuple(map(types.unliteral, sigutils.normalize_signature(sig)[0]))
+        args = _without_literals(sig)
         if (known := dispatcher.overloads.get(args)) is not None:
             return known.entry_point
         # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.

@@ -36,7 +36,7 @@ from .sparse import (
     catch_up_rows,
     columns_to_step,
     count_rows,
-    fill_rows,
+    fill_row,
     first_layer_forward,
     first_layer_update,
     index_dtype,
@@ -50,6 +50,7 @@ from .tuning import (
     BLOCK_ENTRIES,
     COLUMN_BLOCK,
     PACKED_BYTES,
+    PACKED_ROWS,
     PANEL_VECTORS,
     ROW_BLOCK,
     SERIAL_FLOP,
@@ -207,7 +208,9 @@ def train_steps_sparse(
     lazy = numbers.size > 0
     if lazy:
         for step in range(lr.size):
-            numbers[part, step] = rule_numbers(rule, rule.weight_decay, lr[step], t + step)
+            constants = rule_numbers(rule, rule.weight_decay, lr[step], t + step)
+            for k in range(len(constants)):
+                numbers[part, step, k] = constants[k]
     meetings = 0
     for step in range(lr.size):
         if splits > 1:  # then others have updated this part's panels
@@ -321,28 +324,44 @@ def _upper_layers(n, first, below, above, sizes, offsets, params, biased, work, 
 
 @piece
 def _first_sparse(
-    rows, indptr, indices, values, table, ends, e, sizes, offsets, params, biased, work, below, above, logits, out
+    rows, indptr, indices, values, table, ends, e, sizes, offsets, params, biased, packed, block, work, below, above,
+    logits, out,
 ):  # fmt: skip
     """The first layer for ``rows`` of a sparse X, to work[below] or, where it is the only one, to the logits."""
     I, H = sizes[0], sizes[1]
     b, o = (params, offsets[0] + I * H) if biased else (params[:0], 0)
     Y, y = (work, below) if sizes.size > 2 else (logits, out)
+    W, w = (packed, 0) if packed.size else (params, offsets[0])
     for p in range(panel_count(H, simd.lanes(params))):
         first_layer_forward(
-            p, rows, indptr, indices, values, table, I, params, offsets[0], False, I, H, b, o, sizes.size > 2,
+            p, rows, indptr, indices, values, table, block, W, w, packed.size > 0, I, H, b, o, sizes.size > 2,
             Y, y, work, above, ends, e,
         )  # fmt: skip
 
 
+@piece
+def _pack_together(part, parts, meeting, sizes, offsets, params, packed):
+    """The first layer's panels into ``packed``, where it is not empty, by all parts."""
+    I, H = sizes[0], sizes[1]
+    if packed.size:
+        first, last = share(part, parts, panel_count(H, simd.lanes(params)))
+        for p in range(first, last):
+            pack(p, 0, I, params, offsets[0], I, H, packed, 0, False)
+        barrier(meeting, 1, parts)
+
+
 @kernel
 def forward(
-    part, parts, X, sizes, offsets, params, biased, scale, table, work, widest, rows, indices, values, logits, P
+    part, parts, meeting, X, sizes, offsets, params, biased, packed, block, scale, table, work, widest, rows, indices,
+    values, logits, P,
 ):  # fmt: skip
     """Logits of this part's rows, ROW_BLOCK at a time, through two blocks of ``widest`` columns in flat ``work``.
 
     A block with few non-zeros skips the zeros: the bits are the same. ``rows`` are 0 .. ROW_BLOCK, and behind them two
-    times ROW_BLOCK + 1 numbers of scratch for each part; ``indices`` and ``values`` ROW_BLOCK * inputs for each.
+    times ROW_BLOCK + 1 numbers of scratch for each part; ``indices`` and ``values`` ROW_BLOCK * inputs for each. With
+    ``packed`` [inputs * H] not empty the first layer is made contiguous there, for ``block`` columns at a time.
     """
+    _pack_together(part, parts, meeting, sizes, offsets, params, packed)
     first, last = share(part, parts, X.shape[0])
     I = X.shape[1]
     below = part * 2 * ROW_BLOCK * widest
@@ -350,15 +369,20 @@ def forward(
     p = part * PACK_SIZE
     at = (1 + 2 * part) * (ROW_BLOCK + 1)
     starts, ends = rows[at : at + ROW_BLOCK + 1], rows[at + ROW_BLOCK + 1 : at + 2 * ROW_BLOCK + 2]
-    here = part * ROW_BLOCK * I
     for row in range(first, last, ROW_BLOCK):
         n = min(ROW_BLOCK, last - row)
         entries, out = count_rows(X, row, n, starts), row * sizes[-1]
         if entries <= SPARSE_DENSITY * (n * I):
-            fill_rows(X, row, n, starts, here, indices, values)
+            k = part * ROW_BLOCK * I
+            for i in range(n):
+                end = k + starts[i]
+                starts[i] = k
+                fill_row(X, row + i, k, end, indices, values)
+                k = end
+            starts[n] = k
             _first_sparse(
-                rows[:n], starts, indices, values, table, ends, 0, sizes, offsets, params, biased, work, below, above,
-                flat(logits), out,
+                rows[:n], starts, indices, values, table, ends, 0, sizes, offsets, params, biased, packed, block, work,
+                below, above, flat(logits), out,
             )  # fmt: skip
             _upper_layers(n, 1, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, p)
         else:
@@ -369,17 +393,19 @@ def forward(
 
 @kernel
 def forward_sparse(
-    part, parts, indptr, indices, values, table, rows, ends, sizes, offsets, params, biased, work, widest, logits, P
+    part, parts, meeting, indptr, indices, values, table, rows, ends, sizes, offsets, params, biased, packed, block,
+    work, widest, logits, P,
 ):  # fmt: skip
     """``forward`` from a sparse X: ``rows`` are 0 .. B-1, ``ends`` B elements of scratch."""
+    _pack_together(part, parts, meeting, sizes, offsets, params, packed)
     lo, hi = share(part, parts, rows.size)
     below = part * 2 * ROW_BLOCK * widest
     above = below + ROW_BLOCK * widest
     for row in range(lo, hi, ROW_BLOCK):
         n, out = min(ROW_BLOCK, hi - row), row * sizes[-1]
         _first_sparse(
-            rows[row : row + n], indptr, indices, values, table, ends, row, sizes, offsets, params, biased, work,
-            below, above, flat(logits), out,
+            rows[row : row + n], indptr, indices, values, table, ends, row, sizes, offsets, params, biased, packed,
+            block, work, below, above, flat(logits), out,
         )  # fmt: skip
         _upper_layers(
             n, 1, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, part * PACK_SIZE
@@ -389,20 +415,27 @@ def forward_sparse(
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:
     """Run ``forward`` or ``forward_sparse`` on the team."""
     parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
-    work, widest, rows, indices, values, P, table = _forward_workspace(network, parts, X.dtype, scale)
+    work, widest, rows, indices, values, P, table, packed = _forward_workspace(network, parts, X.dtype, scale)
+    block, meeting = network.sizes[0], _ALONE
+    if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
+        size = network.sizes[0] * network.sizes[1]
+        packed, meeting = scratch(size, network.dtype)[:size], barrier_state()
+        block = COLUMN_BLOCK if not isinstance(X, CSR) or X.columns_rise else block
     if isinstance(X, CSR):
         rows = np.arange(X.shape[0])
         run(
-            forward_sparse, parts, *X.arrays, table, rows, np.empty_like(rows), *network.layout, network.bias, work,
-            widest, out, P,
+            forward_sparse, parts, meeting, *X.arrays, table, rows, np.empty_like(rows), *network.layout, network.bias,
+            packed, block, work, widest, out, P,
         )  # fmt: skip
     else:
         run(
-            forward, parts, X, *network.layout, network.bias, scale, table, work, widest, rows, indices, values, out, P,
+            forward, parts, meeting, X, *network.layout, network.bias, packed, block, scale, table, work, widest, rows,
+            indices, values, out, P,
         )  # fmt: skip
 
 
 _kept = threading.local()
+_ALONE = barrier_state()  # where nobody meets
 
 
 def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:
@@ -416,6 +449,7 @@ def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: flo
             aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype), widest, rows,
             np.empty(room, index_dtype(network.sizes[0])), np.empty(room, dtype),
             aligned_zeros(parts * PACK_SIZE, network.dtype), value_table(dtype, scale, network.dtype),
+            np.empty(0, network.dtype),
         )  # fmt: skip
         _kept.key = key
     return _kept.arrays

@@ -488,17 +488,15 @@ def count_rows(X, first, n, starts):
 
 
 @piece
-def fill_rows(X, first, n, starts, k, indices, values):
-    """Columns and values of the non-zeros of n rows of X from indices[k] and values[k] on; starts [n + 1] says where."""
-    for i in range(n):
-        starts[i] = k
-        for j in range(X.shape[1]):
-            x = X[first + i, j]
-            if x != 0:
-                indices[k] = j
-                values[k] = x
-                k += 1
-    starts[n] = k
+def fill_row(X, row, k, end, indices, values):
+    """Columns and values of the non-zeros of a row of X from indices[k] and values[k] to just before ``end``."""
+    for j in range(X.shape[1]):
+        if k == end:
+            break
+        x = X[row, j]
+        indices[k] = j  # again and again until x is not zero: a branch on x would often be mispredicted
+        values[k] = x
+        k += x != 0
 
 
 @kernel
@@ -512,7 +510,8 @@ def count_entries(part, parts, X, counts):
 def fill_entries(part, parts, X, indptr, indices, values):
     """Columns and values of the non-zeros of this part's rows of X, where ``indptr`` says."""
     lo, hi = share(part, parts, X.shape[0])
-    fill_rows(X, lo, hi - lo, indptr[lo:], indptr[lo], indices, values)  # indptr stays as it is
+    for i in range(lo, hi):
+        fill_row(X, i, indptr[i], indptr[i + 1], indices, values)
 
 
 def from_dense(X: np.ndarray) -> CSR:

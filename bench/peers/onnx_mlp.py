@@ -1,0 +1,30 @@
+"""ONNX Runtime's prediction of the same network."""
+
+from __future__ import annotations
+
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+
+class Predict:
+    """Logits; ``X`` floats."""
+
+    def __init__(self, layers):
+        nodes, weights, name = [], [], "X"
+        for l, (W, b) in enumerate(layers):
+            weights += [numpy_helper.from_array(W.copy(), f"W{l}"), numpy_helper.from_array(b.copy(), f"b{l}")]
+            nodes.append(helper.make_node("Gemm", [name, f"W{l}", f"b{l}"], [name := f"Z{l}"]))
+            if l + 1 < len(layers):
+                nodes.append(helper.make_node("Relu", [name], [name := f"Y{l}"]))
+        ends = [
+            helper.make_tensor_value_info(end, TensorProto.FLOAT, ["B", width])
+            for end, width in (("X", len(layers[0][0])), (name, layers[-1][0].shape[1]))
+        ]
+        graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 2
+        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+    def __call__(self, X):
+        return self.session.run(None, {"X": X})[0]
