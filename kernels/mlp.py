@@ -51,6 +51,7 @@ from .tuning import (
     COLUMN_BLOCK,
     PACKED_BYTES,
     PACKED_ROWS,
+    PACKED_STEPS,
     PANEL_VECTORS,
     ROW_BLOCK,
     SERIAL_FLOP,
@@ -293,7 +294,7 @@ def run_train_steps(
     lanes = simd.REGISTER_BYTES // dtype.itemsize
     lengths_of_rows = np.diff(X.indptr)[rows]
     most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
-    pack_it = (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
+    pack_it = len(lr) >= PACKED_STEPS and (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)

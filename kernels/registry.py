@@ -158,7 +158,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
         samples = X.shape[0]
         labels = rng.integers(0, network.sizes[-1], samples)
         rows = rng.permutation(samples)
-        batch = -(-2 * samples // 3)  # two steps, the second short
+        batch = -(-2 * samples // 9)  # up to five steps, the last one short
         lr = np.full(-(-samples // batch), 0.01)
         yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, "scale": 1 / 255}
 

@@ -324,7 +324,7 @@ def first_layer_forward(
 
 @kernel
 def to_columns(part, parts, rows, indptr, indices, values, starts, places, entries, e):
-    """This part's rows of the batch by columns, by counting sort: see ``panel_gradient``; entries from ``e`` on."""
+    """This part's rows of the batch by columns, by counting sort: see ``panel_update``; entries from ``e`` on."""
     lo, hi = share(part, parts, rows.size)
     for i in range(lo):
         e += indptr[rows[i] + 1] - indptr[rows[i]]

@@ -52,7 +52,9 @@ BLOCK_ENTRIES = 8
 """Entries of a row that a block must hold on average to be worth the visit: loading and storing the sums."""
 
 PACKED_BYTES = 32 * 2**20
-"""A first layer up to this size, with its state, is rearranged at every call: 800 KB take 0.1 ms there and back."""
+PACKED_STEPS = 4
+"""A first layer up to this size, with its state, is rearranged at every call of so many steps: 800 KB take 0.1 ms there and
+back, the time that two steps save."""
 
 PREFETCH_COLUMNS = 16
 """How many rows of W ahead memory is asked for, where they are far apart: 100,000 x 256, a step of 128 rows with 100 entries
