@@ -53,6 +53,7 @@ class Result:
 class Observer:
     """What the loop tells whoever watches; each may be replaced."""
 
+    chosen: Callable[[str, float], None] = lambda input, density: None
     compiling: Callable[[], None] = lambda: None
     progress: Callable[[int, int, float, float], None] = lambda step, total, loss, samples_per_second: None
     report: Callable[[EpochReport], None] = lambda report: None
@@ -227,6 +228,7 @@ def fit(
     with threads:
         run = _Run(data, config, observer)
         result = Result(run.model, config)
+        observer.chosen(run.input, run.density)
         compile_seconds = run.warm_up()
         try:
             while run.step < run.total:

@@ -56,6 +56,9 @@ class _Screen:
         if self.live:
             print("\r\x1b[K", end="", file=sys.stderr)
 
+    def chosen(self, input: str, density: float) -> None:
+        self.line(f"input {input}: {density:.0%} of the numbers are not zero")
+
     def compiling(self) -> None:
         self.line("compiling kernels (once; kept for the next run)")
 
@@ -123,7 +126,7 @@ def _command(argv: Sequence[str] | None) -> int:
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
     if level > 0:
         screen.line(f"read from {data.source} in {load_seconds:.2f} s; {config}")
-    observer = Observer(screen.compiling, screen.progress, screen.report, screen.stopped)
+    observer = Observer(screen.chosen, screen.compiling, screen.progress, screen.report, screen.stopped)
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         result = fit(data, config, observer=observer)

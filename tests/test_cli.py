@@ -43,6 +43,7 @@ def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
     assert result["input"] == "sparse"
     assert result["peak_gflops"] > 1
     assert "digits: 1,500 training and 500 test samples; network 784-256-10" in err
+    assert "input sparse: 18% of the numbers are not zero" in err
     assert err.count("epoch ") == 3
     assert "\r" not in err  # not a terminal
     assert evaluate.main(["runs/digits/model.npz", "--data", dataset, "--json"]) == 0
