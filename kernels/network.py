@@ -42,8 +42,13 @@ class Network:
             used = self.offsets[-1] + (inputs + self.bias) * outputs
             self.offsets.append(-(-used // line) * line)
         self.params = aligned_zeros(self.offsets[-1], self.dtype)
-        self.layout = np.array(self.sizes), np.array(self.offsets), self.params  # what kernels take
+        self._layout = np.array(self.sizes), np.array(self.offsets)
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
+
+    @property
+    def layout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What kernels take: sizes, offsets, params."""
+        return (*self._layout, self.params)
 
     @property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
