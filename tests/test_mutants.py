@@ -38,7 +38,7 @@ MUTANTS = {
     "bias of a sparse layer missing": ("sparse.py", "acc = acc + simd.tile_load(b, o, 0, 1, vectors, n)", "acc = acc + simd.tile_zeros(W, 1, vectors)"),
     "sums of the column blocks before lost": ("sparse.py", "if first > 0:\n                    acc", "if first > block:\n                    acc"),
     "a step that was put off lost": ("sparse.py", "numbers, seen[j], last,", "numbers, seen[j] + 1, last,"),
-    "no meeting before the sparse update": ("mlp.py", "barrier(meeting, meetings, parts)\n        if part == 0", "if part == 0"),
+    "no meeting before the sparse update": ("mlp.py", "barrier(meeting, meetings, parts)\n        if part == 0", "barrier(meeting, meetings - 1, parts)\n        if part == 0"),
     "parts that share a panel do not meet": ("mlp.py", "        if splits > 1:  # then others", "        if splits > 100:  # then others"),
     "a label not checked": ("checks.py", "if low < 0 or high >= limit:", "if high >= limit:"),
 }  # fmt: skip
