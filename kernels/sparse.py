@@ -500,28 +500,28 @@ def fill_row(X, row, k, end, indices, values):
 
 
 @kernel
-def count_entries(part, parts, X, counts):
-    """counts[i] = non-zeros in row i of X, for this part's rows."""
-    lo, hi = share(part, parts, X.shape[0])
-    count_rows(X, lo, hi - lo, counts[lo:])
+def compact(part, parts, X, indptr, indices, values):
+    """For this part's rows of X the columns and values of the non-zeros, where ``indptr`` says.
 
-
-@kernel
-def fill_entries(part, parts, X, indptr, indices, values):
-    """Columns and values of the non-zeros of this part's rows of X, where ``indptr`` says."""
+    With empty ``indices``, indptr[i + 1] = non-zeros in row i.
+    """
     lo, hi = share(part, parts, X.shape[0])
+    if indices.size == 0:
+        count_rows(X, lo, hi - lo, indptr[lo + 1 :])
+        return
     for i in range(lo, hi):
         fill_row(X, i, indptr[i], indptr[i + 1], indices, values)
 
 
 def from_dense(X: np.ndarray) -> CSR:
     """The non-zeros of a C-contiguous X."""
-    counts = np.empty(len(X), np.int64)
     parts = get_num_threads() if X.size > SERIAL_ELEMENTS else 1
-    run(count_entries, parts, X, counts)
-    indptr = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
-    indices, values = np.empty(indptr[-1], index_dtype(X.shape[1])), np.empty(indptr[-1], X.dtype)
-    run(fill_entries, parts, X, indptr, indices, values)
+    indptr, index = np.zeros(len(X) + 1, np.int64), index_dtype(X.shape[1])
+    run(compact, parts, X, indptr, np.empty(0, index), np.empty(0, X.dtype))
+    np.cumsum(indptr, out=indptr)
+    indices, values = np.empty(indptr[-1], index), np.empty(indptr[-1], X.dtype)
+    if indices.size:
+        run(compact, parts, X, indptr, indices, values)
     return CSR.trusted(indptr, indices, values, X.shape)
 
 
