@@ -294,6 +294,8 @@ def run_train_steps(
     lanes = simd.REGISTER_BYTES // dtype.itemsize
     lengths_of_rows = np.diff(X.indptr)[rows]
     most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
+    if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
+        raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
     pack_it = len(lr) >= PACKED_STEPS and (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
