@@ -99,8 +99,6 @@ class _Run:
             self.input = "dense"
         self.X: Any = data.X
         self.X_test: Any = data.X_test
-        if self.input == "sparse":
-            self.X, self.X_test = kernels.csr(data.X), kernels.csr(data.X_test)
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
         network = Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
@@ -117,11 +115,16 @@ class _Run:
         self._chunk = 1
 
     def warm_up(self) -> float:
-        """Compile, or load, all that the run will call, on two samples; returns the seconds spent compiling."""
+        """Compile, or load, all that the run will call, on two samples, and take sparse inputs apart.
+
+        Returns the seconds spent compiling.
+        """
         if self.config.backend == "reference":
             return 0.0
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
+        if self.input == "sparse":
+            self.X, self.X_test = kernels.csr(self.X), kernels.csr(self.X_test)
         network = Network((self.data.X.shape[1], 2, 2), dtype=self.config.dtype, slots=self.rule.slots)
         few = self.data.X[:2]
         X, y = kernels.csr(few) if self.input == "sparse" else few, np.zeros(len(few), np.int64)
@@ -156,11 +159,11 @@ class _Run:
         interval = self.config.report_steps or self.batches.steps_per_epoch
         goal = min((self.step // interval + 1) * interval, self.total)
         losses: list[float] = []
-        correct, samples, seconds = 0, self.samples, self.seconds
+        loss, correct, samples, seconds = 0.0, 0, self.samples, self.seconds
         while self.step < goal:
             part, hits = self.advance(goal - self.step)
             losses += part
-            loss, correct = math.fsum(losses), correct + hits  # however the steps were cut into chunks
+            loss, correct = loss + sum(part), correct + hits
             done, spent = self.samples - samples, self.seconds - seconds
             self.observer.progress(self.step, self.total, loss / done, done / spent)
             if self.observer.stop():
@@ -172,6 +175,7 @@ class _Run:
             if not math.isfinite(tested[0] or 0.0):
                 raise self.divergence(f"after step {self.step}: the test loss")
         epoch = self.step / self.batches.steps_per_epoch
+        loss = math.fsum(losses)  # however the steps were cut into chunks
         return EpochReport(epoch, self.step, loss / done, correct / done, *tested, self.seconds, done / spent)
 
     def divergence(self, what: str) -> RunError:

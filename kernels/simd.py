@@ -365,26 +365,21 @@ maximum = _binary("maximum", _extreme(">"), "np.maximum(x, y): NaN in either giv
 minimum = _binary("minimum", _extreme("<"), "np.minimum(x, y): NaN in either gives NaN.")
 
 
-@intrinsic
-def greater(typingctx: Any, x: Any, y: Any) -> Any:
-    """The mask of lanes where x > y; false where either is NaN. Also written with the operator."""
-    vector = _vector_of(x)
+def _comparison(name: str, symbol: str) -> Any:
+    def implementation(typingctx: Any, x: Any, y: Any) -> Any:
+        vector = _vector_of(x)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fcmp_ordered(">", args[0], args[1])
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.fcmp_ordered(symbol, args[0], args[1])
 
-    return Mask(vector.lanes)(vector, vector), codegen
+        return Mask(vector.lanes)(vector, vector), codegen
+
+    doc = f"The mask of lanes where x {symbol} y; false where either is NaN. Also written with the operator."
+    return _named(name, implementation, doc)
 
 
-@intrinsic
-def at_most(typingctx: Any, x: Any, y: Any) -> Any:
-    """The mask of lanes where x <= y; false where either is NaN. Also written with the operator."""
-    vector = _vector_of(x)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fcmp_ordered("<=", args[0], args[1])
-
-    return Mask(vector.lanes)(vector, vector), codegen
+greater = _comparison("greater", ">")
+at_most = _comparison("at_most", "<=")
 
 
 @intrinsic
