@@ -239,17 +239,20 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, scratch, P):
 
 
 @kernel
-def mask(Y, y, dY, dy, rows, n, step):
-    """dY = 0 where Y <= 0, the derivative of ReLU: ``rows`` rows of n elements, ``step`` apart; NaN passes."""
+def mask(Y, y, dY, dy, rows, n, step, factor):
+    """dY = 0 where Y <= 0, else factor * dY: the derivative of ReLU, and of dropout, ``factor`` 1 / (1 - p), behind it.
+
+    ``rows`` rows of n elements, ``step`` apart; NaN passes.
+    """
     out_of_line()
     lanes = simd.lanes(dY)
-    zero = simd.zeros(dY)
+    zero, scale = simd.zeros(dY), simd.broadcast(dY, factor)
     for i in range(rows):
         at, to = y + i * step, dy + i * step
         for j in range(0, n, lanes):
             rest = min(lanes, n - j)
             off = simd.load_masked(Y, at + j, rest) <= zero
-            simd.store_masked(dY, to + j, simd.select(off, zero, simd.load_masked(dY, to + j, rest)), rest)
+            simd.store_masked(dY, to + j, simd.select(off, zero, scale * simd.load_masked(dY, to + j, rest)), rest)
 
 
 @piece
@@ -287,7 +290,7 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, P):
     else:
         gemm(rows, columns, K, flat(dY), first * K, K, 1, flat(W), left * K, 1, K, flat(dX), x, N, P, part * PACK_SIZE)
     if relu_output.size:
-        mask(flat(relu_output), x, flat(dX), x, rows, columns, N)
+        mask(flat(relu_output), x, flat(dX), x, rows, columns, N, 1.0)
 
 
 @kernel

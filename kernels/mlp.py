@@ -18,11 +18,12 @@ at[0] the dense batch (or the other copy of Y_0), at[2l+1] Y_l, at[2l+2] dZ_l. A
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import simd
+from .dropout import dropout_key, dropout_rows
 from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
@@ -54,13 +55,24 @@ from .tuning import (
     PACKED_STEPS,
     PANEL_VECTORS,
     ROW_BLOCK,
+    SERIAL_ELEMENTS,
     SERIAL_FLOP,
     SPARSE_DENSITY,
     STRIP_ROWS,
 )
-from .update import Rule, is_inert, rule_numbers, rule_slots
+from .update import Rule, is_inert, rule_numbers, rule_slots, sgd, update_span
 
 _LINE = 16  # workspace blocks start on cache lines
+
+
+class Objective(NamedTuple):
+    """What the steps minimise, beyond the cross-entropy: see ``ops.mlp_train_steps``."""
+
+    mean: bool = True
+    epsilon: float = 0.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    seed: int = 0  # of the dropout, 32 bits
 
 
 def _padded(length: int) -> int:
@@ -98,7 +110,7 @@ def _input_at(l, y0, at):
 
 @piece
 def _rows_phase(
-    part, parts, first, y0, labels, rows, mean, epsilon, sizes, offsets, params, biased, work, at, losses, hits, P
+    part, parts, first, y0, labels, weights, rows, objective, t, sizes, offsets, params, biased, work, at, losses, hits, P
 ):  # fmt: skip
     """Forward from layer ``first``, loss, and backward to its input's layer, for this part's rows of a batch."""
     n = rows.size
@@ -106,45 +118,51 @@ def _rows_phase(
     depth = sizes.size - 1
     for l in range(first, depth):
         x, y = _input_at(l, y0, at) + lo * sizes[l], _input_at(l + 1, y0, at) + lo * sizes[l + 1]
+        if l > 0 and objective.dropout > 0:
+            dropout_rows(dropout_key(objective.seed, t, l), lo, hi - lo, objective.dropout, work, x, sizes[l])
         _layer(hi - lo, l, sizes, offsets, params, biased, work, x, work, y, P, part * PACK_SIZE)
-    weight = 1.0 / n if mean else 1.0
+    weight = 1.0 / n if objective.mean else 1.0
     dz = at[2 * depth]
     softmax_cross_entropy(
-        part, parts, n, sizes[depth], work, _input_at(depth, y0, at), labels, rows, epsilon, weight, losses, hits,
-        work, dz,
+        part, parts, n, sizes[depth], work, _input_at(depth, y0, at), labels, rows, weights, objective.label_smoothing,
+        objective.epsilon, weight, losses, hits, work, dz,
     )  # fmt: skip
     for l in range(depth - 1, 0, -1):
-        # Y_l-1 = relu(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * (Y_l-1 > 0)
+        # Y_l-1 = relu(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * (Y_l-1 > 0); what dropout has left of
+        # Y_l-1 is 0 where it dropped and 1 / (1 - p) times as large elsewhere
         I, O = sizes[l], sizes[l + 1]
         here = at[2 * l] + lo * I
         gemm(hi - lo, I, O, work, dz + lo * O, O, 1, params, offsets[l], 1, O, work, here, I, P, part * PACK_SIZE)
-        mask(work, _input_at(l, y0, at) + lo * I, work, here, hi - lo, I, I)
+        mask(work, _input_at(l, y0, at) + lo * I, work, here, hi - lo, I, I, 1 / (1 - objective.dropout))
         dz = at[2 * l]
 
 
 @piece
-def _weights_phase(part, parts, first, y0, n, rule, lr, t, sizes, offsets, params, state, biased, work, at, strips, P):
-    """Gradient and update for this part's rows of every weight matrix from layer ``first`` on."""
+def _weights_phase(part, parts, first, y0, n, rule, lr, t, sizes, offsets, updated, state, biased, work, at, strips, P):
+    """Gradient and update for this part's rows of every weight matrix from layer ``first`` on, in ``updated``."""
     for l in range(first, sizes.size - 1):
         w = offsets[l]
         linear_backward_update(
             part, parts, n, sizes[l], sizes[l + 1], work, _input_at(l, y0, at), work, at[2 * l + 2], 1.0, rule, lr, t,
-            params, w, state, rule_slots(rule) * w, strips, P,
+            updated, w, state, rule_slots(rule) * w, strips, P,
         )  # fmt: skip
         if biased:
             b = w + sizes[l] * sizes[l + 1]
             bias_backward_update(
-                part, parts, n, sizes[l + 1], work, at[2 * l + 2], rule, lr, t, params, b, state, rule_slots(rule) * b,
+                part, parts, n, sizes[l + 1], work, at[2 * l + 2], rule, lr, t, updated, b, state, rule_slots(rule) * b,
                 strips,
             )  # fmt: skip
 
 
 @kernel
 def train_steps(
-    part, parts, meeting, X, labels, rows, batch, scale, mean, epsilon, rule, lr, t,
-    sizes, offsets, params, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
+    part, parts, meeting, X, scale, labels, weights, rows, batch, objective, rule, lr, t,
+    sizes, offsets, params, updated, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
 ):  # fmt: skip
-    """Steps over ``rows`` of a dense X, ``batch`` at a time; see ``ops.mlp_train_steps``."""
+    """Steps over ``rows`` of a dense X, ``batch`` at a time; see ``ops.mlp_train_steps``.
+
+    ``updated`` is ``params``, or zeros of its shape: with sgd at a rate of -1 they become the gradient.
+    """
     for step in range(lr.size):
         batch_rows = rows[step * batch : min((step + 1) * batch, rows.size)]
         n = batch_rows.size
@@ -152,14 +170,14 @@ def train_steps(
         for i in range(lo, hi):
             _read_row(X, batch_rows[i], scale, work, at[0] + i * sizes[0])
         _rows_phase(
-            part, parts, 0, at[1], labels, batch_rows, mean, epsilon, sizes, offsets, params, biased, work, at,
-            row_losses, row_hits, P,
+            part, parts, 0, at[1], labels, weights, batch_rows, objective, t + step, sizes, offsets, params, biased, work,
+            at, row_losses, row_hits, P,
         )  # fmt: skip
         barrier(meeting, 2 * step + 1, parts)
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
         _weights_phase(
-            part, parts, 0, at[1], n, rule, lr[step], t + step, sizes, offsets, params, state, biased, work, at,
+            part, parts, 0, at[1], n, rule, lr[step], t + step, sizes, offsets, updated, state, biased, work, at,
             strips, P,
         )  # fmt: skip
         barrier(meeting, 2 * step + 2, parts)
@@ -187,8 +205,8 @@ def _pack_tasks(first, last, splits, params, state, w, slots, I, H, packed, unpa
 
 @kernel
 def train_steps_sparse(
-    part, parts, meeting, indptr, indices, values, table, labels, rows, batch, mean, epsilon, rule, lr, t,
-    sizes, offsets, params, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
+    part, parts, meeting, indptr, indices, values, table, labels, weights, rows, batch, objective, rule, lr, t,
+    sizes, offsets, params, updated, state, biased, work, at, strips, row_losses, row_hits, losses, correct, P,
     block, packed, splits, starts, places, entries, columns, ends, D, seen, numbers,
 ):  # fmt: skip
     """Steps over ``rows`` of a sparse X, ``batch`` at a time; see ``ops.mlp_train_steps``.
@@ -202,9 +220,9 @@ def train_steps_sparse(
     I, H = sizes[0], sizes[1]
     slots, size = rule_slots(rule), sizes[0] * sizes[1]
     first, last = share(part, parts, panel_count(H, simd.lanes(work)) * splits)
-    W, S, w, q = params, state, offsets[0], slots * offsets[0]
-    if packed.size:
-        W, S, w, q = packed, packed, 0, size
+    V, W, S, w, q = updated, params, state, offsets[0], slots * offsets[0]
+    if packed.size:  # and then ``updated`` is ``params``
+        V, W, S, w, q = packed, packed, packed, 0, size
         _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, False)
     lazy = numbers.size > 0
     if lazy:
@@ -236,23 +254,24 @@ def train_steps_sparse(
         meetings += 1
         barrier(meeting, meetings, parts)
         _rows_phase(
-            part, parts, 1, y0, labels, batch_rows, mean, epsilon, sizes, offsets, params, biased, work, at,
+            part, parts, 1, y0, labels, weights, batch_rows, objective, t + step, sizes, offsets, params, biased, work, at,
             row_losses, row_hits, P,
         )  # fmt: skip
         meetings += 1
         barrier(meeting, meetings, parts)
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
+        stepped = updated if biased else updated[:0]
         chosen = columns_to_step(not (lazy or is_inert(rule)), starts[turn], columns[part])
         for task in range(first, last):
             lo, hi = share(task % splits, splits, chosen)
             first_layer_update(
                 task // splits, columns[part, lo:hi], starts[turn], places[turn], entries[turn], table, n, work, at[2], rule,
-                lr[step], t + step, W, w, packed.size > 0, I, H, S, q, D[part], 0, b if task % splits == 0 else b[:0], o,
-                state, slots * o,
+                lr[step], t + step, V, w, packed.size > 0, I, H, S, q, D[part], 0,
+                stepped if task % splits == 0 else stepped[:0], o, state, slots * o,
             )  # fmt: skip
         _weights_phase(
-            part, parts, 1, y0, n, rule, lr[step], t + step, sizes, offsets, params, state, biased, work, at,
+            part, parts, 1, y0, n, rule, lr[step], t + step, sizes, offsets, updated, state, biased, work, at,
             strips, P,
         )  # fmt: skip
         if lazy:
@@ -268,8 +287,8 @@ def train_steps_sparse(
 
 
 def run_train_steps(
-    X: np.ndarray | CSR, labels: np.ndarray, rows: np.ndarray, batch: int, network: Network, rule: Rule,
-    lr: np.ndarray, t: int, scale: float, mean: bool, epsilon: float,
+    X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, batch: int,
+    objective: Objective, rule: Rule, lr: np.ndarray, t: int, network: Network, updated: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Allocate the workspace and run ``train_steps`` or ``train_steps_sparse`` on the team."""
     sizes, dtype = network.sizes, network.dtype
@@ -281,13 +300,13 @@ def run_train_steps(
     parts = get_num_threads()
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     common = (
-        *network.layout, network.state, network.bias,
+        *network.layout, network.params if updated is None else updated, network.state, network.bias,
         aligned_zeros(int(at[-1]), dtype), at, aligned_zeros(parts * STRIP_ROWS * max(sizes[1:]), dtype),
         np.empty(batch), np.empty(batch, np.int64), losses, correct, scratch(parts * PACK_SIZE, dtype),
     )  # fmt: skip
     if not isinstance(X, CSR):
         run(
-            train_steps, parts, barrier_state(), X, labels, rows, batch, scale, mean, epsilon, rule, lr, t, *common
+            train_steps, parts, barrier_state(), X, scale, labels, weights, rows, batch, objective, rule, lr, t, *common
         )  # fmt: skip
         return losses, correct
     I, H = sizes[:2]
@@ -296,14 +315,16 @@ def run_train_steps(
     most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
     if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
         raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
-    pack_it = len(lr) >= PACKED_STEPS and (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
+    pack_it = (
+        updated is None and len(lr) >= PACKED_STEPS and (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
+    )
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
     splits = 1 if lazy else -(-parts // panel_count.py_func(H, lanes))
     run(
-        train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, rows, batch,
-        mean, epsilon, rule, lr, t, *common,
+        train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, weights,
+        rows, batch, objective, rule, lr, t, *common,
         COLUMN_BLOCK if in_blocks else I, aligned_zeros((1 + network.slots) * I * H * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
         np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype),
@@ -312,6 +333,42 @@ def run_train_steps(
         np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9)),
     )  # fmt: skip
     return losses, correct
+
+
+def run_gradient(
+    X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, objective: Objective,
+    t: int, network: Network, gradient: np.ndarray,
+) -> tuple[float, int]:  # fmt: skip
+    """One step that is not taken: (loss, correct), the gradient of all parameters in ``gradient``."""
+    gradient[...] = 0
+    losses, correct = run_train_steps(
+        X, scale, labels, weights, rows, len(rows), objective, sgd(), np.array([-1.0]), t, network, gradient
+    )
+    return float(losses[0]), int(correct[0])
+
+
+@kernel
+def update_network(part, parts, rule, lr, t, factor, gradient, sizes, offsets, params, state, biased):
+    """Step this part of every W and b by ``factor`` times its gradient."""
+    slots = rule_slots(rule)
+    for l in range(sizes.size - 1):
+        at, decay = offsets[l], rule.weight_decay
+        for size in (sizes[l] * sizes[l + 1], sizes[l + 1] * biased):
+            lo, hi = share(part, parts, size)
+            first, second = slots * at + lo, slots * at + size + lo
+            update_span(
+                rule, decay, lr, t, params, at + lo, gradient, at + lo, factor, state, first, state, second, hi - lo
+            )  # fmt: skip
+            at, decay = at + size, 0.0  # b, behind W, is not decayed
+
+
+def run_update(network: Network, gradient: np.ndarray, rule: Rule, lr: float, t: int, factor: float) -> None:
+    """Run ``update_network`` on the team."""
+    parts = 1 if gradient.size <= SERIAL_ELEMENTS else get_num_threads()
+    sizes, offsets, params = network.layout
+    run(
+        update_network, parts, rule, lr, t, factor, gradient, sizes, offsets, params, network.state, network.bias
+    )  # fmt: skip
 
 
 @piece

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import checks, gemm, mlp, softmax_xent, sparse
+from . import dropout as dropout_kernels
 from .memory import scratch
 from .network import Network
 from .sparse import CSR
@@ -219,31 +220,82 @@ def softmax(logits: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 def softmax_cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, *, epsilon: float = 0.0, out: Array | None = None
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    epsilon: float = 0.0,
+    out: Array | None = None,
 ) -> tuple[float, int, Array]:
-    """loss = -sum_i log P[i, labels[i]] with P = softmax(logits); returns (loss, correct, dlogits).
+    """loss = -sum_ik w_i Q[i, k] log P[i, k] with P = softmax(logits); returns (loss, correct, dlogits).
 
-    Sums over the batch: loss a float64, correct the count of rows whose first largest logit is the label's, dlogits =
-    P - onehot(labels) [B, O]. By log-sum-exp, so that a probability too small for its dtype still has a finite loss;
-    a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in
-    the notebook that this project began with, and the gradient the same as without. ValueError for an empty batch and
-    for labels outside 0 .. O-1.
+    w is ``sample_weight`` [B], not negative, else 1; Q = (1 - s) onehot(labels) + s / O with s ``label_smoothing`` in [0, 1)
+    (Szegedy et al. 2016). Sums over the batch: loss a float64, correct the count of rows whose first largest logit is the
+    label's, dlogits = w (P - Q) [B, O]. By log-sum-exp, so that a probability too small for its dtype still has a finite
+    loss; a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in
+    the notebook that this project began with, and the gradient the same as without. ValueError for an empty batch, for
+    labels outside 0 .. O-1, and for both smoothing and epsilon.
     """
     Z = checks.as_input("logits", logits, None, (None, None))
     checks.require_columns("logits", Z)
     if not len(Z):
         raise ValueError("logits has no rows; the batch must not be empty")
     y = checks.as_labels("labels", labels, *Z.shape)
-    epsilon = checks.finite_number("epsilon", epsilon, least=0.0)
+    weights = _checked_weights(sample_weight, len(Z))
+    smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
     dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y)
     losses, hits = np.empty(len(Z)), np.empty(len(Z), np.int64)
     parts = _parts(Z.size, SERIAL_ELEMENTS)
     run(
-        softmax_xent.softmax_cross_entropy, parts, *Z.shape, Z.reshape(-1), 0, y, np.arange(len(Z)), epsilon, 1.0,
-        losses, hits, dZ.reshape(-1), 0,
+        softmax_xent.softmax_cross_entropy, parts, *Z.shape, Z.reshape(-1), 0, y, np.arange(len(Z)), weights, smoothing,
+        epsilon, 1.0, losses, hits, dZ.reshape(-1), 0,
     )  # fmt: skip
     loss, correct = softmax_xent.totals(losses, hits, len(Z))
     return loss, correct, dZ
+
+
+def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array:
+    if sample_weight is None:
+        return np.empty(0)
+    weights = checks.as_input("sample_weight", sample_weight, np.dtype(np.float64), (n,))
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError("sample_weight holds a number that is negative or not finite; it must be at least 0")
+    return weights
+
+
+def _checked_smoothing(label_smoothing: float, epsilon: float) -> tuple[float, float]:
+    smoothing = _checked_fraction("label_smoothing", label_smoothing)
+    epsilon = checks.finite_number("epsilon", epsilon, least=0.0)
+    if smoothing and epsilon:
+        raise ValueError(f"label_smoothing is {smoothing} and epsilon {epsilon}; one of them must be 0")
+    return smoothing, epsilon
+
+
+def _checked_fraction(name: str, value: float) -> float:
+    number = checks.finite_number(name, value, least=0.0)
+    if number >= 1:
+        raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")
+    return number
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed!r}; it must be an integer from 0 to 2^32 - 1")
+    return int(seed)
+
+
+def dropout(Y: ArrayLike, p: float, *, seed: int, out: Array | None = None) -> Array:
+    """Y [B, n] with elements at random zero, with probability p in [0, 1), and the others divided by 1 - p.
+
+    The mask is a function of ``seed`` (32 bits) and the element's place. Srivastava et al. 2014.
+    """
+    Y = checks.as_input("Y", Y, None, (None, None))
+    p, seed = _checked_fraction("p", p), _checked_seed(seed)
+    result = checks.output("out", out, Y.dtype, Y.shape, Y)
+    result[...] = Y
+    run(dropout_kernels.dropout, _parts(Y.size, SERIAL_ELEMENTS), seed, p, result)
+    return result
 
 
 def sgd_update(W: Array, dW: ArrayLike, lr: float, *, weight_decay: float = 0.0) -> None:
@@ -342,29 +394,113 @@ def mlp_train_steps(
     rule: Rule,
     lr: ArrayLike,
     t: int = 1,
+    clip: float | None = None,
     scale: float = 1.0,
+    sample_weight: ArrayLike | None = None,
     mean: bool = True,
     epsilon: float = 0.0,
+    label_smoothing: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Array, Array]:
     """Train a network in place on X[rows], ``batch`` rows a step; returns (losses [S], correct [S]), sums over a batch.
 
-    A step: forward from scale * X, dZ = softmax(Z) - onehot(labels), divided by the batch's rows where ``mean``,
-    backward, then every W and b by ``rule`` with its rate ``lr[step]`` and step number t + step. ``rows`` [R] are indices
-    into X [N, inputs] (uint8, float or CSR) and labels [N]; the last batch may be short, S = ceil(R / batch). ``epsilon`` is
-    that of ``softmax_cross_entropy``. The network must have been made with ``slots=rule.slots``.
+    A step: forward from scale * X, dZ as in ``softmax_cross_entropy`` (``sample_weight`` [N], ``label_smoothing``,
+    ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
+    ``lr[step]`` and step number t + step. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
+    last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
+
+    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
+    place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
+    gradient is then stored, which takes about twice the time.
     """
+    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
+    objective = _checked_objective(mean, epsilon, label_smoothing, dropout, seed)
+    rows = batch_arguments[-1]
+    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+        raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
+    lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(rows) // int(batch)),))
+    _, t = _checked_step(rule, 0.0, t)
+    _require_slots(network, rule)
+    checks.no_overlap("network.params", network.params, lr)
+    checks.no_overlap("network.state", network.state, lr)
+    if clip is None:
+        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network)
+    if checks.finite_number("clip", clip) <= 0:
+        raise ValueError(f"clip is {clip!r}; it must be positive")
+    gradient = np.empty_like(network.params)
+    losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
+    for step in range(len(lr)):
+        few = rows[step * batch : (step + 1) * batch]
+        losses[step], correct[step] = mlp.run_gradient(
+            *batch_arguments[:-1], few, objective, t + step, network, gradient
+        )
+        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, min(1.0, clip / norm) if norm > 0 else 1.0)
+    return losses, correct
+
+
+def _checked_batch(
+    X: Any, scale: float, labels: ArrayLike, sample_weight: ArrayLike | None, rows: ArrayLike, network: Network
+) -> tuple[Any, float, Array, Array, Array]:
+    """X, scale, labels, weights and rows as the kernels take them."""
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = _as_network_input(X, network)
     y = checks.as_labels("labels", labels, X.shape[0], network.sizes[-1])
     rows = checks.as_rows("rows", rows, X.shape[0])
-    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-        raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
-    lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(rows) // int(batch)),))
-    _, t = _checked_step(rule, 0.0, t)
+    weights = _checked_weights(sample_weight, X.shape[0])
+    for name, written in (("network.params", network.params), ("network.state", network.state)):
+        checks.no_overlap(name, written, X, y, weights, rows)
+    return X, checks.finite_number("scale", scale), y, weights, rows
+
+
+def _checked_objective(mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int) -> mlp.Objective:
+    smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
+    return mlp.Objective(bool(mean), epsilon, smoothing, _checked_fraction("dropout", dropout), _checked_seed(seed))
+
+
+def _require_slots(network: Network, rule: Rule) -> None:
     if network.slots != rule.slots:
         raise ValueError(f"network has {network.slots} slots of state; this rule needs {rule.slots}")
+
+
+def mlp_gradient(
+    X: Any,
+    labels: ArrayLike,
+    rows: ArrayLike,
+    network: Network,
+    *,
+    t: int = 1,
+    scale: float = 1.0,
+    sample_weight: ArrayLike | None = None,
+    mean: bool = True,
+    epsilon: float = 0.0,
+    label_smoothing: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    out: Array | None = None,
+) -> tuple[float, int, Array]:
+    """(loss, correct, gradient) of one batch X[rows], the loss summed: the step that ``mlp_train_steps`` would take.
+
+    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
+    """
+    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
+    objective = _checked_objective(mean, epsilon, label_smoothing, dropout, seed)
+    _, t = _checked_step(sgd(), 0.0, t)
+    gradient = checks.output("out", out, network.dtype, network.params.shape, network.params, *batch_arguments)
+    return *mlp.run_gradient(*batch_arguments, objective, t, network, gradient), gradient
+
+
+def mlp_update(
+    network: Network, gradient: ArrayLike, *, rule: Rule, lr: float, t: int = 1, factor: float = 1.0
+) -> None:
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+    lr, t = _checked_step(rule, lr, t)
+    _require_slots(network, rule)
+    gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):
-        checks.no_overlap(name, written, X, y, rows, lr)
-    scale, epsilon = checks.finite_number("scale", scale), checks.finite_number("epsilon", epsilon, least=0.0)
-    return mlp.run_train_steps(X, y, rows, int(batch), network, rule, lr, t, scale, bool(mean), epsilon)
+        checks.no_overlap(name, written, gradient)
+    mlp.run_update(network, gradient, rule, lr, t, checks.finite_number("factor", factor))

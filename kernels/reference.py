@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .network import Network
 from .sparse import CSR
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
 
@@ -86,22 +87,48 @@ def softmax(logits, *, out=None):
     return _into(out, E / E.sum(1, keepdims=True))
 
 
-def softmax_cross_entropy(logits, labels, *, epsilon=0.0, out=None):
-    """loss = -sum_i log P[i, labels[i]], P = softmax(logits); correct = rows whose argmax is the label; dZ = P - onehot.
+def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing=0.0, epsilon=0.0, out=None):
+    """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(logits); correct = rows whose argmax is the label; dZ = w (P - Q).
 
-    Sums over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and the gradient
-    stays P - onehot, as in the notebook that this project began with.
+    Q = (1 - s) onehot(labels) + s / O with the label smoothing s (Szegedy et al. 2016); w is the sample weight, or 1. Sums
+    over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and the gradient stays
+    P - onehot, as in the notebook that this project began with.
     """
-    rows = np.arange(len(labels))
-    shifted = logits - logits.max(1, keepdims=True)
+    rows, O = np.arange(len(labels)), logits.shape[1]
+    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    Q = np.full(logits.shape, label_smoothing / O)
+    Q[rows, labels] += 1 - label_smoothing
     if epsilon > 0:
         losses = -np.log(softmax(logits)[rows, labels].astype(np.float64) + epsilon)
     else:
-        losses = np.log(np.exp(shifted).sum(1).astype(np.float64)) - shifted[rows, labels].astype(np.float64)
+        shifted = logits - logits.max(1, keepdims=True)
+        log_sum = np.log(np.exp(shifted).sum(1).astype(np.float64))
+        losses = log_sum - np.where(Q > 0, Q * shifted, 0).sum(1)
     correct = int((logits.argmax(1) == labels).sum())
-    dlogits = _into(out, softmax(logits))
-    dlogits[rows, labels] -= 1
-    return float(losses.sum()), correct, dlogits
+    dlogits = (weight[:, None] * (softmax(logits) - Q)).astype(logits.dtype)
+    return float((weight * losses).sum()), correct, _into(out, dlogits)
+
+
+def _hash32(x: np.ndarray) -> np.ndarray:
+    """Wellons' lowbias32, a bijection of 32 bits (https://nullprogram.com/blog/2018/07/31/)."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def _dropout_key(seed: int, t: int, layer: int) -> np.ndarray:
+    key = _hash32(np.array([seed], np.uint32))
+    for number in (t, layer):
+        key = _hash32(key + np.uint32(number % 2**32))
+    return key
+
+
+def dropout(Y, p, *, seed, out=None):
+    """Y [B, n] where hash(hash(seed + i) + j) >= p * 2^32, divided by 1 - p; else 0. Srivastava et al. 2014."""
+    B, n = Y.shape
+    row = _hash32(np.array([seed], np.uint32) + np.arange(B, dtype=np.uint32))
+    kept = _hash32(row[:, None] + np.arange(n, dtype=np.uint32)) >= np.uint32(p * 2.0**32)
+    return _into(out, np.where(kept, Y * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype))
 
 
 def sgd_update(W, dW, lr, *, weight_decay=0.0):
@@ -157,40 +184,69 @@ def mlp_forward(X, network, *, scale=1.0, out=None):
     return linear_forward(Y, *network.layers[-1], out=out)
 
 
-def mlp_train_steps(X, labels, rows, batch, network, *, rule, lr, t=1, scale=1.0, mean=True, epsilon=0.0):
+_dropout = dropout  # which an option of the next takes the name of
+
+
+def mlp_gradient(
+    X, labels, rows, network, *, t=1, scale=1.0, sample_weight=None, mean=True, epsilon=0.0, label_smoothing=0.0,
+    dropout=0.0, seed=0, out=None,
+):  # fmt: skip
+    """(loss, correct, gradient) of the batch X[rows]; the gradient is flat, in the layout of ``network.params``.
+
+    Forward, dZ of ``softmax_cross_entropy`` (divided by the rows where ``mean``), backward through the layers. ``dropout``
+    drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l).
+    """
+    real = network.dtype.type
+    activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
+    for l, (W, b) in enumerate(network.layers[:-1], 1):
+        Y = linear_relu_forward(activations[-1], W, b)
+        activations.append(_dropout(Y, dropout, seed=_dropout_key(seed, t, l)[0]) if dropout > 0 else Y)
+    logits = linear_forward(activations[-1], *network.layers[-1])
+    weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
+    loss, correct, dZ = softmax_cross_entropy(
+        logits, labels[rows], sample_weight=weights, label_smoothing=label_smoothing, epsilon=epsilon
+    )
+    if mean:
+        dZ *= real(1 / len(rows))
+    gradient = Network(network.sizes, bias=network.bias, dtype=network.dtype)
+    for l in reversed(range(len(network.layers))):
+        W, b = network.layers[l]
+        dW, db = gradient.layers[l]
+        linear_backward_weight(activations[l], dZ, out=dW, out_bias=db)
+        if l:  # Y = relu(Z) * kept / (1 - p), next Z = Y @ W + b  =>  dZ = (next dZ @ W.T) * (Y > 0) / (1 - p)
+            dZ = linear_backward_input(dZ, W, relu_output=activations[l]) * real(1 / (1 - dropout))
+    return loss, correct, _into(out, gradient.params)
+
+
+def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+    scaled = Network(network.sizes, bias=network.bias, dtype=network.dtype)
+    scaled.params[...] = network.dtype.type(factor) * gradient
+    for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
+        state, bias_state = network.states(l, rule)
+        _step(rule, lr, t, W, dW, state)
+        if b is not None:
+            _step(rule._replace(weight_decay=0.0), lr, t, b, db, bias_state)
+
+
+def mlp_train_steps(
+    X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, mean=True, epsilon=0.0,
+    label_smoothing=0.0, dropout=0.0, seed=0,
+):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
-    A step is: forward, dZ = (softmax(Z) - onehot) (/ batch rows, where ``mean``), backward through the layers, then
-    every W and b by ``rule`` with its rate ``lr[step]`` and step number t + step. The last batch may be short.
-    ``network`` is a ``kernels.Network``.
+    A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]`` and step
+    number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last batch may be short.
     """
     X = _dense(X, network.dtype) if isinstance(X, CSR) else X
     starts = range(0, len(rows), batch)
     losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
     for step, start in enumerate(starts):
-        batch_rows = rows[start : start + batch]
-        activations = [X[batch_rows].astype(network.dtype) * network.dtype.type(scale)]
-        for W, b in network.layers[:-1]:
-            activations.append(linear_relu_forward(activations[-1], W, b))
-        logits = linear_forward(activations[-1], *network.layers[-1])
-        losses[step], correct[step], dZ = softmax_cross_entropy(logits, labels[batch_rows], epsilon=epsilon)
-        if mean:
-            dZ *= network.dtype.type(1 / len(batch_rows))
-        for index in reversed(range(len(network.layers))):
-            W, b = network.layers[index]
-            # X = relu(previous Z), Z = X @ W + b  =>  previous dZ = (dZ @ W.T) * (X > 0); before W changes
-            below = linear_backward_input(dZ, W, relu_output=activations[index]) if index else None
-            state, bias_state = network.states(index, rule)
-            linear_backward_update(
-                activations[index],
-                dZ,
-                W,
-                b,
-                rule=rule,
-                lr=lr[step],
-                t=t + step,
-                state=state,
-                bias_state=bias_state,
-            )
-            dZ = below
+        losses[step], correct[step], gradient = mlp_gradient(
+            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, mean=mean,
+            epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
+        )  # fmt: skip
+        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+        factor = 1.0 if clip is None or norm <= clip else clip / norm
+        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, factor=factor)
     return losses, correct

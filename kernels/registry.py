@@ -105,8 +105,14 @@ def _logits(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case
 
 def _labelled(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     B, _, O = shape
-    for epsilon in (0.0, 1e-10):
-        yield (10 * _normal(rng, (B, O), dtype), rng.integers(0, O, B)), {"epsilon": epsilon}
+    for options in ({}, {"epsilon": 1e-10}, {"label_smoothing": 0.1}, {"sample_weight": rng.random(B)}):
+        yield (10 * _normal(rng, (B, O), dtype), rng.integers(0, O, B)), options
+
+
+def _dropped(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, _, O = shape
+    for p in (0.5, 0.0):
+        yield (_normal(rng, (B, O), dtype), p), {"seed": int(rng.integers(2**32))}
 
 
 def _sgd(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
@@ -153,14 +159,37 @@ def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator
     yield (_normal(rng, X.shape, dtype), network), {}
 
 
+def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, Any]]:
+    """What a step may minimise, by turns."""
+    while True:
+        yield {}
+        yield {"label_smoothing": 0.1, "dropout": 0.3, "seed": 7}
+        yield {"sample_weight": rng.random(samples), "mean": False}
+
+
 def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for X, network, rule in _networks(rng, shape, dtype, RULES):
+    objectives = _objectives(rng, shape[0])
+    for k, (X, network, rule) in enumerate(_networks(rng, shape, dtype, RULES)):
         samples = X.shape[0]
         labels = rng.integers(0, network.sizes[-1], samples)
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
         lr = np.full(-(-samples // batch), 0.01)
-        yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, "scale": 1 / 255}
+        options = {"scale": 1 / 255, **next(objectives)} | ({"clip": 0.5} if k % 5 == 4 else {})
+        yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, **options}
+
+
+def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    for (X, network, _), options in zip(_networks(rng, shape, dtype, RULES), _objectives(rng, shape[0])):
+        labels = rng.integers(0, network.sizes[-1], shape[0])
+        yield (X, labels, rng.permutation(shape[0]), network), {"scale": 1 / 255, **options}
+
+
+def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    for _, network, rule in _networks(rng, shape, dtype, RULES):
+        network.state[...] = abs(_normal(rng, network.state.shape, dtype))
+        gradient = _normal(rng, network.params.shape, dtype)
+        yield (network, gradient), {"rule": rule, "lr": 0.1, "t": 3, "factor": 0.5}
 
 
 def _product(shape: Shape) -> int:
@@ -175,6 +204,7 @@ OPS: tuple[Op, ...] = (
     Op("linear_backward_update", _backward_update, _product, writes=(2, 3)),
     Op("softmax", _logits, lambda shape: 5 * shape[0] * shape[2]),
     Op("softmax_cross_entropy", _labelled, lambda shape: 6 * shape[0] * shape[2]),
+    Op("dropout", _dropped, lambda shape: 10 * shape[0] * shape[2]),
     Op("sgd_update", _sgd, lambda shape: 2 * shape[1] * shape[2], writes=(0,)),
     Op("momentum_update", _momentum, lambda shape: 4 * shape[1] * shape[2], writes=(0, 2)),
     Op("adam_update", _adam, lambda shape: 12 * shape[1] * shape[2], writes=(0, 2, 3)),
@@ -185,4 +215,6 @@ OPS: tuple[Op, ...] = (
         lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2],
         writes=(4,),
     ),
+    Op("mlp_gradient", _mlp_gradient, lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2]),
+    Op("mlp_update", _mlp_update, lambda shape: 2 * (shape[1] + 10) * shape[2], writes=(0,)),
 )

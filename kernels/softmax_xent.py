@@ -64,29 +64,40 @@ def softmax(part, parts, Z, P):
 
 
 @kernel
-def softmax_cross_entropy(part, parts, B, O, Z, z, labels, rows, epsilon, scale, losses, hits, dZ, dz):
-    """For this part's rows i of the B: losses[i] = -log softmax(Z_i)[label], hits[i] = (argmax is the label), and
-    dZ_i = scale * (softmax(Z_i) - onehot), with label = labels[rows[i]].
+def softmax_cross_entropy(
+    part, parts, B, O, Z, z, labels, rows, weights, smoothing, epsilon, scale, losses, hits, dZ, dz
+):  # fmt: skip
+    """For this part's rows i of the B: losses[i] = -w sum_k q_k log softmax(Z_i)[k], hits[i] = (argmax is the label), and
+    dZ_i = scale * w * (softmax(Z_i) - q), with label = labels[rows[i]], w = weights[rows[i]] (1 where weights is empty) and
+    q = (1 - smoothing) * onehot(label) + smoothing / O.
 
     Z and dZ are flat, from Z[z] and dZ[dz] on. Loss and hit of each row go into arrays, so that the sum over them runs in
-    one order for any number of parts. With ``epsilon`` > 0 the loss is -log(p + epsilon).
+    one order for any number of parts. With ``epsilon`` > 0, and then no smoothing, the loss is -log(p + epsilon).
     """
     out_of_line()
-    factor = Z.dtype.type(scale)
     lo, hi = share(part, parts, B)
     for i in range(lo, hi):
         label = labels[rows[i]]
+        weight = weights[rows[i]] if weights.size else 1.0
+        factor, others = Z.dtype.type(scale * weight), Z.dtype.type(smoothing / O)
         this, that = z + i * O, dz + i * O
         largest, argmax = _largest(O, Z, this)
         total = _exp_row(O, Z, this, largest, dZ, that)
         if epsilon > 0:
             losses[i] = -np.log(np.float64(dZ[that + label] / total) + epsilon)
         else:
-            losses[i] = np.log(np.float64(total)) - (np.float64(Z[this + label]) - np.float64(largest))
+            logit = np.float64(Z[this + label])
+            if smoothing > 0:
+                every = 0.0
+                for j in range(this, this + O):
+                    every += np.float64(Z[j])
+                logit = (1 - smoothing) * logit + smoothing * (every / O)
+            losses[i] = np.log(np.float64(total)) - (logit - np.float64(largest))
+        losses[i] *= weight
         hits[i] = argmax == label
         for j in range(that, that + O):
-            dZ[j] = factor * (dZ[j] / total)
-        dZ[that + label] -= factor
+            dZ[j] = factor * (dZ[j] / total - others)
+        dZ[that + label] -= Z.dtype.type(factor * (1 - smoothing))
 
 
 @kernel
