@@ -10,6 +10,7 @@ from .network import Network
 from .ops import (
     adam_update,
     csr,
+    distort,
     dropout,
     linear_backward_input,
     linear_backward_update,
@@ -41,6 +42,7 @@ __all__ = [
     "adam_update",
     "adamw",
     "csr",
+    "distort",
     "dropout",
     "get_num_threads",
     "jit",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .distort import waves
 from .network import Network
 from .sparse import CSR
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
@@ -129,6 +130,38 @@ def dropout(Y, p, *, seed, out=None):
     row = _hash32(np.array([seed], np.uint32) + np.arange(B, dtype=np.uint32))
     kept = _hash32(row[:, None] + np.arange(n, dtype=np.uint32)) >= np.uint32(p * 2.0**32)
     return _into(out, np.where(kept, Y * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype))
+
+
+def distort(
+    X, rows, shape, *, seed, epoch=0, rotation=0.0, scale=0.0, shear=0.0, shift=0.0, elastic=0.0, sigma=4.0, out=None
+):  # fmt: skip
+    """out[i](p) = X[rows[i]](M p + d + u(p)), bilinear, zero outside, p from the image's centre, rounded to uint8.
+
+    Image r draws e_k = hash(hash(hash(hash(seed) + epoch) + r) + k) * 2^-31 - 1, k = 0, 1, ...: M = R(rotation e_0)
+    [[1 + scale e_1, shear e_3], [0, 1 + scale e_2]] in (y, x), d = shift (e_4, e_5), u_y = elastic A Z_y B^T and u_x
+    likewise with Z_y, Z_x the e_k that follow and A, B the leading waves of Gaussian smoothing along the axes (``distort.waves``).
+    """
+    h, w = shape
+    A, B = waves(h, sigma), waves(w, sigma)
+    stream = _hash32(_hash32(np.array([seed], np.uint32)) + np.uint32(epoch))
+    y, x = np.meshgrid(np.arange(h) - 0.5 * (h - 1), np.arange(w) - 0.5 * (w - 1), indexing="ij")
+    result = np.empty((len(rows), h * w), np.uint8)
+    for i, row in enumerate(rows):
+        key = _hash32(stream + np.uint32(row))
+        e = _hash32(key + np.arange(6 + 2 * A.shape[1] * B.shape[1], dtype=np.uint32)) * 2.0**-31 - 1
+        c, s = np.cos(rotation * e[0]), np.sin(rotation * e[0])
+        M = np.array([[c, -s], [s, c]]) @ np.array([[1 + scale * e[1], shear * e[3]], [0, 1 + scale * e[2]]])
+        Z = e[6:].reshape(2, A.shape[1], B.shape[1])
+        at_y = M[0, 0] * y + M[0, 1] * x + shift * e[4] + elastic * (A @ Z[0] @ B.T) + 0.5 * (h - 1)
+        at_x = M[1, 0] * y + M[1, 1] * x + shift * e[5] + elastic * (A @ Z[1] @ B.T) + 0.5 * (w - 1)
+        image = np.pad(X[row].reshape(h, w).astype(float), 1)
+        at_y, at_x = at_y.clip(-1, h), at_x.clip(-1, w)
+        top, left = np.minimum(np.floor(at_y), h - 1).astype(int), np.minimum(np.floor(at_x), w - 1).astype(int)
+        dy, dx = at_y - top, at_x - left
+        above = image[top + 1, left + 1] * (1 - dx) + image[top + 1, left + 2] * dx
+        below = image[top + 2, left + 1] * (1 - dx) + image[top + 2, left + 2] * dx
+        result[i] = (above * (1 - dy) + below * dy + 0.5).astype(np.uint8).ravel()
+    return _into(out, result)
 
 
 def sgd_update(W, dW, lr, *, weight_decay=0.0):

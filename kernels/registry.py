@@ -115,6 +115,14 @@ def _dropped(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Cas
         yield (_normal(rng, (B, O), dtype), p), {"seed": int(rng.integers(2**32))}
 
 
+def _distorted(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, h, w = (min(side, 40) for side in shape)
+    images = rng.integers(0, 256, (B, h * w)).astype(np.uint8)
+    affine = {"rotation": 0.3, "scale": 0.2, "shear": 0.1, "shift": 2.0}
+    for options in ({**affine, "elastic": 34.0}, affine, {"elastic": 20.0, "sigma": 2.0}, {}):
+        yield (images, rng.integers(0, B, 2 * B), (h, w)), {"seed": int(rng.integers(2**32)), "epoch": 3, **options}
+
+
 def _sgd(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     W, dW = _normal(rng, shape[1:], dtype), _normal(rng, shape[1:], dtype)
     yield (W, dW, 0.1), {}
@@ -205,6 +213,7 @@ OPS: tuple[Op, ...] = (
     Op("softmax", _logits, lambda shape: 5 * shape[0] * shape[2]),
     Op("softmax_cross_entropy", _labelled, lambda shape: 6 * shape[0] * shape[2]),
     Op("dropout", _dropped, lambda shape: 10 * shape[0] * shape[2]),
+    Op("distort", _distorted, lambda shape: 100 * shape[0] * shape[1] * shape[2]),
     Op("sgd_update", _sgd, lambda shape: 2 * shape[1] * shape[2], writes=(0,)),
     Op("momentum_update", _momentum, lambda shape: 4 * shape[1] * shape[2], writes=(0, 2)),
     Op("adam_update", _adam, lambda shape: 12 * shape[1] * shape[2], writes=(0, 2, 3)),
