@@ -6,10 +6,16 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from . import __version__
+
 _VERBS = {
     "train": "train a network",
     "evaluate": "test a saved model",
     "predict": "classes and probabilities of new samples",
+    "export": "a model for ONNX Runtime or PyTorch",
+    "report": "pictures of a training run",
+    "doctor": "examine this machine and installation",
+    "warmup": "compile all kernels ahead",
 }
 
 
@@ -23,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     usage = f"usage: fastmlp VERB [options]\n\n{listing}\n\n`fastmlp VERB --help` explains each."
     if words and words[0] in ("-h", "--help"):
         print(usage)
+        return 0
+    if words and words[0] == "--version":
+        print(f"fastmlp {__version__}")
         return 0
     given = f"unknown verb {words[0]!r}" if words else "no verb given"
     print(f"fastmlp: {given}; the verbs are {', '.join(_VERBS)}", file=sys.stderr)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .config import TrainConfig
+from .config import TrainConfig, read_toml
 from .errors import InputError, Interrupted, RunError
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ def run_command(verb: str, command: Callable[[Sequence[str] | None], int], argv:
     try:
         if sys.stdout is None:
             raise RunError("stdout is closed; there is nowhere to write the result")
+        if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that its encoding lacks
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = command(argv)
         sys.stdout.flush()
         return code
@@ -80,6 +85,14 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def optional(module: str, sentence: str) -> Any:
+    """A module of an optional package. InputError with ``sentence``, which says what to install, when it is missing."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(f"{sentence} ({error})") from None
+
+
 def widths(text: str) -> tuple[int, ...]:
     """'256,128' -> (256, 128); '0' -> ()."""
     try:
@@ -95,8 +108,18 @@ def load_data(config: TrainConfig) -> Dataset:
 
     return readers.load(
         config.data, test=config.test, val_fraction=config.val_fraction, label_column=config.label_column,
-        seed=config.seed, offline=config.offline, say=say,
+        weight_column=config.weight_column, seed=config.seed, offline=config.offline, say=say,
     )  # fmt: skip
+
+
+DATA_OPTIONS = ("data", "test", "val_fraction", "label_column", "weight_column", "seed", "offline")
+
+
+def run_options(directory: Path) -> dict[str, Any]:
+    """The options that chose the data of the run in ``directory``, from its config.toml; {} where there is none."""
+    path = directory / "config.toml"
+    options = read_toml(path) if path.exists() else {}
+    return {name: options[name] for name in DATA_OPTIONS if name in options}
 
 
 _TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "tuple[int, ...]": widths}
@@ -119,7 +142,8 @@ def _add_option(parser: argparse.ArgumentParser, item: Field[Any]) -> None:
         return
     default = item.default
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    help_text = meta["help"] if default in (None, MISSING) else f"{meta['help']} (default {shown})"
+    sentence = meta["help"].replace("%", "%%")
+    help_text = sentence if default in (None, MISSING) else f"{sentence} (default {shown})"
     parser.add_argument(
         flag,
         dest=item.name,

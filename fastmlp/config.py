@@ -1,13 +1,18 @@
-"""One frozen description of a training run; the command line and ``fit`` take their options from its fields."""
+"""One frozen description of a training run: the command line, ``fit``, config.toml and checkpoints all derive from it."""
 
 from __future__ import annotations
 
+import json
 import math
 import operator
-from dataclasses import dataclass, field, fields, replace
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+
+BUILT_IN = ("mnist", "synthetic")  # data sets by name
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:
@@ -20,7 +25,7 @@ class TrainConfig:
 
     data: str = _option(
         "mnist",
-        "mnist, synthetic, a directory of IDX files, or a .csv[.gz] or .npz file",
+        "mnist, synthetic, a directory of IDX files, or a .csv, .npz or .svm file (.gz too)",
         metavar="SPEC",
     )
     test: str | None = _option(None, "held-out file of the same format; without it a split of --data", metavar="PATH")
@@ -28,6 +33,7 @@ class TrainConfig:
     label_column: str | None = _option(
         None, "name of a CSV's label column; else 'label', else the first", metavar="NAME"
     )
+    weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
     offline: bool = _option(False, "do not download MNIST")
     backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
     input: str = _option(
@@ -35,6 +41,13 @@ class TrainConfig:
         "how the first layer reads its input: every number, or the non-zeros (auto: by the density measured)",
         choices=("auto", "dense", "sparse"),
     )
+    standardize: str = _option(
+        "auto",
+        "give features mean 0 and variance 1 by the training set (auto: floats that are neither images nor mostly zero)",
+        choices=("auto", "yes", "no"),
+    )
+    augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
+    augment_strength: float = _option(1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", metavar="X")
     hidden: tuple[int, ...] = _option((256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]")
     bias: bool = _option(True, "do not give the layers biases")
     batch_size: int = _option(128, "samples a step", metavar="N", least=1)
@@ -46,14 +59,43 @@ class TrainConfig:
     )
     momentum: float = _option(0.9, "of the momentum optimizer", metavar="X")
     nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
-    schedule: str = _option("onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle"))
+    schedule: str = _option(
+        "onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle", "step")
+    )
+    warmup: float | None = _option(
+        None, "part of the run in which the rate rises (default 0, onecycle 0.15)", metavar="F"
+    )
+    step_epochs: int | None = _option(
+        None, "epochs between the falls of the step schedule (default a third of the run)", metavar="N", least=1
+    )
+    step_factor: float = _option(0.1, "of each fall of the step schedule", metavar="X")
     weight_decay: float = _option(0.0, "L2 penalty on weights; adamw: decoupled", metavar="X")
-    seed: int = _option(0, "of initial weights, shuffling and splits", metavar="N", least=0)
+    clip_norm: float | None = _option(None, "scale gradients of a larger norm down to this", metavar="X")
+    dropout: float = _option(0.0, "part of the hidden units left out at each step", metavar="P")
+    label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X")
+    class_weight: str | None = _option(
+        None, "balanced (samples / classes / samples of the class), or a number a class", metavar="W[,W...]"
+    )
+    validation: float | None = _option(
+        None, "part of the training samples held out to watch (default 0, with --patience 0.1)", metavar="F"
+    )
+    patience: int | None = _option(
+        None, "stop after so many epochs without a better --monitor, and keep the best weights", metavar="N", least=1
+    )
+    monitor: str = _option(
+        "validation_loss",
+        "what --patience watches (not the test set, which would no longer be one)",
+        choices=("validation_loss", "validation_accuracy", "train_loss", "train_accuracy"),
+    )
+    seed: int = _option(0, "of initial weights, shuffling, splits, dropout and augmentation", metavar="N", least=0)
     threads: int | None = _option(
         None, "threads (default: the cores this process may use)", metavar="N", least=1, most=1024
     )
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
-    out: str | None = _option(None, "directory for the model and metrics (default runs/NAME)", metavar="DIR")
+    out: str | None = _option(
+        None, "directory for model, checkpoints, metrics and config (default runs/NAME)", metavar="DIR"
+    )
+    checkpoint_seconds: float = _option(10.0, "seconds between checkpoints, and one at the end", metavar="S")
 
     init: str = "he"  # "he": normal of variance 2 / inputs; "uniform": in [-0.5, 0.5)
     sampling: str = "epoch"  # "epoch": shuffled passes; "draw": each batch distinct rows at random
@@ -72,19 +114,71 @@ class TrainConfig:
             raise InputError("--epochs and --steps exclude each other; give one")
         if any(not 1 <= width <= _WIDEST for width in self.hidden):
             raise InputError(f"--hidden is {self.hidden}; every width must be at least 1 and at most {_WIDEST:,}")
-        if not 0 < self.val_fraction < 1:
-            raise InputError(f"--val-fraction is {self.val_fraction}; it must be between 0 and 1")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise InputError(f"--lr is {self.lr}; it must be positive and finite")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"--momentum is {self.momentum}; it must be at least 0 and below 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"--weight-decay is {self.weight_decay}; it must be at least 0 and finite")
+        for name in ("val_fraction", "lr", "clip_norm", "step_factor"):
+            most = 1 if name == "val_fraction" else math.inf
+            if (value := getattr(self, name)) is not None and not 0 < value < most:
+                wanted = "between 0 and 1" if most == 1 else "positive and finite"
+                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be {wanted}")
+        for name in ("momentum", "warmup", "dropout", "label_smoothing", "validation"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < 1:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and below 1")
+        for name in ("weight_decay", "augment_strength", "checkpoint_seconds"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0 and finite"
+                )
+        if self.class_weight not in (None, "balanced"):
+            self.class_weights(None)
 
     @property
     def peak_lr(self) -> float:
         defaults = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005}
         return defaults[self.optimizer] if self.lr is None else self.lr
+
+    def class_weights(self, classes: int | None) -> list[float]:
+        """The numbers of ``class_weight``. InputError unless they are as many as ``classes``, at least 0, not all 0."""
+        try:
+            weights = [float(part) for part in str(self.class_weight).split(",")]
+        except ValueError:
+            weights = []
+        if not weights or not all(0 <= w < math.inf for w in weights) or not any(weights):
+            raise InputError(f"--class-weight is {self.class_weight!r}; it must be balanced or numbers such as 1,2.5,1")
+        if classes is not None and len(weights) != classes:
+            raise InputError(f"--class-weight has {len(weights)} numbers; there are {classes} classes")
+        return weights
+
+    def to_toml(self) -> str:
+        """The run as the text of a TOML file that reruns it from anywhere, its keys the flags' names; not where it wrote."""
+        paths: dict[str, Any] = {
+            name: str(Path(value).resolve()) for name in ("data", "test") if (value := getattr(self, name)) is not None
+        }
+        if self.data in BUILT_IN:
+            del paths["data"]
+        explicit = replace(self, lr=self.peak_lr, **paths)
+        lines = (
+            f"{name.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n"
+            for name, value in asdict(explicit).items()
+            if value is not None and name != "out"
+        )
+        return "".join(lines)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The options in a TOML file, by field name. InputError for what cannot be read or is no option."""
+    try:
+        content = Path(path).read_bytes().decode("utf-8")
+        options = {key.replace("-", "_"): value for key, value in tomllib.loads(content).items()}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
+        raise InputError(f"{path}: not valid TOML ({str(error) or 'nested too deeply'})") from None
+    known = {item.name for item in fields(TrainConfig)}
+    for key in options:
+        if key not in known:
+            raise InputError(f"{path}: {key.replace('_', '-')!r} is no option of train (--help lists them)")
+    if isinstance(options.get("hidden"), list):
+        options["hidden"] = tuple(options["hidden"])
+    return options
 
 
 _WIDEST = 10_000_000

@@ -6,43 +6,136 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, add_options, load_data, run_command
+from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options
 from .errors import InputError, RunError
 
-_OPTIONS = ("data", "test", "val_fraction", "label_column", "seed", "offline")
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .data import Dataset
+    from .model import Model
+
+_LISTED = 30  # classes in the table; of more, the worst
+_WORST = 10
+_CONFUSION = 100  # classes that a matrix of counts is given for
+
+
+def model_inputs(data: Dataset, model: Model, path: str) -> Any:
+    """The test set's samples as the model takes them; ``path`` is the model's, for the error.
+
+    Columns are found by name where both name theirs, and a sparse test set may be narrower: its last features do not occur
+    in it. InputError for other features.
+    """
+    from .data import Sparse
+
+    X, inputs = data.X_test, model.network.sizes[0]
+    if isinstance(X, Sparse):
+        if X.shape[1] < inputs:
+            return replace(X, shape=(len(X), inputs))
+    elif model.columns is not None and data.columns not in (None, model.columns):
+        places = {name: k for k, name in enumerate(data.columns or ())}
+        if missing := [name for name in model.columns if name not in places]:
+            raise InputError(f"{data.source}: has no column {missing[0]!r}, which {path} takes")
+        return X[:, [places[name] for name in model.columns]]
+    if X.shape[1] != inputs:
+        raise InputError(f"{path}: takes {inputs} features; {data.source} has {X.shape[1]}")
+    return X
+
+
+def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
+    """The test set's labels [N] as indices of the model's classes, by name; ``path`` is the model's, for the error.
+
+    InputError when the test set has a class that the model does not know.
+    """
+    import numpy as np
+
+    from .data.labels import listed
+
+    known = {name: k for k, name in enumerate(model.classes)}
+    table = np.array([known.get(name, -1) for name in data.classes])
+    y = table[data.y_test]
+    if (y < 0).any():
+        unknown = data.classes[data.y_test[np.argmax(y < 0)]]
+        raise InputError(
+            f"{data.source}: has class {unknown[:40]!r}, which is none of the {len(model.classes):,} that {path} knows "
+            f"({listed(model.classes)})"
+        )
+    return y
+
+
+def class_scores(y: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """class, samples, precision, recall and f1 of each class; None for a quotient of zeros."""
+    import numpy as np
+
+    K = len(classes)
+    samples, chosen, hits = (np.bincount(k, minlength=K).tolist() for k in (y, predicted, y[y == predicted]))
+    return [
+        {
+            "class": name,
+            "samples": n,
+            "precision": h / c if c else None,
+            "recall": h / n if n else None,
+            "f1": 2 * h / (n + c) if n + c else None,
+        }
+        for name, n, c, h in zip(classes, samples, chosen, hits)
+    ]
+
+
+def _table(scores: list[dict[str, Any]]) -> list[str]:
+    """The scores as aligned lines, in the order of the classes; of many classes the worst, by F1."""
+    lines = []
+    if len(scores) > _LISTED:
+        scores = sorted((s for s in scores if s["f1"] is not None), key=lambda s: s["f1"])[:_WORST]
+        lines.append(f"the {len(scores)} classes of the lowest F1:")
+    names = [" ".join(score["class"].split()) for score in scores]
+    width = max(map(len, ["class", *names]))
+    lines.append(f"{'class':{width}s}  samples  precision    recall        F1")
+    for name, score in zip(names, scores):
+        shares = ("-" if score[key] is None else f"{score[key]:.2%}" for key in ("precision", "recall", "f1"))
+        lines.append(f"{name:{width}s}  {score['samples']:7d}  " + " ".join(f"{share:>9s}" for share in shares))
+    return lines
 
 
 def _command(argv: Sequence[str] | None) -> int:
     parser = Parser(
         "evaluate",
-        "Test a model on the test set of --data (or the file --test, or the same seeded split as in training).",
+        "Test a model: on the test set of the run that MODEL lies in or, with --data, of other data. Labels are matched\n"
+        "to the model's classes by name.",
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
     parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
-    add_options(parser, _OPTIONS)
+    add_options(parser, DATA_OPTIONS)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     options = vars(parser.parse_args(argv))
     path, as_json = options.pop("model"), options.pop("json")
+    import numpy as np
+
     from .config import configure
     from .model import load_model
 
-    config = configure(**options)
     model = load_model(path)
+    if "data" not in options:
+        options = run_options(Path(path).parent) | options
+    config = configure(**options)
     data = load_data(config)
-    if data.X_test.shape[1] != model.network.sizes[0]:
-        raise InputError(f"{path}: takes {model.network.sizes[0]} features; {config.data} has {data.X_test.shape[1]}")
-    if int(data.y_test.max()) >= len(model.classes):
-        raise InputError(
-            f"{path}: knows {len(model.classes)} classes; {config.data} has label {int(data.y_test.max())}"
-        )
-    loss, accuracy = model.evaluate(data.X_test, data.y_test)
+    X, y = model_inputs(data, model, path), model_labels(data, model, path)
+    loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")
-    if as_json:
-        print(json.dumps({"test_accuracy": accuracy, "test_loss": loss, "samples": len(data.X_test)}))
-    else:
-        print(f"test accuracy {accuracy:.2%}, loss {loss:.4f}, on {len(data.X_test):,} samples of {data.name}")
+    predicted = model.predict(X)
+    scores = class_scores(y, predicted, model.classes)
+    if not as_json:
+        print(f"test accuracy {accuracy:.2%}, loss {loss:.4f}, on {len(y):,} samples of {data.name}")
+        print(*_table(scores), sep="\n")
+        return 0
+    result = {"test_accuracy": accuracy, "test_loss": loss, "samples": len(y), "data": data.name, "classes": scores}
+    if (K := len(model.classes)) <= _CONFUSION:
+        result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()
+    print(json.dumps(result, allow_nan=False))
     return 0
 
 

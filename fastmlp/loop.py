@@ -7,34 +7,48 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .backend import Network, kernels, ops
+from .augment import distortion
+from .backend import CSR, Network, kernels, ops
 from .batches import Batches
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
+from .prepare import digest, hold_out, input_scale, sample_weights, standard_statistics, take_rows
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
-_SAMPLE_ROWS = 4096  # enough to know the inputs' RMS and density by
 _DEFAULT_EPOCHS = 4
+_WARM_ROWS = 8192  # enough for every kernel to be handed to the threads
+_CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s without one: 5 % of the time at most
+_PATIENCE_VALIDATION = 0.1
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Where the run stands: means over the steps since the last report; the test where one was made."""
+    """Where the run stands; a line of metrics.jsonl. Means over the steps since the last report, the parts after them.
+
+    ``train_loss`` includes sample weights and label smoothing, and training accuracy is that of the distorted images with units
+    dropped; validation and test are plain mean cross-entropy and accuracy, null where there is none. ``lr`` is the last step's
+    rate, ``seconds`` those spent training so far (no compilation, loading or testing).
+    """
 
     epoch: float
     step: int
     train_loss: float
     train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
+    lr: float
     seconds: float
     samples_per_second: float
 
@@ -49,28 +63,29 @@ class Result:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Within an epoch: means over its steps so far, and the seconds left at this rate."""
+
+    step: int
+    total: int
+    loss: float
+    accuracy: float
+    samples_per_second: float
+    seconds_left: float
+
+
 @dataclass
 class Observer:
-    """What the loop tells whoever watches; each may be replaced."""
+    """What the loop tells whoever watches; each may be replaced. ``stop`` is asked every 50 ms or so."""
 
+    say: Callable[[str], None] = lambda line: None
     chosen: Callable[[str, float], None] = lambda input, density: None
     compiling: Callable[[], None] = lambda: None
-    progress: Callable[[int, int, float, float], None] = lambda step, total, loss, samples_per_second: None
+    started: Callable[[list[EpochReport]], None] = lambda history: None
+    progress: Callable[[Progress], None] = lambda progress: None
     report: Callable[[EpochReport], None] = lambda report: None
     stop: Callable[[], bool] = lambda: False
-
-
-def input_scale(X: np.ndarray) -> tuple[float, float]:
-    """(1 / RMS, density of non-zeros) of evenly spaced rows of X. Scaling keeps the zeros zero, which centring would not."""
-    sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
-    largest = float(np.abs(sample).max(initial=0))
-    density = float(np.count_nonzero(sample) / max(1, sample.size))
-    if largest == 0:
-        return 1.0, density
-    rms = largest * float(np.mean(np.square(sample / largest, dtype=np.float64))) ** 0.5  # no square overflows
-    if rms == 0 or not 0 < 1 / rms < math.inf:
-        raise InputError(f"the inputs are about {rms:.0e} in size; their scale must be within the range of {X.dtype}")
-    return 1 / rms, density
 
 
 def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator) -> None:
@@ -82,40 +97,92 @@ def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator)
             W[...] = rng.standard_normal(W.shape) * (2 / W.shape[0]) ** 0.5
 
 
-class _Run:
+class _Best:
+    """The best parameters so far, by the metric that the run watches."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.metric, self.patience = config.monitor, config.patience
+        self.value, self.epoch, self.waited = math.inf, 0.0, 0
+        self.params: np.ndarray | None = None
+
+    def see(self, report: EpochReport, params: np.ndarray) -> None:
+        if self.patience is None:
+            return
+        value = getattr(report, self.metric) * (-1 if self.metric.endswith("accuracy") else 1)
+        self.waited += 1
+        if value < self.value:
+            self.value, self.epoch, self.waited, self.params = value, report.epoch, 0, params.copy()
+
+    @property
+    def enough(self) -> bool:
+        return self.patience is not None and self.waited >= self.patience
+
+
+class Run:
     """The state of one run."""
 
     def __init__(self, data: Dataset, config: TrainConfig, observer: Observer) -> None:
         self.config, self.observer = config, observer
-        if data.X.dtype != np.uint8 and data.X.dtype != config.dtype:
-            with np.errstate(over="ignore"):  # once, not at every call; Dataset refuses what overflows
-                data = replace(data, X=data.X.astype(config.dtype), X_test=data.X_test.astype(config.dtype))
-        self.data = data
+        self.digest = digest(data)
+        fraction = config.validation
+        if fraction is None:
+            fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
+        if config.patience is not None and config.monitor.startswith("validation") and not fraction:
+            raise InputError(f"--patience watches {config.monitor}; --validation must be above 0")
+        validation = None
+        if fraction:
+            data, *validation = hold_out(data, fraction, config.seed)
         measured, self.density = input_scale(data.X)
+        standard = standard_statistics(data, config, self.density)
+        if standard:
+            measured, self.density = 1.0, 1.0
         self.input = config.input
         if config.input == "auto":
             self.input = "sparse" if self.density <= kernels.tuning.SPARSE_DENSITY else "dense"
         if config.backend == "reference":
             self.input = "dense"
-        self.X: Any = data.X
-        self.X_test: Any = data.X_test
+        if self.input == "dense" and not isinstance(data.X, np.ndarray):
+            raise InputError(f"{data.source}: is sparse; --input must be auto or sparse, and --backend numba")
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
         network = Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)
         scale = measured if config.scale is None else config.scale
-        self.model = Model(network, scale, data.classes, config.backend)
+        self.model = Model(
+            network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns, **standard
+        )
+        self.data, self.weights, self.distort = data, sample_weights(config, data), distortion(config, data)
+        self.X: Any = self._prepared(data.X)
+        self.test: tuple[Any, np.ndarray] = self._prepared(data.X_test), data.y_test
+        self.validation = None if validation is None else (self._prepared(validation[0]), validation[1])
         self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng)
         self.total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * self.batches.steps_per_epoch
-        self.step = 0
-        self.samples = 0
-        self.seconds = 0.0
+        self.rates: Callable[[int, int], np.ndarray] = lambda start, stop: learning_rates(
+            config, start, stop, self.total, self.batches.steps_per_epoch
+        )
+        self.interval = config.report_steps or self.batches.steps_per_epoch
+        self.history: list[EpochReport] = []
+        self.best = _Best(config)
+        self.step = self.samples = self.interval_samples = self.interval_correct = 0
+        self.seconds = self.interval_seconds = 0.0
+        self.losses: list[float] = []  # of the steps since the last report
         self.step_seconds: list[float] = []
         self._chunk = 1
 
+    def _prepared(self, X: Any) -> Any:
+        """X in the dtype that the kernels take: once, not at every call."""
+        if isinstance(X, np.ndarray) and X.dtype != np.uint8:
+            with np.errstate(over="ignore"):  # refused below
+                X = self.model.standardise(X).astype(self.config.dtype, copy=False)
+            if not np.isfinite(X).all():
+                raise InputError(f"{self.data.source}: holds values beyond the range of {self.config.dtype}")
+        elif isinstance(X, np.ndarray):
+            X = self.model.standardise(X)
+        return X
+
     def warm_up(self) -> float:
-        """Compile, or load, all that the run will call, on two samples, and take sparse inputs apart.
+        """Compile, or load, all that the run will call, on a small network, and take sparse inputs apart.
 
         Returns the seconds spent compiling.
         """
@@ -124,59 +191,94 @@ class _Run:
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
         if self.input == "sparse":
-            self.X, self.X_test = kernels.csr(self.X), kernels.csr(self.X_test)
-        network = Network((self.data.X.shape[1], 2, 2), dtype=self.config.dtype, slots=self.rule.slots)
-        few = self.data.X[:2]
-        X, y = kernels.csr(few) if self.input == "sparse" else few, np.zeros(len(few), np.int64)
-        kernels.mlp_train_steps(X, y, np.zeros(1, np.int64), 1, network, rule=self.rule, lr=[0.0])
-        Model(network, 1.0, ("0", "1")).evaluate(X, y)
+            self.X = self.X if self.distort else kernels.csr(self.X)
+            self.test = kernels.csr(self.test[0]), self.test[1]
+            if self.validation:
+                self.validation = kernels.csr(self.validation[0]), self.validation[1]
+        inputs, classes = self.data.X.shape[1], len(self.data.classes)
+        network = Network((inputs, 2, classes), dtype=self.config.dtype, slots=self.rule.slots)
+        X, y = self.X, self.data.y
+        if self.distort:
+            X, y = self.distort(np.arange(min(128, len(y))), 0), y[:128]
+            X = kernels.csr(X) if self.input == "sparse" else X
+        for clip in {None, self.config.clip_norm}:
+            kernels.mlp_train_steps(X, y, np.zeros(1, np.int64), 1, network, rule=self.rule, lr=[0.0], clip=clip)
+        X, y = self.test
+        Model(network, 1.0, self.data.classes).evaluate(X if isinstance(X, CSR) else X[:_WARM_ROWS], y)
         jit.on_compile = None
         return jit.compile_seconds - before
 
-    def advance(self, limit: int) -> tuple[list[float], int]:
-        """Train one chunk of at most ``limit`` steps; returns (losses of the steps, correct)."""
-        count = min(limit, self._chunk, self.batches.left_in_epoch(self.step))
+    def advance(self, limit: int) -> None:
+        """Train one chunk of at most ``limit`` steps."""
+        config, step = self.config, self.step
+        count = min(limit, self._chunk, self.batches.left_in_epoch(step))
         start = time.perf_counter()
-        rows = self.batches.rows(self.step, count)
-        losses, correct = ops(self.config.backend).mlp_train_steps(
-            self.X, self.data.y, rows, self.batches.batch_size, self.model.network, rule=self.rule,
-            lr=learning_rates(self.config, self.step, self.step + count, self.total), t=self.step + 1,
-            scale=self.model.scale, mean=self.config.mean, epsilon=self.config.epsilon,
+        rows = self.batches.rows(step, count)
+        X, y, weights = self.X, self.data.y, self.weights
+        if self.distort:
+            X, y = self.distort(rows, step // self.batches.steps_per_epoch), y[rows]
+            X = kernels.csr(X) if self.input == "sparse" else X
+            weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
+        losses, correct = ops(config.backend).mlp_train_steps(
+            X, y, rows, self.batches.batch_size, self.model.network, rule=self.rule, lr=self.rates(step, step + count),
+            t=step + 1, clip=config.clip_norm, scale=self.model.scale, sample_weight=weights, mean=config.mean,
+            epsilon=config.epsilon, label_smoothing=config.label_smoothing, dropout=config.dropout,
+            seed=config.seed % 2**32,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         self.step += count
         self.samples += len(rows)
+        self.interval_samples += len(rows)
         self.seconds += seconds
+        self.interval_seconds += seconds
+        self.interval_correct += int(correct.sum())
+        self.losses += losses.tolist()
         self.step_seconds += [seconds / count] * count
         self._chunk = max(1, min(2 * self._chunk, int(_CHUNK_SECONDS * count / seconds)))
         if not np.isfinite(losses).all():
-            bad = self.step - count + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
+            bad = step + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
             raise self.divergence(f"at step {bad}: the loss")
-        return losses.tolist(), int(correct.sum())
 
-    def until_report(self) -> EpochReport:
+    def until_report(self, saver: _Saver) -> EpochReport:
         """Train to the next report and make it."""
-        interval = self.config.report_steps or self.batches.steps_per_epoch
-        goal = min((self.step // interval + 1) * interval, self.total)
-        losses: list[float] = []
-        loss, correct, samples, seconds = 0.0, 0, self.samples, self.seconds
+        goal = min((self.step // self.interval + 1) * self.interval, self.total)
         while self.step < goal:
-            part, hits = self.advance(goal - self.step)
-            losses += part
-            loss, correct = loss + sum(part), correct + hits
-            done, spent = self.samples - samples, self.seconds - seconds
-            self.observer.progress(self.step, self.total, loss / done, done / spent)
-            if self.observer.stop():
-                raise Interrupted
-        done, spent = self.samples - samples, self.seconds - seconds
-        tested: tuple[float | None, float | None] = (None, None)
-        if self.step == self.total or (self.step // interval) % self.config.evaluate_every == 0:
-            tested = self.model.evaluate(self.X_test, self.data.y_test)
-            if not math.isfinite(tested[0] or 0.0):
-                raise self.divergence(f"after step {self.step}: the test loss")
-        epoch = self.step / self.batches.steps_per_epoch
-        loss = math.fsum(losses)  # however the steps were cut into chunks
-        return EpochReport(epoch, self.step, loss / done, correct / done, *tested, self.seconds, done / spent)
+            self.advance(goal - self.step)
+            rate = self.interval_samples / self.interval_seconds
+            left = self.seconds / self.step * (self.total - self.step)
+            loss, accuracy = sum(self.losses) / self.interval_samples, self.interval_correct / self.interval_samples
+            self.observer.progress(Progress(self.step, self.total, loss, accuracy, rate, left))
+            if self.step < goal:
+                if self.observer.stop():
+                    raise Interrupted
+                saver.save_if_due(self)
+        ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
+        report = EpochReport(
+            self.step / self.batches.steps_per_epoch,
+            self.step,
+            math.fsum(self.losses) / self.interval_samples,  # however the steps were cut into chunks
+            self.interval_correct / self.interval_samples,
+            *self._tested(self.validation, "validation"),
+            *self._tested(self.test if ends else None, "test"),
+            float(self.rates(self.step - 1, self.step)[0]),
+            self.seconds,
+            self.interval_samples / self.interval_seconds,
+        )
+        self.interval_samples = self.interval_correct = 0
+        self.interval_seconds, self.losses = 0.0, []
+        self.history.append(report)
+        self.best.see(report, self.model.network.params)
+        return report
+
+    def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> tuple[float | None, float | None]:
+        """(loss, accuracy) on held-out samples as ``_prepared`` left them."""
+        if held_out is None:
+            return None, None
+        prepared = Model(self.model.network, self.model.scale, self.model.classes, self.config.backend)
+        tested = prepared.evaluate(*held_out)
+        if not math.isfinite(tested[0]):
+            raise self.divergence(f"after step {self.step}: the {name} loss")
+        return tested
 
     def divergence(self, what: str) -> RunError:
         """The error of a run whose numbers have left the finite."""
@@ -185,26 +287,78 @@ class _Run:
             cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
         return RunError(f"diverged {what} is not finite; try {cure}")
 
+    def finish(self) -> None:
+        """Put the best parameters back, where the run watched for them."""
+        if self.best.params is not None:
+            self.model.network.params[...] = self.best.params
+
+    def checkpoint(self) -> Checkpoint:
+        """All that ``resume`` needs."""
+        run = {
+            "step": self.step,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "interval": [self.interval_samples, self.interval_correct, self.interval_seconds],
+            "batches": self.batches.state(self.step),
+            "history": [asdict(report) for report in self.history],
+            "best": [None if math.isinf(self.best.value) else self.best.value, self.best.epoch, self.best.waited],
+            "digest": self.digest,
+        }
+        tensors = {"state": self.model.network.state, "losses": np.array(self.losses)}
+        if self.best.params is not None:
+            tensors["best"] = self.best.params
+        return Checkpoint(self.model, asdict(self.config), run, tensors)
+
+    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Go on where ``checkpoint`` was made. InputError where it belongs to another run."""
+        run, tensors, network = checkpoint.run, checkpoint.tensors, self.model.network
+        if run.get("digest") != self.digest:
+            raise InputError(f"{path}: is of a run on other data than {self.data.source}")
+        if checkpoint.model.network.sizes != network.sizes or checkpoint.model.network.bias != network.bias:
+            raise InputError(f"{path}: is of a network {checkpoint.model.network.sizes}, this run's is {network.sizes}")
+        try:
+            network.params[...] = checkpoint.model.network.params
+            network.state[...] = tensors["state"]
+            self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
+            self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
+            self.losses = tensors["losses"].tolist()
+            self.history = [EpochReport(**report) for report in run["history"]]
+            value, self.best.epoch, self.best.waited = run["best"]
+            self.best.value = math.inf if value is None else value
+            self.best.params = tensors.get("best")
+            self.batches.resume(self.step, run["batches"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
+
     def _flop_per_sample(self) -> float:
         """The floating-point operations done: what the first layer skips does not count."""
         flop = self.model.network.flop_per_sample
         if self.input == "sparse":
             inputs, hidden = self.model.network.sizes[:2]
-            return flop - 4 * hidden * (inputs - self.X.indices.size / self.X.shape[0])
+            entries = self.X.indices.size / self.X.shape[0] if isinstance(self.X, CSR) else inputs * self.density
+            return flop - 4 * hidden * (inputs - entries)
         return flop
 
-    def summary(self, last: EpochReport, compile_seconds: float) -> dict[str, Any]:
+    def summary(self, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, but for those that the command line makes."""
-        rate = self.samples / self.seconds
+        last, rate = self.history[-1], self.samples / self.seconds
+        tested = (last.test_loss, last.test_accuracy)
+        watched = (last.validation_loss, last.validation_accuracy)
+        if self.best.params is not None:
+            tested, watched = self._tested(self.test, "test"), self._tested(self.validation, "validation")
+        steps = self.step_seconds or [self.seconds / self.step]  # none where a finished run was resumed
         return {
-            "test_accuracy": last.test_accuracy,
-            "test_loss": last.test_loss,
+            "test_accuracy": tested[1],
+            "test_loss": tested[0],
             "train_loss": last.train_loss,
+            "validation_accuracy": watched[1],
+            "validation_loss": watched[0],
+            "best_epoch": self.best.epoch if self.best.params is not None else None,
             "epochs": self.step / self.batches.steps_per_epoch,
             "steps": self.step,
             "samples": self.samples,
             "train_seconds": self.seconds,
-            "ms_per_step": 1000 * statistics.median(self.step_seconds),
+            "ms_per_step": 1000 * statistics.median(steps),
             "samples_per_second": rate,
             "compile_seconds": compile_seconds,
             "gflops": rate * self._flop_per_sample() / 1e9,
@@ -218,29 +372,71 @@ class _Run:
         }
 
 
+class _Saver:
+    """Writes checkpoints when they are due, and none without a path."""
+
+    def __init__(self, path: Path | None, seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self._due = time.monotonic() + seconds
+
+    def save_if_due(self, run: Run) -> None:
+        if time.monotonic() >= self._due:
+            self.save(run)
+
+    def save(self, run: Run) -> None:
+        if self.path is None:
+            return
+        start = time.monotonic()
+        if not np.isfinite(run.model.network.params).all():
+            raise run.divergence(f"after step {run.step}: a weight")
+        write_checkpoint(self.path, run.checkpoint())
+        end = time.monotonic()
+        self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
+
+
 def fit(
-    data: Dataset, config: TrainConfig | None = None, *, observer: Observer | None = None, **options: Any
+    data: Dataset,
+    config: TrainConfig | None = None,
+    *,
+    observer: Observer | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    **options: Any,
 ) -> Result:
     """Train a network on ``data``: ``fit(data, hidden=(256,), epochs=5, ...)``, the options of the command line.
 
-    Returns the model, the reports and the measurements. InputError for impossible options; RunError when the loss stops
-    being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
+    The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is interrupted and at
+    its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where there is none.
+    Returns the model, the reports and the measurements. InputError for impossible options and for a checkpoint of another run;
+    RunError when the loss stops being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says
+    so.
     """
     config = configure(**options) if config is None else config
     observer = observer or Observer()
+    path = None if checkpoint is None else Path(checkpoint)
     threads = contextlib.nullcontext() if config.threads is None else kernels.threads(config.threads)
     with threads:
-        run = _Run(data, config, observer)
-        result = Result(run.model, config)
+        run = Run(data, config, observer)
+        found = read_checkpoint(path, observer.say) if resume and path is not None else None
+        if found is not None and path is not None:
+            run.resume(found, path)
+        saver = _Saver(path, config.checkpoint_seconds)
+        result = Result(run.model, config, run.history)
         observer.chosen(run.input, run.density)
         compile_seconds = run.warm_up()
+        observer.started(run.history)
         try:
-            while run.step < run.total:
-                report = run.until_report()
-                result.history.append(report)
-                observer.report(report)
+            while run.step < run.total and not run.best.enough:
+                observer.report(run.until_report(saver))
+                if run.step < run.total and not run.best.enough:
+                    if observer.stop():
+                        raise Interrupted
+                    saver.save_if_due(run)
         except Interrupted as interruption:
+            saver.save(run)
             interruption.result = result  # type: ignore[attr-defined]
             raise
-        result.summary = run.summary(result.history[-1], compile_seconds)
+        saver.save(run)
+        run.finish()
+        result.summary = run.summary(compile_seconds)
     return result

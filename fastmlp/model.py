@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .backend import CSR, Network, ops
+from .backend import CSR, Network, kernels, ops
 from .data.dataset import require_finite
-from .data.npz import read_npz
-from .errors import InputError, RunError
-from .paths import atomic_write
+from .errors import InputError
+from .tensor_file import Tensors, read_tensors, write_tensors
 
-_FORMAT = "fastmlp-model"
-_VERSION = 1
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
@@ -28,28 +24,54 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 
 
 class Model:
-    """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end, inputs times ``scale``."""
+    """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end.
 
-    def __init__(self, network: Network, scale: float, classes: tuple[str, ...], backend: str = "numba") -> None:
+    Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs] in the
+    network's dtype). ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        scale: float,
+        classes: tuple[str, ...],
+        backend: str = "numba",
+        *,
+        mean: np.ndarray | None = None,
+        std: np.ndarray | None = None,
+        image_shape: tuple[int, int] | None = None,
+        columns: tuple[str, ...] | None = None,
+    ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
+        self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
 
     def __repr__(self) -> str:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
 
+    def standardise(self, X: np.ndarray) -> np.ndarray:
+        """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
+        if self.mean is None:
+            return X
+        return ((X - self.mean) / self.std).astype(self.network.dtype, copy=False)
+
     def _blocks(self, X: Any) -> Any:
         """The logits of X, block by block."""
-        fast, sparse = ops(self.backend), isinstance(X, CSR)
+        fast, sparse = ops(self.backend), hasattr(X, "indptr")
         X = X if sparse else np.asarray(X)
         if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:
             raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
         if X.dtype.kind not in "fiub":
             raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
-        require_finite(X.values[:, None] if sparse else X, "X")
         if sparse:
+            X = X if isinstance(X, CSR) else kernels.csr(X)
+            require_finite(X.values[:, None], "X")
+            if self.mean is not None:
+                raise InputError("X is sparse; this model subtracts the features' means and takes a dense array")
             yield fast.mlp_forward(X, self.network, scale=self.scale)
             return
+        require_finite(X, "X")
         for start in range(0, len(X), _ROWS):
-            yield fast.mlp_forward(X[start : start + _ROWS], self.network, scale=self.scale)
+            yield fast.mlp_forward(self.standardise(X[start : start + _ROWS]), self.network, scale=self.scale)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes] for samples X [N, inputs] (uint8, float or CSR). A row's do not depend on the others."""
@@ -69,6 +91,18 @@ class Model:
             loss, correct, done = loss + part, correct + hits, done + len(logits)
         return loss / done, correct / done
 
+    def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(W, b) of each layer, float64 copies, for inputs as they come: scale, mean and std are folded into the first."""
+        layers = []
+        for W, b in self.network.layers:
+            layers.append((W.astype(np.float64), np.zeros(W.shape[1]) if b is None else b.astype(np.float64)))
+        W, b = layers[0]
+        W *= self.scale
+        if self.mean is not None and self.std is not None:
+            W /= self.std.astype(np.float64)[:, None]
+            b -= self.mean.astype(np.float64) @ W
+        return layers
+
     def weights_sha256(self) -> str:
         """SHA-256 over the bytes of W and b, layer by layer, little-endian."""
         digest = hashlib.sha256()
@@ -77,41 +111,66 @@ class Model:
                 digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 
-    def save(self, path: str | Path) -> None:
-        """Write an .npz: ``meta`` (JSON as bytes) and W0, b0, W1, ...; whole or not at all. RunError when it cannot be."""
-        meta = {"format": _FORMAT, "version": _VERSION, "scale": self.scale, "classes": list(self.classes)}
-        arrays: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    def contents(self) -> tuple[dict[str, Any], Tensors]:
+        """(meta, tensors) of the model's file: scale, classes, image_shape, columns; W0, b0, W1, ..., mean, std."""
+        meta = {
+            "scale": self.scale,
+            "classes": list(self.classes),
+            "image_shape": None if self.image_shape is None else list(self.image_shape),
+            "columns": None if self.columns is None else list(self.columns),
+        }
+        tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
-            arrays[f"W{k}"] = W
+            tensors[f"W{k}"] = W
             if b is not None:
-                arrays[f"b{k}"] = b
-        try:
-            with atomic_write(Path(path)) as file:
-                np.savez(file, **arrays)
-        except OSError as error:
-            raise RunError(f"{path}: the model cannot be written ({error.strerror or error})") from None
+                tensors[f"b{k}"] = b
+        if self.mean is not None and self.std is not None:
+            tensors |= {"mean": self.mean, "std": self.std}
+        return meta, tensors
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to an .npz; whole or not at all. RunError when it cannot be."""
+        write_tensors(Path(path), *self.contents())
 
 
 def load_model(path: str | Path) -> Model:
-    """A model that ``Model.save`` wrote. InputError for any other file."""
-    arrays = read_npz(Path(path))
+    """A model that ``Model.save`` wrote, or the one in a checkpoint. InputError for any other file."""
+    return model_from(*read_tensors(Path(path)), str(path))
+
+
+def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
+    """The model that ``Model.contents`` described, and perhaps more; ``path`` is for the errors."""
     try:
-        meta = json.loads(arrays["meta"].tobytes())
-        if meta["format"] != _FORMAT:
-            raise KeyError("format")
-        version, scale, classes = meta["version"], float(meta["scale"]), tuple(map(str, meta["classes"]))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        scale, classes = float(meta["scale"]), tuple(map(str, meta["classes"]))
+        shape, columns = meta["image_shape"], meta["columns"]
+        image_shape = None if shape is None else (int(shape[0]), int(shape[1]))
+        columns = None if columns is None else tuple(map(str, columns))
+    except (KeyError, TypeError, ValueError, IndexError):
         raise InputError(f"{path}: not a fastmlp model") from None
-    if version != _VERSION:
-        raise InputError(f"{path}: model format {version}; this version reads {_VERSION}")
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
-    weights = [arrays[name] for name in (f"W{k}" for k in range(len(arrays))) if name in arrays]
-    bias = "b0" in arrays
-    return Model(_network(weights, arrays, bias, len(classes), str(path)), scale, classes)
+    network = _network(tensors, len(classes), path)
+    inputs = network.sizes[0]
+    for what, count in (("columns", columns and len(columns)), ("image", image_shape and math.prod(image_shape))):
+        if count is not None and count != inputs:
+            raise InputError(f"{path}: {what} of {count} features for a network of {inputs} inputs")
+    standard: dict[str, Any] = {}
+    if "mean" in tensors or "std" in tensors:
+        standard = {name: _vector(tensors, name, network.dtype, inputs, path) for name in ("mean", "std")}
+        if not (standard["std"] > 0).all():
+            raise InputError(f"{path}: std is not positive everywhere")
+    return Model(network, scale, classes, image_shape=image_shape, columns=columns, **standard)
 
 
-def _network(weights: list[np.ndarray], arrays: dict[str, np.ndarray], bias: bool, classes: int, path: str) -> Network:
+def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:
+    saved = tensors.get(name)
+    if saved is None or saved.shape != (length,) or saved.dtype != dtype or not np.isfinite(saved).all():
+        raise InputError(f"{path}: {name} is missing or not of {length} finite {dtype} numbers")
+    return saved
+
+
+def _network(tensors: Tensors, classes: int, path: str) -> Network:
+    weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
         raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
     sizes = [weights[0].shape[0]] + [W.shape[1] for W in weights]
@@ -119,16 +178,11 @@ def _network(weights: list[np.ndarray], arrays: dict[str, np.ndarray], bias: boo
         raise InputError(f"{path}: the weights have dtype {weights[0].dtype}; it must be float32 or float64")
     if sizes[-1] != classes or any(W.shape[0] != size for W, size in zip(weights, sizes)):
         raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {classes} classes")
-    network = Network(sizes, bias=bias, dtype=weights[0].dtype)
+    network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype)
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
         if b is not None:
-            saved = arrays.get(f"b{k}")
-            if saved is None or saved.shape != b.shape or saved.dtype != b.dtype:
-                raise InputError(
-                    f"{path}: b{k} is missing or of another shape; it must be {b.dtype} of shape {b.shape}"
-                )
-            b[...] = saved
+            b[...] = _vector(tensors, f"b{k}", network.dtype, len(b), path)
     if not np.isfinite(network.params).all():
         raise InputError(f"{path}: the weights are not all finite")
     return network

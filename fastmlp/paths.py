@@ -23,9 +23,19 @@ def cache_dir(kind: str) -> Path:
     return home / "fastmlp" / kind
 
 
+def remove_leftovers(path: Path) -> None:
+    """Delete what a process that was killed in ``atomic_write`` left beside ``path``."""
+    for temporary in path.parent.glob(f".{path.name}-*.tmp"):
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes ``path``'s place, flushed to disk, when the block ends well; else nothing is left."""
+def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
+    """A binary file that takes ``path``'s place, flushed to disk, when the block ends well; else nothing is left.
+
+    With ``keep`` the file that was there goes by that name from then on: at every instant one of the two is whole.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -35,6 +45,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is for secrets
+        if keep is not None and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -2,38 +2,111 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, run_command
-from .errors import InputError
+from .cli import Parser, run_command, say
+from .errors import InputError, RunError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .model import Model
 
-def _samples(path: Path, features: int, label_column: str | None) -> np.ndarray:
-    """X of an IDX file of images, a .npz with X or x_test, or a CSV with or without the label column."""
-    from .data.csv import read_pixels
+
+def _samples(path: Path, model: Model, label_column: str | None) -> Any:
+    """X of a CSV with or without labels, a .npz with X or X_test, an svmlight file, or an IDX file of images."""
+    from .data.csv import read_features
     from .data.idx import read_idx
-    from .data.npz import read_npz
+    from .data.npz import as_features, read_npz
+    from .data.svmlight import read_svmlight
 
-    name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
-        return read_pixels(path, features, label_column)
-    if name.endswith(".npz"):
-        arrays = read_npz(path)
-        found = next((arrays[key] for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
-        if found is None:
-            raise InputError(f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X or X_test")
-        if found.ndim < 2:
-            raise InputError(f"{path}: X has shape {found.shape}; it must be (N, ...)")
-        return found.reshape(len(found), math.prod(found.shape[1:]))
-    images = read_idx(path)
-    return images.reshape(len(images), math.prod(images.shape[1:]))
+    name, inputs = path.name.lower().removesuffix(".gz"), model.network.sizes[0]
+    if name.endswith(".csv"):
+        return read_features(path, inputs, model.columns, label_column)
+    if name.endswith((".svm", ".libsvm", ".svmlight")):
+        return read_svmlight(path, inputs).X
+    if not name.endswith(".npz"):
+        images = read_idx(path)
+        return images.reshape(len(images), math.prod(images.shape[1:]))
+    arrays = read_npz(path)
+    key = next((key for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
+    if key is None:
+        raise InputError(f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X or X_test")
+    X = arrays[key]
+    if X.ndim < 2:
+        raise InputError(f"{path}: {key} has shape {X.shape}; it must be (N, ...)")
+    return as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {key}")
+
+
+def _pixels(paths: list[Path], model: Model, invert: bool) -> np.ndarray:
+    """X [N, inputs] of image files, in the range that the model was trained on."""
+    import numpy as np
+
+    from .images import read_images
+
+    if model.image_shape is None:
+        raise InputError(f"{paths[0]}: is an image; the inputs of this model are not known to be one")
+    X = read_images(paths, model.image_shape, invert=invert, say=say)
+    typical = 1 / model.scale  # the root mean square of the training inputs
+    if model.mean is not None and model.std is not None:
+        typical = float(np.sqrt(np.mean(np.square(model.mean) + np.square(model.std))))
+    if typical > 1:
+        return X
+    say(f"pixels divided by 255: the model was trained on inputs of about {typical:.1g}")
+    return np.float32(1 / 255) * X
+
+
+def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """A class a line; behind the file's name and a tab where there are several."""
+    for file, (chosen, _) in zip(files, rows):
+        head = f"{file}\t" if len(files) > 1 else ""
+        sys.stdout.writelines(f"{head}{model.classes[k]}\n" for k in chosen.tolist())
+
+
+def _print_table(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """CSV with a header: the file where there are several, class, and the classes' probabilities to the last bit."""
+    several = len(files) > 1
+    digits = 9 if model.network.dtype == "float32" else 17
+    numbers = ",".join([f"%.{digits}g"] * len(model.classes)) + "\n"
+    print(",".join(_quoted((["file"] if several else []) + ["class", *model.classes])))
+    names = _quoted(model.classes)
+    for file, (chosen, P) in zip(_quoted(files), rows):
+        head = f"{file}," if several else ""
+        # One format a row: 100,000 rows of 10 take 0.4 s, through csv.writer 0.7 to 1.0.
+        sys.stdout.writelines(f"{head}{names[k]},{numbers % tuple(row)}" for k, row in zip(chosen.tolist(), P.tolist()))
+
+
+def _quoted(fields: Sequence[str]) -> list[str]:
+    """Each as a field of a CSV."""
+    quoted = []
+    for field in fields:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([field])
+        quoted.append(line.getvalue())
+    return quoted
+
+
+def _predictions(paths: list[Path], model: Model, label_column: str | None, invert: bool) -> Iterator[Any]:
+    """(class indices [N], probabilities [N, classes]) of each file, after all have been read."""
+    from .images import SUFFIXES
+
+    pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    pixels = dict(zip(pictures, _pixels(pictures, model, invert))) if pictures else {}
+    samples = [pixels[path][None] if path in pixels else _samples(path, model, label_column) for path in paths]
+    for path, X in zip(paths, samples):
+        if X.shape[1] != model.network.sizes[0]:
+            raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
+    for path, X in zip(paths, samples):
+        P = model.predict_proba(X)
+        if P.size and not P.min() >= 0:  # NaN
+            raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")
+        yield model.predict(X), P
 
 
 def _command(argv: Sequence[str] | None) -> int:
@@ -44,24 +117,22 @@ def _command(argv: Sequence[str] | None) -> int:
     )
     parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
     parser.add_argument(
-        "input", metavar="FILE", help="samples: .csv[.gz] (a label column is ignored), .npz, or IDX images"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="samples: .csv (a label column is ignored), .npz, .svm, IDX images, or a .png or .jpg image; with several files "
+        "each line begins with the file's name",
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
+    parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")
     parser.add_argument("--label-column", metavar="NAME", help="the column of a CSV to leave out (default label)")
     options = parser.parse_args(argv)
     from .model import load_model
 
     model = load_model(options.model)
-    X = _samples(Path(options.input), model.network.sizes[0], options.label_column)
-    if X.shape[1] != model.network.sizes[0]:
-        raise InputError(f"{options.input}: has {X.shape[1]} features; {options.model} takes {model.network.sizes[0]}")
-    if not options.proba:
-        sys.stdout.writelines(f"{model.classes[k]}\n" for k in model.predict(X))
-        return 0
-    P = model.predict_proba(X)
-    print(",".join(("class", *model.classes)))
-    for row in P:
-        print(",".join((model.classes[row.argmax()], *(f"{p:.6g}" for p in row))))
+    paths = [Path(file) for file in options.files]
+    rows = list(_predictions(paths, model, options.label_column, options.invert))
+    (_print_table if options.proba else _print_classes)(model, options.files, rows)
     return 0
 
 

@@ -3,52 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, add_options, load_data, run_command, say
-from .config import PRESETS, TrainConfig, configure
+from .config import PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
+from .paths import remove_leftovers
 
 if TYPE_CHECKING:
-    from .loop import EpochReport, Result
+    from .data import Dataset
+    from .loop import EpochReport, Progress
 
-
-def _parse(argv: Sequence[str] | None) -> tuple[TrainConfig, bool, int]:
-    parser = Parser(
-        "train",
-        "Train a multilayer perceptron on a CPU. With no options: MNIST, to 98 % test accuracy.",
-        "python -m fastmlp.train --data digits.csv.gz --hidden 512,256 --epochs 10 --out runs/digits",
-    )
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="seed: the recipe of the original notebook, exactly")
-    add_options(parser)
-    parser.add_argument("--json", action="store_true", help="last line on stdout: one JSON object of measurements")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only errors and the result")
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="also where the data came from and what was chosen"
-    )
-    options = vars(parser.parse_args(argv))
-    preset, as_json = options.pop("preset"), options.pop("json")
-    level = -1 if options.pop("quiet") else 0
-    level += options.pop("verbose")
-    return configure(preset, **options), as_json, level
+CONFIG, METRICS, MODEL = "config.toml", "metrics.jsonl", "model.npz"
+_CHECKPOINTS = ("checkpoint.npz", "checkpoint-previous.npz")
+_MOST_SEEDS = 1000
 
 
 class _Screen:
-    """Progress on stderr: one line that moves on a terminal, plain lines elsewhere."""
+    """Progress on stderr: one line that moves on a terminal, plain lines elsewhere. And Ctrl-C."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.live = sys.stderr.isatty() and not quiet
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.live = sys.stderr.isatty() and level >= 0
+        self.patient = False  # whether a Ctrl-C can wait for what is being computed
         self._shown = 0.0
         self._interrupted = False
 
     def line(self, text: str) -> None:
-        if not self.quiet:
+        if self.level >= 0:
             self._clear()
             say(text)
 
@@ -62,28 +52,74 @@ class _Screen:
     def compiling(self) -> None:
         self.line("compiling kernels (once; kept for the next run)")
 
-    def progress(self, step: int, total: int, loss: float, samples_per_second: float) -> None:
+    def progress(self, progress: Progress) -> None:
         if self.live and time.monotonic() - self._shown > 0.1:
             self._shown = time.monotonic()
-            done = step / total
-            bar = "━" * round(24 * done) + "╌" * (24 - round(24 * done))
-            text = f"\r\x1b[K{bar} step {step}/{total}  loss {loss:.4f}  {samples_per_second:,.0f} samples/s"
-            print(text, end="", file=sys.stderr, flush=True)
+            done = round(20 * progress.step / progress.total)
+            bar = "━" * done + "╌" * (20 - done)
+            text = (
+                f"{bar} step {progress.step}/{progress.total}  loss {progress.loss:.4f}  {progress.accuracy:.2%}  "
+                f"{progress.samples_per_second:,.0f} samples/s  {_duration(progress.seconds_left)} left"
+            )
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
     def report(self, report: EpochReport) -> None:
-        tested = "" if report.test_accuracy is None else f"   test {report.test_loss:.4f}  {report.test_accuracy:7.2%}"
-        self.line(
-            f"epoch {report.epoch:6.2f}  step {report.step:6d}   train {report.train_loss:.4f}  {report.train_accuracy:7.2%}"
-            f"{tested}   {report.seconds:6.2f} s  {report.samples_per_second:,.0f} samples/s"
-        )
+        parts = [f"epoch {report.epoch:6.2f}  step {report.step:6d}"]
+        for name in ("train", "validation", "test"):
+            if (loss := getattr(report, f"{name}_loss")) is not None:
+                parts.append(f"{name} {loss:.4f}  {getattr(report, f'{name}_accuracy'):7.2%}")
+        if self.level > 0:
+            parts.append(f"lr {report.lr:.3g}")
+        parts.append(f"{report.seconds:6.2f} s  {report.samples_per_second:,.0f} samples/s")
+        self.line("   ".join(parts))
 
     def interrupt(self, *_: Any) -> None:
-        if self._interrupted:  # the second Ctrl-C does not wait for the step to end
+        if self._interrupted or not self.patient:  # the second Ctrl-C does not wait for the step to end
             raise KeyboardInterrupt
         self._interrupted = True
 
     def stopped(self) -> bool:
         return self._interrupted
+
+
+def _duration(seconds: float) -> str:
+    whole = math.ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60}:{whole % 60:02d}" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d}"
+
+
+class _Files:
+    """What a run leaves in its directory, but for the checkpoints, which ``fit`` writes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.model, self.checkpoint = directory / MODEL, directory / _CHECKPOINTS[0]
+        self._metrics: Any = None
+
+    def begin(self, config: TrainConfig) -> None:
+        """A new run in this directory: its configuration, and nothing left of the one before it but its model."""
+        for name in _CHECKPOINTS:
+            (self.directory / name).unlink(missing_ok=True)
+        self.write(CONFIG, config.to_toml())
+
+    def write(self, name: str, text: str) -> None:
+        try:
+            (self.directory / name).write_text(text, encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise RunError(f"{self.directory / name} cannot be written ({error.strerror})") from None
+
+    def started(self, history: list[EpochReport]) -> None:
+        """The metrics so far: those of a run that goes on, else none."""
+        self.write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
+
+    def report(self, report: EpochReport) -> None:
+        """One line more; whole in the file before the next step."""
+        try:
+            with open(self.directory / METRICS, "a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(report)) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.directory / METRICS} cannot be written ({error.strerror})") from None
 
 
 def _output_directory(path: str) -> Path:
@@ -95,59 +131,185 @@ def _output_directory(path: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(f"--out {path}: not a directory that can be written to ({error.strerror})") from None
+    for name in (MODEL, *_CHECKPOINTS[:1]):
+        remove_leftovers(directory / name)
     return directory
 
 
-def _save(result: Result, directory: Path) -> Path:
-    path = directory / "model.npz"
-    result.model.save(path)
-    try:
-        with open(directory / "metrics.jsonl", "w") as file:
-            for report in result.history:
-                file.write(json.dumps(vars(report)) + "\n")
-    except OSError as error:
-        raise RunError(f"{directory}/metrics.jsonl cannot be written ({error.strerror})") from None
-    return path
+def _parser() -> Parser:
+    parser = Parser(
+        "train",
+        "Train a multilayer perceptron on a CPU. With no options: MNIST, to 98 % test accuracy.",
+        "python -m fastmlp.train --data digits.csv.gz --hidden 512,256 --epochs 10 --out runs/digits",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="seed: the recipe of the original notebook, exactly; record: MNIST to 99.5 %% or so, in minutes",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="options from a TOML file, such as a run's config.toml; flags win"
+    )
+    parser.add_argument(
+        "--resume", metavar="DIR", help="go on with the run in DIR, to the same bits; only --threads may differ"
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
+    )
+    parser.add_argument(
+        "--find-lr", action="store_true", help="do not train: find a peak learning rate, and plot the test"
+    )
+    add_options(parser)
+    parser.add_argument("--json", action="store_true", help="last line on stdout: one JSON object of measurements")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only errors and the result")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="also where the data came from, what was chosen, learning rates"
+    )
+    return parser
+
+
+def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
+    """The configuration of the run in ``directory``."""
+    if other := sorted(set(options) - {"threads"}):
+        raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
+    path = Path(directory) / CONFIG
+    if not path.exists():
+        raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")
+    return configure(**(read_toml(path) | options | {"out": directory}))
 
 
 def _command(argv: Sequence[str] | None) -> int:
-    config, as_json, level = _parse(argv)
+    options = vars(_parser().parse_args(argv))
+    preset, file, resume, seeds = (options.pop(name) for name in ("preset", "config", "resume", "seeds"))
+    as_json, finding = options.pop("json"), options.pop("find_lr")
+    screen = _Screen(options.pop("verbose") - options.pop("quiet"))
+    chosen = [name for name, given in (("--resume", resume), ("--seeds", seeds), ("--find-lr", finding)) if given]
+    if len(chosen) > 1:
+        raise InputError(f"{chosen[0]} and {chosen[1]} exclude each other; give one")
+    if seeds is not None and not 1 <= seeds <= _MOST_SEEDS:
+        raise InputError(f"--seeds is {seeds}; it must be an integer from 1 to {_MOST_SEEDS}")
+    if resume and (preset or file):
+        raise InputError("--resume takes the options of the run; --preset and --config cannot be given with it")
+    if resume:
+        config = _resumed(resume, options)
+    else:
+        config = configure(preset, **((read_toml(file) if file else {}) | options))
 
-    screen = _Screen(quiet=level < 0)
     start = time.perf_counter()
     data = load_data(config)
     load_seconds = time.perf_counter() - start
-    directory = _output_directory(config.out or f"runs/{data.name}")
-
-    from .backend import kernels  # Numba, half a second: after bad input has been turned away
-    from .loop import Observer, fit
+    out = config.out or f"runs/{data.name}"
+    configs = [replace(config, out=out)]
+    if seeds:
+        configs = [replace(config, seed=config.seed + k, out=f"{out}/seed-{config.seed + k}") for k in range(seeds)]
+    for each in configs:
+        _output_directory(str(each.out))
+    from . import backend  # noqa: F401 (Numba, half a second: after bad input has been turned away)
 
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
-    if level > 0:
-        screen.line(f"read from {data.source} in {load_seconds:.2f} s; {config}")
-    observer = Observer(screen.chosen, screen.compiling, screen.progress, screen.report, screen.stopped)
+    if screen.level > 0:
+        screen.line(
+            f"read from {data.source} in {load_seconds:.2f} s; options: {_changed(config) or 'all as by default'}"
+        )
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
-        result = fit(data, config, observer=observer)
-    except Interrupted as interruption:
-        path = _save(interruption.result, directory)  # type: ignore[attr-defined]
-        raise Interrupted(f"; the model so far is in {path}") from None
+        if finding:
+            return _find_lr(data, config, screen, Path(out), as_json)
+        summaries = [_train(data, each, screen, load_seconds, bool(resume)) for each in configs]
     finally:
         signal.signal(signal.SIGINT, before)
-    path = _save(result, directory)
-    summary = result.summary | {"load_seconds": load_seconds, "peak_gflops": None}
-    if config.backend == "numba":
-        with kernels.threads(result.summary["threads"]):
-            summary["peak_gflops"] = kernels.peak_gflops(config.dtype)
-    peak = "" if summary["peak_gflops"] is None else f" of {summary['peak_gflops']:.0f} peak"
-    print(
-        f"test accuracy {summary['test_accuracy']:.2%} after {summary['train_seconds']:.2f} s of training "
-        f"({summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
-        f"{summary['gflops']:.0f} GFLOP/s{peak}, {summary['threads']} threads); model in {path}"
-    )
+    summary = summaries[0]
+    if seeds:
+        summary = _over_seeds(summaries)
+        print(
+            f"test accuracy {summary['test_accuracy']:.2%} ± {summary['test_accuracy_std']:.2%} "
+            f"(mean and standard deviation of {seeds} seeds); models in {out}"
+        )
     if as_json:
         print(json.dumps(summary, allow_nan=False))
+    return 0
+
+
+def _changed(config: TrainConfig) -> str:
+    """The options that are not the defaults."""
+    default = asdict(TrainConfig())
+    return ", ".join(f"{name} {value}" for name, value in asdict(config).items() if value != default[name])
+
+
+def _train(data: Dataset, config: TrainConfig, screen: _Screen, load_seconds: float, resume: bool) -> dict[str, Any]:
+    """One run: its files, its line on stdout, and its summary."""
+    from .backend import kernels
+    from .loop import Observer, fit
+
+    files = _Files(Path(str(config.out)))
+    if not resume:
+        files.begin(config)
+
+    def started(history: list[EpochReport]) -> None:
+        files.started(history)
+        if resume:
+            screen.line(f"going on after step {history[-1].step if history else 0}")
+        screen.patient = True
+
+    def report(report: EpochReport) -> None:
+        files.report(report)
+        screen.report(report)
+
+    observer = Observer(say, screen.chosen, screen.compiling, started, screen.progress, report, screen.stopped)
+    try:
+        result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume)
+    except Interrupted:
+        raise Interrupted(f"; the run so far is in {files.checkpoint}, and --resume {config.out} goes on") from None
+    except RunError as error:
+        kept = f"; the last finite state is in {files.checkpoint}" if files.checkpoint.exists() else ""
+        raise RunError(f"{error}{kept}") from None
+    finally:
+        screen.patient = False
+    result.model.save(files.model)
+    summary = result.summary | {"load_seconds": load_seconds, "peak_gflops": None}
+    if config.backend == "numba":
+        with kernels.threads(summary["threads"]):
+            summary["peak_gflops"] = kernels.peak_gflops(config.dtype)
+    peak = "" if summary["peak_gflops"] is None else f" of {summary['peak_gflops']:.0f} peak"
+    best = "" if summary["best_epoch"] is None else f" (the weights of epoch {summary['best_epoch']:g})"
+    print(
+        f"test accuracy {summary['test_accuracy']:.2%}{best} after {summary['train_seconds']:.2f} s of training "
+        f"({summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
+        f"{summary['gflops']:.0f} GFLOP/s{peak}, {summary['threads']} threads); model in {files.model}",
+        flush=True,
+    )
+    return summary
+
+
+def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means and standard deviations over the runs, and the runs."""
+    summary: dict[str, Any] = {"seeds": len(summaries)}
+    for key in ("test_accuracy", "test_loss", "train_loss", "train_seconds"):
+        values = [run[key] for run in summaries]
+        summary |= {key: statistics.fmean(values), f"{key}_std": statistics.stdev(values) if len(values) > 1 else 0.0}
+    return summary | {"runs": summaries}
+
+
+def _find_lr(data: Dataset, config: TrainConfig, screen: _Screen, directory: Path, as_json: bool) -> int:
+    """``--find-lr``: the suggestion on stdout, the curve in DIR/lr.png where Matplotlib is installed."""
+    from .find_lr import find_lr
+    from .loop import Observer
+
+    screen.patient = True
+    result = find_lr(data, config, Observer(say, screen.chosen, screen.compiling, stop=screen.stopped))
+    where = directory / "lr.png"
+    try:
+        from .plots import lr_range_figure
+
+        lr_range_figure(result.rates.tolist(), result.losses.tolist(), result.suggestion).savefig(where)
+        drawn = f"; the curve is in {where}"
+    except ImportError:
+        drawn = "; pip install 'fastmlp[plot]' to see the curve"
+    print(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
+    if as_json:
+        curve = {"rates": result.rates.tolist(), "losses": result.losses.tolist()}
+        print(json.dumps({"suggestion": result.suggestion, **curve}))
     return 0
 
 

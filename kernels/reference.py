@@ -258,7 +258,7 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
     for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
         state, bias_state = network.states(l, rule)
         _step(rule, lr, t, W, dW, state)
-        if b is not None:
+        if b is not None and db is not None:
             _step(rule._replace(weight_decay=0.0), lr, t, b, db, bias_state)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ import pytest
 import fastmlp
 from fastmlp import evaluate, predict, train
 from fastmlp.__main__ import main as dispatch
+from fastmlp.tensor_file import write_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 
 JSON_KEYS = {
     "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step",
     "samples_per_second", "compile_seconds", "load_seconds", "gflops", "peak_gflops", "input", "density", "threads",
-    "seed", "backend", "dtype", "weights_sha256",
+    "seed", "backend", "dtype", "weights_sha256", "validation_accuracy", "validation_loss", "best_epoch",
 }  # fmt: skip
 
 
@@ -47,9 +49,9 @@ def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
     assert err.count("epoch ") == 3
     assert "\r" not in err  # not a terminal
     assert evaluate.main(["runs/digits/model.npz", "--data", dataset, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "test_accuracy": result["test_accuracy"], "test_loss": result["test_loss"], "samples": 500,
-    }  # fmt: skip
+    evaluated = json.loads(capsys.readouterr().out)
+    assert (evaluated["test_accuracy"], evaluated["test_loss"]) == (result["test_accuracy"], result["test_loss"])
+    assert evaluated["samples"] == 500
     np.savez("new.npz", X=digits.X_test)
     assert predict.main(["runs/digits/model.npz", "new.npz"]) == 0
     predicted = np.array(capsys.readouterr().out.split(), int)
@@ -146,27 +148,36 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
         y_test=np.array([0, 1, 2, 11]),
     )
     arrays = dict(np.load("runs/digits/model.npz"))
-    np.savez("lost.npz", **{name: array for name, array in arrays.items() if name != "b1"})
-    np.savez("shape.npz", **{**arrays, "W1": arrays["W1"][:, :9]})
-    np.savez("nan.npz", **{**arrays, "b0": arrays["b0"] * np.nan})
-    np.savez(
-        "version.npz",
-        **{
-            **arrays,
-            "meta": np.frombuffer(b'{"format": "fastmlp-model", "version": 2, "scale": 1, "classes": []}', np.uint8),
-        },
-    )
+
+    def rewritten(path, meta=None, **changed):
+        """The model with other tensors, and the checksums that go with them."""
+        tensors = {name: array for name, array in {**arrays, **changed}.items() if name != "meta" and array is not None}
+        header = {key: value for key, value in json.loads(arrays["meta"].tobytes()).items() if key != "sha256"}
+        write_tensors(Path(path), header | (meta or {}), tensors)
+
+    rewritten("lost.npz", b1=None)
+    rewritten("shape.npz", W1=arrays["W1"][:, :9])
+    rewritten("nan.npz", W0=arrays["W0"] * np.nan)
+    rewritten("version.npz", {"version": 3})
+    rewritten("scale.npz", {"scale": -1.0})
+    rewritten("columns.npz", {"columns": ["a", "b"]})
+    rewritten("std.npz", mean=np.zeros(784, np.float32), std=np.zeros(784, np.float32))
+    np.savez("damaged.npz", **{**arrays, "b0": arrays["b0"] + 1})
     model = "runs/digits/model.npz"
     capsys.readouterr()
     for verb, arguments, message in [
         (evaluate, ["nowhere.npz"], "nowhere.npz: no such file"),
         (evaluate, [dataset, "--data", dataset], "not a fastmlp model"),
-        (evaluate, ["lost.npz", "--data", dataset], "b1 is missing or of another shape"),
+        (evaluate, ["lost.npz", "--data", dataset], "b1 is missing or not of 10 finite float32 numbers"),
+        (evaluate, ["scale.npz", "--data", dataset], "the input scale is -1.0; it must be positive"),
+        (evaluate, ["columns.npz", "--data", dataset], "columns of 2 features for a network of 784 inputs"),
+        (evaluate, ["std.npz", "--data", dataset], "std is not positive everywhere"),
+        (evaluate, ["damaged.npz", "--data", dataset], "tensor 'b0' does not match its SHA-256"),
         (evaluate, ["shape.npz", "--data", dataset], "do not lead to 10 classes"),
         (evaluate, ["nan.npz", "--data", dataset], "the weights are not all finite"),
-        (evaluate, ["version.npz", "--data", dataset], "model format 2; this version reads 1"),
+        (evaluate, ["version.npz", "--data", dataset], "model format 3; this version reads 2"),
         (evaluate, [model, "--data", "narrow.npz"], "takes 784 features; narrow.npz has 3"),
-        (evaluate, [model, "--data", "labels.npz"], "knows 10 classes; labels.npz has label 11"),
+        (evaluate, [model, "--data", "labels.npz"], "labels.npz: has class '11', which is none of the 10"),
         (predict, [model, "narrow.npz"], "has 3 features"),
         (predict, [model, "nowhere.npz"], "nowhere.npz: no such file"),
         (predict, [model, model], "it must hold X or X_test"),
@@ -241,7 +252,7 @@ def test_the_verbs_under_one_name(capsys):
     assert dispatch(["evaluate", "nowhere.npz"]) == 2
 
 
-def test_ctrl_c_saves_the_model_and_exits_with_130(dataset, tmp_path):
+def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(dataset, tmp_path):
     command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--epochs", "100000", "--out", "run"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
@@ -249,12 +260,14 @@ def test_ctrl_c_saves_the_model_and_exits_with_130(dataset, tmp_path):
         for line in process.stderr:
             if line.startswith("epoch"):
                 break
+        start = time.monotonic()
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
+    assert time.monotonic() - start < 5  # 0.1 s on an idle machine
     assert process.returncode == 130
-    assert "interrupted; the model so far is in run" in rest
+    assert "interrupted; the run so far is in run/checkpoint.npz, and --resume run goes on" in rest
     assert "Traceback" not in rest
-    assert fastmlp.load_model(tmp_path / "run" / "model.npz").network.sizes == (784, 256, 10)
+    assert fastmlp.load_model(tmp_path / "run" / "checkpoint.npz").network.sizes == (784, 256, 10)
 
 
 def test_a_live_line_on_a_terminal(dataset, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from fastmlp.data import load
 from fastmlp.data import mnist as mnist_reader
-from fastmlp.data.csv import _parse_carefully, _parse_fast, read_csv, read_pixels
+from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.data.synthetic import synthetic_digits
@@ -54,7 +54,7 @@ def test_idx_directories_are_read_gzipped_or_not(tmp_path, images, suffix):
     np.testing.assert_array_equal(data.X, images[0].reshape(40, 12))
     np.testing.assert_array_equal(data.y_test, images[1])
     assert data.X.dtype == np.uint8
-    assert data.name == "idx"
+    assert (data.name, data.image_shape, data.classes) == ("idx", (4, 3), tuple("0123456789"))
 
 
 def test_idx_without_a_test_set_is_split_by_seed(tmp_path, images):
@@ -129,10 +129,12 @@ def test_a_test_set_of_another_width_or_with_unknown_labels(tmp_path, images):
     X, y = images
     directory = write_idx(tmp_path / "idx", images)
     write_idx(directory, (X[:, :, :2], y), prefixes=("t10k",))
-    with pytest.raises(InputError, match="the test set has 8 features, the training set 12"):
+    with pytest.raises(InputError, match=r"its images are \(4, 2\); the training set's are \(4, 3\)"):
         load(str(directory))
     write_idx(directory, (X, y + 50), prefixes=("t10k",))
-    with pytest.raises(InputError, match="test label 5. is out of range"):
+    with pytest.raises(
+        InputError, match=r"label '5.' is none of the training set's 10 classes \(0, 1, 2, 3, 4, \.\.\.\)"
+    ):
         load(str(directory))
 
 
@@ -192,24 +194,17 @@ def test_pixels_without_labels_are_for_predicting(tmp_path, images):
     X, y = images[0].reshape(40, 12), images[1]
     path = tmp_path / "digits.csv"
     path.write_text("\n".join(",".join(map(str, row)) for row in X))
-    np.testing.assert_array_equal(read_pixels(path, 12), X)
+    np.testing.assert_array_equal(read_features(path, 12), X)
     path.write_text(csv_text(X, y))
-    np.testing.assert_array_equal(read_pixels(path, 12), X)
+    np.testing.assert_array_equal(read_features(path, 12), X)
     path.write_text(csv_text(X, y, "a,b,c,digit,d,e,f,g,h,i,j,k,l", 3))
-    np.testing.assert_array_equal(read_pixels(path, 12, "digit"), X)
+    np.testing.assert_array_equal(read_features(path, 12, label_column="digit"), X)
     with pytest.raises(InputError, match="13 columns for 12 features, and none is named label; give --label-column"):
-        read_pixels(path, 12)
-
-
-def test_both_parsers_agree(rng):
-    table = rng.integers(0, 10_000, (300, 7))
-    body = "\n".join(",".join(map(str, row % [9999, 10, 256, 256, 100, 1, 256])) for row in table).encode()
-    fast, slow = _parse_fast(body, 7), _parse_carefully(body, 7, 0, None, 1)
-    np.testing.assert_array_equal(fast, slow)
+        read_features(path, 12)
 
 
 def test_chunks_of_a_long_file_fit_together(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("fastmlp.data.csv._CHUNK_BYTES", 100)
+    monkeypatch.setattr("fastmlp.data.csv._PIXEL_CHUNK_BYTES", 100)
     X, y = rng.integers(0, 256, (500, 12)).astype(np.uint8), rng.integers(0, 10, 500)
     path = tmp_path / "digits.csv"
     path.write_text(csv_text(X, y))
@@ -242,17 +237,11 @@ BAD_CSV = {
     "only a header": ("label,a,b\n", "no rows"),
     "ragged": ("label,a,b\n1,2,3\n1,2\n", "line 3 has 2 fields; the first line has 3"),
     "too many fields": ("1,2,3\n1,2,3,4\n", "line 2 has 4 fields; the first line has 3"),
-    "not a number": ("label,a,b\n1,2,3\n1,x,3\n", "line 3, column 2: 'x' is not a number"),
-    "an empty field": ("1,2,3\n1,,3\n", "line 2, column 2: '' is not a number"),
-    "pixel above 255": (
-        "label,a,b\n1,2,256\n",
-        "line 2, column 3: pixel 256 must be an integer from 0 to 255",
-    ),
-    "negative pixel": ("1,2,3\n1,-2,3\n", "line 2, column 2: pixel -2 must be"),
-    "fractional pixel": ("1,2,3\n1,2.5,3\n", "line 2, column 2: pixel 2.5 must be"),
-    "NaN": ("1,2,3\n1,nan,3\n", "line 2, column 2: pixel nan must be"),
-    "infinity": ("1,2,3\n1,inf,3\n", "line 2, column 2: pixel inf must be"),
-    "label too large": ("10000,2,3\n", "line 1, column 1: label 10000 must be an integer from 0 to 9999"),
+    "not a number": ("label,a,b\n1,2,3\n1,x,3\n", r"line 3, column 2 \(a\): 'x' is not a number"),
+    "an empty field": ("1,2,3\n1,,3\n", "line 2, column 2: the value is missing; it must be a number"),
+    "NaN": ("1,2,3\n1,nan,3\n", "line 2, column 2: nan is not finite"),
+    "infinity": ("1,2,3\n1,inf,3\n", "line 2, column 2: inf is not finite"),
+    "only one label": ("10000,2,3\n", "all labels are '10000'; there must be at least two classes"),
     "not text": (b"1,2,3\n\xff\xfe,2,3\n", "not text"),
 }
 
@@ -289,6 +278,40 @@ def test_npz_under_its_usual_names(tmp_path, images):
     assert data.X.dtype == np.float32
     assert len(data.X_test) == 5
     assert len(load(str(tmp_path / "plain.npz")).X_test) == 4
+    np.savez(tmp_path / "narrow.npz", X=X.reshape(40, 12)[:, :8], y=y)
+    with pytest.raises(InputError, match="the test set has 8 features, the training set 12"):
+        load(str(tmp_path / "plain.npz"), test=str(tmp_path / "narrow.npz"))
+
+
+def test_npz_of_images_text_labels_and_weights(tmp_path, images):
+    X, y = images
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])[y]
+    weight = np.arange(40.0)
+    np.savez(tmp_path / "images.npz", X=X, y=names, sample_weight=weight)
+    data = load(str(tmp_path / "images.npz"), val_fraction=0.25)
+    assert data.image_shape == (4, 3)
+    assert data.classes == tuple(sorted(set(names)))
+    assert data.sample_weight.dtype == np.float64
+    rows = data.sample_weight.astype(int)  # the weights say which rows the split kept
+    np.testing.assert_array_equal(data.X, X.reshape(40, 12)[rows])
+    np.testing.assert_array_equal(np.array(data.classes)[data.y], names[rows])
+    np.savez(tmp_path / "test.npz", X=X[:7].reshape(7, 12), y=names[:7].astype("S"))
+    data = load(str(tmp_path / "images.npz"), test=str(tmp_path / "test.npz"))
+    np.testing.assert_array_equal(np.array(data.classes)[data.y_test], names[:7])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "read_as"),
+    [("u1", "u1"), ("f4", "f4"), ("f8", "f8"), (">f8", "f8"), ("f2", "f4"), (">f4", "f4"), ("i8", "f4"), ("u2", "f4")],
+)
+def test_npz_numbers_become_those_that_can_be_trained_on(tmp_path, dtype, read_as):
+    X = np.arange(60).reshape(20, 3).astype(dtype)
+    np.savez(tmp_path / "a.npz", X=X, y=np.array([70_000, -3] * 10, np.int32), X_test=X[:2], y_test=[-3, 70_000])
+    data = load(str(tmp_path / "a.npz"))
+    assert data.X.dtype == np.dtype(read_as)
+    assert data.X.dtype.isnative
+    np.testing.assert_array_equal(data.X, X)
+    assert (data.classes, data.y_test.tolist()) == (("-3", "70000"), [0, 1])
 
 
 def npy(array):
@@ -318,9 +341,20 @@ BAD_NPZ = {
     "objects": (zipped(X=npy(np.zeros(3)).replace(b"'<f8'", b"'|O' "), y=GOOD), "dtype object"),
     "counts that differ": (zipped(X=GOOD, y=npy(np.zeros(5, int))), r"X has shape \(4, 3\) and y \(5,\)"),
     "float labels": (zipped(X=GOOD, y=npy(np.zeros(4))), "y has dtype float64"),
-    "negative label": (zipped(X=GOOD, y=npy(np.array([0, 1, -1, 0]))), "label -1 is out of range"),
-    "huge label": (zipped(X=GOOD, y=npy(np.array([0, 1, 10_000, 0]))), "label 10000 is out of range"),
-    "text": (zipped(X=npy(np.array([["a"]] * 4)), y=LABELS), "X has dtype <U1"),
+    "one text label": (zipped(X=GOOD, y=npy(np.array(["a"] * 4))), "all labels are 'a'; there must be at least two"),
+    "an empty label": (zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 is empty"),
+    "labels not of Unicode": (
+        zipped(X=GOOD, y=npy(np.array([1, 2, 0x110000, 1], "<u4")).replace(b"<u4", b"<U1")),
+        "y holds characters that Unicode does not have",
+    ),
+    "half a surrogate pair": (zipped(X=GOOD, y=npy(np.array(["a", "b", "\ud800", "a"]))), "Unicode does not have"),
+    "text": (zipped(X=npy(np.array([["a"]] * 4)), y=LABELS), "X has dtype <U1; it must be an integer type or a float"),
+    "few weights": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.ones(3))), r"of shape \(3,\); they must be numbers of"),
+    "negative weight": (
+        zipped(X=GOOD, y=LABELS, sample_weight=npy(np.array([1, 1, -2, 1]))),
+        "the weight of row 2 is -2; it must be finite and at least 0",
+    ),
+    "no weight": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.zeros(4))), "all sample weights are 0"),
     "no features": (zipped(X=npy(np.zeros((40, 0))), y=npy(np.zeros(40, int))), "no features"),
     "a shape of booleans": (zipped(X=GOOD.replace(b"(4, 3)", b"(True,4)"), y=LABELS), "not a valid .npz file|promises"),
     "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X, row 1: holds a NaN or an infinity"),
@@ -422,8 +456,15 @@ def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
     ("spec", "options", "message"),
     [
         ("nowhere.csv", {}, "nowhere.csv: no such file or directory"),
-        ("pyproject.toml", {}, "unknown format"),
+        (
+            "pyproject.toml",
+            {},
+            r"unknown format; it must be a directory of IDX files or a \.csv, \.csv\.gz, \.npz, \.svm, \.svm\.gz, "
+            r"\.libsvm, \.libsvm\.gz, \.svmlight, \.svmlight\.gz file",
+        ),
         ("synthetic", {"test": "x"}, "synthetic has a test set of its own"),
+        ("synthetic", {"label_column": "x"}, "--label-column x: names a column of a CSV; synthetic is none"),
+        ("tests", {"weight_column": "x"}, "--weight-column x: names a column of a CSV; tests is none"),
     ],
 )
 def test_specs_that_name_no_data(spec, options, message, monkeypatch):

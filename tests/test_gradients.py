@@ -80,6 +80,58 @@ def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
     np.testing.assert_allclose((before - network.params)[used], numeric[used], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("sizes", [(6, 4), (6, 5, 4, 3)])
+def test_the_gradient_is_the_derivative_with_everything_on(sizes, rng):
+    """Smoothed labels, sample weights, and dropout, whose mask is the same at every evaluation."""
+    network = Network(sizes, dtype="float64")
+    network.params[:] = rng.standard_normal(network.params.size)
+    X, y, rows = rng.standard_normal((8, 6)), rng.integers(0, sizes[-1], 8), np.array([5, 1, 7, 2, 0])
+    options = {"sample_weight": rng.random(8), "label_smoothing": 0.2, "dropout": 0.4, "seed": 3, "t": 9}
+    numeric = central_difference(
+        lambda: reference.mlp_gradient(X, y, rows, network, **options)[0] / len(rows), network.params
+    )
+    loss, _, gradient = reference.mlp_gradient(X, y, rows, network, **options)
+    used = np.concatenate([np.arange(o, o + (i + 1) * n) for o, i, n in zip(network.offsets, sizes, sizes[1:])])
+    np.testing.assert_allclose(gradient[used], numeric[used], rtol=1e-6, atol=1e-8)
+    plain = reference.mlp_gradient(X, y, rows, network)[0]
+    assert loss != pytest.approx(plain, rel=1e-3)
+
+
+def test_a_weight_of_two_is_the_sample_twice(rng):
+    Z, labels = rng.standard_normal((4, 3)), np.array([0, 2, 1, 1])
+    twice = [0, 0, 1, 3]
+    loss, correct, dZ = reference.softmax_cross_entropy(Z, labels, sample_weight=[2, 1, 0, 1])
+    expected, _, rows = reference.softmax_cross_entropy(Z[twice], labels[twice])
+    assert loss == pytest.approx(expected)
+    np.testing.assert_allclose(dZ, [rows[0] + rows[1], rows[2], np.zeros(3), rows[3]])
+    assert correct == reference.softmax_cross_entropy(Z, labels)[1]
+
+
+def test_dropout_leaves_the_mean_and_the_part_that_it_should():
+    kept = reference.dropout(np.ones((300, 400)), 0.3, seed=5)
+    assert set(np.unique(kept)) == {0, 1 / (1 - 0.3)}
+    share = (kept == 0).mean()
+    assert abs(share - 0.3) < 5 * (0.3 * 0.7 / kept.size) ** 0.5  # five standard deviations
+    for axis in (0, 1):  # rows and columns are no copies of each other
+        assert np.unique(kept, axis=axis).shape == kept.shape
+    assert (reference.dropout(np.ones((300, 400)), 0.3, seed=6) != kept).any()
+
+
+def test_clipping_scales_the_whole_gradient_to_its_norm(rng):
+    network = Network((6, 5, 3), dtype="float64")
+    network.params[:] = rng.standard_normal(network.params.size)
+    X, y, rows = rng.standard_normal((8, 6)), rng.integers(0, 3, 8), np.arange(8)
+    before, gradient = network.params.copy(), reference.mlp_gradient(X, y, rows, network)[2]
+    reference.mlp_train_steps(X, y, rows, 8, network, rule=sgd(), lr=np.ones(1), clip=0.01)
+    step = before - network.params
+    assert np.linalg.norm(step) == pytest.approx(0.01)
+    np.testing.assert_allclose(step, gradient * 0.01 / np.linalg.norm(gradient), atol=1e-12)
+    before = network.params.copy()
+    gradient = reference.mlp_gradient(X, y, rows, network)[2]
+    reference.mlp_train_steps(X, y, rows, 8, network, rule=sgd(), lr=np.ones(1), clip=1e9)
+    np.testing.assert_allclose(before - network.params, gradient, atol=1e-12)
+
+
 def test_the_step_of_the_notebook(rng):
     """Its own formulas, written out: sum loss with 1e-10 inside the log, no biases, P - Y at the logits."""
     network = Network((9, 5, 4), bias=False, dtype="float64")

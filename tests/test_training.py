@@ -11,8 +11,9 @@ from fastmlp.batches import Batches
 from fastmlp.config import configure
 from fastmlp.data import Dataset
 from fastmlp.errors import InputError, Interrupted, RunError
-from fastmlp.loop import Observer, input_scale
+from fastmlp.loop import Observer
 from fastmlp.optimizers import learning_rates
+from fastmlp.prepare import input_scale
 
 
 def losses(data, backend, steps=32, **options):
@@ -131,7 +132,7 @@ def test_inputs_of_any_size_train_in_float64(digits, size):
 def test_inputs_too_large_for_float32_or_not_finite_are_refused(digits):
     X = digits.X * 1e40
     data = Dataset("large", X, digits.y, X, digits.y, digits.classes, "large")
-    with pytest.raises(InputError, match="large: training set, row 0: holds a NaN or an infinity"):
+    with pytest.raises(InputError, match="large: holds values beyond the range of float32"):
         fastmlp.fit(data)
     X[3, 5] = np.nan
     with pytest.raises(InputError, match="large: training set, row 3: holds a NaN"):
@@ -228,8 +229,8 @@ def test_batches_are_permutations_cut_up():
 
 
 def test_schedules_start_and_end_where_they_should():
-    def rates(schedule, total=200):
-        return learning_rates(configure(lr=0.5, schedule=schedule), 0, total, total)
+    def rates(schedule, total=200, **options):
+        return learning_rates(configure(lr=0.5, schedule=schedule, **options), 0, total, total, 20)
 
     assert (rates("constant") == 0.5).all()
     cosine = rates("cosine")
@@ -246,7 +247,14 @@ def test_schedules_start_and_end_where_they_should():
         assert (rates("onecycle", total) > 0).all()
         assert rates("onecycle", total).max() <= 0.5
     config = configure(lr=0.5)
-    np.testing.assert_array_equal(learning_rates(config, 20, 60, 200), cycle[20:60])
+    np.testing.assert_array_equal(learning_rates(config, 20, 60, 200, 20), cycle[20:60])
+    falls = rates("step")
+    np.testing.assert_allclose(falls[[0, 66, 67, 133, 134, 199]], [0.5, 0.5, 0.05, 0.05, 0.005, 0.005])
+    np.testing.assert_allclose(rates("step", step_epochs=2, step_factor=0.5)[[39, 40, 80]], [0.5, 0.25, 0.125])
+    for schedule in ("constant", "cosine", "step"):
+        warm = rates(schedule, warmup=0.1)
+        np.testing.assert_allclose(warm[:20], 0.5 * np.arange(1, 21) / 20)
+        assert warm.max() == 0.5
 
 
 def test_the_input_scale_is_one_over_the_rms(rng):

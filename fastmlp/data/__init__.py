@@ -7,14 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
-from .csv import read_csv
-from .dataset import Dataset, class_names, split
+from .csv import load_csv
+from .dataset import Dataset
 from .idx import load_idx
 from .mnist import load_mnist
 from .npz import load_npz
+from .sparse import Sparse
+from .svmlight import load_svmlight
 from .synthetic import load_synthetic, synthetic_digits
 
-__all__ = ["Dataset", "load", "synthetic_digits"]
+__all__ = ["Dataset", "Sparse", "load", "synthetic_digits"]
+
+_CSV = (".csv", ".csv.gz")
+_SVMLIGHT = tuple(f"{kind}{gz}" for kind in (".svm", ".libsvm", ".svmlight") for gz in ("", ".gz"))
+_OTHERS = {".npz": load_npz, **dict.fromkeys(_SVMLIGHT, load_svmlight)}
 
 
 def load(
@@ -23,44 +29,55 @@ def load(
     test: str | None = None,
     val_fraction: float = 0.1,
     label_column: str | None = None,
+    weight_column: str | None = None,
     seed: int = 0,
     offline: bool = False,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset:
-    """The data set that ``spec`` names: ``mnist``, ``synthetic``, a directory of IDX files, a .csv[.gz] or a .npz.
+    """The data set that ``spec`` names: ``mnist``, ``synthetic``, a directory of IDX files, or a .csv, .npz or svmlight file.
 
     ``test`` is a held-out file of the same format; without one, and where the format has no test set of its own, a
-    seeded ``val_fraction`` of the rows is held out. ``say`` takes the lines for the user. InputError for what cannot
-    be read.
+    seeded ``val_fraction`` of the rows is held out. ``label_column`` and ``weight_column`` name columns of a CSV: the
+    labels (else ``label``, else the first), and what each training row counts. ``say`` takes the lines for the user.
+    InputError for what cannot be read.
     """
+    columns = {"label_column": label_column, "weight_column": weight_column}
     if spec in ("mnist", "synthetic"):
+        _refuse(columns, spec)
         if test is not None:
             raise InputError(f"--test {test}: goes with --data FILE; {spec} has a test set of its own")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
     path = Path(spec)
     try:
-        return _load_path(path, test, val_fraction, label_column, seed)
+        return _load_path(path, test, val_fraction, seed, columns)
     except OSError as error:
         raise InputError(f"{spec}: cannot be read ({error.strerror or error})") from None
 
 
-def _load_path(path: Path, test: str | None, val_fraction: float, label_column: str | None, seed: int) -> Dataset:
+def _load_path(path: Path, test: str | None, val_fraction: float, seed: int, columns: dict[str, str | None]) -> Dataset:
     """The data set in a file or directory."""
     if not path.exists():
         raise InputError(f"{path}: no such file or directory (data sets by name: mnist, synthetic)")
     held_out = None if test is None else Path(test)
     if path.is_dir():
+        _refuse(columns, f"{path}")
         if held_out is not None:
             raise InputError(f"--test {test}: a directory of IDX files has a test set of its own")
         return load_idx(path, path.resolve().name, val_fraction, seed)
-    name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
-        X, y = read_csv(path, label_column)
-        classes = class_names(y, str(path))
-        stem = path.name[: name.index(".csv")]
-        if held_out is None:
-            return Dataset(stem, *split(X, y, val_fraction, seed, str(path)), classes, str(path))
-        return Dataset(stem, X, y, *read_csv(held_out, label_column), classes, str(path))
-    if name.endswith(".npz"):
-        return load_npz(path, held_out, val_fraction, seed)
-    raise InputError(f"{path}: unknown format; it must be a directory of IDX files, a .csv, .csv.gz or .npz file")
+    suffix = next((suffix for suffix in (*_CSV, *_OTHERS) if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise InputError(
+            f"{path}: unknown format; it must be a directory of IDX files or a {', '.join((*_CSV, *_OTHERS))} file"
+        )
+    name = path.name[: -len(suffix)]
+    if suffix in _CSV:
+        return load_csv(path, name, held_out, val_fraction, seed, **columns)
+    _refuse(columns, f"{path}")
+    return _OTHERS[suffix](path, name, held_out, val_fraction, seed)
+
+
+def _refuse(columns: dict[str, str | None], spec: str) -> None:
+    """InputError for names of columns where there are none."""
+    for option, name in columns.items():
+        if name is not None:
+            raise InputError(f"--{option.replace('_', '-')} {name}: names a column of a CSV; {spec} is none")

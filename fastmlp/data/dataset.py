@@ -1,4 +1,4 @@
-"""What every reader returns."""
+"""What every reader returns, and how it is made of what the files hold."""
 
 from __future__ import annotations
 
@@ -7,31 +7,61 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from .labels import Labels, class_indices
+from .sparse import Sparse
 
-MAX_CLASSES = 10_000
 
-
-def require_finite(X: np.ndarray, what: str) -> None:
+def require_finite(X: np.ndarray | Sparse, what: str) -> None:
     """InputError that names the first row of X [N, I] with a NaN or an infinity."""
-    if X.dtype.kind == "f" and not np.isfinite(X).all():
+    values = X.data if isinstance(X, Sparse) else X
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    if isinstance(X, Sparse):
+        row = int(np.searchsorted(X.indptr, np.flatnonzero(~np.isfinite(X.data))[0], side="right")) - 1
+    else:
         row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
-        raise InputError(f"{what}, row {row}: holds a NaN or an infinity; all values must be finite")
+    raise InputError(f"{what}, row {row}: holds a NaN or an infinity; all values must be finite")
+
+
+def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
+    """Sample weights as float64 [samples]. InputError unless they are finite, not negative and not all zero."""
+    weights = np.asarray(weights)
+    if weights.shape != (samples,) or weights.dtype.kind not in "biuf":
+        raise InputError(
+            f"{source}: the sample weights are {weights.dtype} of shape {weights.shape}; "
+            f"they must be numbers of shape ({samples},)"
+        )
+    weights = weights.astype(np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if wrong.size:
+        raise InputError(
+            f"{source}: the weight of row {wrong[0]} is {weights[wrong[0]]:g}; it must be finite and at least 0"
+        )
+    if samples and not weights.any():
+        raise InputError(f"{source}: all sample weights are 0; at least one must be positive")
+    return weights
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples in rows: X [N, I] uint8 or float32/float64, y [N] class indices 0 .. len(classes)-1, and a test set alike.
+    """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
+    set alike.
 
-    ``source`` says what was read, in words, for the one line that the command prints about it.
+    ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
+    columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
+    float64 [N] what each training row counts.
     """
 
     name: str
-    X: np.ndarray
+    X: np.ndarray | Sparse
     y: np.ndarray
-    X_test: np.ndarray
+    X_test: np.ndarray | Sparse
     y_test: np.ndarray
     classes: tuple[str, ...]
     source: str
+    image_shape: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    sample_weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for part, X, y in (("training", self.X, self.y), ("test", self.X_test, self.y_test)):
@@ -46,13 +76,21 @@ class Dataset:
                     f"it must be from 0 to {len(self.classes) - 1}"
                 )
             require_finite(X, f"{self.source}: {part} set")
-        if self.X.shape[1] == 0:
+        features = self.X.shape[1]
+        if features == 0:
             raise InputError(f"{self.source}: the samples have no features; they must have at least one")
-        if self.X.shape[1] != self.X_test.shape[1]:
+        if features != self.X_test.shape[1]:
             raise InputError(
-                f"{self.source}: the test set has {self.X_test.shape[1]} features, the training set {self.X.shape[1]}; "
+                f"{self.source}: the test set has {self.X_test.shape[1]} features, the training set {features}; "
                 "they must be equal"
             )
+        if self.image_shape is not None and self.image_shape[0] * self.image_shape[1] != features:
+            raise InputError(f"{self.source}: image_shape is {self.image_shape}; it must have {features} pixels")
+        if self.columns is not None and len(self.columns) != features:
+            raise InputError(f"{self.source}: {len(self.columns)} columns are named; there must be {features}")
+        if self.sample_weight is not None:
+            weights = as_weights(self.sample_weight, len(self.X), f"{self.source}: training set")
+            object.__setattr__(self, "sample_weight", weights)
 
     def __repr__(self) -> str:
         return (
@@ -61,21 +99,41 @@ class Dataset:
         )
 
 
-def class_names(y: np.ndarray, source: str) -> tuple[str, ...]:
-    """'0', '1', ... for the labels in y; InputError when they make no sense as classes."""
-    if len(y) and (int(y.min()) < 0 or int(y.max()) >= MAX_CLASSES):
-        bad = int(y.min()) if int(y.min()) < 0 else int(y.max())
-        raise InputError(f"{source}: label {bad} is out of range; it must be from 0 to {MAX_CLASSES - 1}")
-    return tuple(str(k) for k in range(max(2, int(y.max()) + 1 if len(y) else 2)))
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells."""
+
+    X: np.ndarray | Sparse
+    labels: Labels
+    source: str
+    image_shape: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    weight: np.ndarray | None = None
 
 
-def split(
-    X: np.ndarray, y: np.ndarray, fraction: float, seed: int, source: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(X, y, X_test, y_test): a seeded random ``fraction`` of the rows held out."""
-    held_out = round(len(X) * fraction)
-    if not 0 < held_out < len(X):
-        raise InputError(f"{source}: {len(X)} samples cannot be split with --val-fraction {fraction}; give --test")
-    order = np.random.default_rng([seed, 0x5EED]).permutation(len(X))
-    test, train = np.sort(order[:held_out]), np.sort(order[held_out:])
-    return X[train], y[train], X[test], y[test]
+def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction: float, seed: int) -> Dataset:
+    """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows."""
+    y, classes = class_indices(samples.labels, samples.source)
+    weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
+    shape, columns = samples.image_shape, samples.columns
+    if held_out is None:
+        train, test = split_rows(len(y), val_fraction, seed, samples.source)
+        return Dataset(
+            name, samples.X[train], y[train], samples.X[test], y[test], classes, samples.source,
+            shape, columns, None if weight is None else weight[train],
+        )  # fmt: skip
+    if shape is not None and held_out.image_shape not in (None, shape):
+        raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
+    y_test, _ = class_indices(held_out.labels, held_out.source, classes)
+    dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
+    X, X_test = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
+    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight)
+
+
+def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """(training rows, test rows): a seeded random ``fraction`` of the rows held out."""
+    held_out = round(samples * fraction)
+    if not 0 < held_out < samples:
+        raise InputError(f"{source}: {samples} samples cannot be split with --val-fraction {fraction}; give --test")
+    order = np.random.default_rng([seed, 0x5EED]).permutation(samples)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])

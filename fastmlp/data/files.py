@@ -1,4 +1,4 @@
-"""Reading bytes that may be gzipped, with errors that name the file."""
+"""Reading bytes that may be gzipped, and text, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -51,3 +51,11 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
     except MemoryError:
         raise InputError(f"{path}: too large for this machine's memory") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def unzip_text(content: bytes, path: Path) -> bytes:
+    """``content`` decompressed, without a byte order mark. InputError for UTF-16."""
+    text = unzip(content, path)
+    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path}: is UTF-16; it must be UTF-8")
+    return text.removeprefix(b"\xef\xbb\xbf")

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Dataset, class_names, split
+from .dataset import Dataset, Samples, assemble
 from .files import read_file, unzip
+from .labels import distinct
 
 _UNSIGNED_BYTE = 8
 _MOST_DIMENSIONS = 8
@@ -52,7 +53,7 @@ def _find(directory: Path, stem: str) -> Path | None:
     return None
 
 
-def _samples(directory: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+def _samples(directory: Path, prefix: str) -> Samples:
     """Images, flattened, and labels of ``train`` or ``t10k``."""
     paths = []
     for stem in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
@@ -66,7 +67,7 @@ def _samples(directory: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
             raise InputError(f"{path}: IDX of {array.ndim} dimensions; it must have {dims}")
     if len(X) != len(y):
         raise InputError(f"{paths[0]}: {len(X)} images, but {paths[1].name} has {len(y)} labels; there must be as many")
-    return X.reshape(len(X), math.prod(X.shape[1:])), y.astype(np.int64)
+    return Samples(X.reshape(len(X), math.prod(X.shape[1:])), distinct(y), str(directory), (X.shape[1], X.shape[2]))
 
 
 def has_idx(directory: Path) -> bool:
@@ -77,8 +78,6 @@ def has_idx(directory: Path) -> bool:
 
 def load_idx(directory: Path, name: str, val_fraction: float, seed: int) -> Dataset:
     """train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], and t10k-... to test on, else a split."""
-    X, y = _samples(directory, "train")
-    classes = class_names(y, str(directory))
-    if _find(directory, "t10k-images-idx3-ubyte") is None:
-        return Dataset(name, *split(X, y, val_fraction, seed, str(directory)), classes, str(directory))
-    return Dataset(name, X, y, *_samples(directory, "t10k"), classes, str(directory))
+    samples = _samples(directory, "train")
+    held_out = None if _find(directory, "t10k-images-idx3-ubyte") is None else _samples(directory, "t10k")
+    return assemble(name, samples, held_out, val_fraction, seed)

@@ -10,8 +10,9 @@ from typing import IO
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Dataset, class_names, require_finite, split
+from .dataset import Dataset, Samples, assemble, require_finite
 from .files import DEFLATE_RATIO
+from .labels import Labels, distinct
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -36,7 +37,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         Exception
     ) as error:  # zipfile and NumPy raise a dozen kinds for damaged files, tokenize's and lzma's among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a valid .npz file ({reason})") from None
+        raise InputError(f"{path}: not a valid .npz file ({reason[:200]})") from None
 
 
 def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarray:
@@ -60,19 +61,37 @@ def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarr
     return np.ascontiguousarray(array) if array.ndim else array
 
 
-def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str]) -> Samples:
     X, y = arrays[names[0]], arrays[names[1]]
     if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
         raise InputError(
             f"{path}: {names[0]} has shape {X.shape} and {names[1]} {y.shape}; they must be (N, ...) and (N,), N the same"
         )
-    X = X.reshape(len(X), math.prod(X.shape[1:]))
-    if X.dtype not in (np.uint8, np.float32, np.float64):
-        raise InputError(f"{path}: {names[0]} has dtype {X.dtype}; it must be uint8, float32 or float64")
-    require_finite(X, f"{path}: {names[0]}")
-    if y.dtype.kind not in "iu":
-        raise InputError(f"{path}: {names[1]} has dtype {y.dtype}; it must be an integer type")
-    return X, y.astype(np.int64)
+    shape = (X.shape[1], X.shape[2]) if X.ndim == 3 else None
+    X = as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {names[0]}")
+    return Samples(X, _labels(y, f"{path}: {names[1]}"), str(path), shape, weight=arrays.get("sample_weight"))
+
+
+def as_features(X: np.ndarray, what: str) -> np.ndarray:
+    """X [N, I], checked: uint8 and float64 as they are, all other numbers as float32."""
+    if X.dtype.kind not in "iuf" or X.dtype.itemsize > 8:
+        raise InputError(f"{what} has dtype {X.dtype}; it must be an integer type or a float of at most 64 bits")
+    require_finite(X, what)
+    kept = X.dtype.kind + str(X.dtype.itemsize) in ("u1", "f8")
+    return X.astype(X.dtype.newbyteorder("=") if kept else np.float32, copy=False)
+
+
+def _labels(y: np.ndarray, what: str) -> Labels:
+    if y.dtype.kind in "iu":
+        return distinct(y)
+    if y.dtype.kind == "U":
+        points = y.view(f"{y.dtype.byteorder}u4")
+        if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():
+            raise InputError(f"{what} holds characters that Unicode does not have")
+        return distinct(y.tolist())
+    if y.dtype.kind == "S":
+        return distinct(text.decode("utf-8", "replace") for text in y.tolist())
+    raise InputError(f"{what} has dtype {y.dtype}; it must be an integer type or text")
 
 
 _TRAIN = (("x_train", "y_train"), ("X_train", "y_train"), ("X", "y"), ("x", "y"))
@@ -83,23 +102,24 @@ def _named(arrays: dict[str, np.ndarray], choices: tuple[tuple[str, str], ...]) 
     return next((names for names in choices if set(names) <= set(arrays)), None)
 
 
-def load_npz(path: Path, test: Path | None, val_fraction: float, seed: int) -> Dataset:
-    """Arrays X and y, or x_train and y_train; X_test and y_test, else the file ``test``, else a split."""
+def load_npz(path: Path, name: str, test: Path | None, val_fraction: float, seed: int) -> Dataset:
+    """Arrays X and y, or x_train and y_train; X_test and y_test, else the file ``test``, else a split.
+
+    X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set.
+    """
     arrays = read_npz(path)
     names = _named(arrays, _TRAIN)
     if names is None:
         raise InputError(
             f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X and y, or x_train and y_train"
         )
-    X, y = _samples(arrays, path, names)
-    classes = class_names(y, str(path))
-    held_out = _named(arrays, _TEST)
+    samples, held_out = _samples(arrays, path, names), None
     if test is not None:
         other = read_npz(test)
         found = _named(other, _TEST) or _named(other, _TRAIN)
         if found is None:
             raise InputError(f"{test}: holds {', '.join(other) or 'nothing'}; it must hold X and y")
-        return Dataset(path.stem, X, y, *_samples(other, test, found), classes, str(path))
-    if held_out is not None:
-        return Dataset(path.stem, X, y, *_samples(arrays, path, held_out), classes, str(path))
-    return Dataset(path.stem, *split(X, y, val_fraction, seed, str(path)), classes, str(path))
+        held_out = _samples(other, test, found)
+    elif (found := _named(arrays, _TEST)) is not None:
+        held_out = _samples(arrays, path, found)
+    return assemble(name, samples, held_out, val_fraction, seed)

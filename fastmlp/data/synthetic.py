@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dataset import Dataset, class_names
+from .dataset import Dataset
 
 SIDE = 28
 _POINTS = 96  # dots a digit is drawn with
@@ -159,4 +159,5 @@ def synthetic_digits(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def load_synthetic(seed: int = 0, n: int = 20_000, n_test: int = 5_000) -> Dataset:
     """The built-in data set."""
     X, y = synthetic_digits(n + n_test, seed)
-    return Dataset("synthetic", X[:n], y[:n], X[n:], y[n:], class_names(np.arange(10), "synthetic"), "synthetic digits")
+    classes = tuple(map(str, range(10)))
+    return Dataset("synthetic", X[:n], y[:n], X[n:], y[n:], classes, "synthetic digits", image_shape=(SIDE, SIDE))

@@ -1,0 +1,301 @@
+"""``python -m fastmlp.doctor``: what this machine and installation give, and what stands in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .cli import Parser, run_command
+from .errors import InputError, RunError
+
+# The optional dependencies of pyproject.toml that commands use.
+EXTRAS = {
+    "sklearn": ("scikit-learn",),
+    "plot": ("matplotlib",),
+    "images": ("pillow",),
+    "export": ("onnx", "safetensors"),
+    "mpi": ("mpi4py",),
+}
+_VARIABLES = ("FASTMLP_CACHE", "FASTMLP_DATA", "FASTMLP_NUM_THREADS")
+_OTHER_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
+_STAMP = re.compile(r"[0-9a-f]{24}")  # what kernels.jit names a version's directory
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: ``level`` is ok, note or problem; ``values`` are the numbers in ``text``, for --json."""
+
+    level: str
+    topic: str
+    text: str
+    remedy: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.level:8s}{self.topic:9s}{self.text}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+Findings = Iterator[Finding]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions() -> Findings:
+    yield Finding("ok", "fastmlp", f"{__version__} at {Path(__file__).parent}", values={"version": __version__})
+    yield Finding("ok", "python", f"{platform.python_version()} at {sys.executable}")
+    for package in ("numpy", "numba", "llvmlite"):
+        version = _version(package)
+        if version is None:
+            yield Finding("problem", package, "missing", f"{sys.executable} -m pip install {package}")
+        else:
+            yield Finding("ok", package, version, values={"version": version})
+    for extra, packages in EXTRAS.items():
+        found = {package: _version(package) for package in packages}
+        text = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())
+        if None in found.values():
+            yield Finding("note", "extra", f"{extra}: {text}", f"pip install 'fastmlp[{extra}]'", values=found)
+        else:
+            yield Finding("ok", "extra", f"{extra}: {text}", values=found)
+
+
+def _environment() -> Findings:
+    for name in sorted(os.environ):
+        text = f"{name}={os.environ[name]}"
+        if name in _OTHER_THREADS:
+            yield Finding("note", "variable", f"{text} does not concern the kernels", "theirs is FASTMLP_NUM_THREADS")
+        elif name in _VARIABLES:
+            yield Finding("ok", "variable", text)
+        elif name.startswith("FASTMLP_"):
+            yield Finding("note", "variable", f"{text} is not known", f"known are {', '.join(_VARIABLES)}")
+        elif name.startswith("NUMBA_"):
+            yield Finding("note", "variable", f"{text} may change the compiled code", "unset it unless it is meant")
+
+
+def _import_kernels() -> tuple[Any, Finding]:
+    """(the package, or None where it cannot be used; what was found)."""
+    try:
+        from .backend import kernels
+    except InputError as error:
+        text, _, remedy = str(error).partition("; ")
+        return None, Finding("problem", "kernels", text, remedy or None)
+    except Exception as error:  # whatever a broken installation, or another's package, raises
+        remedy = f"{sys.executable} -m pip install --upgrade --force-reinstall numpy numba, then fastmlp"
+        return None, Finding("problem", "kernels", f"cannot be imported ({type(error).__name__}: {error})", remedy)
+    where = str(Path(kernels.__file__).parent)
+    if (other := _version("kernels")) is not None:
+        text = f"{where}, but the distribution `kernels` {other} puts its files in the same place"
+        return kernels, Finding("note", "kernels", text, f"{sys.executable} -m pip uninstall kernels, and reinstall")
+    return kernels, Finding("ok", "kernels", where)
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as file:
+        return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    return platform.processor() or platform.machine()
+
+
+def _cpu(kernels: Any) -> Findings:
+    simd = kernels.simd
+    features = [name for name in _FEATURES if f"+{name}" in simd.FEATURES]
+    target = import_module("llvmlite.binding").get_host_cpu_name()
+    values = {"features": features, "llvm": target, "register_bytes": simd.REGISTER_BYTES, "registers": simd.REGISTERS}
+    yield Finding(
+        "ok", "cpu", f"{_cpu_name()} ({target}): {', '.join(features) or 'no vector extensions'}", values=values
+    )
+    text = f"{simd.REGISTERS} registers of {simd.REGISTER_BYTES} bytes, {simd.REGISTER_BYTES // 4} float32 each"
+    if simd.HAS_FMA:
+        yield Finding("ok", "simd", f"{text}, fused multiply-add")
+    else:
+        remedy = "a newer CPU, or a virtual machine that passes its host's on, computes several times as fast"
+        yield Finding("note", "simd", f"{text}, no fused multiply-add", remedy)
+
+
+def _threads(kernels: Any) -> Findings:
+    available = import_module(".threads", kernels.__name__).available_cores()
+    present, count = os.cpu_count() or 1, kernels.get_num_threads()
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
+    values = {"present": present, "affinity": allowed, "available": available, "threads": count}
+    if available == present:
+        yield Finding("ok", "cores", f"{present}, all for this process", values=values)
+    else:
+        limit = "its control group's quota" if available < allowed else "its affinity mask"
+        text = f"{available} of {present} for this process, by {limit}"
+        yield Finding(
+            "note", "cores", text, "taskset, the container's --cpus or the job's limits set it", values=values
+        )
+    set_by = "FASTMLP_NUM_THREADS" if os.environ.get("FASTMLP_NUM_THREADS") else "the cores"
+    text = f"{count}, set by {set_by}; a team of fastmlp's own, neither OpenMP nor TBB"
+    if count > available:
+        remedy = f"set FASTMLP_NUM_THREADS to {available} or unset it"
+        yield Finding("note", "threads", f"{text}; more than the cores there are", remedy)
+    else:
+        yield Finding("ok", "threads", text)
+
+
+def _peak(kernels: Any) -> Findings:
+    count = kernels.get_num_threads()
+    peaks: dict[str, dict[str, float]] = {}
+    for dtype in ("float32", "float64"):
+        peaks[dtype] = {}
+        for n in dict.fromkeys((1, count)):
+            with kernels.threads(n):
+                peaks[dtype][str(n)] = round(kernels.peak_gflops(dtype), 1)
+    text = ", ".join(f"{dtype} " + " and ".join(f"{peak:.0f}" for peak in by.values()) for dtype, by in peaks.items())
+    text += f" GFLOP/s on 1 {f'and {count} threads' if count > 1 else 'thread'}"
+    gain = peaks["float32"][str(count)] / peaks["float32"]["1"]
+    if gain < 0.6 * count:
+        remedy = f"end what else uses the cores, or try FASTMLP_NUM_THREADS={max(1, count // 2)}"
+        text += f"; {count} threads do {gain:.1f} times the work of one"
+        yield Finding("note", "peak", text, remedy, values=peaks)
+    else:
+        yield Finding("ok", "peak", text, values=peaks)
+
+
+def _size(files: Sequence[Path]) -> int:
+    """Bytes in all; files that vanish meanwhile have none."""
+    total = 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            total += file.stat().st_size
+    return total
+
+
+def _cache(kernels: Any, clean: bool) -> Findings:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        directory = kernels.jit.store().directory
+    remedy = "set FASTMLP_CACHE to a directory that can be written to, else every run compiles for a while"
+    if directory is None:
+        reason = str(caught[0].message) if caught else "compiled kernels are not kept"
+        yield Finding("problem", "cache", reason.removeprefix("fastmlp kernels: "), remedy)
+        return
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(bytes(1 << 20))  # the size of a compiled kernel: is there room?
+    except OSError as error:
+        yield Finding("problem", "cache", f"{directory} cannot be written to ({error.strerror})", remedy)
+        return
+    entries = list(directory.glob("*.kernel"))
+    size = _size(entries)
+    values = {"directory": str(directory), "entries": len(entries), "bytes": size}
+    text = f"{directory}: writable, {len(entries)} compiled functions, {size / 1e6:.1f} MB"
+    if entries:
+        yield Finding("ok", "cache", text, values=values)
+    else:
+        yield Finding("note", "cache", text, "fastmlp warmup compiles them ahead", values=values)
+    yield from _stale(directory, clean)
+
+
+def _stale(directory: Path, clean: bool) -> Findings:
+    """The compiled kernels of other versions, CPUs and flags."""
+    others = [path for path in directory.parent.iterdir() if path != directory and _STAMP.fullmatch(path.name)]
+    size = _size([file for path in others for file in path.iterdir()])
+    values = {"directories": len(others), "bytes": size}
+    text = f"{len(others)} directories of other versions, {size / 1e6:.1f} MB"
+    if not others:
+        yield Finding("ok", "stale", "no directories of other versions", values=values)
+    elif not clean:
+        yield Finding("note", "stale", text, "fastmlp doctor --clean deletes them", values=values)
+    else:
+        for path in others:
+            shutil.rmtree(path, ignore_errors=True)
+        left = [str(path) for path in others if path.exists()]
+        if left:
+            yield Finding("problem", "stale", f"{left[0]} cannot be deleted", "delete it by hand", values=values)
+        else:
+            yield Finding("ok", "stale", f"deleted {text}", values=values)
+
+
+def _mnist() -> Findings:
+    from .data import load
+
+    def refuse(line: str) -> None:
+        raise RunError
+
+    try:
+        data = load("mnist", offline=True, say=refuse)
+    except RunError:  # it would make synthetic digits now
+        remedy = "fastmlp train downloads it; or set FASTMLP_DATA to the directory of its four files"
+        yield Finding("note", "mnist", "is not on this machine", remedy)
+    except InputError as error:
+        yield Finding(
+            "problem", "mnist", str(error), "delete the damaged file, or set FASTMLP_DATA to another directory"
+        )
+    else:
+        yield Finding("ok", "mnist", f"{len(data.X):,} and {len(data.X_test):,} images at {data.source}")
+
+
+def _examine(clean: bool) -> Findings:
+    """All findings; a check that fails is one more."""
+    kernels, found = _import_kernels()
+    checks: list[tuple[str, Callable[[], Findings]]] = [
+        ("versions", _versions),
+        ("kernels", lambda: iter([found])),
+        ("variable", _environment),
+    ]
+    if kernels is not None:
+        checks += [
+            ("cpu", lambda: _cpu(kernels)),
+            ("threads", lambda: _threads(kernels)),
+            ("cache", lambda: _cache(kernels, clean)),
+            ("peak", lambda: _peak(kernels)),
+        ]
+    checks.append(("mnist", _mnist))
+    for topic, check in checks:
+        try:
+            yield from check()
+        except Exception as error:  # on a machine that is not as it should be
+            yield Finding("problem", topic, f"the check failed ({type(error).__name__}: {error})", "report this")
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    parser = Parser(
+        "doctor",
+        "Examine this machine and installation. Each line is ok, a note, or a problem, with its remedy; exit code 1 when\n"
+        "there is a problem.",
+        "python -m fastmlp.doctor --clean",
+    )
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="delete compiled kernels of other versions, which are made again when needed",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    options = parser.parse_args(argv)
+    findings = []
+    for finding in _examine(options.clean):
+        findings.append(finding)
+        if not options.json:
+            print(" ".join(str(finding).split("\n")), flush=True)
+    problems = sum(finding.level == "problem" for finding in findings)
+    if options.json:
+        print(json.dumps({"problems": problems, "findings": [asdict(finding) for finding in findings]}))
+    return 1 if problems else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 no problem, 1 a problem, 2 bad usage, 130 Ctrl-C."""
+    return run_command("doctor", _command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

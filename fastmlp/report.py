@@ -1,0 +1,441 @@
+"""``python -m fastmlp.report``: pictures of a training run, and one HTML page with all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .cli import Parser, load_data, run_command
+from .config import TrainConfig, configure, read_toml
+from .errors import InputError, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from .data import Dataset
+    from .model import Model
+
+_SHOWN = 20  # of the errors that the model is surest of
+_NUMBERS = {"epoch", "step", "lr", "seconds"} | {
+    f"{part}_{what}" for part in ("train", "validation", "test") for what in ("loss", "accuracy")
+}
+
+
+_LARGEST = 1e30  # what is more, a diverged loss, has no place on an axis
+
+
+class Section(NamedTuple):
+    """A part of the page: words, and a picture with the text that stands for it, a table, or both."""
+
+    title: str
+    words: str
+    name: str = ""  # of the picture's file, without .png
+    figure: Figure | None = None
+    alt: str = ""
+    table: list[tuple[Any, ...]] | None = None  # the first row is its head
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model's answers on a test set: class indices y and predicted [N], the probability of each answer, wrong rows.
+
+    The rows in ``wrong`` begin with the one whose answer the model was surest of.
+    """
+
+    data: Dataset
+    y: np.ndarray
+    predicted: np.ndarray
+    probability: np.ndarray
+    wrong: np.ndarray
+    loss: float
+
+
+# -- what a run left -----------------------------------------------------------------------------------------------
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The numbers of each report in a metrics.jsonl, but for those that are not finite.
+
+    A damaged line is an InputError with its number; a last line without its end is still being written and not read.
+    """
+    from .data.files import read_file
+
+    lines = read_file(path).split(b"\n")
+    history: list[dict[str, float]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise TypeError
+            history.append({"epoch": number} | _numbers(row, f"{path}: line {number}"))
+        except (TypeError, ValueError, RecursionError):
+            if number < len(lines):
+                raise InputError(f"{path}: line {number} is damaged; it must be a JSON object") from None
+    return history
+
+
+def _numbers(row: dict[str, Any], where: str) -> dict[str, float]:
+    numbers = {}
+    for name in _NUMBERS & row.keys():
+        value = row[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise InputError(f"{where}: {name} is {str(value)[:20]!r}; it must be a number or null")
+        if value is not None and abs(value) < _LARGEST:  # false of NaN too
+            numbers[name] = float(value)
+    return numbers
+
+
+def _model_path(directory: Path) -> Path:
+    """The newer of model and checkpoint: a run that goes on may have the model of the one before it beside it."""
+    found = [path for name in ("model.npz", "checkpoint.npz") if (path := directory / name).exists()]
+    if found:
+        return max(found, key=lambda path: path.stat().st_mtime)
+    what = "holds neither model.npz nor checkpoint.npz" if directory.is_dir() else "no such directory"
+    raise InputError(f"{directory}: {what}; it must be the --out directory of fastmlp train")
+
+
+def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, Any]]:
+    """The run's options, on other data if so wished, and those in its config.toml as they stand there."""
+    path = directory / "config.toml"
+    if not path.exists():
+        if data is None:
+            raise InputError(f"{path}: no such file; without it --data must say what to test on")
+        return configure(data=data), {}
+    settings = read_toml(path)
+    config = configure(**settings)
+    return config if data is None else replace(config, data=data, test=None), settings
+
+
+def _load(config: TrainConfig, recorded: bool) -> Dataset:
+    try:
+        return load_data(config)
+    except InputError as error:  # a relative path, or the file has moved
+        raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
+
+
+def _test(model: Model, data: Dataset, path: Path) -> Tested:
+    import numpy as np
+
+    from .evaluate import model_labels
+
+    if data.X_test.shape[1] != model.network.sizes[0]:
+        raise InputError(f"{path}: takes {model.network.sizes[0]} features; {data.source} has {data.X_test.shape[1]}")
+    y = model_labels(data, model, str(path))
+    loss, _ = model.evaluate(data.X_test, y)
+    if not math.isfinite(loss):
+        raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")
+    predicted = model.predict(data.X_test)
+    probability = model.predict_proba(data.X_test)[np.arange(len(y)), predicted]
+    wrong = np.flatnonzero(predicted != y)
+    wrong = wrong[np.argsort(-probability[wrong], kind="stable")]
+    return Tested(data, y, predicted, probability, wrong, loss)
+
+
+# -- sections ------------------------------------------------------------------------------------------------------
+
+
+def _curves(history: list[dict[str, float]]) -> Section:
+    from . import plots
+
+    if not history:
+        return Section("Learning curves", "No epoch has ended yet.")
+    last, sentences = history[-1], []
+    for name in ("train", "validation", "test"):
+        losses, rates = (plots.series(history, f"{name}_{what}") for what in ("loss", "accuracy"))
+        parts = [f"loss {losses[1][-1]:.3g}"] if losses[1].size else []
+        parts += [f"error rate {_rate(1 - rates[1][-1])}{plots.PERCENT}"] if rates[1].size else []
+        if parts and name != "train" and losses[1].size and losses[1].argmin() < losses[1].size - 1:
+            parts.append(f"lowest loss {losses[1].min():.3g} at epoch {losses[0][losses[1].argmin()]:.6g}")
+        if parts:
+            sentences.append(f"{name} {', '.join(parts)}")
+    words = f"After epoch {last['epoch']:.6g}: {'; '.join(sentences) or 'nothing was measured'}."
+    if "train_loss" in last:
+        words += " The train figures are means over the epoch, while the weights were changing."
+    alt = f"Line chart of loss, error rate and learning rate against epochs. {words}"
+    return Section("Learning curves", words, "learning-curves", plots.learning_curves(history), alt)
+
+
+def _rate(error: float) -> str:
+    return f"{100 * error:.2g}" if error < 0.1 else f"{100 * error:.1f}"
+
+
+def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
+    import numpy as np
+
+    from . import plots
+
+    K, wrong = len(names), test.wrong
+    pairs, times = np.unique(K * test.y[wrong] + test.predicted[wrong], return_counts=True)
+    most = np.argsort(-times, kind="stable")[:3]
+    listed = [f"{names[pairs[k] // K]} as {names[pairs[k] % K]} ({times[k]:,}×)" for k in most]
+    words = "Every test sample is classified correctly."
+    if wrong.size:
+        words = f"Misclassified: {wrong.size:,} of {test.y.size:,} test samples, most often {', '.join(listed)}."
+    errors = np.bincount(test.y[wrong], minlength=K) + np.bincount(test.predicted[wrong], minlength=K)
+    shown = np.sort(np.argsort(-errors, kind="stable")[: plots.MOST_CLASSES])
+    if len(shown) < K:
+        words += f" Shown are the {len(shown)} of {K:,} classes with the most errors."
+    place = np.full(K, -1)
+    place[shown] = np.arange(len(shown))
+    inside = (place[test.y] >= 0) & (place[test.predicted] >= 0)
+    cells = len(shown) * place[test.y[inside]] + place[test.predicted[inside]]
+    counts = np.bincount(cells, minlength=len(shown) ** 2).reshape(len(shown), len(shown))
+    figure = plots.confusion_figure(counts, [names[k] for k in shown])
+    alt = f"Matrix of counts, true classes in rows, predicted classes in columns, errors coloured. {words}"
+    return Section("Confusion matrix", words, "confusion", figure, alt)
+
+
+def _confident_errors(test: Tested, model: Model) -> Section:
+    from . import plots
+
+    title, rows = "Most confident errors", test.wrong[:_SHOWN]
+    if not rows.size:
+        return Section(title, "Every test sample is classified correctly.")
+    true, answers = ([model.classes[k] for k in part[rows]] for part in (test.y, test.predicted))
+    sure = [_sure(float(p)) for p in test.probability[rows]]
+    table: list[tuple[Any, ...]] = [("row", "true class", "predicted", "probability")]
+    table += zip(rows.tolist(), true, answers, sure)
+    words = f"{len(rows)} of {test.wrong.size:,} misclassified test samples: those where the model gave the wrong class the "
+    words += "highest probability. Rows of the test set count from 0."
+    X = test.data.X_test
+    if model.image_shape is None or hasattr(X, "indptr"):
+        return Section(title, f"{words} They are not known to be images, hence only a table.", table=table)
+    names = [(plots.short(t, 11), plots.short(p, 11)) for t, p in zip(true, answers)]
+    joint = " → " if max(len(t) + len(p) for t, p in names) <= 8 else " →\n"
+    titles = [f"{t}{joint}{p}\n{s}" for (t, p), s in zip(names, sure)]
+    figure = plots.contact_sheet(_pixels(X[rows]).reshape(-1, *model.image_shape), titles)
+    alt = "Images with true class, predicted class and its probability: " + "; ".join(
+        f"{t} as {p}, {s}" for t, p, s in zip(true, answers, sure)
+    )
+    words += " Over each image: true class → predicted class, and the probability of the predicted."
+    return Section(title, words, "confident-errors", figure, alt, table)
+
+
+def _sure(probability: float) -> str:
+    from .plots import PERCENT
+
+    return (">99.9" if probability > 0.9995 else f"{100 * probability:.1f}") + PERCENT
+
+
+def _pixels(X: np.ndarray) -> np.ndarray:
+    """X as uint8: as it is, or from its least to its greatest value."""
+    import numpy as np
+
+    if X.dtype == np.uint8:
+        return X
+    low, high = float(X.min()), float(X.max())
+    return np.round(255 * ((X - low) / (high - low or 1))).astype(np.uint8)
+
+
+def _recall(test: Tested, names: tuple[str, ...]) -> Section:
+    import numpy as np
+
+    from . import plots
+
+    total = np.bincount(test.y, minlength=len(names))
+    found = np.bincount(test.y[test.predicted == test.y], minlength=len(names))
+    tested = np.flatnonzero(total)
+    recall = found[tested] / total[tested]
+    words = "Recall is the share of a class's test samples that the model finds: from " + " to ".join(
+        f"{plots.percent(found[k], total[k])} of {names[k]}" for k in tested[[recall.argmin(), recall.argmax()]]
+    )
+    words += "; the longer the bar, the more was missed."
+    if (absent := len(names) - len(tested)) > 0:
+        words += f" {absent:,} of {len(names):,} classes have no test samples."
+    if len(tested) > plots.MOST_BARS:
+        words += f" Shown are the {plots.MOST_BARS} lowest."
+    figure = plots.recall_bars([names[k] for k in tested], found[tested], total[tested])
+    return Section("Recall by class", words, "recall", figure, f"Bar chart, lowest recall first. {words}")
+
+
+def _weights(model: Model) -> Section:
+    import numpy as np
+
+    from . import plots
+
+    W, _ = model.network.layers[0]
+    inputs, units = W.shape
+    kind = "output" if len(model.network.layers) == 1 else "hidden"
+    if model.image_shape is not None:
+        shown = f"all {units:,}" if units <= plots.MOST_UNITS else f"the {plots.MOST_UNITS} of {units:,}"
+        words = f"The weights of {shown} {kind} units, largest norm first, each as an image of the inputs it looks at."
+        figure = plots.weight_images(W, model.image_shape)
+        alt = f"{words} Blue is negative, white 0, orange positive."
+        return Section("First-layer weights", words, "weights", figure, alt)
+    names = model.columns or [f"feature {k}" for k in range(inputs)]
+    norms = np.linalg.norm(W.astype(np.float64), axis=1)
+    words = f"The norm of the weights from each feature to the {kind} units, the largest first. "
+    if inputs > plots.MOST_FEATURES:
+        words += f"Shown are {plots.MOST_FEATURES} of {inputs:,} features. "
+    if model.mean is None:
+        words += "The features were not standardized: the norms depend on their units too."
+    else:
+        words += "The features were standardized, so the norms can be compared."
+    figure = plots.feature_bars(names, norms)
+    return Section("First-layer weights", words, "weights", figure, f"Bar chart, largest first. {words}")
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --page: #fff; --ink: #24292f; --muted: #656d76; --grid: #d0d7de }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --page: #0d1117; --ink: #e6edf3; --muted: #9198a1; --grid: #3d444d }}
+}}
+body {{ max-width: 60rem; margin: 0 auto; padding: 1rem; background: var(--page); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }}
+h1, h2 {{ line-height: 1.2; margin: 2rem 0 .5rem }}
+h1 {{ margin-top: .5rem }}
+p {{ max-width: 42rem; margin: .5rem 0 1rem }}
+.wide {{ overflow-x: auto }}
+svg {{ display: block; max-width: 100%; height: auto }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
+th, td {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top }}
+th {{ font-weight: 600; overflow-wrap: normal }}
+summary {{ margin: .75rem 0; color: var(--muted); cursor: pointer }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def _table(rows: list[tuple[Any, ...]], *, head: bool) -> str:
+    """An HTML table; its first row, or else its first column, is in bold."""
+    lines = []
+    for number, row in enumerate(rows):
+        tags = ["th" if (number == 0 if head else column == 0) else "td" for column in range(len(row))]
+        lines.append("".join(f"<{tag}>{escape(str(cell))}</{tag}>" for tag, cell in zip(tags, row)))
+    return '<div class="wide"><table>' + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table></div>"
+
+
+def _html(title: str, words: str, sections: list[Section], settings: dict[str, Any]) -> str:
+    from . import plots
+
+    parts = [f"<p>{escape(words)}</p>"]
+    for section in sections:
+        parts += [f"<h2>{escape(section.title)}</h2>", f"<p>{escape(section.words)}</p>"]
+        if section.figure is not None:
+            label = f'<svg role="img" aria-label="{escape(section.alt)}" '
+            parts.append(f'<div class="wide">{plots.svg(section.figure).replace("<svg ", label, 1)}</div>')
+        if section.table is not None:
+            table = _table(section.table, head=True)
+            parts.append(f"<details><summary>As a table</summary>{table}</details>" if section.figure else table)
+    parts.append("<h2>Settings</h2>")
+    rows = [(name.replace("_", "-"), _plain(value)) for name, value in settings.items()]
+    parts.append(_table(rows, head=False) if rows else "<p>The run has no config.toml.</p>")
+    return _PAGE.format(title=escape(title), body="\n".join(parts))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, float]]) -> str:
+    from . import plots
+
+    right = test.y.size - test.wrong.size
+    sizes = "-".join(map(str, model.network.sizes))
+    parameters = model.network.params.size
+    words = (
+        f"The network {sizes} ({parameters:,} parameters) classifies {plots.percent(right, test.y.size)} of the "
+        f"{test.y.size:,} test samples of {test.data.name} correctly; its mean loss is {test.loss:.3g}."
+    )
+    if history:
+        last = history[-1]
+        steps = f" ({last['step']:,.0f} steps)" if "step" in last else ""
+        seconds = f" in {last['seconds']:,.1f} s" if "seconds" in last else ""
+        words += f" It was trained for {last['epoch']:.6g} epoch{'s' * (last['epoch'] != 1)}{steps}{seconds}."
+    if path.name != "model.npz":
+        words += f" This is {path.name}: the run was stopped, or goes on."
+    return words
+
+
+def draw_report(directory: str | Path, *, data: str | None = None, out: str | Path | None = None) -> list[Path]:
+    """Draw the run in ``directory``, tested on its own data or ``data``, into ``out`` (default: report in it).
+
+    Returns the paths written: the pictures, then report.html. InputError for what cannot be read or does not fit; RunError
+    for what cannot be written.
+    """
+    try:
+        from . import plots
+    except ImportError as error:
+        raise InputError(f"report needs matplotlib; pip install 'fastmlp[plot]' ({error})") from None
+    from .model import load_model
+    from .paths import atomic_write
+
+    directory = Path(directory)
+    path = _model_path(directory)
+    config, settings = _config(directory, data)
+    history = read_metrics(directory / "metrics.jsonl")
+    model = load_model(path)
+    test = _test(model, _load(config, data is None), path)
+    target = directory / "report" if out is None else Path(out)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {target}: cannot be made a directory ({error.strerror})") from None
+    sections = [
+        _curves(history),
+        _confusion(test, model.classes),
+        _confident_errors(test, model),
+        _recall(test, model.classes),
+        _weights(model),
+    ]
+    written = []
+    for section in sections:
+        if section.figure is not None:
+            written.append(target / f"{section.name}.png")
+            plots.write_png(section.figure, written[-1])
+    page = _html(directory.resolve().name, _summary(test, model, path, history), sections, settings)
+    written.append(target / "report.html")
+    try:
+        with atomic_write(written[-1]) as file:
+            file.write(page.encode())
+    except OSError as error:
+        raise RunError(f"{written[-1]}: cannot be written ({error.strerror or error})") from None
+    return written
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    parser = Parser(
+        "report",
+        "Draw a training run, finished or not: PNG pictures and one HTML page, report.html. Prints their paths.",
+        "python -m fastmlp.report runs/mnist",
+    )
+    parser.add_argument("run", metavar="DIR", help="the --out directory of fastmlp train")
+    parser.add_argument("--data", metavar="SPEC", help="data to test on (default: the run's own)")
+    parser.add_argument("--out", metavar="DIR2", help="where to write (default DIR/report)")
+    options = parser.parse_args(argv)
+    for path in draw_report(options.run, data=options.data, out=options.out):
+        print(path)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
+    return run_command("report", _command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

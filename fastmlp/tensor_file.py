@@ -1,0 +1,61 @@
+"""The file of models and checkpoints: an .npz of tensors, read without pickle, with a SHA-256 for each.
+
+Its member ``meta`` is JSON as bytes: ``format`` "fastmlp", ``version``, ``sha256`` (of every other member's dtype, shape and
+bytes, by name) and what the writer adds. Zip's CRC-32 guards ``meta`` itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .data.npz import read_npz
+from .errors import InputError, RunError
+from .paths import atomic_write
+
+_FORMAT = "fastmlp"
+VERSION = 2
+
+Tensors = dict[str, np.ndarray]
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).data if array.size else b"")
+    return digest.hexdigest()
+
+
+def write_tensors(path: Path, meta: dict[str, Any], tensors: Tensors, *, keep: Path | None = None) -> None:
+    """Write the file whole or not at all; the one that was there becomes ``keep``. RunError when it cannot be written."""
+    sums = {name: _digest(array) for name, array in tensors.items()}
+    header = json.dumps({"format": _FORMAT, "version": VERSION, "sha256": sums, **meta}, allow_nan=False)
+    try:
+        with atomic_write(path, keep=keep) as file:
+            np.savez(file, meta=np.frombuffer(header.encode(), np.uint8), **tensors)  # type: ignore[arg-type]
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """(meta, tensors) of a file that ``write_tensors`` wrote. InputError for any other, or a damaged one."""
+    tensors = read_npz(path)
+    try:
+        meta = json.loads(tensors.pop("meta").tobytes())
+        if meta["format"] != _FORMAT:
+            raise KeyError("format")
+        version, sums = meta["version"], dict(meta["sha256"])
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise InputError(f"{path}: not a fastmlp model or checkpoint") from None
+    if version != VERSION:
+        raise InputError(f"{path}: model format {version}; this version reads {VERSION}")
+    if sums.keys() != tensors.keys():
+        odd = sorted(sums.keys() ^ tensors.keys())[0]
+        raise InputError(f"{path}: tensor {odd!r} is missing or without a checksum; the file is damaged")
+    for name, array in tensors.items():
+        if _digest(array) != sums[name]:
+            raise InputError(f"{path}: tensor {name!r} does not match its SHA-256; the file is damaged")
+    return meta, tensors

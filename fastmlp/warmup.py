@@ -1,0 +1,99 @@
+"""``python -m fastmlp.warmup``: compile ahead what the commands will call, so that no run waits for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .cli import Parser, run_command, say
+from .config import TrainConfig
+from .errors import RunError
+
+if TYPE_CHECKING:
+    from .data import Dataset
+
+# Enough samples and classes that every kernel is handed to the threads, whose launchers are compiled too: see tuning.py.
+_SAMPLES, _CLASSES = 1024, 100
+_IMAGE = (8, 8)
+_WIDE = 2**16 + 1  # features whose numbers take 32 bits
+
+
+def _tiny(kind: str, features: int = 64, *, sparse: bool = False) -> Dataset:
+    """Data of that dtype and width, one in eight not zero; images where they are pixels."""
+    import numpy as np
+
+    from .data import Dataset, Sparse
+
+    columns = np.arange(0, features, features // 8)
+    y = np.arange(_SAMPLES) % _CLASSES
+    if sparse:
+        entries = np.tile(columns, _SAMPLES)
+        indptr = np.arange(_SAMPLES + 1) * len(columns)
+        X: np.ndarray | Sparse = Sparse(indptr, entries, np.ones(len(entries), kind), (_SAMPLES, features))
+    else:
+        X = np.zeros((_SAMPLES, features), kind)
+        X[:, columns] = 1
+    shape = _IMAGE if kind == "uint8" else None
+    return Dataset("warmup", X, y, X, y, tuple(map(str, range(_CLASSES))), "warmup", shape)
+
+
+def warm_up(dtype: str) -> None:
+    """Compile, or load, all kernels that training, evaluation and prediction in ``dtype`` call: by calling them."""
+    from .backend import kernels
+    from .loop import Observer, fit
+
+    kernels.peak_gflops(dtype)
+    pixels, numbers = _tiny("uint8"), _tiny(dtype)
+    for what, data, reading in (
+        ("pixels", pixels, "dense"),
+        ("pixels, most of them zero", pixels, "sparse"),
+        ("numbers", numbers, "dense"),
+        ("numbers, most of them zero", numbers, "sparse"),
+        ("svmlight files", _tiny("float32", sparse=True), "sparse"),
+        ("svmlight files of many features", _tiny("float32", _WIDE, sparse=True), "sparse"),
+    ):
+        observer = Observer(compiling=partial(say, f"compiling for {what}"))
+        config = TrainConfig(
+            steps=2, hidden=(8,), dtype=dtype, input=reading, standardize="no", clip_norm=1.0,
+            augment="elastic" if data is pixels else "none",
+        )  # fmt: skip
+        model = fit(data, config, observer=observer).model
+        model.predict_proba(data.X_test)
+        model.predict_proba(data.X_test[:1])  # on one thread
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    parser = Parser(
+        "warmup",
+        "Compile all kernels that the commands call, about a minute's work, and keep them in the cache: once for each\n"
+        "version, as when an image of a container is made.",
+        "python -m fastmlp.warmup --dtype float64",
+    )
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="of the runs to come (default float32)"
+    )
+    options = parser.parse_args(argv)
+    from .backend import kernels
+
+    directory = kernels.jit.store().directory
+    if directory is None:
+        raise RunError("there is no cache directory to keep compiled kernels in; set FASTMLP_CACHE to one")
+    before = set(directory.glob("*.kernel"))
+    warm_up(options.dtype)
+    made = set(directory.glob("*.kernel")) - before
+    print(
+        f"{len(made)} functions compiled in {kernels.jit.compile_seconds:.1f} s, {len(before)} were there before; "
+        f"in {directory}"
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
+    return run_command("warmup", _command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""Runs that stop and go on: the same bits as if they had not, wherever they stop and whatever became of the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import loop, train
+from fastmlp.checkpoint import NAME, PREVIOUS
+from fastmlp.config import configure
+from fastmlp.errors import InputError, Interrupted
+from fastmlp.loop import Observer
+from fastmlp.tensor_file import read_tensors, write_tensors
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = [
+    {"epochs": 6, "hidden": (48,)},
+    {"epochs": 6, "hidden": (40, 24), "dropout": 0.2, "optimizer": "adamw", "batch_size": 100},
+    {"epochs": 8, "hidden": (32,), "patience": 2, "lr": 0.3, "schedule": "constant", "augment": "affine"},
+    {"steps": 90, "sampling": "draw", "optimizer": "sgd", "report_steps": 20, "evaluate_every": 2, "hidden": (32,)},
+]
+
+
+class Killed(Exception):
+    """Stands for a process that ends with no chance to save."""
+
+
+def outcome(result):
+    """All of a run that must not depend on its stops."""
+    timing = ("seconds", "samples_per_second")
+    reports = [{key: value for key, value in asdict(report).items() if key not in timing} for report in result.history]
+    kept = ("weights_sha256", "test_loss", "test_accuracy", "train_loss", "best_epoch", "steps", "samples")
+    return reports, {key: result.summary[key] for key in kept}
+
+
+@pytest.mark.parametrize("options", RUNS, ids=str)
+def test_twenty_random_stops_leave_no_trace(digits, options, tmp_path, monkeypatch):
+    """Some by Ctrl-C, which saves, and some by death, which loses the steps since the last checkpoint."""
+    expected = outcome(fastmlp.fit(digits, **options))
+    monkeypatch.setattr(loop, "_CHUNK_SECONDS", 1e-5)  # a step at a time, and each a place to stop at
+    draw, path = random.Random(1), tmp_path / NAME
+    for _ in range(20):
+        left, kind = draw.randrange(1, 4), draw.choice([Interrupted, Killed])
+
+        def step(*_, kind=kind):
+            nonlocal left
+            left -= 1
+            if kind is Killed and left < 0:
+                raise Killed
+
+        observer = Observer(progress=step, stop=lambda kind=kind: kind is Interrupted and left < 0)
+        config = configure(**options, checkpoint_seconds=draw.choice([0.0, 0.01]))
+        with pytest.raises((Interrupted, Killed)):
+            fastmlp.fit(digits, config, observer=observer, checkpoint=path, resume=True)
+    assert outcome(fastmlp.fit(digits, checkpoint=path, resume=True, **options)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stops", [4, pytest.param(20, marks=pytest.mark.nightly)])
+def test_a_command_that_is_killed_again_and_again_ends_with_the_same_weights(digits, stops, tmp_path):
+    np.savez(tmp_path / "digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
+    command = [sys.executable, "-m", "fastmlp.train", "-q", "--json"]
+    first = ["--data", "digits.npz", "--epochs", "80", "--dropout", "0.1", "--checkpoint-seconds", "0", "--out", "run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(*arguments):
+        return subprocess.Popen(
+            [*command, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    draw, arguments, killed = random.Random(2), first, 0
+    for k in range(stops):
+        process = start(*arguments)
+        marker = tmp_path / "run" / ("metrics.jsonl" if k == 0 else NAME)
+        before = marker.stat().st_mtime_ns if marker.exists() else 0
+        while process.poll() is None and not (marker.exists() and marker.stat().st_mtime_ns != before):
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.05))
+        process.send_signal(signal.SIGINT if k % 4 == 2 else signal.SIGKILL)
+        process.communicate()
+        killed += process.returncode in (-signal.SIGKILL, 130)
+        arguments = ["--resume", "run"]
+    assert killed >= stops / 2
+    with start(*arguments) as process:
+        resumed = json.loads(process.stdout.read().splitlines()[-1])
+    with start(*first[:-3], "10", "--out", "whole") as process:
+        whole = json.loads(process.stdout.read().splitlines()[-1])
+    for key in ("weights_sha256", "test_loss", "train_loss", "steps"):
+        assert resumed[key] == whole[key]
+
+    def reports(run):
+        lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
+        return [{**json.loads(line), "seconds": 0, "samples_per_second": 0} for line in lines]
+
+    assert reports("run") == reports("whole")
+    assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.endswith(".tmp")]
+
+
+@pytest.fixture
+def stopped(digits, tmp_path):
+    """A checkpoint and the one before it."""
+    path, asked = tmp_path / NAME, iter([False] * 6 + [True])
+    with pytest.raises(Interrupted):
+        fastmlp.fit(
+            digits, epochs=50, checkpoint_seconds=0.0, checkpoint=path, observer=Observer(stop=lambda: next(asked))
+        )
+    assert (tmp_path / PREVIOUS).exists()
+    return path
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(digits, stopped):
+    lines = []
+    for content in (b"", stopped.read_bytes()[:-200], b"\0" * 5000, None):
+        if content is None:
+            stopped.unlink(missing_ok=True)
+        else:
+            stopped.write_bytes(content)
+        config, seen = configure(epochs=50), []
+        observer = Observer(say=lines.append, started=seen.append, stop=lambda: True)
+        with pytest.raises(Interrupted):
+            fastmlp.fit(digits, config, checkpoint=stopped.parent / NAME, resume=True, observer=observer)
+        previous = stopped.with_name(PREVIOUS)
+        previous.write_bytes(stopped.read_bytes())
+    assert len(lines) == 3  # a file that is not there is no damage
+    assert all(line.endswith("; going on from checkpoint-previous.npz") for line in lines)
+
+
+def test_checkpoints_that_cannot_be_used_are_one_line(digits, stopped, rng):
+    other = fastmlp.Dataset(
+        "other", digits.X[::-1], digits.y[::-1], digits.X_test, digits.y_test, digits.classes, "other digits"
+    )
+    for data, options, message in (
+        (other, {}, "is of a run on other data than other digits"),
+        (digits, {"hidden": (3,)}, "is of a network .784, 256, 10., this run's is .784, 3, 10."),
+        (digits, {"optimizer": "adam"}, "the state of the run in it is incomplete"),
+    ):
+        with pytest.raises(InputError, match=message):
+            fastmlp.fit(data, checkpoint=stopped, resume=True, **options)
+    stopped.write_bytes(b"PK")
+    stopped.with_name(PREVIOUS).write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"checkpoint.npz: not a valid .npz file"):
+        fastmlp.fit(digits, checkpoint=stopped, resume=True)
+
+
+def test_every_tensor_has_its_own_checksum(tmp_path, rng):
+    tensors = {"a": rng.standard_normal((3, 4)).astype("float32"), "b": np.arange(5), "empty": np.empty(0)}
+    write_tensors(tmp_path / "t.npz", {"note": "ü"}, tensors)
+    meta, again = read_tensors(tmp_path / "t.npz")
+    assert meta["note"] == "ü"
+    assert set(meta["sha256"]) == set(again) == set(tensors)
+    for name, array in tensors.items():
+        assert (again[name].dtype, again[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(again[name], array)
+    header = np.load(tmp_path / "t.npz")["meta"]
+    for changed, message in (
+        ({**tensors, "b": np.arange(5) + 1}, "tensor 'b' does not match its SHA-256"),
+        ({**tensors, "b": np.arange(5, dtype=np.int32)}, "tensor 'b' does not match its SHA-256"),
+        ({**tensors, "a": tensors["a"].reshape(4, 3)}, "tensor 'a' does not match its SHA-256"),
+        ({name: tensors[name] for name in ("a", "b")}, "tensor 'empty' is missing or without a checksum"),
+        ({**tensors, "more": np.ones(1)}, "tensor 'more' is missing or without a checksum"),
+    ):
+        np.savez(tmp_path / "u.npz", meta=header, **changed)
+        with pytest.raises(InputError, match=message):
+            read_tensors(tmp_path / "u.npz")
+    np.savez(tmp_path / "u.npz", **tensors)
+    with pytest.raises(InputError, match="not a fastmlp model or checkpoint"):
+        read_tensors(tmp_path / "u.npz")
+    newer = json.loads(header.tobytes()) | {"version": 99}
+    np.savez(tmp_path / "u.npz", meta=np.frombuffer(json.dumps(newer).encode(), np.uint8), **tensors)
+    with pytest.raises(InputError, match="model format 99; this version reads 2"):
+        read_tensors(tmp_path / "u.npz")
+
+
+def test_no_bit_of_a_model_can_change_unnoticed(digits, tmp_path):
+    path = tmp_path / "model.npz"
+    fastmlp.fit(digits, steps=1, hidden=(3,)).model.save(path)
+    expected = fastmlp.load_model(path).weights_sha256()
+    content, draw, refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(300):
+        place = draw.randrange(len(content))
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :])
+        try:
+            assert fastmlp.load_model(path).weights_sha256() == expected  # a bit that nothing reads: a date, a flag
+        except InputError:
+            refused += 1
+    assert refused > 250
+
+
+def test_nothing_is_pickled(digits, tmp_path):
+    fastmlp.fit(digits, steps=2, checkpoint=tmp_path / NAME)
+    with zipfile.ZipFile(tmp_path / NAME) as archive:
+        names = {member.filename for member in archive.infolist()}
+    assert names == {f"{name}.npy" for name in ("meta", "W0", "b0", "W1", "b1", "state", "losses")}
+    with np.load(tmp_path / NAME, allow_pickle=False) as arrays:
+        assert all(arrays[name].dtype.kind in "fu" for name in arrays.files)
+
+
+def test_a_checkpoint_is_a_model_too(digits, tmp_path):
+    model = fastmlp.fit(digits, steps=3, checkpoint=tmp_path / NAME).model
+    assert fastmlp.load_model(tmp_path / NAME).weights_sha256() == model.weights_sha256()
+
+
+@pytest.fixture
+def dataset(tmp_path, digits, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
+    return "digits.npz"
+
+
+def run(capsys, *arguments):
+    """(exit code, the JSON object, stderr) of a command."""
+    code = train.main([*arguments, "--json"])
+    out, err = capsys.readouterr()
+    return code, json.loads(out.splitlines()[-1]) if out else None, err
+
+
+def test_the_config_file_of_a_run_reruns_it_from_anywhere(dataset, capsys, tmp_path, monkeypatch):
+    options = ["--data", dataset, "--epochs", "2", "--hidden", "30,20", "--dropout", "0.1", "--optimizer", "adam"]
+    _, first, _ = run(capsys, *options, "--out", "first", "-q")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _, again, _ = run(capsys, "--config", "../first/config.toml", "--out", "again", "-q")
+    assert again["weights_sha256"] == first["weights_sha256"]
+    _, other, _ = run(capsys, "--config", "../first/config.toml", "--out", "other", "--seed", "9", "-q")
+    assert other["weights_sha256"] != first["weights_sha256"]
+
+
+def test_a_finished_run_can_be_resumed_to_its_result(dataset, capsys):
+    _, first, _ = run(capsys, "--data", dataset, "--epochs", "2", "--out", "run", "--patience", "1")
+    code, again, err = run(capsys, "--resume", "run", "--threads", "1")
+    assert code == 0
+    assert "going on after step " in err
+    for key in ("weights_sha256", "test_accuracy", "test_loss", "steps"):
+        assert again[key] == first[key]
+
+
+def test_a_run_that_never_wrote_a_checkpoint_begins_anew(dataset, capsys):
+    _, first, _ = run(capsys, "--data", dataset, "--epochs", "2", "--out", "run")
+    for name in (NAME, "model.npz", "metrics.jsonl"):
+        Path("run", name).unlink()
+    _, again, err = run(capsys, "--resume", "run")
+    assert "going on after step 0" in err
+    assert again["weights_sha256"] == first["weights_sha256"]
+
+
+BAD = {
+    "nothing there": (["--resume", "nowhere"], "--resume nowhere: no run to go on with (it has no config.toml)"),
+    "other options": (["--resume", "run", "--lr", "1"], "--lr cannot be changed by --resume"),
+    "a preset": (["--resume", "run", "--preset", "seed"], "--resume takes the options of the run"),
+    "with seeds": (["--resume", "run", "--seeds", "2"], "--resume and --seeds exclude each other"),
+    "no seeds": (["--seeds", "0"], "--seeds is 0; it must be an integer from 1 to 1000"),
+    "no such file": (["--config", "none.toml"], "none.toml: cannot be read (No such file or directory)"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_resumed_is_one_line(dataset, capsys, name):
+    arguments, message = BAD[name]
+    code, _, err = run(capsys, *arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_several_seeds_have_a_mean_and_a_deviation(dataset, capsys):
+    assert (
+        train.main(["--data", dataset, "--epochs", "1", "--seeds", "3", "--seed", "5", "--out", "runs", "--json"]) == 0
+    )
+    *lines, last = capsys.readouterr().out.splitlines()
+    summary = json.loads(last)
+    values = [one["test_accuracy"] for one in summary["runs"]]
+    assert [one["seed"] for one in summary["runs"]] == [5, 6, 7]
+    assert summary["test_accuracy"] == pytest.approx(np.mean(values))
+    assert summary["test_accuracy_std"] == pytest.approx(np.std(values, ddof=1))
+    assert len(lines) == 4
+    assert "(mean and standard deviation of 3 seeds)" in lines[-1]
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["seed-5", "seed-6", "seed-7"]
+
+
+def test_a_run_that_diverges_keeps_its_last_finite_state(dataset, capsys):
+    options = ["--data", dataset, "--epochs", "60", "--lr", "1e36", "--schedule", "onecycle", "--warmup", "0.9"]
+    code = train.main([*options, "--checkpoint-seconds", "0", "--out", "run"])
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert code == 1
+    assert "diverged" in err
+    if Path("run", NAME).exists():
+        assert "; the last finite state is in run/checkpoint.npz" in err
+        assert np.isfinite(fastmlp.load_model(Path("run", NAME)).network.params).all()

@@ -1,0 +1,670 @@
+"""evaluate, predict, export, doctor and warmup as a user meets them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import doctor, evaluate, export, predict
+from fastmlp.__main__ import main as dispatch
+from fastmlp.backend import Network
+from fastmlp.model import Model
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command in this process; returns (exit code, stdout, stderr)."""
+
+    def run(verb, *arguments):
+        capsys.readouterr()
+        code = verb.main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(digits):
+    """A model of synthetic digits that knows its inputs' shape."""
+    model = fastmlp.fit(digits, epochs=2).model
+    model.image_shape = (28, 28)
+    return model
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, digits, trained):
+    """A working directory with model.npz and digits.npz."""
+    monkeypatch.chdir(tmp_path)
+    trained.save("model.npz")
+    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
+    return tmp_path
+
+
+def random_model(sizes, classes=None, *, dtype="float32", bias=True, scale=1.0, **known):
+    """A network of He weights, and biases of their size."""
+    rng = np.random.default_rng(0)
+    network = Network(sizes, bias=bias, dtype=dtype)
+    for W, b in network.layers:
+        W[...] = rng.standard_normal(W.shape) * (2 / len(W)) ** 0.5
+        if b is not None:
+            b[...] = rng.standard_normal(b.shape)
+    return Model(network, scale, classes or tuple(map(str, range(sizes[-1]))), **known)
+
+
+def one_line(result, code, message):
+    """Exit code, nothing on stdout, and one line on stderr that holds ``message``."""
+    assert (result[0], result[1], result[2].count("\n")) == (code, "", 1)
+    assert message in result[2]
+
+
+# -- evaluate --------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_scores_each_class_by_the_definitions(place, command, digits, trained):
+    code, out, _ = command(evaluate, "model.npz", "--data", "digits.npz", "--json")
+    result = json.loads(out)
+    predicted, y = trained.predict(digits.X_test), digits.y_test
+    assert (code, result["samples"], result["data"]) == (0, 500, "digits")
+    assert result["test_accuracy"] == (predicted == y).mean()
+    assert result["test_loss"] == trained.evaluate(digits.X_test, y)[0]
+    assert [score["class"] for score in result["classes"]] == list("0123456789")
+    for k, score in enumerate(result["classes"]):
+        precision, recall = (y[predicted == k] == k).mean(), (predicted[y == k] == k).mean()
+        assert score["samples"] == (y == k).sum()
+        assert score["precision"] == pytest.approx(precision, rel=1e-15)
+        assert score["recall"] == pytest.approx(recall, rel=1e-15)
+        assert score["f1"] == pytest.approx(2 * precision * recall / (precision + recall), rel=1e-15)
+        assert result["confusion"][k] == [int(((y == k) & (predicted == j)).sum()) for j in range(10)]
+
+
+def test_labels_find_the_models_classes_by_name(place, command, trained):
+    """A model with its outputs in another order is as good, and its confusion matrix is in that order."""
+    order = np.array([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
+    (W0, b0), (W1, b1) = trained.network.layers
+    network = Network(trained.network.sizes)
+    for (W, b), (W_old, b_old) in zip(network.layers, ((W0, b0), (W1[:, order], b1[order]))):
+        W[...], b[...] = W_old, b_old
+    Model(network, trained.scale, tuple(map(str, order))).save("other.npz")
+    results = [
+        json.loads(command(evaluate, m, "--data", "digits.npz", "--json")[1]) for m in ("model.npz", "other.npz")
+    ]
+    assert results[1]["test_accuracy"] == results[0]["test_accuracy"]
+    np.testing.assert_array_equal(results[1]["confusion"], np.array(results[0]["confusion"])[order][:, order])
+
+
+def test_a_class_that_the_model_does_not_know_is_named(place, command, digits):
+    X = digits.X[:4]
+    np.savez("more.npz", X=X, y=np.arange(4), X_test=X, y_test=np.array([0, 1, 2, 11]))
+    result = command(evaluate, "model.npz", "--data", "more.npz")
+    one_line(result, 2, "more.npz")
+    assert "11" in result[2]
+
+
+def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command):
+    code, out, _ = command(evaluate, "model.npz", "--data", "digits.npz")
+    first, head, *rows = out.splitlines()
+    assert code == 0
+    assert first.startswith("test accuracy ")
+    assert first.endswith(" on 500 samples of digits")
+    assert head.split() == ["class", "samples", "precision", "recall", "F1"]
+    assert [row.split()[0] for row in rows] == list("0123456789")
+    assert len({len(line) for line in (head, *rows)}) == 1  # aligned
+
+    model = random_model((6, 40))
+    model.save("forty.npz")
+    X = np.random.default_rng(1).standard_normal((400, 6)).astype("f4")
+    y = np.arange(400) % 40
+    np.savez("forty-data.npz", X=X, y=y, X_test=X, y_test=y)
+    arguments = ("forty.npz", "--data", "forty-data.npz")
+    scores = json.loads(command(evaluate, *arguments, "--json")[1])["classes"]
+    worst = sorted(score["f1"] for score in scores)[:10]
+    _, title, _, *rows = command(evaluate, *arguments)[1].splitlines()
+    assert title == "the 10 classes of the lowest F1:"
+    assert [row.split()[-1] for row in rows] == [f"{f1:.2%}" for f1 in worst]
+
+
+def test_a_class_without_samples_or_predictions_has_no_score(place, command):
+    model = random_model((3, 3))
+    model.network.params[...] = 0
+    model.network.layers[0][1][...] = [1, 0, 0]  # always class 0
+    model.save("biased.npz")
+    X, y = np.ones((4, 3), "f4"), np.array([0, 0, 1, 1])
+    np.savez("two.npz", X=X, y=y, X_test=X, y_test=y)
+    arguments = ("biased.npz", "--data", "two.npz")
+    scores = json.loads(command(evaluate, *arguments, "--json")[1])["classes"]
+    assert [list(score.values())[1:] for score in scores] == [
+        [2, 0.5, 1.0, pytest.approx(2 / 3)],
+        [2, None, 0.0, 0.0],
+        [0, None, None, None],
+    ]
+    *_, last = command(evaluate, *arguments)[1].splitlines()
+    assert last.split() == ["2", "0", "-", "-", "-"]
+
+
+def test_without_data_the_runs_own_data_is_used(place, command, trained, digits):
+    np.savez("whole.npz", X=digits.X, y=digits.y)
+    Path("run").mkdir()
+    trained.save("run/model.npz")
+    Path("run/config.toml").write_text('data = "whole.npz"\nval-fraction = 0.2\nseed = 7\nhidden = [256]\n')
+    code, out, _ = command(evaluate, "run/model.npz", "--json")
+    assert (code, json.loads(out)["data"], json.loads(out)["samples"]) == (0, "whole", 300)
+    given = command(evaluate, "model.npz", "--data", "whole.npz", "--val-fraction", 0.2, "--seed", 7, "--json")
+    assert given[1] == out
+    assert command(evaluate, "run/model.npz", "--json", "--seed", 8)[1] != out
+    other = command(evaluate, "run/model.npz", "--data", "digits.npz", "--json")
+    assert json.loads(other[1])["samples"] == 500
+    Path("run/config.toml").write_text("data = \n")
+    one_line(command(evaluate, "run/model.npz"), 2, "config.toml: not valid TOML (Invalid value (at line 1")
+    Path("run/config.toml").write_text("data = 3\n")
+    one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be str")
+
+
+@pytest.fixture
+def table(place):
+    """A model of the columns a, b and c, and rows for it with classes as text."""
+    rng = np.random.default_rng(0)
+    model = random_model((3, 3), ("low", "mid", "high"), columns=("a", "b", "c"))
+    model.save("table.npz")
+    X = rng.integers(-50, 50, (200, 3)) / 8
+    labels = [model.classes[k] for k in model.predict(X)]
+    return X, labels
+
+
+def write_csv(path, names, columns):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([names, *zip(*columns)])
+
+
+def test_columns_are_found_by_name(table, command):
+    (a, b, c), labels = table[0].T, table[1]
+    write_csv("other.csv", ["c", "kind", "b", "a"], [c, labels, b, a])
+    code, out, err = command(evaluate, "table.npz", "--data", "other.csv", "--label-column", "kind", "--json")
+    assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0), err
+    code, out, _ = command(predict, "table.npz", "other.csv")
+    assert (code, out.split()) == (0, labels)
+    write_csv("lacks.csv", ["c", "kind", "b", "x"], [c, labels, b, a])
+    lacking = command(evaluate, "table.npz", "--data", "lacks.csv", "--label-column", "kind")
+    one_line(lacking, 2, "lacks.csv: has no column 'a', which table.npz takes")
+    one_line(command(predict, "table.npz", "lacks.csv"), 2, "lacks.csv: no column 'a'")
+
+
+def test_sparse_samples_may_lack_the_last_features(place, command):
+    model = random_model((9, 4))
+    model.save("wide.npz")
+    X = np.zeros((60, 9), "f4")
+    X[np.arange(60), np.arange(60) % 7] = 1 + np.arange(60) / 8
+    y = model.predict(X)
+    with open("rows.svm", "w") as file:
+        for row, k in zip(X, y):
+            file.write(f"{k} " + " ".join(f"{j + 1}:{row[j]}" for j in np.flatnonzero(row)) + "\n")
+    code, out, err = command(evaluate, "wide.npz", "--data", "rows.svm", "--json")
+    assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0), err
+    code, out, err = command(predict, "wide.npz", "rows.svm")
+    assert (code, out.split()) == (0, [str(k) for k in y]), err
+    random_model((5, 4)).save("narrow.npz")
+    one_line(command(evaluate, "narrow.npz", "--data", "rows.svm"), 2, "narrow.npz: takes 5 features; rows.svm has 7")
+    one_line(command(predict, "narrow.npz", "rows.svm"), 2, "rows.svm: line 6")
+
+
+# -- predict ---------------------------------------------------------------------------------------------------------
+
+
+def test_probabilities_in_the_csv_are_the_models_to_the_last_bit(place, command, digits, trained):
+    for dtype in ("float32", "float64"):
+        model = trained if dtype == "float32" else random_model((784, 10), dtype=dtype, scale=1 / 255)
+        model.save("any.npz")
+        np.savez("new.npz", X=digits.X_test)
+        code, out, _ = command(predict, "any.npz", "new.npz", "--proba")
+        header, *rows = csv.reader(io.StringIO(out))
+        assert (code, header) == (0, ["class", *"0123456789"])
+        P = np.array([row[1:] for row in rows], dtype)
+        np.testing.assert_array_equal(P, model.predict_proba(digits.X_test))
+        assert [row[0] for row in rows] == command(predict, "any.npz", "new.npz")[1].split()
+
+
+def test_several_files_are_told_apart_and_stay_in_order(place, command, digits):
+    np.savez("a.npz", X=digits.X_test[:3])
+    np.savez("b,b.npz", X=digits.X_test[3:5])
+    both = command(predict, "model.npz", "b,b.npz", "a.npz")[1]
+    alone = [command(predict, "model.npz", name)[1].split() for name in ("b,b.npz", "a.npz")]
+    assert both == "".join(f"{name}\t{k}\n" for name, part in zip(("b,b.npz", "a.npz"), alone) for k in part)
+    header, *rows = csv.reader(io.StringIO(command(predict, "model.npz", "b,b.npz", "a.npz", "--proba")[1]))
+    assert header[:2] == ["file", "class"]
+    assert [row[0] for row in rows] == ["b,b.npz"] * 2 + ["a.npz"] * 3
+
+
+def test_class_names_with_commas_and_quotes_are_quoted(place, command):
+    names = ("plain", "a,b", 'say "x"')
+    model = random_model((3, 3), names)
+    model.network.layers[0][0][...] = np.eye(3)
+    model.network.layers[0][1][...] = 0
+    model.save("named.npz")
+    np.savez("new.npz", X=np.eye(3))
+    header, *rows = csv.reader(io.StringIO(command(predict, "named.npz", "new.npz", "--proba")[1]))
+    assert header == ["class", *names]
+    assert [row[0] for row in rows] == list(names)
+    assert {len(row) for row in rows} == {4}
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(place, python):
+    random_model((2, 2), ("é", "ü")).save("named.npz")
+    np.savez("new.npz", X=np.eye(2))
+    result = python("-m", "fastmlp.predict", "named.npz", "new.npz", env={"PYTHONIOENCODING": "ascii"}, cwd=place)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert set(result.stdout.split()) <= {r"\xe9", r"\xfc"}
+
+
+@pytest.fixture
+def images(place, digits):
+    """Pillow, in a directory with digit.png, a test digit."""
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(digits.X_test[0].reshape(28, 28)).save("digit.png")
+    return image
+
+
+def proba(command, *arguments):
+    """(probabilities [N, 10], stderr) of the command's CSV."""
+    code, out, err = command(predict, *arguments, "--proba")
+    assert code == 0, err
+    return np.array([row[-10:] for row in csv.reader(io.StringIO(out))][1:], "f4"), err
+
+
+def test_an_image_of_the_models_shape_is_its_pixels(images, command, digits, trained):
+    P, err = proba(command, "model.npz", "digit.png")
+    np.testing.assert_array_equal(P, trained.predict_proba(digits.X_test[:1]))
+    assert err == ""
+
+
+def test_pictures_of_any_kind_are_made_grey_and_of_the_models_size(images, command, digits, trained):
+    pixels = digits.X_test[0].reshape(28, 28)
+    large = images.fromarray(pixels.repeat(10, 0).repeat(10, 1))
+    large.save("large.png")
+    large.convert("RGB").save("colour.PNG")
+    large.convert("P").save("palette.png")
+    images.fromarray(pixels.astype(np.uint16) * 256 + 7).save("deep.png")
+    large.convert("RGB").save("photo.jpg", quality=95)
+    expected = trained.predict_proba(digits.X_test[:1])
+    for name in ("large.png", "colour.PNG", "palette.png", "deep.png"):
+        P, err = proba(command, "model.npz", name)
+        assert err.startswith(f"{name} (")
+        assert err.endswith(") made grey and 28 x 28\n")
+        assert P.argmax() == expected.argmax()
+    np.testing.assert_array_equal(P, expected)  # deep.png: nothing was resampled
+    code, out, err = command(predict, "model.npz", "photo.jpg", "digit.png", "large.png")
+    assert (code, err) == (0, "2 images made grey and 28 x 28\n")
+    assert out.split() == [
+        f for name in ("photo.jpg", "digit.png", "large.png") for f in (name, str(expected.argmax()))
+    ]
+
+
+def test_dark_ink_on_light_paper_is_noticed_and_inverted(images, command, digits, trained):
+    pixels = digits.X_test[0].reshape(28, 28)
+    images.fromarray(255 - pixels).save("paper.png")
+    ink = np.zeros((28, 28, 4), np.uint8)
+    ink[..., 3] = pixels  # black ink on nothing
+    images.fromarray(ink).save("clear.png")
+    expected = trained.predict_proba(digits.X_test[:1])
+    P, err = proba(command, "model.npz", "paper.png", "--invert")
+    np.testing.assert_array_equal(P, expected)
+    assert err == ""
+    P, err = proba(command, "model.npz", "paper.png")
+    assert err == "paper.png has a light border; for dark ink on light paper give --invert\n"
+    assert not np.array_equal(P, expected)
+    P, err = proba(command, "model.npz", "clear.png", "--invert")
+    np.testing.assert_array_equal(P, expected)
+    assert err == "clear.png (28 x 28 RGBA) made grey and 28 x 28\n"
+
+
+@pytest.mark.parametrize("kind", ["scaled", "standardised"])
+def test_a_model_of_inputs_up_to_1_is_given_pixels_in_that_range(images, command, digits, kind):
+    unit = digits.X_test[:1] / np.float32(255)
+    known = {"mean": np.full(784, 0.13, "f4"), "std": np.full(784, 0.31, "f4")} if kind == "standardised" else {}
+    model = random_model((784, 10), scale=1.0 if known else 3.0, image_shape=(28, 28), **known)
+    model.save("unit.npz")
+    P, err = proba(command, "unit.npz", "digit.png")
+    np.testing.assert_allclose(P, model.predict_proba(unit), atol=1e-5)
+    assert err == "pixels divided by 255: the model was trained on inputs of about 0.3\n"
+
+
+def test_bad_pictures_are_one_line(images, command):
+    Path("text.png").write_text("no picture")
+    Path("half.png").write_bytes(Path("digit.png").read_bytes()[:150])
+    random_model((784, 10)).save("table.npz")
+    header = bytearray(Path("digit.png").read_bytes())
+    header[16:24] = (60_000).to_bytes(4, "big") * 2  # a width and height that nothing bears out
+    import zlib
+
+    header[29:33] = zlib.crc32(header[12:29]).to_bytes(4, "big")
+    Path("vast.png").write_bytes(header)
+    images.new("L", (9000, 6000)).save("large.png")
+    for arguments, message in [
+        (["model.npz", "nowhere.png"], "nowhere.png: no such file"),
+        (["model.npz", "digit.png", "text.png"], "text.png: not a readable PNG or JPEG image"),
+        (["model.npz", "half.png"], "half.png: not a readable PNG or JPEG image"),
+        (["model.npz", "vast.png"], "vast.png: "),
+        (["model.npz", "large.png"], "large.png: is 9000 x 6000 pixels; it must have at most 50,000,000"),
+        (["table.npz", "digit.png"], "digit.png: is an image; the inputs of this model are not known to be one"),
+    ]:
+        one_line(command(predict, *arguments), 2, message)
+
+
+def test_without_pillow_images_say_what_to_install(images, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL.ImageOps", None)
+    one_line(command(predict, "model.npz", "digit.png"), 2, "pip install 'fastmlp[images]'")
+
+
+def test_values_too_large_for_the_model_fail_instead_of_being_guessed(place, command):
+    random_model((2, 8, 2)).save("small.npz")
+    np.savez("large.npz", X=np.full((2, 2), 3e38, "f4"))
+    one_line(command(predict, "small.npz", "large.npz"), 1, "large.npz: the probabilities are not finite")
+
+
+# -- export ----------------------------------------------------------------------------------------------------------
+
+SAMPLES = np.random.default_rng(5).normal(2000, 10, (300, 12)).astype("f4")
+STANDARD = {"mean": SAMPLES.mean(0), "std": SAMPLES.std(0)}
+WIDE = {name: array.astype("float64") for name, array in STANDARD.items()}
+MODELS = {
+    "scaled": lambda: random_model((12, 20, 5), scale=1 / 2000),
+    "without biases": lambda: random_model((12, 20, 5), scale=1 / 2000, bias=False),
+    "standardised": lambda: random_model((12, 20, 5), **STANDARD),
+    "standardised without biases": lambda: random_model((12, 20, 5), bias=False, **STANDARD),
+    "one layer": lambda: random_model((12, 3), ("a", "b,", 'c"'), scale=1 / 2000),
+    "deep": lambda: random_model((12, 9, 8, 7, 6), **STANDARD),
+    "float64": lambda: random_model((12, 20, 5), dtype="float64", scale=1 / 2000),
+    "float64 standardised": lambda: random_model((12, 20, 5), dtype="float64", **WIDE),
+}
+
+
+def rounding_bound(model, X):
+    """The most that two orders of computing the logits of X in float32 can differ: K terms err by K u sum |x w| each."""
+    u, Y, error = 2.0**-24, X.astype("float64"), 0.0
+    for W, b in model.folded_layers():
+        error = error @ abs(W) if np.ndim(error) else 0.0
+        error = error + (len(W) + 3) * u * (abs(Y) @ abs(W) + abs(b))
+        Y = np.maximum(Y @ W + b, 0)
+    return 2 * error
+
+
+def exact_logits(model, X):
+    """Logits in float64 by the definition."""
+    Y = X.astype("float64")
+    Y = Y * model.scale if model.mean is None else (Y - model.mean) / model.std
+    for k, (W, b) in enumerate(model.network.layers):
+        Y = (np.maximum(Y, 0) if k else Y) @ W.astype("float64") + (0 if b is None else b)
+    return Y
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_runtime_gives_the_models_classes_and_probabilities(name):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    model = MODELS[name]()
+    session = runtime.InferenceSession(export.onnx_model(model).SerializeToString())
+    classes, P = session.run(["class", "probabilities"], {"X": SAMPLES})
+    np.testing.assert_array_equal(classes, model.predict(SAMPLES))
+    assert P.dtype == model.network.dtype
+    np.testing.assert_allclose(P, model.predict_proba(SAMPLES), rtol=0, atol=1e-5)
+
+
+def test_onnx_runtime_on_the_real_mnist(mnist, tmp_path, command):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    model = fastmlp.fit(mnist, epochs=1).model
+    model.save(tmp_path / "model.npz")
+    assert command(export, tmp_path / "model.npz", tmp_path / "model.onnx")[0] == 0
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    classes, P = session.run(["class", "probabilities"], {"X": mnist.X_test.astype("f4")})
+    np.testing.assert_array_equal(classes, model.predict(mnist.X_test))
+    np.testing.assert_allclose(P, model.predict_proba(mnist.X_test), rtol=0, atol=1e-5)
+
+
+def test_an_onnx_file_says_what_it_is():
+    onnx = pytest.importorskip("onnx")
+    model = random_model((6, 3), ("a", "b,", 'c"'), image_shape=(2, 3), columns=tuple("uvwxyz"))
+    made = onnx.load_from_string(export.onnx_model(model).SerializeToString())
+    assert (made.opset_import[0].version, made.ir_version) == (17, 8)
+    assert (made.producer_name, made.producer_version) == ("fastmlp", fastmlp.__version__)
+    known = {prop.key: json.loads(prop.value) for prop in made.metadata_props}
+    assert known == {"classes": ["a", "b,", 'c"'], "image_shape": [2, 3], "columns": list("uvwxyz")}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_line_that_export_prints_makes_the_network_in_torch(name, suffix, tmp_path, command):
+    torch = pytest.importorskip("torch")
+    names = {"torch": torch}
+    if suffix == ".safetensors":
+        names["safetensors"] = pytest.importorskip("safetensors")
+        pytest.importorskip("safetensors.torch")
+    model = MODELS[name]()
+    model.save(tmp_path / "model.npz")
+    code, out, err = command(export, tmp_path / "model.npz", tmp_path / f"model{suffix}")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert f"model{suffix}: 12 inputs, {len(model.classes)} classes; " in out
+    exec(out.partition("use it with  ")[2], names)
+    parameters = names["net"].state_dict()
+    double = model.network.dtype == "float64" or model.mean is not None
+    dtype = torch.float64 if double else torch.float32
+    assert {tensor.dtype for tensor in parameters.values()} == {dtype}
+    with torch.no_grad():
+        logits = names["net"](torch.from_numpy(SAMPLES).to(dtype)).numpy()
+    bound = rounding_bound(model, SAMPLES) * (2.0**-29 if double else 1)
+    assert (abs(logits - exact_logits(model, SAMPLES)) <= bound).all()
+
+
+def test_safetensors_holds_torchs_names_layout_and_the_classes(tmp_path, command):
+    library = pytest.importorskip("safetensors")
+    model = random_model((4, 3, 2), ("yes", "no"))
+    model.save(tmp_path / "model.npz")
+    assert command(export, tmp_path / "model.npz", tmp_path / "model.safetensors")[0] == 0
+    with library.safe_open(tmp_path / "model.safetensors", "numpy") as file:
+        assert sorted(file.keys()) == ["0.bias", "0.weight", "2.bias", "2.weight"]
+        np.testing.assert_array_equal(file.get_tensor("0.weight"), model.network.layers[0][0].T)
+        assert json.loads(file.metadata()["classes"]) == ["yes", "no"]
+
+
+def test_what_cannot_be_exported_is_one_line_and_leaves_the_file_that_was_there(place, command, monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("safetensors")
+    Path("old.onnx").write_text("old")
+    Path("directory.onnx").mkdir()
+    one_line(
+        command(export, "model.npz", "model.h5"), 2, "model.h5: unknown format; it must end in .onnx, .safetensors, .pt"
+    )
+    one_line(command(export, "nowhere.npz", "old.onnx"), 2, "nowhere.npz: no such file")
+    one_line(command(export, "model.npz", "lost/model.onnx"), 1, "lost/model.onnx: cannot be written (No such file or")
+    one_line(command(export, "model.npz", "directory.onnx"), 1, "directory.onnx: cannot be written (Is a directory)")
+    for package, suffix, remedy in [
+        ("onnx", "onnx", "pip install 'fastmlp[export]'"),
+        ("safetensors.numpy", "safetensors", "pip install 'fastmlp[export]'"),
+        ("torch", "pt", "pip install torch"),
+    ]:
+        monkeypatch.setitem(sys.modules, package, None)
+        one_line(command(export, "model.npz", f"old.{suffix}"), 2, remedy)
+    assert Path("old.onnx").read_text() == "old"
+    assert sorted(path.name for path in Path().iterdir()) == ["digits.npz", "directory.onnx", "model.npz", "old.onnx"]
+
+
+# -- doctor ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def examine(python, tmp_path):
+    """Run the doctor in a process and cache of its own; returns (exit code, findings by topic, stderr)."""
+
+    def run(*arguments, path=(), **env):
+        where = os.pathsep.join([*map(str, path), str(ROOT)])
+        env = {"FASTMLP_CACHE": str(tmp_path / "cache"), "FASTMLP_DATA": "", **env, "PYTHONPATH": where}
+        result = python("-m", "fastmlp.doctor", "--json", *arguments, env=env)
+        findings = {}
+        for finding in json.loads(result.stdout)["findings"]:
+            findings.setdefault(finding["topic"], []).append(finding)
+        return result.returncode, findings, result.stderr
+
+    return run
+
+
+def test_a_sound_machine_has_no_problem(command):
+    code, out, err = command(doctor)
+    levels = {line.split()[0] for line in out.splitlines()}
+    assert (code, err) == (0, ""), out
+    assert "ok" in levels <= {"ok", "note"}
+    code, out, _ = command(doctor, "--json")
+    result = json.loads(out)
+    topics = {finding["topic"]: finding for finding in result["findings"]}
+    assert (code, result["problems"]) == (0, 0)
+    assert topics["numpy"]["text"] == np.__version__
+    assert topics["simd"]["text"].startswith(f"{fastmlp.backend.kernels.simd.REGISTERS} registers of ")
+    threads = str(fastmlp.backend.kernels.get_num_threads())
+    assert set(topics["peak"]["values"]) == {"float32", "float64"}
+    assert topics["peak"]["values"]["float32"].keys() == {"1", threads}
+    assert topics["peak"]["values"]["float32"]["1"] > 1
+
+
+def test_another_kernels_package_is_diagnosed(examine, tmp_path):
+    foreign = tmp_path / "foreign" / "kernels"
+    foreign.mkdir(parents=True)
+    for source in ("def get_kernel(name): ...\n", "import nowhere\n"):
+        (foreign / "__init__.py").write_text(source)
+        code, found, err = examine(path=[foreign.parent])
+        assert (code, err) == (1, "")
+        assert found["kernels"][0]["level"] == "problem"
+        assert found["numba"][0]["level"] == "ok"
+        if "nowhere" in source:
+            assert "No module named 'nowhere'" in found["kernels"][0]["text"]
+        else:
+            assert f"another package at {foreign}" in found["kernels"][0]["text"]
+            assert "pip uninstall kernels" in found["kernels"][0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "topic", "level", "text"),
+    [
+        ("NUMBA_DISABLE_JIT", "1", "kernels", "problem", "NUMBA_DISABLE_JIT is set"),
+        ("FASTMLP_NUM_THREADS", "abc", "kernels", "problem", "must be an integer from 1 to 1024, not 'abc'"),
+        ("FASTMLP_DATA", "/nowhere", "mnist", "problem", "it must be a directory"),
+        ("FASTMLP_THREADS", "2", "variable", "note", "FASTMLP_THREADS=2 is not known"),
+        ("OMP_NUM_THREADS", "2", "variable", "note", "does not concern the kernels"),
+        ("NUMBA_CPU_NAME", "generic", "variable", "note", "may change the compiled code"),
+    ],
+)
+def test_variables_that_stand_in_the_way(examine, variable, value, topic, level, text):
+    code, found, err = examine(**{variable: value})
+    assert (code, err) == (level == "problem", "")
+    assert any(finding["level"] == level and text in finding["text"] for finding in found[topic])
+
+
+def test_a_cache_that_cannot_be_used_is_a_problem(examine, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, found, err = examine(FASTMLP_CACHE=str(tmp_path / "file"))
+    assert (code, err) == (1, "")
+    assert found["cache"][0]["level"] == "problem"
+    assert "set FASTMLP_CACHE" in found["cache"][0]["remedy"]
+
+
+def test_clean_deletes_other_versions_and_nothing_else(examine, tmp_path):
+    kernels = tmp_path / "cache" / "kernels"
+    stale, foreign = kernels / ("0123456789ab" * 2), kernels / "linux-6.1"
+    for directory in (stale, foreign):
+        directory.mkdir(parents=True)
+        (directory / "x.kernel").write_bytes(bytes(1000))
+    code, found, _ = examine()
+    assert (code, found["stale"][0]["level"]) == (0, "note")
+    assert found["stale"][0]["values"] == {"directories": 1, "bytes": 1000}
+    assert stale.exists()
+    code, found, _ = examine("--clean")
+    assert (code, found["stale"][0]["level"]) == (0, "ok")
+    own = Path(found["cache"][0]["values"]["directory"])
+    assert found["cache"][0]["values"]["entries"] == len(list(own.glob("*.kernel"))) > 0
+    assert not stale.exists()
+    assert foreign.exists()
+
+
+def test_a_check_that_fails_is_a_finding(command, monkeypatch):
+    def broken():
+        raise RuntimeError("two\nlines")
+        yield
+
+    monkeypatch.setattr(doctor, "_mnist", broken)
+    code, out, err = command(doctor)
+    assert (code, err) == (1, "")
+    assert out.splitlines()[-1] == "problem mnist    the check failed (RuntimeError: two lines); report this"
+
+
+def test_the_doctor_knows_the_extras_of_the_project():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in ("test", "peers", "dev"):  # for those who develop it
+        del declared[extra]
+    assert {name: tuple(p.partition(">")[0] for p in packages) for name, packages in declared.items()} == doctor.EXTRAS
+
+
+# -- warmup, and all ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_after_warmup_no_command_compiles(python, place, digits):
+    rng = np.random.default_rng(0)
+    np.savez("table.npz", X=rng.standard_normal((900, 30)).astype("f4"), y=np.arange(900) % 3)
+    np.savez("images.npz", X=digits.X.reshape(-1, 28, 28), y=digits.y)
+    Path("wide.svm").write_text("".join(f"{k % 3} {k + 1}:1.5 {70_000 + k}:0.1\n" for k in range(900)))
+    env = {"FASTMLP_CACHE": str(place / "cache"), "FASTMLP_DATA": ""}
+
+    def kept():
+        return {path.name for path in (place / "cache" / "kernels").glob("*/*.kernel")}
+
+    def run(*arguments):
+        result = python("-m", "fastmlp", *arguments, env=env)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    out = run("warmup")
+    compiled = kept()
+    assert out.startswith(f"{len(compiled)} functions compiled in ")
+    augmented = ("--augment", "affine", "--clip-norm", "1", "--dropout", "0.1", "--label-smoothing", "0.1")
+    for data, options in [
+        ("images.npz", ()),
+        ("images.npz", ("--input", "dense", *augmented)),
+        ("table.npz", ()),
+        ("table.npz", ("--input", "sparse", "--standardize", "no", "--optimizer", "adam", "--validation", "0.1")),
+        ("wide.svm", ("--patience", "2")),
+    ]:
+        out = run("train", "--data", data, *options, "--epochs", "2", "--out", "run", "--json")
+        assert json.loads(out.splitlines()[-1])["compile_seconds"] < 0.5
+        run("evaluate", "run/model.npz", "--data", data)
+        run("predict", "run/model.npz", data)
+    assert kept() == compiled
+    assert run("warmup").startswith("0 functions compiled in 0.0 s, ")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "export", "doctor", "warmup"])
+def test_help_needs_neither_numba_nor_numpy(python, verb):
+    code = (
+        f"import sys; sys.argv = ['x', '--help']\nimport fastmlp.{verb} as verb\n"
+        "try: verb.main()\nexcept SystemExit as end: code = end.code\n"
+        "assert code == 0 and 'numba' not in sys.modules and 'numpy' not in sys.modules, sorted(sys.modules)"
+    )
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+    assert "example:" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_version_and_every_verb_under_one_name(capsys):
+    assert dispatch(["--version"]) == 0
+    assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
+    assert dispatch(["--help"]) == 0
+    listing = capsys.readouterr().out
+    for verb in ("train", "evaluate", "predict", "export", "report", "doctor", "warmup"):
+        assert f"\n  {verb} " in listing

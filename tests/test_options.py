@@ -1,0 +1,212 @@
+"""What a training run can be asked for beyond rates and sizes: each option does what it says, on both backends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.augment import distortion
+from fastmlp.config import configure, read_toml
+from fastmlp.errors import InputError
+from fastmlp.find_lr import find_lr
+
+OPTIONS = [
+    {"dropout": 0.3, "hidden": (40, 30)},
+    {"label_smoothing": 0.1},
+    {"class_weight": "balanced"},
+    {"class_weight": "1,2,3,4,5,5,4,3,2,1"},
+    {"clip_norm": 0.1},
+    {"augment": "affine"},
+    {"augment": "elastic", "augment_strength": 0.5},
+    {"validation": 0.2, "standardize": "yes"},
+    {"schedule": "step", "warmup": 0.2},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_both_backends_do_the_same(digits, options):
+    """In float64, where 12 steps cannot amplify a rounding error to 1e-9."""
+    few = replace(digits, X=digits.X[:400], y=digits.y[:400])
+    runs = [
+        fastmlp.fit(few, steps=12, report_steps=4, hidden=options.get("hidden", (40,)), dtype="float64", backend=backend,
+                    **{name: value for name, value in options.items() if name != "hidden"})
+        for backend in ("numba", "reference")
+    ]  # fmt: skip
+    for fast, slow in zip(*(run.history for run in runs), strict=True):
+        for name in ("train_loss", "train_accuracy", "validation_loss", "test_loss", "lr"):
+            if getattr(slow, name) is not None:
+                assert getattr(fast, name) == pytest.approx(getattr(slow, name), rel=1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options_change_the_weights_and_threads_do_not(digits, options):
+    few = replace(digits, X=digits.X[:400], y=digits.y[:400])
+    base = {"steps": 12, "hidden": (40,), "seed": 1}
+    plain = fastmlp.fit(few, **base).summary["weights_sha256"]
+    digests = {
+        fastmlp.fit(few, threads=n, **{**base, **options}).summary["weights_sha256"] for n in (1, 2, 3)
+    }  # fmt: skip
+    assert len(digests) == 1
+    assert digests != {plain}
+
+
+def test_sample_weights_of_zero_hide_their_samples(digits, rng):
+    """Half the samples are labelled wrong; with weight 0 they do no harm."""
+    wrong = rng.random(len(digits.y)) < 0.5
+    y = np.where(wrong, rng.integers(0, 10, len(digits.y)), digits.y)
+    spoilt = replace(digits, y=y)
+    weighted = replace(spoilt, sample_weight=np.where(wrong, 0.0, 2.0))
+    bad, good = (fastmlp.fit(data, epochs=12).summary["test_accuracy"] for data in (spoilt, weighted))
+    assert good > 0.8 > bad + 0.05
+
+
+def test_balanced_classes_weigh_as_much_together(digits):
+    """Of two classes 20 : 1, the rare one is found more often."""
+    rows = np.concatenate([np.flatnonzero(digits.y == 3), np.flatnonzero(digits.y == 8)[:7]])
+    data = replace(digits, X=digits.X[rows], y=digits.y[rows])
+    keep = np.isin(digits.y_test, [3, 8])
+    eights = digits.X_test[keep & (digits.y_test == 8)]
+    found = [
+        (fastmlp.fit(data, epochs=3, batch_size=16, lr=0.01, class_weight=weight).model.predict(eights) == 8).mean()
+        for weight in (None, "balanced")
+    ]
+    assert found[1] > found[0]
+
+
+def test_label_smoothing_keeps_the_probabilities_off_the_ends(digits):
+    sure, unsure = (
+        fastmlp.fit(digits, epochs=20, label_smoothing=s).model.predict_proba(digits.X).max(1).mean() for s in (0, 0.2)
+    )
+    assert sure > 0.95
+    assert unsure == pytest.approx(0.82, abs=0.04)  # 1 - 0.2 + 0.2 / 10
+
+
+def test_early_stopping_keeps_the_best_weights(digits):
+    options = {"epochs": 60, "patience": 3, "lr": 0.2, "schedule": "constant", "hidden": (64,)}
+    for monitor, best in (("validation_loss", min), ("validation_accuracy", max), ("train_loss", min)):
+        result = fastmlp.fit(digits, monitor=monitor, **options)
+        values = [getattr(report, monitor) for report in result.history]
+        assert len(values) < 60
+        first = values.index(best(values))
+        assert result.summary["best_epoch"] == result.history[first].epoch == len(values) - 3
+        if monitor != "train_loss":
+            assert result.summary[monitor] == best(values)
+        assert result.summary["test_loss"] == result.history[first].test_loss
+        assert result.model.evaluate(digits.X_test, digits.y_test)[0] == result.history[first].test_loss
+
+
+def test_validation_samples_are_not_trained_on(digits):
+    """Samples with labels at random can be learnt by heart, and only those that are seen are."""
+    data = replace(digits, y=np.random.default_rng(0).integers(0, 10, len(digits.y)))
+    result = fastmlp.fit(data, validation=0.3, epochs=60, hidden=(256,))
+    assert result.history[-1].train_accuracy > 0.9
+    assert result.history[-1].validation_accuracy < 0.2
+    assert result.summary["samples"] == 60 * round(0.7 * len(digits.X))
+
+
+def test_tables_are_standardised_by_the_training_set_and_models_know_it(rng, tmp_path):
+    """Features of sizes 1e-3 to 1e6, far from zero, one of them constant."""
+    y = rng.integers(0, 3, 600)
+    X = rng.standard_normal((600, 6)) + np.eye(3, 6)[y] * 3
+    X = X * 10.0 ** np.arange(-3, 3) * 1000 + 5000
+    X[:, 5] = 7.25
+    data = fastmlp.Dataset("table", X[:400], y[:400], X[400:], y[400:], ("a", "b", "c"), "memory")
+    result = fastmlp.fit(data, epochs=20, hidden=(16,), batch_size=32)
+    assert result.summary["test_accuracy"] > 0.9
+    np.testing.assert_allclose(result.model.mean, X[:400].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(result.model.std[:5], X[:400].std(0)[:5], rtol=1e-6)
+    assert result.model.std[5] == 1
+    assert result.model.evaluate(X[400:], y[400:])[1] == result.summary["test_accuracy"]
+    result.model.save(tmp_path / "table.npz")
+    again = fastmlp.load_model(tmp_path / "table.npz")
+    assert again.predict_proba(X[400:]).tobytes() == result.model.predict_proba(X[400:]).tobytes()
+    W, b = again.folded_layers()[0]
+    Z = np.maximum(X[400:] @ W + b, 0) @ again.folded_layers()[1][0] + again.folded_layers()[1][1]
+    assert (Z.argmax(1) == again.predict(X[400:])).mean() > 0.99  # but for ties within rounding
+    unscaled = fastmlp.fit(data, epochs=20, hidden=(16,), batch_size=32, standardize="no")
+    assert unscaled.model.mean is None
+    assert unscaled.summary["test_accuracy"] < 0.8
+
+
+def test_distorted_images_depend_on_seed_epoch_and_row_alone(digits):
+    distort = distortion(configure(augment="elastic", seed=4), digits)
+    rows = np.array([5, 9, 5])
+    first, epoch = distort(rows, 0), distort(rows, 1)
+    assert (first[0] == first[2]).all()
+    assert (first[0] != epoch[0]).any()
+    np.testing.assert_array_equal(distort(np.array([9]), 0)[0], first[1])
+    assert (distortion(configure(augment="elastic", seed=5), digits)(rows, 0) != first).any()
+    assert (distortion(configure(augment="affine", augment_strength=0.0), digits)(rows, 0) == digits.X[rows]).all()
+    ink = digits.X[:200].astype(float).sum()
+    assert distort(np.arange(200), 0).sum() == pytest.approx(ink, rel=0.1)  # moved, not made
+
+
+def test_training_on_distorted_images_generalises_better(digits):
+    plain, distorted = (
+        fastmlp.fit(digits, epochs=40, hidden=(128,), augment=kind, augment_strength=0.5).summary["test_accuracy"]
+        for kind in ("none", "elastic")
+    )
+    assert distorted > plain
+
+
+def test_the_range_test_suggests_a_rate_that_trains(digits):
+    test = find_lr(digits, configure())
+    assert 0.001 < test.suggestion < 1
+    assert test.losses.min() < 0.5 * test.losses[0]
+    assert fastmlp.fit(digits, lr=test.suggestion, epochs=12).summary["test_accuracy"] > 0.9
+
+
+def test_a_configuration_survives_toml(tmp_path):
+    config = configure(
+        data="mnist",
+        hidden=(300, 100),
+        lr=1e-05,
+        label_column='a "quoted"\tname\\é',
+        patience=3,
+        bias=False,
+        threads=2,
+        out=str(tmp_path),
+    )
+    (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert configure(**read_toml(tmp_path / "config.toml"), out=str(tmp_path)) == config
+    for text, message in (
+        ("epochs = 'many'", "--epochs is 'many'; it must be an integer"),
+        ("epoch = 3", "config.toml: 'epoch' is no option of train"),
+        ("epochs = ", "config.toml: not valid TOML"),
+        ("hidden = [1, 'a']", "--hidden is"),
+        ("[epochs]\na = 1", "--epochs is"),
+    ):
+        (tmp_path / "config.toml").write_text(text)
+        with pytest.raises(InputError, match=message):
+            configure(**read_toml(tmp_path / "config.toml"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_weight": "1,2"}, "--class-weight has 2 numbers; there are 10 classes"),
+        ({"class_weight": "heavy"}, "--class-weight is 'heavy'; it must be balanced or numbers"),
+        ({"class_weight": "0,0"}, "--class-weight is '0,0'"),
+        ({"dropout": 1.0}, "--dropout is 1.0; it must be at least 0 and below 1"),
+        ({"label_smoothing": -0.1}, "--label-smoothing is -0.1"),
+        ({"clip_norm": 0.0}, "--clip-norm is 0.0; it must be positive"),
+        ({"patience": 0}, "--patience is 0"),
+        ({"patience": 2, "validation": 0.0}, "--patience watches validation_loss; --validation must be above 0"),
+        ({"monitor": "test_accuracy"}, "--monitor is 'test_accuracy'; it must be one of"),
+        ({"warmup": 1.0}, "--warmup is 1.0"),
+        ({"validation": 0.9999}, "cannot be split with --validation"),
+    ],
+    ids=str,
+)
+def test_impossible_options_are_one_line(digits, options, message):
+    with pytest.raises(InputError, match=message):
+        fastmlp.fit(digits, **options)
+
+
+def test_only_images_can_be_distorted(digits):
+    table = replace(digits, image_shape=None)
+    with pytest.raises(InputError, match="--augment affine: synthetic digits holds no images of 8-bit pixels"):
+        fastmlp.fit(table, augment="affine")

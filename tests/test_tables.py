@@ -1,0 +1,603 @@
+"""Tables of numbers: CSV with text labels, names and weights, svmlight, class names, and what damaged files do."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_data import idx, npy
+
+import kernels
+from fastmlp.data import Dataset, Sparse, load
+from fastmlp.data import csv as csv_reader
+from fastmlp.data import svmlight as svmlight_reader
+from fastmlp.data.csv import read_csv, read_features
+from fastmlp.data.decimals import decimals, split_fields
+from fastmlp.data.idx import read_idx
+from fastmlp.data.labels import class_indices, distinct
+from fastmlp.data.svmlight import read_svmlight
+from fastmlp.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a file of that name and content; returns its path as text."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def one_line(error, path, message):
+    """The error says just this, word for word, after the file's name."""
+    assert str(error.value) == f"{path}: {message}"
+    assert "\n" not in str(error.value)
+
+
+# -- numbers -------------------------------------------------------------------------------------------------------
+
+
+def a_number(random):
+    digits = "".join(random.choice("0123456789") for _ in range(random.randrange(1, 12)))
+    return random.choice(
+        [
+            lambda: repr(random.uniform(-1, 1) * 10 ** random.randrange(-8, 9)),
+            lambda: str(random.randrange(10 ** random.randrange(1, 20))),
+            lambda: f"{random.uniform(-1000, 1000):.{random.randrange(18)}f}",
+            lambda: f"{random.gauss(0, 1):.{random.randrange(1, 18)}g}",
+            lambda: f"{random.uniform(-1, 1) * 10.0 ** random.randrange(-300, 300):e}",
+            lambda: f"-{digits}.{digits[:6]}",
+            lambda: f"{digits}.",
+            lambda: f".{digits}",
+            lambda: f"-0{digits}",
+            lambda: f"+{digits}{digits}{digits}",
+        ]
+    )()
+
+
+def test_numbers_are_the_bits_that_python_reads():
+    numbers = [a_number(random.Random(k)) for k in range(30_000)]
+    numbers += ["9007199254740992", "9007199254740993", "0.1", "-0", "-0.0", "1e-320", "000000000000000001", "1" * 19]
+    fields = split_fields(np.frombuffer(",".join(numbers).encode() + b"\n", np.uint8), b",\n")
+    read = decimals(fields, np.ones(len(fields), bool))
+    np.testing.assert_array_equal(read.view(np.uint64), np.array([float(text) for text in numbers]).view(np.uint64))
+    assert 0.5 < fields.plain.mean() < 0.9  # both ways are tried
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", ".", "-.", "1.2.3", "--1", "1-", "1_0", "x", "nan", "inf", "1e999", "1 2", "\0"]
+)
+def test_what_is_no_finite_number_is_none(text):
+    fields = split_fields(np.frombuffer(f"1,{text},2\n".encode(), np.uint8), b",\n")
+    assert decimals(fields, np.ones(3, bool)) is None
+    np.testing.assert_array_equal(decimals(fields, np.array([True, False, True]))[[0, 2]], [1, 2])
+
+
+# -- CSV tables ----------------------------------------------------------------------------------------------------
+
+
+IRIS = """sepal,petal,species
+5.1,-1.4e0,setosa
+7,4.75,"versicolor, maybe"
+6.25,1e-3,setosa
+"""
+X_IRIS = np.array([[5.1, -1.4], [7, 4.75], [6.25, 1e-3]], np.float32)
+
+FORMS = {
+    "plain": lambda text: text.replace('"versicolor, maybe"', "versicolor; maybe").encode(),
+    "quoted labels": lambda text: text.encode(),
+    "quoted numbers": lambda text: text.replace("5.1", '"5.1"').replace("petal", '"petal"').encode(),
+    "spaces": lambda text: text.replace(",", " , ").replace("versicolor ,  maybe", "versicolor, maybe").encode(),
+    "windows lines": lambda text: text.replace("\n", "\r\n").encode(),
+    "byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "blank lines": lambda text: ("\n\n" + text.replace("\n7", "\n\n\n7") + "\n\n").encode(),
+    "no newline at the end": lambda text: text.rstrip("\n").encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_in_its_forms(write, form):
+    path = Path(write("iris.csv", FORMS[form](IRIS)))
+    for _ in range(2):  # parsed, then from the cache
+        samples = csv_reader._read(path, csv_reader._Query("species"))
+        np.testing.assert_array_equal(samples.X, X_IRIS)
+        assert samples.X.dtype == np.float32
+        y, classes = class_indices(samples.labels, "iris")
+        assert y.tolist() == [0, 1, 0]
+        assert classes[1].replace(";", ",") == "versicolor, maybe"
+        assert (samples.columns, samples.image_shape) == (("sepal", "petal"), None)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_delimiters_are_recognised(write, delimiter):
+    text = 'a|label|b\n1|"a, b; c\td"|2.5\n3|d|4\n'
+    path = write("table.csv", text.replace("|", delimiter))
+    X, y = read_csv(Path(path))
+    np.testing.assert_array_equal(X, np.array([[1, 2.5], [3, 4]], np.float32))
+    assert y.tolist() == [0, 1]
+    pixels = write("pixels.csv", "label|a|b\n1|2|255\n0|3|4\n".replace("|", delimiter))
+    np.testing.assert_array_equal(read_csv(Path(pixels))[0], np.array([[2, 255], [3, 4]], np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ("0 7 255 255.0 1e2", np.uint8),
+        ("0 7 256", np.float32),
+        ("0 7 -1", np.float32),
+        ("0 7 0.5", np.float32),
+        ("1e38 1e-37 9999", np.float32),
+        ("1e39 1 2", np.float64),
+        ("1e-50 1 2", np.float64),
+    ],
+)
+def test_the_smallest_dtype_that_will_do(write, values, dtype):
+    numbers = values.split()
+    X, _ = read_csv(Path(write("a.csv", "label,x\n" + "".join(f"{k % 2},{v}\n" for k, v in enumerate(numbers)))))
+    assert X.dtype == dtype
+    np.testing.assert_array_equal(X[:, 0], np.array([float(v) for v in numbers]).astype(dtype))
+
+
+def test_whole_files_line_by_line_and_in_chunks_agree(write, monkeypatch, tmp_path):
+    """Random tables, columns in any order: one chunk, many chunks, and the csv module."""
+    monkeypatch.setenv("FASTMLP_CACHE", "/dev/null/none")
+    for seed in range(50):
+        choose = random.Random(seed)
+        columns = choose.randrange(3, 9)
+        label, weight, *features = choose.sample(range(columns), columns)
+        rows = [[a_number(choose) for _ in range(columns)] for _ in range(choose.randrange(1, 40))]
+        for row in rows:
+            row[label], row[weight] = f"class_{choose.randrange(3)}", str(choose.randrange(9))
+        body = "\n".join(",".join(row) for row in rows).encode()
+        head = csv_reader._Head([f"c{k}" for k in range(columns)], True, ",", body, 2)
+        chosen = csv_reader._Chosen(features, label, weight)
+        slow, slow_labels = csv_reader._parse_carefully(head, Path("x"), chosen)
+        for size in (1, 200, 1 << 20):
+            monkeypatch.setattr(csv_reader, "CHUNK_BYTES", size)
+            fast, fast_labels = csv_reader._parse_table(body, head, chosen)
+            np.testing.assert_array_equal(fast, slow)
+            assert fast_labels == slow_labels
+        np.testing.assert_array_equal(slow, [[float(row[k]) for k in (*features, weight)] for row in rows])
+
+
+def test_a_table_without_a_header_begins_with_its_label(write):
+    X, y = read_csv(Path(write("letters.csv", "T,2,8\nI,3,7\nT,1,1\n")))
+    np.testing.assert_array_equal(X, [[2, 8], [3, 7], [1, 1]])
+    assert y.tolist() == [1, 0, 1]
+
+
+def test_a_header_of_numbers_is_known_by_its_label(write):
+    path = write("spectrum.csv", "label,400,410\n" + "a,0.5,1\nb,2,3\n" * 5)
+    data = load(path)
+    assert (data.columns, len(data.X) + len(data.X_test)) == (("400", "410"), 10)
+    np.testing.assert_array_equal(read_features(Path(write("new.csv", "410,400\n1,2\n")), 2, data.columns), [[2, 1]])
+
+
+def test_square_pixels_are_images_and_others_are_not(write):
+    def shape(features, value="7"):
+        rows = "".join(f"{k % 2}" + f",{value}" * features + "\n" for k in range(20))
+        return load(write("pixels.csv", rows)).image_shape
+
+    assert shape(64) == (8, 8)
+    assert shape(784) == (28, 28)
+    assert [shape(49), shape(65), shape(64, "0.5")] == [None] * 3
+
+
+def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
+    rows = [(k, "ab"[k % 2], k / 4) for k in range(40)]
+    path = write("w.csv", "x,label,w\n" + "".join(f"{x},{label},{w}\n" for x, label, w in rows))
+    data = load(path, weight_column="w", val_fraction=0.25)
+    assert data.columns == ("x",)
+    assert data.sample_weight.dtype == np.float64
+    np.testing.assert_array_equal(data.sample_weight, data.X[:, 0] / 4)
+    assert (len(data.X), load(path).columns, load(path).sample_weight) == (30, ("x", "w"), None)
+
+
+def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
+    train = write("train.csv", "a,b,label,w\n1,2,cat,1\n3,4.5,dog,2\n5,6,cow,3\n")
+    test = write("test.csv", "id,label,b,a\nx1,dog,20,10\nx2,cat,40,30\n")
+    data = load(train, test=test, weight_column="w")
+    np.testing.assert_array_equal(data.X_test, [[10, 20], [30, 40]])
+    assert data.X_test.dtype == data.X.dtype == np.float32  # whole numbers in one file only
+    assert (data.classes, data.y_test.tolist()) == (("cat", "cow", "dog"), [2, 0])
+    for content, message in [
+        ("label,b\ncat,1\n", "no column 'a'; the columns are label, b"),
+        ("a,b\n1,2\n", "all its columns are features; it must have a column of labels, too"),
+        ("label,a,b\ncat,1,2\nhen,3,4\n", "label 'hen' is none of the training set's 3 classes (cat, cow, dog)"),
+        ("label,a,b\n1,1,2\n", "label '1' is none of the training set's 3 classes (cat, cow, dog)"),
+    ]:
+        bad = write("bad.csv", content)
+        with pytest.raises(InputError) as error:
+            load(train, test=bad, weight_column="w")
+        one_line(error, bad, message)
+
+
+def test_columns_of_one_value_and_of_one_feature(write):
+    data = load(write("flat.csv", "label,x\n" + "a,0.5\nb,0.5\n" * 10))
+    assert set(data.X.ravel().tolist()) == {0.5}
+
+
+def test_features_for_a_model_that_knows_its_columns(write):
+    columns = ("a", "b")
+    for content in ("a,b\n1,2.5\n", "b,name,label,a\n2.5,x y,?,1\n", "1,2.5\n", "label,a,b\n,1,2.5\n", "cat,1,2.5\n"):
+        X = read_features(Path(write("new.csv", content)), 2, columns)
+        np.testing.assert_array_equal(X, np.array([[1, 2.5]], np.float32))
+    for content, message in [
+        ("label,a,c\n0,1,2\n", "no column 'b'; the columns are label, a, c"),
+        ("1,2,3,4\n", "has 4 columns for 2 features"),
+        ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),
+    ]:
+        path = write("bad.csv", content)
+        with pytest.raises(InputError) as error:
+            read_features(Path(path), 2, columns)
+        one_line(error, path, message)
+
+
+BAD_TABLES = {
+    "text": ("label,a,b\nx,1,2\ny,1,two\n", "line 3, column 3 (b): 'two' is not a number"),
+    "missing": ("label,a,b\nx,1,2\ny,,3\n", "line 3, column 2 (a): the value is missing; it must be a number"),
+    "missing at the end": ("label,a,b\nx,1,2.5\ny,1,\n", "line 3, column 3 (b): the value is missing; it must be a number"),
+    "NA": ("label,a\nx,1.5\ny,NA\n", "line 3, column 2 (a): 'NA' is not a number"),
+    "NaN": ("label,a\nx,1.5\ny,NaN\n", "line 3, column 2 (a): NaN is not finite"),
+    "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
+    "decimal comma": ('label;a\nx;1,5\ny;2,5\n', "line 2, column 2 (a): '1,5' is not a number"),
+    "Python's number": ("label,a\nx,1.5\ny,1_0\n", "line 3, column 2 (a): '1_0' is not a number"),
+    "no header": ("0,1.5\n1,x\n", "line 2, column 2: 'x' is not a number"),
+    "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
+    "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
+    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', "line 4, column 2 (a): 'bad' is not a number"),
+    "after blank lines": ("\n\nlabel,a\n\nx,bad\n", "line 5, column 2 (a): 'bad' is not a number"),
+    "label missing": ("label,a\nx,1.5\n,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
+    "label NaN": ("label,a\n1,1.5\nnan,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
+    "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
+    "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
+    "the wrong column": (
+        "id,a\n" + "".join(f"{k},0.5\n" for k in range(10_001)),
+        "10,001 distinct labels, 0, 1, 2, 3, 4, ...; there can be 10,000 classes at most (is this the label column?)",
+    ),
+    "row numbers": (
+        ",a,label\n0,1.5,x\n1,2.5,y\n",
+        "line 1: column 1 has no name; every column must have one (a data frame's row numbers are left out by index=False)",
+    ),
+    "text last": (
+        "5.1,3.5,setosa\n4.9,3.0,virginica\n",
+        "line 1, column 3: 'setosa' is not a number, and the line is no header",
+    ),
+    "not text": (b"label,a\nx,1.5\n\xff,2\n", "not text (byte 0xff)"),
+    "no features": ("label\n" + "x\ny\n" * 10, "the samples have no features; they must have at least one"),
+    "a few rows": ("label,a\nx,1.5\ny,2\n", "2 samples cannot be split with --val-fraction 0.1; give --test"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_bad_table_is_one_line_with_line_and_column(write, name):
+    content, message = BAD_TABLES[name]
+    path = write("bad.csv", content)
+    with pytest.raises(InputError) as error:
+        load(path)
+    one_line(error, path, message)
+
+
+BAD_WEIGHTS = {
+    "no such column": ("label,a\n0,1\n", {}, "no column 'w'; the columns are label, a"),
+    "no header": ("0,1\n1,2\n", {}, "no column 'w'; the columns are not named (there is no header line)"),
+    "negative": ("label,w\nx,1\ny,-2\n", {}, "line 3, column 2 (w): the weight is -2; it must be at least 0"),
+    "text": ("label,w\nx,1\ny,heavy\n", {}, "line 3, column 2 (w): 'heavy' is not a number"),
+    "all zero": ("label,a,w\nx,1,0\ny,2,0\n", {}, "all sample weights are 0; at least one must be positive"),
+    "the labels": (
+        "a,w\n1,1\n2,0\n", {"label_column": "w"}, "column 'w' holds the labels; it cannot hold the weights, too"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_bad_weights_are_one_line(write, name):
+    content, options, message = BAD_WEIGHTS[name]
+    path = write("bad.csv", content)
+    with pytest.raises(InputError) as error:
+        load(path, weight_column="w", **options)
+    one_line(error, path, message)
+
+
+# -- class names ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "y"),
+    [
+        (np.array([3, 0, 3]), "0 1 2 3", [3, 0, 3]),
+        (np.array([0, 0]), "0 1", [0, 0]),
+        (np.array([1, -1, 1]), "-1 1", [1, 0, 1]),
+        (np.array([70000, 5]), "5 70000", [1, 0]),
+        (["3", "0", "03"], "0 1 2 3", [3, 0, 3]),
+        (["1.0", "+1", "2"], "0 1 2", [1, 1, 2]),
+        (["10", "9.5", "-1e3"], "-1000 9.5 10", [2, 1, 0]),
+        (["12345678901234567891", "12345678901234567890"], "12345678901234567890 12345678901234567891", [1, 0]),
+        (["b", "10", "9", "b"], "10 9 b", [2, 0, 1, 2]),
+        (["1_0", "2"], "1_0 2", [0, 1]),
+        (["inf", "nan", "1"], "1 inf nan", [1, 2, 0]),
+        (["ä", "z", "Z"], "Z z ä", [2, 1, 0]),
+    ],
+)
+def test_what_labels_make_of_themselves(labels, classes, y):
+    got, names = class_indices(distinct(labels), "a file")
+    assert (names, got.tolist(), got.dtype) == (tuple(classes.split()), y, np.int64)
+    again, _ = class_indices(distinct([names[k] for k in got]), "another", names)  # classes name themselves
+    np.testing.assert_array_equal(again, got)
+
+
+def test_ten_thousand_classes_of_either_kind(write):
+    names = [f"class {k:05d}" for k in range(10_000)]
+    text = "label,a\n" + "".join(f"{name},0.5\n" for name in names)
+    data = load(write("many.csv", text), test=write("again.csv", text))
+    assert data.classes == tuple(names)
+    np.testing.assert_array_equal(data.y, np.arange(10_000))
+    data = load(write("numbers.csv", text.replace("class ", "-")), test=write("more.csv", "label,a\n-9999,1\n"))
+    assert (data.classes[0], data.classes[-1], data.y_test.tolist()) == ("-9999", "0", [0])
+
+
+# -- svmlight ------------------------------------------------------------------------------------------------------
+
+
+SVM = b"""# made by hand
++1 1:0.5 3:-2e0 # a comment 9:9
+-1\t2:1e-3  4:7\r
+
+-1
++1 4:1 2:.25 1:3
+"""
+X_SVM = np.array([[0.5, 0, -2, 0], [0, 1e-3, 0, 7], [0, 0, 0, 0], [3, 0.25, 0, 1]], np.float32)
+
+
+def dense(X):
+    assert (X.indptr.dtype, X.indices.dtype) == (np.int64, np.int32)
+    return kernels.csr(X).toarray()
+
+
+@pytest.mark.parametrize("name", ["a.svm", "a.libsvm", "a.SVMLIGHT", "a.svm.gz"])
+def test_svmlight_in_its_forms(write, name):
+    path = write(name, gzip.compress(SVM) if name.endswith("gz") else SVM)
+    samples = read_svmlight(Path(path))
+    np.testing.assert_array_equal(dense(samples.X), X_SVM)
+    assert samples.X.dtype == np.float32
+    data = load(path, val_fraction=0.5)
+    assert isinstance(data.X, Sparse)
+    assert (data.name, data.classes, data.X.shape, data.X_test.shape) == ("a", ("-1", "1"), (2, 4), (2, 4))
+    rows = {tuple(row): label for row, label in zip(X_SVM.tolist(), (1, 0, 0, 1))}
+    for X, y in ((data.X, data.y), (data.X_test, data.y_test)):
+        assert [rows[tuple(row)] for row in dense(X).tolist()] == y.tolist()
+
+
+def test_svmlight_counts_from_0_if_either_file_does_and_is_as_wide_as_both(write):
+    ones, wide = write("ones.svm", "a 1:1 2:2\nb 2:3\n"), write("wide.svm", "b 5:1\n")
+    zeros = write("zeros.svm", "a 0:1\nb 3:2\n")
+    assert (load(ones, test=wide).X.shape, load(ones, test=wide).X_test.shape) == ((2, 5), (1, 5))
+    both = load(ones, test=zeros)
+    np.testing.assert_array_equal(dense(both.X), [[0, 1, 2, 0], [0, 0, 3, 0]])
+    np.testing.assert_array_equal(dense(both.X_test), [[1, 0, 0, 0], [0, 0, 0, 2]])
+    np.testing.assert_array_equal(dense(read_svmlight(Path(zeros)).X), [[1, 0, 0, 0], [0, 0, 0, 2]])
+    assert read_svmlight(Path(ones), width=7).X.shape == (2, 7)
+    with pytest.raises(InputError) as error:
+        read_svmlight(Path(wide), width=4)
+    one_line(error, wide, "line 1: '5:1' has an index beyond 4, the largest there can be")
+    with pytest.raises(InputError) as error:
+        read_svmlight(Path(zeros), width=3)
+    one_line(error, zeros, "line 2: '3:2' has an index beyond 2, the largest there can be")
+    assert read_svmlight(Path(zeros), width=4).X.shape == (2, 4)
+
+
+def test_svmlight_values_are_float64_where_they_must_be(write):
+    assert read_svmlight(Path(write("a.svm", "0 1:1e39\n1 1:2\n"))).X.dtype == np.float64
+
+
+def test_svmlight_in_chunks_agrees_with_scikit_learn(write, monkeypatch):
+    sklearn = pytest.importorskip("sklearn.datasets")
+    for seed in range(50):
+        choose = random.Random(seed)
+        lines = []
+        for _ in range(choose.randrange(1, 30)):
+            columns = sorted(choose.sample(range(1, 40), choose.randrange(12)))
+            entries = choose.choice("  \t").join(
+                f"{k}:{choose.gauss(0, 1):.{choose.randrange(1, 12)}g}" for k in columns
+            )
+            end = choose.choice(["", " ", " # 3:4", "\r", "\n", "\n# 1:2"])
+            lines.append(f"{choose.choice((-1, 1, 3))} {entries}{end}")
+        text = "\n".join(lines).encode()
+        theirs, labels = sklearn.load_svmlight_file(io.BytesIO(text), dtype=np.float32, n_features=39, zero_based=False)
+        for size in (1, 100, 1 << 20):
+            monkeypatch.setattr(svmlight_reader, "CHUNK_BYTES", size)
+            ours = read_svmlight(Path(write("a.svm", text)), width=39)
+            np.testing.assert_array_equal(dense(ours.X), theirs.toarray())
+            np.testing.assert_array_equal([int(ours.labels.values[k]) for k in ours.labels.codes], labels)
+
+
+BAD_SVM = {
+    "empty": (b"", "no rows"),
+    "only comments": (b"# a\n\n  # b\n", "no rows"),
+    "no label": (b"1 1:2\n1:2 2:3\n", "line 2: '1:2' stands first; a label must"),
+    "no index": (b"1 1:2\n\n# x\n0 2\n", "line 4: '2' is not index:value"),
+    "no value": (b"1 1:2\n0 2:\n", "line 2: '2:' has no finite number as its value"),
+    "index apart": (b"1 1 :2\n", "line 1: '1' is not index:value"),
+    "two colons": (b"1 1:2:3\n", "line 1: '1:2:3' has no finite number as its value"),
+    "text value": (b"1 1:2\n0 2:x\n", "line 2: '2:x' has no finite number as its value"),
+    "NaN": (b"1 1:nan\n", "line 1: '1:nan' has no finite number as its value"),
+    "infinite": (b"1 1:1e999\n", "line 1: '1:1e999' has no finite number as its value"),
+    "Python's number": (b"1 1:1_0\n", "line 1: '1:1_0' has no finite number as its value"),
+    "text index": (b"1 a:2\n", "line 1: 'a:2' has no index; it must be an integer from 0 on"),
+    "negative index": (b"1 -1:2\n", "line 1: '-1:2' has no index; it must be an integer from 0 on"),
+    "fractional index": (b"1 1.0:2\n", "line 1: '1.0:2' has no index; it must be an integer from 0 on"),
+    "huge index": (b"1 2147483647:2\n", "line 1: '2147483647:2' has an index beyond 2147483646, the largest there can be"),
+    "twice": (b"1 1:2\n0 3:1 2:1 3:0\n", "line 2: '3:0' has an index that its line has already"),
+    "query": (b"1 qid:3 1:2\n", "line 1: 'qid:3' is a query id, for ranking; it must be left out"),
+    "UTF-16": ("1 1:2\n".encode("utf-16"), "is UTF-16; it must be UTF-8"),
+    "not text": (b"\xff 1:2\n1 1:2\n", "not text (byte 0xff)"),
+    "one label": (b"a 1:2\na 1:3\n", "all labels are 'a'; there must be at least two classes"),
+    "no features": (b"a\nb\n" * 10, "the samples have no features; they must have at least one"),
+    "truncated": (gzip.compress(SVM)[:-9], "the gzip stream ends early; the file is truncated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_SVM)
+def test_a_bad_svmlight_file_is_one_line_with_its_line_number(write, name):
+    content, message = BAD_SVM[name]
+    path = write("bad.svm", content)
+    with pytest.raises(InputError) as error:
+        load(path)
+    one_line(error, path, message)
+
+
+# -- Sparse and Dataset --------------------------------------------------------------------------------------------
+
+
+def test_rows_of_sparse_samples(rng):
+    X = np.where(rng.random((30, 9)) < 0.2, rng.integers(1, 99, (30, 9)), 0).astype(np.uint8)
+    X[[0, 7, 29]] = 0
+    csr = kernels.csr(X)
+    sparse = Sparse(csr.indptr, csr.indices.astype(np.int32), csr.values, X.shape)
+    assert (len(sparse), sparse.dtype) == (30, np.uint8)
+    for rows in (np.array([3, 3, 0, 29]), np.array([], int), np.arange(30)[::-1], slice(5, None, 3), slice(0, 0)):
+        np.testing.assert_array_equal(dense(sparse[rows]), X[rows])
+    np.testing.assert_array_equal(dense(sparse.take(np.array([8]))), X[[8]])
+    assert dense(sparse.astype(np.float64)).dtype == np.float64
+
+
+def test_a_dataset_checks_what_it_is_given():
+    X, y = np.ones((4, 6), np.float32), np.array([0, 1, 0, 1])
+    good = Dataset("a", X, y, X, y, ("0", "1"), "a file", image_shape=(2, 3), columns=tuple("abcdef"), sample_weight=y)
+    assert good.sample_weight.dtype == np.float64
+    bad = "a file: training set: "
+    ragged = Sparse(np.array([0, 1, 1, 1, 2]), np.array([0, 5], np.int32), np.array([1, np.nan]), (4, 6))
+    for change, message in [
+        ({"image_shape": (2, 2)}, "a file: image_shape is (2, 2); it must have 6 pixels"),
+        ({"columns": ("a",)}, "a file: 1 columns are named; there must be 6"),
+        ({"sample_weight": y[:3]}, bad + "the sample weights are int64 of shape (3,); they must be numbers of shape (4,)"),
+        ({"sample_weight": y * np.nan}, bad + "the weight of row 0 is nan; it must be finite and at least 0"),
+        ({"sample_weight": y - 1}, bad + "the weight of row 0 is -1; it must be finite and at least 0"),
+        ({"sample_weight": y * 0}, bad + "all sample weights are 0; at least one must be positive"),
+        ({"X_test": ragged}, "a file: test set, row 3: holds a NaN or an infinity; all values must be finite"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError) as error:
+            replace(good, **change)
+        assert str(error.value) == message
+
+
+def test_synthetic_digits_are_images():
+    assert load("synthetic").image_shape == (28, 28)
+
+
+# -- damaged files -------------------------------------------------------------------------------------------------
+
+
+def mutate(content, choose):
+    """A few bytes set, put in, taken out, repeated or flipped."""
+    content = bytearray(content)
+    for _ in range(choose.choice((1, 1, 2, 3, 6))):
+        at = choose.randrange(len(content) + 1)
+        byte = choose.choice([choose.randrange(256), *b',;\t\n\r" .-+e:#_0123456789axn\0\xef\xff'])
+        until = choose.randrange(at, len(content) + 1)
+        way = choose.randrange(6)
+        if way == 0:
+            content[at : at + 1] = bytes([byte])
+        elif way == 1:
+            content.insert(at, byte)
+        elif way == 2:
+            del content[at : at + 1]
+        elif way == 3:
+            del content[at:until]
+        elif way == 4:
+            content[at:at] = content[at : min(until, at + 9)] * choose.choice((1, 2, 50))
+        elif at < len(content):
+            content[at] ^= 1 << choose.randrange(8)
+    return bytes(content)
+
+
+CSV_FILES = [
+    b"label,a,b\n0,1,2\n1,3,255\n0,4,5\n1,6,7\n",
+    b"a,b,label,w\n1.5,-2e3,cat,1\n0.25,3,dog,2.5\n7,8,cat,0\n1,2,dog,1\n",
+    b'"x y";"label"\r\n"1";"a;b"\r\n 2 ;"c ""d"""\r\n3;"a;b"\r\n4;z\r\n',
+    b"T,2,8\nI,3,7\nT,1,1\nI,0,0\n",
+    b"\xef\xbb\xbflabel\tp\tq\n-1\t1\t2\n+1\t.5\t3.\n-1\t3\t4\n1\t5\t6\n",
+    b"1,0,255\n0,3,4\n1,2,3\n0,1,1\n",
+    b"label,0,1\n0,1e300,2\n1,2,1e-300\n1,1,1\n",
+    gzip.compress(b"label,a\n0,1\n1,2\n0,3\n"),
+]
+SVM_FILES = [
+    SVM,
+    b"cat 0:1 5:2\r\ndog 3:-1\r\ncat 5:1 2:7\r\ndog\t1:1\r\n",
+    b"1 1:1.7976931348623157e308\n2 7:123456789012345678\n3 2:.5\n3 1:5.\n",
+    gzip.compress(SVM),
+]
+NPZ_PARTS = [
+    [npy(np.arange(24, dtype=np.uint8).reshape(4, 2, 3)), npy(np.array(["a", "b", "a", "b"])), npy(np.ones(4))],
+    [npy(np.ones((4, 3), np.float16)), npy(np.array([0, 1, -5, 70_000])), npy(np.arange(4))],
+    [npy(np.arange(12).reshape(4, 3)), npy(np.array([b"x", b"\xff", b"x", b"y"])), npy(np.ones(4, np.float32))],
+]
+IDX_FILES = [idx(np.arange(24).reshape(2, 3, 4)), gzip.compress(idx(np.arange(24).reshape(2, 3, 4)))]
+
+
+def a_bad_npz(choose):
+    parts = list(choose.choice(NPZ_PARTS))
+    damaged = choose.randrange(4)
+    if damaged < 3:
+        parts[damaged] = mutate(parts[damaged], choose)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", choose.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+        for name, part in zip(("X", "y", "sample_weight"), parts):
+            archive.writestr(f"{name}.npy", part)
+    return mutate(stream.getvalue(), choose) if damaged == 3 else stream.getvalue()
+
+
+MUTANTS = {
+    "csv": (3000, lambda choose: mutate(choose.choice(CSV_FILES), choose), lambda path: load(path, val_fraction=0.5)),
+    "weights.csv": (
+        1000,
+        lambda choose: mutate(CSV_FILES[1], choose),
+        lambda path: load(path, val_fraction=0.5, weight_column="w"),
+    ),
+    "features.csv": (
+        2000,
+        lambda choose: mutate(choose.choice(CSV_FILES), choose),
+        lambda path: [read_features(Path(path), 2, columns) for columns in (None, ("a", "b"))],
+    ),
+    "svm": (3000, lambda choose: mutate(choose.choice(SVM_FILES), choose), lambda path: load(path, val_fraction=0.5)),
+    "npz": (2000, a_bad_npz, lambda path: load(path, val_fraction=0.5)),
+    "idx": (2000, lambda choose: mutate(choose.choice(IDX_FILES), choose), lambda path: read_idx(Path(path))),
+}
+
+
+@pytest.mark.parametrize("kind", MUTANTS)
+def test_damaged_files_are_read_or_refused_in_one_line(write, kind, monkeypatch):
+    """Seeded random damage: a data set or InputError, nothing else, and soon."""
+    monkeypatch.setenv("FASTMLP_CACHE", "/dev/null/none")
+    count, damaged, read = MUTANTS[kind]
+    refused = 0
+    for seed in range(count):
+        path = write(f"damaged.{kind}", damaged(random.Random(seed)))
+        start = time.perf_counter()
+        refusal = ""
+        try:
+            read(path)
+        except InputError as error:
+            refusal = str(error)
+            refused += 1
+        assert time.perf_counter() - start < 2, seed  # 1 ms, but for a busy machine's pauses
+        assert not refusal or refusal.startswith(path), seed
+        assert len(refusal.splitlines()) <= 1, seed
+        assert len(refusal) < len(path) + 300, seed
+    assert count / 4 < refused < count
