@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 class Parser(argparse.ArgumentParser):
     """Argument errors in one line."""
 
-    def __init__(self, verb: str, description: str, example: str) -> None:
+    def __init__(self, verb: str, description: str, example: str, usage: str | None = None) -> None:
         super().__init__(
             prog=f"fastmlp {verb}",
+            usage=usage,
             description=description,
             epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -127,12 +128,15 @@ _TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": st
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
     """A flag for each field of TrainConfig that has help text; ``names`` selects some."""
+    section: Any = parser
     for item in fields(TrainConfig):
+        if names is None and "group" in item.metadata:
+            section = parser.add_argument_group(item.metadata["group"])
         if "help" in item.metadata and (names is None or item.name in names):
-            _add_option(parser, item)
+            _add_option(section, item)
 
 
-def _add_option(parser: argparse.ArgumentParser, item: Field[Any]) -> None:
+def _add_option(parser: Any, item: Field[Any]) -> None:
     flag, meta, kind = f"--{item.name.replace('_', '-')}", item.metadata, str(item.type)
     if kind == "bool":
         default_on = item.default is True

@@ -21,12 +21,16 @@ def _option(default: Any, help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What to train on what; fields without help text belong to presets and have no flag of their own."""
+    """What to train on what; fields without help text belong to presets and have no flag of their own.
+
+    ``group`` in a field's metadata begins a section of ``--help``.
+    """
 
     data: str = _option(
         "mnist",
         "mnist, synthetic, a directory of IDX files, or a .csv, .npz or .svm file (.gz too)",
         metavar="SPEC",
+        group="data",
     )
     test: str | None = _option(None, "held-out file of the same format; without it a split of --data", metavar="PATH")
     val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
@@ -35,22 +39,17 @@ class TrainConfig:
     )
     weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
     offline: bool = _option(False, "do not download MNIST")
-    backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
-    input: str = _option(
-        "auto",
-        "how the first layer reads its input: every number, or the non-zeros (auto: by the density measured)",
-        choices=("auto", "dense", "sparse"),
-    )
     standardize: str = _option(
         "auto",
         "give features mean 0 and variance 1 by the training set (auto: floats that are neither images nor mostly zero)",
         choices=("auto", "yes", "no"),
     )
-    augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
-    augment_strength: float = _option(1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", metavar="X")
-    hidden: tuple[int, ...] = _option((256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]")
+    hidden: tuple[int, ...] = _option(
+        (256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]", group="network"
+    )
     bias: bool = _option(True, "do not give the layers biases")
-    batch_size: int = _option(128, "samples a step", metavar="N", least=1)
+    dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
+    batch_size: int = _option(128, "samples a step", metavar="N", least=1, group="optimisation")
     epochs: int | None = _option(None, "passes over the training data (default 4)", metavar="N", least=1)
     steps: int | None = _option(None, "stop after this many steps instead", metavar="N", least=1)
     optimizer: str = _option("momentum", "update rule", choices=("sgd", "momentum", "adam", "adamw"))
@@ -69,15 +68,20 @@ class TrainConfig:
         None, "epochs between the falls of the step schedule (default a third of the run)", metavar="N", least=1
     )
     step_factor: float = _option(0.1, "of each fall of the step schedule", metavar="X")
-    weight_decay: float = _option(0.0, "L2 penalty on weights; adamw: decoupled", metavar="X")
     clip_norm: float | None = _option(None, "scale gradients of a larger norm down to this", metavar="X")
+    weight_decay: float = _option(0.0, "L2 penalty on weights; adamw: decoupled", metavar="X", group="regularisation")
     dropout: float = _option(0.0, "part of the hidden units left out at each step", metavar="P")
     label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X")
     class_weight: str | None = _option(
         None, "balanced (samples / classes / samples of the class), or a number a class", metavar="W[,W...]"
     )
+    augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
+    augment_strength: float = _option(1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", metavar="X")
     validation: float | None = _option(
-        None, "part of the training samples held out to watch (default 0, with --patience 0.1)", metavar="F"
+        None,
+        "part of the training samples held out to watch (default 0, with --patience 0.1)",
+        metavar="F",
+        group="early stopping",
     )
     patience: int | None = _option(
         None, "stop after so many epochs without a better --monitor, and keep the best weights", metavar="N", least=1
@@ -87,11 +91,18 @@ class TrainConfig:
         "what --patience watches (not the test set, which would no longer be one)",
         choices=("validation_loss", "validation_accuracy", "train_loss", "train_accuracy"),
     )
-    seed: int = _option(0, "of initial weights, shuffling, splits, dropout and augmentation", metavar="N", least=0)
+    seed: int = _option(
+        0, "of initial weights, shuffling, splits, dropout and augmentation", metavar="N", least=0, group="the run"
+    )
     threads: int | None = _option(
         None, "threads (default: the cores this process may use)", metavar="N", least=1, most=1024
     )
-    dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
+    backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
+    input: str = _option(
+        "auto",
+        "how the first layer reads its input: every number, or the non-zeros (auto: by the density measured)",
+        choices=("auto", "dense", "sparse"),
+    )
     out: str | None = _option(
         None, "directory for model, checkpoints, metrics and config (default runs/NAME)", metavar="DIR"
     )

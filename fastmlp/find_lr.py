@@ -50,16 +50,18 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
         run = Run(data, replace(config, epochs=None, steps=_STEPS), observer)
         run.rates = lambda start, stop: rates[start:stop]
         run.warm_up()
-        sizes = np.minimum(run.batches.batch_size, len(run.data.X))
+        batches = run.batches
+        sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
+        sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
         with contextlib.suppress(RunError):  # the end of the range
             while run.step < _STEPS:
                 run.advance(min(20, _STEPS - run.step))
                 if observer.stop():
                     raise Interrupted
-                smooth = _smooth(np.array(run.losses) / sizes)
+                smooth = _smooth(np.array(run.losses) / sizes[: run.step])
                 if smooth[-1] > _DIVERGED * smooth.min():
                     break
-    losses = np.array(run.losses) / sizes
+    losses = np.array(run.losses) / sizes[: run.step]
     smooth = _smooth(losses[np.isfinite(losses)])
     best = int(smooth.argmin()) if len(smooth) else 0
     if best == 0:

@@ -22,7 +22,7 @@ from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
-from .prepare import digest, hold_out, input_scale, sample_weights, standard_statistics, take_rows
+from .prepare import digest, hold_out, input_scale, sample_weights, standard_statistics
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _DEFAULT_EPOCHS = 4

@@ -75,6 +75,7 @@ MOST_CLASSES = 60  # and of one at all: more would have names too small to read
 MOST_BARS = 40
 MOST_FEATURES = 20
 MOST_UNITS = 64
+SHEET_COLUMNS = 8  # images in a row
 
 
 @contextlib.contextmanager
@@ -108,7 +109,9 @@ def svg(figure: Figure) -> str:
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # a page has several pictures, an id only one element
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     width = round(figure.get_figwidth() * _CSS_PIXELS)
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg width="{width}" viewBox="\1">', text, count=1)
+    # Shrinks to a telephone's width; what is wider than that at half its size is scrolled.
+    size = f'width="{width}" style="min-width: {width // 2}px"'
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg {size} viewBox="\1">', text, count=1)
     for colour, themed in ((_INK, "currentColor"), (_MUTED, "var(--muted)"), (_GRID, "var(--grid)")):
         text = text.replace(colour, themed)
     return text
@@ -285,12 +288,12 @@ def _sheet(images: np.ndarray, columns: int, titles: Sequence[str] | None, foot:
 
 @_style()
 def contact_sheet(images: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
-    """Grey images [n >= 1, h, w] uint8 in rows: five with ``titles`` (one to three lines each) over them, else eight.
+    """Grey images [n >= 1, h, w] uint8 in rows: five with ``titles`` (one to three lines each) over them, else SHEET_COLUMNS.
 
     Where most pixels are 0 those are the paper and drawn white; otherwise 0 is black.
     """
     paper = np.median(images) == 0
-    return _sheet(images, 5 if titles else 8, titles, cmap="gray_r" if paper else "gray", vmin=0, vmax=255)
+    return _sheet(images, 5 if titles else SHEET_COLUMNS, titles, cmap="gray_r" if paper else "gray", vmin=0, vmax=255)
 
 
 @_style()
@@ -299,7 +302,7 @@ def weight_images(W: np.ndarray, image_shape: tuple[int, int]) -> Figure:
     largest = np.argsort(-np.linalg.norm(W, axis=0), kind="stable")[:MOST_UNITS]
     images = W[:, largest].T.reshape(-1, *image_shape)
     most = float(np.quantile(np.abs(images), 0.995)) or 1.0  # a few outliers would leave all others pale
-    figure = _sheet(images, 8, None, foot=0.62, cmap=_SIGNED, vmin=-most, vmax=most)
+    figure = _sheet(images, SHEET_COLUMNS, None, foot=0.62, cmap=_SIGNED, vmin=-most, vmax=most)
     height = figure.get_figheight()
     scale = figure.add_axes((0.2, 0.44 / height, 0.6, 0.1 / height))
     bar = figure.colorbar(figure.axes[0].images[0], cax=scale, orientation="horizontal", ticks=[-most, 0, most])
@@ -368,7 +371,7 @@ def lr_range_figure(lrs: Sequence[float], losses: Sequence[float], suggestion: f
             ax.set_ylim(loss.min() - 0.1 * fall, first + 0.25 * fall)
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))
     ax.axvline(suggestion, color=_VERMILLION, linestyle="--", linewidth=1.2)
     ax.annotate(
         f"suggested {suggestion:.2g}", (suggestion, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),

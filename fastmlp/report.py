@@ -125,16 +125,14 @@ def _load(config: TrainConfig, recorded: bool) -> Dataset:
 def _test(model: Model, data: Dataset, path: Path) -> Tested:
     import numpy as np
 
-    from .evaluate import model_labels
+    from .evaluate import model_inputs, model_labels
 
-    if data.X_test.shape[1] != model.network.sizes[0]:
-        raise InputError(f"{path}: takes {model.network.sizes[0]} features; {data.source} has {data.X_test.shape[1]}")
-    y = model_labels(data, model, str(path))
-    loss, _ = model.evaluate(data.X_test, y)
+    X, y = model_inputs(data, model, str(path)), model_labels(data, model, str(path))
+    loss, _ = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")
-    predicted = model.predict(data.X_test)
-    probability = model.predict_proba(data.X_test)[np.arange(len(y)), predicted]
+    predicted = model.predict(X)
+    probability = model.predict_proba(X)[np.arange(len(y)), predicted]
     wrong = np.flatnonzero(predicted != y)
     wrong = wrong[np.argsort(-probability[wrong], kind="stable")]
     return Tested(data, y, predicted, probability, wrong, loss)
@@ -255,6 +253,23 @@ def _recall(test: Tested, names: tuple[str, ...]) -> Section:
         words += f" Shown are the {plots.MOST_BARS} lowest."
     figure = plots.recall_bars([names[k] for k in tested], found[tested], total[tested])
     return Section("Recall by class", words, "recall", figure, f"Bar chart, lowest recall first. {words}")
+
+
+def _distorted(config: TrainConfig, data: Dataset) -> list[Section]:
+    """What the network is trained on: the first images, and under each what two epochs make of it."""
+    import numpy as np
+
+    from . import plots
+    from .augment import distortion
+
+    distort = distortion(config, data)
+    if distort is None or data.image_shape is None or not isinstance(data.X, np.ndarray):
+        return []
+    rows = np.arange(min(plots.SHEET_COLUMNS, len(data.X)))
+    images = np.concatenate([data.X[rows], *(distort(rows, epoch) for epoch in range(4))])
+    words = f"Training images, and what --augment {config.augment} makes of them in the first four epochs."
+    figure = plots.contact_sheet(images.reshape(-1, *data.image_shape))
+    return [Section("Augmentation", words, "augmentation", figure, words)]
 
 
 def _weights(model: Model) -> Section:
@@ -389,7 +404,8 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
-    test = _test(model, _load(config, data is None), path)
+    dataset = _load(config, data is None)
+    test = _test(model, dataset, path)
     target = directory / "report" if out is None else Path(out)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -401,6 +417,7 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         _confident_errors(test, model),
         _recall(test, model.classes),
         _weights(model),
+        *_distorted(config, dataset),
     ]
     written = []
     for section in sections:

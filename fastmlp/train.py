@@ -141,6 +141,7 @@ def _parser() -> Parser:
         "train",
         "Train a multilayer perceptron on a CPU. With no options: MNIST, to 98 % test accuracy.",
         "python -m fastmlp.train --data digits.csv.gz --hidden 512,256 --epochs 10 --out runs/digits",
+        "fastmlp train [options]",
     )
     parser.add_argument(
         "--preset",
@@ -300,9 +301,9 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: _Screen, directory: Pat
     result = find_lr(data, config, Observer(say, screen.chosen, screen.compiling, stop=screen.stopped))
     where = directory / "lr.png"
     try:
-        from .plots import lr_range_figure
+        from .plots import lr_range_figure, write_png
 
-        lr_range_figure(result.rates.tolist(), result.losses.tolist(), result.suggestion).savefig(where)
+        write_png(lr_range_figure(result.rates.tolist(), result.losses.tolist(), result.suggestion), where)
         drawn = f"; the curve is in {where}"
     except ImportError:
         drawn = "; pip install 'fastmlp[plot]' to see the curve"

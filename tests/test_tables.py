@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import random
 import time
 import zipfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from fastmlp.data.decimals import decimals, split_fields
 from fastmlp.data.idx import read_idx
 from fastmlp.data.labels import class_indices, distinct
 from fastmlp.data.svmlight import read_svmlight
+from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
 
 
@@ -77,6 +80,23 @@ def test_numbers_are_the_bits_that_python_reads():
     read = decimals(fields, np.ones(len(fields), bool))
     np.testing.assert_array_equal(read.view(np.uint64), np.array([float(text) for text in numbers]).view(np.uint64))
     assert 0.5 < fields.plain.mean() < 0.9  # both ways are tried
+
+
+def test_numbers_beside_the_middle_of_two_are_rounded_as_python_does():
+    """Nineteen digits, one apart, on both sides of the middle between two neighbours in float64."""
+    choose, numbers = random.Random(0), []
+    for _ in range(10_000):
+        x = choose.choice(
+            [choose.random(), choose.uniform(1, 10), choose.uniform(1, 1e6), choose.uniform(2**53, 2**60)]
+        )
+        middle = (Fraction(x) + Fraction(math.nextafter(x, math.inf))) / 2
+        places = 19 - len(str(int(middle)))
+        for step in (-1, 0, 1, 2):
+            digits = str(int(middle * 10**places) + step).rjust(places + 1, "0")
+            numbers.append(f"{digits[: len(digits) - places]}.{digits[len(digits) - places :]}")
+    fields = split_fields(np.frombuffer(",".join(numbers).encode() + b"\n", np.uint8), b",\n")
+    assert fields.plain.all()
+    np.testing.assert_array_equal(decimals(fields, fields.plain), [float(text) for text in numbers])
 
 
 @pytest.mark.parametrize(
@@ -154,9 +174,8 @@ def test_the_smallest_dtype_that_will_do(write, values, dtype):
     np.testing.assert_array_equal(X[:, 0], np.array([float(v) for v in numbers]).astype(dtype))
 
 
-def test_whole_files_line_by_line_and_in_chunks_agree(write, monkeypatch, tmp_path):
+def test_whole_files_line_by_line_and_in_chunks_agree(monkeypatch):
     """Random tables, columns in any order: one chunk, many chunks, and the csv module."""
-    monkeypatch.setenv("FASTMLP_CACHE", "/dev/null/none")
     for seed in range(50):
         choose = random.Random(seed)
         columns = choose.randrange(3, 9)
@@ -251,6 +270,10 @@ def test_features_for_a_model_that_knows_its_columns(write):
 
 BAD_TABLES = {
     "text": ("label,a,b\nx,1,2\ny,1,two\n", "line 3, column 3 (b): 'two' is not a number"),
+    "the label elsewhere": (
+        "a,kind\n1,x\n2,y\n",
+        "line 2, column 2 (kind): 'x' is not a number (if these are the labels, give --label-column 'kind')",
+    ),
     "missing": ("label,a,b\nx,1,2\ny,,3\n", "line 3, column 2 (a): the value is missing; it must be a number"),
     "missing at the end": ("label,a,b\nx,1,2.5\ny,1,\n", "line 3, column 3 (b): the value is missing; it must be a number"),
     "NA": ("label,a\nx,1.5\ny,NA\n", "line 3, column 2 (a): 'NA' is not a number"),
@@ -498,7 +521,7 @@ def test_a_dataset_checks_what_it_is_given():
 
 
 def test_synthetic_digits_are_images():
-    assert load("synthetic").image_shape == (28, 28)
+    assert load_synthetic(0, 3, 2).image_shape == (28, 28)
 
 
 # -- damaged files -------------------------------------------------------------------------------------------------
@@ -584,7 +607,7 @@ MUTANTS = {
 @pytest.mark.parametrize("kind", MUTANTS)
 def test_damaged_files_are_read_or_refused_in_one_line(write, kind, monkeypatch):
     """Seeded random damage: a data set or InputError, nothing else, and soon."""
-    monkeypatch.setenv("FASTMLP_CACHE", "/dev/null/none")
+    monkeypatch.setenv("FASTMLP_CACHE", write("no directory", ""))  # writing to disk would be most of the time
     count, damaged, read = MUTANTS[kind]
     refused = 0
     for seed in range(count):

@@ -409,7 +409,9 @@ def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int)
     if not math.isfinite(sum(values)) or "_" in "".join(fields) or (chosen.weight is not None and values[-1] < 0):
         for column in chosen.numeric:
             if (what := _wrong(fields[column], column == chosen.weight)) is not None:
-                raise InputError(f"{head.where(path, line, column)}: {what}")
+                named = chosen.label is None or not head.is_header or "label" in head.names
+                hint = "" if named else f" (if these are the labels, give --label-column {head.names[column][:40]!r})"
+                raise InputError(f"{head.where(path, line, column)}: {what}{hint}")
     return values
 
 
