@@ -35,7 +35,7 @@ class TrainConfig:
     test: str | None = _option(None, "held-out file of the same format; without it a split of --data", metavar="PATH")
     val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
     label_column: str | None = _option(
-        None, "name of a CSV's label column; else 'label', else the first", metavar="NAME"
+        None, "name of a CSV's label column (default 'label', else the first)", metavar="NAME"
     )
     weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
     offline: bool = _option(False, "do not download MNIST")
@@ -123,8 +123,8 @@ class TrainConfig:
             _check(item.name.replace("_", "-"), value, item.metadata)
         if self.epochs is not None and self.steps is not None:
             raise InputError("--epochs and --steps exclude each other; give one")
-        if any(not 1 <= width <= _WIDEST for width in self.hidden):
-            raise InputError(f"--hidden is {self.hidden}; every width must be at least 1 and at most {_WIDEST:,}")
+        if any(not 1 <= width <= WIDEST for width in self.hidden):
+            raise InputError(f"--hidden is {self.hidden}; every width must be at least 1 and at most {WIDEST:,}")
         for name in ("val_fraction", "lr", "clip_norm", "step_factor"):
             most = 1 if name == "val_fraction" else math.inf
             if (value := getattr(self, name)) is not None and not 0 < value < most:
@@ -192,7 +192,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     return options
 
 
-_WIDEST = 10_000_000
+WIDEST = 10_000_000
 
 
 def _typed(name: str, value: Any, kind: str) -> Any:

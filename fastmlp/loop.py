@@ -17,7 +17,7 @@ from .augment import distortion
 from .backend import CSR, Network, kernels, ops
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .config import TrainConfig, configure
+from .config import WIDEST, TrainConfig, configure
 from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .model import Model
@@ -138,13 +138,16 @@ class Run:
             measured, self.density = 1.0, 1.0
         self.input = config.input
         if config.input == "auto":
-            self.input = "sparse" if self.density <= kernels.tuning.SPARSE_DENSITY else "dense"
+            few = self.density <= kernels.tuning.SPARSE_DENSITY or not isinstance(data.X, np.ndarray)
+            self.input = "sparse" if few else "dense"
         if config.backend == "reference":
             self.input = "dense"
         if self.input == "dense" and not isinstance(data.X, np.ndarray):
             raise InputError(f"{data.source}: is sparse; --input must be auto or sparse, and --backend numba")
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
+        if sizes[0] > WIDEST:
+            raise InputError(f"{data.source}: has {sizes[0]} features; at most {WIDEST:,} are possible")
         network = Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)

@@ -103,6 +103,12 @@ def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
     return _as_indices(name, value, (n,), classes)
 
 
+def as_targets(name: str, value: Any, n: int, outputs: int) -> np.ndarray:
+    """``value`` as int64 [n, outputs], each 0 or 1."""
+    array = np.asarray(value)
+    return _as_indices(name, array.astype(np.int64) if array.dtype == bool else array, (n, outputs), 2)
+
+
 def as_rows(name: str, value: Any, n: int) -> np.ndarray:
     """``value`` as int64 row numbers, each in 0 .. n-1, at least one."""
     array = _as_indices(name, value, (None,), n)

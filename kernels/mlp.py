@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import simd
+from .activations import ACTIVATIONS, RELU, SOFTMAX, activate, activation_backward
 from .dropout import dropout_key, dropout_rows
 from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask
 from .intrinsics import flat, prefetch
@@ -30,7 +31,7 @@ from .jit import kernel, piece
 from .memory import LINE_BYTES as _LINE_BYTES
 from .memory import aligned_zeros, scratch
 from .network import Network
-from .softmax_xent import softmax_cross_entropy, totals
+from .softmax_xent import logistic_cross_entropy, softmax_cross_entropy, totals
 from .sparse import (
     CSR,
     catch_up,
@@ -66,13 +67,15 @@ _LINE = 16  # workspace blocks start on cache lines
 
 
 class Objective(NamedTuple):
-    """What the steps minimise, beyond the cross-entropy: see ``ops.mlp_train_steps``."""
+    """What the steps minimise, and the network's functions: see ``ops.mlp_train_steps`` and ``Network``."""
 
-    mean: bool = True
-    epsilon: float = 0.0
-    label_smoothing: float = 0.0
-    dropout: float = 0.0
-    seed: int = 0  # of the dropout, 32 bits
+    mean: bool
+    epsilon: float
+    label_smoothing: float
+    dropout: float
+    seed: int  # of the dropout, 32 bits
+    activation: int
+    output: int
 
 
 def _padded(length: int) -> int:
@@ -93,11 +96,14 @@ def _read_row(X, row, scale, out, o):
 
 
 @piece
-def _layer(rows, l, sizes, offsets, params, biased, X, x, Y, y, P, p):
-    """``rows`` rows of layer l's output, from X[x] to Y[y] on: W X + b, and ReLU in all layers but the last."""
+def _layer(rows, l, activation, sizes, offsets, params, biased, X, x, Y, y, P, p):
+    """``rows`` rows of layer l's output, from X[x] to Y[y] on: W X + b, and the activation in all layers but the last."""
     I, O, w = sizes[l], sizes[l + 1], offsets[l]
     gemm(rows, O, I, X, x, I, 1, params, w, O, 1, Y, y, O, P, p)
-    finish_rows(Y, y, rows, O, O, params, w + I * O, biased, 1.0, l < sizes.size - 2)
+    hidden = l < sizes.size - 2
+    finish_rows(Y, y, rows, O, O, params, w + I * O, biased, 1.0, hidden and activation == RELU)
+    if hidden:
+        activate(activation, Y, y, rows * O)
 
 
 @piece
@@ -118,22 +124,36 @@ def _rows_phase(
     depth = sizes.size - 1
     for l in range(first, depth):
         x, y = _input_at(l, y0, at) + lo * sizes[l], _input_at(l + 1, y0, at) + lo * sizes[l + 1]
+        if l > 0 and l == first:  # from a sparse X: its panels have been computed by several parts
+            activate(objective.activation, work, x, (hi - lo) * sizes[l])
         if l > 0 and objective.dropout > 0:
             dropout_rows(dropout_key(objective.seed, t, l), lo, hi - lo, objective.dropout, work, x, sizes[l])
-        _layer(hi - lo, l, sizes, offsets, params, biased, work, x, work, y, P, part * PACK_SIZE)
+        _layer(hi - lo, l, objective.activation, sizes, offsets, params, biased, work, x, work, y, P, part * PACK_SIZE)
     weight = 1.0 / n if objective.mean else 1.0
     dz = at[2 * depth]
-    softmax_cross_entropy(
-        part, parts, n, sizes[depth], work, _input_at(depth, y0, at), labels, rows, weights, objective.label_smoothing,
-        objective.epsilon, weight, losses, hits, work, dz,
-    )  # fmt: skip
+    logits = _input_at(depth, y0, at)
+    if objective.output == SOFTMAX:
+        softmax_cross_entropy(
+            part, parts, n, sizes[depth], work, logits, labels, rows, weights, objective.label_smoothing,
+            objective.epsilon, weight, losses, hits, work, dz,
+        )  # fmt: skip
+    else:
+        logistic_cross_entropy(
+            part, parts, n, sizes[depth], work, logits, labels, rows, weights, objective.label_smoothing, weight, losses,
+            hits, work, dz,
+        )  # fmt: skip
     for l in range(depth - 1, 0, -1):
-        # Y_l-1 = relu(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * (Y_l-1 > 0); what dropout has left of
-        # Y_l-1 is 0 where it dropped and 1 / (1 - p) times as large elsewhere
+        # Y_l-1 = f(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * f'(Z_l-1)
         I, O = sizes[l], sizes[l + 1]
         here = at[2 * l] + lo * I
         gemm(hi - lo, I, O, work, dz + lo * O, O, 1, params, offsets[l], 1, O, work, here, I, P, part * PACK_SIZE)
-        mask(work, _input_at(l, y0, at) + lo * I, work, here, hi - lo, I, I, 1 / (1 - objective.dropout))
+        y, kept = _input_at(l, y0, at) + lo * I, 1 - objective.dropout
+        if objective.activation == RELU:  # what dropout dropped is 0, too
+            mask(work, y, work, here, hi - lo, I, I, 1 / kept)
+        else:
+            if objective.dropout > 0:
+                dropout_rows(dropout_key(objective.seed, t, l), lo, hi - lo, objective.dropout, work, here, I)
+            activation_backward(objective.activation, work, y, work, here, (hi - lo) * I, kept)
         dz = at[2 * l]
 
 
@@ -249,7 +269,7 @@ def train_steps_sparse(
             lo, hi = share(task % splits, splits, n)
             first_layer_forward(
                 task // splits, batch_rows[lo:hi], indptr, indices, values, table, block, W, w, packed.size > 0, I, H,
-                b, o, sizes.size > 2, work, y0 + lo * H, D[part], 0, ends[part], 0,
+                b, o, sizes.size > 2 and objective.activation == RELU, work, y0 + lo * H, D[part], 0, ends[part], 0,
             )  # fmt: skip
         meetings += 1
         barrier(meeting, meetings, parts)
@@ -372,20 +392,20 @@ def run_update(network: Network, gradient: np.ndarray, rule: Rule, lr: float, t:
 
 
 @piece
-def _upper_layers(n, first, below, above, sizes, offsets, params, biased, work, logits, out, P, p):
+def _upper_layers(n, first, below, above, activation, sizes, offsets, params, biased, work, logits, out, P, p):
     """n rows through the layers from ``first`` on, from work[below] by turns to work[above] and back, and to the logits."""
     depth = sizes.size - 1
     for l in range(first, depth - 1):
-        _layer(n, l, sizes, offsets, params, biased, work, below, work, above, P, p)
+        _layer(n, l, activation, sizes, offsets, params, biased, work, below, work, above, P, p)
         below, above = above, below
     if first < depth:
-        _layer(n, depth - 1, sizes, offsets, params, biased, work, below, logits, out, P, p)
+        _layer(n, depth - 1, activation, sizes, offsets, params, biased, work, below, logits, out, P, p)
 
 
 @piece
 def _first_sparse(
-    rows, indptr, indices, values, table, ends, e, sizes, offsets, params, biased, packed, block, work, below, above,
-    logits, out,
+    rows, indptr, indices, values, table, ends, e, activation, sizes, offsets, params, biased, packed, block, work, below,
+    above, logits, out,
 ):  # fmt: skip
     """The first layer for ``rows`` of a sparse X, to work[below] or, where it is the only one, to the logits."""
     I, H = sizes[0], sizes[1]
@@ -394,9 +414,11 @@ def _first_sparse(
     W, w = (packed, 0) if packed.size else (params, offsets[0])
     for p in range(panel_count(H, simd.lanes(params))):
         first_layer_forward(
-            p, rows, indptr, indices, values, table, block, W, w, packed.size > 0, I, H, b, o, sizes.size > 2,
-            Y, y, work, above, ends, e,
+            p, rows, indptr, indices, values, table, block, W, w, packed.size > 0, I, H, b, o,
+            sizes.size > 2 and activation == RELU, Y, y, work, above, ends, e,
         )  # fmt: skip
+    if sizes.size > 2:
+        activate(activation, Y, y, rows.size * H)
 
 
 @piece
@@ -412,8 +434,8 @@ def _pack_together(part, parts, meeting, sizes, offsets, params, packed):
 
 @kernel
 def forward(
-    part, parts, meeting, X, sizes, offsets, params, biased, packed, block, scale, table, work, widest, rows, indices,
-    values, logits, P,
+    part, parts, meeting, X, activation, sizes, offsets, params, biased, packed, block, scale, table, work, widest, rows,
+    indices, values, logits, P,
 ):  # fmt: skip
     """Logits of this part's rows, ROW_BLOCK at a time, through two blocks of ``widest`` columns in flat ``work``.
 
@@ -441,20 +463,20 @@ def forward(
                 k = end
             starts[n] = k
             _first_sparse(
-                rows[:n], starts, indices, values, table, ends, 0, sizes, offsets, params, biased, packed, block, work,
-                below, above, flat(logits), out,
+                rows[:n], starts, indices, values, table, ends, 0, activation, sizes, offsets, params, biased, packed,
+                block, work, below, above, flat(logits), out,
             )  # fmt: skip
-            _upper_layers(n, 1, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, p)
+            _upper_layers(n, 1, below, above, activation, sizes, offsets, params, biased, work, flat(logits), out, P, p)
         else:
             for i in range(n):
                 _read_row(X, row + i, scale, work, below + i * I)
-            _upper_layers(n, 0, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, p)
+            _upper_layers(n, 0, below, above, activation, sizes, offsets, params, biased, work, flat(logits), out, P, p)
 
 
 @kernel
 def forward_sparse(
-    part, parts, meeting, indptr, indices, values, table, rows, ends, sizes, offsets, params, biased, packed, block,
-    work, widest, logits, P,
+    part, parts, meeting, indptr, indices, values, table, rows, ends, activation, sizes, offsets, params, biased, packed,
+    block, work, widest, logits, P,
 ):  # fmt: skip
     """``forward`` from a sparse X: ``rows`` are 0 .. B-1, ``ends`` B elements of scratch."""
     _pack_together(part, parts, meeting, sizes, offsets, params, packed)
@@ -464,11 +486,11 @@ def forward_sparse(
     for row in range(lo, hi, ROW_BLOCK):
         n, out = min(ROW_BLOCK, hi - row), row * sizes[-1]
         _first_sparse(
-            rows[row : row + n], indptr, indices, values, table, ends, row, sizes, offsets, params, biased, packed,
-            block, work, below, above, flat(logits), out,
+            rows[row : row + n], indptr, indices, values, table, ends, row, activation, sizes, offsets, params, biased,
+            packed, block, work, below, above, flat(logits), out,
         )  # fmt: skip
         _upper_layers(
-            n, 1, below, above, sizes, offsets, params, biased, work, flat(logits), out, P, part * PACK_SIZE
+            n, 1, below, above, activation, sizes, offsets, params, biased, work, flat(logits), out, P, part * PACK_SIZE
         )  # fmt: skip
 
 
@@ -476,7 +498,7 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     """Run ``forward`` or ``forward_sparse`` on the team."""
     parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
     work, widest, rows, indices, values, P, table, packed = _forward_workspace(network, parts, X.dtype, scale)
-    block, meeting = network.sizes[0], _ALONE
+    block, meeting, activation = network.sizes[0], _ALONE, ACTIVATIONS[network.activation]
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
         size = network.sizes[0] * network.sizes[1]
         packed, meeting = scratch(size, network.dtype)[:size], barrier_state()
@@ -484,13 +506,13 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     if isinstance(X, CSR):
         rows = np.arange(X.shape[0])
         run(
-            forward_sparse, parts, meeting, *X.arrays, table, rows, np.empty_like(rows), *network.layout, network.bias,
-            packed, block, work, widest, out, P,
+            forward_sparse, parts, meeting, *X.arrays, table, rows, np.empty_like(rows), activation, *network.layout,
+            network.bias, packed, block, work, widest, out, P,
         )  # fmt: skip
     else:
         run(
-            forward, parts, meeting, X, *network.layout, network.bias, packed, block, scale, table, work, widest, rows,
-            indices, values, out, P,
+            forward, parts, meeting, X, activation, *network.layout, network.bias, packed, block, scale, table, work,
+            widest, rows, indices, values, out, P,
         )  # fmt: skip
 
 

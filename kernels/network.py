@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .activations import ACTIVATIONS, OUTPUTS
 from .memory import LINE_BYTES, aligned_zeros
 from .update import Rule
 
@@ -20,11 +21,20 @@ class Network:
 
     ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds in
     the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
-    Raises ValueError for sizes that make no network, TypeError for a dtype other than float32 and float64.
+    ``activation`` of the hidden layers: relu, identity, logistic or tanh. ``output``: softmax over classes, or logistic, each
+    output a probability of its own (binary and multilabel targets).
+    Raises ValueError for sizes that make no network and unknown names, TypeError for a dtype other than float32 and float64.
     """
 
     def __init__(
-        self, sizes: Sequence[int], *, bias: bool = True, dtype: npt.DTypeLike = "float32", slots: int = 0
+        self,
+        sizes: Sequence[int],
+        *,
+        bias: bool = True,
+        dtype: npt.DTypeLike = "float32",
+        slots: int = 0,
+        activation: str = "relu",
+        output: str = "softmax",
     ) -> None:
         self.sizes = tuple(int(size) for size in sizes)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
@@ -36,6 +46,10 @@ class Network:
         if slots not in (0, 1, 2):
             raise ValueError(f"slots is {slots!r}; it must be 0, 1 or 2")
         self.slots = slots
+        for name, value, known in (("activation", activation, ACTIVATIONS), ("output", output, OUTPUTS)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
+        self.activation, self.output = activation, output
         line = LINE_BYTES // self.dtype.itemsize
         self.offsets = [0]
         for inputs, outputs in zip(self.sizes, self.sizes[1:]):

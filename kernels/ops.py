@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from . import checks, gemm, mlp, softmax_xent, sparse
 from . import distort as distort_kernels
 from . import dropout as dropout_kernels
+from .activations import ACTIVATIONS, OUTPUTS
 from .memory import scratch
 from .network import Network
 from .sparse import CSR
@@ -426,7 +427,7 @@ def _run_update(rule: Rule, lr: float, t: int, W: Array, dW: Array, state: Any) 
 
 
 def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:
-    """Logits [B, classes] of a network: relu(X @ W + b) layer by layer from scale * X [B, inputs], the last linear.
+    """Logits [B, classes] of a network: f(X @ W + b) layer by layer from scale * X [B, inputs], the last without f.
 
     X may be uint8 or CSR. A row's logits do not depend on the other rows.
     """
@@ -469,7 +470,9 @@ def mlp_train_steps(
 
     A step: forward from scale * X, dZ as in ``softmax_cross_entropy`` (``sample_weight`` [N], ``label_smoothing``,
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
-    ``lr[step]`` and step number t + step. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
+    ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and the
+    loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts
+    rows with every output right. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
     last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
 
     ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
@@ -477,7 +480,7 @@ def mlp_train_steps(
     gradient is then stored, which takes about twice the time.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
-    objective = _checked_objective(mean, epsilon, label_smoothing, dropout, seed)
+    objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
     rows = batch_arguments[-1]
     if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
         raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
@@ -509,7 +512,10 @@ def _checked_batch(
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = _as_network_input(X, network)
-    y = checks.as_labels("labels", labels, X.shape[0], network.sizes[-1])
+    if network.output == "softmax":
+        y = checks.as_labels("labels", labels, X.shape[0], network.sizes[-1])
+    else:
+        y = checks.as_targets("labels", labels, X.shape[0], network.sizes[-1]).reshape(-1)
     rows = checks.as_rows("rows", rows, X.shape[0])
     weights = _checked_weights(sample_weight, X.shape[0])
     for name, written in (("network.params", network.params), ("network.state", network.state)):
@@ -517,9 +523,15 @@ def _checked_batch(
     return X, checks.finite_number("scale", scale), y, weights, rows
 
 
-def _checked_objective(mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int) -> mlp.Objective:
+def _checked_objective(
+    network: Network, mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int
+) -> mlp.Objective:
     smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
-    return mlp.Objective(bool(mean), epsilon, smoothing, _checked_fraction("dropout", dropout), _checked_seed(seed))
+    if epsilon and network.output != "softmax":
+        raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
+    dropout, seed = _checked_fraction("dropout", dropout), _checked_seed(seed)
+    functions = ACTIVATIONS[network.activation], OUTPUTS[network.output]
+    return mlp.Objective(bool(mean), epsilon, smoothing, dropout, seed, *functions)
 
 
 def _require_slots(network: Network, rule: Rule) -> None:
@@ -548,7 +560,7 @@ def mlp_gradient(
     The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
-    objective = _checked_objective(mean, epsilon, label_smoothing, dropout, seed)
+    objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
     _, t = _checked_step(sgd(), 0.0, t)
     gradient = checks.output("out", out, network.dtype, network.params.shape, network.params, *batch_arguments)
     return *mlp.run_gradient(*batch_arguments, objective, t, network, gradient), gradient

@@ -139,7 +139,7 @@ def distort(
 
     Image r draws e_k = hash(hash(hash(hash(seed) + epoch) + r) + k) * 2^-31 - 1, k = 0, 1, ...: M = R(rotation e_0)
     [[1 + scale e_1, shear e_3], [0, 1 + scale e_2]] in (y, x), d = shift (e_4, e_5), u_y = elastic A Z_y B^T and u_x
-    likewise with Z_y, Z_x the e_k that follow and A, B the leading waves of Gaussian smoothing along the axes (``distort.waves``).
+    likewise with Z_y, Z_x the e_k that follow and A, B the leading waves of Gaussian smoothing (``distort.waves``).
     """
     h, w = shape
     A, B = waves(h, sigma), waves(w, sigma)
@@ -209,12 +209,39 @@ def _step(rule: Rule, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: A
         adam_update(W, dW, state[0], state[1], t, lr, **constants, decoupled=kind == ADAMW)
 
 
+def _activate(activation: str, Z: np.ndarray) -> np.ndarray:
+    """f(Z), with f ReLU, the identity, 1 / (1 + exp(-z)) or tanh."""
+    if activation == "logistic":
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-Z))
+    return {"relu": lambda: np.maximum(Z, 0), "identity": lambda: Z, "tanh": lambda: np.tanh(Z)}[activation]()
+
+
+def _slope(activation: str, Y: np.ndarray) -> Any:
+    """f'(Z) from Y = f(Z)."""
+    return {"relu": ~(Y <= 0), "identity": 1, "logistic": Y * (1 - Y), "tanh": 1 - Y * Y}[activation]
+
+
 def mlp_forward(X, network, *, scale=1.0, out=None):
-    """Logits of a ``kernels.Network``: relu(X @ W + b) layer by layer from scale * X, the last without the ReLU."""
+    """Logits of a ``kernels.Network``: f(X @ W + b) layer by layer from scale * X, f its activation, the last without."""
     Y = _dense(X, network.dtype) * network.dtype.type(scale)
     for W, b in network.layers[:-1]:
-        Y = linear_relu_forward(Y, W, b)
+        Y = _activate(network.activation, linear_forward(Y, W, b))
     return linear_forward(Y, *network.layers[-1], out=out)
+
+
+def _logistic_cross_entropy(Z, labels, *, sample_weight, label_smoothing):
+    """loss = -sum_ik w_i (Q log P + (1 - Q) log(1 - P)), P = 1 / (1 + exp(-Z)); rows with all outputs right; dZ = w (P - Q).
+
+    Q = (1 - s) labels + s / 2, labels [B, O] of 0 and 1.
+    """
+    Q = (1 - label_smoothing) * np.asarray(labels, np.float64) + label_smoothing / 2
+    wide = Z.astype(np.float64)
+    losses = np.maximum(wide, 0) - wide * Q + np.log1p(np.exp(-np.abs(wide)))
+    weight = np.ones(len(Z)) if sample_weight is None else sample_weight
+    correct = int(((Z > 0) == (np.asarray(labels) == 1)).all(1).sum())
+    dZ = weight[:, None] * (_activate("logistic", wide) - Q)
+    return float((weight * losses.sum(1)).sum()), correct, dZ.astype(Z.dtype)
 
 
 _dropout = dropout  # which an option of the next takes the name of
@@ -231,14 +258,19 @@ def mlp_gradient(
     """
     real = network.dtype.type
     activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
+    slopes: list[Any] = [1]
     for l, (W, b) in enumerate(network.layers[:-1], 1):
-        Y = linear_relu_forward(activations[-1], W, b)
-        activations.append(_dropout(Y, dropout, seed=_dropout_key(seed, t, l)[0]) if dropout > 0 else Y)
+        Y = _activate(network.activation, linear_forward(activations[-1], W, b))
+        kept = np.ones_like(Y) if dropout == 0 else _dropout(np.ones_like(Y), dropout, seed=_dropout_key(seed, t, l)[0])
+        activations.append(Y * kept)
+        slopes.append(kept * _slope(network.activation, Y))
     logits = linear_forward(activations[-1], *network.layers[-1])
     weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
-    loss, correct, dZ = softmax_cross_entropy(
-        logits, labels[rows], sample_weight=weights, label_smoothing=label_smoothing, epsilon=epsilon
-    )
+    options = {"sample_weight": weights, "label_smoothing": label_smoothing}
+    if network.output == "softmax":
+        loss, correct, dZ = softmax_cross_entropy(logits, labels[rows], epsilon=epsilon, **options)
+    else:
+        loss, correct, dZ = _logistic_cross_entropy(logits, labels[rows], **options)
     if mean:
         dZ *= real(1 / len(rows))
     gradient = Network(network.sizes, bias=network.bias, dtype=network.dtype)
@@ -246,8 +278,8 @@ def mlp_gradient(
         W, b = network.layers[l]
         dW, db = gradient.layers[l]
         linear_backward_weight(activations[l], dZ, out=dW, out_bias=db)
-        if l:  # Y = relu(Z) * kept / (1 - p), next Z = Y @ W + b  =>  dZ = (next dZ @ W.T) * (Y > 0) / (1 - p)
-            dZ = linear_backward_input(dZ, W, relu_output=activations[l]) * real(1 / (1 - dropout))
+        if l:  # Y = f(Z) * kept, next Z = Y @ W + b  =>  dZ = (next dZ @ W.T) * kept * f'(Z)
+            dZ = linear_backward_input(dZ, W) * slopes[l]
     return loss, correct, _into(out, gradient.params)
 
 

@@ -5,6 +5,7 @@ Legend: a shape is (B, I, O): batch rows, inputs, outputs.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import ops, reference
+from .activations import ACTIVATIONS, OUTPUTS
 from .network import Network
 from .update import Rule, adam, adamw, momentum, sgd
 
@@ -140,8 +142,10 @@ def _adam(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
         yield (W, dW, M, abs(V), 3, 0.1), {"weight_decay": 0.01, "decoupled": decoupled}
 
 
-def _network(rng: np.random.Generator, sizes: tuple[int, ...], bias: bool, dtype: Any, slots: int) -> Network:
-    network = Network(sizes, bias=bias, dtype=dtype, slots=slots)
+def _network(
+    rng: np.random.Generator, sizes: tuple[int, ...], bias: bool, dtype: Any, slots: int, activation: str, output: str
+) -> Network:
+    network = Network(sizes, bias=bias, dtype=dtype, slots=slots, activation=activation, output=output)
     for W, b in network.layers:
         W[...] = rng.standard_normal(W.shape) * (2 / len(W)) ** 0.5
         if b is not None:
@@ -155,10 +159,19 @@ def _networks(
     B, I, O = shape
     pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
     mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
+    functions = itertools.cycle(itertools.product(ACTIVATIONS, OUTPUTS))
     for k, rule in enumerate(rules):
         for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
             for X in (pixels, reference.csr(mostly_zero)):
-                yield X, _network(rng, sizes, k % 2 == 0, dtype, rule.slots), rule
+                activation, output = next(functions) if k else ("relu", "softmax")
+                yield X, _network(rng, sizes, k % 2 == 0, dtype, rule.slots, activation, output), rule
+
+
+def _targets(rng: np.random.Generator, network: Network, samples: int) -> np.ndarray:
+    """Labels as the network's output takes them."""
+    if network.output == "logistic":
+        return rng.integers(0, 2, (samples, network.sizes[-1]))
+    return rng.integers(0, network.sizes[-1], samples)
 
 
 def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
@@ -179,7 +192,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
     objectives = _objectives(rng, shape[0])
     for k, (X, network, rule) in enumerate(_networks(rng, shape, dtype, RULES)):
         samples = X.shape[0]
-        labels = rng.integers(0, network.sizes[-1], samples)
+        labels = _targets(rng, network, samples)
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
         lr = np.full(-(-samples // batch), 0.01)
@@ -189,7 +202,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     for (X, network, _), options in zip(_networks(rng, shape, dtype, RULES), _objectives(rng, shape[0])):
-        labels = rng.integers(0, network.sizes[-1], shape[0])
+        labels = _targets(rng, network, shape[0])
         yield (X, labels, rng.permutation(shape[0]), network), {"scale": 1 / 255, **options}
 
 

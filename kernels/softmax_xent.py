@@ -101,6 +101,31 @@ def softmax_cross_entropy(
 
 
 @kernel
+def logistic_cross_entropy(
+    part, parts, B, O, Z, z, labels, rows, weights, smoothing, scale, losses, hits, dZ, dz
+):  # fmt: skip
+    """For this part's rows i of the B, over their O outputs: losses[i] = -w sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)),
+    hits[i] = (every p_k > 1/2 is a label of 1, and no other), dZ_i = scale * w * (p - q); p = 1 / (1 + exp(-Z_i)).
+
+    labels hold 0 or 1, O for each row of the data set; q = (1 - smoothing) * label + smoothing / 2. The rest as above.
+    """
+    lo, hi = share(part, parts, B)
+    for i in range(lo, hi):
+        weight = weights[rows[i]] if weights.size else 1.0
+        factor = Z.dtype.type(scale * weight)
+        loss, right = 0.0, True
+        for k in range(O):
+            logit, label = Z[z + i * O + k], labels[rows[i] * O + k]
+            target = (1 - smoothing) * label + 0.5 * smoothing
+            small = np.exp(-abs(np.float64(logit)))
+            loss += max(np.float64(logit), 0.0) - logit * target + np.log1p(small)
+            p = (1.0 if logit >= 0 else small) / (1 + small)
+            right &= (logit > 0) == (label == 1)
+            dZ[dz + i * O + k] = factor * Z.dtype.type(p - target)
+        losses[i], hits[i] = weight * loss, right
+
+
+@kernel
 def totals(losses, hits, n):
     """The sum of the first n losses and hits, in index order."""
     loss, correct = 0.0, 0

@@ -39,11 +39,6 @@ class Fields:
     def __len__(self) -> int:
         return len(self.end)
 
-    def pick(self, which: np.ndarray) -> Fields:
-        """Some of the fields."""
-        parts = (self.start, self.end, self.kind, self.dot, self.negative, self.plain)
-        return Fields(self.data, *(part[which] for part in parts))
-
     def texts(self, which: np.ndarray) -> list[bytes]:
         """What some of the fields say."""
         content = self.data.tobytes()

@@ -95,9 +95,9 @@ def _parse(fields: Fields, labels: list[bytes]) -> tuple[np.ndarray, np.ndarray,
     line = np.cumsum(fields.kind == _NEWLINE) - (fields.kind == _NEWLINE)
     is_index = fields.kind == _COLON
     is_value = np.concatenate(([False], is_index[:-1]))
-    filled = fields.end > fields.start
-    if (is_index & is_value).any() or ((is_index | is_value) & ~filled).any():
+    if (is_index & is_value).any():
         return None
+    filled = fields.end > fields.start
     is_label = filled & ~(is_index | is_value)
     begins = filled.copy()
     begins[filled] = np.diff(line[filled], prepend=-1) > 0  # the first on its line
