@@ -245,7 +245,22 @@ SEED_RECIPE: dict[str, Any] = {
     "evaluate_every": 10,
 }
 
-PRESETS: dict[str, dict[str, Any]] = {"seed": SEED_RECIPE}
+# MNIST to about 99.5 % in minutes. Chosen on 10,000 of the training images, never on the test set: 80 epochs of 1024-512 on the
+# other 50,000 gave 99.41 % without weight decay and 99.46 % with it; 40 epochs with half, two thirds and all of the distortion
+# (or dropout, label smoothing, batch 256, half or twice the rate, wider layers) 99.20 to 99.37 %.
+RECORD_RECIPE: dict[str, Any] = {
+    "hidden": (1024, 512),
+    "batch_size": 128,
+    "epochs": 80,
+    "optimizer": "momentum",
+    "lr": 0.05,
+    "schedule": "onecycle",
+    "weight_decay": 2e-5,
+    "augment": "elastic",
+    "augment_strength": 0.65,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {"seed": SEED_RECIPE, "record": RECORD_RECIPE}
 
 
 def configure(preset: str | None = None, **options: Any) -> TrainConfig:

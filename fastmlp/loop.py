@@ -22,7 +22,7 @@ from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
-from .prepare import digest, hold_out, input_scale, sample_weights, standard_statistics
+from .prepare import dense_enough, digest, hold_out, input_scale, sample_weights, standard_statistics
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _DEFAULT_EPOCHS = 4
@@ -124,6 +124,8 @@ class Run:
     def __init__(self, data: Dataset, config: TrainConfig, observer: Observer) -> None:
         self.config, self.observer = config, observer
         self.digest = digest(data)
+        if config.input != "sparse":
+            data = dense_enough(data)
         fraction = config.validation
         if fraction is None:
             fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
@@ -138,8 +140,7 @@ class Run:
             measured, self.density = 1.0, 1.0
         self.input = config.input
         if config.input == "auto":
-            few = self.density <= kernels.tuning.SPARSE_DENSITY or not isinstance(data.X, np.ndarray)
-            self.input = "sparse" if few else "dense"
+            self.input = "sparse" if self.density <= kernels.tuning.SPARSE_DENSITY else "dense"
         if config.backend == "reference":
             self.input = "dense"
         if self.input == "dense" and not isinstance(data.X, np.ndarray):

@@ -65,10 +65,10 @@ class Model:
         if sparse:
             X = X if isinstance(X, CSR) else kernels.csr(X)
             require_finite(X.values[:, None], "X")
-            if self.mean is not None:
-                raise InputError("X is sparse; this model subtracts the features' means and takes a dense array")
-            yield fast.mlp_forward(X, self.network, scale=self.scale)
-            return
+            if self.mean is None:
+                yield fast.mlp_forward(X, self.network, scale=self.scale)
+                return
+            X = X.toarray(self.network.dtype)  # the features' means are not zero
         require_finite(X, "X")
         for start in range(0, len(X), _ROWS):
             yield fast.mlp_forward(self.standardise(X[start : start + _ROWS]), self.network, scale=self.scale)

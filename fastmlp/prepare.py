@@ -22,6 +22,14 @@ def take_rows(X: Any, rows: np.ndarray) -> Any:
     return X[rows] if isinstance(X, np.ndarray) else X.take(rows)
 
 
+def dense_enough(data: Dataset) -> Dataset:
+    """The data set with its sparse samples spelt out, where so few numbers are zeros that skipping them does not pay."""
+    X = data.X
+    if isinstance(X, np.ndarray) or X.data.size <= kernels.tuning.SPARSE_DENSITY * math.prod(X.shape):
+        return data
+    return replace(data, X=kernels.csr(X).toarray(), X_test=kernels.csr(data.X_test).toarray())
+
+
 def input_scale(X: Any) -> tuple[float, float]:
     """(1 / RMS, density of non-zeros) of evenly spaced rows of X. Scaling keeps the zeros zero, which centring would not."""
     sample = take_rows(X, np.arange(0, len(X), max(1, len(X) // _SAMPLE_ROWS)))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import fastmlp
+import kernels
 from fastmlp.augment import distortion
 from fastmlp.config import configure, read_toml
+from fastmlp.data import Sparse
 from fastmlp.errors import InputError
 from fastmlp.find_lr import find_lr
 
@@ -210,3 +212,23 @@ def test_only_images_can_be_distorted(digits):
     table = replace(digits, image_shape=None)
     with pytest.raises(InputError, match="--augment affine: synthetic digits holds no images of 8-bit pixels"):
         fastmlp.fit(table, augment="affine")
+
+
+def test_sparse_files_of_dense_tables_are_tables(rng):
+    """Spelt out and standardised, like the same numbers from a CSV; mostly zero ones stay sparse."""
+    X = (rng.standard_normal((300, 5)) * 100 + 50).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] > 100).astype(np.int64)
+    table = fastmlp.Dataset("table", X[:200], y[:200], X[200:], y[200:], ("0", "1"), "memory")
+    as_sparse = [
+        Sparse(c.indptr, c.indices.astype(np.int32), c.values, c.shape) for c in map(kernels.csr, (X[:200], X[200:]))
+    ]
+    sparse = replace(table, X=as_sparse[0], X_test=as_sparse[1])
+    options = {"epochs": 3, "hidden": (8,)}
+    one, two = (fastmlp.fit(data, **options) for data in (table, sparse))
+    assert one.summary["weights_sha256"] == two.summary["weights_sha256"]
+    assert (two.summary["input"], two.model.mean is None) == ("dense", False)
+    assert two.model.predict_proba(sparse.X_test).tobytes() == one.model.predict_proba(table.X_test).tobytes()
+    kept = fastmlp.fit(sparse, input="sparse", **options)
+    assert (kept.summary["input"], kept.model.mean) == ("sparse", None)
+    with pytest.raises(InputError, match="--standardize must be auto or no"):
+        fastmlp.fit(sparse, input="sparse", standardize="yes", **options)
