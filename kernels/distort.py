@@ -17,7 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .dropout import hash32
+from .gemm import PACK_SIZE, gemm
+from .intrinsics import flat
 from .jit import kernel, piece
+from .memory import scratch
 from .threads import share
 
 _ENERGY = 0.999  # of the field that the waves must hold
@@ -57,50 +60,44 @@ def _draw(key, k):
 
 
 @piece
-def _displacement(elastic, A, B, Z, T, U):
-    """U [h, w] = elastic * A Z B, with A [h, r], Z [r, s], B [s, w]; T [s] is scratch."""
-    for i in range(A.shape[0]):
-        for c in range(Z.shape[1]):
-            total = 0.0
-            for r in range(Z.shape[0]):
-                total += A[i, r] * Z[r, c]
-            T[c] = elastic * total
-        for j in range(U.shape[1]):
-            U[i, j] = 0.0
-        for c in range(Z.shape[1]):
-            for j in range(U.shape[1]):
-                U[i, j] += T[c] * B[c, j]
+def _sample(P, y, x, corner, out, o):
+    """out[o + p] = the image in P [h + 2, w + 2], which has a border of zeros, between its pixels at row y[p], column x[p].
 
-
-@piece
-def _sample(P, y, x):
-    """The image in P [h + 2, w + 2], which has a border of zeros, at row y and column x, between its pixels."""
+    Two loops, as the first becomes vectors, and the second, whose loads go by an index, cannot. Changes y and x.
+    """
     h, w = P.shape[0] - 2, P.shape[1] - 2
-    y, x = min(max(y, -1.0), np.float64(h)), min(max(x, -1.0), np.float64(w))
-    top, left = min(math.floor(y), h - 1), min(math.floor(x), w - 1)
-    dy, dx = y - top, x - left
-    above = P[top + 1, left + 1] + dx * (P[top + 1, left + 2] - P[top + 1, left + 1])
-    below = P[top + 2, left + 1] + dx * (P[top + 2, left + 2] - P[top + 2, left + 1])
-    return above + dy * (below - above)
+    for p in range(h * w):
+        down, right = min(max(y[p], -1.0), np.float64(h)), min(max(x[p], -1.0), np.float64(w))
+        top, left = min(np.floor(down), h - 1.0), min(np.floor(right), w - 1.0)
+        y[p], x[p] = down - top, right - left
+        corner[p] = np.int64((top + 1.0) * (w + 2.0) + (left + 1.0))
+    flat_P, one, row = flat(P), np.uintp(1), np.uintp(w + 2)
+    for p in range(h * w):
+        k = np.uintp(corner[p])
+        above = flat_P[k] + x[p] * (flat_P[k + one] - flat_P[k])
+        below = flat_P[k + row] + x[p] * (flat_P[k + row + one] - flat_P[k + row])
+        out[o + p] = np.uint8(above + y[p] * (below - above) + 0.5)
 
 
 @kernel
-def distort(part, parts, X, rows, seed, epoch, strengths, A, B, images, Z, T, fields, out):
+def distort(part, parts, X, rows, seed, epoch, strengths, A, B, grid, images, Z, M, fields, places, corners, P, out):
     """out[i] = a distorted copy of X[rows[i]], for this part's i; X and out uint8 [., h * w].
 
-    A [h, r] and B [s, w] are ``waves`` along the axes. Scratch for each part: images [h + 2, w + 2] zeros, Z [2, r, s], T [s],
-    fields [2, h, w].
+    A [h, r] and B [s, w] are ``waves`` along the axes, grid [2, h * w] every pixel's y and x from the centre. Scratch for each
+    part: images [h + 2, w + 2] zeros, Z [r, s], M [r, w], fields [2, h * w] zeros, places [2, h * w], corners [h * w] int64,
+    and P PACK_SIZE.
     """
     u = np.uint32
     lo, hi = share(part, parts, rows.size)
-    P, U, h, w = images[part], fields[part], A.shape[0], B.shape[1]
+    image, U, h, w = images[part], fields[part], A.shape[0], B.shape[1]
+    ys, xs = places[part, 0], places[part, 1]
     stream = hash32(u(hash32(u(seed)) + u(epoch)))
     for i in range(lo, hi):
         row = rows[i]
         key = hash32(u(stream + u(row)))
         for r in range(h):
             for c in range(w):
-                P[r + 1, c + 1] = X[row, r * w + c]
+                image[r + 1, c + 1] = X[row, r * w + c]
         angle, shear = strengths.rotation * _draw(key, 0), strengths.shear * _draw(key, 3)
         tall, wide = 1 + strengths.scale * _draw(key, 1), 1 + strengths.scale * _draw(key, 2)
         down, right = strengths.shift * _draw(key, 4), strengths.shift * _draw(key, 5)
@@ -110,23 +107,26 @@ def distort(part, parts, X, rows, seed, epoch, strengths, A, B, images, Z, T, fi
         if strengths.elastic > 0:
             k = _FIRST_NOISE
             for axis in range(2):
-                for r in range(Z.shape[2]):
-                    for c in range(Z.shape[3]):
-                        Z[part, axis, r, c] = _draw(key, k)
+                for r in range(Z.shape[1]):
+                    for c in range(Z.shape[2]):
+                        Z[part, r, c] = strengths.elastic * _draw(key, k)
                         k += 1
-                _displacement(strengths.elastic, A, B, Z[part, axis], T[part], U[axis])
-        for r in range(h):
-            y = r - 0.5 * (h - 1)
-            for c in range(w):
-                x = c - 0.5 * (w - 1)
-                from_y = 0.5 * (h - 1) + down + yy * y + yx * x + U[0, r, c]
-                from_x = 0.5 * (w - 1) + right + xy * y + xx * x + U[1, r, c]
-                out[i, r * w + c] = np.uint8(_sample(P, from_y, from_x) + 0.5)
+                r, s = Z.shape[1:]  # u = A Z B
+                z, m, f = part * r * s, part * r * w, (2 * part + axis) * h * w
+                gemm(r, w, s, flat(Z), z, s, 1, flat(B), 0, w, 1, flat(M), m, w, P, part * PACK_SIZE)
+                gemm(h, w, r, flat(A), 0, r, 1, flat(M), m, w, 1, flat(fields), f, w, P, part * PACK_SIZE)
+        from_y, from_x = 0.5 * (h - 1) + down, 0.5 * (w - 1) + right
+        for p in range(h * w):
+            ys[p] = from_y + yy * grid[0, p] + yx * grid[1, p] + U[0, p]
+            xs[p] = from_x + xy * grid[0, p] + xx * grid[1, p] + U[1, p]
+        _sample(image, ys, xs, corners[part], flat(out), i * h * w)
 
 
 def distort_arguments(h: int, w: int, sigma: float, parts: int) -> tuple[np.ndarray, ...]:
-    """A, B and the scratch of ``distort``."""
+    """A, B, grid and the scratch of ``distort``."""
     A, B = waves(h, sigma), np.ascontiguousarray(waves(w, sigma).T)
     r, s = A.shape[1], B.shape[0]
-    scratch = ((h + 2, w + 2), (2, r, s), (s,), (2, h, w))
-    return A, B, *(np.zeros((parts, *shape)) for shape in scratch)
+    grid = np.indices((h, w)).reshape(2, -1) - 0.5 * np.array([[h - 1], [w - 1]])
+    pack = scratch(parts * PACK_SIZE, np.dtype(np.float64))
+    shapes = ((h + 2, w + 2), (r, s), (r, w), (2, h * w), (2, h * w))
+    return A, B, grid, *(np.zeros((parts, *s)) for s in shapes), np.zeros((parts, h * w), np.int64), pack

@@ -32,6 +32,7 @@ from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule, sgd
 from .update import update as update_kernel
 
 Array = np.ndarray
+_STRONGEST = 1e6  # beyond it a distortion is no number any more
 _RULES = {SGD, MOMENTUM, NESTEROV, ADAM, ADAMW}
 
 
@@ -330,10 +331,11 @@ def distort(
     h, w = _image_shape(shape)
     X = checks.as_input("X", X, X.dtype, (None, h * w))
     rows = checks.as_rows("rows", rows, len(X))
-    given = {"rotation": rotation, "scale": scale, "shear": shear, "shift": shift, "elastic": elastic}
-    strengths = distort_kernels.Strengths(*(checks.finite_number(name, e, least=0.0) for name, e in given.items()))
-    if not 0.1 <= checks.finite_number("sigma", sigma) <= 1e6:
-        raise ValueError(f"sigma is {sigma!r}; it must be from 0.1 to 1e6 pixels")
+    given = {"rotation": rotation, "scale": scale, "shear": shear, "shift": shift, "elastic": elastic, "sigma": sigma}
+    for name, value in given.items():
+        if checks.finite_number(name, value, least=0.1 if name == "sigma" else 0.0) > _STRONGEST:
+            raise ValueError(f"{name} is {value!r}; it must be at most {_STRONGEST:g}")
+    strengths = distort_kernels.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
     parts = _parts(20 * result.size, SERIAL_ELEMENTS)
     arguments = distort_kernels.distort_arguments(h, w, float(sigma), parts)

@@ -219,19 +219,6 @@ def test_a_wrong_environment_is_one_line(dataset, tmp_path, variable, value, mes
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict"])
-def test_help_needs_neither_numba_nor_numpy(python, verb):
-    code = (
-        f"import sys; sys.argv = ['x', '--help']\nimport fastmlp.{verb} as verb\n"
-        "try: verb.main()\nexcept SystemExit as end: code = end.code\n"
-        "assert code == 0 and 'numba' not in sys.modules and 'numpy' not in sys.modules, sorted(sys.modules)"
-    )
-    result = python(code)
-    assert result.returncode == 0, result.stderr
-    assert "example:" in result.stdout
-    assert result.stderr == ""
-
-
 def test_every_flag_that_has_a_default_shows_it():
     parser_help = subprocess.run(
         [sys.executable, "-m", "fastmlp.train", "--help"],

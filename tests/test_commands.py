@@ -648,7 +648,7 @@ def test_after_warmup_no_command_compiles(python, place, digits):
     assert run("warmup").startswith("0 functions compiled in 0.0 s, ")
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "predict", "export", "doctor", "warmup"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "report", "export", "doctor", "warmup"])
 def test_help_needs_neither_numba_nor_numpy(python, verb):
     code = (
         f"import sys; sys.argv = ['x', '--help']\nimport fastmlp.{verb} as verb\n"

@@ -13,6 +13,14 @@ LABELS = np.zeros(4, int)
 NETWORK = kernels.Network((3, 2))
 
 
+PIXELS = np.zeros((3, 4), np.uint8)
+
+
+def multilabel(labels):
+    network = kernels.Network((2, 2), output="logistic")
+    return kernels.mlp_gradient(np.zeros((2, 2), np.uint8), labels, [0, 1], network)
+
+
 def csr(**changes):
     parts = {
         "indptr": np.array([0, 1, 2]),
@@ -59,6 +67,20 @@ BAD = {
     "huge unsigned label": (
         lambda: kernels.softmax_cross_entropy(Y, np.full(4, 2**64 - 1, np.uint64)), ValueError, "labels holds 18446744073709551615",
     ),
+    "too strong a distortion": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, elastic=1e300), ValueError, "elastic is 1e.300; it must be at most 1e.06"),
+    "distortion that is no number": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, shift=np.nan), ValueError, "shift is nan"),
+    "no smoothing": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, sigma=0), ValueError, "sigma is 0"),
+    "not its images": (lambda: kernels.distort(PIXELS, [0], (2, 3), seed=0), ValueError, r"X has shape \[3, 4\]; it must be \[any, 6\]"),
+    "images that are no pixels": (lambda: kernels.distort(np.zeros((3, 4)), [0], (2, 2), seed=0), TypeError, "X has dtype float64; it must be uint8"),
+    "an image that is not there": (lambda: kernels.distort(PIXELS, [3], (2, 2), seed=0), ValueError, "rows holds 3; it must be from 0 to 2"),
+    "all dropped": (lambda: kernels.dropout(Y, 1.0, seed=0), ValueError, "p is 1.0; it must be at least 0 and below 1"),
+    "a seed too large": (lambda: kernels.dropout(Y, 0.5, seed=2**32), ValueError, "seed is 4294967296; it must be an integer from 0"),
+    "negative sample weight": (lambda: kernels.softmax_cross_entropy(Y, LABELS, sample_weight=[1, -1, 1, 1]), ValueError, "sample_weight holds a number that is negative"),
+    "smoothing and epsilon": (lambda: kernels.softmax_cross_entropy(Y, LABELS, label_smoothing=0.1, epsilon=1e-9), ValueError, "one of them must be 0"),
+    "targets that are no zeros and ones": (lambda: multilabel(2 * np.ones((2, 2), int)), ValueError, "labels holds 2; it must be from 0 to 1"),
+    "class indices for a logistic output": (lambda: multilabel([0, 1]), ValueError, r"labels has shape \[2\]; it must be \[2, 2\]"),
+    "gradient of another network": (lambda: kernels.mlp_update(kernels.Network((2, 2)), np.zeros(3, np.float32), rule=kernels.sgd(), lr=1), ValueError, "gradient has shape"),
+    "no such activation": (lambda: kernels.Network((2, 2), activation="gelu"), ValueError, "activation is 'gelu'; it must be one of relu, identity"),
     "negative epsilon": (lambda: kernels.softmax_cross_entropy(Y, LABELS, epsilon=-1), ValueError, "epsilon is -1"),
     "list to update": (lambda: kernels.sgd_update([1.0], [1.0], 0.1), TypeError, "W is a list"),
     "gradient of another shape": (lambda: kernels.sgd_update(W.copy(), B, 0.1), ValueError, "dW has shape"),
