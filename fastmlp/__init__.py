@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import TrainConfig
     from .data import Dataset, load
     from .errors import InputError, RunError
+    from .estimator import MLPClassifier as MLPClassifier
     from .loop import fit
     from .model import Model, load_model
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Dataset": "data",
     "InputError": "errors",
+    "MLPClassifier": "estimator",
     "Model": "model",
     "RunError": "errors",
     "TrainConfig": "config",

@@ -613,7 +613,7 @@ def test_the_doctor_knows_the_extras_of_the_project():
 # -- warmup, and all ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_after_warmup_no_command_compiles(python, place, digits):
     rng = np.random.default_rng(0)
     np.savez("table.npz", X=rng.standard_normal((900, 30)).astype("f4"), y=np.arange(900) % 3)

@@ -1,0 +1,579 @@
+"""fastmlp.MLPClassifier: scikit-learn's checks, scikit-learn's own tests, the same numbers, and what it adds."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib.util
+import io
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", "1.9")  # with whose class ours, which needs 1.6, is compared number by number
+
+import joblib
+import scipy.sparse
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastmlp
+import fastmlp.estimator
+import kernels
+from fastmlp import MLPClassifier
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+# -- scikit-learn's checks -------------------------------------------------------------------------------------------
+
+
+@parametrize_with_checks([MLPClassifier(max_iter=100), MLPClassifier(max_iter=100, solver="lbfgs")])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+# -- scikit-learn's own tests of its class, on ours ------------------------------------------------------------------
+
+# What does not apply, and why.
+_NOT_OURS = {
+    "test_gradient": "calls the private _loss_grad_lbfgs; the gradient is tested in test_gradients.py",
+}
+
+
+def _their_tests():
+    """The tests of scikit-learn's own module for its MLP that use MLPClassifier, on ours; {name: function}."""
+    spec = importlib.util.find_spec("sklearn.neural_network.tests.test_mlp")
+    if spec is None:  # a distribution without tests
+        return {}
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn.neural_network.MLPClassifier", MLPClassifier)
+        spec.loader.exec_module(module)
+    found = {}
+    for name, function in vars(module).items():
+        if name.startswith("test_"):
+            for mark in getattr(function, "pytestmark", ()):
+                if mark.name == "parametrize":
+                    mark.args[1][:] = [value for value in mark.args[1] if value is not module.MLPRegressor]
+            names = {*function.__code__.co_names, *function.__code__.co_varnames}
+            if names & {"MLPClassifier", "MLPEstimator", "Estimator"}:  # the others are about MLPRegressor
+                found[name] = function
+    return found
+
+
+_THEIRS = _their_tests()
+
+
+class TestTheirOwn:
+    """Filled below."""
+
+
+for _name, _function in _THEIRS.items():
+    if _name not in _NOT_OURS:
+        setattr(TestTheirOwn, _name, staticmethod(_function))
+
+
+def test_every_exception_to_their_tests_exists():
+    assert set(_NOT_OURS) <= set(_THEIRS) or not _THEIRS
+
+
+# -- the same numbers ------------------------------------------------------------------------------------------------
+
+LABELS = np.array(["ant", "bee", "cow"])
+
+
+@pytest.fixture(scope="module")
+def table():
+    """330 samples, 12 features of mean 0 and deviation 1: X, and y of three classes that overlap."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((330, 12))
+    scores = np.tanh(X @ rng.standard_normal((12, 6))) @ rng.standard_normal((6, 3)) + rng.standard_normal((330, 3))
+    return X, LABELS[scores.argmax(1)]
+
+
+def targets(kind, y):
+    """y as it is, of two classes, or multilabel."""
+    if kind == "binary":
+        return y == "bee"
+    return (y[:, None] == LABELS[:2]) | (np.arange(len(y)) % 7 == 0)[:, None] if kind == "multilabel" else y
+
+
+SAME = {
+    "sgd": {"solver": "sgd"},
+    "momentum 0": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.05},
+    "momentum 1": {"solver": "sgd", "momentum": 1.0},
+    "classical momentum": {"solver": "sgd", "nesterovs_momentum": False},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.2, "power_t": 0.3},
+    "adaptive": {
+        "solver": "sgd", "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1, "learning_rate_init": 0.05,
+    },
+    "adam": {"epsilon": 1e-15},
+    "other betas": {"epsilon": 1e-15, "beta_1": 0.5, "beta_2": 0.9},
+    "alpha": {"solver": "sgd", "alpha": 3.0, "learning_rate_init": 0.01},
+    "a short last batch": {"solver": "sgd", "batch_size": 32, "alpha": 0.5},
+    "whole batch": {"solver": "sgd", "batch_size": 330},
+    "in order": {"solver": "sgd", "shuffle": False},
+    "early stopping": {"solver": "sgd", "early_stopping": True, "n_iter_no_change": 3, "tol": 0.5, "learning_rate_init": 0.02},
+    "identity": {"solver": "sgd", "activation": "identity"},
+    "logistic": {"solver": "sgd", "activation": "logistic"},
+    "tanh": {"solver": "sgd", "activation": "tanh", "hidden_layer_sizes": (9, 7)},
+    "no hidden layer": {"solver": "sgd", "hidden_layer_sizes": ()},
+    "three hidden layers": {"solver": "sgd", "hidden_layer_sizes": [8, 7, 6]},
+    "lbfgs": {"solver": "lbfgs", "max_iter": 15},
+    "lbfgs, tanh": {"solver": "lbfgs", "max_iter": 15, "activation": "tanh", "alpha": 0.1},
+}  # fmt: skip
+
+
+def both(options, *data, **fit_options):
+    """Ours and theirs, fitted alike."""
+    options = {"hidden_layer_sizes": 16, "max_iter": 12, "random_state": 3, **options}
+    return [make(**options).fit(*data, **fit_options) for make in (MLPClassifier, Theirs)]
+
+
+def assert_same_network(ours, theirs):
+    """Rounding errors of 1e-16 a step grow; at 1e-9 after some dozens of steps, any other difference would show."""
+    for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+@pytest.mark.parametrize("options", SAME.values(), ids=SAME)
+def test_the_network_is_that_of_scikit_learn(table, options, kind):
+    X, y = table
+    ours, theirs = both(options, X, targets(kind, y))
+    assert_same_network(ours, theirs)
+    for name in ("n_iter_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_", "t_"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-9)
+    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9)
+    if ours.solver != "lbfgs":
+        assert ours.validation_scores_ == theirs.validation_scores_
+        assert ours.best_validation_score_ == theirs.best_validation_score_
+        # The penalty is of the weights at both ends of the epoch, not of every step; it moves by a hundredth in an epoch.
+        penalty = ours.alpha * sum((W**2).sum() for W in ours.coefs_) / 2 / 32
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, atol=0.002 * penalty + 1e-9)
+    np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"solver": "sgd"}, {"epsilon": 1e-15}, {"solver": "lbfgs"}], ids=str)
+def test_sample_weights_are_those_of_scikit_learn(table, options):
+    X, y = table
+    weights = np.random.default_rng(1).integers(0, 4, len(y))
+    ours, theirs = both({"alpha": 0.0, "batch_size": 50, **options}, X, y, sample_weight=weights)
+    assert_same_network(ours, theirs)
+    np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
+
+
+def test_a_sparse_matrix_gives_the_network_of_the_dense_one(table):
+    X, y = table
+    X = np.where(np.abs(X) > 1, X, 0)
+    ours, theirs = both({"solver": "sgd"}, scipy.sparse.csr_array(X), y)
+    assert_same_network(ours, theirs)
+    assert_same_network(ours, MLPClassifier(**ours.get_params()).fit(X, y))
+    assert_same_network(ours, MLPClassifier(**ours.get_params()).fit(scipy.sparse.csc_matrix(X), y))
+
+
+@pytest.mark.parametrize("options", [{"solver": "sgd"}, {"epsilon": 1e-15}], ids=str)
+def test_partial_fit_and_warm_start_go_on_as_scikit_learns(table, options):
+    X, y = table
+    models = [make(16, random_state=3, **options) for make in (MLPClassifier, Theirs)]
+    for first in (0, 100, 200):
+        for model in models:
+            model.partial_fit(X[first : first + 100], y[first : first + 100], classes=LABELS)
+    assert_same_network(*models)
+    assert models[0].t_ == models[1].t_
+    for model in models:
+        model.set_params(warm_start=True, max_iter=3).fit(X, y).fit(X, y)
+    assert_same_network(*models)
+    np.testing.assert_allclose(models[0].loss_curve_, models[1].loss_curve_, rtol=1e-5)
+
+
+def test_invscaling_goes_on_over_partial_fits(table):
+    X, y = table
+    options = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.2, "random_state": 0}
+    models = [make(16, **options) for make in (MLPClassifier, Theirs)]
+    for _ in range(4):
+        for model in models:
+            model.partial_fit(X, y, classes=LABELS)
+    assert_same_network(*models)
+
+
+# -- data ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("given", "made"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")])
+def test_the_network_has_the_dtype_of_X(table, given, made):
+    X, y = (10 * table[0]).astype(given), table[1]
+    model = MLPClassifier(8, max_iter=2).fit(X, y)
+    assert {array.dtype for array in model.coefs_ + model.intercepts_} == {np.dtype(made)}
+    assert model.predict_proba(X.astype("float64")).dtype == made
+    model = MLPClassifier(8, max_iter=2, solver="lbfgs").fit(X, y)
+    assert {array.dtype for array in model.coefs_ + model.intercepts_} == {np.dtype("float64")}
+
+
+def test_uint8_is_read_as_it_is(monkeypatch, digits):
+    seen = []
+    train = kernels.mlp_train_steps
+    monkeypatch.setattr(
+        kernels, "mlp_train_steps", lambda X, *args, **options: seen.append(X) or train(X, *args, **options)
+    )
+    X = np.maximum(digits.X[:300], 1)
+    model = MLPClassifier(8, max_iter=2, random_state=0).fit(X, digits.y[:300])
+    assert {id(each) for each in seen} == {id(seen[0])}
+    assert np.shares_memory(seen[0], X)
+    same = MLPClassifier(8, max_iter=2, random_state=0).fit(X.astype(np.float32), digits.y[:300])
+    assert model.coefs_[0].dtype == np.float32
+    np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
+    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X.astype(np.float32)))
+
+
+def test_sparse_matrices_are_never_made_dense(monkeypatch, rng):
+    def refuse(*args, **options):
+        raise AssertionError("made dense")
+
+    X = scipy.sparse.random_array((300, 5000), density=0.002, format="csr", rng=rng)
+    y = np.asarray(X.sum(axis=1)).ravel() > 5
+    for kind in ("toarray", "todense"):
+        monkeypatch.setattr(scipy.sparse.csr_array, kind, refuse)
+    for solver in ("adam", "sgd", "lbfgs"):
+        model = MLPClassifier(4, solver=solver, max_iter=3, early_stopping=solver == "adam").fit(X, y)
+        assert model.predict(X).shape == (300,)
+
+
+@pytest.mark.parametrize("batch_size", [40, 330])
+def test_bits_do_not_depend_on_the_number_of_threads(table, batch_size):
+    options = {
+        "hidden_layer_sizes": (64, 32),
+        "max_iter": 3,
+        "random_state": 0,
+        "batch_size": batch_size,
+        "dropout": 0.2,
+    }
+    X, y = np.tile(table[0], (1, 20)), table[1]
+    first, *others = (MLPClassifier(n_threads=n, **options).fit(X, y) for n in (1, 2, 3))
+    for other in others:
+        assert [W.tobytes() for W in other.coefs_] == [W.tobytes() for W in first.coefs_]
+        assert other.loss_curve_ == first.loss_curve_
+
+
+def test_n_threads_reaches_the_kernels(monkeypatch, table):
+    counts = []
+    for name in ("mlp_train_steps", "mlp_forward"):
+        op = getattr(kernels, name)
+        monkeypatch.setattr(
+            kernels, name, lambda *a, op=op, **o: counts.append(kernels.get_num_threads()) or op(*a, **o)
+        )
+    X = np.tile(table[0], (1, 20))
+    MLPClassifier(200, max_iter=1, n_threads=3).fit(X, table[1]).predict(X)
+    assert set(counts) == {3}
+
+
+def test_threads_are_no_more_than_the_environment_allows(monkeypatch):
+    with kernels.threads(6):
+        for name in ("FASTMLP_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            monkeypatch.delenv(name, raising=False)
+        assert fastmlp.estimator._thread_limit() == 6
+        monkeypatch.setenv("OMP_NUM_THREADS", "4,2")
+        assert fastmlp.estimator._thread_limit() == 4
+        monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+        assert fastmlp.estimator._thread_limit() == 1
+        monkeypatch.setenv("FASTMLP_NUM_THREADS", "6")
+        assert fastmlp.estimator._thread_limit() == 6
+
+
+# -- beyond scikit-learn's -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_validation_losses_are_those_of_the_network_after_each_epoch(table, kind, solver):
+    X, y = table[0], targets(kind, table[1])
+    seen = []
+
+    def measure(model, epoch):
+        P, truth = model.predict_proba(X[250:]), y[250:]
+        if kind == "multilabel":
+            seen.append(-np.log(np.where(truth, P, 1 - P)).sum(1).mean())
+        else:
+            seen.append(log_loss(truth, P, labels=model.classes_))
+
+    model = MLPClassifier(8, solver=solver, max_iter=5, callbacks=measure)
+    model.fit(X[:250], y[:250], X_val=X[250:], y_val=y[250:])
+    assert len(seen) == model.n_iter_ == 5
+    np.testing.assert_allclose(model.validation_loss_curve_, seen, rtol=1e-9)
+    assert model.fit(X, y).validation_loss_curve_ is None
+
+
+def test_early_stopping_watches_the_validation_samples_given(table):
+    X, y = table
+    model = MLPClassifier(64, early_stopping=True, learning_rate_init=0.02, random_state=0, tol=0)
+    model.fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert model.t_ == 200 * model.n_iter_
+    assert model.n_iter_ < model.max_iter
+    assert max(model.validation_scores_) > model.validation_scores_[-1]
+    assert model.score(X[200:], y[200:]) == model.best_validation_score_ == max(model.validation_scores_)
+
+
+def test_early_stopping_can_be_switched_on_in_a_warm_start(table):
+    model = MLPClassifier(8, max_iter=2, warm_start=True).fit(*table)
+    assert model.set_params(early_stopping=True).fit(*table).best_validation_score_ == max(model.validation_scores_)
+    assert model.set_params(early_stopping=False).fit(*table).best_loss_ < np.inf
+
+
+def test_class_weights_are_sample_weights(table):
+    X, y = table
+    options = {"hidden_layer_sizes": 8, "max_iter": 3, "random_state": 0}
+    weights = np.where(y == "bee", 5.0, 1.0)
+    double = np.arange(len(y)) % 2 + 1
+    ours = MLPClassifier(class_weight={"bee": 5}, **options).fit(X, y, double)
+    assert_same_network(ours, MLPClassifier(**options).fit(X, y, weights * double))
+    share = {label: len(y) / 3 / (y == label).sum() for label in LABELS}
+    balanced = MLPClassifier(class_weight="balanced", **options).fit(X, y)
+    assert_same_network(balanced, MLPClassifier(**options).fit(X, y, [share[label] for label in y]))
+    some = MLPClassifier(class_weight={"bee": 5}, **options).partial_fit(X[y != "bee"], y[y != "bee"], classes=LABELS)
+    assert_same_network(some, MLPClassifier(**options).partial_fit(X[y != "bee"], y[y != "bee"], classes=LABELS))
+    Y = targets("multilabel", y).astype(int)
+    many = MLPClassifier(class_weight=[{0: 1, 1: 3}, {0: 1, 1: 1}], **options).fit(X, Y)
+    assert_same_network(many, MLPClassifier(**options).fit(X, Y, np.where(Y[:, 0], 3.0, 1.0)))
+
+
+def test_dropout_trains_another_network_that_predicts_with_all_units(table):
+    X, y = table
+    options = {"hidden_layer_sizes": 32, "max_iter": 5}
+    dropped = [MLPClassifier(dropout=0.5, random_state=seed, **options).fit(X, y) for seed in (0, 0, 1)]
+    assert_same_network(*dropped[:2])
+    plain = MLPClassifier(random_state=0, **options).fit(X, y)
+    assert plain.loss_curve_[0] < dropped[0].loss_curve_[0]
+    model = dropped[0]
+    hidden = np.maximum(X @ model.coefs_[0] + model.intercepts_[0], 0)
+    Z = hidden @ model.coefs_[1] + model.intercepts_[1]
+    np.testing.assert_allclose(model.predict_proba(X), np.exp(Z) / np.exp(Z).sum(1, keepdims=True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary"])
+def test_label_smoothing_moves_the_best_constant_to_the_smoothed_frequencies(table, kind):
+    y = targets(kind, table[1])
+    model = MLPClassifier((), solver="lbfgs", alpha=0, label_smoothing=0.3, tol=1e-8, random_state=0)
+    P = model.fit(np.zeros((len(y), 1)), y).predict_proba(np.zeros((1, 1)))[0]
+    frequency = np.array([(y == label).mean() for label in model.classes_])
+    np.testing.assert_allclose(P, 0.7 * frequency + 0.3 / len(frequency), atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_sees_every_epoch_and_stops(table, solver):
+    X, y = table
+    seen = []
+
+    def watch(model, epoch):
+        seen.append((epoch, model.loss_, model.score(X, y)))
+
+    model = MLPClassifier(8, solver=solver, max_iter=9, callbacks=[watch, lambda model, epoch: epoch == 4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(X, y)
+    assert [epoch for epoch, _, _ in seen] == [1, 2, 3, 4]
+    assert [loss for _, loss, _ in seen] == model.loss_curve_
+    assert model.n_iter_ == 4
+    assert model.score(X, y) == seen[-1][2]
+    model.set_params(callbacks=watch).fit(X, y)
+    assert seen[-1][0] == model.n_iter_ == 9
+
+
+def test_verbose_says_what_scikit_learn_says_and_draws_a_bar_on_a_terminal(table, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    options = {
+        "solver": "sgd", "verbose": True, "early_stopping": True, "tol": 0.3, "n_iter_no_change": 1, "batch_size": 50,
+    }  # fmt: skip
+    ours, theirs = [], []
+    for make, lines in ((MLPClassifier, ours), (Theirs, theirs)):
+        make(8, random_state=0, **options).fit(*table)
+        lines += capsys.readouterr().out.splitlines()
+    assert [line for line in ours if not line.startswith("Validation loss")] == theirs
+    assert "epoch 1/200" in terminal.getvalue()
+
+
+# -- the state of an estimator ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, copy.copy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["deep", "shallow", "pickle"],
+)
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd"}], ids=str)
+def test_a_copy_predicts_and_goes_on_as_the_original(table, copied, options):
+    X, y = table
+    model = MLPClassifier(8, random_state=0, **options).partial_fit(X, y, classes=LABELS).partial_fit(X, y)
+    other = copied(model)
+    np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    before = model.predict_proba(X)
+    other.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert_same_network(other, model.partial_fit(X, y))
+
+
+def test_joblib_loads_a_model_from_mapped_memory(table, tmp_path):
+    X, y = table
+    model = MLPClassifier(8, max_iter=3).fit(X, y)
+    joblib.dump(model, tmp_path / "model")
+    loaded = joblib.load(tmp_path / "model", mmap_mode="r")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    loaded.partial_fit(X, y)
+    assert not hasattr(clone(loaded), "coefs_")
+
+
+def test_weights_that_are_set_are_used(table):
+    X, y = table
+    model = MLPClassifier(8, max_iter=3, random_state=0).fit(X, y)
+    other = MLPClassifier(8, max_iter=3, random_state=1).fit(X, y)
+    expected = other.predict_proba(X)
+    for k in range(2):
+        model.coefs_[k] = other.coefs_[k]
+    model.intercepts_ = other.intercepts_
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), expected)
+    model.coefs_[1][:] = 0
+    model.intercepts_[1][:] = [0, 3, 0]
+    assert set(model.predict(X)) == {"bee"}
+    model.set_params(solver="sgd", momentum=0, learning_rate_init=1e-9)
+    del model._optimizer
+    model.partial_fit(X, y)
+    assert set(model.predict(X)) == {"bee"}
+
+
+def test_an_interrupt_ends_fit_with_what_was_learnt(rng):
+    X, y = rng.standard_normal((3000, 40)), np.arange(3000) % 3  # noise, to be learnt by heart
+    for solver in ("adam", "sgd", "lbfgs"):
+        model = MLPClassifier(64, solver=solver, max_iter=10**6, max_fun=10**6, n_iter_no_change=np.inf, tol=0)
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        start = time.monotonic()
+        timer.start()
+        with pytest.warns(UserWarning, match="Training interrupted by user."):
+            model.fit(X, y)
+        assert 0.5 < time.monotonic() - start < 5
+        assert model.n_iter_ > 0
+        assert model.loss_curve_[-1] < model.loss_curve_[0]
+        assert model.predict(X).shape == (3000,)
+    penalty = model.alpha / 2 * sum((W**2).sum() for W in model.coefs_) / 3000
+    assert log_loss(y, model.predict_proba(X)) + penalty == pytest.approx(model.loss_curve_[-1], rel=1e-9)  # of lbfgs
+
+
+def test_the_example_in_the_docstring_is_true():
+    assert doctest.testmod(fastmlp.estimator) == (0, 4)
+
+
+# -- in company ------------------------------------------------------------------------------------------------------
+
+
+def test_grid_search_in_worker_processes(table):
+    X, y = table
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(max_iter=40, random_state=0))
+    grid = {"mlpclassifier__alpha": [1e-4, 10.0], "mlpclassifier__hidden_layer_sizes": [(8,), (16, 8)]}
+    searches = [GridSearchCV(pipeline, grid, n_jobs=n, cv=3).fit(X, y) for n in (2, None)]
+    np.testing.assert_array_equal(*(search.cv_results_["mean_test_score"] for search in searches))
+    assert searches[0].best_score_ > 0.4
+
+
+def test_worker_processes_share_the_cores():
+    counts = joblib.Parallel(n_jobs=2)(joblib.delayed(fastmlp.estimator._thread_limit)() for _ in range(2))
+    assert sum(counts) <= max(2, os.cpu_count())
+
+
+def test_model_selection_calibration_and_feature_names(table):
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame(table[0], columns=[f"x{k}" for k in range(12)])
+    model = MLPClassifier(16, max_iter=60, random_state=0)
+    assert cross_val_score(model, X, table[1], cv=3).mean() > 0.4
+    P = CalibratedClassifierCV(model, cv=3).fit(X, table[1]).predict_proba(X)
+    np.testing.assert_allclose(P.sum(1), 1)
+    pipeline = make_pipeline(StandardScaler(), model).set_output(transform="pandas").fit(X, table[1])
+    assert list(pipeline[-1].feature_names_in_) == list(X.columns)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.fit(X, table[1]).predict(X.rename(columns={"x0": "y0"}))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_grid_search_on_dask(table):
+    distributed = pytest.importorskip("distributed")
+    search = GridSearchCV(MLPClassifier(8, max_iter=5, random_state=0), {"alpha": [1e-4, 1.0]}, cv=3)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        there = clone(search).fit(*table)
+    here = search.fit(*table)
+    np.testing.assert_array_equal(there.cv_results_["mean_test_score"], here.cv_results_["mean_test_score"])
+
+
+def test_importing_fastmlp_needs_no_scikit_learn(python):
+    code = (
+        "import sys; sys.modules['sklearn'] = None\nimport fastmlp\n"
+        "try:\n    fastmlp.MLPClassifier\nexcept ImportError as error:\n    print(error)"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert "needs scikit-learn" in done.stdout
+    assert "pip install 'fastmlp[sklearn]'" in done.stdout
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_bad_input_is_refused_in_scikit_learns_words(table):
+    X, y = table
+    fitted = MLPClassifier(4, max_iter=1).fit(X, y)
+    cases = [
+        (MLPClassifier(dropout=1.0), (X, y), {}, "The 'dropout' parameter of MLPClassifier must be a float in the range"),
+        (MLPClassifier(label_smoothing=-0.1), (X, y), {}, "The 'label_smoothing' parameter of MLPClassifier must be"),
+        (MLPClassifier(n_threads=0), (X, y), {}, "The 'n_threads' parameter of MLPClassifier must be an int in the range"),
+        (MLPClassifier(callbacks=3), (X, y), {}, "The 'callbacks' parameter of MLPClassifier must be"),
+        (MLPClassifier(class_weight="even"), (X, y), {}, "The 'class_weight' parameter of MLPClassifier must be"),
+        (MLPClassifier(hidden_layer_sizes=(4, 0)), (X, y), {}, "hidden_layer_sizes must be > 0, got"),
+        (MLPClassifier(solver="lbfgs", dropout=0.5), (X, y), {}, "dropout is only available for stochastic optimizers"),
+        (MLPClassifier(class_weight={"dog": 1}), (X, y), {}, "are not in class_weight"),
+        (MLPClassifier(), (X, y, -np.ones(len(y))), {}, "Negative values in data passed to `sample_weight`"),
+        (MLPClassifier(), (X, y, np.zeros(len(y))), {}, "Sample weights must contain at least one non-zero number"),
+        (MLPClassifier(), (X, y, [1, 2]), {}, "sample_weight.shape == "),
+        (MLPClassifier(), (X, y), {"X_val": X}, "X_val is provided, but y_val was not provided."),
+        (MLPClassifier(), (X, y), {"y_val": y}, "y_val is provided, but X_val was not provided."),
+        (MLPClassifier(), (X, y), {"X_val": X[:, 1:], "y_val": y}, "X has 11 features, but MLPClassifier is expecting 12"),
+        (MLPClassifier(), (X, y), {"X_val": X[1:], "y_val": y}, "inconsistent numbers of samples"),
+        (MLPClassifier(), (X, y), {"X_val": X, "y_val": np.full(len(y), "dog")}, "`y_val` has classes not in"),
+        (MLPClassifier(), (X, X[:, 0]), {}, "Unknown label type: "),
+    ]  # fmt: skip
+    for model, data, options, message in cases:
+        with pytest.raises(ValueError) as raised:  # noqa: PT011 (looked into below)
+            model.fit(*data, **options)
+        assert message in str(raised.value)
+    with pytest.raises(NotFittedError, match="This MLPClassifier instance is not fitted yet"):
+        MLPClassifier().predict(X)
+    with pytest.raises(ValueError, match="class_weight 'balanced' is not supported for partial_fit"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=LABELS)
+    with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
+        fitted.partial_fit(X[:1], ["dog"])
+    with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
+        MLPClassifier(4, batch_size=1000, max_iter=1).fit(X, y)
