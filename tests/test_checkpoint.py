@@ -45,6 +45,18 @@ def outcome(result):
     return reports, {key: result.summary[key] for key in kept}
 
 
+def _stopping_observer(chunks, kind):
+    """Stops a run after so many chunks."""
+
+    def step(*_):
+        nonlocal chunks
+        chunks -= 1
+        if kind is Killed and chunks < 0:
+            raise Killed
+
+    return Observer(progress=step, stop=lambda: kind is Interrupted and chunks < 0)
+
+
 @pytest.mark.parametrize("options", RUNS, ids=str)
 def test_twenty_random_stops_leave_no_trace(digits, options, tmp_path, monkeypatch):
     """Some by Ctrl-C, which saves, and some by death, which loses the steps since the last checkpoint."""
@@ -52,16 +64,8 @@ def test_twenty_random_stops_leave_no_trace(digits, options, tmp_path, monkeypat
     monkeypatch.setattr(loop, "_CHUNK_SECONDS", 1e-5)  # a step at a time, and each a place to stop at
     draw, path = random.Random(1), tmp_path / NAME
     for _ in range(20):
-        left, kind = draw.randrange(1, 4), draw.choice([Interrupted, Killed])
-
-        def step(*_, kind=kind):
-            nonlocal left
-            left -= 1
-            if kind is Killed and left < 0:
-                raise Killed
-
-        observer = Observer(progress=step, stop=lambda kind=kind: kind is Interrupted and left < 0)
         config = configure(**options, checkpoint_seconds=draw.choice([0.0, 0.01]))
+        observer = _stopping_observer(draw.randrange(1, 4), draw.choice([Interrupted, Killed]))
         with pytest.raises((Interrupted, Killed)):
             fastmlp.fit(digits, config, observer=observer, checkpoint=path, resume=True)
     assert outcome(fastmlp.fit(digits, checkpoint=path, resume=True, **options)) == expected
