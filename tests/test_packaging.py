@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -102,7 +103,9 @@ def test_the_readme_has_exactly_two_commands_and_ci_runs_the_second():
 def test_every_python_block_of_the_readme_runs(tmp_path, python):
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert blocks
+    if importlib.util.find_spec("sklearn") is None:
+        blocks = [block for block in blocks if "sklearn" not in block]
+    assert len(blocks) >= 3
     result = python("\n".join(blocks), env={"FASTMLP_DATA": ""}, timeout=400)
     assert result.returncode == 0, result.stderr
 
