@@ -13,9 +13,11 @@ from typing import Any
 
 from .errors import InputError
 from .model import Model, model_from
+from .paths import CHECKPOINT as NAME
+from .paths import PREVIOUS
 from .tensor_file import Tensors, read_tensors, write_tensors
 
-NAME, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"
+__all__ = ["NAME", "PREVIOUS", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 
 @dataclass

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
+
 
 def cache_dir(kind: str) -> Path:
     """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended; below it ``kind``."""

@@ -24,12 +24,12 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     from .data.csv import read_features
     from .data.idx import read_idx
     from .data.npz import as_features, read_npz
-    from .data.svmlight import read_svmlight
+    from .data.svmlight import SUFFIXES, read_svmlight
 
     name, inputs = path.name.lower().removesuffix(".gz"), model.network.sizes[0]
     if name.endswith(".csv"):
         return read_features(path, inputs, model.columns, label_column)
-    if name.endswith((".svm", ".libsvm", ".svmlight")):
+    if name.endswith(SUFFIXES):
         return read_svmlight(path, inputs).X
     if not name.endswith(".npz"):
         images = read_idx(path)

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from .cli import Parser, add_options, load_data, run_command, say
 from .config import PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
-from .paths import remove_leftovers
+from .paths import CHECKPOINT, PREVIOUS, remove_leftovers
 
 if TYPE_CHECKING:
     from .data import Dataset
     from .loop import EpochReport, Progress
 
 CONFIG, METRICS, MODEL = "config.toml", "metrics.jsonl", "model.npz"
-_CHECKPOINTS = ("checkpoint.npz", "checkpoint-previous.npz")
 _MOST_SEEDS = 1000
 
 
@@ -94,12 +93,12 @@ class _Files:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.model, self.checkpoint = directory / MODEL, directory / _CHECKPOINTS[0]
+        self.model, self.checkpoint = directory / MODEL, directory / CHECKPOINT
         self._metrics: Any = None
 
     def begin(self, config: TrainConfig) -> None:
         """A new run in this directory: its configuration, and nothing left of the one before it but its model."""
-        for name in _CHECKPOINTS:
+        for name in (CHECKPOINT, PREVIOUS):
             (self.directory / name).unlink(missing_ok=True)
         self.write(CONFIG, config.to_toml())
 
@@ -131,7 +130,7 @@ def _output_directory(path: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(f"--out {path}: not a directory that can be written to ({error.strerror})") from None
-    for name in (MODEL, *_CHECKPOINTS[:1]):
+    for name in (MODEL, CHECKPOINT):
         remove_leftovers(directory / name)
     return directory
 

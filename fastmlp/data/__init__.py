@@ -13,13 +13,13 @@ from .idx import load_idx
 from .mnist import load_mnist
 from .npz import load_npz
 from .sparse import Sparse
-from .svmlight import load_svmlight
+from .svmlight import SUFFIXES, load_svmlight
 from .synthetic import load_synthetic, synthetic_digits
 
 __all__ = ["Dataset", "Sparse", "load", "synthetic_digits"]
 
 _CSV = (".csv", ".csv.gz")
-_SVMLIGHT = tuple(f"{kind}{gz}" for kind in (".svm", ".libsvm", ".svmlight") for gz in ("", ".gz"))
+_SVMLIGHT = tuple(f"{kind}{gz}" for kind in SUFFIXES for gz in ("", ".gz"))
 _OTHERS = {".npz": load_npz, **dict.fromkeys(_SVMLIGHT, load_svmlight)}
 
 

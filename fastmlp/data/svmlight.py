@@ -19,6 +19,7 @@ from .files import read_file, unzip_text
 from .labels import Labels, distinct
 from .sparse import Sparse
 
+SUFFIXES = (".svm", ".libsvm", ".svmlight")
 _LARGEST_INDEX = 2**31 - 2  # so that 31 bits count the columns, from 0 on, too
 _COLON, _NEWLINE = b":\n"
 _BLANKS = bytes.maketrans(b"\t\r\v\f", b"    ")
