@@ -5,17 +5,17 @@ Plain ``pytest`` runs every benchmark once, as a test; ``pytest --benchmark-only
 
 from __future__ import annotations
 
-import os
 import statistics
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-_ROUNDS = 5
-_BLOCK_SECONDS = 0.03
-_PAUSE_SECONDS = 0.3
+import claims
+import workloads
+from interleave import Effort, interleave
+from peers import MODULES
+
+_EFFORT = Effort(rounds=5, block_seconds=0.03)
 _ROWS: list[tuple[str, float, float | None, dict[str, float]]] = []
 
 
@@ -25,26 +25,6 @@ def pytest_configure(config):
     measuring = options.benchmark_only or options.benchmark_enable or options.benchmark_json
     if not measuring and not options.benchmark_skip:
         options.benchmark_disable = True
-
-
-def interleave(calls):
-    """Median seconds of each call over blocks that take turns.
-
-    Between blocks a pause, and one call untimed: a BLAS keeps its threads spinning for a tenth of a second after a
-    call, on cores that whoever comes next would be timed without.
-    """
-    blocks = {name: [] for name in calls}
-    for _ in range(_ROUNDS):
-        for name, call in calls.items():
-            time.sleep(_PAUSE_SECONDS)
-            call()
-            times, stop = [], time.perf_counter() + _BLOCK_SECONDS
-            while time.perf_counter() < stop or len(times) < 3:
-                start = time.perf_counter()
-                call()
-                times.append(time.perf_counter() - start)
-            blocks[name].append(statistics.median(times))
-    return {name: statistics.median(values) for name, values in blocks.items()}
 
 
 @pytest.fixture
@@ -61,7 +41,8 @@ def compare(benchmark):
         if benchmark.disabled:
             benchmark(ours)
             return
-        medians = interleave({"ours": ours, **peers})
+        timed = interleave({"ours": ours, **peers}, _EFFORT)
+        medians = {name: statistics.median(seconds) for name, seconds in timed.items()}
         benchmark.pedantic(ours, rounds=20, warmup_rounds=1)
         ratios = {name: medians[name] / medians["ours"] for name in peers}
         gflops = None if flop is None else flop / medians["ours"] / 1e9
@@ -84,16 +65,14 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session")
 def images():
     """The real MNIST where it is at hand, else synthetic digits; (name, X uint8, y)."""
-    from fastmlp.data import load
-    from fastmlp.data.synthetic import load_synthetic
+    data = workloads.images()
+    return data.name, data.X, data.y
 
-    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist"
-    for place in (os.environ.get("FASTMLP_DATA"), beside):
-        if place and (Path(place) / "train-images-idx3-ubyte.gz").exists():
-            data = load(str(place))
-            return "mnist", data.X, data.y
-    data = load_synthetic(n=5000, n_test=10)
-    return "synthetic", data.X, data.y
+
+@pytest.fixture
+def session(benchmark):
+    """What claims.py measures with: every peer that is installed; tiny where nothing is measured."""
+    return claims.Session(MODULES, _EFFORT._replace(tiny=benchmark.disabled))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ _VERBS = {
     "report": "pictures of a training run",
     "doctor": "examine this machine and installation",
     "warmup": "compile all kernels ahead",
+    "bench": "measure against other libraries",
 }
 
 

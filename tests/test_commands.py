@@ -648,7 +648,7 @@ def test_after_warmup_no_command_compiles(python, place, digits):
     assert run("warmup").startswith("0 functions compiled in 0.0 s, ")
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "report", "export", "doctor", "warmup"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "report", "export", "doctor", "warmup", "bench"])
 def test_help_needs_neither_numba_nor_numpy(python, verb):
     code = (
         f"import sys; sys.argv = ['x', '--help']\nimport fastmlp.{verb} as verb\n"
@@ -666,5 +666,5 @@ def test_the_version_and_every_verb_under_one_name(capsys):
     assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
     assert dispatch(["--help"]) == 0
     listing = capsys.readouterr().out
-    for verb in ("train", "evaluate", "predict", "export", "report", "doctor", "warmup"):
+    for verb in ("train", "evaluate", "predict", "export", "report", "doctor", "warmup", "bench"):
         assert f"\n  {verb} " in listing

@@ -1,1 +1,92 @@
-"""One file a peer: the same work, as that peer's own users would write it."""
+"""One file a peer: the same work, as that peer's own experts would write it, behind one interface.
+
+A module here lists its classes in ``PEERS``; a new one gets a line in ``MODULES``, and tests and benchmarks follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+MODULES = {
+    "fastmlp": "ours",
+    "notebook": "notebook",
+    "numpy": "numpy_mlp",
+    "torch": "torch_mlp",
+    "jax": "jax_mlp",
+    "sklearn": "sklearn_mlp",
+    "tensorflow": "tensorflow_mlp",
+    "keras": "keras_mlp",
+    "onnxruntime": "onnx_mlp",
+    "litert": "litert_mlp",
+}
+
+
+class Peer:
+    """``Peer(work, threads)`` prepares: data where the library wants it, nothing trained yet.
+
+    ``trains`` are the inputs that ``steps`` reads, of dense and sparse; ``predicts`` whether there is ``predict``.
+    """
+
+    label: str
+    trains: tuple[str, ...] = ("dense",)
+    predicts = True
+    slow_to_compile = False  # by half a minute
+    same_steps = True  # on the rows it is given, to the same weights
+
+    def __init__(self, work: Any, threads: int) -> None:
+        self.work, self.threads = work, threads
+
+    @classmethod
+    def can_train(cls, work: Any) -> bool:
+        return ("sparse" if work.is_sparse else "dense") in cls.trains
+
+    def load(self, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Start, again, from copies of these weights and from no momentum."""
+        raise NotImplementedError
+
+    def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The weights, in NumPy."""
+        raise NotImplementedError
+
+    def steps(self, rows: np.ndarray, rates: np.ndarray) -> None:
+        """Train on X[rows], work.batch rows a step at the rate rates[step]; returns when it is done."""
+        raise NotImplementedError
+
+    def epoch(self, rng: np.random.Generator, rates: np.ndarray) -> None:
+        """All rows once, shuffled, without the last short batch."""
+        self.steps(rng.permutation(len(self.work.y))[: len(rates) * self.work.batch], rates)
+
+    def predict(self, X: np.ndarray) -> Any:
+        """Logits of X as the peer takes it (``inputs``), up to a constant a row."""
+        raise NotImplementedError
+
+    def inputs(self, X: np.ndarray) -> np.ndarray:
+        """What ``predict`` takes, made from raw samples beforehand."""
+        return X if X.dtype == np.float32 else X * np.float32(self.work.scale)
+
+
+def find(families: Iterable[str]) -> tuple[list[type[Peer]], dict[str, str]]:
+    """(the classes of those that are installed, the reason for each that is not)."""
+    found: list[type[Peer]] = []
+    skipped = {}
+    for family in families:
+        try:
+            found += import_module(f"peers.{MODULES[family]}").PEERS
+        except ImportError as error:
+            skipped[family] = f"not installed ({error})"
+    return found, skipped
+
+
+def batches(rows: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    return (rows[start : start + batch] for start in range(0, len(rows), batch))
+
+
+def distance(layers: Any, others: Any, initial: Any) -> float:
+    """How far apart two trained networks are, as a part of how far the second has moved from the start."""
+    apart = sum(float(np.square(a - b).sum()) for pair, other in zip(layers, others) for a, b in zip(pair, other))
+    moved = sum(float(np.square(a - b).sum()) for pair, other in zip(others, initial) for a, b in zip(pair, other))
+    return float((apart / moved) ** 0.5)

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import Peer
 
-class Notebook:
-    """784-256-10 without biases, ReLU, softmax and cross-entropy summed over 128 random rows, plain SGD."""
+LR = 1e-3
 
-    def __init__(self, X, y):
-        self.X = X / 255
-        self.Y = np.eye(10)[y]
+
+class Notebook(Peer):
+    """No biases; softmax and cross-entropy summed over the batch; draws its own rows; one rate."""
+
+    label = "the notebook (NumPy float64)"
+    predicts, same_steps = False, False
+
+    def __init__(self, work, threads):
+        super().__init__(work, threads)
+        self.X = work.X * work.scale
+        self.Y = np.eye(work.sizes[-1])[work.y]
         self.rng = np.random.default_rng(0)
-        self.W1 = self.rng.uniform(-0.5, 0.5, (X.shape[1], 256))
-        self.W2 = self.rng.uniform(-0.5, 0.5, (256, 10))
+
+    @classmethod
+    def can_train(cls, work):
+        return super().can_train(work) and len(work.sizes) == 3
+
+    def load(self, layers):
+        (W1, _), (W2, _) = layers
+        self.W1, self.W2 = W1.astype(np.float64), W2.astype(np.float64)
+
+    def layers(self):
+        return [(self.W1, np.zeros(self.W1.shape[1])), (self.W2, np.zeros(self.W2.shape[1]))]
+
+    def steps(self, rows, rates):
+        for _ in rates:
+            self.step()
 
     def step(self):
-        rows = self.rng.choice(len(self.X), 128, replace=False)
+        rows = self.rng.choice(len(self.X), self.work.batch, replace=False)
         X, Y = self.X[rows], self.Y[rows]
         A1 = X @ self.W1
         Z1 = np.maximum(A1, 0)
@@ -28,6 +49,9 @@ class Notebook:
         dW2 = Z1.T @ dA2
         dA1 = (dA2 @ self.W2.T) * (A1 > 0)
         dW1 = X.T @ dA1
-        self.W1 -= 1e-3 * dW1
-        self.W2 -= 1e-3 * dW2
+        self.W1 -= LR * dW1
+        self.W2 -= LR * dW2
         return loss
+
+
+PEERS = [Notebook]

@@ -1,15 +1,18 @@
-"""ONNX Runtime's prediction of the same network."""
+"""ONNX Runtime's prediction."""
 
 from __future__ import annotations
 
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from . import Peer
 
-class Predict:
-    """Logits; ``X`` floats."""
 
-    def __init__(self, layers):
+class Session(Peer):
+    label = "ONNX Runtime"
+    trains = ()
+
+    def load(self, layers):
         nodes, weights, name = [], [], "X"
         for l, (W, b) in enumerate(layers):
             weights += [numpy_helper.from_array(W.copy(), f"W{l}"), numpy_helper.from_array(b.copy(), f"b{l}")]
@@ -23,8 +26,13 @@ class Predict:
         graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 2
-        self.session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+        options.intra_op_num_threads = self.threads
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
-    def __call__(self, X):
+    def predict(self, X):
         return self.session.run(None, {"X": X})[0]
+
+
+PEERS = [Session]

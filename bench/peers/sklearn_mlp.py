@@ -1,22 +1,52 @@
-"""scikit-learn's MLPClassifier, plain SGD, an epoch at a time (its own shuffle and batches)."""
+"""scikit-learn's MLPClassifier by SGD: ``partial_fit`` on many batches at a time, taken in order and not copied."""
 
 from __future__ import annotations
 
-import warnings
+from itertools import groupby
 
-from sklearn.exceptions import ConvergenceWarning
+import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.neural_network import MLPClassifier
 
-warnings.simplefilter("ignore", ConvergenceWarning)
+from . import Peer
 
 
-class Classifier:
-    def __init__(self, X, y, layers, batch, lr):
-        self.X, self.y = X, y
+class Classifier(Peer):
+    label = "scikit-learn"
+    trains = ("dense", "sparse")
+
+    def __init__(self, work, threads):
+        super().__init__(work, threads)
+        X = work.X
+        self.X = (
+            csr_matrix((X.values, X.indices.astype(np.int32), X.indptr), X.shape) if work.is_sparse else work.floats
+        )
         self.model = MLPClassifier(
-            tuple(W.shape[1] for W, _ in layers[:-1]), solver="sgd", alpha=0.0, batch_size=batch, momentum=0.0,
-            learning_rate_init=lr, max_iter=1, warm_start=True, random_state=0,
+            work.sizes[1:-1], solver="sgd", alpha=0.0, batch_size=work.batch, momentum=work.momentum,
+            learning_rate_init=1.0, shuffle=False,
         )  # fmt: skip
+        self.model.partial_fit(self.X[: work.batch], work.y[: work.batch], classes=np.arange(work.sizes[-1]))
 
-    def __call__(self, rows):
-        self.model.fit(self.X[rows], self.y[rows])
+    def load(self, layers):
+        model = self.model
+        for array, value in zip(model.coefs_ + model.intercepts_, [W for W, _ in layers] + [b for _, b in layers]):
+            array[...] = value
+        for velocity in model._optimizer.velocities:
+            velocity[...] = 0
+
+    def layers(self):
+        return [(W.copy(), b.copy()) for W, b in zip(self.model.coefs_, self.model.intercepts_)]
+
+    def steps(self, rows, rates):
+        """The rate has no public setter; a pass of ``partial_fit`` is made for each run of equal ones."""
+        start = 0
+        for rate, run in groupby(rates):
+            self.model._optimizer.learning_rate = rate
+            index = rows[start : (start := start + sum(1 for _ in run) * self.work.batch)]
+            self.model.partial_fit(self.X[index], self.work.y[index])
+
+    def predict(self, X):
+        return self.model.predict_log_proba(X)
+
+
+PEERS = [Classifier]

@@ -1,0 +1,419 @@
+"""The README's claims, measured anew: what ``fastmlp bench`` runs and what ``pytest bench --benchmark-only`` shares.
+
+A sample is a dictionary: claim, work, peer, unit, median, q1, q3, rounds, and what else is known of it.
+Every claim is a function of a Session that yields samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kernels
+from fastmlp.doctor import _cpu_name
+from fastmlp.errors import RunError
+
+import workloads
+from interleave import FULL as FULL
+from interleave import QUICK as QUICK
+from interleave import Effort, interleave, spread
+from peers import MODULES, Peer, distance, find
+from workloads import Work
+
+LR = 0.05
+ALWAYS = ("fastmlp", "notebook", "numpy")
+OURS = "fastmlp"
+TARGETS = {0.97: 1, 0.98: 4}  # accuracy: epochs of the recipe that reach it
+AGREEMENT = 1e-3  # of two trained networks, relative to how far training has moved them; tests are stricter
+BANDWIDTH_BYTES = 1 << 28  # more than caches hold
+
+Sample = dict[str, Any]
+
+
+@dataclass
+class Session:
+    """Whom to measure, how long, and whom to tell."""
+
+    families: Sequence[str]
+    effort: Effort
+    cold: bool = False
+    say: Callable[[str], None] = lambda line: None
+    skipped: dict[str, str] = field(default_factory=dict)
+    threads: int = field(default_factory=kernels.get_num_threads)
+
+    def __post_init__(self) -> None:
+        self.makes, self.skipped = find(self.families)
+
+    @cached_property
+    def data(self) -> Any:
+        data = workloads.images()
+        if self.effort.tiny:
+            return replace(data, X=data.X[:500], y=data.y[:500], X_test=data.X_test[:100], y_test=data.y_test[:100])
+        return data
+
+    def has_time_to_compile(self, work: Work) -> bool:
+        """Half a minute a network: for one of them."""
+        return self.effort.patient and len(work.sizes) == 3 and work.X.dtype == np.uint8
+
+    @contextlib.contextmanager
+    def without(self, make: type[Peer], work: str) -> Iterator[None]:
+        """Leave a peer out that fails, and say why; ourselves never."""
+        try:
+            yield
+        except Exception as error:  # whatever a library raises
+            if make.label == OURS:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            self.skipped[f"{make.label}, {work}"] = (
+                reason if isinstance(error, RunError) else f"{type(error).__name__}: {reason}"
+            )
+
+    @property
+    def has_mnist(self) -> bool:
+        return bool(self.data.name == "MNIST")
+
+
+# -- training steps ----------------------------------------------------------------------------------------------------
+
+TRAINING: dict[str, Callable[[Session], tuple[Work, int]]] = {
+    "small": lambda s: (workloads.pixels(s.data), 64),
+    "large": lambda s: (workloads.pixels(s.data, (1024, 1024), 256), 8),
+    "table": lambda s: (workloads.table(), 64),
+    "wide": lambda s: (workloads.wide(), 8),
+}
+_TINY: dict[str, Callable[[Session], tuple[Work, int]]] = {
+    "small": lambda s: (workloads.pixels(s.data, (16,), 16), 2),
+    "large": lambda s: (workloads.pixels(s.data, (16, 16), 16), 2),
+    "table": lambda s: (replace(workloads.table(200, 50), batch=16), 2),
+    "wide": lambda s: (replace(workloads.wide(200, 3000), batch=16), 2),
+}
+
+
+def training_work(session: Session, which: str) -> tuple[Work, int]:
+    """(the work, steps a call)."""
+    return (_TINY if session.effort.tiny else TRAINING)[which](session)
+
+
+def trainers(session: Session, work: Work) -> list[type[Peer]]:
+    """Who can do this work; half a minute of compilation is spent on one network only."""
+    return [
+        make for make in session.makes
+        if make.can_train(work) and (not make.slow_to_compile or session.has_time_to_compile(work))
+    ]  # fmt: skip
+
+
+def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callable[[], None]]:
+    """By peer a call that trains ``steps`` steps, shuffle and gather included; without those that do not the same work."""
+    rates, initial = np.full(steps, LR), work.initial_layers()
+    calls: dict[str, Callable[[], None]] = {}
+    ours: Any = None
+    for make in trainers(session, work):
+        rows = workloads.shuffled_rows(work, steps)
+        with session.without(make, str(work)):
+            peer = make(work, session.threads)
+            peer.load(initial)
+            peer.steps(next(rows), rates)
+            trained = peer.layers()
+            ours = ours or trained
+            if make.same_steps and not (apart := distance(trained, ours, initial)) < AGREEMENT:
+                raise RunError(f"does other work than fastmlp: its weights are {apart:.1g} of the way apart")
+            calls[make.label] = lambda peer=peer, rows=rows: peer.steps(next(rows), rates)
+    return calls
+
+
+def training(session: Session) -> Iterator[Sample]:
+    for which in TRAINING:
+        work, steps = training_work(session, which)
+        session.say(f"training steps: {work}")
+        for label, seconds in interleave(training_calls(session, work, steps), session.effort).items():
+            each = [value / steps for value in seconds]
+            sample = {"claim": "training", "work": str(work), "peer": label, "unit": "s", **spread(each)}
+            yield sample | {"gflops": work.flop / sample["median"] / 1e9}
+
+
+# -- time to accuracy --------------------------------------------------------------------------------------------------
+
+
+def accuracy(session: Session) -> Iterator[Sample]:
+    """The trainer's recipe on equal terms: the same weights, rows and rates, seed by seed; compiled beforehand."""
+    if not session.has_mnist:
+        session.skipped["time to accuracy"] = "MNIST is not on this machine (fastmlp train downloads it)"
+        return
+    work, data = workloads.recipe(session.data), session.data
+    makes = [m for m in trainers(session, work) if m.predicts and m.label != "fastmlp, dense" and not m.slow_to_compile]
+    peers = {}
+    for make in makes:
+        with session.without(make, "time to accuracy"):  # and compiled, and tried
+            peers[make.label] = peer = make(work, session.threads)
+            peer.load(work.initial_layers())
+            peer.epoch(np.random.default_rng(0), workloads.one_cycle(work, 1)[0])
+            workloads.test_accuracy(peer, data)
+    for target, epochs in TARGETS.items():
+        session.say(f"time to {target:.0%} of test accuracy, {epochs} epoch{'s' * (epochs > 1)}")
+        rates = workloads.one_cycle(work, epochs)
+        seconds: dict[str, list[float]] = {label: [] for label in peers}
+        reached: dict[str, list[float]] = {label: [] for label in peers}
+        for seed in range(session.effort.seeds):
+            for label, peer in peers.items():
+                peer.load(work.initial_layers(seed))
+                rng = np.random.default_rng(seed)
+                time.sleep(session.effort.pause_seconds)
+                start = time.perf_counter()
+                for k in range(epochs):
+                    peer.epoch(rng, rates[k])
+                seconds[label].append(time.perf_counter() - start)
+                reached[label].append(workloads.test_accuracy(peer, data))
+        what = f"{target:.0%} of MNIST, 784-256-10, {epochs} epoch{'s' * (epochs > 1)}"
+        ours = float(np.median(reached[OURS]))
+        for label in peers:
+            median = float(np.median(reached[label]))
+            if abs(median - ours) > 0.5 / len(data.y_test) ** 0.5:  # an accuracy's standard error is no larger
+                session.skipped[f"{label}, {what}"] = f"reaches {median:.2%} where fastmlp reaches {ours:.2%}"
+                continue
+            yield {
+                "claim": "accuracy", "work": what, "peer": label, "unit": "s", **spread(seconds[label]),
+                "accuracy": median, "target": target, "reached": sum(a >= target for a in reached[label]),
+            }  # fmt: skip
+
+
+# -- prediction --------------------------------------------------------------------------------------------------------
+
+
+def prediction_calls(session: Session, samples: int) -> dict[str, Callable[[], Any]]:
+    """By peer a call for the logits of that many test images; without those whose logits differ."""
+    work = workloads.pixels(session.data)
+    X = np.resize(session.data.X_test, (samples, work.sizes[0]))
+    work = replace(work, X=work.X[: work.batch], y=work.y[: work.batch])
+    calls: dict[str, Callable[[], Any]] = {}
+    ours: Any = None
+    for make in session.makes:
+        if not make.predicts or make.label == "fastmlp, dense":
+            continue
+        with session.without(make, "prediction"):
+            peer = make(work, session.threads)
+            peer.load(work.initial_layers())
+            inputs = peer.inputs(X)
+            logits = np.asarray(peer.predict(inputs))
+            logits = logits - logits.max(axis=1, keepdims=True)
+            ours = logits if ours is None else ours
+            if not np.allclose(logits, ours, rtol=1e-3, atol=1e-3):
+                raise RunError("predicts other logits than fastmlp")
+            calls[make.label] = lambda peer=peer, inputs=inputs: peer.predict(inputs)
+    return calls
+
+
+def prediction(session: Session) -> Iterator[Sample]:
+    for samples in (1, 50 if session.effort.tiny else 10_000):
+        session.say(f"prediction: {samples:,} at a time")
+        what = f"784-256-10, {samples:,} sample{'s' * (samples > 1)} a call"
+        for label, seconds in interleave(prediction_calls(session, samples), session.effort).items():
+            yield {"claim": "prediction", "work": what, "peer": label, "unit": "s", **spread(seconds)}
+
+
+# -- whole processes ---------------------------------------------------------------------------------------------------
+
+
+def run_process(command: Sequence[str], environment: dict[str, str]) -> tuple[float, int | None, float]:
+    """(seconds, peak bytes where the system tells, the accuracy it prints last). RunError when it fails."""
+    launcher = [sys.executable, str(Path(__file__).with_name("launch.py")), *command]
+    result = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, **environment}, check=True)
+    known, last = json.loads(result.stdout), (result.stderr.strip().splitlines() or ["no message"])[-1]
+    if known["code"]:
+        raise RunError(f"{' '.join(command[1:3])} ended with exit code {known['code']}: {last}")
+    return known["seconds"], known["peak"], json.loads(last)["test_accuracy"] if last.startswith("{") else float(last)
+
+
+def processes(session: Session) -> Iterator[Sample]:
+    """From the shell's point of view: import, read MNIST, an epoch, test accuracy."""
+    if not session.has_mnist:
+        session.skipped["whole process"] = "MNIST is not on this machine (fastmlp train downloads it)"
+        return
+    root, source = Path(__file__).resolve().parent.parent, str(Path(session.data.source).resolve())
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
+    with tempfile.TemporaryDirectory() as scratch:
+        train = [
+            sys.executable,
+            "-m",
+            "fastmlp.train",
+            "--data",
+            source,
+            "--epochs",
+            "1",
+            "--json",
+            "-q",
+            "--out",
+            scratch,
+        ]
+        commands = {OURS: train}
+        for make in trainers(session, workloads.recipe(session.data)):
+            family = next(f for f, module in MODULES.items() if make.__module__ == f"peers.{module}")
+            if make.predicts and family != OURS:
+                script = str(Path(__file__).with_name("whole.py"))
+                commands.setdefault(make.label, [sys.executable, script, family, source, str(session.threads)])
+        runs: dict[str, list[tuple[float, int | None, float]]] = {label: [] for label in commands}
+        if session.cold:
+            session.say("whole process, kernels not compiled yet")
+            with tempfile.TemporaryDirectory() as cache:
+                cold = run_process(train, {**environment, "FASTMLP_CACHE": cache, "FASTMLP_DATA": source})
+            runs["fastmlp, first time"] = [cold]
+        session.say("whole process: import, read MNIST, one epoch, test")
+        run_process(train, environment)  # has the kernels compiled
+        for _ in range(session.effort.seeds):
+            for label, command in commands.items():
+                runs[label].append(run_process(command, environment))
+    for claim, unit, k in (("whole process", "s", 0), ("peak memory", "bytes", 1)):
+        for label, results in runs.items():
+            values = [result[k] for result in results]
+            if None not in values:
+                known = {"work": "import, read MNIST, 1 epoch of 784-256-10, test", "peer": label}
+                reached = float(np.median([result[2] for result in results]))
+                yield {"claim": claim, "unit": unit, **known, **spread(values), "accuracy": reached}
+
+
+# -- the roofline ------------------------------------------------------------------------------------------------------
+
+
+def bandwidth_gbs(threads: int, size: int = BANDWIDTH_BYTES) -> float:
+    """GB/s of memory read and written by X += Y on all threads: the best of seven. (A copy reads what it overwrites, too.)"""
+    X, Y = np.ones(size // 4, np.float32), np.ones(size // 4, np.float32)
+    pairs = list(zip(np.array_split(X, threads), np.array_split(Y, threads)))
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(7):
+            start = time.perf_counter()
+            list(pool.map(lambda pair: np.add(*pair, out=pair[0]), pairs))
+            best = max(best, 3 * X.nbytes / (time.perf_counter() - start))
+    return best / 1e9
+
+
+def roofline(session: Session) -> Iterator[Sample]:
+    """Our kernels on a layer larger than the caches, and whole steps: floating-point operations and bytes, and the time.
+
+    Bytes are each operand's once, read or written: what must move at least.
+    """
+    width = 256 if session.effort.tiny else 4096
+    session.say(f"kernels on a layer of {width} x {width}")
+    rng = np.random.default_rng(0)
+    W, dW, M, V = (rng.random((width, width), np.float32) for _ in range(4))
+    sgd_rule = kernels.sgd()
+    calls: dict[str, tuple[float, float, Callable[[], Any]]] = {
+        "SGD update": (2 * W.size, 3 * W.nbytes, lambda: kernels.sgd_update(W, dW, 0.0)),
+        "Adam update": (12 * W.size, 7 * W.nbytes, lambda: kernels.adam_update(W, dW, M, V, 1, 0.0)),
+    }
+    for B in (1, 8, 64, 512):
+        X, Y = rng.random((B, width), np.float32), rng.random((B, width), np.float32)
+        flop, moved = 2 * B * W.size, W.nbytes + X.nbytes + Y.nbytes
+        calls[f"forward, batch {B}"] = flop, moved, lambda X=X, Y=Y: kernels.linear_forward(X, W, out=Y)
+        calls[f"backward and update, batch {B}"] = (
+            flop, moved + W.nbytes,
+            lambda X=X, Y=Y: kernels.linear_backward_update(X, Y, W, rule=sgd_rule, lr=0.0),
+        )  # fmt: skip
+    for name, (flop, moved, call) in calls.items():
+        (seconds,) = interleave({name: call}, session.effort._replace(pause_seconds=0)).values()
+        sample = {"claim": "roofline", "work": f"{width} x {width}", "peer": name, "unit": "s", **spread(seconds)}
+        yield sample | {"gflops": flop / sample["median"] / 1e9, "flop_per_byte": flop / moved}
+
+
+# -- all -------------------------------------------------------------------------------------------------------------
+
+CLAIMS = (training, accuracy, prediction, processes, roofline)
+PACKAGES = (
+    "fastmlp", "numpy", "numba", "llvmlite", "torch", "jax", "scikit-learn", "tensorflow", "tensorflow-cpu", "keras",
+    "onnxruntime", "ai-edge-litert",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    installed = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    return installed
+
+
+def machine(effort: Effort) -> dict[str, Any]:
+    threads = kernels.get_num_threads()
+    return {
+        "cpu": _cpu_name(), "system": platform.platform(terse=True), "threads": threads,
+        "register_bytes": kernels.simd.REGISTER_BYTES, "peak_gflops": kernels.peak_gflops(),
+        "bandwidth_gbs": bandwidth_gbs(threads, BANDWIDTH_BYTES >> 8 * effort.tiny),
+    }  # fmt: skip
+
+
+def measure(session: Session, command: str) -> dict[str, Any]:
+    """Everything, as it is recorded: machine, versions, date, command, samples, and what was skipped and why."""
+    session.say(f"measuring on {session.threads} threads; leave the machine alone meanwhile")
+    samples = [sample for claim in CLAIMS for sample in claim(session)]
+    return {
+        "machine": machine(session.effort), "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": command,
+        "effort": session.effort._asdict(), "samples": samples, "skipped": session.skipped,
+    }  # fmt: skip
+
+
+HEADINGS = {
+    "training": "one training step",
+    "accuracy": "training until",
+    "prediction": "logits, from Python",
+    "whole process": "whole process",
+    "peak memory": "peak memory of it",
+    "roofline": "our kernels on a layer of",
+}
+
+
+def in_unit(value: float, unit: str) -> str:
+    """A number that can be read: 1.23 ms, 245 MB."""
+    scales = [(1e6, "MB")] if unit == "bytes" else [(1.0, "s"), (1e-3, "ms"), (1e-6, "us")]
+    scale, name = next((pair for pair in scales if value >= pair[0]), scales[-1])
+    return f"{value / scale:.3g} {name}" if value / scale < 1000 else f"{value / scale:.0f} {name}"
+
+
+def table(result: dict[str, Any]) -> Iterator[str]:
+    """The result as lines for people."""
+    where = result["machine"]
+    yield f"{where['cpu']}, {where['threads']} threads; {', '.join(f'{k} {v}' for k, v in result['versions'].items())}"
+    yield (
+        f"multiply-add peak {where['peak_gflops']:.0f} GFLOP/s (float32), memory {where['bandwidth_gbs']:.0f} GB/s; "
+        f"medians of rounds in turn, quartiles in brackets"
+    )
+    heading = None
+    for sample in result["samples"]:
+        if heading != (heading := f"{HEADINGS[sample['claim']]}: {sample['work']}"):
+            yield f"\n{heading}"
+            ours = sample["median"]
+        low, high = (in_unit(sample[q], sample["unit"]) for q in ("q1", "q3"))
+        line = f"  {sample['peer']:28s}{in_unit(sample['median'], sample['unit']):>10s}  {f'({low} to {high})':24s}"
+        yield (line + "  ".join(remarks(sample, sample["median"] / ours))).rstrip()
+    if result["skipped"]:
+        yield ""
+        yield from (f"left out: {name}: {reason}" for name, reason in result["skipped"].items())
+
+
+def remarks(sample: Sample, ratio: float) -> Iterator[str]:
+    """What else the line says."""
+    if sample["claim"] == "roofline":
+        yield f"{sample['gflops']:6.1f} GFLOP/s, {sample['gflops'] / sample['flop_per_byte']:5.1f} GB/s"
+        return
+    yield "" if sample["peer"] == OURS else f"{ratio:5.2f} times ours"
+    if "accuracy" in sample:
+        yield f"{sample['accuracy']:.2%}"
+    if sample.get("reached", sample["rounds"]) < sample["rounds"]:
+        yield f"reached in {sample['reached']} of {sample['rounds']} runs"
+    if sample["peer"] == OURS and "gflops" in sample:
+        yield f"{sample['gflops']:.3g} GFLOP/s on the non-zeros"

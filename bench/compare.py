@@ -1,0 +1,168 @@
+"""Has it become slower? Against a recorded baseline: how many times faster than NumPy, and instructions a call.
+
+python bench/compare.py [--record] [--baseline FILE]
+
+The ratio to NumPy is measured in turns in one run, so that the machine's moods cancel; the instructions of the hot kernels are
+counted by callgrind where valgrind is installed, the same number every time. Exit code 1 beyond the thresholds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import counted
+import numba
+import numpy as np
+
+from fastmlp.cli import Parser, run_command, say
+from fastmlp.doctor import _cpu_name
+from fastmlp.errors import InputError, RunError
+
+import claims
+from claims import Session
+from interleave import Effort, interleave, spread
+
+BASELINE = Path(__file__).with_name("results") / "baseline.json"
+NUMPY = "NumPy float32"
+EFFORT = Effort(rounds=9)
+
+# AVX2: what valgrind can run. The list is that of Haswell, the first to have it.
+AVX2 = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,"
+    "+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3",
+    "FASTMLP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """``worst`` is the factor to the baseline's value that is still accepted; above 1 where less is better."""
+
+    title: str
+    worst: float
+
+    def is_worse(self, old: float, new: float) -> bool:
+        return new > old * self.worst if self.worst > 1 else new < old * self.worst
+
+
+MEASURES = {
+    # Over four runs on a busy machine the ratio of one network went from 3.0 to 4.3, a fifth to either side.
+    "ratios": Measure("times faster than NumPy", 0.7),
+    # Two runs differed by 0.35 % where Python is most of a call, by 0.03 % where the kernel is.
+    "instructions": Measure("instructions a call (AVX2, one thread)", 1.02),
+}
+
+
+def ratios(effort: Effort = EFFORT) -> dict[str, Any]:
+    """{"where": what the numbers hold for, "values": {what: median of NumPy's time over ours, round by round}}."""
+    session = Session((claims.OURS, "numpy"), effort, say=say)
+    values = {}
+
+    def add(what: str, calls: Any) -> None:
+        seconds = interleave({name: calls[name] for name in (claims.OURS, NUMPY)}, effort)
+        values[what] = spread([b / a for a, b in zip(*seconds.values())])["median"]
+
+    for which in ("small", "large", "table"):
+        work, steps = claims.training_work(session, which)
+        say(f"training steps: {work}")
+        add(f"a step of {work}", claims.training_calls(session, work, steps))
+    for samples in (1, 10_000):
+        say(f"prediction: {samples:,} at a time")
+        add(f"logits of {samples:,}", claims.prediction_calls(session, samples))
+    return {"where": f"{_cpu_name()}, {session.threads} threads, NumPy {np.__version__}", "values": values}
+
+
+def instructions() -> dict[str, Any] | None:
+    """The same for instructions a call of the hot kernels; None without valgrind."""
+    if shutil.which("valgrind") is None:
+        say("valgrind is not installed: instructions are not counted")
+        return None
+    say("counting instructions, a minute or two")
+    command = [sys.executable, counted.__file__]
+    environment = {**os.environ, **AVX2, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    with tempfile.TemporaryDirectory() as scratch:
+        callgrind = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={scratch}/dump",
+            f"--dump-before={counted.MARKER}",
+        ]
+        for prefix in ([], callgrind):  # the first compiles
+            result = subprocess.run([*prefix, *command], capture_output=True, text=True, env=environment)
+            if result.returncode:
+                raise RunError(
+                    f"{(prefix or command)[0]} ended with exit code {result.returncode}: {result.stderr[-300:]}"
+                )
+        dumps = sorted(Path(scratch).glob("dump.*"), key=lambda path: int(path.suffix[1:]))
+        totals = [int(dump.read_text().rpartition("totals: ")[2].split()[0]) for dump in dumps]
+    values = per_call(totals)
+    where = f"numba {numba.__version__}, llvmlite {claims.versions()['llvmlite']}"
+    return {"where": where, "values": values}
+
+
+def per_call(totals: Sequence[int]) -> dict[str, float]:
+    """Instructions a call, from those between markers: before the first of a kernel, n calls, 2 n calls; and so on."""
+    once, twice = totals[1::3], totals[2::3]
+    return {name: (b - a) / counted.CALLS for name, a, b in zip(counted.names(), once, twice, strict=True)}
+
+
+def verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(the table's lines, what is worse than accepted). Judged is only what was recorded where it is measured."""
+    lines, worse = [], []
+    for kind, measure in MEASURES.items():
+        if kind not in new:
+            continue
+        recorded, now = old.get(kind, {"where": "nowhere", "values": {}}), new[kind]
+        judged = recorded["where"] == now["where"]
+        note = "" if judged else f"; not judged: recorded {recorded['where']}, now {now['where']}"
+        lines += [f"{measure.title}; {measure.worst:g} of the baseline is accepted{note}"]
+        lines += [f"  {'':60s}{'baseline':>12s}{'now':>12s}{'change':>9s}"]
+        for name in {**recorded["values"], **now["values"]}:
+            a, b = recorded["values"].get(name), now["values"].get(name)
+            change = f"{b / a - 1:+9.1%}" if a and b else f"{'':9s}"
+            bad = judged and a is not None and (b is None or measure.is_worse(a, b))
+            lines.append(f"  {name:60s}{_figure(a):>12s}{_figure(b):>12s}{change}{'  WORSE' * bad}")
+            worse += [name] * bad
+    return lines, worse
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if value < 1000 else f"{value:,.0f}"
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    parser = Parser(
+        "compare", __doc__ or "", "python bench/compare.py --record", usage="python bench/compare.py [options]"
+    )
+    parser.add_argument("--record", action="store_true", help="store what is measured as the baseline")
+    parser.add_argument("--baseline", type=Path, default=BASELINE, metavar="FILE", help=f"default {BASELINE.name}")
+    options = parser.parse_args(argv)
+    old = {}
+    if options.baseline.exists():
+        old = json.loads(options.baseline.read_text())
+    elif not options.record:
+        raise InputError(f"{options.baseline}: no such file; --record makes it")
+    new = {kind: found for kind, found in (("ratios", ratios()), ("instructions", instructions())) if found}
+    lines, worse = verdict(old, new)
+    print(*lines, sep="\n")
+    if options.record:
+        options.baseline.write_text(json.dumps({**old, **new}, indent=1) + "\n")
+        say(f"recorded in {options.baseline}")
+        return 0
+    if worse:
+        raise RunError(f"slower than the baseline: {'; '.join(worse)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("compare", _command, None))

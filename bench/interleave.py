@@ -1,0 +1,44 @@
+"""Timing in turns: each call has its block in every round, so that what slows the machine slows all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Effort(NamedTuple):
+    """How long to measure. The pause: a BLAS keeps its threads spinning for a tenth of a second after a call."""
+
+    rounds: int = 7
+    block_seconds: float = 0.1
+    pause_seconds: float = 0.3
+    seeds: int = 3
+    patient: bool = True  # with peers that compile for half a minute
+    tiny: bool = False  # the smallest work there is, for tests
+
+
+FULL, QUICK = Effort(), Effort(rounds=3, block_seconds=0.03, seeds=1, patient=False)
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median and quartiles, and of how many."""
+    q1, median, q3 = statistics.quantiles(values, method="inclusive") if len(values) > 1 else values * 3
+    return {"median": median, "q1": q1, "q3": q3, "rounds": len(values)}
+
+
+def interleave(calls: Mapping[str, Callable[[], Any]], effort: Effort) -> dict[str, list[float]]:
+    """Seconds of each call, round by round: the median of a block, after one call untimed and a pause before it."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(effort.rounds):
+        for name, call in calls.items():
+            time.sleep(effort.pause_seconds)
+            call()
+            block, stop = [], time.perf_counter() + effort.block_seconds
+            while not block or time.perf_counter() < stop:
+                start = time.perf_counter()
+                call()
+                block.append(time.perf_counter() - start)
+            seconds[name].append(statistics.median(block))
+    return seconds

@@ -1,0 +1,163 @@
+"""The README's pictures, from what ``fastmlp bench --json`` recorded.
+
+python bench/pictures.py [RESULT.json]
+
+writes training.png, accuracy.png and roofline.png beside it (default bench/results/result.json).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from PIL import Image
+
+from claims import OURS, Sample, in_unit
+
+RESULT = Path(__file__).with_name("results") / "result.json"
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
+WIDTH, DPI = 8.0, 150  # inches, and dots an inch: 1200 across
+BAR = 0.27  # inches a row
+COLORS = 32  # of the file: three, and their shades at the edges
+
+Result = dict[str, Any]
+
+
+def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
+    """The samples of a claim, by what was done, the fastest first."""
+    works: dict[str, list[Sample]] = {}
+    for sample in result["samples"]:
+        if sample["claim"] == claim:
+            works.setdefault(sample["work"], []).append(sample)
+    return {work: sorted(samples, key=lambda s: s["median"]) for work, samples in works.items()}
+
+
+def bars(ax: Axes, samples: list[Sample], title: str) -> None:
+    """A bar each from zero, its quartiles as a line, the number and how many times ours behind it."""
+    ours = next(sample["median"] for sample in samples if sample["peer"] == OURS)
+    medians = np.array([sample["median"] for sample in samples])
+    rows = np.arange(len(samples))
+    colors = [BLUE if sample["peer"] == OURS else GREY for sample in samples]
+    ax.barh(rows, medians, 0.72, color=colors)
+    ends = np.array([(sample["q1"], sample["q3"]) for sample in samples]).T
+    ax.hlines(rows, *ends, color="black", linewidth=1.2)
+    widest = max(ends[1].max(), medians.max())
+    for row, sample in enumerate(samples):
+        text = in_unit(sample["median"], sample["unit"])
+        if sample["peer"] != OURS:
+            text += f"  ({sample['median'] / ours:.2g}×)"
+        ax.text(max(sample["q3"], sample["median"]) + 0.02 * widest, row, text, va="center", fontsize=8)
+    ax.set_yticks(rows, [sample["peer"] for sample in samples], fontsize=8)
+    for label, sample in zip(ax.get_yticklabels(), samples):
+        label.set_fontweight("bold" if sample["peer"] == OURS else "normal")
+    ax.set(xlim=(0, 1.42 * widest), xticks=[])
+    ax.set_title(title, fontsize=9, loc="left")
+    ax.tick_params(length=0)
+    ax.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+def panels(figure: FigureBase, works: dict[str, list[Sample]], title: str, columns: int = 2) -> None:
+    """A panel of bars for each work, every one with an axis of its own."""
+    rows = -(-len(works) // columns)
+    longest = [
+        max(len(samples) for samples in list(works.values())[columns * r : columns * (r + 1)]) for r in range(rows)
+    ]
+    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=longest).ravel()
+    for ax, (work, samples) in zip(axes, works.items()):
+        bars(ax, samples, work.replace(", ", "\n", 1))
+    for r in range(rows):  # bars as thick in all of a row
+        for ax in axes[columns * r : columns * (r + 1)]:
+            ax.set_ylim(longest[r] - 0.5, -0.5)
+    for ax in axes[len(works) :]:
+        ax.remove()
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
+
+
+def where(result: Result) -> str:
+    return f"{result['machine']['cpu']}, {result['machine']['threads']} threads, {result['date'][:10]}"
+
+
+def training(result: Result, figure: FigureBase) -> None:
+    panels(figure, by_work(result, "training"), f"One training step: less is better ({where(result)})")
+
+
+def accuracy(result: Result, figure: FigureBase) -> None:
+    panels(figure, by_work(result, "accuracy"), f"Seconds of training to an accuracy: less is better ({where(result)})")
+
+
+def roofline(result: Result, figure: FigureBase) -> None:
+    """GFLOP/s against floating-point operations a byte, under the measured peak and bandwidth."""
+    (samples,) = by_work(result, "roofline").values()
+    (work,) = by_work(result, "roofline")
+    peak, bandwidth = result["machine"]["peak_gflops"], result["machine"]["bandwidth_gbs"]
+    ax = figure.subplots()
+    intensity = np.geomspace(0.05, 400, 200)
+    ax.loglog(intensity, np.minimum(peak, bandwidth * intensity), color=GREY, linewidth=2, zorder=1)
+    ax.text(400, 1.06 * peak, f"peak {peak:.0f} GFLOP/s", ha="right", va="bottom", fontsize=8)
+    knee = peak / bandwidth
+    at = (knee / 3, peak / 3)
+    ax.annotate(f"memory {bandwidth:.0f} GB/s", at, (-6, 4), textcoords="offset points", ha="right", fontsize=8)
+    for kind, color, offset in (
+        ("forward", BLUE, (0, -14)),
+        ("backward and update", ORANGE, (0, 7)),
+        ("", "black", (-9, -3)),
+    ):
+        chosen = [s for s in samples if s["peer"].partition(", ")[0] == kind or (not kind and ", " not in s["peer"])]
+        points = [(sample["flop_per_byte"], sample["gflops"]) for sample in chosen]
+        ax.plot(*zip(*points), "o", color=color, markersize=6, label=kind)
+        for sample, point in zip(chosen, points):
+            name = sample["peer"].rpartition(", ")[2]
+            across = "center" if kind else "right"
+            ax.annotate(name, point, offset, textcoords="offset points", fontsize=8, color=color, ha=across)
+    ax.legend(handles=ax.lines[1:3], fontsize=8, frameon=False, loc="lower right")
+    ax.set_xlabel("floating-point operations a byte of memory", fontsize=9)
+    ax.set_ylabel("GFLOP/s", fontsize=9)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+    ax.set_xlim(0.05, 400)
+    ax.tick_params(labelsize=8)
+    ax.grid(alpha=0.25, linewidth=0.5)
+    ax.spines[["top", "right"]].set_visible(False)
+    title = f"Our kernels on a layer of {work} ({where(result)})"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
+
+
+Draw = Callable[[Result, FigureBase], None]
+
+
+def height(result: Result, claim: str) -> float:
+    """Inches that the panels of a claim need; 0 where it was not measured."""
+    sizes = [len(samples) for samples in by_work(result, claim).values()]
+    if claim == "roofline":
+        return 4.5 if sizes else 0
+    return sum(0.55 + BAR * max(sizes[k : k + 2]) for k in range(0, len(sizes), 2)) + 0.35 if sizes else 0
+
+
+PICTURES: dict[str, Draw] = {"training": training, "accuracy": accuracy, "roofline": roofline}
+
+
+def save(result: Result, path: str | Path, claims: tuple[str, ...] = tuple(PICTURES)) -> None:
+    """The pictures of these claims, one below the other, as a PNG on white."""
+    heights = {claim: height(result, claim) for claim in claims}
+    heights = {claim: inches for claim, inches in heights.items() if inches}
+    figure = Figure(figsize=(WIDTH, sum(heights.values())), layout="constrained", facecolor="white")
+    parts = figure.subfigures(len(heights), height_ratios=list(heights.values()), squeeze=False).ravel()
+    for part, claim in zip(parts, heights):
+        PICTURES[claim](result, part)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png")
+    Image.open(drawn).convert("RGB").quantize(COLORS).save(path, "PNG", optimize=True)
+
+
+if __name__ == "__main__":
+    source = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULT
+    recorded = json.loads(source.read_text())
+    for claim in PICTURES:
+        save(recorded, source.with_name(f"{claim}.png"), (claim,))

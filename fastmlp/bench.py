@@ -1,0 +1,71 @@
+"""``python -m fastmlp.bench``: measure the README's claims on this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from .cli import Parser, optional, run_command, say
+from .errors import InputError
+
+FAMILIES = ("torch", "jax", "sklearn", "tensorflow", "keras", "onnxruntime", "litert")
+_BENCH = Path(__file__).resolve().parent.parent / "bench"  # not in the wheel: peers and pictures are no user's code
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    parser = Parser(
+        "bench",
+        "Measure the README's claims on this machine, in minutes: training steps, time to accuracy, prediction and whole\n"
+        "processes, against NumPy and the libraries that are installed, in turns. In a clone of the repository only.",
+        "python -m fastmlp.bench --against torch,jax --json > mine.json",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="NAME[,NAME...]",
+        default=",".join(FAMILIES),
+        help=f"libraries to compare with, of {', '.join(FAMILIES)} (default: all that are installed)",
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and seeds: a few minutes, and less certain")
+    parser.add_argument("--cold", action="store_true", help="also the first process, which compiles the kernels")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    parser.add_argument("--plot", metavar="PNG", help="also draw the result, with Matplotlib")
+    options = parser.parse_args(argv)
+    against = [name for name in options.against.split(",") if name]
+    if unknown := [name for name in against if name not in FAMILIES]:
+        raise InputError(f"--against {unknown[0]}: must be of {', '.join(FAMILIES)}")
+    if not (_BENCH / "claims.py").is_file():
+        raise InputError(
+            "runs in a clone of the repository only, whose bench/ directory it measures with; clone it, and there "
+            "`pip install --editable .`"
+        )
+    if options.plot:
+        optional("matplotlib", "--plot needs Matplotlib; pip install 'fastmlp[plot]'")
+        if not Path(options.plot).resolve().parent.is_dir():
+            raise InputError(f"--plot {options.plot}: there is no such directory")
+    sys.path.insert(0, str(_BENCH))
+    claims = import_module("claims")
+    session = claims.Session(
+        (*claims.ALWAYS, *against), claims.QUICK if options.quick else claims.FULL, options.cold, say
+    )
+    words = sys.argv[1:] if argv is None else argv
+    result = claims.measure(session, shlex.join(["fastmlp", "bench", *words]))
+    if options.plot:
+        import_module("pictures").save(result, options.plot)
+    if options.json:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        print(*claims.table(result), sep="\n")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
+    return run_command("bench", _command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
