@@ -83,7 +83,8 @@ def _drop_stdout() -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """What it says, in one line, and what a file's name or content could do to the terminal escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
 
 
 def optional(module: str, sentence: str) -> Any:

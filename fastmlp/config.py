@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 from .errors import InputError
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
+_LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
+# Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
+_DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:
@@ -103,6 +107,12 @@ class TrainConfig:
         "how the first layer reads its input: every number, or the non-zeros (auto: by the density measured)",
         choices=("auto", "dense", "sparse"),
     )
+    sync_every: int = _option(
+        1,
+        "steps between averages of the ranks' weights under mpiexec (1: each step on the whole batch)",
+        metavar="K",
+        least=1,
+    )
     out: str | None = _option(
         None, "directory for model, checkpoints, metrics and config (default runs/NAME)", metavar="DIR"
     )
@@ -124,8 +134,8 @@ class TrainConfig:
         if self.epochs is not None and self.steps is not None:
             raise InputError("--epochs and --steps exclude each other; give one")
         if any(not 1 <= width <= WIDEST for width in self.hidden):
-            raise InputError(f"--hidden is {self.hidden}; every width must be at least 1 and at most {WIDEST:,}")
-        for name in ("val_fraction", "lr", "clip_norm", "step_factor"):
+            raise InputError(f"--hidden is {self.hidden!r:.60}; every width must be at least 1 and at most {WIDEST:,}")
+        for name in ("val_fraction", "lr", "clip_norm", "step_factor", "scale"):
             most = 1 if name == "val_fraction" else math.inf
             if (value := getattr(self, name)) is not None and not 0 < value < most:
                 wanted = "between 0 and 1" if most == 1 else "positive and finite"
@@ -133,13 +143,17 @@ class TrainConfig:
         for name in ("momentum", "warmup", "dropout", "label_smoothing", "validation"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and below 1")
-        for name in ("weight_decay", "augment_strength", "checkpoint_seconds"):
+        for name in ("weight_decay", "augment_strength", "checkpoint_seconds", "epsilon"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0 and finite"
                 )
         if self.class_weight not in (None, "balanced"):
             self.class_weights(None)
+        if self.sync_every > 1 and not self.mean:
+            raise InputError(
+                f"--sync-every is {self.sync_every}; it must be 1 where steps sum over a batch (--preset seed)"
+            )
 
     @property
     def peak_lr(self) -> float:
@@ -153,7 +167,9 @@ class TrainConfig:
         except ValueError:
             weights = []
         if not weights or not all(0 <= w < math.inf for w in weights) or not any(weights):
-            raise InputError(f"--class-weight is {self.class_weight!r}; it must be balanced or numbers such as 1,2.5,1")
+            raise InputError(
+                f"--class-weight is {self.class_weight!r:.60}; it must be balanced or numbers such as 1,2.5,1"
+            )
         if classes is not None and len(weights) != classes:
             raise InputError(f"--class-weight has {len(weights)} numbers; there are {classes} classes")
         return weights
@@ -167,7 +183,7 @@ class TrainConfig:
             del paths["data"]
         explicit = replace(self, lr=self.peak_lr, **paths)
         lines = (
-            f"{name.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n"
+            f"{name.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
             for name, value in asdict(explicit).items()
             if value is not None and name != "out"
         )
@@ -177,8 +193,16 @@ class TrainConfig:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file, by field name. InputError for what cannot be read or is no option."""
     try:
-        content = Path(path).read_bytes().decode("utf-8")
-        options = {key.replace("-", "_"): value for key, value in tomllib.loads(content).items()}
+        if Path(path).exists() and not Path(path).is_file():
+            raise InputError(f"{path}: is a pipe or device, or a directory; it must be a file")
+        with open(path, "rb") as file:
+            content = file.read(_LONGEST_TOML + 1)
+        if len(content) > _LONGEST_TOML:
+            raise InputError(f"{path}: holds more than {_LONGEST_TOML:,} bytes; options do not take as many")
+        if _DOTTED_KEY.search(content):
+            raise RecursionError
+        options = {key.replace("-", "_"): value for key, value in tomllib.loads(content.decode("utf-8")).items()}
+        repr(options)  # ValueError for integers too long to be shown, which no message could
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
@@ -186,7 +210,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     known = {item.name for item in fields(TrainConfig)}
     for key in options:
         if key not in known:
-            raise InputError(f"{path}: {key.replace('_', '-')!r} is no option of train (--help lists them)")
+            raise InputError(f"{path}: {key[:40].replace('_', '-')!r} is no option of train (--help lists them)")
     if isinstance(options.get("hidden"), list):
         options["hidden"] = tuple(options["hidden"])
     return options
@@ -212,18 +236,18 @@ def _typed(name: str, value: Any, kind: str) -> Any:
     if wanted in ("bool", "str") and type(value).__name__ == wanted:
         return value
     described = {"tuple[int, ...]": "widths such as (256, 128)", "int": "an integer", "float": "a number"}
-    raise InputError(f"--{name} is {value!r}; it must be {described.get(wanted, wanted)}")
+    raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 
 def _check(name: str, value: Any, metadata: Any) -> None:
     choices, least, most = (metadata.get(key) for key in ("choices", "least", "most"))
     if choices and value not in choices:
-        raise InputError(f"--{name} is {value!r}; it must be one of {', '.join(choices)}")
+        raise InputError(f"--{name} is {value!r:.60}; it must be one of {', '.join(choices)}")
     if least is None or value is None:
         return
     if value < least or (most is not None and value > most):
         wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"--{name} is {value!r}; it must be an integer {wanted}")
+        raise InputError(f"--{name} is {value!r:.60}; it must be an integer {wanted}")
 
 
 # The notebook this project began with, exactly.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .cli import optional
+from .data.files import require_file
 from .errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -55,6 +56,7 @@ def _border_mean(pixels: np.ndarray) -> float:
 
 def _read(path: Path, pil: Any) -> tuple[Any, tuple[int, int, str]]:
     """(the image in mode L; its width, height and mode in the file)."""
+    require_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a size that is refused here
@@ -63,8 +65,6 @@ def _read(path: Path, pil: Any) -> tuple[Any, tuple[int, int, str]]:
                 if width * height > _MOST_PIXELS:
                     raise InputError(f"{path}: is {width} x {height} pixels; it must have at most {_MOST_PIXELS:,}")
                 return _grey(pil.ImageOps.exif_transpose(image), pil), (width, height, image.mode)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except InputError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds for damaged files

@@ -145,13 +145,14 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         shape, columns = meta["image_shape"], meta["columns"]
         image_shape = None if shape is None else (int(shape[0]), int(shape[1]))
         columns = None if columns is None else tuple(map(str, columns))
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
     network = _network(tensors, len(classes), path)
     inputs = network.sizes[0]
-    for what, count in (("columns", columns and len(columns)), ("image", image_shape and math.prod(image_shape))):
+    pixels = image_shape and math.prod(min(max(side, 0), 10**9) for side in image_shape)
+    for what, count in (("columns", columns and len(columns)), ("image", pixels)):
         if count is not None and count != inputs:
             raise InputError(f"{path}: {what} of {count} features for a network of {inputs} inputs")
     standard: dict[str, Any] = {}

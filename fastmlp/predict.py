@@ -23,6 +23,7 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     """X of a CSV with or without labels, a .npz with X or X_test, an svmlight file, or an IDX file of images."""
     from .data.csv import read_features
     from .data.idx import read_idx
+    from .data.labels import listed
     from .data.npz import as_features, read_npz
     from .data.svmlight import SUFFIXES, read_svmlight
 
@@ -37,7 +38,7 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     arrays = read_npz(path)
     key = next((key for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
     if key is None:
-        raise InputError(f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X or X_test")
+        raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
     X = arrays[key]
     if X.ndim < 2:
         raise InputError(f"{path}: {key} has shape {X.shape}; it must be (N, ...)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
         meta = json.loads(tensors.pop("meta").tobytes())
         if meta["format"] != _FORMAT:
             raise KeyError("format")
-        version, sums = meta["version"], dict(meta["sha256"])
+        version, sums = operator.index(meta["version"]), {**meta["sha256"]}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise InputError(f"{path}: not a fastmlp model or checkpoint") from None
     if version != VERSION:
         raise InputError(f"{path}: model format {version}; this version reads {VERSION}")
     if sums.keys() != tensors.keys():
         odd = sorted(sums.keys() ^ tensors.keys())[0]
-        raise InputError(f"{path}: tensor {odd!r} is missing or without a checksum; the file is damaged")
+        raise InputError(f"{path}: tensor {odd[:40]!r} is missing or without a checksum; the file is damaged")
     for name, array in tensors.items():
         if _digest(array) != sums[name]:
-            raise InputError(f"{path}: tensor {name!r} does not match its SHA-256; the file is damaged")
+            raise InputError(f"{path}: tensor {name[:40]!r} does not match its SHA-256; the file is damaged")
     return meta, tensors

@@ -52,6 +52,8 @@ def load(
         return _load_path(path, test, val_fraction, seed, columns)
     except OSError as error:
         raise InputError(f"{spec}: cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise InputError(f"{spec}: too large for this machine's memory") from None
 
 
 def _load_path(path: Path, test: str | None, val_fraction: float, seed: int, columns: dict[str, str | None]) -> Dataset:

@@ -136,10 +136,14 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
         rows = rows.rstrip(b"\r\n")
     first, _, rest = rows.partition(b"\n")
     start = first.decode("utf-8", "replace").strip("\r\n")
-    try:
-        split_by = {mark: next(csv.reader([start], delimiter=mark, skipinitialspace=True), []) for mark in ",;\t"}
-    except csv.Error as error:
-        raise InputError(f"{path}: line {line}: {error}") from None
+    split_by, failure = {}, None
+    for mark in ",;\t":
+        try:
+            split_by[mark] = next(csv.reader([start], delimiter=mark, skipinitialspace=True), [])
+        except csv.Error as error:  # a long line is one long field to the marks that it lacks
+            failure = error
+    if not split_by:
+        raise InputError(f"{path}: line {line}: {failure}")
     delimiter = max(split_by, key=lambda mark: len(split_by[mark]))  # the first of equals
     names = [name.strip() for name in split_by[delimiter]]
     if not names:

@@ -26,7 +26,7 @@ def require_finite(X: np.ndarray | Sparse, what: str) -> None:
 def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
     """Sample weights as float64 [samples]. InputError unless they are finite, not negative and not all zero."""
     weights = np.asarray(weights)
-    if weights.shape != (samples,) or weights.dtype.kind not in "biuf":
+    if weights.shape != (samples,) or weights.dtype.kind not in "biuf" or weights.dtype.itemsize > 8:
         raise InputError(
             f"{source}: the sample weights are {weights.dtype} of shape {weights.shape}; "
             f"they must be numbers of shape ({samples},)"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,16 +13,41 @@ from ..errors import InputError
 _GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
+
+
+def most_bytes() -> int:
+    """How much of a file is held at most: half of the machine's memory, as every reader makes a copy."""
+    if not hasattr(os, "sysconf"):  # pragma: no cover (Windows)
+        return sys.maxsize
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def require_size(size: int, path: Path) -> None:
+    """InputError for more bytes than ``most_bytes``."""
+    if size > (most := most_bytes()):
+        raise InputError(f"{path}: holds more than {most >> 20:,} MB, half of this machine's memory; it must hold less")
+
+
+def require_file(path: Path) -> None:
+    """InputError unless ``path`` is a regular file that fits into memory: pipes and devices may never end."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
+        what = "directory" if stat.S_ISDIR(status.st_mode) else "pipe or device"
+        raise InputError(f"{path}: is a {what}; it must be a file")
+    require_size(status.st_size, path)
 
 
 def read_file(path: Path) -> bytes:
     """The bytes of a file as they are. InputError when there are none."""
+    require_file(path)
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a directory; it must be a file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except MemoryError:
@@ -29,20 +57,22 @@ def read_file(path: Path) -> bytes:
 def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
     """``content`` decompressed if it is gzip (by its first bytes, not its name), and no more than ``limit`` bytes of it.
 
-    InputError when the stream is damaged or ends early; not looked for past ``limit``.
+    InputError when the stream is damaged or ends early, not looked for past ``limit``, and when it holds too much.
     """
     if not content.startswith(_GZIP_MAGIC):
-        return content if limit is None else content[:limit]
-    limit = None if limit is None else min(limit, DEFLATE_RATIO * len(content))  # there cannot be more
+        return content[:limit]
+    enough = min(most_bytes(), DEFLATE_RATIO * len(content)) + 1  # nothing is allocated on a caller's word
+    enough = enough if limit is None else min(limit, enough)
     pieces, size = [], 0
     try:
-        while content and (limit is None or size < limit):
+        while content and size < enough:
             stream = zlib.decompressobj(_GZIP_WINDOW)
-            piece = stream.decompress(content, 0 if limit is None else limit - size)
+            piece = stream.decompress(content, enough - size)
             pieces.append(piece)
             size += len(piece)
+            require_size(size, path)
             if not stream.eof:
-                if limit is not None and size >= limit:
+                if size >= enough:
                     break
                 raise InputError(f"{path}: the gzip stream ends early; the file is truncated")
             content = stream.unused_data.lstrip(b"\0")  # further members, or padding
@@ -54,8 +84,13 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
 
 def unzip_text(content: bytes, path: Path) -> bytes:
-    """``content`` decompressed, without a byte order mark. InputError for UTF-16."""
+    """``content`` decompressed, without a byte order mark. InputError for UTF-16 and for a line that is no row."""
     text = unzip(content, path)
     if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise InputError(f"{path}: is UTF-16; it must be UTF-8")
+    start = 0
+    while len(text) - start > _LONGEST_LINE:
+        if (end := text.rfind(b"\n", start, start + _LONGEST_LINE)) < 0:
+            raise InputError(f"{path}: has a line of more than {_LONGEST_LINE >> 20} MB; rows must be shorter")
+        start = end + 1
     return text.removeprefix(b"\xef\xbb\xbf")

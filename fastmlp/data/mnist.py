@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -30,6 +31,7 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 _TIMEOUT_SECONDS = 5.0
+_SLOWEST = 10_000  # bytes a second, after the first _TIMEOUT_SECONDS
 _LARGEST = 64 << 20  # bytes: no file of MNIST is larger, packed or not
 
 
@@ -48,7 +50,8 @@ def load_mnist(offline: bool, val_fraction: float, seed: int, say: Callable[[str
         for name, digest in _FILES.items():
             _download(name, digest, target)
     except OSError as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        reason = str(error.reason if type(error) is urllib.error.URLError else error)
+        reason = "".join(filter(str.isprintable, " ".join(reason.split())))[:400]  # a mirror's own words may be in it
         say(
             f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA"
         )
@@ -69,21 +72,37 @@ def _places() -> list[Path]:
 def _download(name: str, digest: str, target: Path) -> None:
     """One file from the first mirror that has it whole. OSError when none has."""
     path = target / f"{name}.gz"
-    if path.exists():
-        return
-    failure: OSError = OSError("no mirror")
+    raw, failure = b"", OSError("no mirror")
     for mirror in MIRRORS:
-        try:
-            with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=_TIMEOUT_SECONDS) as response:
-                content = response.read(_LARGEST)
-            raw = unzip(content, path, _LARGEST)
-            if hashlib.sha256(raw).hexdigest() != digest:
-                raise OSError(f"{mirror}{name}.gz is not the file expected (SHA-256 differs)")
-            with atomic_write(path) as file:
-                file.write(gzip.compress(raw, 6, mtime=0))
+        if path.exists():
             return
-        except (InputError, http.client.HTTPException) as error:
-            failure = OSError(f"{mirror}{name}.gz is damaged ({error})")
+        try:
+            raw = _fetch(f"{mirror}{name}.gz", digest)
+            break
         except OSError as error:  # URLError, time-outs and TLS failures among them
             failure = error
-    raise failure
+    else:
+        raise failure
+    with atomic_write(path) as file:
+        file.write(gzip.compress(raw, 6, mtime=0))
+
+
+def _fetch(url: str, digest: str) -> bytes:
+    """The uncompressed file at ``url``, whose SHA-256 is ``digest``. OSError when it is not there, or too slow to wait for."""
+    start, content = time.monotonic(), bytearray()
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+            while len(content) < _LARGEST and (piece := response.read1(1 << 16)):
+                content += piece
+                seconds = time.monotonic() - start - _TIMEOUT_SECONDS
+                if seconds > 0 and len(content) < _SLOWEST * seconds:
+                    raise TimeoutError(f"{url} comes at less than {_SLOWEST // 1000} kB/s")
+        raw = unzip(bytes(content), Path(url), _LARGEST)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise OSError(f"{url}: {error}") from None
+    except (InputError, http.client.HTTPException, ValueError) as error:  # ValueError: sent to an impossible address
+        raise OSError(f"{url} is damaged ({error})") from None
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise OSError(f"{url} is not the file expected (SHA-256 differs)")
+    return raw

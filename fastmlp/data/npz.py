@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -11,22 +12,33 @@ import numpy as np
 
 from ..errors import InputError
 from .dataset import Dataset, Samples, assemble, require_finite
-from .files import DEFLATE_RATIO
-from .labels import Labels, distinct
+from .files import DEFLATE_RATIO, require_file, require_size
+from .labels import Labels, distinct, listed
+
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; zipfile expands the others without bound
+_LONGEST_NAME = 200
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz file by name. InputError when it is damaged, holds objects, or promises what it lacks."""
+    require_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {}
+        with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
+            warnings.simplefilter("ignore")  # of odd headers: they are read or refused
+            require_size(sum(member.file_size for member in archive.infolist()), path)
+            arrays: dict[str, np.ndarray] = {}
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
+                what = f"{path}: array {name[:40]!r}"
+                if not name.isprintable() or len(name) > _LONGEST_NAME:
+                    raise InputError(f"{what} has an odd name; it must be at most {_LONGEST_NAME} printable characters")
+                if name in arrays:
+                    raise InputError(f"{what} is there twice")
+                if member.compress_type not in _METHODS:
+                    raise InputError(f"{what} is neither stored nor deflated, as NumPy writes it")
                 with archive.open(member) as file:
-                    arrays[name] = _read_array(file, member, f"{path}: array {name!r}")
+                    arrays[name] = _read_array(file, member, what)
             return arrays
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except InputError:
         raise
     except MemoryError:
@@ -42,19 +54,15 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarray:
     version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read_header is None:
-        raise InputError(f"{what} is in .npy format {version}; it must be 1.0 or 2.0")
-    shape, fortran_order, dtype = read_header(file)
+    if version != (1, 0):  # the others are for headers of more than 64 kB
+        raise InputError(f"{what} is in .npy format {version[0]}.{version[1]}; it must be 1.0")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
-        raise InputError(f"{what} has dtype {dtype}; it must be numbers or text")
+        raise InputError(f"{what} has dtype {str(dtype)[:40]}; it must be numbers or text")
     size = math.prod(shape) * dtype.itemsize
     if size != member.file_size - file.tell() or member.file_size > DEFLATE_RATIO * (member.compress_size + 1024):
         raise InputError(f"{what} promises {size} bytes; the file does not hold as many")
-    content = file.read()  # to the end, so that the checksum is compared
+    content = file.read(size)  # to the end, so that the checksum is compared, but not beyond: there may be more
     if len(content) != size:
         raise InputError(f"{what} promises {size} bytes, there are {len(content)}")
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
@@ -111,14 +119,14 @@ def load_npz(path: Path, name: str, test: Path | None, val_fraction: float, seed
     names = _named(arrays, _TRAIN)
     if names is None:
         raise InputError(
-            f"{path}: holds {', '.join(arrays) or 'nothing'}; it must hold X and y, or x_train and y_train"
+            f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X and y, or x_train and y_train"
         )
     samples, held_out = _samples(arrays, path, names), None
     if test is not None:
         other = read_npz(test)
         found = _named(other, _TEST) or _named(other, _TRAIN)
         if found is None:
-            raise InputError(f"{test}: holds {', '.join(other) or 'nothing'}; it must hold X and y")
+            raise InputError(f"{test}: holds {listed([*other]) or 'nothing'}; it must hold X and y")
         held_out = _samples(other, test, found)
     elif (found := _named(arrays, _TEST)) is not None:
         held_out = _samples(arrays, path, found)

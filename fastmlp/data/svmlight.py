@@ -6,6 +6,7 @@ about.
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +123,10 @@ def _parse(fields: Fields, labels: list[bytes]) -> tuple[np.ndarray, np.ndarray,
 
 def _complaint(text: bytes, path: Path, largest: int = _LARGEST_INDEX) -> InputError:
     """The error of the first line that is wrong, or has an index beyond ``largest``."""
-    for number, line in enumerate(text.split(b"\n"), 1):
+    for number, line in enumerate(io.BytesIO(text), 1):
         seen: set[int] = set()
-        for k, token in enumerate(line.partition(b"#")[0].split()):
-            what = _wrong(token, k == 0, seen, largest)
+        for k, match in enumerate(re.finditer(rb"\S+", line.partition(b"#")[0])):
+            what = _wrong(token := match[0], k == 0, seen, largest)
             if what is not None:
                 return InputError(f"{path}: line {number}: {token[:40].decode('utf-8', 'replace')!r} {what}")
     return InputError(f"{path}: not an svmlight file; its lines must be label index:value ...")
