@@ -6,6 +6,7 @@ watches for its best, ``best`` (those parameters, flat); in ``meta`` ``config`` 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest whole checkpoint at ``path``, or the one before it, with a line about why; None where there is neither.
 
-    InputError when there are files but none is a checkpoint.
+    The one before takes the place of a damaged one. InputError when there are files but none is a checkpoint.
     """
     failure = None
     for candidate in (path, path.with_name(PREVIOUS)):
@@ -56,6 +57,8 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
             continue
         if failure is not None:
             say(f"{failure}; going on from {candidate.name}")
+            with contextlib.suppress(OSError):  # else the next save would keep the damaged one, and not this
+                candidate.replace(path)
         return Checkpoint(model, meta["config"], meta["run"], tensors)
     if failure is not None:
         raise failure

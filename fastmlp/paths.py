@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+try:  # Windows has no fcntl; there a file that is being written cannot be deleted.
+    import fcntl
+except ImportError:  # pragma: no cover
+    fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
 
@@ -25,10 +32,19 @@ def cache_dir(kind: str) -> Path:
     return home / "fastmlp" / kind
 
 
+def _locked(path: Path) -> IO[bytes]:
+    """The file, locked for as long as it is open. OSError when it is locked already."""
+    with contextlib.ExitStack() as on_failure:
+        file = on_failure.enter_context(open(path, "rb"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        on_failure.pop_all()
+    return file
+
+
 def remove_leftovers(path: Path) -> None:
-    """Delete what a process that was killed in ``atomic_write`` left beside ``path``."""
-    for temporary in path.parent.glob(f".{path.name}-*.tmp"):
-        with contextlib.suppress(OSError):
+    """Delete what processes that were killed in ``atomic_write`` left beside ``path``, not what is being written."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}-*.tmp"):
+        with contextlib.suppress(OSError), contextlib.nullcontext() if fcntl is None else _locked(temporary):
             temporary.unlink()
 
 
@@ -36,24 +52,27 @@ def remove_leftovers(path: Path) -> None:
 def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
     """A binary file that takes ``path``'s place, flushed to disk, when the block ends well; else nothing is left.
 
-    With ``keep`` the file that was there goes by that name from then on: at every instant one of the two is whole.
+    With ``keep`` the file that was there goes by that name from then on: at every instant one of the two is whole. What a
+    kill leaves behind is deleted by the next write of the same file.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is for secrets
-        if keep is not None and path.exists():
-            os.replace(path, keep)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    remove_leftovers(path)
+    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
+    with contextlib.ExitStack() as until_renamed:
+        try:
+            with open(temporary, "xb") as file:
+                if fcntl is not None:
+                    with contextlib.suppress(OSError):  # a file system without locks
+                        until_renamed.enter_context(_locked(temporary))
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                os.replace(path, keep)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
     if hasattr(os, "O_DIRECTORY"):
         with contextlib.suppress(OSError):
             directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .cli import Parser, add_options, load_data, run_command, say
 from .config import PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
-from .paths import CHECKPOINT, PREVIOUS, remove_leftovers
+from .parallel import World, joined
+from .paths import CHECKPOINT, PREVIOUS, atomic_write
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -98,15 +99,16 @@ class _Files:
 
     def begin(self, config: TrainConfig) -> None:
         """A new run in this directory: its configuration, and nothing left of the one before it but its model."""
-        for name in (CHECKPOINT, PREVIOUS):
+        for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
             (self.directory / name).unlink(missing_ok=True)
         self.write(CONFIG, config.to_toml())
 
     def write(self, name: str, text: str) -> None:
         try:
-            (self.directory / name).write_text(text, encoding="utf-8", errors="replace")
+            with atomic_write(self.directory / name) as file:  # of half a config.toml the rest would be the defaults
+                file.write(text.encode(errors="replace"))
         except OSError as error:
-            raise RunError(f"{self.directory / name} cannot be written ({error.strerror})") from None
+            raise RunError(f"{self.directory / name}: cannot be written ({error.strerror})") from None
 
     def started(self, history: list[EpochReport]) -> None:
         """The metrics so far: those of a run that goes on, else none."""
@@ -118,7 +120,7 @@ class _Files:
             with open(self.directory / METRICS, "a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(report)) + "\n")
         except OSError as error:
-            raise RunError(f"{self.directory / METRICS} cannot be written ({error.strerror})") from None
+            raise RunError(f"{self.directory / METRICS}: cannot be written ({error.strerror})") from None
 
 
 def _output_directory(path: str) -> Path:
@@ -127,11 +129,9 @@ def _output_directory(path: str) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / ".fastmlp-write-test"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another process may have probed too
     except OSError as error:
         raise InputError(f"--out {path}: not a directory that can be written to ({error.strerror})") from None
-    for name in (MODEL, CHECKPOINT):
-        remove_leftovers(directory / name)
     return directory
 
 
@@ -179,6 +179,11 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
 
 
 def _command(argv: Sequence[str] | None) -> int:
+    with joined() as world:
+        return _run(argv, world)
+
+
+def _run(argv: Sequence[str] | None, world: World) -> int:
     options = vars(_parser().parse_args(argv))
     preset, file, resume, seeds = (options.pop(name) for name in ("preset", "config", "resume", "seeds"))
     as_json, finding = options.pop("json"), options.pop("find_lr")
@@ -190,20 +195,25 @@ def _command(argv: Sequence[str] | None) -> int:
         raise InputError(f"--seeds is {seeds}; it must be an integer from 1 to {_MOST_SEEDS}")
     if resume and (preset or file):
         raise InputError("--resume takes the options of the run; --preset and --config cannot be given with it")
-    if resume:
-        config = _resumed(resume, options)
-    else:
-        config = configure(preset, **((read_toml(file) if file else {}) | options))
+    if finding and world.size > 1:
+        raise InputError(f"--find-lr runs in one process, not on {world.size} ranks; run it without mpiexec")
+    with world.together():
+        if resume:
+            config = _resumed(resume, options)
+        else:
+            config = configure(preset, **((read_toml(file) if file else {}) | options))
 
     start = time.perf_counter()
-    data = load_data(config)
+    with world.together():
+        data = load_data(config)
     load_seconds = time.perf_counter() - start
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
     if seeds:
         configs = [replace(config, seed=config.seed + k, out=f"{out}/seed-{config.seed + k}") for k in range(seeds)]
-    for each in configs:
-        _output_directory(str(each.out))
+    with world.together():
+        for each in configs if world.rank == 0 else ():
+            _output_directory(str(each.out))
     from . import backend  # noqa: F401 (Numba, half a second: after bad input has been turned away)
 
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
@@ -216,7 +226,7 @@ def _command(argv: Sequence[str] | None) -> int:
     try:
         if finding:
             return _find_lr(data, config, screen, Path(out), as_json)
-        summaries = [_train(data, each, screen, load_seconds, bool(resume)) for each in configs]
+        summaries = [_train(data, each, screen, load_seconds, bool(resume), world) for each in configs]
     finally:
         signal.signal(signal.SIGINT, before)
     summary = summaries[0]
@@ -237,28 +247,33 @@ def _changed(config: TrainConfig) -> str:
     return ", ".join(f"{name} {value}" for name, value in asdict(config).items() if value != default[name])
 
 
-def _train(data: Dataset, config: TrainConfig, screen: _Screen, load_seconds: float, resume: bool) -> dict[str, Any]:
+def _train(
+    data: Dataset, config: TrainConfig, screen: _Screen, load_seconds: float, resume: bool, world: World
+) -> dict[str, Any]:
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
     from .loop import Observer, fit
 
-    files = _Files(Path(str(config.out)))
-    if not resume:
-        files.begin(config)
+    files, first = _Files(Path(str(config.out))), world.rank == 0
+    with world.together():
+        if first and not resume:
+            files.begin(config)
 
     def started(history: list[EpochReport]) -> None:
-        files.started(history)
+        if first:
+            files.started(history)
         if resume:
             screen.line(f"going on after step {history[-1].step if history else 0}")
         screen.patient = True
 
     def report(report: EpochReport) -> None:
-        files.report(report)
+        if first:
+            files.report(report)
         screen.report(report)
 
     observer = Observer(say, screen.chosen, screen.compiling, started, screen.progress, report, screen.stopped)
     try:
-        result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume)
+        result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
     except Interrupted:
         raise Interrupted(f"; the run so far is in {files.checkpoint}, and --resume {config.out} goes on") from None
     except RunError as error:
@@ -266,17 +281,20 @@ def _train(data: Dataset, config: TrainConfig, screen: _Screen, load_seconds: fl
         raise RunError(f"{error}{kept}") from None
     finally:
         screen.patient = False
-    result.model.save(files.model)
+    with world.together():
+        if first:
+            result.model.save(files.model)
     summary = result.summary | {"load_seconds": load_seconds, "peak_gflops": None}
-    if config.backend == "numba":
+    if config.backend == "numba" and world.size == 1:
         with kernels.threads(summary["threads"]):
             summary["peak_gflops"] = kernels.peak_gflops(config.dtype)
     peak = "" if summary["peak_gflops"] is None else f" of {summary['peak_gflops']:.0f} peak"
+    team = f"{summary['threads']} threads" if world.size == 1 else f"{world.size} ranks of {summary['threads']} threads"
     best = "" if summary["best_epoch"] is None else f" (the weights of epoch {summary['best_epoch']:g})"
     print(
         f"test accuracy {summary['test_accuracy']:.2%}{best} after {summary['train_seconds']:.2f} s of training "
         f"({summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
-        f"{summary['gflops']:.0f} GFLOP/s{peak}, {summary['threads']} threads); model in {files.model}",
+        f"{summary['gflops']:.0f} GFLOP/s{peak}, {team}); model in {files.model}",
         flush=True,
     )
     return summary

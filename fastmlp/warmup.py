@@ -82,6 +82,8 @@ def _command(argv: Sequence[str] | None) -> int:
         raise RunError("there is no cache directory to keep compiled kernels in; set FASTMLP_CACHE to one")
     before = set(directory.glob("*.kernel"))
     warm_up(options.dtype)
+    if not kernels.jit.store().keeping:
+        raise RunError(f"{directory}: what was compiled could not all be kept")
     made = set(directory.glob("*.kernel")) - before
     print(
         f"{len(made)} functions compiled in {kernels.jit.compile_seconds:.1f} s, {len(before)} were there before; "

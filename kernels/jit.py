@@ -8,7 +8,8 @@ the vector width, and ``nnan``/``ninf`` delete NaN checks.
 Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
 kernel that the function calls, and two processes can claim one slot. Here the directory's name is a digest of
 everything that the machine code depends on, and each (function, signature) has its own file, written atomically
-and verified by checksum before it is unpickled.
+and verified by checksum before it is unpickled. Unpickling can run anything, and a checksum is no signature: a directory
+that others can write to is not used.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import pickle
 import platform
 import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -87,11 +89,14 @@ def _stamp() -> str:
 
 
 class _Store:
-    """One directory of compiled kernels that all share one stamp; unusable directories switch it off."""
+    """One directory of compiled kernels that all share one stamp; unusable directories switch it off.
+
+    One that can be read only, or is on a full disk, is still read.
+    """
 
     def __init__(self) -> None:
         self._depth = threading.local()
-        self._locking = True
+        self._locking = self.keeping = True
         self.directory: Path | None = None
         try:
             self.stamp = _stamp()
@@ -99,8 +104,10 @@ class _Store:
             if not directory.is_dir():
                 directory.mkdir(parents=True, mode=0o700, exist_ok=True)  # another process may be first
                 _remove_stale(directory)
-            if not os.access(directory, os.W_OK | os.R_OK):
-                raise PermissionError(f"{directory} is not writable")
+            if not os.access(directory, os.R_OK | os.X_OK):
+                raise PermissionError(f"{directory} is not readable")
+            if os.name != "nt" and _others_can_write(directory.stat()):
+                raise PermissionError(f"others can write to {directory}, and what is in it would be run")
             self.directory = directory
         except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
             _warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
@@ -121,7 +128,7 @@ class _Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            _warn(f"cannot read the kernel cache ({error}); compiling")
+            _warn(f"a file in the kernel cache cannot be read ({error}); compiling anew")
             return None
         payload = content[_DIGEST_BYTES:]
         if content[:_DIGEST_BYTES] == self._checksum(path, payload):
@@ -132,6 +139,8 @@ class _Store:
         return None
 
     def write(self, path: Path, payload: bytes) -> None:
+        if not self.keeping:
+            return
         temporary = None
         try:
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
@@ -142,7 +151,7 @@ class _Store:
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
-            self.directory = None  # one warning, not one a kernel
+            self.keeping = False
             _warn(f"compiled kernels are not kept: cannot write the cache ({error})")
 
     @contextlib.contextmanager
@@ -186,6 +195,11 @@ class _Store:
             return None
 
 
+def _others_can_write(status: os.stat_result) -> bool:
+    """Whether anybody but this user, or root, can."""
+    return status.st_uid not in (0, os.geteuid()) or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 def _remove_stale(directory: Path) -> None:
     """Drop the compiled kernels of versions that nobody has built for a month."""
     for sibling in directory.parent.iterdir():
@@ -194,16 +208,24 @@ def _remove_stale(directory: Path) -> None:
                 shutil.rmtree(sibling)
 
 
-_warned: set[str] = set()
+_warned = False
 
 
 def _warn(message: str) -> None:
-    """At most one warning line of this kind a process."""
-    kind = message.partition(":")[0]
-    if kind not in _warned:
-        _warned.add(kind)
+    """At most one warning line a process: what is wrong with one file is wrong with many."""
+    global _warned
+    if not _warned:
+        _warned = True
         warnings.warn(f"fastmlp kernels: {message}", RuntimeWarning, stacklevel=3)
 
+
+if hasattr(os, "register_at_fork"):
+    # Else a child that is forked while another thread compiles waits for ever, for a lock whose holder it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 _store: _Store | None = None
 

@@ -242,33 +242,33 @@ class _Team:
     """A mailbox and the threads that serve it."""
 
     def __init__(self) -> None:
-        self.busy = threading.Lock()
+        self.callers: dict[int, object] = {}  # one at most
         self.mail = np.zeros(_MAILBOX, np.int64)
-        self._wake = threading.Condition()
+        # ``with`` takes a lock without an instant at which it is held and would not be released; a Condition, whose
+        # methods are Python, has one, and the threads that a signal handler's exception locked out never met again.
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._sleeping = 0
-        self._calling = False
+        self.calling = False
 
     def gather(self, size: int) -> None:
-        """Have ``size`` threads awake until ``dismiss``."""
+        """Have ``size`` threads awake as long as ``calling``."""
         while len(self._threads) < size:
             thread = threading.Thread(target=self._live, name=f"kernels-{len(self._threads) + 1}", daemon=True)
             thread.start()
             self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
-        with self._wake:
-            self._calling = True
+        with self._lock:
+            self.calling = True
             if self._sleeping:
                 self._wake.notify_all()
-
-    def dismiss(self) -> None:
-        self._calling = False
 
     def _live(self) -> None:
         mask = np.zeros(_MASK_BYTES, np.uint8)
         while not self.mail[_ENDING]:
             _serve(self.mail, mask)
-            with self._wake:
-                if not self._calling and not self.mail[_ENDING]:
+            with self._lock:
+                if not self.calling and not self.mail[_ENDING]:
                     self._sleeping += 1
                     self._wake.wait()
                     self._sleeping -= 1
@@ -276,7 +276,7 @@ class _Team:
     def end(self) -> None:
         """Let the threads leave compiled code: at exit it is unmapped."""
         self.mail[_ENDING] = 1
-        with self._wake:
+        with self._lock:
             self._wake.notify_all()
 
 
@@ -300,17 +300,22 @@ def run(function: Any, parts: int, *args: Any) -> None:
 
     ``parts`` is cut to the number of threads.
     """
-    team = _team
+    team, caller = _team, object()
     parts = 1 if parts == 1 else min(parts, get_num_threads())
-    if parts == 1 or not team.busy.acquire(blocking=False):
+    if parts == 1:
         function(0, 1, *args)
         return
-    launch = _launchers.get(function)
-    if launch is None:
-        launch = _launchers[function] = _make_launcher(function)
     try:
+        if team.callers.setdefault(0, caller) is not caller:
+            function(0, 1, *args)
+            return
+        launch = _launchers.get(function)
+        if launch is None:
+            launch = _launchers[function] = _make_launcher(function)
         team.gather(parts - 1)
         launch(team.mail, _NO_MASK, parts, *args)
     finally:
-        team.dismiss()
-        team.busy.release()
+        # Not a lock, nor a call: after any call a signal handler may raise, and the team would be busy for good.
+        if team.callers == {0: caller}:
+            team.calling = False
+            del team.callers[0]
