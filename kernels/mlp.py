@@ -282,11 +282,12 @@ def train_steps_sparse(
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
         stepped = updated if biased else updated[:0]
-        chosen = columns_to_step(not (lazy or is_inert(rule)), starts[turn], columns[part])
+        begun = starts[turn, :parts]  # fewer than there is room for, where the team was busy
+        chosen = columns_to_step(not (lazy or is_inert(rule)), begun, columns[part])
         for task in range(first, last):
             lo, hi = share(task % splits, splits, chosen)
             first_layer_update(
-                task // splits, columns[part, lo:hi], starts[turn], places[turn], entries[turn], table, n, work, at[2], rule,
+                task // splits, columns[part, lo:hi], begun, places[turn], entries[turn], table, n, work, at[2], rule,
                 lr[step], t + step, V, w, packed.size > 0, I, H, S, q, D[part], 0,
                 stepped if task % splits == 0 else stepped[:0], o, state, slots * o,
             )  # fmt: skip
