@@ -43,6 +43,7 @@ from .sparse import (
     first_layer_update,
     index_dtype,
     pack,
+    packed_size,
     panel_count,
     to_columns,
     value_table,
@@ -216,11 +217,12 @@ def _prefetch_rows(rows, indptr, indices, values):
 @piece
 def _pack_tasks(first, last, splits, params, state, w, slots, I, H, packed, unpack):
     """W and its state, in this part's share, into ``packed`` or back."""
+    size = packed.size // (1 + slots)
     for task in range(first, last):
         lo, hi = share(task % splits, splits, I)
         pack(task // splits, lo, hi, params, w, I, H, packed, 0, unpack)
         for slot in range(slots):
-            pack(task // splits, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * I * H, unpack)
+            pack(task // splits, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * size, unpack)
 
 
 @kernel
@@ -232,7 +234,7 @@ def train_steps_sparse(
     """Steps over ``rows`` of a sparse X, ``batch`` at a time; see ``ops.mlp_train_steps``.
 
     ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update. With
-    ``packed`` not empty the panels of W and its state are kept there meanwhile, each contiguous, [1 + slots, I * H].
+    ``packed`` not empty the panels of W and its state are kept there meanwhile, packed, [1 + slots, ...].
     starts [2, parts, I+2], places and entries [2, most entries in a batch], columns [parts, I],
     ends [parts, batch], D [parts, ...]. Where W is not packed and the rule moves rows without entries, such steps are put off
     (see ``catch_up``): seen [parts, I] zeros and numbers [parts, steps, 9]; else both are empty.
@@ -242,7 +244,7 @@ def train_steps_sparse(
     first, last = share(part, parts, panel_count(H, simd.lanes(work)) * splits)
     V, W, S, w, q = updated, params, state, offsets[0], slots * offsets[0]
     if packed.size:  # and then ``updated`` is ``params``
-        V, W, S, w, q = packed, packed, packed, 0, size
+        V, W, S, w, q = packed, packed, packed, 0, packed.size // (1 + slots)
         _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, False)
     lazy = numbers.size > 0
     if lazy:
@@ -335,9 +337,8 @@ def run_train_steps(
     most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
     if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
         raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
-    pack_it = (
-        updated is None and len(lr) >= PACKED_STEPS and (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
-    )
+    room = (1 + network.slots) * packed_size(I, H, lanes)
+    pack_it = updated is None and len(lr) >= PACKED_STEPS and room * dtype.itemsize <= PACKED_BYTES
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
@@ -345,7 +346,7 @@ def run_train_steps(
     run(
         train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,
-        COLUMN_BLOCK if in_blocks else I, aligned_zeros((1 + network.slots) * I * H * pack_it, dtype),
+        COLUMN_BLOCK if in_blocks else I, aligned_zeros(room * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
         np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype),
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
@@ -441,7 +442,7 @@ def forward(
 
     A block with few non-zeros skips the zeros: the bits are the same. ``rows`` are 0 .. ROW_BLOCK, and behind them two
     times ROW_BLOCK + 1 numbers of scratch for each part; ``indices`` and ``values`` ROW_BLOCK * inputs for each. With
-    ``packed`` [inputs * H] not empty the first layer is made contiguous there, for ``block`` columns at a time.
+    ``packed`` not empty the first layer is packed there, for ``block`` columns at a time.
     """
     _pack_together(part, parts, meeting, sizes, offsets, params, packed)
     first, last = share(part, parts, X.shape[0])
@@ -500,7 +501,7 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     work, widest, rows, indices, values, P, table, packed = _forward_workspace(network, parts, X.dtype, scale)
     block, meeting, activation = network.sizes[0], _ALONE, ACTIVATIONS[network.activation]
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
-        size = network.sizes[0] * network.sizes[1]
+        size = packed_size(*network.sizes[:2], simd.REGISTER_BYTES // network.dtype.itemsize)
         packed, meeting = scratch(size, network.dtype)[:size], barrier_state()
         block = COLUMN_BLOCK if not isinstance(X, CSR) or X.columns_rise else block
     if isinstance(X, CSR):
