@@ -35,7 +35,6 @@ from .softmax_xent import logistic_cross_entropy, softmax_cross_entropy, totals
 from .sparse import (
     CSR,
     catch_up,
-    catch_up_rows,
     columns_to_step,
     count_rows,
     fill_row,
@@ -53,6 +52,7 @@ from .tuning import (
     BLOCK_ENTRIES,
     COLUMN_BLOCK,
     PACKED_BYTES,
+    PACKED_ENTRIES,
     PACKED_ROWS,
     PACKED_STEPS,
     PANEL_VECTORS,
@@ -262,10 +262,13 @@ def train_steps_sparse(
         y0 = at[turn]
         to_columns(part, parts, batch_rows, indptr, indices, values, starts[turn], places[turn], entries[turn], 0)
         _prefetch_rows(rows[(step + 1) * batch : min((step + 2) * batch, rows.size)], indptr, indices, values)
+        chosen = 0
         if lazy:
-            catch_up_rows(
-                batch_rows, indptr, indices, seen[part], step, first, last, rule, numbers[part], W, w, I, H, S, q
-            )  # fmt: skip
+            meetings += 1
+            barrier(meeting, meetings, parts)
+            chosen = columns_to_step(False, starts[turn], columns[part])
+            touched = columns[part, :chosen]
+            catch_up(touched, seen[part], step, first, last, rule, numbers[part], W, w, I, H, S, q)
         b, o = (params, offsets[0] + size) if biased else (params[:0], 0)
         for task in range(first, last):
             lo, hi = share(task % splits, splits, n)
@@ -284,7 +287,8 @@ def train_steps_sparse(
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
         stepped = updated if biased else updated[:0]
-        chosen = columns_to_step(not (lazy or is_inert(rule)), starts[turn], columns[part])
+        if not lazy:
+            chosen = columns_to_step(not is_inert(rule), starts[turn], columns[part])
         for task in range(first, last):
             lo, hi = share(task % splits, splits, chosen)
             first_layer_update(
@@ -304,8 +308,8 @@ def train_steps_sparse(
     if packed.size:
         _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, True)
     if lazy:
-        for j in range(I):
-            catch_up(j, seen[part], lr.size, first, last, rule, numbers[part], W, w, I, H, S, q)
+        columns_to_step(True, starts[0], columns[part])
+        catch_up(columns[part], seen[part], lr.size, first, last, rule, numbers[part], W, w, I, H, S, q)
 
 
 def run_train_steps(
@@ -338,7 +342,10 @@ def run_train_steps(
     if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
         raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
     room = (1 + network.slots) * packed_size(I, H, lanes)
-    pack_it = updated is None and len(lr) >= PACKED_STEPS and room * dtype.itemsize <= PACKED_BYTES
+    pack_it = (
+        updated is None and len(lr) >= PACKED_STEPS and room * dtype.itemsize <= PACKED_BYTES
+        and lengths_of_rows.mean() * batch >= PACKED_ENTRIES * I
+    )  # fmt: skip
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
@@ -351,7 +358,7 @@ def run_train_steps(
         np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype),
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
         aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
-        np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9)),
+        np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9), dtype),
     )  # fmt: skip
     return losses, correct
 

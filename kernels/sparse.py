@@ -26,11 +26,13 @@ from numba.extending import overload
 
 from . import simd
 from .gemm import column_sums
-from .intrinsics import flat, out_of_line, prefetch
+from .intrinsics import flat, in_line, out_of_line, prefetch
 from .jit import kernel, piece
 from .threads import barrier, barrier_state, get_num_threads, run, share
 from .tuning import PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
 from .update import (
+    ADAM,
+    ADAMW,
     MOMENTUM,
     NESTEROV,
     SGD,
@@ -204,6 +206,18 @@ def _make_forward(packed: bool, full: bool) -> Any:
     return panel_forward
 
 
+@piece
+def _prefetch_row(kind, W, w, state, q, slot, n):
+    """Ask for n elements of a row of W and of its state."""
+    in_line()
+    for c in range(0, n, simd.lanes(W)):
+        prefetch(W, w + c)
+        if kind != SGD:
+            prefetch(state, q + c)
+        if kind in (ADAM, ADAMW):
+            prefetch(state, q + slot + c)
+
+
 def _make_update(full: bool) -> Any:
     @piece
     def panel_update(columns, starts, places, entries, table, D, d, n, kind, constants, W, w, w_row, state, q, slot):
@@ -218,9 +232,8 @@ def _make_update(full: bool) -> Any:
         m = wide if full else n
         for i in range(columns.size):
             if w_row != wide and i + PREFETCH_COLUMNS < columns.size:  # rows far apart
-                ahead = w + np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
-                for c in range(0, m, lanes):
-                    prefetch(W, ahead + c)
+                ahead = np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
+                _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, m)
             j = np.intp(columns[i])
             acc = simd.tile_zeros(D, 1, PANEL_VECTORS)
             for u in range(starts.shape[0]):
@@ -247,27 +260,36 @@ def _make_update(full: bool) -> Any:
 
 def _make_catch_up(full: bool) -> Any:
     @piece
-    def panel_catch_up(kind, numbers, first, last, n, W, w, state, q, slot):
-        """The steps first .. last - 1 with a gradient of zero, for one row of a panel of W: what was put off."""
+    def panel_catch_up(columns, seen, last, kind, numbers, n, W, w, w_row, state, q, slot):
+        """The steps seen[j] .. last - 1 with a gradient of zero, for rows j of a panel of W: what was put off."""
         out_of_line()
         m = PANEL_VECTORS * simd.lanes(W) if full else n
-        x, g = simd.tile_load(W, w, 0, 1, PANEL_VECTORS, m), simd.tile_zeros(W, 1, PANEL_VECTORS)
-        if kind == SGD:
-            for s in range(first, last):
-                x = sgd_step(constants_of(numbers[s], W), x, g)
-        elif kind in (MOMENTUM, NESTEROV):
-            one = simd.tile_load(state, q, 0, 1, PANEL_VECTORS, m)
-            for s in range(first, last):
-                x, one = momentum_step(kind, constants_of(numbers[s], W), x, g, one)
-            simd.tile_store(state, q, 0, one, m, 0)
-        else:
-            one = simd.tile_load(state, q, 0, 1, PANEL_VECTORS, m)
-            two = simd.tile_load(state, q + slot, 0, 1, PANEL_VECTORS, m)
-            for s in range(first, last):
-                x, one, two = adam_step(constants_of(numbers[s], W), x, g, one, two)
-            simd.tile_store(state, q, 0, one, m, 0)
-            simd.tile_store(state, q + slot, 0, two, m, 0)
-        simd.tile_store(W, w, 0, x, m, 0)
+        g = simd.tile_zeros(W, 1, PANEL_VECTORS)
+        for i in range(columns.size):
+            if i + PREFETCH_COLUMNS < columns.size:
+                ahead = np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
+                _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, m)
+            j = np.intp(columns[i])
+            at, to = w + j * w_row, q + j * w_row
+            if seen[j] == last:
+                continue
+            x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, m)
+            if kind == SGD:
+                for s in range(seen[j], last):
+                    x = sgd_step(constants_of(numbers[s], W), x, g)
+            elif kind in (MOMENTUM, NESTEROV):
+                one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                for s in range(seen[j], last):
+                    x, one = momentum_step(kind, constants_of(numbers[s], W), x, g, one)
+                simd.tile_store(state, to, 0, one, m, 0)
+            else:
+                one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                two = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, m)
+                for s in range(seen[j], last):
+                    x, one, two = adam_step(constants_of(numbers[s], W), x, g, one, two)
+                simd.tile_store(state, to, 0, one, m, 0)
+                simd.tile_store(state, to + slot, 0, two, m, 0)
+            simd.tile_store(W, at, 0, x, m, 0)
 
     return panel_catch_up
 
@@ -396,33 +418,20 @@ def first_layer_update(
 
 
 @kernel
-def catch_up(j, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q):
-    """Bring row j of W [I, H], in this part's panels, from the seen[j] steps it has had to ``last``.
+def catch_up(columns, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q):
+    """Bring the rows ``columns`` of W [I, H], in this part's panels, from the seen[j] steps they have had to ``last``.
 
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such steps are
     put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
     """
-    lanes = simd.lanes(W)
-    if seen[j] < last:
-        for p in range(first_panel, last_panel):
-            column, n = _panel(p, H, lanes)
-            at = j * H + column
-            if n == PANEL_VECTORS * lanes:
-                _catch_up_full(rule.kind, numbers, seen[j], last, n, W, w + at, state, q + at, I * H)
-            else:
-                _catch_up_edge(rule.kind, numbers, seen[j], last, n, W, w + at, state, q + at, I * H)
+    for p in range(first_panel, last_panel):
+        column, n = _panel(p, H, simd.lanes(W))
+        if n == PANEL_VECTORS * simd.lanes(W):
+            _catch_up_full(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
+        else:
+            _catch_up_edge(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
+    for j in columns:
         seen[j] = last
-
-
-@kernel
-def catch_up_rows(
-    rows, indptr, indices, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q
-):  # fmt: skip
-    """``catch_up`` all rows of W that X[rows] needs."""
-    for i in range(rows.size):
-        for k in range(np.uintp(indptr[rows[i]]), np.uintp(indptr[rows[i] + 1])):
-            j = np.intp(indices[k])
-            catch_up(j, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q)
 
 
 @kernel
