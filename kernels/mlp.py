@@ -323,7 +323,7 @@ def run_train_steps(
     for outputs in sizes[1:]:
         lengths += [batch * outputs] * 2  # Y_l, dZ_l
     at = _blocks(lengths)
-    parts = get_num_threads()
+    parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else get_num_threads()
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     common = (
         *network.layout, network.params if updated is None else updated, network.state, network.bias,
