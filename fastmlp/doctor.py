@@ -30,7 +30,8 @@ EXTRAS = {
     "mpi": ("mpi4py",),
 }
 _VARIABLES = ("FASTMLP_CACHE", "FASTMLP_DATA", "FASTMLP_NUM_THREADS")
-_OTHER_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_OTHER_THREADS = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 _STAMP = re.compile(r"[0-9a-f]{24}")  # what kernels.jit names a version's directory
 
@@ -82,6 +83,10 @@ def _environment() -> Findings:
         text = f"{name}={os.environ[name]}"
         if name in _OTHER_THREADS:
             yield Finding("note", "variable", f"{text} does not concern the kernels", "theirs is FASTMLP_NUM_THREADS")
+        elif name in _LIMITS:
+            limits = not os.environ.get("FASTMLP_NUM_THREADS")
+            what = "limits the kernels' threads" if limits else "is overruled by FASTMLP_NUM_THREADS"
+            yield Finding("note", "variable", f"{text} {what}")
         elif name in _VARIABLES:
             yield Finding("ok", "variable", text)
         elif name.startswith("FASTMLP_"):

@@ -11,7 +11,6 @@ and ones [N, O] for a logistic one.
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 import warnings
@@ -56,6 +55,7 @@ _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progre
 _SPARSE_CHUNK_SECONDS = 0.5  # the end of a chunk brings all of a wide layer up to date, and takes as long as some steps
 _FIRST_CHUNK = 8  # steps
 _SAMPLE_ROWS = 1000  # looked at for the zeros
+_PAST_CORRECTION = 2**40  # a step number at which Adam's moments are no longer corrected
 
 
 @dataclass
@@ -66,6 +66,18 @@ class _Optimizer:
     learning_rate: float
     state: np.ndarray  # of the network in training
     steps: int = 0
+
+    def rates(self, count: int) -> np.ndarray:
+        """The rates of the next steps.
+
+        Adam's are those of Kingma and Ba 2015, end of section 2, as in scikit-learn: the moments' correction is in the rate,
+        and epsilon is added to the root of the uncorrected second moment.
+        """
+        rates = np.full(count, self.learning_rate)
+        if self.rule.slots == 2:
+            t = self.steps + np.arange(1, count + 1)
+            rates *= np.sqrt(1 - self.rule.beta2**t) / (1 - self.rule.beta1**t)
+        return rates
 
     def slow_to(self, rate: float) -> None:
         """Set the rate. scikit-learn's velocity is our state times the rate that it was built up with: that stays."""
@@ -80,22 +92,6 @@ class _Validation(NamedTuple):
     X: Any
     targets: np.ndarray
     weights: np.ndarray | None
-
-
-def _thread_limit() -> int:
-    """The kernels' number of threads, but no more than the process has been told to use.
-
-    joblib sets both variables in its workers, Dask the first: N workers shall not run N threads each for every core.
-    """
-    told = [os.environ.get(name, "").split(",")[0] for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")]
-    limits = [int(text) for text in told if text.isdigit() and int(text) > 0]
-    return min([kernels.get_num_threads(), *([] if os.environ.get("FASTMLP_NUM_THREADS") else limits)])
-
-
-def _team(network: Network, batch: int) -> AbstractContextManager[None]:
-    """One thread where a step is too little work to hand over."""
-    serial = batch * network.flop_per_sample <= kernels.tuning.SERIAL_FLOP
-    return kernels.threads(1) if serial else nullcontext()
 
 
 def _sum_of_squares(network: Network) -> float:
@@ -127,9 +123,8 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         Each is called as ``callback(estimator, epoch)`` after every epoch (from 1; of lbfgs, iteration), when the estimator
         can predict; training stops when one returns something true.
     n_threads : int or None, default=None
-        Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``, which is the
-        cores that affinity and control group allow, but no more than $OMP_NUM_THREADS and $NUMBA_NUM_THREADS. joblib sets
-        these in its worker processes, so that a parallel search does not use more threads than there are cores.
+        Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``, which in the
+        worker processes of joblib and Dask is what these allow: a parallel search does not use more threads than cores.
 
     Attributes
     ----------
@@ -151,9 +146,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     - The penalty in ``loss_`` is the mean of those at the beginning of the first and of the last step of an epoch.
     - With sample weights the gradient is that of scikit-learn; but the penalty, which is alpha over the batch's sum of
       weights there, is here alpha over the batch's samples times the mean weight of all samples.
-    - Adam's epsilon is added to the square root of the corrected second moment (Kingma and Ba 2015, algorithm 1), there to
-      that of the uncorrected. At the default of 1e-8 that moves only weights with hardly any gradient, such as those of
-      inputs that are always zero.
     - The log-loss is computed from the logits, and probabilities are not clipped at the dtype's epsilon.
     - Weights must not be negative.
     - Ctrl-C ends lbfgs, too, with what was learnt so far, and a warning.
@@ -350,7 +342,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             return kernels.mlp_forward(X, network)
 
     def _threads(self) -> AbstractContextManager[None]:
-        return kernels.threads(_thread_limit() if self.n_threads is None else self.n_threads)
+        return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
 
     # -- the network -----------------------------------------------------------------------------------------------
 
@@ -588,11 +580,10 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
         self.n_iter_ = 0
         try:
-            with _team(network, len(rows)):
-                result = minimize(
-                    loss_and_gradient, accepted.copy(), method="L-BFGS-B", jac=True, callback=iteration,
-                    options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-                )  # fmt: skip
+            result = minimize(
+                loss_and_gradient, accepted.copy(), method="L-BFGS-B", jac=True, callback=iteration,
+                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            )  # fmt: skip
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
             network.params[...] = accepted
@@ -753,12 +744,11 @@ class _Epochs:
         """``count`` steps over ``rows``, batches of one size: the losses."""
         model, optimizer, start = self.model, self.model._optimizer, time.perf_counter()
         decay = model.alpha / (min(self.batch, len(rows)) * self.mean_weight)
-        with _team(self.network, self.batch):
-            losses, _ = kernels.mlp_train_steps(
-                self.X, self.targets, rows, self.batch, self.network, rule=optimizer.rule._replace(weight_decay=decay),
-                lr=np.full(count, optimizer.learning_rate), t=optimizer.steps + 1, sample_weight=weights,
-                mean=weights is None, label_smoothing=model.label_smoothing, dropout=model.dropout, seed=self.seed,
-            )  # fmt: skip
+        losses, _ = kernels.mlp_train_steps(
+            self.X, self.targets, rows, self.batch, self.network, rule=optimizer.rule._replace(weight_decay=decay),
+            lr=optimizer.rates(count), t=_PAST_CORRECTION + optimizer.steps, sample_weight=weights,
+            mean=weights is None, label_smoothing=model.label_smoothing, dropout=model.dropout, seed=self.seed,
+        )  # fmt: skip
         optimizer.steps += count
         if time.perf_counter() - start < self.chunk_seconds and count >= self.chunk:
             self.chunk *= 2

@@ -34,7 +34,7 @@ from .update import update_span
 
 
 def _make_tile(rows: int, vectors: int) -> Any:
-    """The micro-kernel for a block of C of ``rows`` x ``vectors``, the last vector n lanes; adds to C to ``resume``.
+    """The micro-kernel for a block of C of ``rows`` x ``vectors``, n columns of it; adds to C to ``resume``.
 
     The first ``skip`` rows are computed but not stored: another tile has them.
     """
@@ -64,9 +64,10 @@ def _make_stripe(rows: int, vectors: int) -> Any:
     def gemm_stripe(N, K, A, a, a_row, a_col, B, b, ldb, b_step, C, c, ldc, resume, skip):
         out_of_line()
         lanes = simd.lanes(C)
-        full = N - N % (vectors * lanes)
-        for j in range(0, full, vectors * lanes):
-            tile(K, A, a, a_row, a_col, B, b + j * b_step, ldb, C, c + j, ldc, lanes, resume, skip)
+        wide = vectors * lanes
+        full = N - N % wide
+        for j in range(0, full, wide):
+            tile(K, A, a, a_row, a_col, B, b + j * b_step, ldb, C, c + j, ldc, wide, resume, skip)
         rest = b + full * b_step
         for j in range(full, N, lanes):
             edge(K, A, a, a_row, a_col, B, rest + j - full, ldb, C, c + j, ldc, min(lanes, N - j), resume, skip)
@@ -301,8 +302,8 @@ def column_sums(first, last, M, N, dY, dy, db, o):
     while last - j >= 4 * lanes:  # four chains, to hide the latency of the additions
         acc = simd.tile_zeros(dY, 1, 4)
         for i in range(M):
-            acc = simd.tile_axpy(acc, dY.dtype.type(1), dY, dy + i * N + j, lanes)
-        simd.tile_store(db, o + j, 0, acc, lanes, 0)
+            acc = simd.tile_axpy(acc, dY.dtype.type(1), dY, dy + i * N + j, 4 * lanes)
+        simd.tile_store(db, o + j, 0, acc, 4 * lanes, 0)
         j += 4 * lanes
     while j < last:
         n = min(lanes, last - j)

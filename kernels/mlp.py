@@ -35,7 +35,6 @@ from .softmax_xent import logistic_cross_entropy, softmax_cross_entropy, totals
 from .sparse import (
     CSR,
     catch_up,
-    catch_up_rows,
     columns_to_step,
     count_rows,
     fill_row,
@@ -43,6 +42,7 @@ from .sparse import (
     first_layer_update,
     index_dtype,
     pack,
+    packed_size,
     panel_count,
     to_columns,
     value_table,
@@ -52,6 +52,7 @@ from .tuning import (
     BLOCK_ENTRIES,
     COLUMN_BLOCK,
     PACKED_BYTES,
+    PACKED_ENTRIES,
     PACKED_ROWS,
     PACKED_STEPS,
     PANEL_VECTORS,
@@ -216,11 +217,12 @@ def _prefetch_rows(rows, indptr, indices, values):
 @piece
 def _pack_tasks(first, last, splits, params, state, w, slots, I, H, packed, unpack):
     """W and its state, in this part's share, into ``packed`` or back."""
+    size = packed.size // (1 + slots)
     for task in range(first, last):
         lo, hi = share(task % splits, splits, I)
         pack(task // splits, lo, hi, params, w, I, H, packed, 0, unpack)
         for slot in range(slots):
-            pack(task // splits, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * I * H, unpack)
+            pack(task // splits, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * size, unpack)
 
 
 @kernel
@@ -232,7 +234,7 @@ def train_steps_sparse(
     """Steps over ``rows`` of a sparse X, ``batch`` at a time; see ``ops.mlp_train_steps``.
 
     ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update. With
-    ``packed`` not empty the panels of W and its state are kept there meanwhile, each contiguous, [1 + slots, I * H].
+    ``packed`` not empty the panels of W and its state are kept there meanwhile, packed, [1 + slots, ...].
     starts [2, parts, I+2], places and entries [2, most entries in a batch], columns [parts, I],
     ends [parts, batch], D [parts, ...]. Where W is not packed and the rule moves rows without entries, such steps are put off
     (see ``catch_up``): seen [parts, I] zeros and numbers [parts, steps, 9]; else both are empty.
@@ -242,7 +244,7 @@ def train_steps_sparse(
     first, last = share(part, parts, panel_count(H, simd.lanes(work)) * splits)
     V, W, S, w, q = updated, params, state, offsets[0], slots * offsets[0]
     if packed.size:  # and then ``updated`` is ``params``
-        V, W, S, w, q = packed, packed, packed, 0, size
+        V, W, S, w, q = packed, packed, packed, 0, packed.size // (1 + slots)
         _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, False)
     lazy = numbers.size > 0
     if lazy:
@@ -258,12 +260,16 @@ def train_steps_sparse(
         batch_rows = rows[step * batch : min((step + 1) * batch, rows.size)]
         n, turn = batch_rows.size, step & 1
         y0 = at[turn]
-        to_columns(part, parts, batch_rows, indptr, indices, values, starts[turn], places[turn], entries[turn], 0)
+        begun = starts[turn, :parts]  # fewer than there is room for, where the team was busy
+        to_columns(part, parts, batch_rows, indptr, indices, values, begun, places[turn], entries[turn], 0)
         _prefetch_rows(rows[(step + 1) * batch : min((step + 2) * batch, rows.size)], indptr, indices, values)
+        chosen = 0
         if lazy:
-            catch_up_rows(
-                batch_rows, indptr, indices, seen[part], step, first, last, rule, numbers[part], W, w, I, H, S, q
-            )  # fmt: skip
+            meetings += 1
+            barrier(meeting, meetings, parts)
+            chosen = columns_to_step(False, begun, columns[part])
+            touched = columns[part, :chosen]
+            catch_up(touched, seen[part], step, first, last, rule, numbers[part], W, w, I, H, S, q)
         b, o = (params, offsets[0] + size) if biased else (params[:0], 0)
         for task in range(first, last):
             lo, hi = share(task % splits, splits, n)
@@ -282,8 +288,8 @@ def train_steps_sparse(
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
         stepped = updated if biased else updated[:0]
-        begun = starts[turn, :parts]  # fewer than there is room for, where the team was busy
-        chosen = columns_to_step(not (lazy or is_inert(rule)), begun, columns[part])
+        if not lazy:
+            chosen = columns_to_step(not is_inert(rule), begun, columns[part])
         for task in range(first, last):
             lo, hi = share(task % splits, splits, chosen)
             first_layer_update(
@@ -303,8 +309,8 @@ def train_steps_sparse(
     if packed.size:
         _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, True)
     if lazy:
-        for j in range(I):
-            catch_up(j, seen[part], lr.size, first, last, rule, numbers[part], W, w, I, H, S, q)
+        columns_to_step(True, starts[0], columns[part])
+        catch_up(columns[part], seen[part], lr.size, first, last, rule, numbers[part], W, w, I, H, S, q)
 
 
 def run_train_steps(
@@ -318,7 +324,7 @@ def run_train_steps(
     for outputs in sizes[1:]:
         lengths += [batch * outputs] * 2  # Y_l, dZ_l
     at = _blocks(lengths)
-    parts = get_num_threads()
+    parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else get_num_threads()
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     common = (
         *network.layout, network.params if updated is None else updated, network.state, network.bias,
@@ -336,9 +342,11 @@ def run_train_steps(
     most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
     if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
         raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
+    room = (1 + network.slots) * packed_size(I, H, lanes)
     pack_it = (
-        updated is None and len(lr) >= PACKED_STEPS and (1 + network.slots) * I * H * dtype.itemsize <= PACKED_BYTES
-    )
+        updated is None and len(lr) >= PACKED_STEPS and room * dtype.itemsize <= PACKED_BYTES
+        and lengths_of_rows.mean() * batch >= PACKED_ENTRIES * I
+    )  # fmt: skip
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
@@ -346,12 +354,12 @@ def run_train_steps(
     run(
         train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,
-        COLUMN_BLOCK if in_blocks else I, aligned_zeros((1 + network.slots) * I * H * pack_it, dtype),
+        COLUMN_BLOCK if in_blocks else I, aligned_zeros(room * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
         np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype),
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
         aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
-        np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9)),
+        np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9), dtype),
     )  # fmt: skip
     return losses, correct
 
@@ -442,7 +450,7 @@ def forward(
 
     A block with few non-zeros skips the zeros: the bits are the same. ``rows`` are 0 .. ROW_BLOCK, and behind them two
     times ROW_BLOCK + 1 numbers of scratch for each part; ``indices`` and ``values`` ROW_BLOCK * inputs for each. With
-    ``packed`` [inputs * H] not empty the first layer is made contiguous there, for ``block`` columns at a time.
+    ``packed`` not empty the first layer is packed there, for ``block`` columns at a time.
     """
     _pack_together(part, parts, meeting, sizes, offsets, params, packed)
     first, last = share(part, parts, X.shape[0])
@@ -501,7 +509,7 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     work, widest, rows, indices, values, P, table, packed = _forward_workspace(network, parts, X.dtype, scale)
     block, meeting, activation = network.sizes[0], _ALONE, ACTIVATIONS[network.activation]
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
-        size = network.sizes[0] * network.sizes[1]
+        size = packed_size(*network.sizes[:2], simd.REGISTER_BYTES // network.dtype.itemsize)
         packed, meeting = scratch(size, network.dtype)[:size], barrier_state()
         block = COLUMN_BLOCK if not isinstance(X, CSR) or X.columns_rise else block
     if isinstance(X, CSR):

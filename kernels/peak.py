@@ -21,7 +21,8 @@ def _multiply_add(part, parts, steps, A, B, C):
     acc = simd.tile_zeros(C, TILE_ROWS, TILE_VECTORS)
     for _ in range(steps):
         acc = simd.tile_fma(acc, A, 0, 1, B, 0)
-    simd.tile_store(C[part], 0, TILE_VECTORS * simd.lanes(C), acc, simd.lanes(C), 0)
+    width = TILE_VECTORS * simd.lanes(C)
+    simd.tile_store(C[part], 0, width, acc, width, 0)
 
 
 def peak_gflops(dtype: str = "float32") -> float:

@@ -178,26 +178,29 @@ def _fma(builder: Any, vector: Vector, x: Any, y: Any, z: Any) -> Any:
     return _call(builder, f"llvm.{'fma' if HAS_FMA else 'fmuladd'}.{_suffix(vector)}", vector.ir, [x, y, z])
 
 
-def _leading(builder: Any, lanes: int, n: Any) -> Any:
-    """The mask of lanes 0..n-1."""
+def _leading(builder: Any, lanes: int, n: Any, first: int = 0) -> Any:
+    """The mask of the lanes that are among the first n, where they are counted from ``first`` on."""
     index = ir.VectorType(_I32, lanes)
     limit = _splat(builder, index, builder.trunc(n, _I32) if n.type.width > 32 else n)
-    return builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), limit)
+    return builder.icmp_signed("<", ir.Constant(index, list(range(first, first + lanes))), limit)
 
 
-def _masked_load(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, vector: Vector) -> Any:
+def _masked_load(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, vector: Vector, first: int = 0
+) -> Any:
     pointer = _pointer(context, builder, array_type, array, offset, vector.ir)
-    mask = _leading(builder, vector.lanes, n)
+    mask = _leading(builder, vector.lanes, n, first)
     align = ir.Constant(_I32, _element_bytes(vector))
     name = f"llvm.masked.load.{_suffix(vector)}.p0"
     return _call(builder, name, vector.ir, [pointer, align, mask, ir.Constant(vector.ir, None)])
 
 
 def _masked_store(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, n: Any, vector: Vector
-) -> None:
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, n: Any, vector: Vector,
+    first: int = 0,
+) -> None:  # fmt: skip
     pointer = _pointer(context, builder, array_type, array, offset, vector.ir)
-    mask = _leading(builder, vector.lanes, n)
+    mask = _leading(builder, vector.lanes, n, first)
     align = ir.Constant(_I32, _element_bytes(vector))
     _call(builder, f"llvm.masked.store.{_suffix(vector)}.p0", ir.VoidType(), [value, pointer, align, mask])
 
@@ -622,7 +625,7 @@ def tile_fma(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b
 
 @intrinsic
 def tile_fma_masked(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b: Any, n: Any) -> Any:
-    """``tile_fma`` with only the first n lanes of the last vector of B, zero in the others."""
+    """``tile_fma`` with only the first n columns of B, zero in the others."""
     return _tile_fma(tile, A, B, types.intp)
 
 
@@ -638,10 +641,10 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
         row_b = []
         for v in range(tile.vectors):
             offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
-            if n is not None and v == tile.vectors - 1:
-                row_b.append(_masked_load(context, builder, B, array_b, offset, args[6], vector))
-            else:
+            if n is None:
                 row_b.append(_load(context, builder, B, array_b, offset, vector))
+            else:
+                row_b.append(_masked_load(context, builder, B, array_b, offset, args[6], vector, v * vector.lanes))
         for r in range(tile.rows):
             offset = builder.add(a, builder.mul(a_stride, ir.Constant(a.type, r)))
             scalar = builder.load(_pointer(context, builder, A, array_a, offset, vector.ir.element))
@@ -657,7 +660,7 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
 
 @intrinsic
 def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
-    """tile[0, v] += x * B[b + v * lanes : ...] for a scalar x; of the last vector only the first n lanes."""
+    """tile[0, v] += x * B[b + v * lanes : ...] for a scalar x; only the first n columns."""
     if not (isinstance(tile, Tile) and tile.rows == 1):
         raise TypingError(f"expected a tile of one row, not {tile}")
     _readable(B)
@@ -668,10 +671,7 @@ def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
         factor = _splat(builder, vector.ir, x)
         for v in range(tile.vectors):
             offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
-            if v == tile.vectors - 1:
-                row = _masked_load(context, builder, B, array_b, offset, n, vector)
-            else:
-                row = _load(context, builder, B, array_b, offset, vector)
+            row = _masked_load(context, builder, B, array_b, offset, n, vector, v * vector.lanes)
             acc = builder.insert_value(acc, _fma(builder, vector, factor, row, builder.extract_value(acc, v)), v)
         return acc
 
@@ -680,7 +680,7 @@ def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
 
 @intrinsic
 def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors: Any, n: Any) -> Any:
-    """A tile from C[c + r * c_stride + v * lanes : ...]; of the last vector only the first n lanes, else zero."""
+    """A tile from C[c + r * c_stride + v * lanes : ...]; only the first n columns, the others zero."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
         raise TypingError("the size of a tile must be a compile-time constant")
     _readable(C)
@@ -694,10 +694,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
             row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
             for v in range(tile.vectors):
                 offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
-                if v == tile.vectors - 1:
-                    value = _masked_load(context, builder, C, array_c, offset, n, vector)
-                else:
-                    value = _load(context, builder, C, array_c, offset, vector)
+                value = _masked_load(context, builder, C, array_c, offset, n, vector, v * vector.lanes)
                 acc = builder.insert_value(acc, value, r * tile.vectors + v)
         return acc
 
@@ -706,7 +703,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
 
 @intrinsic
 def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any, skip: Any) -> Any:
-    """C[c + r * c_stride + v * lanes : ...] = tile[r, v], r >= skip; of the last vector only the first n lanes."""
+    """C[c + r * c_stride + v * lanes : ...] = tile[r, v], r >= skip; only the first n columns."""
     _writable(C)
     vector = tile.vector
 
@@ -718,10 +715,7 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
                 for v in range(tile.vectors):
                     offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
                     value = builder.extract_value(acc, r * tile.vectors + v)
-                    if v == tile.vectors - 1:
-                        _masked_store(context, builder, C, array_c, offset, value, n, vector)
-                    else:
-                        _store(context, builder, C, array_c, offset, value, vector)
+                    _masked_store(context, builder, C, array_c, offset, value, n, vector, v * vector.lanes)
         return context.get_dummy_value()
 
     return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen

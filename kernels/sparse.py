@@ -2,10 +2,10 @@
 
 Legend: ``X [B, I]`` as ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]`` of row i; a batch is X[rows];
 ``table`` the factor of each of the 256 values of uint8, or one factor for all floats; ``H`` outputs, in *panels* of
-PANEL_VECTORS vectors and, for the columns left over, of one: a row of a panel is the accumulators of one product.
+PANEL_VECTORS vectors, of which the last may have fewer columns: a row of a panel is the accumulators of one product.
 The weights W [I, H] are read and written panel by panel, each of its rows ``w_row`` apart: H where they lie as the public
-array does, or the panel's width where it is contiguous, which a cache of few ways needs (a row stride of 1,024 bytes uses
-a quarter of the sets of an L1).
+array does, or that of the accumulators where they are *packed*, each panel contiguous and the last one filled up with zeros,
+which a cache of few ways needs (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
 
 Forward: Y[i] = sum over row i's entries of x * W[column]; entries in the order they are stored. Backward: the batch is
 transposed to columns by a counting sort, and dW[j] = sum over column j's entries of x * dY[row], rows in order. Each number
@@ -26,11 +26,13 @@ from numba.extending import overload
 
 from . import simd
 from .gemm import column_sums
-from .intrinsics import flat, out_of_line, prefetch
+from .intrinsics import flat, in_line, out_of_line, prefetch
 from .jit import kernel, piece
 from .threads import barrier, barrier_state, get_num_threads, run, share
 from .tuning import PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
 from .update import (
+    ADAM,
+    ADAMW,
     MOMENTUM,
     NESTEROV,
     SGD,
@@ -134,19 +136,12 @@ class CSR:
 @piece
 def panel_count(H, lanes):
     """Panels that H columns make."""
-    wide = PANEL_VECTORS * lanes
-    return H // wide + (H % wide + lanes - 1) // lanes
+    return -(-H // (PANEL_VECTORS * lanes))
 
 
-@piece
-def panel_columns(p, H, lanes):
-    """(first column, width) of panel p."""
-    wide = PANEL_VECTORS * lanes
-    full = H // wide
-    if p < full:
-        return p * wide, wide
-    column = full * wide + (p - full) * lanes
-    return column, min(lanes, H - column)
+def packed_size(I: int, H: int, lanes: int) -> int:
+    """Elements of W [I, H] when its panels are packed."""
+    return I * panel_count.py_func(H, lanes) * PANEL_VECTORS * lanes
 
 
 def _factor(values, table, k):
@@ -161,49 +156,49 @@ def _factor_overload(values, table, k):
     return lambda values, table, k: real(values[k]) * table[0]
 
 
-# Of a full panel the width, and of a packed one the row's length, are compile-time constants: that is 15 % of the time.
+# Of a full panel the number of columns, and of a packed one the row's length, are compile-time constants: 15 % of the time.
 
 
-def _make_forward(vectors: int, full: bool, packed: bool) -> Any:
+def _make_forward(packed: bool, full: bool) -> Any:
     @piece
     def panel_forward(
-        rows, indptr, indices, values, table, I, block, W, w, w_row, width, b, o, relu, Y, y, y_row, Z, z, ends, e
+        rows, indptr, indices, values, table, I, block, W, w, w_row, n, b, o, relu, Y, y, y_row, Z, z, ends, e
     ):  # fmt: skip
-        """One panel of f(X[rows] @ W + b), from Y[y] on, y_row apart; W's from W[w] on, b's from b[o] on (b empty: none).
+        """One panel, of n columns, of f(X[rows] @ W + b), from Y[y] on, y_row apart; W's from W[w] on, b's from b[o] on
+        (b empty: none).
 
         ``block`` columns of X at a time, so that their weights stay in L1, with the sums so far in Z; that needs the columns of
         every row to rise, so else ``block`` is I. ``ends`` and Z have an element and a panel's row for each of the rows.
         """
         out_of_line()
         lanes = simd.lanes(W)
-        stride = vectors * lanes
-        n = lanes if full else width - (vectors - 1) * lanes  # of the last vector
-        step = stride if packed else w_row
+        wide = PANEL_VECTORS * lanes
+        step, m = wide if packed else w_row, wide if full else n
         for i in range(rows.size):
             ends[e + i] = indptr[rows[i]]
         for first in range(0, I, block):
             for i in range(rows.size):
-                acc = simd.tile_zeros(W, 1, vectors)
+                acc = simd.tile_zeros(W, 1, PANEL_VECTORS)
                 if first > 0:
-                    acc = simd.tile_load(Z, z + i * stride, stride, 1, vectors, lanes)
+                    acc = simd.tile_load(Z, z + i * wide, wide, 1, PANEL_VECTORS, wide)
                 # Unsigned: Numba tests a signed index for counting from the end.
                 k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])
                 while k < end:
                     column = np.intp(indices[k])
                     if column >= first + block:
                         break
-                    if full and not packed and k + np.uintp(PREFETCH_COLUMNS) < end:
+                    if not packed and k + np.uintp(PREFETCH_COLUMNS) < end:
                         ahead = w + np.intp(indices[k + np.uintp(PREFETCH_COLUMNS)]) * w_row
-                        for c in range(0, stride, lanes):
+                        for c in range(0, m, lanes):
                             prefetch(W, ahead + c)
-                    acc = simd.tile_axpy(acc, _factor(values, table, k), W, w + column * step, n)
+                    acc = simd.tile_axpy(acc, _factor(values, table, k), W, w + column * step, m)
                     k += np.uintp(1)
                 ends[e + i] = k
                 if first + block < I:
-                    simd.tile_store(Z, z + i * stride, stride, acc, lanes, 0)
+                    simd.tile_store(Z, z + i * wide, wide, acc, wide, 0)
                 else:
                     if b.size:
-                        acc = acc + simd.tile_load(b, o, 0, 1, vectors, n)
+                        acc = acc + simd.tile_load(b, o, 0, 1, PANEL_VECTORS, n)
                     if relu:
                         acc = simd.maximum(acc, simd.zeros(W))
                     simd.tile_store(Y, y + i * y_row, y_row, acc, n, 0)
@@ -211,90 +206,121 @@ def _make_forward(vectors: int, full: bool, packed: bool) -> Any:
     return panel_forward
 
 
-def _make_update(vectors: int, full: bool) -> Any:
+@piece
+def _prefetch_row(kind, W, w, state, q, slot, n):
+    """Ask for n elements of a row of W and of its state."""
+    in_line()
+    for c in range(0, n, simd.lanes(W)):
+        prefetch(W, w + c)
+        if kind != SGD:
+            prefetch(state, q + c)
+        if kind in (ADAM, ADAMW):
+            prefetch(state, q + slot + c)
+
+
+def _make_update(full: bool) -> Any:
     @piece
-    def panel_update(
-        columns, starts, places, entries, table, D, d, width, kind, constants, W, w, w_row, state, q, slot
-    ):  # fmt: skip
-        """Step the rows ``columns`` of one panel of W; D is that of dY, contiguous from D[d] on.
+    def panel_update(columns, starts, places, entries, table, D, d, n, kind, constants, W, w, w_row, state, q, slot):
+        """Step the rows ``columns`` of one panel, of n columns, of W; D is that of dY, packed, from D[d] on.
 
         Part u's entries of column j are those from starts[u, j] to starts[u, j+1]: X[places[k], j] is entries[k]. W and its
         state from W[w] and state[q] on, rows w_row apart, slots ``slot``.
         """
         out_of_line()
         lanes = simd.lanes(D)
-        n = lanes if full else width - (vectors - 1) * lanes
-        step = vectors * lanes if full else width
+        wide = PANEL_VECTORS * lanes
+        m = wide if full else n
         for i in range(columns.size):
-            if w_row != step and i + PREFETCH_COLUMNS < columns.size:  # rows far apart
-                ahead = w + np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
-                for c in range(0, step, lanes):
-                    prefetch(W, ahead + c)
+            if w_row != wide and i + PREFETCH_COLUMNS < columns.size:  # rows far apart
+                ahead = np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
+                _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, m)
             j = np.intp(columns[i])
-            acc = simd.tile_zeros(D, 1, vectors)
+            acc = simd.tile_zeros(D, 1, PANEL_VECTORS)
             for u in range(starts.shape[0]):
                 for k in range(np.uintp(starts[u, j]), np.uintp(starts[u, j + 1])):
-                    acc = simd.tile_axpy(acc, _factor(entries, table, k), D, d + np.intp(places[k]) * step, n)
+                    acc = simd.tile_axpy(acc, _factor(entries, table, k), D, d + np.intp(places[k]) * wide, wide)
             at, to = w + j * w_row, q + j * w_row
-            x = simd.tile_load(W, at, 0, 1, vectors, n)
+            x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, m)
             if kind == SGD:
                 x = sgd_step(constants, x, acc)
             elif kind in (MOMENTUM, NESTEROV):
-                m = simd.tile_load(state, to, 0, 1, vectors, n)
-                x, m = momentum_step(kind, constants, x, acc, m)
-                simd.tile_store(state, to, 0, m, n, 0)
+                first = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                x, first = momentum_step(kind, constants, x, acc, first)
+                simd.tile_store(state, to, 0, first, m, 0)
             else:
-                m = simd.tile_load(state, to, 0, 1, vectors, n)
-                v = simd.tile_load(state, to + slot, 0, 1, vectors, n)
-                x, m, v = adam_step(constants, x, acc, m, v)
-                simd.tile_store(state, to, 0, m, n, 0)
-                simd.tile_store(state, to + slot, 0, v, n, 0)
-            simd.tile_store(W, at, 0, x, n, 0)
+                first = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                second = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, m)
+                x, first, second = adam_step(constants, x, acc, first, second)
+                simd.tile_store(state, to, 0, first, m, 0)
+                simd.tile_store(state, to + slot, 0, second, m, 0)
+            simd.tile_store(W, at, 0, x, m, 0)
 
     return panel_update
 
 
-def _make_catch_up(vectors: int, full: bool) -> Any:
+def _make_catch_up(full: bool) -> Any:
     @piece
-    def panel_catch_up(kind, numbers, first, last, width, W, w, state, q, slot):
-        """The steps first .. last - 1 with a gradient of zero, for one row of a panel of W: what was put off."""
+    def panel_catch_up(columns, seen, last, kind, numbers, n, W, w, w_row, state, q, slot):
+        """The steps seen[j] .. last - 1 with a gradient of zero, for rows j of a panel of W: what was put off."""
         out_of_line()
-        lanes = simd.lanes(W)
-        n = lanes if full else width - (vectors - 1) * lanes
-        x, g = simd.tile_load(W, w, 0, 1, vectors, n), simd.tile_zeros(W, 1, vectors)
-        if kind == SGD:
-            for s in range(first, last):
-                x = sgd_step(constants_of(numbers[s], W), x, g)
-        elif kind in (MOMENTUM, NESTEROV):
-            m = simd.tile_load(state, q, 0, 1, vectors, n)
-            for s in range(first, last):
-                x, m = momentum_step(kind, constants_of(numbers[s], W), x, g, m)
-            simd.tile_store(state, q, 0, m, n, 0)
-        else:
-            m = simd.tile_load(state, q, 0, 1, vectors, n)
-            v = simd.tile_load(state, q + slot, 0, 1, vectors, n)
-            for s in range(first, last):
-                x, m, v = adam_step(constants_of(numbers[s], W), x, g, m, v)
-            simd.tile_store(state, q, 0, m, n, 0)
-            simd.tile_store(state, q + slot, 0, v, n, 0)
-        simd.tile_store(W, w, 0, x, n, 0)
+        m = PANEL_VECTORS * simd.lanes(W) if full else n
+        g = simd.tile_zeros(W, 1, PANEL_VECTORS)
+        for i in range(columns.size):
+            if i + PREFETCH_COLUMNS < columns.size:
+                ahead = np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
+                _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, m)
+            j = np.intp(columns[i])
+            at, to = w + j * w_row, q + j * w_row
+            if seen[j] == last:
+                continue
+            x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, m)
+            if kind == SGD:
+                for s in range(seen[j], last):
+                    x = sgd_step(constants_of(numbers[s], W), x, g)
+            elif kind in (MOMENTUM, NESTEROV):
+                one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                for s in range(seen[j], last):
+                    x, one = momentum_step(kind, constants_of(numbers[s], W), x, g, one)
+                simd.tile_store(state, to, 0, one, m, 0)
+            else:
+                one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                two = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, m)
+                for s in range(seen[j], last):
+                    x, one, two = adam_step(constants_of(numbers[s], W), x, g, one, two)
+                simd.tile_store(state, to, 0, one, m, 0)
+                simd.tile_store(state, to + slot, 0, two, m, 0)
+            simd.tile_store(W, at, 0, x, m, 0)
 
     return panel_catch_up
 
 
-_forward_packed = _make_forward(PANEL_VECTORS, True, True)
-_forward_spread = _make_forward(PANEL_VECTORS, True, False)
-_forward_edge = _make_forward(1, False, False)
-_catch_up_full, _catch_up_edge = _make_catch_up(PANEL_VECTORS, True), _make_catch_up(1, False)
-_update_full, _update_edge = _make_update(PANEL_VECTORS, True), _make_update(1, False)
+_forward_packed = _make_forward(True, True)
+_forward_full, _forward_edge = _make_forward(False, True), _make_forward(False, False)
+_update_full, _update_edge = _make_update(True), _make_update(False)
+_catch_up_full, _catch_up_edge = _make_catch_up(True), _make_catch_up(False)
 
 
 @piece
-def copy_rows(n, width, source, s, s_row, target, t, t_row):
-    """n rows of ``width`` elements from source[s], s_row apart, to target[t], t_row apart."""
-    for i in range(n):
-        for c in range(width):
-            target[t + i * t_row + c] = source[s + i * s_row + c]
+def _panel(p, H, lanes):
+    """(first column, columns) of panel p."""
+    column = p * PANEL_VECTORS * lanes
+    return column, min(PANEL_VECTORS * lanes, H - column)
+
+
+@piece
+def _copy_panel(rows, n, A, a, a_row, P, p, back):
+    """Rows of a panel of n columns from A[a], a_row apart, to where it is packed, P[p]; or back."""
+    wide = PANEL_VECTORS * simd.lanes(P)
+    for i in range(rows):
+        there, here = a + i * a_row, p + i * wide
+        if back:
+            for c in range(n):
+                A[there + c] = P[here + c]
+        else:
+            for c in range(n):
+                P[here + c] = A[there + c]
+            for c in range(n, wide):
+                P[here + c] = 0
 
 
 @kernel
@@ -302,22 +328,21 @@ def first_layer_forward(
     p, rows, indptr, indices, values, table, block, W, w, packed, I, H, b, o, relu, Y, y, Z, z, ends, e
 ):  # fmt: skip
     """Panel p of f(X[rows] @ W + b) in Y [rows, H] from Y[y] on; all flat. See ``panel_forward``."""
-    lanes = simd.lanes(W)
-    column, width = panel_columns(p, H, lanes)
-    at, w_row = (w + column * I, width) if packed else (w + column, H)
-    if width < PANEL_VECTORS * lanes:
-        _forward_edge(
-            rows, indptr, indices, values, table, I, block, W, at, w_row, width, b, o + column, relu,
+    wide = PANEL_VECTORS * simd.lanes(W)
+    column, n = _panel(p, H, simd.lanes(W))
+    if packed:
+        _forward_packed(
+            rows, indptr, indices, values, table, I, block, W, w + column * I, wide, n, b, o + column, relu,
             Y, y + column, H, Z, z, ends, e,
         )  # fmt: skip
-    elif packed:
-        _forward_packed(
-            rows, indptr, indices, values, table, I, block, W, at, w_row, width, b, o + column, relu,
+    elif n == wide:
+        _forward_full(
+            rows, indptr, indices, values, table, I, block, W, w + column, H, n, b, o + column, relu,
             Y, y + column, H, Z, z, ends, e,
         )  # fmt: skip
     else:
-        _forward_spread(
-            rows, indptr, indices, values, table, I, block, W, at, w_row, width, b, o + column, relu,
+        _forward_edge(
+            rows, indptr, indices, values, table, I, block, W, w + column, H, n, b, o + column, relu,
             Y, y + column, H, Z, z, ends, e,
         )  # fmt: skip
 
@@ -370,67 +395,51 @@ def first_layer_update(
     Step the panel's part of the bias b[o : o + H] too, if b is not empty, its state from bias_state[r] on. D has room
     for the panel of dY, which is copied there, and for a row more.
     """
-    lanes = simd.lanes(W)
-    column, width = panel_columns(p, H, lanes)
-    at, w_row = (column * I, width) if packed else (column, H)
-    copy_rows(M, width, dY, dy + column, H, D, d, width)
+    wide = PANEL_VECTORS * simd.lanes(W)
+    column, n = _panel(p, H, simd.lanes(W))
+    at, w_row, slot = (column * I, wide, I * panel_count(H, simd.lanes(W)) * wide) if packed else (column, H, I * H)
+    _copy_panel(M, n, dY, dy + column, H, D, d, False)
     constants = rule_constants(rule, rule.weight_decay, lr, t, W)
     if b.size:
-        g = d + M * width
-        column_sums(0, width, M, width, D, d, D, g)
+        g = d + M * wide
+        column_sums(0, wide, M, wide, D, d, D, g)
         one, two = r + column, r + H + column
-        update_span(rule, 0.0, lr, t, b, o + column, D, g, 1.0, bias_state, one, bias_state, two, width)
-    if width == PANEL_VECTORS * lanes:
+        update_span(rule, 0.0, lr, t, b, o + column, D, g, 1.0, bias_state, one, bias_state, two, n)
+    if packed or n == wide:
         _update_full(
-            columns, starts, places, entries, table, D, d, width, rule.kind, constants,
-            W, w + at, w_row, state, q + at, I * H,
+            columns, starts, places, entries, table, D, d, n, rule.kind, constants,
+            W, w + at, w_row, state, q + at, slot,
         )  # fmt: skip
     else:
         _update_edge(
-            columns, starts, places, entries, table, D, d, width, rule.kind, constants,
-            W, w + at, w_row, state, q + at, I * H,
+            columns, starts, places, entries, table, D, d, n, rule.kind, constants,
+            W, w + at, w_row, state, q + at, slot,
         )  # fmt: skip
 
 
 @kernel
-def catch_up(j, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q):
-    """Bring row j of W [I, H], in this part's panels, from the seen[j] steps it has had to ``last``.
+def catch_up(columns, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q):
+    """Bring the rows ``columns`` of W [I, H], in this part's panels, from the seen[j] steps they have had to ``last``.
 
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such steps are
     put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
     """
-    lanes = simd.lanes(W)
-    if seen[j] < last:
-        for p in range(first_panel, last_panel):
-            column, width = panel_columns(p, H, lanes)
-            at = j * H + column
-            if width == PANEL_VECTORS * lanes:
-                _catch_up_full(rule.kind, numbers, seen[j], last, width, W, w + at, state, q + at, I * H)
-            else:
-                _catch_up_edge(rule.kind, numbers, seen[j], last, width, W, w + at, state, q + at, I * H)
+    for p in range(first_panel, last_panel):
+        column, n = _panel(p, H, simd.lanes(W))
+        if n == PANEL_VECTORS * simd.lanes(W):
+            _catch_up_full(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
+        else:
+            _catch_up_edge(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
+    for j in columns:
         seen[j] = last
 
 
 @kernel
-def catch_up_rows(
-    rows, indptr, indices, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q
-):  # fmt: skip
-    """``catch_up`` all rows of W that X[rows] needs."""
-    for i in range(rows.size):
-        for k in range(np.uintp(indptr[rows[i]]), np.uintp(indptr[rows[i] + 1])):
-            j = np.intp(indices[k])
-            catch_up(j, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q)
-
-
-@kernel
 def pack(p, first, last, W, w, I, H, packed, o, unpack):
-    """Rows first .. last - 1 of panel p, from W [I, H] to where it is contiguous, or back."""
-    column, width = panel_columns(p, H, simd.lanes(W))
-    spread, dense = w + column + first * H, o + column * I + first * width
-    if unpack:
-        copy_rows(last - first, width, packed, dense, width, W, spread, H)
-    else:
-        copy_rows(last - first, width, W, spread, H, packed, dense, width)
+    """Rows first .. last - 1 of panel p, from W [I, H] to where it is packed, or back."""
+    column, n = _panel(p, H, simd.lanes(W))
+    wide = PANEL_VECTORS * simd.lanes(W)
+    _copy_panel(last - first, n, W, w + column + first * H, H, packed, o + column * I + first * wide, unpack)
 
 
 # -- the public products -------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ def _checked_count(n: int) -> int:
 def _default_count() -> int:
     text = os.environ.get("FASTMLP_NUM_THREADS")
     if not text:
-        return available_cores()
+        told = [os.environ.get(name, "").split(",")[0].strip() for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")]
+        return min([available_cores(), *(int(n) for n in told if n.isdecimal() and int(n) > 0)])
     try:
         return _checked_count(int(text))
     except ValueError:
@@ -83,7 +84,10 @@ _override: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 def get_num_threads() -> int:
-    """Threads that kernels use: as set, else ``$FASTMLP_NUM_THREADS``, else the cores this process may use."""
+    """Threads that kernels use: as set, else ``$FASTMLP_NUM_THREADS``, else the cores this process may use.
+
+    But then no more than ``$OMP_NUM_THREADS`` and ``$NUMBA_NUM_THREADS``, which joblib and Dask set in their workers.
+    """
     global _count
     if (local := _override.get()) is not None:
         return local

@@ -556,7 +556,8 @@ def test_another_kernels_package_is_diagnosed(examine, tmp_path):
         ("FASTMLP_NUM_THREADS", "abc", "kernels", "problem", "must be an integer from 1 to 1024, not 'abc'"),
         ("FASTMLP_DATA", "/nowhere", "mnist", "problem", "it must be a directory"),
         ("FASTMLP_THREADS", "2", "variable", "note", "FASTMLP_THREADS=2 is not known"),
-        ("OMP_NUM_THREADS", "2", "variable", "note", "does not concern the kernels"),
+        ("OMP_NUM_THREADS", "2", "variable", "note", "OMP_NUM_THREADS=2 limits the kernels' threads"),
+        ("MKL_NUM_THREADS", "2", "variable", "note", "does not concern the kernels"),
         ("NUMBA_CPU_NAME", "generic", "variable", "note", "may change the compiled code"),
     ],
 )

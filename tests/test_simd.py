@@ -217,12 +217,12 @@ def test_tiles_multiply_resume_and_keep_to_their_lanes(dtype, rng):
 
     width = lanes(dtype)
     A, B, C = (rng.integers(-4, 5, shape).astype(dtype) for shape in ((3, 7), (7, 2 * width), (3, 2 * width + 1)))
-    for n in range(1, width + 1):
+    for n in range(1, 2 * width + 1):
         for skip in range(4):
             D = C.copy()
             apply(A, B, D, 7, n, skip)
             expected = C.copy()
-            expected[skip:, : width + n] += (A @ B)[skip:, : width + n]
+            expected[skip:, :n] += (A @ B)[skip:, :n]
             np.testing.assert_array_equal(D, expected)
 
 

@@ -84,7 +84,9 @@ def test_exceptions_from_signal_handlers_leave_the_team_in_order(python, tmp_pat
 
 def test_affinity_and_environment_set_the_count(python):
     code = "import kernels; print(kernels.get_num_threads())"
-    assert python(code, env={"FASTMLP_NUM_THREADS": "7"}).stdout == "7\n"
+    assert python(code, env={"FASTMLP_NUM_THREADS": "7", "OMP_NUM_THREADS": "1"}).stdout == "7\n"
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        assert python(code, env={"FASTMLP_NUM_THREADS": "", name: "1,4"}).stdout == "1\n"
     pinned = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n" + code
     assert python(pinned, env={"FASTMLP_NUM_THREADS": ""}).stdout == "1\n"
     wrong = python(code, env={"FASTMLP_NUM_THREADS": "many"})
