@@ -22,6 +22,7 @@ from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
+from .parallel import World
 from .prepare import dense_enough, digest, hold_out, input_scale, sample_weights, standard_statistics
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
@@ -119,10 +120,10 @@ class _Best:
 
 
 class Run:
-    """The state of one run."""
+    """The state of one run, the same on all ranks of its world."""
 
-    def __init__(self, data: Dataset, config: TrainConfig, observer: Observer) -> None:
-        self.config, self.observer = config, observer
+    def __init__(self, data: Dataset, config: TrainConfig, observer: Observer, world: World | None = None) -> None:
+        self.config, self.observer, self.world = config, observer, world or World()
         self.digest = digest(data)
         if config.input != "sparse":
             data = dense_enough(data)
@@ -173,6 +174,7 @@ class Run:
         self.losses: list[float] = []  # of the steps since the last report
         self.step_seconds: list[float] = []
         self._chunk = 1
+        self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
 
     def _prepared(self, X: Any) -> Any:
         """X in the dtype that the kernels take: once, not at every call."""
@@ -205,8 +207,11 @@ class Run:
         if self.distort:
             X, y = self.distort(np.arange(min(128, len(y))), 0), y[:128]
             X = kernels.csr(X) if self.input == "sparse" else X
+        rows = np.zeros(kernels.tuning.SERIAL_FLOP // network.flop_per_sample + 1, np.int64)  # a step for all threads
         for clip in {None, self.config.clip_norm}:
-            kernels.mlp_train_steps(X, y, np.zeros(1, np.int64), 1, network, rule=self.rule, lr=[0.0], clip=clip)
+            kernels.mlp_train_steps(X, y, rows, len(rows), network, rule=self.rule, lr=[0.0], clip=clip)
+        if self.world.size > 1:
+            kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
         X, y = self.test
         Model(network, 1.0, self.data.classes).evaluate(X if isinstance(X, CSR) else X[:_WARM_ROWS], y)
         jit.on_compile = None
@@ -215,24 +220,28 @@ class Run:
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""
         config, step = self.config, self.step
-        count = min(limit, self._chunk, self.batches.left_in_epoch(step))
+        chunk = -(-self._chunk // self._multiple) * self._multiple
+        count = min(limit, chunk, self.batches.left_in_epoch(step))
         start = time.perf_counter()
-        rows = self.batches.rows(step, count)
+        rows, size = self.batches.rows(step, count), self.batches.batch_size
+        samples, lengths = len(rows), np.full(count, size)
+        lengths[-1] = samples - (count - 1) * size
+        rows = self.world.share(rows, lengths)
         X, y, weights = self.X, self.data.y, self.weights
-        if self.distort:
+        if self.distort and len(rows):
             X, y = self.distort(rows, step // self.batches.steps_per_epoch), y[rows]
             X = kernels.csr(X) if self.input == "sparse" else X
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
-        losses, correct = ops(config.backend).mlp_train_steps(
-            X, y, rows, self.batches.batch_size, self.model.network, rule=self.rule, lr=self.rates(step, step + count),
-            t=step + 1, clip=config.clip_norm, scale=self.model.scale, sample_weight=weights, mean=config.mean,
-            epsilon=config.epsilon, label_smoothing=config.label_smoothing, dropout=config.dropout,
-            seed=config.seed % 2**32,
+        losses, correct = self.world.train_steps(
+            ops(config.backend), X, y, rows, lengths, self.model.network, sync_every=config.sync_every, rule=self.rule,
+            lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
+            sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
+            dropout=config.dropout, seed=config.seed % 2**32,
         )  # fmt: skip
-        seconds = time.perf_counter() - start
+        seconds = max(self.world.gather(time.perf_counter() - start))
         self.step += count
-        self.samples += len(rows)
-        self.interval_samples += len(rows)
+        self.samples += samples
+        self.interval_samples += samples
         self.seconds += seconds
         self.interval_seconds += seconds
         self.interval_correct += int(correct.sum())
@@ -253,11 +262,10 @@ class Run:
             loss, accuracy = sum(self.losses) / self.interval_samples, self.interval_correct / self.interval_samples
             self.observer.progress(Progress(self.step, self.total, loss, accuracy, rate, left))
             if self.step < goal:
-                if self.observer.stop():
-                    raise Interrupted
+                self.stop_if_asked()
                 saver.save_if_due(self)
         ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
-        report = EpochReport(
+        report = EpochReport(  # rank 0's, by which patience is decided: unlike CPUs round unlike
             self.step / self.batches.steps_per_epoch,
             self.step,
             math.fsum(self.losses) / self.interval_samples,  # however the steps were cut into chunks
@@ -270,9 +278,15 @@ class Run:
         )
         self.interval_samples = self.interval_correct = 0
         self.interval_seconds, self.losses = 0.0, []
+        report = self.world.gather(report)[0]
         self.history.append(report)
         self.best.see(report, self.model.network.params)
         return report
+
+    def stop_if_asked(self) -> None:
+        """Interrupted, on all ranks, where the observer of any of them wants to stop."""
+        if any(self.world.gather(self.observer.stop())):
+            raise Interrupted
 
     def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> tuple[float | None, float | None]:
         """(loss, accuracy) on held-out samples as ``_prepared`` left them."""
@@ -331,7 +345,7 @@ class Run:
             self.best.value = math.inf if value is None else value
             self.best.params = tensors.get("best")
             self.batches.resume(self.step, run["batches"])
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
 
     def _flop_per_sample(self) -> float:
@@ -384,7 +398,7 @@ class _Saver:
         self._due = time.monotonic() + seconds
 
     def save_if_due(self, run: Run) -> None:
-        if time.monotonic() >= self._due:
+        if any(run.world.gather(time.monotonic() >= self._due)):
             self.save(run)
 
     def save(self, run: Run) -> None:
@@ -393,7 +407,9 @@ class _Saver:
         start = time.monotonic()
         if not np.isfinite(run.model.network.params).all():
             raise run.divergence(f"after step {run.step}: a weight")
-        write_checkpoint(self.path, run.checkpoint())
+        with run.world.together():
+            if run.world.rank == 0:
+                write_checkpoint(self.path, run.checkpoint())
         end = time.monotonic()
         self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
 
@@ -405,6 +421,7 @@ def fit(
     observer: Observer | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    world: World | None = None,
     **options: Any,
 ) -> Result:
     """Train a network on ``data``: ``fit(data, hidden=(256,), epochs=5, ...)``, the options of the command line.
@@ -413,28 +430,37 @@ def fit(
     its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where there is none.
     Returns the model, the reports and the measurements. InputError for impossible options and for a checkpoint of another run;
     RunError when the loss stops being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says
-    so.
+    so. In a ``world`` (see ``parallel``) all ranks call it alike, and rank 0 reads and writes the checkpoint.
     """
     config = configure(**options) if config is None else config
     observer = observer or Observer()
     path = None if checkpoint is None else Path(checkpoint)
-    threads = contextlib.nullcontext() if config.threads is None else kernels.threads(config.threads)
-    with threads:
-        run = Run(data, config, observer)
-        found = read_checkpoint(path, observer.say) if resume and path is not None else None
+    world = world or World()
+    threads = world.threads if config.threads is None else config.threads
+    with contextlib.nullcontext() if threads is None else kernels.threads(threads):
+        found = None
+        with world.together():
+            run = Run(data, config, observer, world)
+            if resume and path is not None and world.rank == 0:
+                found = read_checkpoint(path, observer.say)
+        if len(set(world.gather(run.digest))) > 1:
+            raise InputError(f"{data.source}: is not the same data on all ranks")
+        found = world.gather(found)[0]
         if found is not None and path is not None:
             run.resume(found, path)
         saver = _Saver(path, config.checkpoint_seconds)
         result = Result(run.model, config, run.history)
         observer.chosen(run.input, run.density)
         compile_seconds = run.warm_up()
-        observer.started(run.history)
+        with world.together():
+            observer.started(run.history)
         try:
             while run.step < run.total and not run.best.enough:
-                observer.report(run.until_report(saver))
+                report = run.until_report(saver)
+                with world.together():
+                    observer.report(report)
                 if run.step < run.total and not run.best.enough:
-                    if observer.stop():
-                        raise Interrupted
+                    run.stop_if_asked()
                     saver.save_if_due(run)
         except Interrupted as interruption:
             saver.save(run)

@@ -509,7 +509,7 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     work, widest, rows, indices, values, P, table, packed = _forward_workspace(network, parts, X.dtype, scale)
     block, meeting, activation = network.sizes[0], _ALONE, ACTIVATIONS[network.activation]
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
-        size = packed_size(*network.sizes[:2], simd.REGISTER_BYTES // network.dtype.itemsize)
+        size = packed_size(network.sizes[0], network.sizes[1], simd.REGISTER_BYTES // network.dtype.itemsize)
         packed, meeting = scratch(size, network.dtype)[:size], barrier_state()
         block = COLUMN_BLOCK if not isinstance(X, CSR) or X.columns_rise else block
     if isinstance(X, CSR):
