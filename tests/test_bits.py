@@ -1,0 +1,242 @@
+"""One SHA-256 of the weights after a run: on any number of threads, any threading layer beside, memory, chunks, company."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from guarded import contents
+
+import fastmlp
+import kernels
+from fastmlp import loop
+from fastmlp.data.synthetic import load_synthetic
+from kernels.intrinsics import atomic_load, atomic_store, yield_core
+from kernels.jit import kernel
+from kernels.registry import OPS
+from kernels.threads import run
+
+THREADS = (1, 2, 3, 4)
+INPUTS = ("dense", "sparse", "float", "svmlight")
+OPTIONS = (
+    {"optimizer": "sgd", "dropout": 0.3},
+    {"optimizer": "momentum"},
+    {"optimizer": "adamw", "weight_decay": 0.01},
+    {"optimizer": "momentum", "clip_norm": 0.5},
+)
+DTYPES = ("float32", "float64")
+# A few in which every input meets both dtypes, and every option an input that is dense and one that is not; or all.
+FEW = [(INPUTS[k % 4], OPTIONS[(k + k // 4) % 4], DTYPES[k // 4]) for k in range(8)]
+ALL = list(itertools.product(INPUTS, OPTIONS, DTYPES))
+
+
+def samples(kind, directory):
+    """300 digits as pixels, as floats in which nothing is zero, or from an svmlight file in ``directory``; and the options."""
+    digits = load_synthetic(seed=1, n=300, n_test=50)
+    if kind == "svmlight":
+        path = Path(directory, "digits.svm")
+        if not path.exists():
+            lines = (
+                f"{label} {' '.join(f'{j + 1}:{x[j] / 7:.5f}' for j in np.flatnonzero(x))}\n"
+                for x, label in zip(digits.X, digits.y)
+            )
+            path.write_text("".join(lines))
+        return fastmlp.load(str(path)), {"input": "sparse"}
+    if kind == "float":
+        return replace(digits, X=digits.X / 256 + 0.125, X_test=digits.X_test / 256 + 0.125, image_shape=None), {}
+    return digits, {"input": kind}
+
+
+def digests(cases, directory, threads=THREADS, repeats=1):
+    """For each case the different digests of its runs."""
+    found = []
+    for kind, options, dtype in cases:
+        data, how = samples(kind, directory)
+        run = {"hidden": (70, 33), "batch_size": 64, "epochs": 3, "dtype": dtype, **how, **options}
+        runs = (fastmlp.fit(data, threads=n, **run).summary for n in threads for _ in range(repeats))
+        found.append(sorted({summary["weights_sha256"] for summary in runs}))
+    return found
+
+
+@pytest.mark.parametrize("case", FEW, ids=str)
+def test_a_run_has_one_digest_on_any_number_of_threads(case, tmp_path):
+    assert len(digests([case], tmp_path, repeats=2)[0]) == 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_every_run_has_one_digest_on_any_number_of_threads_ten_times(case, tmp_path):
+    assert len(digests([case], tmp_path, repeats=10)[0]) == 1
+
+
+# The user's own parallel code keeps the layer's threads at work in between.
+BESIDE_A_LAYER = """
+import sys, threading; sys.path.insert(0, {directory!r})
+import numpy as np, numba, kernels
+kernels.linear_forward(np.ones((1, 1)), np.ones((1, 1)))  # the cache's directory is that of the parent
+numba.config.THREADING_LAYER = {layer!r}
+@numba.njit(parallel=True)
+def total(X):
+    result = 0.0
+    for i in numba.prange(X.size):
+        result += X[i]
+    return result
+try:
+    total(np.ones(10_000))
+except ValueError:
+    sys.exit("no such layer here")
+from test_bits import FEW, ALL, digests
+def work():
+    while not done.is_set():
+        assert total(np.ones(10_000)) == 10_000
+done = threading.Event()
+beside = threading.Thread(target=work)
+beside.start()
+try:
+    found = digests({cases}, {data!r}, {threads}, {repeats})
+finally:
+    done.set(); beside.join()
+assert numba.threading_layer() == {layer!r}
+print(found)
+"""
+
+
+def beside_a_layer(python, layer, directory, cases, threads=THREADS, repeats=1):
+    code = BESIDE_A_LAYER.format(
+        directory=str(Path(__file__).parent), layer=layer, cases=cases, data=str(directory), threads=threads, repeats=repeats
+    )  # fmt: skip
+    result = python(code, timeout=3000)
+    if result.stderr.strip() == "no such layer here":
+        pytest.skip(f"Numba's threading layer {layer} is not on this machine")
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+layers = pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+
+
+@layers
+def test_digests_are_the_same_beside_every_threading_layer(python, layer, tmp_path):
+    assert beside_a_layer(python, layer, tmp_path, "FEW[1:6:4]", (2,)) == str(digests(FEW[1:6:4], tmp_path, (1,)))
+
+
+@pytest.mark.nightly
+@layers
+def test_all_digests_are_the_same_beside_every_threading_layer(python, layer, tmp_path):
+    assert beside_a_layer(python, layer, tmp_path, "ALL", repeats=10) == str(digests(ALL, tmp_path, (1,)))
+
+
+@pytest.mark.parametrize("case", FEW, ids=str)
+def test_digests_do_not_depend_on_how_steps_are_cut_into_calls(case, tmp_path, monkeypatch):
+    """From one step a call to as many as there are."""
+    found = []
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr(loop, "_CHUNK_SECONDS", seconds)
+        found += digests([case], tmp_path, threads=(2,))
+    assert found[0] == found[1]
+
+
+def shifted(array, elements):
+    """The same numbers ``elements`` after a cache line's start."""
+    raw = np.zeros(array.nbytes + 128, np.uint8)
+    start = -raw.ctypes.data % 64 + elements * array.itemsize
+    view = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+RULES = [kernels.sgd(weight_decay=0.01), kernels.momentum(nesterov=True), kernels.adamw()]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.kind))
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
+def test_bits_do_not_depend_on_where_arrays_lie_and_what_calls_take(rule, dtype, sparse, rng):
+    """Five steps in one call, one and four, five calls; everything at every offset from a cache line."""
+    X = rng.standard_normal((90, 70)).astype(dtype) * (rng.random((90, 70)) < (0.2 if sparse else 1))
+    y, rows, rates = rng.integers(0, 10, 90), rng.permutation(90), np.full(5, 0.02)
+    start = (rng.standard_normal(70 * 37 + 37 * 10 + 200) / 8).astype(dtype)
+    found = set()
+    for offset, cuts in itertools.product((0, 1, 3, 7), ((0, 5), (0, 1, 5), range(6))):
+        network = kernels.Network((70, 37, 10), dtype=dtype, slots=rule.slots)
+        network.params[...] = start[: network.params.size]
+        network.params, network.state = shifted(network.params, offset), shifted(network.state, offset)
+        given = kernels.csr(X) if sparse else shifted(X, offset)
+        losses = []
+        for first, last in itertools.pairwise(cuts):
+            losses += kernels.mlp_train_steps(
+                given, shifted(y, offset), shifted(rows[18 * first : 18 * last], offset), 18, network, rule=rule,
+                lr=rates[first:last], t=first + 1, scale=0.5, dropout=0.2, seed=5,
+            )[0].tolist()  # fmt: skip
+        found.add((network.params.tobytes(), network.state.tobytes(), tuple(losses)))
+    assert len(found) == 1
+
+
+@kernel
+def occupy(part, parts, flags):
+    """Tell that the team is at work, and be it until told otherwise."""
+    atomic_store(flags, 0, 1)
+    while atomic_load(flags, 1) == 0:
+        yield_core()
+
+
+@pytest.fixture
+def busy_team():
+    """The team at work for another Python thread for as long as the test runs."""
+    flags = np.zeros(2, np.int64)
+
+    def work():
+        with kernels.threads(2):
+            run(occupy, 2, flags)
+
+    other = threading.Thread(target=work)
+    other.start()
+    while flags[0] == 0 and other.is_alive():
+        other.join(0.001)
+    yield
+    flags[1] = 1
+    other.join()
+
+
+def results(op, args, kwargs):
+    """The bytes of what a call on copies of its arguments returns and changes."""
+    args, kwargs = copy.deepcopy((args, kwargs))
+    returned = op.fast(*args, **kwargs)
+    return contents([returned, list(args), list(kwargs.values())])
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_an_op_that_finds_the_team_busy_computes_the_same_bits(op, rng, request):
+    """By itself, on room that it made for four."""
+    cases = list(op.cases(rng, (300, 160, 70), np.dtype("float32")))
+    with kernels.threads(4):
+        expected = [results(op, *case) for case in cases]
+        request.getfixturevalue("busy_team")
+        assert [results(op, *case) for case in cases] == expected
+
+
+def test_digests_do_not_depend_on_what_else_the_machine_does(tmp_path):
+    """Three runs at once in threads of one process, and as many other processes as cores."""
+    alone = digests(FEW[4:6], tmp_path, (3,))
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
+    found: list[list[list[str]]] = []
+    try:
+        runs = [threading.Thread(target=lambda: found.append(digests(FEW[4:6], tmp_path, (3,)))) for _ in range(3)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert found == [alone] * 3
