@@ -14,6 +14,7 @@ from typing import Any
 from .errors import InputError
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
+_STRONGEST = 100  # distortion: nothing of an image is left long before
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 # Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
 _DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
@@ -148,6 +149,8 @@ class TrainConfig:
                 raise InputError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0 and finite"
                 )
+        if self.augment_strength > _STRONGEST:
+            raise InputError(f"--augment-strength is {self.augment_strength}; it must be at most {_STRONGEST}")
         if self.class_weight not in (None, "balanced"):
             self.class_weights(None)
         if self.sync_every > 1 and not self.mean:

@@ -32,8 +32,8 @@ def described(model: Model) -> dict[str, str]:
 def onnx_model(model: Model) -> Any:
     """An onnx.ModelProto: "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
 
-    Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, since
-    folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
+    Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, in double,
+    since folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
     """
     onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
     helper, dtype = onnx.helper, model.network.dtype
@@ -48,11 +48,12 @@ def onnx_model(model: Model) -> Any:
         inputs = [nodes[-1].output[0] if nodes else "X", *constants]
         nodes.append(helper.make_node(kind, inputs, [f"{kind}_{len(nodes)}"]))
 
-    if dtype == "float64":
-        nodes.append(helper.make_node("Cast", ["X"], ["double"], to=real))
+    if dtype == "float64" or model.mean is not None:
+        nodes.append(helper.make_node("Cast", ["X"], ["double"], to=onnx.TensorProto.DOUBLE))
     if model.mean is not None:
         then("Sub", mean=model.mean)
         then("Div", std=model.std)
+        nodes.append(helper.make_node("Cast", [nodes[-1].output[0]], ["standardised"], to=real))
     for k, (W, b) in enumerate(model.network.layers):
         if k == 0:
             W = (W.astype("float64") * model.scale).astype(dtype)

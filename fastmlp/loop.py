@@ -6,6 +6,7 @@ import contextlib
 import math
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from .prepare import dense_enough, digest, hold_out, input_scale, sample_weights
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _DEFAULT_EPOCHS = 4
+_STEPS_KEPT = 10_000  # whose seconds the median is of
 _WARM_ROWS = 8192  # enough for every kernel to be handed to the threads
 _CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s without one: 5 % of the time at most
 _PATIENCE_VALIDATION = 0.1
@@ -172,7 +174,7 @@ class Run:
         self.step = self.samples = self.interval_samples = self.interval_correct = 0
         self.seconds = self.interval_seconds = 0.0
         self.losses: list[float] = []  # of the steps since the last report
-        self.step_seconds: list[float] = []
+        self.step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._chunk = 1
         self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
 
@@ -246,7 +248,7 @@ class Run:
         self.interval_seconds += seconds
         self.interval_correct += int(correct.sum())
         self.losses += losses.tolist()
-        self.step_seconds += [seconds / count] * count
+        self.step_seconds.extend([seconds / count] * count)
         self._chunk = max(1, min(2 * self._chunk, int(_CHUNK_SECONDS * count / seconds)))
         if not np.isfinite(losses).all():
             bad = step + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1

@@ -26,8 +26,9 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 class Model:
     """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end.
 
-    Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs] in the
-    network's dtype). ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known.
+    Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
+    in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
+    of features) say what the inputs are, if known.
     """
 
     def __init__(
@@ -52,7 +53,11 @@ class Model:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
         if self.mean is None:
             return X
-        return ((X - self.mean) / self.std).astype(self.network.dtype, copy=False)
+        Y = np.empty(X.shape, self.network.dtype)
+        for start in range(0, len(X), _ROWS):  # no second copy in float64
+            rows = slice(start, start + _ROWS)
+            Y[rows] = (X[rows] - self.mean) / self.std
+        return Y
 
     def _blocks(self, X: Any) -> Any:
         """The logits of X, block by block."""
@@ -99,8 +104,8 @@ class Model:
         W, b = layers[0]
         W *= self.scale
         if self.mean is not None and self.std is not None:
-            W /= self.std.astype(np.float64)[:, None]
-            b -= self.mean.astype(np.float64) @ W
+            W /= self.std[:, None]
+            b -= self.mean @ W
         return layers
 
     def weights_sha256(self) -> str:
@@ -157,7 +162,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             raise InputError(f"{path}: {what} of {count} features for a network of {inputs} inputs")
     standard: dict[str, Any] = {}
     if "mean" in tensors or "std" in tensors:
-        standard = {name: _vector(tensors, name, network.dtype, inputs, path) for name in ("mean", "std")}
+        standard = {name: _vector(tensors, name, np.dtype(np.float64), inputs, path) for name in ("mean", "std")}
         if not (standard["std"] > 0).all():
             raise InputError(f"{path}: std is not positive everywhere")
     return Model(network, scale, classes, image_shape=image_shape, columns=columns, **standard)

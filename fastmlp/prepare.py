@@ -46,7 +46,7 @@ def input_scale(X: Any) -> tuple[float, float]:
 
 
 def standard_statistics(data: Dataset, config: TrainConfig, density: float) -> dict[str, np.ndarray]:
-    """``mean`` and ``std`` [inputs] of the training samples, where the features are to be standardised; else nothing.
+    """``mean`` and ``std`` [inputs] of the training samples, float64, where they are to be standardised; else nothing.
 
     A feature that never varies has a std of 1.
     """
@@ -60,11 +60,11 @@ def standard_statistics(data: Dataset, config: TrainConfig, density: float) -> d
         return {}
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
         mean, std = X.mean(0, dtype=np.float64), X.std(0, dtype=np.float64)
-        std[~(std > np.abs(mean) * np.finfo(X.dtype if X.dtype.kind == "f" else np.float32).eps)] = 1
-        statistics = {"mean": mean.astype(config.dtype), "std": std.astype(config.dtype)}
-    if not (np.isfinite(statistics["mean"]).all() and np.isfinite(statistics["std"]).all() and statistics["std"].all()):
-        raise InputError(f"{data.source}: features too large or too small to standardise in {config.dtype}")
-    return statistics
+    same = X.max(0) == X.min(0)
+    mean[same], std[same] = X[0, same], 1  # exactly: the rounding of a mean and a std is not to be divided by another
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and std.all()):
+        raise InputError(f"{data.source}: features too large or too small to standardise")
+    return {"mean": mean, "std": std}
 
 
 def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:

@@ -329,7 +329,7 @@ def test_dark_ink_on_light_paper_is_noticed_and_inverted(images, command, digits
 @pytest.mark.parametrize("kind", ["scaled", "standardised"])
 def test_a_model_of_inputs_up_to_1_is_given_pixels_in_that_range(images, command, digits, kind):
     unit = digits.X_test[:1] / np.float32(255)
-    known = {"mean": np.full(784, 0.13, "f4"), "std": np.full(784, 0.31, "f4")} if kind == "standardised" else {}
+    known = {"mean": np.full(784, 0.13), "std": np.full(784, 0.31)} if kind == "standardised" else {}
     model = random_model((784, 10), scale=1.0 if known else 3.0, image_shape=(28, 28), **known)
     model.save("unit.npz")
     P, err = proba(command, "unit.npz", "digit.png")

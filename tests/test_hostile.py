@@ -137,8 +137,8 @@ TENSORS = {
     "b0": np.zeros(2, "f4"),
     "W1": np.ones((2, 3), "f4"),
     "b1": np.zeros(3, "f4"),
-    "mean": np.zeros(12, "f4"),
-    "std": np.ones(12, "f4"),
+    "mean": np.zeros(12),
+    "std": np.ones(12),
 }
 META = {
     "scale": 1.0,

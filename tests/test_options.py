@@ -110,17 +110,20 @@ def test_validation_samples_are_not_trained_on(digits):
 
 
 def test_tables_are_standardised_by_the_training_set_and_models_know_it(rng, tmp_path):
-    """Features of sizes 1e-3 to 1e6, far from zero, one of them constant."""
+    """Features of sizes 1e-3 to 1e6, far from zero, one a constant whose mean is rounded, one a time in seconds."""
     y = rng.integers(0, 3, 600)
     X = rng.standard_normal((600, 6)) + np.eye(3, 6)[y] * 3
     X = X * 10.0 ** np.arange(-3, 3) * 1000 + 5000
-    X[:, 5] = 7.25
+    X[:, 4], X[:, 5] = 1.7e9 + X[:, 4] / 1e4, 0.3
     data = fastmlp.Dataset("table", X[:400], y[:400], X[400:], y[400:], ("a", "b", "c"), "memory")
     result = fastmlp.fit(data, epochs=20, hidden=(16,), batch_size=32)
     assert result.summary["test_accuracy"] > 0.9
-    np.testing.assert_allclose(result.model.mean, X[:400].mean(0), rtol=1e-6)
-    np.testing.assert_allclose(result.model.std[:5], X[:400].std(0)[:5], rtol=1e-6)
-    assert result.model.std[5] == 1
+    np.testing.assert_allclose(result.model.mean, X[:400].mean(0))
+    np.testing.assert_allclose(result.model.std[:5], X[:400].std(0)[:5])
+    standardised = result.model.standardise(X[:400])
+    np.testing.assert_allclose(standardised[:, :5].std(0, dtype=float), 1, rtol=1e-6)  # float32
+    assert standardised.dtype == np.float32
+    assert (standardised[:, 5] == 0).all()
     assert result.model.evaluate(X[400:], y[400:])[1] == result.summary["test_accuracy"]
     result.model.save(tmp_path / "table.npz")
     again = fastmlp.load_model(tmp_path / "table.npz")
