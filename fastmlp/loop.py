@@ -137,7 +137,7 @@ class Run:
         validation = None
         if fraction:
             data, *validation = hold_out(data, fraction, config.seed)
-        measured, self.density = input_scale(data.X)
+        measured, self.density = input_scale(data.X, config.dtype)
         standard = standard_statistics(data, config, self.density)
         if standard:
             measured, self.density = 1.0, 1.0
@@ -439,7 +439,10 @@ def fit(
     path = None if checkpoint is None else Path(checkpoint)
     world = world or World()
     threads = world.threads if config.threads is None else config.threads
-    with contextlib.nullcontext() if threads is None else kernels.threads(threads):
+    with contextlib.ExitStack() as during:
+        if threads is not None:
+            during.enter_context(kernels.threads(threads))
+        during.enter_context(np.errstate(over="ignore", invalid="ignore"))  # a loss that is not finite says so itself
         found = None
         with world.together():
             run = Run(data, config, observer, world)

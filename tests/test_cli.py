@@ -117,6 +117,7 @@ BAD = {
     "unwritable output": (["--out", "/dev/null/runs"], "--out /dev/null/runs: not a directory that can be written to"),
     "output is a file": (["--out", "digits.npz"], "--out digits.npz: not a directory that can be written to"),
     "test of another width": (["--test", "narrow.npz"], "the test set has 3 features, the training set 784"),
+    "distorted beyond all": (["--augment-strength", "1e300"], "--augment-strength is 1e+300; it must be at most 100"),
     "damaged data": (["--data", "damaged.csv.gz"], "damaged.csv.gz: the gzip stream ends early; the file is truncated"),
 }  # fmt: skip
 
@@ -161,7 +162,7 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
     rewritten("version.npz", {"version": 3})
     rewritten("scale.npz", {"scale": -1.0})
     rewritten("columns.npz", {"columns": ["a", "b"]})
-    rewritten("std.npz", mean=np.zeros(784, np.float32), std=np.zeros(784, np.float32))
+    rewritten("std.npz", mean=np.zeros(784), std=np.zeros(784))
     np.savez("damaged.npz", **{**arrays, "b0": arrays["b0"] + 1})
     model = "runs/digits/model.npz"
     capsys.readouterr()

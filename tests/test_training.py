@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,8 @@ def test_every_optimizer_learns_with_its_default_rate(digits, optimizer):
 def test_a_run_that_diverges_says_so(digits):
     with pytest.raises(RunError, match=r"diverged at step \d+: the loss is not finite; try a lower --lr than 1e\+30"):
         fastmlp.fit(digits, lr=1e30)
+    with warnings.catch_warnings(action="error"), pytest.raises(RunError, match="diverged at step"):
+        fastmlp.fit(digits, lr=1e30, backend="reference")
 
 
 def test_a_last_step_that_leaves_the_finite_is_seen_too(digits):
@@ -260,10 +264,14 @@ def test_schedules_start_and_end_where_they_should():
 def test_the_input_scale_is_one_over_the_rms(rng):
     X = rng.integers(0, 256, (100, 30)).astype(np.uint8)
     X[:, ::2] = 0
-    scale, density = input_scale(X)
+    scale, density = input_scale(X, "float32")
     assert np.sqrt(np.mean((scale * X.astype(float)) ** 2)) == pytest.approx(1)
     assert density == np.count_nonzero(X) / X.size
-    assert input_scale(np.zeros((3, 3)))[0] == 1
+    assert input_scale(np.zeros((3, 3)), "float32")[0] == 1
+    tiny = np.full((3, 3), 1e-41, np.float32)
+    assert 0.9e41 < input_scale(tiny, "float64")[0] < 1.1e41
+    with pytest.raises(InputError, match="about 1e-41 in size; their scale must be within the range of float32"):
+        input_scale(tiny, "float32")
 
 
 def test_reference_and_fast_train_with_user_threads_setting(digits):
