@@ -315,7 +315,8 @@ def test_a_full_disk_is_no_fault_of_the_mirrors(serve, fetched, own_cache, monke
 # -- processes -------------------------------------------------------------------------------------------------------
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests are a shell's background job
 from fastmlp.cli import run_command
 from fastmlp.data import load, mnist
 mnist.MIRRORS, mnist._FILES, mnist._TIMEOUT_SECONDS = {mirrors!r}, {files!r}, {seconds!r}
