@@ -350,7 +350,7 @@ def versions() -> dict[str, str]:
 def machine(effort: Effort) -> dict[str, Any]:
     threads = kernels.get_num_threads()
     return {
-        "cpu": _cpu_name(), "system": platform.platform(terse=True), "threads": threads,
+        "cpu": _cpu_name(), "system": f"{platform.system()} {platform.machine()}", "threads": threads,
         "register_bytes": kernels.simd.REGISTER_BYTES, "peak_gflops": kernels.peak_gflops(),
         "bandwidth_gbs": bandwidth_gbs(threads, BANDWIDTH_BYTES >> 8 * effort.tiny),
     }  # fmt: skip

@@ -52,7 +52,8 @@ def bars(ax: Axes, samples: list[Sample], title: str) -> None:
     for row, sample in enumerate(samples):
         text = in_unit(sample["median"], sample["unit"])
         if sample["peer"] != OURS:
-            text += f"  ({sample['median'] / ours:.2g}×)"
+            ratio = sample["median"] / ours
+            text += f"  ({ratio:.1f}×)" if ratio < 100 else f"  ({ratio:.0f}×)"
         ax.text(max(sample["q3"], sample["median"]) + 0.02 * widest, row, text, va="center", fontsize=8)
     ax.set_yticks(rows, [sample["peer"] for sample in samples], fontsize=8)
     for label, sample in zip(ax.get_yticklabels(), samples):
