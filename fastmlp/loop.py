@@ -137,7 +137,7 @@ class Run:
         validation = None
         if fraction:
             data, *validation = hold_out(data, fraction, config.seed)
-        measured, self.density = input_scale(data.X, config.dtype)
+        measured, self.density = input_scale(data.X)
         standard = standard_statistics(data, config, self.density)
         if standard:
             measured, self.density = 1.0, 1.0
@@ -156,6 +156,11 @@ class Run:
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)
         scale = measured if config.scale is None else config.scale
+        if not 0 < scale < float(np.finfo(config.dtype).max):
+            raise InputError(
+                f"{data.source}: is multiplied by {scale:.0e}, which must be within the range of {config.dtype}; "
+                "it is too small or too large"
+            )
         self.model = Model(
             network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns, **standard
         )

@@ -264,14 +264,21 @@ def test_schedules_start_and_end_where_they_should():
 def test_the_input_scale_is_one_over_the_rms(rng):
     X = rng.integers(0, 256, (100, 30)).astype(np.uint8)
     X[:, ::2] = 0
-    scale, density = input_scale(X, "float32")
+    scale, density = input_scale(X)
     assert np.sqrt(np.mean((scale * X.astype(float)) ** 2)) == pytest.approx(1)
     assert density == np.count_nonzero(X) / X.size
-    assert input_scale(np.zeros((3, 3)), "float32")[0] == 1
-    tiny = np.full((3, 3), 1e-41, np.float32)
-    assert 0.9e41 < input_scale(tiny, "float64")[0] < 1.1e41
-    with pytest.raises(InputError, match="about 1e-41 in size; their scale must be within the range of float32"):
-        input_scale(tiny, "float32")
+    assert input_scale(np.zeros((3, 3)))[0] == 1
+
+
+def test_inputs_whose_scale_is_beyond_the_dtype_are_refused(rng):
+    X, y = rng.standard_normal((50, 4)) * 1e-41, np.arange(50) % 2
+    data = Dataset("tiny", X, y, X, y, ("a", "b"), "tiny.csv")
+    options = {"standardize": "no", "steps": 2, "hidden": (4,)}
+    with pytest.raises(
+        InputError, match=r"tiny.csv: is multiplied by 1e\+41, which must be within the range of float32"
+    ):
+        fastmlp.fit(data, **options)
+    fastmlp.fit(data, dtype="float64", **options)
 
 
 def test_reference_and_fast_train_with_user_threads_setting(digits):
