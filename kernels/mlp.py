@@ -47,7 +47,7 @@ from .sparse import (
     to_columns,
     value_table,
 )
-from .threads import barrier, barrier_state, get_num_threads, run, share
+from .threads import barrier, barrier_state, get_num_threads, run, run_in_step, share, team_size
 from .tuning import (
     BLOCK_ENTRIES,
     COLUMN_BLOCK,
@@ -324,7 +324,7 @@ def run_train_steps(
     for outputs in sizes[1:]:
         lengths += [batch * outputs] * 2  # Y_l, dZ_l
     at = _blocks(lengths)
-    parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else get_num_threads()
+    parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else team_size()
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     common = (
         *network.layout, network.params if updated is None else updated, network.state, network.bias,
@@ -332,7 +332,7 @@ def run_train_steps(
         np.empty(batch), np.empty(batch, np.int64), losses, correct, scratch(parts * PACK_SIZE, dtype),
     )  # fmt: skip
     if not isinstance(X, CSR):
-        run(
+        run_in_step(
             train_steps, parts, barrier_state(), X, scale, labels, weights, rows, batch, objective, rule, lr, t, *common
         )  # fmt: skip
         return losses, correct
@@ -351,7 +351,7 @@ def run_train_steps(
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
     splits = 1 if lazy else -(-parts // panel_count.py_func(H, lanes))
-    run(
+    run_in_step(
         train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,
         COLUMN_BLOCK if in_blocks else I, aligned_zeros(room * pack_it, dtype),

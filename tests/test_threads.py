@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,3 +216,36 @@ def test_idle_threads_do_not_keep_arrays_alive():
     del Y
     gc.collect()
     assert alive() is None
+
+
+def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
+    """Clocks of our own: each run takes a second, of which every part but the ``taken`` ones has a core."""
+    team, clock, taken = import_module("kernels.threads"), SimpleNamespace(wall=0.0, cpu=0.0), 0.0
+
+    def run(function, parts):
+        clock.wall += 1
+        clock.cpu += parts - taken
+
+    times = SimpleNamespace(monotonic=lambda: clock.wall, process_time=lambda: clock.cpu)
+    for name, value in {"run": run, "time": times, "_Crowd": type("Crowd", (team._Crowd,), {})}.items():
+        monkeypatch.setattr(team, name, value)
+    monkeypatch.setitem(team._launchers, "kernel", None)
+    sizes = []
+    with kernels.threads(4):
+        for taken in (0.0, 0.2, 0.5, 0.5, 0.0):
+            sizes.append(team.team_size())
+            team.run_in_step("kernel", sizes[-1])
+            if taken > 0.25:
+                assert team.team_size() == max(1, sizes[-1] // 2)
+                clock.wall += team._Crowd.pause  # longer than the pause before
+        assert sizes == [4, 4, 4, 4, 4]  # the whole team is tried again
+        assert team._Crowd.pause == team._PAUSE
+        taken = 0.5
+        for size in (4, 2, 1):
+            assert team.team_size() == size
+            clock.wall -= 1  # no time passes
+            team.run_in_step("kernel", size)
+        clock.wall -= 1
+        team._Crowd.limit = 3
+        team.run_in_step("another kernel, which is still to be compiled", 4)
+        assert team._Crowd.limit == 3
