@@ -226,8 +226,9 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
         clock.wall += 1
         clock.cpu += parts - taken
 
+    crowd = SimpleNamespace(limit=team.MAX_THREADS, until=0.0, pause=team._PAUSE)
     times = SimpleNamespace(monotonic=lambda: clock.wall, process_time=lambda: clock.cpu)
-    for name, value in {"run": run, "time": times, "_Crowd": type("Crowd", (team._Crowd,), {})}.items():
+    for name, value in {"run": run, "time": times, "_Crowd": crowd}.items():
         monkeypatch.setattr(team, name, value)
     monkeypatch.setitem(team._launchers, "kernel", None)
     sizes = []
