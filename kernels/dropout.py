@@ -38,8 +38,8 @@ def dropout_rows(key, first, rows, p, Y, y, n):
     factor = Y.dtype.type(1 / (1 - p))
     for i in range(rows):
         row = hash32(u(u(key) + u(first + i)))
-        at = y + i * n
-        for j in range(n):
+        at = np.uintp(y + i * n)  # unsigned: see gemm._float_rows
+        for j in range(np.uintp(n)):
             kept = hash32(u(row + u(j))) >= limit
             Y[at + j] = Y[at + j] * factor if kept else Y.dtype.type(0)
 

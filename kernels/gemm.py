@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import types
 from numba.extending import overload
 
@@ -164,20 +165,20 @@ def finish_rows(Y, y, rows, n, step, b, o, biased, scale, relu):
     Y are ``rows`` rows of n elements, ``step`` apart from Y[y] on; b the n biases from b[o] on, if ``biased``; both flat.
     """
     out_of_line()
-    factor = Y.dtype.type(scale)
-    zero = Y.dtype.type(0)
+    lanes = simd.lanes(Y)
+    zero, factor = simd.zeros(Y), simd.broadcast(Y, scale)
     for row in range(rows):
         start = y + row * step
-        if biased:
-            for j in range(n):
-                Y[start + j] = Y[start + j] * factor + b[o + j]
-        elif scale != 1:
-            for j in range(n):
-                Y[start + j] *= factor
-        if relu:
-            for j in range(n):
-                value = Y[start + j]
-                Y[start + j] = zero if value <= 0 else value  # not max(value, 0): NaN must pass
+        for j in range(0, n, lanes):
+            rest = min(lanes, n - j)
+            x = simd.load_masked(Y, start + j, rest)
+            if biased:
+                x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))
+            else:
+                x = x * factor
+            if relu:
+                x = simd.select(x <= zero, zero, x)  # not the maximum: NaN must pass
+            simd.store_masked(Y, start + j, x, rest)
 
 
 def _float_rows(X, lo, hi, scratch, part):
@@ -192,9 +193,10 @@ def _float_rows_overload(X, lo, hi, scratch, part):
     def convert(X, lo, hi, scratch, part):
         K = X.shape[1]
         start = part * ROW_BLOCK * K
-        for i in range(lo, hi):
-            for k in range(K):
-                scratch[start + (i - lo) * K + k] = X[i, k]
+        # Unsigned: a signed index might count from the end, and such a loop is not vectorised.
+        to, source, at = np.uintp(start), flat(X), np.uintp(lo * K)
+        for k in range(np.uintp((hi - lo) * K)):
+            scratch[to + k] = source[at + k]
         return scratch, start
 
     return convert

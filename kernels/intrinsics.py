@@ -131,6 +131,33 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), codegen
 
 
+@intrinsic
+def nonzero_bits(typingctx: Any, array: Any, index: Any) -> Any:
+    """Of the 64 elements from array[index] on, a bit for each that is not zero, the first one's the lowest. NaN is not."""
+    real = isinstance(array.dtype, types.Float)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        block = ir.VectorType(context.get_data_type(array.dtype), 64)
+        pointer = _element(context, builder, array, args[0], args[1])
+        elements = builder.load(builder.bitcast(pointer, block.as_pointer()))
+        elements.align = array.dtype.bitwidth // 8
+        zeros = ir.Constant(block, None)
+        flags = builder.fcmp_unordered("!=", elements, zeros) if real else builder.icmp_unsigned("!=", elements, zeros)
+        return builder.bitcast(flags, ir.IntType(64))
+
+    return types.uint64(array, types.intp), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx: Any, bits: Any) -> Any:
+    """The number of the lowest bit that is set; there must be one."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
 _JOB = ir.FunctionType(ir.VoidType(), [ir.IntType(64), ir.IntType(64), ir.IntType(64)])
 
 

@@ -91,9 +91,10 @@ def _blocks(lengths: list[int]) -> np.ndarray:
 @piece
 def _read_row(X, row, scale, out, o):
     """out[o : o + I] = scale * X[row]."""
-    factor = out.dtype.type(scale)
-    for k in range(X.shape[1]):
-        out[o + k] = factor * X[row, k]
+    factor, source = out.dtype.type(scale), flat(X)
+    at, to = np.uintp(row * X.shape[1]), np.uintp(o)  # unsigned: see gemm._float_rows
+    for k in range(np.uintp(X.shape[1])):
+        out[to + k] = factor * source[at + k]
 
 
 @piece

@@ -51,6 +51,16 @@ def _exp_row(O, Z, z, largest, E, e):
     return simd.reduce_add(total)
 
 
+@piece
+def _affine(O, P, p, total, factor, less):
+    """P = factor * (P / total - less) for one row of O."""
+    lanes = simd.lanes(P)
+    for j in range(0, O, lanes):
+        rest = min(lanes, O - j)
+        x = simd.load_masked(P, p + j, rest) / simd.broadcast(P, total) - simd.broadcast(P, less)
+        simd.store_masked(P, p + j, simd.broadcast(P, factor) * x, rest)
+
+
 @kernel
 def softmax(part, parts, Z, P):
     """P = exp(Z - max) / sum(exp(Z - max)) by rows."""
@@ -59,8 +69,7 @@ def softmax(part, parts, Z, P):
     for i in range(lo, hi):
         largest, _ = _largest(O, flat(Z), i * O)
         total = _exp_row(O, flat(Z), i * O, largest, flat(P), i * O)
-        for j in range(O):
-            P[i, j] /= total
+        _affine(O, flat(P), i * O, total, P.dtype.type(1), P.dtype.type(0))
 
 
 @kernel
@@ -95,8 +104,7 @@ def softmax_cross_entropy(
             losses[i] = np.log(np.float64(total)) - (logit - np.float64(largest))
         losses[i] *= weight
         hits[i] = argmax == label
-        for j in range(that, that + O):
-            dZ[j] = factor * (dZ[j] / total - others)
+        _affine(O, dZ, that, total, factor, others)
         dZ[that + label] -= Z.dtype.type(factor * (1 - smoothing))
 
 

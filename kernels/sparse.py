@@ -26,7 +26,7 @@ from numba.extending import overload
 
 from . import simd
 from .gemm import column_sums
-from .intrinsics import flat, in_line, out_of_line, prefetch
+from .intrinsics import flat, in_line, lowest_bit, nonzero_bits, out_of_line, prefetch
 from .jit import kernel, piece
 from .threads import barrier, barrier_state, get_num_threads, run, share
 from .tuning import PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
@@ -314,13 +314,9 @@ def _copy_panel(rows, n, A, a, a_row, P, p, back):
     for i in range(rows):
         there, here = a + i * a_row, p + i * wide
         if back:
-            for c in range(n):
-                A[there + c] = P[here + c]
+            simd.tile_store(A, there, 0, simd.tile_load(P, here, 0, 1, PANEL_VECTORS, wide), n, 0)
         else:
-            for c in range(n):
-                P[here + c] = A[there + c]
-            for c in range(n, wide):
-                P[here + c] = 0
+            simd.tile_store(P, here, 0, simd.tile_load(A, there, 0, 1, PANEL_VECTORS, n), wide, 0)
 
 
 @kernel
@@ -500,7 +496,17 @@ def count_rows(X, first, n, starts):
 @piece
 def fill_row(X, row, k, end, indices, values):
     """Columns and values of the non-zeros of a row of X from indices[k] and values[k] to just before ``end``."""
-    for j in range(X.shape[1]):
+    one, I, source, start = np.uint64(1), X.shape[1], flat(X), row * X.shape[1]
+    blocks = I // 64
+    for block in range(blocks):
+        bits = nonzero_bits(source, start + 64 * block)
+        while bits:
+            j = np.uintp(64 * block) + lowest_bit(bits)
+            indices[k] = j
+            values[k] = source[np.uintp(start) + j]
+            k += 1
+            bits &= bits - one
+    for j in range(64 * blocks, I):
         if k == end:
             break
         x = X[row, j]
