@@ -34,7 +34,8 @@ def load(busy):
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
         time.sleep(0.5 if others else 0)  # until they have begun
-        threads._Crowd.until, threads._Crowd.pause = 0.0, threads._PAUSE  # as in a new process: nothing known of other loads
+        # As in a new process, which knows nothing of the load before.
+        threads._Crowd.until, threads._Crowd.pause = 0.0, threads._PAUSE
         yield
     finally:
         for other in others:
