@@ -165,6 +165,8 @@ def finish_rows(Y, y, rows, n, step, b, o, biased, scale, relu):
     Y are ``rows`` rows of n elements, ``step`` apart from Y[y] on; b the n biases from b[o] on, if ``biased``; both flat.
     """
     out_of_line()
+    if not (biased or relu or scale != 1):
+        return
     lanes = simd.lanes(Y)
     zero, factor = simd.zeros(Y), simd.broadcast(Y, scale)
     for row in range(rows):
