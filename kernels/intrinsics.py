@@ -131,21 +131,37 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), codegen
 
 
+def _load_64(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    block = ir.VectorType(context.get_data_type(array_type.dtype), 64)
+    pointer = _element(context, builder, array_type, array, index)
+    elements = builder.load(builder.bitcast(pointer, block.as_pointer()))
+    elements.align = array_type.dtype.bitwidth // 8
+    return elements
+
+
 @intrinsic
 def nonzero_bits(typingctx: Any, array: Any, index: Any) -> Any:
     """Of the 64 elements from array[index] on, a bit for each that is not zero, the first one's the lowest. NaN is not."""
     real = isinstance(array.dtype, types.Float)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        block = ir.VectorType(context.get_data_type(array.dtype), 64)
-        pointer = _element(context, builder, array, args[0], args[1])
-        elements = builder.load(builder.bitcast(pointer, block.as_pointer()))
-        elements.align = array.dtype.bitwidth // 8
-        zeros = ir.Constant(block, None)
+        elements = _load_64(context, builder, array, *args)
+        zeros = ir.Constant(elements.type, None)
         flags = builder.fcmp_unordered("!=", elements, zeros) if real else builder.icmp_unsigned("!=", elements, zeros)
         return builder.bitcast(flags, ir.IntType(64))
 
     return types.uint64(array, types.intp), codegen
+
+
+@intrinsic
+def differing_bits(typingctx: Any, array: Any, i: Any, j: Any) -> Any:
+    """Of the 64 integers from array[i] on, a bit for each that differs from its like from array[j] on."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        these, those = (_load_64(context, builder, array, args[0], index) for index in args[1:])
+        return builder.bitcast(builder.icmp_unsigned("!=", these, those), ir.IntType(64))
+
+    return types.uint64(array, types.intp, types.intp), codegen
 
 
 @intrinsic

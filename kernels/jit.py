@@ -355,12 +355,16 @@ class _KernelCache(_Cache):
     def __init__(self, function: Callable[..., Any]) -> None:
         self._file = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self.name = f"{function.__module__}.{function.__qualname__}"
+        # Others' functions are compiled in each process: that their source has changed, the stamp would not tell.
+        self._kept = function.__module__.startswith(f"{__package__}.")
 
     @property
     def cache_path(self) -> str:
         return str(store().directory)
 
     def _path(self, sig: Any, target_context: Any) -> Path | None:
+        if not self._kept:
+            return None
         return store().path(self._file, repr((self.name, sig, target_context.codegen().magic_tuple())))
 
     def is_kept(self, sig: Any, target_context: Any) -> bool:

@@ -26,7 +26,7 @@ from numba.extending import overload
 
 from . import simd
 from .gemm import column_sums
-from .intrinsics import flat, in_line, lowest_bit, nonzero_bits, out_of_line, prefetch
+from .intrinsics import differing_bits, flat, in_line, lowest_bit, nonzero_bits, out_of_line, prefetch
 from .jit import kernel, piece
 from .threads import barrier, barrier_state, get_num_threads, run, share
 from .tuning import PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
@@ -358,7 +358,8 @@ def to_columns(part, parts, rows, indptr, indices, values, starts, places, entri
             ends[np.uintp(indices[k]) + two] += 1
     ends[0] = ends[1] = e
     for j in range(2, ends.size):
-        ends[j] += ends[j - 1]
+        e += np.intp(ends[j])
+        ends[j] = e
     for i in range(lo, hi):
         for k in range(np.uintp(indptr[rows[i]]), np.uintp(indptr[rows[i] + 1])):
             column = np.uintp(indices[k]) + np.uintp(1)
@@ -372,8 +373,21 @@ def to_columns(part, parts, rows, indptr, indices, values, starts, places, entri
 def columns_to_step(every, starts, columns):
     """Begin ``columns`` with every column's number or with those that have entries, in order; returns how many."""
     count = 0
-    for j in range(columns.size):
-        entered = every
+    if every:
+        for j in range(columns.size):
+            columns[j] = j
+        return columns.size
+    one, blocks = np.uint64(1), columns.size // 64
+    for block in range(blocks):
+        bits = np.uint64(0)
+        for u in range(starts.shape[0]):
+            bits |= differing_bits(starts[u], 64 * block, 64 * block + 1)
+        while bits:
+            columns[count] = np.uintp(64 * block) + lowest_bit(bits)
+            count += 1
+            bits &= bits - one
+    for j in range(64 * blocks, columns.size):
+        entered = False
         for u in range(starts.shape[0]):
             entered |= starts[u, j] < starts[u, j + 1]
         columns[count] = j
