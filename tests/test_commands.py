@@ -373,8 +373,7 @@ def test_values_too_large_for_the_model_fail_instead_of_being_guessed(place, com
 # -- export ----------------------------------------------------------------------------------------------------------
 
 SAMPLES = np.random.default_rng(5).normal(2000, 10, (300, 12)).astype("f4")
-STANDARD = {"mean": SAMPLES.mean(0), "std": SAMPLES.std(0)}
-WIDE = {name: array.astype("float64") for name, array in STANDARD.items()}
+STANDARD = {"mean": SAMPLES.mean(0, "float64"), "std": SAMPLES.std(0, "float64")}
 MODELS = {
     "scaled": lambda: random_model((12, 20, 5), scale=1 / 2000),
     "without biases": lambda: random_model((12, 20, 5), scale=1 / 2000, bias=False),
@@ -383,7 +382,7 @@ MODELS = {
     "one layer": lambda: random_model((12, 3), ("a", "b,", 'c"'), scale=1 / 2000),
     "deep": lambda: random_model((12, 9, 8, 7, 6), **STANDARD),
     "float64": lambda: random_model((12, 20, 5), dtype="float64", scale=1 / 2000),
-    "float64 standardised": lambda: random_model((12, 20, 5), dtype="float64", **WIDE),
+    "float64 standardised": lambda: random_model((12, 20, 5), dtype="float64", **STANDARD),
 }
 
 
