@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .config import TrainConfig, read_toml
 from .errors import InputError, Interrupted, RunError
+from .parallel import launched
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -43,12 +44,22 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def run_command(verb: str, command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None) -> int:
-    """Run ``command``; its errors become one line on stderr and an exit code, its warnings one line each."""
+def run_command(
+    verb: str, command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None, *, on_ranks: bool = False
+) -> int:
+    """Run ``command``; its errors become one line on stderr and an exit code, its warnings one line each.
+
+    Without ``on_ranks`` it is refused where a launcher started several of it: all would write the same files.
+    """
     warnings.showwarning = lambda message, *_, **__: say(str(message))
     if sys.stderr is None:  # closed by the caller
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+    ranks, rank = (1, 0) if on_ranks else launched()
+    if rank:
+        return 2  # rank 0 says why
     try:
+        if ranks > 1:
+            raise InputError(f"runs in one process, not on {ranks} ranks; run it without mpiexec")
         if sys.stdout is None:
             raise RunError("stdout is closed; there is nowhere to write the result")
         if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that its encoding lacks
@@ -110,11 +121,12 @@ def load_data(config: TrainConfig) -> Dataset:
 
     return readers.load(
         config.data, test=config.test, val_fraction=config.val_fraction, label_column=config.label_column,
-        weight_column=config.weight_column, seed=config.seed, offline=config.offline, say=say,
+        weight_column=config.weight_column, seed=config.seed, offline=config.offline,
+        memory=config.memory, say=say,
     )  # fmt: skip
 
 
-DATA_OPTIONS = ("data", "test", "val_fraction", "label_column", "weight_column", "seed", "offline")
+DATA_OPTIONS = ("data", "test", "val_fraction", "label_column", "weight_column", "seed", "offline", "memory")
 
 
 def run_options(directory: Path) -> dict[str, Any]:

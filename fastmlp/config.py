@@ -33,7 +33,7 @@ class TrainConfig:
 
     data: str = _option(
         "mnist",
-        "mnist, synthetic, a directory of IDX files, or a .csv, .npz or .svm file (.gz too)",
+        "mnist, synthetic, a .csv, .npz or .svm file (.gz too), or a directory of them, of IDX files, or of X.npy and y.npy",
         metavar="SPEC",
         group="data",
     )
@@ -43,6 +43,12 @@ class TrainConfig:
         None, "name of a CSV's label column (default 'label', else the first)", metavar="NAME"
     )
     weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
+    memory: int | None = _option(
+        None,
+        "leave the training samples of a directory on disk: at most so many MB of them in memory (default all)",
+        metavar="MB",
+        least=1,
+    )
     offline: bool = _option(False, "do not download MNIST")
     standardize: str = _option(
         "auto",

@@ -8,7 +8,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,26 @@ from .backend import CSR, Network, kernels, ops
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import WIDEST, TrainConfig, configure
-from .data import Dataset
+from .data import Dataset, OnDisk, is_sparse
 from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
 from .parallel import World
-from .prepare import dense_enough, digest, hold_out, input_scale, sample_weights, standard_statistics
+from .prepare import (
+    dense_enough,
+    digest,
+    hold_out,
+    input_scale,
+    load_window,
+    prepared,
+    sample_weights,
+    standard_statistics,
+    window_bytes,
+    within_memory,
+)
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
+_READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
 _DEFAULT_EPOCHS = 4
 _STEPS_KEPT = 10_000  # whose seconds the median is of
 _WARM_ROWS = 8192  # enough for every kernel to be handed to the threads
@@ -146,7 +159,7 @@ class Run:
             self.input = "sparse" if self.density <= kernels.tuning.SPARSE_DENSITY else "dense"
         if config.backend == "reference":
             self.input = "dense"
-        if self.input == "dense" and not isinstance(data.X, np.ndarray):
+        if self.input == "dense" and is_sparse(data.X):
             raise InputError(f"{data.source}: is sparse; --input must be auto or sparse, and --backend numba")
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
@@ -164,11 +177,15 @@ class Run:
         self.model = Model(
             network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns, **standard
         )
-        self.data, self.weights, self.distort = data, sample_weights(config, data), distortion(config, data)
-        self.X: Any = self._prepared(data.X)
+        self.distort = distortion(config, data)
+        self.sparse = self.input == "sparse" and self.distort is None  # whether the training samples are kept so
+        bytes_each = window_bytes(data.X, config.dtype, self.density, standard=bool(standard), sparse=self.sparse)
+        data, most = within_memory(data, config, bytes_each)
+        self.data, self.weights = data, sample_weights(config, data)
+        self.X: Any = None if isinstance(data.X, OnDisk) else self._prepared(data.X)
         self.test: tuple[Any, np.ndarray] = self._prepared(data.X_test), data.y_test
         self.validation = None if validation is None else (self._prepared(validation[0]), validation[1])
-        self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng)
+        self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, most)
         self.total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * self.batches.steps_per_epoch
         self.rates: Callable[[int, int], np.ndarray] = lambda start, stop: learning_rates(
             config, start, stop, self.total, self.batches.steps_per_epoch
@@ -184,35 +201,30 @@ class Run:
         self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
 
     def _prepared(self, X: Any) -> Any:
-        """X in the dtype that the kernels take: once, not at every call."""
-        if isinstance(X, np.ndarray) and X.dtype != np.uint8:
-            with np.errstate(over="ignore"):  # refused below
-                X = self.model.standardise(X).astype(self.config.dtype, copy=False)
-            if not np.isfinite(X).all():
-                raise InputError(f"{self.data.source}: holds values beyond the range of {self.config.dtype}")
-        elif isinstance(X, np.ndarray):
-            X = self.model.standardise(X)
-        return X
+        return prepared(X, self.model, self.data.source)
 
     def warm_up(self) -> float:
         """Compile, or load, all that the run will call, on a small network, and take sparse inputs apart.
 
         Returns the seconds spent compiling.
         """
-        if self.config.backend == "reference":
-            return 0.0
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
+        if self.sparse and self.X is not None:
+            self.X = kernels.csr(self.X)
+        self._feed()
+        if self.config.backend == "reference":
+            return 0.0
         if self.input == "sparse":
-            self.X = self.X if self.distort else kernels.csr(self.X)
             self.test = kernels.csr(self.test[0]), self.test[1]
             if self.validation:
                 self.validation = kernels.csr(self.validation[0]), self.validation[1]
         inputs, classes = self.data.X.shape[1], len(self.data.classes)
         network = Network((inputs, 2, classes), dtype=self.config.dtype, slots=self.rule.slots)
-        X, y = self.X, self.data.y
+        window = self.batches.window(self.step)
+        X, y = window.X, window.y
         if self.distort:
-            X, y = self.distort(np.arange(min(128, len(y))), 0), y[:128]
+            X, y = self.distort(np.arange(min(128, len(y))), 0, X), y[:128]
             X = kernels.csr(X) if self.input == "sparse" else X
         rows = np.zeros(kernels.tuning.SERIAL_FLOP // network.flop_per_sample + 1, np.int64)  # a step for all threads
         for clip in {None, self.config.clip_norm}:
@@ -224,27 +236,39 @@ class Run:
         jit.on_compile = None
         return jit.compile_seconds - before
 
+    def _feed(self) -> None:
+        """Let windows hold what is trained on: the rows, in memory, of all samples, or samples that are read ahead."""
+        y, weights = self.data.y, self.weights
+        if self.X is not None:
+            self.batches.load(partial(replace, X=self.X, y=y, weights=weights))
+        else:
+            read = partial(load_window, data=self.data, weights=weights, model=self.model, sparse=self.sparse)
+            self.batches.load(read, until=self.total)
+
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""
         config, step = self.config, self.step
         chunk = -(-self._chunk // self._multiple) * self._multiple
-        count = min(limit, chunk, self.batches.left_in_epoch(step))
         start = time.perf_counter()
+        window = self.batches.window(step)
+        count = min(limit, chunk, window.stop - step)
         rows, size = self.batches.rows(step, count), self.batches.batch_size
         samples, lengths = len(rows), np.full(count, size)
         lengths[-1] = samples - (count - 1) * size
         rows = self.world.share(rows, lengths)
-        X, y, weights = self.X, self.data.y, self.weights
+        X, y, weights = window.X, window.y, window.weights
         if self.distort and len(rows):
-            X, y = self.distort(rows, step // self.batches.steps_per_epoch), y[rows]
+            X, y = self.distort(rows, window.number, X), y[rows]
             X = kernels.csr(X) if self.input == "sparse" else X
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
-        losses, correct = self.world.train_steps(
-            ops(config.backend), X, y, rows, lengths, self.model.network, sync_every=config.sync_every, rule=self.rule,
-            lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
-            sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
-            dropout=config.dropout, seed=config.seed % 2**32,
-        )  # fmt: skip
+        reading = self.batches.reading  # a team that shares a core waits for it at every meeting
+        with kernels.threads(max(1, kernels.get_num_threads() - reading)):
+            losses, correct = self.world.train_steps(
+                ops(config.backend), X, y, rows, lengths, self.model.network, sync_every=config.sync_every, rule=self.rule,
+                lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
+                sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
+                dropout=config.dropout, seed=config.seed % 2**32,
+            )  # fmt: skip
         seconds = max(self.world.gather(time.perf_counter() - start))
         self.step += count
         self.samples += samples
@@ -254,7 +278,8 @@ class Run:
         self.interval_correct += int(correct.sum())
         self.losses += losses.tolist()
         self.step_seconds.extend([seconds / count] * count)
-        self._chunk = max(1, min(2 * self._chunk, int(_CHUNK_SECONDS * count / seconds)))
+        wanted = _READING_SECONDS if self.batches.reading else _CHUNK_SECONDS
+        self._chunk = max(1, min(2 * self._chunk, int(wanted * count / seconds)))
         if not np.isfinite(losses).all():
             bad = step + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
             raise self.divergence(f"at step {bad}: the loss")
@@ -351,7 +376,7 @@ class Run:
             value, self.best.epoch, self.best.waited = run["best"]
             self.best.value = math.inf if value is None else value
             self.best.params = tensors.get("best")
-            self.batches.resume(self.step, run["batches"])
+            self.batches.resume(run["batches"])
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
 
@@ -451,6 +476,7 @@ def fit(
         found = None
         with world.together():
             run = Run(data, config, observer, world)
+            during.callback(run.batches.close)
             if resume and path is not None and world.rank == 0:
                 found = read_checkpoint(path, observer.say)
         if len(set(world.gather(run.digest))) > 1:

@@ -459,12 +459,15 @@ def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
         (
             "pyproject.toml",
             {},
-            r"unknown format; it must be a directory of IDX files or a \.csv, \.csv\.gz, \.npz, \.svm, \.svm\.gz, "
+            r"unknown format; it must be a directory or a \.csv, \.csv\.gz, \.npz, \.svm, \.svm\.gz, "
             r"\.libsvm, \.libsvm\.gz, \.svmlight, \.svmlight\.gz file",
         ),
         ("synthetic", {"test": "x"}, "synthetic has a test set of its own"),
         ("synthetic", {"label_column": "x"}, "--label-column x: names a column of a CSV; synthetic is none"),
-        ("tests", {"weight_column": "x"}, "--weight-column x: names a column of a CSV; tests is none"),
+        ("tests", {}, r"tests: holds no train-images-idx3-ubyte\[.gz\], X.npy, .csv, .npz or .svm files"),
+        ("tests", {"test": "x"}, "--test x: a directory has a test set of its own, if any"),
+        ("synthetic", {"memory": 1}, "--memory 1: goes with --data DIRECTORY"),
+        ("pyproject.toml", {"memory": 1}, "pyproject.toml is one file, which is read whole"),
     ],
 )
 def test_specs_that_name_no_data(spec, options, message, monkeypatch):

@@ -9,14 +9,15 @@ from pathlib import Path
 from ..errors import InputError
 from .csv import load_csv
 from .dataset import Dataset
-from .idx import load_idx
+from .directory import load_directory
 from .mnist import load_mnist
 from .npz import load_npz
+from .ondisk import OnDisk, divide, is_sparse
 from .sparse import Sparse
 from .svmlight import SUFFIXES, load_svmlight
 from .synthetic import load_synthetic, synthetic_digits
 
-__all__ = ["Dataset", "Sparse", "load", "synthetic_digits"]
+__all__ = ["Dataset", "OnDisk", "Sparse", "divide", "is_sparse", "load", "synthetic_digits"]
 
 _CSV = (".csv", ".csv.gz")
 _SVMLIGHT = tuple(f"{kind}{gz}" for kind in SUFFIXES for gz in ("", ".gz"))
@@ -32,13 +33,16 @@ def load(
     weight_column: str | None = None,
     seed: int = 0,
     offline: bool = False,
+    memory: int | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset:
-    """The data set that ``spec`` names: ``mnist``, ``synthetic``, a directory of IDX files, or a .csv, .npz or svmlight file.
+    """The data set that ``spec`` names: ``mnist``, ``synthetic``, a .csv, .npz or svmlight file, or a directory (see
+    ``load_directory``).
 
     ``test`` is a held-out file of the same format; without one, and where the format has no test set of its own, a
     seeded ``val_fraction`` of the rows is held out. ``label_column`` and ``weight_column`` name columns of a CSV: the
-    labels (else ``label``, else the first), and what each training row counts. ``say`` takes the lines for the user.
+    labels (else ``label``, else the first), and what each training row counts. With ``memory`` the training samples in a
+    directory stay on disk, and ``fit`` has at most so many MB of them in memory. ``say`` takes the lines for the user.
     InputError for what cannot be read.
     """
     columns = {"label_column": label_column, "weight_column": weight_column}
@@ -46,31 +50,36 @@ def load(
         _refuse(columns, spec)
         if test is not None:
             raise InputError(f"--test {test}: goes with --data FILE; {spec} has a test set of its own")
+        if memory is not None:
+            raise InputError(f"--memory {memory}: goes with --data DIRECTORY; {spec} fits in memory")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
     path = Path(spec)
     try:
+        if path.is_dir():
+            if test is not None:
+                raise InputError(f"--test {test}: a directory has a test set of its own, if any; its files named test*")
+            return load_directory(path, path.resolve().name, val_fraction, seed, columns, memory, say)
+        if memory is not None and path.exists():
+            raise InputError(
+                f"--memory {memory}: {path} is one file, which is read whole; split it into files in a directory, or write "
+                "X.npy and y.npy"
+            )
         return _load_path(path, test, val_fraction, seed, columns)
     except OSError as error:
         raise InputError(f"{spec}: cannot be read ({error.strerror or error})") from None
     except MemoryError:
-        raise InputError(f"{spec}: too large for this machine's memory") from None
+        advice = "; --memory trains on data that stay on disk" if path.is_dir() else ""
+        raise InputError(f"{spec}: too large for this machine's memory{advice}") from None
 
 
 def _load_path(path: Path, test: str | None, val_fraction: float, seed: int, columns: dict[str, str | None]) -> Dataset:
-    """The data set in a file or directory."""
+    """The data set in a file."""
     if not path.exists():
         raise InputError(f"{path}: no such file or directory (data sets by name: mnist, synthetic)")
     held_out = None if test is None else Path(test)
-    if path.is_dir():
-        _refuse(columns, f"{path}")
-        if held_out is not None:
-            raise InputError(f"--test {test}: a directory of IDX files has a test set of its own")
-        return load_idx(path, path.resolve().name, val_fraction, seed)
     suffix = next((suffix for suffix in (*_CSV, *_OTHERS) if path.name.lower().endswith(suffix)), None)
     if suffix is None:
-        raise InputError(
-            f"{path}: unknown format; it must be a directory of IDX files or a {', '.join((*_CSV, *_OTHERS))} file"
-        )
+        raise InputError(f"{path}: unknown format; it must be a directory or a {', '.join((*_CSV, *_OTHERS))} file")
     name = path.name[: -len(suffix)]
     if suffix in _CSV:
         return load_csv(path, name, held_out, val_fraction, seed, **columns)

@@ -66,6 +66,11 @@ def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, n
     return np.asarray(samples.X), class_indices(samples.labels, str(path))[0]
 
 
+def read_shard(path: Path, label_column: str | None, weight_column: str | None) -> Samples:
+    """One file's samples, its labels as in ``load_csv``; nothing is kept in the cache."""
+    return _parsed(read_file(path), path, _Query(label_column, weight_column))
+
+
 def read_features(
     path: Path, width: int, columns: tuple[str, ...] | None = None, label_column: str | None = None
 ) -> np.ndarray:
@@ -229,11 +234,15 @@ def _read(path: Path, query: _Query) -> Samples:
     cached = cache_dir("csv") / f"{digest.hexdigest()[:32]}.npz"
     with contextlib.suppress(InputError, OSError, KeyError, ValueError):
         return _from_cache(cached, path)
-    head = _read_head(unzip_text(content, path), path, query)
-    samples = _parse(head, path, _choose(head, path, query))
+    samples = _parsed(content, path, query)
     with contextlib.suppress(OSError):
         _keep(cached, samples)
     return samples
+
+
+def _parsed(content: bytes, path: Path, query: _Query) -> Samples:
+    head = _read_head(unzip_text(content, path), path, query)
+    return _parse(head, path, _choose(head, path, query))
 
 
 def _from_cache(cached: Path, path: Path) -> Samples:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from .labels import Labels, class_indices
+from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
 
-def require_finite(X: np.ndarray | Sparse, what: str) -> None:
-    """InputError that names the first row of X [N, I] with a NaN or an infinity."""
+def require_finite(X: np.ndarray | Sparse | OnDisk, what: str, first: int = 0) -> None:
+    """InputError that names the first row of X [N, I], counted from ``first`` on, with a NaN or an infinity.
+
+    What is on disk has been looked through when it was opened.
+    """
+    if isinstance(X, OnDisk):
+        return
     values = X.data if isinstance(X, Sparse) else X
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return
@@ -20,7 +27,7 @@ def require_finite(X: np.ndarray | Sparse, what: str) -> None:
         row = int(np.searchsorted(X.indptr, np.flatnonzero(~np.isfinite(X.data))[0], side="right")) - 1
     else:
         row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
-    raise InputError(f"{what}, row {row}: holds a NaN or an infinity; all values must be finite")
+    raise InputError(f"{what}, row {first + row}: holds a NaN or an infinity; all values must be finite")
 
 
 def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
@@ -45,7 +52,7 @@ def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
-    set alike.
+    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is.
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
@@ -53,7 +60,7 @@ class Dataset:
     """
 
     name: str
-    X: np.ndarray | Sparse
+    X: np.ndarray | Sparse | OnDisk
     y: np.ndarray
     X_test: np.ndarray | Sparse
     y_test: np.ndarray
@@ -103,7 +110,7 @@ class Dataset:
 class Samples:
     """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells."""
 
-    X: np.ndarray | Sparse
+    X: np.ndarray | Sparse | OnDisk
     labels: Labels
     source: str
     image_shape: tuple[int, int] | None = None
@@ -113,20 +120,22 @@ class Samples:
 
 def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction: float, seed: int) -> Dataset:
     """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows."""
-    y, classes = class_indices(samples.labels, samples.source)
+    y, classes = class_indices(samples.labels, samples.source, small=isinstance(samples.X, OnDisk))
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape, columns = samples.image_shape, samples.columns
     if held_out is None:
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
+        X, X_test = divide(samples.X, train, test)
         return Dataset(
-            name, samples.X[train], y[train], samples.X[test], y[test], classes, samples.source,
+            name, X, y[train], X_test, y[test], classes, samples.source,
             shape, columns, None if weight is None else weight[train],
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
     y_test, _ = class_indices(held_out.labels, held_out.source, classes)
     dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
-    X, X_test = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
+    alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
+    X, X_test = alike
     return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight)
 
 

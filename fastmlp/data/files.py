@@ -29,8 +29,8 @@ def require_size(size: int, path: Path) -> None:
         raise InputError(f"{path}: holds more than {most >> 20:,} MB, half of this machine's memory; it must hold less")
 
 
-def require_file(path: Path) -> None:
-    """InputError unless ``path`` is a regular file that fits into memory: pipes and devices may never end."""
+def require_file(path: Path, *, fits: bool = True) -> None:
+    """InputError unless ``path`` is a regular file, which ``fits`` into memory: pipes and devices may never end."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -40,7 +40,8 @@ def require_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         what = "directory" if stat.S_ISDIR(status.st_mode) else "pipe or device"
         raise InputError(f"{path}: is a {what}; it must be a file")
-    require_size(status.st_size, path)
+    if fits:
+        require_size(status.st_size, path)
 
 
 def read_file(path: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,12 @@ _UNSIGNED_BYTE = 8
 _MOST_DIMENSIONS = 8
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """The array in an IDX file of unsigned bytes, gzipped or not. InputError for anything else."""
-    content = read_file(path)
-    header = unzip(content, path, 4)
+def idx_header(begins: Callable[[int], bytes], path: Path) -> tuple[tuple[int, ...], int]:
+    """(shape, where the array begins) of an IDX file of unsigned bytes; ``begins(n)`` are its first n bytes, or all.
+
+    InputError for anything else.
+    """
+    header = begins(4)
     if len(header) < 4 or header[:2] != b"\0\0":
         raise InputError(f"{path}: not an IDX file (its first four bytes are {header!r})")
     kind, dims = header[2], header[3]
@@ -29,10 +32,16 @@ def read_idx(path: Path) -> np.ndarray:
     if dims > _MOST_DIMENSIONS:
         raise InputError(f"{path}: IDX of {dims} dimensions; at most {_MOST_DIMENSIONS} make sense")
     start = 4 + 4 * dims
-    header = unzip(content, path, start)
+    header = begins(start)
     if len(header) < start:
         raise InputError(f"{path}: the IDX header ends after {len(header)} of {start} bytes")
-    shape = struct.unpack(f">{dims}I", header[4:])
+    return struct.unpack(f">{dims}I", header[4:]), start
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The array in an IDX file of unsigned bytes, gzipped or not. InputError for anything else."""
+    content = read_file(path)
+    shape, start = idx_header(lambda count: unzip(content, path, count), path)
     promised = math.prod(shape)
     # One byte more than promised is enough to see that there are too many: nothing is allocated on the header's word.
     body = unzip(content, path, start + promised + 1)[start:]
@@ -44,7 +53,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def _find(directory: Path, stem: str) -> Path | None:
+def find_idx(directory: Path, stem: str) -> Path | None:
     """The file of that name, with or without .gz, with - or . before idx."""
     for base in (stem, stem.replace("-idx", ".idx")):
         for name in (base, f"{base}.gz"):
@@ -57,7 +66,7 @@ def _samples(directory: Path, prefix: str) -> Samples:
     """Images, flattened, and labels of ``train`` or ``t10k``."""
     paths = []
     for stem in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        path = _find(directory, stem)
+        path = find_idx(directory, stem)
         if path is None:
             raise InputError(f"{directory}: holds no {stem}[.gz]")
         paths.append(path)
@@ -73,11 +82,11 @@ def _samples(directory: Path, prefix: str) -> Samples:
 def has_idx(directory: Path) -> bool:
     """Whether all four files of MNIST lie there."""
     stems = (f"{prefix}-{kind}-ubyte" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-    return all(_find(directory, stem) for stem in stems)
+    return all(find_idx(directory, stem) for stem in stems)
 
 
 def load_idx(directory: Path, name: str, val_fraction: float, seed: int) -> Dataset:
     """train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], and t10k-... to test on, else a split."""
     samples = _samples(directory, "train")
-    held_out = None if _find(directory, "t10k-images-idx3-ubyte") is None else _samples(directory, "t10k")
+    held_out = None if find_idx(directory, "t10k-images-idx3-ubyte") is None else _samples(directory, "t10k")
     return assemble(name, samples, held_out, val_fraction, seed)

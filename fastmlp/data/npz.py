@@ -77,7 +77,7 @@ def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str]) 
         )
     shape = (X.shape[1], X.shape[2]) if X.ndim == 3 else None
     X = as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {names[0]}")
-    return Samples(X, _labels(y, f"{path}: {names[1]}"), str(path), shape, weight=arrays.get("sample_weight"))
+    return Samples(X, as_labels(y, f"{path}: {names[1]}"), str(path), shape, weight=arrays.get("sample_weight"))
 
 
 def as_features(X: np.ndarray, what: str) -> np.ndarray:
@@ -89,7 +89,8 @@ def as_features(X: np.ndarray, what: str) -> np.ndarray:
     return X.astype(X.dtype.newbyteorder("=") if kept else np.float32, copy=False)
 
 
-def _labels(y: np.ndarray, what: str) -> Labels:
+def as_labels(y: np.ndarray, what: str) -> Labels:
+    """The labels that an array of integers or text holds. InputError for other dtypes."""
     if y.dtype.kind in "iu":
         return distinct(y)
     if y.dtype.kind == "U":
@@ -116,12 +117,7 @@ def load_npz(path: Path, name: str, test: Path | None, val_fraction: float, seed
     X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set.
     """
     arrays = read_npz(path)
-    names = _named(arrays, _TRAIN)
-    if names is None:
-        raise InputError(
-            f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X and y, or x_train and y_train"
-        )
-    samples, held_out = _samples(arrays, path, names), None
+    samples, held_out = _training_samples(arrays, path), None
     if test is not None:
         other = read_npz(test)
         found = _named(other, _TEST) or _named(other, _TRAIN)
@@ -131,3 +127,17 @@ def load_npz(path: Path, name: str, test: Path | None, val_fraction: float, seed
     elif (found := _named(arrays, _TEST)) is not None:
         held_out = _samples(arrays, path, found)
     return assemble(name, samples, held_out, val_fraction, seed)
+
+
+def read_shard(path: Path) -> Samples:
+    """The training samples of one file, its arrays as in ``load_npz``."""
+    return _training_samples(read_npz(path), path)
+
+
+def _training_samples(arrays: dict[str, np.ndarray], path: Path) -> Samples:
+    names = _named(arrays, _TRAIN)
+    if names is None:
+        raise InputError(
+            f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X and y, or x_train and y_train"
+        )
+    return _samples(arrays, path, names)

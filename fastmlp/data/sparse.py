@@ -38,6 +38,12 @@ class Sparse:
         entries = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
         return Sparse(indptr, self.indices[entries], self.data[entries], (len(lengths), self.shape[1]))
 
+    def toarray(self) -> np.ndarray:
+        """The matrix with its zeros."""
+        dense = np.zeros(self.shape, self.dtype)
+        dense[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.data
+        return dense
+
     def astype(self, dtype: Any) -> Sparse:
         """The same with ``data`` in another dtype."""
         return Sparse(self.indptr, self.indices, self.data.astype(dtype), self.shape)

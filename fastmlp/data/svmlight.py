@@ -46,6 +46,12 @@ def read_svmlight(path: Path, width: int | None = None) -> Samples:
     return file.samples(file.first, file.largest + 1 - file.first if width is None else width)
 
 
+def read_shard(path: Path) -> Samples:
+    """One file's samples, columns counted from 0 on as its indices are written."""
+    file = _read(path)
+    return file.samples(0, file.largest + 1)
+
+
 @dataclass(frozen=True, eq=False)
 class _File:
     """What a file says: rows as in Sparse, but with the indices as they are written. ``first`` of them is 0 or 1."""

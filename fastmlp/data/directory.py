@@ -1,0 +1,337 @@
+"""Data sets that are directories: .npy arrays, IDX files, or shards of one format; read whole, or left on disk.
+
+What can be read by position is used where it lies. Text and compressed files are parsed once, a shard at a time, and kept in
+the cache: the rows of all shards as flat arrays, then labels and weights, JSON that says where each lies, and its length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import math
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import InputError, RunError
+from ..paths import atomic_write, cache_dir, remove_leftovers
+from . import csv, npz, svmlight
+from .dataset import Dataset, Samples, assemble, require_finite
+from .files import require_file
+from .idx import find_idx, idx_header, load_idx, read_idx
+from .labels import Labels, distinct
+from .ondisk import DataFile, OnDisk, Piece
+from .sparse import Sparse
+
+_VERSION = 1
+_KEPT = 4  # conversions; the one used longest ago goes first
+_CHUNK = 1 << 20
+_LENGTH = struct.Struct("<Q")
+_FORMATS = {
+    "CSV": (".csv", ".csv.gz"),
+    ".npz": (".npz",),
+    "svmlight": tuple(f"{kind}{gz}" for kind in svmlight.SUFFIXES for gz in ("", ".gz")),
+}
+
+Say = Callable[[str], None]
+
+
+def load_directory(
+    path: Path,
+    name: str,
+    val_fraction: float,
+    seed: int,
+    columns: dict[str, str | None],
+    memory: int | None,
+    say: Say,
+) -> Dataset:
+    """The data set in a directory; with ``memory`` its training samples stay on disk, at most so many MB in memory at a time.
+
+    X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all CSV, all .npz
+    or all svmlight, in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
+    """
+    shards = None if (path / "X.npy").exists() or find_idx(path, "train-images-idx3-ubyte") else _find_shards(path)
+    if shards is None or shards.format != "CSV":
+        for option, column in columns.items():
+            if column is not None:
+                raise InputError(f"--{option.replace('_', '-')} {column}: names a column of a CSV; {path} is none")
+    if shards is not None:
+        samples, held_out = _open_shards(path, shards, columns, memory, say)
+    elif (path / "X.npy").exists():
+        samples, held_out = _open_npy(path, "", memory), None
+        if (path / "X_test.npy").exists():
+            held_out = _open_npy(path, "_test", memory)
+    elif memory is None:
+        return load_idx(path, name, val_fraction, seed)
+    else:
+        samples, held_out = _open_idx(path, "train", memory, say), None
+        if find_idx(path, "t10k-images-idx3-ubyte"):
+            held_out = _open_idx(path, "t10k", memory, say)
+    if memory is None:
+        samples = _in_memory(samples)
+    return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed)
+
+
+def _in_memory(samples: Samples) -> Samples:
+    return replace(samples, X=samples.X.read() if isinstance(samples.X, OnDisk) else samples.X)
+
+
+# -- .npy ----------------------------------------------------------------------------------------------------------
+
+
+def _open_npy(directory: Path, suffix: str, memory: int | None) -> Samples:
+    path, y_path = directory / f"X{suffix}.npy", directory / f"y{suffix}.npy"
+    file, start, shape, dtype = _npy_header(path)
+    if dtype.str not in ("|u1", np.dtype(np.float32).str, np.dtype(np.float64).str):
+        raise InputError(f"{path}: has dtype {dtype}; it must be uint8, float32 or float64")
+    y = _read_npy(y_path)
+    if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
+        raise InputError(
+            f"{path}: has shape {shape}, {y_path.name} {y.shape}; they must be (N, ...) and (N,), N the same"
+        )
+    rows, features = shape[0], math.prod(shape[1:])
+    X = OnDisk(str(path), (Piece(file, rows, start, dtype),), features, dtype, memory)
+    block = max(1, _CHUNK // (features * dtype.itemsize or 1))
+    for first in range(0, rows if dtype.kind == "f" else 0, block):
+        require_finite(X[first : first + block], str(path), first)
+    weight = None if suffix or not (path := directory / "sample_weight.npy").exists() else _read_npy(path)
+    image_shape = (shape[1], shape[2]) if len(shape) == 3 else None
+    return Samples(X, npz.as_labels(y, str(y_path)), str(directory), image_shape, weight=weight)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    file, start, shape, dtype = _npy_header(path)
+    return file.read(start, shape, dtype)
+
+
+def _npy_header(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]:
+    """(the file, where the array begins, its shape and dtype). InputError unless it holds what its header promises."""
+    require_file(path, fits=False)
+    file = DataFile(path)
+    try:
+        with open(path, "rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            if version != (1, 0):
+                raise InputError(f"{path}: is in .npy format {version[0]}.{version[1]}; it must be 1.0")
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+            start = stream.tell()
+    except Exception as error:  # of a dozen kinds, as for .npz
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
+    if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
+        raise InputError(f"{path}: has dtype {str(dtype)[:40]}; it must be numbers or text")
+    if fortran_order and len(shape) > 1:
+        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
+    if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
+        raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
+    return file, start, shape, dtype
+
+
+# -- IDX -----------------------------------------------------------------------------------------------------------
+
+
+def _open_idx(directory: Path, prefix: str, memory: int, say: Say) -> Samples:
+    images, labels = (find_idx(directory, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+    if images is None or labels is None:
+        raise InputError(f"{directory}: holds no {prefix}-labels-idx1-ubyte[.gz]")
+    require_file(images, fits=False)
+    with open(images, "rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    path = images
+    if zipped:
+        path = _cache_path(directory, [images], {})
+        if not path.exists():
+            _convert(path, lambda file: _unzip(images, file), f"{images.name} is decompressed", say)
+    file = DataFile(path)
+    head = file.read(0, min(file.size, 64), np.uint8).tobytes()
+    shape, start = idx_header(lambda count: head[:count], images)
+    y = read_idx(labels)
+    if len(shape) != 3 or y.shape != shape[:1]:
+        raise InputError(f"{images}: IDX of {shape}, the labels {y.shape}; they must be (N, rows, columns) and (N,)")
+    if file.size != start + math.prod(shape):
+        raise InputError(
+            f"{images}: the IDX header promises {math.prod(shape):,} bytes, there are {file.size - start:,}"
+        )
+    piece = Piece(file, shape[0], start, np.dtype(np.uint8))
+    X = OnDisk(str(directory), (piece,), shape[1] * shape[2], piece.dtype, memory)
+    return Samples(X, distinct(y), str(directory), (shape[1], shape[2]))
+
+
+def _unzip(path: Path, file: IO[bytes]) -> None:
+    """The IDX file in a gzip file, and no more than it promises, and a byte."""
+    try:
+        with gzip.open(path) as stream:
+            head = stream.read(64)
+            shape, start = idx_header(lambda count: head[:count], path)
+            left = start + math.prod(shape) + 1 - file.write(head)
+            while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
+                left -= file.write(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: not a valid gzip file ({error})") from None
+
+
+# -- shards --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Shards:
+    format: str
+    paths: list[Path]
+
+
+def _find_shards(directory: Path) -> _Shards:
+    """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
+    paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    found = {kind: [p for p in paths if p.name.lower().endswith(suffixes)] for kind, suffixes in _FORMATS.items()}
+    kinds = [kind for kind, some in found.items() if some]
+    if not kinds:
+        raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy, .csv, .npz or .svm files")
+    if len(kinds) > 1:
+        raise InputError(f"{directory}: holds {' and '.join(kinds)} files; shards must be of one format")
+    return _Shards(kinds[0], found[kinds[0]])
+
+
+def _open_shards(
+    directory: Path, shards: _Shards, columns: dict[str, str | None], memory: int | None, say: Say
+) -> tuple[Samples, Samples | None]:
+    for path in shards.paths:
+        require_file(path)
+    cached = _cache_path(directory, shards.paths, columns)
+    with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
+        return _opened(cached, directory, memory)
+    what = f"{len(shards.paths)} {shards.format} files are read"
+    _convert(cached, lambda file: _write_shards(file, shards, columns), what, say)
+    return _opened(cached, directory, memory)
+
+
+@dataclass(eq=False)
+class _Part:
+    """The training or the test set as far as it is written; in the end its ``meta`` is JSON."""
+
+    pieces: list[dict[str, Any]] = field(default_factory=list)
+    values: dict[int | str, int] = field(default_factory=dict)
+    codes: list[np.ndarray] = field(default_factory=list)
+    weights: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, file: IO[bytes], samples: Samples) -> None:
+        codes = [self.values.setdefault(value, len(self.values)) for value in samples.labels.values]
+        self.codes.append(np.array(codes, np.int32)[samples.labels.codes])
+        if samples.weight is not None:
+            self.weights.append(np.asarray(samples.weight, np.float64))
+        X = samples.X
+        piece: dict[str, Any] = {"rows": len(X), "dtype": X.dtype.str}
+        if isinstance(X, Sparse):
+            self.pieces.append(piece | {"entries": len(X.data), "offset": _write(file, X.data)})
+            piece = self.pieces[-1]
+            piece |= {"indptr": _write(file, X.indptr), "indices": _write(file, X.indices)}
+        else:
+            self.pieces.append(piece | {"offset": _write(file, np.asarray(X))})
+
+    def meta(self, file: IO[bytes]) -> dict[str, Any]:
+        weights = _write(file, np.concatenate(self.weights)) if self.weights else None
+        labels = _write(file, np.concatenate(self.codes))
+        return {"pieces": self.pieces, "values": list(self.values), "labels": labels, "weights": weights}
+
+
+def _write(file: IO[bytes], array: np.ndarray) -> int:
+    """Where it begins in the file."""
+    offset = file.tell()
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return offset
+
+
+def _write_shards(file: IO[bytes], shards: _Shards, columns: dict[str, str | None]) -> None:
+    parts: dict[str, _Part] = {}
+    features, low, image_shapes, names = 0, 1, set(), None
+    for k, path in enumerate(shards.paths):
+        try:
+            if shards.format == "CSV":
+                samples = csv.read_shard(path, **columns)
+            else:
+                samples = (npz if shards.format == ".npz" else svmlight).read_shard(path)
+        except MemoryError:
+            raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
+        X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
+        if isinstance(X, Sparse):
+            low = min(low, int(X.indices.min(initial=1)))
+        elif k and X.shape[1] != features:
+            raise InputError(f"{path}: has {X.shape[1]} features; {shards.paths[0].name} has {features}")
+        if k and samples.columns != names:
+            raise InputError(f"{path}: its columns are not those of {shards.paths[0].name}; they must be the same")
+        features, names = max(features, X.shape[1]), samples.columns
+        image_shapes.add(samples.image_shape)
+        part = parts.setdefault(kind, _Part())
+        if part.pieces and bool(part.weights) != (samples.weight is not None):
+            raise InputError(f"{path}: some files have sample weights and some have none; all must, or none")
+        part.add(file, samples)
+    if "training" not in parts:
+        raise InputError(f"{shards.paths[0].parent}: all its files are named test*; there must be others to train on")
+    meta = {
+        "parts": {kind: part.meta(file) for kind, part in parts.items()},
+        "features": features,
+        "first": low,
+        "columns": names,
+        "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
+    }
+    content = json.dumps(meta).encode()
+    file.write(content + _LENGTH.pack(len(content)))
+
+
+def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples, Samples | None]:
+    """What ``_write_shards`` wrote. InputError for another file, OSError or RunError where it cannot be read."""
+    file = DataFile(cached)
+    (length,) = _LENGTH.unpack(file.read(max(0, file.size - _LENGTH.size), _LENGTH.size, np.uint8).tobytes())
+    if length > file.size - _LENGTH.size:
+        raise InputError(f"{cached}: is damaged; delete it")
+    meta = json.loads(file.read(file.size - _LENGTH.size - length, length, np.uint8).tobytes())
+    sparse = "entries" in meta["parts"]["training"]["pieces"][0]
+    columns, shape = (None if meta[name] is None else tuple(meta[name]) for name in ("columns", "image_shape"))
+    opened: dict[str, Samples] = {}
+    for kind, part in meta["parts"].items():
+        pieces = tuple(Piece(file, **{**piece, "dtype": np.dtype(piece["dtype"])}) for piece in part["pieces"])
+        rows, dtype = sum(piece.rows for piece in pieces), np.result_type(*(piece.dtype for piece in pieces))
+        first = meta["first"] if sparse else 0
+        X = OnDisk(str(directory), pieces, meta["features"] - first, dtype, memory, sparse, first)
+        codes = file.read(part["labels"], rows, np.int32)
+        weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
+        opened[kind] = Samples(X, Labels(part["values"], codes), str(directory), shape, columns, weight)
+    os.utime(cached)
+    return opened["training"], opened.get("test")
+
+
+# -- the cache -----------------------------------------------------------------------------------------------------
+
+
+def _cache_path(directory: Path, paths: list[Path], options: dict[str, str | None]) -> Path:
+    """Where the conversion of these files is kept, as they are now."""
+    status = [(path.name, (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
+    key = repr((_VERSION, str(directory.resolve()), status, options))
+    return cache_dir("blocks") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"
+
+
+def _convert(cached: Path, write: Callable[[IO[bytes]], None], what: str, say: Say) -> None:
+    """Let ``write`` make the file, whole or not at all, and the oldest of the others go."""
+    say(f"{what} (once; kept in {cached.parent})")
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        for torn in cached.parent.glob(".*.tmp"):  # of data sets that may never come again
+            remove_leftovers(cached.parent / torn.name[1:].rpartition("-")[0])
+        with atomic_write(cached) as file:
+            write(file)
+        newest_first = sorted(cached.parent.glob("*.bin"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for old in newest_first[_KEPT:]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{cached.parent}: cannot be written to ({error.strerror or error}); set FASTMLP_CACHE to a directory with "
+            "room for the samples as binary numbers"
+        ) from None
