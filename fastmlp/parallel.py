@@ -155,14 +155,19 @@ def _start_mpi(size: int) -> Any:
     return MPI
 
 
+def launched() -> tuple[int, int]:
+    """How many processes a launcher started, and which of them this is."""
+    started = [(os.environ.get(size, ""), os.environ.get(rank, "")) for size, rank in _LAUNCHERS]
+    return next(((int(a), int(b)) for a, b in started if a.isdigit() and b.isdigit()), (1, 0))
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
     """The ranks that a launcher started, and this process among them; rank 0 alone has a stdout and a stderr.
 
     An error that the ranks have in common passes through; an error of one rank alone ends them all, after a line.
     """
-    started = [(os.environ.get(size, ""), os.environ.get(rank, "")) for size, rank in _LAUNCHERS]
-    size, rank = next(((int(a), int(b)) for a, b in started if a.isdigit() and b.isdigit()), (1, 0))
+    size, rank = launched()
     if size == 1:
         yield World()
         return

@@ -95,6 +95,8 @@ def _quoted(fields: Sequence[str]) -> list[str]:
 
 def _predictions(paths: list[Path], model: Model, label_column: str | None, invert: bool) -> Iterator[Any]:
     """(class indices [N], probabilities [N, classes]) of each file, after all have been read."""
+    import numpy as np
+
     from .images import SUFFIXES
 
     pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
@@ -104,7 +106,8 @@ def _predictions(paths: list[Path], model: Model, label_column: str | None, inve
         if X.shape[1] != model.network.sizes[0]:
             raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
     for path, X in zip(paths, samples):
-        P = model.predict_proba(X)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            P = model.predict_proba(X)
         if P.size and not P.min() >= 0:  # NaN
             raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")
         yield model.predict(X), P

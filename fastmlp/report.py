@@ -128,7 +128,8 @@ def _test(model: Model, data: Dataset, path: Path) -> Tested:
     from .evaluate import model_inputs, model_labels
 
     X, y = model_inputs(data, model, str(path)), model_labels(data, model, str(path))
-    loss, _ = model.evaluate(X, y)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        loss, _ = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")
     predicted = model.predict(X)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, add_options, load_data, run_command, say
-from .config import PRESETS, TrainConfig, configure, read_toml
+from .config import BUILT_IN, PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
 from .paths import CHECKPOINT, PREVIOUS, atomic_write
@@ -203,10 +203,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
         else:
             config = configure(preset, **((read_toml(file) if file else {}) | options))
 
-    start = time.perf_counter()
-    with world.together():
-        data = load_data(config)
-    load_seconds = time.perf_counter() - start
+    data, load_seconds = _load(config, world)
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
     if seeds:
@@ -226,7 +223,11 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     try:
         if finding:
             return _find_lr(data, config, screen, Path(out), as_json)
-        summaries = [_train(data, each, screen, load_seconds, bool(resume), world) for each in configs]
+        summaries = []
+        for each in configs:
+            if each.seed != config.seed and config.data not in BUILT_IN:  # else the seed splits it
+                data, load_seconds = _load(each, world)
+            summaries.append(_train(data, each, screen, load_seconds, bool(resume), world))
     finally:
         signal.signal(signal.SIGINT, before)
     summary = summaries[0]
@@ -239,6 +240,14 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     if as_json:
         print(json.dumps(summary, allow_nan=False))
     return 0
+
+
+def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:
+    """(the run's data, the seconds that it took)."""
+    start = time.perf_counter()
+    with world.together():
+        data = load_data(config)
+    return data, time.perf_counter() - start
 
 
 def _changed(config: TrainConfig) -> str:
@@ -284,7 +293,7 @@ def _train(
     with world.together():
         if first:
             result.model.save(files.model)
-    summary = result.summary | {"load_seconds": load_seconds, "peak_gflops": None}
+    summary = result.summary | {"ranks": world.size, "load_seconds": load_seconds, "peak_gflops": None}
     if config.backend == "numba" and world.size == 1:
         with kernels.threads(summary["threads"]):
             summary["peak_gflops"] = kernels.peak_gflops(config.dtype)
@@ -333,7 +342,7 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: _Screen, directory: Pat
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("train", _command, argv)
+    return run_command("train", _command, argv, on_ranks=True)
 
 
 if __name__ == "__main__":

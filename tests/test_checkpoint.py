@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import loop, train
+from fastmlp import evaluate, loop, train
 from fastmlp.checkpoint import NAME, PREVIOUS
 from fastmlp.config import configure
 from fastmlp.errors import InputError, Interrupted
@@ -292,6 +292,18 @@ def test_several_seeds_have_a_mean_and_a_deviation(dataset, capsys):
     assert len(lines) == 4
     assert "(mean and standard deviation of 3 seeds)" in lines[-1]
     assert sorted(path.name for path in Path("runs").iterdir()) == ["seed-5", "seed-6", "seed-7"]
+
+
+def test_each_of_several_seeds_is_a_run_of_its_own_that_can_be_tested_and_resumed(dataset, capsys):
+    """Also where the seed splits the data: tested on another split, it would have seen most of the samples."""
+    with np.load(dataset) as arrays:
+        np.savez("split.npz", X=arrays["X"], y=arrays["y"])
+    assert train.main(["--data", "split.npz", "--epochs", "1", "--seeds", "2", "--out", "runs", "--json"]) == 0
+    for one in json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]:
+        directory = f"runs/seed-{one['seed']}"
+        assert evaluate.main([f"{directory}/model.npz", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["test_loss"] == one["test_loss"]
+        assert train.main(["--resume", directory]) == 0
 
 
 def test_a_run_that_diverges_keeps_its_last_finite_state(dataset, capsys):

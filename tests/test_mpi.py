@@ -16,22 +16,15 @@ import pytest
 
 import fastmlp
 from fastmlp import train
+from fastmlp.__main__ import _VERBS
+from fastmlp.__main__ import main as dispatch
 from fastmlp.parallel import World
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 240  # seconds: a rank that waits for one that has gone fails the test
 OPTIONS = [
-    "--hidden",
-    "16",
-    "--batch-size",
-    "64",
-    "--dtype",
-    "float64",
-    "--checkpoint-seconds",
-    "0",
-    "--data",
-    "digits.npz",
-]
+    "--hidden", "16", "--batch-size", "64", "--dtype", "float64", "--checkpoint-seconds", "0", "--data", "digits.npz",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -265,6 +258,8 @@ def test_ctrl_c_saves_once_and_ends_all_ranks_with_130(ranks, tmp_path):
 FAILING = """
 import json, sys
 from fastmlp import train
+from fastmlp.__main__ import _VERBS
+from fastmlp.__main__ import main as dispatch
 from fastmlp.parallel import joined
 
 with joined() as world:
@@ -319,9 +314,10 @@ def test_rank_0_alone_writes_and_the_ranks_must_have_read_the_same(ranks, tmp_pa
     (tmp_path / "other1").mkdir()
     with np.load(tmp_path / "digits.npz") as data:
         np.savez(tmp_path / "other1" / "digits.npz", **{**data, "y": data["y"][::-1]})
-    command = [*OPTIONS, "-q", "--epochs", "2", "--out", "run"]
+    command = [*OPTIONS, "-q", "--epochs", "2", "--out", "run", "--json"]
     status, out, lines = finished(ranks(2, "-c", APART, "rank", *command))
     assert (status, out.count("test accuracy"), lines) == (0, 1, [])
+    assert json.loads(out.splitlines()[-1])["ranks"] == 2
     assert {path.name for path in (tmp_path / "rank0" / "run").iterdir()} >= {
         "model.npz",
         "config.toml",
@@ -334,9 +330,21 @@ def test_rank_0_alone_writes_and_the_ranks_must_have_read_the_same(ranks, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_exit_code_of_mpiexec_is_the_commands(ranks):
-    status, out, lines = finished(ranks(3, "-m", "fastmlp.train", "--data", "missing.csv"))
+@pytest.mark.parametrize(
+    "command", [("fastmlp.train", "--data", "missing.csv"), ("fastmlp.predict", "model.npz", "x.csv")]
+)
+def test_the_exit_code_of_mpiexec_is_the_commands(ranks, command):
+    status, out, lines = finished(ranks(3, "-m", *command))
     assert (status, out, len(lines)) == (2, "", 1)
+
+
+@pytest.mark.parametrize("verb", sorted(_VERBS.keys() - {"train"}))
+def test_a_command_that_is_not_for_ranks_is_refused_by_rank_0_alone(verb, monkeypatch, capsys):
+    monkeypatch.setenv("PMI_SIZE", "3")
+    for rank, said in (0, f"fastmlp {verb}: runs in one process, not on 3 ranks; run it without mpiexec\n"), (2, ""):
+        monkeypatch.setenv("PMI_RANK", str(rank))
+        assert dispatch([verb, "runs/model.npz"]) == 2
+        assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.slow
