@@ -162,6 +162,34 @@ def test_threads_that_train_predict_and_are_interrupted_get_the_serial_bits(scen
     scene(THREADS, NUMBA_THREADING_LAYER="workqueue")
 
 
+EIGHT_AND_EIGHT = """
+import numba
+
+numba.config.THREADING_LAYER = sys.argv[1]  # as the environment's would be; but kernels are compiled anew under that
+dense, SEEDS = DATA.X, range(8)
+for kind, X in ("dense", dense), ("sparse", kernels.csr(dense)):
+    def trained_on(seed):
+        return fastmlp.fit(DATA, seed=seed, input=kind, **OPTIONS).model.weights_sha256()
+
+    def answers():
+        return SHARED.predict_proba(X).tobytes(), SHARED.predict(X).tobytes()
+
+    with kernels.threads(1):
+        expected, answer = [trained_on(seed) for seed in SEEDS], answers()
+    results = on_threads(
+        *[lambda seed=seed: trained_on(seed) for seed in SEEDS], *[lambda: {answers() for _ in range(20)}] * 8
+    )
+    assert results == expected + [{answer}] * 8, kind
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_eight_threads_that_train_and_eight_that_predict_get_the_bits_of_one_thread_alone(scene, layer):
+    """Eight networks, and a ninth that all read; a process in which two threads entered the workqueue would abort."""
+    scene(EIGHT_AND_EIGHT, layer)
+
+
 COMING_AND_GOING = """
 import gc, tracemalloc
 import kernels.memory
