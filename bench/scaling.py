@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scaling_nodes
-from step_model import PANEL, ROW_BYTES, TERMS, Machine, Rates, Step, predict, seconds
 
 import kernels
 from fastmlp.cli import Parser, optional, run_command, say
@@ -34,8 +32,10 @@ from kernels.memory import aligned_zeros
 from kernels.threads import barrier, barrier_state, run, share
 
 import claims
+import scaling_nodes
 import workloads
 from interleave import Effort, interleave, spread
+from step_model import PANEL, ROW_BYTES, TERMS, Machine, Rates, Step, predict, seconds
 
 RESULTS = Path(__file__).with_name("results")
 FULL = Effort(rounds=7, block_seconds=0.08, pause_seconds=0)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scaling_nodes as on
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from PIL import Image
+
+import scaling_nodes as on
+from pictures import BLUE, DPI, GREY, ORANGE, WIDTH, where
 from scaling import CORES, CURVES, WORKS, bounds, is_held_out, machine_of, step_in
 from step_model import seconds
-
-from pictures import BLUE, DPI, GREY, ORANGE, WIDTH, where
 
 GREEN = "#009e73"
 

@@ -53,7 +53,7 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
         batches = run.batches
         sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
         sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
-        with contextlib.suppress(RunError):  # the end of the range
+        with contextlib.closing(batches), contextlib.suppress(RunError):  # the end of the range
             while run.step < _STEPS:
                 run.advance(min(20, _STEPS - run.step))
                 if observer.stop():

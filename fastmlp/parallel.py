@@ -84,12 +84,17 @@ class Ranks(World):
     def _own(self, lengths: np.ndarray) -> np.ndarray:
         return lengths // self.size + (self.rank < lengths % self.size)
 
-    def share(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _first(self, lengths: np.ndarray) -> np.ndarray:
+        """Where in each batch this rank's rows begin."""
         import numpy as np  # here: not for --help
 
-        first = self.rank * (lengths // self.size) + np.minimum(self.rank, lengths % self.size)
-        first += np.cumsum(lengths) - lengths
-        return np.concatenate([rows[a : a + n] for a, n in zip(first, self._own(lengths))])
+        return self.rank * (lengths // self.size) + np.minimum(self.rank, lengths % self.size)
+
+    def share(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        import numpy as np
+
+        starts = np.cumsum(lengths) - lengths + self._first(lengths)
+        return np.concatenate([rows[a : a + n] for a, n in zip(starts, self._own(lengths))])
 
     def train_steps(  # type: ignore[override]  # all options come by name
         self, ops: ModuleType, X: Any, labels: np.ndarray, rows: np.ndarray, lengths: np.ndarray, network: Any, *,
@@ -98,14 +103,14 @@ class Ranks(World):
         """The same steps on all ranks, but for rounding those of one process (``sync_every`` 1); or local steps.
 
         Every step adds the ranks' gradients up. With ``sync_every`` K > 1 (local SGD, Stich 2019) each rank takes K steps on
-        its own rows as if there were no others; then parameters and optimizer state are averaged, weighted by rows.
+        its own rows as if there were no others (with dropout masks of its own); then parameters and optimizer state are
+        averaged, weighted by rows.
         The state too: it is the same on all ranks then, so that any number of them can go on from a checkpoint.
         """
         import numpy as np
 
-        options |= {"seed": (seed + self.rank) % 2**32}  # dropout counts rows from 0: the ranks' masks are to differ
         sums = losses, correct = np.zeros((2, len(lr)))
-        own = self._own(lengths)
+        own, first = self._own(lengths), self._first(lengths)
         ends = np.concatenate([[0], np.cumsum(own)])
         gradient = np.empty_like(network.params)
         for step in range(0, len(lr), sync_every):
@@ -116,7 +121,7 @@ class Ranks(World):
                 if len(mine):
                     losses[step:taken], correct[step:taken] = ops.mlp_train_steps(
                         X, labels, mine, int(own[step]), network, rule=rule, lr=lr[step:taken], t=t + step, clip=clip,
-                        mean=mean, **options,
+                        mean=mean, seed=(seed + self.rank) % 2**32, **options,
                     )  # fmt: skip
                 for array in (network.params, network.state):
                     array *= array.dtype.type(len(mine) / n)
@@ -124,8 +129,9 @@ class Ranks(World):
                 continue
             if len(mine):
                 losses[step], correct[step], _ = ops.mlp_gradient(
-                    X, labels, mine, network, t=t + step, mean=False, out=gradient, **options
-                )
+                    X, labels, mine, network, t=t + step, mean=False, seed=seed, first_row=int(first[step]),
+                    out=gradient, **options,
+                )  # fmt: skip
             else:
                 gradient[...] = 0
             self._add(gradient)

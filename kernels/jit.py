@@ -72,7 +72,7 @@ def _stamp() -> str:
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     flags = {name: repr(getattr(config, name)) for name in sorted(vars(config)) if name.isupper()}
-    for irrelevant in ("CACHE_DIR", "NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_DEFAULT_NUM_THREADS"):
+    for irrelevant in ("CACHE_DIR", "NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_DEFAULT_NUM_THREADS", "THREADING_LAYER"):
         flags.pop(irrelevant, None)
     facts = (
         sys.version,

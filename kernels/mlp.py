@@ -75,6 +75,7 @@ class Objective(NamedTuple):
     label_smoothing: float
     dropout: float
     seed: int  # of the dropout, 32 bits
+    first_row: int  # of the batch, where it is a part of another: its dropout counts rows from there
     activation: int
     output: int
 
@@ -123,13 +124,13 @@ def _rows_phase(
     """Forward from layer ``first``, loss, and backward to its input's layer, for this part's rows of a batch."""
     n = rows.size
     lo, hi = share(part, parts, n)
-    depth = sizes.size - 1
+    depth, row = sizes.size - 1, objective.first_row + lo
     for l in range(first, depth):
         x, y = _input_at(l, y0, at) + lo * sizes[l], _input_at(l + 1, y0, at) + lo * sizes[l + 1]
         if l > 0 and l == first:  # from a sparse X: its panels have been computed by several parts
             activate(objective.activation, work, x, (hi - lo) * sizes[l])
         if l > 0 and objective.dropout > 0:
-            dropout_rows(dropout_key(objective.seed, t, l), lo, hi - lo, objective.dropout, work, x, sizes[l])
+            dropout_rows(dropout_key(objective.seed, t, l), row, hi - lo, objective.dropout, work, x, sizes[l])
         _layer(hi - lo, l, objective.activation, sizes, offsets, params, biased, work, x, work, y, P, part * PACK_SIZE)
     weight = 1.0 / n if objective.mean else 1.0
     dz = at[2 * depth]
@@ -154,7 +155,7 @@ def _rows_phase(
             mask(work, y, work, here, hi - lo, I, I, 1 / kept)
         else:
             if objective.dropout > 0:
-                dropout_rows(dropout_key(objective.seed, t, l), lo, hi - lo, objective.dropout, work, here, I)
+                dropout_rows(dropout_key(objective.seed, t, l), row, hi - lo, objective.dropout, work, here, I)
             activation_backward(objective.activation, work, y, work, here, (hi - lo) * I, kept)
         dz = at[2 * l]
 

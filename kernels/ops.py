@@ -283,9 +283,9 @@ def _checked_fraction(name: str, value: float) -> float:
     return number
 
 
-def _checked_seed(seed: int) -> int:
+def _checked_seed(seed: int, name: str = "seed") -> int:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed!r}; it must be an integer from 0 to 2^32 - 1")
+        raise ValueError(f"{name} is {seed!r}; it must be an integer from 0 to 2^32 - 1")
     return int(seed)
 
 
@@ -526,14 +526,14 @@ def _checked_batch(
 
 
 def _checked_objective(
-    network: Network, mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int
+    network: Network, mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int, first_row: int = 0
 ) -> mlp.Objective:
     smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
     if epsilon and network.output != "softmax":
         raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
     dropout, seed = _checked_fraction("dropout", dropout), _checked_seed(seed)
     functions = ACTIVATIONS[network.activation], OUTPUTS[network.output]
-    return mlp.Objective(bool(mean), epsilon, smoothing, dropout, seed, *functions)
+    return mlp.Objective(bool(mean), epsilon, smoothing, dropout, seed, first_row, *functions)
 
 
 def _require_slots(network: Network, rule: Rule) -> None:
@@ -555,14 +555,17 @@ def mlp_gradient(
     label_smoothing: float = 0.0,
     dropout: float = 0.0,
     seed: int = 0,
+    first_row: int = 0,
     out: Array | None = None,
 ) -> tuple[float, int, Array]:
     """(loss, correct, gradient) of one batch X[rows], the loss summed: the step that ``mlp_train_steps`` would take.
 
-    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
+    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``. Where
+    ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the whole.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
-    objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
+    first_row = _checked_seed(first_row, "first_row")
+    objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed, first_row)
     _, t = _checked_step(sgd(), 0.0, t)
     gradient = checks.output("out", out, network.dtype, network.params.shape, network.params, *batch_arguments)
     return *mlp.run_gradient(*batch_arguments, objective, t, network, gradient), gradient

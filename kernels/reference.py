@@ -249,19 +249,20 @@ _dropout = dropout  # which an option of the next takes the name of
 
 def mlp_gradient(
     X, labels, rows, network, *, t=1, scale=1.0, sample_weight=None, mean=True, epsilon=0.0, label_smoothing=0.0,
-    dropout=0.0, seed=0, out=None,
+    dropout=0.0, seed=0, first_row=0, out=None,
 ):  # fmt: skip
     """(loss, correct, gradient) of the batch X[rows]; the gradient is flat, in the layout of ``network.params``.
 
     Forward, dZ of ``softmax_cross_entropy`` (divided by the rows where ``mean``), backward through the layers. ``dropout``
-    drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l).
+    drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l) + first_row.
     """
     real = network.dtype.type
     activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
     slopes: list[Any] = [1]
     for l, (W, b) in enumerate(network.layers[:-1], 1):
         Y = _activate(network.activation, linear_forward(activations[-1], W, b))
-        kept = np.ones_like(Y) if dropout == 0 else _dropout(np.ones_like(Y), dropout, seed=_dropout_key(seed, t, l)[0])
+        key = (int(_dropout_key(seed, t, l)[0]) + first_row) % 2**32
+        kept = np.ones_like(Y) if dropout == 0 else _dropout(np.ones_like(Y), dropout, seed=key)
         activations.append(Y * kept)
         slopes.append(kept * _slope(network.activation, Y))
     logits = linear_forward(activations[-1], *network.layers[-1])

@@ -203,7 +203,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     for (X, network, _), options in zip(_networks(rng, shape, dtype, RULES), _objectives(rng, shape[0])):
         labels = _targets(rng, network, shape[0])
-        yield (X, labels, rng.permutation(shape[0]), network), {"scale": 1 / 255, **options}
+        yield (X, labels, rng.permutation(shape[0]), network), {"scale": 1 / 255, "first_row": 2**32 - 3, **options}
 
 
 def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:

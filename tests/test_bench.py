@@ -10,9 +10,6 @@ from dataclasses import replace
 import counted
 import numpy as np
 import pytest
-import scaling
-import scaling_nodes
-import step_model
 
 import kernels
 from fastmlp import bench
@@ -25,6 +22,9 @@ from kernels.threads import share
 import claims
 import compare
 import peers
+import scaling
+import scaling_nodes
+import step_model
 import workloads
 from interleave import Effort, interleave, spread
 from peers.notebook import LR
@@ -535,8 +535,9 @@ def test_the_pictures_are_drawn_from_what_was_recorded(tmp_path, monkeypatch):
 
 def test_every_step_is_drawn_where_it_was_measured():
     pytest.importorskip("matplotlib")
-    import scaling_pictures
     from matplotlib.figure import Figure
+
+    import scaling_pictures
 
     result, figure = recorded("scaling"), Figure()
     scaling_pictures.scaling(result, figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import kernels
 from kernels import Network, adam, adamw, momentum, reference, sgd
 
 STEP = 1e-5  # central differences err by O(STEP^2) and u / STEP: about 1e-10 of quantities of size one
@@ -105,6 +106,21 @@ def test_a_weight_of_two_is_the_sample_twice(rng):
     assert loss == pytest.approx(expected)
     np.testing.assert_allclose(dZ, [rows[0] + rows[1], rows[2], np.zeros(3), rows[3]])
     assert correct == reference.softmax_cross_entropy(Z, labels)[1]
+
+
+@pytest.mark.parametrize("ops", [kernels, reference], ids=["kernels", "reference"])
+def test_parts_of_a_batch_have_the_dropout_of_the_whole(ops, rng):
+    network = Network((6, 50, 40, 3), dtype="float64")
+    network.params[:] = rng.standard_normal(network.params.size)
+    X, y, rows = rng.standard_normal((30, 6)), rng.integers(0, 3, 30), rng.permutation(30)
+    options = {"dropout": 0.4, "seed": 3, "t": 9, "mean": False}
+    parts = [ops.mlp_gradient(X, y, rows[a:b], network, first_row=a, **options) for a, b in ((0, 7), (7, 20), (20, 30))]
+    loss, correct, gradient = ops.mlp_gradient(X, y, rows, network, **options)
+    assert sum(part[0] for part in parts) == pytest.approx(loss)
+    assert sum(part[1] for part in parts) == correct
+    np.testing.assert_allclose(sum(part[2] for part in parts), gradient, rtol=1e-9, atol=1e-9)
+    elsewhere = ops.mlp_gradient(X, y, rows, network, first_row=1, **options)[0]
+    assert elsewhere != pytest.approx(loss, rel=1e-3)
 
 
 def test_dropout_leaves_the_mean_and_the_part_that_it_should():

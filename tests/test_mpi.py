@@ -112,7 +112,8 @@ CASES = {
     "early stopping": {"patience": 2, "epochs": 12, "lr": 0.3, "schedule": "constant"},
     "sums, drawn": {"mean": False, "sampling": "draw", "optimizer": "sgd", "lr": 1e-3, "bias": False, "epsilon": 1e-10},
     "sums, clipped": {"mean": False, "clip_norm": 0.3},
-    "the reference": {"backend": "reference"},
+    "dropout": {"dropout": 0.3},
+    "the reference": {"backend": "reference", "dropout": 0.1},
 }
 
 
@@ -125,7 +126,7 @@ def test_ranks_give_the_numbers_of_one_process_and_the_same_bits_again(ranks, n)
     assert max(worst.values()) < 1e-9, worst
 
 
-# The definition of local SGD and of dropout on ranks, computed in one process beside what the ranks compute.
+# The definition of local SGD, with dropout masks of each rank's own, computed in one process beside what the ranks compute.
 LOCAL = """
 import numpy as np
 import fastmlp
@@ -146,37 +147,28 @@ def network():
     return made
 
 with joined() as world:
-    for K in (3, 1):
-        common = {"scale": 1 / 255, "dropout": 0.3, "clip": 1.0}
-        ours = network()
-        mine = world.share(rows, lengths)
-        world.train_steps(kernels, data.X, data.y, mine, lengths, ours, sync_every=K, rule=rule, lr=rates, t=4,
-                          mean=True, seed=9, **common)
-        expected = network()
-        for step in range(0, 7, K):
-            batches = [rows[ends[s] : ends[s + 1]] for s in range(step, min(step + K, 7))]
-            shares = [[np.array_split(batch, world.size)[rank] for batch in batches] for rank in range(world.size)]
-            n = sum(map(len, batches))
-            if K > 1:
-                copies = []
-                for rank, share in enumerate(shares):
-                    copy = network()
-                    copy.params[...], copy.state[...] = expected.params, expected.state
-                    for s, few in enumerate(share):
-                        if len(few):
-                            kernels.mlp_train_steps(data.X, data.y, few, len(few), copy, rule=rule,
-                                                    lr=rates[step + s : step + s + 1], t=4 + step + s, seed=9 + rank, **common)
-                    copies.append((copy, sum(map(len, share)) / n))
-                expected.params[...] = sum(copy.params * weight for copy, weight in copies)
-                expected.state[...] = sum(copy.state * weight for copy, weight in copies)
-            else:
-                options = {k: v for k, v in common.items() if k != "clip"} | {"t": 4 + step, "mean": False}
-                parts = [kernels.mlp_gradient(data.X, data.y, few, expected, seed=9 + rank, **options)[2]
-                         for rank, (few,) in enumerate(shares) if len(few)]
-                g = sum(parts) / n
-                kernels.mlp_update(expected, g, rule=rule, lr=rates[step], t=4 + step, factor=min(1.0, 1 / np.linalg.norm(g)))
-        print(max(np.abs(ours.params - expected.params).max(), np.abs(ours.state - expected.state).max()))
-        print(np.abs(expected.params - network().params).max())
+    K, common = 3, {"scale": 1 / 255, "dropout": 0.3, "clip": 1.0}
+    ours = network()
+    mine = world.share(rows, lengths)
+    world.train_steps(kernels, data.X, data.y, mine, lengths, ours, sync_every=K, rule=rule, lr=rates, t=4,
+                      mean=True, seed=9, **common)
+    expected = network()
+    for step in range(0, 7, K):
+        batches = [rows[ends[s] : ends[s + 1]] for s in range(step, min(step + K, 7))]
+        shares = [[np.array_split(batch, world.size)[rank] for batch in batches] for rank in range(world.size)]
+        n, copies = sum(map(len, batches)), []
+        for rank, share in enumerate(shares):
+            copy = network()
+            copy.params[...], copy.state[...] = expected.params, expected.state
+            for s, few in enumerate(share):
+                if len(few):
+                    kernels.mlp_train_steps(data.X, data.y, few, len(few), copy, rule=rule,
+                                            lr=rates[step + s : step + s + 1], t=4 + step + s, seed=9 + rank, **common)
+            copies.append((copy, sum(map(len, share)) / n))
+        expected.params[...] = sum(copy.params * weight for copy, weight in copies)
+        expected.state[...] = sum(copy.state * weight for copy, weight in copies)
+    print(max(np.abs(ours.params - expected.params).max(), np.abs(ours.state - expected.state).max()))
+    print(np.abs(expected.params - network().params).max())
     hashes = []
     for loop._CHUNK_SECONDS in (10, 1e-9):  # as many steps at a time as there are; and as few
         hashes += world.gather(fastmlp.fit(data, epochs=3, world=world, sync_every=4).summary["weights_sha256"])
@@ -186,8 +178,8 @@ with joined() as world:
 
 @pytest.mark.slow
 def test_local_steps_then_the_average_weighted_by_rows_and_dropout_of_each_ranks_own(ranks):
-    local, moved, exact, moved_too = map(float, on_ranks(ranks, 3, LOCAL).split())
-    assert max(local, exact) < 1e-12 < 1e-3 < min(moved, moved_too)
+    error, moved = map(float, on_ranks(ranks, 3, LOCAL).split())
+    assert error < 1e-12 < 1e-3 < moved
 
 
 # As `python -m fastmlp.train`, but that rank 1 comes to harm in the step after the 20th.
