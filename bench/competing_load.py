@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 import kernels
-from kernels import threads
+from kernels.threads import _PAUSE, _Crowd
 
 from interleave import Effort, interleave
 from peers.ours import Dense, Fused
@@ -35,7 +35,7 @@ def load(busy):
     try:
         time.sleep(0.5 if others else 0)  # until they have begun
         # As in a new process, which knows nothing of the load before.
-        threads._Crowd.until, threads._Crowd.pause = 0.0, threads._PAUSE
+        _Crowd.until, _Crowd.pause = 0.0, _PAUSE
         yield
     finally:
         for other in others:
