@@ -27,6 +27,8 @@ from .tuning import (
     IN_PLACE_BYTES,
     PACK_ROWS,
     ROW_BLOCK,
+    STREAM_BYTES,
+    STREAM_DEPTH,
     STRIP_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
@@ -152,8 +154,12 @@ PACK_SIZE = BLOCK_DEPTH * BLOCK_COLUMNS
 def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
     out_of_line()
-    if b_col == 1 and (M < PACK_ROWS or K * N * C.itemsize <= IN_PLACE_BYTES):
-        _gemm_in_place(M, N, K, A, a, a_row, a_col, B, b, b_row, C, c, ldc, False)
+    size = K * N * C.itemsize
+    if b_col == 1 and (M < PACK_ROWS or size <= IN_PLACE_BYTES):
+        depth = max(K, 1) if size <= STREAM_BYTES else STREAM_DEPTH
+        for k in range(0, max(K, 1), depth):
+            here, rest = a + k * a_col, min(depth, K - k)
+            _gemm_in_place(M, N, rest, A, here, a_row, a_col, B, b + k * b_row, b_row, C, c, ldc, k > 0)
     else:
         _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
 

@@ -24,6 +24,13 @@ PACK_ROWS = 24
 IN_PLACE_BYTES = 1_000_000
 """And with a B that fits L2: 128 x 784 x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024 80 in place, 87 packed."""
 
+STREAM_BYTES = 8_000_000
+STREAM_DEPTH = 16
+"""With few rows and a larger B, which comes from memory, so many rows of B are read side by side, each from left to right, and
+not tile by tile from top to bottom. ms for 1, 4, 16 rows, 2 threads: 3072 x 3072 1.5, 2.3, 8.5 before and 0.9, 1.1, 2.9;
+2048 x 2048 0.24, 0.39, 1.5 and 0.22, 0.35, 1.2; in cache it loses a third (1024 x 1024). Depth 8 is level, 32 gains nothing.
+"""
+
 DOT_ROWS = 8
 """With fewer rows than this, dY @ W.T is taken as dot products with the rows of W, which is then read once, unpacked."""
 

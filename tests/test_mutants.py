@@ -22,6 +22,7 @@ MUTANTS = {
     "last row dropped": ("gemm.py", "if M - i >= 1:\n        _wide1", "if M - i >= 2:\n        _wide1"),
     "wrong stride": ("gemm.py", "acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)", "acc = simd.tile_fma_masked(acc, A, a, a_col, B, b, n)"),
     "last term dropped": ("gemm.py", "for _ in range(K):\n            acc", "for _ in range(K - 1 if K > 700 else K):\n            acc"),
+    "terms of the rows before lost": ("gemm.py", "C, c, ldc, k > 0)", "C, c, ldc, False)"),
     "bias missing": ("gemm.py", "x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))", "x = x * factor"),
     "mask missing": ("gemm.py", "off = simd.load_masked(Y, at + j, rest) <= zero", "off = zero > simd.load_masked(Y, at + j, rest)"),
     "NaN stopped by ReLU": ("gemm.py", "x = simd.select(x <= zero, zero, x)", "x = simd.select(x > zero, x, zero)"),

@@ -7,7 +7,7 @@ import pytest
 
 import kernels
 from kernels import simd
-from kernels.tuning import ROW_BLOCK, TILE_ROWS, TILE_VECTORS
+from kernels.tuning import ROW_BLOCK, STREAM_BYTES, TILE_ROWS, TILE_VECTORS
 
 DTYPES = ["float32", "float64"]
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -72,6 +72,16 @@ def test_sparse_and_pixel_inputs_are_exact_too(dtype, density, rng):
             np.testing.assert_array_equal(kernels.linear_forward(given, W, scale=0.5), exact / 2)
             dW, _ = kernels.linear_backward_weight(given, dY, scale=2)
             np.testing.assert_array_equal(dW, 2 * (X.T.astype(np.int64) @ dY.astype(np.int64)))
+
+
+@dtypes
+def test_few_rows_times_a_matrix_larger_than_the_caches_are_exact(dtype, rng):
+    side = int((STREAM_BYTES / np.dtype(dtype).itemsize) ** 0.5) + 3
+    X, W = small_integers(rng, (9, side), dtype), small_integers(rng, (side, side), dtype)
+    exact = X.astype(np.float64) @ W.astype(np.float64)
+    with kernels.threads(1):
+        for rows in (1, 9):
+            np.testing.assert_array_equal(kernels.linear_forward(X[:rows], W), exact[:rows])
 
 
 @dtypes
