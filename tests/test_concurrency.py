@@ -356,7 +356,9 @@ def raised_at(k, call):
     except Signal:
         return True
     except RuntimeError as error:  # the standard library's, starting a thread: it releases a lock that it no longer has
-        return isinstance(error.__context__, Signal)
+        if not isinstance(error.__context__, Signal):
+            raise
+        return True
     finally:
         sys.settrace(None)
     return False
