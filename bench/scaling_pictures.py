@@ -68,7 +68,7 @@ def scaling(result: dict[str, Any], figure: Figure) -> str:
         of = [s for s in steps if s["curve"] == work]
         dots(ax, [s["x"] for s in of], [of[0]["median"] / s["median"] for s in of], color)
     ax.plot(cores, cores, ":", color=GREY, linewidth=1)
-    ax.set(xscale="log", yscale="log", ylim=(0.3, 500), xlabel=f"threads (beyond {most} predicted)", ylabel="times one")
+    ax.set(xscale="log", yscale="log", ylim=(0.3, 3000), xlabel=f"threads (beyond {most} predicted)", ylabel="times one")
     plain(ax.xaxis, (1, 2, *CORES))
     plain(ax.yaxis, (1, 2, *CORES))
     ax.legend(fontsize=6, frameon=False, loc="upper left", handlelength=1)
@@ -103,13 +103,13 @@ def nodes(result: dict[str, Any], figure: Figure) -> str:
     ):
         times = [1e3 * on.sum_seconds(to, ranks, size, add) for size in x]
         sums.plot(x, times, style, color=color, linewidth=1, label=f"model: {ranks} ranks, {to.name}")
-    sums.set(xscale="log", yscale="log", xlabel="bytes summed", ylabel="ms")
+    sums.set(xscale="log", yscale="log", ylim=(None, 2000), xlabel="bytes summed", ylabel="ms")
     for sizes, color in ((on.SMALL, BLUE), (on.LARGE, ORANGE)):
         for kind, text in (("fused", ""), ("stored", ", gradient stored")):
             of = [s for s in result["ranks"]["2"]["steps"] if (s["kind"], tuple(s["sizes"])) == (kind, sizes)]
             name = "-".join(map(str, sizes)) + text
             dots(steps, [s["rows"] for s in of], [1e3 * s["median"] for s in of], color, kind == "fused", name)
-    steps.set(xscale="log", yscale="log", xlabel="rows on a rank of one thread", ylabel="ms a step")
+    steps.set(xscale="log", yscale="log", ylim=(None, 2e4), xlabel="rows on a rank of one thread", ylabel="ms a step")
     for ax, work in zip(below, on.WORKS):
         for every, color in zip(on.EVERY, (BLUE, ORANGE, "black")):
             for to, style in zip(on.LINKS, ("--", "-")):

@@ -45,7 +45,7 @@ class TrainConfig:
     weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
     memory: int | None = _option(
         None,
-        "leave the training samples of a directory on disk: at most so many MB of them in memory (default all)",
+        "leave the training samples of a directory on disk: about so many MB of them in memory (default all)",
         metavar="MB",
         least=1,
     )

@@ -332,7 +332,7 @@ def run(function: Any, parts: int, *args: Any) -> None:
 # process on each of two cores, steps of 0.23 ms took 7.7 ms, and 0.8 ms on one thread.
 _MEASURABLE = 0.002  # seconds of a run, from which on its CPU time tells something
 _SHORT_OF = 0.25  # cores that the team did not get, and should have: an idle member spins, or offers its core to nobody
-_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds until the whole team is tried again: doubled as long as that fails
+_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds until the whole team is tried again: doubled as long as that fails
 
 
 class _Crowd:

@@ -42,7 +42,7 @@ def load(
     ``test`` is a held-out file of the same format; without one, and where the format has no test set of its own, a
     seeded ``val_fraction`` of the rows is held out. ``label_column`` and ``weight_column`` name columns of a CSV: the
     labels (else ``label``, else the first), and what each training row counts. With ``memory`` the training samples in a
-    directory stay on disk, and ``fit`` has at most so many MB of them in memory. ``say`` takes the lines for the user.
+    directory stay on disk, and ``fit`` has about so many MB of them in memory. ``say`` takes the lines for the user.
     InputError for what cannot be read.
     """
     columns = {"label_column": label_column, "weight_column": weight_column}
