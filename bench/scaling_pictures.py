@@ -68,7 +68,9 @@ def scaling(result: dict[str, Any], figure: Figure) -> str:
         of = [s for s in steps if s["curve"] == work]
         dots(ax, [s["x"] for s in of], [of[0]["median"] / s["median"] for s in of], color)
     ax.plot(cores, cores, ":", color=GREY, linewidth=1)
-    ax.set(xscale="log", yscale="log", ylim=(0.3, 3000), xlabel=f"threads (beyond {most} predicted)", ylabel="times one")
+    ax.set(
+        xscale="log", yscale="log", ylim=(0.3, 3000), xlabel=f"threads (beyond {most} predicted)", ylabel="times one"
+    )
     plain(ax.xaxis, (1, 2, *CORES))
     plain(ax.yaxis, (1, 2, *CORES))
     ax.legend(fontsize=6, frameon=False, loc="upper left", handlelength=1)
