@@ -24,7 +24,7 @@ Distort = Callable[..., np.ndarray]
 def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
     """f(rows, epoch, X) -> distorted copies, uint8 [R, inputs], of X[rows]; X are the training images where none are given.
 
-    None for ``--augment none``.     InputError where the samples are no uint8 images.
+    None for ``--augment none``. InputError where the samples are no uint8 images.
     """
     if config.augment == "none":
         return None

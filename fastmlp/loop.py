@@ -208,13 +208,14 @@ class Run:
 
         Returns the seconds spent compiling.
         """
+        if self.config.backend == "reference":
+            self._feed()
+            return 0.0
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
         if self.sparse and self.X is not None:
             self.X = kernels.csr(self.X)
         self._feed()
-        if self.config.backend == "reference":
-            return 0.0
         if self.input == "sparse":
             self.test = kernels.csr(self.test[0]), self.test[1]
             if self.validation:
