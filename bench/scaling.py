@@ -202,7 +202,7 @@ def rate_calls(threads: int) -> dict[str, Callable[[], None]]:
         "update": panel_update(),
         "transpose": to_columns(128, 150, 784)[0],
         "column": to_columns(128, 1, 100_000)[0],
-        "scan": lambda: sparse.columns_to_step(False, starts, columns),
+        "scan": lambda: sparse.columns_to_step(0, 1, False, starts, columns),
         "meeting": exchange(2, 1000),
         "memory": exchange(threads, 10, STREAM_BYTES[-1]),
     }

@@ -8,7 +8,8 @@ order.
 A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's, then
 stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes its
 panels of Y_0; barrier; its rows through the rest as above; barrier; its panels of W_0 and its rows of the other weights.
-What the next step's first phase writes is kept twice, so that no barrier is needed after the last.
+What the next step's first phase writes is kept twice, so that no barrier is needed after the last. Weights of a wide X stay in
+no cache: there each part takes all panels, for its rows of the batch and then for its columns of X.
 
 Legend: ``sizes`` layer widths [L+1], ``B`` batch rows, ``n`` rows in this batch; per layer l: ``Y_l`` its output, ``dZ_l`` the
 gradient at its pre-activation, W_l from ``params[offsets[l]]`` on with b_l behind it. In ``work``, from ``at[...]`` on:
@@ -217,14 +218,27 @@ def _prefetch_rows(rows, indptr, indices, values):
 
 
 @piece
-def _pack_tasks(first, last, splits, params, state, w, slots, I, H, packed, unpack):
+def _splits_of(first, last, panels):
+    """Of the tasks first .. last - 1, split * panels + panel: the splits."""
+    return range(first // panels, -(-last // panels))
+
+
+@piece
+def _panels_of(split, first, last, panels):
+    """And the panels of one split."""
+    return range(max(first - split * panels, 0), min(last - split * panels, panels))
+
+
+@piece
+def _pack_tasks(first, last, panels, splits, params, state, w, slots, I, H, packed, unpack):
     """W and its state, in this part's share, into ``packed`` or back."""
     size = packed.size // (1 + slots)
-    for task in range(first, last):
-        lo, hi = share(task % splits, splits, I)
-        pack(task // splits, lo, hi, params, w, I, H, packed, 0, unpack)
-        for slot in range(slots):
-            pack(task // splits, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * size, unpack)
+    for split in _splits_of(first, last, panels):
+        lo, hi = share(split, splits, I)
+        for p in _panels_of(split, first, last, panels):
+            pack(p, lo, hi, params, w, I, H, packed, 0, unpack)
+            for slot in range(slots):
+                pack(p, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * size, unpack)
 
 
 @kernel
@@ -235,19 +249,20 @@ def train_steps_sparse(
 ):  # fmt: skip
     """Steps over ``rows`` of a sparse X, ``batch`` at a time; see ``ops.mlp_train_steps``.
 
-    ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update. With
-    ``packed`` not empty the panels of W and its state are kept there meanwhile, packed, [1 + slots, ...].
-    starts [2, parts, I+2], places and entries [2, most entries in a batch], columns [parts, I],
+    ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update (see
+    ``columns_to_step``). With ``packed`` not empty the panels of W and its state are kept there meanwhile, packed,
+    [1 + slots, ...]. starts [2, parts, I+2], places and entries [2, most entries in a batch], columns [parts, I],
     ends [parts, batch], D [parts, ...]. Where W is not packed and the rule moves rows without entries, such steps are put off
     (see ``catch_up``): seen [parts, I] zeros and numbers [parts, steps, 9]; else both are empty.
     """
     I, H = sizes[0], sizes[1]
     slots, size = rule_slots(rule), sizes[0] * sizes[1]
-    first, last = share(part, parts, panel_count(H, simd.lanes(work)) * splits)
+    panels = panel_count(H, simd.lanes(work))
+    first, last = share(part, parts, panels * splits)
     V, W, S, w, q = updated, params, state, offsets[0], slots * offsets[0]
     if packed.size:  # and then ``updated`` is ``params``
         V, W, S, w, q = packed, packed, packed, 0, packed.size // (1 + slots)
-        _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, False)
+        _pack_tasks(first, last, panels, splits, params, state, offsets[0], slots, I, H, packed, False)
     lazy = numbers.size > 0
     if lazy:
         for step in range(lr.size):
@@ -265,20 +280,24 @@ def train_steps_sparse(
         begun = starts[turn, :parts]  # fewer than there is room for, where the team was busy
         to_columns(part, parts, batch_rows, indptr, indices, values, begun, places[turn], entries[turn], 0)
         _prefetch_rows(rows[(step + 1) * batch : min((step + 2) * batch, rows.size)], indptr, indices, values)
-        chosen = 0
         if lazy:
             meetings += 1
             barrier(meeting, meetings, parts)
-            chosen = columns_to_step(False, begun, columns[part])
-            touched = columns[part, :chosen]
-            catch_up(touched, seen[part], step, first, last, rule, numbers[part], W, w, I, H, S, q)
+            for split in _splits_of(first, last, panels):
+                chosen = columns[part, : columns_to_step(split, splits, False, begun, columns[part])]
+                for p in _panels_of(split, first, last, panels):
+                    catch_up(p, chosen, seen[part], step, rule, numbers[part], W, w, I, H, S, q)
+            if splits > 1:
+                meetings += 1
+                barrier(meeting, meetings, parts)
         b, o = (params, offsets[0] + size) if biased else (params[:0], 0)
-        for task in range(first, last):
-            lo, hi = share(task % splits, splits, n)
-            first_layer_forward(
-                task // splits, batch_rows[lo:hi], indptr, indices, values, table, block, W, w, packed.size > 0, I, H,
-                b, o, sizes.size > 2 and objective.activation == RELU, work, y0 + lo * H, D[part], 0, ends[part], 0,
-            )  # fmt: skip
+        for split in _splits_of(first, last, panels):
+            lo, hi = share(split, splits, n)
+            for p in _panels_of(split, first, last, panels):
+                first_layer_forward(
+                    p, batch_rows[lo:hi], indptr, indices, values, table, block, W, w, packed.size > 0, I, H,
+                    b, o, sizes.size > 2 and objective.activation == RELU, work, y0 + lo * H, D[part], 0, ends[part], 0,
+                )  # fmt: skip
         meetings += 1
         barrier(meeting, meetings, parts)
         _rows_phase(
@@ -289,30 +308,31 @@ def train_steps_sparse(
         barrier(meeting, meetings, parts)
         if part == 0:
             losses[step], correct[step] = totals(row_losses, row_hits, n)
-        stepped = updated if biased else updated[:0]
-        if not lazy:
-            chosen = columns_to_step(not is_inert(rule), begun, columns[part])
-        for task in range(first, last):
-            lo, hi = share(task % splits, splits, chosen)
-            first_layer_update(
-                task // splits, columns[part, lo:hi], begun, places[turn], entries[turn], table, n, work, at[2], rule,
-                lr[step], t + step, V, w, packed.size > 0, I, H, S, q, D[part], 0,
-                stepped if task % splits == 0 else stepped[:0], o, state, slots * o,
-            )  # fmt: skip
+        every = not lazy and not is_inert(rule)
+        for split in _splits_of(first, last, panels):
+            chosen = columns[part, : columns_to_step(split, splits, every, begun, columns[part])]
+            stepped = updated if biased and split == 0 else updated[:0]
+            for p in _panels_of(split, first, last, panels):
+                first_layer_update(
+                    p, chosen, begun, places[turn], entries[turn], table, n, work, at[2], rule, lr[step], t + step,
+                    V, w, packed.size > 0, I, H, S, q, D[part], 0, stepped, o, state, slots * o,
+                )  # fmt: skip
+            if lazy:
+                for j in chosen:
+                    seen[part, j] = step + 1
         _weights_phase(
             part, parts, 1, y0, n, rule, lr[step], t + step, sizes, offsets, updated, state, biased, work, at,
             strips, P,
         )  # fmt: skip
-        if lazy:
-            for j in columns[part, :chosen]:
-                seen[part, j] = step + 1
     if splits > 1:
         barrier(meeting, meetings + 1, parts)
     if packed.size:
-        _pack_tasks(first, last, splits, params, state, offsets[0], slots, I, H, packed, True)
+        _pack_tasks(first, last, panels, splits, params, state, offsets[0], slots, I, H, packed, True)
     if lazy:
-        columns_to_step(True, starts[0], columns[part])
-        catch_up(columns[part], seen[part], lr.size, first, last, rule, numbers[part], W, w, I, H, S, q)
+        for split in _splits_of(first, last, panels):
+            chosen = columns[part, : columns_to_step(split, splits, True, starts[0], columns[part])]
+            for p in _panels_of(split, first, last, panels):
+                catch_up(p, chosen, seen[part], lr.size, rule, numbers[part], W, w, I, H, S, q)
 
 
 def run_train_steps(
@@ -352,7 +372,8 @@ def run_train_steps(
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
-    splits = 1 if lazy else -(-parts // panel_count.py_func(H, lanes))
+    # In place a panel may end inside a cache line: parts that own panels would take that from each other.
+    splits = -(-parts // panel_count.py_func(H, lanes)) if pack_it else parts
     run_in_step(
         train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,

@@ -370,28 +370,29 @@ def to_columns(part, parts, rows, indptr, indices, values, starts, places, entri
 
 
 @kernel
-def columns_to_step(every, starts, columns):
-    """Begin ``columns`` with every column's number or with those that have entries, in order; returns how many."""
-    count = 0
-    if every:
-        for j in range(columns.size):
-            columns[j] = j
-        return columns.size
-    one, blocks = np.uint64(1), columns.size // 64
-    for block in range(blocks):
-        bits = np.uint64(0)
-        for u in range(starts.shape[0]):
-            bits |= differing_bits(starts[u], 64 * block, 64 * block + 1)
+def columns_to_step(split, splits, every, starts, columns):
+    """Begin ``columns`` with the numbers of a split's columns, or of those that have entries, in order; returns how many.
+
+    64 columns by turns: where the frequent ones come first, each split has its share of them.
+    """
+    count, one, blocks = 0, np.uint64(1), columns.size // 64
+    for block in range(split, blocks, splits):
+        bits = ~np.uint64(0)
+        if not every:
+            bits = np.uint64(0)
+            for u in range(starts.shape[0]):
+                bits |= differing_bits(starts[u], 64 * block, 64 * block + 1)
         while bits:
             columns[count] = np.uintp(64 * block) + lowest_bit(bits)
             count += 1
             bits &= bits - one
-    for j in range(64 * blocks, columns.size):
-        entered = False
-        for u in range(starts.shape[0]):
-            entered |= starts[u, j] < starts[u, j + 1]
-        columns[count] = j
-        count += entered
+    if blocks % splits == split:
+        for j in range(64 * blocks, columns.size):
+            entered = every
+            for u in range(starts.shape[0]):
+                entered |= starts[u, j] < starts[u, j + 1]
+            columns[count] = j
+            count += entered
     return count
 
 
@@ -428,20 +429,17 @@ def first_layer_update(
 
 
 @kernel
-def catch_up(columns, seen, last, first_panel, last_panel, rule, numbers, W, w, I, H, state, q):
-    """Bring the rows ``columns`` of W [I, H], in this part's panels, from the seen[j] steps they have had to ``last``.
+def catch_up(p, columns, seen, last, rule, numbers, W, w, I, H, state, q):
+    """Bring the rows ``columns`` of panel p of W [I, H] from the seen[j] steps they have had to ``last``.
 
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such steps are
     put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
     """
-    for p in range(first_panel, last_panel):
-        column, n = _panel(p, H, simd.lanes(W))
-        if n == PANEL_VECTORS * simd.lanes(W):
-            _catch_up_full(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
-        else:
-            _catch_up_edge(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
-    for j in columns:
-        seen[j] = last
+    column, n = _panel(p, H, simd.lanes(W))
+    if n == PANEL_VECTORS * simd.lanes(W):
+        _catch_up_full(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
+    else:
+        _catch_up_edge(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
 
 
 @kernel
@@ -483,7 +481,7 @@ def csr_backward_update(
     M, H = dY.shape
     I = starts.shape[1] - 2
     lo, hi = share(part, parts, panel_count(H, simd.lanes(W)))
-    chosen = columns[part, : columns_to_step(not is_inert(rule), starts, columns[part])]
+    chosen = columns[part, : columns_to_step(0, 1, not is_inert(rule), starts, columns[part])]
     for p in range(lo, hi):
         first_layer_update(
             p, chosen, starts, places, entries, table, M, flat(dY), 0, rule, lr, t, W, 0, False, I, H, state, 0,
