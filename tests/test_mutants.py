@@ -50,6 +50,8 @@ MUTANTS = {
     "a step that was put off lost": ("sparse.py", "for s in range(seen[j], last):", "for s in range(seen[j] + 1, last):"),
     "no meeting before the sparse update": ("mlp.py", "barrier(meeting, meetings, parts)\n        if part == 0", "barrier(meeting, meetings - 1, parts)\n        if part == 0"),
     "parts that share a panel do not meet": ("mlp.py", "        if splits > 1:  # then others", "        if splits > 100:  # then others"),
+    "forward before the rows have caught up": ("mlp.py", "            if splits > 1:\n                meetings", "            if splits > 100:\n                meetings"),
+    "a split's last columns dropped": ("sparse.py", "if blocks % splits == split:", "if blocks % splits == 0:"),
     "a label not checked": ("checks.py", "if low < 0 or high >= limit:", "if high >= limit:"),
 }  # fmt: skip
 
