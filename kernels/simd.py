@@ -29,6 +29,7 @@ not depend on the number of threads. Sources: LLVM Language Reference; BLIS for 
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import platform
@@ -40,7 +41,8 @@ from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.core.errors import TypingError
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import intrinsic, lower_builtin, models, overload, register_model
 
 # -- the machine -------------------------------------------------------------------------------------------------
 
@@ -223,20 +225,12 @@ def zeros(typingctx: Any, like: Any) -> Any:
 
 
 @intrinsic
-def _broadcast(typingctx: Any, scalar: Any) -> Any:
-    vector = _vector_of(scalar)
-    return vector(scalar), lambda context, builder, signature, args: _splat(builder, vector.ir, args[0])
-
-
-def broadcast(like, scalar):
+def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
     """A vector with ``scalar``, converted to ``like``'s element type, in every lane."""
-    raise RuntimeError("simd works inside @njit functions only")
-
-
-@overload(broadcast, inline="always")
-def _broadcast_overload(like, scalar):
-    convert = _vector_of(like).element
-    return lambda like, scalar: _broadcast(convert(scalar))
+    vector = _vector_of(like)
+    if not isinstance(scalar, (types.Number, types.Boolean)):
+        raise TypingError(f"only a number can be broadcast, not {scalar}")
+    return vector(like, vector.element), lambda context, builder, signature, args: _splat(builder, vector.ir, args[1])
 
 
 @intrinsic
@@ -424,20 +418,32 @@ reduce_add = _reduce("reduce_add", lambda builder, x, y: builder.fadd(x, y), "Su
 reduce_max = _reduce("reduce_max", _extreme(">"), "Largest lane; NaN if any lane is NaN.")
 
 
-def _operator_overload(symbol: Callable[..., Any], function: Any) -> None:
-    @overload(symbol, inline="always")
-    def implementation(x, y):
-        if isinstance(x, (Vector, Tile)) and isinstance(y, (Vector, Tile)):
-            return lambda x, y: function(x, y)
-        return None
+def _operator(symbol: Callable[..., Any], function: Any) -> None:
+    """Have ``x symbol y`` mean ``function(x, y)`` where both are vectors or tiles.
+
+    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time.
+    """
+
+    class Template(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            if len(args) == 2 and all(isinstance(kind, (Vector, Tile)) for kind in args):
+                return function._defn(self.context, *args)[0]
+            return None
+
+    def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return function._defn(context.typing_context, *signature.args)[1](context, builder, signature, args)
+
+    infer_global(symbol)(Template)
+    for kinds in itertools.product((Vector, Tile), repeat=2):
+        lower_builtin(symbol, *kinds)(lower)
 
 
-_operator_overload(operator.add, add)
-_operator_overload(operator.sub, sub)
-_operator_overload(operator.mul, mul)
-_operator_overload(operator.truediv, div)
-_operator_overload(operator.gt, greater)
-_operator_overload(operator.le, at_most)
+_operator(operator.add, add)
+_operator(operator.sub, sub)
+_operator(operator.mul, mul)
+_operator(operator.truediv, div)
+_operator(operator.gt, greater)
+_operator(operator.le, at_most)
 
 
 # -- exponential and logarithm ---------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def _factor_overload(values, table, k):
 # Of a full panel the number of columns, and of a packed one the row's length, are compile-time constants: 15 % of the time.
 
 
-def _make_forward(packed: bool, full: bool) -> Any:
+def _make_forward(packed: bool) -> Any:
     @piece
     def panel_forward(
         rows, indptr, indices, values, table, I, block, W, w, w_row, n, b, o, relu, Y, y, y_row, Z, z, ends, e
@@ -173,7 +173,7 @@ def _make_forward(packed: bool, full: bool) -> Any:
         out_of_line()
         lanes = simd.lanes(W)
         wide = PANEL_VECTORS * lanes
-        step, m = wide if packed else w_row, wide if full else n
+        step, m = (wide, wide) if packed else (w_row, n)
         for i in range(rows.size):
             ends[e + i] = indptr[rows[i]]
         for first in range(0, I, block):
@@ -258,46 +258,8 @@ def _make_update(full: bool) -> Any:
     return panel_update
 
 
-def _make_catch_up(full: bool) -> Any:
-    @piece
-    def panel_catch_up(columns, seen, last, kind, numbers, n, W, w, w_row, state, q, slot):
-        """The steps seen[j] .. last - 1 with a gradient of zero, for rows j of a panel of W: what was put off."""
-        out_of_line()
-        m = PANEL_VECTORS * simd.lanes(W) if full else n
-        g = simd.tile_zeros(W, 1, PANEL_VECTORS)
-        for i in range(columns.size):
-            if i + PREFETCH_COLUMNS < columns.size:
-                ahead = np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
-                _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, m)
-            j = np.intp(columns[i])
-            at, to = w + j * w_row, q + j * w_row
-            if seen[j] == last:
-                continue
-            x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, m)
-            if kind == SGD:
-                for s in range(seen[j], last):
-                    x = sgd_step(constants_of(numbers[s], W), x, g)
-            elif kind in (MOMENTUM, NESTEROV):
-                one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
-                for s in range(seen[j], last):
-                    x, one = momentum_step(kind, constants_of(numbers[s], W), x, g, one)
-                simd.tile_store(state, to, 0, one, m, 0)
-            else:
-                one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
-                two = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, m)
-                for s in range(seen[j], last):
-                    x, one, two = adam_step(constants_of(numbers[s], W), x, g, one, two)
-                simd.tile_store(state, to, 0, one, m, 0)
-                simd.tile_store(state, to + slot, 0, two, m, 0)
-            simd.tile_store(W, at, 0, x, m, 0)
-
-    return panel_catch_up
-
-
-_forward_packed = _make_forward(True, True)
-_forward_full, _forward_edge = _make_forward(False, True), _make_forward(False, False)
+_forward_packed, _forward_in_place = _make_forward(True), _make_forward(False)
 _update_full, _update_edge = _make_update(True), _make_update(False)
-_catch_up_full, _catch_up_edge = _make_catch_up(True), _make_catch_up(False)
 
 
 @piece
@@ -331,13 +293,8 @@ def first_layer_forward(
             rows, indptr, indices, values, table, I, block, W, w + column * I, wide, n, b, o + column, relu,
             Y, y + column, H, Z, z, ends, e,
         )  # fmt: skip
-    elif n == wide:
-        _forward_full(
-            rows, indptr, indices, values, table, I, block, W, w + column, H, n, b, o + column, relu,
-            Y, y + column, H, Z, z, ends, e,
-        )  # fmt: skip
     else:
-        _forward_edge(
+        _forward_in_place(
             rows, indptr, indices, values, table, I, block, W, w + column, H, n, b, o + column, relu,
             Y, y + column, H, Z, z, ends, e,
         )  # fmt: skip
@@ -436,10 +393,32 @@ def catch_up(p, columns, seen, last, rule, numbers, W, w, I, H, state, q):
     put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
     """
     column, n = _panel(p, H, simd.lanes(W))
-    if n == PANEL_VECTORS * simd.lanes(W):
-        _catch_up_full(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
-    else:
-        _catch_up_edge(columns, seen, last, rule.kind, numbers, n, W, w + column, H, state, q + column, I * H)
+    kind, slot, g = rule.kind, I * H, simd.tile_zeros(W, 1, PANEL_VECTORS)
+    for i in range(columns.size):
+        if i + PREFETCH_COLUMNS < columns.size:
+            ahead = column + np.intp(columns[i + PREFETCH_COLUMNS]) * H
+            _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, n)
+        j = np.intp(columns[i])
+        if seen[j] == last:
+            continue
+        at, to = w + column + j * H, q + column + j * H
+        x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, n)
+        if kind == SGD:
+            for s in range(seen[j], last):
+                x = sgd_step(constants_of(numbers[s], W), x, g)
+        elif kind in (MOMENTUM, NESTEROV):
+            one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, n)
+            for s in range(seen[j], last):
+                x, one = momentum_step(kind, constants_of(numbers[s], W), x, g, one)
+            simd.tile_store(state, to, 0, one, n, 0)
+        else:
+            one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, n)
+            two = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, n)
+            for s in range(seen[j], last):
+                x, one, two = adam_step(constants_of(numbers[s], W), x, g, one, two)
+            simd.tile_store(state, to, 0, one, n, 0)
+            simd.tile_store(state, to + slot, 0, two, n, 0)
+        simd.tile_store(W, at, 0, x, n, 0)
 
 
 @kernel

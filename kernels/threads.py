@@ -31,7 +31,7 @@ import numpy as np
 from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
-from .jit import kernel, piece
+from .jit import entry, kernel, piece
 
 # -- how many threads --------------------------------------------------------------------------------------------
 
@@ -151,8 +151,7 @@ def share(part, parts, n):
 _CLAIM, _DONE, _CODE, _DATA, _CORE, _ENDING = 0, 8, 16, 17, 18, 24
 _MAILBOX = 32
 
-_MASK_BYTES = 128  # of a set of 1,024 cores
-_NO_MASK = np.zeros(0, np.uint8)
+_MASK_WORDS = 16  # of a set of 1,024 cores
 
 _IDLE_YIELDS = 4000  # about 2 ms: longer than what Python does between two calls of a loop
 
@@ -175,13 +174,14 @@ if sys.platform == "linux":
         The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, since each
         gives way to the other; two threads were then slower than one.
         """
-        if _getcpu() != core or _getaffinity(0, mask.size, mask.ctypes) < 0:
+        size = mask.size * mask.itemsize
+        if _getcpu() != core or _getaffinity(0, size, mask.ctypes) < 0:
             return
-        bit = np.uint8(1 << (core & 7))
-        mask[core >> 3] ^= bit
-        _setaffinity(0, mask.size, mask.ctypes)  # refused where that leaves no core
-        mask[core >> 3] ^= bit
-        _setaffinity(0, mask.size, mask.ctypes)
+        bit = np.int64(1) << (core & 63)
+        mask[core >> 6] ^= bit
+        _setaffinity(0, size, mask.ctypes)  # refused where that leaves no core
+        mask[core >> 6] ^= bit
+        _setaffinity(0, size, mask.ctypes)
 
 else:  # pragma: no cover
 
@@ -225,22 +225,46 @@ def _serve(mail, mask):
                 yield_core()
 
 
+@piece
+def _lead(mail, parts):
+    """Post the parts of the job in the mailbox, work, and wait until all are done."""
+    mail[_DONE] = 0
+    mail[_CORE] = _core()
+    atomic_store(mail, _CLAIM, parts << 32)
+    _work(mail, mail[:0])
+    spins = 0
+    while atomic_load(mail, _DONE) < parts:
+        spins += 1
+        if spins > _SPINS:
+            yield_core()
+
+
+_LAUNCH = """
+def launch(mail, parts, {arguments}):
+    if parts == 1:
+        function(0, 1, {arguments})
+        return
+    mail[CODE], mail[DATA] = job_entry(function, ({arguments}))
+    lead(mail, parts)
+"""
+
+
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
+    launcher = entry(_LAUNCH, function, skip=2, job_entry=job_entry, lead=_lead, CODE=_CODE, DATA=_DATA)
+    compile_it = launcher.compile
 
-    def launch(mail, no_mask, parts, *args):
-        mail[_CODE], mail[_DATA] = job_entry(function, args)
-        mail[_DONE] = 0
-        mail[_CORE] = _core()
-        atomic_store(mail, _CLAIM, parts << 32)
-        _work(mail, no_mask)
-        spins = 0
-        while atomic_load(mail, _DONE) < parts:
-            spins += 1
-            if spins > _SPINS:
-                yield_core()
+    def compile_while_the_team_rests(sig: Any) -> Any:
+        team = _team
+        was_calling, team.calling = team.calling, False
+        try:
+            return compile_it(sig)
+        finally:
+            if was_calling:
+                team.gather(0)
 
-    return kernel(launch)
+    launcher.compile = compile_while_the_team_rests
+    return launcher
 
 
 class _Team:
@@ -269,7 +293,7 @@ class _Team:
                 self._wake.notify_all()
 
     def _live(self) -> None:
-        mask = np.zeros(_MASK_BYTES, np.uint8)
+        mask = np.zeros(_MASK_WORDS, np.int64)
         while not self.mail[_ENDING]:
             _serve(self.mail, mask)
             with self._lock:
@@ -307,18 +331,18 @@ def run(function: Any, parts: int, *args: Any) -> None:
     """
     team, caller = _team, object()
     parts = 1 if parts == 1 else min(parts, get_num_threads())
+    launch = _launchers.get(function)
+    if launch is None:
+        launch = _launchers[function] = _make_launcher(function)
     if parts == 1:
-        function(0, 1, *args)
+        launch(team.mail, 1, *args)
         return
     try:
         if team.callers.setdefault(0, caller) is not caller:
-            function(0, 1, *args)
+            launch(team.mail, 1, *args)
             return
-        launch = _launchers.get(function)
-        if launch is None:
-            launch = _launchers[function] = _make_launcher(function)
         team.gather(parts - 1)
-        launch(team.mail, _NO_MASK, parts, *args)
+        launch(team.mail, parts, *args)
     finally:
         # Not a lock, nor a call: after any call a signal handler may raise, and the team would be busy for good.
         if team.callers == {0: caller}:

@@ -49,13 +49,17 @@ def probe(python, cache):
     return run
 
 
-def compiled(cache):
-    return list(cache.glob("kernels/*/*.kernel"))
+KERNEL, ENTRY = "softmax_xent.totals", "softmax_xent.call"  # and what Python calls it through
+
+
+def compiled(cache, name=KERNEL):
+    return list(cache.glob(f"kernels/*/{name}-*.kernel"))
 
 
 def test_the_second_process_loads_what_the_first_compiled(probe, cache):
     assert probe() == COLD
-    assert len(compiled(cache)) == 1
+    assert len(compiled(cache)) == len(compiled(cache, ENTRY)) == 1
+    assert len(compiled(cache, "*")) == 2
     assert probe() == WARM
 
 
@@ -70,9 +74,10 @@ def test_the_second_process_loads_what_the_first_compiled(probe, cache):
     ],
     ids=["empty", "truncated", "last bit", "one bit", "foreign"],
 )
-def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage):
+@pytest.mark.parametrize("name", [KERNEL, ENTRY])
+def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage, name):
     probe()
-    (file,) = compiled(cache)
+    (file,) = compiled(cache, name)
     file.write_bytes(damage(file.read_bytes()))
     first, *warning = probe().splitlines()
     assert first == "(2.0, 2) True 1"
@@ -103,7 +108,7 @@ def test_an_unusable_cache_directory_costs_one_warning(probe, cache, kind, tmp_p
 
 def test_directories_in_the_place_of_files_cost_one_warning(probe, cache):
     probe()
-    for file in (*compiled(cache), *cache.glob("kernels/*/lock")):
+    for file in (*compiled(cache, "*"), *cache.glob("kernels/*/lock")):
         file.unlink()
         file.mkdir()
     first, *warning = probe().splitlines()

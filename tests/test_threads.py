@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba.core.event import Listener, install_listener
 
 import kernels
 from kernels.jit import kernel
@@ -179,6 +180,34 @@ def test_every_part_runs_once_each_time_also_after_a_rest():
             assert (calls == k).all()
             if k % 50 == 0:
                 time.sleep(0.05)  # the team falls asleep and has to be woken
+
+
+def test_the_team_sleeps_while_a_kernel_is_compiled():
+    """Which takes seconds: awake, it would offer its cores in vain, to nobody, at full load."""
+
+    @kernel
+    def mark(part, parts, calls):
+        calls[part] += 1
+
+    team, asleep = import_module("kernels.threads"), []
+
+    class Watch(Listener):
+        def on_start(self, event):
+            deadline = time.monotonic() + 10
+            while team._team._sleeping < 2 and time.monotonic() < deadline:
+                time.sleep(0.001)
+            asleep.append(team._team._sleeping)
+
+        def on_end(self, event): ...
+
+    calls = np.zeros(3, np.int64)
+    with kernels.threads(3):
+        run(count, 3, np.zeros(3, np.int64))  # there is a team
+        with install_listener("numba:compile", Watch()):
+            run(mark, 3, calls)
+    assert asleep
+    assert min(asleep) >= 2
+    assert (calls == 1).all()
 
 
 def test_a_busy_core_slows_and_does_not_stop_the_team():
