@@ -324,19 +324,20 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` on its own, in nopython mode under the project's one policy, and keep it on disk.
 
     Other kernels, and the user's ``@njit`` code, call it by its symbol or address: linked in, as Numba does by default,
-    it would be optimised again in every caller, which took most of the compile time. Python calls it through an ``entry``.
+    it would be optimised again in every caller, which took most of the compile time. Python calls it ``from_python``.
     """
     if config.DISABLE_JIT:
         return function
     dispatcher = _dispatcher(function, no_cpython_wrapper=True)
     dispatcher._insert = lambda *args, **options: None
-
-    @cache
-    def from_python() -> Any:
-        return entry("def call({arguments}):\n    return function({arguments})", dispatcher)
-
-    dispatcher._compile_for_args = lambda *args, **options: from_python()
+    dispatcher._compile_for_args = lambda *args, **options: from_python(dispatcher)
     return dispatcher
+
+
+@cache
+def from_python(function: Any) -> Any:
+    """The entry to a kernel. To call the kernel itself does the same more slowly."""
+    return entry("def call({arguments}):\n    return function({arguments})", function)
 
 
 def entry(source: str, function: Any, skip: int = 0, **names: Any) -> Any:

@@ -31,7 +31,7 @@ import numpy as np
 from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
-from .jit import entry, kernel, piece
+from .jit import entry, from_python, kernel, piece
 
 # -- how many threads --------------------------------------------------------------------------------------------
 
@@ -241,9 +241,6 @@ def _lead(mail, parts):
 
 _LAUNCH = """
 def launch(mail, parts, {arguments}):
-    if parts == 1:
-        function(0, 1, {arguments})
-        return
     mail[CODE], mail[DATA] = job_entry(function, ({arguments}))
     lead(mail, parts)
 """
@@ -331,16 +328,16 @@ def run(function: Any, parts: int, *args: Any) -> None:
     """
     team, caller = _team, object()
     parts = 1 if parts == 1 else min(parts, get_num_threads())
-    launch = _launchers.get(function)
-    if launch is None:
-        launch = _launchers[function] = _make_launcher(function)
     if parts == 1:
-        launch(team.mail, 1, *args)
+        from_python(function)(0, 1, *args)
         return
     try:
         if team.callers.setdefault(0, caller) is not caller:
-            launch(team.mail, 1, *args)
+            from_python(function)(0, 1, *args)
             return
+        launch = _launchers.get(function)
+        if launch is None:
+            launch = _launchers[function] = _make_launcher(function)
         team.gather(parts - 1)
         launch(team.mail, parts, *args)
     finally:
