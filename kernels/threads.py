@@ -31,7 +31,7 @@ import numpy as np
 from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
-from .jit import entry, from_python, kernel, piece
+from .jit import entry, kernel, piece
 
 # -- how many threads --------------------------------------------------------------------------------------------
 
@@ -226,8 +226,12 @@ def _serve(mail, mask):
 
 
 @piece
-def _lead(mail, parts):
-    """Post the parts of the job in the mailbox, work, and wait until all are done."""
+def _lead(mail, parts, code, data):
+    """Post the parts of a job in the mailbox, work, and wait until all are done; a single part is no business of others."""
+    if parts == 1:
+        job_call(code, 0, 1, data)
+        return
+    mail[_CODE], mail[_DATA] = code, data
     mail[_DONE] = 0
     mail[_CORE] = _core()
     atomic_store(mail, _CLAIM, parts << 32)
@@ -241,24 +245,25 @@ def _lead(mail, parts):
 
 _LAUNCH = """
 def launch(mail, parts, {arguments}):
-    mail[CODE], mail[DATA] = job_entry(function, ({arguments}))
-    lead(mail, parts)
+    code, data = job_entry(function, ({arguments}))
+    lead(mail, parts, code, data)
 """
 
 
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
-    launcher = entry(_LAUNCH, function, skip=2, job_entry=job_entry, lead=_lead, CODE=_CODE, DATA=_DATA)
+    launcher = entry(_LAUNCH, function, skip=2, job_entry=job_entry, lead=_lead)
     compile_it = launcher.compile
 
     def compile_while_the_team_rests(sig: Any) -> Any:
         team = _team
-        was_calling, team.calling = team.calling, False
+        if not team.calling or team.caller != threading.get_ident():
+            return compile_it(sig)
+        team.calling = False
         try:
             return compile_it(sig)
         finally:
-            if was_calling:
-                team.gather(0)
+            team.gather(0)
 
     launcher.compile = compile_while_the_team_rests
     return launcher
@@ -276,7 +281,7 @@ class _Team:
         self._wake = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._sleeping = 0
-        self.calling = False
+        self.calling, self.caller = False, 0  # whether a thread needs the team, and which
 
     def gather(self, size: int) -> None:
         """Have ``size`` threads awake as long as ``calling``."""
@@ -285,7 +290,7 @@ class _Team:
             thread.start()
             self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
         with self._lock:
-            self.calling = True
+            self.calling, self.caller = True, threading.get_ident()
             if self._sleeping:
                 self._wake.notify_all()
 
@@ -328,16 +333,16 @@ def run(function: Any, parts: int, *args: Any) -> None:
     """
     team, caller = _team, object()
     parts = 1 if parts == 1 else min(parts, get_num_threads())
+    launch = _launchers.get(function)
+    if launch is None:
+        launch = _launchers.setdefault(function, _make_launcher(function))
     if parts == 1:
-        from_python(function)(0, 1, *args)
+        launch(team.mail, 1, *args)
         return
     try:
         if team.callers.setdefault(0, caller) is not caller:
-            from_python(function)(0, 1, *args)
+            launch(team.mail, 1, *args)
             return
-        launch = _launchers.get(function)
-        if launch is None:
-            launch = _launchers[function] = _make_launcher(function)
         team.gather(parts - 1)
         launch(team.mail, parts, *args)
     finally:
