@@ -163,14 +163,17 @@ def weights_phase(m: Machine, s: Step, parts: int) -> Terms:
 
 
 def panels_phase(m: Machine, s: Step, parts: int) -> Terms:
-    """A sparse first layer: panels, or where there are fewer of them than parts, splits of them, rounded up."""
+    """A sparse first layer: panels, or where there are fewer of them than parts, splits of them, rounded up.
+
+    Unpacked, all panels of a split.
+    """
     r, (I, H), n, entries = m.rates, s.sizes[:2], s.batch, s.entries or 0.0
     panels = -(-H // PANEL)
-    splits = -(-parts // panels)
-    mine = -(-panels * splits // parts) / splits  # panels, of the part that has most
     W_bytes = ROW_BYTES * I * panels
     packed = s.per_call >= tuning.PACKED_STEPS and W_bytes <= tuning.PACKED_BYTES
     packed &= entries * n >= tuning.PACKED_ENTRIES * I
+    splits = -(-parts // panels) if packed else parts
+    mine = -(-panels * splits // parts) / splits  # panels, of the part that has most
     blocked = packed and entries * tuning.COLUMN_BLOCK >= tuning.BLOCK_ENTRIES * I
     in_use = ROW_BYTES * tuning.COLUMN_BLOCK if blocked else ROW_BYTES * I if packed else W_bytes
     visits = n * (-(-I // tuning.COLUMN_BLOCK) if blocked else 1)
@@ -188,7 +191,8 @@ def panels_phase(m: Machine, s: Step, parts: int) -> Terms:
     return {
         "products": mine * (forward + update),
         "traffic": copies + packing + 1e-9 * r.transpose_ns * entries * -(-n // parts),
-        "not divided": 1e-9 * I * (r.column_ns + r.scan_ns * parts),  # each part clears, sums, scans a counter a column
+        # Each part clears and sums a counter a column, and scans those of all parts for its split's columns.
+        "not divided": 1e-9 * I * (r.column_ns + r.scan_ns * parts / splits),
         "meetings": m.meeting_seconds(parts) * (splits > 1),
     }
 

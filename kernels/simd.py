@@ -259,6 +259,22 @@ def store(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
 
 
 @intrinsic
+def load_uint8(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
+    """array[i : i + lanes] of a uint8 array, converted to ``like``'s element type."""
+    if not (isinstance(array, types.Array) and array.dtype == types.uint8 and array.layout == "C"):
+        raise TypingError(f"load_uint8 needs a C-contiguous uint8 array, not {array}")
+    vector = _vector_of(like)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        small = ir.VectorType(ir.IntType(8), vector.lanes)
+        value = builder.load(_pointer(context, builder, array, args[1], args[2], small))
+        value.align = 1
+        return builder.uitofp(value, vector.ir)
+
+    return vector(like, array, types.intp), codegen
+
+
+@intrinsic
 def load_masked(typingctx: Any, array: Any, i: Any, n: Any) -> Any:
     """array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
     _readable(array)

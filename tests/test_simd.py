@@ -122,6 +122,21 @@ def test_broadcast_and_zeros(dtype):
     assert (out == 3).all()
 
 
+@dtypes
+@pytest.mark.parametrize("skip", [0, 1])
+def test_bytes_become_floats(dtype, skip):
+    @njit
+    def convert(pixels, out):
+        for i in range(0, out.size, simd.lanes(out)):
+            simd.store(out, i, simd.load_uint8(out, pixels, skip + i))
+
+    pixels, out = np.arange(257).astype(np.uint8), np.empty(256, dtype)
+    convert(pixels, out)
+    np.testing.assert_array_equal(out, pixels[skip : skip + 256])
+    with pytest.raises(TypingError, match="needs a C-contiguous uint8 array"):
+        convert(pixels.view(np.int8), out)
+
+
 @njit
 def map_exp(X, Y):
     for i in range(0, X.size, simd.lanes(X)):
