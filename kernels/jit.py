@@ -1,8 +1,8 @@
 """The compile policy: the only njit options in the project, and the on-disk cache of compiled code.
 
 Compiled code is either a ``@kernel``, which has machine code of its own, made for the argument types of its first
-call and kept on disk, or a ``@piece``, which becomes part of the kernels that call it. All is nopython and without
-the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation would tie the bits to
+call and kept on disk, or a ``@piece``, which becomes part of the kernels that call it. Python comes in by an ``entry``.
+All is nopython and without the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation would tie the bits to
 the vector width, and ``nnan``/``ninf`` delete NaN checks.
 
 Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
