@@ -2,8 +2,8 @@
 
 Compiled code is either a ``@kernel``, which has machine code of its own, made for the argument types of its first
 call and kept on disk, or a ``@piece``, which becomes part of the kernels that call it. Python comes in by an ``entry``.
-All is nopython and without the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation would tie the bits to
-the vector width, and ``nnan``/``ninf`` delete NaN checks.
+All is nopython and without the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else:
+reassociation would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
 
 Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
 kernel that the function calls, and two processes can claim one slot. Here the directory's name is a digest of
