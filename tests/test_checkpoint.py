@@ -86,12 +86,18 @@ def test_a_command_that_is_killed_again_and_again_ends_with_the_same_weights(dig
             [*command, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
         )
 
+    def written(file):
+        try:
+            return file.stat().st_mtime_ns
+        except FileNotFoundError:  # not yet, or the run has ended
+            return 0
+
     draw, arguments, killed = random.Random(2), first, 0
     for k in range(stops):
         process = start(*arguments)
         marker = tmp_path / "run" / ("metrics.jsonl" if k == 0 else NAME)
-        before = marker.stat().st_mtime_ns if marker.exists() else 0
-        while process.poll() is None and not (marker.exists() and marker.stat().st_mtime_ns != before):
+        before = written(marker)
+        while process.poll() is None and written(marker) in (0, before):
             time.sleep(0.005)
         time.sleep(draw.uniform(0, 0.05))
         process.send_signal(signal.SIGINT if k % 4 == 2 else signal.SIGKILL)
