@@ -89,7 +89,7 @@ def test_a_command_that_is_killed_again_and_again_ends_with_the_same_weights(dig
     def written(file):
         try:
             return file.stat().st_mtime_ns
-        except FileNotFoundError:  # not yet, or the run has ended
+        except FileNotFoundError:  # not yet, or just set aside as the previous one
             return 0
 
     draw, arguments, killed = random.Random(2), first, 0
