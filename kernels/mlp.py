@@ -45,6 +45,7 @@ from .sparse import (
     pack,
     packed_size,
     panel_count,
+    panel_start,
     to_columns,
     value_table,
 )
@@ -62,6 +63,7 @@ from .tuning import (
     SERIAL_FLOP,
     SPARSE_DENSITY,
     STRIP_ROWS,
+    TRANSPOSE_VECTORS,
 )
 from .update import Rule, is_inert, rule_numbers, rule_slots, sgd, update_span
 
@@ -241,6 +243,29 @@ def _pack_tasks(first, last, panels, splits, params, state, w, slots, I, H, pack
                 pack(p, lo, hi, state, slots * w + slot * I * H, I, H, packed, (1 + slot) * size, unpack)
 
 
+@piece
+def _vectors_of(part, parts, panels, splits, H, lanes):
+    """Vectors of panels that a part computes, in ``splits``-ths."""
+    first, last = share(part, parts, panels * splits)
+    total = 0
+    for task in range(first, last):
+        total += (panel_start(task % panels + 1, H, lanes) - panel_start(task % panels, H, lanes)) // lanes
+    return total
+
+
+@piece
+def _rows_to_transpose(part, parts, panels, splits, H, lanes, n):
+    """The range of a batch's n rows that a part transposes: more where it has less of the panels to compute."""
+    effort = TRANSPOSE_VECTORS * splits + splits * panel_start(panels, H, lanes) // lanes
+    before = mine = total = 0
+    for other in range(parts):
+        share_of_it = max(0, effort - parts * _vectors_of(other, parts, panels, splits, H, lanes))
+        before += share_of_it * (other < part)
+        mine += share_of_it * (other == part)
+        total += share_of_it
+    return n * before // total, n * (before + mine) // total
+
+
 @kernel
 def train_steps_sparse(
     part, parts, meeting, indptr, indices, values, table, labels, weights, rows, batch, objective, rule, lr, t,
@@ -278,7 +303,8 @@ def train_steps_sparse(
         n, turn = batch_rows.size, step & 1
         y0 = at[turn]
         begun = starts[turn, :parts]  # fewer than there is room for, where the team was busy
-        to_columns(part, parts, batch_rows, indptr, indices, values, begun, places[turn], entries[turn], 0)
+        lo, hi = _rows_to_transpose(part, parts, panels, splits, H, simd.lanes(work), n)
+        to_columns(part, lo, hi, batch_rows, indptr, indices, values, begun, places[turn], entries[turn], 0)
         _prefetch_rows(rows[(step + 1) * batch : min((step + 2) * batch, rows.size)], indptr, indices, values)
         if lazy:
             meetings += 1

@@ -2,7 +2,7 @@
 
 Legend: ``X [B, I]`` as ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]`` of row i; a batch is X[rows];
 ``table`` the factor of each of the 256 values of uint8, or one factor for all floats; ``H`` outputs, in *panels* of
-PANEL_VECTORS vectors, of which the last may have fewer columns: a row of a panel is the accumulators of one product.
+PANEL_VECTORS vectors or one less, of which the last may have fewer columns: a row of a panel is the accumulators of one product.
 The weights W [I, H] are read and written panel by panel, each of its rows ``w_row`` apart: H where they lie as the public
 array does, or that of the accumulators where they are *packed*, each panel contiguous and the last one filled up with zeros,
 which a cache of few ways needs (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
@@ -139,9 +139,20 @@ def panel_count(H, lanes):
     return -(-H // (PANEL_VECTORS * lanes))
 
 
+@piece
+def panel_start(p, H, lanes):
+    """The first column of panel p, or with p = panel_count the columns of all: the last ones have a vector less if that will do.
+
+    100 columns of 16 to a vector: panels of 64 and 48, not of 64 and 64.
+    """
+    panels = -(-H // (PANEL_VECTORS * lanes))
+    narrow = min(panels, PANEL_VECTORS * panels - -(-H // lanes))
+    return lanes * (PANEL_VECTORS * p - max(0, p - panels + narrow))
+
+
 def packed_size(I: int, H: int, lanes: int) -> int:
     """Elements of W [I, H] when its panels are packed."""
-    return I * panel_count.py_func(H, lanes) * PANEL_VECTORS * lanes
+    return I * panel_start.py_func(panel_count.py_func(H, lanes), H, lanes)
 
 
 def _factor(values, table, k):
@@ -159,7 +170,7 @@ def _factor_overload(values, table, k):
 # Of a full panel the number of columns, and of a packed one the row's length, are compile-time constants: 15 % of the time.
 
 
-def _make_forward(packed: bool) -> Any:
+def _make_forward(packed: bool, vectors: int) -> Any:
     @piece
     def panel_forward(
         rows, indptr, indices, values, table, I, block, W, w, w_row, n, b, o, relu, Y, y, y_row, Z, z, ends, e
@@ -172,15 +183,15 @@ def _make_forward(packed: bool) -> Any:
         """
         out_of_line()
         lanes = simd.lanes(W)
-        wide = PANEL_VECTORS * lanes
+        wide = vectors * lanes
         step, m = (wide, wide) if packed else (w_row, n)
         for i in range(rows.size):
             ends[e + i] = indptr[rows[i]]
         for first in range(0, I, block):
             for i in range(rows.size):
-                acc = simd.tile_zeros(W, 1, PANEL_VECTORS)
+                acc = simd.tile_zeros(W, 1, vectors)
                 if first > 0:
-                    acc = simd.tile_load(Z, z + i * wide, wide, 1, PANEL_VECTORS, wide)
+                    acc = simd.tile_load(Z, z + i * wide, wide, 1, vectors, wide)
                 # Unsigned: Numba tests a signed index for counting from the end.
                 k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])
                 while k < end:
@@ -198,7 +209,7 @@ def _make_forward(packed: bool) -> Any:
                     simd.tile_store(Z, z + i * wide, wide, acc, wide, 0)
                 else:
                     if b.size:
-                        acc = acc + simd.tile_load(b, o, 0, 1, PANEL_VECTORS, n)
+                        acc = acc + simd.tile_load(b, o, 0, 1, vectors, n)
                     if relu:
                         acc = simd.maximum(acc, simd.zeros(W))
                     simd.tile_store(Y, y + i * y_row, y_row, acc, n, 0)
@@ -218,7 +229,7 @@ def _prefetch_row(kind, W, w, state, q, slot, n):
             prefetch(state, q + slot + c)
 
 
-def _make_update(full: bool) -> Any:
+def _make_update(full: bool, vectors: int) -> Any:
     @piece
     def panel_update(columns, starts, places, entries, table, D, d, n, kind, constants, W, w, w_row, state, q, slot):
         """Step the rows ``columns`` of one panel, of n columns, of W; D is that of dY, packed, from D[d] on.
@@ -228,28 +239,28 @@ def _make_update(full: bool) -> Any:
         """
         out_of_line()
         lanes = simd.lanes(D)
-        wide = PANEL_VECTORS * lanes
+        wide = vectors * lanes
         m = wide if full else n
         for i in range(columns.size):
             if w_row != wide and i + PREFETCH_COLUMNS < columns.size:  # rows far apart
                 ahead = np.intp(columns[i + PREFETCH_COLUMNS]) * w_row
                 _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, m)
             j = np.intp(columns[i])
-            acc = simd.tile_zeros(D, 1, PANEL_VECTORS)
+            acc = simd.tile_zeros(D, 1, vectors)
             for u in range(starts.shape[0]):
                 for k in range(np.uintp(starts[u, j]), np.uintp(starts[u, j + 1])):
                     acc = simd.tile_axpy(acc, _factor(entries, table, k), D, d + np.intp(places[k]) * wide, wide)
             at, to = w + j * w_row, q + j * w_row
-            x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, m)
+            x = simd.tile_load(W, at, 0, 1, vectors, m)
             if kind == SGD:
                 x = sgd_step(constants, x, acc)
             elif kind in (MOMENTUM, NESTEROV):
-                first = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
+                first = simd.tile_load(state, to, 0, 1, vectors, m)
                 x, first = momentum_step(kind, constants, x, acc, first)
                 simd.tile_store(state, to, 0, first, m, 0)
             else:
-                first = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, m)
-                second = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, m)
+                first = simd.tile_load(state, to, 0, 1, vectors, m)
+                second = simd.tile_load(state, to + slot, 0, 1, vectors, m)
                 x, first, second = adam_step(constants, x, acc, first, second)
                 simd.tile_store(state, to, 0, first, m, 0)
                 simd.tile_store(state, to + slot, 0, second, m, 0)
@@ -258,21 +269,23 @@ def _make_update(full: bool) -> Any:
     return panel_update
 
 
-_forward_packed, _forward_in_place = _make_forward(True), _make_forward(False)
-_update_full, _update_edge = _make_update(True), _make_update(False)
+_forward_wide, _forward_narrow = _make_forward(True, PANEL_VECTORS), _make_forward(True, PANEL_VECTORS - 1)
+_forward_in_place = _make_forward(False, PANEL_VECTORS)
+_update_wide, _update_narrow = _make_update(True, PANEL_VECTORS), _make_update(True, PANEL_VECTORS - 1)
+_update_in_place = _make_update(False, PANEL_VECTORS)
 
 
 @piece
 def _panel(p, H, lanes):
-    """(first column, columns) of panel p."""
-    column = p * PANEL_VECTORS * lanes
-    return column, min(PANEL_VECTORS * lanes, H - column)
+    """(first column, columns, and with those that fill it up) of panel p."""
+    column = panel_start(p, H, lanes)
+    wide = panel_start(p + 1, H, lanes) - column
+    return column, min(wide, H - column), wide
 
 
 @piece
-def _copy_panel(rows, n, A, a, a_row, P, p, back):
-    """Rows of a panel of n columns from A[a], a_row apart, to where it is packed, P[p]; or back."""
-    wide = PANEL_VECTORS * simd.lanes(P)
+def _copy_panel(rows, n, A, a, a_row, P, p, wide, back):
+    """Rows of a panel of n columns from A[a], a_row apart, to where it is packed, P[p], ``wide`` apart; or back."""
     for i in range(rows):
         there, here = a + i * a_row, p + i * wide
         if back:
@@ -286,10 +299,14 @@ def first_layer_forward(
     p, rows, indptr, indices, values, table, block, W, w, packed, I, H, b, o, relu, Y, y, Z, z, ends, e
 ):  # fmt: skip
     """Panel p of f(X[rows] @ W + b) in Y [rows, H] from Y[y] on; all flat. See ``panel_forward``."""
-    wide = PANEL_VECTORS * simd.lanes(W)
-    column, n = _panel(p, H, simd.lanes(W))
-    if packed:
-        _forward_packed(
+    column, n, wide = _panel(p, H, simd.lanes(W))
+    if packed and wide == PANEL_VECTORS * simd.lanes(W):
+        _forward_wide(
+            rows, indptr, indices, values, table, I, block, W, w + column * I, wide, n, b, o + column, relu,
+            Y, y + column, H, Z, z, ends, e,
+        )  # fmt: skip
+    elif packed:
+        _forward_narrow(
             rows, indptr, indices, values, table, I, block, W, w + column * I, wide, n, b, o + column, relu,
             Y, y + column, H, Z, z, ends, e,
         )  # fmt: skip
@@ -301,9 +318,8 @@ def first_layer_forward(
 
 
 @kernel
-def to_columns(part, parts, rows, indptr, indices, values, starts, places, entries, e):
-    """This part's rows of the batch by columns, by counting sort: see ``panel_update``; entries from ``e`` on."""
-    lo, hi = share(part, parts, rows.size)
+def to_columns(part, lo, hi, rows, indptr, indices, values, starts, places, entries, e):
+    """This part's rows, lo .. hi - 1, of the batch by columns, by counting sort: see ``panel_update``; entries from ``e`` on."""
     for i in range(lo):
         e += indptr[rows[i] + 1] - indptr[rows[i]]
     ends = starts[part]  # I + 2 long: counts two places on, so that each start moves to the end of its column below
@@ -363,23 +379,30 @@ def first_layer_update(
     Step the panel's part of the bias b[o : o + H] too, if b is not empty, its state from bias_state[r] on. D has room
     for the panel of dY, which is copied there, and for a row more.
     """
-    wide = PANEL_VECTORS * simd.lanes(W)
-    column, n = _panel(p, H, simd.lanes(W))
-    at, w_row, slot = (column * I, wide, I * panel_count(H, simd.lanes(W)) * wide) if packed else (column, H, I * H)
-    _copy_panel(M, n, dY, dy + column, H, D, d, False)
+    lanes = simd.lanes(W)
+    column, n, wide = _panel(p, H, lanes)
+    at, w_row, slot = column * I, wide, I * panel_start(panel_count(H, lanes), H, lanes)
+    if not packed:
+        at, w_row, slot, wide = column, H, I * H, PANEL_VECTORS * lanes
+    _copy_panel(M, n, dY, dy + column, H, D, d, wide, False)
     constants = rule_constants(rule, rule.weight_decay, lr, t, W)
     if b.size:
         g = d + M * wide
         column_sums(0, wide, M, wide, D, d, D, g)
         one, two = r + column, r + H + column
         update_span(rule, 0.0, lr, t, b, o + column, D, g, 1.0, bias_state, one, bias_state, two, n)
-    if packed or n == wide:
-        _update_full(
+    if wide < PANEL_VECTORS * lanes:
+        _update_narrow(
+            columns, starts, places, entries, table, D, d, n, rule.kind, constants,
+            W, w + at, w_row, state, q + at, slot,
+        )  # fmt: skip
+    elif packed or n == wide:
+        _update_wide(
             columns, starts, places, entries, table, D, d, n, rule.kind, constants,
             W, w + at, w_row, state, q + at, slot,
         )  # fmt: skip
     else:
-        _update_edge(
+        _update_in_place(
             columns, starts, places, entries, table, D, d, n, rule.kind, constants,
             W, w + at, w_row, state, q + at, slot,
         )  # fmt: skip
@@ -392,7 +415,7 @@ def catch_up(p, columns, seen, last, rule, numbers, W, w, I, H, state, q):
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such steps are
     put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
     """
-    column, n = _panel(p, H, simd.lanes(W))
+    column, n, _ = _panel(p, H, simd.lanes(W))
     kind, slot, g = rule.kind, I * H, simd.tile_zeros(W, 1, PANEL_VECTORS)
     for i in range(columns.size):
         if i + PREFETCH_COLUMNS < columns.size:
@@ -424,9 +447,8 @@ def catch_up(p, columns, seen, last, rule, numbers, W, w, I, H, state, q):
 @kernel
 def pack(p, first, last, W, w, I, H, packed, o, unpack):
     """Rows first .. last - 1 of panel p, from W [I, H] to where it is packed, or back."""
-    column, n = _panel(p, H, simd.lanes(W))
-    wide = PANEL_VECTORS * simd.lanes(W)
-    _copy_panel(last - first, n, W, w + column + first * H, H, packed, o + column * I + first * wide, unpack)
+    column, n, wide = _panel(p, H, simd.lanes(W))
+    _copy_panel(last - first, n, W, w + column + first * H, H, packed, o + column * I + first * wide, wide, unpack)
 
 
 # -- the public products -------------------------------------------------------------------------------------------
@@ -455,7 +477,8 @@ def csr_backward_update(
     entries as long as the batch has entries; D [parts, (B + 1) * panel].
     """
     starts = starts[:parts]  # fewer than there is room for, where the team was busy
-    to_columns(part, parts, rows, indptr, indices, values, starts, places, entries, 0)
+    lo, hi = share(part, parts, rows.size)
+    to_columns(part, lo, hi, rows, indptr, indices, values, starts, places, entries, 0)
     barrier(meeting, 1, parts)
     M, H = dY.shape
     I = starts.shape[1] - 2

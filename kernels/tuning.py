@@ -52,6 +52,11 @@ PANEL_VECTORS = 4
 784-256 at 128 rows of MNIST, 2 threads, us for forward and update: 4 vectors 75 and 73, 8 vectors 77 and 83.
 """
 
+TRANSPOSE_VECTORS = 3
+"""Transposing a row of the batch takes as long as its forward and update with so many vectors of a panel: what evens out panels
+that differ. 784-100-10, 200 rows of MNIST in float32, Adam, 2 threads, us a step: 212, 210, 214 with 2, 3, 4.
+"""
+
 COLUMN_BLOCK = 264
 """Columns of X whose weights are used together, 66 KiB of float32 a panel. A forward panel of 128 rows, each batch another,
 1 thread, us at 112, 168, 264, 392, 784 columns: MNIST 46, 44, 43, 42, 51; 10 % of 784 anywhere 34, 30, 27, 27, 28; 20 % 52,

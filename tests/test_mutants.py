@@ -45,7 +45,7 @@ MUTANTS = {
     "entries of the other parts dropped": ("sparse.py", "for u in range(starts.shape[0]):\n                for k", "for u in range(1):\n                for k"),
     "last entry of a row dropped": ("sparse.py", "k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])", "k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1] - 1)"),
     "a column past the blocks of 64 dropped": ("sparse.py", "for j in range(64 * blocks, I):", "for j in range(64 * blocks + 1, I):"),
-    "bias of a sparse layer missing": ("sparse.py", "acc = acc + simd.tile_load(b, o, 0, 1, PANEL_VECTORS, n)", "acc = acc + simd.tile_zeros(W, 1, PANEL_VECTORS)"),
+    "bias of a sparse layer missing": ("sparse.py", "acc = acc + simd.tile_load(b, o, 0, 1, vectors, n)", "acc = acc + simd.tile_zeros(W, 1, vectors)"),
     "sums of the column blocks before lost": ("sparse.py", "if first > 0:\n                    acc", "if first > block:\n                    acc"),
     "a step that was put off lost": ("sparse.py", "for s in range(seen[j], last):", "for s in range(seen[j] + 1, last):"),
     "no meeting before the sparse update": ("mlp.py", "barrier(meeting, meetings, parts)\n        if part == 0", "barrier(meeting, meetings - 1, parts)\n        if part == 0"),
