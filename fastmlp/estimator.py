@@ -552,7 +552,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _fit_lbfgs(self, X: Any, targets: np.ndarray, weights: np.ndarray | None, X_val: Any, y_val: Any) -> None:
         self.coefs_ = [np.asarray(W, np.float64) for W in self.coefs_]
         network = self._bind()
-        X, validation = _prepared(X, network.dtype), self._checked_validation(X_val, y_val, network.dtype)
+        X, validation = _prepared_for_long(X, network.dtype), self._checked_validation(X_val, y_val, network.dtype)
         rows, gradient = np.arange(len(targets)), np.empty_like(network.params)
         total = len(rows) if weights is None else weights.sum()
         alpha = np.zeros(network.params.shape)  # of every element of a W; 0 of biases, and of what lies between layers
@@ -628,7 +628,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
                 self._best_params = network.params.copy()
         elif self.best_loss_ is None:
             self.best_loss_, self.validation_scores_, self.best_validation_score_ = np.inf, None, None
-        epochs = _Epochs(self, network, _prepared(X, network.dtype), targets, weights, rows)
+        X = _prepared(X, network.dtype) if incremental else _prepared_for_long(X, network.dtype)
+        epochs = _Epochs(self, network, X, targets, weights, rows)
         order = np.arange(len(rows))
         try:
             self.n_iter_ = 0
@@ -770,12 +771,18 @@ def _in_dtype(X: Any, dtype: Any) -> Any:
 
 
 def _prepared(X: Any, dtype: Any) -> Any:
-    """X as training reads it: ``_in_dtype``, and without the zeros where they are many."""
+    """X as kernels read it: ``_in_dtype``, and without the zeros where they are many."""
     X = _in_dtype(X, dtype)
     if issparse(X):
         return kernels.csr(X)
     sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
     return kernels.csr(X) if np.count_nonzero(sample) <= kernels.tuning.SPARSE_DENSITY * sample.size else X
+
+
+def _prepared_for_long(X: Any, dtype: Any) -> Any:
+    """``_prepared`` to be read in many epochs."""
+    X = _prepared(X, dtype)
+    return X.dictionary_encode() if isinstance(X, CSR) else X
 
 
 def _tested(validation: _Validation, network: Network) -> tuple[float, float]:

@@ -214,7 +214,7 @@ class Run:
         jit = kernels.jit
         before, jit.on_compile = jit.compile_seconds, self.observer.compiling
         if self.sparse and self.X is not None:
-            self.X = kernels.csr(self.X)
+            self.X = kernels.csr(self.X).dictionary_encode()
         self._feed()
         if self.input == "sparse":
             self.test = kernels.csr(self.test[0]), self.test[1]

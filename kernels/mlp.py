@@ -401,11 +401,11 @@ def run_train_steps(
     # In place a panel may end inside a cache line: parts that own panels would take that from each other.
     splits = -(-parts // panel_count.py_func(H, lanes)) if pack_it else parts
     run_in_step(
-        train_steps_sparse, parts, barrier_state(), *X.arrays, value_table(X.dtype, scale, dtype), labels, weights,
+        train_steps_sparse, parts, barrier_state(), *X.arrays, X.table(scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,
         COLUMN_BLOCK if in_blocks else I, aligned_zeros(room * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
-        np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.dtype),
+        np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.values.dtype),
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
         aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
         np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9), dtype),
@@ -562,7 +562,7 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
         packed, meeting = scratch(size, network.dtype)[:size], barrier_state()
         block = COLUMN_BLOCK if not isinstance(X, CSR) or X.columns_rise else block
     if isinstance(X, CSR):
-        rows = np.arange(X.shape[0])
+        rows, table = np.arange(X.shape[0]), X.table(scale, network.dtype)
         run(
             forward_sparse, parts, meeting, *X.arrays, table, rows, np.empty_like(rows), activation, *network.layout,
             network.bias, packed, block, work, widest, out, P,

@@ -1,8 +1,8 @@
 """The first layer where the input is mostly zeros: compressed sparse rows (CSR), work in proportion to the non-zeros.
 
 Legend: ``X [B, I]`` as ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]`` of row i; a batch is X[rows];
-``table`` the factor of each of the 256 values of uint8, or one factor for all floats; ``H`` outputs, in *panels* of
-PANEL_VECTORS vectors or one less, of which the last may have fewer columns: a row of a panel is the accumulators of one product.
+``table`` the factor of each value of uint8, or one factor for all floats; ``H`` outputs, in *panels* of
+PANEL_VECTORS vectors or one less, the last perhaps with fewer columns: a row of a panel is the accumulators of one product.
 The weights W [I, H] are read and written panel by panel, each of its rows ``w_row`` apart: H where they lie as the public
 array does, or that of the accumulators where they are *packed*, each panel contiguous and the last one filled up with zeros,
 which a cache of few ways needs (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
@@ -16,7 +16,7 @@ depend on no split, nor on whether the zeros were skipped, where rows' columns r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -60,12 +60,14 @@ class CSR:
 
     ``values`` is float32, float64 or uint8. Checked when it is made, then in the smallest index type that will do, and
     read-only: kernels trust it. Raises ValueError where the invariants do not hold, TypeError for other dtypes.
+    With a ``dictionary`` (see ``dictionary_encode``) the values are dictionary[values].
     """
 
     indptr: np.ndarray
     indices: np.ndarray
     values: np.ndarray
     shape: tuple[int, int]
+    dictionary: np.ndarray | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 0:
@@ -121,12 +123,35 @@ class CSR:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.values.dtype
+        return self.values.dtype if self.dictionary is None else self.dictionary.dtype
+
+    def dictionary_encode(self) -> CSR:
+        """The same matrix with its floats as numbers of a byte, where at most 256 of them differ (pixels, counts, ones and
+        zeros); else, and of uint8, itself. Training gives the same bits, and reads a third or half as much."""
+        if self.dtype == np.uint8 or self.dictionary is not None:
+            return self
+        bits = self.values.view(np.uint32 if self.dtype == np.float32 else np.uint64)
+        codes, different, count = np.empty(bits.size, np.uint8), np.empty(256, bits.dtype), np.zeros(1, np.int64)
+        run(encode, 1, bits, np.full(_SLOTS, 256, np.uint16), different, codes, count)
+        if count[0] > different.size:
+            return self
+        matrix = CSR.trusted(self.indptr, self.indices, codes, self.shape)
+        dictionary = different[: count[0]].view(self.dtype)
+        dictionary.flags.writeable = False
+        matrix.__dict__.update(columns_rise=self.columns_rise, dictionary=dictionary)
+        return matrix
+
+    def table(self, scale: float, dtype: np.dtype) -> np.ndarray:
+        """What the kernels look up the factor of an entry in; not to be written to."""
+        if self.dictionary is None:
+            return value_table(self.dtype, scale, dtype)
+        return self.dictionary.astype(dtype) * dtype.type(scale)
 
     def toarray(self, dtype: np.dtype | None = None) -> np.ndarray:
         """The dense matrix; entries stored twice add up, in ``dtype`` (that of the values if none is given)."""
         dense = np.zeros(self.shape, dtype or self.dtype)
-        np.add.at(dense, (np.repeat(np.arange(self.shape[0]), np.diff(self.indptr)), self.indices), self.values)
+        values = self.values if self.dictionary is None else self.dictionary[self.values]
+        np.add.at(dense, (np.repeat(np.arange(self.shape[0]), np.diff(self.indptr)), self.indices), values)
         return dense
 
 
@@ -141,7 +166,7 @@ def panel_count(H, lanes):
 
 @piece
 def panel_start(p, H, lanes):
-    """The first column of panel p, or with p = panel_count the columns of all: the last ones have a vector less if that will do.
+    """The first column of panel p, or for p = panel_count the columns of all; the last ones are narrow if that will do.
 
     100 columns of 16 to a vector: panels of 64 and 48, not of 64 and 64.
     """
@@ -319,7 +344,7 @@ def first_layer_forward(
 
 @kernel
 def to_columns(part, lo, hi, rows, indptr, indices, values, starts, places, entries, e):
-    """This part's rows, lo .. hi - 1, of the batch by columns, by counting sort: see ``panel_update``; entries from ``e`` on."""
+    """This part's rows lo .. hi - 1 of the batch by columns, by counting sort, from entry ``e`` on: see ``panel_update``."""
     for i in range(lo):
         e += indptr[rows[i] + 1] - indptr[rows[i]]
     ends = starts[part]  # I + 2 long: counts two places on, so that each start moves to the end of its column below
@@ -555,6 +580,27 @@ def from_dense(X: np.ndarray) -> CSR:
     return CSR.trusted(indptr, indices, values, X.shape)
 
 
+_SLOTS = 1024  # four times as many as values: next to none is looked for twice
+
+
+@kernel
+def encode(part, parts, bits, slots, different, codes, count):
+    """different[codes[k]] = bits[k], in order of their first appearance; how many differ, or one more than there is room for,
+    in ``count``. ``slots``, a hash table with open addressing, are filled with its 256."""
+    one, last, free = np.uint64(1), np.uint64(slots.size - 1), different.size
+    for k in range(bits.size):
+        at = (np.uint64(bits[k]) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(54)  # Knuth's multiplicative hash
+        while slots[at] < free and different[slots[at]] != bits[k]:
+            at = (at + one) & last
+        if slots[at] == free:
+            count[0] += 1
+            if count[0] > free:
+                return
+            slots[at] = count[0] - 1
+            different[slots[at]] = bits[k]
+        codes[k] = slots[at]
+
+
 @lru_cache(maxsize=64)
 def value_table(values: np.dtype, scale: float, dtype: np.dtype) -> np.ndarray:
     """What the kernels look up the factor of an entry in; not to be written to."""
@@ -569,7 +615,7 @@ def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, 
         csr_forward,
         parts,
         *X.arrays,
-        value_table(X.dtype, float(scale), W.dtype),
+        X.table(float(scale), W.dtype),
         rows,
         W,
         b,
@@ -587,7 +633,7 @@ def run_backward_update(
     W = updated[0]
     panel = PANEL_VECTORS * simd.REGISTER_BYTES // W.dtype.itemsize
     run(
-        csr_backward_update, parts, barrier_state(), *X.arrays, value_table(X.dtype, float(scale), W.dtype), np.arange(B), dY,
+        csr_backward_update, parts, barrier_state(), *X.arrays, X.table(float(scale), W.dtype), np.arange(B), dY,
         rule, lr, t, *updated, np.empty((parts, I + 2), np.int32), np.empty(len(X.values), index_dtype(B)),
         np.empty_like(X.values), np.empty((parts, I), index_dtype(I)), np.empty((parts, (B + 1) * panel), W.dtype),
     )  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba import njit
 
 import kernels
-from kernels import mlp, reference
+from kernels import mlp, reference, sparse
 from kernels.registry import RULES
-from kernels.tuning import COLUMN_BLOCK
+from kernels.tuning import COLUMN_BLOCK, PANEL_VECTORS
 
 rules = pytest.mark.parametrize("rule", RULES, ids=str)
 
@@ -62,6 +63,77 @@ def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
         kernels.mlp_train_steps(given, y, np.arange(40), 1, network, rule=rule, lr=lr)
         results.append(np.concatenate((network.params, network.state)))
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_panels_hold_every_column_with_the_fewest_vectors(lanes):
+    widest = PANEL_VECTORS * lanes
+    for H in range(1, 6 * widest + 2):
+        panels = sparse.panel_count.py_func(H, lanes)
+        starts = [sparse.panel_start.py_func(p, H, lanes) for p in range(panels + 1)]
+        assert starts[0] == 0
+        assert starts[-2] < H <= starts[-1]
+        assert set(np.diff(starts)) <= {widest - lanes, widest}
+        idle = (starts[-1] - H) // lanes
+        assert idle == 0 or widest not in np.diff(starts)  # where all are narrow, or one panel or two of few columns
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
+def test_each_row_is_transposed_once_and_by_who_has_least_to_compute(parts):
+    @njit
+    def rows(part, parts, panels, splits, H, n):
+        return mlp._rows_to_transpose(part, parts, panels, splits, H, 16, n)
+
+    for H in (1, 48, 64, 80, 100, 130, 256, 300, 1000):
+        panels = sparse.panel_count.py_func(H, 16)
+        for splits in {-(-parts // panels), parts}:
+            for n in (1, 7, 200):
+                of = [rows(part, parts, panels, splits, H, n) for part in range(parts)]
+                assert [of[0][0], *(hi for _, hi in of)] == [*(lo for lo, _ in of), n]
+    lo, hi = rows(0, 2, 2, 1, 100, 200)  # panels of 64 and 48
+    assert 0 < hi - lo < 100
+
+
+@rules
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_training_on_a_dictionary_gives_the_same_bits(rule, dtype, rng):
+    X, y = sparse_samples(rng, 90, 150, 0.1, dtype), rng.integers(0, 5, 90)
+    plain = kernels.csr(X)
+    encoded = plain.dictionary_encode()
+    assert encoded.values.dtype == np.uint8
+    assert len(encoded.dictionary) == len(np.unique(plain.values))
+    assert encoded.dtype == plain.dtype
+    assert encoded.columns_rise
+    np.testing.assert_array_equal(encoded.toarray(), X)
+    for network_dtype in ("float32", "float64"):
+        results = [train(given, y, (150, 100, 5), rule, dtype=network_dtype) for given in (plain, encoded)]
+        np.testing.assert_array_equal(*results)
+    network = kernels.Network((150, 100, 5), dtype=dtype)
+    network.params[...] = rng.standard_normal(network.params.size)
+    W, dY = network.layers[0][0].copy(), rng.standard_normal((90, 100)).astype(dtype)
+    for given in (lambda X: kernels.mlp_forward(X, network, scale=0.5), lambda X: kernels.linear_forward(X, W, scale=0.5),
+                  lambda X: kernels.linear_backward_weight(X, dY, scale=0.5)[0]):  # fmt: skip
+        np.testing.assert_array_equal(given(encoded), given(plain))
+
+
+def test_a_dictionary_holds_at_most_256_values_each_with_its_bits():
+    def row(values):
+        return kernels.CSR([0, len(values)], np.arange(len(values)), values, (1, len(values)))
+
+    values = np.random.default_rng(0).standard_normal(256)
+    encoded = row(np.tile(values, 3)).dictionary_encode()
+    np.testing.assert_array_equal(encoded.dictionary, values)
+    np.testing.assert_array_equal(encoded.values, np.tile(np.arange(256), 3))
+    with pytest.raises(ValueError, match="read-only"):
+        encoded.dictionary[0] = 1
+    assert encoded.dictionary_encode() is encoded
+    for same in (row(np.append(values, 0.5)), row(np.arange(5, dtype=np.uint8))):
+        assert same.dictionary_encode() is same
+    special = np.array([0.0, -0.0, np.nan, np.inf, 5e-324], "float64")
+    np.testing.assert_array_equal(
+        row(special).dictionary_encode().toarray().view(np.int64)[0], (special + 0).view(np.int64)
+    )
+    assert row(np.empty(0, "float32")).dictionary_encode().toarray().size == 0
 
 
 def test_columns_in_any_order_and_twice_give_the_same_product(rng):
