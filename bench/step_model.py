@@ -131,10 +131,13 @@ def _at(curve: Curve, size: float) -> float:
     return float(np.interp(math.log(max(size, 1)), np.log(x), y))
 
 
-def product(r: Rates, M: int, N: int, K: int, transposed: bool = False) -> float:
-    """Seconds for C[M, N] = A[M, K] @ B[K, N] by one thread, in tiles of 8 rows and vectors of 16; B packed, where it is."""
+def product(r: Rates, M: int, N: int, K: int, transposed: bool = False, apart: int | None = None) -> float:
+    """Seconds for C[M, N] = A[M, K] @ B[K, N] by one thread, in tiles of 8 rows and vectors of 16; B packed, where it is.
+
+    ``apart``: elements from one row of B to the next, where they are more than N.
+    """
     rows, columns = -(-M // 8) * 8, -(-N // 16) * 16
-    packs = transposed or (M >= tuning.PACK_ROWS and 4 * K * N > tuning.IN_PLACE_BYTES)
+    packs = transposed or (M >= tuning.PACK_ROWS and 4 * K * (apart or N) > tuning.IN_PLACE_BYTES)
     return 1e-9 * (2 * rows * columns * K / r.tile_gflops + packs * r.pack_ns * K * N)
 
 
@@ -152,12 +155,14 @@ def rows_phase(m: Machine, s: Step, parts: int) -> Terms:
 
 
 def weights_phase(m: Machine, s: Step, parts: int) -> Terms:
-    """Gradient and update of ceil(I / parts) rows of each dense weight matrix, in strips of 64 rows."""
+    """Gradient and update of ceil(I / parts) rows of each dense weight matrix, in strips of rows and columns."""
     products = traffic = 0.0
     for I, O in s.dense_layers:
         rows = -(-I // parts)
         for first in range(0, rows, tuning.STRIP_ROWS):
-            products += product(m.rates, min(tuning.STRIP_ROWS, rows - first), O, s.batch)
+            for left in range(0, O, tuning.BLOCK_COLUMNS):
+                strip = min(tuning.STRIP_ROWS, rows - first), min(tuning.BLOCK_COLUMNS, O - left)
+                products += product(m.rates, *strip, s.batch, apart=O)
         traffic += m.stream(16 * rows * O, 4 * I * O, parts)  # the strip written and read, W read and written
     return {"products": products, "traffic": traffic}
 

@@ -33,7 +33,7 @@ from .tuning import (
     TILE_ROWS,
     TILE_VECTORS,
 )
-from .update import update_span
+from .update import update_rows, update_span
 
 
 def _make_tile(rows: int, vectors: int) -> Any:
@@ -108,20 +108,17 @@ def _pack(K, N, B, b, b_row, b_col, P, p, width):
     """
     out_of_line()
     lanes = simd.lanes(P)
+    if b_col == 1:
+        for k in range(K):
+            for j in range(0, N, lanes):
+                panel = p + (j - j % width) * K + j % width
+                simd.store(P, panel + k * width, simd.load_masked(B, b + k * b_row + j, N - j))
+        return
     for j in range(0, N, lanes):
         n = min(lanes, N - j)
         panel = p + (j - j % width) * K + j % width
-        if b_col == 1:
-            source = b + j
-            if n == lanes:
-                for k in range(K):
-                    simd.store(P, panel + k * width, simd.load(B, source + k * b_row))
-            else:
-                for k in range(K):
-                    simd.store(P, panel + k * width, simd.load_masked(B, source + k * b_row, n))
-        else:
-            for k in range(0, K, lanes):
-                simd.transpose(B, b + j * b_col + k, b_col, n, min(lanes, K - k), P, panel + k * width, width)
+        for k in range(0, K, lanes):
+            simd.transpose(B, b + j * b_col + k, b_col, n, min(lanes, K - k), P, panel + k * width, width)
 
 
 @piece
@@ -154,9 +151,8 @@ PACK_SIZE = BLOCK_DEPTH * BLOCK_COLUMNS
 def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
     out_of_line()
-    size = K * N * C.itemsize
-    if b_col == 1 and (M < PACK_ROWS or size <= IN_PLACE_BYTES):
-        depth = max(K, 1) if size <= STREAM_BYTES else STREAM_DEPTH
+    if b_col == 1 and (M < PACK_ROWS or K * b_row * C.itemsize <= IN_PLACE_BYTES):
+        depth = max(K, 1) if K * N * C.itemsize <= STREAM_BYTES else STREAM_DEPTH
         for k in range(0, max(K, 1), depth):
             here, rest = a + k * a_col, min(depth, K - k)
             _gemm_in_place(M, N, rest, A, here, a_row, a_col, B, b + k * b_row, b_row, C, c, ldc, k > 0)
@@ -339,25 +335,34 @@ def linear_backward_weight(part, parts, X, dY, scale, dW, db, P):
         column_sums(left, right, M, N, flat(dY), 0, db, 0)
 
 
+def strip_size(columns: int) -> int:
+    """Elements of scratch that ``linear_backward_update`` and ``bias_backward_update`` need for each part."""
+    return max(STRIP_ROWS * min(columns, BLOCK_COLUMNS), columns)
+
+
 @kernel
 def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, t, W, w, state, q, strips, P):
     """Step W by scale * X.T @ dY, this part's rows of W.
 
     X [M, K] from X[x], dY [M, N] from dY[dy], W [K, N] from W[w], its state [slots, K, N] from state[q]; all flat. The
-    gradient exists only as a strip of STRIP_ROWS rows, in cache: ``strips`` has at least STRIP_ROWS * N elements for each
-    part, and P PACK_SIZE; parts may be in different layers, so the sizes set their places.
+    gradient exists only as a strip of STRIP_ROWS rows and BLOCK_COLUMNS columns, in cache: ``strips`` has ``strip_size(N)``
+    elements for each part, or more, and P PACK_SIZE; parts may be in different layers, so the sizes set their places.
     """
     out_of_line()
     lo, hi = share(part, parts, K)
     strip = part * (strips.size // parts)
-    for k in range(lo, hi, STRIP_ROWS):
-        n = min(STRIP_ROWS, hi - k)
-        gemm(n, N, M, X, x + k, 1, K, dY, dy, N, 1, strips, strip, N, P, part * PACK_SIZE)
-        at = k * N
-        first, second = q + at, q + at + K * N
-        update_span(
-            rule, rule.weight_decay, lr, t, W, w + at, strips, strip, scale, state, first, state, second, n * N
-        )  # fmt: skip
+    for left in range(0, N, BLOCK_COLUMNS):
+        n = min(BLOCK_COLUMNS, N - left)
+        for k in range(lo, hi, STRIP_ROWS):
+            rows = min(STRIP_ROWS, hi - k)
+            gemm(rows, n, M, X, x + k, 1, K, dY, dy + left, N, 1, strips, strip, n, P, part * PACK_SIZE)
+            at = k * N + left
+            # Rows that lie side by side are one.
+            runs, length = (1, rows * n) if n == N else (rows, n)
+            update_rows(
+                rule, rule.weight_decay, lr, t, W, w + at, strips, strip, scale, state, q + at, state, q + at + K * N,
+                runs, length, N,
+            )  # fmt: skip
 
 
 @kernel

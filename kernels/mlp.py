@@ -26,7 +26,7 @@ import numpy as np
 from . import simd
 from .activations import ACTIVATIONS, RELU, SOFTMAX, activate, activation_backward
 from .dropout import dropout_key, dropout_rows
-from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask
+from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask, strip_size
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
 from .memory import LINE_BYTES as _LINE_BYTES
@@ -62,7 +62,6 @@ from .tuning import (
     SERIAL_ELEMENTS,
     SERIAL_FLOP,
     SPARSE_DENSITY,
-    STRIP_ROWS,
     TRANSPOSE_VECTORS,
 )
 from .update import Rule, is_inert, rule_numbers, rule_slots, sgd, update_span
@@ -376,7 +375,7 @@ def run_train_steps(
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     common = (
         *network.layout, network.params if updated is None else updated, network.state, network.bias,
-        aligned_zeros(int(at[-1]), dtype), at, aligned_zeros(parts * STRIP_ROWS * max(sizes[1:]), dtype),
+        aligned_zeros(int(at[-1]), dtype), at, aligned_zeros(parts * strip_size(max(sizes[1:])), dtype),
         np.empty(batch), np.empty(batch, np.int64), losses, correct, scratch(parts * PACK_SIZE, dtype),
     )  # fmt: skip
     if not isinstance(X, CSR):

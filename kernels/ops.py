@@ -27,7 +27,7 @@ from .memory import scratch
 from .network import Network
 from .sparse import CSR
 from .threads import get_num_threads, run
-from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP, STRIP_ROWS
+from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule, sgd
 from .update import update as update_kernel
 
@@ -186,7 +186,7 @@ def linear_backward_update(
         _run_csr_update(X, dY, rule, lr, t, (flat + [np.empty(0, dtype)] * 2)[:4], scale)
         return
     parts = _parts(2 * M * K * N, SERIAL_FLOP)
-    strips = np.empty(parts * STRIP_ROWS * N, dtype)
+    strips = np.empty(parts * gemm.strip_size(N), dtype)
     X, dY = X.reshape(-1), dY.reshape(-1)
     run(
         gemm.linear_backward_update, parts, M, K, N, X, 0, dY, 0, scale, rule, lr, t,

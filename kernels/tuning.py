@@ -22,7 +22,8 @@ PACK_ROWS = 24
 """With fewer rows of C than this, B is read where it is: packing moves each of its elements once for the products to come."""
 
 IN_PLACE_BYTES = 1_000_000
-"""And with a B that fits L2: 128 x 784 x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024 80 in place, 87 packed."""
+"""And with a B that lies within so much, which fits L2: 128 x 784 x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024
+80 in place, 87 packed."""
 
 STREAM_BYTES = 8_000_000
 STREAM_DEPTH = 16
@@ -34,8 +35,11 @@ not tile by tile from top to bottom. ms for 1, 4, 16 rows, 2 threads: 3072 x 307
 DOT_ROWS = 8
 """With fewer rows than this, dY @ W.T is taken as dot products with the rows of W, which is then read once, unpacked."""
 
-STRIP_ROWS = 64
-"""Rows of a weight gradient computed between updates: 64 x 256 float32 is 64 KiB, in L2."""
+STRIP_ROWS = 256
+"""Rows of a weight gradient computed between updates, BLOCK_COLUMNS columns at a time: 256 KiB of float32 in L2; for each of
+them dY is packed again. Gradient and update of 1024 x 1024 weights, 256 samples, % of peak on one thread and two: 64 rows of
+all columns 75 and 75; 64 rows of a block 73 and 74, 128 80 and 81, 256 84 and 85, 512 86 and 86.
+"""
 
 ROW_BLOCK = 64
 """Rows of integer input converted to floats at a time: 64 x 784 float32 is 200 KB, inside a 1 MiB L2."""

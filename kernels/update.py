@@ -161,26 +161,34 @@ def adam_step(constants, x, g, m, v):
 
 
 @kernel
+def update_rows(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, rows, n, step):
+    """``update_span`` of n elements for each of so many rows, ``step`` apart but for g's, which are n apart."""
+    constants = rule_constants(rule, weight_decay, lr, t, w)
+    factor = simd.broadcast(w, s)
+    for _ in range(rows):
+        for i in range(0, n, simd.lanes(w)):
+            rest = n - i
+            x, d = _get(w, o + i, rest), factor * _get(g, p + i, rest)
+            if rule.kind == SGD:
+                x = sgd_step(constants, x, d)
+            elif rule.kind in (MOMENTUM, NESTEROV):
+                x, m = momentum_step(rule.kind, constants, x, d, _get(first, q + i, rest))
+                _put(first, q + i, m, rest)
+            else:
+                x, m, v = adam_step(constants, x, d, _get(first, q + i, rest), _get(second, r + i, rest))
+                _put(first, q + i, m, rest)
+                _put(second, r + i, v, rest)
+            _put(w, o + i, x, rest)
+        o, p, q, r = o + step, p + n, q + step, r + step
+
+
+@kernel
 def update_span(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, n):
     """Step w[o : o+n] by s * g[p : p+n], with its state in first[q : q+n] and second[r : r+n], where the rule has one.
 
     All flat; the two may be one array. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
     """
-    constants = rule_constants(rule, weight_decay, lr, t, w)
-    factor = simd.broadcast(w, s)
-    for i in range(0, n, simd.lanes(w)):
-        rest = n - i
-        x, d = _get(w, o + i, rest), factor * _get(g, p + i, rest)
-        if rule.kind == SGD:
-            x = sgd_step(constants, x, d)
-        elif rule.kind in (MOMENTUM, NESTEROV):
-            x, m = momentum_step(rule.kind, constants, x, d, _get(first, q + i, rest))
-            _put(first, q + i, m, rest)
-        else:
-            x, m, v = adam_step(constants, x, d, _get(first, q + i, rest), _get(second, r + i, rest))
-            _put(first, q + i, m, rest)
-            _put(second, r + i, v, rest)
-        _put(w, o + i, x, rest)
+    update_rows(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, 1, n, n)
 
 
 @kernel

@@ -29,7 +29,7 @@ MUTANTS = {
     "parts overlap": ("threads.py", "return part * n // parts, (part + 1) * n // parts", "return part * n // parts, min(n, (part + 1) * n // parts + 1)"),
     "a part forgotten": ("threads.py", "return part * n // parts, (part + 1) * n // parts", "return part * (n // parts), (part + 1) * (n // parts)"),
     "no barrier before the update": ("mlp.py", "barrier(meeting, 2 * step + 1, parts)", "barrier(meeting, 2 * step, parts)"),
-    "strips shared by parts": ("gemm.py", "strip = part * (strips.size // parts)\n    for k", "strip = 0\n    for k"),
+    "strips shared by parts": ("gemm.py", "strip = part * (strips.size // parts)\n    for left", "strip = 0\n    for left"),
     "maximum not subtracted": ("softmax_xent.py", "shift = simd.broadcast(Z, largest)", "shift = simd.zeros(Z)"),
     "gradient not scaled": ("mlp.py", "weight = 1.0 / n if objective.mean else 1.0", "weight = 1.0"),
     "gradient not scaled by dropout": ("mlp.py", "mask(work, y, work, here, hi - lo, I, I, 1 / kept)", "mask(work, y, work, here, hi - lo, I, I, 1.0)"),
