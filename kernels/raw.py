@@ -23,6 +23,7 @@ from .gemm import (
     linear_backward_update,
     linear_backward_weight,
     linear_forward,
+    strip_size,
 )
 from .softmax_xent import softmax, softmax_cross_entropy
 from .sparse import csr_backward_update, csr_forward
@@ -41,6 +42,7 @@ __all__ = [
     "linear_forward",
     "softmax",
     "softmax_cross_entropy",
+    "strip_size",
     "update",
     "update_span",
 ]
