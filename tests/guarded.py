@@ -29,7 +29,8 @@ from kernels.registry import OPS
 PAGE = mmap.PAGESIZE
 CANARY = 0xA5
 SIDES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65]
-LARGE = (520, 60, 97)  # above the sizes from which on ops use the team and a prediction rearranges the first layer
+# Above the sizes from which on ops use the team and a prediction rearranges the first layer, or weights are in several blocks.
+LARGE = [(520, 60, 97), (9, 530, 270)]
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 _keep: list[tuple[mmap.mmap, np.ndarray, int, int]] = []
 
@@ -163,7 +164,7 @@ def main(seed: int, wanted: int) -> int:
     rng = np.random.default_rng(seed)
     calls = 0
     for op in itertools.cycle(OPS):
-        shape = LARGE if rng.random() < 0.02 else tuple(int(n) for n in rng.choice(SIDES, 3))
+        shape = tuple(int(n) for n in (rng.choice(LARGE) if rng.random() < 0.02 else rng.choice(SIDES, 3)))
         dtype, at_end = np.dtype(rng.choice(["float32", "float64"])), bool(rng.integers(2))
         for args, kwargs in op.cases(rng, shape, dtype):
             try:

@@ -12,7 +12,7 @@ import kernels
 from kernels import CSR, Network
 from kernels.registry import OPS, Op
 
-SHAPES = [(1, 1, 1), (3, 5, 2), (8, 32, 16), (17, 33, 31), (37, 50, 45)]
+SHAPES = [(1, 1, 1), (3, 5, 2), (8, 32, 16), (17, 33, 31), (37, 50, 45), (9, 530, 270)]  # the last in several blocks
 LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
 DTYPES = ["float32", "float64"]
 FLOAT64_UNIT = 2.0**-53
