@@ -90,4 +90,6 @@ def test_a_seeded_bug_is_caught(name, tmp_path):
         "tests/test_sparse.py",
     ]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
-    assert result.returncode == 1 or result.returncode < 0, result.stdout[-2000:]  # a test failed, or the process was killed
+    assert result.returncode == 1 or result.returncode < 0, result.stdout[
+        -2000:
+    ]  # a test failed, or the process was killed
