@@ -29,6 +29,7 @@ _LAUNCHERS = (  # where each tells its processes how many they are, and which
     ("SLURM_STEP_NUM_TASKS", "PMIX_RANK"),  # srun with PMIx
 )
 _GRACE = 3.0  # seconds within which the ranks meet an error that they have in common
+_FORWARD = 0.5  # seconds for a launcher to pass on what a rank printed: MPICH's drops what it has not read when it ends the job
 
 
 class World:
@@ -189,7 +190,11 @@ def joined() -> Iterator[World]:
         while not met.Test():
             if time.monotonic() > deadline:
                 print(f"fastmlp: rank {rank} of {size}: {error!r}", file=stderr, flush=True)
+                time.sleep(_FORWARD)
                 interrupted = isinstance(error, (KeyboardInterrupt, Interrupted))
-                MPI.COMM_WORLD.Abort(130 if interrupted else 2 if isinstance(error, InputError) else 1)
+                status = 130 if interrupted else 2 if isinstance(error, InputError) else 1
+                MPI.COMM_WORLD.Abort(status)  # only asks the launcher to, under MPICH, and returns
+                time.sleep(_GRACE)
+                os._exit(status)
             time.sleep(0.01)
         raise
