@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from kernels import jit
 from kernels.jit import kernel
@@ -351,6 +353,32 @@ def _add(n):
 
 def test_kernels_of_one_factory_do_not_share_a_file(empty_cache):
     assert [_add(n)(1) for n in (1, 2, 3)] == [2, 3, 4]
+
+
+def test_kernels_count_no_references_and_own_no_arrays(empty_cache):
+    @kernel
+    def second_half(A):
+        half = A[A.size // 2 :]
+        half[0] = 1
+
+    @kernel
+    def view(A):
+        return A[1:]
+
+    @kernel
+    def new(A):
+        return np.zeros(A.size).sum()
+
+    A = np.zeros(4)
+    second_half(A)
+    assert A.tolist() == [0, 0, 1, 0]
+    (signature,) = second_half.overloads
+    code = second_half.inspect_llvm(signature)
+    assert "second_half" in code
+    assert "NRT" not in code
+    for refused in (view, new):
+        with pytest.raises(NumbaError):
+            refused(A)
 
 
 def test_a_kernel_may_not_close_over_what_has_no_stable_text():
