@@ -29,7 +29,7 @@ from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, nonzero_bits, out_of_line, prefetch
 from .jit import kernel, piece
 from .threads import barrier, barrier_state, get_num_threads, run, share
-from .tuning import PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
+from .tuning import IN_PLACE_BYTES, PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
 from .update import (
     ADAM,
     ADAMW,
@@ -210,6 +210,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
         lanes = simd.lanes(W)
         wide = vectors * lanes
         step, m = (wide, wide) if packed else (w_row, n)
+        far = not packed and block * w_row * W.itemsize > IN_PLACE_BYTES
         for i in range(rows.size):
             ends[e + i] = indptr[rows[i]]
         for first in range(0, I, block):
@@ -223,7 +224,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
                     column = np.intp(indices[k])
                     if column >= first + block:
                         break
-                    if not packed and k + np.uintp(PREFETCH_COLUMNS) < end:
+                    if far and k + np.uintp(PREFETCH_COLUMNS) < end:
                         ahead = w + np.intp(indices[k + np.uintp(PREFETCH_COLUMNS)]) * w_row
                         for c in range(0, m, lanes):
                             prefetch(W, ahead + c)

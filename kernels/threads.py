@@ -331,14 +331,14 @@ def run(function: Any, parts: int, *args: Any) -> None:
 
     ``parts`` is cut to the number of threads.
     """
-    team, caller = _team, object()
-    parts = 1 if parts == 1 else min(parts, get_num_threads())
+    team = _team
     launch = _launchers.get(function)
     if launch is None:
         launch = _launchers.setdefault(function, _make_launcher(function))
-    if parts == 1:
+    if parts == 1 or (parts := min(parts, get_num_threads())) == 1:
         launch(team.mail, 1, *args)
         return
+    caller = object()
     try:
         if team.callers.setdefault(0, caller) is not caller:
             launch(team.mail, 1, *args)
