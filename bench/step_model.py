@@ -170,14 +170,15 @@ def weights_phase(m: Machine, s: Step, parts: int) -> Terms:
 def panels_phase(m: Machine, s: Step, parts: int) -> Terms:
     """A sparse first layer: panels, or where there are fewer of them than parts, splits of them, rounded up.
 
-    Unpacked, all panels of a split.
+    Of a large W in place, all panels of a split.
     """
     r, (I, H), n, entries = m.rates, s.sizes[:2], s.batch, s.entries or 0.0
     panels = -(-H // PANEL)
     W_bytes = ROW_BYTES * I * panels
     packed = s.per_call >= tuning.PACKED_STEPS and W_bytes <= tuning.PACKED_BYTES
     packed &= entries * n >= tuning.PACKED_ENTRIES * I
-    splits = -(-parts // panels) if packed else parts
+    owned = packed or (H % 16 == 0 and 4 * I * H <= tuning.OWNED_BYTES)
+    splits = -(-parts // panels) if owned else parts
     mine = -(-panels * splits // parts) / splits  # panels, of the part that has most
     blocked = packed and entries * tuning.COLUMN_BLOCK >= tuning.BLOCK_ENTRIES * I
     in_use = ROW_BYTES * tuning.COLUMN_BLOCK if blocked else ROW_BYTES * I if packed else W_bytes

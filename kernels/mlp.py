@@ -29,8 +29,7 @@ from .dropout import dropout_key, dropout_rows
 from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask, strip_size
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
-from .memory import LINE_BYTES as _LINE_BYTES
-from .memory import aligned_zeros, scratch
+from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network
 from .softmax_xent import logistic_cross_entropy, softmax_cross_entropy, totals
 from .sparse import (
@@ -53,6 +52,7 @@ from .threads import barrier, barrier_state, get_num_threads, run, run_in_step, 
 from .tuning import (
     BLOCK_ENTRIES,
     COLUMN_BLOCK,
+    OWNED_BYTES,
     PACKED_BYTES,
     PACKED_ENTRIES,
     PACKED_ROWS,
@@ -212,9 +212,9 @@ def train_steps(
 def _prefetch_rows(rows, indptr, indices, values):
     """Ask for the entries of the next batch, from memory, while this one is computed."""
     for row in rows:
-        for k in range(indptr[row], indptr[row + 1], _LINE_BYTES // indices.itemsize):
+        for k in range(indptr[row], indptr[row + 1], LINE_BYTES // indices.itemsize):
             prefetch(indices, k)
-        for k in range(indptr[row], indptr[row + 1], _LINE_BYTES // values.itemsize):
+        for k in range(indptr[row], indptr[row + 1], LINE_BYTES // values.itemsize):
             prefetch(values, k)
 
 
@@ -398,7 +398,9 @@ def run_train_steps(
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
     # In place a panel may end inside a cache line: parts that own panels would take that from each other.
-    splits = -(-parts // panel_count.py_func(H, lanes)) if pack_it else parts
+    whole_lines = H * dtype.itemsize % LINE_BYTES == 0
+    own_panels = pack_it or (whole_lines and I * H * dtype.itemsize <= OWNED_BYTES)
+    splits = -(-parts // panel_count.py_func(H, lanes)) if own_panels else parts
     run_in_step(
         train_steps_sparse, parts, barrier_state(), *X.arrays, X.table(scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,

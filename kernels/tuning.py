@@ -81,6 +81,11 @@ of 96 entries by Zipf's law, hidden 100, Adam, 1 thread, ms packed and in place:
 entries) 0.77 and 0.70, 10,000 1.42 and 1.22, 20,000 2.6 and 2.5.
 """
 
+OWNED_BYTES = 8_000_000
+"""In place, up to this W, parts own panels of it; of a larger one they share the rows, each read as a whole from memory. Owned
+over shared, 2 threads: MNIST, 8 rows, 256 hidden 0.69, 16 rows 0.77, 16 rows and 1,024 hidden 0.78; 128 rows with 100 entries
+each, 256 hidden, 4,000 columns 0.93, 8,000 (8.2 MB) 1.03, 20,000 1.12."""
+
 PREFETCH_COLUMNS = 16
 """How many rows of W ahead memory is asked for, where they are far apart: 100,000 x 256, a step of 128 rows with 100 entries
 each, 2 threads: 2.2 ms without, 1.5 ms 8 ahead, 1.4 ms 16 ahead. In a W within IN_PLACE_BYTES it costs a tenth."""

@@ -34,11 +34,12 @@ def train(X, y, sizes, rule, *, dtype="float32", threads=2, batch=16):
 
 @rules
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)
+@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 96, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)
 def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule, dtype, sizes, rng, monkeypatch):
     X, y = sparse_samples(rng, 90, sizes[0], 0.1, "uint8"), rng.integers(0, sizes[-1], 90)
     expected = train(X, y, sizes, rule, dtype=dtype)
-    # Packed and unpacked, for one part and more parts than panels; unpacked, most rules put steps off.
+    # Packed and unpacked, for one part and more parts than panels; unpacked, parts own panels of 96 columns only, and most
+    # rules put steps off.
     monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
     for packed_bytes in (0, 2**30):
         monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
