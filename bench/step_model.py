@@ -175,8 +175,9 @@ def panels_phase(m: Machine, s: Step, parts: int) -> Terms:
     r, (I, H), n, entries = m.rates, s.sizes[:2], s.batch, s.entries or 0.0
     panels = -(-H // PANEL)
     W_bytes = ROW_BYTES * I * panels
-    packed = s.per_call >= tuning.PACKED_STEPS and W_bytes <= tuning.PACKED_BYTES
-    packed &= entries * n >= tuning.PACKED_ENTRIES * I
+    met = entries * n / I  # of a column
+    packed = met * s.per_call >= tuning.PACKED_VISITS and W_bytes <= tuning.PACKED_BYTES
+    packed &= W_bytes <= tuning.CACHED_BYTES or met >= tuning.PACKED_ENTRIES
     owned = packed or (H % 16 == 0 and 4 * I * H <= tuning.OWNED_BYTES)
     splits = -(-parts // panels) if owned else parts
     mine = -(-panels * splits // parts) / splits  # panels, of the part that has most

@@ -51,12 +51,13 @@ from .sparse import (
 from .threads import barrier, barrier_state, get_num_threads, run, run_in_step, share, team_size
 from .tuning import (
     BLOCK_ENTRIES,
+    CACHED_BYTES,
     COLUMN_BLOCK,
     OWNED_BYTES,
     PACKED_BYTES,
     PACKED_ENTRIES,
     PACKED_ROWS,
-    PACKED_STEPS,
+    PACKED_VISITS,
     PANEL_VECTORS,
     ROW_BLOCK,
     SERIAL_ELEMENTS,
@@ -389,10 +390,11 @@ def run_train_steps(
     most = int(np.add.reduceat(lengths_of_rows, np.arange(0, len(rows), batch)).max())
     if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
         raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
-    room = (1 + network.slots) * packed_size(I, H, lanes)
+    room = (1 + network.slots) * packed_size(I, H, lanes) * dtype.itemsize
+    visits = int(lengths_of_rows.sum()) / I  # of a column
     pack_it = (
-        updated is None and len(lr) >= PACKED_STEPS and room * dtype.itemsize <= PACKED_BYTES
-        and lengths_of_rows.mean() * batch >= PACKED_ENTRIES * I
+        updated is None and visits >= PACKED_VISITS and room <= PACKED_BYTES
+        and (room <= CACHED_BYTES or visits >= PACKED_ENTRIES * len(lr))
     )  # fmt: skip
     in_blocks = pack_it and lengths_of_rows.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     panel = PANEL_VECTORS * lanes
@@ -404,7 +406,7 @@ def run_train_steps(
     run_in_step(
         train_steps_sparse, parts, barrier_state(), *X.arrays, X.table(scale, dtype), labels, weights,
         rows, batch, objective, rule, lr, t, *common,
-        COLUMN_BLOCK if in_blocks else I, aligned_zeros(room * pack_it, dtype),
+        COLUMN_BLOCK if in_blocks else I, aligned_zeros(room // dtype.itemsize * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
         np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.values.dtype),
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),

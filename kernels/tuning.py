@@ -71,14 +71,16 @@ BLOCK_ENTRIES = 8
 """Entries of a row that a block must hold on average to be worth the visit: loading and storing the sums."""
 
 PACKED_BYTES = 32 * 2**20
-PACKED_STEPS = 4
-"""A first layer up to this size, with its state, is rearranged at every call of so many steps: 800 KB take 0.1 ms there and
-back, the time that two steps save."""
+PACKED_VISITS = 48
+"""A first layer up to this size, with its state, is rearranged at every call in which its columns have so many entries on
+average: 800 KB take 0.1 ms there and back, the time that two steps of 128 rows of MNIST save, 49 entries a column."""
 
 PACKED_ENTRIES = 4
-"""And where a column has so many entries in a batch on average: with fewer, most of what is packed is not needed. 200 rows
-of 96 entries by Zipf's law, hidden 100, Adam, 1 thread, ms packed and in place: 2,000 columns 0.43 and 0.48, 5,000 (4
-entries) 0.77 and 0.70, 10,000 1.42 and 1.22, 20,000 2.6 and 2.5.
+CACHED_BYTES = 5_000_000
+"""But a layer larger than CACHED_BYTES only where a column has so many entries in a batch on average: with fewer, most of what
+is packed is not needed. 200 rows of 96 entries by Zipf's law, hidden 100, Adam, 1 thread, ms packed and in place: 2,000
+columns (2.4 MB) 0.43 and 0.48, 5,000 (4 entries) 0.77 and 0.70, 10,000 1.42 and 1.22, 20,000 2.6 and 2.5. MNIST, 2 threads,
+packed over in place: 8 rows, 256 hidden, SGD 0.89; 16 rows, Adam, 256 hidden 0.65, 512 (4.8 MB) 0.69.
 """
 
 OWNED_BYTES = 8_000_000

@@ -40,6 +40,7 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
     expected = train(X, y, sizes, rule, dtype=dtype)
     # Packed and unpacked, for one part and more parts than panels; unpacked, parts own panels of 96 columns only, and most
     # rules put steps off.
+    monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
     monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
     for packed_bytes in (0, 2**30):
         monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
