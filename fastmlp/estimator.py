@@ -39,6 +39,7 @@ try:
     from sklearn.utils.optimize import _check_optimize_result
     from sklearn.utils.validation import (
         _check_sample_weight,
+        assert_all_finite,
         check_consistent_length,
         check_is_fitted,
         validate_data,
@@ -408,15 +409,32 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _checked_X(self, X: Any) -> Any:
         return validate_data(self, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
 
-    def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, np.ndarray]:
-        """X and y as arrays; and ``classes_`` from y, or y checked against it."""
-        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, reset=first)
+    def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Any, np.ndarray]:
+        """X and y as arrays, and X as kernels read it."""
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, reset=first, ensure_all_finite=False
+        )  # fmt: skip
+        dtype: Any = np.float32
+        if self.solver == "lbfgs" or (X.dtype if first else self._network().dtype) == np.float64:
+            dtype = np.float64
+        with self._threads():
+            prepared = _prepared(X, dtype)
+            if isinstance(prepared, CSR) and not incremental:  # to be read in many epochs
+                prepared = prepared.dictionary_encode()
+        # What is not finite is not zero: where zeros are left out, a pass over the others will do.
+        if not (isinstance(prepared, CSR) and np.isfinite(prepared.stored).all()):
+            values = X.data if issparse(X) else X
+            assert_all_finite(values, estimator_name=type(self).__name__, input_name="X")
+        return X, prepared, y
+
+    def _checked_classes(self, y: np.ndarray, incremental: bool) -> np.ndarray:
+        """y, and ``classes_`` from it, or y checked against it."""
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-            return X, y
+            return y
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
@@ -424,7 +442,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
                 f"Previously got {self.classes_}, `y` has {classes}"
             )
         self._check_known("y", classes)
-        return X, y
+        return y
 
     def _check_known(self, name: str, classes: np.ndarray) -> None:
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
@@ -510,7 +528,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._checked_data(X, y, incremental, first)
+        X, prepared, y = self._checked_data(X, y, incremental, first)
+        y = self._checked_classes(y, incremental)
         targets = self._targets(y)
         weights = self._weights(X, y, targets, sample_weight, incremental)
         self.n_outputs_ = len(self.classes_) if targets.ndim == 1 else targets.shape[1]
@@ -520,9 +539,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
         with self._threads():
             if self.solver == "lbfgs":
-                self._fit_lbfgs(X, targets, weights, X_val, y_val)
+                self._fit_lbfgs(prepared, targets, weights, X_val, y_val)
             else:
-                self._fit_stochastic(X, targets, weights, X_val, y_val, incremental)
+                self._fit_stochastic(X, prepared, targets, weights, X_val, y_val, incremental)
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -552,7 +571,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _fit_lbfgs(self, X: Any, targets: np.ndarray, weights: np.ndarray | None, X_val: Any, y_val: Any) -> None:
         self.coefs_ = [np.asarray(W, np.float64) for W in self.coefs_]
         network = self._bind()
-        X, validation = _prepared_for_long(X, network.dtype), self._checked_validation(X_val, y_val, network.dtype)
+        validation = self._checked_validation(X_val, y_val, network.dtype)
         rows, gradient = np.arange(len(targets)), np.empty_like(network.params)
         total = len(rows) if weights is None else weights.sum()
         alpha = np.zeros(network.params.shape)  # of every element of a W; 0 of biases, and of what lies between layers
@@ -616,19 +635,20 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return network
 
     def _fit_stochastic(
-        self, X: Any, targets: np.ndarray, weights: np.ndarray | None, X_val: Any, y_val: Any, incremental: bool
-    ) -> None:
+        self, given: Any, X: Any, targets: np.ndarray, weights: np.ndarray | None, X_val: Any, y_val: Any,
+        incremental: bool,
+    ) -> None:  # fmt: skip
+        """``X`` is ``given`` as kernels read it."""
         network = self._prepare_optimizer(incremental)
         validation, rows = self._checked_validation(X_val, y_val, network.dtype), np.arange(len(targets))
         if self.early_stopping:
             if validation is None:
-                rows, validation = self._split(targets, weights, X, network.dtype)
+                rows, validation = self._split(targets, weights, given, network.dtype)
             if self.validation_scores_ is None:
                 self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -np.inf, None
                 self._best_params = network.params.copy()
         elif self.best_loss_ is None:
             self.best_loss_, self.validation_scores_, self.best_validation_score_ = np.inf, None, None
-        X = _prepared(X, network.dtype) if incremental else _prepared_for_long(X, network.dtype)
         epochs = _Epochs(self, network, X, targets, weights, rows)
         order = np.arange(len(rows))
         try:
@@ -777,12 +797,6 @@ def _prepared(X: Any, dtype: Any) -> Any:
         return kernels.csr(X)
     sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
     return kernels.csr(X) if np.count_nonzero(sample) <= kernels.tuning.SPARSE_DENSITY * sample.size else X
-
-
-def _prepared_for_long(X: Any, dtype: Any) -> Any:
-    """``_prepared`` to be read in many epochs."""
-    X = _prepared(X, dtype)
-    return X.dictionary_encode() if isinstance(X, CSR) else X
 
 
 def _tested(validation: _Validation, network: Network) -> tuple[float, float]:

@@ -69,7 +69,7 @@ class Model:
             raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
         if sparse:
             X = X if isinstance(X, CSR) else kernels.csr(X)
-            require_finite((X.values if X.dictionary is None else X.dictionary)[:, None], "X")
+            require_finite(X.stored[:, None], "X")
             if self.mean is None:
                 yield fast.mlp_forward(X, self.network, scale=self.scale)
                 return

@@ -123,7 +123,12 @@ class CSR:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.values.dtype if self.dictionary is None else self.dictionary.dtype
+        return self.stored.dtype
+
+    @property
+    def stored(self) -> np.ndarray:
+        """Every value that is stored, at least once."""
+        return self.values if self.dictionary is None else self.dictionary
 
     def dictionary_encode(self) -> CSR:
         """The same matrix with its floats as numbers of a byte, where at most 256 of them differ (pixels, counts, ones and

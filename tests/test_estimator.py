@@ -218,6 +218,28 @@ def test_invscaling_goes_on_over_partial_fits(table):
 # -- data ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("how", ["dense", "mostly zeros", "few values", "csr"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_numbers_that_are_not_finite_are_refused_before_anything_is_learnt(value, how, solver):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 20)).astype(np.float32), np.arange(60) % 3
+    if how != "dense":
+        X *= rng.random(X.shape) < 0.1
+    if how == "few values":
+        X = np.round(X)
+    X[7, 9] = value
+    messages = []
+    for make in (MLPClassifier, Theirs):
+        model = make(4, solver=solver, max_iter=2)
+        with pytest.raises(ValueError, match="Input X contains") as refused:
+            model.fit(scipy.sparse.csr_array(X) if how == "csr" else X, y)
+        messages.append(str(refused.value))
+        assert not hasattr(model, "classes_")
+        assert not hasattr(model, "coefs_")
+    assert messages[0] == messages[1]
+
+
 @pytest.mark.parametrize(("given", "made"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")])
 def test_the_network_has_the_dtype_of_X(table, given, made):
     X, y = (10 * table[0]).astype(given), table[1]
