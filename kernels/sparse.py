@@ -225,11 +225,12 @@ def _make_forward(packed: bool, vectors: int) -> Any:
                     acc = simd.tile_load(Z, z + i * wide, wide, 1, vectors, wide)
                 # Unsigned: Numba tests a signed index for counting from the end.
                 k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])
+                unasked = np.uintp(max(np.intp(end) - PREFETCH_COLUMNS, 0)) if far else np.uintp(0)
                 while k < end:
                     column = np.intp(indices[k])
                     if column >= first + block:
                         break
-                    if far and k + np.uintp(PREFETCH_COLUMNS) < end:
+                    if not packed and k < unasked:
                         ahead = w + np.intp(indices[k + np.uintp(PREFETCH_COLUMNS)]) * w_row
                         for c in range(0, m, lanes):
                             prefetch(W, ahead + c)
