@@ -176,7 +176,8 @@ def panels_forward(I: int, entries: int, panels: int = 0) -> Callable[[], None]:
 
 def to_columns(n: int, entries: int, I: int) -> tuple[Callable[[], None], tuple[Any, ...]]:
     """A call that sorts rows to columns, and what it makes."""
-    X, made = some_rows(n, entries, I), (np.empty((1, I + 2), np.int32), *np.empty((2, n * entries), np.uint8))
+    X = some_rows(n, entries, I)
+    made = np.empty((1, I + 2), np.int32), *sparse.entry_arrays(X.values.shape, n, X.dtype)
     return lambda: sparse.to_columns(0, 0, n, np.arange(n), *X.arrays, *made, 0), made
 
 

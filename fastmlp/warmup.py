@@ -46,17 +46,18 @@ def warm_up(dtype: str) -> None:
 
     kernels.peak_gflops(dtype)
     pixels, numbers = _tiny("uint8"), _tiny(dtype)
-    for what, data, reading in (
-        ("pixels", pixels, "dense"),
-        ("pixels, most of them zero", pixels, "sparse"),
-        ("numbers", numbers, "dense"),
-        ("numbers, most of them zero", numbers, "sparse"),
-        ("svmlight files", _tiny("float32", sparse=True), "sparse"),
-        ("svmlight files of many features", _tiny("float32", _WIDE, sparse=True), "sparse"),
+    for what, data, reading, batch in (
+        ("pixels", pixels, "dense", 128),
+        ("pixels, most of them zero", pixels, "sparse", 128),
+        ("pixels, most of them zero, in large batches", pixels, "sparse", 512),
+        ("numbers", numbers, "dense", 128),
+        ("numbers, most of them zero", numbers, "sparse", 128),
+        ("svmlight files", _tiny("float32", sparse=True), "sparse", 128),
+        ("svmlight files of many features", _tiny("float32", _WIDE, sparse=True), "sparse", 128),
     ):
         observer = Observer(compiling=partial(say, f"compiling for {what}"))
         config = TrainConfig(
-            steps=2, hidden=(8,), dtype=dtype, input=reading, standardize="no", clip_norm=1.0,
+            steps=2, hidden=(8,), batch_size=batch, dtype=dtype, input=reading, standardize="no", clip_norm=1.0,
             augment="elastic" if data is pixels else "none",
         )  # fmt: skip
         model = fit(data, config, observer=observer).model

@@ -37,6 +37,7 @@ from .sparse import (
     catch_up,
     columns_to_step,
     count_rows,
+    entry_arrays,
     fill_row,
     first_layer_forward,
     first_layer_update,
@@ -276,7 +277,7 @@ def train_steps_sparse(
 
     ``splits`` parts share each panel of the first layer: rows of the batch in the forward, rows of W in the update (see
     ``columns_to_step``). With ``packed`` not empty the panels of W and its state are kept there meanwhile, packed,
-    [1 + slots, ...]. starts [2, parts, I+2], places and entries [2, most entries in a batch], columns [parts, I],
+    [1 + slots, ...]. starts [2, parts, I+2], places and entries by ``entry_arrays``, columns [parts, I],
     ends [parts, batch], D [parts, ...]. Where W is not packed and the rule moves rows without entries, such steps are put off
     (see ``catch_up``): seen [parts, I] zeros and numbers [parts, steps, 9]; else both are empty.
     """
@@ -408,7 +409,7 @@ def run_train_steps(
         rows, batch, objective, rule, lr, t, *common,
         COLUMN_BLOCK if in_blocks else I, aligned_zeros(room // dtype.itemsize * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
-        np.empty((2, most), index_dtype(batch)), np.empty((2, most), X.values.dtype),
+        *entry_arrays((2, most), batch, X.values.dtype),
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
         aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
         np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9), dtype),

@@ -47,6 +47,7 @@ MUTANTS = {
     "Nesterov without look-ahead": ("update.py", "if kind == NESTEROV:\n        d", "if kind == SGD:\n        d"),
     "first moment not corrected": ("update.py", "1 / (1 - rule.beta1**t) if adam else 1.0", "1.0"),
     "entries of the other parts dropped": ("sparse.py", "for u in range(starts.shape[0]):\n                for k", "for u in range(1):\n                for k"),
+    "values of entries that share a number with their rows dropped": ("sparse.py", "<< np.uintp(8) | np.uintp(value)", "<< np.uintp(8) | np.uintp(1)"),
     "last entry of a row dropped": ("sparse.py", "k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1])", "k, end = np.uintp(ends[e + i]), np.uintp(indptr[rows[i] + 1] - 1)"),
     "a column past the blocks of 64 dropped": ("sparse.py", "for j in range(64 * blocks, I):", "for j in range(64 * blocks + 1, I):"),
     "bias of a sparse layer missing": ("sparse.py", "acc = acc + simd.tile_load(b, o, 0, 1, vectors, n)", "acc = acc + simd.tile_zeros(W, 1, vectors)"),

@@ -49,6 +49,16 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
             np.testing.assert_array_equal(trained, expected)
 
 
+@pytest.mark.parametrize("batch", [256, 257])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_bytes_and_their_rows_in_one_number_and_in_two(batch, threads, rng):
+    """Up to 256 rows in a batch, and more."""
+    X, y = sparse_samples(rng, 2 * batch, 150, 0.1, "uint8"), rng.integers(0, 5, 2 * batch)
+    expected = train(X, y, (150, 100, 5), kernels.sgd(), batch=batch)
+    trained = train(kernels.csr(X), y, (150, 100, 5), kernels.sgd(), batch=batch, threads=threads)
+    np.testing.assert_array_equal(trained, expected)
+
+
 @rules
 def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
     """Column 0 is met in the first step and the last alone, column 2 in the first: momentum and decay move them between."""
