@@ -552,8 +552,9 @@ def csr_backward_update(
 ):  # fmt: skip
     """Step this part's panels of flat W [I, H] by X.T @ dY, and b, if it is not empty, by dY.sum(0).
 
-    See ``first_layer_update``. Parts meet once in ``meeting``. starts [parts, I + 2] and columns [parts, I]; places, of integers,
-    and entries, in the dtype of values, as long as the batch has entries, or by ``entry_arrays``; D [parts, (B + 1) * panel].
+    See ``first_layer_update``. Parts meet once in ``meeting``. starts [parts, I + 2] and columns [parts, I]; places, of
+    integers, and entries, in the dtype of values, as long as the batch has entries, or by ``entry_arrays``;
+    D [parts, (B + 1) * panel].
     """
     starts = starts[:parts]  # fewer than there is room for, where the team was busy
     lo, hi = share(part, parts, rows.size)
