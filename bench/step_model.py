@@ -137,7 +137,7 @@ def product(r: Rates, M: int, N: int, K: int, transposed: bool = False, apart: i
     ``apart``: elements from one row of B to the next, where they are more than N.
     """
     rows, columns = -(-M // 8) * 8, -(-N // 16) * 16
-    packs = transposed or (M >= tuning.PACK_ROWS and 4 * K * (apart or N) > tuning.IN_PLACE_BYTES)
+    packs = transposed or (M >= tuning.PACK_ROWS and 4 * K * (apart or N) > tuning.READ_IN_PLACE_BYTES)
     return 1e-9 * (2 * rows * columns * K / r.tile_gflops + packs * r.pack_ns * K * N)
 
 

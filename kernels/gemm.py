@@ -19,13 +19,16 @@ from numba.extending import overload
 from . import simd
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
+from .simd import REGISTERS
 from .threads import share
 from .tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
     DOT_ROWS,
-    IN_PLACE_BYTES,
+    GROUP_ROWS,
+    PACK_A,
     PACK_ROWS,
+    READ_IN_PLACE_BYTES,
     ROW_BLOCK,
     STREAM_BYTES,
     STREAM_DEPTH,
@@ -36,10 +39,11 @@ from .tuning import (
 from .update import update_rows, update_span
 
 
-def _make_tile(rows: int, vectors: int) -> Any:
+def _make_tile(rows: int, vectors: int, full: bool) -> Any:
     """The micro-kernel for a block of C of ``rows`` x ``vectors``, n columns of it; adds to C to ``resume``.
 
-    The first ``skip`` rows are computed but not stored: another tile has them.
+    n is all of them where it is ``full``: masks in the loop take a seventh of the speed of a core that does two products a
+    cycle. The first ``skip`` rows are computed but not stored: another tile has them.
     """
 
     @piece
@@ -48,7 +52,7 @@ def _make_tile(rows: int, vectors: int) -> Any:
         if resume:  # what was stored after the terms before is exactly what was in the registers
             acc = simd.tile_load(C, c, ldc, rows, vectors, n)
         for _ in range(K):
-            acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)
+            acc = simd.tile_fma(acc, A, a, a_row, B, b) if full else simd.tile_fma_masked(acc, A, a, a_row, B, b, n)
             a += a_col
             b += ldb
         simd.tile_store(C, c, ldc, acc, n, skip)
@@ -61,7 +65,7 @@ def _make_stripe(rows: int, vectors: int) -> Any:
 
     Columns from j on are at B[b + j * b_step], their rows ``ldb`` apart: b_step is 1, or the depth of packed panels.
     """
-    tile, edge = _make_tile(rows, vectors), _make_tile(rows, 1)
+    tile, edge = _make_tile(rows, vectors, True), _make_tile(rows, 1, False)
 
     @piece
     def gemm_stripe(N, K, A, a, a_row, a_col, B, b, ldb, b_step, C, c, ldc, resume, skip):
@@ -80,7 +84,7 @@ def _make_stripe(rows: int, vectors: int) -> Any:
 
 _tiles = _make_stripe(TILE_ROWS, TILE_VECTORS)
 # Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
-_wide4, _wide2, _wide1 = (_make_stripe(rows, vectors * TILE_ROWS // 8) for rows, vectors in ((4, 4), (2, 8), (1, 8)))
+_wide4, _wide2, _wide1 = (_make_stripe(rows, vectors * REGISTERS // 32) for rows, vectors in ((4, 4), (2, 8), (1, 8)))
 
 
 @piece
@@ -109,10 +113,13 @@ def _pack(K, N, B, b, b_row, b_col, P, p, width):
     out_of_line()
     lanes = simd.lanes(P)
     if b_col == 1:
-        for k in range(K):
-            for j in range(0, N, lanes):
-                panel = p + (j - j % width) * K + j % width
-                simd.store(P, panel + k * width, simd.load_masked(B, b + k * b_row + j, N - j))
+        for left in range(0, N, width):
+            n, at = min(width, N - left), b + left
+            for _ in range(K):
+                for j in range(0, n, lanes):
+                    simd.store(P, p + j, simd.load_masked(B, at + j, n - j))
+                p += width
+                at += b_row
         return
     for j in range(0, N, lanes):
         n = min(lanes, N - j)
@@ -122,8 +129,27 @@ def _pack(K, N, B, b, b_row, b_col, P, p, width):
 
 
 @piece
+def _pack_group(first, M, depth, A, a, a_col, P, p):
+    """Rows of A from ``first`` on, GROUP_ROWS or the rest, for tiles: from P[p] on the first tile's, term by term, and so on.
+
+    For an A whose rows lie side by side. The last tile begins earlier where the rows do not fill it.
+    """
+    out_of_line()
+    lanes = simd.lanes(P)
+    for k in range(depth):
+        to = p + k * TILE_ROWS
+        for i in range(first, min(first + GROUP_ROWS, M), TILE_ROWS):
+            row = a + min(i, M - TILE_ROWS)
+            for r in range(0, TILE_ROWS, lanes):
+                rest = min(lanes, TILE_ROWS - r)
+                simd.store_masked(P, to + r, simd.load_masked(A, row + r, rest), rest)
+            to += depth * TILE_ROWS
+        a += a_col
+
+
+@piece
 def _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
-    """For many rows: blocks of B packed for L2, as in Goto and van de Geijn 2008; A is read where it lies."""
+    """For many rows: blocks of B packed for L2, as in Goto and van de Geijn 2008; A is read where it lies, or see PACK_A."""
     lanes = simd.lanes(C)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
@@ -140,10 +166,17 @@ def _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, 
                 # The last rows, where they do not fill a tile, in one that begins earlier.
                 row = min(i, M - TILE_ROWS)
                 at, to = here + row * a_row, there + row * ldc
-                _tiles(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume, i - row)
+                if PACK_A and a_row == 1:
+                    group = p + BLOCK_DEPTH * BLOCK_COLUMNS
+                    if i % GROUP_ROWS == 0:
+                        _pack_group(i, M, depth, A, here, a_col, P, group)
+                    at = group + i % GROUP_ROWS * depth
+                    _tiles(n, depth, P, at, 1, TILE_ROWS, P, p, width, depth, C, to, ldc, resume, i - row)
+                else:
+                    _tiles(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume, i - row)
 
 
-PACK_SIZE = BLOCK_DEPTH * BLOCK_COLUMNS
+PACK_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
 """Elements of scratch that ``gemm`` needs for each part."""
 
 
@@ -151,7 +184,7 @@ PACK_SIZE = BLOCK_DEPTH * BLOCK_COLUMNS
 def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
     out_of_line()
-    if b_col == 1 and (M < PACK_ROWS or K * b_row * C.itemsize <= IN_PLACE_BYTES):
+    if b_col == 1 and (M < PACK_ROWS or K * b_row * C.itemsize <= READ_IN_PLACE_BYTES):
         depth = max(K, 1) if K * N * C.itemsize <= STREAM_BYTES else STREAM_DEPTH
         for k in range(0, max(K, 1), depth):
             here, rest = a + k * a_col, min(depth, K - k)

@@ -1,29 +1,48 @@
-"""Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32)."""
+"""Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32, unless it says another)."""
 
-from .simd import REGISTERS
+from llvmlite import binding
+from numba.core import config
 
-TILE_VECTORS = 2
-TILE_ROWS = 8 if REGISTERS >= 32 else 4
+from .simd import REGISTER_BYTES, REGISTERS
+
+ZEN = (config.CPU_NAME or binding.get_host_cpu_name()) in ("znver1", "znver2", "znver3", "znver4")
+"""These read operands of a product where they lie as fast as packed ones; and a register of 64 bytes is two halves to them,
+one product a cycle, not two. Others were measured on Ice Lake."""
+
+TILE_ROWS, TILE_VECTORS = (6, 4) if REGISTER_BYTES == 64 and not ZEN else (8, 2) if REGISTERS >= 32 else (4, 2)
 """Register tile of the matrix products: rows x vectors of accumulators.
 
-128 x 784 x 256, one thread, GFLOP/s of a peak of 118: 8x2 115, 6x4 112, 4x4 116, 8x3 110, 14x2 115, 12x2 46 (spills). 8x2
-divides the usual batch sizes and leaves registers for the operands; with 16 registers 4x2 is the largest power of two.
+Zen 4, 128 x 784 x 256, one thread, GFLOP/s of a peak of 118: 8x2 115, 6x4 112, 4x4 116, 8x3 110, 14x2 115, 12x2 46 (spills).
+8x2 divides the usual batch sizes and leaves registers for the operands; with 16 registers 4x2 is the largest power of two.
+Two products a cycle want the fewest loads for them: Ice Lake, peak 174, operands packed, B in L2: 8x2 104, 12x2 109, 14x2 115,
+4x4 104, 6x4 119, 8x3 123 (whose 48 columns do not divide the usual widths); with 16 registers 4x2 68, 6x2 63.
 """
 
-BLOCK_DEPTH = 384
-BLOCK_COLUMNS = 256
-"""Terms and columns of B that are packed at a time: 384 KiB of float32 in an L2 of 1 MiB.
+PACK_A = not ZEN
+GROUP_ROWS = 8 * TILE_ROWS
+"""Whether A is packed too, so many rows at a time, where it is read across its rows, as in a weight gradient. Ice Lake, 1024 x
+1024 x 1024: 54 GFLOP/s not packed, 68 packed by single tiles, 85 by eight; with AVX2, 256 rows, 44 and 76. Along its rows
+packing A loses a tenth. Zen 4 loses 5 to 15 points of the peak: a tile reads whole lines of A anyway."""
 
-256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 256 84, 88, 88; 256 x 256 87, 84, 82; 512 x 256 82,
-85, 89; 256 x 512 82, 83, 82. Packing the rows of A as well lost 5 to 15 points: a tile reads whole lines of them anyway.
+BLOCK_DEPTH, BLOCK_COLUMNS = (256, 512) if PACK_A else (384, 256)
+"""Terms and columns of B that are packed at a time: 384 or 512 KiB of float32 in an L2 of 1 MiB or more.
+
+Zen 4, 256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 256 84, 88, 88; 256 x 256 87, 84, 82; 512 x 256
+82, 85, 89; 256 x 512 82, 83, 82. Where the rows of A are packed for each block, wide blocks: Ice Lake, weight gradient of
+1024 x 1024 from 256 rows, GFLOP/s: 384 x 256 98, 384 x 512 122, 256 x 512 117; the forward is the same with all.
 """
 
 PACK_ROWS = 24
 """With fewer rows of C than this, B is read where it is: packing moves each of its elements once for the products to come."""
 
 IN_PLACE_BYTES = 1_000_000
-"""And with a B that lies within so much, which fits L2: 128 x 784 x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024
-80 in place, 87 packed."""
+"""What fits L2 with all else there."""
+
+READ_IN_PLACE_BYTES = IN_PLACE_BYTES if ZEN else 40_000
+"""A B that lies within so much is read where it is, too: in L2 or L1. Zen 4: 128 x 784 x 256 97 % of peak in place, 90 packed;
+1024 x 1024 x 1024 80 in place, 87 packed. Ice Lake, 128 x 784 x 256, GFLOP/s: weight gradient 65 in place, 80 packed, forward
+87 and 83, with AVX2 47 and 67, as the rows' ends are not the cache lines'; 128 rows of ten outputs: in place, 3 % of a step.
+"""
 
 STREAM_BYTES = 8_000_000
 STREAM_DEPTH = 16

@@ -20,7 +20,7 @@ MUTANTS = {
     "last columns dropped": ("gemm.py", "for j in range(full, N, lanes):\n            edge", "for j in range(full, N - 1, lanes):\n            edge"),
     "last rows of a packed product dropped": ("gemm.py", "for i in range(0, M, TILE_ROWS):", "for i in range(0, M - 7, TILE_ROWS):"),
     "last row dropped": ("gemm.py", "if M - i >= 1:\n        _wide1", "if M - i >= 2:\n        _wide1"),
-    "wrong stride": ("gemm.py", "acc = simd.tile_fma_masked(acc, A, a, a_row, B, b, n)", "acc = simd.tile_fma_masked(acc, A, a, a_col, B, b, n)"),
+    "wrong stride": ("gemm.py", "acc = simd.tile_fma(acc, A, a, a_row, B, b) if", "acc = simd.tile_fma(acc, A, a, a_col, B, b) if"),
     "last term dropped": ("gemm.py", "for _ in range(K):\n            acc", "for _ in range(K - 1 if K > 700 else K):\n            acc"),
     "terms of the rows before lost": ("gemm.py", "C, c, ldc, k > 0)", "C, c, ldc, False)"),
     "bias missing": ("gemm.py", "x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))", "x = x * factor"),

@@ -7,7 +7,17 @@ import pytest
 
 import kernels
 from kernels import simd
-from kernels.tuning import ROW_BLOCK, STREAM_BYTES, TILE_ROWS, TILE_VECTORS
+from kernels.tuning import (
+    BLOCK_COLUMNS,
+    BLOCK_DEPTH,
+    GROUP_ROWS,
+    PACK_ROWS,
+    READ_IN_PLACE_BYTES,
+    ROW_BLOCK,
+    STREAM_BYTES,
+    TILE_ROWS,
+    TILE_VECTORS,
+)
 
 DTYPES = ["float32", "float64"]
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -59,6 +69,20 @@ def test_gradients_of_integers_are_exact_for_every_remainder(dtype, rng):
             np.testing.assert_array_equal(kernels.linear_backward_input(dY, W), dX)
             masked = kernels.linear_backward_input(dY, W, relu_output=X)
             np.testing.assert_array_equal(masked, np.where(X <= 0, 0, dX))
+
+
+@dtypes
+def test_packed_products_of_integers_are_exact_for_every_remainder_of_rows(dtype, rng):
+    """As many rows as are packed, up to two groups of them; a second block of terms, and of columns."""
+    K, size = BLOCK_DEPTH + 3, np.dtype(dtype).itemsize
+    N = max(BLOCK_COLUMNS, READ_IN_PLACE_BYTES // (K * size)) + panel(dtype) + 3
+    A, B = small_integers(rng, (PACK_ROWS + GROUP_ROWS, K), dtype), small_integers(rng, (K, N), dtype)
+    across, exact = A.T.copy(), A.astype(np.float64) @ B.astype(np.float64)
+    with kernels.threads(1):
+        for M in range(PACK_ROWS - 1, len(A) + 1):
+            np.testing.assert_array_equal(kernels.linear_forward(A[:M], B), exact[:M])
+            np.testing.assert_array_equal(kernels.linear_backward_input(A[:M], B.T.copy()), exact[:M])
+            np.testing.assert_array_equal(kernels.linear_backward_weight(across[:, :M].copy(), B)[0], exact[:M])
 
 
 @dtypes
