@@ -25,12 +25,13 @@ import numpy as np
 import kernels
 from kernels import CSR, Network, mlp, ops
 from kernels.registry import OPS
+from kernels.tuning import BLOCK_COLUMNS
 
 PAGE = mmap.PAGESIZE
 CANARY = 0xA5
 SIDES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65]
 # Above the sizes from which on ops use the team and a prediction rearranges the first layer, or weights are in several blocks.
-LARGE = [(520, 60, 97), (9, 530, 270)]
+LARGE = [(520, 60, 97), (9, 530, BLOCK_COLUMNS + 14)]
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 _keep: list[tuple[mmap.mmap, np.ndarray, int, int]] = []
 

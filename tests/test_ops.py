@@ -11,8 +11,16 @@ import pytest
 import kernels
 from kernels import CSR, Network
 from kernels.registry import OPS, Op
+from kernels.tuning import BLOCK_COLUMNS
 
-SHAPES = [(1, 1, 1), (3, 5, 2), (8, 32, 16), (17, 33, 31), (37, 50, 45), (9, 530, 270)]  # the last in several blocks
+SHAPES = [
+    (1, 1, 1),
+    (3, 5, 2),
+    (8, 32, 16),
+    (17, 33, 31),
+    (37, 50, 45),
+    (9, 530, BLOCK_COLUMNS + 14),
+]  # the last in several blocks
 LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
 DTYPES = ["float32", "float64"]
 FLOAT64_UNIT = 2.0**-53
