@@ -92,6 +92,27 @@ def test_subnormal_numbers_are_numbers(dtype, threads, rng):
             np.testing.assert_array_equal(weights, np.full(many, 37 * tiny))
 
 
+@dtypes
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("many", [70_000, 5])
+def test_momentum_that_fades_ends_at_zero(dtype, threads, many):
+    """Else it would stay subnormal for good, as 0.9 of the smallest number rounds to it again, and slow every step down."""
+    tiny = np.finfo(dtype).tiny
+    some = np.resize(np.array([0.5, -1.05, 1.2, -2, 1e6, np.nan, -np.inf], dtype) * tiny, many)
+    gone = abs(some) < tiny / 0.95
+    none, twin = np.zeros(many, dtype), some.copy()
+    with kernels.threads(threads):
+        for nesterov in (False, True):
+            W, V = np.ones(many, dtype), some.copy()
+            kernels.momentum_update(W, none, V, 0.1, nesterov=nesterov)
+            np.testing.assert_array_equal(V, np.where(gone, 0, some * V.dtype.type(0.9)))
+        M, W = some.copy(), np.ones(many, dtype)
+        kernels.adam_update(W, none, M, np.ones(many, dtype), 1, 0.1)
+        np.testing.assert_array_equal(M == 0, gone)
+    kernels.reference.adam_update(W, none, twin, np.ones(many, dtype), 1, 0.1)
+    np.testing.assert_array_equal(twin == 0, gone)
+
+
 def arrays_of(value):
     if isinstance(value, (tuple, list)):
         return [array for part in value for array in arrays_of(part)]

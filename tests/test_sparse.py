@@ -49,6 +49,27 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
             np.testing.assert_array_equal(trained, expected)
 
 
+@pytest.mark.parametrize("rule", [kernels.momentum(), kernels.adam()], ids=str)
+def test_momentum_that_fades_while_steps_are_put_off(rule, rng, monkeypatch):
+    """A column with entries in the first row alone: its momentum is below the normal numbers some 830 steps later."""
+    X, y = sparse_samples(rng, 1200, 20, 0.2, "uint8"), rng.integers(0, 3, 1200)
+    X[:, 0] = 0
+    X[0, 0] = 255
+    monkeypatch.setattr(mlp, "PACKED_BYTES", 0)
+    networks = []
+    for given in (X, kernels.csr(X)):
+        network = kernels.Network((20, 16, 3), slots=rule.slots)
+        for W, _ in network.layers:
+            W[...] = np.random.default_rng(1).standard_normal(W.shape) * 0.1
+        lr = np.full(1200, 1e-3)
+        kernels.mlp_train_steps(given, y, np.arange(1200), 1, network, rule=rule, lr=lr, scale=1 / 255)
+        assert (network.states(0, rule)[0][0, 0] == 0).all()
+        assert (network.states(0, rule)[0][0, 1] != 0).any()
+        networks.append(network)
+    assert networks[0].params.tobytes() == networks[1].params.tobytes()
+    assert networks[0].state.tobytes() == networks[1].state.tobytes()
+
+
 @pytest.mark.parametrize("batch", [256, 257])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_bytes_and_their_rows_in_one_number_and_in_two(batch, threads, rng):
