@@ -31,7 +31,7 @@ try:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import LabelBinarizer
-    from sklearn.utils import check_array, check_random_state, column_or_1d
+    from sklearn.utils import check_array, check_random_state, check_X_y, column_or_1d
     from sklearn.utils._param_validation import Interval, Options, StrOptions
     from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
     from sklearn.utils.metaestimators import available_if
@@ -411,8 +411,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _checked_data(self, X: Any, y: Any, incremental: bool, first: bool) -> tuple[Any, Any, np.ndarray]:
         """X and y as arrays, and X as kernels read it."""
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, reset=first, ensure_all_finite=False
+        given = X
+        X, y = check_X_y(
+            X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=self
         )  # fmt: skip
         dtype: Any = np.float32
         if self.solver == "lbfgs" or (X.dtype if first else self._network().dtype) == np.float64:
@@ -425,6 +426,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if not (isinstance(prepared, CSR) and np.isfinite(prepared.stored).all()):
             values = X.data if issparse(X) else X
             assert_all_finite(values, estimator_name=type(self).__name__, input_name="X")
+        validate_data(self, given, reset=first, skip_check_array=True)  # the width and the names: kept, or compared
         return X, prepared, y
 
     def _checked_classes(self, y: np.ndarray, incremental: bool) -> np.ndarray:

@@ -237,7 +237,20 @@ def test_numbers_that_are_not_finite_are_refused_before_anything_is_learnt(value
         messages.append(str(refused.value))
         assert not hasattr(model, "classes_")
         assert not hasattr(model, "coefs_")
+        assert not hasattr(model, "n_features_in_")
     assert messages[0] == messages[1]
+
+
+def test_data_that_is_refused_leaves_a_fitted_model_as_it_was(table):
+    X, y = table
+    narrow = X[:, :3].copy()
+    narrow[0, 0] = np.nan
+    model = MLPClassifier(4, max_iter=2, random_state=0).fit(X, y)
+    expected = model.predict_proba(X)
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            method(narrow, y)
+        np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
 @pytest.mark.parametrize(("given", "made"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")])
