@@ -221,15 +221,18 @@ class Run:
             if self.validation:
                 self.validation = kernels.csr(self.validation[0]), self.validation[1]
         inputs, classes = self.data.X.shape[1], len(self.data.classes)
-        network = Network((inputs, 2, classes), dtype=self.config.dtype, slots=self.rule.slots)
+        # The sparse kernels go by how many rows a batch has; and so wide that a step is for all threads.
+        batch = min(-(-self.batches.batch_size // self.world.size), kernels.sparse.BYTE_ROWS + 1)
+        width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * classes))
+        network = Network((inputs, width, classes), dtype=self.config.dtype, slots=self.rule.slots)
         window = self.batches.window(self.step)
         X, y = window.X, window.y
         if self.distort:
             X, y = self.distort(np.arange(min(128, len(y))), 0, X), y[:128]
             X = kernels.csr(X) if self.input == "sparse" else X
-        rows = np.zeros(kernels.tuning.SERIAL_FLOP // network.flop_per_sample + 1, np.int64)  # a step for all threads
+        rows = np.zeros(batch, np.int64)
         for clip in {None, self.config.clip_norm}:
-            kernels.mlp_train_steps(X, y, rows, len(rows), network, rule=self.rule, lr=[0.0], clip=clip)
+            kernels.mlp_train_steps(X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip)
         if self.world.size > 1:
             kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
         X, y = self.test

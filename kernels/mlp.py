@@ -368,7 +368,7 @@ def run_train_steps(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Allocate the workspace and run ``train_steps`` or ``train_steps_sparse`` on the team."""
     sizes, dtype = network.sizes, network.dtype
-    batch = min(batch, len(rows))
+    asked, batch = batch, min(batch, len(rows))
     lengths = [batch * (sizes[1] if isinstance(X, CSR) else sizes[0])]
     for outputs in sizes[1:]:
         lengths += [batch * outputs] * 2  # Y_l, dZ_l
@@ -401,7 +401,8 @@ def run_train_steps(
     panel = PANEL_VECTORS * lanes
     lazy = not pack_it and not is_inert.py_func(rule)
     # In place a panel may end inside a cache line: parts that own panels would take that from each other.
-    whole_lines = H * dtype.itemsize % LINE_BYTES == 0
+    ends = [H, *(panel_start.py_func(p, H, lanes) for p in range(panel_count.py_func(H, lanes)))]
+    whole_lines = all(end * dtype.itemsize % LINE_BYTES == 0 for end in ends)
     own_panels = pack_it or (whole_lines and I * H * dtype.itemsize <= OWNED_BYTES)
     splits = -(-parts // panel_count.py_func(H, lanes)) if own_panels else parts
     run_in_step(
@@ -409,7 +410,7 @@ def run_train_steps(
         rows, batch, objective, rule, lr, t, *common,
         COLUMN_BLOCK if in_blocks else I, aligned_zeros(room // dtype.itemsize * pack_it, dtype),
         splits, np.empty((2, parts, I + 2), np.int32),
-        *entry_arrays((2, most), batch, X.values.dtype),
+        *entry_arrays((2, most), asked, X.values.dtype),  # a last, short batch by the same machine code
         np.empty((parts, I), index_dtype(I)), np.empty((parts, batch), np.int64),
         aligned_zeros(parts * (batch + 1) * panel, dtype).reshape(parts, -1),
         np.zeros((parts, I * lazy), np.int32), np.empty((parts, len(lr) * lazy, 9), dtype),

@@ -26,6 +26,24 @@ def losses(data, backend, steps=32, **options):
     return np.array(reports)
 
 
+@pytest.mark.parametrize("batch", [1, 100, 128, 300])
+def test_warming_up_loads_the_kernels_that_the_run_calls(batch, rng, monkeypatch):
+    """Their types go by the numbers of bytes and of rows; the last batches are short."""
+    X = (rng.integers(0, 256, (750, 64)) * (rng.random((750, 64)) < 0.2)).astype(np.uint8)
+    data = Dataset("", X, np.arange(750) % 5, X[:100], np.arange(100) % 5, tuple("abcde"), "")
+    called = []
+
+    def spy(kernel, parts, *args):
+        called.append([np.asarray(arg).dtype for arg in args])
+        return run(kernel, parts, *args)
+
+    run = kernels.mlp.run_in_step
+    monkeypatch.setattr(kernels.mlp, "run_in_step", spy)
+    fastmlp.fit(data, configure(batch_size=batch, epochs=2, input="sparse", hidden=(32,)))
+    assert len(called) > 1
+    assert all(types == called[0] for types in called)
+
+
 # At rates where the loss falls: where it climbs, a rounding error grows by a factor a step in any arithmetic.
 OPTIMIZERS = [
     {"optimizer": "sgd", "lr": 0.02, "schedule": "constant"},
