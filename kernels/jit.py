@@ -243,8 +243,8 @@ def store() -> _Store:
 # -- kernels and pieces ----------------------------------------------------------------------------------------------
 
 # Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: two threads fought over
-# the counters for 5 % of a step, and a call on one sample took 6.7 us, not 8.0. Kernels own no arrays: their callers do, and
-# Numba refuses to compile one that would make or return an array.
+# the counters for 5 % of a step, and a call on one sample took 6.7 us, not 8.0. Kernels own no arrays: their callers do.
+# Numba refuses to compile one that would make an array, and what is here one that would return any.
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "_nrt": False}
 _kernels: dict[str, Any] = {}  # every kernel's dispatcher by its name
 _symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all machine code there is
@@ -406,6 +406,11 @@ def _compilation() -> Iterator[None]:
 def _call_by_symbol(dispatcher: Any, args: tuple[Any, ...]) -> None:
     """Have callers of this compiled kernel call it where it is."""
     compiled = dispatcher.overloads[args]
+    if "array(" in str(compiled.fndesc.restype):  # its caller would count a reference down that nobody had counted
+        del dispatcher.overloads[args]
+        raise TypeError(
+            f"kernel {dispatcher.py_func.__qualname__} returns {compiled.fndesc.restype}; it may return numbers"
+        )
     fndesc, entry_point, library = compiled.fndesc, compiled.entry_point, compiled.library
     _symbols[fndesc.mangled_name] = dispatcher._cache.name, args
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import njit
 from numba.core.errors import NumbaError
 
 from kernels import jit
@@ -369,6 +370,18 @@ def test_kernels_count_no_references_and_own_no_arrays(empty_cache):
     def new(A):
         return np.zeros(A.size).sum()
 
+    @kernel
+    def same(A):
+        return A
+
+    @kernel
+    def pair(A):
+        return 1, A
+
+    @njit
+    def user(A):
+        return same(A).sum()
+
     A = np.zeros(4)
     second_half(A)
     assert A.tolist() == [0, 0, 1, 0]
@@ -379,6 +392,10 @@ def test_kernels_count_no_references_and_own_no_arrays(empty_cache):
     for refused in (view, new):
         with pytest.raises(NumbaError):
             refused(A)
+    for refused in (same, pair, user):  # references that their callers would count down
+        for _ in range(2):
+            with pytest.raises((TypeError, NumbaError), match="may return numbers"):
+                refused(A)
 
 
 def test_a_kernel_may_not_close_over_what_has_no_stable_text():
