@@ -380,7 +380,8 @@ def momentum_update(
 ) -> None:
     """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
 
-    W, dW and V have one shape; V is zeros before the first step. Sutskever, Martens, Dahl and Hinton 2013.
+    W, dW and V have one shape; V is zeros before the first step, and its subnormal elements become 0. Sutskever, Martens,
+    Dahl and Hinton 2013.
     """
     _update(Rule(NESTEROV if nesterov else MOMENTUM, momentum, 0.0, 0.0, weight_decay), lr, 1, W, dW, V)
 
@@ -402,8 +403,8 @@ def adam_update(
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
     M' = M / (1 - beta1^t), V' = V / (1 - beta2^t); t = 1, 2, ... counts the steps; M and V have the shape of W and are
-    zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken
-    off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
+    zeros before the first; their subnormal elements become 0. The decay is part of g = dW + weight_decay * W (Kingma and Ba
+    2015) or, ``decoupled``, taken off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
     """
     _update(Rule(ADAMW if decoupled else ADAM, beta1, beta2, epsilon, weight_decay), lr, t, W, dW, M, V)
 

@@ -185,7 +185,7 @@ def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=
 def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
-    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... Subnormal elements of M become 0. The decay goes into
+    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... Subnormal elements of M and V become 0. The decay goes into
     g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay first
     (Loshchilov and Hutter 2019).
     """
@@ -194,6 +194,7 @@ def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, wei
     M += (1 - real(beta1)) * (g - M)
     M[abs(M) < np.finfo(M.dtype).tiny] = 0
     V += (1 - real(beta2)) * (g * g - V)
+    V[abs(V) < np.finfo(V.dtype).tiny] = 0
     if decoupled:
         W *= real(1 - lr * weight_decay)
     W -= real(lr) * (M / real(1 - beta1**t)) / (np.sqrt(V / real(1 - beta2**t)) + real(epsilon))

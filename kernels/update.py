@@ -1,9 +1,9 @@
 """Optimizer steps as fused element updates: one pass reads gradient, state and weight and writes state and weight.
 
 Legend: ``w`` weight, ``g`` gradient of the loss with respect to w, ``m``/``v`` state, ``t`` the step number from 1,
-``lr`` the learning rate, ``wd`` the weight decay. Where m gets below the smallest normal number it is 0: that of a weight
-without gradients shrinks by a tenth a step, would never get there by itself (0.9 of the smallest subnormal number rounds to
-it again), and a CPU may take a hundred times as long for it (MNIST's rare pixels: a step took three times as long on Ice Lake).
+``lr`` the learning rate, ``wd`` the weight decay. Where m or v gets below the smallest normal number it is 0: that of
+a weight without gradients shrinks by a tenth a step, would never get there by itself (0.9 of the smallest subnormal number
+rounds to it again), and a CPU may take a hundred times as long for it (MNIST's rare pixels: a step took three times as long).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def adam_step(constants, x, g, m, v):
     rate, decay, keep, _, rest1, rest2, correct1, correct2, epsilon = constants
     d = simd.fma(decay, x, g)
     m = simd.flush(simd.fma(rest1, d - m, m))
-    v = simd.fma(rest2, d * d - v, v)
+    v = simd.flush(simd.fma(rest2, d * d - v, v))
     return keep * x - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), m, v
 
 
