@@ -221,8 +221,9 @@ class Run:
             if self.validation:
                 self.validation = kernels.csr(self.validation[0]), self.validation[1]
         inputs, classes = self.data.X.shape[1], len(self.data.classes)
-        # The sparse kernels go by how many rows a batch has; and so wide that a step is for all threads.
-        batch = min(-(-self.batches.batch_size // self.world.size), kernels.sparse.BYTE_ROWS + 1)
+        # The sparse kernels go by whether a row's number is a byte; and so wide that a step is for all threads.
+        most = kernels.sparse.BYTE_ROWS
+        batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * classes))
         network = Network((inputs, width, classes), dtype=self.config.dtype, slots=self.rule.slots)
         window = self.batches.window(self.step)
