@@ -19,7 +19,6 @@ from numba.extending import overload
 from . import simd
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
-from .simd import REGISTERS
 from .threads import share
 from .tuning import (
     BLOCK_COLUMNS,
@@ -84,7 +83,9 @@ def _make_stripe(rows: int, vectors: int) -> Any:
 
 _tiles = _make_stripe(TILE_ROWS, TILE_VECTORS)
 # Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
-_wide4, _wide2, _wide1 = (_make_stripe(rows, vectors * REGISTERS // 32) for rows, vectors in ((4, 4), (2, 8), (1, 8)))
+_wide4, _wide2, _wide1 = (
+    _make_stripe(rows, vectors * simd.REGISTERS // 32) for rows, vectors in ((4, 4), (2, 8), (1, 8))
+)
 
 
 @piece

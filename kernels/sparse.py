@@ -199,8 +199,6 @@ def _factor_overload(values, table, k):
 
 # What a batch is transposed to: of each entry its row (``places``) and value (``entries``). Where a value is a byte, and rows
 # are so few that a row's number is one, too, both are one number in ``entries``: a store and a load less, 3 to 7 % of a step.
-
-
 BYTE_ROWS = 256
 
 

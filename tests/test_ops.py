@@ -19,8 +19,8 @@ SHAPES = [
     (8, 32, 16),
     (17, 33, 31),
     (37, 50, 45),
-    (9, 530, BLOCK_COLUMNS + 14),
-]  # the last in several blocks
+    (9, 530, BLOCK_COLUMNS + 14),  # in several blocks
+]
 LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
 DTYPES = ["float32", "float64"]
 FLOAT64_UNIT = 2.0**-53
