@@ -32,6 +32,8 @@ from .tuning import (
     STREAM_BYTES,
     STREAM_DEPTH,
     STRIP_ROWS,
+    SWAPPED_DEPTH,
+    SWAPPED_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
 )
@@ -181,6 +183,38 @@ PACK_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
 """Elements of scratch that ``gemm`` needs for each part."""
 
 
+@piece
+def _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p):
+    """C.T = B.T @ A.T, for an A smaller than B: A is packed, and B.T read along its rows, where they lie.
+
+    C.T goes through a strip of GROUP_ROWS rows, which stays in L1 until it is turned.
+    """
+    width = TILE_VECTORS * simd.lanes(C)
+    most = PACK_SIZE // (min(K, SWAPPED_DEPTH) + GROUP_ROWS) // width * width
+    for first in range(0, M, most):
+        m = min(most, M - first)
+        wide = m + -m % width  # nothing reads the sums past m
+        for k in range(0, K, SWAPPED_DEPTH):
+            depth = min(SWAPPED_DEPTH, K - k)
+            strip = p + depth * wide
+            _pack(depth, m, A, a + first * a_row + k, 1, a_row, P, p, width)
+            for i in range(0, N, GROUP_ROWS):
+                rows, to = min(GROUP_ROWS, N - i), c + first * ldc + i
+                if k > 0:
+                    _pack(rows, m, C, to, 1, ldc, P, strip, wide)  # transposed: it is one panel
+                for r in range(0, rows, TILE_ROWS):
+                    row = min(i + r, N - TILE_ROWS)
+                    at, sums = b + row * b_col + k, strip + (row - i) * wide
+                    _tiles(wide, depth, B, at, b_col, 1, P, p, width, depth, P, sums, wide, k > 0, i + r - row)
+                _pack(m, rows, P, strip, 1, wide, C, to, ldc)  # and back
+
+
+@piece
+def _packs_less_swapped(M, N, K, width):
+    """Whether A is so much smaller than B that the rows that fill its last panel cost less than packing B."""
+    return SWAPPED_ROWS * M * (K + N) + -M % width * N * K < SWAPPED_ROWS * N * K and N >= TILE_ROWS
+
+
 @kernel
 def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
@@ -190,6 +224,8 @@ def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
         for k in range(0, max(K, 1), depth):
             here, rest = a + k * a_col, min(depth, K - k)
             _gemm_in_place(M, N, rest, A, here, a_row, a_col, B, b + k * b_row, b_row, C, c, ldc, k > 0)
+    elif b_col != 1 and a_col == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * simd.lanes(C)):
+        _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p)
     else:
         _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
 
@@ -249,15 +285,20 @@ def _columns_share(part, parts, N, width):
 
 @piece
 def _block(part, parts, M, N, width):
-    """(first row, last row, first column, last column) of this part of an M x N result.
+    """(first row, last row, first column, last column) of this part of an M x N result, of a grid of equal blocks.
 
-    Rows where there are enough to keep each part's tiles full, else columns: then no two parts pack the same panels.
+    Of those grids the one whose blocks take least to pack their columns of B, twice as dear, and to read their rows of A: two
+    parts split rows only where C is tall. Ice Lake, 2 threads, speed as a part of MKL's, with rows and with columns split:
+    200 x 1024 x 1024 0.87 and 1.01, 128 x 4096 x 4096 0.80 and 0.87.
     """
-    if parts * PACK_ROWS <= M or 2 * parts * width > N:
-        first, last = share(part, parts, M)
-        return first, last, 0, N
-    left, right = _columns_share(part, parts, N, width)
-    return 0, M, left, right
+    across = 1
+    for c in range(2, parts + 1):
+        less = 2 * N / c + M * c / parts < 2 * N / across + M * across / parts
+        if parts % c == 0 and 2 * c * width <= N and less:
+            across = c
+    first, last = share(part // across, parts // across, M)
+    left, right = _columns_share(part % across, across, N, width)
+    return first, last, left, right
 
 
 @kernel

@@ -44,6 +44,14 @@ READ_IN_PLACE_BYTES = IN_PLACE_BYTES if ZEN else 40_000
 87 and 83, with AVX2 47 and 67, as the rows' ends are not the cache lines'; 128 rows of ten outputs: in place, 3 % of a step.
 """
 
+SWAPPED_DEPTH = 1024
+SWAPPED_ROWS = 12
+"""An input gradient dY @ W.T packs dY and not W, the larger, so many terms at a time, unless filling up its last vectors costs
+more than this many rows of products for each element not packed. Ice Lake, one thread, speed as a part of MKL's, W packed and
+dY packed: 64 rows of 784 x 256 0.82 and 1.07, 256 of 1024 x 1024 0.85 and 0.95, 128 of 4096 x 4096 0.90 and 1.07; two threads
+0.88 and 0.99, 0.80 and 1.07. With half a panel to fill up (100 rows of 1024 x 1024) 0.91 and 0.83.
+"""
+
 STREAM_BYTES = 8_000_000
 STREAM_DEPTH = 16
 """With few rows and a larger B, which comes from memory, so many rows of B are read side by side, each from left to right, and

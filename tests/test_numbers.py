@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import simd
+from kernels import gemm, simd
+from kernels.gemm import PACK_SIZE
 from kernels.tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
@@ -15,6 +16,7 @@ from kernels.tuning import (
     READ_IN_PLACE_BYTES,
     ROW_BLOCK,
     STREAM_BYTES,
+    SWAPPED_DEPTH,
     TILE_ROWS,
     TILE_VECTORS,
 )
@@ -83,6 +85,23 @@ def test_packed_products_of_integers_are_exact_for_every_remainder_of_rows(dtype
             np.testing.assert_array_equal(kernels.linear_forward(A[:M], B), exact[:M])
             np.testing.assert_array_equal(kernels.linear_backward_input(A[:M], B.T.copy()), exact[:M])
             np.testing.assert_array_equal(kernels.linear_backward_weight(across[:, :M].copy(), B)[0], exact[:M])
+
+
+@dtypes
+def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(dtype, rng):
+    """All rows and fewer of the last panel, all remainders of the strip; a second block of terms, and of rows."""
+    wide = panel(dtype)
+    most = PACK_SIZE // (SWAPPED_DEPTH + GROUP_ROWS) // wide * wide
+    columns = [*range(8 * wide, 8 * wide + GROUP_ROWS + 1), 8 * most]
+    dY = small_integers(rng, (most + wide, SWAPPED_DEPTH + 3), dtype)
+    W = small_integers(rng, (columns[-1], SWAPPED_DEPTH + 3), dtype)
+    exact = dY.astype(np.float64) @ W.T.astype(np.float64)
+    with kernels.threads(1):
+        for rows in (wide, wide - 1, wide - 5, most + wide - 1):
+            for N in columns[:: 1 if rows == wide else 7]:
+                assert gemm._packs_less_swapped.py_func(rows, N, dY.shape[1], wide)
+                dX = kernels.linear_backward_input(dY[:rows], W[:N])
+                np.testing.assert_array_equal(dX, exact[:rows, :N])
 
 
 @dtypes
