@@ -92,7 +92,8 @@ def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(
     """All rows and fewer of the last panel, all remainders of the strip; a second block of terms, and of rows."""
     wide = panel(dtype)
     most = PACK_SIZE // (SWAPPED_DEPTH + GROUP_ROWS) // wide * wide
-    columns = [*range(8 * wide, 8 * wide + GROUP_ROWS + 1), 8 * most]
+    fewest = 2 * (most + wide)
+    columns = range(fewest, fewest + GROUP_ROWS + 1)
     dY = small_integers(rng, (most + wide, SWAPPED_DEPTH + 3), dtype)
     W = small_integers(rng, (columns[-1], SWAPPED_DEPTH + 3), dtype)
     exact = dY.astype(np.float64) @ W.T.astype(np.float64)
