@@ -190,13 +190,13 @@ def _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p):
     C.T goes through a strip of GROUP_ROWS rows, which stays in L1 until it is turned.
     """
     width = TILE_VECTORS * simd.lanes(C)
-    most = PACK_SIZE // (min(K, SWAPPED_DEPTH) + GROUP_ROWS) // width * width
+    most = PACK_SIZE // (min(K, SWAPPED_DEPTH) + TILE_ROWS + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
         wide = m + -m % width  # nothing reads the sums past m
         for k in range(0, K, SWAPPED_DEPTH):
             depth = min(SWAPPED_DEPTH, K - k)
-            strip = p + depth * wide
+            strip = p + (depth + TILE_ROWS) * wide  # the last tile begins earlier, and reads what it does not store
             _pack(depth, m, A, a + first * a_row + k, 1, a_row, P, p, width)
             for i in range(0, N, GROUP_ROWS):
                 rows, to = min(GROUP_ROWS, N - i), c + first * ldc + i

@@ -91,7 +91,7 @@ def test_packed_products_of_integers_are_exact_for_every_remainder_of_rows(dtype
 def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(dtype, rng):
     """All rows and fewer of the last panel, all remainders of the strip; a second block of terms, and of rows."""
     wide = panel(dtype)
-    most = PACK_SIZE // (SWAPPED_DEPTH + GROUP_ROWS) // wide * wide
+    most = PACK_SIZE // (SWAPPED_DEPTH + TILE_ROWS + GROUP_ROWS) // wide * wide
     fewest = 2 * (most + wide)
     columns = range(fewest, fewest + GROUP_ROWS + 1)
     dY = small_integers(rng, (most + wide, SWAPPED_DEPTH + 3), dtype)
