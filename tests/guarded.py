@@ -25,14 +25,14 @@ import numpy as np
 import kernels
 from kernels import CSR, Network, mlp, ops
 from kernels.registry import OPS
-from kernels.tuning import BLOCK_COLUMNS, SWAPPED_DEPTH
+from kernels.tuning import BLOCK_COLUMNS, GROUP_ROWS, SWAPPED_DEPTH
 
 PAGE = mmap.PAGESIZE
 CANARY = 0xA5
 SIDES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65]
 # Above the sizes from which on ops use the team and a prediction rearranges the first layer, or weights are in several blocks,
 # or an input gradient swaps its operands and has a second block of terms.
-LARGE = [(520, 60, 97), (9, 530, BLOCK_COLUMNS + 14), (63, 150, SWAPPED_DEPTH + 3)]
+LARGE = [(520, 60, 97), (9, 530, BLOCK_COLUMNS + 14), (63, 3 * GROUP_ROWS + 1, SWAPPED_DEPTH + 3)]
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 _keep: list[tuple[mmap.mmap, np.ndarray, int, int]] = []
 
