@@ -23,6 +23,7 @@ from .threads import share
 from .tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
+    DOT_COLUMNS,
     DOT_ROWS,
     GROUP_ROWS,
     PACK_A,
@@ -337,26 +338,45 @@ def mask(Y, y, dY, dy, rows, n, step, factor):
             simd.store_masked(dY, to + j, simd.select(off, zero, scale * simd.load_masked(dY, to + j, rest)), rest)
 
 
+def _make_dots(columns: int) -> Any:
+    """C[c + j] = A[a : a + K] . B[b + j * b_col : ... + K] for so many j."""
+
+    @piece
+    def dots(K, A, a, B, b, b_col, C, c):
+        lanes = simd.lanes(C)
+        acc, full = simd.tile_zeros(C, columns, 1), K - K % lanes
+        for k in range(0, full, lanes):
+            acc = simd.fma(simd.tile_load(B, b + k, b_col, columns, 1, lanes), simd.load(A, a + k), acc)
+        if full < K:
+            row = simd.load_masked(A, a + full, K - full)
+            acc = simd.fma(simd.tile_load(B, b + full, b_col, columns, 1, K - full), row, acc)
+        simd.store_masked(C, c, simd.tile_sums(acc), columns)
+
+    return dots
+
+
+_some_dots, _one_dot = _make_dots(DOT_COLUMNS), _make_dots(1)
+
+
 @piece
 def _dots(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc):
     """C[i, j] = A[i] . B[j] for rows of A and B that are contiguous: few rows of A against many of B, each read once."""
-    lanes = simd.lanes(C)
-    full = K - K % lanes
-    for j in range(N):
-        row = b + j * b_col
+    blocks = N - N % DOT_COLUMNS
+    for j in range(0, blocks, DOT_COLUMNS):
         for i in range(M):
-            sum0, sum1 = simd.zeros(C), simd.zeros(C)
-            left = a + i * a_row
-            for k in range(0, full - lanes, 2 * lanes):
-                sum0 = simd.fma(simd.load(A, left + k), simd.load(B, row + k), sum0)
-                sum1 = simd.fma(simd.load(A, left + k + lanes), simd.load(B, row + k + lanes), sum1)
-            if full % (2 * lanes):
-                k = full - lanes
-                sum0 = simd.fma(simd.load(A, left + k), simd.load(B, row + k), sum0)
-            if full < K:
-                rest = K - full
-                sum1 = simd.fma(simd.load_masked(A, left + full, rest), simd.load_masked(B, row + full, rest), sum1)
-            C[c + i * ldc + j] = simd.reduce_add(sum0 + sum1)
+            _some_dots(K, A, a + i * a_row, B, b + j * b_col, b_col, C, c + i * ldc + j)
+    for j in range(blocks, N):
+        for i in range(M):
+            _one_dot(K, A, a + i * a_row, B, b + j * b_col, b_col, C, c + i * ldc + j)
+
+
+@kernel
+def gemm_transposed(few, M, N, K, A, a, a_row, B, b, ldb, C, c, ldc, P, p):
+    """C[M, N] = A[M, K] @ B[N, K].T, rows of all contiguous; as dot products where the batch has ``few`` rows: see DOT_ROWS."""
+    if few:
+        _dots(M, N, K, A, a, a_row, B, b, ldb, C, c, ldc)
+    else:
+        gemm(M, N, K, A, a, a_row, 1, B, b, 1, ldb, C, c, ldc, P, p)
 
 
 @kernel
@@ -367,10 +387,9 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, P):
     first, last, left, right = _block(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
     rows, columns = last - first, right - left
     x = first * N + left
-    if M < DOT_ROWS:
-        _dots(rows, columns, K, flat(dY), first * K, K, flat(W), left * K, K, flat(dX), x, N)
-    else:
-        gemm(rows, columns, K, flat(dY), first * K, K, 1, flat(W), left * K, 1, K, flat(dX), x, N, P, part * PACK_SIZE)
+    gemm_transposed(
+        M < DOT_ROWS, rows, columns, K, flat(dY), first * K, K, flat(W), left * K, K, flat(dX), x, N, P, part * PACK_SIZE
+    )  # fmt: skip
     if relu_output.size:
         mask(flat(relu_output), x, flat(dX), x, rows, columns, N, 1.0)
 

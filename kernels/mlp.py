@@ -26,7 +26,16 @@ import numpy as np
 from . import simd
 from .activations import ACTIVATIONS, RELU, SOFTMAX, activate, activation_backward
 from .dropout import dropout_key, dropout_rows
-from .gemm import PACK_SIZE, bias_backward_update, finish_rows, gemm, linear_backward_update, mask, strip_size
+from .gemm import (
+    PACK_SIZE,
+    bias_backward_update,
+    finish_rows,
+    gemm,
+    gemm_transposed,
+    linear_backward_update,
+    mask,
+    strip_size,
+)
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
 from .memory import LINE_BYTES, aligned_zeros, scratch
@@ -54,6 +63,7 @@ from .tuning import (
     BLOCK_ENTRIES,
     CACHED_BYTES,
     COLUMN_BLOCK,
+    DOT_ROWS,
     OWNED_BYTES,
     PACKED_BYTES,
     PACKED_ENTRIES,
@@ -153,7 +163,9 @@ def _rows_phase(
         # Y_l-1 = f(Z_l-1), Z_l = Y_l-1 @ W_l + b_l  =>  dZ_l-1 = (dZ_l @ W_l.T) * f'(Z_l-1)
         I, O = sizes[l], sizes[l + 1]
         here = at[2 * l] + lo * I
-        gemm(hi - lo, I, O, work, dz + lo * O, O, 1, params, offsets[l], 1, O, work, here, I, P, part * PACK_SIZE)
+        gemm_transposed(
+            n < DOT_ROWS, hi - lo, I, O, work, dz + lo * O, O, params, offsets[l], O, work, here, I, P, part * PACK_SIZE
+        )  # fmt: skip
         y, kept = _input_at(l, y0, at) + lo * I, 1 - objective.dropout
         if objective.activation == RELU:  # what dropout dropped is 0, too
             mask(work, y, work, here, hi - lo, I, I, 1 / kept)

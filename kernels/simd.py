@@ -758,6 +758,34 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
     return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen
 
 
+@intrinsic
+def tile_sums(typingctx: Any, tile: Any) -> Any:
+    """A vector of the sums of the lanes of each row of a tile of one vector a row, added as ``reduce_add`` does; rest zero.
+
+    The rows are a power of two, at most the lanes. Two rows at a time are folded into one vector, then two of those.
+    """
+    if not (isinstance(tile, Tile) and tile.vectors == 1 and tile.vector.lanes % tile.rows == 0):
+        raise TypingError(
+            f"expected a tile of one vector a row, its rows a power of two and at most the lanes, not {tile}"
+        )
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pick = ir.VectorType(_I32, vector.lanes)
+        rows = [builder.extract_value(args[0], r) for r in range(tile.rows)]
+        length = vector.lanes  # of what is left of a row
+        while length > 1:
+            length //= 2
+            pairs = [(x, y) for x, y in zip(rows[::2], rows[1::2])] or [(rows[0], ir.Constant(vector.ir, None))]
+            # The lower halves of what is left of both's rows, and the upper ones.
+            low = [start + k for start in range(0, 2 * vector.lanes, 2 * length) for k in range(length)]
+            masks = ir.Constant(pick, low), ir.Constant(pick, [k + length for k in low])
+            rows = [builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks)) for x, y in pairs]
+        return rows[0]
+
+    return vector(tile), codegen
+
+
 # -- transposition -------------------------------------------------------------------------------------------------
 
 

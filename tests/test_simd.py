@@ -258,6 +258,26 @@ def test_tiles_multiply_resume_and_keep_to_their_lanes(dtype, rng):
             np.testing.assert_array_equal(D, expected)
 
 
+@dtypes
+def test_sums_of_the_rows_of_a_tile_are_those_of_its_vectors(dtype, rng):
+    def make(rows):
+        @njit
+        def apply(X, sums, out):
+            simd.store(out, 0, simd.tile_sums(simd.tile_load(X, 0, X.shape[1], rows, 1, X.shape[1])))
+            for r in range(rows):
+                sums[r] = simd.reduce_add(simd.load(X, r * X.shape[1]))
+
+        return apply
+
+    width = lanes(dtype)
+    X = (rng.standard_normal((width, width)) * 10.0 ** rng.integers(-3, 4, (width, width))).astype(dtype)
+    X[0, 0] = np.nan
+    for k in range(width.bit_length()):
+        sums, out = np.zeros(width, dtype), np.full(width, -1, dtype)
+        make(2**k)(X, sums, out)
+        np.testing.assert_array_equal(out, sums)
+
+
 def test_storing_to_a_read_only_array_is_a_typing_error():
     @njit
     def write(out):
