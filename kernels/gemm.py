@@ -190,14 +190,19 @@ def _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p):
 
     C.T goes through a strip of GROUP_ROWS rows, which stays in L1 until it is turned.
     """
-    width = TILE_VECTORS * simd.lanes(C)
-    most = PACK_SIZE // (min(K, SWAPPED_DEPTH) + TILE_ROWS + GROUP_ROWS) // width * width
+    lanes = simd.lanes(C)
+    width = TILE_VECTORS * lanes
+    deepest = min(K, SWAPPED_DEPTH) + TILE_ROWS  # the last tile of a strip may begin that much before it
+    most = PACK_SIZE // (deepest + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
-        wide = m + -m % width  # nothing reads the sums past m
+        wide = m + -m % width  # zeros past m: subnormal numbers left by another call would take so much longer
+        strip = p + deepest * wide
         for k in range(0, K, SWAPPED_DEPTH):
             depth = min(SWAPPED_DEPTH, K - k)
-            strip = p + (depth + TILE_ROWS) * wide  # the last tile begins earlier, and reads what it does not store
+            if m < wide:
+                for j in range(depth * (wide - width), depth * wide, lanes):
+                    simd.store(P, p + j, simd.zeros(P))
             _pack(depth, m, A, a + first * a_row + k, 1, a_row, P, p, width)
             for i in range(0, N, GROUP_ROWS):
                 rows, to = min(GROUP_ROWS, N - i), c + first * ldc + i
