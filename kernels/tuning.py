@@ -63,8 +63,8 @@ DOT_COLUMNS = REGISTER_BYTES // 8
 DOT_ROWS = 8
 """With fewer rows in a batch than this, dY @ W.T is taken as dot products with so many rows of W at a time (lanes of float64),
 which is then read once, unpacked. Ice Lake, 784 x 256, 1 thread, GFLOP/s one column at a time, four, eight: 1 row 16, 21, 21,
-4 rows 22, 28, 28; packed, 8 rows 30 and 34. Steps of 784-1024-1024-10, 2 threads, ms packed and with dots: 1 row 1.06 and 0.66,
-4 rows 1.01 and 0.77, 7 rows 1.53 and 1.20.
+4 rows 22, 28, 28; 8 rows packed 30 and with dots 34, 12 rows 55 and 47. Steps of 784-1024-1024-10, 2 threads, ms packed and
+with dots: 1 row 1.06 and 0.66, 4 rows 1.01 and 0.77, 7 rows 1.53 and 1.20.
 """
 
 STRIP_ROWS = 256
