@@ -776,7 +776,7 @@ def tile_sums(typingctx: Any, tile: Any) -> Any:
         length = vector.lanes  # of what is left of a row
         while length > 1:
             length //= 2
-            pairs = [(x, y) for x, y in zip(rows[::2], rows[1::2])] or [(rows[0], ir.Constant(vector.ir, None))]
+            pairs = list(zip(rows[::2], rows[1::2])) or [(rows[0], ir.Constant(vector.ir, None))]
             # The lower halves of what is left of both's rows, and the upper ones.
             low = [start + k for start in range(0, 2 * vector.lanes, 2 * length) for k in range(length)]
             masks = ir.Constant(pick, low), ir.Constant(pick, [k + length for k in low])

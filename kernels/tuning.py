@@ -46,7 +46,7 @@ READ_IN_PLACE_BYTES = IN_PLACE_BYTES if ZEN else 40_000
 
 SWAPPED_DEPTH = 1024
 SWAPPED_ROWS = 12
-"""An input gradient dY @ W.T packs dY and not W, the larger, so many terms at a time, unless filling up its last vectors costs
+"""An input gradient dY @ W.T packs dY and not W, the larger, so many terms at a time, unless filling up its last panel costs
 more than this many rows of products for each element not packed. Ice Lake, one thread, speed as a part of MKL's, W packed and
 dY packed: 64 rows of 784 x 256 0.82 and 1.07, 256 of 1024 x 1024 0.85 and 0.95, 128 of 4096 x 4096 0.90 and 1.07; two threads
 0.88 and 0.99, 0.80 and 1.07. With half a panel to fill up (100 rows of 1024 x 1024) 0.91 and 0.83.
