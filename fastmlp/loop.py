@@ -175,7 +175,14 @@ class Run:
                 "it is too small or too large"
             )
         self.model = Model(
-            network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns, **standard
+            network,
+            scale,
+            data.classes,
+            config.backend,
+            image_shape=data.image_shape,
+            columns=data.columns,
+            label=data.label,
+            **standard,
         )
         self.distort = distortion(config, data)
         self.sparse = self.input == "sparse" and self.distort is None  # whether the training samples are kept so

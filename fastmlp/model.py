@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .backend import CSR, Network, kernels, ops
+from .data.columns import LabelColumn
 from .data.dataset import require_finite
 from .errors import InputError
 from .tensor_file import Tensors, read_tensors, write_tensors
@@ -28,7 +29,7 @@ class Model:
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
-    of features) say what the inputs are, if known.
+    of features) say what the inputs are, if known; ``label`` says where the table of the training had its labels.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Model:
         std: np.ndarray | None = None,
         image_shape: tuple[int, int] | None = None,
         columns: tuple[str, ...] | None = None,
+        label: LabelColumn | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
+        self.label = label
 
     def __repr__(self) -> str:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
@@ -117,12 +120,13 @@ class Model:
         return digest.hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        """(meta, tensors) of the model's file: scale, classes, image_shape, columns; W0, b0, W1, ..., mean, std."""
+        """(meta, tensors) of the model's file: scale, classes, image_shape, columns, label; W0, b0, W1, ..., mean, std."""
         meta = {
             "scale": self.scale,
             "classes": list(self.classes),
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "columns": None if self.columns is None else list(self.columns),
+            "label": None if self.label is None else list(self.label),
         }
         tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
@@ -150,6 +154,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         shape, columns = meta["image_shape"], meta["columns"]
         image_shape = None if shape is None else (int(shape[0]), int(shape[1]))
         columns = None if columns is None else tuple(map(str, columns))
+        label = _label(meta.get("label"))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
@@ -165,7 +170,15 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         standard = {name: _vector(tensors, name, np.dtype(np.float64), inputs, path) for name in ("mean", "std")}
         if not (standard["std"] > 0).all():
             raise InputError(f"{path}: std is not positive everywhere")
-    return Model(network, scale, classes, image_shape=image_shape, columns=columns, **standard)
+    return Model(network, scale, classes, image_shape=image_shape, columns=columns, label=label, **standard)
+
+
+def _label(saved: Any) -> LabelColumn | None:
+    """What ``contents`` made of a model's ``label``. TypeError or ValueError for anything else."""
+    if saved is None:
+        return None
+    name, place = saved
+    return LabelColumn(None if name is None else str(name), int(place))
 
 
 def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:

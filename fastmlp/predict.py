@@ -29,7 +29,7 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
 
     name, inputs = path.name.lower().removesuffix(".gz"), model.network.sizes[0]
     if name.endswith(".csv"):
-        return read_features(path, inputs, model.columns, label_column)
+        return read_features(path, inputs, model.columns, label_column, model.label)
     if name.endswith(SUFFIXES):
         return read_svmlight(path, inputs).X
     if not name.endswith(".npz"):
@@ -129,7 +129,11 @@ def _command(argv: Sequence[str] | None) -> int:
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")
-    parser.add_argument("--label-column", metavar="NAME", help="the column of a CSV to leave out (default label)")
+    parser.add_argument(
+        "--label-column",
+        metavar="NAME|N",
+        help="the column of a CSV to leave out, by name or number (default: where the training file had its labels)",
+    )
     options = parser.parse_args(argv)
     from .model import load_model
 

@@ -29,8 +29,8 @@ def load(
     *,
     test: str | None = None,
     val_fraction: float = 0.1,
-    label_column: str | None = None,
-    weight_column: str | None = None,
+    label_column: str | int | None = None,
+    weight_column: str | int | None = None,
     seed: int = 0,
     offline: bool = False,
     memory: int | None = None,
@@ -40,12 +40,14 @@ def load(
     ``load_directory``).
 
     ``test`` is a held-out file of the same format; without one, and where the format has no test set of its own, a
-    seeded ``val_fraction`` of the rows is held out. ``label_column`` and ``weight_column`` name columns of a CSV: the
-    labels (else ``label``, else the first), and what each training row counts. With ``memory`` the training samples in a
+    seeded ``val_fraction`` of the rows is held out. ``label_column`` and ``weight_column`` are columns of a CSV, by name or
+    number (from 1, or from -1, the last, down): the labels, else known by their name or guessed, and what each training row
+    counts. With ``memory`` the training samples in a
     directory stay on disk, and ``fit`` has about so many MB of them in memory. ``say`` takes the lines for the user.
     InputError for what cannot be read.
     """
-    columns = {"label_column": label_column, "weight_column": weight_column}
+    named = {"label_column": label_column, "weight_column": weight_column}
+    columns = {option: None if column is None else str(column) for option, column in named.items()}
     if spec in ("mnist", "synthetic"):
         _refuse(columns, spec)
         if test is not None:
@@ -64,7 +66,7 @@ def load(
                 f"--memory {memory}: {path} is one file, which is read whole; split it into files in a directory, or write "
                 "X.npy and y.npy"
             )
-        return _load_path(path, test, val_fraction, seed, columns)
+        return _load_path(path, test, val_fraction, seed, columns, say)
     except OSError as error:
         raise InputError(f"{spec}: cannot be read ({error.strerror or error})") from None
     except MemoryError:
@@ -72,7 +74,14 @@ def load(
         raise InputError(f"{spec}: too large for this machine's memory{advice}") from None
 
 
-def _load_path(path: Path, test: str | None, val_fraction: float, seed: int, columns: dict[str, str | None]) -> Dataset:
+def _load_path(
+    path: Path,
+    test: str | None,
+    val_fraction: float,
+    seed: int,
+    columns: dict[str, str | None],
+    say: Callable[[str], None],
+) -> Dataset:
     """The data set in a file."""
     if not path.exists():
         raise InputError(f"{path}: no such file or directory (data sets by name: mnist, synthetic)")
@@ -82,7 +91,7 @@ def _load_path(path: Path, test: str | None, val_fraction: float, seed: int, col
         raise InputError(f"{path}: unknown format; it must be a directory or a {', '.join((*_CSV, *_OTHERS))} file")
     name = path.name[: -len(suffix)]
     if suffix in _CSV:
-        return load_csv(path, name, held_out, val_fraction, seed, **columns)
+        return load_csv(path, name, held_out, val_fraction, seed, **columns, say=say)
     _refuse(columns, f"{path}")
     return _OTHERS[suffix](path, name, held_out, val_fraction, seed)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .columns import LabelColumn
 from .labels import Labels, class_indices
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
@@ -56,7 +57,7 @@ class Dataset:
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
-    float64 [N] what each training row counts.
+    float64 [N] what each training row counts, ``label`` where a table had its labels.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     columns: tuple[str, ...] | None = None
     sample_weight: np.ndarray | None = None
+    label: LabelColumn | None = None
 
     def __post_init__(self) -> None:
         for part, X, y in (("training", self.X, self.y), ("test", self.X_test, self.y_test)):
@@ -108,7 +110,10 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells."""
+    """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells.
+
+    ``label`` is where a table has its labels, and ``notes`` what the user is to be told of how it was read.
+    """
 
     X: np.ndarray | Sparse | OnDisk
     labels: Labels
@@ -116,6 +121,8 @@ class Samples:
     image_shape: tuple[int, int] | None = None
     columns: tuple[str, ...] | None = None
     weight: np.ndarray | None = None
+    label: LabelColumn | None = None
+    notes: tuple[str, ...] = ()
 
 
 def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction: float, seed: int) -> Dataset:
@@ -128,7 +135,7 @@ def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction
         X, X_test = divide(samples.X, train, test)
         return Dataset(
             name, X, y[train], X_test, y[test], classes, samples.source,
-            shape, columns, None if weight is None else weight[train],
+            shape, columns, None if weight is None else weight[train], samples.label,
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
@@ -136,7 +143,7 @@ def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction
     dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
     alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
     X, X_test = alike
-    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight)
+    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight, samples.label)
 
 
 def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ import numpy as np
 from ..errors import InputError, RunError
 from ..paths import atomic_write, cache_dir, remove_leftovers
 from . import csv, npz, svmlight
+from .columns import LabelColumn
 from .dataset import Dataset, Samples, assemble, require_finite
 from .files import require_file
 from .idx import find_idx, idx_header, load_idx, read_idx
@@ -31,7 +32,7 @@ from .labels import Labels, distinct
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
-_VERSION = 1
+_VERSION = 2
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")
@@ -209,7 +210,7 @@ def _open_shards(
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
     what = f"{len(shards.paths)} {shards.format} files are read"
-    _convert(cached, lambda file: _write_shards(file, shards, columns), what, say)
+    _convert(cached, lambda file: _write_shards(file, shards, columns, say), what, say)
     return _opened(cached, directory, memory)
 
 
@@ -218,7 +219,7 @@ class _Part:
     """The training or the test set as far as it is written; in the end its ``meta`` is JSON."""
 
     pieces: list[dict[str, Any]] = field(default_factory=list)
-    values: dict[int | str, int] = field(default_factory=dict)
+    values: dict[int | float | str, int] = field(default_factory=dict)
     codes: list[np.ndarray] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
 
@@ -249,17 +250,19 @@ def _write(file: IO[bytes], array: np.ndarray) -> int:
     return offset
 
 
-def _write_shards(file: IO[bytes], shards: _Shards, columns: dict[str, str | None]) -> None:
+def _write_shards(file: IO[bytes], shards: _Shards, columns: dict[str, str | None], say: Say) -> None:
     parts: dict[str, _Part] = {}
+    first: Samples | None = None
     features, low, image_shapes, names = 0, 1, set(), None
     for k, path in enumerate(shards.paths):
         try:
             if shards.format == "CSV":
-                samples = csv.read_shard(path, **columns)
+                samples = csv.read_shard(path, **columns, first=first, say=say)
             else:
                 samples = (npz if shards.format == ".npz" else svmlight).read_shard(path)
         except MemoryError:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
+        first = first or samples
         X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
         if isinstance(X, Sparse):
             low = min(low, int(X.indices.min(initial=1)))
@@ -280,6 +283,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, columns: dict[str, str | Non
         "features": features,
         "first": low,
         "columns": names,
+        "label": first and first.label,
         "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
     }
     content = json.dumps(meta).encode()
@@ -295,6 +299,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
     meta = json.loads(file.read(file.size - _LENGTH.size - length, length, np.uint8).tobytes())
     sparse = "entries" in meta["parts"]["training"]["pieces"][0]
     columns, shape = (None if meta[name] is None else tuple(meta[name]) for name in ("columns", "image_shape"))
+    label = None if meta["label"] is None else LabelColumn(*meta["label"])
     opened: dict[str, Samples] = {}
     for kind, part in meta["parts"].items():
         pieces = tuple(Piece(file, **{**piece, "dtype": np.dtype(piece["dtype"])}) for piece in part["pieces"])
@@ -303,7 +308,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
         X = OnDisk(str(directory), pieces, meta["features"] - first, dtype, memory, sparse, first)
         codes = file.read(part["labels"], rows, np.int32)
         weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
-        opened[kind] = Samples(X, Labels(part["values"], codes), str(directory), shape, columns, weight)
+        opened[kind] = Samples(X, Labels(part["values"], codes), str(directory), shape, columns, weight, label)
     os.utime(cached)
     return opened["training"], opened.get("test")
 

@@ -1,0 +1,149 @@
+"""Which column of a table holds the labels: known by its name, or guessed from what the first and the last column hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..errors import InputError
+from .dialect import MISSING, number
+from .labels import Labels, quantity
+
+# Written in lower case, without blanks and marks. The first list counts anywhere in a header, the second at its ends.
+_ANYWHERE, _AT_AN_END = (
+    frozenset(words.split())
+    for words in (
+        """label labels class classes target targets outcome species diagnosis survived classlabel targetlabel classname
+        labelname targetclass classid labelid ytrue groundtruth""",
+        """y category type group kind status result results response output quality variety digit digits letter character
+        symbol emotion sentiment spam isspam fraud isfraud income rings activity grade churn exited attrition cls classe
+        clase klasse etiqueta objetivo ziel defaultpaymentnextmonth lable""",
+    )
+)
+_MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
+_MEASURED = 30  # different integers at one end, and a third of it at the other: that one holds the classes
+REMEDY = "--label-column takes its name or number (-1: the last)"
+
+
+class LabelColumn(NamedTuple):
+    """Where a table had its labels: the column's name, if it has one, and how many features stood before it."""
+
+    name: str | None
+    place: int
+
+
+def is_known(name: str) -> bool:
+    """Whether a column of that name holds labels, wherever it stands."""
+    return _word(name) in _ANYWHERE
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | None:
+    """The one of the ``candidates``, columns in order, whose name says that it holds labels. InputError if several do."""
+    if not candidates:
+        return None
+    words = {k: _word(names[k]) for k in candidates}
+    exact = [k for k in candidates if names[k].lower() == "label"]
+    first, last = candidates[0], candidates[-1]
+    ends = [k for k in (last, first) if words[k] in _ANYWHERE]
+    found = exact or ends[:1] or [k for k in candidates if words[k] in _ANYWHERE]
+    found = found or sorted({k for k in (first, last) if words[k] in _AT_AN_END})
+    if len(found) > 1:
+        which = " or ".join(repr(names[k][:40]) for k in found[:2])
+        raise InputError(f"{path}: {which} may be the label column; {REMEDY}")
+    return found[0] if found else None
+
+
+def apart(names: Sequence[str], candidates: Sequence[int]) -> int | None:
+    """The first or last of the ``candidates``, where all others are numbered through: pixel0, pixel1, ..., or 0, 1, ..."""
+    stems = [re.sub(r"\d+$", "", names[k]) for k in candidates]
+    for end, others in ((-1, stems[:-1]), (0, stems[1:])):
+        numbered = all(names[k] != stem for k, stem in zip(candidates, stems) if k != candidates[end])
+        if len(others) > 2 and len(set(others)) == 1 and numbered and stems[end] != others[0]:
+            return candidates[end]
+    return None
+
+
+def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], path: str) -> int:
+    """The first or the last of the ``candidates`` by their ``values``. InputError where neither or both may hold labels.
+
+    A header's (``names``) usual place for it is the last; without one there is none.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    columns = (candidates[0], candidates[-1])
+    first, last = map(values, columns)
+    doubts = [doubt(first), doubt(last)]
+
+    def described(end: int) -> str:
+        column, labels = columns[end], (first, last)[end]
+        what = f"column {column + 1}" if names is None else repr(names[column][:40])
+        return f"the {('first', 'last')[end]}, {what} ({doubts[end] or f'{len(labels.values):,} values'})"
+
+    text = [is_text(labels) for labels in (first, last)]
+    if all(why is not None for why in doubts):
+        raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
+    choice = None
+    if doubts[0] is not None:
+        choice = 1
+    elif doubts[1] is not None:
+        choice = 0 if text[0] or (names is None and _numbered(first)) else None
+    elif text[0] != text[1]:  # text is no feature
+        choice = 1 if text[1] else 0 if names is None else None
+    elif names is not None:
+        choice = 1
+    elif not text[0]:
+        choice = _fewer(first, last)
+    if choice is None:
+        raise InputError(
+            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}"
+        )
+    return columns[choice]
+
+
+def doubt(labels: Labels) -> str | None:
+    """Why a column's values are hardly labels, or None."""
+    numbers = [number(text) for text in map(str, labels.values) if text.lower() not in MISSING]
+    different, rows = len(numbers), len(labels.codes)
+    if different < 2:
+        return "one value only"
+    if None in numbers and any(value is not None for value in numbers):
+        return "numbers and text"
+    if None in numbers:
+        many = different > _MANY_NAMES and different * 2 > rows
+        return f"{different:,} different texts in {rows:,} rows" if many else None
+    if any(not float(value).is_integer() for value in numbers if value is not None):
+        return f"{different:,} different numbers with decimals"
+    return quantity(labels)
+
+
+def is_text(labels: Labels) -> bool:
+    return any(number(str(value)) is None for value in labels.values)
+
+
+def _numbered(labels: Labels) -> bool:
+    """Whether integers leave out less than half of those between the smallest and the largest, or are -1 and 1."""
+    numbers = {float(value) for value in labels.values}
+    return numbers == {-1, 1} or max(numbers) - min(numbers) < 2 * len(numbers)
+
+
+def _fewer(first: Labels, last: Labels) -> int | None:
+    """Which of two columns of integers has classes, where the other one clearly has measurements: 0, 1 or None."""
+    counts = [len(labels.values) for labels in (first, last)]
+    for end, labels in ((0, last), (1, first)):
+        other = counts[1 - end]
+        rare = min(_occurrences(labels)) < 3
+        if 3 * counts[end] <= other and (other > _MEASURED or rare) and _numbered((first, last)[end]):
+            return end
+    return None
+
+
+def _occurrences(labels: Labels) -> list[int]:
+    counts = [0] * len(labels.values)
+    for code in labels.codes.tolist():
+        counts[code] += 1
+    return counts
