@@ -144,6 +144,128 @@ def test_a_table_in_its_forms(write, form):
         assert (samples.columns, samples.image_shape) == (("sepal", "petal"), None)
 
 
+FLOWERS = [
+    ("5.1", "0.25", "setosa"),
+    ("7.5", "-4.75", "virginica"),
+    ("6.25", "0.001", "setosa"),
+    ("1", "10.5", "virginica"),
+]
+
+
+def written(between, *, header="sepal,petal,class", point=".", ends="\n", row=lambda k, fields: fields):
+    """The flowers as a table: what stands between fields, for the decimal point, at the ends of lines; rows as changed."""
+    rows = [row(k + 1, [field.replace(".", point) for field in fields]) for k, fields in enumerate(FLOWERS)]
+    lines = ([header.split(",")] if header else []) + rows
+    return "".join(between.join(line) + ends for line in lines)
+
+
+def quoted(fields):
+    return [f'"{field}"' for field in fields]
+
+
+ROW_NAMES = "column 1, '', is taken for row numbers and left out"
+COMMAS = "commas are read as decimal points"
+DIALECTS = {  # content, what is said of it besides the label column
+    "pipes": (written("|"), []),
+    "a space": (written(" "), []),
+    "columns of spaces": (written("   ", row=lambda k, f: [f"  {f[0]:>6s}", f[1], f"{f[2]}  "]), []),
+    "tabs": (written("\t"), []),
+    "double tabs": (written("\t\t"), []),
+    "spaces and tabs": (written(" \t "), []),
+    "a comma and a space": (written(", "), []),
+    "semicolons, decimal commas": (written(";", point=","), [COMMAS]),
+    "tabs, decimal commas": (written("\t", point=","), [COMMAS]),
+    "pipes, decimal commas": (written("|", point=","), [COMMAS]),
+    "spaces, decimal commas": (written(" ", point=","), [COMMAS]),
+    "commas, decimal commas in quotes": (written(",", point=",", row=lambda k, f: quoted(f)), [COMMAS]),
+    "Excel's sep line": ("sep=;\n" + written(";", point=","), [COMMAS]),
+    "Excel's sep line, tabs": ('"sep=\t"\r\n' + written("\t", ends="\r\n"), []),
+    "Excel's Unicode text": (written("\t", ends="\r\n").encode("utf-16"), []),
+    "UTF-16 without a mark": (written(",").encode("utf-16-le"), []),
+    "UTF-16, big end first": (written(",").encode("utf-16-be"), []),
+    "UTF-32": (written(",").encode("utf-32"), []),
+    "a mark, quotes": (written(",", header='"sepal","petal","class"').encode("utf-8-sig"), []),
+    "old Macs": (written(",", ends="\r"), []),
+    "newlines written twice": (written(",", ends="\r\r\n"), []),
+    "end of file of DOS": (written(",", ends="\r\n") + "\x1a", []),
+    "comments": ("# flowers\n# by hand, in 1936\n" + written(",") + "# the end\n", []),
+    "comments in the middle": (written(",").replace("6.25", "# half\n6.25"), []),
+    "percent comments": ("% flowers\n%\n\n" + written(","), []),
+    "np.savetxt": ("# sepal petal class\n" + written(" ", header=""), ["line 1, a comment, is taken for the header"]),
+    "#header": ("#" + written(","), ["line 1, a comment, is taken for the header"]),
+    "row numbers of pandas": (written(",", header=",sepal,petal,class", row=lambda k, f: [str(k - 1), *f]), [ROW_NAMES]),
+    "R's write.csv": (
+        written(",", header='"","sepal","petal","class"', row=lambda k, f: [f'"{k}"', *f[:2], f'"{f[2]}"']), [ROW_NAMES]
+    ),
+    "R's write.csv2": (
+        written(";", header='"";"sepal","petal","class"'.replace(";", ","), point=",", row=lambda k, f: [f'"{k}"', *f]),
+        [COMMAS, ROW_NAMES],
+    ),
+    "R's write.table": (
+        written(" ", header='"sepal","petal","class"', row=lambda k, f: [f'"row {k}"', *f[:2], f'"{f[2]}"']), [ROW_NAMES]
+    ),
+    "an Id": (
+        written(",", header="Id,sepal,petal,class", row=lambda k, f: [str(k), *f]),
+        ["column 1, 'Id', is taken for row numbers and left out"],
+    ),
+    "separators at the ends": (written(",", ends=",\n"), []),
+    "separators at the ends of rows": ("sepal;petal;class\n" + written(";", header="", ends=";\n"), []),
+    "empty columns and rows of Excel": (",,,,\n" + written(",", ends=",,\n") + ",,,,\n,,,,\n", []),
+    "empty rows of Excel": (",,\n" + written(",") + ",,\n\n", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_table_in_every_common_dialect(write, dialect):
+    content, said = DIALECTS[dialect]
+    path = Path(write("flowers.csv", content))
+    for _ in range(2):  # parsed, then from the cache
+        notes = []
+        samples = csv_reader._read(path, csv_reader._Query(None), notes.append)
+        np.testing.assert_array_equal(samples.X, np.array([row[:2] for row in FLOWERS], np.float32))
+        y, classes = class_indices(samples.labels, "flowers")
+        assert (classes, y.tolist()) == (("setosa", "virginica"), [0, 1, 0, 1])
+        assert (samples.columns, samples.label) == (("sepal", "petal"), ("class", 2))
+        *others, label = notes
+        assert others == [f"{path}: {note}" for note in said]
+        assert "the labels are column" in label
+        assert ", 'class' (2 classes); --label-column takes" in label
+    X = read_features(path, 2, ("petal", "sepal"))
+    np.testing.assert_array_equal(X, samples.X[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1~2~x\n3~4~y\n", "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it"),
+        (
+            "Flowers\n\nsepal,class\n1,x\n2,y\n",
+            "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
+        ),
+        ("label,a\nx,\xe9\n".encode("latin-1"), "line 2: not text in UTF-8 (byte 0xe9); save it as UTF-8"),
+        ("a\tclass\n1,500\tx\n2,500\ty\n", "line 2, column 1 (a): '1,500' is not a number"),
+        ("sepal;class\n1.000,5;x\n2,5;y\n", "line 2, column 1 (sepal): '1.000,5' is not a number"),
+        (b"PK\x03\x04 and so on", "is a ZIP archive or an Excel workbook; it must be a table in text (CSV)"),
+        ("<!DOCTYPE html>\n<html>Sign in</html>\n", "is a web page; it must be a table in text (CSV)"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer; it must be a table in text (CSV)"),
+        ('[{"a": 1, "label": "x"}]', "is JSON; it must be a table in text (CSV)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_is_named(write, content, message):
+    path = write("bad.csv", content)
+    with pytest.raises(InputError) as error:
+        load(path)
+    one_line(error, path, message)
+
+
+@pytest.mark.parametrize("above", ["", "# signs\n", "# signs\n\n", "sign,a,b\n"])
+def test_labels_that_look_like_comments_are_labels(write, above):
+    rows = ["#,1,2", "%,3,4.5", "#,5,6", "a,7,8"]
+    for first in range(4):
+        X, y = read_csv(Path(write("signs.csv", above + "\n".join(rows[first:] + rows[:first]))), "1")
+        assert (len(X), len(set(y.tolist()))) == (4, 3)
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
 def test_delimiters_are_recognised(write, delimiter):
     text = 'a|label|b\n1|"a, b; c\td"|2.5\n3|d|4\n'

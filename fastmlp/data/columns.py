@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from ..errors import InputError
 from .dialect import MISSING, number
 from .labels import Labels, quantity
@@ -107,7 +109,7 @@ def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Call
 
 def doubt(labels: Labels) -> str | None:
     """Why a column's values are hardly labels, or None."""
-    numbers = [number(text) for text in map(str, labels.values) if text.lower() not in MISSING]
+    numbers = [number(text) for text in _present(labels)]
     different, rows = len(numbers), len(labels.codes)
     if different < 2:
         return "one value only"
@@ -122,12 +124,17 @@ def doubt(labels: Labels) -> str | None:
 
 
 def is_text(labels: Labels) -> bool:
-    return any(number(str(value)) is None for value in labels.values)
+    return any(number(text) is None for text in _present(labels))
+
+
+def _present(labels: Labels) -> list[str]:
+    """The different values, without those that say that one is missing."""
+    return [text for text in map(str, labels.values) if text.lower() not in MISSING]
 
 
 def _numbered(labels: Labels) -> bool:
     """Whether integers leave out less than half of those between the smallest and the largest, or are -1 and 1."""
-    numbers = {float(value) for value in labels.values}
+    numbers = {float(text) for text in _present(labels)}
     return numbers == {-1, 1} or max(numbers) - min(numbers) < 2 * len(numbers)
 
 
@@ -136,14 +143,7 @@ def _fewer(first: Labels, last: Labels) -> int | None:
     counts = [len(labels.values) for labels in (first, last)]
     for end, labels in ((0, last), (1, first)):
         other = counts[1 - end]
-        rare = min(_occurrences(labels)) < 3
+        rare = np.bincount(labels.codes).min() < 3
         if 3 * counts[end] <= other and (other > _MEASURED or rare) and _numbered((first, last)[end]):
             return end
     return None
-
-
-def _occurrences(labels: Labels) -> list[int]:
-    counts = [0] * len(labels.values)
-    for code in labels.codes.tolist():
-        counts[code] += 1
-    return counts

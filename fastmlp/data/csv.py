@@ -14,7 +14,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def read_shard(
     query = _Query(label_column, weight_column)
     if first is not None:
         query = replace(query, width=first.X.shape[1], label=first.label)
-    return _told(_parsed(read_file(path), path, query), say)
+    return _told(_parsed(read_file(path), path, query), say if first is None else _silent)
 
 
 def read_features(
@@ -174,20 +174,21 @@ class _Head:
 
     def values(self, column: int) -> Labels:
         """What a column holds."""
-        lines: Iterable[list[str]]
         if b'"' in self.rows:
             text = io.StringIO(self.rows.decode("utf-8", "replace"), newline="")
-            lines = csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
-            fields = (row[column].strip() for row in lines if len(row) > column)
+            table = csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
+            fields = (row[column] for row in table if len(row) > column)
         else:
-            mark, last = self.delimiter.encode(), len(self.names) - 1 - column
-            split = (lambda row: row.split(mark, column + 1)[column:]) if column <= last else (
-                lambda row: row.rsplit(mark, last + 1)[-1 - last :])  # fmt: skip
-            found = (split(row)[:1] for row in io.BytesIO(self.rows) if not row.isspace())
-            fields = (field.strip().decode("utf-8", "replace") for part in found for field in part)
+            mark, behind = self.delimiter.encode(), len(self.names) - 1 - column
+            rows = (row for row in io.BytesIO(self.rows) if not row.isspace())
+            if column <= behind:
+                ends = (row.split(mark, column + 1)[column:] for row in rows)
+            else:
+                ends = (row.rsplit(mark, behind + 1)[-1 - behind :] for row in rows)
+            fields = (end[0].decode("utf-8", "replace") for end in ends if end)
         if self.decimal == ",":
             fields = (field.replace(",", ".") for field in fields)
-        return distinct(fields)
+        return distinct(field.strip() for field in fields)
 
 
 @dataclass(frozen=True)
@@ -208,19 +209,27 @@ class _Chosen:
 def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
-    notes = [f"{path}: commas are read as decimal points"] if table.decimal == "," else []
+    notes = ["commas are read as decimal points"] if table.decimal == "," else []
     if table.comment is not None and any(table.number(field) is not None for field in names):
         names, is_header = table.comment, True
-        notes.append(f"{path}: line {line - 1}, a comment, is taken for the header")
+        notes.append(f"line {line - 1}, a comment, is taken for the header")
     elif is_header := _is_header(table, path, query):
         if all(map(str.isdigit, names)):
-            notes.append(f"{path}: line {line} ({listed(names)}) is taken for a header of column numbers")
+            notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
         rows, line = rows.partition(b"\n")[2], line + 1
-        if table.below and all(len(row) == len(names) + 1 for row in table.below):
+        if (
+            len(names) > 1
+            and {len(row) for row in table.below} == {len(names) + 1}
+            and _differ([row[0] for row in table.below])
+        ):
             names = ["", *names]  # R leaves out the name of the rows' names
     if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
     return _Head(names, is_header, table.delimiter, rows, line, table.decimal, tuple(notes))
+
+
+def _differ(texts: list[str]) -> bool:
+    return len(set(texts)) == len(texts)
 
 
 def _is_header(table: Table, path: Path, query: _Query) -> bool:
@@ -229,24 +238,28 @@ def _is_header(table: Table, path: Path, query: _Query) -> bool:
     A row has numbers, and text only where the rows below have it. Any other mix is neither.
     """
     names = table.fields
-    if (query.label_column or "label") in names or (query.columns is not None and set(query.columns) <= set(names)):
+    asked = [option for option in ("label", query.label_column) if option and number(option) is None]
+    if set(asked) & set(names) or (query.columns is not None and set(query.columns) <= set(names)):
         return True
     below = [row for row in table.below if len(row) == len(names)]
     text = [k for k, name in enumerate(names) if table.number(name) is None and name.lower() not in MISSING]
     numbered = [k for k, name in enumerate(names) if table.number(name) is not None]
     if not numbered:
         return True
-    if any(is_known(names[k]) and names[k] not in [row[k] for row in below] for k in text):
+    again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
+    if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
-    in_order = [names[k] for k in numbered] in ([str(k + start) for k in range(len(numbered))] for start in (0, 1))
-    decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbered)
-    if in_order and below and (len(numbered) >= _COLUMN_NUMBERS or decimals):
-        return True
+    order = [[str(k + start) for k in range(len(numbered))] for start in (0, 1)]
+    if below and not again and [names[k] for k in numbered] in order:
+        decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbered)
+        if len(numbered) >= _COLUMN_NUMBERS or (decimals and names[numbered[0]] == "0"):
+            return True
     odd = next((k for k in text if below and all(table.number(row[k]) is not None for row in below)), None)
     if odd is None:
         return False
     raise InputError(
-        f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header"
+        f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
+        "(if it is one, --label-column NAME says so)"
     )
 
 
@@ -257,18 +270,16 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
             f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
         )
     if query.columns is not None and head.is_header:
-        features = head.find(query.columns, path)
-        rest = [k for k in range(len(head.names)) if k not in features]
-        return _Chosen(features, _other_label(head, path, query, rest) if query.labelled else None, None)
+        return _choose_by_name(head, path, query, query.columns)
     weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
     asked = None if query.label_column is None else head.column(query.label_column, path)
     if weight is not None and weight == asked:
         raise InputError(f"{path}: column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
     rest, notes = _without_row_numbers(head, path, [k for k in range(len(head.names)) if k != weight], asked)
     label: int | None
-    told = False
+    told = False  # of what was guessed, and of what a number means
     if asked is not None:
-        label, told = asked, head.names[asked] != query.label_column
+        label, told = asked, number(query.label_column or "") is not None
     elif query.width is not None:
         label = _label_of_width(head, path, query, rest, query.width)
     else:
@@ -281,6 +292,14 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
     return _Chosen(features, label, weight, notes, told and query.width is None)
 
 
+def _choose_by_name(head: _Head, path: Path, query: _Query, columns: tuple[str, ...]) -> _Chosen:
+    features = head.find(columns, path)
+    if not query.labelled:
+        return _Chosen(features, None, None)
+    label, told = _other_label(head, path, query, [k for k in range(len(head.names)) if k not in features])
+    return _Chosen(features, label, None, told=told)
+
+
 def _without_row_numbers(
     head: _Head, path: Path, candidates: list[int], asked: int | None
 ) -> tuple[list[int], tuple[str, ...]]:
@@ -290,11 +309,12 @@ def _without_row_numbers(
         return candidates, tuple(notes)
     name = head.names[0].lower()
     if asked != 0 and candidates[:1] == [0] and len(candidates) > 1 and name in _ROW_NUMBERS:
-        counts = head.values(0).values
-        start = [[str(k + start) for k in range(len(counts))] for start in (0, 1)]
-        if not _ROW_NUMBERS[name] or (counts in start and len(counts) > 1):
+        found = head.values(0)
+        rows = len(found.codes)
+        counts = rows > 1 and found.values in [[str(k + start) for k in range(rows)] for start in (0, 1)]
+        if counts or not _ROW_NUMBERS[name]:
             candidates = candidates[1:]
-            notes.append(f"{path}: column 1, {head.names[0]!r}, is taken for row numbers and left out")
+            notes.append(f"column 1, {head.names[0]!r}, is taken for row numbers and left out")
     nameless = next((k for k in candidates if not head.names[k] and k != asked), None)
     if nameless is not None:
         raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
@@ -315,22 +335,25 @@ def _find_label(head: _Head, path: Path, candidates: list[int]) -> tuple[int, bo
     return label, True
 
 
-def _other_label(head: _Head, path: Path, query: _Query, rest: list[int]) -> int:
-    """The label column among those that are no features of the model; by its name in the training file, if it had one."""
+def _other_label(head: _Head, path: Path, query: _Query, rest: list[int]) -> tuple[int, bool]:
+    """(the label column among those that are no features of the model, whether the user is told).
+
+    It goes by its name in the training file, if it had one.
+    """
     if not rest:
         raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
     if query.label_column is not None:
-        return head.column(query.label_column, path)
+        return head.column(query.label_column, path), False
     name = None if query.label is None else query.label.name
     if name is not None and name in head.names:
-        return head.names.index(name)
+        return head.names.index(name), False
     found = named(head.names, rest, str(path))
     if found is None and name is None and len(rest) == 1:
-        return rest[0]
+        return rest[0], True
     if found is None:
         wanted = "of labels" if name is None else repr(name)
         raise InputError(f"{path}: has no labels: no column {wanted}; the columns are {listed(head.names)}; {REMEDY}")
-    return found
+    return found, head.names[found] != "label"
 
 
 def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], width: int) -> int | None:
@@ -359,7 +382,7 @@ def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], 
 
 def _read(path: Path, query: _Query, say: Say = _silent) -> Samples:
     content = read_file(path)
-    digest = hashlib.sha256(repr((_CACHE_VERSION, str(path), query)).encode())
+    digest = hashlib.sha256(repr((_CACHE_VERSION, query)).encode())
     digest.update(content)
     cached = cache_dir("csv") / f"{digest.hexdigest()[:32]}.npz"
     with contextlib.suppress(InputError, OSError, KeyError, ValueError):
@@ -372,7 +395,7 @@ def _read(path: Path, query: _Query, say: Say = _silent) -> Samples:
 
 def _told(samples: Samples, say: Say) -> Samples:
     for note in samples.notes:
-        say(note)
+        say(f"{samples.source}: {note}")
     return samples
 
 
@@ -419,7 +442,7 @@ def _samples(
 
 
 def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
-    named = head.is_header and len(set(head.names)) == len(head.names)
+    named = head.is_header and _differ(head.names)
     columns = tuple(head.names[k] for k in chosen.features) if named else None
     pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
@@ -439,7 +462,7 @@ def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
         label = LabelColumn(name, sum(k < chosen.label for k in chosen.features))
         if chosen.told:
             classes = f"{len(labels.values):,} classes"
-            notes += (f"{path}: the labels are {head.described(chosen.label)} ({classes}); {REMEDY}",)
+            notes += (f"the labels are {head.described(chosen.label)} ({classes}); {REMEDY}",)
     return _samples(X, labels, columns, weight, path, label, notes)
 
 

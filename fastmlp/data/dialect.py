@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError
 
@@ -23,13 +24,15 @@ _EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+_NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eE][+-]?\d+)?")  # of any country
+_MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _OTHERS = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
     (b"PAR1", "a Parquet file"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
     (b"<!doctype", "a web page"),
     (b"<html", "a web page"),
     (b"<?xml", "XML"),
@@ -90,14 +93,12 @@ def _read(text: bytes, path: Path) -> Table:
     lines = _first_lines(rest) or _first_lines(rows)
     delimiter = told[1].decode() if told is not None else _delimiter(lines, path, above + 1)
     split = _splitter(delimiter)
-    width = max(len(fields) for fields in map(split, lines[1:] or lines))
-    title = None
-    if comments and rest and len(split(comments[-1])) == width and _numbers(split(comments[-1])):
-        rest, above = rows[len(rows) - len(rest) - len(comments[-1]) - 1 :], above - 1  # a row with such a label
-    elif comments and rest and len(names := split(comments[-1].lstrip(b"#% \t"))) == width and not _numbers(names):
+    width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
+    while comments and (not rest or (len(fields := split(comments[-1].line)) == width and _numbers(fields))):
+        comment = comments.pop()  # a row with such a label
+        rest, above = rows[comment.start :], comment.above
+    if comments and len(names := split(comments[-1].line.lstrip(b"#% \t"))) == width and not _numbers(names):
         title = names
-    elif not rest:  # a row with such a label is all there is
-        rest, above = rows, skipped
     rest = _without_comments(rest, split, width)
     if delimiter == " ":
         rest = _single_spaces(rest)
@@ -130,14 +131,22 @@ def _without_blank_lines(text: bytes, skipped: int) -> tuple[bytes, int]:
     return (text[match.end() :], skipped + match[0].count(b"\n")) if match else (text, skipped)
 
 
-def _leading_comments(rows: bytes, skipped: int) -> tuple[list[bytes], bytes, int]:
-    """(the comment lines at the beginning, what follows, how many lines stand before it)."""
-    comments = []
-    while rows.startswith(_COMMENT):
-        line, _, rows = rows.partition(b"\n")
-        comments.append(line)
-        rows, skipped = _without_blank_lines(rows, skipped + 1)
-    return comments, rows, skipped
+class _Comment(NamedTuple):
+    """A line that begins as comments do, where it starts and how many lines stand before it."""
+
+    line: bytes
+    start: int
+    above: int
+
+
+def _leading_comments(rows: bytes, skipped: int) -> tuple[list[_Comment], bytes, int]:
+    """(the comments at the beginning, what follows, how many lines stand before it)."""
+    comments, rest = [], rows
+    while rest.startswith(_COMMENT):
+        line, _, below = rest.partition(b"\n")
+        comments.append(_Comment(line, len(rows) - len(rest), skipped))
+        rest, skipped = _without_blank_lines(below, skipped + 1)
+    return comments, rest, skipped
 
 
 def _first_lines(rows: bytes) -> list[bytes]:
@@ -179,11 +188,12 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
             failure = error
             continue
         fields = [field for row in table for field in row if field.lower() not in MISSING]
-        count = sum(number(field) is not None or bool(_DECIMAL_COMMA.fullmatch(field)) for field in fields)
+        count = sum(number(field) is not None or bool(_NUMBER.fullmatch(field)) for field in fields)
+        mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
         if max(lengths) > 1:
-            alike = len(set(lengths[1:])) < 2
-            scores[mark] = (2 * count - len(fields), alike, len(fields) - sum(lengths), sum(lengths))
+            alike = len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1))
+            scores[mark] = (2 * count - len(fields) - mixed, alike, len(fields) - sum(lengths), sum(lengths))
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
     return max(scores, key=lambda mark: scores[mark], default=",")
@@ -195,7 +205,9 @@ def _numbers(fields: list[str]) -> int:
 
 def _without_comments(rows: bytes, split: Callable[[bytes], list[str]], width: int) -> bytes:
     """Without the lines that begin as comments do, unless they have as many fields as a row; they become blank."""
-    if b"\n#" not in rows and b"\n%" not in rows:
+    if not any(
+        mark in rows and b"\n" + mark in rows for mark in _COMMENT
+    ):  # one byte is found ten times faster than two
         return rows
     lines = rows.split(b"\n")
     return b"\n".join(b"" if line.startswith(_COMMENT) and len(split(line)) != width else line for line in lines)
@@ -212,16 +224,17 @@ def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], li
     """Without the separator at the end of each line, where all rows have one and nothing is named after it."""
     end = delimiter.encode()
     while True:
-        first, _, rest = rows.partition(b"\n")
+        first, *more = _first_lines(rows)[:2]
+        if not more or not more[0].endswith(end) or len(first) <= 1:
+            return rows
+        head_line, body = b"", rows
         if not first.endswith(end):
-            head, *below = map(split, _first_lines(rows))
-            if not below or len(below[0]) != len(head) + 1 or _numbers(head) == len(head):
+            head, row = split(first), split(more[0])
+            if len(row) != len(head) + 1 or _numbers(head) == len(head):
                 return rows
-            head_line, body = first + b"\n", rest
-        else:
-            head_line, body = b"", rows
-        body = body if body.endswith(b"\n") else body + b"\n"
-        if len(first) <= 1 or body.count(end + b"\n") != body.count(b"\n"):
+            head_line, body = first + b"\n", rows.partition(b"\n")[2]
+        body = body.rstrip(b"\n") + b"\n"
+        if body.count(end + b"\n") != body.count(b"\n"):
             return rows
         rows = head_line + body.replace(end + b"\n", b"\n")
 
