@@ -20,6 +20,7 @@ import kernels
 from fastmlp.data import Dataset, Sparse, load
 from fastmlp.data import csv as csv_reader
 from fastmlp.data import svmlight as svmlight_reader
+from fastmlp.data.columns import REMEDY
 from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.decimals import decimals, split_fields
 from fastmlp.data.idx import read_idx
@@ -367,6 +368,198 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
         with pytest.raises(InputError) as error:
             load(train, test=bad, weight_column="w")
         one_line(error, bad, message)
+
+
+def a_column(kind, k):
+    """What row k of 60 has in a column of that kind."""
+    random_of = random.Random(f"{kind} {k}")
+    return {
+        "decimal": f"{random_of.random():.4f}",
+        "text": ("ham", "spam", "eggs")[k % 3],
+        "name": f"person {k}",
+        "class": str(k % 3),
+        "sign": str(2 * (k % 2) - 1),
+        "year": str(2010 + k % 3),
+        "code": str((2, 4, 9)[k % 3]),
+        "count": str(min(int(random_of.expovariate(0.15)), 40 + k)),  # many times 0, seldom 30
+        "pixel": str(random_of.randrange(200)),
+        "zero": "0",
+    }[kind]
+
+
+def a_table(kinds, header=None, rows=60):
+    lines = [header.split()] if header else []
+    lines += [[a_column(kind, k) for kind in kinds.split()] for k in range(rows)]
+    return "".join(",".join(line) + "\n" for line in lines)
+
+
+LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, whether it is said
+    "label anywhere": ("decimal class decimal", "a label b", 1, False),
+    "class last": ("pixel decimal class", "a b class", 2, True),
+    "target first": ("class decimal class", "target a b", 0, True),
+    "Species last": ("decimal class text", "a b Species", 2, True),
+    "Survived second": ("pixel class pixel decimal", "PassengerId Survived Age Fare", 1, True),
+    "y last": ("class decimal class", "x1 x2 y", 2, True),
+    "y first": ("class decimal class", "y x1 x2", 0, True),
+    "y of a place": ("pixel pixel class", "x y z", 2, True),
+    "label before class": ("class text decimal", "class label a", 1, False),
+    "the last of two known": ("class decimal class", "class a target", 2, True),
+    "Class_Label": ("decimal class decimal", "a Class_Label b", 1, True),
+    "an unknown name last, text": ("pixel decimal text", "a b kind_of_mail", 2, True),
+    "an unknown name last, integers": ("pixel class class", "a b c", 2, True),
+    "an unknown name last, years": ("decimal decimal year", "a b c", 2, True),
+    "an unknown name last, codes": ("decimal decimal code", "a b c", 2, True),
+    "unknown, first, text": ("text decimal decimal", "a b c", 0, True),
+    "apart from numbered names, first": ("class pixel pixel pixel pixel", "num p0 p1 p2 p3", 0, True),
+    "apart from numbered names, last": ("class class class class class", "p0 p1 p2 p3 num", 4, True),
+    "apart from numbers": ("class pixel pixel pixel pixel", "num 0 1 2 3", 0, True),
+    "numbers, first": ("class pixel pixel zero", "0 1 2 3", 0, True),
+    "numbers, last": ("zero pixel pixel class", "0 1 2 3", 3, True),
+    "no header, text last": ("decimal decimal text", None, 2, True),
+    "no header, text first": ("text pixel pixel", None, 0, True),
+    "no header, images": ("class zero pixel pixel zero", None, 0, True),
+    "no header, images, labels last": ("zero pixel pixel zero class", None, 4, True),
+    "no header, decimals": ("decimal decimal class", None, 2, True),
+    "no header, decimals, labels first": ("class decimal decimal", None, 0, True),
+    "no header, signs": ("sign decimal decimal", None, 0, True),
+    "no header, counts": ("count decimal pixel class", None, 3, True),
+    "no header, counts last": ("class decimal pixel count", None, 0, True),
+    "no header, codes last": ("decimal decimal code", None, 2, True),
+}
+
+
+@pytest.mark.parametrize("name", LABEL_COLUMNS)
+def test_the_label_column_is_found(write, name):
+    kinds, header, column, is_said = LABEL_COLUMNS[name]
+    path, notes = Path(write("table.csv", a_table(kinds, header))), []
+    samples = csv_reader._read(path, csv_reader._Query(None), notes.append)
+    values = [a_column(kinds.split()[column], k) for k in range(60)]
+    assert [str(samples.labels.values[code]) for code in samples.labels.codes] == values
+    label_name = header.split()[column] if header else None
+    assert samples.label == (label_name, column)
+    shown = f"column {column + 1}" + (f", {label_name!r}" if header else "")
+    said = [f"{path}: the labels are {shown} ({len(set(values))} classes); {REMEDY}"] if is_said else []
+    assert notes[-1:] == said or (not is_said and not notes)
+    X = samples.X
+    rows = a_table(kinds).splitlines()  # and where it is known, it is found in rows alone
+    for text, labelled in ((rows, True), ([",".join(np.delete(row.split(","), column)) for row in rows], False)):
+        bare = Path(write("rows.csv", "\n".join(text)))
+        np.testing.assert_array_equal(read_features(bare, X.shape[1], samples.columns, None, samples.label), X)
+        query = csv_reader._Query(None, None, samples.columns, X.shape[1], samples.label)
+        if labelled:
+            again = csv_reader._read(bare, query)
+            np.testing.assert_array_equal(again.X, X)
+            assert [str(again.labels.values[code]) for code in again.labels.codes] == values
+        else:
+            with pytest.raises(InputError) as error:
+                csv_reader._read(bare, query)
+            one_line(error, bare, "all its columns are features; it must have a column of labels, too")
+
+
+NO_LABEL_COLUMN = {
+    "two ends of integers": (
+        "class decimal class", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+    ),
+    "two ends of text": (
+        "text decimal text", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+    ),
+    "text and integers under unknown names": (
+        "text decimal class", "a b c",
+        "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' (3 values)",
+    ),
+    "integers and decimals under unknown names": (
+        "class decimal decimal", "a b c",
+        "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' "
+        "(60 different numbers with decimals)",
+    ),
+    "decimals": (
+        "decimal class decimal", None,
+        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 3 "
+        "(60 different numbers with decimals)",
+    ),
+    "names and nothing": (
+        "name decimal zero", "a b c",
+        "no column looks like labels: the first, 'a' (60 different texts in 60 rows), or the last, 'c' (one value only)",
+    ),
+    "two known names": ("decimal class text decimal", "a class target b", "'class' or 'target' may be the label column"),
+    "two names for ends": ("class decimal class", "type b quality", "'type' or 'quality' may be the label column"),
+    "decimals apart from numbered names": (
+        "pixel pixel pixel decimal", "p0 p1 p2 price",
+        "column 4, 'price', does not look like labels (60 different numbers with decimals)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_LABEL_COLUMN)
+def test_a_label_column_in_doubt_is_refused_with_the_remedy(write, name):
+    kinds, header, message = NO_LABEL_COLUMN[name]
+    path = write("table.csv", a_table(kinds, header))
+    with pytest.raises(InputError) as error:
+        load(path)
+    one_line(error, path, f"{message}; {REMEDY}")
+
+
+def test_the_label_column_by_number(write):
+    path = write("table.csv", a_table("class decimal code"))
+    for option, column in (("1", 0), ("3", 2), ("-1", 2), ("-3", 0)):
+        kind = ("class", "decimal", "code")[column]
+        notes = []
+        samples = csv_reader._read(Path(path), csv_reader._Query(option), notes.append)
+        assert [str(samples.labels.values[code]) for code in samples.labels.codes] == [
+            a_column(kind, k) for k in range(60)
+        ]
+        assert notes == [f"{path}: the labels are column {column + 1} (3 classes); {REMEDY}"]
+    assert load(path, label_column=-1).classes == ("2", "4", "9")
+    for option in ("0", "4", "-4"):
+        with pytest.raises(InputError) as error:
+            load(path, label_column=option)
+        one_line(error, path, f"no column {option}; there are 3, numbered 1 to 3 and -1 to -3")
+    named = write("named.csv", a_table("class pixel pixel pixel", "0 1 2 3"))
+    assert load(named, label_column="0").columns == ("1", "2", "3")  # a name comes before a number
+    weighted = write("weighted.csv", a_table("class decimal count"))
+    assert load(weighted, label_column=1, weight_column=-1).X.shape[1] == 1
+
+
+HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a header
+    "0,1,2,3 0,5,6,7 1,5,6,8": True,
+    "1,2,3,4 0,5,6,7 1,5,6,8": True,
+    "0,1,3,2 0,5,6,7 1,5,6,8": False,
+    "2,3,4,5 0,5,6,7 1,5,6,8": False,
+    "0,1,2 0,0.5,6 1,0.5,6": True,
+    "0,1,2 0,5,6 1,5,6": False,
+    "0,1 0.5,1 0.25,1": True,
+    "0,1 0,1 1,0": False,
+    ",0,1 0,5,6 1,5,7": True,
+    "0,1,kind 5,6,a 5,6,b": True,
+    "kind,0,1 a,5,6 b,5,6": True,
+    "b,0,1 a,5,6 b,5,6": False,
+    "b,1,2 a,5.5,6 c,5,6": False,
+    "0,1,2,3": False,
+    "label,400,410 a,1,2": True,
+    "class,400,410 a,1,2": True,
+    "class,400,410 object,1,2 class,1,2": False,
+}
+
+
+@pytest.mark.parametrize("lines", HEADERS_OF_NUMBERS)
+def test_a_header_of_column_numbers_is_known_by_their_order(lines):
+    text = lines.replace(" ", "\n").encode()
+    assert csv_reader._read_head(text, Path("x"), csv_reader._Query(None)).is_header == HEADERS_OF_NUMBERS[lines]
+
+
+def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 784)) * (rng.random((60, 784)) < 0.2)
+    table = np.column_stack([np.arange(60) % 10, pixels])
+    header, rows = ",".join(map(str, range(785))), [",".join(map(str, row)) for row in table.tolist()]
+    notes = []
+    data = load(write("array.csv", "\n".join([header, *rows])), say=notes.append)
+    assert (len(data.X) + len(data.X_test), data.X.dtype, data.image_shape) == (60, np.uint8, (28, 28))
+    assert notes[0].endswith("line 1 (0, 1, 2, 3, 4, ...) is taken for a header of column numbers")
+    new = write("new.csv", "\n".join([header.rpartition(",")[0], *(row.partition(",")[2] for row in rows)]))
+    np.testing.assert_array_equal(read_features(Path(new), 784, None, None, data.label), pixels)
 
 
 def test_columns_of_one_value_and_of_one_feature(write):

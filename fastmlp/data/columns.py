@@ -24,7 +24,8 @@ _ANYWHERE, _AT_AN_END = (
     )
 )
 _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
-_MEASURED = 30  # different integers at one end, and a third of it at the other: that one holds the classes
+_MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
+_OFTEN = 3
 REMEDY = "--label-column takes its name or number (-1: the last)"
 
 
@@ -140,10 +141,9 @@ def _numbered(labels: Labels) -> bool:
 
 def _fewer(first: Labels, last: Labels) -> int | None:
     """Which of two columns of integers has classes, where the other one clearly has measurements: 0, 1 or None."""
-    counts = [len(labels.values) for labels in (first, last)]
-    for end, labels in ((0, last), (1, first)):
-        other = counts[1 - end]
-        rare = np.bincount(labels.codes).min() < 3
-        if 3 * counts[end] <= other and (other > _MEASURED or rare) and _numbered((first, last)[end]):
+    for end, labels, others in ((0, first, last), (1, last, first)):
+        many = len(others.values) > _MEASURED or np.bincount(others.codes).min() < _OFTEN
+        scattered = len(others.values) >= 3 * len(labels.values) or not _numbered(others)
+        if _numbered(labels) and many and scattered:
             return end
     return None

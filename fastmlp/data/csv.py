@@ -36,7 +36,7 @@ _CACHE_VERSION = 3
 _CACHED_FILES = 8
 _SMALLEST_IMAGE = 64  # pixels; a square number of fewer columns of small integers may as well be a table
 _MISSING = ("", "nan", "NaN")
-_COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; of fewer, rows below must have decimals
+_COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _ROW_NUMBERS = {
     "": False,
     "unnamed: 0": False,
@@ -252,7 +252,8 @@ def _is_header(table: Table, path: Path, query: _Query) -> bool:
     order = [[str(k + start) for k in range(len(numbered))] for start in (0, 1)]
     if below and not again and [names[k] for k in numbered] in order:
         decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbered)
-        if len(numbered) >= _COLUMN_NUMBERS or (decimals and names[numbered[0]] == "0"):
+        few = names[numbered[0]] == "0" and len(numbered) > 1 and (decimals or len(numbered) < len(names))
+        if len(numbered) >= _COLUMN_NUMBERS or few:
             return True
     odd = next((k for k in text if below and all(table.number(row[k]) is not None for row in below)), None)
     if odd is None:
