@@ -417,6 +417,7 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "numbers, last": ("zero pixel pixel class", "0 1 2 3", 3, True),
     "no header, text last": ("decimal decimal text", None, 2, True),
     "no header, text first": ("text pixel pixel", None, 0, True),
+    "no header, text and integers": ("text decimal class class", None, 0, True),
     "no header, images": ("class zero pixel pixel zero", None, 0, True),
     "no header, images, labels last": ("zero pixel pixel zero class", None, 4, True),
     "no header, decimals": ("decimal decimal class", None, 2, True),
@@ -464,6 +465,10 @@ NO_LABEL_COLUMN = {
     "two ends of text": (
         "text decimal text", None,
         "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+    ),
+    "text and integers beside decimals": (
+        "text pixel decimal class", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 4 (3 values)",
     ),
     "text and integers under unknown names": (
         "text decimal class", "a b c",
@@ -679,6 +684,43 @@ def test_ten_thousand_classes_of_either_kind(write):
     assert (data.classes[0], data.classes[-1], data.y_test.tolist()) == ("-9999", "0", [0])
 
 
+QUANTITIES = {  # labels, what they are called, or None where they are classes
+    "prices": ([f"{k * k % 97}.5" for k in range(60)], "different numbers with decimals, such as 0.5, in 60 rows"),
+    "whole prices": ([f"{k * k % 97 * 100}.0" for k in range(60)], "different numbers in 60 rows"),
+    "ages": (np.arange(400) ** 2 % 211, "different numbers in 400 rows"),
+    "measurements": (
+        np.linspace(0, 1, 60, dtype=np.float32),
+        "60 different numbers with decimals, such as 0.0169492, in 60",
+    ),
+    "a few rows of decimals": (
+        ["0.1", "0.2", "0.3", "0.4", "0.5"],
+        "5 different numbers with decimals, such as 0.1, in 5",
+    ),
+    "ratings": ([f"{k % 10 / 2}" for k in range(60)], None),
+    "three decimals": (["0.1", "0.2", "0.3"], None),
+    "years": (np.arange(60) % 20 + 1990, None),
+    "a class for each two rows": (np.arange(60) // 2, None),
+    "many classes, each often": (np.arange(3000) % 100 * 7, None),
+    "names": ([f"name {k}" for k in range(60)], None),
+}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_a_quantity_is_not_taken_for_classes(name):
+    labels, message = QUANTITIES[name]
+    labels = distinct(labels)
+    if message is None:
+        assert len(class_indices(labels, "a file")[1]) == len(labels.values)
+        return
+    with pytest.raises(InputError) as error:
+        class_indices(labels, "a file")
+    assert message in str(error.value)
+    assert str(error.value).startswith("a file: the labels are ")
+    assert "; that is a quantity, and only classes can be trained on (another label column? or write" in str(
+        error.value
+    )
+
+
 # -- svmlight ------------------------------------------------------------------------------------------------------
 
 
@@ -697,9 +739,17 @@ def dense(X):
     return kernels.csr(X).toarray()
 
 
-@pytest.mark.parametrize("name", ["a.svm", "a.libsvm", "a.SVMLIGHT", "a.svm.gz"])
+SVM_FORMS = {
+    "a.svm": SVM,
+    "a.libsvm": SVM.decode().encode("utf-16"),
+    "a.SVMLIGHT": SVM.replace(b"\r", b"").replace(b"\n", b"\r"),
+    "a.svm.gz": gzip.compress(SVM),
+}
+
+
+@pytest.mark.parametrize("name", SVM_FORMS)
 def test_svmlight_in_its_forms(write, name):
-    path = write(name, gzip.compress(SVM) if name.endswith("gz") else SVM)
+    path = write(name, SVM_FORMS[name])
     samples = read_svmlight(Path(path))
     np.testing.assert_array_equal(dense(samples.X), X_SVM)
     assert samples.X.dtype == np.float32

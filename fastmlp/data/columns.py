@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -95,8 +96,8 @@ def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Call
         choice = 1
     elif doubts[1] is not None:
         choice = 0 if text[0] or (names is None and _numbered(first)) else None
-    elif text[0] != text[1]:  # text is no feature
-        choice = 1 if text[1] else 0 if names is None else None
+    elif text[0] != text[1]:  # text is no feature; but integers beside decimals may be labels, too
+        choice = 1 if text[1] else 0 if names is None and not _has_decimals(values(candidates[-2])) else None
     elif names is not None:
         choice = 1
     elif not text[0]:
@@ -119,9 +120,14 @@ def doubt(labels: Labels) -> str | None:
     if None in numbers:
         many = different > _MANY_NAMES and different * 2 > rows
         return f"{different:,} different texts in {rows:,} rows" if many else None
-    if any(not float(value).is_integer() for value in numbers if value is not None):
+    if _has_decimals(labels):
         return f"{different:,} different numbers with decimals"
     return quantity(labels)
+
+
+def _has_decimals(labels: Labels) -> bool:
+    numbers = map(number, _present(labels))
+    return any(value is not None and not value.is_integer() for value in numbers)
 
 
 def is_text(labels: Labels) -> bool:
@@ -134,9 +140,10 @@ def _present(labels: Labels) -> list[str]:
 
 
 def _numbered(labels: Labels) -> bool:
-    """Whether integers leave out less than half of those between the smallest and the largest, or are -1 and 1."""
-    numbers = {float(text) for text in _present(labels)}
-    return numbers == {-1, 1} or max(numbers) - min(numbers) < 2 * len(numbers)
+    """Whether integers, counted in the smallest step between two, leave out less than half: 0 to 9, -1 and 1, 10, 20, 30."""
+    numbers = sorted({float(text) for text in _present(labels)})
+    step = min((high - low for low, high in pairwise(numbers)), default=1.0)
+    return numbers[-1] - numbers[0] < 2 * len(numbers) * step
 
 
 def _fewer(first: Labels, last: Labels) -> int | None:
