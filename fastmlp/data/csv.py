@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..formats import Query
 from ..paths import atomic_write, cache_dir
-from .dataset import Dataset, Samples, assemble
+from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
 from .labels import Labels, class_indices, distinct, listed
@@ -40,35 +41,26 @@ _IS_DIGIT = np.zeros(256, bool)
 _IS_DIGIT[_ZERO : _ZERO + 10] = True
 
 
-def load_csv(
-    path: Path,
-    name: str,
-    test: Path | None,
-    val_fraction: float,
-    seed: int,
-    label_column: str | None = None,
-    weight_column: str | None = None,
-) -> Dataset:
-    """The label is the column so named, else ``label``, else the first; ``weight_column`` holds weights of the rows.
+def read(path: Path, query: Query) -> tuple[Samples, None]:
+    """The label is the column so named, else ``label``, else the first; a weight column holds weights of the rows.
 
-    The held-out file ``test`` has the same columns, in any order where both files name them.
+    A file to test on has the same columns as the training file, in any order where both files name them.
     """
-    samples = _read(path, _Query(label_column, weight_column))
-    held_out = None
-    if test is not None:
-        held_out = _read(test, _Query(label_column, weight_column, samples.columns))
-    return assemble(name, samples, held_out, val_fraction, seed)
+    known = None if query.known is None else query.known.label_column
+    asked = _Query(query.label_column or known, query.weight_column, query.columns)
+    return _read(path, asked) if query.cached else _parsed(read_file(path), path, asked), None
+
+
+def features(path: Path, query: Query) -> np.ndarray:
+    """``read_features`` for the model that ``query.known`` describes."""
+    assert query.known is not None
+    return read_features(path, query.known.width, query.known.columns, query.label_column)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``load_csv``."""
+    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``read``."""
     samples = _read(path, _Query(label_column))
     return np.asarray(samples.X), class_indices(samples.labels, str(path))[0]
-
-
-def read_shard(path: Path, label_column: str | None, weight_column: str | None) -> Samples:
-    """One file's samples, its labels as in ``load_csv``; nothing is kept in the cache."""
-    return _parsed(read_file(path), path, _Query(label_column, weight_column))
 
 
 def read_features(
