@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ class Features:
 class Query:
     """What is asked of a file.
 
-    ``columns`` are the features by name, where the training file named them. ``testing`` says that the file is one to test
+    ``columns`` are the features by name, where the training file named them, ``separators`` those that may stand between
+    columns. ``testing`` says that the file is one to test
     on; ``cached`` that what has been parsed may be kept on disk. ``say`` takes lines for the user.
     """
 
@@ -47,6 +48,7 @@ class Query:
     weight_column: str | None = None
     columns: tuple[str, ...] | None = None
     known: Features | None = None
+    separators: str = ",;\t"
     testing: bool = False
     cached: bool = True
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -67,15 +69,20 @@ class Format:
     trains: bool = True
     is_text: bool = False
     has_columns: bool = False
+    separators: str = ",;\t"  # of columns: that which makes the most of them
     zipped: bool = True
 
     def read(self, path: Path, query: Query) -> Any:
         """(Samples, Samples held out in the same file or None). InputError for a file that is not of this format."""
-        return import_module(f".data.{self.reader}", __package__).read(path, query)
+        return self._reader.read(path, replace(query, separators=self.separators))
 
     def features(self, path: Path, query: Query) -> Any:
         """X [N, I] of a file with or without labels, for the model that ``query.known`` describes."""
-        return import_module(f".data.{self.reader}", __package__).features(path, query)
+        return self._reader.features(path, replace(query, separators=self.separators))
+
+    @property
+    def _reader(self) -> Any:
+        return import_module(f".data.{self.reader}", __package__)
 
     def has(self, name: str) -> bool:
         """Whether a file of that name is of this format."""

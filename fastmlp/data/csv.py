@@ -47,14 +47,14 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
     A file to test on has the same columns as the training file, in any order where both files name them.
     """
     known = None if query.known is None else query.known.label_column
-    asked = _Query(query.label_column or known, query.weight_column, query.columns)
+    asked = _Query(query.label_column or known, query.weight_column, query.columns, separators=query.separators)
     return _read(path, asked) if query.cached else _parsed(read_file(path), path, asked), None
 
 
 def features(path: Path, query: Query) -> np.ndarray:
     """``read_features`` for the model that ``query.known`` describes."""
     assert query.known is not None
-    return read_features(path, query.known.width, query.known.columns, query.label_column)
+    return read_features(path, query.known.width, query.known.columns, query.label_column, query.separators)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +64,11 @@ def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, n
 
 
 def read_features(
-    path: Path, width: int, columns: tuple[str, ...] | None = None, label_column: str | None = None
+    path: Path,
+    width: int,
+    columns: tuple[str, ...] | None = None,
+    label_column: str | None = None,
+    separators: str = ",;\t",
 ) -> np.ndarray:
     """X [N, width] uint8, float32 or float64, for a model of ``width`` inputs, with or without a column of labels.
 
@@ -72,7 +76,7 @@ def read_features(
     columns but the label's are features: that named ``label_column`` or ``label``, or the first of ``width`` + 1 without
     a header.
     """
-    return np.asarray(_read(path, _Query(label_column, None, columns, width)).X)
+    return np.asarray(_read(path, _Query(label_column, None, columns, width, separators)).X)
 
 
 # -- which columns -------------------------------------------------------------------------------------------------
@@ -86,6 +90,7 @@ class _Query:
     weight_column: str | None = None
     columns: tuple[str, ...] | None = None
     width: int | None = None
+    separators: str = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
     first, _, rest = rows.partition(b"\n")
     start = first.decode("utf-8", "replace").strip("\r\n")
     split_by, failure = {}, None
-    for mark in ",;\t":
+    for mark in query.separators:
         try:
             split_by[mark] = next(csv.reader([start], delimiter=mark, skipinitialspace=True), [])
         except csv.Error as error:  # a long line is one long field to the marks that it lacks
