@@ -91,6 +91,7 @@ class Format:
 
 
 _TEXT = re.compile(rb"[^\0-\x08\x0e-\x1f\x7f]*")
+_TABS = re.compile(rb"[^\0-\x1f\x7f,;]*\t[^\0-\x08\n-\x1f\x7f,;]*\r?\n" + _TEXT.pattern)  # in the first line
 _SVMLIGHT = re.compile(
     rb"(?:[ \t\r]*(?:[^\s:#,;]+[ \t\r]*)?(?:#[^\n]*)?\n)*"  # comments, and rows of nothing but a label
     rb"[ \t]*[^\s:#]+(?:[ \t]+[0-9]+:[^\s:]+)+[ \t\r]*(?:[#\n].*|[0-9]+:?)?",
@@ -100,6 +101,7 @@ _SVMLIGHT = re.compile(
 # From the most general content to the most special: of those that a file begins as the last is meant.
 FORMATS = (
     Format("CSV", (".csv",), "csv", _TEXT, is_text=True, has_columns=True),
+    Format("tab-separated", (".tsv", ".tab"), "csv", _TABS, is_text=True, has_columns=True, separators="\t"),
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
     Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False),
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),

@@ -118,6 +118,12 @@ def test_rows_of_nothing_but_a_label_and_lines_longer_than_are_looked_at_are_svm
         assert format_of(tmp_path / "x.txt").name == "svmlight"
 
 
+def test_a_tab_separated_field_may_hold_more_commas_than_there_are_tabs(tmp_path):
+    (tmp_path / "a.tsv").write_text("label\ta, b, and c\nx, y\t1\nz\t2\n")
+    data = load(str(tmp_path / "a.tsv"), val_fraction=None)
+    assert (data.columns, data.classes, data.X.tolist()) == (("a, b, and c",), ("x, y", "z"), [[1], [2]])
+
+
 def member(name, content=b"x"):
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
