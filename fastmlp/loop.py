@@ -175,15 +175,10 @@ class Run:
                 "it is too small or too large"
             )
         self.model = Model(
-            network,
-            scale,
-            data.classes,
-            config.backend,
-            image_shape=data.image_shape,
-            columns=data.columns,
-            label=data.label,
-            **standard,
-        )
+            network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
+            index_base=data.index_base, label=data.label,
+            trained_on={"digest": self.digest, "val_fraction": config.val_fraction, "seed": config.seed}, **standard,
+        )  # fmt: skip
         self.distort = distortion(config, data)
         self.sparse = self.input == "sparse" and self.distort is None  # whether the training samples are kept so
         bytes_each = window_bytes(data.X, config.dtype, self.density, standard=bool(standard), sparse=self.sparse)

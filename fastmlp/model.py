@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .backend import CSR, Network, kernels, ops
-from .data.columns import LabelColumn
 from .data.dataset import require_finite
 from .errors import InputError
+from .formats import Features, LabelColumn
 from .tensor_file import Tensors, read_tensors, write_tensors
 
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
@@ -29,7 +29,9 @@ class Model:
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
-    of features) say what the inputs are, if known; ``label`` says where the table of the training had its labels.
+    of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1;
+    ``label`` says where the table of the training had its labels.
+    ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
 
     def __init__(
@@ -43,14 +45,21 @@ class Model:
         std: np.ndarray | None = None,
         image_shape: tuple[int, int] | None = None,
         columns: tuple[str, ...] | None = None,
+        index_base: int | None = None,
         label: LabelColumn | None = None,
+        trained_on: dict[str, Any] | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
-        self.label = label
+        self.index_base, self.label, self.trained_on = index_base, label, trained_on
 
     def __repr__(self) -> str:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
+
+    @property
+    def features(self) -> Features:
+        """What readers of files must know of the inputs."""
+        return Features(self.network.sizes[0], self.columns, self.index_base, self.label)
 
     def standardise(self, X: np.ndarray) -> np.ndarray:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
@@ -126,7 +135,9 @@ class Model:
             "classes": list(self.classes),
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "columns": None if self.columns is None else list(self.columns),
+            "index_base": self.index_base,
             "label": None if self.label is None else list(self.label),
+            "trained_on": self.trained_on,
         }
         tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
@@ -154,6 +165,14 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         shape, columns = meta["image_shape"], meta["columns"]
         image_shape = None if shape is None else (int(shape[0]), int(shape[1]))
         columns = None if columns is None else tuple(map(str, columns))
+        index_base = meta.get("index_base")  # not in files of earlier versions
+        if not (index_base is None or (type(index_base) is int and index_base in (0, 1))):
+            raise ValueError("index_base")
+        trained_on = meta.get("trained_on")
+        if trained_on is not None:
+            trained_on = {"digest": int(trained_on["digest"]), "seed": int(trained_on["seed"])} | {
+                "val_fraction": float(trained_on["val_fraction"])
+            }
         label = _label(meta.get("label"))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
@@ -170,7 +189,10 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         standard = {name: _vector(tensors, name, np.dtype(np.float64), inputs, path) for name in ("mean", "std")}
         if not (standard["std"] > 0).all():
             raise InputError(f"{path}: std is not positive everywhere")
-    return Model(network, scale, classes, image_shape=image_shape, columns=columns, label=label, **standard)
+    known: dict[str, Any] = {
+        "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
+    }  # fmt: skip
+    return Model(network, scale, classes, **known, **standard)
 
 
 def _label(saved: Any) -> LabelColumn | None:

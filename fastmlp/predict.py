@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, run_command, say
 from .errors import InputError, RunError
+from .formats import FORMATS, Query, format_of, suffixes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,29 +20,8 @@ if TYPE_CHECKING:
 
 
 def _samples(path: Path, model: Model, label_column: str | None) -> Any:
-    """X of a CSV with or without labels, a .npz with X or X_test, an svmlight file, or an IDX file of images."""
-    from .data.csv import read_features
-    from .data.idx import read_idx
-    from .data.labels import listed
-    from .data.npz import as_features, read_npz
-    from .data.svmlight import SUFFIXES, read_svmlight
-
-    name, inputs = path.name.lower().removesuffix(".gz"), model.network.sizes[0]
-    if name.endswith(".csv"):
-        return read_features(path, inputs, model.columns, label_column, model.label)
-    if name.endswith(SUFFIXES):
-        return read_svmlight(path, inputs).X
-    if not name.endswith(".npz"):
-        images = read_idx(path)
-        return images.reshape(len(images), math.prod(images.shape[1:]))
-    arrays = read_npz(path)
-    key = next((key for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
-    if key is None:
-        raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
-    X = arrays[key]
-    if X.ndim < 2:
-        raise InputError(f"{path}: {key} has shape {X.shape}; it must be (N, ...)")
-    return as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {key}")
+    """X of a file of any format, with or without labels."""
+    return format_of(path).features(path, Query(label_column, known=model.features, say=say))
 
 
 def _pixels(paths: list[Path], model: Model, invert: bool) -> np.ndarray:
@@ -124,8 +103,8 @@ def _command(argv: Sequence[str] | None) -> int:
         "files",
         metavar="FILE",
         nargs="+",
-        help="samples: .csv (a label column is ignored), .npz, .svm, IDX images, or a .png or .jpg image; with several files "
-        "each line begins with the file's name",
+        help=f"samples: {suffixes(FORMATS)} (labels are ignored), or a .png or .jpg image; with several files each line "
+        "begins with the file's name",
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import doctor, evaluate, export, predict
+from fastmlp import doctor, evaluate, export, predict, train
 from fastmlp.__main__ import main as dispatch
 from fastmlp.backend import Network
 from fastmlp.model import Model
@@ -170,6 +170,51 @@ def test_without_data_the_runs_own_data_is_used(place, command, trained, digits)
     one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be str")
 
 
+def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, command, digits):
+    X, y = digits.X[:200], digits.y[:200]
+    np.savez("own.npz", X=X, y=y)
+    np.savez("other.npz", X=digits.X_test[:7], y=digits.y_test[:7])
+    np.savez("one.npz", X=digits.X_test[:1], y=digits.y_test[:1])
+    data = fastmlp.load("own.npz", val_fraction=0.25, seed=3)
+    model = fastmlp.fit(data, epochs=1, hidden=(8,), val_fraction=0.25, seed=3).model
+    model.save("own-model.npz")
+
+    def samples(*arguments):
+        code, out, err = command(evaluate, "own-model.npz", "--json", *arguments)
+        assert code == 0, err
+        return json.loads(out)["samples"], json.loads(out)["test_accuracy"], err
+
+    own = model.evaluate(data.X_test, data.y_test)[1]
+    said = ": is what the model was trained on; it is tested on the 50 samples held out then\n"
+    assert samples("--data", "own.npz") == (50, own, "own.npz" + said)
+    Path("own.npz").rename("moved.npz")  # the samples tell, not the name
+    assert samples("--data", "moved.npz") == (50, own, "moved.npz" + said)
+    whole = model.evaluate(digits.X_test[:7], digits.y_test[:7])[1]
+    assert samples("--data", "other.npz") == (7, whole, "")
+    assert samples("--data", "one.npz")[0] == 1
+    assert samples("--data", "digits.npz") == (500, model.evaluate(digits.X_test, digits.y_test)[1], "")
+    assert samples("--data", "other.npz", "--val-fraction", 0.3)[::2] == (2, "")
+    np.savez("kept.npz", X=data.X, y=data.y)
+    assert samples("--data", "kept.npz")[::2] == (
+        150, "kept.npz: is all that the model was trained on; new samples may be harder\n",
+    )  # fmt: skip
+
+
+def test_the_label_column_of_the_run_is_remembered(place, command):
+    rows = "".join(f"{k % 7},{'ab'[k % 2]},{k % 5}\n" for k in range(60))
+    Path("a.csv").write_text("x,kind,z\n" + rows)
+    assert command(train, "--data", "a.csv", "--label-column", "kind", "--out", "run", "--epochs", 1, "-q")[0] == 0
+    Path("b.csv").write_text("z,x,kind\n1,2,a\n3,4,b\n")
+    code, out, err = command(evaluate, "run/model.npz", "--data", "b.csv", "--json")
+    assert (code, json.loads(out)["samples"]) == (0, 2), err
+
+
+def test_a_file_without_labels_is_named_as_such(table, command):
+    np.savetxt("bare.csv", table[0], "%g", ",", header="a,b,c", comments="")
+    result = command(evaluate, "table.npz", "--data", "bare.csv")
+    one_line(result, 2, "bare.csv: has 3 columns, as many as table.npz has features, and so no labels")
+
+
 @pytest.fixture
 def table(place):
     """A model of the columns a, b and c, and rows for it with classes as text."""
@@ -234,12 +279,12 @@ def test_columns_are_found_by_name(table, command):
     assert (code, out.split()) == (0, labels)
     write_csv("lacks.csv", ["c", "kind", "b", "x"], [c, labels, b, a])
     lacking = command(evaluate, "table.npz", "--data", "lacks.csv", "--label-column", "kind")
-    one_line(lacking, 2, "lacks.csv: has no column 'a', which table.npz takes")
+    one_line(lacking, 2, "lacks.csv: no column 'a'; the columns are c, kind, b, x")
     one_line(command(predict, "table.npz", "lacks.csv"), 2, "lacks.csv: no column 'a'")
 
 
 def test_sparse_samples_may_lack_the_last_features(place, command):
-    model = random_model((9, 4))
+    model = random_model((9, 4), index_base=1)
     model.save("wide.npz")
     X = np.zeros((60, 9), "f4")
     X[np.arange(60), np.arange(60) % 7] = 1 + np.arange(60) / 8
@@ -251,9 +296,49 @@ def test_sparse_samples_may_lack_the_last_features(place, command):
     assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0), err
     code, out, err = command(predict, "wide.npz", "rows.svm")
     assert (code, out.split()) == (0, [str(k) for k in y]), err
-    random_model((5, 4)).save("narrow.npz")
-    one_line(command(evaluate, "narrow.npz", "--data", "rows.svm"), 2, "narrow.npz: takes 5 features; rows.svm has 7")
-    one_line(command(predict, "narrow.npz", "rows.svm"), 2, "rows.svm: line 6")
+    random_model((5, 4), index_base=1).save("narrow.npz")
+    for verb, arguments in ((evaluate, ["--data", "rows.svm"]), (predict, ["rows.svm"])):
+        result = command(verb, "narrow.npz", *arguments)
+        one_line(result, 2, "rows.svm: line 6: '6:1.625' has an index beyond 5, the largest there can be")
+
+
+def test_a_model_reads_later_svmlight_files_by_the_base_and_width_of_its_own(place, command):
+    """A file by itself does not tell: without an index 0 it looks as if it counted from 1."""
+    X = np.eye(4, dtype="f4") * [1, 2, 3, 4]
+    for base in (0, 1):
+        Path("train.svm").write_text("".join(f"{k} {k + base}:{X[k, k]}\n" for k in range(4)) * 4)
+        model = fastmlp.fit(fastmlp.load("train.svm", say=lambda line: None), hidden=(), epochs=1).model
+        model.save("base.npz")
+        assert (model.index_base, fastmlp.load_model("base.npz").index_base) == (base, base)
+        expected = model.predict(X).astype(str).tolist()
+        Path("last.svm").write_text(f"0 {1 + base}:2\n1 {2 + base}:3\n")  # neither the first column nor the last
+        assert command(predict, "base.npz", "last.svm") == (0, "\n".join(expected[1:3]) + "\n", "")
+        Path("shards").mkdir(exist_ok=True)
+        Path("shards/a.svm").write_text(f"{expected[1]} {1 + base}:2\n{expected[2]} {2 + base}:3\n" * 2)
+        Path("shards/test.svm").write_text(f"{expected[2]} {2 + base}:3\n")
+        code, out, _ = command(evaluate, "base.npz", "--data", "shards", "--json")
+        assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0)
+    Path("zero.svm").write_text("0 1:1\n1 0:1\n")
+    result = command(predict, "base.npz", "zero.svm")
+    one_line(result, 2, "zero.svm: line 2: '0:1' has the index 0; what the model was trained on counts from 1")
+    Path("shards/test.svm").write_text("0 0:3\n")
+    result = command(evaluate, "base.npz", "--data", "shards")
+    assert (result[0], "has the index 0; what the model was trained on counts from 1" in result[2]) == (2, True)
+    Path("shards/test.svm").write_text("0 5:3\n")
+    result = command(evaluate, "base.npz", "--data", "shards")
+    assert (result[0], "has an index beyond 4, the largest that the model knows" in result[2]) == (2, True)
+
+
+def test_a_guess_of_the_index_base_is_said(place, command):
+    Path("ones.svm").write_text("0 1:1\n1 2:1\n" * 4)
+    Path("zeros.svm").write_text("0 0:1\n1 1:1\n" * 4)
+    lines = []
+    for name in ("ones.svm", "zeros.svm"):
+        fastmlp.load(name, say=lines.append)
+    random_model((2, 2)).save("dense.npz")  # of other files than svmlight
+    assert command(predict, "dense.npz", "ones.svm")[2].splitlines() == lines
+    assert lines == ["ones.svm: no index is 0, so indices are taken to count from 1"]
+    assert command(predict, "dense.npz", "zeros.svm")[2] == ""
 
 
 # -- predict ---------------------------------------------------------------------------------------------------------

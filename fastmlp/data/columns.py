@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,13 +27,6 @@ _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
 REMEDY = "--label-column takes its name or number (-1: the last)"
-
-
-class LabelColumn(NamedTuple):
-    """Where a table had its labels: the column's name, if it has one, and how many features stood before it."""
-
-    name: str | None
-    place: int
 
 
 def is_known(name: str) -> bool:

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..formats import LabelColumn, Query
 from ..paths import atomic_write, cache_dir
-from .columns import REMEDY, LabelColumn, apart, doubt, guessed, is_known, is_text, named
-from .dataset import Dataset, Samples, assemble
+from .columns import REMEDY, apart, doubt, guessed, is_known, is_text, named
+from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .dialect import MISSING, SEPARATORS, Table, number, read_dialect
 from .files import read_file, unzip_text
@@ -57,43 +58,28 @@ def _silent(line: str) -> None:
     """Says nothing."""
 
 
-def load_csv(
-    path: Path,
-    name: str,
-    test: Path | None,
-    val_fraction: float,
-    seed: int,
-    label_column: str | None = None,
-    weight_column: str | None = None,
-    say: Say = _silent,
-) -> Dataset:
-    """The label column goes by ``label_column``, a name or a number, else by its name, else by what the columns hold.
+def read(path: Path, query: Query) -> tuple[Samples, None]:
+    """The label column goes by ``query.label_column``, a name or a number, else by its name, else by what the columns hold.
 
-    ``weight_column`` holds weights of the rows. The held-out file ``test`` has the same columns, in any order where both
-    files name them. ``say`` takes what has been guessed.
+    A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
-    samples = _read(path, _Query(label_column, weight_column), say)
-    held_out = None
-    if test is not None:
-        width = samples.X.shape[1]
-        held_out = _read(test, _Query(label_column, weight_column, samples.columns, width, samples.label), say)
-    return assemble(name, samples, held_out, val_fraction, seed)
+    asked = _Query(query.label_column, query.weight_column)
+    if (known := query.known) is not None:
+        asked = replace(asked, columns=known.columns, width=known.width, label=known.label)
+    samples = _read(path, asked) if query.cached else _parsed(read_file(path), path, asked)
+    return _told(samples, query.say), None
+
+
+def features(path: Path, query: Query) -> np.ndarray:
+    """``read_features`` for the model that ``query.known`` describes."""
+    assert query.known is not None
+    return read_features(path, query.known.width, query.known.columns, query.label_column, query.known.label)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``load_csv``."""
+    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``read``."""
     samples = _read(path, _Query(label_column))
     return np.asarray(samples.X), class_indices(samples.labels, str(path))[0]
-
-
-def read_shard(
-    path: Path, label_column: str | None, weight_column: str | None, first: Samples | None = None, say: Say = _silent
-) -> Samples:
-    """One file's samples, its labels as in ``load_csv``, or where those of the ``first`` are; nothing is kept in the cache."""
-    query = _Query(label_column, weight_column)
-    if first is not None:
-        query = replace(query, width=first.X.shape[1], label=first.label)
-    return _told(_parsed(read_file(path), path, query), say if first is None else _silent)
 
 
 def read_features(
@@ -439,7 +425,7 @@ def _samples(
 ) -> Samples:
     side = math.isqrt(X.shape[1])
     is_image = X.dtype == np.uint8 and side * side == X.shape[1] >= _SMALLEST_IMAGE
-    return Samples(X, labels, str(path), (side, side) if is_image else None, columns, weight, label, notes)
+    return Samples(X, labels, str(path), (side, side) if is_image else None, columns, weight, None, label, notes)
 
 
 def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..formats import refuse_foreign
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # in lower case
@@ -27,19 +28,6 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eE][+-]?\d+)?")  # of any country
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-_OTHERS = (
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
-    (b"PAR1", "a Parquet file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"version https://git-lfs", "a Git LFS pointer"),
-    (b"<!doctype", "a web page"),
-    (b"<html", "a web page"),
-    (b"<?xml", "XML"),
-    (b"@relation", "ARFF"),
-    (b"{", "JSON"),
-    (b"[", "JSON"),
-)
 
 
 @dataclass(frozen=True)
@@ -110,9 +98,7 @@ def _read(text: bytes, path: Path) -> Table:
 
 
 def _require_text(text: bytes, path: Path) -> None:
-    for begins, what in _OTHERS:
-        if text[:64].lstrip().lower().startswith(begins.lower()):
-            raise InputError(f"{path}: is {what}; it must be a table in text (CSV)")
+    refuse_foreign(text[:_SAMPLE_BYTES], path)
     if b"\0" in text[: _SAMPLE_BYTES * 16]:
         raise InputError(f"{path}: not text (byte 0x00)")
     if not text.isascii():

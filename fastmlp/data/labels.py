@@ -53,16 +53,16 @@ def listed(names: Sequence[str]) -> str:
 
 
 def class_indices(
-    labels: Labels, source: str, classes: tuple[str, ...] | None = None, *, small: bool = False
+    labels: Labels, source: str, classes: tuple[str, ...] | None = None, *, small: bool = False, testing: bool = False
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """(y int64 [N], classes): indices into ``classes``, or, where none are given, into the classes that the labels make.
 
-    With ``small`` y has the smallest type that will do.
+    With ``small`` y has the smallest type that will do. ``testing`` a model, labels need not make sense as classes.
     Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are written
     as integers. InputError for labels that make no sense as classes, and for one that is none of ``classes``.
     """
     if classes is None:
-        classes = _classes(labels, source)
+        classes = _classes(labels, source, testing)
     as_numbers = all(_number(name) is not None for name in classes)
     index = {name: k for k, name in enumerate(classes)}
     names = [_name(value, as_numbers) for value in labels.values]
@@ -75,7 +75,7 @@ def class_indices(
     return np.array([index[name] for name in names], dtype)[labels.codes], classes
 
 
-def _classes(labels: Labels, source: str) -> tuple[str, ...]:
+def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     numbers = [_number(value) for value in labels.values]
     if "" in labels.values:
         row = int(np.flatnonzero(labels.codes == labels.values.index("")).min())  # type: ignore[arg-type]
@@ -89,14 +89,14 @@ def _classes(labels: Labels, source: str) -> tuple[str, ...]:
             f"{source}: {len(classes):,} distinct labels, {listed(classes)}; there can be {MAX_CLASSES:,} classes at most "
             "(is this the label column?)"
         )
-    if (why := quantity(labels)) is not None:
+    if not testing and (why := quantity(labels)) is not None:
         raise InputError(
             f"{source}: the labels are {why}; that is a quantity, and only classes can be trained on (another label column? "
             "or write them as text, such as c7, if they are classes)"
         )
     if not classes:
         raise InputError(f"{source}: is empty; it must hold at least one sample")
-    if len(classes) < 2:
+    if len(classes) < 2 and not testing:
         raise InputError(f"{source}: all labels are {classes[0][:40]!r}; there must be at least two classes")
     return tuple(classes)
 
