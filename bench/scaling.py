@@ -29,7 +29,7 @@ from fastmlp.errors import InputError
 from kernels import simd, sparse
 from kernels.jit import kernel
 from kernels.memory import aligned_zeros
-from kernels.threads import barrier, barrier_state, run, share
+from kernels.team import barrier, barrier_state, run, share
 
 import claims
 import scaling_nodes

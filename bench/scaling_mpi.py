@@ -27,7 +27,7 @@ from fastmlp.cli import run_command
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
 from fastmlp.parallel import World, joined
-from kernels.threads import available_cores
+from kernels.team import available_cores
 
 import claims
 from interleave import Effort, interleave, spread

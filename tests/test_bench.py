@@ -17,7 +17,7 @@ from fastmlp.__main__ import main as dispatch
 from fastmlp.cli import run_command
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.parallel import World
-from kernels.threads import share
+from kernels.team import share
 
 import claims
 import compare
