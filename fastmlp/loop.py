@@ -489,6 +489,8 @@ def fit(
         found = world.gather(found)[0]
         if found is not None and path is not None:
             run.resume(found, path)
+            if run.step >= run.total or run.best.enough:
+                observer.say(f"the run in {path.parent} is finished, at step {run.step}; more --epochs train longer")
         saver = _Saver(path, config.checkpoint_seconds)
         result = Result(run.model, config, run.history)
         observer.chosen(run.input, run.density)

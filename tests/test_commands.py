@@ -641,7 +641,7 @@ def test_after_warmup_no_command_compiles(python, place, digits):
         ("wide.svm", ("--patience", "2")),
     ]:
         out = run("train", "--data", data, *options, "--epochs", "2", "--out", "run", "--json")
-        assert json.loads(out.splitlines()[-1])["compile_seconds"] < 0.5
+        assert json.loads(out)["compile_seconds"] < 0.5
         run("evaluate", "run/model.npz", "--data", data)
         run("predict", "run/model.npz", data)
     assert kept() == compiled
