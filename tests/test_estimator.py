@@ -638,6 +638,64 @@ def test_the_example_in_the_docstring_is_true():
     assert doctest.testmod(fastmlp.estimator.classifier) == (0, 4)
 
 
+# -- in other libraries ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "one class", "numbers"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_onnx_runtime_predicts_what_the_estimator_predicts(table, tmp_path, kind, activation, dtype):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    X, y = table[0].astype(np.float32), targets(kind, table[1])
+    if kind == "one class":
+        y = np.full(len(y), "ant")
+    elif kind == "numbers":
+        y = np.searchsorted(LABELS, y) * 5 - 3
+    hidden = () if kind == "numbers" and activation == "identity" else (9, 7)
+    model = MLPClassifier(hidden, activation=activation, max_iter=5, random_state=0).fit(X.astype(dtype), y)
+    fastmlp.export(model, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    label, P = session.run(["label", "probabilities"], {"X": X})
+    np.testing.assert_array_equal(label, model.predict(X))
+    assert P.dtype == dtype
+    # Orders of summing at most 12 terms of size 10 differ by that many roundings.
+    np.testing.assert_allclose(P, model.predict_proba(X), rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+def test_a_state_dict_names_the_activation(table, tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    model = MLPClassifier((9, 7), activation="tanh", max_iter=1, random_state=0).fit(*table)
+    usage = fastmlp.export(model, tmp_path / "model.safetensors")
+    assert "Linear(12, 9), torch.nn.Tanh(), torch.nn.Linear(9, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)" in usage
+    tensors = numpy.load_file(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(tensors["4.weight"].T, model.coefs_[2])
+    np.testing.assert_array_equal(tensors["0.bias"], model.intercepts_[0])
+
+
+def test_what_is_no_model_is_not_exported(table, tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        fastmlp.export(MLPClassifier(), path)
+    with pytest.raises(
+        TypeError, match="model is a StandardScaler; it must be a fastmlp.Model or a fastmlp.MLPClassifier"
+    ):
+        fastmlp.export(StandardScaler(), path)
+    with pytest.raises(fastmlp.InputError, match="unknown format"):
+        fastmlp.export(MLPClassifier(4, max_iter=1).fit(*table), tmp_path / "model.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_can_be_called_whoever_imported_its_module(python):
+    code = (
+        "import fastmlp, sys; first = fastmlp.export; assert 'numba' not in sys.modules\n"
+        "import fastmlp.export\nfrom fastmlp import export\nassert first is export is fastmlp.export\n"
+        "assert callable(export) and callable(export.main)"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
 # -- refused calls ---------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import check_is_fitted
 
 from ..backend import Network, kernels
+from ..model import Model
 from . import checks, training
 from .checks import TrainingData
 
@@ -286,6 +287,13 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     @property
     def _n_features_out(self) -> int:
         return len(self.coefs_[-1])
+
+    def _as_model(self) -> Model:
+        """What ``fastmlp.export`` takes."""
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        columns = None if names is None else tuple(names)
+        return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=columns)
 
     def _probabilities(self, X: Any) -> np.ndarray:
         Z = self._last_layer(X, self._network())
