@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options
-from .errors import InputError, RunError
+from .errors import InputError, RunError, about
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +123,7 @@ def _command(argv: Sequence[str] | None) -> int:
     config = configure(**options)
     data = load_data(config)
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")

@@ -56,7 +56,8 @@ class Model:
         Y = np.empty(X.shape, self.network.dtype)
         for start in range(0, len(X), _ROWS):  # no second copy in float64
             rows = slice(start, start + _ROWS)
-            Y[rows] = (X[rows] - self.mean) / self.std
+            with np.errstate(over="ignore"):  # refused by whoever reads it
+                Y[rows] = (X[rows] - self.mean) / self.std
         return Y
 
     def _blocks(self, X: Any) -> Any:
@@ -70,13 +71,25 @@ class Model:
         if sparse:
             X = X if isinstance(X, CSR) else kernels.csr(X)
             require_finite(X.stored[:, None], "X")
+            self._in_dtype(X.stored)
             if self.mean is None:
                 yield fast.mlp_forward(X, self.network, scale=self.scale)
                 return
             X = X.toarray(self.network.dtype)  # the features' means are not zero
         require_finite(X, "X")
         for start in range(0, len(X), _ROWS):
-            yield fast.mlp_forward(self.standardise(X[start : start + _ROWS]), self.network, scale=self.scale)
+            rows = self._in_dtype(self.standardise(X[start : start + _ROWS]))
+            yield fast.mlp_forward(rows, self.network, scale=self.scale)
+
+    def _in_dtype(self, values: np.ndarray) -> np.ndarray:
+        """Finite values as the network reads them; InputError for one beyond its range, which could give any class."""
+        if values.dtype.kind != "f" or (values.dtype == self.network.dtype and self.mean is None):
+            return values
+        with np.errstate(over="ignore"):  # refused here
+            narrow = values.astype(self.network.dtype, copy=False)
+        if not np.isfinite(narrow).all():
+            raise InputError(f"X holds values beyond the range of {narrow.dtype}, in which this model computes")
+        return narrow
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes] for samples X [N, inputs] (uint8, float or CSR). A row's do not depend on the others."""

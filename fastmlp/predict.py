@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, run_command, say
-from .errors import InputError, RunError
+from .errors import InputError, RunError, about
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ def _predictions(paths: list[Path], model: Model, label_column: str | None, inve
         if X.shape[1] != model.network.sizes[0]:
             raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
     for path, X in zip(paths, samples):
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        with about(path), np.errstate(over="ignore", invalid="ignore"):  # refused below
             P = model.predict_proba(X)
         if P.size and not P.min() >= 0:  # NaN
             raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")

@@ -16,7 +16,8 @@ import pytest
 import fastmlp
 from fastmlp import doctor, evaluate, export, predict
 from fastmlp.__main__ import main as dispatch
-from fastmlp.backend import Network
+from fastmlp.backend import Network, kernels
+from fastmlp.errors import InputError
 from fastmlp.model import Model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -427,6 +428,18 @@ def test_onnx_runtime_on_the_real_mnist(mnist, tmp_path, command):
     classes, P = session.run(["class", "probabilities"], {"X": mnist.X_test.astype("f4")})
     np.testing.assert_array_equal(classes, model.predict(mnist.X_test))
     np.testing.assert_allclose(P, model.predict_proba(mnist.X_test), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse", "standardised"])
+def test_values_beyond_the_models_range_are_refused(form):
+    """Of -1e300 the first layer would make zeros, and of these a class with a finite probability."""
+    options = {"mean": np.zeros(12), "std": np.ones(12)} if form == "standardised" else {}
+    model = random_model((12, 20, 5), **options)
+    X = np.where(np.arange(12) == 3, -1e300, 1.0)[None]
+    X = kernels.csr(X) if form == "sparse" else X
+    for method in (model.predict, model.predict_proba):
+        with pytest.raises(InputError, match="beyond the range of float32"):
+            method(X)
 
 
 def test_an_onnx_file_says_what_it_is():
