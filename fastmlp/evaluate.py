@@ -158,6 +158,8 @@ def _command(argv: Sequence[str] | None) -> int:
     config = configure(**options)
     data = load_to_test(config, model, whole=whole, label_column=run.get("label_column"))
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
+    if (line := model.unlike_training(X)) is not None:
+        say(f"{config.data}: {line}")
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):
