@@ -126,15 +126,12 @@ def widths(text: str) -> tuple[int, ...]:
     return () if parsed == (0,) else parsed
 
 
-def load_data(config: TrainConfig) -> Dataset:
-    """The data set that a command's options name."""
+def load_data(config: TrainConfig, **others: Any) -> Dataset:
+    """The data set that a command's options name; ``others`` are further arguments of ``load``, or in place of options."""
     from . import data as readers  # NumPy: not for --help
 
-    return readers.load(
-        config.data, test=config.test, val_fraction=config.val_fraction, label_column=config.label_column,
-        weight_column=config.weight_column, seed=config.seed, offline=config.offline,
-        memory=config.memory, say=say,
-    )  # fmt: skip
+    arguments = {name: getattr(config, name) for name in DATA_OPTIONS if name != "data"}
+    return readers.load(config.data, **{**arguments, "say": say, **others})
 
 
 DATA_OPTIONS = ("data", "test", "val_fraction", "label_column", "weight_column", "seed", "offline", "memory")

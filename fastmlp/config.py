@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .formats import TRAINING, suffixes
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
 _STRONGEST = 100  # distortion: nothing of an image is left long before
@@ -33,11 +34,12 @@ class TrainConfig:
 
     data: str = _option(
         "mnist",
-        "mnist, synthetic, a .csv, .npz or .svm file (.gz too), or a directory of them, of IDX files, or of X.npy and y.npy",
+        f"mnist, synthetic, a {suffixes(TRAINING)} file (.gz too), text as .txt or .data, or a directory of such files, of "
+        "IDX files, or of X.npy and y.npy",
         metavar="SPEC",
         group="data",
     )
-    test: str | None = _option(None, "held-out file of the same format; without it a split of --data", metavar="PATH")
+    test: str | None = _option(None, "held-out file; without it a split of --data", metavar="PATH")
     val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
     label_column: str | None = _option(
         None, "name of a CSV's label column (default 'label', else the first)", metavar="NAME"

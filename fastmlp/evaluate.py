@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options
+from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
 from .errors import InputError, RunError, about
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .config import TrainConfig
     from .data import Dataset
     from .model import Model
 
@@ -24,15 +25,47 @@ _WORST = 10
 _CONFUSION = 100  # classes that a matrix of counts is given for
 
 
+def load_to_test(config: TrainConfig, model: Model, *, whole: bool, label_column: str | None = None) -> Dataset:
+    """The data that ``config`` names, read as ``model`` takes it.
+
+    With ``whole`` a file without a test part is tested whole; but the one that the model was trained on by the run's own
+    split, so that no sample is tested that it has learnt; that is said on stderr. ``label_column`` is the run's.
+    """
+    known = replace(model.features, label_column=label_column)
+    data = load_data(config, known=known, **({"val_fraction": None} if whole else {}))
+    if not whole or data.X is not data.X_test:
+        return data
+    from .data import split_rows
+    from .prepare import digest
+
+    own = model.trained_on
+    if own is not None and digest(data) == own["digest"]:
+        say(f"{config.data}: is all that the model was trained on; new samples may be harder")
+    elif own is not None and 0 < round(len(data.y) * own["val_fraction"]) < len(data.y):
+        train, test = split_rows(len(data.y), own["val_fraction"], own["seed"], data.source)
+        if digest(data, train) == own["digest"]:
+            say(
+                f"{config.data}: is what the model was trained on; it is tested on the {len(test):,} samples held out then"
+            )
+            return replace(data, X_test=data.X[test], y_test=data.y[test])
+    return data
+
+
 def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     """The test set's samples as the model takes them; ``path`` is the model's, for the error.
 
     Columns are found by name where both name theirs, and a sparse test set may be narrower: its last features do not occur
     in it. InputError for other features.
     """
+    import numpy as np
+
     from .data import Sparse
 
     X, inputs = data.X_test, model.network.sizes[0]
+    if isinstance(X, np.ndarray) and X.shape[1] == inputs - 1 and data.image_shape is None:
+        raise InputError(
+            f"{data.source}: has {inputs} columns, as many as {path} has features, and so no labels; predict takes it"
+        )
     if isinstance(X, Sparse):
         if X.shape[1] < inputs:
             return replace(X, shape=(len(X), inputs))
@@ -118,11 +151,15 @@ def _command(argv: Sequence[str] | None) -> int:
     from .model import load_model
 
     model = load_model(path)
+    run = run_options(Path(path).parent)
+    whole = not {"test", "val_fraction"} & set(options) and "data" in options
     if "data" not in options:
-        options = run_options(Path(path).parent) | options
+        options = run | options
     config = configure(**options)
-    data = load_data(config)
+    data = load_to_test(config, model, whole=whole, label_column=run.get("label_column"))
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
+    if (line := model.unlike_training(X)) is not None:
+        say(f"{config.data}: {line}")
     with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):

@@ -187,11 +187,15 @@ def hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, Any, n
     return replace(data, X=X, y=data.y[kept], sample_weight=weights), held_out, data.y[rows].astype(np.int64)
 
 
-def digest(data: Dataset) -> int:
-    """CRC-32 of the labels and of evenly spaced samples: tells one data set from another."""
-    sample = data.X[:: max(1, len(data.X) // _SAMPLE_ROWS)]
+def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
+    """CRC-32 of the labels and of evenly spaced samples, of all or of some ``rows``: tells one data set from another."""
+    X, y = data.X, data.y if rows is None else data.y[rows]
+    step = max(1, len(y) // _SAMPLE_ROWS)
+    sample = X[::step] if rows is None else X[rows[::step]]
     arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
     crc = 0
-    for array in (data.y, *arrays):
+    for start in range(0, len(y), _BLOCK):  # in one type, whichever few bytes they are kept in
+        crc = zlib.crc32(y[start : start + _BLOCK].astype(np.int64).data, crc)
+    for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
     return crc

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .cli import Parser, load_data, run_command
+from .cli import Parser, run_command
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
 
@@ -115,9 +115,11 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
     return config if data is None else replace(config, data=data, test=None), settings
 
 
-def _load(config: TrainConfig, recorded: bool) -> Dataset:
+def _load(config: TrainConfig, model: Model, recorded: bool) -> Dataset:
+    from .evaluate import load_to_test
+
     try:
-        return load_data(config)
+        return load_to_test(config, model, whole=not recorded)
     except InputError as error:  # a relative path, or the file has moved
         raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
 
@@ -405,7 +407,7 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
-    dataset = _load(config, data is None)
+    dataset = _load(config, model, data is None)
     test = _test(model, dataset, path)
     target = directory / "report" if out is None else Path(out)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.data.synthetic import load_synthetic, synthetic_digits
 from fastmlp.errors import InputError
+from fastmlp.formats import TRAINING, suffixes
 
 
 @pytest.fixture(autouse=True)
@@ -459,12 +461,15 @@ def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
         (
             "pyproject.toml",
             {},
-            r"unknown format; it must be a directory or a \.csv, \.csv\.gz, \.npz, \.svm, \.svm\.gz, "
-            r"\.libsvm, \.libsvm\.gz, \.svmlight, \.svmlight\.gz file",
+            rf"unknown format; it must be a directory or a {re.escape(suffixes(TRAINING))} file, or .txt or .data",
         ),
         ("synthetic", {"test": "x"}, "synthetic has a test set of its own"),
-        ("synthetic", {"label_column": "x"}, "--label-column x: names a column of a CSV; synthetic is none"),
-        ("tests", {}, r"tests: holds no train-images-idx3-ubyte\[.gz\], X.npy, .csv, .npz or .svm files"),
+        ("synthetic", {"label_column": "x"}, "--label-column x: names a column of a table; synthetic is none"),
+        (
+            "tests",
+            {},
+            rf"tests: holds no train-images-idx3-ubyte\[.gz\], X.npy or {re.escape(suffixes(TRAINING))} files",
+        ),
         ("tests", {"test": "x"}, "--test x: a directory has a test set of its own, if any"),
         ("synthetic", {"memory": 1}, "--memory 1: goes with --data DIRECTORY"),
         ("pyproject.toml", {"memory": 1}, "pyproject.toml is one file, which is read whole"),

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 import fastmlp
-from fastmlp import plots, report, train
+from fastmlp import evaluate, plots, report, train
 from fastmlp.errors import InputError
 
 PICTURES = ["learning-curves.png", "confusion.png", "confident-errors.png", "recall.png", "weights.png"]
@@ -218,20 +218,20 @@ def test_a_perfect_model_has_no_gallery(run, digits):
 
 def test_names_of_classes_may_be_any_text(run, monkeypatch):
     names = ["<b>&amp;", "$x$ $", "two\nlines", "漢字", "'\"", "%s {0}", "$\\frac$", "a" * 100, "_^", " "]
-    load_data, load_model = report.load_data, fastmlp.load_model
+    load_data, load_model = evaluate.load_data, fastmlp.load_model
 
     def renamed(path):
         model = load_model(path)
         model.classes = tuple(names)
         return model
 
-    def loaded(config):
-        data = load_data(config)
+    def loaded(config, **others):
+        data = load_data(config, **others)
         object.__setattr__(data, "classes", tuple(names))
         return data
 
     monkeypatch.setattr("fastmlp.model.load_model", renamed)
-    monkeypatch.setattr(report, "load_data", loaded)
+    monkeypatch.setattr(evaluate, "load_data", loaded)
     report.draw_report(run)
     assert {row[1] for row in page(run / "report").tables[0][1:] if len(row) == 4} <= set(names)
 

@@ -24,9 +24,10 @@ from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.decimals import decimals, split_fields
 from fastmlp.data.idx import read_idx
 from fastmlp.data.labels import class_indices, distinct
-from fastmlp.data.svmlight import read_svmlight
+from fastmlp.data.svmlight import features, read
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
+from fastmlp.formats import Features, Query
 
 
 @pytest.fixture(autouse=True)
@@ -397,15 +398,20 @@ def dense(X):
 @pytest.mark.parametrize("name", ["a.svm", "a.libsvm", "a.SVMLIGHT", "a.svm.gz"])
 def test_svmlight_in_its_forms(write, name):
     path = write(name, gzip.compress(SVM) if name.endswith("gz") else SVM)
-    samples = read_svmlight(Path(path))
-    np.testing.assert_array_equal(dense(samples.X), X_SVM)
-    assert samples.X.dtype == np.float32
+    samples, _ = read(Path(path), Query())
+    np.testing.assert_array_equal(dense(samples.X)[:, 1:], X_SVM)
+    assert (samples.X.dtype, samples.X.shape, samples.lowest) == (np.float32, (4, 5), 1)
     data = load(path, val_fraction=0.5)
     assert isinstance(data.X, Sparse)
     assert (data.name, data.classes, data.X.shape, data.X_test.shape) == ("a", ("-1", "1"), (2, 4), (2, 4))
     rows = {tuple(row): label for row, label in zip(X_SVM.tolist(), (1, 0, 0, 1))}
     for X, y in ((data.X, data.y), (data.X_test, data.y_test)):
         assert [rows[tuple(row)] for row in dense(X).tolist()] == y.tolist()
+
+
+def read_svmlight(path, width):
+    """The samples, for a model of so many inputs that has seen no svmlight file."""
+    return features(path, Query(known=Features(width), say=lambda line: None))
 
 
 def test_svmlight_counts_from_0_if_either_file_does_and_is_as_wide_as_both(write):
@@ -415,19 +421,19 @@ def test_svmlight_counts_from_0_if_either_file_does_and_is_as_wide_as_both(write
     both = load(ones, test=zeros)
     np.testing.assert_array_equal(dense(both.X), [[0, 1, 2, 0], [0, 0, 3, 0]])
     np.testing.assert_array_equal(dense(both.X_test), [[1, 0, 0, 0], [0, 0, 0, 2]])
-    np.testing.assert_array_equal(dense(read_svmlight(Path(zeros)).X), [[1, 0, 0, 0], [0, 0, 0, 2]])
-    assert read_svmlight(Path(ones), width=7).X.shape == (2, 7)
+    np.testing.assert_array_equal(dense(read_svmlight(Path(zeros), 4)), [[1, 0, 0, 0], [0, 0, 0, 2]])
+    assert read_svmlight(Path(ones), width=7).shape == (2, 7)
     with pytest.raises(InputError) as error:
         read_svmlight(Path(wide), width=4)
     one_line(error, wide, "line 1: '5:1' has an index beyond 4, the largest there can be")
     with pytest.raises(InputError) as error:
         read_svmlight(Path(zeros), width=3)
     one_line(error, zeros, "line 2: '3:2' has an index beyond 2, the largest there can be")
-    assert read_svmlight(Path(zeros), width=4).X.shape == (2, 4)
+    assert read_svmlight(Path(zeros), width=4).shape == (2, 4)
 
 
 def test_svmlight_values_are_float64_where_they_must_be(write):
-    assert read_svmlight(Path(write("a.svm", "0 1:1e39\n1 1:2\n"))).X.dtype == np.float64
+    assert read_svmlight(Path(write("a.svm", "0 1:1e39\n1 1:2\n")), 1).dtype == np.float64
 
 
 def test_svmlight_in_chunks_agrees_with_scikit_learn(write, monkeypatch):
@@ -446,8 +452,8 @@ def test_svmlight_in_chunks_agrees_with_scikit_learn(write, monkeypatch):
         theirs, labels = sklearn.load_svmlight_file(io.BytesIO(text), dtype=np.float32, n_features=39, zero_based=False)
         for size in (1, 100, 1 << 20):
             monkeypatch.setattr(svmlight_reader, "CHUNK_BYTES", size)
-            ours = read_svmlight(Path(write("a.svm", text)), width=39)
-            np.testing.assert_array_equal(dense(ours.X), theirs.toarray())
+            ours, _ = read(Path(write("a.svm", text)), Query())
+            np.testing.assert_array_equal(dense(ours.counted_from(1, 39).X), theirs.toarray())
             np.testing.assert_array_equal([int(ours.labels.values[k]) for k in ours.labels.codes], labels)
 
 

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..formats import Query
 from ..paths import atomic_write, cache_dir
-from .dataset import Dataset, Samples, assemble
+from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
 from .labels import Labels, class_indices, distinct, listed
@@ -40,39 +41,34 @@ _IS_DIGIT = np.zeros(256, bool)
 _IS_DIGIT[_ZERO : _ZERO + 10] = True
 
 
-def load_csv(
-    path: Path,
-    name: str,
-    test: Path | None,
-    val_fraction: float,
-    seed: int,
-    label_column: str | None = None,
-    weight_column: str | None = None,
-) -> Dataset:
-    """The label is the column so named, else ``label``, else the first; ``weight_column`` holds weights of the rows.
+def read(path: Path, query: Query) -> tuple[Samples, None]:
+    """The label is the column so named, else ``label``, else the first; a weight column holds weights of the rows.
 
-    The held-out file ``test`` has the same columns, in any order where both files name them.
+    A file to test on has the same columns as the training file, in any order where both files name them.
     """
-    samples = _read(path, _Query(label_column, weight_column))
-    held_out = None
-    if test is not None:
-        held_out = _read(test, _Query(label_column, weight_column, samples.columns))
-    return assemble(name, samples, held_out, val_fraction, seed)
+    known = None if query.known is None else query.known.label_column
+    asked = _Query(query.label_column or known, query.weight_column, query.columns, separators=query.separators)
+    return _read(path, asked) if query.cached else _parsed(read_file(path), path, asked), None
+
+
+def features(path: Path, query: Query) -> np.ndarray:
+    """``read_features`` for the model that ``query.known`` describes."""
+    assert query.known is not None
+    return read_features(path, query.known.width, query.known.columns, query.label_column, query.separators)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``load_csv``."""
+    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``read``."""
     samples = _read(path, _Query(label_column))
     return np.asarray(samples.X), class_indices(samples.labels, str(path))[0]
 
 
-def read_shard(path: Path, label_column: str | None, weight_column: str | None) -> Samples:
-    """One file's samples, its labels as in ``load_csv``; nothing is kept in the cache."""
-    return _parsed(read_file(path), path, _Query(label_column, weight_column))
-
-
 def read_features(
-    path: Path, width: int, columns: tuple[str, ...] | None = None, label_column: str | None = None
+    path: Path,
+    width: int,
+    columns: tuple[str, ...] | None = None,
+    label_column: str | None = None,
+    separators: str = ",;\t",
 ) -> np.ndarray:
     """X [N, width] uint8, float32 or float64, for a model of ``width`` inputs, with or without a column of labels.
 
@@ -80,7 +76,7 @@ def read_features(
     columns but the label's are features: that named ``label_column`` or ``label``, or the first of ``width`` + 1 without
     a header.
     """
-    return np.asarray(_read(path, _Query(label_column, None, columns, width)).X)
+    return np.asarray(_read(path, _Query(label_column, None, columns, width, separators)).X)
 
 
 # -- which columns -------------------------------------------------------------------------------------------------
@@ -94,6 +90,7 @@ class _Query:
     weight_column: str | None = None
     columns: tuple[str, ...] | None = None
     width: int | None = None
+    separators: str = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
     first, _, rest = rows.partition(b"\n")
     start = first.decode("utf-8", "replace").strip("\r\n")
     split_by, failure = {}, None
-    for mark in ",;\t":
+    for mark in query.separators:
         try:
             split_by[mark] = next(csv.reader([start], delimiter=mark, skipinitialspace=True), [])
         except csv.Error as error:  # a long line is one long field to the marks that it lacks

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..formats import Features
 from .labels import Labels, class_indices
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
@@ -56,7 +57,7 @@ class Dataset:
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
-    float64 [N] what each training row counts.
+    float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1).
     """
 
     name: str
@@ -69,6 +70,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     columns: tuple[str, ...] | None = None
     sample_weight: np.ndarray | None = None
+    index_base: int | None = None
 
     def __post_init__(self) -> None:
         for part, X, y in (("training", self.X, self.y), ("test", self.X_test, self.y_test)):
@@ -108,7 +110,10 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells."""
+    """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells.
+
+    ``lowest`` is the smallest index of svmlight files, 0 or 1: their X has its columns where the indices say, from 0 on.
+    """
 
     X: np.ndarray | Sparse | OnDisk
     labels: Labels
@@ -116,19 +121,66 @@ class Samples:
     image_shape: tuple[int, int] | None = None
     columns: tuple[str, ...] | None = None
     weight: np.ndarray | None = None
+    lowest: int | None = None
+
+    def counted_from(self, base: int, width: int) -> Samples:
+        """With columns that count from ``base`` on, ``width`` of them. InputError where an index is none of them."""
+        if self.lowest is not None and self.lowest < base:
+            raise InputError(f"{self.source}: has the index 0; what the model was trained on counts from 1")
+        if self.X.shape[1] - base > width:
+            raise InputError(f"{self.source}: has an index beyond {width - 1 + base}, the largest that the model knows")
+        if isinstance(self.X, OnDisk):
+            return replace(self, X=replace(self.X, first=base, features=width))
+        X = self.X
+        return replace(self, X=Sparse(X.indptr, X.indices - np.int32(base), X.data, (len(X), width)))  # type: ignore
 
 
-def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction: float, seed: int) -> Dataset:
-    """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows."""
+def _counted_alike(
+    samples: Samples, held_out: Samples | None, known: Features | None
+) -> tuple[Samples, Samples | None, int | None]:
+    """(both with the same columns, what their indices count from) of what svmlight files hold; all else as it is.
+
+    A model's index base and width are kept. Else indices count from 0 if there is a 0 in any file, else from 1, and the
+    largest of all files is the last.
+    """
+    parts = [part for part in (samples, held_out) if part is not None]
+    found = [part.lowest for part in parts if part.lowest is not None]
+    if len(found) < len(parts):
+        return samples, held_out, None
+    base, width = min(found), max(part.X.shape[1] for part in parts) - min(found)
+    if known is not None and known.index_base is not None:
+        base, width = known.index_base, known.width
+    samples, *rest = (part.counted_from(base, width) for part in parts)
+    return samples, rest[0] if rest else None, base
+
+
+def assemble(
+    name: str,
+    samples: Samples,
+    held_out: Samples | None,
+    val_fraction: float | None,
+    seed: int,
+    known: Features | None = None,
+) -> Dataset:
+    """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows, or,
+    where that is None, on all of them.
+
+    ``known`` is what a model that is to be tested knows of its inputs.
+    """
+    samples, held_out, base = _counted_alike(samples, held_out, known)
     y, classes = class_indices(samples.labels, samples.source, small=isinstance(samples.X, OnDisk))
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape, columns = samples.image_shape, samples.columns
+    if held_out is None and val_fraction is None:
+        X = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
+        return Dataset(name, X, y, X, y, classes, samples.source, shape, columns, weight, base)
     if held_out is None:
+        assert val_fraction is not None
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
         X, X_test = divide(samples.X, train, test)
         return Dataset(
             name, X, y[train], X_test, y[test], classes, samples.source,
-            shape, columns, None if weight is None else weight[train],
+            shape, columns, None if weight is None else weight[train], base,
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
@@ -136,7 +188,7 @@ def assemble(name: str, samples: Samples, held_out: Samples | None, val_fraction
     dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
     alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
     X, X_test = alike
-    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight)
+    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight, base)
 
 
 def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:

@@ -22,62 +22,60 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError, RunError
+from ..formats import TRAINING, Format, Query, suffixes
 from ..paths import atomic_write, cache_dir, remove_leftovers
-from . import csv, npz, svmlight
+from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
 from .files import require_file
-from .idx import find_idx, idx_header, load_idx, read_idx
+from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
 from .labels import Labels, distinct
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
-_VERSION = 1
+_VERSION = 2
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")
-_FORMATS = {
-    "CSV": (".csv", ".csv.gz"),
-    ".npz": (".npz",),
-    "svmlight": tuple(f"{kind}{gz}" for kind in svmlight.SUFFIXES for gz in ("", ".gz")),
-}
 
 Say = Callable[[str], None]
 
 
 def load_directory(
-    path: Path,
-    name: str,
-    val_fraction: float,
-    seed: int,
-    columns: dict[str, str | None],
-    memory: int | None,
-    say: Say,
+    path: Path, name: str, val_fraction: float | None, seed: int, query: Query, memory: int | None
 ) -> Dataset:
     """The data set in a directory; with ``memory`` its training samples stay on disk, at most so many MB in memory at a time.
 
-    X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all CSV, all .npz
-    or all svmlight, in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
+    X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all of one format,
+    in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
     """
-    shards = None if (path / "X.npy").exists() or find_idx(path, "train-images-idx3-ubyte") else _find_shards(path)
-    if shards is None or shards.format != "CSV":
-        for option, column in columns.items():
-            if column is not None:
-                raise InputError(f"--{option.replace('_', '-')} {column}: names a column of a CSV; {path} is none")
+    idx_files = find_idx(path)
+    shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path)
+    if shards is None or not shards.format.has_columns:
+        refuse_columns(query, f"{path}")
     if shards is not None:
-        samples, held_out = _open_shards(path, shards, columns, memory, say)
+        samples, held_out = _open_shards(path, shards, query, memory)
     elif (path / "X.npy").exists():
         samples, held_out = _open_npy(path, "", memory), None
         if (path / "X_test.npy").exists():
             held_out = _open_npy(path, "_test", memory)
     elif memory is None:
-        return load_idx(path, name, val_fraction, seed)
+        samples, held_out = read_idx_set(path, idx_files, "train"), None
+        if "test images" in idx_files:
+            held_out = read_idx_set(path, idx_files, "test")
     else:
-        samples, held_out = _open_idx(path, "train", memory, say), None
-        if find_idx(path, "t10k-images-idx3-ubyte"):
-            held_out = _open_idx(path, "t10k", memory, say)
+        samples, held_out = _open_idx(path, idx_files, "train", memory, query.say), None
+        if "test images" in idx_files:
+            held_out = _open_idx(path, idx_files, "test", memory, query.say)
     if memory is None:
         samples = _in_memory(samples)
-    return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed)
+    return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed, query.known)
+
+
+def refuse_columns(query: Query, spec: str) -> None:
+    """InputError for names of columns where there are none."""
+    for option, name in (("label", query.label_column), ("weight", query.weight_column)):
+        if name is not None:
+            raise InputError(f"--{option}-column {name}: names a column of a table; {spec} is none")
 
 
 def _in_memory(samples: Samples) -> Samples:
@@ -139,16 +137,14 @@ def _npy_header(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[An
 # -- IDX -----------------------------------------------------------------------------------------------------------
 
 
-def _open_idx(directory: Path, prefix: str, memory: int, say: Say) -> Samples:
-    images, labels = (find_idx(directory, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
-    if images is None or labels is None:
-        raise InputError(f"{directory}: holds no {prefix}-labels-idx1-ubyte[.gz]")
+def _open_idx(directory: Path, files: dict[str, Path], part: str, memory: int, say: Say) -> Samples:
+    images, labels = idx_pair(directory, files, part)
     require_file(images, fits=False)
     with open(images, "rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
     path = images
     if zipped:
-        path = _cache_path(directory, [images], {})
+        path = _cache_path(directory, [images])
         if not path.exists():
             _convert(path, lambda file: _unzip(images, file), f"{images.name} is decompressed", say)
     file = DataFile(path)
@@ -184,32 +180,32 @@ def _unzip(path: Path, file: IO[bytes]) -> None:
 
 @dataclass(frozen=True)
 class _Shards:
-    format: str
+    format: Format
     paths: list[Path]
 
 
 def _find_shards(directory: Path) -> _Shards:
     """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
     paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-    found = {kind: [p for p in paths if p.name.lower().endswith(suffixes)] for kind, suffixes in _FORMATS.items()}
-    kinds = [kind for kind, some in found.items() if some]
-    if not kinds:
-        raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy, .csv, .npz or .svm files")
-    if len(kinds) > 1:
-        raise InputError(f"{directory}: holds {' and '.join(kinds)} files; shards must be of one format")
-    return _Shards(kinds[0], found[kinds[0]])
+    found = [_Shards(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
+    if not found:
+        raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy or {suffixes(TRAINING)} files")
+    if len(found) > 1:
+        names = " and ".join(shards.format.name for shards in found)
+        raise InputError(f"{directory}: holds {names} files; shards must be of one format")
+    return found[0]
 
 
-def _open_shards(
-    directory: Path, shards: _Shards, columns: dict[str, str | None], memory: int | None, say: Say
-) -> tuple[Samples, Samples | None]:
+def _open_shards(directory: Path, shards: _Shards, query: Query, memory: int | None) -> tuple[Samples, Samples | None]:
     for path in shards.paths:
         require_file(path)
-    cached = _cache_path(directory, shards.paths, columns)
+    cached = _cache_path(directory, shards.paths, (query.label_column, query.weight_column))
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
-    what = f"{len(shards.paths)} {shards.format} files are read"
-    _convert(cached, lambda file: _write_shards(file, shards, columns), what, say)
+    what = f"{len(shards.paths)} {shards.format.name} files are read"
+    _convert(
+        cached, lambda file: _write_shards(file, shards, replace(query, known=None, cached=False)), what, query.say
+    )
     return _opened(cached, directory, memory)
 
 
@@ -249,20 +245,19 @@ def _write(file: IO[bytes], array: np.ndarray) -> int:
     return offset
 
 
-def _write_shards(file: IO[bytes], shards: _Shards, columns: dict[str, str | None]) -> None:
+def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
     parts: dict[str, _Part] = {}
-    features, low, image_shapes, names = 0, 1, set(), None
+    features, lowest, image_shapes, names = 0, None, set(), None
     for k, path in enumerate(shards.paths):
         try:
-            if shards.format == "CSV":
-                samples = csv.read_shard(path, **columns)
-            else:
-                samples = (npz if shards.format == ".npz" else svmlight).read_shard(path)
+            samples, held_out = shards.format.read(path, query)
         except MemoryError:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
+        if held_out is not None:
+            raise InputError(f"{path}: holds a test set, too; in a directory the files named test* are the test set")
         X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
-        if isinstance(X, Sparse):
-            low = min(low, int(X.indices.min(initial=1)))
+        if samples.lowest is not None:
+            lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
         elif k and X.shape[1] != features:
             raise InputError(f"{path}: has {X.shape[1]} features; {shards.paths[0].name} has {features}")
         if k and samples.columns != names:
@@ -278,7 +273,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, columns: dict[str, str | Non
     meta = {
         "parts": {kind: part.meta(file) for kind, part in parts.items()},
         "features": features,
-        "first": low,
+        "lowest": lowest,
         "columns": names,
         "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
     }
@@ -299,11 +294,11 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
     for kind, part in meta["parts"].items():
         pieces = tuple(Piece(file, **{**piece, "dtype": np.dtype(piece["dtype"])}) for piece in part["pieces"])
         rows, dtype = sum(piece.rows for piece in pieces), np.result_type(*(piece.dtype for piece in pieces))
-        first = meta["first"] if sparse else 0
-        X = OnDisk(str(directory), pieces, meta["features"] - first, dtype, memory, sparse, first)
+        X = OnDisk(str(directory), pieces, meta["features"], dtype, memory, sparse)
         codes = file.read(part["labels"], rows, np.int32)
         weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
-        opened[kind] = Samples(X, Labels(part["values"], codes), str(directory), shape, columns, weight)
+        labels = Labels(part["values"], codes)
+        opened[kind] = Samples(X, labels, str(directory), shape, columns, weight, meta["lowest"])
     os.utime(cached)
     return opened["training"], opened.get("test")
 
@@ -311,7 +306,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
 # -- the cache -----------------------------------------------------------------------------------------------------
 
 
-def _cache_path(directory: Path, paths: list[Path], options: dict[str, str | None]) -> Path:
+def _cache_path(directory: Path, paths: list[Path], options: tuple[str | None, ...] = ()) -> Path:
     """Where the conversion of these files is kept, as they are now."""
     status = [(path.name, (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
     key = repr((_VERSION, str(directory.resolve()), status, options))

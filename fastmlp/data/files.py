@@ -13,6 +13,7 @@ from ..errors import InputError
 _GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
 
 
@@ -53,6 +54,19 @@ def read_file(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except MemoryError:
         raise InputError(f"{path}: too large for this machine's memory") from None
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file, decompressed if it is gzip, by which its format is told."""
+    require_file(path, fits=False)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_BEGINNING)
+        return zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING) if head.startswith(_GZIP_MAGIC) else head
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except zlib.error as error:
+        raise InputError(f"{path}: not a valid gzip file ({error})") from None
 
 
 def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..formats import Query
 from .dataset import Dataset, Samples, assemble
 from .files import read_file, unzip
 from .labels import distinct
@@ -53,23 +55,50 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def find_idx(directory: Path, stem: str) -> Path | None:
-    """The file of that name, with or without .gz, with - or . before idx."""
-    for base in (stem, stem.replace("-idx", ".idx")):
-        for name in (base, f"{base}.gz"):
-            if (directory / name).is_file():
-                return directory / name
-    return None
+def features(path: Path, query: Query) -> np.ndarray:
+    """The images of a file, each a row of pixels."""
+    images = read_idx(path)
+    return images.reshape(len(images), math.prod(images.shape[1:]))
 
 
-def _samples(directory: Path, prefix: str) -> Samples:
-    """Images, flattened, and labels of ``train`` or ``t10k``."""
-    paths = []
-    for stem in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
-        path = find_idx(directory, stem)
-        if path is None:
-            raise InputError(f"{directory}: holds no {stem}[.gz]")
-        paths.append(path)
+_NAME = re.compile(
+    r"(?:(?P<set>.+)[-_.])?(?P<part>train|t10k|test)[-_.](?P<kind>image|label)s?[-_.]?idx[13][-_.]ubyte(?:\.gz)?",
+    re.IGNORECASE,
+)
+
+
+def find_idx(directory: Path) -> dict[str, Path]:
+    """The files of a data set by ``train images``, ``train labels``, ``test images`` and ``test labels``: those there are.
+
+    MNIST's names, with t10k or test, - or . before idx, and EMNIST's, which begin with the set's name; with .gz or not.
+    InputError for two files that are the same part, as of several data sets in one directory.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(directory.iterdir()):
+        if (name := _NAME.fullmatch(path.name)) is None or not path.is_file():
+            continue
+        part = "train" if name["part"].lower() == "train" else "test"
+        key = f"{part} {name['kind'].lower()}s"
+        before = found.setdefault(key, path)
+        if path.name.removesuffix(".gz") != before.name.removesuffix(".gz"):
+            raise InputError(
+                f"{directory}: holds {before.name} and {path.name}; it must hold the files of one data set"
+            )
+    return found
+
+
+def idx_pair(directory: Path, files: dict[str, Path], part: str) -> tuple[Path, Path]:
+    """The images and the labels of ``train`` or ``test``. InputError where one is missing."""
+    for kind, dims in (("images", 3), ("labels", 1)):
+        if f"{part} {kind}" not in files:
+            prefix = "train" if part == "train" else "t10k"
+            raise InputError(f"{directory}: holds no {prefix}-{kind}-idx{dims}-ubyte[.gz]")
+    return files[f"{part} images"], files[f"{part} labels"]
+
+
+def read_idx_set(directory: Path, files: dict[str, Path], part: str) -> Samples:
+    """Images, flattened, and labels of ``train`` or ``test``."""
+    paths = idx_pair(directory, files, part)
     X, y = map(read_idx, paths)
     for path, array, dims in zip(paths, (X, y), (3, 1)):
         if array.ndim != dims:
@@ -79,14 +108,9 @@ def _samples(directory: Path, prefix: str) -> Samples:
     return Samples(X.reshape(len(X), math.prod(X.shape[1:])), distinct(y), str(directory), (X.shape[1], X.shape[2]))
 
 
-def has_idx(directory: Path) -> bool:
-    """Whether all four files of MNIST lie there."""
-    stems = (f"{prefix}-{kind}-ubyte" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-    return all(find_idx(directory, stem) for stem in stems)
-
-
-def load_idx(directory: Path, name: str, val_fraction: float, seed: int) -> Dataset:
-    """train-images-idx3-ubyte[.gz] and train-labels-idx1-ubyte[.gz], and t10k-... to test on, else a split."""
-    samples = _samples(directory, "train")
-    held_out = None if find_idx(directory, "t10k-images-idx3-ubyte") is None else _samples(directory, "t10k")
+def load_idx(directory: Path, name: str, val_fraction: float | None, seed: int) -> Dataset:
+    """The IDX files in a directory; without test files a split."""
+    files = find_idx(directory)
+    samples = read_idx_set(directory, files, "train")
+    held_out = read_idx_set(directory, files, "test") if "test images" in files else None
     return assemble(name, samples, held_out, val_fraction, seed)

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..paths import atomic_write, cache_dir
 from .dataset import Dataset
 from .files import unzip
-from .idx import has_idx, load_idx
+from .idx import find_idx, load_idx
 from .synthetic import load_synthetic
 
 # SHA-256 of the uncompressed files: mirrors differ in their gzip headers.
@@ -35,10 +35,10 @@ _SLOWEST = 10_000  # bytes a second, after the first _TIMEOUT_SECONDS
 _LARGEST = 64 << 20  # bytes: no file of MNIST is larger, packed or not
 
 
-def load_mnist(offline: bool, val_fraction: float, seed: int, say: Callable[[str], None]) -> Dataset:
+def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callable[[str], None]) -> Dataset:
     """The real MNIST where it can be had; else ``say`` so in one line, and built-in synthetic digits."""
     for directory in _places():
-        if has_idx(directory):
+        if directory.is_dir() and len(find_idx(directory)) == len(_FILES):
             return load_idx(directory, "mnist", val_fraction, seed)
     if offline:
         say("MNIST is not on this machine and --offline forbids the download; using built-in synthetic digits")

@@ -11,7 +11,8 @@ from typing import IO
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Dataset, Samples, assemble, require_finite
+from ..formats import Query
+from .dataset import Samples, require_finite
 from .files import DEFLATE_RATIO, require_file, require_size
 from .labels import Labels, distinct, listed
 
@@ -111,33 +112,29 @@ def _named(arrays: dict[str, np.ndarray], choices: tuple[tuple[str, str], ...]) 
     return next((names for names in choices if set(names) <= set(arrays)), None)
 
 
-def load_npz(path: Path, name: str, test: Path | None, val_fraction: float, seed: int) -> Dataset:
-    """Arrays X and y, or x_train and y_train; X_test and y_test, else the file ``test``, else a split.
+def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
+    """(arrays X and y, or x_train and y_train; X_test and y_test if they are there). Of a file to test on the test arrays.
 
     X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set.
     """
     arrays = read_npz(path)
-    samples, held_out = _training_samples(arrays, path), None
-    if test is not None:
-        other = read_npz(test)
-        found = _named(other, _TEST) or _named(other, _TRAIN)
-        if found is None:
-            raise InputError(f"{test}: holds {listed([*other]) or 'nothing'}; it must hold X and y")
-        held_out = _samples(other, test, found)
-    elif (found := _named(arrays, _TEST)) is not None:
-        held_out = _samples(arrays, path, found)
-    return assemble(name, samples, held_out, val_fraction, seed)
-
-
-def read_shard(path: Path) -> Samples:
-    """The training samples of one file, its arrays as in ``load_npz``."""
-    return _training_samples(read_npz(path), path)
-
-
-def _training_samples(arrays: dict[str, np.ndarray], path: Path) -> Samples:
-    names = _named(arrays, _TRAIN)
-    if names is None:
+    train, test = _named(arrays, _TRAIN), _named(arrays, _TEST)
+    if query.testing:
+        train, test = test or train, None
+    if train is None:
         raise InputError(
             f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X and y, or x_train and y_train"
         )
-    return _samples(arrays, path, names)
+    return _samples(arrays, path, train), None if test is None else _samples(arrays, path, test)
+
+
+def features(path: Path, query: Query) -> np.ndarray:
+    """X [N, I] of a file with or without labels: its array X, else X_test."""
+    arrays = read_npz(path)
+    key = next((key for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
+    if key is None:
+        raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
+    X = arrays[key]
+    if X.ndim < 2:
+        raise InputError(f"{path}: {key} has shape {X.shape}; it must be (N, ...)")
+    return as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {key}")

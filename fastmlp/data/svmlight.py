@@ -8,70 +8,64 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from .dataset import Dataset, Samples, assemble
+from ..formats import Features, Query
+from .dataset import Samples
 from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
-from .labels import Labels, distinct
+from .labels import distinct
 from .sparse import Sparse
 
-SUFFIXES = (".svm", ".libsvm", ".svmlight")
 _LARGEST_INDEX = 2**31 - 2  # so that 31 bits count the columns, from 0 on, too
 _COLON, _NEWLINE = b":\n"
 _BLANKS = bytes.maketrans(b"\t\r\v\f", b"    ")
 
 
-def load_svmlight(path: Path, name: str, test: Path | None, val_fraction: float, seed: int) -> Dataset:
-    """X is Sparse, as wide as the largest index in ``path`` and the held-out file ``test``.
+def read(path: Path, query: Query) -> tuple[Samples, None]:
+    """One file's samples, its columns where the indices say, from 0 on: X Sparse, float32 or float64, and labels.
 
-    Indices count from 0 if there is a 0 in one of the two, else from 1.
+    InputError for an index that the model to be tested, ``query.known``, does not have.
     """
-    files = [_read(file) for file in (path, test) if file is not None]
-    first = min(file.first for file in files)
-    width = max(file.largest for file in files) + 1 - first
-    samples, *held_out = (file.samples(first, width) for file in files)
-    return assemble(name, samples, held_out[0] if held_out else None, val_fraction, seed)
+    samples, text = _samples(path)
+    if query.known is not None and query.known.index_base is not None:
+        _require_known(samples, text, path, query.known)
+    return samples, None
 
 
-def read_svmlight(path: Path, width: int | None = None) -> Samples:
-    """One file's samples: X Sparse [N, I], float32 or float64, and labels. InputError for an index beyond ``width``."""
-    file = _read(path)
-    if width is not None and file.largest - file.first >= width:
-        raise _complaint(file.text, path, width - 1 + file.first)
-    return file.samples(file.first, file.largest + 1 - file.first if width is None else width)
+def features(path: Path, query: Query) -> Any:
+    """X Sparse [N, I] for the model that ``query.known`` describes; the labels are left out."""
+    assert query.known is not None
+    samples, text = _samples(path)
+    known = query.known
+    if known.index_base is None:  # a model of other files
+        known = replace(known, index_base=samples.lowest)
+        say_guess(samples.lowest, str(path), query.say)
+    _require_known(samples, text, path, known)
+    return samples.counted_from(known.index_base or 0, known.width).X
 
 
-def read_shard(path: Path) -> Samples:
-    """One file's samples, columns counted from 0 on as its indices are written."""
-    file = _read(path)
-    return file.samples(0, file.largest + 1)
+def say_guess(base: int | None, source: str, say: Callable[[str], None]) -> None:
+    """A file with an index 0 counts from 0; of one without it is only likely that it counts from 1, as LIBSVM's do."""
+    if base == 1:
+        say(f"{source}: no index is 0, so indices are taken to count from 1")
 
 
-@dataclass(frozen=True, eq=False)
-class _File:
-    """What a file says: rows as in Sparse, but with the indices as they are written. ``first`` of them is 0 or 1."""
-
-    path: Path
-    text: bytes
-    labels: Labels
-    indptr: np.ndarray
-    index: np.ndarray
-    values: np.ndarray
-    first: int
-    largest: int
-
-    def samples(self, first: int, width: int) -> Samples:
-        """With columns that count from ``first`` on."""
-        X = Sparse(self.indptr, self.index - np.int32(first), self.values, (len(self.indptr) - 1, width))
-        return Samples(X, self.labels, str(self.path))
+def _require_known(samples: Samples, text: bytes, path: Path, known: Features) -> None:
+    """InputError that names the line with an index that a model does not have."""
+    base = known.index_base or 0
+    if (samples.lowest or 0) < base or samples.X.shape[1] - base > known.width:
+        raise _complaint(text, path, known.width - 1 + base, base)
 
 
-def _read(path: Path) -> _File:
+def _samples(path: Path) -> tuple[Samples, bytes]:
+    """(what a file holds, its text)."""
     text = unzip_text(read_file(path), path)
     body = re.sub(rb"#[^\n]*", b"", text) if b"#" in text else text
     body = body.translate(_BLANKS)
@@ -90,9 +84,8 @@ def _read(path: Path) -> _File:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text (byte 0x{error.object[error.start]:02x})") from None
     indptr = np.concatenate(([0], np.cumsum(lengths)))
-    return _File(
-        path, text, names, indptr, index, as_single(values), int(index.min(initial=1)), int(index.max(initial=0))
-    )
+    X = Sparse(indptr, index, as_single(values), (len(indptr) - 1, int(index.max(initial=0)) + 1))
+    return Samples(X, names, str(path), lowest=int(index.min(initial=1))), text
 
 
 def _parse(fields: Fields, labels: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -127,18 +120,18 @@ def _parse(fields: Fields, labels: list[bytes]) -> tuple[np.ndarray, np.ndarray,
     return np.bincount(row, minlength=np.count_nonzero(is_label)), index, values
 
 
-def _complaint(text: bytes, path: Path, largest: int = _LARGEST_INDEX) -> InputError:
-    """The error of the first line that is wrong, or has an index beyond ``largest``."""
+def _complaint(text: bytes, path: Path, largest: int = _LARGEST_INDEX, least: int = 0) -> InputError:
+    """The error of the first line that is wrong, or has an index that is not from ``least`` to ``largest``."""
     for number, line in enumerate(io.BytesIO(text), 1):
         seen: set[int] = set()
         for k, match in enumerate(re.finditer(rb"\S+", line.partition(b"#")[0])):
-            what = _wrong(token := match[0], k == 0, seen, largest)
+            what = _wrong(token := match[0], k == 0, seen, largest, least)
             if what is not None:
                 return InputError(f"{path}: line {number}: {token[:40].decode('utf-8', 'replace')!r} {what}")
     return InputError(f"{path}: not an svmlight file; its lines must be label index:value ...")
 
 
-def _wrong(token: bytes, is_label: bool, seen: set[int], largest: int) -> str | None:
+def _wrong(token: bytes, is_label: bool, seen: set[int], largest: int, least: int) -> str | None:
     """What is wrong with a token; ``seen`` are the indices before it in its line."""
     index, colon, value = token.partition(b":")
     if is_label:
@@ -151,6 +144,8 @@ def _wrong(token: bytes, is_label: bool, seen: set[int], largest: int) -> str | 
         return "has no index; it must be an integer from 0 on"
     if int(index) > largest:
         return f"has an index beyond {largest}, the largest there can be"
+    if int(index) < least:
+        return "has the index 0; what the model was trained on counts from 1"
     if int(index) in seen:
         return "has an index that its line has already"
     seen.add(int(index))

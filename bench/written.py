@@ -1,0 +1,32 @@
+"""Samples written in each format of the table: for the tests, and for the benchmark of the readers."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from fastmlp.formats import Format
+
+
+def write(form: Format, path: Path, X: np.ndarray, y: np.ndarray, columns: list[str] | None = None) -> Path:
+    """The file with samples X [N, I] and labels y [N]; a table has the column ``label`` first, then ``columns``."""
+    if form.name == ".npz":
+        with open(path, "wb") as file:
+            np.savez(file, X=X, y=y)
+        return path
+    if form.has_columns:
+        mark = form.separators[0]
+        names = columns or [f"p{k}" for k in range(X.shape[1])]
+        lines = [mark.join(map(str, [label, *row])) for label, row in zip(y.tolist(), X.tolist())]
+        lines.insert(0, mark.join(["label", *names]))
+    else:
+        assert form.name == "svmlight"
+        lines = [
+            f"{label} " + " ".join(f"{k + 1}:{row[k]}" for k in np.flatnonzero(row).tolist())
+            for label, row in zip(y.tolist(), X)
+        ]
+    content = ("\n".join(lines) + "\n").encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path

@@ -1,0 +1,193 @@
+"""The table of file formats: what each is called, how its files are told from others, and who reads them.
+
+``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an entry
+there; its reader is a module of ``fastmlp.data`` with two functions, the second alone where it has no labels:
+
+    read(path, query) -> (Samples, Samples or None)     what there is to train on, and what the file itself holds out
+    features(path, query) -> X                          the samples alone, as a model with ``query.known`` takes them
+
+Nothing here imports NumPy, so that --help can name the formats.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1).
+
+    ``label_column`` is where its run found the labels, if that was said.
+    """
+
+    width: int
+    columns: tuple[str, ...] | None = None
+    index_base: int | None = None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of a file.
+
+    ``columns`` are the features by name, where the training file named them, ``separators`` those that may stand between
+    columns. ``testing`` says that the file is one to test
+    on; ``cached`` that what has been parsed may be kept on disk. ``say`` takes lines for the user.
+    """
+
+    label_column: str | None = None
+    weight_column: str | None = None
+    columns: tuple[str, ...] | None = None
+    known: Features | None = None
+    separators: str = ",;\t"
+    testing: bool = False
+    cached: bool = True
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file. Its name says so by ``suffixes`` (``.gz`` may follow where it is ``zipped``); under other names it
+    is known by how it ``begins``.
+
+    ``trains``: its files hold labels, and may be the shards of a directory. ``has_columns``: labels and weights are columns.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    reader: str
+    begins: re.Pattern[bytes]
+    trains: bool = True
+    is_text: bool = False
+    has_columns: bool = False
+    separators: str = ",;\t"  # of columns: that which makes the most of them
+    zipped: bool = True
+
+    def read(self, path: Path, query: Query) -> Any:
+        """(Samples, Samples held out in the same file or None). InputError for a file that is not of this format."""
+        return self._reader.read(path, replace(query, separators=self.separators))
+
+    def features(self, path: Path, query: Query) -> Any:
+        """X [N, I] of a file with or without labels, for the model that ``query.known`` describes."""
+        return self._reader.features(path, replace(query, separators=self.separators))
+
+    @property
+    def _reader(self) -> Any:
+        return import_module(f".data.{self.reader}", __package__)
+
+    def has(self, name: str) -> bool:
+        """Whether a file of that name is of this format."""
+        name = name.lower()
+        return name.endswith(self.suffixes) or (self.zipped and name.removesuffix(".gz").endswith(self.suffixes))
+
+
+_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1f\x7f]*")
+_TABS = re.compile(rb"[^\0-\x1f\x7f,;]*\t[^\0-\x08\n-\x1f\x7f,;]*\r?\n" + _TEXT.pattern)  # in the first line
+_SVMLIGHT = re.compile(
+    rb"(?:[ \t\r]*(?:[^\s:#,;]+[ \t\r]*)?(?:#[^\n]*)?\n)*"  # comments, and rows of nothing but a label
+    rb"[ \t]*[^\s:#]+(?:[ \t]+[0-9]+:[^\s:]+)+[ \t\r]*(?:[#\n].*|[0-9]+:?)?",
+    re.DOTALL,
+)
+
+IMAGE = Format(
+    "image",
+    (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".pgm",
+        ".ppm",
+        ".pbm",
+        ".pnm",
+    ),
+    "",  # predict reads all its images together
+    re.compile(rb"(?:\x89PNG|\xff\xd8\xff|GIF8|BM.{4}\0{4}|RIFF.{4}WEBP|II\*\0|MM\0\*|P[1-6]\s).*", re.DOTALL),
+    trains=False,
+    zipped=False,
+)
+
+# From the most general content to the most special: of those that a file begins as the last is meant.
+FORMATS = (
+    Format("CSV", (".csv",), "csv", _TEXT, is_text=True, has_columns=True),
+    Format("tab-separated", (".tsv", ".tab"), "csv", _TABS, is_text=True, has_columns=True, separators="\t"),
+    Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
+    Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False),
+    IMAGE,
+    Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
+)
+TRAINING = tuple(each for each in FORMATS if each.trains)
+_TEXTS = (".txt", ".data", ".dat", "")  # names that say no more than that there is text, perhaps
+
+# Files that are known and not read: (how they begin, what they are).
+_FOREIGN = (
+    (re.compile(rb"PAR1"), "a Parquet file"),
+    (re.compile(rb"ARROW1|FEA1"), "an Arrow file"),
+    (re.compile(rb"\x89HDF\r\n"), "an HDF5 file"),
+    (re.compile(rb"MATLAB "), "a MATLAB file"),
+    (re.compile(rb"\x93NUMPY"), "a single NumPy array"),
+    (re.compile(rb"\x80[\x02-\x05]"), "a Python pickle, which runs whatever is in it when it is read"),
+    (re.compile(rb"PK\x03\x04.{26}(?:xl/|\[Content_Types)|\xd0\xcf\x11\xe0", re.DOTALL), "an Excel sheet"),
+    (re.compile(rb"PK\x03\x04"), "a zip archive"),
+    (re.compile(rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd"), "compressed, and not by gzip"),
+    (re.compile(rb"SQLite format 3"), "a database"),
+    (re.compile(rb"(?:[ \t\r]*(?:%[^\n]*)?\n)*[ \t]*@relation", re.IGNORECASE), "an ARFF file"),
+    (re.compile(rb"\s*[\[{]\s*[\"\[{0-9]"), "JSON"),
+    (re.compile(rb"\s*<"), "XML or HTML"),
+)
+
+
+def suffixes(formats: tuple[Format, ...]) -> str:
+    """Their suffixes, for messages and --help."""
+    return ", ".join(suffix for each in formats for suffix in each.suffixes)
+
+
+def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
+    """The format of a file among ``formats``, by its name, else by its content. InputError where it is none of them."""
+    found = next((each for each in FORMATS if each.has(path.name)), None) or _by_content(path)
+    if found is None:
+        raise InputError(
+            f"{path}: unknown format; it must be a directory or a {suffixes(formats)} file, or .txt or .data"
+        )
+    if found not in formats:
+        raise InputError(f"{path}: an {found.name} file has no labels; give the directory of samples and labels")
+    return found
+
+
+def _by_content(path: Path) -> Format | None:
+    """The format that a file begins as. InputError for one that is known, and not read."""
+    from .data.files import beginning
+
+    head = beginning(path)
+    matching = [each for each in FORMATS if head and each.begins.fullmatch(head)]
+    if matching and not matching[-1].is_text:
+        return matching[-1]
+    for pattern, what in _FOREIGN:
+        if pattern.match(head):
+            raise InputError(f"{path}: is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
+    return matching[-1] if matching and Path(_plain(path.name)).suffix.lower() in _TEXTS else None
+
+
+def _plain(name: str) -> str:
+    """A file's name without .gz."""
+    return name[:-3] if name.lower().endswith(".gz") else name
+
+
+def stem(path: Path) -> str:
+    """The file's name without its suffix."""
+    return _plain(path.name).rpartition(".")[0] or path.name
