@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 import kernels
-from kernels.threads import _PAUSE, _Crowd
+from kernels.team import _PAUSE, _Crowd
 
 from interleave import Effort, interleave
 from peers.ours import Dense, Fused

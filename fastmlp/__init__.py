@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .data import Dataset, load
     from .errors import InputError, RunError
     from .estimator import MLPClassifier as MLPClassifier
+    from .export import export
     from .loop import fit
     from .model import Model, load_model
 
@@ -29,17 +30,19 @@ _HOME = {
     "Model": "model",
     "RunError": "errors",
     "TrainConfig": "config",
+    "export": "export",
     "fit": "loop",
     "load": "data",
     "load_model": "model",
 }
 
-__all__ = ["Dataset", "InputError", "Model", "RunError", "TrainConfig", "fit", "load", "load_model"]
+__all__ = ["Dataset", "InputError", "Model", "RunError", "TrainConfig", "export", "fit", "load", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+        module = import_module(f".{_HOME[name]}", __name__)
+        return module if name == _HOME[name] else getattr(module, name)  # ``export`` is a module that can be called
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -34,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] == "--version":
         print(f"fastmlp {__version__}")
         return 0
-    given = f"unknown verb {words[0]!r}" if words else "no verb given"
-    print(f"fastmlp: {given}; the verbs are {', '.join(_VERBS)}", file=sys.stderr)
+    from .cli import similar
+
+    given = f"unknown verb {words[0]!r}; {similar(words[0], _VERBS)}" if words else "no verb given; "
+    print(f"fastmlp: {given}the verbs are {', '.join(_VERBS)}", file=sys.stderr)
     return 2
 
 

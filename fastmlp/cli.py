@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from . import __version__
 from .config import TrainConfig, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import launched
@@ -34,9 +36,18 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.add_argument("--version", action="version", version=f"fastmlp {__version__}")
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} (--help lists the options)")
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        unknown = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""
+        raise InputError(f"{message} ({similar(unknown, flags)}--help lists the options)")
+
+
+def similar(word: str, known: Iterable[str]) -> str:
+    """ "did you mean ...? ", where one of the ``known`` words is much like ``word``; else nothing."""
+    close = difflib.get_close_matches(word.partition("=")[0], list(known), 1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def say(line: str) -> None:

@@ -135,7 +135,7 @@ def _cpu(kernels: Any) -> Findings:
 
 
 def _threads(kernels: Any) -> Findings:
-    available = import_module(".threads", kernels.__name__).available_cores()
+    available = import_module(".team", kernels.__name__).available_cores()
     present, count = os.cpu_count() or 1, kernels.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
     values = {"present": present, "affinity": allowed, "available": available, "threads": count}

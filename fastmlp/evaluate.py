@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
-from .errors import InputError, RunError
+from .errors import InputError, RunError, about
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,15 +56,9 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     Columns are found by name where both name theirs, and a sparse test set may be narrower: its last features do not occur
     in it. InputError for other features.
     """
-    import numpy as np
-
     from .data import Sparse
 
     X, inputs = data.X_test, model.network.sizes[0]
-    if isinstance(X, np.ndarray) and X.shape[1] == inputs - 1 and data.image_shape is None:
-        raise InputError(
-            f"{data.source}: has {inputs} columns, as many as {path} has features, and so no labels; predict takes it"
-        )
     if isinstance(X, Sparse):
         if X.shape[1] < inputs:
             return replace(X, shape=(len(X), inputs))
@@ -159,7 +153,9 @@ def _command(argv: Sequence[str] | None) -> int:
     config = configure(**options)
     data = load_to_test(config, model, whole=whole)
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    if (line := model.unlike_training(X)) is not None:
+        say(f"{config.data}: {line}")
+    with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")

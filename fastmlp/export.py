@@ -1,4 +1,7 @@
-"""``python -m fastmlp.export``: a trained model in the formats of other libraries. All take the inputs as they come."""
+"""``fastmlp.export(model, path)`` and ``python -m fastmlp.export``: a trained model in the formats of other libraries.
+
+All take the inputs as they come: scaling is part of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 _OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.14
 _PROTOBUF_BYTES = 2_000_000_000
+_ONNX_ACTIVATIONS = {"relu": "Relu", "logistic": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
+_TORCH_ACTIVATIONS = {"relu": "ReLU", "logistic": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
 
 
 def described(model: Model) -> dict[str, str]:
@@ -29,47 +35,71 @@ def described(model: Model) -> dict[str, str]:
     return {key: json.dumps(meta[key]) for key in ("classes", "image_shape", "columns") if meta[key] is not None}
 
 
-def onnx_model(model: Model) -> Any:
+def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
     """An onnx.ModelProto: "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
 
-    Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, in double,
-    since folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
+    With the ``labels`` of the classes the first output is "label": [N], one of them (numbers or text), or, of a network with
+    several logistic outputs, int64 [N, classes], zeros and ones. Computed in the network's dtype. The scale is folded into the
+    first layer; mean and std are nodes of their own, in double, since folded, in float32, their terms cancel: features of
+    2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
     """
+    import numpy as np
+
     onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
-    helper, dtype = onnx.helper, model.network.dtype
+    helper, network = onnx.helper, model.network
+    dtype, outputs = network.dtype, network.sizes[-1]
     real = helper.np_dtype_to_tensor_dtype(dtype)
     nodes: list[Any] = []
     tensors: dict[str, np.ndarray] = {}
 
-    def then(kind: str, **operands: np.ndarray | None) -> None:
-        """The node that takes the last one's output, and constants by name."""
-        constants = {name: array for name, array in operands.items() if array is not None}
-        tensors.update(constants)
-        inputs = [nodes[-1].output[0] if nodes else "X", *constants]
-        nodes.append(helper.make_node(kind, inputs, [f"{kind}_{len(nodes)}"]))
+    def node(kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+        output = output or f"{kind}_{len(nodes)}"
+        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
 
+    def constant(name: str, value: Any) -> str:
+        tensors[name] = value
+        return name
+
+    Y = "X"
     if dtype == "float64" or model.mean is not None:
-        nodes.append(helper.make_node("Cast", ["X"], ["double"], to=onnx.TensorProto.DOUBLE))
+        Y = node("Cast", [Y], "double", to=onnx.TensorProto.DOUBLE)
     if model.mean is not None:
-        then("Sub", mean=model.mean)
-        then("Div", std=model.std)
-        nodes.append(helper.make_node("Cast", [nodes[-1].output[0]], ["standardised"], to=real))
-    for k, (W, b) in enumerate(model.network.layers):
+        Y = node("Div", [node("Sub", [Y, constant("mean", model.mean)]), constant("std", model.std)])
+        Y = node("Cast", [Y], "standardised", to=real)
+    for k, (W, b) in enumerate(network.layers):
         if k == 0:
             W = (W.astype("float64") * model.scale).astype(dtype)
         else:
-            then("Relu")
-        then("Gemm", **{f"W{k}": W, f"b{k}": b})
-    logits = nodes[-1].output[0]
-    nodes.append(helper.make_node("ArgMax", [logits], ["class"], axis=-1, keepdims=0))
-    nodes.append(helper.make_node("Softmax", [logits], ["probabilities"], axis=-1))
+            Y = node(_ONNX_ACTIVATIONS[network.activation], [Y])
+        Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
+    classes = len(model.classes)
+    if network.output == "softmax" or classes == 1:  # whose probability is 1
+        P = node("Softmax", [Y], "probabilities", axis=-1)
+    elif outputs == classes:
+        P = node("Sigmoid", [Y], "probabilities")
+    else:  # of the second of two classes
+        yes = node("Sigmoid", [Y])
+        no = node("Sub", [constant("one", np.ones((1, 1), dtype)), yes])
+        P = node("Concat", [no, yes], "probabilities", axis=-1)
+    first, kind = "class", onnx.TensorProto.INT64
+    shape: list[Any] = ["N"]
+    if labels is None:
+        node("ArgMax", [Y], first, axis=-1, keepdims=0)
+    elif network.output == "logistic" and outputs == classes > 1:
+        first, shape = "label", ["N", classes]
+        node("Cast", [node("Greater", [P, constant("half", np.array(0.5, dtype))])], first, to=kind)
+    else:
+        first, values = "label", _as_labels(labels)
+        node("Gather", [constant("labels", values), node("ArgMax", [P], axis=-1, keepdims=0)], first)
+        kind = onnx.numpy_helper.from_array(values).data_type
     graph = helper.make_graph(
         nodes,
         "mlp",
-        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", model.network.sizes[0]])],
+        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", network.sizes[0]])],
         [
-            helper.make_tensor_value_info("class", onnx.TensorProto.INT64, ["N"]),
-            helper.make_tensor_value_info("probabilities", real, ["N", len(model.classes)]),
+            helper.make_tensor_value_info(first, kind, shape),
+            helper.make_tensor_value_info("probabilities", real, ["N", classes]),
         ],
         [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
@@ -79,6 +109,16 @@ def onnx_model(model: Model) -> Any:
     helper.set_model_props(made, described(model))
     onnx.checker.check_model(made, full_check=True)
     return made
+
+
+def _as_labels(labels: np.ndarray) -> np.ndarray:
+    """Labels as an ONNX tensor takes them: int64, float64, bool or text."""
+    kind = labels.dtype.kind
+    if kind in "iu":
+        return labels.astype("int64")
+    if kind == "O" and not all(isinstance(label, str) for label in labels):
+        raise InputError(f"the classes are {list(labels)}; .onnx takes numbers or text")
+    return labels.astype("float64") if kind == "f" else labels if kind == "b" else labels.astype(object)
 
 
 def state_dict(model: Model) -> dict[str, np.ndarray]:
@@ -99,37 +139,89 @@ def state_dict(model: Model) -> dict[str, np.ndarray]:
 # Each returns (the file's bytes, the Python that uses it).
 
 
-def _onnx(model: Model, path: str) -> tuple[bytes, str]:
+def _onnx(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
     if model.network.params.nbytes > _PROTOBUF_BYTES:
         raise InputError(f"{path}: the weights take more than the 2 GB of an .onnx file; export to .safetensors")
-    usage = f'onnxruntime.InferenceSession({path!r}).run(["class", "probabilities"], {{"X": X.astype("float32")}})'
-    return onnx_model(model).SerializeToString(), usage
+    names = ["class" if labels is None else "label", "probabilities"]
+    usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("float32")}})'
+    return onnx_model(model, labels).SerializeToString(), usage
 
 
-def _safetensors(model: Model, path: str) -> tuple[bytes, str]:
+def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
     library = optional("safetensors.numpy", ".safetensors needs safetensors; pip install 'fastmlp[export]'")
     tensors = state_dict(model)
     metadata = {"format": "pt", "producer": f"fastmlp {__version__}", **described(model)}
-    return library.save(tensors, metadata), _in_torch(tensors, f"safetensors.torch.load_file({path!r})")
+    return library.save(tensors, metadata), _in_torch(model, tensors, f"safetensors.torch.load_file({path!r})")
 
 
-def _torch(model: Model, path: str) -> tuple[bytes, str]:
+def _torch(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
     torch = optional("torch", ".pt needs PyTorch; pip install torch, or export to .safetensors")
     tensors, file = state_dict(model), io.BytesIO()
     torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, file)
-    return file.getvalue(), _in_torch(tensors, f"torch.load({path!r})")
+    return file.getvalue(), _in_torch(model, tensors, f"torch.load({path!r})")
 
 
-def _in_torch(tensors: dict[str, np.ndarray], loaded: str) -> str:
+def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
     shapes = [tensor.shape for name, tensor in tensors.items() if name.endswith("weight")]
-    layers = ", torch.nn.ReLU(), ".join(f"torch.nn.Linear({I}, {O})" for O, I in shapes)
+    between = f", torch.nn.{_TORCH_ACTIVATIONS[model.network.activation]}(), "
+    layers = between.join(f"torch.nn.Linear({I}, {O})" for O, I in shapes)
     double = ".double()" if tensors["0.weight"].dtype == "float64" else ""
     return f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"
 
 
-_FORMATS: dict[str, Callable[[Model, str], tuple[bytes, str]]] = {
+_FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]] = {
     ".onnx": _onnx, ".safetensors": _safetensors, ".pt": _torch,
 }  # fmt: skip
+
+
+def export(model: Any, path: str | Path) -> str:
+    """Write a trained ``Model`` or a fitted ``MLPClassifier`` for another library, by the ending of ``path``.
+
+    ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
+    an estimator "label", what its ``predict`` returns. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a
+    torch.nn.Sequential, to logits. Returns the Python that uses the file, which is written whole or not at all. Raises
+    InputError for another ending or a package that is missing, RunError where the file cannot be written, TypeError for
+    what is neither, scikit-learn's NotFittedError for an estimator without a network.
+    """
+    content, usage = _format_of(path)(*_as_model(model), str(path))
+    try:
+        with atomic_write(Path(path)) as file:
+            file.write(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return usage
+
+
+def _format_of(path: str | Path) -> Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]:
+    convert = _FORMATS.get(Path(path).suffix.lower())
+    if convert is None:
+        raise InputError(f"{path}: unknown format; it must end in {', '.join(_FORMATS)}")
+    return convert
+
+
+def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
+    """(the model, the labels of an estimator's classes)."""
+    from .model import Model
+
+    if isinstance(model, Model):
+        return model, None
+    if "sklearn" in sys.modules:  # else there is none
+        from .estimator import MLPClassifier
+
+        if isinstance(model, MLPClassifier):
+            return model._as_model(), model.classes_
+    raise TypeError(f"model is a {type(model).__name__}; it must be a fastmlp.Model or a fastmlp.MLPClassifier")
+
+
+class _Callable(ModuleType):
+    """This module: ``fastmlp.export`` is the command's and, called, the function of that name."""
+
+    def __call__(self, model: Any, path: str | Path) -> str:
+        return export(model, path)
+
+
+_Callable.__call__.__doc__ = export.__doc__
+sys.modules[__name__].__class__ = _Callable
 
 
 def _command(argv: Sequence[str] | None) -> int:
@@ -146,20 +238,12 @@ def _command(argv: Sequence[str] | None) -> int:
         "torch.nn.Sequential, to logits)",
     )
     options = parser.parse_args(argv)
-    path = Path(options.out)
-    convert = _FORMATS.get(path.suffix.lower())
-    if convert is None:
-        raise InputError(f"{path}: unknown format; it must end in {', '.join(_FORMATS)}")
     from .model import load_model
 
+    _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)
-    content, usage = convert(model, str(path))
-    try:
-        with atomic_write(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
-    print(f"{path}: {model.network.sizes[0]} inputs, {len(model.classes)} classes; use it with  {usage}")
+    usage = export(model, options.out)
+    print(f"{options.out}: {model.network.sizes[0]} inputs, {len(model.classes)} classes; use it with  {usage}")
     return 0
 
 

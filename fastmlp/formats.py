@@ -1,7 +1,7 @@
 """The table of file formats: what each is called, how its files are told from others, and who reads them.
 
 ``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an entry
-there; its reader is a module of ``fastmlp.data`` with two functions:
+there; its reader is a module of ``fastmlp.data`` with two functions, the second alone where it has no labels:
 
     read(path, query) -> (Samples, Samples or None)     what there is to train on, and what the file itself holds out
     features(path, query) -> X                          the samples alone, as a model with ``query.known`` takes them
@@ -101,11 +101,36 @@ _SVMLIGHT = re.compile(
     re.DOTALL,
 )
 
+IMAGE = Format(
+    "image",
+    (
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".pgm",
+        ".ppm",
+        ".pbm",
+        ".pnm",
+    ),
+    "",  # predict reads all its images together
+    re.compile(rb"(?:\x89PNG|\xff\xd8\xff|GIF8|BM.{4}\0{4}|RIFF.{4}WEBP|II\*\0|MM\0\*|P[1-6]\s).*", re.DOTALL),
+    trains=False,
+    zipped=False,
+)
+
 # From the most general content to the most special: of those that a file begins as the last is meant.
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True),
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
     Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False),
+    IMAGE,
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)

@@ -1,4 +1,4 @@
-"""Photographs and drawings as a model's inputs: PNG and JPEG files, made grey and of the model's size. Needs Pillow."""
+"""Photographs and drawings as a model's inputs, made grey and of the model's size. Needs Pillow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ from .cli import optional
 from .data.files import require_file
 from .errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-_NEEDED = "PNG and JPEG files need Pillow; pip install 'fastmlp[images]'"
+_NEEDED = "images need Pillow; pip install 'fastmlp[images]'"
+_KINDS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "GIF",
+    "WEBP",
+    "TIFF",
+    "PPM",
+)  # Pillow's others run further programs, or are not pictures
 _MOST_PIXELS = 50_000_000  # of one image: no more is allocated, whatever its header says
 _LIGHT = 127
 
@@ -25,19 +33,22 @@ def read_images(
     """Pixels uint8 [N, rows * columns] of image files, black 0, for a model whose image_shape is ``shape``.
 
     ``invert`` makes 255 of black, for dark ink on light paper. ``say`` takes one line when images were changed to fit, and
-    one when a light border suggests that ``invert`` is missing. InputError for files that are no images.
+    one when a light border suggests that ``invert`` is missing. InputError for files that are no images, or blank ones.
     """
     optional("PIL.ImageOps", _NEEDED)
     pil = optional("PIL", _NEEDED)
     rows, columns = shape
     X, changed, light = np.empty((len(paths), rows * columns), np.uint8), [], []
     for path, out in zip(paths, X):
-        grey, (width, height, mode) = _read(path, pil)
+        grey, (width, height, mode), transparent = _read(path, pil)
         if (width, height, mode) != (columns, rows, "L"):
             changed.append(f"{path} ({width} x {height} {mode})")
         if grey.size != (columns, rows):
             grey = grey.resize((columns, rows), pil.Image.Resampling.BILINEAR)
         pixels = np.asarray(grey)
+        if pixels.min() == pixels.max():
+            advice = "; what is transparent is taken for white paper" if transparent else ""
+            raise InputError(f"{path}: is blank, all its pixels are {pixels.min()}{advice}")
         if not invert and _border_mean(pixels) > _LIGHT:
             light.append(path)
         out[...] = (255 - pixels if invert else pixels).reshape(-1)
@@ -54,29 +65,39 @@ def _border_mean(pixels: np.ndarray) -> float:
     return float(np.concatenate((pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1])).mean())
 
 
-def _read(path: Path, pil: Any) -> tuple[Any, tuple[int, int, str]]:
-    """(the image in mode L; its width, height and mode in the file)."""
+def _read(path: Path, pil: Any) -> tuple[Any, tuple[int, int, str], bool]:
+    """(the image in mode L; its width, height and mode in the file; whether parts of it may be transparent)."""
     require_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a size that is refused here
-            with pil.Image.open(path, formats=("PNG", "JPEG")) as image:
+            with pil.Image.open(path, formats=_KINDS) as image:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     raise InputError(f"{path}: is {width} x {height} pixels; it must have at most {_MOST_PIXELS:,}")
-                return _grey(pil.ImageOps.exif_transpose(image), pil), (width, height, image.mode)
+                if (frames := getattr(image, "n_frames", 1)) > 1:
+                    raise InputError(f"{path}: holds {frames} images; it must hold one")
+                grey = _grey(pil.ImageOps.exif_transpose(image), pil, path)
+                return grey, (width, height, image.mode), _is_transparent(image)
     except InputError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
         reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: not a readable PNG or JPEG image ({reason})") from None
+        raise InputError(f"{path}: not a readable image ({reason})") from None
 
 
-def _grey(image: Any, pil: Any) -> Any:
+def _is_transparent(image: Any) -> bool:
+    return "A" in image.mode or "transparency" in image.info
+
+
+def _grey(image: Any, pil: Any, path: Path) -> Any:
     """``image`` in mode L: what is transparent as on white paper, 16 bits cut to 8."""
-    if image.mode.startswith("I"):  # Pillow's own conversion makes 255 of all that is above
-        return pil.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if "A" in image.mode or "transparency" in image.info:
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion makes 255 of all that is above
+        values = np.asarray(image)
+        if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
+            raise InputError(f"{path}: has pixels of 32 bits; they must have 8 or 16")
+        return pil.Image.fromarray((values >> 8).astype(np.uint8))
+    if _is_transparent(image):
         paper = pil.Image.new("RGBA", image.size, "white")
         image = pil.Image.alpha_composite(paper, image.convert("RGBA"))
     return image.convert("L")

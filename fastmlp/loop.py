@@ -37,6 +37,7 @@ from .prepare import (
     window_bytes,
     within_memory,
 )
+from .ranges import input_ranges
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
@@ -177,8 +178,11 @@ class Run:
         self.model = Model(
             network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label,
-            trained_on={"digest": self.digest, "val_fraction": config.val_fraction, "seed": config.seed}, **standard,
+            trained_on={"digest": self.digest, "val_fraction": config.val_fraction, "seed": config.seed},
+            ranges=input_ranges(data.X, is_image=data.image_shape is not None), **standard,
         )  # fmt: skip
+        if (line := self.model.unlike_training(data.X_test)) is not None:
+            observer.say(f"test set: {line}")
         self.distort = distortion(config, data)
         self.sparse = self.input == "sparse" and self.distort is None  # whether the training samples are kept so
         bytes_each = window_bytes(data.X, config.dtype, self.density, standard=bool(standard), sparse=self.sparse)
@@ -491,6 +495,8 @@ def fit(
         found = world.gather(found)[0]
         if found is not None and path is not None:
             run.resume(found, path)
+            if run.step >= run.total or run.best.enough:
+                observer.say(f"the run in {path.parent} is finished, at step {run.step}; more --epochs train longer")
         saver = _Saver(path, config.checkpoint_seconds)
         result = Result(run.model, config, run.history)
         observer.chosen(run.input, run.density)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 
 from .backend import CSR, Network, kernels, ops
 from .data.dataset import require_finite
+from .data.labels import listed
 from .errors import InputError
 from .formats import Features, LabelColumn
+from .ranges import difference
 from .tensor_file import Tensors, read_tensors, write_tensors
 
+_LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
@@ -31,6 +35,7 @@ class Model:
     in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
     of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1;
     ``label`` says where the table of the training had its labels.
+    ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
 
@@ -48,10 +53,12 @@ class Model:
         index_base: int | None = None,
         label: LabelColumn | None = None,
         trained_on: dict[str, Any] | None = None,
+        ranges: np.ndarray | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
-        self.index_base, self.label, self.trained_on = index_base, label, trained_on
+        self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
+        self._looks = _LOOKS
 
     def __repr__(self) -> str:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
@@ -61,6 +68,25 @@ class Model:
         """What readers of files must know of the inputs."""
         return Features(self.network.sizes[0], self.columns, self.index_base, self.label)
 
+    def _matrix(self, X: Any) -> np.ndarray:
+        """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
+        names = getattr(X, "column_names", getattr(X, "columns", None))
+        if self.columns is None or names is None or not all(isinstance(name, str) for name in names):
+            return np.asarray(X)
+        names = list(names)
+        if missing := [name for name in self.columns if names.count(name) != 1]:
+            unknown = [name for name in names if name not in self.columns]
+            what = "is there twice" if missing[0] in names else "is missing"
+            others = f"; the model does not know {listed(unknown)}" if unknown else ""
+            raise InputError(f"X: column {missing[0][:40]!r} {what}{others}")
+        if not self.columns:
+            return np.asarray(X)
+        columns = [np.asarray(X[name]) for name in self.columns]
+        for name, column in zip(self.columns, columns):
+            if column.dtype.kind not in "fiub":
+                raise InputError(f"X: column {name[:40]!r} has dtype {column.dtype}; this model takes numbers")
+        return np.column_stack(columns)
+
     def standardise(self, X: np.ndarray) -> np.ndarray:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
         if self.mean is None:
@@ -68,35 +94,71 @@ class Model:
         Y = np.empty(X.shape, self.network.dtype)
         for start in range(0, len(X), _ROWS):  # no second copy in float64
             rows = slice(start, start + _ROWS)
-            Y[rows] = (X[rows] - self.mean) / self.std
+            with np.errstate(over="ignore"):  # refused by whoever reads it
+                Y[rows] = (X[rows] - self.mean) / self.std
         return Y
 
+    def unlike_training(self, X: Any) -> str | None:
+        """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from the training inputs', if it does."""
+        self._looks = 0  # whoever asks need not be warned again
+        if self.ranges is None:
+            return None
+        return difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
+
+    def _look(self, X: Any) -> None:
+        """Warn, once, of inputs in another range than in training, among the first calls."""
+        if self._looks:
+            left = self._looks - 1
+            if (line := self.unlike_training(X)) is None:
+                self._looks = left
+            else:
+                warnings.warn(line, stacklevel=4)
+
     def _blocks(self, X: Any) -> Any:
-        """The logits of X, block by block."""
+        """The logits of X, block by block. Warns when it is in another range than the training inputs."""
         fast, sparse = ops(self.backend), hasattr(X, "indptr")
-        X = X if sparse else np.asarray(X)
+        X = X if sparse else self._matrix(X)
         if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:
             raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
         if X.dtype.kind not in "fiub":
             raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
         if sparse:
-            X = X if isinstance(X, CSR) else kernels.csr(X)
+            given, X = X, X if isinstance(X, CSR) else kernels.csr(X)
             require_finite(X.stored[:, None], "X")
+            self._in_dtype(X.stored)
+            if given is not X:
+                self._look(given)
             if self.mean is None:
                 yield fast.mlp_forward(X, self.network, scale=self.scale)
                 return
             X = X.toarray(self.network.dtype)  # the features' means are not zero
-        require_finite(X, "X")
+        else:
+            require_finite(X, "X")
+            self._look(X)
         for start in range(0, len(X), _ROWS):
-            yield fast.mlp_forward(self.standardise(X[start : start + _ROWS]), self.network, scale=self.scale)
+            rows = self._in_dtype(self.standardise(X[start : start + _ROWS]))
+            yield fast.mlp_forward(rows, self.network, scale=self.scale)
+
+    def _in_dtype(self, values: np.ndarray) -> np.ndarray:
+        """Finite values as the network reads them; InputError for one beyond its range, which could give any class."""
+        if values.dtype.kind != "f" or (values.dtype == self.network.dtype and self.mean is None):
+            return values
+        with np.errstate(over="ignore"):  # refused here
+            narrow = values.astype(self.network.dtype, copy=False)
+        if not np.isfinite(narrow).all():
+            raise InputError(f"X holds values beyond the range of {narrow.dtype}, in which this model computes")
+        return narrow
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities [N, classes] for samples X [N, inputs] (uint8, float or CSR). A row's do not depend on the others."""
+        """Probabilities [N, classes] for samples X [N, inputs] (numbers, CSR, or a data frame, whose columns go by name).
+
+        A row's do not depend on the others.
+        """
         blocks = [ops(self.backend).softmax(logits) for logits in self._blocks(X)]
         return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Class indices [N], int64, for samples X [N, inputs]: the first largest logit."""
+        """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
         blocks = [logits.argmax(1) for logits in self._blocks(X)]
         return _join(blocks, np.empty(0, np.int64))
 
@@ -129,7 +191,7 @@ class Model:
         return digest.hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        """(meta, tensors) of the model's file: scale, classes, image_shape, columns, label; W0, b0, W1, ..., mean, std."""
+        """(meta, tensors) of the model's file: scale, classes, image_shape, ...; W0, b0, W1, ..., mean, std, ranges."""
         meta = {
             "scale": self.scale,
             "classes": list(self.classes),
@@ -146,6 +208,8 @@ class Model:
                 tensors[f"b{k}"] = b
         if self.mean is not None and self.std is not None:
             tensors |= {"mean": self.mean, "std": self.std}
+        if self.ranges is not None:
+            tensors["ranges"] = self.ranges
         return meta, tensors
 
     def save(self, path: str | Path) -> None:
@@ -189,8 +253,14 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         standard = {name: _vector(tensors, name, np.dtype(np.float64), inputs, path) for name in ("mean", "std")}
         if not (standard["std"] > 0).all():
             raise InputError(f"{path}: std is not positive everywhere")
+    ranges = tensors.get("ranges")
+    if ranges is not None and (
+        ranges.dtype != np.float64 or ranges.shape not in ((4, 1), (4, inputs)) or not np.isfinite(ranges).all()
+    ):
+        raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
     known: dict[str, Any] = {
         "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
+        "ranges": ranges,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, run_command, say
-from .errors import InputError, RunError
-from .formats import FORMATS, Query, format_of, suffixes
+from .errors import InputError, RunError, about
+from .formats import FORMATS, IMAGE, Query, format_of, suffixes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,13 +33,19 @@ def _pixels(paths: list[Path], model: Model, invert: bool) -> np.ndarray:
     if model.image_shape is None:
         raise InputError(f"{paths[0]}: is an image; the inputs of this model are not known to be one")
     X = read_images(paths, model.image_shape, invert=invert, say=say)
-    typical = 1 / model.scale  # the root mean square of the training inputs
-    if model.mean is not None and model.std is not None:
-        typical = float(np.sqrt(np.mean(np.square(model.mean) + np.square(model.std))))
-    if typical > 1:
+    if model.ranges is None:  # a model of an earlier version
+        typical = 1 / model.scale  # the root mean square of the training inputs
+        if model.mean is not None and model.std is not None:
+            typical = float(np.sqrt(np.mean(np.square(model.mean) + np.square(model.std))))
+        black, white = (0.0, 1.0 if typical <= 1 else 255.0)
+    else:
+        black, white = float(model.ranges[0].min()), float(model.ranges[3].max())
+    if black >= 0:
+        black, white = 0.0, 1.0 if white <= 1 else max(white, 255.0)
+    if (black, white) == (0, 255):
         return X
-    say(f"pixels divided by 255: the model was trained on inputs of about {typical:.1g}")
-    return np.float32(1 / 255) * X
+    say(f"pixels of 0 to 255 are put between {black:.4g} and {white:.4g}, which the model was trained on")
+    return np.float32((white - black) / 255) * X + np.float32(black)
 
 
 def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -76,16 +82,16 @@ def _predictions(paths: list[Path], model: Model, label_column: str | None, inve
     """(class indices [N], probabilities [N, classes]) of each file, after all have been read."""
     import numpy as np
 
-    from .images import SUFFIXES
-
-    pictures = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    pictures = [path for path in paths if format_of(path) is IMAGE]
     pixels = dict(zip(pictures, _pixels(pictures, model, invert))) if pictures else {}
     samples = [pixels[path][None] if path in pixels else _samples(path, model, label_column) for path in paths]
     for path, X in zip(paths, samples):
         if X.shape[1] != model.network.sizes[0]:
             raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
     for path, X in zip(paths, samples):
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        if (line := model.unlike_training(X)) is not None:
+            say(f"{path}: {line}")
+        with about(path), np.errstate(over="ignore", invalid="ignore"):  # refused below
             P = model.predict_proba(X)
         if P.size and not P.min() >= 0:  # NaN
             raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")
@@ -103,8 +109,7 @@ def _command(argv: Sequence[str] | None) -> int:
         "files",
         metavar="FILE",
         nargs="+",
-        help=f"samples: {suffixes(FORMATS)} (labels are ignored), or a .png or .jpg image; with several files each line "
-        "begins with the file's name",
+        help=f"samples: {suffixes(FORMATS)} (labels are ignored); with several files each line begins with the file's name",
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")

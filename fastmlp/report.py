@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cli import Parser, run_command
 from .config import TrainConfig, configure, read_toml
-from .errors import InputError, RunError
+from .errors import InputError, RunError, about
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,7 +130,7 @@ def _test(model: Model, data: Dataset, path: Path) -> Tested:
     from .evaluate import model_inputs, model_labels
 
     X, y = model_inputs(data, model, str(path)), model_labels(data, model, str(path))
-    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+    with about(data.source), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, _ = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")

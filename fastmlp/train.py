@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import statistics
 import sys
@@ -18,75 +17,14 @@ from .config import BUILT_IN, PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
 from .paths import CHECKPOINT, PREVIOUS, atomic_write
+from .screen import Screen, duration
 
 if TYPE_CHECKING:
     from .data import Dataset
-    from .loop import EpochReport, Progress
+    from .loop import EpochReport
 
 CONFIG, METRICS, MODEL = "config.toml", "metrics.jsonl", "model.npz"
 _MOST_SEEDS = 1000
-
-
-class _Screen:
-    """Progress on stderr: one line that moves on a terminal, plain lines elsewhere. And Ctrl-C."""
-
-    def __init__(self, level: int) -> None:
-        self.level = level
-        self.live = sys.stderr.isatty() and level >= 0
-        self.patient = False  # whether a Ctrl-C can wait for what is being computed
-        self._shown = 0.0
-        self._interrupted = False
-
-    def line(self, text: str) -> None:
-        if self.level >= 0:
-            self._clear()
-            say(text)
-
-    def _clear(self) -> None:
-        if self.live:
-            print("\r\x1b[K", end="", file=sys.stderr)
-
-    def chosen(self, input: str, density: float) -> None:
-        self.line(f"input {input}: {density:.0%} of the numbers are not zero")
-
-    def compiling(self) -> None:
-        self.line("compiling kernels (once; kept for the next run)")
-
-    def progress(self, progress: Progress) -> None:
-        if self.live and time.monotonic() - self._shown > 0.1:
-            self._shown = time.monotonic()
-            done = round(20 * progress.step / progress.total)
-            bar = "━" * done + "╌" * (20 - done)
-            text = (
-                f"{bar} step {progress.step}/{progress.total}  loss {progress.loss:.4f}  {progress.accuracy:.2%}  "
-                f"{progress.samples_per_second:,.0f} samples/s  {_duration(progress.seconds_left)} left"
-            )
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-    def report(self, report: EpochReport) -> None:
-        parts = [f"epoch {report.epoch:6.2f}  step {report.step:6d}"]
-        for name in ("train", "validation", "test"):
-            if (loss := getattr(report, f"{name}_loss")) is not None:
-                parts.append(f"{name} {loss:.4f}  {getattr(report, f'{name}_accuracy'):7.2%}")
-        if self.level > 0:
-            parts.append(f"lr {report.lr:.3g}")
-        parts.append(f"{report.seconds:6.2f} s  {report.samples_per_second:,.0f} samples/s")
-        self.line("   ".join(parts))
-
-    def interrupt(self, *_: Any) -> None:
-        if self._interrupted or not self.patient:  # the second Ctrl-C does not wait for the step to end
-            raise KeyboardInterrupt
-        self._interrupted = True
-
-    def stopped(self) -> bool:
-        return self._interrupted
-
-
-def _duration(seconds: float) -> str:
-    whole = math.ceil(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60}:{whole % 60:02d}" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d}"
 
 
 class _Files:
@@ -151,7 +89,9 @@ def _parser() -> Parser:
         "--config", metavar="FILE", help="options from a TOML file, such as a run's config.toml; flags win"
     )
     parser.add_argument(
-        "--resume", metavar="DIR", help="go on with the run in DIR, to the same bits; only --threads may differ"
+        "--resume",
+        metavar="DIR",
+        help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer",
     )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
@@ -160,7 +100,9 @@ def _parser() -> Parser:
         "--find-lr", action="store_true", help="do not train: find a peak learning rate, and plot the test"
     )
     add_options(parser)
-    parser.add_argument("--json", action="store_true", help="last line on stdout: one JSON object of measurements")
+    parser.add_argument(
+        "--json", action="store_true", help="stdout is one JSON object of measurements, and nothing else"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only errors and the result")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="also where the data came from, what was chosen, learning rates"
@@ -169,13 +111,16 @@ def _parser() -> Parser:
 
 
 def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
-    """The configuration of the run in ``directory``."""
-    if other := sorted(set(options) - {"threads"}):
+    """The configuration of the run in ``directory``, which ``options`` may make longer."""
+    if other := sorted(set(options) - {"threads", "epochs", "steps"}):
         raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
     path = Path(directory) / CONFIG
     if not path.exists():
         raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")
-    return configure(**(read_toml(path) | options | {"out": directory}))
+    run = read_toml(path)
+    if {"epochs", "steps"} & set(options):
+        run = {name: value for name, value in run.items() if name not in ("epochs", "steps")}
+    return configure(**(run | options | {"out": directory}))
 
 
 def _command(argv: Sequence[str] | None) -> int:
@@ -186,8 +131,8 @@ def _command(argv: Sequence[str] | None) -> int:
 def _run(argv: Sequence[str] | None, world: World) -> int:
     options = vars(_parser().parse_args(argv))
     preset, file, resume, seeds = (options.pop(name) for name in ("preset", "config", "resume", "seeds"))
-    as_json, finding = options.pop("json"), options.pop("find_lr")
-    screen = _Screen(options.pop("verbose") - options.pop("quiet"))
+    finding = options.pop("find_lr")
+    screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
     chosen = [name for name, given in (("--resume", resume), ("--seeds", seeds), ("--find-lr", finding)) if given]
     if len(chosen) > 1:
         raise InputError(f"{chosen[0]} and {chosen[1]} exclude each other; give one")
@@ -222,22 +167,23 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         if finding:
-            return _find_lr(data, config, screen, Path(out), as_json)
+            return _find_lr(data, config, screen, Path(out))
         summaries = []
         for each in configs:
             if each.seed != config.seed and config.data not in BUILT_IN:  # else the seed splits it
                 data, load_seconds = _load(each, world)
             summaries.append(_train(data, each, screen, load_seconds, bool(resume), world))
     finally:
+        screen.clear()
         signal.signal(signal.SIGINT, before)
     summary = summaries[0]
     if seeds:
         summary = _over_seeds(summaries)
-        print(
+        screen.conclude(
             f"test accuracy {summary['test_accuracy']:.2%} ± {summary['test_accuracy_std']:.2%} "
             f"(mean and standard deviation of {seeds} seeds); models in {out}"
         )
-    if as_json:
+    if screen.as_json:
         print(json.dumps(summary, allow_nan=False))
     return 0
 
@@ -257,7 +203,7 @@ def _changed(config: TrainConfig) -> str:
 
 
 def _train(
-    data: Dataset, config: TrainConfig, screen: _Screen, load_seconds: float, resume: bool, world: World
+    data: Dataset, config: TrainConfig, screen: Screen, load_seconds: float, resume: bool, world: World
 ) -> dict[str, Any]:
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
@@ -265,7 +211,11 @@ def _train(
 
     files, first = _Files(Path(str(config.out))), world.rank == 0
     with world.together():
-        if first and not resume:
+        if first and resume:
+            files.write(CONFIG, config.to_toml())
+        elif first:
+            if files.model.exists():
+                screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
             files.begin(config)
 
     def started(history: list[EpochReport]) -> None:
@@ -294,17 +244,23 @@ def _train(
         if first:
             result.model.save(files.model)
     summary = result.summary | {"ranks": world.size, "load_seconds": load_seconds, "peak_gflops": None}
-    if config.backend == "numba" and world.size == 1:
+    if screen.as_json and config.backend == "numba" and world.size == 1:
         with kernels.threads(summary["threads"]):
             summary["peak_gflops"] = kernels.peak_gflops(config.dtype)
-    peak = "" if summary["peak_gflops"] is None else f" of {summary['peak_gflops']:.0f} peak"
-    team = f"{summary['threads']} threads" if world.size == 1 else f"{world.size} ranks of {summary['threads']} threads"
+    if screen.level > 0:
+        team = (
+            f"{summary['threads']} threads"
+            if world.size == 1
+            else f"{world.size} ranks of {summary['threads']} threads"
+        )
+        screen.line(
+            f"{summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
+            f"{summary['gflops']:.0f} GFLOP/s, {team}"
+        )
     best = "" if summary["best_epoch"] is None else f" (the weights of epoch {summary['best_epoch']:g})"
-    print(
-        f"test accuracy {summary['test_accuracy']:.2%}{best} after {summary['train_seconds']:.2f} s of training "
-        f"({summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
-        f"{summary['gflops']:.0f} GFLOP/s{peak}, {team}); model in {files.model}",
-        flush=True,
+    screen.conclude(
+        f"test accuracy {summary['test_accuracy']:.2%}{best} after {duration(summary['train_seconds'])} of training; "
+        f"model in {files.model}"
     )
     return summary
 
@@ -318,7 +274,7 @@ def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     return summary | {"runs": summaries}
 
 
-def _find_lr(data: Dataset, config: TrainConfig, screen: _Screen, directory: Path, as_json: bool) -> int:
+def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path) -> int:
     """``--find-lr``: the suggestion on stdout, the curve in DIR/lr.png where Matplotlib is installed."""
     from .find_lr import find_lr
     from .loop import Observer
@@ -333,8 +289,8 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: _Screen, directory: Pat
         drawn = f"; the curve is in {where}"
     except ImportError:
         drawn = "; pip install 'fastmlp[plot]' to see the curve"
-    print(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
-    if as_json:
+    screen.conclude(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
+    if screen.as_json:
         curve = {"rates": result.rates.tolist(), "losses": result.losses.tolist()}
         print(json.dumps({"suggestion": result.suggestion, **curve}))
     return 0

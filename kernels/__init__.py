@@ -28,7 +28,7 @@ from .ops import (
 )
 from .peak import peak_gflops
 from .sparse import CSR
-from .threads import get_num_threads, set_num_threads, threads
+from .team import get_num_threads, set_num_threads, threads
 from .update import Rule, adam, adamw, momentum, sgd
 
 # Tells this package from the others on the Python package index that install a top-level `kernels`.

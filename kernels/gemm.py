@@ -19,7 +19,7 @@ from numba.extending import overload
 from . import simd
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
-from .threads import share
+from .team import share
 from .tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,

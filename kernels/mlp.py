@@ -25,7 +25,7 @@ import numpy as np
 
 from . import simd
 from .activations import ACTIVATIONS, RELU, SOFTMAX, activate, activation_backward
-from .dropout import dropout_key, dropout_rows
+from .dropout_mask import dropout_key, dropout_rows
 from .gemm import (
     PACK_SIZE,
     bias_backward_update,
@@ -58,7 +58,7 @@ from .sparse import (
     to_columns,
     value_table,
 )
-from .threads import barrier, barrier_state, get_num_threads, run, run_in_step, share, team_size
+from .team import barrier, barrier_state, get_num_threads, run, run_in_step, share, team_size
 from .tuning import (
     BLOCK_ENTRIES,
     CACHED_BYTES,

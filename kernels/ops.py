@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import checks, gemm, mlp, softmax_xent, sparse
-from . import distort as distort_kernels
-from . import dropout as dropout_kernels
+from . import checks, distortion, dropout_mask, gemm, mlp, softmax_xent, sparse
 from .activations import ACTIVATIONS, OUTPUTS
 from .memory import scratch
 from .network import Network
 from .sparse import CSR
-from .threads import get_num_threads, run
+from .team import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule, sgd
 from .update import update as update_kernel
@@ -298,7 +296,7 @@ def dropout(Y: ArrayLike, p: float, *, seed: int, out: Array | None = None) -> A
     p, seed = _checked_fraction("p", p), _checked_seed(seed)
     result = checks.output("out", out, Y.dtype, Y.shape, Y)
     result[...] = Y
-    run(dropout_kernels.dropout, _parts(Y.size, SERIAL_ELEMENTS), seed, p, result)
+    run(dropout_mask.dropout, _parts(Y.size, SERIAL_ELEMENTS), seed, p, result)
     return result
 
 
@@ -335,12 +333,12 @@ def distort(
     for name, value in given.items():
         if checks.finite_number(name, value, least=0.1 if name == "sigma" else 0.0) > _STRONGEST:
             raise ValueError(f"{name} is {value!r}; it must be at most {_STRONGEST:g}")
-    strengths = distort_kernels.Strengths(*(float(value) for value in list(given.values())[:5]))
+    strengths = distortion.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
     parts = _parts(20 * result.size, SERIAL_ELEMENTS)
-    arguments = distort_kernels.distort_arguments(h, w, float(sigma), parts)
+    arguments = distortion.distort_arguments(h, w, float(sigma), parts)
     run(
-        distort_kernels.distort,
+        distortion.distort,
         parts,
         X,
         rows,

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import simd
 from .jit import kernel
-from .threads import get_num_threads, run
+from .team import get_num_threads, run
 from .tuning import TILE_ROWS, TILE_VECTORS
 
 _STEPS = 500_000

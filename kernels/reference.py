@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .distort import waves
+from .distortion import waves
 from .network import Network
 from .sparse import CSR
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule

@@ -10,7 +10,7 @@ import numpy as np
 from . import simd
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
-from .threads import share
+from .team import share
 
 
 @piece

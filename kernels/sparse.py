@@ -28,7 +28,7 @@ from . import simd
 from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, nonzero_bits, out_of_line, prefetch
 from .jit import kernel, piece
-from .threads import barrier, barrier_state, get_num_threads, run, share
+from .team import barrier, barrier_state, get_num_threads, run, share
 from .tuning import IN_PLACE_BYTES, PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
 from .update import (
     ADAM,

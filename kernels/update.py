@@ -13,7 +13,7 @@ from typing import NamedTuple
 from . import simd
 from .intrinsics import in_line
 from .jit import kernel, piece
-from .threads import share
+from .team import share
 
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
 _SLOTS = (0, 1, 1, 2, 2)

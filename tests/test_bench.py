@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import replace
 
@@ -14,17 +13,11 @@ import pytest
 import kernels
 from fastmlp import bench
 from fastmlp.__main__ import main as dispatch
-from fastmlp.cli import run_command
 from fastmlp.data.synthetic import load_synthetic
-from fastmlp.parallel import World
-from kernels.threads import share
 
 import claims
 import compare
 import peers
-import scaling
-import scaling_nodes
-import step_model
 import workloads
 from interleave import Effort, interleave, spread
 from peers.notebook import LR
@@ -383,184 +376,6 @@ def test_pictures_are_1200_wide_and_small(result, tmp_path):
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(png[16:20], "big") == 1200
     assert len(png) < 100_000
-
-
-# -- scaling: measured and modelled ----------------------------------------------------------------------------------------
-
-
-def costless(**rates):
-    """A machine on which nothing takes time but what is named."""
-    flat = ((1.0, 0.0), (1e12, 0.0))
-    free = dict.fromkeys(step_model.Rates.__annotations__, 0.0) | {"gather_ns": flat, "far_ns": flat, "cores": 2}
-    fast = {"tile_gflops": 1e9, "stream_gbs": ((1.0, 1e9), (1e12, 1e9)), "handover_gbs": 1e9, "memory_gbs": 1e9}
-    return step_model.Machine(step_model.Rates(**{**free, **fast, **rates}))
-
-
-def test_a_dense_step_is_its_products_over_the_rate():
-    step = step_model.Step((64, 32, 16), 16)
-    forward, inputs, weights = 2 * 16 * (64 * 32 + 32 * 16), 2 * 16 * 32 * 16, 2 * 16 * (64 * 32 + 32 * 16)
-    assert step.parts(8) == 1  # it is too small to be split
-    terms = step_model.predict(costless(tile_gflops=1.0), step, 8)
-    assert terms["products"] == pytest.approx(1e-9 * (forward + inputs + weights))
-    assert sum(terms.values()) == pytest.approx(terms["products"], rel=1e-3)
-
-
-@pytest.mark.parametrize(("parts", "us"), [(1, 0), (2, 1), (4, 1.046), (16, 1.994), (128, 19.738)])
-def test_a_meeting_takes_a_hop_more_with_each_thread(parts, us):
-    machine = costless(meeting_us=1.0)
-    assert 1e6 * machine.meeting_seconds(parts) == pytest.approx(us)
-    assert replace(machine, meeting=0.0).meeting_seconds(128) == pytest.approx(7e-6)
-
-
-def test_panels_are_split_as_the_kernel_splits_them():
-    """The slowest part's share of four panels: so many threads beyond a divisor of them are no faster."""
-    step, machine = step_model.Step((784, 256, 10), 128, 150.0), costless(gather_ns=((1.0, 1.0), (1e12, 1.0)))
-    whole = step_model.panels_phase(machine, step, 1)["products"]
-    assert whole == pytest.approx(1e-9 * 2 * 4 * 128 * 150)  # forward and update
-    slowest = {}
-    for parts in range(1, 33):
-        splits = -(-parts // 4)
-        shares = [share.py_func(part, parts, 4 * splits) for part in range(parts)]
-        slowest[parts] = max(hi - lo for lo, hi in shares) / splits / 4
-        assert step_model.panels_phase(machine, step, parts)["products"] == pytest.approx(slowest[parts] * whole)
-    assert slowest[3] == slowest[2] == 2 * slowest[4] == 2 * slowest[7]
-
-
-@pytest.mark.parametrize("entries", [None, 150.0])
-@pytest.mark.parametrize("threads", [1, 2, 8, 128])
-def test_a_larger_batch_takes_longer(entries, threads):
-    """From 32 rows on, which are enough for the weights to be packed: that saves more than a few rows cost."""
-    machine, batches = scaling.machine_of(recorded("scaling")), 2 ** np.arange(5, 13)
-    times = [step_model.seconds(machine, step_model.Step((784, 256, 10), n, entries), threads) for n in batches]
-    assert (np.diff(times) > 0).all()
-
-
-def recorded(name):
-    return json.loads((scaling.RESULTS / f"{name}.json").read_text())
-
-
-def test_one_number_is_taken_from_steps_and_only_from_those_not_held_out():
-    result = recorded("scaling")
-    machine = scaling.machine_of(result)
-    for sample in result["steps"]:
-        factor = 7.0 if scaling.is_held_out(sample) else 1.5
-        sample["median"] = factor * step_model.seconds(
-            replace(machine, whole=1.0), scaling.step_in(sample), sample["threads"]
-        )
-    machine = scaling.machine_of(result)
-    assert machine.whole == pytest.approx(1.5)
-    assert {sample["threads"] for sample in result["steps"] if not scaling.is_held_out(sample)} == {1}
-
-
-def test_the_sum_over_ranks_takes_the_better_algorithm():
-    link = scaling_nodes.Link("", 1e-6, 1e-9)
-    assert scaling_nodes.sum_seconds(link, 1, 1e6, 1e-10) == 0
-    assert scaling_nodes.sum_seconds(link, 8, 1e3, 1e-10) == pytest.approx(3 * (1e-6 + 1.1e-6))  # doubling
-    assert scaling_nodes.sum_seconds(link, 8, 1e6, 1e-10) == pytest.approx(6e-6 + 7 / 8 * 2.1e-3)  # Rabenseifner's
-
-
-def test_the_link_is_found_again_in_what_it_took_and_one_node_has_none():
-    sizes, add = scaling_nodes.SMALL, {"bytes": 1000, "median": 1e-7}
-    taken = [{"bytes": size, "median": 2e-6 + size * (3e-10 + 1e-10)} for size in (4096, 1 << 20, 1 << 24)]
-    steps = [
-        {"kind": k, "sizes": list(sizes), "rows": n, "median": 1e-6 * n} for k in ("stored", "fused") for n in (2, 4096)
-    ]
-    result = {"ranks": {"2": {"sums": taken, "add": add, "steps": steps}}}
-    link = scaling_nodes.here(result)
-    assert (link.message, link.byte) == (pytest.approx(2e-6), pytest.approx(3e-10))
-    work = (sizes, 128, "strong")
-    assert scaling_nodes.speedup(result, link, work, 1, 1) == pytest.approx(1)
-    sum_ = scaling_nodes.sum_seconds(link, 4, 4 * 203_530, 1e-10)
-    assert scaling_nodes.speedup(result, link, work, 4, 1) == pytest.approx(128e-6 / (32e-6 + sum_))
-    assert scaling_nodes.speedup(result, link, work, 4, 10) == pytest.approx(128e-6 / (32e-6 + 2 * sum_ / 10))
-    assert scaling_nodes.speedup(result, link, (sizes, 128, "weak"), 4, 1) == pytest.approx(512e-6 / (128e-6 + sum_))
-
-
-@pytest.fixture
-def little(monkeypatch):
-    """Two points of each curve, and arrays that fit a cache."""
-    monkeypatch.setattr(
-        scaling, "CURVES", {name: (what, values[:2]) for name, (what, values) in scaling.CURVES.items()}
-    )
-    monkeypatch.setattr(scaling, "WORKS", {"784-256-10, batch 128": scaling.step_of()})
-    monkeypatch.setattr(scaling, "STREAM_BYTES", (1 << 14, 1 << 17))
-    monkeypatch.setattr(scaling, "PANEL_ROWS", (100, 784))
-    monkeypatch.setattr(scaling, "SAMPLES", 200)
-    monkeypatch.setattr(scaling, "FULL", TINY)
-
-
-@pytest.mark.slow
-def test_what_is_measured_is_recorded_and_told(little, tmp_path, capsys, monkeypatch):
-    run = lambda *arguments: run_command("scaling", scaling._command, [*arguments, "--results", str(tmp_path)])  # noqa: E731
-    with kernels.threads(2):
-        assert run("measure") == 0
-    told = capsys.readouterr().out
-    result = json.loads((tmp_path / "scaling.json").read_text())
-    assert set(result) == {"machine", "versions", "date", "command", "effort", "rates", "steps"}
-    assert {(sample["curve"], sample["threads"]) for sample in result["steps"]} == {
-        (curve, threads) for curve in [*scaling.CURVES, *scaling.WORKS] for threads in (1, 2)
-    }
-    assert told.count("steps held out") == 2
-    monkeypatch.setattr(scaling, "interleave", None)  # nothing is measured to tell it again
-    assert run() == 0
-    assert capsys.readouterr().out == told
-
-
-def test_what_cannot_be_measured_or_read_is_one_line(tmp_path, capsys, little):
-    run = lambda *arguments: run_command("scaling", scaling._command, [*arguments, "--results", str(tmp_path)])  # noqa: E731
-    with kernels.threads(1):
-        assert run("measure") == 2
-    assert run("draw") == 2
-    (tmp_path / "scaling.json").write_text("{")
-    assert run() == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(": ")[0] for line in lines] == ["fastmlp scaling"] * 3
-    assert "1 core" in lines[0]
-    assert "scaling.json: no such file; bench/scaling.py measure makes it" in lines[1]
-    assert "scaling.json is not what bench/scaling.py measure writes" in lines[2]
-
-
-@pytest.mark.slow
-def test_the_pictures_are_drawn_from_what_was_recorded(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    for name in ("scaling", "nodes"):
-        shutil.copy(scaling.RESULTS / f"{name}.json", tmp_path)
-    monkeypatch.setattr(scaling, "interleave", None)
-    assert run_command("scaling", scaling._command, ["draw", "--results", str(tmp_path)]) == 0
-    for name in ("scaling", "nodes"):
-        png = (tmp_path / f"{name}.png").read_bytes()
-        assert int.from_bytes(png[16:20], "big") == 1200
-        assert len(png) < 100_000
-
-
-def test_every_step_is_drawn_where_it_was_measured():
-    pytest.importorskip("matplotlib")
-    from matplotlib.figure import Figure
-
-    import scaling_pictures
-
-    result, figure = recorded("scaling"), Figure()
-    scaling_pictures.scaling(result, figure)
-    for ax, curve in zip(figure.axes, scaling.CURVES):
-        drawn = {(x, y) for line in ax.lines if line.get_marker() == "o" for x, y in zip(*line.get_data())}
-        assert drawn == {(s["x"], s["batch"] / s["median"]) for s in result["steps"] if s["curve"] == curve}
-    last = [line for line in figure.axes[5].lines if line.get_marker() == "o"]
-    assert sum(len(line.get_xdata()) for line in last) == len(result["steps"])
-
-
-def test_ranks_are_measured_alone_too(monkeypatch):
-    """One rank runs what several do: a sum, steps of both kinds, training."""
-    pytest.importorskip("mpi4py")
-    import scaling_mpi
-
-    monkeypatch.setattr(scaling_mpi, "NETWORKS", {(784, 16, 10): (16, 4)})
-    monkeypatch.setattr(scaling_mpi, "ROWS", (2, 8))
-    monkeypatch.setattr(scaling_mpi, "BYTES", (4096, 1 << 20))
-    found = scaling_mpi.measure(World(), TINY)
-    assert [s["bytes"] for s in found["sums"]] == [4096, 1 << 20]
-    assert {(s["kind"], s["rows"]) for s in found["steps"]} == {(k, n) for k in ("stored", "fused") for n in (2, 8)}
-    assert [run["every"] for run in found["training"]] == [1, 10, 100]
-    assert found["add"]["median"] > 0
 
 
 # -- the baseline ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from fastmlp.data.synthetic import load_synthetic
 from kernels.intrinsics import atomic_load, atomic_store, yield_core
 from kernels.jit import kernel
 from kernels.registry import OPS
-from kernels.threads import run
+from kernels.team import run
 
 THREADS = (1, 2, 3, 4)
 INPUTS = ("dense", "sparse", "float", "svmlight")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,13 +42,13 @@ def dataset(tmp_path, digits, monkeypatch):
 def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
     assert train.main(["--data", dataset, "--epochs", "3", "--json"]) == 0
     out, err = capsys.readouterr()
-    *_, last = out.splitlines()
-    result = json.loads(last)
+    result = json.loads(out)
     assert set(result) == JSON_KEYS
     assert result["input"] == "sparse"
     assert result["peak_gflops"] > 1
     assert "digits: 1,500 training and 500 test samples; network 784-256-10" in err
-    assert "input sparse: 18% of the numbers are not zero" in err
+    assert f"test accuracy {result['test_accuracy']:.2%} after " in err
+    assert max(map(len, err.splitlines())) < 80
     assert err.count("epoch ") == 3
     assert "\r" not in err  # not a terminal
     assert evaluate.main(["runs/digits/model.npz", "--data", dataset, "--json"]) == 0
@@ -75,9 +77,9 @@ def test_the_metrics_file_has_a_line_an_epoch(dataset, capsys):
 
 def test_the_reference_backend_trains_through_the_same_command(dataset, capsys):
     assert train.main(["--data", dataset, "--steps", "20", "--backend", "reference", "--json", "-q"]) == 0
-    slow = json.loads(capsys.readouterr().out.splitlines()[-1])
+    slow = json.loads(capsys.readouterr().out)
     assert train.main(["--data", dataset, "--steps", "20", "--json", "-q"]) == 0
-    fast = json.loads(capsys.readouterr().out.splitlines()[-1])
+    fast = json.loads(capsys.readouterr().out)
     assert slow["peak_gflops"] is None
     assert slow["train_loss"] == pytest.approx(fast["train_loss"], rel=1e-4)
 
@@ -85,7 +87,7 @@ def test_the_reference_backend_trains_through_the_same_command(dataset, capsys):
 def test_the_notebooks_preset(dataset, capsys):
     assert train.main(["--data", dataset, "--preset", "seed", "--steps", "50", "--json"]) == 0
     out, err = capsys.readouterr()
-    result = json.loads(out.splitlines()[-1])
+    result = json.loads(out)
     assert (result["dtype"], result["steps"], result["samples"]) == ("float64", 50, 50 * 128)
     assert err.count("epoch ") == 1
 
@@ -106,7 +108,7 @@ def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, di
 
 BAD = {
     "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
-    "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (--help lists the options)"),
+    "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (did you mean --data? --help lists the options)"),
     "unknown choice": (["--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
     "text for a number": (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
     "impossible number": (["--batch-size", "0"], "--batch-size is 0; it must be an integer of at least 1"),
@@ -237,6 +239,8 @@ def test_the_verbs_under_one_name(capsys):
     assert dispatch([]) == 2
     assert dispatch(["fly"]) == 2
     assert "unknown verb 'fly'; the verbs are train, evaluate, predict" in capsys.readouterr().err
+    assert dispatch(["trian"]) == 2
+    assert "unknown verb 'trian'; did you mean train? the verbs are" in capsys.readouterr().err
     assert dispatch(["--help"]) == 0
     assert dispatch(["evaluate", "nowhere.npz"]) == 2
 
@@ -259,29 +263,44 @@ def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(dataset, tmp_path):
     assert fastmlp.load_model(tmp_path / "run" / "checkpoint.npz").network.sizes == (784, 256, 10)
 
 
-def test_a_live_line_on_a_terminal(dataset, tmp_path):
-    pty = pytest.importorskip("pty")
+@pytest.mark.parametrize(("columns", "encoding"), [(40, "utf-8"), (80, "utf-8"), (200, "ascii")])
+def test_lines_on_a_terminal_fit_its_width_and_encoding(dataset, tmp_path, columns, encoding):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     parent, child = pty.openpty()
-    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--epochs", "40"]
-    process = subprocess.Popen(
-        command,
-        stderr=child,
-        stdout=subprocess.PIPE,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    termios.tcsetwinsize(child, (24, columns))
+    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--epochs", "40", "--patience", "40"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    environment.pop("COLUMNS", None)
+    process = subprocess.Popen(command, stderr=child, stdout=subprocess.PIPE, cwd=tmp_path, env=environment)
     os.close(child)
     shown = b""
-    while True:
-        try:
-            piece = os.read(parent, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    process.communicate(timeout=60)
+    with contextlib.suppress(OSError):  # Linux's way to say that the other side has closed
+        while piece := os.read(parent, 4096):
+            shown += piece
+    out, _ = process.communicate(timeout=60)
     os.close(parent)
     assert process.returncode == 0
-    assert b"\r\x1b[K" in shown
-    assert b"samples/s" in shown
+    moving = [line for line in re.split(r"\r\x1b\[K|\r\n", shown.decode(encoding)) if "left" in line]
+    epochs = [line for line in re.split(r"\r\x1b\[K|\r\n", shown.decode(encoding)) if line.startswith("epoch")]
+    assert moving
+    assert len(epochs) == 40
+    assert max(map(len, moving + epochs)) < columns
+    assert all("step" in line and line[0] in ("#-" if encoding == "ascii" else "━╌") for line in moving)
+    assert all("test" in line and "validation" in line for line in epochs) or columns == 40
+    assert out.startswith(b"test accuracy")
+
+
+def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys):
+    run = ["--data", dataset, "--epochs", "2", "--schedule", "constant", "--out", "run"]
+    assert train.main(run) == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert train.main(run) == 0
+    assert "the run that was in run is replaced" in capsys.readouterr().err
+    assert train.main(["--resume", "run"]) == 0
+    assert "the run in run is finished, at step 24; more --epochs train longer" in capsys.readouterr().err
+    assert train.main(["--resume", "run", "--epochs", "3", "--json"]) == 0
+    longer = json.loads(capsys.readouterr().out)
+    assert train.main([*run[:2], "--epochs", "3", *run[4:-1], "other", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weights_sha256"] == longer["weights_sha256"]
+    assert train.main(["--resume", "run", "--json"]) == 0  # its config.toml says 3 epochs now
+    assert json.loads(capsys.readouterr().out)["epochs"] == 3

@@ -151,7 +151,7 @@ for _ in range(2):
     assert results[4:8] == [[answer] * 10] * 4
     assert results[8] == "workqueue"
 assert [trained(seed) for seed in range(4)] == expected
-team = sys.modules["kernels.threads"]._team
+team = kernels.team._team
 assert not team.callers and not team.calling
 """
 
@@ -323,10 +323,9 @@ def test_a_fork_while_another_thread_compiles(scene):
 
 SIGNALS = """
 import dis, time
-from kernels.threads import barrier, barrier_state, run
+from kernels.team import barrier, barrier_state, run
 
 own_cache()
-threads = sys.modules["kernels.threads"]
 A, B = rng.standard_normal((64, 200)), rng.standard_normal((200, 150))
 CHECKED = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD_IF_TRUE"}
 
@@ -375,22 +374,22 @@ def call():
     run(meet, parts, barrier_state(), seen)
 
 def asleep():
-    team = threads._team
+    team = kernels.team._team
     return team._sleeping == len(team._threads)
 
 for fresh in (False, True):
     k = 1
     while True:
         if fresh:
-            threads._team.end()
-            threads._forget_team()
+            kernels.team._team.end()
+            kernels.team._forget_team()
         else:
             call()
             while not asleep():
                 time.sleep(0.001)
         if not raised_at(k, call):
             break
-        team = threads._team
+        team = kernels.team._team
         assert not team.callers and not team.calling, k
         before = seen.sum()
         call()  # three parts that meet: without the others it would never end

@@ -17,7 +17,7 @@ from fastmlp.data import mnist as mnist_reader
 from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
-from fastmlp.data.synthetic import synthetic_digits
+from fastmlp.data.synthetic import load_synthetic, synthetic_digits
 from fastmlp.errors import InputError
 from fastmlp.formats import TRAINING, suffixes
 
@@ -509,3 +509,30 @@ def test_synthetic_digits_are_seeded_and_look_like_mnist():
     assert (X.max(1) > 150).all()
     assert set(y) == set(range(10))
     assert len(np.unique(X, axis=0)) == 300
+
+
+def test_synthetic_digits_are_drawn_once_and_a_damaged_cache_is_mended(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(n, seed):
+        drawn.append(n)
+        return np.full((n, 784), n, np.uint8), np.arange(n) % 10
+
+    monkeypatch.setattr("fastmlp.data.synthetic.synthetic_digits", draw)
+    first, again = load_synthetic(n=20, n_test=5), load_synthetic(n=20, n_test=5)
+    assert drawn == [25]
+    for data in (first, again):
+        assert (data.X == 25).all()
+        np.testing.assert_array_equal(data.y_test, np.arange(20, 25) % 10)
+    (kept,) = (tmp_path / "cache" / "synthetic").glob("*.npz")
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert (load_synthetic(n=20, n_test=5).X_test == 25).all()
+    assert drawn == [25, 25]
+    load_synthetic(n=20, n_test=4)
+    assert drawn == [25, 25, 24]
+
+
+def test_synthetic_digits_do_without_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "file"))
+    assert len(load_synthetic(n=20, n_test=5).X) == 20

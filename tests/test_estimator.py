@@ -23,8 +23,10 @@ import joblib
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.metrics import log_loss
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.pipeline import make_pipeline
@@ -32,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastmlp
-import fastmlp.estimator
+import fastmlp.estimator.classifier
 import kernels
 from fastmlp import MLPClassifier
 
@@ -320,6 +322,19 @@ def test_n_threads_reaches_the_kernels(monkeypatch, table):
     assert set(counts) == {3}
 
 
+def test_one_class_has_a_column_of_ones_and_a_score_of_one(table):
+    X, y = table[0], np.full(len(table[1]), "ant")
+    model = MLPClassifier(4, max_iter=3, early_stopping=True).fit(X, y)
+    assert model.validation_scores_ == [1.0] * 3
+    np.testing.assert_array_equal(model.predict_proba(X), np.ones((len(X), 1)))
+    np.testing.assert_array_equal(model.predict(X), y)
+
+
+def test_a_target_that_could_be_a_number_is_remarked(table):
+    with pytest.warns(UserWarning, match="greater than 50% of the number of samples"):
+        MLPClassifier(4, max_iter=1).fit(table[0][:60], np.arange(60) % 40)
+
+
 # -- beyond scikit-learn's -------------------------------------------------------------------------------------------
 
 
@@ -357,6 +372,89 @@ def test_early_stopping_can_be_switched_on_in_a_warm_start(table):
     model = MLPClassifier(8, max_iter=2, warm_start=True).fit(*table)
     assert model.set_params(early_stopping=True).fit(*table).best_validation_score_ == max(model.validation_scores_)
     assert model.set_params(early_stopping=False).fit(*table).best_loss_ < np.inf
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["held out", "given"])
+def test_each_fit_of_a_warm_start_keeps_the_best_of_its_own_epochs(table, given):
+    X, y = table
+    model = MLPClassifier(
+        64, early_stopping=True, warm_start=True, max_iter=30, random_state=0, learning_rate_init=0.01
+    )
+    held_out = {"X_val": X[200:], "y_val": y[200:]} if given else {}
+    model.fit(X, y, **held_out)
+    first, best = len(model.validation_scores_), model.best_validation_score_
+    turned = np.roll(LABELS, 1)[np.searchsorted(LABELS, y)]  # what was learnt is wrong now
+    held_out = {"X_val": X[200:], "y_val": turned[200:]} if given else {}
+    model.set_params(max_iter=60).fit(X, turned, **held_out)
+    assert model.score(X, turned) > 0.6
+    scores = model.validation_scores_[first:]
+    assert scores[0] < best
+    assert model.best_validation_score_ == max(scores)
+
+
+@pytest.mark.parametrize(
+    "scoring", ["neg_log_loss", "f1_macro", lambda model, X, y: -model.predict_proba(X)[:, 0].mean()]
+)
+def test_early_stopping_watches_any_score(table, scoring):
+    X, y = table
+    model = MLPClassifier(
+        64, early_stopping=True, scoring=scoring, learning_rate_init=0.02, max_iter=40, tol=0, random_state=0
+    )
+    model.fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert get_scorer(scoring)(model, X[200:], y[200:]) == model.best_validation_score_ == max(model.validation_scores_)
+    assert model.best_validation_score_ > model.validation_scores_[-1]
+
+
+def test_a_score_of_held_out_samples_takes_what_was_given(table):
+    pandas = pytest.importorskip("pandas")
+    X, y = pandas.DataFrame(table[0], columns=[f"x{k}" for k in range(12)]), table[1]
+    options = {"early_stopping": True, "scoring": "accuracy", "max_iter": 3, "random_state": 0}
+    model = MLPClassifier(8, **options)
+    weights = np.arange(len(y)) % 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, weights)
+    plain = MLPClassifier(8, **options).set_params(scoring=None).fit(table[0], y, weights)
+    assert model.validation_scores_ == plain.validation_scores_
+
+
+def test_groups_are_held_out_whole(table):
+    X, y = table
+    groups = np.arange(len(y)) // 10  # of ten samples
+    kept = []
+    model = MLPClassifier(4, early_stopping=True, max_iter=1, random_state=0)
+    scorer = lambda model, X, y: kept.append(X) or 0.0  # noqa: E731
+    model.set_params(scoring=scorer).fit(X, y, groups=groups)
+    held_out = groups[[np.flatnonzero((row == X).all(1))[0] for row in kept[0]]]
+    assert sorted(held_out) == sorted(list(np.unique(held_out)) * 10)
+    assert len(np.unique(held_out)) == 4  # a tenth of 33, rounded up
+    assert model.t_ == len(y) - len(held_out)
+
+
+def test_held_out_samples_have_a_weight(table):
+    X, y = table
+    for seed in range(5):
+        weights = np.zeros(len(y))
+        weights[np.random.default_rng(seed).permutation(len(y))[:4]] = 1
+        model = MLPClassifier(4, early_stopping=True, max_iter=2, random_state=seed).fit(X, y, weights)
+        assert model.t_ in (2 * (len(y) - 33), 2 * (len(y) - 2))  # a tenth of all, or two of the four with a weight
+        assert np.isfinite(model.validation_scores_).all()
+    bagging = BaggingClassifier(MLPClassifier(4, early_stopping=True, max_iter=2), 5, random_state=0)
+    assert bagging.fit(X[::20], np.arange(17) % 2).predict(X).shape == y.shape
+
+
+def test_the_last_hidden_layer_is_a_transform(table):
+    X, y = table
+    for activation, function in (("relu", lambda Z: np.maximum(Z, 0)), ("tanh", np.tanh)):
+        model = MLPClassifier((9, 5), activation=activation, max_iter=3, random_state=0).fit(X, y)
+        hidden = function(function(X @ model.coefs_[0] + model.intercepts_[0]) @ model.coefs_[1] + model.intercepts_[1])
+        np.testing.assert_allclose(model.transform(X), hidden, rtol=1e-12, atol=1e-12)
+    assert list(model.get_feature_names_out()) == [f"mlpclassifier{k}" for k in range(5)]
+    head = make_pipeline(model, LogisticRegression()).fit(X, y)
+    assert head[:-1].transform(X).shape == (len(X), 5)
+    with pytest.raises(ValueError, match="there is no hidden layer"):
+        MLPClassifier((), max_iter=1).fit(X, y).transform(X)
 
 
 def test_class_weights_are_sample_weights(table):
@@ -466,6 +564,40 @@ def test_joblib_loads_a_model_from_mapped_memory(table, tmp_path):
     assert not hasattr(clone(loaded), "coefs_")
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"solver": "sgd"}, {"learning_rate_init": 0.05}),
+        ({"solver": "sgd", "learning_rate": "invscaling"}, {"learning_rate_init": 0.05}),
+        ({"solver": "sgd"}, {"momentum": 0.2}),
+        ({"solver": "sgd"}, {"nesterovs_momentum": False}),
+        ({}, {"learning_rate_init": 0.05}),
+        ({}, {"beta_1": 0.3, "epsilon": 1e-3}),
+        ({}, {"solver": "sgd"}),
+        ({"solver": "sgd"}, {"solver": "adam"}),
+        ({"solver": "sgd"}, {"momentum": 0.0}),
+        ({}, {"alpha": 30.0}),
+    ],
+    ids=str,
+)
+def test_partial_fit_obeys_parameters_that_were_changed(table, first, then):
+    X, y = table
+    model, theirs = (make(8, random_state=0, **first) for make in (MLPClassifier, Theirs))
+    for each in (model, theirs):
+        each.partial_fit(X, y, classes=LABELS).set_params(**then)
+    # scikit-learn's class takes its optimizer's parameters from where it keeps them, and another solver never.
+    optimizer = theirs._optimizer
+    if "solver" in then or ("momentum" in then and not then["momentum"]):
+        del theirs._optimizer
+    for name, value in then.items():
+        setattr(optimizer, {"nesterovs_momentum": "nesterov"}.get(name, name), value)
+    if "learning_rate_init" in then:
+        optimizer.learning_rate = 0.05 / ((theirs.t_ + 1) ** 0.5 if "learning_rate" in first else 1)
+    for each in (model, theirs):
+        each.partial_fit(X, y).partial_fit(X, y)
+    assert_same_network(model, theirs)
+
+
 def test_weights_that_are_set_are_used(table):
     X, y = table
     model = MLPClassifier(8, max_iter=3, random_state=0).fit(X, y)
@@ -503,7 +635,172 @@ def test_an_interrupt_ends_fit_with_what_was_learnt(rng):
 
 
 def test_the_example_in_the_docstring_is_true():
-    assert doctest.testmod(fastmlp.estimator) == (0, 4)
+    assert doctest.testmod(fastmlp.estimator.classifier) == (0, 4)
+
+
+# -- in other libraries ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "one class", "numbers"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_onnx_runtime_predicts_what_the_estimator_predicts(table, tmp_path, kind, activation, dtype):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    X, y = table[0].astype(np.float32), targets(kind, table[1])
+    if kind == "one class":
+        y = np.full(len(y), "ant")
+    elif kind == "numbers":
+        y = np.searchsorted(LABELS, y) * 5 - 3
+    hidden = () if kind == "numbers" and activation == "identity" else (9, 7)
+    model = MLPClassifier(hidden, activation=activation, max_iter=5, random_state=0).fit(X.astype(dtype), y)
+    fastmlp.export(model, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    label, P = session.run(["label", "probabilities"], {"X": X})
+    np.testing.assert_array_equal(label, model.predict(X))
+    assert P.dtype == dtype
+    # Orders of summing at most 12 terms of size 10 differ by that many roundings.
+    np.testing.assert_allclose(P, model.predict_proba(X), rtol=0, atol=100 * np.finfo(dtype).eps)
+
+
+def test_a_state_dict_names_the_activation(table, tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    model = MLPClassifier((9, 7), activation="tanh", max_iter=1, random_state=0).fit(*table)
+    usage = fastmlp.export(model, tmp_path / "model.safetensors")
+    assert "Linear(12, 9), torch.nn.Tanh(), torch.nn.Linear(9, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)" in usage
+    tensors = numpy.load_file(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(tensors["4.weight"].T, model.coefs_[2])
+    np.testing.assert_array_equal(tensors["0.bias"], model.intercepts_[0])
+
+
+def test_what_is_no_model_is_not_exported(table, tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        fastmlp.export(MLPClassifier(), path)
+    with pytest.raises(
+        TypeError, match="model is a StandardScaler; it must be a fastmlp.Model or a fastmlp.MLPClassifier"
+    ):
+        fastmlp.export(StandardScaler(), path)
+    with pytest.raises(fastmlp.InputError, match="unknown format"):
+        fastmlp.export(MLPClassifier(4, max_iter=1).fit(*table), tmp_path / "model.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_export_can_be_called_whoever_imported_its_module(python):
+    code = (
+        "import fastmlp, sys; first = fastmlp.export; assert 'numba' not in sys.modules\n"
+        "import fastmlp.export\nfrom fastmlp import export\nassert first is export is fastmlp.export\n"
+        "assert callable(export) and callable(export.main)"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+# -- refused calls ---------------------------------------------------------------------------------------------------
+
+
+def state_of(value):
+    """All that an object holds, arrays and random states and what it refers to, as what can be compared."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, np.random.RandomState):
+        return state_of(value.get_state(legacy=False))
+    if isinstance(value, dict):
+        return {name: state_of(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [state_of(each) for each in value]
+    return state_of(vars(value)) if hasattr(value, "__dict__") and not callable(value) else repr(value)
+
+
+def failing_scorer(estimator, X, y):
+    raise ValueError("no score")
+
+
+BAD = np.arange(60) % 3 == 0  # rows to spoil
+NO = {"warm_start": False}
+
+# What is refused: (method, parameters, changes of X, y and the other arguments, what the message says).
+REFUSED = {
+    "not finite": ("both", {}, {"X": lambda X: np.where(BAD[:, None], np.nan, X)}, "Input X contains NaN"),
+    "beyond float32": ("again", {}, {"X": lambda X: X.astype(float) * 1e300}, "a value too large for dtype"),
+    "another width": ("again", {}, {"X": lambda X: X[:, 1:]}, "is expecting 5"),
+    "rows missing": ("both", {}, {"X": lambda X: X[1:]}, "inconsistent numbers of samples"),
+    "continuous y": ("both", {}, {"y": lambda y: y + 0.5}, "nknown label type|classes not in|same classes"),
+    "labels 0 and 2": ("fit", NO, {"y": lambda y: 2 * np.eye(3, dtype=int)[y]}, "y has a column for each label and holds 2"),
+    "multilabel": ("again", {}, {"y": lambda y: np.eye(3, dtype=int)[y]}, "y has a column for each label"),
+    "unknown class": ("again", {}, {"y": lambda y: y + 1}, "classes"),
+    "negative weights": ("both", {}, {"sample_weight": -np.ones(60)}, "Negative values in data"),
+    "no weights": ("both", {}, {"sample_weight": np.zeros(60)}, "Sample weights must contain"),
+    "few weights": ("both", {}, {"sample_weight": np.ones(3)}, "sample_weight.shape"),
+    "no class weight": ("fit", {"class_weight": {7: 1}}, {}, "not in class_weight"),
+    "balanced blocks": ("partial_fit", {"class_weight": "balanced"}, {}, "class_weight 'balanced' is not supported"),
+    "stopping in blocks": ("partial_fit", {"early_stopping": True}, {}, "partial_fit does not support early_stopping"),
+    "other classes": ("partial_fit", {}, {"classes": [0, 1, 2, 3]}, "is not the same as on last call|classes"),
+    "X_val alone": ("fit", {}, {"X_val": np.ones((2, 5))}, "y_val was not provided"),
+    "X_val of another width": ("fit", {}, {"X_val": np.ones((2, 4)), "y_val": [0, 1]}, "X has 4 features"),
+    "X_val not finite": ("fit", {}, {"X_val": np.full((2, 5), np.inf), "y_val": [0, 1]}, "contains infinity"),
+    "X_val beyond float32": ("fit", {}, {"X_val": np.full((2, 5), 1e39), "y_val": [0, 1]}, "X_val contains infinity"),
+    "y_val unknown": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [0, 9]}, "`y_val` has classes not in"),
+    "y_val multilabel": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [[0, 1], [1, 0]]}, "y_val has a column for each"),
+    "other layers": ("again", {"hidden_layer_sizes": (4, 4)}, {}, r"hidden_layer_sizes is \[4, 4\]"),
+    "no layers": ("both", {"hidden_layer_sizes": (0,)}, {}, "hidden_layer_sizes must be > 0"),
+    "half a unit": ("both", {"hidden_layer_sizes": (2.5,)}, {}, "hidden_layer_sizes must be integers"),
+    "no parameter": ("fit", {"alpha": -1.0}, {}, "The 'alpha' parameter"),
+    "dropout in lbfgs": ("fit", {"dropout": 0.5, "solver": "lbfgs"}, {}, "dropout is only available"),
+    "one held out": ("fit", {"early_stopping": True, "validation_fraction": 0.01}, {}, "validation set is too small"),
+    "a class of one": (
+        "fit", {"early_stopping": True, **NO}, {"y": lambda y: (np.arange(60) == 5).astype(int)}, "least populated class",
+    ),
+    "two weights": ("fit", {"early_stopping": True}, {"sample_weight": np.arange(60) < 2}, "sample_weight is positive for 2"),
+    "one group": ("fit", {"early_stopping": True}, {"groups": np.zeros(60)}, "n_samples=1"),
+    "groups missing": ("fit", {"early_stopping": True}, {"groups": np.zeros(5)}, "inconsistent numbers of samples"),
+    "no score": ("fit", {"early_stopping": True, "scoring": failing_scorer}, {}, "no score"),
+    "another score": ("fit", {"early_stopping": True, "scoring": "f1"}, {}, "average='binary'"),
+    "divergence": ("both", {"learning_rate_init": 1e300}, {}, "Solver produced non-finite"),
+    "a changed rate": ("partial_fit", {"learning_rate_init": -1.0}, {}, "The 'learning_rate_init' parameter"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("before", ["nothing", "fit", "partial_fit"])
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_a_refused_call_changes_nothing(before, refused):
+    method, parameters, changes, message = refused
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 5)).astype(np.float32), np.arange(60) % 3
+    model = MLPClassifier(4, max_iter=3, random_state=np.random.RandomState(0), warm_start=True)
+    if before == "fit":
+        model.fit(X, y)
+    elif before == "partial_fit":
+        model.partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y)
+    model.set_params(**parameters)
+    arguments = {"X": X, "y": y}
+    for name, change in changes.items():
+        arguments[name] = change(arguments[name]) if callable(change) else change
+    calls = {"both": ("fit", "partial_fit"), "again": ("fit", "partial_fit")}.get(method, (method,))
+    if before == "nothing" and (method == "again" or "classes" in changes):
+        pytest.skip("refused only where there is a network")
+    for name in calls:
+        first = {"classes": [0, 1, 2]} if name == "partial_fit" and before == "nothing" else {}
+        state = state_of(model)
+        with pytest.raises((ValueError, TypeError), match=message):
+            getattr(model, name)(**first, **arguments)
+        assert state_of(model) == state
+
+
+def test_a_refused_prediction_changes_nothing(table):
+    model = MLPClassifier(4, max_iter=2, random_state=0).fit(table[0].astype(np.float32), table[1])
+    state = state_of(model)
+    big = table[0] * 1e300
+    for method in (model.predict, model.predict_proba, model.predict_log_proba, model.transform):
+        for X, message in (
+            (big, "a value too large for dtype"),
+            (scipy.sparse.csr_array(big), "too large for dtype"),
+            (big[:, 1:], "expecting 12"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                method(X)
+    assert state_of(model) == state
 
 
 # -- in company ------------------------------------------------------------------------------------------------------

@@ -352,6 +352,10 @@ def test_values_too_large_for_a_model_are_one_line(command, tmp_path, capsys, mo
     Path("big.csv").write_text("".join(f"{label},{','.join(['1e300'] * 12)}\n" for label in "aabbcc"))
     verb, *arguments = command.replace("FILE", "big.csv").split()
     code, (out, err) = import_module(f"fastmlp.{verb}").main(arguments), capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.endswith("big.csv: X holds values beyond the range of float32, in which this model computes\n")
+    Path("big.csv").write_text("".join(f"{label},{','.join(['1e38'] * 12)}\n" for label in "aabbcc"))
+    code, (out, err) = import_module(f"fastmlp.{verb}").main(arguments), capsys.readouterr()
     assert (code, out, err.count("\n")) == (1, "", 1), err
     assert err.endswith("not finite; its values are too large for this model\n")
 

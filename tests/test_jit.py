@@ -17,7 +17,7 @@ from numba.core.errors import NumbaError
 
 from kernels import jit
 from kernels.jit import kernel
-from kernels.threads import share
+from kernels.team import share
 
 ROOT = Path(__file__).resolve().parent.parent
 

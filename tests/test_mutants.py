@@ -6,6 +6,7 @@ python -m pytest tests/test_mutants.py --nightly
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,8 +30,8 @@ MUTANTS = {
     "bias missing": ("gemm.py", "x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))", "x = x * factor"),
     "mask missing": ("gemm.py", "off = simd.load_masked(Y, at + j, rest) <= zero", "off = zero > simd.load_masked(Y, at + j, rest)"),
     "NaN stopped by ReLU": ("gemm.py", "x = simd.select(x <= zero, zero, x)", "x = simd.select(x > zero, x, zero)"),
-    "parts overlap": ("threads.py", "return part * n // parts, (part + 1) * n // parts", "return part * n // parts, min(n, (part + 1) * n // parts + 1)"),
-    "a part forgotten": ("threads.py", "return part * n // parts, (part + 1) * n // parts", "return part * (n // parts), (part + 1) * (n // parts)"),
+    "parts overlap": ("team.py", "return part * n // parts, (part + 1) * n // parts", "return part * n // parts, min(n, (part + 1) * n // parts + 1)"),
+    "a part forgotten": ("team.py", "return part * n // parts, (part + 1) * n // parts", "return part * (n // parts), (part + 1) * (n // parts)"),
     "no barrier before the update": ("mlp.py", "barrier(meeting, 2 * step + 1, parts)", "barrier(meeting, 2 * step, parts)"),
     "strips shared by parts": ("gemm.py", "strip = part * (strips.size // parts)\n    for left", "strip = 0\n    for left"),
     "blocks of columns taken for whole rows": ("gemm.py", "(1, rows * n) if n == N else (rows, n)", "(1, rows * n)"),
@@ -40,13 +41,13 @@ MUTANTS = {
     "maximum not subtracted": ("softmax_xent.py", "shift = simd.broadcast(Z, largest)", "shift = simd.zeros(Z)"),
     "gradient not scaled": ("mlp.py", "weight = 1.0 / n if objective.mean else 1.0", "weight = 1.0"),
     "gradient not scaled by dropout": ("mlp.py", "mask(work, y, work, here, hi - lo, I, I, 1 / kept)", "mask(work, y, work, here, hi - lo, I, I, 1.0)"),
-    "one dropout mask for all steps": ("dropout.py", "hash32(u(hash32(u(seed)) + u(t)))", "hash32(u(hash32(u(seed)) + u(1)))"),
+    "one dropout mask for all steps": ("dropout_mask.py", "hash32(u(hash32(u(seed)) + u(t)))", "hash32(u(hash32(u(seed)) + u(1)))"),
     "smoothing forgets the other classes": ("softmax_xent.py", "Z.dtype.type(scale * weight), Z.dtype.type(smoothing / O)", "Z.dtype.type(scale * weight), Z.dtype.type(0)"),
     "weight of another sample": ("softmax_xent.py", "weight = weights[rows[i]] if weights.size else 1.0\n        factor, others", "weight = weights[i] if weights.size else 1.0\n        factor, others"),
     "sparse layer without its activation": ("mlp.py", "if l > 0 and l == first:", "if l > 0 and l < first:"),
     "slope of the shrunk output": ("activations.py", "f = share * simd.load_masked(Y, y + i, rest)", "f = simd.load_masked(Y, y + i, rest)"),
     "bias decayed": ("mlp.py", "at, decay = at + size, 0.0", "at = at + size"),
-    "another image's distortion": ("distort.py", "key = hash32(u(stream + u(row)))", "key = hash32(u(stream + u(i)))"),
+    "another image's distortion": ("distortion.py", "key = hash32(u(stream + u(row)))", "key = hash32(u(stream + u(i)))"),
     "Nesterov without look-ahead": ("update.py", "if kind == NESTEROV:\n        d", "if kind == SGD:\n        d"),
     "first moment not corrected": ("update.py", "1 / (1 - rule.beta1**t) if adam else 1.0", "1.0"),
     "entries of the other parts dropped": ("sparse.py", "for u in range(starts.shape[0]):\n                for k", "for u in range(1):\n                for k"),
@@ -94,6 +95,6 @@ def test_a_seeded_bug_is_caught(name, tmp_path):
         "tests/test_sparse.py",
     ]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
-    assert result.returncode == 1 or result.returncode < 0, result.stdout[
-        -2000:
-    ]  # a test failed, or the process was killed
+    # Code that does not compile catches nothing: an assertion failed, or the process was killed where it read or wrote.
+    asserted = re.search(r"^E +(AssertionError|assert |Failed: DID NOT RAISE)", result.stdout, re.MULTILINE)
+    assert (result.returncode == 1 and asserted) or result.returncode < 0, result.stdout[-2000:]

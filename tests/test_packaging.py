@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -46,8 +48,16 @@ def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
     if path.parent.name == "data":
         assert "..backend" not in names
     outside = {name for name in names if not name.startswith(".")} - set(sys.stdlib_module_names)
-    extras = {"plots.py": {"matplotlib"}, "report.py": {"matplotlib"}, "estimator.py": {"scipy", "sklearn"}}
-    assert outside <= {"numpy", "kernels"} | extras.get(path.name, set())
+    extras = {"plots.py": {"matplotlib"}, "report.py": {"matplotlib"}, "estimator": {"scipy", "sklearn"}}
+    assert outside <= {"numpy", "kernels"} | extras.get(path.name, set()) | extras.get(path.parent.name, set())
+
+
+def test_no_name_is_both_a_module_and_something_that_kernels_offers():
+    """The import of the module would hide the function, or the function the module."""
+    modules = {module.name for module in pkgutil.iter_modules(kernels.__path__)}
+    offered = {name for name in kernels.__all__ if not inspect.ismodule(getattr(kernels, name))}
+    assert not modules & offered
+    assert len(modules) > 15
 
 
 def test_the_only_njit_is_in_the_compile_policy():

@@ -590,7 +590,7 @@ def test_shards_that_do_not_go_together_are_one_line(tmp_path):
     }.items():
         with pytest.raises(InputError, match=message):
             load(str(tmp_path / name))
-    with pytest.raises(InputError, match="--label-column p: names a column of a CSV"):
+    with pytest.raises(InputError, match="--label-column p: names a column of a table"):
         load(str(tmp_path / "uneven"), label_column="p")
 
 
@@ -719,13 +719,13 @@ def test_the_command_trains_resumes_and_tests_from_disk(tmp_path, capsys, monkey
     path, out = dataset(tmp_path / "data", np.float32), tmp_path / "run"
     options = ["--data", str(path), "--hidden", "8", "--epochs", "2", "--json", "-q"]
     assert train.main([*options, "--memory", "1", "--out", str(out)]) == 0
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    summary = json.loads(capsys.readouterr().out)
     assert "memory = 1\n" in (out / "config.toml").read_text()
     assert train.main(["--resume", str(out), "--json", "-q"]) == 0
-    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    again = json.loads(capsys.readouterr().out)
     assert again["weights_sha256"] == summary["weights_sha256"]
     assert evaluate.main([str(out / "model.npz"), "--json"]) == 0
-    tested = json.loads(capsys.readouterr().out.splitlines()[-1])
+    tested = json.loads(capsys.readouterr().out)
     assert tested["test_accuracy"] == pytest.approx(summary["test_accuracy"])
     assert train.main([*options, "--memory", "0", "--out", str(out)]) == 2
     assert "--memory is 0; it must be an integer of at least 1" in capsys.readouterr().err

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,8 +15,9 @@ import pytest
 from numba.core.event import Listener, install_listener
 
 import kernels
+from kernels import team
 from kernels.jit import kernel
-from kernels.threads import available_cores, barrier, barrier_state, run, share
+from kernels.team import available_cores, barrier, barrier_state, run, share
 
 
 def test_the_count_is_set_restored_and_bounded_by_the_machine():
@@ -189,7 +189,7 @@ def test_the_team_sleeps_while_a_kernel_is_compiled():
     def mark(part, parts, calls):
         calls[part] += 1
 
-    team, asleep = import_module("kernels.threads"), []
+    asleep = []
 
     class Watch(Listener):
         def on_start(self, event):
@@ -249,7 +249,7 @@ def test_idle_threads_do_not_keep_arrays_alive():
 
 def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
     """Clocks of our own: each run takes a second, of which every part but the ``taken`` ones has a core."""
-    team, clock, taken = import_module("kernels.threads"), SimpleNamespace(wall=0.0, cpu=0.0), 0.0
+    clock, taken = SimpleNamespace(wall=0.0, cpu=0.0), 0.0
 
     def run(function, parts):
         clock.wall += 1

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from .cached import cached
 from .dataset import Dataset
 
 SIDE = 28
 _POINTS = 96  # dots a digit is drawn with
 _BLOCK = 2000
 _BLUR_RADIUS = 3
+_VERSION = 1  # of the images: one more whenever other images are drawn
 
 _Stroke = tuple[tuple[float, float], ...]
 _STROKES: dict[int, list[list[_Stroke]]] = {
@@ -157,7 +159,8 @@ def synthetic_digits(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_synthetic(seed: int = 0, n: int = 20_000, n_test: int = 5_000) -> Dataset:
-    """The built-in data set."""
-    X, y = synthetic_digits(n + n_test, seed)
+    """The built-in data set, drawn once (5 seconds) and kept in the cache."""
+    key = f"synthetic digits {_VERSION}: {n + n_test} of seed {seed}".encode()
+    X, y = cached("synthetic", key, lambda: dict(zip("Xy", synthetic_digits(n + n_test, seed)))).values()
     classes = tuple(map(str, range(10)))
     return Dataset("synthetic", X[:n], y[:n], X[n:], y[n:], classes, "synthetic digits", image_shape=(SIDE, SIDE))

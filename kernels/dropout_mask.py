@@ -10,7 +10,7 @@ import numpy as np
 
 from .intrinsics import flat
 from .jit import kernel, piece
-from .threads import share
+from .team import share
 
 
 @piece

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dropout import hash32
+from .dropout_mask import hash32
 from .gemm import PACK_SIZE, gemm
 from .intrinsics import flat
 from .jit import kernel, piece
 from .memory import scratch
-from .threads import share
+from .team import share
 
 _ENERGY = 0.999  # of the field that the waves must hold
 _FIRST_NOISE = 6  # draws before it: angle, two scales, shear, two shifts

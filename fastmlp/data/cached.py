@@ -1,0 +1,35 @@
+"""Arrays that take long to make, kept in the cache directory for the next process."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import InputError
+from ..paths import atomic_write, cache_dir
+from .npz import read_npz
+
+_FILES_KEPT = 8
+
+
+def cached(kind: str, key: bytes, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What ``make`` returns, or what it returned to an earlier process for the same ``key``.
+
+    ``key`` names all that the arrays depend on, the version of the code that makes them among it. The newest few files of
+    a ``kind`` are kept. A damaged file is made anew; where nothing can be written, nothing is kept.
+    """
+    path = cache_dir(kind) / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
+    with contextlib.suppress(InputError):
+        return read_npz(path)
+    arrays = make()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        newest_first = sorted(path.parent.glob("*.npz"), key=lambda kept: kept.stat().st_mtime, reverse=True)
+        for old in newest_first[_FILES_KEPT:]:
+            old.unlink(missing_ok=True)
+    return arrays

@@ -1,0 +1,254 @@
+"""What a fit is given, checked: samples, labels, weights and held-out samples as the training reads them.
+
+Nothing here changes an estimator but the attributes that scikit-learn's ``validate_data`` sets; see ``MLPClassifier._fit``.
+
+Legend: ``N`` samples, ``I`` inputs, ``O`` outputs, ``K`` classes; ``targets`` class numbers [N] for a softmax output, zeros
+and ones [N, O] for a logistic one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.special import log_expit, log_softmax
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array, check_X_y, column_or_1d
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    assert_all_finite,
+    check_consistent_length,
+    validate_data,
+)
+
+from ..backend import CSR, Network, kernels
+
+_INPUT_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
+_SAMPLE_ROWS = 1000  # looked at for the zeros
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out samples: as the kernels take them, and as they were given, which is what a scorer takes."""
+
+    X: Any
+    targets: np.ndarray
+    weights: np.ndarray | None
+    given: tuple[Any, Any]
+    scorer: Callable[..., float] | None = None  # None: the accuracy
+
+    def tested(self, network: Network, classes: int) -> tuple[float, float]:
+        """(accuracy, mean log-loss); of several outputs, whether all are right, and the sum of the losses."""
+        Z, targets = kernels.mlp_forward(self.X, network), self.targets
+        if network.output == "softmax":
+            right = Z.argmax(1) == targets
+            losses = -log_softmax(Z, axis=1)[np.arange(len(Z)), targets]
+        else:
+            right = ((Z > 0) == targets).all(1) | (classes == 1)
+            losses = -log_expit(np.where(targets, Z, -Z)).sum(1)
+        return float(np.average(right, weights=self.weights)), float(np.average(losses, weights=self.weights))
+
+    def scored(self, estimator: Any) -> float:
+        """The scorer's score of the estimator as it is now."""
+        assert self.scorer is not None
+        options = {} if self.weights is None else {"sample_weight": self.weights}
+        return float(self.scorer(estimator, *self.given, **options))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that the training loops read; ``rows`` are the samples to train on, the others are held out."""
+
+    X: Any
+    targets: np.ndarray
+    weights: np.ndarray | None
+    rows: np.ndarray
+    validation: Validation | None
+
+
+# -- samples ---------------------------------------------------------------------------------------------------------
+
+
+def in_dtype(X: Any, dtype: Any) -> Any:
+    """X, dense or sparse, in the network's dtype; uint8 is read as it is. What is beyond its range becomes infinite."""
+    if X.dtype == np.uint8:
+        return X
+    with np.errstate(over="ignore"):  # refused by ``require_finite``
+        return X.astype(dtype, copy=False)
+
+
+def prepared(X: Any, dtype: Any) -> Any:
+    """X as kernels read it: ``in_dtype``, and without the zeros where they are many."""
+    X = in_dtype(X, dtype)
+    if issparse(X):
+        return kernels.csr(X)
+    sample = X[:: max(1, len(X) // _SAMPLE_ROWS)]
+    return kernels.csr(X) if np.count_nonzero(sample) <= kernels.tuning.SPARSE_DENSITY * sample.size else X
+
+
+def require_finite(read: Any, X: Any, estimator: Any, name: str = "X") -> None:
+    """ValueError, in scikit-learn's words, where a number of X is not finite, or is not in the dtype that it is ``read`` in.
+
+    What is not finite is not zero: where zeros are left out, a pass over the others will do.
+    """
+    options = {"estimator_name": type(estimator).__name__, "input_name": name}
+    with np.errstate(invalid="ignore"):  # of the sum of both infinities, which scikit-learn looks at first
+        try:
+            assert_all_finite(read.stored if isinstance(read, CSR) else _values(read), **options)
+        except ValueError:
+            assert_all_finite(_values(X), **options)  # says what it is
+            raise
+
+
+def _values(X: Any) -> Any:
+    return X.data if issparse(X) else X
+
+
+def samples(estimator: Any, X: Any, dtype: Any) -> Any:
+    """X of a fitted estimator's call, in the network's dtype."""
+    given = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
+    X = in_dtype(given, dtype)
+    if X.dtype != given.dtype:
+        require_finite(X, given, estimator)
+    return X
+
+
+def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool, once: bool) -> tuple[Any, Any, Any]:
+    """(X as an array, X as kernels read it, y as an array), of which the samples are read in one epoch or in many.
+
+    ``dtype`` is that of the network, or None for X's own: float64 where X is, else float32.
+    """
+    given = X
+    X, y = check_X_y(
+        X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator
+    )
+    read = prepared(X, dtype or (np.float64 if X.dtype == np.float64 else np.float32))
+    if isinstance(read, CSR) and not once:
+        read = read.dictionary_encode()
+    require_finite(read, X, estimator)
+    validate_data(estimator, given, reset=reset, skip_check_array=True)  # the width and the names: kept, or compared
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return X, read, y
+
+
+# -- labels ----------------------------------------------------------------------------------------------------------
+
+
+def known_classes(name: str, y: Any, classes: np.ndarray, *, all_of_them: bool = False) -> None:
+    """ValueError for labels that are none of ``classes``, or in a warm start are not ``all_of_them``."""
+    found = unique_labels(y)
+    if all_of_them and set(found) != set(classes):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+            f"Previously got {classes}, `y` has {found}"
+        )
+    if len(np.setdiff1d(found, classes, assume_unique=True)):
+        raise ValueError(
+            f"`{name}` has classes not in `self.classes_`. `self.classes_` has {classes}. '{name}' has {found}."
+        )
+
+
+def encoded(name: str, y: Any, binarizer: LabelBinarizer) -> np.ndarray:
+    """The targets of labels that ``binarizer`` knows."""
+    classes = binarizer.classes_
+    multilabel = binarizer.y_type_.startswith("multilabel")
+    if multilabel != (y.ndim == 2):
+        kinds = "a column for each label", "one label for each sample"
+        raise ValueError(f"{name} has {kinds[multilabel]}; this model was fitted to {kinds[not multilabel]}")
+    if not multilabel:
+        targets = np.searchsorted(classes, y)
+        return targets if binarizer.y_type_ == "multiclass" else targets[:, np.newaxis]
+    if y.shape[1] != len(classes):
+        raise ValueError(f"{name} has {y.shape[1]} columns; it must have {len(classes)}, one for each label")
+    targets = np.ascontiguousarray(binarizer.transform(y), np.int64)
+    others = targets[(targets != 0) & (targets != 1)]
+    if others.size:
+        raise ValueError(f"{name} has a column for each label and holds {others[0]}; it must hold only 0 and 1")
+    return targets
+
+
+# -- weights ---------------------------------------------------------------------------------------------------------
+
+
+def sample_weights(
+    X: Any, y: Any, targets: np.ndarray, sample_weight: Any, class_weight: Any, binarizer: LabelBinarizer
+) -> np.ndarray | None:
+    """``sample_weight`` times the weights of the classes, float64 [N]; None where there is neither."""
+    weights = None
+    if sample_weight is not None:
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if class_weight is not None:
+        if binarizer.y_type_.startswith("multilabel"):
+            of_class = compute_sample_weight(class_weight, y)
+        else:
+            of_class = compute_class_weight(class_weight, classes=binarizer.classes_, y=y)[targets.ravel()]
+        weights = of_class if weights is None else weights * of_class
+        weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
+    if weights is not None and not weights.any():  # scikit-learn checks it, too, from 1.9 on
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
+
+
+# -- held-out samples ------------------------------------------------------------------------------------------------
+
+
+def given_validation(
+    estimator: Any, X: Any, y: Any, dtype: Any, binarizer: LabelBinarizer, scorer: Any
+) -> Validation | None:
+    """``X_val`` and ``y_val``."""
+    if X is None and y is None:
+        return None
+    if y is None:
+        raise ValueError("X_val is provided, but y_val was not provided.")
+    if X is None:
+        raise ValueError("y_val is provided, but X_val was not provided.")
+    given = X
+    X = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
+    read = prepared(X, dtype)
+    require_finite(read, X, estimator, "X_val")
+    y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    check_consistent_length(X, y)
+    known_classes("y_val", y, binarizer.classes_)
+    return Validation(read, encoded("y_val", y, binarizer), None, (given, y), scorer)
+
+
+def split(
+    n: int, fraction: float, stratify: np.ndarray | None, weights: np.ndarray | None, groups: Any, random_state: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows to train on, those held out) of n: the rows that scikit-learn takes, or whole groups.
+
+    Where the weights of either part are all zero, those held out are drawn anew among the rows with a weight.
+    """
+    rows = np.arange(n)
+    if groups is not None:
+        groups = column_or_1d(groups)
+        check_consistent_length(rows, groups)
+
+    def drawn(among: np.ndarray, held_out: float, stratify: Any) -> tuple[np.ndarray, np.ndarray]:
+        if groups is None:
+            return train_test_split(among, test_size=held_out, random_state=random_state, stratify=stratify)
+        parts = GroupShuffleSplit(1, test_size=held_out, random_state=random_state).split(among, groups=groups[among])
+        return tuple(among[part] for part in next(parts))
+
+    kept, held_out = drawn(rows, fraction, stratify)
+    if weights is not None and not (weights[kept].any() and weights[held_out].any()):
+        weighted = np.flatnonzero(weights)
+        units = len(weighted) if groups is None else len(np.unique(groups[weighted]))
+        least = 2 if groups is None else 1
+        if units <= least:
+            of = "samples" if groups is None else "groups"
+            raise ValueError(f"sample_weight is positive for {units} {of}, too few to hold some of them out")
+        _, held_out = drawn(weighted, min(units - 1, max(least, int(np.ceil(fraction * units)))), None)
+        kept = np.setdiff1d(rows, held_out)
+    if len(held_out) < 2:
+        raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    return kept, held_out

@@ -1,0 +1,330 @@
+"""The training loops of the estimator: epochs of sgd or adam with their rules of stopping, and lbfgs.
+
+They note on the estimator what scikit-learn's note there: losses, scores, epochs, samples seen.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.optimize import _check_optimize_result
+
+from ..backend import CSR, Network, Rule, kernels
+from .checks import TrainingData, Validation
+
+if TYPE_CHECKING:
+    from .classifier import MLPClassifier
+
+_SMALLEST_RATE = 1e-6  # of the adaptive schedule
+_CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress bar wait for
+_SPARSE_CHUNK_SECONDS = 0.5  # the end of a chunk brings all of a wide layer up to date, and takes as long as some steps
+_FIRST_CHUNK = 8  # steps
+_PAST_CORRECTION = 2**40  # a step number at which Adam's moments are no longer corrected
+
+
+@dataclass
+class Optimizer:
+    """What a stochastic solver keeps from one epoch, and one ``partial_fit``, to the next."""
+
+    rule: Rule
+    initial_rate: float  # ``learning_rate_init`` when the rate was last set by it
+    learning_rate: float
+    state: np.ndarray  # of the network in training
+    steps: int = 0
+
+    def rates(self, count: int) -> np.ndarray:
+        """The rates of the next steps.
+
+        Adam's are those of Kingma and Ba 2015, end of section 2, as in scikit-learn: the moments' correction is in the rate,
+        and epsilon is added to the root of the uncorrected second moment.
+        """
+        rates = np.full(count, self.learning_rate)
+        if self.rule.slots == 2:
+            t = self.steps + np.arange(1, count + 1)
+            rates *= np.sqrt(1 - self.rule.beta2**t) / (1 - self.rule.beta1**t)
+        return rates
+
+    def slow_to(self, rate: float) -> None:
+        """Set the rate. scikit-learn's velocity is our state times the rate that it was built up with: that stays."""
+        if self.rule.slots == 1 and rate > 0:
+            self.state *= self.learning_rate / rate
+        self.learning_rate = rate
+
+
+def rule_of(model: MLPClassifier) -> Rule:
+    """The update rule of the solver; the decay is set for each batch size."""
+    if model.solver == "adam":
+        return kernels.adam(model.beta_1, model.beta_2, epsilon=model.epsilon)
+    if model.momentum == 0:
+        return kernels.sgd()
+    return kernels.momentum(model.momentum, nesterov=model.nesterovs_momentum)
+
+
+def optimizer_of(model: MLPClassifier, network: Network, last: Optimizer | None) -> Optimizer:
+    """An optimizer with its state in ``network``: a new one, or what goes on from the ``last`` with today's parameters."""
+    rule, rate = rule_of(model), float(model.learning_rate_init)
+    if last is not None and (rule, rate) != (last.rule, last.initial_rate):
+        model._validate_params()  # which scikit-learn does not do again in partial_fit
+    if last is None or last.rule.slots != rule.slots:
+        network.state[...] = 0
+        return Optimizer(rule, rate, rate, network.state)
+    network.state[...] = last.state
+    optimizer = Optimizer(rule, rate, last.learning_rate, network.state, last.steps)
+    if rate != last.initial_rate:
+        optimizer.slow_to(_scheduled(model))
+    return optimizer
+
+
+def _scheduled(model: MLPClassifier) -> float:
+    """The rate after so many samples, but for the adaptive schedule's steps down."""
+    rate = float(model.learning_rate_init)
+    if model.solver == "sgd" and model.learning_rate == "invscaling" and model.t_:
+        rate /= (model.t_ + 1) ** model.power_t
+    return rate
+
+
+# -- what is noted of an epoch ---------------------------------------------------------------------------------------
+
+
+def _told_to_stop(model: MLPClassifier) -> bool:
+    callbacks = [model.callbacks] if callable(model.callbacks) else model.callbacks or []
+    answers = [callback(model, model.n_iter_) for callback in callbacks]  # all of them, whoever stops
+    return any(answers)
+
+
+def _record(model: MLPClassifier, loss: float, validation: Validation | None, network: Network) -> float:
+    """Note the losses of an epoch; returns the accuracy on the held-out samples."""
+    model.loss_ = loss
+    model.loss_curve_.append(loss)
+    if model.verbose:
+        print(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
+    if validation is None:
+        return math.nan
+    accuracy, held_out_loss = validation.tested(network, len(model.classes_))
+    if model.validation_loss_curve_ is None:
+        model.validation_loss_curve_ = []
+    model.validation_loss_curve_.append(held_out_loss)
+    if model.verbose:
+        print(f"Validation loss = {held_out_loss:.8f}")
+    return accuracy
+
+
+# -- lbfgs -----------------------------------------------------------------------------------------------------------
+
+
+def train_lbfgs(model: MLPClassifier, data: TrainingData, network: Network) -> None:
+    """Minimise the loss of all samples at once."""
+    X, targets, weights, rows = data.X, data.targets, data.weights, data.rows
+    gradient = np.empty_like(network.params)
+    total = len(rows) if weights is None else weights.sum()
+    alpha = np.zeros(network.params.shape)  # of every element of a W; 0 of biases, and of what lies between layers
+    for start, (W, _) in zip(network.offsets, network.layers):
+        alpha[start : start + W.size] = model.alpha
+
+    def loss_and_gradient(params: np.ndarray) -> tuple[float, np.ndarray]:
+        network.params[...] = params
+        loss, _, _ = kernels.mlp_gradient(
+            X, targets, rows, network, sample_weight=weights, mean=False, label_smoothing=model.label_smoothing,
+            out=gradient,
+        )  # fmt: skip
+        decay = alpha * params
+        return (loss + 0.5 * (decay * params).sum()) / total, (gradient + decay) / total
+
+    accepted, told_to_stop = network.params.copy(), False
+
+    def iteration(intermediate_result: Any) -> None:
+        nonlocal told_to_stop
+        accepted[...] = network.params[...] = intermediate_result.x
+        model.n_iter_ += 1
+        _record(model, float(intermediate_result.fun), data.validation, network)
+        if told_to_stop := _told_to_stop(model):
+            raise StopIteration
+
+    model.n_iter_ = 0
+    try:
+        result = minimize(
+            loss_and_gradient, accepted.copy(), method="L-BFGS-B", jac=True, callback=iteration,
+            options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+        network.params[...] = accepted
+        return
+    network.params[...] = result.x
+    model.loss_ = float(result.fun)
+    if not told_to_stop:
+        model.n_iter_ = _check_optimize_result("lbfgs", result, model.max_iter)
+
+
+# -- sgd and adam ----------------------------------------------------------------------------------------------------
+
+
+def train_stochastic(model: MLPClassifier, data: TrainingData, network: Network, *, incremental: bool) -> None:
+    """Epochs until there is no more progress; one if ``incremental``."""
+    watch = _Watch(model, network)
+    epochs = _Epochs(model, network, data)
+    order = np.arange(len(data.rows))
+    try:
+        model.n_iter_ = 0
+        while model.n_iter_ < model.max_iter:
+            if model.shuffle:
+                order = order[model._random_state.permutation(len(order))]  # as sklearn.utils.shuffle draws it
+            loss = epochs.run(data.rows[order])
+            model.n_iter_ += 1
+            model.t_ += len(order)
+            score = _record(model, loss, data.validation, network)
+            if model.early_stopping and data.validation is not None and data.validation.scorer is not None:
+                score = data.validation.scored(model)
+            watch.look(score)
+            told_to_stop = _told_to_stop(model)
+            if model.solver == "sgd" and model.learning_rate == "invscaling":
+                model._optimizer.slow_to(_scheduled(model))
+            if model._no_improvement_count > model.n_iter_no_change and _stops(model):
+                break
+            if told_to_stop or incremental:
+                break
+            if model.n_iter_ == model.max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the optimization hasn't "
+                    "converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    if model.early_stopping:
+        network.params[...] = watch.best_params
+
+
+class _Watch:
+    """Counts the epochs without progress, of the score where training stops early, else of the loss.
+
+    Of the score, everything begins anew with each fit: the next one's held-out samples may be others. The best loss and its
+    count go on in a warm start, as scikit-learn's do.
+    """
+
+    def __init__(self, model: MLPClassifier, network: Network) -> None:
+        self.model, self.network = model, network
+        if model.early_stopping:
+            model.best_validation_score_, model.best_loss_, model._no_improvement_count = -np.inf, None, 0
+            model.validation_scores_ = model.validation_scores_ or []
+            self.best_params = network.params.copy()
+        elif model.best_loss_ is None:
+            model.best_loss_, model._no_improvement_count = np.inf, 0
+            model.validation_scores_ = model.best_validation_score_ = None
+
+    def look(self, score: float) -> None:
+        model = self.model
+        if model.early_stopping:
+            model.validation_scores_.append(score)
+            if model.verbose:
+                print(f"Validation score: {score:f}")
+            stuck = score < model.best_validation_score_ + model.tol
+            if score > model.best_validation_score_:
+                model.best_validation_score_ = score
+                self.best_params[...] = self.network.params
+        else:
+            stuck = model.loss_ > model.best_loss_ - model.tol
+            model.best_loss_ = min(model.best_loss_, model.loss_)
+        model._no_improvement_count = model._no_improvement_count + 1 if stuck else 0
+
+
+def _stops(model: MLPClassifier) -> bool:
+    """There was no progress: whether to stop, or to go on at a fifth of the rate."""
+    what, optimizer = "Validation score" if model.early_stopping else "Training loss", model._optimizer
+    message = f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs."
+    adaptive = model.solver == "sgd" and model.learning_rate == "adaptive"
+    stopping = not adaptive or optimizer.learning_rate <= _SMALLEST_RATE
+    if not stopping:
+        model._no_improvement_count = 0
+        optimizer.slow_to(optimizer.learning_rate / 5)
+    if model.verbose:
+        ending = "Stopping." if not adaptive else "Learning rate too small. Stopping."
+        print(message, ending if stopping else f"Setting learning rate to {optimizer.learning_rate:f}")
+    return stopping
+
+
+def _sum_of_squares(network: Network) -> float:
+    """Of all W. Not by BLAS, whose threads would then spin on the cores that the next steps need."""
+    return sum(float(np.einsum("ij,ij->", W, W)) for W, _ in network.layers)
+
+
+class _Epochs:
+    """Epochs of training steps, in compiled chunks."""
+
+    def __init__(self, model: MLPClassifier, network: Network, data: TrainingData) -> None:
+        self.model, self.network, self.data = model, network, data
+        weights, rows = data.weights, data.rows
+        self.batch = min(200, len(rows)) if isinstance(model.batch_size, str) else int(model.batch_size)
+        if self.batch > len(rows):
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+            )
+            self.batch = len(rows)
+        self.mean_weight = 1.0 if weights is None else weights[rows].mean() or 1.0
+        self.seed = int(model._random_state.randint(2**32, dtype=np.uint32)) if model.dropout else 0
+        self.chunk = _FIRST_CHUNK
+        self.chunk_seconds = _SPARSE_CHUNK_SECONDS if isinstance(data.X, CSR) else _CHUNK_SECONDS
+        self._live, self._shown = bool(model.verbose) and sys.stderr.isatty(), 0.0
+
+    def run(self, rows: np.ndarray) -> float:
+        """Train on ``rows`` in this order; returns the mean loss, with the penalty."""
+        n, alpha = len(rows), self.model.alpha
+        weights, steps = self._batch_weights(rows), -(-n // self.batch)
+        first = _sum_of_squares(self.network)
+        losses: list[np.ndarray] = []
+        done = 0
+        while done < n:
+            left = max(1, (n - done) // self.batch)  # a short last batch is a step of its own, with its own decay
+            count = left if left < 2 * self.chunk else self.chunk
+            stop = min(n, done + count * self.batch)
+            losses.append(self._steps(rows[done:stop], count, weights))
+            done = stop
+            self._show(done / n)
+        each = np.concatenate(losses)
+        if weights is not None:  # already divided by the batch's sum of weights
+            each *= np.minimum(self.batch, n - np.arange(steps) * self.batch)
+        last = first + (_sum_of_squares(self.network) - first) * (steps - 1) / steps
+        penalty = 0.5 * alpha * (first + last) / 2 / self.mean_weight
+        return (float(each.sum()) + steps * penalty) / n
+
+    def _batch_weights(self, rows: np.ndarray) -> np.ndarray | None:
+        """The weights [N], each divided by the sum of those in its batch."""
+        if self.data.weights is None:
+            return None
+        weights = np.zeros(len(self.data.weights))
+        w = self.data.weights[rows]
+        sums = np.add.reduceat(w, np.arange(0, len(w), self.batch))
+        weights[rows] = w / np.repeat(np.where(sums > 0, sums, 1), self.batch)[: len(w)]
+        return weights
+
+    def _steps(self, rows: np.ndarray, count: int, weights: np.ndarray | None) -> np.ndarray:
+        """``count`` steps over ``rows``, batches of one size: the losses."""
+        model, optimizer, start = self.model, self.model._optimizer, time.perf_counter()
+        decay = model.alpha / (min(self.batch, len(rows)) * self.mean_weight)
+        losses, _ = kernels.mlp_train_steps(
+            self.data.X, self.data.targets, rows, self.batch, self.network, rule=optimizer.rule._replace(weight_decay=decay),
+            lr=optimizer.rates(count), t=_PAST_CORRECTION + optimizer.steps, sample_weight=weights,
+            mean=weights is None, label_smoothing=model.label_smoothing, dropout=model.dropout, seed=self.seed,
+        )  # fmt: skip
+        optimizer.steps += count
+        if time.perf_counter() - start < self.chunk_seconds and count >= self.chunk:
+            self.chunk *= 2
+        return losses
+
+    def _show(self, part: float) -> None:
+        """The progress bar of an epoch, on a terminal."""
+        if not self._live or (part < 1 and time.monotonic() - self._shown < 0.1):
+            return
+        self._shown = time.monotonic()
+        bar = "━" * round(20 * part) + "╌" * (20 - round(20 * part))
+        epoch = f"{bar} epoch {self.model.n_iter_ + 1}/{self.model.max_iter}"
+        print("\r\x1b[K" + (epoch if part < 1 else ""), end="", file=sys.stderr, flush=True)

@@ -1,0 +1,137 @@
+"""What ``train`` shows while it runs: on a terminal one line that moves, elsewhere plain lines; and Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .cli import say
+
+if TYPE_CHECKING:
+    from .loop import EpochReport, Progress
+
+_ERASE = "\r\x1b[K"
+_SECONDS_BETWEEN = 0.1  # two progress lines
+_WIDEST_BAR = 20
+_COLUMNS = 80  # where stderr is no terminal, or one of unknown width
+_FREE_COLUMNS = 3
+
+
+class Screen:
+    """Lines on stderr, none longer than the terminal is wide: ``level`` -1 shows none, 1 more of them.
+
+    With ``as_json`` nothing for a person goes to stdout.
+    """
+
+    def __init__(self, level: int, as_json: bool = False) -> None:
+        self.level, self.as_json = level, as_json
+        self.live = sys.stderr.isatty() and level >= 0
+        self.patient = False  # whether a Ctrl-C can wait for what is being computed
+        self._shown = 0.0
+        self._interrupted = False
+        self._ink = "━╌" if _can_show("━╌") else "#-"
+
+    def line(self, text: str) -> None:
+        if self.level >= 0:
+            self.clear()
+            say(text)
+
+    def conclude(self, text: str) -> None:
+        """The result for a person."""
+        if self.as_json:
+            self.line(text)
+        else:
+            self.clear()
+            print(text, flush=True)
+
+    def clear(self) -> None:
+        """Erase the progress line, and the ^C that a terminal prints into it."""
+        if self.live:
+            print(_ERASE, end="", file=sys.stderr, flush=True)
+
+    def chosen(self, input: str, density: float) -> None:
+        if self.level > 0:
+            self.line(f"input {input}: {density:.0%} of the numbers are not zero")
+
+    def compiling(self) -> None:
+        self.line("compiling kernels (once; kept for the next run)")
+
+    def progress(self, progress: Progress) -> None:
+        if not self.live or time.monotonic() - self._shown < _SECONDS_BETWEEN:
+            return
+        self._shown = time.monotonic()
+        room = self._room()
+        text = _fitted(
+            [
+                (0, f"step {progress.step}/{progress.total}"),
+                (3, f"loss {progress.loss:.4f}"),
+                (2, f"{progress.accuracy:.1%}"),
+                (4, f"{progress.samples_per_second:,.0f} samples/s"),
+                (1, f"{duration(progress.seconds_left)} left"),
+            ],
+            room - 6,  # a bar of four at least
+        )
+        size = min(_WIDEST_BAR, room - len(text) - 2)
+        done = round(size * progress.step / progress.total)
+        bar = self._ink[0] * done + self._ink[1] * (size - done)
+        print(f"{_ERASE}{bar}  {text}", end="", file=sys.stderr, flush=True)
+
+    def report(self, report: EpochReport) -> None:
+        parts = [(0, f"epoch {report.epoch:3.4g}")]
+        for name, rank in (("train", 3), ("validation", 1), ("test", 1)):
+            if (loss := getattr(report, f"{name}_loss")) is not None:
+                parts += [(rank, f"{name} {getattr(report, f'{name}_accuracy'):.2%}"), (rank + 1, f"loss {loss:.4f}")]
+        if self.level > 0:
+            parts += [
+                (4, f"step {report.step}"),
+                (5, f"lr {report.lr:.3g}"),
+                (6, f"{report.samples_per_second:,.0f} samples/s"),
+            ]
+        self.line(_fitted([*parts, (2, duration(report.seconds))], self._room()))
+
+    def _room(self) -> int:
+        """Columns that a line may take: some terminals wrap in the last, and a Ctrl-C puts ^C behind the line."""
+        with contextlib.suppress(OSError):
+            if self.live and (columns := os.get_terminal_size(sys.stderr.fileno()).columns):  # 0: it does not know
+                return columns - _FREE_COLUMNS
+        return _COLUMNS - _FREE_COLUMNS
+
+    def interrupt(self, *_: Any) -> None:
+        """Take a Ctrl-C; the second does not wait for the step to end."""
+        if self._interrupted or not self.patient:
+            raise KeyboardInterrupt
+        self._interrupted = True
+
+    def stopped(self) -> bool:
+        return self._interrupted
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stderr.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def _fitted(parts: Sequence[tuple[int, str]], room: int) -> str:
+    """The parts in their order, without those of the highest numbers where all together would be longer than ``room``."""
+    kept = list(parts)
+    while len(text := "  ".join(part for _, part in kept)) > room and len(kept) > 1:
+        kept.remove(max(kept, key=lambda part: part[0]))
+    return text
+
+
+def duration(seconds: float) -> str:
+    """0.43 s, 12 s, 3:05 or 2 h 07."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = math.ceil(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60}:{whole % 60:02d}" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d}"
