@@ -196,13 +196,10 @@ def _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p):
     most = PACK_SIZE // (deepest + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
-        wide = m + -m % width  # zeros past m: subnormal numbers left by another call would take so much longer
+        wide = m + -m % width
         strip = p + deepest * wide
         for k in range(0, K, SWAPPED_DEPTH):
             depth = min(SWAPPED_DEPTH, K - k)
-            if m < wide:
-                for j in range(depth * (wide - width), depth * wide, lanes):
-                    simd.store(P, p + j, simd.zeros(P))
             _pack(depth, m, A, a + first * a_row + k, 1, a_row, P, p, width)
             for i in range(0, N, GROUP_ROWS):
                 rows, to = min(GROUP_ROWS, N - i), c + first * ldc + i

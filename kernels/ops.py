@@ -9,6 +9,12 @@ updated in place must be C-contiguous, of the exact dtype and shape, writable an
 an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of the same
 name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
 propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
+
+Subnormal numbers, below the smallest normal one, are zeros of their sign, wherever an operation reads or makes one: in inputs,
+weights and state, on the way, and in results. So a step takes as long however small the numbers have become, and a sum of K
+terms differs from the exact one by K + 2 smallest normal numbers more than rounding alone allows. What a step leaves as it was
+(rows of weights without an entry in a CSR, by ``sgd``) keeps its bits. For that every call sets the floating-point control
+word (rounding to nearest, no traps), and its caller's is the same after it as before.
 """
 
 from __future__ import annotations
@@ -378,8 +384,7 @@ def momentum_update(
 ) -> None:
     """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
 
-    W, dW and V have one shape; V is zeros before the first step, and its subnormal elements become 0. Sutskever, Martens,
-    Dahl and Hinton 2013.
+    W, dW and V have one shape; V is zeros before the first step. Sutskever, Martens, Dahl and Hinton 2013.
     """
     _update(Rule(NESTEROV if nesterov else MOMENTUM, momentum, 0.0, 0.0, weight_decay), lr, 1, W, dW, V)
 
@@ -401,8 +406,8 @@ def adam_update(
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
     M' = M / (1 - beta1^t), V' = V / (1 - beta2^t); t = 1, 2, ... counts the steps; M and V have the shape of W and are
-    zeros before the first; their subnormal elements become 0. The decay is part of g = dW + weight_decay * W (Kingma and Ba
-    2015) or, ``decoupled``, taken off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
+    zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken off the
+    weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
     """
     _update(Rule(ADAMW if decoupled else ADAM, beta1, beta2, epsilon, weight_decay), lr, t, W, dW, M, V)
 

@@ -10,6 +10,14 @@ float64, one type in a call; an absent bias, mask or state is an empty array of 
         for part in prange(4):
             raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, rows, P)
 
+They run under their caller's floating-point control word. The public ops, and these when Python calls them, set CONTROL,
+under which subnormal numbers are zeros: without it a CPU may take a hundred times as long for them. So set it yourself, in
+each of your threads, and give back what was there:
+
+    before = raw.exchange_control(raw.CONTROL)
+    raw.linear_forward(...)
+    raw.exchange_control(before)
+
 The kernels are kept on disk compiled; a function of yours that calls one is compiled anew in each process, which is
 quick, as Numba does not keep (``cache=True``) what calls code by its address.
 """
@@ -25,16 +33,19 @@ from .gemm import (
     linear_forward,
     strip_size,
 )
+from .intrinsics import CONTROL, exchange_control
 from .softmax_xent import softmax, softmax_cross_entropy
 from .sparse import csr_backward_update, csr_forward
 from .update import update, update_span
 
 __all__ = [
+    "CONTROL",
     "PACK_SIZE",
     "bias_backward_update",
     "column_sums",
     "csr_backward_update",
     "csr_forward",
+    "exchange_control",
     "gemm",
     "linear_backward_input",
     "linear_backward_update",

@@ -5,6 +5,9 @@ Nothing here is fast or clever; it is what the kernels must compute. Tests compa
 
 Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]. A gradient is ``d`` and the
 name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0..255 with scale 1/255 are 0..1.
+
+Subnormal numbers are zeros of their sign, in all that an op reads and in all that it makes (``normal``). The kernels have them
+so in between, too: where numbers are that small, a sum of K terms may differ from this one by K + 2 smallest normal numbers.
 """
 
 from __future__ import annotations
@@ -19,11 +22,22 @@ from .sparse import CSR
 from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
 
 
+def normal(x: np.ndarray) -> np.ndarray:
+    """x with zeros of their sign for its subnormal numbers."""
+    return np.where(abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
+
+
+def _flush(*arrays: np.ndarray) -> None:
+    """``normal``, in place."""
+    for array in arrays:
+        array[...] = normal(array)
+
+
 def _dense(X: Any, dtype: Any) -> np.ndarray:
     """X as a dense array of ``dtype``; CSR and SciPy's sparse matrices are spelt out."""
     if isinstance(X, CSR):
-        return X.toarray(dtype)
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype)
+        return normal(X.toarray(dtype))
+    return normal(np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype))
 
 
 def _into(out: np.ndarray | None, value: np.ndarray) -> np.ndarray:
@@ -38,15 +52,15 @@ def csr(X: Any) -> CSR:
     if hasattr(X, "indptr"):
         return CSR(X.indptr, X.indices, X.data, X.shape)
     X = np.asarray(X)
-    rows, columns = np.nonzero(X)
+    rows, columns = np.nonzero(normal(X) if X.dtype.kind == "f" else X)
     indptr = np.searchsorted(rows, np.arange(len(X) + 1))
     return CSR(indptr, columns, X[rows, columns], X.shape)
 
 
 def linear_forward(X, W, b=None, *, scale=1.0, out=None):
     """Y = scale * X @ W + b."""
-    Y = _dense(X, W.dtype) @ W * W.dtype.type(scale)
-    return _into(out, Y if b is None else Y + b)
+    Y = _dense(X, W.dtype) @ normal(W) * W.dtype.type(scale)
+    return _into(out, normal(Y if b is None else Y + normal(b)))
 
 
 def linear_relu_forward(X, W, b=None, *, scale=1.0, out=None):
@@ -59,16 +73,17 @@ def linear_backward_input(dY, W, *, relu_output=None, out=None):
 
     Y = X @ W  =>  dX = dY @ W.T; and where X = relu(Z), dZ = dX * (X > 0), so pass X as ``relu_output``.
     """
-    dX = dY @ W.T
+    dX = normal(normal(dY) @ normal(W).T)
     if relu_output is not None:
-        dX = np.where(relu_output <= 0, 0, dX).astype(W.dtype)
+        dX = np.where(normal(relu_output) <= 0, 0, dX).astype(W.dtype)
     return _into(out, dX)
 
 
 def linear_backward_weight(X, dY, *, scale=1.0, out=None, out_bias=None):
     """dW = scale * X.T @ dY, db = dY.sum(0). From Y = scale * X @ W + b."""
+    dY = normal(dY)
     dW = _dense(X, dY.dtype).T @ dY * dY.dtype.type(scale)
-    return _into(out, dW), _into(out_bias, dY.sum(0))
+    return _into(out, normal(dW)), _into(out_bias, normal(dY.sum(0)))
 
 
 def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_state=None, scale=1.0):
@@ -84,8 +99,9 @@ def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_
 
 def softmax(logits, *, out=None):
     """P = exp(Z - max Z) / sum(exp(Z - max Z)) for each row Z of logits."""
-    E = np.exp(logits - logits.max(1, keepdims=True))
-    return _into(out, E / E.sum(1, keepdims=True))
+    Z = normal(logits)
+    E = normal(np.exp(Z - Z.max(1, keepdims=True)))
+    return _into(out, normal(E / E.sum(1, keepdims=True)))
 
 
 def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing=0.0, epsilon=0.0, out=None):
@@ -95,8 +111,8 @@ def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing
     over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and the gradient stays
     P - onehot, as in the notebook that this project began with.
     """
-    rows, O = np.arange(len(labels)), logits.shape[1]
-    weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    logits, rows, O = normal(logits), np.arange(len(labels)), logits.shape[1]
+    weight = np.ones(len(labels)) if sample_weight is None else normal(np.asarray(sample_weight, np.float64))
     Q = np.full(logits.shape, label_smoothing / O)
     Q[rows, labels] += 1 - label_smoothing
     if epsilon > 0:
@@ -106,7 +122,7 @@ def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing
         log_sum = np.log(np.exp(shifted).sum(1).astype(np.float64))
         losses = log_sum - np.where(Q > 0, Q * shifted, 0).sum(1)
     correct = int((logits.argmax(1) == labels).sum())
-    dlogits = (weight[:, None] * (softmax(logits) - Q)).astype(logits.dtype)
+    dlogits = normal((weight[:, None] * (softmax(logits) - Q)).astype(logits.dtype))
     return float((weight * losses).sum()), correct, _into(out, dlogits)
 
 
@@ -129,7 +145,7 @@ def dropout(Y, p, *, seed, out=None):
     B, n = Y.shape
     row = _hash32(np.array([seed], np.uint32) + np.arange(B, dtype=np.uint32))
     kept = _hash32(row[:, None] + np.arange(n, dtype=np.uint32)) >= np.uint32(p * 2.0**32)
-    return _into(out, np.where(kept, Y * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype))
+    return _into(out, normal(np.where(kept, normal(Y) * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype)))
 
 
 def distort(
@@ -166,38 +182,42 @@ def distort(
 
 def sgd_update(W, dW, lr, *, weight_decay=0.0):
     """W -= lr * (dW + weight_decay * W), in place."""
-    W -= W.dtype.type(lr) * (dW + W.dtype.type(weight_decay) * W)
+    _flush(W)
+    W -= W.dtype.type(lr) * (normal(dW) + W.dtype.type(weight_decay) * W)
+    _flush(W)
 
 
 def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=0.0):
     """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
 
-    Subnormal elements of V become 0. Sutskever, Martens, Dahl and Hinton 2013.
+    Sutskever, Martens, Dahl and Hinton 2013.
     """
     real = W.dtype.type
-    g = dW + real(weight_decay) * W
+    _flush(W, V)
+    g = normal(dW) + real(weight_decay) * W
     V *= real(momentum)
     V += g
-    V[abs(V) < np.finfo(V.dtype).tiny] = 0
+    _flush(V)
     W -= real(lr) * (g + real(momentum) * V if nesterov else V)
+    _flush(W)
 
 
 def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
-    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... Subnormal elements of M and V become 0. The decay goes into
-    g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay first
-    (Loshchilov and Hutter 2019).
+    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes into g = dW + weight_decay * W (Kingma and Ba
+    2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay first (Loshchilov and Hutter 2019).
     """
     real = W.dtype.type
-    g = dW if decoupled else dW + real(weight_decay) * W
+    _flush(W, M, V)
+    g = normal(dW) if decoupled else normal(dW) + real(weight_decay) * W
     M += (1 - real(beta1)) * (g - M)
-    M[abs(M) < np.finfo(M.dtype).tiny] = 0
     V += (1 - real(beta2)) * (g * g - V)
-    V[abs(V) < np.finfo(V.dtype).tiny] = 0
+    _flush(M, V)
     if decoupled:
         W *= real(1 - lr * weight_decay)
     W -= real(lr) * (M / real(1 - beta1**t)) / (np.sqrt(V / real(1 - beta2**t)) + real(epsilon))
+    _flush(W)
 
 
 def _step(rule: Rule, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:

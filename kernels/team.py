@@ -226,8 +226,9 @@ def _serve(mail, mask):
 
 
 @piece
-def _lead(mail, parts, code, data):
-    """Post the parts of a job in the mailbox, work, and wait until all are done; a single part is no business of others."""
+def _lead(mail, parts, job):
+    """Post the parts of a ``job_entry`` in the mailbox, work, and wait until all are done; a single part is nobody else's."""
+    code, data = job
     if parts == 1:
         job_call(code, 0, 1, data)
         return
@@ -243,16 +244,10 @@ def _lead(mail, parts, code, data):
             yield_core()
 
 
-_LAUNCH = """
-def launch(mail, parts, {arguments}):
-    code, data = job_entry(function, ({arguments}))
-    lead(mail, parts, code, data)
-"""
-
-
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
-    launcher = entry(_LAUNCH, function, skip=2, job_entry=job_entry, lead=_lead)
+    work = "lead(mail, parts, job_entry(function, ({arguments})))"
+    launcher = entry("launch", "mail, parts, ", work, function, skip=2, job_entry=job_entry, lead=_lead)
     compile_it = launcher.compile
 
     def compile_while_the_team_rests(sig: Any) -> Any:

@@ -26,7 +26,9 @@ MUTANTS = {
     "terms of the rows before lost": ("gemm.py", "C, c, ldc, k > 0)", "C, c, ldc, False)"),
     "rows that overlap another tile of the strip stored": ("gemm.py", "wide, k > 0, i + r - row)", "wide, k > 0, 0)"),
     "the strip begun anew with each block of terms": ("gemm.py", "sums, wide, k > 0,", "sums, wide, False,"),
-    "subnormal moments kept": ("simd.py", 'small = builder.icmp_unsigned("==", field,', 'small = builder.icmp_unsigned("<", field,'),
+    "subnormal numbers kept": ("intrinsics.py", "CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if", "CONTROL = 0x1F80 if"),
+    "subnormal operands kept": ("intrinsics.py", "CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if", "CONTROL = 0x1F80 | 1 << 15 if"),
+    "the kernels' control word left behind": ("jit.py", "    exchange_control(before)\n", ""),
     "bias missing": ("gemm.py", "x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))", "x = x * factor"),
     "mask missing": ("gemm.py", "off = simd.load_masked(Y, at + j, rest) <= zero", "off = zero > simd.load_masked(Y, at + j, rest)"),
     "NaN stopped by ReLU": ("gemm.py", "x = simd.select(x <= zero, zero, x)", "x = simd.select(x > zero, x, zero)"),
@@ -93,6 +95,7 @@ def test_a_seeded_bug_is_caught(name, tmp_path):
         "tests/test_ops.py",
         "tests/test_gate.py",
         "tests/test_sparse.py",
+        "tests/test_subnormal.py",
     ]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     # Code that does not compile catches nothing: an assertion failed, or the process was killed where it read or wrote.

@@ -106,21 +106,6 @@ def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(
 
 
 @dtypes
-def test_subnormal_numbers_left_in_the_scratch_are_not_calculated_with(dtype, rng, monkeypatch):
-    """They would not change a result, but take some CPUs a hundred times as long."""
-    rows, N, K = panel(dtype) - 3, 4 * panel(dtype), 200
-    smallest = np.finfo(dtype).smallest_subnormal
-    left = np.full(PACK_SIZE, smallest)
-    monkeypatch.setattr(kernels.ops, "scratch", lambda size, dtype: left)
-    dY, W = small_integers(rng, (rows, K), dtype), small_integers(rng, (N, K), dtype)
-    with kernels.threads(1):
-        np.testing.assert_array_equal(kernels.linear_backward_input(dY, W), dY.astype(np.int64) @ W.T.astype(np.int64))
-    used = panel(dtype) * K, panel(dtype) * (K + TILE_ROWS)  # the panel; then the strip, of as many rows as a group has
-    assert not (left[: used[0]] == smallest).any()
-    assert not (left[used[1] : used[1] + panel(dtype) * GROUP_ROWS] == smallest).any()
-
-
-@dtypes
 @pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
 def test_sparse_and_pixel_inputs_are_exact_too(dtype, density, rng):
     for B, I, O in ((1, 1, 1), (5, 9, panel(dtype) + 3), (ROW_BLOCK + 2, 33, 10), (3, 4, 2 * panel(dtype))):

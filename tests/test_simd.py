@@ -191,23 +191,6 @@ def test_exp_and_log_at_the_ends_of_their_range(dtype):
 
 
 @dtypes
-def test_flush_turns_subnormal_numbers_alone_to_zero(dtype):
-    @njit
-    def apply(X, vectors, tiles):
-        for i in range(0, X.size, simd.lanes(X)):
-            simd.store(vectors, i, simd.flush(simd.load(X, i)))
-            simd.tile_store(tiles, i, 0, simd.flush(simd.tile_load(X, i, 0, 1, 1, simd.lanes(X))), simd.lanes(X), 0)
-
-    info = np.finfo(dtype)
-    some = [0, 1, np.inf, np.nan, info.max, info.tiny, np.nextafter(info.tiny, 0, dtype=dtype), info.smallest_subnormal]
-    X = np.resize(np.array([*some, *(-np.array(some))], dtype), 16)
-    vectors, tiles = np.empty_like(X), np.empty_like(X)
-    apply(X, vectors, tiles)
-    np.testing.assert_array_equal(vectors, np.where(abs(X) < info.tiny, 0, X))
-    np.testing.assert_array_equal(tiles, vectors)
-
-
-@dtypes
 def test_sqrt_and_leading_lanes(dtype, rng):
     @njit
     def apply(X, out, n):
