@@ -210,6 +210,10 @@ DIALECTS = {  # content, what is said of it besides the label column
         written(",", header="Id,sepal,petal,class", row=lambda k, f: [str(k), *f]),
         ["column 1, 'Id', is taken for row numbers and left out"],
     ),
+    "a PassengerId": (
+        written(",", header="PassengerId,sepal,petal,class", row=lambda k, f: [str(k), *f]),
+        ["column 1, 'PassengerId', is taken for row numbers and left out"],
+    ),
     "separators at the ends": (written(",", ends=",\n"), []),
     "separators at the ends of rows": ("sepal;petal;class\n" + written(";", header="", ends=";\n"), []),
     "empty columns and rows of Excel": (",,,,\n" + written(",", ends=",,\n") + ",,,,\n,,,,\n", []),
@@ -610,6 +614,7 @@ BAD_TABLES = {
     "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', "line 4, column 2 (a): 'bad' is not a number"),
     "after blank lines": ("\n\nlabel,a\n\nx,bad\n", "line 5, column 2 (a): 'bad' is not a number"),
     "label missing": ("label,a\nx,1.5\n,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
+    "label NA": ("label,a\n1,1.5\n2,2\nNA,2\n", "the label of row 3 is 'NA', the others are numbers; it is missing"),
     "label NaN": ("label,a\n1,1.5\nnan,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),

@@ -12,8 +12,9 @@ from ..errors import InputError
 from .dialect import MISSING, number
 from .labels import Labels, quantity
 
-# Written in lower case, without blanks and marks. The first list counts anywhere in a header, the second at its ends.
-_ANYWHERE, _AT_AN_END = (
+# Written in lower case, without blanks and marks. The first list counts anywhere in a header, the second at its ends; the
+# third are names of row numbers, as all that ends in "id" may be.
+_ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
     frozenset(words.split())
     for words in (
         """label labels class classes target targets outcome species diagnosis survived classlabel targetlabel classname
@@ -21,12 +22,23 @@ _ANYWHERE, _AT_AN_END = (
         """y category type group kind status result results response output quality variety digit digits letter character
         symbol emotion sentiment spam isspam fraud isfraud income rings activity grade churn exited attrition cls classe
         clase klasse etiqueta objetivo ziel defaultpaymentnextmonth lable""",
+        "index row rowname rownames rownumber rownum no sno slno serialno obs observation",
     )
 )
 _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
 REMEDY = "--label-column takes its name or number (-1: the last)"
+
+
+def is_index(name: str) -> bool:
+    """Whether a first column of that name is what pandas writes and reads as a data frame's index."""
+    return _word(name) in ("", "unnamed0")
+
+
+def may_number_rows(name: str) -> bool:
+    """Whether a first column of that name numbers the rows, if it counts up."""
+    return is_index(name) or _word(name) in _ROW_NUMBERS or _word(name).endswith("id")
 
 
 def is_known(name: str) -> bool:
@@ -115,6 +127,12 @@ def doubt(labels: Labels) -> str | None:
     if _has_decimals(labels):
         return f"{different:,} different numbers with decimals"
     return quantity(labels)
+
+
+def missing(labels: Labels) -> int | None:
+    """The code of a label such as NA or ? where all others are numbers; or None."""
+    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
+    return gaps[0] if gaps and len(gaps) < len(labels.values) and not is_text(labels) else None
 
 
 def _has_decimals(labels: Labels) -> bool:

@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import InputError
 from ..formats import LabelColumn, Query
 from ..paths import atomic_write, cache_dir
-from .columns import REMEDY, apart, doubt, guessed, is_known, is_text, named
+from .columns import REMEDY, apart, doubt, guessed, is_index, is_known, is_text, may_number_rows, missing, named
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .dialect import MISSING, SEPARATORS, Table, number, read_dialect
@@ -38,14 +38,6 @@ _CACHED_FILES = 8
 _SMALLEST_IMAGE = 64  # pixels; a square number of fewer columns of small integers may as well be a table
 _MISSING = ("", "nan", "NaN")
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
-_ROW_NUMBERS = {
-    "": False,
-    "unnamed: 0": False,
-    "id": True,
-    "index": True,
-    "rownames": True,
-    "row": True,
-}  # if they count
 _NEWLINE, _ZERO = b"\n0"
 Say = Callable[[str], None]
 _DIGIT = np.zeros(256, np.uint8)
@@ -294,18 +286,20 @@ def _without_row_numbers(
     notes = [*head.notes]
     if not head.is_header:
         return candidates, tuple(notes)
-    name = head.names[0].lower()
-    if asked != 0 and candidates[:1] == [0] and len(candidates) > 1 and name in _ROW_NUMBERS:
-        found = head.values(0)
-        rows = len(found.codes)
-        counts = rows > 1 and found.values in [[str(k + start) for k in range(rows)] for start in (0, 1)]
-        if counts or not _ROW_NUMBERS[name]:
-            candidates = candidates[1:]
-            notes.append(f"column 1, {head.names[0]!r}, is taken for row numbers and left out")
+    name, is_free = head.names[0], asked != 0 and candidates[:1] == [0] and len(candidates) > 1
+    if is_free and may_number_rows(name) and (is_index(name) or _counts(head.values(0))):
+        candidates = candidates[1:]
+        notes.append(f"column 1, {name!r}, is taken for row numbers and left out")
     nameless = next((k for k in candidates if not head.names[k] and k != asked), None)
     if nameless is not None:
         raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
     return candidates, tuple(notes)
+
+
+def _counts(labels: Labels) -> bool:
+    """Whether a column says 0, 1, 2, ... or 1, 2, 3, ..."""
+    rows = len(labels.codes)
+    return rows > 1 and labels.values in [[str(k + start) for k in range(rows)] for start in (0, 1)]
 
 
 def _find_label(head: _Head, path: Path, candidates: list[int]) -> tuple[int, bool]:
@@ -443,11 +437,16 @@ def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
         X, labels = _narrow(numbers[:, : len(chosen.features)]), distinct(texts)
         if head.decimal == ",":
             labels = _with_points(labels)
+        if (gap := missing(labels)) is not None:
+            row = int(np.argmax(labels.codes == gap)) + 1
+            raise InputError(
+                f"{path}: the label of row {row} is {labels.values[gap]!r}, the others are numbers; it is missing"
+            )
     label, notes = None, chosen.notes
     if chosen.label is not None:
         name = head.names[chosen.label] if named else None
         label = LabelColumn(name, sum(k < chosen.label for k in chosen.features))
-        if chosen.told:
+        if chosen.told and len(labels.values) > 1:
             classes = f"{len(labels.values):,} classes"
             notes += (f"the labels are {head.described(chosen.label)} ({classes}); {REMEDY}",)
     return _samples(X, labels, columns, weight, path, label, notes)

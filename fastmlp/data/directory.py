@@ -54,6 +54,8 @@ def load_directory(
         refuse_columns(query, f"{path}")
     if shards is not None:
         samples, held_out = _open_shards(path, shards, query, memory)
+        for note in samples.notes:
+            query.say(f"{path}: {note}")
     elif (path / "X.npy").exists():
         samples, held_out = _open_npy(path, "", memory), None
         if (path / "X_test.npy").exists():
@@ -205,9 +207,8 @@ def _open_shards(directory: Path, shards: _Shards, query: Query, memory: int | N
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
     what = f"{len(shards.paths)} {shards.format.name} files are read"
-    _convert(
-        cached, lambda file: _write_shards(file, shards, replace(query, known=None, cached=False)), what, query.say
-    )
+    quiet = replace(query, known=None, cached=False, say=lambda line: None)
+    _convert(cached, lambda file: _write_shards(file, shards, quiet), what, query.say)
     return _opened(cached, directory, memory)
 
 
@@ -261,7 +262,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
         if first is None:
             first = samples
             if samples.label is not None:  # all have their labels where the first has them
-                query = replace(query, known=Features(samples.X.shape[1], label=samples.label), say=lambda line: None)
+                query = replace(query, known=Features(samples.X.shape[1], label=samples.label))
         X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
         if samples.lowest is not None:
             lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
@@ -283,6 +284,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
         "lowest": lowest,
         "columns": names,
         "label": first and first.label,
+        "notes": first.notes if first else (),
         "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
     }
     content = json.dumps(meta).encode()
@@ -307,7 +309,9 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
         codes = file.read(part["labels"], rows, np.int32)
         weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
         labels = Labels(part["values"], codes)
-        opened[kind] = Samples(X, labels, str(directory), shape, columns, weight, meta["lowest"], label)
+        opened[kind] = Samples(
+            X, labels, str(directory), shape, columns, weight, meta["lowest"], label, tuple(meta["notes"])
+        )
     os.utime(cached)
     return opened["training"], opened.get("test")
 
