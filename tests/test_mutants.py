@@ -25,7 +25,7 @@ MUTANTS = {
     "terms of the rows before lost": ("gemm.py", "C, c, ldc, k > 0)", "C, c, ldc, False)"),
     "rows that overlap another tile of the strip stored": ("gemm.py", "wide, k > 0, i + r - row)", "wide, k > 0, 0)"),
     "the strip begun anew with each block of terms": ("gemm.py", "sums, wide, k > 0,", "sums, wide, False,"),
-    "subnormal moments kept": ("simd.py", 'small = builder.icmp_unsigned("==", field,', 'small = builder.icmp_unsigned("<", field,'),
+    "subnormal moments kept": ("simd/vectors.py", 'small = builder.icmp_unsigned("==", field,', 'small = builder.icmp_unsigned("<", field,'),
     "bias missing": ("gemm.py", "x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))", "x = x * factor"),
     "mask missing": ("gemm.py", "off = simd.load_masked(Y, at + j, rest) <= zero", "off = zero > simd.load_masked(Y, at + j, rest)"),
     "NaN stopped by ReLU": ("gemm.py", "x = simd.select(x <= zero, zero, x)", "x = simd.select(x > zero, x, zero)"),
