@@ -16,7 +16,7 @@ from .cli import Parser, add_options, load_data, run_command, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
-from .paths import CHECKPOINT, PREVIOUS, atomic_write
+from .paths import CHECKPOINT, PREVIOUS, as_path, atomic_write
 from .screen import Screen, duration
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class _Files:
 
 
 def _output_directory(path: str) -> Path:
-    directory = Path(path)
+    directory = as_path(path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / ".fastmlp-write-test"
@@ -114,7 +114,7 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
     """The configuration of the run in ``directory``, which ``options`` may make longer."""
     if other := sorted(set(options) - {"threads", "epochs", "steps"}):
         raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
-    path = Path(directory) / CONFIG
+    path = as_path(directory) / CONFIG
     if not path.exists():
         raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")
     run = read_toml(path)
@@ -167,7 +167,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         if finding:
-            return _find_lr(data, config, screen, Path(out))
+            return _find_lr(data, config, screen, as_path(out))
         summaries = []
         for each in configs:
             if each.seed != config.seed and config.data not in BUILT_IN:  # else the seed splits it
@@ -209,7 +209,7 @@ def _train(
     from .backend import kernels
     from .loop import Observer, fit
 
-    files, first = _Files(Path(str(config.out))), world.rank == 0
+    files, first = _Files(as_path(str(config.out))), world.rank == 0
     with world.together():
         if first and resume:
             files.write(CONFIG, config.to_toml())
