@@ -59,6 +59,44 @@ def test_idx_directories_are_read_gzipped_or_not(tmp_path, images, suffix):
     assert (data.name, data.image_shape, data.classes) == ("idx", (4, 3), tuple("0123456789"))
 
 
+NAMES = {  # what the names of the four files are made of
+    "MNIST": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    "dots": ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"),
+    "test": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "test-images-idx3-ubyte", "test-labels-idx1-ubyte"),
+    "EMNIST": tuple(
+        f"emnist-balanced-{part}-{kind}-ubyte"
+        for part in ("train", "test")
+        for kind in ("images-idx3", "labels-idx1")
+    ),
+    "capitals": ("Train-Images.IDX3-UBYTE", "Train-Labels.IDX1-UBYTE", "Test-Images.IDX3-UBYTE", "Test-Labels.IDX1-UBYTE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("memory", [None, 1])
+def test_idx_files_go_by_all_their_usual_names(tmp_path, images, names, memory):
+    X, y = images
+    for name, array in zip(NAMES[names], (X[:30], y[:30], X[30:], y[30:])):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+    data = load(str(tmp_path), memory=memory, say=lambda line: None)
+    np.testing.assert_array_equal(data.X[:], X[:30].reshape(30, 12))
+    np.testing.assert_array_equal(data.X_test, X[30:].reshape(10, 12))
+    np.testing.assert_array_equal(data.y_test, y[30:])
+
+
+def test_idx_files_of_two_data_sets_and_those_that_are_not_used_are_named(tmp_path, images):
+    write_idx(tmp_path, images)
+    (tmp_path / "validation-images-idx3-ubyte").write_bytes(idx(images[0]))
+    lines = []
+    load(str(tmp_path), say=lines.append)
+    assert lines == [f"{tmp_path}: validation-images-idx3-ubyte is not used; its name says neither train nor test"]
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(idx(images[0]))
+    with pytest.raises(
+        InputError, match="holds emnist-digits-train-images-idx3-ubyte.gz and train-images-idx3-ubyte.gz; it"
+    ):
+        load(str(tmp_path))
+
+
 def test_idx_without_a_test_set_is_split_by_seed(tmp_path, images):
     directory = str(write_idx(tmp_path / "idx", images, prefixes=("train",)))
     first, again, other = (load(directory, val_fraction=0.25, seed=seed) for seed in (0, 0, 1))
@@ -481,6 +519,24 @@ def test_specs_that_name_no_data(spec, options, message, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(InputError, match=message):
         load(spec, **options)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    X, y = images
+    write_idx(tmp_path / "digits", images)
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    assert len(load("~/digits").X) == 40
+    assert len(load("~/a.npz", test="~/a.npz").X_test) == 40
+    monkeypatch.setenv("FASTMLP_DATA", "~/digits")
+    assert len(load("mnist").X) == 40
+    monkeypatch.setenv("FASTMLP_CACHE", "~/kept")
+    (tmp_path / "a.csv").write_text("label,p\n" + "1,2\n0,3\n" * 9)
+    load("~/a.csv")
+    assert (tmp_path / "kept").is_dir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody.csv").write_text("label,p\n" + "1,2\n0,3\n" * 9)
+    assert len(load("~nobody.csv", val_fraction=None).X) == 18  # no such user: a file of that name
 
 
 def test_part_of_mnist_is_not_mnist(tmp_path, images, few_digits, monkeypatch):

@@ -48,7 +48,7 @@ def load_directory(
     X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all of one format,
     in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
     """
-    idx_files = find_idx(path)
+    idx_files = find_idx(path, query.say)
     shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path)
     if shards is None or not shards.format.has_columns:
         refuse_columns(query, f"{path}")
