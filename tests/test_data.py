@@ -354,6 +354,53 @@ def test_npz_numbers_become_those_that_can_be_trained_on(tmp_path, dtype, read_a
     assert (data.classes, data.y_test.tolist()) == (("-3", "70000"), [0, 1])
 
 
+Y, SMALL = np.arange(12) % 3, np.arange(144, dtype=np.uint8).reshape(12, 3, 4)
+ODD_NPZ = {  # what np.savez was given: (image_shape, classes, what is said)
+    "labels in a column": ({"X": SMALL, "y": Y[:, None]}, (3, 4), "012", ""),
+    "labels in a row": ({"X": SMALL, "y": Y[None]}, (3, 4), "012", ""),
+    "labels one-hot": ({"X": SMALL, "y": np.eye(3)[Y]}, (3, 4), "012", "rows of 3 with a single 1 are taken for the classes"),
+    "labels true or false": ({"X": SMALL, "y": Y == 1}, (3, 4), ["False", "True"], ""),
+    "a channel last": ({"X": SMALL[..., None], "y": Y}, (3, 4), "012", ""),
+    "a channel first": ({"X": SMALL[:, None], "y": Y}, (3, 4), "012", ""),
+    "colours": ({"X": SMALL[..., None].repeat(3, 3), "y": Y}, None, "012", ""),
+    "black and white": ({"X": SMALL > 9, "y": Y}, (3, 4), "012", ""),
+    "images and labels": ({"images": SMALL, "labels": Y}, (3, 4), "012", ""),
+    "data and target": ({"data": SMALL, "target": Y}, (3, 4), "012", ""),
+    "no names": ((SMALL, Y), (3, 4), "012", "arr_0 and arr_1 are taken for samples and labels"),
+    "a capital Y": ({"X_train": SMALL, "Y_train": Y}, (3, 4), "012", ""),
+    "parts in front": (
+        {"train_images": SMALL, "train_labels": Y, "test_images": SMALL, "test_labels": Y, "val_images": SMALL}, (3, 4), "012",
+        "val_images not used",
+    ),
+    "a test set without labels": ({"X": SMALL, "y": Y, "X_test": SMALL}, (3, 4), "012", "X_test not used"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NPZ)
+def test_npz_as_other_libraries_write_it(tmp_path, name):
+    arrays, shape, classes, said = ODD_NPZ[name]
+    lines = []
+    np.savez(tmp_path / "a.npz", *arrays) if isinstance(arrays, tuple) else np.savez(tmp_path / "a.npz", **arrays)
+    data = load(str(tmp_path / "a.npz"), val_fraction=None, say=lines.append)
+    X = arrays[0] if isinstance(arrays, tuple) else next(iter(arrays.values()))
+    np.testing.assert_array_equal(data.X, X.reshape(12, -1))
+    assert (data.image_shape, data.classes) == (shape, tuple(classes))
+    assert data.y.tolist() == (Y == 1 if len(classes) == 2 else Y).tolist()
+    assert said in "".join(lines)
+    assert len(lines) == bool(said)
+
+
+def test_an_npz_within_gzip_and_text_gzipped_twice_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", X=SMALL, y=Y)
+    for name in ("b.npz", "b.npz.gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "a.npz").read_bytes()))
+        with pytest.raises(InputError, match="is gzipped; an .npz is compressed by itself"):
+            load(str(tmp_path / name))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(gzip.compress(b"label,a\n0,1\n1,2\n")))
+    with pytest.raises(InputError, match="is gzipped twice; it must be once"):
+        load(str(tmp_path / "a.csv.gz"))
+
+
 def npy(array):
     stream = io.BytesIO()
     np.save(stream, array)
