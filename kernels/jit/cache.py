@@ -59,7 +59,7 @@ _HARMLESS_SETTINGS = (
 def cache_root() -> Path:
     """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended."""
     if explicit := os.environ.get("FASTMLP_CACHE"):
-        return Path(explicit)
+        return Path(os.path.expanduser(explicit))
     if os.name == "nt":  # pragma: no cover
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastmlp"
