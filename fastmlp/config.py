@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import InputError
 from .formats import TRAINING, suffixes
+from .paths import as_path
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
 _STRONGEST = 100  # distortion: nothing of an image is left long before
@@ -192,7 +193,9 @@ class TrainConfig:
     def to_toml(self) -> str:
         """The run as the text of a TOML file that reruns it from anywhere, its keys the flags' names; not where it wrote."""
         paths: dict[str, Any] = {
-            name: str(Path(value).resolve()) for name in ("data", "test") if (value := getattr(self, name)) is not None
+            name: str(as_path(value).resolve())
+            for name in ("data", "test")
+            if (value := getattr(self, name)) is not None
         }
         if self.data in BUILT_IN:
             del paths["data"]
@@ -208,7 +211,8 @@ class TrainConfig:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file, by field name. InputError for what cannot be read or is no option."""
     try:
-        if Path(path).exists() and not Path(path).is_file():
+        path = as_path(path)
+        if path.exists() and not path.is_file():
             raise InputError(f"{path}: is a pipe or device, or a directory; it must be a file")
         with open(path, "rb") as file:
             content = file.read(_LONGEST_TOML + 1)

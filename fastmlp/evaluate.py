@@ -7,11 +7,11 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
 from .errors import InputError, RunError, about
+from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +144,7 @@ def _command(argv: Sequence[str] | None) -> int:
     from .model import load_model
 
     model = load_model(path)
-    run = run_options(Path(path).parent)
+    run = run_options(as_path(path).parent)
     whole = not {"test", "val_fraction"} & set(options) and "data" in options
     if "data" not in options:
         options = run | options

@@ -130,6 +130,7 @@ FORMATS = (
     Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True),
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
     Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False),
+    Format(".npy", (".npy",), "npy", re.compile(rb"\x93NUMPY.*", re.DOTALL), trains=False, zipped=False),
     IMAGE,
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
@@ -142,7 +143,6 @@ _FOREIGN = (
     (re.compile(rb"ARROW1|FEA1"), "an Arrow file"),
     (re.compile(rb"\x89HDF\r\n"), "an HDF5 file"),
     (re.compile(rb"MATLAB "), "a MATLAB file"),
-    (re.compile(rb"\x93NUMPY"), "a single NumPy array"),
     (re.compile(rb"\x80[\x02-\x05]"), "a Python pickle, which runs whatever is in it when it is read"),
     (re.compile(rb"PK\x03\x04.{26}(?:xl/|\[Content_Types)|\xd0\xcf\x11\xe0", re.DOTALL), "an Excel sheet"),
     (re.compile(rb"PK\x03\x04"), "a zip archive"),

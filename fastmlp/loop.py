@@ -25,6 +25,7 @@ from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
 from .parallel import World
+from .paths import as_path
 from .prepare import (
     dense_enough,
     digest,
@@ -477,7 +478,7 @@ def fit(
     """
     config = configure(**options) if config is None else config
     observer = observer or Observer()
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else as_path(checkpoint)
     world = world or World()
     threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:

@@ -15,6 +15,7 @@ from .data.dataset import require_finite
 from .data.labels import listed
 from .errors import InputError
 from .formats import Features, LabelColumn
+from .paths import as_path
 from .ranges import difference
 from .tensor_file import Tensors, read_tensors, write_tensors
 
@@ -214,12 +215,12 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the model to an .npz; whole or not at all. RunError when it cannot be."""
-        write_tensors(Path(path), *self.contents())
+        write_tensors(as_path(path), *self.contents())
 
 
 def load_model(path: str | Path) -> Model:
     """A model that ``Model.save`` wrote, or the one in a checkpoint. InputError for any other file."""
-    return model_from(*read_tensors(Path(path)), str(path))
+    return model_from(*read_tensors(as_path(path)), str(path))
 
 
 def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .cli import Parser, run_command, say
 from .errors import InputError, RunError, about
 from .formats import FORMATS, IMAGE, Query, format_of, suffixes
+from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +123,7 @@ def _command(argv: Sequence[str] | None) -> int:
     from .model import load_model
 
     model = load_model(options.model)
-    paths = [Path(file) for file in options.files]
+    paths = [as_path(file) for file in options.files]
     rows = list(_predictions(paths, model, options.label_column, options.invert))
     (_print_table if options.proba else _print_classes)(model, options.files, rows)
     return 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .cli import Parser, run_command
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
+from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -402,14 +403,14 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     from .model import load_model
     from .paths import atomic_write
 
-    directory = Path(directory)
+    directory = as_path(directory)
     path = _model_path(directory)
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
     dataset = _load(config, model, data is None)
     test = _test(model, dataset, path)
-    target = directory / "report" if out is None else Path(out)
+    target = directory / "report" if out is None else as_path(out)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from . import simd
 from .intrinsics import flat, out_of_line
-from .jit import kernel, piece
+from .jit import kernel, overload, piece
 from .team import share
 from .tuning import (
     BLOCK_COLUMNS,

@@ -33,7 +33,7 @@ from .gemm import (
     linear_forward,
     strip_size,
 )
-from .intrinsics import CONTROL, exchange_control
+from .jit.control import CONTROL, exchange_control
 from .softmax_xent import softmax, softmax_cross_entropy
 from .sparse import csr_backward_update, csr_forward
 from .update import update, update_span

@@ -22,12 +22,11 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from . import simd
 from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, nonzero_bits, out_of_line, prefetch
-from .jit import kernel, piece
+from .jit import kernel, overload, piece
 from .team import barrier, barrier_state, get_num_threads, run, share
 from .tuning import IN_PLACE_BYTES, PANEL_VECTORS, PREFETCH_COLUMNS, SERIAL_ELEMENTS
 from .update import (

@@ -32,6 +32,7 @@ from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
 from .jit import entry, kernel, piece
+from .jit.cache import warn
 
 # -- how many threads --------------------------------------------------------------------------------------------
 
@@ -278,16 +279,23 @@ class _Team:
         self._sleeping = 0
         self.calling, self.caller = False, 0  # whether a thread needs the team, and which
 
-    def gather(self, size: int) -> None:
-        """Have ``size`` threads awake as long as ``calling``."""
+    def gather(self, size: int) -> int:
+        """Have ``size`` threads awake as long as ``calling``, or as many as there can be; how many that is."""
+        if self.mail[_ENDING]:
+            return 0
         while len(self._threads) < size:
             thread = threading.Thread(target=self._live, name=f"kernels-{len(self._threads) + 1}", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the process, its user or its container may have no more
+                warn(f"{error}; running on {len(self._threads) + 1} of {size + 1}")
+                break
             self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
         with self._lock:
             self.calling, self.caller = True, threading.get_ident()
             if self._sleeping:
                 self._wake.notify_all()
+        return min(size, len(self._threads))
 
     def _live(self) -> None:
         mask = np.zeros(_MASK_WORDS, np.int64)
@@ -338,8 +346,7 @@ def run(function: Any, parts: int, *args: Any) -> None:
         if team.callers.setdefault(0, caller) is not caller:
             launch(team.mail, 1, *args)
             return
-        team.gather(parts - 1)
-        launch(team.mail, parts, *args)
+        launch(team.mail, 1 + team.gather(parts - 1), *args)
     finally:
         # Not a lock, nor a call: after any call a signal handler may raise, and the team would be busy for good.
         if team.callers == {0: caller}:

@@ -1,8 +1,8 @@
 """Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32, unless it says another)."""
 
 from llvmlite import binding
-from numba.core import config
 
+from .jit import config
 from .simd import REGISTER_BYTES, REGISTERS
 
 ZEN = (config.CPU_NAME or binding.get_host_cpu_name()) in ("znver1", "znver2", "znver3", "znver4")

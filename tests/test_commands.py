@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import doctor, evaluate, export, predict, train
+from fastmlp import doctor, evaluate, export, predict, report, train
 from fastmlp.__main__ import main as dispatch
 from fastmlp.backend import Network, kernels
 from fastmlp.data import Sparse
@@ -461,6 +461,29 @@ def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can
     assert ranges.shape == (4, 1)
     assert difference(sparse, ranges, is_image=False) is None
     assert "in training from" in difference(replace(sparse, data=values * 255), ranges, is_image=False)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatch, digits):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("HOME", str(place))
+    Path("options.toml").write_text('data = "~/digits.npz"\nepochs = 1\nhidden = [8]\n')
+    for verb, arguments, made in [
+        (train, ["--config", "~/options.toml", "--out", "~/run"], "run/model.npz"),
+        (train, ["--resume", "~/run", "--data", "~/digits.npz"], "run/model.npz"),
+        (evaluate, ["~/run/model.npz"], None),
+        (evaluate, ["~/run/model.npz", "--data", "~/digits.npz"], None),
+        (predict, ["~/run/model.npz", "~/digits.npz"], None),
+        (report, ["~/run", "--data", "~/digits.npz", "--out", "~/drawn"], "drawn/report.html"),
+    ]:
+        code, _, err = command(verb, *arguments)
+        assert code == 0, err
+        assert made is None or Path(made).exists()
+    assert tomllib.loads(Path("run/config.toml").read_text())["data"] == str(place / "digits.npz")
+    fastmlp.load_model("~/model.npz").save("~/copy.npz")
+    assert Path("copy.npz").exists()
+    fastmlp.fit(digits, hidden=(), steps=1, checkpoint="~/state.npz")
+    assert Path("state.npz").exists()
+    assert not Path("~").exists()
 
 
 # -- predict ---------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def on_threads(*jobs):
 
 def own_cache():
     '''For kernels of the scene's own: compiled each time.'''
-    os.environ["FASTMLP_CACHE"], kernels.jit._store = os.getcwd(), None
+    os.environ["FASTMLP_CACHE"], kernels.jit.cache._store = os.getcwd(), None
 
 
 def child_ends_well(child):

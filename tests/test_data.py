@@ -59,6 +59,44 @@ def test_idx_directories_are_read_gzipped_or_not(tmp_path, images, suffix):
     assert (data.name, data.image_shape, data.classes) == ("idx", (4, 3), tuple("0123456789"))
 
 
+NAMES = {  # what the names of the four files are made of
+    "MNIST": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    "dots": ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"),
+    "test": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "test-images-idx3-ubyte", "test-labels-idx1-ubyte"),
+    "EMNIST": tuple(
+        f"emnist-balanced-{part}-{kind}-ubyte"
+        for part in ("train", "test")
+        for kind in ("images-idx3", "labels-idx1")
+    ),
+    "capitals": ("Train-Images.IDX3-UBYTE", "Train-Labels.IDX1-UBYTE", "Test-Images.IDX3-UBYTE", "Test-Labels.IDX1-UBYTE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("memory", [None, 1])
+def test_idx_files_go_by_all_their_usual_names(tmp_path, images, names, memory):
+    X, y = images
+    for name, array in zip(NAMES[names], (X[:30], y[:30], X[30:], y[30:])):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+    data = load(str(tmp_path), memory=memory, say=lambda line: None)
+    np.testing.assert_array_equal(data.X[:], X[:30].reshape(30, 12))
+    np.testing.assert_array_equal(data.X_test, X[30:].reshape(10, 12))
+    np.testing.assert_array_equal(data.y_test, y[30:])
+
+
+def test_idx_files_of_two_data_sets_and_those_that_are_not_used_are_named(tmp_path, images):
+    write_idx(tmp_path, images)
+    (tmp_path / "validation-images-idx3-ubyte").write_bytes(idx(images[0]))
+    lines = []
+    load(str(tmp_path), say=lines.append)
+    assert lines == [f"{tmp_path}: validation-images-idx3-ubyte is not used; its name says neither train nor test"]
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(idx(images[0]))
+    with pytest.raises(
+        InputError, match="holds emnist-digits-train-images-idx3-ubyte.gz and train-images-idx3-ubyte.gz; it"
+    ):
+        load(str(tmp_path))
+
+
 def test_idx_without_a_test_set_is_split_by_seed(tmp_path, images):
     directory = str(write_idx(tmp_path / "idx", images, prefixes=("train",)))
     first, again, other = (load(directory, val_fraction=0.25, seed=seed) for seed in (0, 0, 1))
@@ -317,6 +355,53 @@ def test_npz_numbers_become_those_that_can_be_trained_on(tmp_path, dtype, read_a
     assert (data.classes, data.y_test.tolist()) == (("-3", "70000"), [0, 1])
 
 
+Y, SMALL = np.arange(12) % 3, np.arange(144, dtype=np.uint8).reshape(12, 3, 4)
+ODD_NPZ = {  # what np.savez was given: (image_shape, classes, what is said)
+    "labels in a column": ({"X": SMALL, "y": Y[:, None]}, (3, 4), "012", ""),
+    "labels in a row": ({"X": SMALL, "y": Y[None]}, (3, 4), "012", ""),
+    "labels one-hot": ({"X": SMALL, "y": np.eye(3)[Y]}, (3, 4), "012", "rows of 3 with a single 1 are taken for the classes"),
+    "labels true or false": ({"X": SMALL, "y": Y == 1}, (3, 4), ["False", "True"], ""),
+    "a channel last": ({"X": SMALL[..., None], "y": Y}, (3, 4), "012", ""),
+    "a channel first": ({"X": SMALL[:, None], "y": Y}, (3, 4), "012", ""),
+    "colours": ({"X": SMALL[..., None].repeat(3, 3), "y": Y}, None, "012", ""),
+    "black and white": ({"X": SMALL > 9, "y": Y}, (3, 4), "012", ""),
+    "images and labels": ({"images": SMALL, "labels": Y}, (3, 4), "012", ""),
+    "data and target": ({"data": SMALL, "target": Y}, (3, 4), "012", ""),
+    "no names": ((SMALL, Y), (3, 4), "012", "arr_0 and arr_1 are taken for samples and labels"),
+    "a capital Y": ({"X_train": SMALL, "Y_train": Y}, (3, 4), "012", ""),
+    "parts in front": (
+        {"train_images": SMALL, "train_labels": Y, "test_images": SMALL, "test_labels": Y, "val_images": SMALL}, (3, 4), "012",
+        "val_images not used",
+    ),
+    "a test set without labels": ({"X": SMALL, "y": Y, "X_test": SMALL}, (3, 4), "012", "X_test not used"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NPZ)
+def test_npz_as_other_libraries_write_it(tmp_path, name):
+    arrays, shape, classes, said = ODD_NPZ[name]
+    lines = []
+    np.savez(tmp_path / "a.npz", *arrays) if isinstance(arrays, tuple) else np.savez(tmp_path / "a.npz", **arrays)
+    data = load(str(tmp_path / "a.npz"), val_fraction=None, say=lines.append)
+    X = arrays[0] if isinstance(arrays, tuple) else next(iter(arrays.values()))
+    np.testing.assert_array_equal(data.X, X.reshape(12, -1))
+    assert (data.image_shape, data.classes) == (shape, tuple(classes))
+    assert data.y.tolist() == (Y == 1 if len(classes) == 2 else Y).tolist()
+    assert said in "".join(lines)
+    assert len(lines) == bool(said)
+
+
+def test_an_npz_within_gzip_and_text_gzipped_twice_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", X=SMALL, y=Y)
+    for name in ("b.npz", "b.npz.gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "a.npz").read_bytes()))
+        with pytest.raises(InputError, match="is gzipped; an .npz is compressed by itself"):
+            load(str(tmp_path / name))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(gzip.compress(b"label,a\n0,1\n1,2\n")))
+    with pytest.raises(InputError, match="is gzipped twice; it must be once"):
+        load(str(tmp_path / "a.csv.gz"))
+
+
 def npy(array):
     stream = io.BytesIO()
     np.save(stream, array)
@@ -488,6 +573,24 @@ def test_specs_that_name_no_data(spec, options, message, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(InputError, match=message):
         load(spec, **options)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    X, y = images
+    write_idx(tmp_path / "digits", images)
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    assert len(load("~/digits").X) == 40
+    assert len(load("~/a.npz", test="~/a.npz").X_test) == 40
+    monkeypatch.setenv("FASTMLP_DATA", "~/digits")
+    assert len(load("mnist").X) == 40
+    monkeypatch.setenv("FASTMLP_CACHE", "~/kept")
+    (tmp_path / "a.csv").write_text("label,p\n" + "1,2\n0,3\n" * 9)
+    load("~/a.csv")
+    assert (tmp_path / "kept").is_dir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody.csv").write_text("label,p\n" + "1,2\n0,3\n" * 9)
+    assert len(load("~nobody.csv", val_fraction=None).X) == 18  # no such user: a file of that name
 
 
 def test_part_of_mnist_is_not_mnist(tmp_path, images, few_digits, monkeypatch):

@@ -173,6 +173,17 @@ def test_images_of_idx_alone_are_no_data_to_train_on(tmp_path):
         load(str(tmp_path / "train-images-idx3-ubyte"))
 
 
+def test_one_array_is_predicted_and_not_trained_on(tmp_path, samples):
+    np.save(tmp_path / "X.npy", samples[0])
+    np.save(tmp_path / "row.npy", samples[0][0])
+    query = Query(known=Features(3))
+    np.testing.assert_array_equal(format_of(tmp_path / "X.npy").features(tmp_path / "X.npy", query), samples[0])
+    with pytest.raises(InputError, match=r"row.npy has shape \(3,\); it must be \(N, ...\)"):
+        format_of(tmp_path / "row.npy").features(tmp_path / "row.npy", query)
+    with pytest.raises(InputError, match="an .npy file has no labels; give the directory of samples and labels"):
+        load(str(tmp_path / "X.npy"))
+
+
 def test_help_names_the_suffixes_of_the_table():
     root = Path(__file__).resolve().parent.parent
     for verb, formats in (("train", TRAINING), ("predict", FORMATS)):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..formats import TRAINING, Features, Query, format_of, stem
+from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
 from .directory import load_directory, refuse_columns
 from .mnist import load_mnist
@@ -52,7 +53,7 @@ def load(
         if memory is not None:
             raise InputError(f"--memory {memory}: goes with --data DIRECTORY; {spec} fits in memory")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
-    path = Path(spec)
+    path = as_path(spec)
     try:
         if path.is_dir():
             if test is not None:
@@ -85,5 +86,5 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
     samples, held_out = form.read(path, query)
     if test is not None:
         learnt = query.known or Features(samples.X.shape[1], samples.columns, label=samples.label)
-        held_out, _ = format_of(Path(test), TRAINING).read(Path(test), replace(query, known=learnt, testing=True))
+        held_out, _ = format_of(as_path(test), TRAINING).read(as_path(test), replace(query, known=learnt, testing=True))
     return assemble(stem(path), samples, held_out, val_fraction, seed, query.known)

@@ -29,6 +29,7 @@ from .dataset import Dataset, Samples, assemble, require_finite
 from .files import require_file
 from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
 from .labels import Labels, distinct
+from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
@@ -48,7 +49,7 @@ def load_directory(
     X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all of one format,
     in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
     """
-    idx_files = find_idx(path)
+    idx_files = find_idx(path, query.say)
     shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path)
     if shards is None or not shards.format.has_columns:
         refuse_columns(query, f"{path}")
@@ -57,9 +58,9 @@ def load_directory(
         for note in samples.notes:
             query.say(f"{path}: {note}")
     elif (path / "X.npy").exists():
-        samples, held_out = _open_npy(path, "", memory), None
+        samples, held_out = _npy_samples(path, "", memory, query.say), None
         if (path / "X_test.npy").exists():
-            held_out = _open_npy(path, "_test", memory)
+            held_out = _npy_samples(path, "_test", memory, query.say)
     elif memory is None:
         samples, held_out = read_idx_set(path, idx_files, "train"), None
         if "test images" in idx_files:
@@ -87,12 +88,12 @@ def _in_memory(samples: Samples) -> Samples:
 # -- .npy ----------------------------------------------------------------------------------------------------------
 
 
-def _open_npy(directory: Path, suffix: str, memory: int | None) -> Samples:
+def _npy_samples(directory: Path, suffix: str, memory: int | None, say: Say) -> Samples:
     path, y_path = directory / f"X{suffix}.npy", directory / f"y{suffix}.npy"
-    file, start, shape, dtype = _npy_header(path)
+    file, start, shape, dtype = open_npy(path)
     if dtype.str not in ("|u1", np.dtype(np.float32).str, np.dtype(np.float64).str):
         raise InputError(f"{path}: has dtype {dtype}; it must be uint8, float32 or float64")
-    y = _read_npy(y_path)
+    y = npz.as_vector(read_npy(y_path), str(y_path), say)
     if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
         raise InputError(
             f"{path}: has shape {shape}, {y_path.name} {y.shape}; they must be (N, ...) and (N,), N the same"
@@ -102,38 +103,8 @@ def _open_npy(directory: Path, suffix: str, memory: int | None) -> Samples:
     block = max(1, _CHUNK // (features * dtype.itemsize or 1))
     for first in range(0, rows if dtype.kind == "f" else 0, block):
         require_finite(X[first : first + block], str(path), first)
-    weight = None if suffix or not (path := directory / "sample_weight.npy").exists() else _read_npy(path)
-    image_shape = (shape[1], shape[2]) if len(shape) == 3 else None
-    return Samples(X, npz.as_labels(y, str(y_path)), str(directory), image_shape, weight=weight)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    file, start, shape, dtype = _npy_header(path)
-    return file.read(start, shape, dtype)
-
-
-def _npy_header(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]:
-    """(the file, where the array begins, its shape and dtype). InputError unless it holds what its header promises."""
-    require_file(path, fits=False)
-    file = DataFile(path)
-    try:
-        with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            if version != (1, 0):
-                raise InputError(f"{path}: is in .npy format {version[0]}.{version[1]}; it must be 1.0")
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-            start = stream.tell()
-    except Exception as error:  # of a dozen kinds, as for .npz
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
-    if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
-        raise InputError(f"{path}: has dtype {str(dtype)[:40]}; it must be numbers or text")
-    if fortran_order and len(shape) > 1:
-        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
-    if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
-        raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
-    return file, start, shape, dtype
+    weight = None if suffix or not (path := directory / "sample_weight.npy").exists() else read_npy(path)
+    return Samples(X, npz.as_labels(y, str(y_path)), str(directory), npz.image_shape(shape), weight=weight)
 
 
 # -- IDX -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
@@ -63,13 +63,17 @@ def read_file(path: Path) -> bytes:
         raise InputError(f"{path}: too large for this machine's memory") from None
 
 
-def beginning(path: Path) -> bytes:
-    """The first bytes of a file, decompressed if it is gzip, by which its format is told."""
+def beginning(path: Path, *, unzipped: bool = True) -> bytes:
+    """The first bytes of a file, by which its format is told; with ``unzipped`` decompressed if it is gzip."""
     require_file(path, fits=False)
     try:
         with open(path, "rb") as file:
             head = file.read(_BEGINNING)
-        return zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING) if head.startswith(_GZIP_MAGIC) else head
+        return (
+            zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING)
+            if unzipped and head.startswith(GZIP_MAGIC)
+            else head
+        )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except zlib.error as error:
@@ -81,7 +85,7 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
     InputError when the stream is damaged or ends early, not looked for past ``limit``, and when it holds too much.
     """
-    if not content.startswith(_GZIP_MAGIC):
+    if not content.startswith(GZIP_MAGIC):
         return content[:limit]
     enough = min(most_bytes(), DEFLATE_RATIO * len(content)) + 1  # nothing is allocated on a caller's word
     enough = enough if limit is None else min(limit, enough)
@@ -111,6 +115,8 @@ def unzip_text(content: bytes, path: Path) -> bytes:
     InputError for a line that is no row, and for what begins as UTF-16 but is not.
     """
     text = unzip(content, path)
+    if text.startswith(GZIP_MAGIC):
+        raise InputError(f"{path}: is gzipped twice; it must be once")
     encoding = next((name for begins, name in _ENCODINGS if begins.match(text)), None)
     if encoding is not None:
         try:
