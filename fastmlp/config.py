@@ -42,10 +42,14 @@ class TrainConfig:
     )
     test: str | None = _option(None, "held-out file; without it a split of --data", metavar="PATH")
     val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
-    label_column: str | None = _option(
-        None, "name of a CSV's label column (default 'label', else the first)", metavar="NAME"
+    label_column: str | int | None = _option(
+        None,
+        "a CSV's label column, by name or number, -1 the last (default: known by its name, or by what it holds)",
+        metavar="NAME|N",
     )
-    weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
+    weight_column: str | int | None = _option(
+        None, "a CSV's column of sample weights, by name or number", metavar="NAME|N"
+    )
     memory: int | None = _option(
         None,
         "leave the training samples of a directory on disk: about so many MB of them in memory (default all)",
@@ -248,9 +252,12 @@ def _typed(name: str, value: Any, kind: str) -> Any:
             return float(value)
     except (TypeError, ValueError, OverflowError):
         pass
+    if wanted == "str | int" and isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
     if wanted in ("bool", "str") and type(value).__name__ == wanted:
         return value
-    described = {"tuple[int, ...]": "widths such as (256, 128)", "int": "an integer", "float": "a number"}
+    described = {"int": "an integer", "float": "a number", "str | int": "a name or a number"}
+    described["tuple[int, ...]"] = "widths such as (256, 128)"
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 

@@ -178,7 +178,7 @@ class Run:
             )
         self.model = Model(
             network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
-            index_base=data.index_base,
+            index_base=data.index_base, label=data.label,
             trained_on={"digest": self.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), **standard,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from .backend import CSR, Network, kernels, ops
 from .data.dataset import require_finite
 from .data.labels import listed
 from .errors import InputError
-from .formats import Features
+from .formats import Features, LabelColumn
 from .paths import as_path
 from .ranges import difference
 from .tensor_file import Tensors, read_tensors, write_tensors
@@ -34,7 +34,8 @@ class Model:
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
-    of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1.
+    of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1;
+    ``label`` says where the table of the training had its labels.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
@@ -51,12 +52,13 @@ class Model:
         image_shape: tuple[int, int] | None = None,
         columns: tuple[str, ...] | None = None,
         index_base: int | None = None,
+        label: LabelColumn | None = None,
         trained_on: dict[str, Any] | None = None,
         ranges: np.ndarray | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
-        self.index_base, self.trained_on, self.ranges = index_base, trained_on, ranges
+        self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -65,7 +67,7 @@ class Model:
     @property
     def features(self) -> Features:
         """What readers of files must know of the inputs."""
-        return Features(self.network.sizes[0], self.columns, self.index_base)
+        return Features(self.network.sizes[0], self.columns, self.index_base, self.label)
 
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
@@ -190,13 +192,14 @@ class Model:
         return digest.hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        """(meta, tensors) of the model's file: scale, classes, image_shape, columns; W0, b0, W1, ..., mean, std, ranges."""
+        """(meta, tensors) of the model's file: scale, classes, image_shape, ...; W0, b0, W1, ..., mean, std, ranges."""
         meta = {
             "scale": self.scale,
             "classes": list(self.classes),
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "columns": None if self.columns is None else list(self.columns),
             "index_base": self.index_base,
+            "label": None if self.label is None else list(self.label),
             "trained_on": self.trained_on,
         }
         tensors: Tensors = {}
@@ -235,6 +238,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             trained_on = {"digest": int(trained_on["digest"]), "seed": int(trained_on["seed"])} | {
                 "val_fraction": float(trained_on["val_fraction"])
             }
+        label = _label(meta.get("label"))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
@@ -256,9 +260,18 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     ):
         raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
     known: dict[str, Any] = {
-        "image_shape": image_shape, "columns": columns, "index_base": index_base, "trained_on": trained_on, "ranges": ranges,
+        "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
+        "ranges": ranges,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
+
+
+def _label(saved: Any) -> LabelColumn | None:
+    """What ``contents`` made of a model's ``label``. TypeError or ValueError for anything else."""
+    if saved is None:
+        return None
+    name, place = saved
+    return LabelColumn(None if name is None else str(name), int(place))
 
 
 def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:

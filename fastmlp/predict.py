@@ -114,7 +114,11 @@ def _command(argv: Sequence[str] | None) -> int:
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")
-    parser.add_argument("--label-column", metavar="NAME", help="the column of a CSV to leave out (default label)")
+    parser.add_argument(
+        "--label-column",
+        metavar="NAME|N",
+        help="the column of a CSV to leave out, by name or number (default: where the training file had its labels)",
+    )
     options = parser.parse_args(argv)
     from .model import load_model
 

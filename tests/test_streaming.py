@@ -522,7 +522,8 @@ def spoil_npy(directory, **arrays):
 
 BAD = {
     "other labels": ({"y": np.zeros(9, int)}, r"X.npy: has shape \(2000, 64\), y.npy \(9,\); they must be"),
-    "float labels": ({"y": np.zeros(2000)}, "y.npy has dtype float64; it must be an integer type or text"),
+    "complex labels": ({"y": np.zeros(2000, complex)}, "y.npy: has dtype complex128; it must be numbers or text"),
+    "one label": ({"y": np.zeros(2000)}, "all labels are '0'; there must be at least two classes"),
     "integers": ({"X": np.zeros((2000, 64), int)}, "X.npy: has dtype int64; it must be uint8, float32 or float64"),
     "big-endian": ({"X": np.zeros((2000, 64), ">f4")}, "X.npy: has dtype >f4; it must be"),
     "columns first": ({"X": np.zeros((64, 2000), "f4").T}, "X.npy: is in Fortran order; it must be in C order"),
@@ -589,7 +590,7 @@ def test_shards_that_do_not_go_together_are_one_line(tmp_path):
     }.items():
         with pytest.raises(InputError, match=message):
             load(str(tmp_path / name))
-    with pytest.raises(InputError, match="--label-column p: names a column of a CSV"):
+    with pytest.raises(InputError, match="--label-column p: names a column of a table"):
         load(str(tmp_path / "uneven"), label_column="p")
 
 

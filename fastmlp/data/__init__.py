@@ -26,8 +26,8 @@ def load(
     *,
     test: str | None = None,
     val_fraction: float | None = 0.1,
-    label_column: str | None = None,
-    weight_column: str | None = None,
+    label_column: str | int | None = None,
+    weight_column: str | int | None = None,
     seed: int = 0,
     offline: bool = False,
     memory: int | None = None,
@@ -38,12 +38,14 @@ def load(
     (see ``load_directory``).
 
     ``test`` is a held-out file; without one, and where the format has no test set of its own, a seeded ``val_fraction`` of
-    the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` name columns
-    of a table: the labels (else ``label``, else the first), and what each training row counts. With ``memory`` the training
-    samples in a directory stay on disk, and ``fit`` has about so many MB of them in memory. ``known`` is what a model that
-    is to be tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for what cannot be read.
+    the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are columns
+    of a table, by name or number (from 1, or from -1, the last, down): the labels, else known by their name or guessed, and
+    what each training row counts. With ``memory`` the training samples in a directory stay on disk, and ``fit`` has about so
+    many MB of them in memory. ``known`` is what a model that is to be tested on the data knows of its inputs. ``say`` takes
+    the lines for the user. InputError for what cannot be read.
     """
-    query = Query(label_column, weight_column, known=known, say=say)
+    label, weight = (None if column is None else str(column) for column in (label_column, weight_column))
+    query = Query(label, weight, known=known, say=say)
     if spec in ("mnist", "synthetic"):
         refuse_columns(query, spec)
         if test is not None:
@@ -83,7 +85,7 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
         refuse_columns(query, f"{path}")
     samples, held_out = form.read(path, query)
     if test is not None:
-        held_out, _ = format_of(as_path(test), TRAINING).read(
-            as_path(test), replace(query, columns=samples.columns, testing=True)
-        )
+        learnt = query.known or Features(samples.X.shape[1], samples.columns, label=samples.label)
+        tested = as_path(test)
+        held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     return assemble(stem(path), samples, held_out, val_fraction, seed, query.known)

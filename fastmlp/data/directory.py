@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError, RunError
-from ..formats import TRAINING, Format, Query, suffixes
+from ..formats import TRAINING, Features, Format, LabelColumn, Query, suffixes
 from ..paths import atomic_write, cache_dir, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
@@ -170,6 +170,8 @@ def _find_shards(directory: Path) -> _Shards:
 def _open_shards(directory: Path, shards: _Shards, query: Query, memory: int | None) -> tuple[Samples, Samples | None]:
     for path in shards.paths:
         require_file(path)
+    if query.label_column is None and query.known is not None and (label := query.known.label) is not None:
+        query = replace(query, label_column=label.name or str(label.place + 1))
     cached = _cache_path(directory, shards.paths, (query.label_column, query.weight_column))
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
@@ -185,7 +187,7 @@ class _Part:
     """The training or the test set as far as it is written; in the end its ``meta`` is JSON."""
 
     pieces: list[dict[str, Any]] = field(default_factory=list)
-    values: dict[int | str, int] = field(default_factory=dict)
+    values: dict[int | float | str, int] = field(default_factory=dict)
     codes: list[np.ndarray] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
 
@@ -218,6 +220,7 @@ def _write(file: IO[bytes], array: np.ndarray) -> int:
 
 def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
     parts: dict[str, _Part] = {}
+    first: Samples | None = None
     features, lowest, image_shapes, names = 0, None, set(), None
     for k, path in enumerate(shards.paths):
         try:
@@ -226,6 +229,10 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
         if held_out is not None:
             raise InputError(f"{path}: holds a test set, too; in a directory the files named test* are the test set")
+        if first is None:
+            first = samples
+            if samples.label is not None:  # all have their labels where the first has them
+                query = replace(query, known=Features(samples.X.shape[1], label=samples.label), say=lambda line: None)
         X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
         if samples.lowest is not None:
             lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
@@ -246,6 +253,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
         "features": features,
         "lowest": lowest,
         "columns": names,
+        "label": first and first.label,
         "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
     }
     content = json.dumps(meta).encode()
@@ -261,6 +269,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
     meta = json.loads(file.read(file.size - _LENGTH.size - length, length, np.uint8).tobytes())
     sparse = "entries" in meta["parts"]["training"]["pieces"][0]
     columns, shape = (None if meta[name] is None else tuple(meta[name]) for name in ("columns", "image_shape"))
+    label = None if meta["label"] is None else LabelColumn(*meta["label"])
     opened: dict[str, Samples] = {}
     for kind, part in meta["parts"].items():
         pieces = tuple(Piece(file, **{**piece, "dtype": np.dtype(piece["dtype"])}) for piece in part["pieces"])
@@ -269,7 +278,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
         codes = file.read(part["labels"], rows, np.int32)
         weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
         labels = Labels(part["values"], codes)
-        opened[kind] = Samples(X, labels, str(directory), shape, columns, weight, meta["lowest"])
+        opened[kind] = Samples(X, labels, str(directory), shape, columns, weight, meta["lowest"], label)
     os.utime(cached)
     return opened["training"], opened.get("test")
 

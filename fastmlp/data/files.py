@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import zlib
@@ -13,6 +14,12 @@ from ..errors import InputError
 GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "utf-16"),
+    (re.compile(rb"([^\0]\0){2}"), "utf-16-le"),
+    (re.compile(rb"(\0[^\0]){2}"), "utf-16-be"),
+)
 _BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
 
@@ -103,15 +110,25 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
 
 def unzip_text(content: bytes, path: Path) -> bytes:
-    """``content`` decompressed, without a byte order mark. InputError for UTF-16 and for a line that is no row."""
+    """``content`` decompressed, its lines ended by newlines, in UTF-8 without a byte order mark if it is UTF-16 or -32.
+
+    InputError for a line that is no row, and for what begins as UTF-16 but is not.
+    """
     text = unzip(content, path)
     if text.startswith(GZIP_MAGIC):
         raise InputError(f"{path}: is gzipped twice; it must be once")
-    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path}: is UTF-16; it must be UTF-8")
+    encoding = next((name for begins, name in _ENCODINGS if begins.match(text)), None)
+    if encoding is not None:
+        try:
+            text = text.decode(encoding).encode()
+        except UnicodeError:
+            raise InputError(f"{path}: begins as {encoding.upper()} but is not valid; it must be UTF-8") from None
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     start = 0
     while len(text) - start > _LONGEST_LINE:
         if (end := text.rfind(b"\n", start, start + _LONGEST_LINE)) < 0:
             raise InputError(f"{path}: has a line of more than {_LONGEST_LINE >> 20} MB; rows must be shorter")
         start = end + 1
-    return text.removeprefix(b"\xef\xbb\xbf")
+    return text

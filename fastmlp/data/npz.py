@@ -128,9 +128,12 @@ def as_features(X: np.ndarray, what: str) -> np.ndarray:
 
 
 def as_labels(y: np.ndarray, what: str) -> Labels:
-    """The labels that an array of integers or text holds. InputError for other dtypes."""
-    if y.dtype.kind in "iu":
+    """The labels that an array of numbers, booleans or text holds. InputError for other dtypes, and for a NaN."""
+    if y.dtype.kind in "iuf" and y.dtype.itemsize <= 8:
+        require_finite(y[:, None], what)
         return distinct(y)
+    if y.dtype.kind == "b":
+        return distinct(map(str, y.tolist()))
     if y.dtype.kind == "U":
         points = y.view(f"{y.dtype.byteorder}u4")
         if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():
@@ -138,9 +141,7 @@ def as_labels(y: np.ndarray, what: str) -> Labels:
         return distinct(y.tolist())
     if y.dtype.kind == "S":
         return distinct(text.decode("utf-8", "replace") for text in y.tolist())
-    if y.dtype == bool:
-        return distinct(str(label) for label in y.tolist())
-    raise InputError(f"{what} has dtype {y.dtype}; it must be an integer type or text (of classes: y.astype(int))")
+    raise InputError(f"{what} has dtype {y.dtype}; it must be numbers or text")
 
 
 _X, _Y = ("X", "x", "images", "data", "features"), ("y", "Y", "labels", "label", "target", "targets")
