@@ -45,7 +45,7 @@ def _parts(work: int, serial: int) -> int:
 
 
 def _is_sparse(X: Any) -> bool:
-    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr"))
+    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
 
 
 def csr(X: Any) -> CSR:

@@ -6,7 +6,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from ..jit.dependencies import vocabulary
 from ..jit.numba_private import TypingError
@@ -17,6 +16,7 @@ from .codegen import (
     emit_load,
     emit_masked_load,
     emit_masked_store,
+    intrinsic,
     pointer_to,
     require_readable,
     require_writable,
@@ -35,7 +35,7 @@ def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
     tile = Tile(vector_of(like), rows.literal_value, vectors.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(context.get_value_type(tile), None)
+        return ir.Constant(tile.ir, None)
 
     return tile(like, rows, vectors), codegen
 
@@ -114,7 +114,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array_c, c, c_stride, _, _, n = args
-        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        acc = ir.Constant(tile.ir, ir.Undefined)
         for r in range(tile.rows):
             row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
             for v in range(tile.vectors):
