@@ -49,6 +49,46 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
             np.testing.assert_array_equal(trained, expected)
 
 
+@rules
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)
+def test_sums_of_squares_are_of_the_weights_before_each_step(rule, dtype, sizes, rng, monkeypatch):
+    X, y = sparse_samples(rng, 90, sizes[0], 0.02, "uint8"), rng.integers(0, sizes[-1], 90)
+    params = rng.standard_normal(kernels.Network(sizes).params.size * 2) * 0.1
+
+    def squares(ops, X, threads, **options):
+        network, total = kernels.Network(sizes, slots=rule.slots, dtype=dtype), np.full(1, np.nan)
+        for (W, _), start in zip(network.layers, network.offsets):
+            W[...] = params[start : start + W.size].reshape(W.shape)
+        with kernels.threads(threads):
+            ops.mlp_train_steps(
+                X,
+                y,
+                np.arange(90),
+                16,
+                network,
+                rule=rule,
+                lr=np.full(6, 0.01),
+                scale=1 / 255,
+                squares=total,
+                **options,
+            )
+        return total[0]
+
+    monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
+    monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
+    expected = squares(reference, X, 1)
+    # A lane adds up SPAN squares or fewer, or 64 of each step, each sum and each weight with its rounding.
+    bound = 2 * 512 * np.finfo(dtype).eps * expected
+    for packed_bytes in (0, 2**30):
+        monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
+        for samples in (X, kernels.csr(X)):
+            first, *others = (squares(kernels, samples, threads) for threads in (1, 2, 3, 4))
+            assert others == [first] * 3
+            assert abs(first - expected) <= bound
+    assert abs(squares(kernels, X, 2, clip=1e9) - expected) <= bound
+
+
 @pytest.mark.parametrize("rule", [kernels.momentum(), kernels.adam()], ids=str)
 def test_momentum_that_fades_while_steps_are_put_off(rule, rng, monkeypatch):
     """A column with entries in the first row alone: its momentum is below the normal numbers some 830 steps later."""
