@@ -471,6 +471,7 @@ def mlp_train_steps(
     label_smoothing: float = 0.0,
     dropout: float = 0.0,
     seed: int = 0,
+    squares: Array | None = None,
 ) -> tuple[Array, Array]:
     """Train a network in place on X[rows], ``batch`` rows a step; returns (losses [S], correct [S]), sums over a batch.
 
@@ -483,7 +484,8 @@ def mlp_train_steps(
 
     ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
     place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
-    gradient is then stored, which takes about twice the time.
+    gradient is then stored, which takes about twice the time. ``squares``, float64 [1], gets the sum over the steps of |W|^2,
+    all W before the step: half the weight decay times it is the penalty of an L2 term.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
@@ -495,19 +497,26 @@ def mlp_train_steps(
     _require_slots(network, rule)
     checks.no_overlap("network.params", network.params, lr)
     checks.no_overlap("network.state", network.state, lr)
+    if squares is not None:
+        checks.output(
+            "squares", squares, np.dtype(np.float64), (1,), network.params, network.state, *batch_arguments, lr
+        )
     if clip is None:
-        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network)
+        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network, squares=squares)
     if checks.finite_number("clip", clip) <= 0:
         raise ValueError(f"clip is {clip!r}; it must be positive")
     gradient = np.empty_like(network.params)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
+    sums = None if squares is None else np.zeros((len(lr), 1))
     for step in range(len(lr)):
         few = rows[step * batch : (step + 1) * batch]
         losses[step], correct[step] = mlp.run_gradient(
-            *batch_arguments[:-1], few, objective, t + step, network, gradient
+            *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
         )
         norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
         mlp.run_update(network, gradient, rule, float(lr[step]), t + step, min(1.0, clip / norm) if norm > 0 else 1.0)
+    if squares is not None and sums is not None:
+        squares[0] = sums.sum()
     return losses, correct
 
 

@@ -321,17 +321,22 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
 
 def mlp_train_steps(
     X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, mean=True, epsilon=0.0,
-    label_smoothing=0.0, dropout=0.0, seed=0,
+    label_smoothing=0.0, dropout=0.0, seed=0, squares=None,
 ):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
     A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]`` and step
     number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last batch may be short.
+    squares[0] = the sum over the steps of |W|^2, all W before the step.
     """
+    if squares is not None:
+        squares[0] = 0
     X = _dense(X, network.dtype) if isinstance(X, CSR) else X
     starts = range(0, len(rows), batch)
     losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
     for step, start in enumerate(starts):
+        if squares is not None:
+            squares[0] += sum(np.square(W, dtype=np.float64).sum() for W, _ in network.layers)
         losses[step], correct[step], gradient = mlp_gradient(
             X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, mean=mean,
             epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
