@@ -235,9 +235,10 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             raise ValueError("index_base")
         trained_on = meta.get("trained_on")
         if trained_on is not None:
-            trained_on = {"digest": int(trained_on["digest"]), "seed": int(trained_on["seed"])} | {
-                "val_fraction": float(trained_on["val_fraction"])
-            }
+            kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
+            trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
+            if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
+                raise ValueError("trained_on")
         label = _label(meta.get("label"))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
