@@ -22,7 +22,6 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
 from . import simd
 from .activations import ACTIVATIONS, RELU, SOFTMAX, activate, activation_backward
@@ -38,7 +37,7 @@ from .gemm import (
     strip_size,
 )
 from .intrinsics import flat, prefetch
-from .jit import kernel, piece
+from .jit import kernel, overload, piece
 from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network
 from .penalty import add_spans, span_count, span_squares
