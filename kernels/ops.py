@@ -149,7 +149,7 @@ def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array,
         X = checks.as_csr("X", X)
         checks.require_shape("X", X, (len(dY), None))
     else:
-        X = checks.as_input("X", X, dtype, (len(dY), None))
+        X = checks.as_samples("X", X, dtype, (len(dY), None))
     return dY, X, dtype, checks.finite_number("scale", scale)
 
 
@@ -197,7 +197,7 @@ def linear_backward_update(
         flat[0], 0, flat[1], 0, strips, scratch(parts * gemm.PACK_SIZE, dtype),
     )  # fmt: skip
     if b is not None:
-        gemm.bias_backward_update(0, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
+        run(gemm.bias_backward_update, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
