@@ -23,7 +23,7 @@ MUTANTS = {
     "last row dropped": ("gemm.py", "if M - i >= 1:\n        _wide1", "if M - i >= 2:\n        _wide1"),
     "wrong stride": ("gemm.py", "acc = simd.tile_fma(acc, A, a, a_row, B, b) if", "acc = simd.tile_fma(acc, A, a, a_col, B, b) if"),
     "last term dropped": ("gemm.py", "for _ in range(K):\n            acc", "for _ in range(K - 1 if K > 700 else K):\n            acc"),
-    "terms of the rows before lost": ("gemm.py", "C, c, ldc, k > 0)", "C, c, ldc, False)"),
+    "terms of the rows before lost": ("gemm.py", "C, c, ldc, resume or k > 0)", "C, c, ldc, resume)"),
     "rows that overlap another tile of the strip stored": ("gemm.py", "wide, k > 0, i + r - row)", "wide, k > 0, 0)"),
     "the strip begun anew with each block of terms": ("gemm.py", "sums, wide, k > 0,", "sums, wide, False,"),
     "subnormal numbers kept": ("jit/control.py", "CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if", "CONTROL = 0x1F80 if"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -113,6 +114,17 @@ def test_weight_gradients_of_pixels_are_exact_in_every_block(dtype, rng):
         for threads in (1, 3):
             with kernels.threads(threads):
                 exact_products(abs(X).astype(np.uint8), dY, W)
+
+
+def test_weight_gradients_of_pixels_need_no_copy_of_them_as_floats():
+    X, dY = np.ones((20_000, 1_000), np.uint8), np.ones((20_000, 2), np.float32)
+    W = np.zeros((1_000, 2), np.float32)
+    tracemalloc.start()
+    kernels.linear_backward_weight(X, dY)
+    kernels.linear_backward_update(X, dY, W, rule=kernels.sgd(), lr=0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes  # what else there is are some MB of scratch; a copy would be four times X
 
 
 @dtypes
