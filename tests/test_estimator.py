@@ -217,6 +217,74 @@ def test_invscaling_goes_on_over_partial_fits(table):
     assert_same_network(*models)
 
 
+def drawn_data(rng):
+    """Samples in one of the forms that are read, and a function that draws labels for so many."""
+    inputs, form = int(rng.integers(1, 12)), str(rng.choice(["dense", "csr", "csc", "integers"]))
+    kind = str(rng.choice(["multiclass", "binary", "multilabel"]))
+
+    def draw():
+        n = int(rng.integers(12, 80))
+        X = rng.standard_normal((n, inputs)) * (rng.random((n, inputs)) < (1 if form == "dense" else 0.4))
+        X = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_matrix}.get(form, np.asarray)(X)
+        return (np.round(3 * X).astype(int) if form == "integers" else X), labels(n)
+
+    def labels(n):
+        if kind == "multilabel":
+            return (rng.random((n, 3)) < 0.5).astype(int)
+        K = 3 if kind == "multiclass" else 2
+        return LABELS[np.r_[np.arange(K), np.arange(K), rng.integers(0, K, n - 2 * K)]]
+
+    return draw, np.arange(3) if kind == "multilabel" else LABELS[: 3 if kind == "multiclass" else 2]
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("block", range(10))
+def test_any_sequence_of_calls_gives_scikit_learns_network(block):
+    for seed in range(30 * block, 30 * block + 30):
+        compare_a_sequence_of_calls(seed)
+
+
+def compare_a_sequence_of_calls(seed):
+    rng = np.random.default_rng(seed)
+    draw, classes = drawn_data(rng)
+    choices = {
+        "hidden_layer_sizes": [(), (5,), (6, 4)], "activation": ["relu", "tanh", "logistic", "identity"],
+        "solver": ["sgd", "adam"], "alpha": [0.0, 1e-4, 5.0], "batch_size": ["auto", 7], "learning_rate_init": [0.001, 0.1],
+        "learning_rate": ["constant", "invscaling", "adaptive"], "max_iter": [1, 6], "shuffle": [True, False],
+        "tol": [1e-4, 0.05], "momentum": [0.9, 0.0], "n_iter_no_change": [1, 10], "warm_start": [False, True],
+        "early_stopping": [False, False, True], "validation_fraction": [0.2],
+    }  # fmt: skip
+    options = {name: values[rng.integers(len(values))] for name, values in choices.items()}
+    models = [make(random_state=np.random.RandomState(seed), **options) for make in (MLPClassifier, Theirs)]
+    X, y = draw()
+    for _ in range(int(rng.integers(1, 7))):
+        calls = ["fit", "partial_fit", "other data", "pickle", "refused", "alpha"]
+        call = str(rng.choice(calls, p=[0.35, 0.3, 0.1, 0.1, 0.1, 0.05]))
+        if call == "other data":
+            X, y = draw()
+            continue
+        if call == "pickle":
+            models = [pickle.loads(pickle.dumps(model)) for model in models]
+        elif call == "alpha":
+            models = [model.set_params(alpha=0.05) for model in models]
+        elif call == "refused":
+            with pytest.raises(ValueError, match="NaN"):
+                models[0].fit(np.full((20, 3), np.nan), np.arange(20) % 2)
+        elif call == "fit":
+            if options["early_stopping"] and options["warm_start"] and hasattr(models[0], "coefs_"):
+                return  # begins its count anew, as it should
+            models = [model.fit(X, y) for model in models]
+        elif not options["early_stopping"]:
+            models = [model.partial_fit(X, y, classes=classes) for model in models]
+        if hasattr(models[0], "coefs_"):
+            assert_same_network(*models)
+            assert models[0].t_ == models[1].t_
+            np.testing.assert_allclose(models[0].loss_curve_, models[1].loss_curve_, rtol=1e-7)
+            assert models[0].validation_scores_ == models[1].validation_scores_
+            np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+
+
 # -- data ------------------------------------------------------------------------------------------------------------
 
 
