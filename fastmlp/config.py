@@ -77,8 +77,8 @@ class TrainConfig:
     )
     epochs: int | None = _option(
         None,
-        "passes over the training data (default 4, or as many as make 1,000 steps; of a table 1,000 to 6,000 with a rate, "
-        "weight decay, dropout and label smoothing by its size)",
+        "passes over the training data (default 4, or as many as make 1,000 steps; of a table 2,000 or 6,000 with "
+        "rate, weight decay and dropout by its size)",
         metavar="N",
         least=1,
     )
@@ -106,9 +106,7 @@ class TrainConfig:
     dropout: float = _planned(
         "part of the hidden units left out at each step (default 0, tables see --epochs)", metavar="P"
     )
-    label_smoothing: float = _planned(
-        "part of each target spread over all classes (default 0, tables see --epochs)", metavar="X"
-    )
+    label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X")
     class_weight: str | None = _option(
         None, "balanced (samples / classes / samples of the class), or a number a class", metavar="W[,W...]"
     )
@@ -201,7 +199,7 @@ class TrainConfig:
 
         Where neither ``epochs`` nor ``steps`` is given there are enough of them, and a table gets ``table_recipe``.
         """
-        recipe: dict[str, Any] = {"batch_size": 128, "weight_decay": 0.0, "dropout": 0.0, "label_smoothing": 0.0}
+        recipe: dict[str, Any] = {"batch_size": 128, "weight_decay": 0.0, "dropout": 0.0}
         free, least = self.epochs is None and self.steps is None, _LEAST_STEPS
         if free and table:
             tuned = table_recipe(samples)
@@ -325,14 +323,18 @@ _MOST_REPORTS = 20  # of a run whose length was chosen for it
 def table_recipe(samples: int) -> dict[str, Any]:
     """Options and the number of ``steps`` for a table of so many training samples.
 
-    The weights' decay is that of one Gaussian prior whatever the number of samples (MacKay 1992): its weight beside the mean
-    loss falls as 1 / samples. With few samples half of the units are dropped and the targets are softened.
+    The weight decay is that of one Gaussian prior for any number of samples: beside the mean loss it falls as 1 / samples. Of
+    few samples half of the units are dropped. Chosen on 20 inner splits of the training parts of twelve small tables (iris,
+    german, glass and the like; never on test parts) and on two of phoneme, letter and adult: against scikit-learn's
+    MLPClassifier +0.3 points with few samples, and at worst 0.7 below the better of it and LogisticRegression. A decay of 2
+    or 8 / samples, 1,000 steps or five times the rate were worse; early stopping on a held-out part lost 2 points.
     """
     if samples < _FEW:
         batch = min(32, max(16, samples // 16))
-        few = {"steps": 2000, "batch_size": batch, "lr": 0.02, "dropout": 0.5, "label_smoothing": 0.05}
-        return few | {"weight_decay": float(f"{2 / samples:.2g}")}
-    return {"steps": 6000, "batch_size": 64, "lr": 0.1, "dropout": 0.2, "weight_decay": float(f"{1 / samples:.2g}")}
+        recipe, prior = {"steps": 2000, "batch_size": batch, "lr": 0.02, "dropout": 0.5}, 4
+    else:
+        recipe, prior = {"steps": 6000, "batch_size": 64, "lr": 0.1, "dropout": 0.2}, 1
+    return recipe | {"weight_decay": float(f"{prior / samples:.2g}")}
 
 
 # The notebook this project began with, exactly.

@@ -167,8 +167,8 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
     if screen.level > 0:
-        options = _changed(config, TrainConfig()) or "all as by default"
-        screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {options}")
+        given = _changed(config, TrainConfig()) or "all as by default"
+        screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {given}")
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         if finding:
