@@ -73,7 +73,7 @@ class TrainConfig:
     bias: bool = _option(True, "do not give the layers biases")
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     batch_size: int = _planned(
-        "samples a step (default 128; of a table at least 16, by its size)", metavar="N", least=1, group="optimisation"
+        "samples a step (default 128), of a table fewer by its size", metavar="N", least=1, group="optimisation"
     )
     epochs: int | None = _option(
         None,

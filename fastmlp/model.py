@@ -36,8 +36,8 @@ class Model:
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
-    ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1;
-    ``label`` says where the table of the training had its labels.
+    ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
+    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
