@@ -35,7 +35,7 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool) -> Dataset:
     if not whole or data.X is not data.X_test:
         return data
     from .data import split_rows
-    from .prepare import digest
+    from .plan import digest
 
     own = model.trained_on
     if own is not None and digest(data) == own["digest"]:

@@ -503,8 +503,7 @@ def mlp_train_steps(
         )
     if clip is None:
         return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network, squares=squares)
-    if checks.finite_number("clip", clip) <= 0:
-        raise ValueError(f"clip is {clip!r}; it must be positive")
+    _checked_clip(clip)
     gradient = np.empty_like(network.params)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
     sums = None if squares is None else np.zeros((len(lr), 1))
@@ -513,11 +512,23 @@ def mlp_train_steps(
         losses[step], correct[step] = mlp.run_gradient(
             *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
         )
-        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, min(1.0, clip / norm) if norm > 0 else 1.0)
+        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, _clipped(1.0, gradient, clip))
     if squares is not None and sums is not None:
         squares[0] = sums.sum()
     return losses, correct
+
+
+def _checked_clip(clip: float | None) -> None:
+    if clip is not None and checks.finite_number("clip", clip) <= 0:
+        raise ValueError(f"clip is {clip!r}; it must be positive")
+
+
+def _clipped(factor: float, gradient: Array, clip: float | None) -> float:
+    """What ``gradient`` is multiplied by instead of ``factor``, so that its norm is at most ``clip``."""
+    if clip is None:
+        return factor
+    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    return factor * (min(1.0, clip / norm) if norm > 0 else 1.0)
 
 
 def _checked_batch(
@@ -585,9 +596,19 @@ def mlp_gradient(
 
 
 def mlp_update(
-    network: Network, gradient: ArrayLike, *, rule: Rule, lr: float, t: int = 1, factor: float = 1.0
+    network: Network,
+    gradient: ArrayLike,
+    *,
+    rule: Rule,
+    lr: float,
+    t: int = 1,
+    factor: float = 1.0,
+    clip: float | None = None,
 ) -> None:
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
+
+    Where the norm of factor * gradient, over all parameters, is above ``clip`` > 0, it is scaled down to that norm.
+    """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     lr, t = _checked_step(rule, lr, t)
@@ -595,4 +616,6 @@ def mlp_update(
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):
         checks.no_overlap(name, written, gradient)
-    mlp.run_update(network, gradient, rule, lr, t, checks.finite_number("factor", factor))
+    _checked_clip(clip)
+    factor = checks.finite_number("factor", factor)
+    mlp.run_update(network, gradient, rule, lr, t, _clipped(factor, gradient, clip))

@@ -308,8 +308,14 @@ def mlp_gradient(
     return loss, correct, _into(out, gradient.params)
 
 
-def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
+
+    With ``clip``, factor * gradient of a larger norm, over all parameters, is scaled down to it.
+    """
+    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    if clip is not None and norm > clip:
+        factor *= clip / norm
     scaled = Network(network.sizes, bias=network.bias, dtype=network.dtype)
     scaled.params[...] = network.dtype.type(factor) * gradient
     for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
@@ -341,7 +347,5 @@ def mlp_train_steps(
             X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, mean=mean,
             epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
         )  # fmt: skip
-        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        factor = 1.0 if clip is None or norm <= clip else clip / norm
-        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, factor=factor)
+        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, clip=clip)
     return losses, correct
