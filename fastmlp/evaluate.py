@@ -35,7 +35,7 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool) -> Dataset:
     if not whole or data.X is not data.X_test:
         return data
     from .data import split_rows
-    from .prepare import digest
+    from .plan import digest
 
     own = model.trained_on
     if own is not None and digest(data) == own["digest"]:
@@ -153,12 +153,13 @@ def _command(argv: Sequence[str] | None) -> int:
     config = configure(**options)
     data = load_to_test(config, model, whole=whole)
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
-    if (line := model.unlike_training(X)) is not None:
-        say(f"{config.data}: {line}")
+    difference = model.unlike_training(X)
     with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")
+    if difference is not None:
+        say(f"{config.data}: {difference}")
     predicted = model.predict(X)
     scores = class_scores(y, predicted, model.classes)
     if not as_json:

@@ -177,7 +177,9 @@ def _by_content(path: Path) -> Format | None:
     from .data.files import beginning
 
     head = beginning(path)
-    matching = [each for each in FORMATS if head and each.begins.fullmatch(head)]
+    if not head:
+        raise InputError(f"{path}: is empty")
+    matching = [each for each in FORMATS if each.begins.fullmatch(head)]
     if matching and not matching[-1].is_text:
         return matching[-1]
     refuse_foreign(head, path)

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from .backend import CSR, Network, kernels, ops
+from .data import Sparse
 from .data.dataset import require_finite
 from .data.labels import listed
 from .errors import InputError
 from .formats import Features, LabelColumn
 from .paths import as_path
 from .ranges import difference
+from .scaling import standardised
 from .tensor_file import Tensors, read_tensors, write_tensors
 
 _LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
@@ -33,9 +35,9 @@ class Model:
     """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end.
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
-    in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
-    of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1;
-    ``label`` says where the table of the training had its labels.
+    in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
+    ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
+    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
@@ -88,16 +90,11 @@ class Model:
                 raise InputError(f"X: column {name[:40]!r} has dtype {column.dtype}; this model takes numbers")
         return np.column_stack(columns)
 
-    def standardise(self, X: np.ndarray) -> np.ndarray:
+    def standardise(self, X: Any) -> Any:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
-        if self.mean is None:
+        if self.mean is None or self.std is None:
             return X
-        Y = np.empty(X.shape, self.network.dtype)
-        for start in range(0, len(X), _ROWS):  # no second copy in float64
-            rows = slice(start, start + _ROWS)
-            with np.errstate(over="ignore"):  # refused by whoever reads it
-                Y[rows] = (X[rows] - self.mean) / self.std
-        return Y
+        return standardised(X, self.mean, self.std, self.network.dtype)
 
     def unlike_training(self, X: Any) -> str | None:
         """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from the training inputs', if it does."""
@@ -132,7 +129,13 @@ class Model:
             if self.mean is None:
                 yield fast.mlp_forward(X, self.network, scale=self.scale)
                 return
-            X = X.toarray(self.network.dtype)  # the features' means are not zero
+            if np.count_nonzero(self.mean) <= kernels.tuning.SPARSE_DENSITY * len(self.mean):
+                stored = X.values if X.dictionary is None else X.dictionary[X.values]
+                entries = self.standardise(Sparse(X.indptr, X.indices, stored, X.shape))
+                self._in_dtype(entries.data)
+                yield fast.mlp_forward(kernels.csr(entries), self.network)
+                return
+            X = X.toarray(self.network.dtype)  # there are no zeros that could be kept
         else:
             require_finite(X, "X")
             self._look(X)
@@ -235,9 +238,10 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             raise ValueError("index_base")
         trained_on = meta.get("trained_on")
         if trained_on is not None:
-            trained_on = {"digest": int(trained_on["digest"]), "seed": int(trained_on["seed"])} | {
-                "val_fraction": float(trained_on["val_fraction"])
-            }
+            kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
+            trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
+            if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
+                raise ValueError("trained_on")
         label = _label(meta.get("label"))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None

@@ -45,7 +45,7 @@ def _pixels(paths: list[Path], model: Model, invert: bool) -> np.ndarray:
         black, white = 0.0, 1.0 if white <= 1 else max(white, 255.0)
     if (black, white) == (0, 255):
         return X
-    say(f"pixels of 0 to 255 are put between {black:.4g} and {white:.4g}, which the model was trained on")
+    say(f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on")
     return np.float32((white - black) / 255) * X + np.float32(black)
 
 
@@ -90,12 +90,13 @@ def _predictions(paths: list[Path], model: Model, label_column: str | None, inve
         if X.shape[1] != model.network.sizes[0]:
             raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
     for path, X in zip(paths, samples):
-        if (line := model.unlike_training(X)) is not None:
-            say(f"{path}: {line}")
+        difference = model.unlike_training(X)
         with about(path), np.errstate(over="ignore", invalid="ignore"):  # refused below
             P = model.predict_proba(X)
         if P.size and not P.min() >= 0:  # NaN
             raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")
+        if difference is not None:
+            say(f"{path}: {difference}")
         yield model.predict(X), P
 
 

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,9 +167,8 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
     if screen.level > 0:
-        screen.line(
-            f"read from {data.source} in {load_seconds:.2f} s; options: {_changed(config) or 'all as by default'}"
-        )
+        given = _changed(config, TrainConfig()) or "all as by default"
+        screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {given}")
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         if finding:
@@ -202,10 +201,12 @@ def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:
     return data, time.perf_counter() - start
 
 
-def _changed(config: TrainConfig) -> str:
-    """The options that are not the defaults."""
-    default = asdict(TrainConfig())
-    return ", ".join(f"{name} {value}" for name, value in asdict(config).items() if value != default[name])
+def _changed(config: TrainConfig, default: TrainConfig) -> str:
+    """The options that are not as in ``default``."""
+    options = {item.name: getattr(config, item.name) for item in fields(config) if "help" in item.metadata}
+    return ", ".join(
+        f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value != getattr(default, name)
+    )
 
 
 def _train(
@@ -214,7 +215,11 @@ def _train(
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
     from .loop import Observer, fit
+    from .plan import completed
 
+    asked, config = config, completed(config, data)
+    if config.dropout and asked.dropout is None:
+        screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(config, asked)}")
     files, first = _Files(as_path(str(config.out))), world.rank == 0
     with world.together():
         if first and not resume:

@@ -4,8 +4,8 @@ Legend: ``C[M, N] = A[M, K] @ B[K, N]``; ``a``, ``b``, ``c`` are offsets in elem
 ``a_row``/``a_col`` the strides of A (so that one kernel serves X and X.T), ``ldb``/``ldc`` the row lengths of B and C.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. (Only an input gradient of fewer than DOT_ROWS rows is taken
-as dot products, in another order.) All functions here are raw: nothing is checked.
+on the number of threads nor on the other rows of the batch. (Only a layer of one output, and an input gradient of fewer
+than DOT_ROWS rows, are taken as dot products, in another order.) All functions here are raw: nothing is checked.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from numba import types
 from . import simd
 from .intrinsics import flat, out_of_line
 from .jit import kernel, overload, piece
+from .narrow import gemm_narrow
 from .team import share
 from .tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
+    CONVERTED_ROWS,
     DOT_COLUMNS,
     DOT_ROWS,
     GROUP_ROWS,
+    NARROW_COLUMNS,
     PACK_A,
     PACK_ROWS,
     READ_IN_PLACE_BYTES,
@@ -36,6 +39,7 @@ from .tuning import (
     SWAPPED_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
+    TURNED_LANES,
 )
 from .update import update_rows, update_span
 
@@ -151,12 +155,12 @@ def _pack_group(first, M, depth, A, a, a_col, P, p):
 
 
 @piece
-def _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
+def _gemm_packed(begun, M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
     """For many rows: blocks of B packed for L2, as in Goto and van de Geijn 2008; A is read where it lies, or see PACK_A."""
     lanes = simd.lanes(C)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
-        resume = k > 0
+        resume = begun or k > 0
         for j in range(0, N, BLOCK_COLUMNS):
             n = min(BLOCK_COLUMNS, N - j)
             width = TILE_VECTORS * lanes if M >= TILE_ROWS else n + -n % lanes
@@ -179,8 +183,9 @@ def _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, 
                     _tiles(n, depth, A, at, a_row, a_col, P, p, width, depth, C, to, ldc, resume, i - row)
 
 
-PACK_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
-"""Elements of scratch that ``gemm`` needs for each part."""
+GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
+PACK_SIZE = GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS
+"""Elements of scratch that ``gemm`` needs, and that kernels need for each part: for a block of integers as floats, too."""
 
 
 @piece
@@ -192,7 +197,7 @@ def _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p):
     lanes = simd.lanes(C)
     width = TILE_VECTORS * lanes
     deepest = min(K, SWAPPED_DEPTH) + TILE_ROWS  # the last tile of a strip may begin that much before it
-    most = PACK_SIZE // (deepest + GROUP_ROWS) // width * width
+    most = GEMM_SIZE // (deepest + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
         wide = m + -m % width
@@ -219,17 +224,51 @@ def _packs_less_swapped(M, N, K, width):
 
 @kernel
 def gemm(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
-    """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; PACK_SIZE elements from P[p] on are scratch."""
+    """C[M, N] = A[M, K] @ B[K, N], B with ``b_row`` or ``b_col`` 1; GEMM_SIZE elements from P[p] on are scratch."""
     out_of_line()
-    if b_col == 1 and (M < PACK_ROWS or K * b_row * C.itemsize <= READ_IN_PLACE_BYTES):
+    gemm_onto(False, M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
+
+
+@kernel
+def gemm_onto(resume, M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p):
+    """``gemm``, or with ``resume`` C += A @ B, as if the terms of before came first: B with ``b_col`` 1."""
+    out_of_line()
+    lanes = simd.lanes(C)
+    one_output = N == 1 and ldc == 1 and b_row == 1  # of the layer: a part with one column of many is another matter
+    if one_output and a_col == 1 and a_row != 1:
+        _dots(1, M, K, B, b, K, A, a, a_row, C, c, M)
+    elif N <= NARROW_COLUMNS and lanes <= M and (a_row == 1 or (a_col == 1 and lanes >= TURNED_LANES)):
+        gemm_narrow(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p, GEMM_SIZE, resume)
+    elif b_col == 1 and (M < PACK_ROWS or K * b_row * C.itemsize <= READ_IN_PLACE_BYTES):
         depth = max(K, 1) if K * N * C.itemsize <= STREAM_BYTES else STREAM_DEPTH
         for k in range(0, max(K, 1), depth):
             here, rest = a + k * a_col, min(depth, K - k)
-            _gemm_in_place(M, N, rest, A, here, a_row, a_col, B, b + k * b_row, b_row, C, c, ldc, k > 0)
-    elif b_col != 1 and a_col == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * simd.lanes(C)):
+            _gemm_in_place(M, N, rest, A, here, a_row, a_col, B, b + k * b_row, b_row, C, c, ldc, resume or k > 0)
+    elif b_col != 1 and a_col == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * lanes):
         _gemm_swapped(M, N, K, A, a, a_row, B, b, b_col, C, c, ldc, P, p)
     else:
-        _gemm_packed(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
+        _gemm_packed(resume, M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p)
+
+
+def _make_finish(rows: int) -> Any:
+    """f(factor * Y + b) of up to a vector of each of ``rows`` rows, all read before one is stored: the rows of few columns
+    share cache lines, and to read from a line that is still being written to takes as long as ten rows."""
+
+    @piece
+    def finish_tile(Y, y, step, n, factor, b, o, biased, relu):
+        x = simd.tile_load(Y, y, step, rows, 1, n)
+        if biased:
+            x = simd.fma(x, factor, simd.load_masked(b, o, n))
+        else:
+            x = x * factor
+        if relu:
+            x = simd.maximum(x, simd.zeros(Y))
+        simd.tile_store(Y, y, step, x, n, 0)
+
+    return finish_tile
+
+
+_finish_eight, _finish_one = _make_finish(8), _make_finish(1)
 
 
 @kernel
@@ -242,19 +281,13 @@ def finish_rows(Y, y, rows, n, step, b, o, biased, scale, relu):
     if not (biased or relu or scale != 1):
         return
     lanes = simd.lanes(Y)
-    zero, factor = simd.zeros(Y), simd.broadcast(Y, scale)
-    for row in range(rows):
-        start = y + row * step
-        for j in range(0, n, lanes):
-            rest = min(lanes, n - j)
-            x = simd.load_masked(Y, start + j, rest)
-            if biased:
-                x = simd.fma(x, factor, simd.load_masked(b, o + j, rest))
-            else:
-                x = x * factor
-            if relu:
-                x = simd.select(x <= zero, zero, x)  # not the maximum: NaN must pass
-            simd.store_masked(Y, start + j, x, rest)
+    factor, eights = simd.broadcast(Y, scale), rows - rows % 8
+    for j in range(0, n, lanes):
+        rest = min(lanes, n - j)
+        for row in range(0, eights, 8):
+            _finish_eight(Y, y + row * step + j, step, rest, factor, b, o + j, biased, relu)
+        for row in range(eights, rows):
+            _finish_one(Y, y + row * step + j, step, rest, factor, b, o + j, biased, relu)
 
 
 def _float_rows(X, lo, hi, scratch, part):
@@ -415,16 +448,47 @@ def column_sums(first, last, M, N, dY, dy, db, o):
         j += lanes
 
 
+def _weight_product(rows, n, M, K, N, X, x, dY, dy, C, c, ldc, P, p):
+    """C[rows, n] = X[M, :rows].T @ dY[M, :n]; X [M, K] from X[x] on, dY [M, N] from dY[dy] on, C's rows ldc apart."""
+
+
+@overload(_weight_product)
+def _weight_product_overload(rows, n, M, K, N, X, x, dY, dy, C, c, ldc, P, p):
+    if isinstance(X.dtype, types.Float):
+
+        def product(rows, n, M, K, N, X, x, dY, dy, C, c, ldc, P, p):
+            gemm(rows, n, M, X, x, 1, K, dY, dy, N, 1, C, c, ldc, P, p)
+
+        return product
+
+    def product_of_integers(rows, n, M, K, N, X, x, dY, dy, C, c, ldc, P, p):
+        block = p + GEMM_SIZE
+        for i in range(0, max(M, 1), CONVERTED_ROWS):
+            few = min(CONVERTED_ROWS, M - i)
+            for r in range(few):
+                # Unsigned: see _float_rows.
+                to, at = np.uintp(block + r * rows), np.uintp(x + (i + r) * K)
+                for k in range(np.uintp(rows)):
+                    P[to + k] = X[at + k]
+            gemm_onto(i > 0, rows, n, few, P, block, 1, rows, dY, dy + i * N, N, 1, C, c, ldc, P, p)
+
+    return product_of_integers
+
+
 @kernel
 def linear_backward_weight(part, parts, X, dY, scale, dW, db, P):
     """dW = scale * X.T @ dY for this part of dW, and db = dY.sum(0) for its share of columns (db empty: none)."""
     M, K = dY.shape[0], X.shape[1]
     N = dY.shape[1]
     first, last, left, right = _block(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
-    w = first * N + left
-    rows, columns = last - first, right - left
-    gemm(rows, columns, M, flat(X), first, 1, K, flat(dY), left, N, 1, flat(dW), w, N, P, part * PACK_SIZE)
-    finish_rows(flat(dW), w, rows, columns, N, db, 0, False, scale, False)
+    columns, step = (
+        right - left,
+        STRIP_ROWS if X.itemsize == 1 else max(last - first, 1),
+    )  # a strip of integers is converted
+    for k in range(first, last, step):
+        rows, w = min(step, last - k), k * N + left
+        _weight_product(rows, columns, M, K, N, flat(X), k, flat(dY), left, flat(dW), w, N, P, part * PACK_SIZE)
+        finish_rows(flat(dW), w, rows, columns, N, db, 0, False, scale, False)
     if db.size:
         left, right = share(part, parts, N)
         column_sums(left, right, M, N, flat(dY), 0, db, 0)
@@ -450,7 +514,7 @@ def linear_backward_update(part, parts, M, K, N, X, x, dY, dy, scale, rule, lr, 
         n = min(BLOCK_COLUMNS, N - left)
         for k in range(lo, hi, STRIP_ROWS):
             rows = min(STRIP_ROWS, hi - k)
-            gemm(rows, n, M, X, x + k, 1, K, dY, dy + left, N, 1, strips, strip, n, P, part * PACK_SIZE)
+            _weight_product(rows, n, M, K, N, X, x + k, dY, dy + left, strips, strip, n, P, part * PACK_SIZE)
             at = k * N + left
             # Rows that lie side by side are one.
             runs, length = (1, rows * n) if n == N else (rows, n)

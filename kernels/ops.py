@@ -45,7 +45,7 @@ def _parts(work: int, serial: int) -> int:
 
 
 def _is_sparse(X: Any) -> bool:
-    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr"))
+    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
 
 
 def csr(X: Any) -> CSR:
@@ -149,7 +149,7 @@ def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array,
         X = checks.as_csr("X", X)
         checks.require_shape("X", X, (len(dY), None))
     else:
-        X = checks.as_input("X", X, dtype, (len(dY), None))
+        X = checks.as_samples("X", X, dtype, (len(dY), None))
     return dY, X, dtype, checks.finite_number("scale", scale)
 
 
@@ -197,7 +197,7 @@ def linear_backward_update(
         flat[0], 0, flat[1], 0, strips, scratch(parts * gemm.PACK_SIZE, dtype),
     )  # fmt: skip
     if b is not None:
-        gemm.bias_backward_update(0, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
+        run(gemm.bias_backward_update, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
@@ -471,6 +471,7 @@ def mlp_train_steps(
     label_smoothing: float = 0.0,
     dropout: float = 0.0,
     seed: int = 0,
+    squares: Array | None = None,
 ) -> tuple[Array, Array]:
     """Train a network in place on X[rows], ``batch`` rows a step; returns (losses [S], correct [S]), sums over a batch.
 
@@ -483,7 +484,8 @@ def mlp_train_steps(
 
     ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
     place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
-    gradient is then stored, which takes about twice the time.
+    gradient is then stored, which takes about twice the time. ``squares``, float64 [1], gets the sum over the steps of |W|^2,
+    all W before the step: half the weight decay times it is the penalty of an L2 term.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
@@ -495,20 +497,38 @@ def mlp_train_steps(
     _require_slots(network, rule)
     checks.no_overlap("network.params", network.params, lr)
     checks.no_overlap("network.state", network.state, lr)
+    if squares is not None:
+        checks.output(
+            "squares", squares, np.dtype(np.float64), (1,), network.params, network.state, *batch_arguments, lr
+        )
     if clip is None:
-        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network)
-    if checks.finite_number("clip", clip) <= 0:
-        raise ValueError(f"clip is {clip!r}; it must be positive")
+        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network, squares=squares)
+    _checked_clip(clip)
     gradient = np.empty_like(network.params)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
+    sums = None if squares is None else np.zeros((len(lr), 1))
     for step in range(len(lr)):
         few = rows[step * batch : (step + 1) * batch]
         losses[step], correct[step] = mlp.run_gradient(
-            *batch_arguments[:-1], few, objective, t + step, network, gradient
+            *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
         )
-        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, min(1.0, clip / norm) if norm > 0 else 1.0)
+        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, _clipped(1.0, gradient, clip))
+    if squares is not None and sums is not None:
+        squares[0] = sums.sum()
     return losses, correct
+
+
+def _checked_clip(clip: float | None) -> None:
+    if clip is not None and checks.finite_number("clip", clip) <= 0:
+        raise ValueError(f"clip is {clip!r}; it must be positive")
+
+
+def _clipped(factor: float, gradient: Array, clip: float | None) -> float:
+    """What ``gradient`` is multiplied by instead of ``factor``, so that its norm is at most ``clip``."""
+    if clip is None:
+        return factor
+    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    return factor * (min(1.0, clip / norm) if norm > 0 else 1.0)
 
 
 def _checked_batch(
@@ -576,9 +596,19 @@ def mlp_gradient(
 
 
 def mlp_update(
-    network: Network, gradient: ArrayLike, *, rule: Rule, lr: float, t: int = 1, factor: float = 1.0
+    network: Network,
+    gradient: ArrayLike,
+    *,
+    rule: Rule,
+    lr: float,
+    t: int = 1,
+    factor: float = 1.0,
+    clip: float | None = None,
 ) -> None:
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
+
+    Where the norm of factor * gradient, over all parameters, is above ``clip`` > 0, it is scaled down to that norm.
+    """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     lr, t = _checked_step(rule, lr, t)
@@ -586,4 +616,6 @@ def mlp_update(
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):
         checks.no_overlap(name, written, gradient)
-    mlp.run_update(network, gradient, rule, lr, t, checks.finite_number("factor", factor))
+    _checked_clip(clip)
+    factor = checks.finite_number("factor", factor)
+    mlp.run_update(network, gradient, rule, lr, t, _clipped(factor, gradient, clip))

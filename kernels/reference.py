@@ -308,8 +308,14 @@ def mlp_gradient(
     return loss, correct, _into(out, gradient.params)
 
 
-def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
+
+    With ``clip``, factor * gradient of a larger norm, over all parameters, is scaled down to it.
+    """
+    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    if clip is not None and norm > clip:
+        factor *= clip / norm
     scaled = Network(network.sizes, bias=network.bias, dtype=network.dtype)
     scaled.params[...] = network.dtype.type(factor) * gradient
     for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
@@ -321,22 +327,25 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
 
 def mlp_train_steps(
     X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, mean=True, epsilon=0.0,
-    label_smoothing=0.0, dropout=0.0, seed=0,
+    label_smoothing=0.0, dropout=0.0, seed=0, squares=None,
 ):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
     A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]`` and step
     number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last batch may be short.
+    squares[0] = the sum over the steps of |W|^2, all W before the step.
     """
+    if squares is not None:
+        squares[0] = 0
     X = _dense(X, network.dtype) if isinstance(X, CSR) else X
     starts = range(0, len(rows), batch)
     losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
     for step, start in enumerate(starts):
+        if squares is not None:
+            squares[0] += sum(np.square(W, dtype=np.float64).sum() for W, _ in network.layers)
         losses[step], correct[step], gradient = mlp_gradient(
             X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, mean=mean,
             epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
         )  # fmt: skip
-        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        factor = 1.0 if clip is None or norm <= clip else clip / norm
-        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, factor=factor)
+        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, clip=clip)
     return losses, correct

@@ -73,6 +73,7 @@ class CSR:
             raise ValueError(f"CSR shape is {tuple(self.shape)}; it must be two dimensions of at least 0")
         rows, columns = (int(n) for n in self.shape)
         values = np.asarray(self.values)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.dtype not in (np.float32, np.float64, np.uint8):
             raise TypeError(f"CSR values have dtype {values.dtype}; they must be uint8, float32 or float64")
         for name in ("indptr", "indices"):
@@ -421,6 +422,9 @@ def to_columns(part, lo, hi, rows, indptr, indices, values, starts, places, entr
             _put_entry(places, entries, place, i, values[k])
 
 
+COLUMNS_TOGETHER = 64  # in one split
+
+
 @kernel
 def columns_to_step(split, splits, every, starts, columns):
     """Begin ``columns`` with the numbers of a split's columns, or of those that have entries, in order; returns how many.
@@ -488,39 +492,56 @@ def first_layer_update(
 
 
 @kernel
-def catch_up(p, columns, seen, last, rule, numbers, W, w, I, H, state, q):
+def catch_up(p, columns, seen, last, rule, numbers, W, w, I, H, state, q, squares):
     """Bring the rows ``columns`` of panel p of W [I, H] from the seen[j] steps they have had to ``last``.
 
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such steps are
     put off until its column has an entry again, and then done one by one as the dense update would have: in registers.
+    ``squares``, not empty where they are wanted, a panel's row for each of the panels and COLUMNS_TOGETHER columns, gets the
+    squares of W before each of these steps, and before the one to come, unless all have been done.
     """
     column, n, _ = _panel(p, H, simd.lanes(W))
+    panel, blocks, wanted = PANEL_VECTORS * simd.lanes(W), I // COLUMNS_TOGETHER + 1, squares.size > 0
+    done = last == numbers.shape[0]
     kind, slot, g = rule.kind, I * H, simd.tile_zeros(W, 1, PANEL_VECTORS)
     for i in range(columns.size):
         if i + PREFETCH_COLUMNS < columns.size:
             ahead = column + np.intp(columns[i + PREFETCH_COLUMNS]) * H
             _prefetch_row(kind, W, w + ahead, state, q + ahead, slot, n)
         j = np.intp(columns[i])
-        if seen[j] == last:
+        if seen[j] == last and (done or not wanted):
             continue
         at, to = w + column + j * H, q + column + j * H
         x = simd.tile_load(W, at, 0, 1, PANEL_VECTORS, n)
+        total, sums = simd.tile_zeros(W, 1, PANEL_VECTORS), (p * blocks + j // COLUMNS_TOGETHER) * panel
+        if wanted:
+            total = simd.tile_load(squares, sums, 0, 1, PANEL_VECTORS, panel)
         if kind == SGD:
             for s in range(seen[j], last):
+                if wanted:
+                    total = simd.fma(x, x, total)
                 x = sgd_step(constants_of(numbers[s], W), x, g)
         elif kind in (MOMENTUM, NESTEROV):
             one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, n)
             for s in range(seen[j], last):
+                if wanted:
+                    total = simd.fma(x, x, total)
                 x, one = momentum_step(kind, constants_of(numbers[s], W), x, g, one)
             simd.tile_store(state, to, 0, one, n, 0)
         else:
             one = simd.tile_load(state, to, 0, 1, PANEL_VECTORS, n)
             two = simd.tile_load(state, to + slot, 0, 1, PANEL_VECTORS, n)
             for s in range(seen[j], last):
+                if wanted:
+                    total = simd.fma(x, x, total)
                 x, one, two = adam_step(constants_of(numbers[s], W), x, g, one, two)
             simd.tile_store(state, to, 0, one, n, 0)
             simd.tile_store(state, to + slot, 0, two, n, 0)
         simd.tile_store(W, at, 0, x, n, 0)
+        if wanted:
+            if not done:
+                total = simd.fma(x, x, total)
+            simd.tile_store(squares, sums, 0, total, panel, 0)
 
 
 @kernel

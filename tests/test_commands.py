@@ -615,7 +615,7 @@ def test_pixels_are_put_in_the_range_of_the_training_images(images, command, dig
     P, err = proba(command, "unit.npz", "digit.png")
     expected = model.predict_proba((digits.X_test[:1] / np.float32(255) * (white - black) + black).astype("f4"))
     np.testing.assert_allclose(P, expected, atol=1e-4)
-    assert err == f"pixels of 0 to 255 are put between {black:.4g} and {white:.4g}, which the model was trained on\n"
+    assert err == f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on\n"
 
 
 @pytest.mark.parametrize("suffix", IMAGE.suffixes)

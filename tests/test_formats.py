@@ -157,7 +157,7 @@ def test_files_that_are_known_and_not_read_are_called_what_they_are(what, name, 
     assert str(error.value).endswith("it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\1\2\3", bytes(range(256))])
+@pytest.mark.parametrize("content", [b"\0\1\2\3", bytes(range(256))])
 def test_what_is_no_format_is_told_which_there_are(content, tmp_path):
     for name in ("x", "x.txt", "x.other"):
         (tmp_path / name).write_bytes(content)
@@ -165,6 +165,13 @@ def test_what_is_no_format_is_told_which_there_are(content, tmp_path):
             InputError, match=r"unknown format; it must be a directory or a \.csv, .* or \.txt or \.data"
         ):
             load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+def test_an_empty_file_is_called_so(content, tmp_path):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(InputError, match="x: is empty"):
+        load(str(tmp_path / "x"))
 
 
 def test_images_of_idx_alone_are_no_data_to_train_on(tmp_path):

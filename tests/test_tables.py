@@ -341,14 +341,27 @@ def test_a_header_of_numbers_is_known_by_its_label(write):
     np.testing.assert_array_equal(read_features(Path(write("new.csv", "410,400\n1,2\n")), 2, data.columns), [[2, 1]])
 
 
-def test_square_pixels_are_images_and_others_are_not(write):
-    def shape(features, value="7"):
-        rows = "".join(f"{k % 2}" + f",{value}" * features + "\n" for k in range(20))
-        return load(write("pixels.csv", rows)).image_shape
+def test_images_are_what_is_named_so_or_has_alike_neighbours(write, rng):
+    """Digits without a word about them, and noise whose columns are called pixels; no counts, one-hots or single numbers."""
+    digits = load_synthetic(0, 40, 2).X
 
-    assert shape(64) == (8, 8)
-    assert shape(784) == (28, 28)
-    assert [shape(49), shape(65), shape(64, "0.5")] == [None] * 3
+    def shape(X, *names):
+        header = [",".join(["label", *names]) + "\n"] if names else []
+        rows = [",".join(map(str, [k % 2, *row])) + "\n" for k, row in enumerate(X.tolist())]
+        return load(write("pixels.csv", "".join(header + rows)), label_column=1).image_shape
+
+    assert shape(digits) == shape(digits[:10]) == (28, 28)
+    assert shape(digits // 16) == (28, 28)
+    noise = rng.integers(0, 256, (40, 64))
+    for name in ("pixel{}", "pixel_{}_0", "px{}", "{}x1"):
+        assert shape(noise, *(name.format(k) for k in range(64))) == (8, 8)
+    assert shape(digits[:, :-1]) is shape(digits / 2) is shape(noise) is None
+    assert shape(np.full((20, 64), 7)) is shape(noise[:, :49]) is None
+    assert shape(rng.poisson(rng.uniform(3, 50, 256), (60, 256))) is None
+    assert shape(np.repeat(np.arange(64)[None], 20, 0)) is None
+    assert shape(np.eye(8, dtype=int)[rng.integers(0, 8, (40, 8))].reshape(40, 64)) is None
+    hours = rng.uniform(3, 200, (60, 1, 8)) + rng.integers(0, 3, (60, 8, 8))  # eight sensors, hour after hour
+    assert shape(hours.astype(int).reshape(60, 64)) is None
 
 
 def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
@@ -565,8 +578,7 @@ def test_a_header_of_column_numbers_is_known_by_their_order(lines):
 
 
 def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (60, 784)) * (rng.random((60, 784)) < 0.2)
+    pixels = load_synthetic(0, 60, 2).X
     table = np.column_stack([np.arange(60) % 10, pixels])
     header, rows = ",".join(map(str, range(785))), [",".join(map(str, row)) for row in table.tolist()]
     notes = []

@@ -86,5 +86,6 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
     samples, held_out = form.read(path, query)
     if test is not None:
         learnt = query.known or Features(samples.X.shape[1], samples.columns, label=samples.label)
-        held_out, _ = format_of(as_path(test), TRAINING).read(as_path(test), replace(query, known=learnt, testing=True))
+        tested = as_path(test)
+        held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     return assemble(stem(path), samples, held_out, val_fraction, seed, query.known)

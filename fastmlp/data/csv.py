@@ -31,11 +31,11 @@ from .dialect import MISSING, SEPARATORS, Table, number, read_dialect
 from .files import read_file, unzip_text
 from .labels import Labels, class_indices, distinct, listed
 from .npz import read_npz
+from .pixels import square_image
 
 _PIXEL_CHUNK_BYTES = 1 << 23
 _CACHE_VERSION = 3
 _CACHED_FILES = 8
-_SMALLEST_IMAGE = 64  # pixels; a square number of fewer columns of small integers may as well be a table
 _MISSING = ("", "nan", "NaN")
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _NEWLINE, _ZERO = b"\n0"
@@ -417,9 +417,7 @@ def _samples(
     label: LabelColumn | None,
     notes: tuple[str, ...],
 ) -> Samples:
-    side = math.isqrt(X.shape[1])
-    is_image = X.dtype == np.uint8 and side * side == X.shape[1] >= _SMALLEST_IMAGE
-    return Samples(X, labels, str(path), (side, side) if is_image else None, columns, weight, None, label, notes)
+    return Samples(X, labels, str(path), square_image(X, columns), columns, weight, None, label, notes)
 
 
 def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:

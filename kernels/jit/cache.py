@@ -126,7 +126,9 @@ class Store:
         try:
             with open(path, "rb", opener=_open_without_waiting) as file:
                 status = os.fstat(file.fileno())
-                if os.name != "nt" and (_others_can_write(status) or not stat.S_ISREG(status.st_mode)):
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError(f"{path} is not a file")
+                if os.name != "nt" and _others_can_write(status):
                     raise PermissionError(f"others can write to {path}, and what is in it would be run")
                 if time.time() - status.st_mtime > _DAY_SECONDS:
                     with contextlib.suppress(OSError):  # a cache that can only be read

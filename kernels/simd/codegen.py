@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba import extending, types
+from numba.extending import models, register_model
 
 from ..jit.dependencies import vocabulary
 from ..jit.numba_private import TypingError, cgutils, config, get_host_cpu_features
@@ -68,39 +69,64 @@ class Tile(types.Type):
         self.vector, self.rows, self.vectors = vector, rows, vectors
         super().__init__(name=f"simd.tile{rows}x{vectors}({vector})")
 
+    @property
+    def ir(self) -> ir.ArrayType:
+        return ir.ArrayType(self.vector.ir, self.rows * self.vectors)
 
-class _RegisterModel(models.PrimitiveModel):
-    """In lists, tuples and other memory these values are stored at any address, as the members of packed structures are.
 
-    Left to themselves they would be taken to lie at multiples of their size, and Numba's containers align to 16 or 32 bytes.
+_REGISTERS = (Vector, Mask, Tile)
+
+
+def _in_memory(value: ir.Type) -> ir.LiteralStructType:
+    """``value`` as the one member of a packed structure, which may lie at any address.
+
+    A plain vector is taken to lie at a multiple of its size, and Numba's containers align to 16 or 32 bytes: lists of them
+    ended in a segmentation fault. In registers the structure is nothing.
     """
-
-    def get_data_type(self) -> Any:
-        return ir.LiteralStructType([self.get_value_type()], packed=True)
-
-    def as_data(self, builder: Any, value: Any) -> Any:
-        return builder.insert_value(ir.Constant(self.get_data_type(), ir.Undefined), value, 0)
-
-    def from_data(self, builder: Any, value: Any) -> Any:
-        return builder.extract_value(value, 0)
+    return ir.LiteralStructType([value], packed=True)
 
 
 @register_model(Vector)
-class _VectorModel(_RegisterModel):
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Vector) -> None:
-        super().__init__(manager, fe_type, fe_type.ir)
+        super().__init__(manager, fe_type, _in_memory(fe_type.ir))
 
 
 @register_model(Mask)
-class _MaskModel(_RegisterModel):
+class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Mask) -> None:
-        super().__init__(manager, fe_type, ir.VectorType(I1, fe_type.lanes))
+        super().__init__(manager, fe_type, _in_memory(ir.VectorType(I1, fe_type.lanes)))
 
 
 @register_model(Tile)
-class _TileModel(_RegisterModel):
+class _TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Tile) -> None:
-        super().__init__(manager, fe_type, ir.ArrayType(fe_type.vector.ir, fe_type.rows * fe_type.vectors))
+        super().__init__(manager, fe_type, _in_memory(fe_type.ir))
+
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Numba's ``intrinsic`` for code on the vectors themselves, out of their structures and back into them."""
+
+    @functools.wraps(function)
+    def typed(typingctx: Any, *args: Any) -> Any:
+        signature, codegen = function(typingctx, *args)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            bare = [
+                builder.extract_value(arg, 0) if isinstance(kind, _REGISTERS) else arg
+                for arg, kind in zip(args, signature.args)
+            ]
+            result = codegen(context, builder, signature, bare)
+            return stored(builder, result) if isinstance(signature.return_type, _REGISTERS) else result
+
+        return signature, generate
+
+    return extending.intrinsic(typed)
+
+
+def stored(builder: Any, value: Any) -> Any:
+    """A vector, mask or tile as it is outside intrinsics."""
+    return builder.insert_value(ir.Constant(_in_memory(value.type), ir.Undefined), value, 0)
 
 
 # -- typing and code generation helpers ----------------------------------------------------------------------------
@@ -218,7 +244,7 @@ def lanewise(kinds: tuple[Any, ...], build: Callable[..., Any]) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if not tiles:
             return build(builder, *args)
-        acc = ir.Constant(context.get_value_type(result), ir.Undefined)
+        acc = ir.Constant(result.ir, ir.Undefined)
         for k in range(result.rows * result.vectors):
             picked = [builder.extract_value(a, k) if kind == result else a for a, kind in zip(args, kinds)]
             acc = builder.insert_value(acc, build(builder, *picked), k)

@@ -8,10 +8,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from ..jit.dependencies import vocabulary
-from .codegen import Vector, call_llvm, emit_fma, named, suffix, vector_of
+from .codegen import Vector, call_llvm, emit_fma, intrinsic, named, stored, suffix, vector_of
 from .vectors import add, broadcast, div, fma, greater, maximum, minimum, mul, select, sub, zeros
 
 vocabulary()
@@ -102,7 +102,8 @@ def _fraction(typingctx: Any, x: Any) -> Any:
         shifted = builder.sub(bits, integer(root))
         n = builder.ashr(shifted, integer(fraction))
         m = builder.bitcast(builder.sub(bits, builder.shl(n, integer(fraction))), vector.ir)
-        return context.make_tuple(builder, pair, [m, builder.sitofp(n, vector.ir)])
+        parts = [stored(builder, part) for part in (m, builder.sitofp(n, vector.ir))]
+        return context.make_tuple(builder, pair, parts)
 
     return pair(vector), codegen
 

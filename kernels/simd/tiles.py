@@ -6,7 +6,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from ..jit.dependencies import vocabulary
 from ..jit.numba_private import TypingError
@@ -17,6 +16,8 @@ from .codegen import (
     emit_load,
     emit_masked_load,
     emit_masked_store,
+    emit_store,
+    intrinsic,
     pointer_to,
     require_readable,
     require_writable,
@@ -35,7 +36,7 @@ def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
     tile = Tile(vector_of(like), rows.literal_value, vectors.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(context.get_value_type(tile), None)
+        return ir.Constant(tile.ir, None)
 
     return tile(like, rows, vectors), codegen
 
@@ -114,7 +115,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array_c, c, c_stride, _, _, n = args
-        acc = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        acc = ir.Constant(tile.ir, ir.Undefined)
         for r in range(tile.rows):
             row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
             for v in range(tile.vectors):
@@ -183,7 +184,8 @@ def transpose(
 ) -> Any:
     """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
 
-    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows.
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
+    loaded and stored without masks, which take longer than the exchanges.
     """
     require_readable(A)
     require_writable(B)
@@ -204,23 +206,32 @@ def transpose(
             inside = [builder.icmp_signed(">", count, ir.Constant(count.type, k)) for k in range(lanes)]
             return [builder.select(flag, length, none) for flag in inside]
 
-        block = [
-            emit_masked_load(context, builder, A, array_a, offset(a, a_stride, r), n, vector)
-            for r, n in enumerate(lengths(rows, columns))
-        ]
-        step = 1
-        while step < lanes:
-            # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
-            low = [k if not k & step else lanes + k - step for k in range(lanes)]
-            high = [k + step if not k & step else lanes + k for k in range(lanes)]
-            masks = [ir.Constant(ir.VectorType(I32, lanes), mask) for mask in (low, high)]
-            for r in range(lanes):
-                if not r & step:
-                    pair = block[r], block[r + step]
-                    block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
-            step *= 2
-        for c, n in enumerate(lengths(columns, rows)):
-            emit_masked_store(context, builder, B, array_b, offset(b, b_stride, c), block[c], n, vector)
+        def exchanged(block: list[Any]) -> list[Any]:
+            step = 1
+            while step < lanes:
+                # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
+                low = [k if not k & step else lanes + k - step for k in range(lanes)]
+                high = [k + step if not k & step else lanes + k for k in range(lanes)]
+                masks = [ir.Constant(ir.VectorType(I32, lanes), mask) for mask in (low, high)]
+                for r in range(lanes):
+                    if not r & step:
+                        pair = block[r], block[r + step]
+                        block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+                step *= 2
+            return block
+
+        reads, writes = ([offset(at, by, k) for k in range(lanes)] for at, by in ((a, a_stride), (b, b_stride)))
+        whole = builder.and_(*(builder.icmp_signed(">=", n, ir.Constant(n.type, lanes)) for n in (rows, columns)))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                block = exchanged([emit_load(context, builder, A, array_a, at, vector) for at in reads])
+                for at, x in zip(writes, block):
+                    emit_store(context, builder, B, array_b, at, x, vector)
+            with otherwise:
+                few = zip(reads, lengths(rows, columns))
+                block = exchanged([emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few])
+                for at, x, n in zip(writes, block, lengths(columns, rows)):
+                    emit_masked_store(context, builder, B, array_b, at, x, n, vector)
         return context.get_dummy_value()
 
     return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), codegen

@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, lower_builtin
+from numba.extending import lower_builtin
 
 from ..jit.dependencies import vocabulary
 from ..jit.numba_private import AbstractTemplate, TypingError, definition, infer_global
@@ -24,6 +24,7 @@ from .codegen import (
     emit_masked_load,
     emit_masked_store,
     emit_store,
+    intrinsic,
     lanewise,
     leading_mask,
     named,
