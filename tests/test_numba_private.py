@@ -81,6 +81,9 @@ def test_numbas_objects_have_the_attribute(things, thing, name):
 def test_no_other_module_uses_names_that_numba_does_not_promise():
     sources = [path for path in (ROOT / "kernels").rglob("*.py") if path != PRIVATE]
     assert {module for path in sources for module, _ in imported(path)} <= PUBLIC
+    # Numba's own ``overload`` only where all the code is in every key: others would run stale (see kernels.jit.dependencies).
+    overloading = {path.parent.name for path in sources if ("numba.extending", "overload") in imported(path)}
+    assert overloading <= {"simd"}
     nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
     used, own = set(), {"_getvalue", "_getframe", "_replace", "_fields"}  # documented, by Numba or Python, all the same
     for node in nodes:
