@@ -83,7 +83,7 @@ def test_a_foreign_kernels_package_is_named_in_one_line(python, tmp_path):
     (foreign / "__init__.py").write_text("def get_kernel(name): ...\n")
     import numpy as np
 
-    np.savez(tmp_path / "tiny.npz", X=np.zeros((20, 3), np.uint8), y=np.zeros(20, int))
+    np.savez(tmp_path / "tiny.npz", X=np.zeros((20, 3), np.uint8), y=np.arange(20) % 2)
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
         "from fastmlp.train import main; sys.exit(main(['--data', 'tiny.npz', '-q']))"
