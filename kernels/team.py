@@ -288,7 +288,7 @@ class _Team:
             try:
                 thread.start()
             except RuntimeError as error:  # the process, its user or its container may have no more
-                warn(f"{error}; running on {len(self._threads) + 1} of {size + 1}")
+                warn(f"{error}; running on {len(self._threads) + 1} of {size + 1} threads")
                 break
             self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
         with self._lock:

@@ -321,6 +321,32 @@ def test_a_fork_while_another_thread_compiles(scene):
     scene(FORK_WHILE_COMPILING)
 
 
+FIRST_CALLS = """
+import importlib.abc, sys
+import numpy as np, kernels
+
+outside = []
+
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if not kernels.jit.global_compiler_lock.is_locked():
+            outside.append(name)
+
+sys.meta_path.insert(0, Watch())
+X, y, network = np.ones((4, 5), np.uint8), np.zeros(4, int), kernels.Network((5, 3, 2))
+kernels.linear_forward(kernels.csr(X), np.ones((5, 3)))
+kernels.softmax_cross_entropy(np.ones((4, 5)), y)
+kernels.mlp_train_steps(X, y, range(4), 4, network, rule=kernels.sgd(), lr=[0.1])
+print(outside)
+"""
+
+
+def test_first_calls_import_nothing_but_under_the_compile_lock(python):
+    """A fork waits for that lock. A child that is forked while another thread imports a module can never import it."""
+    result = python(FIRST_CALLS)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
+
+
 SIGNALS = """
 import dis, time
 from kernels.team import barrier, barrier_state, run
