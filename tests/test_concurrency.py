@@ -347,6 +347,37 @@ def test_first_calls_import_nothing_but_under_the_compile_lock(python):
     assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
 
 
+FORK_WHILE_IMPORTING = """
+import os, sys, threading, time
+import fastmlp
+
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == "fastmlp.model":
+            importing.set()
+            time.sleep(0.5)
+
+importing = threading.Event()
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=lambda: fastmlp.load_model)
+thread.start()
+importing.wait()
+child = os.fork()
+if child == 0:
+    fastmlp.load_model
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore")
+def test_a_child_forked_while_another_thread_imports_can_import(python):
+    result = python(FORK_WHILE_IMPORTING, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "7\n")
+
+
 SIGNALS = """
 import dis, time
 from kernels.team import barrier, barrier_state, run
