@@ -7,7 +7,7 @@ import glob
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -51,6 +51,12 @@ def remove_leftovers(path: Path) -> None:
     for temporary in path.parent.glob(f".{glob.escape(path.name)}-*.tmp"):
         with contextlib.suppress(OSError), contextlib.nullcontext() if fcntl is None else _locked(temporary):
             temporary.unlink()
+
+
+def keep_newest(files: Iterable[Path], count: int) -> None:
+    """Delete all of the files but the ``count`` newest."""
+    for old in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)[count:]:
+        old.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import InputError
-from ..paths import atomic_write, cache_dir
+from ..paths import atomic_write, cache_dir, keep_newest
 from .npz import read_npz
 
 _FILES_KEPT = 8
@@ -29,7 +29,5 @@ def cached(kind: str, key: bytes, make: Callable[[], dict[str, np.ndarray]]) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        newest_first = sorted(path.parent.glob("*.npz"), key=lambda kept: kept.stat().st_mtime, reverse=True)
-        for old in newest_first[_FILES_KEPT:]:
-            old.unlink(missing_ok=True)
+        keep_newest(path.parent.glob("*.npz"), _FILES_KEPT)
     return arrays

@@ -7,7 +7,6 @@ result is kept in the cache under a digest of the file's bytes.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -17,25 +16,22 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..formats import LabelColumn, Query
-from ..paths import atomic_write, cache_dir
+from .cached import cached
 from .columns import REMEDY, apart, doubt, guessed, is_index, is_known, is_text, may_number_rows, missing, named
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .dialect import MISSING, SEPARATORS, Table, number, read_dialect
 from .files import read_file, unzip_text
 from .labels import Labels, class_indices, distinct, listed
-from .npz import read_npz
 from .pixels import square_image
 
 _PIXEL_CHUNK_BYTES = 1 << 23
 _CACHE_VERSION = 3
-_CACHED_FILES = 8
 _MISSING = ("", "nan", "NaN")
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _NEWLINE, _ZERO = b"\n0"
@@ -363,15 +359,9 @@ def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], 
 
 def _read(path: Path, query: _Query, say: Say = _silent) -> Samples:
     content = read_file(path)
-    digest = hashlib.sha256(repr((_CACHE_VERSION, query)).encode())
-    digest.update(content)
-    cached = cache_dir("csv") / f"{digest.hexdigest()[:32]}.npz"
-    with contextlib.suppress(InputError, OSError, KeyError, ValueError):
-        return _told(_from_cache(cached, path), say)
-    samples = _parsed(content, path, query)
-    with contextlib.suppress(OSError):
-        _keep(cached, samples)
-    return _told(samples, say)
+    key = repr((_CACHE_VERSION, query)).encode() + hashlib.sha256(content).digest()
+    arrays = cached("csv", key, lambda: _arrays(_parsed(content, path, query)))
+    return _told(_from_arrays(arrays, path), say)
 
 
 def _told(samples: Samples, say: Say) -> Samples:
@@ -385,27 +375,20 @@ def _parsed(content: bytes, path: Path, query: _Query) -> Samples:
     return _parse(head, path, _choose(head, path, query))
 
 
-def _from_cache(cached: Path, path: Path) -> Samples:
-    arrays = read_npz(cached)
+def _arrays(samples: Samples) -> dict[str, np.ndarray]:
+    """The samples as arrays, for the cache."""
+    names = {"columns": samples.columns, "label": samples.label, "notes": samples.notes}
+    meta = json.dumps({"values": samples.labels.values} | names).encode()
+    arrays: dict[str, Any] = {"X": samples.X, "codes": samples.labels.codes, "meta": np.frombuffer(meta, np.uint8)}
+    return arrays if samples.weight is None else arrays | {"weight": samples.weight}
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Samples:
     meta = json.loads(arrays["meta"].tobytes())
     labels = Labels(meta["values"], arrays["codes"])
     columns = None if meta["columns"] is None else tuple(meta["columns"])
     label = None if meta["label"] is None else LabelColumn(*meta["label"])
     return _samples(arrays["X"], labels, columns, arrays.get("weight"), path, label, tuple(meta["notes"]))
-
-
-def _keep(cached: Path, samples: Samples) -> None:
-    names = {"columns": samples.columns, "label": samples.label, "notes": samples.notes}
-    meta = json.dumps({"values": samples.labels.values} | names).encode()
-    arrays: dict[str, Any] = {"X": samples.X, "codes": samples.labels.codes, "meta": np.frombuffer(meta, np.uint8)}
-    if samples.weight is not None:
-        arrays["weight"] = samples.weight
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(cached) as file:
-        np.savez(file, **arrays)
-    newest_first = sorted(cached.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for old in newest_first[_CACHED_FILES:]:
-        old.unlink(missing_ok=True)
 
 
 def _samples(

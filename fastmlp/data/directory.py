@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import InputError, RunError
 from ..formats import TRAINING, Features, Format, LabelColumn, Query, suffixes
-from ..paths import atomic_write, cache_dir, remove_leftovers
+from ..paths import atomic_write, cache_dir, keep_newest, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
 from .files import require_file
@@ -306,9 +306,7 @@ def _convert(cached: Path, write: Callable[[IO[bytes]], None], what: str, say: S
             remove_leftovers(cached.parent / torn.name[1:].rpartition("-")[0])
         with atomic_write(cached) as file:
             write(file)
-        newest_first = sorted(cached.parent.glob("*.bin"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for old in newest_first[_KEPT:]:
-            old.unlink(missing_ok=True)
+        keep_newest(cached.parent.glob("*.bin"), _KEPT)
     except OSError as error:
         raise RunError(
             f"{cached.parent}: cannot be written to ({error.strerror or error}); set FASTMLP_CACHE to a directory with "
