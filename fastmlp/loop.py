@@ -85,7 +85,7 @@ class Observer:
     say: Callable[[str], None] = lambda line: None
     chosen: Callable[[str, float], None] = lambda input, density: None
     compiling: Callable[[], None] = lambda: None
-    started: Callable[[list[EpochReport]], None] = lambda history: None
+    started: Callable[[list[EpochReport], bool], None] = lambda history, finished: None
     progress: Callable[[Progress], None] = lambda progress: None
     report: Callable[[EpochReport], None] = lambda report: None
     stop: Callable[[], bool] = lambda: False
@@ -218,6 +218,11 @@ class Run:
         if not np.isfinite(losses).all():
             bad = step + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
             raise self.divergence(f"at step {bad}: the loss")
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps have been taken, or no more progress is expected."""
+        return self.step >= self.total or self.best.enough
 
     def until_report(self, saver: _Saver) -> EpochReport:
         """Train to the next report and make it."""
@@ -430,22 +435,18 @@ def fit(
             found = world.gather(found)[0]
             if found is not None and path is not None:
                 run.resume(found, path)
-                if run.step >= run.total or run.best.enough:
-                    observer.say(
-                        f"the run in {path.parent} is finished, at step {run.step}; more --epochs train longer"
-                    )
             saver = _Saver(path, config.checkpoint_seconds)
             result = Result(run.model, run.config, run.history)
             run.warm_up()
         compile_seconds = kernels.jit.compile_seconds - before
         with world.together():
-            observer.started(run.history)
+            observer.started(run.history, run.finished)
         try:
-            while run.step < run.total and not run.best.enough:
+            while not run.finished:
                 report = run.until_report(saver)
                 with world.together():
                     observer.report(report)
-                if run.step < run.total and not run.best.enough:
+                if not run.finished:
                     run.stop_if_asked()
                     saver.save_if_due(run)
         except Interrupted as interruption:

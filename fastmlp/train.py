@@ -227,13 +227,15 @@ def _train(
                 screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
             files.begin(config)
 
-    def started(history: list[EpochReport]) -> None:
+    def started(history: list[EpochReport], finished: bool) -> None:
         if first:
             files.started(history)
         if first and resume:  # not before the checkpoint is known to be of these data
             files.write(CONFIG, config.to_toml())
         if resume:
-            screen.line(f"going on after step {history[-1].step if history else 0}")
+            done = f"after step {history[-1].step if history else 0}"
+            longer = "more --epochs or --steps train longer"
+            screen.line(f"the run is finished, {done}; {longer}" if finished else f"going on {done}")
         screen.patient = True
 
     def report(report: EpochReport) -> None:

@@ -288,6 +288,8 @@ class _Team:
             try:
                 thread.start()
             except RuntimeError as error:  # the process, its user or its container may have no more
+                if error.__context__ is not None:  # or a signal handler raised, and a lock was not yet held
+                    raise
                 warn(f"{error}; running on {len(self._threads) + 1} of {size + 1} threads")
                 break
             self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few

@@ -139,8 +139,8 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(digits, stopped):
             stopped.unlink(missing_ok=True)
         else:
             stopped.write_bytes(content)
-        config, seen = configure(epochs=50), []
-        observer = Observer(say=lines.append, started=seen.append, stop=lambda: True)
+        config = configure(epochs=50)
+        observer = Observer(say=lines.append, stop=lambda: True)
         with pytest.raises(Interrupted):
             fastmlp.fit(digits, config, checkpoint=stopped.parent / NAME, resume=True, observer=observer)
         previous = stopped.with_name(PREVIOUS)
@@ -214,7 +214,7 @@ def test_nothing_is_pickled(digits, tmp_path):
     fastmlp.fit(digits, steps=2, checkpoint=tmp_path / NAME)
     with zipfile.ZipFile(tmp_path / NAME) as archive:
         names = {member.filename for member in archive.infolist()}
-    assert names == {f"{name}.npy" for name in ("meta", "W0", "b0", "W1", "b1", "state", "losses")}
+    assert names == {f"{name}.npy" for name in ("meta", "W0", "b0", "W1", "b1", "ranges", "state", "losses")}
     with np.load(tmp_path / NAME, allow_pickle=False) as arrays:
         assert all(arrays[name].dtype.kind in "fu" for name in arrays.files)
 

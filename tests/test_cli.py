@@ -297,7 +297,7 @@ def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys)
     assert train.main(run) == 0
     assert "the run that was in run is replaced" in capsys.readouterr().err
     assert train.main(["--resume", "run"]) == 0
-    assert "the run in run is finished, at step 24; more --epochs train longer" in capsys.readouterr().err
+    assert "the run is finished, after step 24; more --epochs or --steps train longer" in capsys.readouterr().err
     assert train.main(["--resume", "run", "--epochs", "3", "--json"]) == 0
     longer = json.loads(capsys.readouterr().out)
     assert train.main([*run[:2], "--epochs", "3", *run[4:-1], "other", "--json"]) == 0
