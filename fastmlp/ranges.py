@@ -27,9 +27,14 @@ _DARK = 50  # the darkest photographs have a fiftieth of the range
 
 
 def _values(X: Any) -> np.ndarray:
-    """The numbers of X as a matrix; of sparse rows those that are stored, as a column."""
-    values = X if isinstance(X, np.ndarray) else X.data[:, None]
+    """The numbers of X as a matrix; of sparse rows those that are not zero, as a column."""
+    values = X if isinstance(X, np.ndarray) else X.data[X.data != 0][:, None]
     return values.view(np.uint8) if values.dtype == bool else values
+
+
+def _together(values: np.ndarray, is_image: bool) -> np.ndarray:
+    """All numbers in one column: of tables without the zeros, which sparse rows do not store."""
+    return (values if is_image else values[values != 0]).reshape(-1, 1)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
@@ -46,7 +51,7 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
     """
     values = _values(X if isinstance(X, np.ndarray) or hasattr(X, "indptr") else X[:: max(1, len(X) // _SAMPLE_ROWS)])
     if is_image or values.shape[1] > _MOST_COLUMNS:
-        values = values.reshape(-1, 1)
+        values = _together(values, is_image)
     if not values.size:
         return None
     low, high = values.min(0, keepdims=True), values.max(0, keepdims=True)
@@ -59,7 +64,7 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
     """In words how the range of X differs from that in training; None where it does not."""
     values, rows = _values(X), len(X)
     if ranges.shape[1] == 1:
-        values = values.reshape(-1, 1)
+        values = _together(values, is_image)
     if not values.size or values.shape[1] != ranges.shape[1]:
         return None
     least, first, last, greatest = ranges
