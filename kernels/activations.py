@@ -1,52 +1,154 @@
-"""What a hidden layer does to its sums, and the derivative, from the outputs alone: y' = f'(z) as a function of y = f(z).
+"""The activations of hidden layers, one class each.
 
-ReLU is not here: it is part of the pass that finishes the sums (``gemm.finish_rows``), and its derivative is ``gemm.mask``.
-All functions here are raw and work on ``size`` contiguous elements of flat arrays.
+An activation's class is all there is to say about it: its ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as
+a function of y = f(z), or of z itself where it is ``of_input``, which training then keeps; ``twin`` and ``twin_slope``,
+the same in NumPy, which are the definition; ``onnx``, the nodes that it is in an exported model. Whoever adds a class
+to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with.
+
+All functions here are raw and work on flat arrays.
 """
 
 from __future__ import annotations
 
-from . import simd
-from .jit import kernel
+from typing import Any, ClassVar, NamedTuple
 
-RELU, IDENTITY, LOGISTIC, TANH = range(4)
-ACTIVATIONS = {"relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH}
-SOFTMAX, LOGISTIC_OUTPUT = range(2)
-OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC_OUTPUT}
+import numpy as np
+
+from . import simd
+from .bundles import class_attribute
+from .jit import kernel, piece
+
+for _attribute in ("function", "slope", "of_input", "fused", "linear"):
+    class_attribute(_attribute)
+
+
+class _Constants(NamedTuple):
+    pass
+
+
+class Activation(_Constants):
+    """What a hidden layer does to its sums."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+    function: ClassVar[Any]
+    slope: ClassVar[Any]
+    of_input: ClassVar[bool] = False
+    fused: ClassVar[bool] = False  # the pass that finishes the sums has done it, ``gemm.mask`` goes back: ReLU
+    linear: ClassVar[bool] = False  # whether there is nothing to do: the identity
+
+
+@piece
+def _nothing(x):
+    return x
+
+
+class Relu(Activation):
+    """y = max(z, 0); f' = (y > 0)."""
+
+    __slots__ = ()
+    name, fused = "relu", True
+    function = slope = _nothing
+    onnx = (("Relu", ()),)
+
+    def twin(self, Z):
+        return np.maximum(Z, 0)
+
+    def twin_slope(self, Y):
+        return ~(Y <= 0)
+
+
+class Identity(Activation):
+    """y = z; f' = 1."""
+
+    __slots__ = ()
+    name, linear = "identity", True
+    function = slope = _nothing
+
+    def twin(self, Z):
+        return Z
+
+    def twin_slope(self, Y):
+        return 1
+
+
+class Logistic(Activation):
+    """y = 1 / (1 + exp(-z)), within two units in the last place of 1; f' = y (1 - y)."""
+
+    __slots__ = ()
+    name = "logistic"
+
+    @staticmethod
+    @piece
+    def function(z):
+        one = simd.broadcast(z, 1.0)
+        return one / (one + simd.exp(simd.zeros(z) - z))
+
+    @staticmethod
+    @piece
+    def slope(y):
+        return y * (simd.broadcast(y, 1.0) - y)
+
+    def twin(self, Z):
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-Z))
+
+    def twin_slope(self, Y):
+        return Y * (1 - Y)
+
+
+class Tanh(Activation):
+    """y = tanh(z) = 1 - 2 / (exp(2 z) + 1), within two units in the last place of 1; f' = 1 - y^2."""
+
+    __slots__ = ()
+    name = "tanh"
+
+    @staticmethod
+    @piece
+    def function(z):
+        one, two = simd.broadcast(z, 1.0), simd.broadcast(z, 2.0)
+        return one - two / (simd.exp(two * z) + one)
+
+    @staticmethod
+    @piece
+    def slope(y):
+        return simd.broadcast(y, 1.0) - y * y
+
+    def twin(self, Z):
+        return np.tanh(Z)
+
+    def twin_slope(self, Y):
+        return 1 - Y * Y
+
+
+ACTIVATIONS: dict[str, Any] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh)}
+"""The activations by name."""
 
 
 @kernel
-def activate(kind, Y, y, size):
-    """Y = f(Y) from Y[y] on: 1 / (1 + exp(-z)) for LOGISTIC, 1 - 2 / (exp(2 z) + 1), which is tanh(z), for TANH.
-
-    Both within two units in the last place of 1. Nothing for IDENTITY, and for RELU, which has been done.
-    """
-    if kind in (RELU, IDENTITY):
+def activate(activation, Y, Z, n):
+    """Y = f(Y), n elements, and for an activation of its input Z = what Y held."""
+    if activation.fused or activation.linear:
         return
     lanes = simd.lanes(Y)
-    zero, one, two = simd.zeros(Y), simd.broadcast(Y, 1.0), simd.broadcast(Y, 2.0)
-    for i in range(0, size, lanes):
-        rest = min(lanes, size - i)
-        z = simd.load_masked(Y, y + i, rest)
-        if kind == LOGISTIC:
-            f = one / (one + simd.exp(zero - z))
-        else:
-            f = one - two / (simd.exp(two * z) + one)
-        simd.store_masked(Y, y + i, f, rest)
+    for i in range(0, n, lanes):
+        rest = min(lanes, n - i)
+        z = simd.load_masked(Y, i, rest)
+        if activation.of_input:
+            simd.store_masked(Z, i, z, rest)
+        simd.store_masked(Y, i, activation.function(z), rest)
 
 
 @kernel
-def activation_backward(kind, Y, y, dY, dy, size, kept):
-    """dY *= f'(z), for all but RELU; Y holds f(z) / kept, as dropout has left it: y (1 - y), 1 - y^2, or 1."""
-    if kind == IDENTITY:
+def activation_backward(activation, Y, Z, dY, n, kept):
+    """dY *= f'(z), n elements; Y holds f(z) / kept, as dropout has left it, and Z z for an activation of its input."""
+    if activation.linear:
         return
-    lanes = simd.lanes(dY)
-    one, share = simd.broadcast(dY, 1.0), simd.broadcast(dY, kept)
-    for i in range(0, size, lanes):
-        rest = min(lanes, size - i)
-        f = share * simd.load_masked(Y, y + i, rest)
-        if kind == LOGISTIC:
-            slope = f * (one - f)
+    lanes, undropped = simd.lanes(dY), simd.broadcast(dY, kept)
+    for i in range(0, n, lanes):
+        rest = min(lanes, n - i)
+        if activation.of_input:
+            slope = activation.slope(simd.load_masked(Z, i, rest))
         else:
-            slope = one - f * f
-        simd.store_masked(dY, dy + i, slope * simd.load_masked(dY, dy + i, rest), rest)
+            slope = activation.slope(undropped * simd.load_masked(Y, i, rest))
+        simd.store_masked(dY, i, slope * simd.load_masked(dY, i, rest), rest)

@@ -4,11 +4,11 @@ Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I,
 name of what it belongs to, in the same shape.
 
 For all of them: arrays are float32 or float64 and the op runs in the dtype of its weights (or gradients, or logits);
-inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever is
-updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError names
-an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of the same
-name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
-propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
+inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever
+is updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError
+names an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of
+the same name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite
+values propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import checks, distortion, dropout_mask, gemm, mlp, softmax_xent, sparse
-from .activations import ACTIVATIONS, OUTPUTS
+from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
+from .activations import ACTIVATIONS
+from .csr import CSR
+from .losses import LOSSES, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import scratch
 from .network import Network
-from .sparse import CSR
+from .sparse import PanelLayer
+from .step import Objective
 from .team import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
-from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule, sgd
+from .update import RULES, Rule, Schedule, adam, adamw, sgd
+from .update import momentum as _momentum
 from .update import update as update_kernel
 
 Array = np.ndarray
 _STRONGEST = 1e6  # beyond it a distortion is no number any more
-_RULES = {SGD, MOMENTUM, NESTEROV, ADAM, ADAMW}
 
 
 def _parts(work: int, serial: int) -> int:
@@ -121,19 +124,16 @@ def linear_backward_weight(
     db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
     if isinstance(X, CSR):
         dW[...], db[...] = 0, 0
-        none = np.empty(0, dtype)
-        _run_csr_update(X, dY, sgd(), -1.0, 1, [dW.reshape(-1), none, db, none], factor)  # 0 - (-1) * dW
+        layer = PanelLayer(*shape, dW.reshape(-1), db, (), (), False)
+        _run_csr_update(X, dY, layer, Schedule(sgd(), -1.0, 1), factor)  # 0 - (-1) * dW
     else:
         parts = _parts(2 * X.size * shape[1], SERIAL_FLOP)
         run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
 
 
-def _run_csr_update(X: CSR, dY: Array, rule: Rule, lr: float, t: int, updated: list[Array], scale: float) -> None:
-    """``updated``: W, its state, b and its state, flat; the last two empty for none."""
-    sparse.run_backward_update(
-        X, dY, rule, lr, t, updated, scale, _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP)
-    )
+def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, schedule: Schedule, scale: float) -> None:
+    sparse.run_backward_update(X, dY, layer, schedule, scale, _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP))
 
 
 def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array, Any, np.dtype, Any]:
@@ -162,7 +162,7 @@ def linear_backward_update(
 ) -> None:
     """Step W by dW = scale * X.T @ dY and b by db = dY.sum(0), in place, without dW ever being stored.
 
-    ``rule`` is ``sgd()``, ``momentum()``, ``adam()`` or ``adamw()`` of this package, ``lr`` its rate, ``t`` the step's
+    ``rule`` is ``sgd()``, ``momentum()``, ... of this package (``kernels.RULES``), ``lr`` its rate, ``t`` the step's
     number from 1. A rule with state keeps it in ``state`` [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros
     before the first step. The weight decay of the rule applies to W, not to b.
     """
@@ -172,41 +172,39 @@ def linear_backward_update(
     dY, X, _, scale = _weight_gradient_inputs(X, dY, scale)
     checks.require_shape("X", X, (None, W.shape[0]))
     lr, t = _checked_step(rule, lr, t)
-    written = [W, _checked_state("state", state, dtype, (rule.slots, *W.shape), rule)]
+    state = _checked_state("state", state, dtype, (rule.slots, *W.shape))
+    written = [W, state]
     if b is not None:
-        written.append(checks.in_place("b", b, dtype, (W.shape[1],)))
-        written.append(_checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]), rule))
+        bias_state = _checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]))
+        written += [checks.in_place("b", b, dtype, (W.shape[1],)), bias_state]
     for k, array in enumerate(written):
         checks.no_overlap("an argument updated in place", array, dY, X, *written[:k])
-    flat = [array.reshape(-1) for array in written]
-    M, K, N = len(dY), *W.shape
+    bias = np.empty(0, dtype) if b is None else b
+    states = (tuple(slot.reshape(-1) for slot in array) for array in (state, written[-1]))
+    I, O = W.shape
+    layer, schedule = gemm.Layer(I, O, W.reshape(-1), bias, *states), Schedule(rule, lr, t)
     if isinstance(X, CSR):
-        _run_csr_update(X, dY, rule, lr, t, (flat + [np.empty(0, dtype)] * 2)[:4], scale)
+        _run_csr_update(X, dY, PanelLayer(*layer, False), schedule, scale)
         return
-    parts = _parts(2 * M * K * N, SERIAL_FLOP)
-    strips = np.empty(parts * gemm.strip_size(N), dtype)
-    X, dY = X.reshape(-1), dY.reshape(-1)
-    run(
-        gemm.linear_backward_update, parts, M, K, N, X, 0, dY, 0, scale, rule, lr, t,
-        flat[0], 0, flat[1], 0, strips, scratch(parts * gemm.PACK_SIZE, dtype),
-    )  # fmt: skip
-    if b is not None:
-        gemm.bias_backward_update(0, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
+    parts = _parts(2 * X.size * O, SERIAL_FLOP)
+    gradient = np.empty(parts * gemm.gradient_size(O), dtype)
+    own = gemm.Scratch(scratch(parts * gemm.PACK_SIZE, dtype), gradient)
+    run(gemm.linear_backward_update, parts, X, dY, scale, layer, schedule, own)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
-    if not isinstance(rule, Rule) or type(rule.kind) is not int or rule.kind not in _RULES:
-        raise TypeError(f"rule is {rule!r}; it must come from sgd(), momentum(), adam() or adamw()")
-    for name, value in zip(rule._fields[1:], rule[1:]):
+    if not isinstance(rule, Rule) or type(rule) is Rule:
+        raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
+    for name, value in zip(rule._fields, rule):
         checks.finite_number(name, value)
     if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= 2**53:
         raise ValueError(f"t is {t!r}; it must be an integer from 1 to 2^53")
     return checks.finite_number("lr", lr), int(t)
 
 
-def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...], rule: Rule) -> Array:
-    if rule.slots == 0:
-        return np.empty((0, *shape[1:]), dtype)
+def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
+    if shape[0] == 0:
+        return np.empty(shape, dtype)
     if value is None:
         raise ValueError(f"{name} is missing; this rule keeps its state in an array of shape {list(shape)}")
     return checks.in_place(name, value, dtype, shape)
@@ -217,7 +215,7 @@ def softmax(logits: ArrayLike, *, out: Array | None = None) -> Array:
     Z = checks.as_input("logits", logits, None, (None, None))
     checks.require_columns("logits", Z)
     P = checks.output("out", out, Z.dtype, Z.shape, Z)
-    run(softmax_xent.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
+    run(losses.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
     return P
 
 
@@ -232,29 +230,24 @@ def softmax_cross_entropy(
 ) -> tuple[float, int, Array]:
     """loss = -sum_ik w_i Q[i, k] log P[i, k] with P = softmax(logits); returns (loss, correct, dlogits).
 
-    w is ``sample_weight`` [B], not negative, else 1; Q = (1 - s) onehot(labels) + s / O with s ``label_smoothing`` in [0, 1)
-    (Szegedy et al. 2016). Sums over the batch: loss a float64, correct the count of rows whose first largest logit is the
-    label's, dlogits = w (P - Q) [B, O]. By log-sum-exp, so that a probability too small for its dtype still has a finite
-    loss; a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in
-    the notebook that this project began with, and the gradient the same as without. ValueError for an empty batch, for
-    labels outside 0 .. O-1, and for both smoothing and epsilon.
+    w is ``sample_weight`` [B], not negative, else 1; Q = (1 - s) onehot(labels) + s / O with s ``label_smoothing`` in
+    [0, 1) (Szegedy et al. 2016). Sums over the batch: loss a float64, correct the count of rows whose first largest
+    logit is the label's, dlogits = w (P - Q) [B, O]. By log-sum-exp, so that a probability too small for its dtype
+    still has a finite loss; a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum
+    log(P + epsilon), as in the notebook that this project began with, and the gradient the same as without. ValueError
+    for an empty batch, for labels outside 0 .. O-1, and for both smoothing and epsilon.
     """
     Z = checks.as_input("logits", logits, None, (None, None))
     checks.require_columns("logits", Z)
     if not len(Z):
         raise ValueError("logits has no rows; the batch must not be empty")
     y = checks.as_labels("labels", labels, *Z.shape)
-    weights = _checked_weights(sample_weight, len(Z))
-    smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
+    targets = Targets(y, _checked_weights(sample_weight, len(Z)), np.arange(len(Z)))
+    loss = SoftmaxCrossEntropy(*_checked_smoothing(label_smoothing, epsilon))
     dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y)
-    losses, hits = np.empty(len(Z)), np.empty(len(Z), np.int64)
-    parts = _parts(Z.size, SERIAL_ELEMENTS)
-    run(
-        softmax_xent.softmax_cross_entropy, parts, *Z.shape, Z.reshape(-1), 0, y, np.arange(len(Z)), weights, smoothing,
-        epsilon, 1.0, losses, hits, dZ.reshape(-1), 0,
-    )  # fmt: skip
-    loss, correct = softmax_xent.totals(losses, hits, len(Z))
-    return loss, correct, dZ
+    outcomes = Outcomes(np.empty(len(Z)), np.empty(len(Z), np.int64))
+    run(losses.cross_entropy, _parts(Z.size, SERIAL_ELEMENTS), Z, targets, loss, 1.0, outcomes, dZ)
+    return *losses.totals(*outcomes, len(Z)), dZ
 
 
 def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array:
@@ -318,10 +311,10 @@ def distort(
     """Distorted copies [R, h * w] of the uint8 images X[rows], X [N, h * w] with ``shape`` = (h, w), for augmentation.
 
     out(p) = image(M p + d + u(p)), bilinear, zero outside, p from the centre. With e uniform in [-1, 1), anew for each:
-    M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in pixels, both
-    axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard, Steinkraus and Platt
-    2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A function of
-    ``seed`` (32 bits), ``epoch`` and the row's number only.
+    M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in pixels,
+    both axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard, Steinkraus and
+    Platt 2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A
+    function of ``seed`` (32 bits), ``epoch`` and the row's number only.
     """
     X = np.asarray(X)
     if X.dtype != np.uint8:
@@ -336,18 +329,11 @@ def distort(
     strengths = distortion.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
     parts = _parts(20 * result.size, SERIAL_ELEMENTS)
-    arguments = distortion.distort_arguments(h, w, float(sigma), parts)
+    field, canvas = distortion.field_and_canvas(h, w, float(sigma), parts)
     run(
-        distortion.distort,
-        parts,
-        X,
-        rows,
-        _checked_seed(seed),
-        _checked_seed(epoch),
-        strengths,
-        *arguments,
+        distortion.distort, parts, X, rows, _checked_seed(seed), _checked_seed(epoch), strengths, field, canvas,
         result,
-    )
+    )  # fmt: skip
     return result
 
 
@@ -363,7 +349,7 @@ def _image_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 def sgd_update(W: Array, dW: ArrayLike, lr: float, *, weight_decay: float = 0.0) -> None:
     """W -= lr * (dW + weight_decay * W), in place; W of any shape."""
-    _update(Rule(SGD, 0.0, 0.0, 0.0, weight_decay), lr, 1, W, dW)
+    _update(sgd(weight_decay=weight_decay), lr, 1, W, dW)
 
 
 def momentum_update(
@@ -378,10 +364,10 @@ def momentum_update(
 ) -> None:
     """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
 
-    W, dW and V have one shape; V is zeros before the first step, and its subnormal elements become 0. Sutskever, Martens,
-    Dahl and Hinton 2013.
+    W, dW and V have one shape; V is zeros before the first step, and its subnormal elements become 0. Sutskever,
+    Martens, Dahl and Hinton 2013.
     """
-    _update(Rule(NESTEROV if nesterov else MOMENTUM, momentum, 0.0, 0.0, weight_decay), lr, 1, W, dW, V)
+    _update(_momentum(momentum, nesterov=nesterov, weight_decay=weight_decay), lr, 1, W, dW, V)
 
 
 def adam_update(
@@ -401,10 +387,11 @@ def adam_update(
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
     M' = M / (1 - beta1^t), V' = V / (1 - beta2^t); t = 1, 2, ... counts the steps; M and V have the shape of W and are
-    zeros before the first; their subnormal elements become 0. The decay is part of g = dW + weight_decay * W (Kingma and Ba
-    2015) or, ``decoupled``, taken off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
+    zeros before the first; their subnormal elements become 0. The decay is part of g = dW + weight_decay * W (Kingma
+    and Ba 2015) or, ``decoupled``, taken off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
     """
-    _update(Rule(ADAMW if decoupled else ADAM, beta1, beta2, epsilon, weight_decay), lr, t, W, dW, M, V)
+    rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
+    _update(rule, lr, t, W, dW, M, V)
 
 
 def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Array) -> None:
@@ -417,14 +404,9 @@ def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Arra
     for k, (name, array) in enumerate(zip(names, state)):
         checks.in_place(name, array, dtype, W.shape)
         checks.no_overlap(name, array, W, dW, *state[:k])
-    _run_update(Rule(rule.kind, *map(float, rule[1:])), lr, t, W, dW, state)
-
-
-def _run_update(rule: Rule, lr: float, t: int, W: Array, dW: Array, state: Any) -> None:
-    """``state``: one array of W's shape a slot."""
-    none = np.empty(0, W.dtype)
-    flat = [array.reshape(-1) for array in (W, dW, *state)] + [none] * (2 - len(state))
-    run(update_kernel, _parts(W.size, SERIAL_ELEMENTS), rule, lr, t, *flat)
+    state = tuple(array.reshape(-1) for array in state)
+    parts = _parts(W.size, SERIAL_ELEMENTS)
+    run(update_kernel, parts, Schedule(rule, lr, t), W.reshape(-1), state, dW.reshape(-1))
 
 
 def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:
@@ -471,14 +453,15 @@ def mlp_train_steps(
 
     A step: forward from scale * X, dZ as in ``softmax_cross_entropy`` (``sample_weight`` [N], ``label_smoothing``,
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
-    ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and the
-    loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts
-    rows with every output right. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
-    last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
+    ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and
+    the loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2;
+    ``correct`` counts rows with every output right. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR)
+    and labels [N]; the last batch may be short, S = ceil(R / batch). The network must have been made with
+    ``slots=rule.slots``.
 
-    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
-    place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
-    gradient is then stored, which takes about twice the time.
+    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer
+    and place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm;
+    the gradient is then stored, which takes about twice the time.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
@@ -491,7 +474,7 @@ def mlp_train_steps(
     checks.no_overlap("network.params", network.params, lr)
     checks.no_overlap("network.state", network.state, lr)
     if clip is None:
-        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network)
+        return mlp.run_train_steps(*batch_arguments, int(batch), objective, Schedule(rule, lr, t), network)
     if checks.finite_number("clip", clip) <= 0:
         raise ValueError(f"clip is {clip!r}; it must be positive")
     gradient = np.empty_like(network.params)
@@ -502,7 +485,8 @@ def mlp_train_steps(
             *batch_arguments[:-1], few, objective, t + step, network, gradient
         )
         norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, min(1.0, clip / norm) if norm > 0 else 1.0)
+        factor = min(1.0, clip / norm) if norm > 0 else 1.0
+        mlp.run_update(network, gradient, Schedule(rule, float(lr[step]), t + step), factor)
     return losses, correct
 
 
@@ -513,10 +497,7 @@ def _checked_batch(
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = _as_network_input(X, network)
-    if network.output == "softmax":
-        y = checks.as_labels("labels", labels, X.shape[0], network.sizes[-1])
-    else:
-        y = checks.as_targets("labels", labels, X.shape[0], network.sizes[-1]).reshape(-1)
+    y = LOSSES[network.output].labels("labels", labels, X.shape[0], network.sizes[-1]).reshape(-1)
     rows = checks.as_rows("rows", rows, X.shape[0])
     weights = _checked_weights(sample_weight, X.shape[0])
     for name, written in (("network.params", network.params), ("network.state", network.state)):
@@ -526,13 +507,13 @@ def _checked_batch(
 
 def _checked_objective(
     network: Network, mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int, first_row: int = 0
-) -> mlp.Objective:
+) -> Objective:
     smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
     if epsilon and network.output != "softmax":
         raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
     dropout, seed = _checked_fraction("dropout", dropout), _checked_seed(seed)
-    functions = ACTIVATIONS[network.activation], OUTPUTS[network.output]
-    return mlp.Objective(bool(mean), epsilon, smoothing, dropout, seed, first_row, *functions)
+    loss = LOSSES[network.output](smoothing, epsilon)
+    return Objective(loss, ACTIVATIONS[network.activation], bool(mean), dropout, seed, first_row)
 
 
 def _require_slots(network: Network, rule: Rule) -> None:
@@ -559,8 +540,9 @@ def mlp_gradient(
 ) -> tuple[float, int, Array]:
     """(loss, correct, gradient) of one batch X[rows], the loss summed: the step that ``mlp_train_steps`` would take.
 
-    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``. Where
-    ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the whole.
+    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
+    Where ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the
+    whole.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     first_row = _checked_seed(first_row, "first_row")
@@ -581,4 +563,4 @@ def mlp_update(
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):
         checks.no_overlap(name, written, gradient)
-    mlp.run_update(network, gradient, rule, lr, t, checks.finite_number("factor", factor))
+    mlp.run_update(network, gradient, Schedule(rule, lr, t), checks.finite_number("factor", factor))

@@ -234,6 +234,20 @@ def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
 
 
 @intrinsic
+def broadcast_each(typingctx: Any, like: Any, scalars: Any) -> Any:
+    """A tuple of vectors: ``broadcast`` of each of a tuple of numbers of one type."""
+    vector = _vector_of(like)
+    result = types.UniTuple(vector, len(scalars))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        numbers = [builder.extract_value(args[1], k) for k in range(len(scalars))]
+        numbers = [context.cast(builder, number, scalars.dtype, vector.element) for number in numbers]
+        return context.make_tuple(builder, result, [_splat(builder, vector.ir, number) for number in numbers])
+
+    return result(like, scalars), codegen
+
+
+@intrinsic
 def load(typingctx: Any, array: Any, i: Any) -> Any:
     """array[i : i + lanes]."""
     _readable(array)
@@ -375,6 +389,20 @@ def flush(typingctx: Any, x: Any) -> Any:
         field = builder.and_(builder.bitcast(x, integers), ir.Constant(integers, [exponent] * vector.lanes))
         small = builder.icmp_unsigned("==", field, ir.Constant(integers, None))
         return builder.select(small, ir.Constant(x.type, None), x)
+
+    return _lanewise((x,), build)
+
+
+@intrinsic
+def sign(typingctx: Any, x: Any) -> Any:
+    """np.sign(x): 1, 0 or -1; NaN stays."""
+    vector = x.vector if isinstance(x, Tile) else _vector_of(x)
+
+    def build(builder: Any, x: Any) -> Any:
+        one, zero = _constant(vector, 1.0), ir.Constant(vector.ir, None)
+        positive = builder.select(builder.fcmp_ordered(">", x, zero), one, zero)
+        signed = builder.select(builder.fcmp_ordered("<", x, zero), builder.fneg(one), positive)
+        return builder.select(builder.fcmp_unordered("uno", x, x), x, signed)
 
     return _lanewise((x,), build)
 
@@ -756,6 +784,61 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
         return context.get_dummy_value()
 
     return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen
+
+
+def _row_load(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, i: Any, n: Any) -> Any:
+    row = ir.Constant(context.get_value_type(tile), ir.Undefined)
+    for v in range(tile.vectors):
+        first = v * tile.vector.lanes
+        offset = builder.add(i, ir.Constant(i.type, first))
+        value = _masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
+        row = builder.insert_value(row, value, v)
+    return row
+
+
+@intrinsic
+def tile_row(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
+    """A tile of one row with as many vectors as ``like`` has: array[i : i + n], and zeros behind."""
+    _readable(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _row_load(context, builder, like, array, *args[1:])
+
+    return like(like, array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_rows(typingctx: Any, like: Any, arrays: Any, i: Any, n: Any) -> Any:
+    """``tile_row`` of each of a tuple of arrays: a tuple."""
+    for array in arrays:
+        _readable(array)
+    result = types.UniTuple(like, len(arrays))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sources = [builder.extract_value(args[1], k) for k in range(len(arrays))]
+        rows = [_row_load(context, builder, like, *pair, *args[2:]) for pair in zip(arrays, sources)]
+        return context.make_tuple(builder, result, rows)
+
+    return result(like, arrays, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_store_each(typingctx: Any, arrays: Any, i: Any, tiles: Any, n: Any) -> Any:
+    """array[i : i + n] = tile, for each of a tuple of arrays and its like in one of tiles of one row."""
+    for array in arrays:
+        _writable(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for k, (array, tile) in enumerate(zip(arrays, tiles)):
+            for v in range(tile.vectors):
+                first = v * tile.vector.lanes
+                offset = builder.add(args[1], ir.Constant(args[1].type, first))
+                target, row = (builder.extract_value(args[which], k) for which in (0, 2))
+                value = builder.extract_value(row, v)
+                _masked_store(context, builder, array, target, offset, value, args[3], tile.vector, first)
+        return context.get_dummy_value()
+
+    return types.void(arrays, types.intp, tiles, types.intp), codegen
 
 
 @intrinsic
