@@ -2,7 +2,7 @@
 
 An activation's class is all there is to say about it: its ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as
 a function of y = f(z), or of z itself where it is ``of_input``, which training then keeps; ``twin`` and ``twin_slope``,
-the same in NumPy, which are the definition; ``onnx``, the nodes that it is in an exported model. Whoever adds a class
+the same in NumPy, which are the definition; ``onnx`` and ``torch``, what it is in exported models. Whoever adds a class
 to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with.
 
 All functions here are raw and work on flat arrays.
@@ -10,6 +10,7 @@ All functions here are raw and work on flat arrays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -35,7 +36,21 @@ class Activation(_Constants):
     slope: ClassVar[Any]
     of_input: ClassVar[bool] = False
     fused: ClassVar[bool] = False  # the pass that finishes the sums has done it, ``gemm.mask`` goes back: ReLU
-    linear: ClassVar[bool] = False  # whether there is nothing to do: the identity
+    linear: ClassVar[bool] = False  # the identity: there is nothing to do
+    torch: ClassVar[str]
+    onnx_operator: ClassVar[str]
+
+    def twin(self, Z: np.ndarray) -> np.ndarray:
+        """f(Z): the definition."""
+        raise NotImplementedError
+
+    def twin_slope(self, A: np.ndarray) -> Any:
+        """f'(Z), of A = f(Z), or of A = Z for an activation of its input."""
+        raise NotImplementedError
+
+    def onnx(self, node: Callable[..., str], constant: Callable[..., str], Z: str, dtype: np.dtype) -> str:
+        """The name of f(Z) in an ONNX graph: node(operator, inputs) makes a node, constant(name, array) a constant."""
+        return node(self.onnx_operator, [Z])
 
 
 @piece
@@ -49,13 +64,13 @@ class Relu(Activation):
     __slots__ = ()
     name, fused = "relu", True
     function = slope = _nothing
-    onnx = (("Relu", ()),)
+    torch, onnx_operator = "ReLU", "Relu"
 
     def twin(self, Z):
         return np.maximum(Z, 0)
 
-    def twin_slope(self, Y):
-        return ~(Y <= 0)
+    def twin_slope(self, A):
+        return ~(A <= 0)
 
 
 class Identity(Activation):
@@ -63,12 +78,13 @@ class Identity(Activation):
 
     __slots__ = ()
     name, linear = "identity", True
+    torch = onnx_operator = "Identity"
     function = slope = _nothing
 
     def twin(self, Z):
         return Z
 
-    def twin_slope(self, Y):
+    def twin_slope(self, A):
         return 1
 
 
@@ -76,7 +92,7 @@ class Logistic(Activation):
     """y = 1 / (1 + exp(-z)), within two units in the last place of 1; f' = y (1 - y)."""
 
     __slots__ = ()
-    name = "logistic"
+    name, torch, onnx_operator = "logistic", "Sigmoid", "Sigmoid"
 
     @staticmethod
     @piece
@@ -93,15 +109,15 @@ class Logistic(Activation):
         with np.errstate(over="ignore"):
             return 1 / (1 + np.exp(-Z))
 
-    def twin_slope(self, Y):
-        return Y * (1 - Y)
+    def twin_slope(self, A):
+        return A * (1 - A)
 
 
 class Tanh(Activation):
     """y = tanh(z) = 1 - 2 / (exp(2 z) + 1), within two units in the last place of 1; f' = 1 - y^2."""
 
     __slots__ = ()
-    name = "tanh"
+    name, torch, onnx_operator = "tanh", "Tanh", "Tanh"
 
     @staticmethod
     @piece
@@ -117,11 +133,11 @@ class Tanh(Activation):
     def twin(self, Z):
         return np.tanh(Z)
 
-    def twin_slope(self, Y):
-        return 1 - Y * Y
+    def twin_slope(self, A):
+        return 1 - A * A
 
 
-ACTIVATIONS: dict[str, Any] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh)}
+ACTIVATIONS: dict[str, Activation] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh)}
 """The activations by name."""
 
 

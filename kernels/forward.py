@@ -18,7 +18,7 @@ from .gemm import PACK_SIZE, Matrix
 from .intrinsics import flat
 from .jit import kernel, piece
 from .network import weights_of
-from .sparse import PanelLayer, PanelScratch, first_layer_forward, pack, panel_count
+from .sparse import PanelLayer, first_layer_forward, pack, panel_count
 from .step import layer_forward, read_row
 from .team import barrier, share
 from .tuning import COLUMN_BLOCK, ROW_BLOCK, SPARSE_DENSITY
@@ -59,10 +59,10 @@ def _sparse_rows(X, rows, ends, activation, network, packed, below, above, logit
     """The first layer for rows of a sparse X, to ``below`` or, where it is the only one, to the logits."""
     I, H, hidden = network.sizes[0], network.sizes[1], network.sizes.size > 2
     W, b = weights_of(network, 0)
-    layer = PanelLayer(I, H, packed if packed.size else W, b, (), (), packed.size > 0)
-    Y, scratch = below if hidden else logits, PanelScratch(above, ends, ends)
+    layer = PanelLayer(I, H, packed if packed.size else W, b, packed.size > 0)
+    Y = below if hidden else logits
     for p in range(panel_count(H, simd.lanes(Y))):
-        first_layer_forward(p, X, rows, layer, hidden and activation.fused, Y, scratch)
+        first_layer_forward(p, X, rows, layer, hidden and activation.fused, Y, above, ends)
 
 
 @piece

@@ -15,7 +15,7 @@ from .gemm import PACK_SIZE, Scratch, gradient_size
 from .losses import Outcomes
 from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network
-from .sparse import entry_arrays, packed_size, panel_count, panel_scratch, panel_start
+from .sparse import entry_arrays, packed_size, panel_count, panel_start
 from .step import (
     Dense,
     Objective,
@@ -127,7 +127,9 @@ def _sparse_workspace(
         aligned_zeros(room // dtype.itemsize * packed, dtype),
         np.empty((2, parts, I + 2), np.int32),
         *entry_arrays((2, most), batch, X.values.dtype),  # a last, short batch by the same machine code
-        panel_scratch(parts, rooms, I, panels),
+        panels,
+        np.empty((parts, rooms), np.int64),
+        np.empty((parts, I), index_dtype(I)),
         PutOff(np.zeros((parts, I * put_off), np.int32), np.empty((parts, steps * put_off, count), dtype)),
     )
 

@@ -25,7 +25,7 @@ from .csr import CSR
 from .losses import LOSSES, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import scratch
 from .network import Network
-from .sparse import PanelLayer
+from .sparse import PanelLayer, PanelState
 from .step import Objective
 from .team import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
@@ -124,16 +124,17 @@ def linear_backward_weight(
     db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
     if isinstance(X, CSR):
         dW[...], db[...] = 0, 0
-        layer = PanelLayer(*shape, dW.reshape(-1), db, (), (), False)
-        _run_csr_update(X, dY, layer, Schedule(sgd(), -1.0, 1), factor)  # 0 - (-1) * dW
+        layer = PanelLayer(*shape, dW.reshape(-1), db, False)
+        _run_csr_update(X, dY, layer, PanelState((), ()), Schedule(sgd(), -1.0, 1), factor)  # 0 - (-1) * dW
     else:
         parts = _parts(2 * X.size * shape[1], SERIAL_FLOP)
         run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
 
 
-def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, schedule: Schedule, scale: float) -> None:
-    sparse.run_backward_update(X, dY, layer, schedule, scale, _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP))
+def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float) -> None:
+    parts = _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP)
+    sparse.run_backward_update(X, dY, layer, state, schedule, scale, parts)
 
 
 def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array, Any, np.dtype, Any]:
@@ -184,7 +185,8 @@ def linear_backward_update(
     I, O = W.shape
     layer, schedule = gemm.Layer(I, O, W.reshape(-1), bias, *states), Schedule(rule, lr, t)
     if isinstance(X, CSR):
-        _run_csr_update(X, dY, PanelLayer(*layer, False), schedule, scale)
+        panels = PanelLayer(I, O, layer.W, bias, False)
+        _run_csr_update(X, dY, panels, PanelState(layer.W_state, layer.b_state), schedule, scale)
         return
     parts = _parts(2 * X.size * O, SERIAL_FLOP)
     gradient = np.empty(parts * gemm.gradient_size(O), dtype)

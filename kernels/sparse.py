@@ -35,28 +35,33 @@ from .update import Schedule, is_inert, step_of, step_rows, step_tile
 
 
 class PanelLayer(NamedTuple):
-    """A first layer's parameters and state as a ``gemm.Layer`` has them, but W and its state perhaps packed."""
+    """A first layer: flat W [inputs, outputs], perhaps packed, and b, or empty for none."""
 
     inputs: int
     outputs: int
     W: np.ndarray
     b: np.ndarray
-    W_state: Any
-    b_state: Any
     packed: bool
 
 
-class Panel(NamedTuple):
-    """Columns ``column`` .. ``column`` + n - 1 of a layer: rows of n elements, ``row`` apart, of W and of its state.
+class PanelState(NamedTuple):
+    """The optimizer's state of such a layer, as ``gemm.Layer`` has it; that of W is packed where W is."""
 
-    ``wide`` is the length of a panel's row when packed, zeros included, or of a full panel's.
+    of_W: Any
+    of_b: Any
+
+
+class Panel(NamedTuple):
+    """Columns ``column`` .. ``column`` + n - 1 of a layer: rows of n elements, ``row`` apart, in W from ``start`` on.
+
+    The panel's own W begins there. ``wide`` is the length of a row when packed, zeros included, or of a full panel's.
     """
 
     column: int
     n: int
     wide: int
+    start: int
     W: np.ndarray
-    state: Any
     row: int
 
 
@@ -91,7 +96,7 @@ def panel_of(p, layer):
     start, n, row = column * layer.inputs, min(wide, H - column), wide
     if not layer.packed:
         start, wide, row = column, PANEL_VECTORS * lanes, H
-    return Panel(column, n, wide, after(layer.W, start), after_each(layer.W_state, start), row)
+    return Panel(column, n, wide, start, after(layer.W, start), row)
 
 
 @kernel
@@ -131,6 +136,7 @@ class Columns(NamedTuple):
     that a row's number is one, too, both are one number in ``entries``: a store and a load less, 3 to 7 % of a step.
     """
 
+    rows: int  # of the batch
     starts: np.ndarray  # [parts, I + 2]
     places: np.ndarray
     entries: np.ndarray
@@ -185,33 +191,20 @@ def _get_entry_overload(places, entries, table, k):
 # -- forward -------------------------------------------------------------------------------------------------------
 
 
-class PanelScratch(NamedTuple):
-    """Memory to write on: of all parts, or, by ``own_panel``, of one."""
-
-    panel: np.ndarray  # a panel's columns of all rows, and a row more, flat
-    ends: np.ndarray  # for each row where its entries of a block end
-    chosen: np.ndarray  # room for the numbers of all columns
-
-
-@piece
-def own_panel(scratch, part):
-    """A part's own."""
-    return PanelScratch(scratch.panel[part], scratch.ends[part], scratch.chosen[part])
-
-
 # Of a full panel the number of columns, and of a packed one the row's length, are compile-time constants: 15 % of the
 # time.
 
 
 def _make_forward(packed: bool, vectors: int) -> Any:
     @piece
-    def panel_forward(X, rows, panel, b, relu, Y, scratch):
-        """One panel of f(X[rows] @ W + b), in the operand Y; b is flat, from the panel's on, or empty for none.
+    def panel_forward(X, rows, panel, b, relu, Y, sums, ends):
+        """One panel of f(X[rows] @ W + b), in the matrix Y; b is flat, from the panel's on, or empty for none.
 
-        ``X.block`` columns of X at a time, so that their weights stay in L1, with the sums so far in the scratch.
+        ``X.block`` columns of X at a time, so that their weights stay in L1. Scratch: ``sums``, a panel's row for each
+        row, and ``ends``, where its entries of the block end.
         """
         out_of_line()
-        W, ends, sums, lanes = panel.W, scratch.ends, scratch.panel, simd.lanes(panel.W)
+        W, lanes = panel.W, simd.lanes(panel.W)
         wide = vectors * lanes
         row, n = (wide, wide) if packed else (panel.row, panel.n)
         far = not packed and X.block * row * W.itemsize > IN_PLACE_BYTES
@@ -253,17 +246,17 @@ _forward_in_place = _make_forward(False, PANEL_VECTORS)
 
 
 @kernel
-def first_layer_forward(p, X, rows, layer, relu, Y, scratch):
-    """Panel p of f(X[rows] @ W + b), in flat Y [rows, H]."""
+def first_layer_forward(p, X, rows, layer, relu, Y, sums, ends):
+    """Panel p of f(X[rows] @ W + b), in flat Y [rows, H]; scratch as ``panel_forward`` has it."""
     panel = panel_of(p, layer)
     b = after(layer.b, panel.column) if layer.b.size else layer.b
     out = Matrix(after(Y, panel.column), layer.outputs, 1)
     if not layer.packed:
-        _forward_in_place(X, rows, panel, b, relu, out, scratch)
+        _forward_in_place(X, rows, panel, b, relu, out, sums, ends)
     elif panel.wide == PANEL_VECTORS * simd.lanes(layer.W):
-        _forward_wide(X, rows, panel, b, relu, out, scratch)
+        _forward_wide(X, rows, panel, b, relu, out, sums, ends)
     else:
-        _forward_narrow(X, rows, panel, b, relu, out, scratch)
+        _forward_narrow(X, rows, panel, b, relu, out, sums, ends)
 
 
 # -- update --------------------------------------------------------------------------------------------------------
@@ -323,17 +316,17 @@ def columns_to_step(split, splits, every, starts, chosen):
 
 
 @piece
-def _prefetch_row(panel, j, n):
+def _prefetch_row(panel, state, j, n):
     """Ask for n elements of row j of a panel of W and of its state."""
     in_line()
     for c in range(0, n, simd.lanes(panel.W)):
         prefetch(panel.W, j * panel.row + c)
-        prefetch_each(panel.state, j * panel.row + c)
+        prefetch_each(state, j * panel.row + c)
 
 
 def _make_update(full: bool, vectors: int) -> Any:
     @piece
-    def panel_update(chosen, columns, table, dY, panel, rule, coefficients):
+    def panel_update(chosen, columns, table, dY, panel, state, rule, coefficients):
         """Step the rows ``chosen`` of one panel of W, by the batch's ``columns`` and dY, flat and packed likewise."""
         out_of_line()
         lanes = simd.lanes(dY)
@@ -342,14 +335,14 @@ def _make_update(full: bool, vectors: int) -> Any:
         constants = broadcast_each(dY, coefficients)
         for i in range(chosen.size):
             if panel.row != wide and i + PREFETCH_COLUMNS < chosen.size:  # rows far apart
-                _prefetch_row(panel, np.intp(chosen[i + PREFETCH_COLUMNS]), n)
+                _prefetch_row(panel, state, np.intp(chosen[i + PREFETCH_COLUMNS]), n)
             j = np.intp(chosen[i])
             acc = simd.tile_zeros(dY, 1, vectors)
             for u in range(columns.starts.shape[0]):
                 for k in range(np.uintp(columns.starts[u, j]), np.uintp(columns.starts[u, j + 1])):
                     row, factor = _get_entry(columns.places, columns.entries, table, k)
                     acc = simd.tile_axpy(acc, factor, dY, row * wide, wide)
-            step_tile(rule, constants, panel.W, panel.state, j * panel.row, acc, n)
+            step_tile(rule, constants, panel.W, state, j * panel.row, acc, n)
 
     return panel_update
 
@@ -359,27 +352,31 @@ _update_in_place = _make_update(False, PANEL_VECTORS)
 
 
 @kernel
-def first_layer_update(p, chosen, columns, table, M, dY, step, layer, with_bias, scratch):
-    """Step the rows ``chosen`` of panel p of W by X[rows].T @ dY, dY [M, H] flat; ``with_bias`` its part of b, too."""
-    panel, dY_panel = panel_of(p, layer), scratch.panel
+def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_bias, dY_panel):
+    """Step the rows ``chosen`` of panel p of W by X[rows].T @ dY, dY [M, H] flat; ``with_bias`` its part of b, too.
+
+    ``dY_panel`` is scratch for the panel's columns of dY, and a row more.
+    """
+    panel, M = panel_of(p, layer), columns.rows
     for i in range(M):
         row = simd.tile_load(dY, i * layer.outputs + panel.column, 0, 1, PANEL_VECTORS, panel.n)
         simd.tile_store(dY_panel, i * panel.wide, 0, row, panel.wide, 0)
     if with_bias and layer.b.size:
         gradient = after(dY_panel, M * panel.wide)
         column_sums(M, panel.wide, Matrix(dY_panel, panel.wide, 1), gradient)
-        b, state = after(layer.b, panel.column), after_each(layer.b_state, panel.column)
-        step_rows(step.rule, step.of_biases, b, state, gradient, 1.0, 1, panel.n, 0)
+        b, b_state = after(layer.b, panel.column), after_each(state.of_b, panel.column)
+        step_rows(step.rule, step.of_biases, b, b_state, gradient, 1.0, 1, panel.n, 0)
+    W_state = after_each(state.of_W, panel.start)
     if panel.wide < PANEL_VECTORS * simd.lanes(dY):
-        _update_narrow(chosen, columns, table, dY_panel, panel, step.rule, step.of_weights)
+        _update_narrow(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
     elif layer.packed or panel.n == panel.wide:
-        _update_wide(chosen, columns, table, dY_panel, panel, step.rule, step.of_weights)
+        _update_wide(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
     else:
-        _update_in_place(chosen, columns, table, dY_panel, panel, step.rule, step.of_weights)
+        _update_in_place(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
 
 
 @kernel
-def catch_up(p, chosen, steps_done, last, rule, coefficients, layer):
+def catch_up(p, chosen, steps_done, last, rule, coefficients, layer, state):
     """Bring the rows ``chosen`` of panel p of W from the steps_done[j] steps that they have had to ``last``.
 
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such
@@ -387,19 +384,20 @@ def catch_up(p, chosen, steps_done, last, rule, coefficients, layer):
     registers. coefficients [steps, ...] has those of each step.
     """
     panel, like = panel_of(p, layer), rule.coefficients(rule, 0.0, 0.0, 1)
+    W_state = after_each(state.of_W, panel.start)
     zero, every = simd.tile_zeros(panel.W, 1, PANEL_VECTORS), flat(coefficients)
     for i in range(chosen.size):
         if i + PREFETCH_COLUMNS < chosen.size:
-            _prefetch_row(panel, np.intp(chosen[i + PREFETCH_COLUMNS]), panel.n)
+            _prefetch_row(panel, W_state, np.intp(chosen[i + PREFETCH_COLUMNS]), panel.n)
         j = np.intp(chosen[i])
         if steps_done[j] == last:
             continue
         x = simd.tile_row(zero, panel.W, j * panel.row, panel.n)
-        state = simd.tile_rows(zero, panel.state, j * panel.row, panel.n)
+        slots = simd.tile_rows(zero, W_state, j * panel.row, panel.n)
         for s in range(steps_done[j], last):
             constants = broadcast_each(every, numbers_like(like, every, s * coefficients.shape[1]))
-            x, state = rule.step(constants, x, zero, state)
-        simd.tile_store_each(panel.state, j * panel.row, state, panel.n)
+            x, slots = rule.step(constants, x, zero, slots)
+        simd.tile_store_each(W_state, j * panel.row, slots, panel.n)
         simd.tile_store(panel.W, j * panel.row, 0, x, panel.n, 0)
 
 
@@ -411,33 +409,29 @@ def csr_forward(part, parts, X, rows, W, b, relu, Y, ends):
     """Y = f(X @ W + b) for this part's rows; ``rows`` are 0 .. B-1, ``ends`` B numbers of scratch, b empty for none."""
     lo, hi = share(part, parts, rows.size)
     I, H = W.shape
-    layer = PanelLayer(I, H, flat(W), b, (), (), False)
-    out, scratch = after(flat(Y), lo * H), PanelScratch(flat(Y), after(ends, lo), ends)
+    layer, out = PanelLayer(I, H, flat(W), b, False), after(flat(Y), lo * H)
     for p in range(panel_count(H, simd.lanes(W))):
-        first_layer_forward(p, X, rows[lo:hi], layer, relu, out, scratch)
+        first_layer_forward(p, X, rows[lo:hi], layer, relu, out, flat(Y), after(ends, lo))
 
 
 @kernel
-def csr_backward_update(part, parts, arrivals, X, rows, dY, layer, schedule, columns, scratch):
-    """Step this part's panels of W by X.T @ dY, and b by dY.sum(0); ``layer`` is a ``PanelLayer``, not packed.
+def csr_backward_update(part, parts, arrivals, X, dY, layer, state, schedule, columns, scratch):
+    """Step this part's panels of W by X.T @ dY, and b by dY.sum(0).
 
-    Parts meet once in ``arrivals``. ``rows`` are 0 .. B-1. ``columns`` has room for each part's ``starts``, and for as
-    many entries as the batch has; ``scratch`` has a row for each part.
+    Parts meet once in ``arrivals``. ``columns`` has room for the starts of each part and for all entries of X. Scratch:
+    the numbers 0 .. B - 1; for each part a panel of B + 1 rows, and room for the numbers of all columns.
     """
-    columns = Columns(columns.starts[:parts], columns.places, columns.entries)  # the team may be smaller than expected
-    lo, hi = share(part, parts, rows.size)
-    to_columns(part, lo, hi, rows, X, columns)
+    # The team may be smaller than expected.
+    columns = Columns(dY.shape[0], columns.starts[:parts], columns.places, columns.entries)
+    lo, hi = share(part, parts, columns.rows)
+    to_columns(part, lo, hi, scratch[0], X, columns)
     barrier(arrivals, 1, parts)
-    own, M, step = own_panel(scratch, part), dY.shape[0], step_of(schedule.rule, schedule.lr, schedule.t)
-    chosen = own.chosen[: columns_to_step(0, 1, not is_inert(schedule.rule), columns.starts, own.chosen)]
+    rule, chosen = schedule.rule, scratch[2][part]
+    step = step_of(rule, schedule.lr, schedule.t)
+    chosen = chosen[: columns_to_step(0, 1, not is_inert(rule), columns.starts, chosen)]
     lo, hi = share(part, parts, panel_count(layer.outputs, simd.lanes(layer.W)))
     for p in range(lo, hi):
-        first_layer_update(p, chosen, columns, X.table, M, flat(dY), step, layer, True, own)
-
-
-def panel_scratch(parts: int, rows: int, columns: int, panels: np.ndarray) -> PanelScratch:
-    """Scratch for so many parts, ``panels`` [parts, ...] among it."""
-    return PanelScratch(panels, np.empty((parts, rows), np.int64), np.empty((parts, columns), index_dtype(columns)))
+        first_layer_update(p, chosen, columns, X.table, flat(dY), step, layer, state, True, scratch[1][part])
 
 
 def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, Y: np.ndarray, parts: int) -> None:
@@ -447,14 +441,12 @@ def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, 
 
 
 def run_backward_update(
-    X: CSR, dY: np.ndarray, layer: PanelLayer, schedule: Schedule, scale: float, parts: int
+    X: CSR, dY: np.ndarray, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float, parts: int
 ) -> None:
     """Run ``csr_backward_update`` on the team."""
     (B, I), dtype = X.shape, dY.dtype
     panel = PANEL_VECTORS * simd.REGISTER_BYTES // dtype.itemsize
-    columns = Columns(np.empty((parts, I + 2), np.int32), *entry_arrays(X.values.shape, B, X.values.dtype))
-    scratch = panel_scratch(parts, B, I, np.empty((parts, (B + 1) * panel), dtype))
-    run(
-        csr_backward_update, parts, barrier_state(), X.bundle(float(scale), dtype), np.arange(B), dY, layer, schedule,
-        columns, scratch,
-    )  # fmt: skip
+    columns = Columns(B, np.empty((parts, I + 2), np.int32), *entry_arrays(X.values.shape, B, X.values.dtype))
+    scratch = np.arange(B), np.empty((parts, (B + 1) * panel), dtype), np.empty((parts, I), index_dtype(I))
+    samples = X.bundle(float(scale), dtype)
+    run(csr_backward_update, parts, barrier_state(), samples, dY, layer, state, schedule, columns, scratch)

@@ -34,16 +34,15 @@ from .intrinsics import flat, prefetch
 from .jit import kernel, piece
 from .losses import Loss, Outcomes, Targets, totals
 from .memory import LINE_BYTES
-from .network import Parameters, layer_of, weights_of
+from .network import layer_of, weights_of
 from .sparse import (
     Columns,
     PanelLayer,
-    PanelScratch,
+    PanelState,
     catch_up,
     columns_to_step,
     first_layer_forward,
     first_layer_update,
-    own_panel,
     pack,
     panel_count,
     panel_start,
@@ -128,7 +127,9 @@ class SparseWorkspace(NamedTuple):
     starts: np.ndarray  # these three as Columns has them, but twice
     places: np.ndarray
     entries: np.ndarray
-    scratch: PanelScratch
+    panels: np.ndarray  # [parts, ...]; this and the next two are scratch: see ``sparse``
+    ends: np.ndarray  # [parts, batch]
+    chosen: np.ndarray  # [parts, I]
     put_off: PutOff
 
 
@@ -310,12 +311,6 @@ def _meet(arrivals, arrived, parts, needed):
 
 
 @piece
-def _unchanged(network):
-    """The network whose parameters are those that it has, whatever a step changes."""
-    return Parameters(network.sizes, network.offsets, network.params, network.params, network.state, network.biased)
-
-
-@piece
 def _sum_up(step, n, outcomes, results):
     results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
 
@@ -385,13 +380,21 @@ def _prefetch_rows(rows, X):
 
 
 @piece
-def _panel_layer(network, rule, packed):
-    """The first layer with the parameters that a step changes, in place or, where ``packed`` is not empty, there."""
-    I, O, W, b, W_state, b_state = layer_of(network, 0, rule)
+def _panel_layer(network, params, packed):
+    """The first layer with these parameters, in place or, where ``packed`` is not empty, there."""
+    I, H, w = network.sizes[0], network.sizes[1], network.offsets[0]
+    b = w + I * H if network.biased else params.size
+    return PanelLayer(I, H, packed if packed.size else after(params, w), after(params, b), packed.size > 0)
+
+
+@piece
+def _panel_state(network, rule, packed):
+    """Its state likewise."""
+    layer = layer_of(network, 0, rule)
     if packed.size:
         size = packed.size // (1 + rule.slots)
-        W, W_state = packed, views(after(packed, size), size, rule.slots)
-    return PanelLayer(I, O, W, b, W_state, b_state, packed.size > 0)
+        return PanelState(views(after(packed, size), size, rule.slots), layer.b_state)
+    return PanelState(layer.W_state, layer.b_state)
 
 
 @piece
@@ -418,38 +421,37 @@ def _fill_coefficients(schedule, coefficients):
 
 
 @piece
-def _catch_up(tasks, every, starts, last, rule, put_off, layer, scratch):
+def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
     """The rows of this part's panels of W_0 whose columns have entries, or ``every`` row, as after ``last`` steps."""
     for split in _splits_of(tasks):
-        chosen = scratch.chosen[: columns_to_step(split, tasks.splits, every, starts, scratch.chosen)]
+        rows = chosen[: columns_to_step(split, tasks.splits, every, starts, chosen)]
         for p in _panels_of(tasks, split):
-            catch_up(p, chosen, put_off.steps_done, last, rule, put_off.coefficients, layer)
+            catch_up(p, rows, put_off.steps_done, last, rule, put_off.coefficients, layer, state)
 
 
 @piece
-def _forward_panels(tasks, X, rows, layer, relu, Y, scratch):
+def _forward_panels(tasks, X, rows, layer, relu, Y, sums, ends):
     """This part's panels of Z_1, or of Y_1 where the activation is ReLU."""
     for split in _splits_of(tasks):
         lo, hi = share(split, tasks.splits, rows.size)
         for p in _panels_of(tasks, split):
-            first_layer_forward(p, X, rows[lo:hi], layer, relu, after(Y, lo * layer.outputs), scratch)
+            first_layer_forward(p, X, rows[lo:hi], layer, relu, after(Y, lo * layer.outputs), sums, ends)
 
 
 @piece
-def _update_panels(tasks, every, columns, table, n, dY, step, layer, scratch):
+def _update_panels(tasks, every, columns, table, dY, step, layer, state, chosen, dY_panel):
     """The gradient and the step of this part's panels of W_0, and of b_0."""
     for split in _splits_of(tasks):
-        chosen = scratch.chosen[: columns_to_step(split, tasks.splits, every, columns.starts, scratch.chosen)]
+        rows = chosen[: columns_to_step(split, tasks.splits, every, columns.starts, chosen)]
         for p in _panels_of(tasks, split):
-            first_layer_update(p, chosen, columns, table, n, dY, step, layer, split == 0, scratch)
+            first_layer_update(p, rows, columns, table, dY, step, layer, state, split == 0, dY_panel)
 
 
 @piece
-def _count_steps(tasks, starts, done, put_off, scratch):
-    """That the columns of this part's tasks which have entries have had ``done`` steps."""
+def _count_steps(tasks, starts, done, put_off, chosen):
+    """Note that the rows of this part's tasks whose columns have entries have had so many steps."""
     for split in _splits_of(tasks):
-        chosen = scratch.chosen[: columns_to_step(split, tasks.splits, False, starts, scratch.chosen)]
-        for j in chosen:
+        for j in chosen[: columns_to_step(split, tasks.splits, False, starts, chosen)]:
             put_off.steps_done[j] = done
 
 
@@ -458,13 +460,12 @@ def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, netw
     """Steps over the samples, from a sparse X; see ``ops.mlp_train_steps``."""
     X, rule, H, lanes = samples.X, schedule.rule, network.sizes[1], simd.lanes(network.params)
     tasks = _tasks_of(part, parts, panel_count(H, lanes), sparse.splits)
-    layer = _panel_layer(_unchanged(network), rule, sparse.packed)
-    updated = _panel_layer(network, rule, sparse.packed)
-    scratch, put_off = (
-        own_panel(sparse.scratch, part),
-        PutOff(sparse.put_off.steps_done[part], sparse.put_off.coefficients[part]),
-    )
-    own, lazy, alone = _own_workspace(workspace, part, parts), put_off.coefficients.size > 0, tasks.splits == 1
+    layer = _panel_layer(network, network.params, sparse.packed)
+    updated = _panel_layer(network, network.updated, sparse.packed)
+    state, own = _panel_state(network, rule, sparse.packed), _own_workspace(workspace, part, parts)
+    panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
+    put_off = PutOff(sparse.put_off.steps_done[part], sparse.put_off.coefficients[part])
+    lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
     relu = objective.activation.fused and network.sizes.size > 2
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, False)
@@ -476,16 +477,16 @@ def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, netw
         first, last = _batch(samples, step)
         rows, n, t, parity = samples.rows[first:last], last - first, schedule.t + step, step & 1
         own = _with_outputs(own, parity)
-        columns = Columns(sparse.starts[parity, :parts], sparse.places[parity], sparse.entries[parity])
+        columns = Columns(n, sparse.starts[parity, :parts], sparse.places[parity], sparse.entries[parity])
         lo, hi = rows_to_transpose(part, parts, tasks.panels, tasks.splits, H, lanes, n)
         to_columns(part, lo, hi, rows, X, columns)
         first, last = _batch(samples, step + 1)
         _prefetch_rows(samples.rows[first:last], X)
         if lazy:
             arrived = _meet(arrivals, arrived, parts, True)
-            _catch_up(tasks, False, columns.starts, step, rule, put_off, layer, scratch)
+            _catch_up(tasks, False, columns.starts, step, rule, put_off, layer, state, chosen)
             arrived = _meet(arrivals, arrived, parts, not alone)
-        _forward_panels(tasks, X, rows, layer, relu, _outputs(own, 1, 0, H).values, scratch)
+        _forward_panels(tasks, X, rows, layer, relu, _outputs(own, 1, 0, H).values, panel, ends)
         arrived = _meet(arrivals, arrived, parts, True)
         lo, hi = share(part, parts, n)
         forward_rows(lo, hi, 1, t, objective, network, own)
@@ -494,13 +495,13 @@ def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, netw
         arrived = _meet(arrivals, arrived, parts, True)
         if part == 0:
             _sum_up(step, n, own.outcomes, results)
-        update, every = step_of(rule, schedule.lr[step], t), not lazy and not is_inert(rule)
-        _update_panels(tasks, every, columns, X.table, n, _gradients(own, 1, 0, H).values, update, updated, scratch)
+        now, every, dY = step_of(rule, schedule.lr[step], t), not lazy and not is_inert(rule), _gradients(own, 1, 0, H)
+        _update_panels(tasks, every, columns, X.table, dY.values, now, updated, state, chosen, panel)
         if lazy:
-            _count_steps(tasks, columns.starts, step + 1, put_off, scratch)
-        update_layers(part, parts, 1, n, update, network, own)
+            _count_steps(tasks, columns.starts, step + 1, put_off, chosen)
+        update_layers(part, parts, 1, n, now, network, own)
     arrived = _meet(arrivals, arrived, parts, not alone)
+    if lazy:
+        _catch_up(tasks, True, sparse.starts[0], schedule.lr.size, rule, put_off, layer, state, chosen)
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, True)
-    if lazy:
-        _catch_up(tasks, True, sparse.starts[0], schedule.lr.size, rule, put_off, layer, scratch)
