@@ -21,6 +21,7 @@ RULES = {
     "momentum": 0.12,
     "adam": 0.005,
     "adamw": 0.005,
+    "lion": 0.0005,
 }
 ACTIVATIONS = ("relu", "identity", "logistic", "tanh")
 _STRONGEST = 100  # distortion: nothing of an image is left long before

@@ -31,7 +31,7 @@ from .ops import (
 )
 from .peak import peak_gflops
 from .team import get_num_threads, set_num_threads, threads
-from .update import RULES, Rule, adam, adamw, momentum, sgd
+from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
 # Tells this package from the others on the Python package index that install a top-level `kernels`.
 __fastmlp__ = "0.1.0"
@@ -56,6 +56,7 @@ __all__ = [
     "linear_backward_weight",
     "linear_forward",
     "linear_relu_forward",
+    "lion",
     "mlp_forward",
     "mlp_gradient",
     "mlp_train_steps",

@@ -193,6 +193,32 @@ class AdamW(Adam):
         self._adapt(lr, t, W, dW, state)
 
 
+class Lion(Rule):
+    __slots__ = ()
+    kind, slots = "lion", 1
+
+    @staticmethod
+    @piece
+    def coefficients(rule, weight_decay, lr, t):
+        return lr, 1 - lr * weight_decay, rule.beta1, rule.beta2
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, keep, beta1, beta2 = coefficients
+        direction = simd.sign(fma(beta1, state[0] - g, g))
+        m = simd.flush(fma(beta2, state[0] - g, g))
+        return keep * w - rate * direction, (m,)
+
+    def twin(self, lr, t, W, dW, state):
+        real, (M,) = W.dtype.type, state
+        W *= real(1 - lr * self.weight_decay)
+        W -= real(lr) * np.sign(dW + real(self.beta1) * (M - dW))
+        M[...] = dW + real(self.beta2) * (M - dW)
+        _flush(M)
+
+
 def sgd(*, weight_decay: float = 0.0) -> Rule:
     """w -= lr * (g + wd * w)."""
     return Sgd(0.0, 0.0, 0.0, float(weight_decay))
@@ -219,7 +245,12 @@ def adamw(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, we
     return AdamW(float(beta1), float(beta2), float(epsilon), float(weight_decay))
 
 
-RULES: dict[str, Callable[..., Rule]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw}
+def lion(beta1: float = 0.9, beta2: float = 0.99, *, weight_decay: float = 0.0) -> Rule:
+    """w -= lr * (sign(beta1 m + (1 - beta1) g) + wd * w); m = beta2 m + (1 - beta2) g. Chen et al. 2023."""
+    return Lion(float(beta1), float(beta2), 0.0, float(weight_decay))
+
+
+RULES: dict[str, Callable[..., Rule]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw, "lion": lion}
 """By the name that options go by, what makes a rule from its constants; all take ``weight_decay``."""
 
 
