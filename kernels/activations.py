@@ -10,10 +10,12 @@ All functions here are raw and work on flat arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numba import types
 
 from . import simd
 from .bundles import class_attribute
@@ -137,7 +139,75 @@ class Tanh(Activation):
         return 1 - A * A
 
 
-ACTIVATIONS: dict[str, Activation] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh)}
+# exp(z^2 / 2) (1 - P(z)) / t for z >= 0, P the normal distribution, as a polynomial in 2 t - 1, t = 1 / (1 + z / 5): the
+# interpolation at 400 Chebyshev points, cut after degree 20, is within 2e-15 of it relatively.
+_TAIL = (
+    0.15383860995001253, 0.13307650057801426, 0.09906112319403415, 0.0627066313340512, 0.03300407323288993,
+    0.013823727745571661, 0.0041590133759349755, 0.0005986753119598178, -0.00015957399657636607, -0.00010897957897850652,
+    -1.1874630816210303e-05, 9.9517573384739e-06, 3.3348128434892224e-06, -7.943811040263283e-07, -5.513150844867647e-07,
+    6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
+    9.795849556242954e-10,
+)  # fmt: skip
+_tail_series = simd._polynomial("_tail_series", lambda k: _TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
+
+
+@piece
+def _normal(z):
+    """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
+    one, zero, half = simd.broadcast(z, 1.0), simd.zeros(z), simd.broadcast(z, 0.5)
+    size = simd.maximum(z, zero - z)
+    t = one / simd.fma(simd.broadcast(z, 0.2), size, one)
+    shape = simd.exp(zero - half * z * z)
+    tail = shape * t * _tail_series(t + t - one)
+    return simd.select(zero > z, tail, one - tail), shape
+
+
+class Gelu(Activation):
+    """y = z P(z), P the normal distribution; f' = P(z) + z P'(z). Hendrycks and Gimpel 2016, exact, not by tanh."""
+
+    __slots__ = ()
+    name, of_input, torch = "gelu", True, "GELU"
+
+    @staticmethod
+    @piece
+    def function(z):
+        distribution, _ = _normal(z)
+        return z * distribution
+
+    @staticmethod
+    @piece
+    def slope(z):
+        distribution, shape = _normal(z)
+        return simd.fma(simd.broadcast(z, (2 * math.pi) ** -0.5) * z, shape, distribution)
+
+    def twin(self, Z):
+        return Z * self._distribution(Z)
+
+    def twin_slope(self, A):
+        density = np.exp(-A * A / 2) * A.dtype.type((2 * math.pi) ** -0.5)
+        return self._distribution(A) + A * density
+
+    def _distribution(self, Z):
+        return (np.vectorize(math.erfc, otypes=[np.float64])(-Z * 0.5**0.5) / 2).astype(Z.dtype)
+
+    def onnx(self, node, constant, Z, dtype):
+        """By the error function, or, in float64, for which ONNX Runtime has none, as here."""
+        number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *_TAIL)}
+        if dtype == np.float32:
+            erf = node("Erf", [node("Mul", [Z, number[0.5**0.5]])])
+            P = node("Mul", [number[0.5], node("Add", [number[1.0], erf])])
+        else:
+            t = node("Div", [number[1.0], node("Add", [number[1.0], node("Mul", [number[0.2], node("Abs", [Z])])])])
+            x, series = node("Sub", [node("Mul", [number[2.0], t]), number[1.0]]), number[_TAIL[-1]]
+            for coefficient in reversed(_TAIL[:-1]):
+                series = node("Add", [node("Mul", [series, x]), number[coefficient]])
+            shape = node("Exp", [node("Neg", [node("Mul", [number[0.5], node("Mul", [Z, Z])])])])
+            tail = node("Mul", [shape, node("Mul", [t, series])])
+            P = node("Where", [node("Less", [Z, number[0.0]]), tail, node("Sub", [number[1.0], tail])])
+        return node("Mul", [Z, P])
+
+
+ACTIVATIONS: dict[str, Activation] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh, Gelu)}
 """The activations by name."""
 
 
