@@ -17,10 +17,9 @@ def write(form: Format, path: Path, X: np.ndarray, y: np.ndarray, columns: list[
             np.savez(file, X=X, y=y)
         return path
     if form.has_columns:
-        mark = form.separators[0]
         names = columns or [f"p{k}" for k in range(X.shape[1])]
-        lines = [mark.join(map(str, [label, *row])) for label, row in zip(y.tolist(), X.tolist())]
-        lines.insert(0, mark.join(["label", *names]))
+        lines = [",".join(map(str, [label, *row])) for label, row in zip(y.tolist(), X.tolist())]
+        lines.insert(0, ",".join(["label", *names]))
     else:
         assert form.name == "svmlight"
         lines = [

@@ -8,6 +8,8 @@ result.model.predict(data.X_test)
 
 from __future__ import annotations
 
+import os
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +41,18 @@ _HOME = {
 __all__ = ["Dataset", "InputError", "Model", "RunError", "TrainConfig", "export", "fit", "load", "load_model"]
 
 
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child that is forked while another thread imports a module could never import it.
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        module = import_module(f".{_HOME[name]}", __name__)
+        with _importing:
+            module = import_module(f".{_HOME[name]}", __name__)
         return module if name == _HOME[name] else getattr(module, name)  # ``export`` is a module that can be called
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

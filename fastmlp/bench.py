@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .cli import Parser, optional, run_command, say
 from .errors import InputError
+from .paths import as_path
 
 FAMILIES = ("torch", "jax", "sklearn", "tensorflow", "keras", "onnxruntime", "litert")
 _BENCH = Path(__file__).resolve().parent.parent / "bench"  # not in the wheel: peers and pictures are no user's code
@@ -44,7 +45,7 @@ def _command(argv: Sequence[str] | None) -> int:
         )
     if options.plot:
         optional("matplotlib", "--plot needs Matplotlib; pip install 'fastmlp[plot]'")
-        if not Path(options.plot).resolve().parent.is_dir():
+        if not as_path(options.plot).resolve().parent.is_dir():
             raise InputError(f"--plot {options.plot}: there is no such directory")
     sys.path.insert(0, str(_BENCH))
     claims = import_module("claims")
@@ -54,7 +55,7 @@ def _command(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     result = claims.measure(session, shlex.join(["fastmlp", "bench", *words]))
     if options.plot:
-        import_module("pictures").save(result, options.plot)
+        import_module("pictures").save(result, str(as_path(options.plot)))
     if options.json:
         print(json.dumps(result, allow_nan=False))
     else:

@@ -144,7 +144,13 @@ def run_options(directory: Path) -> dict[str, Any]:
     return {name: options[name] for name in DATA_OPTIONS if name in options}
 
 
-_TYPES: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "tuple[int, ...]": widths}
+_TYPES: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "str | int": str,
+    "tuple[int, ...]": widths,
+}
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:

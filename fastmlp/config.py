@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import InputError
 from .formats import TRAINING, suffixes
+from .paths import as_path
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
 # The kernels' update rules with the peak rate of each, and their activations: named here as --help does without Numba.
@@ -34,6 +35,11 @@ def _option(default: Any, help: str, **more: Any) -> Any:
     return field(default=default, metadata={"help": help, **more})
 
 
+def _planned(help: str, **more: Any) -> Any:
+    """An option that is None until ``TrainConfig.completed`` chooses what is not given."""
+    return _option(None, help, planned=True, **more)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """What to train on what; fields without help text belong to presets and have no flag of their own.
@@ -50,10 +56,14 @@ class TrainConfig:
     )
     test: str | None = _option(None, "held-out file; without it a split of --data", metavar="PATH")
     val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
-    label_column: str | None = _option(
-        None, "name of a CSV's label column (default 'label', else the first)", metavar="NAME"
+    label_column: str | int | None = _option(
+        None,
+        "a CSV's label column, by name or number, -1 the last (default: known by its name, or by what it holds)",
+        metavar="NAME|N",
     )
-    weight_column: str | None = _option(None, "name of a CSV's column of sample weights", metavar="NAME")
+    weight_column: str | int | None = _option(
+        None, "a CSV's column of sample weights, by name or number", metavar="NAME|N"
+    )
     memory: int | None = _option(
         None,
         "leave the training samples of a directory on disk: about so many MB of them in memory (default all)",
@@ -63,7 +73,7 @@ class TrainConfig:
     offline: bool = _option(False, "do not download MNIST")
     standardize: str = _option(
         "auto",
-        "give features mean 0 and variance 1 by the training set (auto: floats that are neither images nor mostly zero)",
+        "give features mean 0 and variance 1 by the training set; where most are zeros they stay (auto: tables, not images)",
         choices=("auto", "yes", "no"),
     )
     hidden: tuple[int, ...] = _option(
@@ -72,8 +82,16 @@ class TrainConfig:
     activation: str = _option("relu", "of the hidden layers", choices=ACTIVATIONS)
     bias: bool = _option(True, "do not give the layers biases")
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
-    batch_size: int = _option(128, "samples a step", metavar="N", least=1, group="optimisation")
-    epochs: int | None = _option(None, "passes over the training data (default 4)", metavar="N", least=1)
+    batch_size: int = _planned(
+        "samples a step (default 128), of a table fewer by its size", metavar="N", least=1, group="optimisation"
+    )
+    epochs: int | None = _option(
+        None,
+        "passes over the training data (default 4, or as many as make 1,000 steps; of a table 2,000 or 6,000 with "
+        "rate, weight decay and dropout by its size)",
+        metavar="N",
+        least=1,
+    )
     steps: int | None = _option(None, "stop after this many steps instead", metavar="N", least=1)
     optimizer: str = _option("momentum", "update rule", choices=tuple(RULES))
     lr: float | None = _option(
@@ -94,8 +112,12 @@ class TrainConfig:
     )
     step_factor: float = _option(0.1, "of each fall of the step schedule", metavar="X")
     clip_norm: float | None = _option(None, "scale gradients of a larger norm down to this", metavar="X")
-    weight_decay: float = _option(0.0, "L2 penalty on weights; adamw: decoupled", metavar="X", group="regularisation")
-    dropout: float = _option(0.0, "part of the hidden units left out at each step", metavar="P")
+    weight_decay: float = _planned(
+        "L2 penalty on weights; adamw: decoupled (default 0, tables see --epochs)", metavar="X", group="regularisation"
+    )
+    dropout: float = _planned(
+        "part of the hidden units left out at each step (default 0, tables see --epochs)", metavar="P"
+    )
     label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X")
     class_weight: str | None = _option(
         None, "balanced (samples / classes / samples of the class), or a number a class", metavar="W[,W...]"
@@ -149,7 +171,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value = _typed(item.name.replace("_", "-"), getattr(self, item.name), str(item.type))
+            value = getattr(self, item.name)
+            if value is None and item.metadata.get("planned"):
+                continue
+            value = _typed(item.name.replace("_", "-"), value, str(item.type))
             object.__setattr__(self, item.name, value)
             _check(item.name.replace("_", "-"), value, item.metadata)
         if self.epochs is not None and self.steps is not None:
@@ -165,10 +190,8 @@ class TrainConfig:
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and below 1")
         for name in ("weight_decay", "augment_strength", "checkpoint_seconds", "epsilon"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 0 and finite"
-                )
+            if (value := getattr(self, name)) is not None and not 0 <= value < math.inf:
+                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and finite")
         if self.augment_strength > _STRONGEST:
             raise InputError(f"--augment-strength is {self.augment_strength}; it must be at most {_STRONGEST}")
         if self.class_weight not in (None, "balanced"):
@@ -181,6 +204,31 @@ class TrainConfig:
     @property
     def peak_lr(self) -> float:
         return RULES[self.optimizer] if self.lr is None else self.lr
+
+    def completed(self, samples: int, *, table: bool) -> TrainConfig:
+        """The options with nothing left open, for so many training samples, of a table or not. What is given stays.
+
+        Where neither ``epochs`` nor ``steps`` is given there are enough of them, and a table gets ``table_recipe``.
+        """
+        recipe: dict[str, Any] = {"batch_size": 128, "weight_decay": 0.0, "dropout": 0.0}
+        free, least = self.epochs is None and self.steps is None, _LEAST_STEPS
+        if free and table:
+            tuned = table_recipe(samples)
+            least = tuned.pop("steps")
+            if self.optimizer != "momentum":  # which they were chosen for
+                del tuned["lr"], tuned["weight_decay"]
+            recipe |= tuned
+        config = replace(self, **{name: value for name, value in recipe.items() if getattr(self, name) is None})
+        if free:
+            per_epoch = -(-samples // min(samples, config.batch_size))
+            epochs = max(_LEAST_EPOCHS, -(-least // per_epoch))
+            config = replace(config, epochs=epochs)
+            if epochs > _MOST_REPORTS and self.report_steps is None and self.patience is None:
+                config = replace(config, report_steps=-(-epochs // _MOST_REPORTS) * per_epoch)
+        return config
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        return self.steps or (self.epochs or _LEAST_EPOCHS) * steps_per_epoch
 
     def class_weights(self, classes: int | None) -> list[float]:
         """The numbers of ``class_weight``. InputError unless they are as many as ``classes``, at least 0, not all 0."""
@@ -199,7 +247,9 @@ class TrainConfig:
     def to_toml(self) -> str:
         """The run as the text of a TOML file that reruns it from anywhere, its keys the flags' names; not where it wrote."""
         paths: dict[str, Any] = {
-            name: str(Path(value).resolve()) for name in ("data", "test") if (value := getattr(self, name)) is not None
+            name: str(as_path(value).resolve())
+            for name in ("data", "test")
+            if (value := getattr(self, name)) is not None
         }
         if self.data in BUILT_IN:
             del paths["data"]
@@ -215,7 +265,8 @@ class TrainConfig:
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file, by field name. InputError for what cannot be read or is no option."""
     try:
-        if Path(path).exists() and not Path(path).is_file():
+        path = as_path(path)
+        if path.exists() and not path.is_file():
             raise InputError(f"{path}: is a pipe or device, or a directory; it must be a file")
         with open(path, "rb") as file:
             content = file.read(_LONGEST_TOML + 1)
@@ -255,9 +306,12 @@ def _typed(name: str, value: Any, kind: str) -> Any:
             return float(value)
     except (TypeError, ValueError, OverflowError):
         pass
+    if wanted == "str | int" and isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
     if wanted in ("bool", "str") and type(value).__name__ == wanted:
         return value
-    described = {"tuple[int, ...]": "widths such as (256, 128)", "int": "an integer", "float": "a number"}
+    described = {"int": "an integer", "float": "a number", "str | int": "a name or a number"}
+    described["tuple[int, ...]"] = "widths such as (256, 128)"
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 
@@ -270,6 +324,28 @@ def _check(name: str, value: Any, metadata: Any) -> None:
     if value < least or (most is not None and value > most):
         wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"--{name} is {value!r:.60}; it must be an integer {wanted}")
+
+
+_LEAST_STEPS, _LEAST_EPOCHS = 1000, 4
+_FEW = 2000  # samples
+_MOST_REPORTS = 20  # of a run whose length was chosen for it
+
+
+def table_recipe(samples: int) -> dict[str, Any]:
+    """Options and the number of ``steps`` for a table of so many training samples.
+
+    The weight decay is that of one Gaussian prior for any number of samples: beside the mean loss it falls as 1 / samples. Of
+    few samples half of the units are dropped. Chosen on 20 inner splits of the training parts of twelve small tables (iris,
+    german, glass and the like; never on test parts) and on two of phoneme, letter and adult: against scikit-learn's
+    MLPClassifier +0.3 points with few samples, and at worst 0.7 below the better of it and LogisticRegression. A decay of 2
+    or 8 / samples, 1,000 steps or five times the rate were worse; early stopping on a held-out part lost 2 points.
+    """
+    if samples < _FEW:
+        batch = min(32, max(16, samples // 16))
+        recipe, prior = {"steps": 2000, "batch_size": batch, "lr": 0.02, "dropout": 0.5}, 4
+    else:
+        recipe, prior = {"steps": 6000, "batch_size": 64, "lr": 0.1, "dropout": 0.2}, 1
+    return recipe | {"weight_decay": float(f"{prior / samples:.2g}")}
 
 
 # The notebook this project began with, exactly.

@@ -7,11 +7,11 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
 from .errors import InputError, RunError, about
+from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,18 +25,17 @@ _WORST = 10
 _CONFUSION = 100  # classes that a matrix of counts is given for
 
 
-def load_to_test(config: TrainConfig, model: Model, *, whole: bool, label_column: str | None = None) -> Dataset:
+def load_to_test(config: TrainConfig, model: Model, *, whole: bool) -> Dataset:
     """The data that ``config`` names, read as ``model`` takes it.
 
     With ``whole`` a file without a test part is tested whole; but the one that the model was trained on by the run's own
-    split, so that no sample is tested that it has learnt; that is said on stderr. ``label_column`` is the run's.
+    split, so that no sample is tested that it has learnt; that is said on stderr.
     """
-    known = replace(model.features, label_column=label_column)
-    data = load_data(config, known=known, **({"val_fraction": None} if whole else {}))
+    data = load_data(config, known=model.features, **({"val_fraction": None} if whole else {}))
     if not whole or data.X is not data.X_test:
         return data
     from .data import split_rows
-    from .prepare import digest
+    from .plan import digest
 
     own = model.trained_on
     if own is not None and digest(data) == own["digest"]:
@@ -57,15 +56,9 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     Columns are found by name where both name theirs, and a sparse test set may be narrower: its last features do not occur
     in it. InputError for other features.
     """
-    import numpy as np
-
     from .data import Sparse
 
     X, inputs = data.X_test, model.network.sizes[0]
-    if isinstance(X, np.ndarray) and X.shape[1] == inputs - 1 and data.image_shape is None:
-        raise InputError(
-            f"{data.source}: has {inputs} columns, as many as {path} has features, and so no labels; predict takes it"
-        )
     if isinstance(X, Sparse):
         if X.shape[1] < inputs:
             return replace(X, shape=(len(X), inputs))
@@ -151,19 +144,22 @@ def _command(argv: Sequence[str] | None) -> int:
     from .model import load_model
 
     model = load_model(path)
-    run = run_options(Path(path).parent)
+    run = run_options(as_path(path).parent)
     whole = not {"test", "val_fraction"} & set(options) and "data" in options
     if "data" not in options:
         options = run | options
+    elif model.label is None and "label_column" in run:  # a model of earlier versions does not know
+        options = {"label_column": run["label_column"]} | options
     config = configure(**options)
-    data = load_to_test(config, model, whole=whole, label_column=run.get("label_column"))
+    data = load_to_test(config, model, whole=whole)
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
-    if (line := model.unlike_training(X)) is not None:
-        say(f"{config.data}: {line}")
+    difference = model.unlike_training(X)
     with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, accuracy = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")
+    if difference is not None:
+        say(f"{config.data}: {difference}")
     predicted = model.predict(X)
     scores = class_scores(y, predicted, model.classes)
     if not as_json:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .cli import Parser, optional, run_command
 from .errors import InputError, RunError
-from .paths import atomic_write
+from .paths import as_path, atomic_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,9 +185,10 @@ def export(model: Any, path: str | Path) -> str:
     InputError for another ending or a package that is missing, RunError where the file cannot be written, TypeError for
     what is neither, scikit-learn's NotFittedError for an estimator without a network.
     """
+    path = as_path(path)
     content, usage = _format_of(path)(*_as_model(model), str(path))
     try:
-        with atomic_write(Path(path)) as file:
+        with atomic_write(path) as file:
             file.write(content)
     except OSError as error:
         raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None

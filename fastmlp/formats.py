@@ -14,41 +14,44 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import InputError
 
 
+class LabelColumn(NamedTuple):
+    """Where a table had its labels: the column's name, if it has one, and how many features stood before it."""
+
+    name: str | None
+    place: int
+
+
 @dataclass(frozen=True)
 class Features:
-    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1).
-
-    ``label_column`` is where its run found the labels, if that was said.
+    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1), and
+    where the table that it was trained on had its labels.
     """
 
     width: int
     columns: tuple[str, ...] | None = None
     index_base: int | None = None
-    label_column: str | None = None
+    label: LabelColumn | None = None
 
 
 @dataclass(frozen=True)
 class Query:
     """What is asked of a file.
 
-    ``columns`` are the features by name, where the training file named them, ``separators`` those that may stand between
-    columns. ``testing`` says that the file is one to test
+    ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
     on; ``cached`` that what has been parsed may be kept on disk. ``say`` takes lines for the user.
     """
 
     label_column: str | None = None
     weight_column: str | None = None
-    columns: tuple[str, ...] | None = None
     known: Features | None = None
-    separators: str = ",;\t"
     testing: bool = False
     cached: bool = True
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -69,16 +72,15 @@ class Format:
     trains: bool = True
     is_text: bool = False
     has_columns: bool = False
-    separators: str = ",;\t"  # of columns: that which makes the most of them
     zipped: bool = True
 
     def read(self, path: Path, query: Query) -> Any:
         """(Samples, Samples held out in the same file or None). InputError for a file that is not of this format."""
-        return self._reader.read(path, replace(query, separators=self.separators))
+        return self._reader.read(path, query)
 
     def features(self, path: Path, query: Query) -> Any:
         """X [N, I] of a file with or without labels, for the model that ``query.known`` describes."""
-        return self._reader.features(path, replace(query, separators=self.separators))
+        return self._reader.features(path, query)
 
     @property
     def _reader(self) -> Any:
@@ -90,8 +92,9 @@ class Format:
         return name.endswith(self.suffixes) or (self.zipped and name.removesuffix(".gz").endswith(self.suffixes))
 
 
-_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1f\x7f]*")
-_TABS = re.compile(rb"[^\0-\x1f\x7f,;]*\t[^\0-\x08\n-\x1f\x7f,;]*\r?\n" + _TEXT.pattern)  # in the first line
+_TEXT = re.compile(
+    rb"(?:\xff\xfe|\xfe\xff)(?s:.*)|[^\0-\x08\x0e-\x1f\x7f]*\x1a?"
+)  # the mark of UTF-16, or no odd bytes
 _SVMLIGHT = re.compile(
     rb"(?:[ \t\r]*(?:[^\s:#,;]+[ \t\r]*)?(?:#[^\n]*)?\n)*"  # comments, and rows of nothing but a label
     rb"[ \t]*[^\s:#]+(?:[ \t]+[0-9]+:[^\s:]+)+[ \t\r]*(?:[#\n].*|[0-9]+:?)?",
@@ -124,10 +127,10 @@ IMAGE = Format(
 
 # From the most general content to the most special: of those that a file begins as the last is meant.
 FORMATS = (
-    Format("CSV", (".csv",), "csv", _TEXT, is_text=True, has_columns=True),
-    Format("tab-separated", (".tsv", ".tab"), "csv", _TABS, is_text=True, has_columns=True, separators="\t"),
+    Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True),
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
     Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False),
+    Format(".npy", (".npy",), "npy", re.compile(rb"\x93NUMPY.*", re.DOTALL), trains=False, zipped=False),
     IMAGE,
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
@@ -140,7 +143,6 @@ _FOREIGN = (
     (re.compile(rb"ARROW1|FEA1"), "an Arrow file"),
     (re.compile(rb"\x89HDF\r\n"), "an HDF5 file"),
     (re.compile(rb"MATLAB "), "a MATLAB file"),
-    (re.compile(rb"\x93NUMPY"), "a single NumPy array"),
     (re.compile(rb"\x80[\x02-\x05]"), "a Python pickle, which runs whatever is in it when it is read"),
     (re.compile(rb"PK\x03\x04.{26}(?:xl/|\[Content_Types)|\xd0\xcf\x11\xe0", re.DOTALL), "an Excel sheet"),
     (re.compile(rb"PK\x03\x04"), "a zip archive"),
@@ -149,6 +151,7 @@ _FOREIGN = (
     (re.compile(rb"(?:[ \t\r]*(?:%[^\n]*)?\n)*[ \t]*@relation", re.IGNORECASE), "an ARFF file"),
     (re.compile(rb"\s*[\[{]\s*[\"\[{0-9]"), "JSON"),
     (re.compile(rb"\s*<"), "XML or HTML"),
+    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer"),
 )
 
 
@@ -174,13 +177,20 @@ def _by_content(path: Path) -> Format | None:
     from .data.files import beginning
 
     head = beginning(path)
-    matching = [each for each in FORMATS if head and each.begins.fullmatch(head)]
+    if not head:
+        raise InputError(f"{path}: is empty")
+    matching = [each for each in FORMATS if each.begins.fullmatch(head)]
     if matching and not matching[-1].is_text:
         return matching[-1]
+    refuse_foreign(head, path)
+    return matching[-1] if matching and Path(_plain(path.name)).suffix.lower() in _TEXTS else None
+
+
+def refuse_foreign(head: bytes, path: Path) -> None:
+    """InputError for a file that begins as one that is known, and not read."""
     for pattern, what in _FOREIGN:
         if pattern.match(head):
             raise InputError(f"{path}: is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
-    return matching[-1] if matching and Path(_plain(path.name)).suffix.lower() in _TEXTS else None
 
 
 def _plain(name: str) -> str:

@@ -7,45 +7,31 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .augment import distortion
 from .backend import CSR, Network, kernels, ops
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .config import WIDEST, TrainConfig, configure
-from .data import Dataset, OnDisk, is_sparse
+from .config import TrainConfig, configure
+from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .model import Model
 from .optimizers import learning_rates, rule
 from .parallel import World
-from .prepare import (
-    dense_enough,
-    digest,
-    hold_out,
-    input_scale,
-    load_window,
-    prepared,
-    sample_weights,
-    standard_statistics,
-    window_bytes,
-    within_memory,
-)
+from .paths import as_path
+from .plan import Plan, plan
 from .ranges import input_ranges
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
-_DEFAULT_EPOCHS = 4
 _STEPS_KEPT = 10_000  # whose seconds the median is of
 _WARM_ROWS = 8192  # enough for every kernel to be handed to the threads
 _CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s without one: 5 % of the time at most
-_PATIENCE_VALIDATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -138,63 +124,27 @@ class _Best:
 class Run:
     """The state of one run, the same on all ranks of its world."""
 
-    def __init__(self, data: Dataset, config: TrainConfig, observer: Observer, world: World | None = None) -> None:
-        self.config, self.observer, self.world = config, observer, world or World()
-        self.digest = digest(data)
-        if config.input != "sparse":
-            data = dense_enough(data)
-        fraction = config.validation
-        if fraction is None:
-            fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
-        if config.patience is not None and config.monitor.startswith("validation") and not fraction:
-            raise InputError(f"--patience watches {config.monitor}; --validation must be above 0")
-        validation = None
-        if fraction:
-            data, *validation = hold_out(data, fraction, config.seed)
-        measured, self.density = input_scale(data.X)
-        standard = standard_statistics(data, config, self.density)
-        if standard:
-            measured, self.density = 1.0, 1.0
-        self.input = config.input
-        if config.input == "auto":
-            self.input = "sparse" if self.density <= kernels.tuning.SPARSE_DENSITY else "dense"
-        if config.backend == "reference":
-            self.input = "dense"
-        if self.input == "dense" and is_sparse(data.X):
-            raise InputError(f"{data.source}: is sparse; --input must be auto or sparse, and --backend numba")
+    def __init__(self, plan: Plan, observer: Observer, world: World | None = None) -> None:
+        self.plan, self.config, self.observer, self.world = plan, plan.config, observer, world or World()
+        config, data = plan.config, plan.data
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
-        if sizes[0] > WIDEST:
-            raise InputError(f"{data.source}: has {sizes[0]} features; at most {WIDEST:,} are possible")
         network = Network(
             sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots, activation=config.activation
         )
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)
-        scale = measured if config.scale is None else config.scale
-        if not 0 < scale < float(np.finfo(config.dtype).max):
-            raise InputError(
-                f"{data.source}: is multiplied by {scale:.0e}, which must be within the range of {config.dtype}; "
-                "it is too small or too large"
-            )
         self.model = Model(
-            network, scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
-            index_base=data.index_base,
-            trained_on={"digest": self.digest, "val_fraction": config.val_fraction, "seed": config.seed},
-            ranges=input_ranges(data.X, is_image=data.image_shape is not None), **standard,
+            network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
+            index_base=data.index_base, label=data.label,
+            trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
+            ranges=input_ranges(data.X, is_image=data.image_shape is not None), **plan.scaling.standard,
         )  # fmt: skip
         if (line := self.model.unlike_training(data.X_test)) is not None:
             observer.say(f"test set: {line}")
-        self.distort = distortion(config, data)
-        self.sparse = self.input == "sparse" and self.distort is None  # whether the training samples are kept so
-        bytes_each = window_bytes(data.X, config.dtype, self.density, standard=bool(standard), sparse=self.sparse)
-        data, most = within_memory(data, config, bytes_each)
-        self.data, self.weights = data, sample_weights(config, data)
-        self.X: Any = None if isinstance(data.X, OnDisk) else self._prepared(data.X)
-        self.test: tuple[Any, np.ndarray] = self._prepared(data.X_test), data.y_test
-        self.validation = None if validation is None else (self._prepared(validation[0]), validation[1])
-        self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, most)
-        self.total = config.steps or (config.epochs or _DEFAULT_EPOCHS) * self.batches.steps_per_epoch
+        self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
+        self.total = config.total_steps(self.batches.steps_per_epoch)
+        self.batches.load(plan.load, until=None if plan.X is not None else self.total)
         self.rates: Callable[[int, int], np.ndarray] = lambda start, stop: learning_rates(
             config, start, stop, self.total, self.batches.steps_per_epoch
         )
@@ -208,57 +158,31 @@ class Run:
         self._chunk = 1
         self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
 
-    def _prepared(self, X: Any) -> Any:
-        return prepared(X, self.model, self.data.source)
-
-    def warm_up(self) -> float:
-        """Compile, or load, all that the run will call, on a small network, and take sparse inputs apart.
-
-        Returns the seconds spent compiling.
-        """
-        if self.config.backend == "reference":
-            self._feed()
-            return 0.0
-        jit = kernels.jit
-        before, jit.on_compile = jit.compile_seconds, self.observer.compiling
-        if self.sparse and self.X is not None:
-            self.X = kernels.csr(self.X).dictionary_encode()
-        self._feed()
-        if self.input == "sparse":
-            self.test = kernels.csr(self.test[0]), self.test[1]
-            if self.validation:
-                self.validation = kernels.csr(self.validation[0]), self.validation[1]
-        inputs, classes = self.data.X.shape[1], len(self.data.classes)
+    def warm_up(self) -> None:
+        """Compile, or load, all that the run will call, on a small network and some of the samples."""
+        plan, config = self.plan, self.config
+        if config.backend == "reference":
+            return
+        inputs, classes = plan.data.X.shape[1], len(plan.data.classes)
         # The sparse kernels go by whether a row's number is a byte; and so wide that a step is for all threads.
         most = kernels.sparse.BYTE_ROWS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * classes))
         network = Network(
-            (inputs, width, classes), dtype=self.config.dtype, slots=self.rule.slots, activation=self.config.activation
+            (inputs, width, classes), dtype=config.dtype, slots=self.rule.slots, activation=config.activation
         )
         window = self.batches.window(self.step)
         X, y = window.X, window.y
-        if self.distort:
-            X, y = self.distort(np.arange(min(128, len(y))), 0, X), y[:128]
-            X = kernels.csr(X) if self.input == "sparse" else X
+        if plan.distort:
+            X, y = plan.distort(np.arange(min(128, len(y))), 0, X), y[:128]
+            X = kernels.csr(X) if plan.input == "sparse" else X
         rows = np.zeros(batch, np.int64)
-        for clip in {None, self.config.clip_norm}:
+        for clip in {None, config.clip_norm}:
             kernels.mlp_train_steps(X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip)
         if self.world.size > 1:
             kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
-        X, y = self.test
-        Model(network, 1.0, self.data.classes).evaluate(X if isinstance(X, CSR) else X[:_WARM_ROWS], y)
-        jit.on_compile = None
-        return jit.compile_seconds - before
-
-    def _feed(self) -> None:
-        """Let windows hold what is trained on: the rows, in memory, of all samples, or samples that are read ahead."""
-        y, weights = self.data.y, self.weights
-        if self.X is not None:
-            self.batches.load(partial(replace, X=self.X, y=y, weights=weights))
-        else:
-            read = partial(load_window, data=self.data, weights=weights, model=self.model, sparse=self.sparse)
-            self.batches.load(read, until=self.total)
+        X, y = plan.test
+        Model(network, 1.0, plan.data.classes).evaluate(X if isinstance(X, CSR) else X[:_WARM_ROWS], y)
 
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""
@@ -272,9 +196,9 @@ class Run:
         lengths[-1] = samples - (count - 1) * size
         rows = self.world.share(rows, lengths)
         X, y, weights = window.X, window.y, window.weights
-        if self.distort and len(rows):
-            X, y = self.distort(rows, window.number, X), y[rows]
-            X = kernels.csr(X) if self.input == "sparse" else X
+        if self.plan.distort and len(rows):
+            X, y = self.plan.distort(rows, window.number, X), y[rows]
+            X = kernels.csr(X) if self.plan.input == "sparse" else X
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
         reading = self.batches.reading  # a team that shares a core waits for it at every meeting
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):
@@ -317,8 +241,8 @@ class Run:
             self.step,
             math.fsum(self.losses) / self.interval_samples,  # however the steps were cut into chunks
             self.interval_correct / self.interval_samples,
-            *self._tested(self.validation, "validation"),
-            *self._tested(self.test if ends else None, "test"),
+            *self._tested(self.plan.validation, "validation"),
+            *self._tested(self.plan.test if ends else None, "test"),
             float(self.rates(self.step - 1, self.step)[0]),
             self.seconds,
             self.interval_samples / self.interval_seconds,
@@ -336,7 +260,7 @@ class Run:
             raise Interrupted
 
     def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> tuple[float | None, float | None]:
-        """(loss, accuracy) on held-out samples as ``_prepared`` left them."""
+        """(loss, accuracy) on held-out samples as the plan prepared them."""
         if held_out is None:
             return None, None
         prepared = Model(self.model.network, self.model.scale, self.model.classes, self.config.backend)
@@ -367,7 +291,7 @@ class Run:
             "batches": self.batches.state(self.step),
             "history": [asdict(report) for report in self.history],
             "best": [None if math.isinf(self.best.value) else self.best.value, self.best.epoch, self.best.waited],
-            "digest": self.digest,
+            "digest": self.plan.digest,
         }
         tensors = {"state": self.model.network.state, "losses": np.array(self.losses)}
         if self.best.params is not None:
@@ -377,8 +301,8 @@ class Run:
     def resume(self, checkpoint: Checkpoint, path: Path) -> None:
         """Go on where ``checkpoint`` was made. InputError where it belongs to another run."""
         run, tensors, network = checkpoint.run, checkpoint.tensors, self.model.network
-        if run.get("digest") != self.digest:
-            raise InputError(f"{path}: is of a run on other data than {self.data.source}")
+        if run.get("digest") != self.plan.digest:
+            raise InputError(f"{path}: is of a run on other data than {self.plan.data.source}")
         if checkpoint.model.network.sizes != network.sizes or checkpoint.model.network.bias != network.bias:
             raise InputError(f"{path}: is of a network {checkpoint.model.network.sizes}, this run's is {network.sizes}")
         try:
@@ -398,9 +322,9 @@ class Run:
     def _flop_per_sample(self) -> float:
         """The floating-point operations done: what the first layer skips does not count."""
         flop = self.model.network.flop_per_sample
-        if self.input == "sparse":
-            inputs, hidden = self.model.network.sizes[:2]
-            entries = self.X.indices.size / self.X.shape[0] if isinstance(self.X, CSR) else inputs * self.density
+        if self.plan.input == "sparse":
+            X, (inputs, hidden) = self.plan.X, self.model.network.sizes[:2]
+            entries = X.indices.size / X.shape[0] if isinstance(X, CSR) else inputs * self.plan.scaling.density
             return flop - 4 * hidden * (inputs - entries)
         return flop
 
@@ -410,7 +334,7 @@ class Run:
         tested = (last.test_loss, last.test_accuracy)
         watched = (last.validation_loss, last.validation_accuracy)
         if self.best.params is not None:
-            tested, watched = self._tested(self.test, "test"), self._tested(self.validation, "validation")
+            tested, watched = self._tested(self.plan.test, "test"), self._tested(self.plan.validation, "validation")
         steps = self.step_seconds or [self.seconds / self.step]  # none where a finished run was resumed
         return {
             "test_accuracy": tested[1],
@@ -427,8 +351,8 @@ class Run:
             "samples_per_second": rate,
             "compile_seconds": compile_seconds,
             "gflops": rate * self._flop_per_sample() / 1e9,
-            "input": self.input,
-            "density": self.density,
+            "input": self.plan.input,
+            "density": self.plan.scaling.density,
             "threads": kernels.get_num_threads(),
             "seed": self.config.seed,
             "backend": self.config.backend,
@@ -461,6 +385,16 @@ class _Saver:
         self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
 
 
+@contextlib.contextmanager
+def announced(compiling: Callable[[], None]) -> Iterator[None]:
+    """``compiling`` is called where a kernel must be compiled, once."""
+    kernels.jit.on_compile = compiling
+    try:
+        yield
+    finally:
+        kernels.jit.on_compile = None
+
+
 def fit(
     data: Dataset,
     config: TrainConfig | None = None,
@@ -481,30 +415,33 @@ def fit(
     """
     config = configure(**options) if config is None else config
     observer = observer or Observer()
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else as_path(checkpoint)
     world = world or World()
     threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:
         if threads is not None:
             during.enter_context(kernels.threads(threads))
         during.enter_context(np.errstate(over="ignore", invalid="ignore"))  # a loss that is not finite says so itself
-        found = None
-        with world.together():
-            run = Run(data, config, observer, world)
-            during.callback(run.batches.close)
-            if resume and path is not None and world.rank == 0:
-                found = read_checkpoint(path, observer.say)
-        if len(set(world.gather(run.digest))) > 1:
-            raise InputError(f"{data.source}: is not the same data on all ranks")
-        found = world.gather(found)[0]
-        if found is not None and path is not None:
-            run.resume(found, path)
-            if run.step >= run.total or run.best.enough:
-                observer.say(f"the run in {path.parent} is finished, at step {run.step}; more --epochs train longer")
-        saver = _Saver(path, config.checkpoint_seconds)
-        result = Result(run.model, config, run.history)
-        observer.chosen(run.input, run.density)
-        compile_seconds = run.warm_up()
+        found, before = None, kernels.jit.compile_seconds
+        with announced(observer.compiling):
+            with world.together():
+                run = Run(plan(data, config, observer.chosen), observer, world)
+                during.callback(run.batches.close)
+                if resume and path is not None and world.rank == 0:
+                    found = read_checkpoint(path, observer.say)
+            if len(set(world.gather(run.plan.digest))) > 1:
+                raise InputError(f"{data.source}: is not the same data on all ranks")
+            found = world.gather(found)[0]
+            if found is not None and path is not None:
+                run.resume(found, path)
+                if run.step >= run.total or run.best.enough:
+                    observer.say(
+                        f"the run in {path.parent} is finished, at step {run.step}; more --epochs train longer"
+                    )
+            saver = _Saver(path, config.checkpoint_seconds)
+            result = Result(run.model, run.config, run.history)
+            run.warm_up()
+        compile_seconds = kernels.jit.compile_seconds - before
         with world.together():
             observer.started(run.history)
         try:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from .backend import CSR, Network, kernels, ops
+from .data import Sparse
 from .data.dataset import require_finite
 from .data.labels import listed
 from .errors import InputError
-from .formats import Features
+from .formats import Features, LabelColumn
+from .paths import as_path
 from .ranges import difference
+from .scaling import standardised
 from .tensor_file import Tensors, read_tensors, write_tensors
 
 _LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
@@ -32,8 +35,9 @@ class Model:
     """A multilayer perceptron: its activation between layers, softmax over ``classes`` at the end.
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
-    in float32 features far from zero would lose what sets them apart). ``image_shape`` (rows, columns) and ``columns`` (names
-    of features) say what the inputs are, if known, and ``index_base`` what the indices of svmlight files count from, 0 or 1.
+    in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
+    ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
+    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
@@ -50,12 +54,13 @@ class Model:
         image_shape: tuple[int, int] | None = None,
         columns: tuple[str, ...] | None = None,
         index_base: int | None = None,
+        label: LabelColumn | None = None,
         trained_on: dict[str, Any] | None = None,
         ranges: np.ndarray | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
-        self.index_base, self.trained_on, self.ranges = index_base, trained_on, ranges
+        self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -64,7 +69,7 @@ class Model:
     @property
     def features(self) -> Features:
         """What readers of files must know of the inputs."""
-        return Features(self.network.sizes[0], self.columns, self.index_base)
+        return Features(self.network.sizes[0], self.columns, self.index_base, self.label)
 
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
@@ -85,16 +90,11 @@ class Model:
                 raise InputError(f"X: column {name[:40]!r} has dtype {column.dtype}; this model takes numbers")
         return np.column_stack(columns)
 
-    def standardise(self, X: np.ndarray) -> np.ndarray:
+    def standardise(self, X: Any) -> Any:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
-        if self.mean is None:
+        if self.mean is None or self.std is None:
             return X
-        Y = np.empty(X.shape, self.network.dtype)
-        for start in range(0, len(X), _ROWS):  # no second copy in float64
-            rows = slice(start, start + _ROWS)
-            with np.errstate(over="ignore"):  # refused by whoever reads it
-                Y[rows] = (X[rows] - self.mean) / self.std
-        return Y
+        return standardised(X, self.mean, self.std, self.network.dtype)
 
     def unlike_training(self, X: Any) -> str | None:
         """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from the training inputs', if it does."""
@@ -129,7 +129,13 @@ class Model:
             if self.mean is None:
                 yield fast.mlp_forward(X, self.network, scale=self.scale)
                 return
-            X = X.toarray(self.network.dtype)  # the features' means are not zero
+            if np.count_nonzero(self.mean) <= kernels.tuning.SPARSE_DENSITY * len(self.mean):
+                stored = X.values if X.dictionary is None else X.dictionary[X.values]
+                entries = self.standardise(Sparse(X.indptr, X.indices, stored, X.shape))
+                self._in_dtype(entries.data)
+                yield fast.mlp_forward(kernels.csr(entries), self.network)
+                return
+            X = X.toarray(self.network.dtype)  # there are no zeros that could be kept
         else:
             require_finite(X, "X")
             self._look(X)
@@ -197,6 +203,7 @@ class Model:
             "columns": None if self.columns is None else list(self.columns),
             "activation": self.network.activation,
             "index_base": self.index_base,
+            "label": None if self.label is None else list(self.label),
             "trained_on": self.trained_on,
         }
         tensors: Tensors = {}
@@ -212,12 +219,12 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the model to an .npz; whole or not at all. RunError when it cannot be."""
-        write_tensors(Path(path), *self.contents())
+        write_tensors(as_path(path), *self.contents())
 
 
 def load_model(path: str | Path) -> Model:
     """A model that ``Model.save`` wrote, or the one in a checkpoint. InputError for any other file."""
-    return model_from(*read_tensors(Path(path)), str(path))
+    return model_from(*read_tensors(as_path(path)), str(path))
 
 
 def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
@@ -235,9 +242,11 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             raise ValueError("activation")
         trained_on = meta.get("trained_on")
         if trained_on is not None:
-            trained_on = {"digest": int(trained_on["digest"]), "seed": int(trained_on["seed"])} | {
-                "val_fraction": float(trained_on["val_fraction"])
-            }
+            kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
+            trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
+            if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
+                raise ValueError("trained_on")
+        label = _label(meta.get("label"))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
@@ -259,9 +268,18 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     ):
         raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
     known: dict[str, Any] = {
-        "image_shape": image_shape, "columns": columns, "index_base": index_base, "trained_on": trained_on, "ranges": ranges,
+        "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
+        "ranges": ranges,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
+
+
+def _label(saved: Any) -> LabelColumn | None:
+    """What ``contents`` made of a model's ``label``. TypeError or ValueError for anything else."""
+    if saved is None:
+        return None
+    name, place = saved
+    return LabelColumn(None if name is None else str(name), int(place))
 
 
 def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:

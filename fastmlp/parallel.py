@@ -137,10 +137,7 @@ class Ranks(World):
                 gradient[...] = 0
             self._add(gradient)
             factor = 1 / n if mean else 1.0
-            if clip is not None:
-                norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-                factor *= min(1.0, clip / norm) if norm > 0 else 1.0
-            ops.mlp_update(network, gradient, rule=rule, lr=float(lr[step]), t=t + step, factor=factor)
+            ops.mlp_update(network, gradient, rule=rule, lr=float(lr[step]), t=t + step, factor=factor, clip=clip)
         self._add(sums)
         return losses, correct
 

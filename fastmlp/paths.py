@@ -19,10 +19,15 @@ except ImportError:  # pragma: no cover
 CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
 
 
+def as_path(given: str | Path) -> Path:
+    """The path that a user gave, with ``~`` for the home directory: the shell expands it only where a word begins."""
+    return Path(os.path.expanduser(given))
+
+
 def cache_dir(kind: str) -> Path:
     """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended; below it ``kind``."""
     if explicit := os.environ.get("FASTMLP_CACHE"):
-        return Path(explicit) / kind
+        return as_path(explicit) / kind
     if os.name == "nt":  # pragma: no cover
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp" / kind
     try:

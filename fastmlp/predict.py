@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .cli import Parser, run_command, say
 from .errors import InputError, RunError, about
 from .formats import FORMATS, IMAGE, Query, format_of, suffixes
+from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ def _pixels(paths: list[Path], model: Model, invert: bool) -> np.ndarray:
         black, white = 0.0, 1.0 if white <= 1 else max(white, 255.0)
     if (black, white) == (0, 255):
         return X
-    say(f"pixels of 0 to 255 are put between {black:.4g} and {white:.4g}, which the model was trained on")
+    say(f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on")
     return np.float32((white - black) / 255) * X + np.float32(black)
 
 
@@ -89,12 +90,13 @@ def _predictions(paths: list[Path], model: Model, label_column: str | None, inve
         if X.shape[1] != model.network.sizes[0]:
             raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
     for path, X in zip(paths, samples):
-        if (line := model.unlike_training(X)) is not None:
-            say(f"{path}: {line}")
+        difference = model.unlike_training(X)
         with about(path), np.errstate(over="ignore", invalid="ignore"):  # refused below
             P = model.predict_proba(X)
         if P.size and not P.min() >= 0:  # NaN
             raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")
+        if difference is not None:
+            say(f"{path}: {difference}")
         yield model.predict(X), P
 
 
@@ -113,12 +115,16 @@ def _command(argv: Sequence[str] | None) -> int:
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")
-    parser.add_argument("--label-column", metavar="NAME", help="the column of a CSV to leave out (default label)")
+    parser.add_argument(
+        "--label-column",
+        metavar="NAME|N",
+        help="the column of a CSV to leave out, by name or number (default: where the training file had its labels)",
+    )
     options = parser.parse_args(argv)
     from .model import load_model
 
     model = load_model(options.model)
-    paths = [Path(file) for file in options.files]
+    paths = [as_path(file) for file in options.files]
     rows = list(_predictions(paths, model, options.label_column, options.invert))
     (_print_table if options.proba else _print_classes)(model, options.files, rows)
     return 0

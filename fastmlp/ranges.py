@@ -89,4 +89,4 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
     if len(width) > 1:
         name = repr(columns[k][:40]) if columns else str(k + 1)
         where = f"{count} of {most} columns are in another range than in training: column {name} is"
-    return f"{where} from {low[k]:.4g} to {high[k]:.4g}; in training from {least[k]:.4g} to {greatest[k]:.4g}"
+    return f"{where} from {low[k]:.5g} to {high[k]:.5g}; in training from {least[k]:.5g} to {greatest[k]:.5g}"

@@ -11,9 +11,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .cli import Parser, run_command
+from .cli import Parser, run_command, say
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
+from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,10 +131,13 @@ def _test(model: Model, data: Dataset, path: Path) -> Tested:
     from .evaluate import model_inputs, model_labels
 
     X, y = model_inputs(data, model, str(path)), model_labels(data, model, str(path))
+    difference = model.unlike_training(X)
     with about(data.source), np.errstate(over="ignore", invalid="ignore"):  # refused below
         loss, _ = model.evaluate(X, y)
     if not math.isfinite(loss):
         raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")
+    if difference is not None:
+        say(f"{data.source}: {difference}")
     predicted = model.predict(X)
     probability = model.predict_proba(X)[np.arange(len(y)), predicted]
     wrong = np.flatnonzero(predicted != y)
@@ -402,14 +406,14 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     from .model import load_model
     from .paths import atomic_write
 
-    directory = Path(directory)
+    directory = as_path(directory)
     path = _model_path(directory)
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
     dataset = _load(config, model, data is None)
     test = _test(model, dataset, path)
-    target = directory / "report" if out is None else Path(out)
+    target = directory / "report" if out is None else as_path(out)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from .cli import Parser, add_options, load_data, run_command, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
-from .paths import CHECKPOINT, PREVIOUS, atomic_write
+from .paths import CHECKPOINT, PREVIOUS, as_path, atomic_write
 from .screen import Screen, duration
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class _Files:
 
 
 def _output_directory(path: str) -> Path:
-    directory = Path(path)
+    directory = as_path(path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / ".fastmlp-write-test"
@@ -91,7 +91,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--resume",
         metavar="DIR",
-        help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer",
+        help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer, --data says where its data "
+        "are now",
     )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
@@ -111,10 +112,10 @@ def _parser() -> Parser:
 
 
 def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
-    """The configuration of the run in ``directory``, which ``options`` may make longer."""
-    if other := sorted(set(options) - {"threads", "epochs", "steps"}):
+    """The configuration of the run in ``directory``, which ``options`` may make longer, and say where its data are now."""
+    if other := sorted(set(options) - {"threads", "epochs", "steps", "data", "test"}):
         raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
-    path = Path(directory) / CONFIG
+    path = as_path(directory) / CONFIG
     if not path.exists():
         raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")
     run = read_toml(path)
@@ -148,7 +149,12 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
         else:
             config = configure(preset, **((read_toml(file) if file else {}) | options))
 
-    data, load_seconds = _load(config, world)
+    try:
+        data, load_seconds = _load(config, world)
+    except InputError as error:
+        if not resume or config.data in BUILT_IN or as_path(config.data).exists():
+            raise
+        raise InputError(f"{error}; --data says where the data of the run are now") from None
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
     if seeds:
@@ -161,13 +167,12 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
     if screen.level > 0:
-        screen.line(
-            f"read from {data.source} in {load_seconds:.2f} s; options: {_changed(config) or 'all as by default'}"
-        )
+        given = _changed(config, TrainConfig()) or "all as by default"
+        screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {given}")
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         if finding:
-            return _find_lr(data, config, screen, Path(out))
+            return _find_lr(data, config, screen, as_path(out))
         summaries = []
         for each in configs:
             if each.seed != config.seed and config.data not in BUILT_IN:  # else the seed splits it
@@ -196,10 +201,12 @@ def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:
     return data, time.perf_counter() - start
 
 
-def _changed(config: TrainConfig) -> str:
-    """The options that are not the defaults."""
-    default = asdict(TrainConfig())
-    return ", ".join(f"{name} {value}" for name, value in asdict(config).items() if value != default[name])
+def _changed(config: TrainConfig, default: TrainConfig) -> str:
+    """The options that are not as in ``default``."""
+    options = {item.name: getattr(config, item.name) for item in fields(config) if "help" in item.metadata}
+    return ", ".join(
+        f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value != getattr(default, name)
+    )
 
 
 def _train(
@@ -208,12 +215,14 @@ def _train(
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
     from .loop import Observer, fit
+    from .plan import completed
 
-    files, first = _Files(Path(str(config.out))), world.rank == 0
+    asked, config = config, completed(config, data)
+    if config.dropout and asked.dropout is None:
+        screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(config, asked)}")
+    files, first = _Files(as_path(str(config.out))), world.rank == 0
     with world.together():
-        if first and resume:
-            files.write(CONFIG, config.to_toml())
-        elif first:
+        if first and not resume:
             if files.model.exists():
                 screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
             files.begin(config)
@@ -221,6 +230,8 @@ def _train(
     def started(history: list[EpochReport]) -> None:
         if first:
             files.started(history)
+        if first and resume:  # not before the checkpoint is known to be of these data
+            files.write(CONFIG, config.to_toml())
         if resume:
             screen.line(f"going on after step {history[-1].step if history else 0}")
         screen.patient = True

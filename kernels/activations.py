@@ -148,7 +148,7 @@ _TAIL = (
     6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
     9.795849556242954e-10,
 )  # fmt: skip
-_tail_series = simd._polynomial("_tail_series", lambda k: _TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
+_tail_series = simd.polynomial("_tail_series", lambda k: _TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
 
 
 @piece

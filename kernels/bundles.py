@@ -7,15 +7,18 @@ direct call, ``rule.slots`` a constant. A kernel is compiled for the entries tha
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.errors import TypingError
-from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr
-from numba.np.arrayobj import make_array, populate_array
+
+from .jit import piece
+from .jit.dependencies import class_attributes, vocabulary
+from .jit.numba_private import AttributeTemplate, TypingError, cgutils, make_array, populate_array
+
+vocabulary()
 
 _BUNDLES = (types.NamedTuple, types.NamedUniTuple)
 
@@ -37,6 +40,7 @@ def class_attribute(name: str) -> None:
             return ir.Constant(ir.IntType(1 if isinstance(constant, bool) else 64), int(constant))
         return context.get_dummy_value()
 
+    class_attributes.append(name)
     for kind in _BUNDLES:
         infer_getattr(type(f"_{name}", (AttributeTemplate,), {"key": kind, f"resolve_{name}": resolve}))
         lower_getattr(kind, name)(lower)
@@ -118,3 +122,23 @@ def numbers_like(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
         return context.make_tuple(builder, result, [builder.load(builder.gep(data, [offset])) for offset in offsets])
 
     return result(like, array, types.intp), codegen
+
+
+class Matrix(NamedTuple):
+    """A matrix of a product: element [i, j] is values[i * row + j * column]."""
+
+    values: np.ndarray
+    row: int
+    column: int
+
+
+@piece
+def from_element(A, i, j):
+    """The matrix whose element [0, 0] is A's [i, j]."""
+    return Matrix(after(A.values, i * A.row + j * A.column), A.row, A.column)
+
+
+@piece
+def from_row(A, i):
+    """The matrix whose first row is row i of A."""
+    return Matrix(after(A.values, i * A.row), A.row, A.column)

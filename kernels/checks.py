@@ -55,10 +55,17 @@ class _Memory:
 
 def float_dtype(name: str, value: Any) -> np.dtype:
     """The dtype of the argument that sets what an op runs in."""
+    refuse_sparse(name, value)
     dtype = np.asarray(value).dtype
-    if dtype not in FLOATS:
+    if (native := dtype.newbyteorder("=")) not in FLOATS:
         raise TypeError(f"{name} has dtype {dtype}; it must be float32 or float64")
-    return dtype
+    return native
+
+
+def refuse_sparse(name: str, value: Any) -> None:
+    """A sparse matrix of SciPy's would become an array of one object."""
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name} is a {type(value).__name__}; it must be a dense array (call .toarray())")
 
 
 def weight_dtype(W: Any) -> np.dtype:
@@ -84,6 +91,7 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
             return _kernel_view(value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
+        refuse_sparse(name, value)
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")
     if dtype is None:
         dtype = float_dtype(name, array)
@@ -181,16 +189,17 @@ def as_csr(name: str, X: Any) -> CSR:
     """A CSR from a dense array or anything with SciPy's CSR attributes (indptr, indices, data, shape)."""
     if isinstance(X, CSR):
         return X
-    if not all(hasattr(X, attribute) for attribute in ("indptr", "indices", "data", "shape")):
-        dense = np.asarray(X)
-        if dense.dtype not in (*FLOATS, UINT8):
-            raise TypeError(f"{name} has dtype {dense.dtype}; it must be uint8, float32 or float64")
-        require_shape(name, dense, (None, None))
-        return from_dense(_kernel_view(np.ascontiguousarray(dense)))
-    if getattr(X, "format", "csr") != "csr":
+    if hasattr(X, "tocsr") and X.format != "csr":
         raise TypeError(f"{name} is in {X.format} format; it must be CSR (call .tocsr())")
-    values = np.asarray(X.data)
-    if values.dtype not in (*FLOATS, UINT8):
-        raise TypeError(f"{name} has dtype {values.dtype}; it must be uint8, float32 or float64")
-    rows, columns = X.shape
-    return CSR(np.asarray(X.indptr), np.asarray(X.indices), values, (int(rows), int(columns)))
+    sparse = all(hasattr(X, attribute) for attribute in ("indptr", "indices", "data", "shape"))
+    values = np.asarray(X.data if sparse else X)
+    if values.dtype == bool:
+        values = values.view(np.uint8)
+    if values.dtype.newbyteorder("=") not in (*FLOATS, UINT8):
+        remedy = " (call .astype(np.float32))" if values.dtype.kind in "iuf" else ""
+        raise TypeError(f"{name} has dtype {values.dtype}; it must be uint8, float32 or float64{remedy}")
+    if sparse:
+        rows, columns = X.shape
+        return CSR(np.asarray(X.indptr), np.asarray(X.indices), values, (int(rows), int(columns)))
+    require_shape(name, values, (None, None))
+    return from_dense(_kernel_view(np.require(values, values.dtype.newbyteorder("="), ["C", "A"])))

@@ -57,6 +57,7 @@ class CSR:
             raise ValueError(f"CSR shape is {tuple(self.shape)}; it must be two dimensions of at least 0")
         rows, columns = (int(n) for n in self.shape)
         values = np.asarray(self.values)
+        values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.dtype not in (np.float32, np.float64, np.uint8):
             raise TypeError(f"CSR values have dtype {values.dtype}; they must be uint8, float32 or float64")
         for name in ("indptr", "indices"):

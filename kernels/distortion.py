@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bundles import after
+from .bundles import Matrix, after
 from .dropout_mask import hash32
-from .gemm import PACK_SIZE, Matrix, gemm
+from .gemm import PACK_SIZE, gemm
 from .intrinsics import flat
 from .jit import kernel, piece
 from .memory import scratch

@@ -1,11 +1,11 @@
 """Matrix products on register tiles, with the epilogues of a linear layer.
 
-Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is an ``Matrix``, whose element [i, j] is values[i * row + j * column], so
+Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is a ``Matrix``, whose element [i, j] is values[i * row + j * column], so
 that one kernel serves X and X.T. ``pack_buffer`` are PACK_SIZE elements of this thread's, to pack operands in.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. (Only an input gradient of fewer than DOT_ROWS rows is
-taken as dot products, in another order.) All functions here are raw: nothing is checked.
+on the number of threads nor on the other rows of the batch. (Only a layer of one output, and an input gradient of fewer
+than DOT_ROWS rows, are taken as dot products, in another order.) All functions here are raw: nothing is checked.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from . import simd
-from .bundles import after, after_each
+from .bundles import Matrix, after, after_each, from_element, from_row
 from .intrinsics import flat, out_of_line
-from .jit import kernel, piece
+from .jit import kernel, overload, piece
+from .narrow import gemm_narrow
 from .team import share
 from .tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
+    CONVERTED_ROWS,
     DOT_COLUMNS,
     DOT_ROWS,
     GROUP_ROWS,
+    NARROW_COLUMNS,
     PACK_A,
     PACK_ROWS,
     READ_IN_PLACE_BYTES,
@@ -38,28 +40,9 @@ from .tuning import (
     SWAPPED_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
+    TURNED_LANES,
 )
 from .update import step_of, step_rows
-
-
-class Matrix(NamedTuple):
-    """A matrix of a product: element [i, j] is values[i * row + j * column]."""
-
-    values: np.ndarray
-    row: int
-    column: int
-
-
-@piece
-def from_element(A, i, j):
-    """The operand whose element [0, 0] is A's [i, j]."""
-    return Matrix(after(A.values, i * A.row + j * A.column), A.row, A.column)
-
-
-@piece
-def from_row(C, i):
-    """The operand whose first row is row i of C."""
-    return Matrix(after(C.values, i * C.row), C.row, C.column)
 
 
 def _make_tile(rows: int, vectors: int, full: bool) -> Any:
@@ -179,12 +162,12 @@ def _pack_group(first, M, depth, A, tiles):
 
 
 @piece
-def _gemm_packed(M, N, K, A, B, C, pack_buffer):
+def _gemm_packed(begun, M, N, K, A, B, C, pack_buffer):
     """For many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008); A is read in place, or see PACK_A."""
     lanes = simd.lanes(C.values)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
-        resume = k > 0
+        resume = begun or k > 0
         for j in range(0, N, BLOCK_COLUMNS):
             n = min(BLOCK_COLUMNS, N - j)
             width = TILE_VECTORS * lanes if M >= TILE_ROWS else n + -n % lanes
@@ -204,8 +187,9 @@ def _gemm_packed(M, N, K, A, B, C, pack_buffer):
                 _tiles(n, depth, rows, panels, from_row(C_block, row), resume, i - row)
 
 
-PACK_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
-"""Elements of scratch that ``gemm`` needs for each part."""
+GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
+PACK_SIZE = GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS
+"""Elements of scratch that ``gemm`` needs, and that kernels need for each part: for a block of integers as floats, too."""
 
 
 @piece
@@ -217,16 +201,13 @@ def _gemm_swapped(M, N, K, A, B, C, pack_buffer):
     lanes = simd.lanes(C.values)
     width = TILE_VECTORS * lanes
     deepest = min(K, SWAPPED_DEPTH) + TILE_ROWS  # the last tile of a strip may begin that much before it
-    most = PACK_SIZE // (deepest + GROUP_ROWS) // width * width
+    most = GEMM_SIZE // (deepest + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
-        wide = m + -m % width  # zeros past m: subnormal numbers left by another call would take so much longer
+        wide = m + -m % width
         strip = after(pack_buffer, deepest * wide)
         for k in range(0, K, SWAPPED_DEPTH):
             depth = min(SWAPPED_DEPTH, K - k)
-            if m < wide:
-                for j in range(depth * (wide - width), depth * wide, lanes):
-                    simd.store(pack_buffer, j, simd.zeros(pack_buffer))
             rows = from_element(A, first, k)
             _pack(depth, m, Matrix(rows.values, 1, A.row), pack_buffer, width)
             for i in range(0, N, GROUP_ROWS):
@@ -249,42 +230,76 @@ def _packs_less_swapped(M, N, K, width):
 
 @kernel
 def gemm(M, N, K, A, B, C, pack_buffer):
-    """C[M, N] = A[M, K] @ B[K, N], of operands; the rows of C are contiguous, and the rows or the columns of B."""
+    """C[M, N] = A[M, K] @ B[K, N]; the rows of C are contiguous, and the rows or the columns of B.
+
+    Of ``pack_buffer`` GEMM_SIZE elements are scratch.
+    """
     out_of_line()
-    size = C.values.itemsize
-    if B.column == 1 and (M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES):
+    gemm_onto(False, M, N, K, A, B, C, pack_buffer)
+
+
+@kernel
+def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
+    """``gemm``, or with ``resume`` C += A @ B, as if the terms of before came first: the rows of B contiguous."""
+    out_of_line()
+    lanes, size = simd.lanes(C.values), C.values.itemsize
+    one_output = N == 1 and C.row == 1 and B.row == 1  # of the layer: a part with one column of many is another matter
+    if one_output and A.column == 1 and A.row != 1:
+        _dots(1, M, K, Matrix(B.values, K, 1), Matrix(A.values, 1, A.row), Matrix(C.values, M, 1))
+    elif N <= NARROW_COLUMNS and lanes <= M and (A.row == 1 or (A.column == 1 and lanes >= TURNED_LANES)):
+        gemm_narrow(M, N, K, A, B, C, pack_buffer, GEMM_SIZE, resume)
+    elif B.column == 1 and (M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES):
         depth = max(K, 1) if K * N * size <= STREAM_BYTES else STREAM_DEPTH
         for k in range(0, max(K, 1), depth):
-            _gemm_in_place(M, N, min(depth, K - k), from_element(A, 0, k), from_row(B, k), C, k > 0)
-    elif B.column != 1 and A.column == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * simd.lanes(C.values)):
+            rest, more = min(depth, K - k), resume or k > 0
+            _gemm_in_place(M, N, rest, from_element(A, 0, k), from_row(B, k), C, more)
+    elif B.column != 1 and A.column == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * lanes):
         _gemm_swapped(M, N, K, A, B, C, pack_buffer)
     else:
-        _gemm_packed(M, N, K, A, B, C, pack_buffer)
+        _gemm_packed(resume, M, N, K, A, B, C, pack_buffer)
+
+
+def _make_finish(rows: int) -> Any:
+    """f(factor * Y + b) of up to a vector of each of ``rows`` rows, from column j on.
+
+    All are read before one is stored: the rows of few columns share cache lines, and to read from a line that is still being
+    written to takes as long as ten rows.
+    """
+
+    @piece
+    def finish_tile(Y, j, n, factor, b, relu):
+        x = simd.tile_load(Y.values, j, Y.row, rows, 1, n)
+        if b.size:
+            x = simd.fma(x, factor, simd.load_masked(b, j, n))
+        else:
+            x = x * factor
+        if relu:
+            x = simd.maximum(x, simd.zeros(b))
+        simd.tile_store(Y.values, j, Y.row, x, n, 0)
+
+    return finish_tile
+
+
+_finish_eight, _finish_one = _make_finish(8), _make_finish(1)
 
 
 @kernel
 def finish_rows(rows, n, Y, b, scale, relu):
     """Y = f(scale * Y + b), in place while it is in cache; f the identity or ReLU.
 
-    The operand Y has ``rows`` contiguous rows of n elements; b is flat, or empty for none.
+    Y has ``rows`` contiguous rows of n elements; b is flat, or empty for none.
     """
     out_of_line()
     if not (b.size or relu or scale != 1):
         return
     lanes = simd.lanes(b)
-    zero, factor = simd.zeros(b), simd.broadcast(b, scale)
-    for i in range(rows):
-        start = i * Y.row
-        for j in range(0, n, lanes):
-            rest = min(lanes, n - j)
-            x = simd.load_masked(Y.values, start + j, rest)
-            if b.size:
-                x = simd.fma(x, factor, simd.load_masked(b, j, rest))
-            else:
-                x = x * factor
-            if relu:
-                x = simd.select(x <= zero, zero, x)  # not the maximum: NaN must pass
-            simd.store_masked(Y.values, start + j, x, rest)
+    factor, eights = simd.broadcast(b, scale), rows - rows % 8
+    for j in range(0, n, lanes):
+        rest = min(lanes, n - j)
+        for i in range(0, eights, 8):
+            _finish_eight(from_row(Y, i), j, rest, factor, b, relu)
+        for i in range(eights, rows):
+            _finish_one(from_row(Y, i), j, rest, factor, b, relu)
 
 
 def _float_rows(X, lo, hi, converted):
@@ -447,16 +462,43 @@ def column_sums(M, n, dY, db):
         j += lanes
 
 
+def _weight_product(rows, n, M, X, dY, C, pack_buffer):
+    """C[rows, n] = X[M, :rows].T @ dY[M, :n]; X may be of integers."""
+
+
+@overload(_weight_product)
+def _weight_product_overload(rows, n, M, X, dY, C, pack_buffer):
+    if isinstance(X[0].dtype, types.Float):
+
+        def product(rows, n, M, X, dY, C, pack_buffer):
+            gemm(rows, n, M, Matrix(X.values, 1, X.row), dY, C, pack_buffer)
+
+        return product
+
+    def product_of_integers(rows, n, M, X, dY, C, pack_buffer):
+        block = after(pack_buffer, GEMM_SIZE)
+        for i in range(0, max(M, 1), CONVERTED_ROWS):
+            few = min(CONVERTED_ROWS, M - i)
+            for r in range(few):
+                to, source = np.uintp(r * rows), np.uintp((i + r) * X.row)  # unsigned: see _float_rows
+                for k in range(np.uintp(rows)):
+                    block[to + k] = X.values[source + k]
+            gemm_onto(i > 0, rows, n, few, Matrix(block, 1, rows), from_row(dY, i), C, pack_buffer)
+
+    return product_of_integers
+
+
 @kernel
 def linear_backward_weight(part, parts, X, dY, scale, dW, db, pack_buffers):
     """dW = scale * X.T @ dY for this part of dW, and db = dY.sum(0) for its share of columns (db empty: none)."""
-    M, K = dY.shape[0], X.shape[1]
-    N = dY.shape[1]
+    (M, K), N = X.shape, dY.shape[1]
     first, last, left, right = _block(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
-    A, B = Matrix(after(flat(X), first), 1, K), Matrix(after(flat(dY), left), N, 1)
-    C = Matrix(after(flat(dW), first * N + left), N, 1)
-    gemm(last - first, right - left, M, A, B, C, after(pack_buffers, part * PACK_SIZE))
-    finish_rows(last - first, right - left, C, db[:0], scale, False)
+    pack_buffer, B = after(pack_buffers, part * PACK_SIZE), Matrix(after(flat(dY), left), N, 1)
+    step = STRIP_ROWS if X.itemsize == 1 else max(last - first, 1)  # a strip of integers is converted
+    for k in range(first, last, step):
+        rows, C = min(step, last - k), Matrix(after(flat(dW), k * N + left), N, 1)
+        _weight_product(rows, right - left, M, Matrix(after(flat(X), k), K, 1), B, C, pack_buffer)
+        finish_rows(rows, right - left, C, db[:0], scale, False)
     if db.size:
         left, right = share(part, parts, N)
         column_sums(M, right - left, Matrix(after(flat(dY), left), N, 1), after(db, left))
@@ -509,8 +551,8 @@ def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
         n = min(BLOCK_COLUMNS, N - left)
         for k in range(lo, hi, STRIP_ROWS):
             rows = min(STRIP_ROWS, hi - k)
-            A, B = Matrix(after(X.values, k), 1, X.row), from_element(dY, 0, left)
-            gemm(rows, n, M, A, B, Matrix(gradient, n, 1), scratch.pack_buffer)
+            samples, errors = from_element(X, 0, k), from_element(dY, 0, left)
+            _weight_product(rows, n, M, samples, errors, Matrix(gradient, n, 1), scratch.pack_buffer)
             W, state = after(layer.W, k * N + left), after_each(layer.W_state, k * N + left)
             # Rows that lie side by side are one.
             count, length = (1, rows * n) if n == N else (rows, n)

@@ -7,10 +7,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.errors import TypingError
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+
+from .jit.dependencies import vocabulary
+from .jit.numba_private import TypingError, cgutils, make_array, populate_array
+
+vocabulary()
 
 
 @intrinsic

@@ -17,6 +17,7 @@ from . import checks, simd
 from .bundles import class_attribute
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
+from .subnormals import normal
 from .team import share
 
 class_attribute("gradient")
@@ -112,7 +113,7 @@ def softmax(part, parts, Z, P):
 
 def _weighted(losses: np.ndarray, sample_weight: Any) -> tuple[float, np.ndarray]:
     """The sum of the rows' losses by their weights, and the weights as a column."""
-    weight = np.ones(len(losses)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    weight = np.ones(len(losses)) if sample_weight is None else normal(np.asarray(sample_weight, np.float64))
     return float((weight * losses).sum()), weight[:, None]
 
 
@@ -159,10 +160,10 @@ class SoftmaxCrossEntropy(Loss):
 
     def twin(self, Z: np.ndarray, labels: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
         """(loss, rows whose first largest logit is the label's, dZ), the loss summed over the rows."""
-        rows, O = np.arange(len(labels)), Z.shape[1]
+        Z, rows, O = normal(Z), np.arange(len(labels)), Z.shape[1]
         shifted = Z - Z.max(1, keepdims=True)
-        E = np.exp(shifted)
-        P = E / E.sum(1, keepdims=True)
+        E = normal(np.exp(shifted))
+        P = normal(E / E.sum(1, keepdims=True))
         Q = np.full(Z.shape, self.smoothing / O)
         Q[rows, labels] += 1 - self.smoothing
         if self.epsilon > 0:
@@ -170,7 +171,7 @@ class SoftmaxCrossEntropy(Loss):
         else:
             losses = np.log(E.sum(1).astype(np.float64)) - np.where(Q > 0, Q * shifted, 0).sum(1)
         loss, weight = _weighted(losses, sample_weight)
-        return loss, int((Z.argmax(1) == labels).sum()), (weight * (P - Q)).astype(Z.dtype)
+        return loss, int((Z.argmax(1) == labels).sum()), normal((weight * (P - Q)).astype(Z.dtype))
 
 
 @kernel

@@ -15,11 +15,11 @@ from .gemm import PACK_SIZE, Scratch, gradient_size
 from .losses import Outcomes
 from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network
-from .sparse import entry_arrays, packed_size, panel_count, panel_start
+from .penalty import span_count
+from .sparse import COLUMNS_TOGETHER, PutOff, entry_arrays, packed_size, panel_count, panel_start
 from .step import (
     Dense,
     Objective,
-    PutOff,
     Results,
     Samples,
     SparseWorkspace,
@@ -72,18 +72,25 @@ def _workspace(network: Network, objective: Objective, batch: int, parts: int, *
 def run_train_steps(
     X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, batch: int,
     objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
+    squares: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Steps over ``rows``, ``batch`` at a time, on the team; they change ``updated``, or the network's parameters.
 
-    Returns the loss of each step, summed over its batch, and its rows that were right.
+    Returns the loss of each step, summed over its batch, and its rows that were right. ``squares`` [1] gets the sum over
+    the steps of |W|^2.
     """
     rooms = min(batch, len(rows))
     parts = 1 if rooms * network.flop_per_sample <= SERIAL_FLOP else team_size()
     workspace = _workspace(network, objective, rooms, parts, sparse=isinstance(X, CSR))
-    results = Results(np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64))
+    lanes = simd.REGISTER_BYTES // network.dtype.itemsize
+    spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
+    sums = np.zeros(0 if squares is None else 1 + spans)
+    results = Results(np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64), sums)
     parameters = network.bundle(updated)
     if isinstance(X, CSR):
-        block, sparse = _sparse_workspace(X, rows, batch, parts, schedule, network, updated is None)
+        block, sparse = _sparse_workspace(
+            X, rows, batch, parts, schedule, network, in_params=updated is None, squares=squares is not None
+        )
         samples = Samples(X.bundle(scale, network.dtype, block), labels, weights, rows, rooms)
         run_in_step(
             train_steps_sparse, parts, barrier_state(), samples, objective, schedule, parameters, workspace, sparse,
@@ -92,12 +99,17 @@ def run_train_steps(
     else:
         samples = Samples(Dense(X, scale), labels, weights, rows, rooms)
         run_in_step(train_steps, parts, barrier_state(), samples, objective, schedule, parameters, workspace, results)
+    if squares is not None:
+        squares[0] = sums[0]
+        if isinstance(X, CSR):
+            squares[0] += sparse.put_off.squares.sum(dtype=np.float64)
     return results.losses, results.correct
 
 
 def _sparse_workspace(
-    X: CSR, rows: np.ndarray, batch: int, parts: int, schedule: Schedule, network: Network, in_params: bool
-) -> tuple[int, SparseWorkspace]:
+    X: CSR, rows: np.ndarray, batch: int, parts: int, schedule: Schedule, network: Network, *, in_params: bool,
+    squares: bool,
+) -> tuple[int, SparseWorkspace]:  # fmt: skip
     """How many columns of X to take at a time, and the memory for it: see ``step.SparseWorkspace``.
 
     The first layer is packed where that pays, and ``in_params`` are stepped: a gradient is not.
@@ -121,6 +133,7 @@ def _sparse_workspace(
     whole_lines = all(end * dtype.itemsize % LINE_BYTES == 0 for end in ends)
     own_panels = packed or (whole_lines and I * H * dtype.itemsize <= OWNED_BYTES)
     count = len(rule.coefficients.py_func(rule, 0.0, 0.0, 1)) if put_off else 0
+    blocks = panel_count.py_func(H, lanes) * (I // COLUMNS_TOGETHER + 1) if put_off and squares else 0
     panels = aligned_zeros(parts * (rooms + 1) * PANEL_VECTORS * lanes, dtype).reshape(parts, -1)
     return COLUMN_BLOCK if in_blocks else I, SparseWorkspace(
         -(-parts // panel_count.py_func(H, lanes)) if own_panels else parts,
@@ -130,19 +143,23 @@ def _sparse_workspace(
         panels,
         np.empty((parts, rooms), np.int64),
         np.empty((parts, I), index_dtype(I)),
-        PutOff(np.zeros((parts, I * put_off), np.int32), np.empty((parts, steps * put_off, count), dtype)),
+        PutOff(
+            np.zeros((parts, I * put_off), np.int32),
+            np.empty((parts, steps * put_off, count), dtype),
+            aligned_zeros(blocks * PANEL_VECTORS * lanes, dtype),
+        ),
     )
 
 
 def run_gradient(
     X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, objective: Objective,
-    t: int, network: Network, gradient: np.ndarray,
+    t: int, network: Network, gradient: np.ndarray, squares: np.ndarray | None = None,
 ) -> tuple[float, int]:  # fmt: skip
     """One step that is not taken: (loss, correct), the gradient of all parameters in ``gradient``."""
     gradient[...] = 0
     descent = Schedule(sgd(), np.array([-1.0]), t)  # 0 - (-1) * dW
     losses, correct = run_train_steps(
-        X, scale, labels, weights, rows, len(rows), objective, descent, network, gradient
+        X, scale, labels, weights, rows, len(rows), objective, descent, network, gradient, squares
     )  # fmt: skip
     return float(losses[0]), int(correct[0])
 

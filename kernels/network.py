@@ -77,11 +77,11 @@ class Network:
         activation: str = "relu",
         output: str = "softmax",
     ) -> None:
-        self.sizes = tuple(int(size) for size in sizes)
-        if len(self.sizes) < 2 or min(self.sizes) < 1:
+        if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n >= 1 and n is not True for n in sizes):
             raise ValueError(f"sizes is {tuple(sizes)}; it must be two or more positive integers")
+        self.sizes = tuple(int(size) for size in sizes)
         self.bias = bool(bias)
-        self.dtype = np.dtype(dtype)
+        self.dtype = np.dtype(dtype).newbyteorder("=")
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {self.dtype}; it must be float32 or float64")
         if slots not in range(_MOST_SLOTS + 1):

@@ -4,11 +4,17 @@ Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I,
 name of what it belongs to, in the same shape.
 
 For all of them: arrays are float32 or float64 and the op runs in the dtype of its weights (or gradients, or logits);
-inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever
-is updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError
-names an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of
-the same name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite
-values propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
+inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever is
+updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError names
+an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of the same
+name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
+propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
+
+Subnormal numbers, below the smallest normal one, are zeros of their sign, wherever an operation reads or makes one: in inputs,
+weights and state, on the way, and in results. So a step takes as long however small the numbers have become, and a sum of K
+terms differs from the exact one by K + 2 smallest normal numbers more than rounding alone allows. What a step leaves as it was
+(rows of weights without an entry in a CSR, by ``sgd``) keeps its bits. For that every call sets the floating-point control
+word (rounding to nearest, no traps), and its caller's is the same after it as before.
 """
 
 from __future__ import annotations
@@ -42,7 +48,7 @@ def _parts(work: int, serial: int) -> int:
 
 
 def _is_sparse(X: Any) -> bool:
-    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr"))
+    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
 
 
 def csr(X: Any) -> CSR:
@@ -144,7 +150,7 @@ def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array,
         X = checks.as_csr("X", X)
         checks.require_shape("X", X, (len(dY), None))
     else:
-        X = checks.as_input("X", X, dtype, (len(dY), None))
+        X = checks.as_samples("X", X, dtype, (len(dY), None))
     return dY, X, dtype, checks.finite_number("scale", scale)
 
 
@@ -366,8 +372,7 @@ def momentum_update(
 ) -> None:
     """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
 
-    W, dW and V have one shape; V is zeros before the first step, and its subnormal elements become 0. Sutskever,
-    Martens, Dahl and Hinton 2013.
+    W, dW and V have one shape; V is zeros before the first step. Sutskever, Martens, Dahl and Hinton 2013.
     """
     _update(_momentum(momentum, nesterov=nesterov, weight_decay=weight_decay), lr, 1, W, dW, V)
 
@@ -389,8 +394,8 @@ def adam_update(
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
     M' = M / (1 - beta1^t), V' = V / (1 - beta2^t); t = 1, 2, ... counts the steps; M and V have the shape of W and are
-    zeros before the first; their subnormal elements become 0. The decay is part of g = dW + weight_decay * W (Kingma
-    and Ba 2015) or, ``decoupled``, taken off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
+    zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken off the
+    weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
     """
     rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
     _update(rule, lr, t, W, dW, M, V)
@@ -450,20 +455,21 @@ def mlp_train_steps(
     label_smoothing: float = 0.0,
     dropout: float = 0.0,
     seed: int = 0,
+    squares: Array | None = None,
 ) -> tuple[Array, Array]:
     """Train a network in place on X[rows], ``batch`` rows a step; returns (losses [S], correct [S]), sums over a batch.
 
     A step: forward from scale * X, dZ as in ``softmax_cross_entropy`` (``sample_weight`` [N], ``label_smoothing``,
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
-    ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and
-    the loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2;
-    ``correct`` counts rows with every output right. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR)
-    and labels [N]; the last batch may be short, S = ceil(R / batch). The network must have been made with
-    ``slots=rule.slots``.
+    ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and the
+    loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts
+    rows with every output right. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
+    last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
 
-    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer
-    and place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm;
-    the gradient is then stored, which takes about twice the time.
+    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
+    place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
+    gradient is then stored, which takes about twice the time. ``squares``, float64 [1], gets the sum over the steps of |W|^2,
+    all W before the step: half the weight decay times it is the penalty of an L2 term.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
@@ -475,21 +481,41 @@ def mlp_train_steps(
     _require_slots(network, rule)
     checks.no_overlap("network.params", network.params, lr)
     checks.no_overlap("network.state", network.state, lr)
+    if squares is not None:
+        checks.output(
+            "squares", squares, np.dtype(np.float64), (1,), network.params, network.state, *batch_arguments, lr
+        )
     if clip is None:
-        return mlp.run_train_steps(*batch_arguments, int(batch), objective, Schedule(rule, lr, t), network)
-    if checks.finite_number("clip", clip) <= 0:
-        raise ValueError(f"clip is {clip!r}; it must be positive")
+        steps = int(batch), objective, Schedule(rule, lr, t), network
+        return mlp.run_train_steps(*batch_arguments, *steps, squares=squares)
+    _checked_clip(clip)
     gradient = np.empty_like(network.params)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
+    sums = None if squares is None else np.zeros((len(lr), 1))
     for step in range(len(lr)):
         few = rows[step * batch : (step + 1) * batch]
         losses[step], correct[step] = mlp.run_gradient(
-            *batch_arguments[:-1], few, objective, t + step, network, gradient
+            *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
         )
-        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        factor = min(1.0, clip / norm) if norm > 0 else 1.0
-        mlp.run_update(network, gradient, Schedule(rule, float(lr[step]), t + step), factor)
+        mlp.run_update(
+            network, gradient, Schedule(rule, float(lr[step]), t + step), _clipped(1.0, gradient, clip)
+        )  # fmt: skip
+    if squares is not None and sums is not None:
+        squares[0] = sums.sum()
     return losses, correct
+
+
+def _checked_clip(clip: float | None) -> None:
+    if clip is not None and checks.finite_number("clip", clip) <= 0:
+        raise ValueError(f"clip is {clip!r}; it must be positive")
+
+
+def _clipped(factor: float, gradient: Array, clip: float | None) -> float:
+    """What ``gradient`` is multiplied by instead of ``factor``, so that its norm is at most ``clip``."""
+    if clip is None:
+        return factor
+    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    return factor * (min(1.0, clip / norm) if norm > 0 else 1.0)
 
 
 def _checked_batch(
@@ -555,9 +581,19 @@ def mlp_gradient(
 
 
 def mlp_update(
-    network: Network, gradient: ArrayLike, *, rule: Rule, lr: float, t: int = 1, factor: float = 1.0
+    network: Network,
+    gradient: ArrayLike,
+    *,
+    rule: Rule,
+    lr: float,
+    t: int = 1,
+    factor: float = 1.0,
+    clip: float | None = None,
 ) -> None:
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
+
+    Where the norm of factor * gradient, over all parameters, is above ``clip`` > 0, it is scaled down to that norm.
+    """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     lr, t = _checked_step(rule, lr, t)
@@ -565,4 +601,6 @@ def mlp_update(
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):
         checks.no_overlap(name, written, gradient)
-    mlp.run_update(network, gradient, Schedule(rule, lr, t), checks.finite_number("factor", factor))
+    _checked_clip(clip)
+    factor = checks.finite_number("factor", factor)
+    mlp.run_update(network, gradient, Schedule(rule, lr, t), _clipped(factor, gradient, clip))

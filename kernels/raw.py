@@ -13,14 +13,22 @@ float64, one type in a call; an absent bias, mask or state is an empty array of 
 What belongs together comes in a named tuple, which Python and compiled code make alike: ``Matrix(values, row,
 column)``.
 
+They run under their caller's floating-point control word. The public ops, and these when Python calls them, set CONTROL,
+under which subnormal numbers are zeros: without it a CPU may take a hundred times as long for them. So set it yourself, in
+each of your threads, and give back what was there:
+
+    before = raw.exchange_control(raw.CONTROL)
+    raw.linear_forward(...)
+    raw.exchange_control(before)
+
 The kernels are kept on disk compiled; a function of yours that calls one is compiled anew in each process, which is
 quick, as Numba does not keep (``cache=True``) what calls code by its address.
 """
 
+from .bundles import Matrix
 from .gemm import (
     PACK_SIZE,
     Layer,
-    Matrix,
     Scratch,
     column_sums,
     gemm,
@@ -30,11 +38,13 @@ from .gemm import (
     linear_backward_weight,
     linear_forward,
 )
+from .jit.control import CONTROL, exchange_control
 from .losses import Outcomes, SoftmaxCrossEntropy, Targets, cross_entropy, softmax
 from .sparse import csr_backward_update, csr_forward
 from .update import Schedule, update
 
 __all__ = [
+    "CONTROL",
     "PACK_SIZE",
     "Layer",
     "Matrix",
@@ -47,6 +57,7 @@ __all__ = [
     "cross_entropy",
     "csr_backward_update",
     "csr_forward",
+    "exchange_control",
     "gemm",
     "gradient_size",
     "linear_backward_input",

@@ -5,6 +5,9 @@ Nothing here is fast or clever; it is what the kernels must compute. Tests compa
 
 Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]. A gradient is ``d`` and the
 name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0..255 with scale 1/255 are 0..1.
+
+Subnormal numbers are zeros of their sign, in all that an op reads and in all that it makes (``normal``). The kernels have them
+so in between, too: where numbers are that small, a sum of K terms may differ from this one by K + 2 smallest normal numbers.
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ from .csr import CSR
 from .distortion import waves
 from .losses import LOSSES, SoftmaxCrossEntropy
 from .network import Network
+from .subnormals import normal
 from .update import adam, adamw, momentum, sgd
 
 
 def _dense(X: Any, dtype: Any) -> np.ndarray:
     """X as a dense array of ``dtype``; CSR and SciPy's sparse matrices are spelt out."""
     if isinstance(X, CSR):
-        return X.toarray(dtype)
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype)
+        return normal(X.toarray(dtype))
+    return normal(np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype))
 
 
 def _into(out: np.ndarray | None, value: np.ndarray) -> np.ndarray:
@@ -40,15 +44,15 @@ def csr(X: Any) -> CSR:
     if hasattr(X, "indptr"):
         return CSR(X.indptr, X.indices, X.data, X.shape)
     X = np.asarray(X)
-    rows, columns = np.nonzero(X)
+    rows, columns = np.nonzero(normal(X) if X.dtype.kind == "f" else X)
     indptr = np.searchsorted(rows, np.arange(len(X) + 1))
     return CSR(indptr, columns, X[rows, columns], X.shape)
 
 
 def linear_forward(X, W, b=None, *, scale=1.0, out=None):
     """Y = scale * X @ W + b."""
-    Y = _dense(X, W.dtype) @ W * W.dtype.type(scale)
-    return _into(out, Y if b is None else Y + b)
+    Y = _dense(X, W.dtype) @ normal(W) * W.dtype.type(scale)
+    return _into(out, normal(Y if b is None else Y + normal(b)))
 
 
 def linear_relu_forward(X, W, b=None, *, scale=1.0, out=None):
@@ -61,16 +65,17 @@ def linear_backward_input(dY, W, *, relu_output=None, out=None):
 
     Y = X @ W  =>  dX = dY @ W.T; and where X = relu(Z), dZ = dX * (X > 0), so pass X as ``relu_output``.
     """
-    dX = dY @ W.T
+    dX = normal(normal(dY) @ normal(W).T)
     if relu_output is not None:
-        dX = np.where(relu_output <= 0, 0, dX).astype(W.dtype)
+        dX = np.where(normal(relu_output) <= 0, 0, dX).astype(W.dtype)
     return _into(out, dX)
 
 
 def linear_backward_weight(X, dY, *, scale=1.0, out=None, out_bias=None):
     """dW = scale * X.T @ dY, db = dY.sum(0). From Y = scale * X @ W + b."""
+    dY = normal(dY)
     dW = _dense(X, dY.dtype).T @ dY * dY.dtype.type(scale)
-    return _into(out, dW), _into(out_bias, dY.sum(0))
+    return _into(out, normal(dW)), _into(out_bias, normal(dY.sum(0)))
 
 
 def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_state=None, scale=1.0):
@@ -79,15 +84,16 @@ def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_
     ``state`` is [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros before the first step, t = 1.
     """
     dW, db = linear_backward_weight(X, dY, scale=scale)
-    rule.twin(lr, t, W, dW, state)
+    rule.twin(lr, t, W, dW, () if state is None else state)
     if b is not None:
-        rule._replace(weight_decay=0.0).twin(lr, t, b, db, bias_state)
+        rule._replace(weight_decay=0.0).twin(lr, t, b, db, () if bias_state is None else bias_state)
 
 
 def softmax(logits, *, out=None):
     """P = exp(Z - max Z) / sum(exp(Z - max Z)) for each row Z of logits."""
-    E = np.exp(logits - logits.max(1, keepdims=True))
-    return _into(out, E / E.sum(1, keepdims=True))
+    Z = normal(logits)
+    E = normal(np.exp(Z - Z.max(1, keepdims=True)))
+    return _into(out, normal(E / E.sum(1, keepdims=True)))
 
 
 def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing=0.0, epsilon=0.0, out=None):
@@ -120,7 +126,7 @@ def dropout(Y, p, *, seed, out=None):
     B, n = Y.shape
     row = _hash32(np.array([seed], np.uint32) + np.arange(B, dtype=np.uint32))
     kept = _hash32(row[:, None] + np.arange(n, dtype=np.uint32)) >= np.uint32(p * 2.0**32)
-    return _into(out, np.where(kept, Y * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype))
+    return _into(out, normal(np.where(kept, normal(Y) * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype)))
 
 
 def distort(
@@ -163,7 +169,7 @@ def sgd_update(W, dW, lr, *, weight_decay=0.0):
 def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=0.0):
     """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
 
-    Subnormal elements of V become 0. Sutskever, Martens, Dahl and Hinton 2013.
+    Sutskever, Martens, Dahl and Hinton 2013.
     """
     _momentum(momentum, nesterov=nesterov, weight_decay=weight_decay).twin(lr, 1, W, dW, (V,))
 
@@ -171,7 +177,7 @@ def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=
 def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
-    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... Subnormal elements of M and V become 0. The decay goes
+    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes
     into g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay
     first (Loshchilov and Hutter 2019).
     """
@@ -227,8 +233,14 @@ def mlp_gradient(
     return loss, correct, _into(out, gradient.params)
 
 
-def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
+def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
+
+    With ``clip``, factor * gradient of a larger norm, over all parameters, is scaled down to it.
+    """
+    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    if clip is not None and norm > clip:
+        factor *= clip / norm
     scaled = Network(network.sizes, bias=network.bias, dtype=network.dtype)
     scaled.params[...] = network.dtype.type(factor) * gradient
     for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
@@ -240,22 +252,25 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0):
 
 def mlp_train_steps(
     X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, mean=True, epsilon=0.0,
-    label_smoothing=0.0, dropout=0.0, seed=0,
+    label_smoothing=0.0, dropout=0.0, seed=0, squares=None,
 ):  # fmt: skip
-    """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over a step's batch.
+    """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
     A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]`` and step
     number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last batch may be short.
+    squares[0] = the sum over the steps of |W|^2, all W before the step.
     """
+    if squares is not None:
+        squares[0] = 0
     X = _dense(X, network.dtype) if isinstance(X, CSR) else X
     starts = range(0, len(rows), batch)
     losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
     for step, start in enumerate(starts):
+        if squares is not None:
+            squares[0] += sum(np.square(W, dtype=np.float64).sum() for W, _ in network.layers)
         losses[step], correct[step], gradient = mlp_gradient(
-            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight,
-            mean=mean, epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
+            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, mean=mean,
+            epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
         )  # fmt: skip
-        norm = float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-        factor = 1.0 if clip is None or norm <= clip else clip / norm
-        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, factor=factor)
+        mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, clip=clip)
     return losses, correct

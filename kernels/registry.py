@@ -213,10 +213,10 @@ def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterato
 
 
 def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for _, network, rule in _networks(rng, shape, dtype):
+    for k, (_, network, rule) in enumerate(_networks(rng, shape, dtype)):
         network.state[...] = abs(_normal(rng, network.state.shape, dtype))
         gradient = _normal(rng, network.params.shape, dtype)
-        yield (network, gradient), {"rule": rule, "lr": 0.1, "t": 3, "factor": 0.5}
+        yield (network, gradient), {"rule": rule, "lr": 0.1, "t": 3, "factor": 0.5, "clip": 0.5 if k % 2 else None}
 
 
 def _product(shape: Shape) -> int:

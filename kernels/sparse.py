@@ -18,14 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import overload
 
 from . import simd
-from .bundles import after, after_each, numbers_like
+from .bundles import Matrix, after, after_each, numbers_like
 from .csr import CSR, index_dtype
-from .gemm import Matrix, column_sums
+from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, out_of_line, prefetch, prefetch_each
-from .jit import kernel, piece
+from .jit import kernel, overload, piece
 from .simd import broadcast_each
 from .team import barrier, barrier_state, run, share
 from .tuning import IN_PLACE_BYTES, PANEL_VECTORS, PREFETCH_COLUMNS
@@ -288,6 +287,9 @@ def to_columns(part, lo, hi, rows, X, columns):
             _put_entry(columns.places, columns.entries, place, i, X.values[k])
 
 
+COLUMNS_TOGETHER = 64  # in one split
+
+
 @kernel
 def columns_to_step(split, splits, every, starts, chosen):
     """Write to ``chosen`` the numbers of a split's columns, ``every`` one or those with entries; returns how many.
@@ -375,30 +377,53 @@ def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_b
         _update_in_place(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
 
 
+class PutOff(NamedTuple):
+    """What is known of steps that are put off, by all parts, or of one: all empty unless that is done. See ``catch_up``.
+
+    ``squares``, for all parts together, are not empty where they are wanted: a panel's row for each panel and
+    COLUMNS_TOGETHER columns, zeros at first.
+    """
+
+    steps_done: np.ndarray  # [parts, I]: those that each row of W has had, zeros at first
+    coefficients: np.ndarray  # [parts, steps, ...]: of every step of W
+    squares: np.ndarray
+
+
 @kernel
-def catch_up(p, chosen, steps_done, last, rule, coefficients, layer, state):
-    """Bring the rows ``chosen`` of panel p of W from the steps_done[j] steps that they have had to ``last``.
+def catch_up(p, chosen, last, rule, put_off, layer, state):
+    """Bring the rows ``chosen`` of panel p of W from the steps that they have had to ``last`` of them.
 
     A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such
     steps are put off until its column has an entry again, and then done one by one as the dense update would have: in
-    registers. coefficients [steps, ...] has those of each step.
+    registers. The squares of W before each of these steps, and before the one to come, unless all have been done, are
+    added to ``put_off.squares``.
     """
     panel, like = panel_of(p, layer), rule.coefficients(rule, 0.0, 0.0, 1)
-    W_state = after_each(state.of_W, panel.start)
-    zero, every = simd.tile_zeros(panel.W, 1, PANEL_VECTORS), flat(coefficients)
+    W_state, numbers, squares = after_each(state.of_W, panel.start), put_off.coefficients, put_off.squares
+    zero, every = simd.tile_zeros(panel.W, 1, PANEL_VECTORS), flat(numbers)
+    wide, blocks, wanted = PANEL_VECTORS * simd.lanes(panel.W), layer.inputs // COLUMNS_TOGETHER + 1, squares.size > 0
+    done = last == numbers.shape[0]
     for i in range(chosen.size):
         if i + PREFETCH_COLUMNS < chosen.size:
             _prefetch_row(panel, W_state, np.intp(chosen[i + PREFETCH_COLUMNS]), panel.n)
         j = np.intp(chosen[i])
-        if steps_done[j] == last:
+        if put_off.steps_done[j] == last and (done or not wanted):
             continue
         x = simd.tile_row(zero, panel.W, j * panel.row, panel.n)
         slots = simd.tile_rows(zero, W_state, j * panel.row, panel.n)
-        for s in range(steps_done[j], last):
-            constants = broadcast_each(every, numbers_like(like, every, s * coefficients.shape[1]))
-            x, slots = rule.step(constants, x, zero, slots)
+        total, sums = zero, (p * blocks + j // COLUMNS_TOGETHER) * wide
+        if wanted:
+            total = simd.tile_row(zero, squares, sums, wide)
+        for s in range(put_off.steps_done[j], last):
+            if wanted:
+                total = simd.fma(x, x, total)
+            x, slots = rule.step(broadcast_each(every, numbers_like(like, every, s * numbers.shape[1])), x, zero, slots)
         simd.tile_store_each(W_state, j * panel.row, slots, panel.n)
         simd.tile_store(panel.W, j * panel.row, 0, x, panel.n, 0)
+        if wanted:
+            if not done:
+                total = simd.fma(x, x, total)
+            simd.tile_store(squares, sums, 0, total, wide, 0)
 
 
 # -- the public products -------------------------------------------------------------------------------------------

@@ -26,19 +26,21 @@ import numpy as np
 
 from . import simd
 from .activations import Activation, activate, activation_backward
-from .bundles import after, views
+from .bundles import Matrix, after, views
 from .csr import Sparse
 from .dropout_mask import dropout_key, dropout_rows
-from .gemm import Matrix, Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
+from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
 from .losses import Loss, Outcomes, Targets, totals
 from .memory import LINE_BYTES
 from .network import layer_of, weights_of
+from .penalty import add_spans, span_squares
 from .sparse import (
     Columns,
     PanelLayer,
     PanelState,
+    PutOff,
     catch_up,
     columns_to_step,
     first_layer_forward,
@@ -97,21 +99,15 @@ class Workspace(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Of each step the loss, summed over the batch, and the rows that were right."""
+    """Of each step the loss, summed over the batch, and the rows that were right; and the sum over the steps of |W|^2.
+
+    squares[0], where it is wanted (else they are empty); behind it is room for the spans. Of a W_0 whose steps are put off the
+    squares are in ``PutOff``.
+    """
 
     losses: np.ndarray
     correct: np.ndarray
-
-
-class PutOff(NamedTuple):
-    """Of each part, or of one: the steps that each row of W_0 has had, zeros at first, and every step's coefficients.
-
-    Both are empty unless steps are put off: where W_0 is not packed and the rule moves rows without entries. See
-    ``catch_up``.
-    """
-
-    steps_done: np.ndarray  # [parts, I]
-    coefficients: np.ndarray  # [parts, steps, ...]
+    squares: np.ndarray
 
 
 class SparseWorkspace(NamedTuple):
@@ -279,6 +275,8 @@ def train_steps(part, parts, arrivals, samples, objective, schedule, network, wo
         forward_rows(lo, hi, 0, t, objective, network, workspace)
         loss_rows(lo, hi, n, samples, rows, objective, network, workspace)
         backward_rows(lo, hi, n, t, objective, network, workspace)
+        if results.squares.size:
+            _weight_squares(part, parts, 0, network, results.squares, 1)
         barrier(arrivals, 2 * step + 1, parts)
         if part == 0:
             _sum_up(step, n, workspace.outcomes, results)
@@ -313,6 +311,15 @@ def _meet(arrivals, arrived, parts, needed):
 @piece
 def _sum_up(step, n, outcomes, results):
     results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
+    add_spans(results.squares)
+
+
+@piece
+def _weight_squares(part, parts, first, network, squares, s):
+    """The sums of squares of the spans of W from layer ``first`` on, from squares[s] on."""
+    for l in range(first, network.sizes.size - 1):
+        W, size = weights_of(network, l)[0], network.sizes[l] * network.sizes[l + 1]
+        s = span_squares(part, parts, W, size, squares, s)
 
 
 # -- the step from a sparse X --------------------------------------------------------------------------------------
@@ -421,12 +428,18 @@ def _fill_coefficients(schedule, coefficients):
 
 
 @piece
+def _own_put_off(put_off, part):
+    """What one part knows."""
+    return PutOff(put_off.steps_done[part], put_off.coefficients[part], put_off.squares)
+
+
+@piece
 def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
     """The rows of this part's panels of W_0 whose columns have entries, or ``every`` row, as after ``last`` steps."""
     for split in _splits_of(tasks):
         rows = chosen[: columns_to_step(split, tasks.splits, every, starts, chosen)]
         for p in _panels_of(tasks, split):
-            catch_up(p, rows, put_off.steps_done, last, rule, put_off.coefficients, layer, state)
+            catch_up(p, rows, last, rule, put_off, layer, state)
 
 
 @piece
@@ -464,7 +477,7 @@ def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, netw
     updated = _panel_layer(network, network.updated, sparse.packed)
     state, own = _panel_state(network, rule, sparse.packed), _own_workspace(workspace, part, parts)
     panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
-    put_off = PutOff(sparse.put_off.steps_done[part], sparse.put_off.coefficients[part])
+    put_off = _own_put_off(sparse.put_off, part)
     lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
     relu = objective.activation.fused and network.sizes.size > 2
     if layer.packed:
@@ -492,6 +505,10 @@ def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, netw
         forward_rows(lo, hi, 1, t, objective, network, own)
         loss_rows(lo, hi, n, samples, rows, objective, network, own)
         backward_rows(lo, hi, n, t, objective, network, own)
+        if results.squares.size:
+            size = sparse.packed.size // (1 + rule.slots) if layer.packed else X.columns * H
+            spans = 1 if lazy else span_squares(part, parts, layer.W, size, results.squares, 1)
+            _weight_squares(part, parts, 1, network, results.squares, spans)
         arrived = _meet(arrivals, arrived, parts, True)
         if part == 0:
             _sum_up(step, n, own.outcomes, results)

@@ -32,6 +32,7 @@ from numba import types
 
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
 from .jit import entry, kernel, piece
+from .jit.cache import warn
 
 # -- how many threads --------------------------------------------------------------------------------------------
 
@@ -226,8 +227,9 @@ def _serve(mail, mask):
 
 
 @piece
-def _lead(mail, parts, code, data):
-    """Post the parts of a job in the mailbox, work, and wait until all are done; a single part is no business of others."""
+def _lead(mail, parts, job):
+    """Post the parts of a ``job_entry`` in the mailbox, work, and wait until all are done; a single part is nobody else's."""
+    code, data = job
     if parts == 1:
         job_call(code, 0, 1, data)
         return
@@ -243,16 +245,10 @@ def _lead(mail, parts, code, data):
             yield_core()
 
 
-_LAUNCH = """
-def launch(mail, parts, {arguments}):
-    code, data = job_entry(function, ({arguments}))
-    lead(mail, parts, code, data)
-"""
-
-
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
-    launcher = entry(_LAUNCH, function, skip=2, job_entry=job_entry, lead=_lead)
+    work = "lead(mail, parts, job_entry(function, ({arguments})))"
+    launcher = entry("launch", "mail, parts, ", work, function, skip=2, job_entry=job_entry, lead=_lead)
     compile_it = launcher.compile
 
     def compile_while_the_team_rests(sig: Any) -> Any:
@@ -283,16 +279,23 @@ class _Team:
         self._sleeping = 0
         self.calling, self.caller = False, 0  # whether a thread needs the team, and which
 
-    def gather(self, size: int) -> None:
-        """Have ``size`` threads awake as long as ``calling``."""
+    def gather(self, size: int) -> int:
+        """Have ``size`` threads awake as long as ``calling``, or as many as there can be; how many that is."""
+        if self.mail[_ENDING]:
+            return 0
         while len(self._threads) < size:
             thread = threading.Thread(target=self._live, name=f"kernels-{len(self._threads) + 1}", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the process, its user or its container may have no more
+                warn(f"{error}; running on {len(self._threads) + 1} of {size + 1} threads")
+                break
             self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
         with self._lock:
             self.calling, self.caller = True, threading.get_ident()
             if self._sleeping:
                 self._wake.notify_all()
+        return min(size, len(self._threads))
 
     def _live(self) -> None:
         mask = np.zeros(_MASK_WORDS, np.int64)
@@ -343,8 +346,7 @@ def run(function: Any, parts: int, *args: Any) -> None:
         if team.callers.setdefault(0, caller) is not caller:
             launch(team.mail, 1, *args)
             return
-        team.gather(parts - 1)
-        launch(team.mail, parts, *args)
+        launch(team.mail, 1 + team.gather(parts - 1), *args)
     finally:
         # Not a lock, nor a call: after any call a signal handler may raise, and the team would be busy for good.
         if team.callers == {0: caller}:

@@ -1,8 +1,8 @@
 """Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32, unless it says another)."""
 
 from llvmlite import binding
-from numba.core import config
 
+from .jit import config
 from .simd import REGISTER_BYTES, REGISTERS
 
 ZEN = (config.CPU_NAME or binding.get_host_cpu_name()) in ("znver1", "znver2", "znver3", "znver4")
@@ -65,6 +65,21 @@ DOT_ROWS = 8
 which is then read once, unpacked. Ice Lake, 784 x 256, 1 thread, GFLOP/s one column at a time, four, eight: 1 row 16, 21, 21,
 4 rows 22, 28, 28; 8 rows packed 30 and with dots 34, 12 rows 55 and 47. Steps of 784-1024-1024-10, 2 threads, ms packed and
 with dots: 1 row 1.06 and 0.66, 4 rows 1.01 and 0.77, 7 rows 1.53 and 1.20.
+"""
+
+NARROW_COLUMNS = 8
+NARROW_VECTORS = 4 if REGISTERS >= 32 else 2
+NARROW_DEPTH = 64
+TURNED_LANES = 16
+"""Up to so many columns of a product, its vectors run down them, so many to a tile, and so many terms at a time, which stay in
+L1; forward, where A is turned for it, only where vectors have many lanes. Zen 5, one thread, 4096 x 128, us across the columns,
+down them, and NumPy's: weight gradient of 1 output 155, 31, 26, of 2 123, 31, 142, of 8 178, 52, 162; in float64 of 8 201, 103,
+283. Forward of 2 outputs 100, 62, 90, of 8 99, 85, 107; in float64 of 2 103, 130, 190. One output is a dot product: 32, 54, 27.
+"""
+
+CONVERTED_ROWS = 256
+"""Samples of integers that a weight gradient has as floats at a time, STRIP_ROWS inputs of them: the gradient is read and
+written once for each. 256 KiB of float32 in L2.
 """
 
 STRIP_ROWS = 256

@@ -8,10 +8,7 @@ NumPy, which is the definition. Whoever adds a class and its factory in ``RULES`
 compiled for the class of the rule that they are called with.
 
 Legend: ``w`` weight, ``g`` gradient of the loss with respect to w, ``m``/``v`` state, ``t`` the step number from 1,
-``lr`` the learning rate, ``wd`` the weight decay. Where m or v gets below the smallest normal number it is 0: that of
-a weight without gradients shrinks by a tenth a step, would never get there by itself (0.9 of the smallest subnormal
-number rounds to it again), and a CPU may take a hundred times as long for it (MNIST's rare pixels: a step took three
-times as long).
+``lr`` the learning rate, ``wd`` the weight decay.
 """
 
 from __future__ import annotations
@@ -26,6 +23,7 @@ from .bundles import after, after_each, class_attribute
 from .intrinsics import in_line
 from .jit import kernel, piece
 from .simd import broadcast_each, fma
+from .subnormals import flush, normal
 from .team import share
 
 for _attribute in ("slots", "coefficients", "step"):
@@ -56,12 +54,13 @@ class Rule(_Constants):
 
     def twin(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
         """The definition in NumPy: step W by dW in place, and the ``slots`` arrays of ``state``."""
+        flush(W, *state)
+        self.numpy_step(lr, t, W, normal(dW), state)
+        flush(W)
+
+    def numpy_step(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
+        """``twin`` of numbers that are not subnormal."""
         raise NotImplementedError
-
-
-def _flush(M: np.ndarray) -> None:
-    """Subnormal elements become 0."""
-    M[abs(M) < np.finfo(M.dtype).tiny] = 0
 
 
 class Sgd(Rule):
@@ -80,7 +79,7 @@ class Sgd(Rule):
         rate, decay = coefficients
         return w - rate * fma(decay, w, g), state
 
-    def twin(self, lr, t, W, dW, state):
+    def numpy_step(self, lr, t, W, dW, state):
         W -= W.dtype.type(lr) * (dW + W.dtype.type(self.weight_decay) * W)
 
 
@@ -98,10 +97,10 @@ class Momentum(Rule):
     def step(coefficients, w, g, state):
         in_line()
         rate, decay, beta = coefficients
-        m = simd.flush(fma(beta, state[0], fma(decay, w, g)))
+        m = fma(beta, state[0], fma(decay, w, g))
         return w - rate * m, (m,)
 
-    def twin(self, lr, t, W, dW, state):
+    def numpy_step(self, lr, t, W, dW, state):
         self._velocity(W, dW, state)
         W -= W.dtype.type(lr) * state[0]
 
@@ -111,7 +110,7 @@ class Momentum(Rule):
         g = dW + real(self.weight_decay) * W
         V *= real(self.beta1)
         V += g
-        _flush(V)
+        flush(V)
         return g
 
 
@@ -125,10 +124,10 @@ class Nesterov(Momentum):
         in_line()
         rate, decay, beta = coefficients
         d = fma(decay, w, g)
-        m = simd.flush(fma(beta, state[0], d))
+        m = fma(beta, state[0], d)
         return w - rate * fma(beta, m, d), (m,)
 
-    def twin(self, lr, t, W, dW, state):
+    def numpy_step(self, lr, t, W, dW, state):
         g = self._velocity(W, dW, state)
         W -= W.dtype.type(lr) * (g + W.dtype.type(self.beta1) * state[0])
 
@@ -150,20 +149,20 @@ class Adam(Rule):
         rate, decay, rest1, rest2, correct1, correct2, epsilon = coefficients
         m, v = state
         d = fma(decay, w, g)
-        m = simd.flush(fma(rest1, d - m, m))
-        v = simd.flush(fma(rest2, d * d - v, v))
+        m = fma(rest1, d - m, m)
+        v = fma(rest2, d * d - v, v)
         return w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
 
-    def twin(self, lr, t, W, dW, state):
+    def numpy_step(self, lr, t, W, dW, state):
         self._adapt(lr, t, W, dW + W.dtype.type(self.weight_decay) * W, state)
 
     def _adapt(self, lr, t, W, g, state):
         """Step the moments, then W by them."""
         real, (M, V) = W.dtype.type, state
         M += (1 - real(self.beta1)) * (g - M)
-        _flush(M)
+        flush(M)
         V += (1 - real(self.beta2)) * (g * g - V)
-        _flush(V)
+        flush(V)
         corrected = M / real(1 - self.beta1**t), V / real(1 - self.beta2**t)
         W -= real(lr) * corrected[0] / (np.sqrt(corrected[1]) + real(self.epsilon))
 
@@ -184,11 +183,11 @@ class AdamW(Adam):
         in_line()
         rate, keep, rest1, rest2, correct1, correct2, epsilon = coefficients
         m, v = state
-        m = simd.flush(fma(rest1, g - m, m))
-        v = simd.flush(fma(rest2, g * g - v, v))
+        m = fma(rest1, g - m, m)
+        v = fma(rest2, g * g - v, v)
         return keep * w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
 
-    def twin(self, lr, t, W, dW, state):
+    def numpy_step(self, lr, t, W, dW, state):
         W *= W.dtype.type(1 - lr * self.weight_decay)
         self._adapt(lr, t, W, dW, state)
 
@@ -208,15 +207,15 @@ class Lion(Rule):
         in_line()
         rate, keep, beta1, beta2 = coefficients
         direction = simd.sign(fma(beta1, state[0] - g, g))
-        m = simd.flush(fma(beta2, state[0] - g, g))
+        m = fma(beta2, state[0] - g, g)
         return keep * w - rate * direction, (m,)
 
-    def twin(self, lr, t, W, dW, state):
+    def numpy_step(self, lr, t, W, dW, state):
         real, (M,) = W.dtype.type, state
         W *= real(1 - lr * self.weight_decay)
         W -= real(lr) * np.sign(dW + real(self.beta1) * (M - dW))
         M[...] = dW + real(self.beta2) * (M - dW)
-        _flush(M)
+        flush(M)
 
 
 def sgd(*, weight_decay: float = 0.0) -> Rule:

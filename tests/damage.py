@@ -73,10 +73,11 @@ TOML = [
 # A network of 12-2-3 and what a checkpoint has beside it.
 TENSORS = {
     "W0": np.ones((12, 2), "f4"), "b0": np.zeros(2, "f4"), "W1": np.ones((2, 3), "f4"), "b1": np.zeros(3, "f4"),
-    "mean": np.zeros(12), "std": np.ones(12),
+    "mean": np.zeros(12), "std": np.ones(12), "ranges": np.arange(4.0)[:, None] * 100,
 }  # fmt: skip
 META = {
-    "scale": 1.0, "classes": ["a", "b", "c"], "image_shape": [4, 3], "columns": None, "format": "fastmlp", "version": 2,
+    "scale": 1.0, "classes": ["a", "b", "c"], "image_shape": [4, 3], "columns": None, "index_base": None,
+    "trained_on": {"digest": 7, "seed": 0, "val_fraction": 0.1}, "format": "fastmlp", "version": 2,
 }  # fmt: skip
 RUN = {"step": 3, "samples": 24, "seconds": 0.5, "history": [], "best": [None, 0, 0], "batches": {"state": [1, 2]}}
 OF_RUN = {**META, "config": {"lr": 1.0}, "run": RUN}, {**TENSORS, "state": np.ones(9)}

@@ -267,6 +267,26 @@ def test_a_run_that_never_wrote_a_checkpoint_begins_anew(dataset, capsys):
     assert again["weights_sha256"] == first["weights_sha256"]
 
 
+def test_a_run_whose_data_have_moved_goes_on_where_they_are_now(dataset, capsys):
+    _, whole, _ = run(capsys, "--data", dataset, "--epochs", "4", "--out", "whole")
+    run(capsys, "--data", dataset, "--epochs", "2", "--out", "run")
+    Path(dataset).rename("moved.npz")
+    code, _, err = run(capsys, "--resume", "run", "--epochs", "4")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.endswith("; --data says where the data of the run are now\n")
+    with np.load("moved.npz") as arrays:
+        np.savez("other.npz", **{name: array[::-1] for name, array in arrays.items()})
+    before = Path("run/config.toml").read_text()
+    code, _, err = run(capsys, "--resume", "run", "--epochs", "4", "--data", "other.npz")
+    assert (code, "is of a run on other data than other.npz" in err) == (2, True)
+    assert Path("run/config.toml").read_text() == before
+    code, again, err = run(capsys, "--resume", "run", "--epochs", "4", "--data", "moved.npz")
+    assert code == 0, err
+    assert again["steps"] == whole["steps"]
+    assert "moved.npz" in Path("run/config.toml").read_text()
+    assert run(capsys, "--resume", "run")[0] == 0  # it is remembered
+
+
 BAD = {
     "nothing there": (["--resume", "nowhere"], "--resume nowhere: no run to go on with (it has no config.toml)"),
     "other options": (["--resume", "run", "--lr", "1"], "--lr cannot be changed by --resume"),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import doctor, evaluate, export, predict, train
+from fastmlp import doctor, evaluate, export, predict, report, train
 from fastmlp.__main__ import main as dispatch
 from fastmlp.backend import Network, kernels
 from fastmlp.data import Sparse
@@ -218,7 +218,7 @@ def test_the_label_column_of_the_run_is_remembered(place, command):
 def test_a_file_without_labels_is_named_as_such(table, command):
     np.savetxt("bare.csv", table[0], "%g", ",", header="a,b,c", comments="")
     result = command(evaluate, "table.npz", "--data", "bare.csv")
-    one_line(result, 2, "bare.csv: has 3 columns, as many as table.npz has features, and so no labels")
+    one_line(result, 2, "bare.csv: all its columns are features; it must have a column of labels, too")
 
 
 @pytest.fixture
@@ -237,6 +237,52 @@ def write_csv(path, names, columns):
         csv.writer(file).writerows([names, *zip(*columns)])
 
 
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_a_model_remembers_where_its_table_had_the_labels(place, command, column):
+    """Labels 10, 20 and 30 in a table without a header; then files with and without them."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 300)
+    X = np.round(rng.normal(size=(300, 2)) + 6 * y[:, None], 3)
+
+    def write(name, table):
+        Path(name).write_text("\n".join(",".join(f"{value:g}" for value in row) for row in table))
+
+    write("train.csv", np.insert(X, column, 10 * y + 10, axis=1))
+    write("bare.csv", X)
+    write("wrong.csv", np.insert(X, column, 0, axis=1))
+    said = []
+    data = fastmlp.load("train.csv", label_column=None if column != 1 else 2, say=said.append)
+    assert f"train.csv: the labels are column {column + 1} (3 classes)" in said[0]
+    assert data.classes == ("10", "20", "30")
+    fastmlp.fit(data, epochs=30, batch_size=32, lr=0.01).model.save("model.npz")
+    labelled = command(predict, "model.npz", "train.csv")
+    right = np.mean([int(line) == 10 * k + 10 for line, k in zip(labelled[1].split(), y)])
+    assert right > 0.95
+    assert labelled == command(predict, "model.npz", "bare.csv") == command(predict, "model.npz", "wrong.csv")
+    write("new.csv", np.insert(X, column, 10 * y + 10, axis=1)[:100])
+    code, out, err = command(evaluate, "model.npz", "--data", "new.csv", "--json")
+    assert (code, json.loads(out)["samples"], err) == (0, 100, "")
+    write("one.csv", np.insert(X, column, 10 * y + 10, axis=1)[y == 1][:1])
+    assert json.loads(command(evaluate, "model.npz", "--data", "one.csv", "--json")[1])["samples"] == 1
+    unlabelled = command(evaluate, "model.npz", "--data", "bare.csv")
+    one_line(unlabelled, 2, "bare.csv: all its columns are features; it must have a column of labels, too")
+    write("wide.csv", np.hstack([X, X]))
+    one_line(command(predict, "model.npz", "wide.csv"), 2, "wide.csv: has 4 columns for 2 features")
+
+
+def test_a_model_of_arrays_does_not_guess_a_column(table, command):
+    """One column more than features, of numbers: any may be the labels."""
+    X, labels = table
+    np.savetxt("rows.csv", np.column_stack([np.arange(200), X]), delimiter=",")
+    refused = command(predict, "table.npz", "rows.csv")
+    one_line(
+        refused, 2, "rows.csv: has 4 columns for 3 features, and none is known to hold labels; --label-column takes"
+    )
+    code, out, _ = command(predict, "table.npz", "rows.csv", "--label-column", "1")
+    assert (code, out.split()) == (0, labels)
+    assert command(predict, "table.npz", "rows.csv", "--label-column", "-4")[1] == out
+
+
 def test_columns_are_found_by_name(table, command):
     (a, b, c), labels = table[0].T, table[1]
     write_csv("other.csv", ["c", "kind", "b", "a"], [c, labels, b, a])
@@ -246,7 +292,7 @@ def test_columns_are_found_by_name(table, command):
     assert (code, out.split()) == (0, labels)
     write_csv("lacks.csv", ["c", "kind", "b", "x"], [c, labels, b, a])
     lacking = command(evaluate, "table.npz", "--data", "lacks.csv", "--label-column", "kind")
-    one_line(lacking, 2, "lacks.csv: has no column 'a', which table.npz takes")
+    one_line(lacking, 2, "lacks.csv: no column 'a'; the columns are c, kind, b, x")
     one_line(command(predict, "table.npz", "lacks.csv"), 2, "lacks.csv: no column 'a'")
 
 
@@ -417,6 +463,29 @@ def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can
     assert "in training from" in difference(replace(sparse, data=values * 255), ranges, is_image=False)
 
 
+def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatch, digits):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("HOME", str(place))
+    Path("options.toml").write_text('data = "~/digits.npz"\nepochs = 1\nhidden = [8]\n')
+    for verb, arguments, made in [
+        (train, ["--config", "~/options.toml", "--out", "~/run"], "run/model.npz"),
+        (train, ["--resume", "~/run", "--data", "~/digits.npz"], "run/model.npz"),
+        (evaluate, ["~/run/model.npz"], None),
+        (evaluate, ["~/run/model.npz", "--data", "~/digits.npz"], None),
+        (predict, ["~/run/model.npz", "~/digits.npz"], None),
+        (report, ["~/run", "--data", "~/digits.npz", "--out", "~/drawn"], "drawn/report.html"),
+    ]:
+        code, _, err = command(verb, *arguments)
+        assert code == 0, err
+        assert made is None or Path(made).exists()
+    assert tomllib.loads(Path("run/config.toml").read_text())["data"] == str(place / "digits.npz")
+    fastmlp.load_model("~/model.npz").save("~/copy.npz")
+    assert Path("copy.npz").exists()
+    fastmlp.fit(digits, hidden=(), steps=1, checkpoint="~/state.npz")
+    assert Path("state.npz").exists()
+    assert not Path("~").exists()
+
+
 # -- predict ---------------------------------------------------------------------------------------------------------
 
 
@@ -546,7 +615,7 @@ def test_pixels_are_put_in_the_range_of_the_training_images(images, command, dig
     P, err = proba(command, "unit.npz", "digit.png")
     expected = model.predict_proba((digits.X_test[:1] / np.float32(255) * (white - black) + black).astype("f4"))
     np.testing.assert_allclose(P, expected, atol=1e-4)
-    assert err == f"pixels of 0 to 255 are put between {black:.4g} and {white:.4g}, which the model was trained on\n"
+    assert err == f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on\n"
 
 
 @pytest.mark.parametrize("suffix", IMAGE.suffixes)

@@ -66,7 +66,7 @@ def on_threads(*jobs):
 
 def own_cache():
     '''For kernels of the scene's own: compiled each time.'''
-    os.environ["FASTMLP_CACHE"], kernels.jit._store = os.getcwd(), None
+    os.environ["FASTMLP_CACHE"], kernels.jit.cache._store = os.getcwd(), None
 
 
 def child_ends_well(child):
@@ -319,6 +319,63 @@ worker.join()
 def test_a_fork_while_another_thread_compiles(scene):
     """The child compiles too: it must not wait for a lock that a thread of its parent holds."""
     scene(FORK_WHILE_COMPILING)
+
+
+FIRST_CALLS = """
+import importlib.abc, sys
+import numpy as np, kernels
+
+outside = []
+
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if not kernels.jit.global_compiler_lock.is_locked():
+            outside.append(name)
+
+sys.meta_path.insert(0, Watch())
+X, y, network = np.ones((4, 5), np.uint8), np.zeros(4, int), kernels.Network((5, 3, 2))
+kernels.linear_forward(kernels.csr(X), np.ones((5, 3)))
+kernels.softmax_cross_entropy(np.ones((4, 5)), y)
+kernels.mlp_train_steps(X, y, range(4), 4, network, rule=kernels.sgd(), lr=[0.1])
+print(outside)
+"""
+
+
+def test_first_calls_import_nothing_but_under_the_compile_lock(python):
+    """A fork waits for that lock. A child that is forked while another thread imports a module can never import it."""
+    result = python(FIRST_CALLS)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
+
+
+FORK_WHILE_IMPORTING = """
+import os, sys, threading, time
+import fastmlp
+
+class Slow:
+    def find_spec(self, name, path, target=None):
+        if name == "fastmlp.model":
+            importing.set()
+            time.sleep(0.5)
+
+importing = threading.Event()
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=lambda: fastmlp.load_model)
+thread.start()
+importing.wait()
+child = os.fork()
+if child == 0:
+    fastmlp.load_model
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore")
+def test_a_child_forked_while_another_thread_imports_can_import(python):
+    result = python(FORK_WHILE_IMPORTING, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "7\n")
 
 
 SIGNALS = """

@@ -59,6 +59,44 @@ def test_idx_directories_are_read_gzipped_or_not(tmp_path, images, suffix):
     assert (data.name, data.image_shape, data.classes) == ("idx", (4, 3), tuple("0123456789"))
 
 
+NAMES = {  # what the names of the four files are made of
+    "MNIST": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    "dots": ("train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"),
+    "test": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "test-images-idx3-ubyte", "test-labels-idx1-ubyte"),
+    "EMNIST": tuple(
+        f"emnist-balanced-{part}-{kind}-ubyte"
+        for part in ("train", "test")
+        for kind in ("images-idx3", "labels-idx1")
+    ),
+    "capitals": ("Train-Images.IDX3-UBYTE", "Train-Labels.IDX1-UBYTE", "Test-Images.IDX3-UBYTE", "Test-Labels.IDX1-UBYTE"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("memory", [None, 1])
+def test_idx_files_go_by_all_their_usual_names(tmp_path, images, names, memory):
+    X, y = images
+    for name, array in zip(NAMES[names], (X[:30], y[:30], X[30:], y[30:])):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(idx(array)))
+    data = load(str(tmp_path), memory=memory, say=lambda line: None)
+    np.testing.assert_array_equal(data.X[:], X[:30].reshape(30, 12))
+    np.testing.assert_array_equal(data.X_test, X[30:].reshape(10, 12))
+    np.testing.assert_array_equal(data.y_test, y[30:])
+
+
+def test_idx_files_of_two_data_sets_and_those_that_are_not_used_are_named(tmp_path, images):
+    write_idx(tmp_path, images)
+    (tmp_path / "validation-images-idx3-ubyte").write_bytes(idx(images[0]))
+    lines = []
+    load(str(tmp_path), say=lines.append)
+    assert lines == [f"{tmp_path}: validation-images-idx3-ubyte is not used; its name says neither train nor test"]
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(idx(images[0]))
+    with pytest.raises(
+        InputError, match="holds emnist-digits-train-images-idx3-ubyte.gz and train-images-idx3-ubyte.gz; it"
+    ):
+        load(str(tmp_path))
+
+
 def test_idx_without_a_test_set_is_split_by_seed(tmp_path, images):
     directory = str(write_idx(tmp_path / "idx", images, prefixes=("train",)))
     first, again, other = (load(directory, val_fraction=0.25, seed=seed) for seed in (0, 0, 1))
@@ -109,7 +147,7 @@ def test_a_bad_idx_file_is_one_line_that_names_it(tmp_path, name):
 
 @pytest.mark.parametrize("shape", [(0, 4, 3), (5, 0, 3)])
 def test_idx_without_images_or_pixels(tmp_path, shape):
-    empty = np.zeros(shape, np.uint8), np.zeros(shape[0], np.uint8)
+    empty = np.zeros(shape, np.uint8), np.arange(shape[0])
     with pytest.raises(InputError, match="empty; it must hold|no features; they must have"):
         load(str(write_idx(tmp_path / "idx", empty)))
 
@@ -201,7 +239,9 @@ def test_pixels_without_labels_are_for_predicting(tmp_path, images):
     np.testing.assert_array_equal(read_features(path, 12), X)
     path.write_text(csv_text(X, y, "a,b,c,digit,d,e,f,g,h,i,j,k,l", 3))
     np.testing.assert_array_equal(read_features(path, 12, label_column="digit"), X)
-    with pytest.raises(InputError, match="13 columns for 12 features, and none is named label; give --label-column"):
+    with pytest.raises(
+        InputError, match="13 columns for 12 features, and none is known to hold labels; --label-column"
+    ):
         read_features(path, 12)
 
 
@@ -229,21 +269,20 @@ def test_an_edited_csv_is_read_again_and_a_damaged_cache_is_ignored(tmp_path, im
 
 BAD_CSV = {
     "a bad first row": ("x,2,3\n1,2,3\n", "line 1, column 1: 'x' is not a number, and the line is no header"),
-    "an empty field in the first row": ("1,,3\n1,2,3\n", "line 1, column 2: '' is not a number"),
-    "a Python number": ("1,2,3\n1,1_0,3\n", "line 2, column 2: '1_0' is not a number"),
-    "a stray carriage return": ("0,1\n1,2\r3\n0,4\n", "line 3 has 1 fields"),
+    "an empty field in the first row": ("0,,3\n1,2,3\n", "line 1, column 2: the value is missing"),
+    "a Python number": ("0,2,3\n1,1_0,3\n", "line 2, column 2: '1_0' is not a number"),
+    "a stray carriage return": ("0,1.5\n1,2.5\r3\n0,4.5\n", "line 3 has 1 fields"),
     "blank lines only": ("\n\n\n", "no rows"),
-    "UTF-16": ("1,2\n".encode("utf-16"), "is UTF-16; it must be UTF-8"),
     "a field without end": ('"' + "1" * 200_000, "line 1: field larger than field limit"),
     "empty": ("", "no rows"),
     "only a header": ("label,a,b\n", "no rows"),
     "ragged": ("label,a,b\n1,2,3\n1,2\n", "line 3 has 2 fields; the first line has 3"),
     "too many fields": ("1,2,3\n1,2,3,4\n", "line 2 has 4 fields; the first line has 3"),
     "not a number": ("label,a,b\n1,2,3\n1,x,3\n", r"line 3, column 2 \(a\): 'x' is not a number"),
-    "an empty field": ("1,2,3\n1,,3\n", "line 2, column 2: the value is missing; it must be a number"),
-    "NaN": ("1,2,3\n1,nan,3\n", "line 2, column 2: nan is not finite"),
-    "infinity": ("1,2,3\n1,inf,3\n", "line 2, column 2: inf is not finite"),
-    "only one label": ("10000,2,3\n", "all labels are '10000'; there must be at least two classes"),
+    "an empty field": ("0,2,3\n1,,3\n", "line 2, column 2: the value is missing; it must be a number"),
+    "NaN": ("0,2,3\n1,nan,3\n", "line 2, column 2: nan is not finite"),
+    "infinity": ("0,2,3\n1,inf,3\n", "line 2, column 2: inf is not finite"),
+    "only one label": ("label,a,b\n10000,2,3\n", "all labels are '10000'; there must be at least two classes"),
     "not text": (b"1,2,3\n\xff\xfe,2,3\n", "not text"),
 }
 
@@ -316,6 +355,53 @@ def test_npz_numbers_become_those_that_can_be_trained_on(tmp_path, dtype, read_a
     assert (data.classes, data.y_test.tolist()) == (("-3", "70000"), [0, 1])
 
 
+Y, SMALL = np.arange(12) % 3, np.arange(144, dtype=np.uint8).reshape(12, 3, 4)
+ODD_NPZ = {  # what np.savez was given: (image_shape, classes, what is said)
+    "labels in a column": ({"X": SMALL, "y": Y[:, None]}, (3, 4), "012", ""),
+    "labels in a row": ({"X": SMALL, "y": Y[None]}, (3, 4), "012", ""),
+    "labels one-hot": ({"X": SMALL, "y": np.eye(3)[Y]}, (3, 4), "012", "rows of 3 with a single 1 are taken for the classes"),
+    "labels true or false": ({"X": SMALL, "y": Y == 1}, (3, 4), ["False", "True"], ""),
+    "a channel last": ({"X": SMALL[..., None], "y": Y}, (3, 4), "012", ""),
+    "a channel first": ({"X": SMALL[:, None], "y": Y}, (3, 4), "012", ""),
+    "colours": ({"X": SMALL[..., None].repeat(3, 3), "y": Y}, None, "012", ""),
+    "black and white": ({"X": SMALL > 9, "y": Y}, (3, 4), "012", ""),
+    "images and labels": ({"images": SMALL, "labels": Y}, (3, 4), "012", ""),
+    "data and target": ({"data": SMALL, "target": Y}, (3, 4), "012", ""),
+    "no names": ((SMALL, Y), (3, 4), "012", "arr_0 and arr_1 are taken for samples and labels"),
+    "a capital Y": ({"X_train": SMALL, "Y_train": Y}, (3, 4), "012", ""),
+    "parts in front": (
+        {"train_images": SMALL, "train_labels": Y, "test_images": SMALL, "test_labels": Y, "val_images": SMALL}, (3, 4), "012",
+        "val_images not used",
+    ),
+    "a test set without labels": ({"X": SMALL, "y": Y, "X_test": SMALL}, (3, 4), "012", "X_test not used"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NPZ)
+def test_npz_as_other_libraries_write_it(tmp_path, name):
+    arrays, shape, classes, said = ODD_NPZ[name]
+    lines = []
+    np.savez(tmp_path / "a.npz", *arrays) if isinstance(arrays, tuple) else np.savez(tmp_path / "a.npz", **arrays)
+    data = load(str(tmp_path / "a.npz"), val_fraction=None, say=lines.append)
+    X = arrays[0] if isinstance(arrays, tuple) else next(iter(arrays.values()))
+    np.testing.assert_array_equal(data.X, X.reshape(12, -1))
+    assert (data.image_shape, data.classes) == (shape, tuple(classes))
+    assert data.y.tolist() == (Y == 1 if len(classes) == 2 else Y).tolist()
+    assert said in "".join(lines)
+    assert len(lines) == bool(said)
+
+
+def test_an_npz_within_gzip_and_text_gzipped_twice_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", X=SMALL, y=Y)
+    for name in ("b.npz", "b.npz.gz"):
+        (tmp_path / name).write_bytes(gzip.compress((tmp_path / "a.npz").read_bytes()))
+        with pytest.raises(InputError, match="is gzipped; an .npz is compressed by itself"):
+            load(str(tmp_path / name))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(gzip.compress(b"label,a\n0,1\n1,2\n")))
+    with pytest.raises(InputError, match="is gzipped twice; it must be once"):
+        load(str(tmp_path / "a.csv.gz"))
+
+
 def npy(array):
     stream = io.BytesIO()
     np.save(stream, array)
@@ -332,7 +418,7 @@ def zipped(**members):
 
 HUGE = npy(np.zeros(8, np.uint8)).replace(b"(8,)", b"(8000000000000,)").replace(b" " * 12, b"", 1)
 GOOD = npy(np.zeros((4, 3), np.uint8))
-LABELS = npy(np.zeros(4, int))
+LABELS = npy(np.array([0, 1, 0, 1]))
 BAD_NPZ = {
     "not a zip": (b"PK nothing", "not a valid .npz file"),
     "empty file": (b"", "not a valid .npz file"),
@@ -342,7 +428,13 @@ BAD_NPZ = {
     "terabytes": (zipped(X=HUGE, y=LABELS), "promises 8000000000000 bytes"),
     "objects": (zipped(X=npy(np.zeros(3)).replace(b"'<f8'", b"'|O' "), y=GOOD), "dtype object"),
     "counts that differ": (zipped(X=GOOD, y=npy(np.zeros(5, int))), r"X has shape \(4, 3\) and y \(5,\)"),
-    "float labels": (zipped(X=GOOD, y=npy(np.zeros(4))), "y has dtype float64"),
+    "complex labels": (zipped(X=GOOD, y=npy(np.zeros(4, complex))), "'y' has dtype complex128; it must be numbers or text"),
+    "a NaN as label": (zipped(X=GOOD, y=npy(np.array([0, 1, np.nan, 1]))), "y, row 2: holds a NaN or an infinity"),
+    "one label": (zipped(X=GOOD, y=npy(np.zeros(4))), "all labels are '0'; there must be at least two classes"),
+    "a quantity": (
+        zipped(X=npy(np.zeros((40, 3))), y=npy(np.arange(40) / 7)),
+        "the labels are 40 different numbers with decimals, such as 0.142857, in 40 rows; that is a quantity",
+    ),
     "one text label": (zipped(X=GOOD, y=npy(np.array(["a"] * 4))), "all labels are 'a'; there must be at least two"),
     "an empty label": (zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 is empty"),
     "labels not of Unicode": (
@@ -357,7 +449,7 @@ BAD_NPZ = {
         "the weight of row 2 is -2; it must be finite and at least 0",
     ),
     "no weight": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.zeros(4))), "all sample weights are 0"),
-    "no features": (zipped(X=npy(np.zeros((40, 0))), y=npy(np.zeros(40, int))), "no features"),
+    "no features": (zipped(X=npy(np.zeros((40, 0))), y=npy(np.arange(40) % 2)), "no features"),
     "a shape of booleans": (zipped(X=GOOD.replace(b"(4, 3)", b"(True,4)"), y=LABELS), "not a valid .npz file|promises"),
     "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X, row 1: holds a NaN or an infinity"),
 }  # fmt: skip
@@ -481,6 +573,24 @@ def test_specs_that_name_no_data(spec, options, message, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(InputError, match=message):
         load(spec, **options)
+
+
+def test_the_home_directory_may_be_written_as_a_tilde(tmp_path, images, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    X, y = images
+    write_idx(tmp_path / "digits", images)
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    assert len(load("~/digits").X) == 40
+    assert len(load("~/a.npz", test="~/a.npz").X_test) == 40
+    monkeypatch.setenv("FASTMLP_DATA", "~/digits")
+    assert len(load("mnist").X) == 40
+    monkeypatch.setenv("FASTMLP_CACHE", "~/kept")
+    (tmp_path / "a.csv").write_text("label,p\n" + "1,2\n0,3\n" * 9)
+    load("~/a.csv")
+    assert (tmp_path / "kept").is_dir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nobody.csv").write_text("label,p\n" + "1,2\n0,3\n" * 9)
+    assert len(load("~nobody.csv", val_fraction=None).X) == 18  # no such user: a file of that name
 
 
 def test_part_of_mnist_is_not_mnist(tmp_path, images, few_digits, monkeypatch):

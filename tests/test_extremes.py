@@ -72,48 +72,6 @@ def test_long_float32_runs_follow_their_float64_twins(digits, optimizer):
 # -- kernels ---------------------------------------------------------------------------------------------------------
 
 
-@dtypes
-@pytest.mark.parametrize("threads", [1, 3])
-def test_subnormal_numbers_are_numbers(dtype, threads, rng):
-    """Products and SGD of integers times the smallest subnormal are exact: nothing is flushed to zero in any thread."""
-    tiny = np.finfo(dtype).smallest_subnormal
-    X, W = (rng.integers(-8, 9, shape).astype(dtype) for shape in ((300, 160), (160, 70)))
-    exact = (X.astype(np.int64) @ W.astype(np.int64)).astype(dtype) * tiny
-    with kernels.threads(threads):
-        for left, right in ((X * tiny, W), (X, W * tiny)):
-            np.testing.assert_array_equal(kernels.linear_forward(left, right), exact)
-            np.testing.assert_array_equal(kernels.linear_relu_forward(left, right), np.maximum(exact, 0))
-            np.testing.assert_array_equal(kernels.linear_forward(kernels.csr(left), right), exact)
-            np.testing.assert_array_equal(kernels.linear_backward_input(left, right.T.copy()), exact)
-            np.testing.assert_array_equal(kernels.linear_backward_weight(left.T.copy(), right)[0], exact)
-        for many in (70_000, 5):
-            weights, gradient = np.full(many, 40 * tiny), np.full(many, 6 * tiny)
-            kernels.sgd_update(weights, gradient, 0.5)
-            np.testing.assert_array_equal(weights, np.full(many, 37 * tiny))
-
-
-@dtypes
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("many", [70_000, 5])
-def test_momentum_that_fades_ends_at_zero(dtype, threads, many):
-    """Else it would stay subnormal for good, as 0.9 of the smallest number rounds to it again, and slow every step down."""
-    tiny = np.finfo(dtype).tiny
-    some = np.resize(np.array([0.5, -1.05, 1.2, -2, 1e6, np.nan, -np.inf], dtype) * tiny, many)
-    gone = abs(some) < tiny / 0.95
-    none = np.zeros(many, dtype)
-    with kernels.threads(threads):
-        for nesterov in (False, True):
-            W, V = np.ones(many, dtype), some.copy()
-            kernels.momentum_update(W, none, V, 0.1, nesterov=nesterov)
-            np.testing.assert_array_equal(V, np.where(gone, 0, some * V.dtype.type(0.9)))
-        for adam_update in (kernels.adam_update, kernels.reference.adam_update):
-            W, M, V = np.ones(many, dtype), some.copy(), np.full(many, tiny)
-            with np.errstate(invalid="ignore"):  # infinity minus infinity
-                adam_update(W, none, M, V, 1, 0.1)
-            np.testing.assert_array_equal(M == 0, gone)
-            np.testing.assert_array_equal(V, 0)
-
-
 def arrays_of(value):
     if isinstance(value, (tuple, list)):
         return [array for part in value for array in arrays_of(part)]

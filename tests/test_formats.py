@@ -157,7 +157,7 @@ def test_files_that_are_known_and_not_read_are_called_what_they_are(what, name, 
     assert str(error.value).endswith("it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\1\2\3", bytes(range(256))])
+@pytest.mark.parametrize("content", [b"\0\1\2\3", bytes(range(256))])
 def test_what_is_no_format_is_told_which_there_are(content, tmp_path):
     for name in ("x", "x.txt", "x.other"):
         (tmp_path / name).write_bytes(content)
@@ -167,10 +167,28 @@ def test_what_is_no_format_is_told_which_there_are(content, tmp_path):
             load(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+def test_an_empty_file_is_called_so(content, tmp_path):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(InputError, match="x: is empty"):
+        load(str(tmp_path / "x"))
+
+
 def test_images_of_idx_alone_are_no_data_to_train_on(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, 1, 1, 1) + b"x")
     with pytest.raises(InputError, match="an IDX file has no labels; give the directory of samples and labels"):
         load(str(tmp_path / "train-images-idx3-ubyte"))
+
+
+def test_one_array_is_predicted_and_not_trained_on(tmp_path, samples):
+    np.save(tmp_path / "X.npy", samples[0])
+    np.save(tmp_path / "row.npy", samples[0][0])
+    query = Query(known=Features(3))
+    np.testing.assert_array_equal(format_of(tmp_path / "X.npy").features(tmp_path / "X.npy", query), samples[0])
+    with pytest.raises(InputError, match=r"row.npy has shape \(3,\); it must be \(N, ...\)"):
+        format_of(tmp_path / "row.npy").features(tmp_path / "row.npy", query)
+    with pytest.raises(InputError, match="an .npy file has no labels; give the directory of samples and labels"):
+        load(str(tmp_path / "X.npy"))
 
 
 def test_help_names_the_suffixes_of_the_table():

@@ -100,6 +100,7 @@ BAD = {
     "threads zero": (lambda: kernels.set_num_threads(0), ValueError, "number of threads"),
     "threads a float": (lambda: kernels.set_num_threads(1.5), ValueError, "number of threads"),
     "network of one layer": (lambda: kernels.Network((3,)), ValueError, "sizes is"),
+    "network of a broken width": (lambda: kernels.Network((3.7, 2)), ValueError, r"sizes is \(3.7, 2\); it must be two or more positive integers"),
     "network of width zero": (lambda: kernels.Network((3, 0, 2)), ValueError, "sizes is"),
     "network of half floats": (lambda: kernels.Network((3, 2), dtype="float16"), TypeError, "dtype is float16"),
     "CSR column too large": (lambda: csr(indices=np.array([0, 3])), ValueError, "indices must be from 0 to 2"),
@@ -145,8 +146,21 @@ def test_scipy_csr_with_either_index_type_is_taken_as_it_is():
         X = sparse.csr_array(dense)
         X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
         np.testing.assert_array_equal(kernels.linear_forward(X, np.eye(3, dtype=np.float32)), dense)
-    with pytest.raises(TypeError, match="csc format"):
-        kernels.csr(sparse.csc_array(dense))
+
+
+def test_other_sparse_matrices_and_values_get_the_call_that_helps():
+    sparse = pytest.importorskip("scipy.sparse")
+    dense = np.array([[0, 2, 0], [1, 0, 3]], np.float32)
+    for kind in ("csc_array", "coo_array", "coo_matrix", "lil_array", "dok_array", "dia_matrix", "bsr_array"):
+        other, name = getattr(sparse, kind)(dense), kind[:3]
+        for call in (kernels.csr, lambda X: kernels.linear_forward(X, np.ones((dense.shape[1], 2)))):
+            with pytest.raises(TypeError, match=rf"X is in {name} format; it must be CSR \(call .tocsr\(\)\)"):
+                call(other)
+        with pytest.raises(TypeError, match=rf"W is a {kind}; it must be a dense array \(call .toarray\(\)\)"):
+            kernels.linear_forward(dense, other)
+    with pytest.raises(TypeError, match=r"X has dtype int64; .* \(call .astype\(np.float32\)\)"):
+        kernels.csr(sparse.csr_array(dense.astype(np.int64)))
+    assert kernels.csr(sparse.csr_array(dense > 0)).dtype == np.uint8
 
 
 def test_entries_stored_twice_add_up_and_spare_room_is_ignored():
@@ -169,3 +183,19 @@ def test_empty_products_have_no_rows_or_are_zero():
     dW, db = kernels.linear_backward_weight(X[:0], Y[:0])
     assert not dW.any()
     assert not db.any()
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", "<f4"])
+def test_byte_order_is_no_dtype_of_its_own(dtype):
+    """What is only read is converted; what is written to in place must be as the machine has it."""
+    native = np.dtype(dtype).newbyteorder("=")
+    x, w = X.astype(dtype), W.astype(dtype)
+    expected = kernels.linear_forward(X.astype(native), W.astype(native))
+    for result in (kernels.linear_forward(x, w), kernels.linear_forward(kernels.csr(x), w)):
+        assert result.dtype == native
+        assert result.tobytes() == expected.tobytes()
+    assert kernels.softmax(w).tobytes() == kernels.softmax(W.astype(native)).tobytes()
+    assert kernels.Network((3, 2), dtype=dtype).dtype == native
+    if np.dtype(dtype) != native:
+        with pytest.raises(TypeError, match=f"W has dtype {dtype}; it must be {native}"):
+            kernels.sgd_update(w, np.zeros_like(w, native), 0.1)

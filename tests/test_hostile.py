@@ -160,6 +160,9 @@ def require_model(model) -> None:
     assert 0 < model.scale < np.inf
     assert model.image_shape is None or (min(model.image_shape) > 0 and np.prod(model.image_shape) == sizes[0])
     assert model.columns is None or len(model.columns) == sizes[0]
+    assert model.index_base in (None, 0, 1)
+    assert model.trained_on is None or (model.trained_on["seed"] >= 0 and 0 < model.trained_on["val_fraction"] < 1)
+    assert model.ranges is None or (len(model.ranges) == 4 and np.isfinite(model.ranges).all())
     assert model.mean is None or (model.mean.shape == model.std.shape == sizes[:1] and (model.std > 0).all())
 
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
-import random
+import pickle
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numba import njit
 from numba.core.errors import NumbaError
 
-from kernels import jit
+from kernels import raw
+from kernels.jit import cache as cache_module
 from kernels.jit import kernel
 from kernels.team import share
 
@@ -124,19 +129,146 @@ def test_directories_in_the_place_of_files_cost_one_warning(probe, cache):
 @pytest.mark.parametrize("how", ["anybody may write", "the group may write", "another owner"])
 def test_machine_code_is_not_taken_from_where_others_can_write(empty_cache, monkeypatch, how):
     """To load it is to unpickle it, which can run anything."""
-    directory = jit._Store().directory
+    directory = cache_module.Store().directory
     if how == "another owner":
         if os.geteuid():
             pytest.skip("only root can give a directory away")
         os.chown(directory, 12345, -1)
     else:
         directory.chmod(0o707 if how == "anybody may write" else 0o770)
-    monkeypatch.setattr(jit, "_warned", False)
+    monkeypatch.setattr(cache_module, "_warned", False)
     with pytest.warns(RuntimeWarning, match=f"others can write to {directory}, and what is in it would be run"):
-        assert jit._Store().directory is None
+        assert cache_module.Store().directory is None
     directory.chmod(0o700)
     os.chown(directory, os.geteuid(), -1)
-    assert jit._Store().directory == directory
+    assert cache_module.Store().directory == directory
+
+
+@pytest.fixture
+def private(tmp_path, monkeypatch):
+    """A directory that only this user can reach, and the cache inside a directory of it, not yet made."""
+    place = tmp_path / "own" / "cache"
+    place.parent.mkdir(mode=0o700)
+    monkeypatch.setenv("FASTMLP_CACHE", str(place))
+    monkeypatch.setattr(cache_module, "_warned", False)
+    return place
+
+
+def refused(place):
+    cache_module._warned = False
+    with pytest.warns(
+        RuntimeWarning, match=f"others can write to {re.escape(str(place))}, and what is in it would be run"
+    ):
+        return cache_module.Store().directory is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
+def test_nor_from_below_a_directory_that_others_can_write_to(private):
+    """They could put another directory in the place of the one on the way."""
+    parent = private.parent
+    for mode in (0o777, 0o770, 0o702):
+        parent.chmod(mode)
+        assert refused(parent)
+    for mode in (0o1777, 0o755):  # in a sticky directory, as /tmp, others replace only what is theirs
+        parent.chmod(mode)
+        assert cache_module.Store().directory.is_relative_to(private)
+    parent.chmod(0o700)
+    if os.geteuid() == 0:
+        os.chown(parent, 12345, -1)
+        assert refused(parent)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
+def test_links_on_the_way_to_the_cache_are_followed_and_checked(private, tmp_path):
+    real, open_to_all = tmp_path / "real", tmp_path / "open to all"
+    real.mkdir(mode=0o700)
+    private.symlink_to(real)
+    assert cache_module.Store().directory.resolve().is_relative_to(real)
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    private.unlink()
+    private.symlink_to(open_to_all / "link")
+    (open_to_all / "link").symlink_to(real)
+    assert refused(open_to_all)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
+def test_a_group_of_one_can_write_on_the_way(private, monkeypatch):
+    """Where each user has a group of their own, home directories are often writable for it; for root's group never."""
+    import grp
+    import pwd
+
+    status, uid = private.parent.stat(), os.geteuid()
+    group = SimpleNamespace(gr_gid=status.st_gid, gr_name="me", gr_mem=[])
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_gid=status.st_gid, pw_name="me"))
+    monkeypatch.setattr(grp, "getgrgid", lambda _: group)
+    user = os.stat_result((0o40770, 0, 0, 1, 4711, *status[5:]))
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert cache_module._only_my_group_can_write(user)
+    group.gr_mem = ["me", "another"]
+    assert not cache_module._only_my_group_can_write(user)
+    group.gr_mem = []
+    assert not cache_module._only_my_group_can_write(os.stat_result((0o40772, *user[1:])))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert not cache_module._only_my_group_can_write(user)
+    assert uid == status.st_uid
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
+@pytest.mark.parametrize(
+    "how", ["anybody may write", "the group may write", "another owner", "a pipe", "a link to another's"]
+)
+def test_a_file_that_others_can_write_to_is_not_unpickled(private, how):
+    store = cache_module.Store()
+    file = store.path("kernel", "all that it depends on")
+    store.write(file, b"payload")
+    assert store.read(file) == b"payload"
+    if how in ("another owner", "a link to another's"):
+        if os.geteuid():
+            pytest.skip("only root can give a file away")
+        os.chown(file, 12345, -1)
+        if how == "a link to another's":
+            file.symlink_to(file.rename(private / "elsewhere"))
+    elif how == "a pipe":
+        file.unlink()
+        os.mkfifo(file, 0o600)
+    else:
+        file.chmod(0o602 if how == "anybody may write" else 0o620)
+    with pytest.warns(RuntimeWarning, match="is not a file|others can write to .*, and what is in it would be run"):
+        assert store.read(file) is None
+
+
+def test_the_directories_on_the_way_are_made_for_this_user_alone(private):
+    directory = cache_module.Store().directory
+    while directory != private.parent:
+        assert directory.stat().st_mode & 0o077 == 0
+        directory = directory.parent
+
+
+def test_what_has_not_been_read_for_a_month_is_removed_and_nothing_else(private):
+    """Reading marks a file as used, once a day; also those of another version that is in use."""
+    day, now = 24 * 3600, time.time()
+    store = cache_module.Store()
+    other = store.directory.parent / ("0" * 24)
+    other.mkdir()
+    files = {days: store.path("kernel", str(days)) for days in (0, 2, 29, 31, 400)}
+    for days, file in files.items():
+        store.write(file, b"payload")
+        os.utime(file, (now - days * day,) * 2)
+        os.utime(shutil.copy(file, other / file.name), (now - days * day,) * 2)
+    assert store.read(files[31]) == b"payload"
+    assert files[31].stat().st_mtime > now - day
+    abandoned = store.directory.parent / ("1" * 24)
+    abandoned.mkdir()
+    (abandoned / "lock").touch()
+    for old in (abandoned / "lock", abandoned, other):
+        os.utime(old, (now - 31 * day,) * 2)
+    another = cache_module.Store()
+    another.write(another.path("kernel", "new"), b"payload")
+    assert not abandoned.exists()
+    assert {file.name for file in other.iterdir()} == {files[days].name for days in (0, 2, 29)}
+    assert files[31].exists()
+    assert not files[400].exists()
 
 
 @contextlib.contextmanager
@@ -191,7 +323,7 @@ def test_a_full_disk_costs_one_warning_and_what_is_in_the_cache_is_still_read(pr
 
 
 def test_without_a_home_directory_nothing_is_kept(monkeypatch):
-    monkeypatch.setattr(jit, "_warned", False)
+    monkeypatch.setattr(cache_module, "_warned", False)
     for name in ("FASTMLP_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -200,7 +332,7 @@ def test_without_a_home_directory_nothing_is_kept(monkeypatch):
 
     monkeypatch.setattr(Path, "expanduser", homeless)
     with pytest.warns(RuntimeWarning, match="no usable cache directory .Could not determine home"):
-        assert jit._Store().directory is None
+        assert cache_module.Store().directory is None
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc, where not even root can make a file")
@@ -211,30 +343,7 @@ def test_a_home_that_cannot_be_written_to_costs_one_warning(probe):
     assert "no usable cache directory" in warning[0]
 
 
-def test_every_change_of_any_source_has_a_directory_of_its_own(tmp_path, monkeypatch):
-    """A random character of each, a file more, a file less, and a file by another name."""
-    shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "kernels" / "jit.py"))
-    draw, sources = random.Random(0), sorted(tmp_path.glob("kernels/*.py"))
-    stamps = [jit._stamp()]
-    assert stamps == [jit._stamp()]
-    for source in sources:
-        content = source.read_bytes()
-        place = draw.randrange(len(content))
-        source.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        stamps.append(jit._stamp())
-        source.write_bytes(content)
-    (tmp_path / "kernels" / "more.py").touch()
-    stamps.append(jit._stamp())
-    (tmp_path / "kernels" / "more.py").rename(tmp_path / "kernels" / "other.py")
-    stamps.append(jit._stamp())
-    sources[0].unlink()
-    stamps.append(jit._stamp())
-    assert len(sources) > 20
-    assert len(set(stamps)) == len(stamps)
-
-
-def test_editing_any_kernel_source_makes_a_fresh_cache(tmp_path, cache):
+def test_editing_a_kernel_makes_it_and_its_callers_anew(tmp_path, cache):
     """The edited function is called by the one that runs: Numba's own cache would not see it."""
     shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
     code = """
@@ -273,6 +382,75 @@ def test_flags_of_numba_have_caches_of_their_own(probe, cache):
     assert probe(NUMBA_BOUNDSCHECK="1") == COLD
     assert probe(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == COLD
     assert probe() == WARM
+    harmless = (
+        "COLOR_SCHEME FULL_TRACEBACKS DEVELOPER_MODE HIGHLIGHT_DUMPS CUDA_LOG_LEVEL THREADING_LAYER ENABLE_PROFILING"
+    )
+    values = {"COLOR_SCHEME": "dark_bg", "CUDA_LOG_LEVEL": "", "THREADING_LAYER": "workqueue", "ENABLE_PROFILING": "0"}
+    assert probe(**{f"NUMBA_{name}": values.get(name, "1") for name in harmless.split()}) == WARM
+
+
+def test_every_setting_of_numba_that_is_not_known_to_be_harmless_counts(monkeypatch):
+    before = cache_module.environment()
+    for name, changes in {
+        "COLOR_SCHEME": False,
+        "_HAVE_YAML": False,
+        "DEBUG_CACHE": False,
+        "OPT": True,
+        "NEW_IN_NUMBA_9": True,
+    }.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(cache_module.config, name, "something else", raising=False)
+            assert (cache_module.environment() != before) == changes, name
+
+
+def test_without_compilation_a_kernel_says_so_in_one_line(python):
+    code = "import numpy as np, kernels\nprint(kernels.reference.softmax(np.zeros((1, 2))))\nkernels.{}"
+    for call in ("softmax(np.zeros((1, 2)))", "raw.softmax(0, 1, np.zeros((1, 2)), np.zeros((1, 2)))"):
+        result = python(code.format(call), env={"NUMBA_DISABLE_JIT": "1"})
+        assert result.stdout == "[[0.5 0.5]]\n"
+        last = result.stderr.strip().splitlines()[-1]
+        assert last.startswith("RuntimeError: NUMBA_DISABLE_JIT is set, and ")
+        assert last.endswith("softmax) exists only compiled; unset it, or use kernels.reference")
+
+
+AHEAD = """
+import warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from numba.pycc import CC
+from kernels import raw
+cc = CC("ahead")
+@cc.export("softmax", "f8(f8[:,::1])")
+def softmax(P):
+    raw.softmax(0, 1, P, P)
+    return P[0, 0]
+cc.compile()
+"""
+
+
+def test_ahead_of_time_compilation_is_refused(python):
+    pytest.importorskip("numba.pycc", reason="this Numba compiles nothing ahead of time")
+    pytest.importorskip("setuptools")
+    result = python(AHEAD)
+    assert result.returncode == 1
+    assert "kernels cannot be compiled ahead of time: its machine code is made for the CPU" in result.stderr
+
+
+def test_kernels_and_pieces_are_pickled_by_name():
+    for function in (raw.linear_forward, raw.softmax, share):
+        data = pickle.dumps(function)
+        assert len(data) < 100
+        assert pickle.loads(data) is function
+        assert copy.deepcopy(function) is function
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    def closure(P):
+        raw.softmax(0, 1, P, P)
+
+    data = cloudpickle.dumps((njit(closure), raw.update))
+    assert pickle.loads(data)[1] is raw.update
+    nameless = pickle.loads(cloudpickle.dumps(kernel(lambda n: n + 1)))
+    assert nameless(1) == 2
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(16, marks=pytest.mark.nightly)])
@@ -289,7 +467,7 @@ def test_processes_that_start_cold_together_agree(cache, count):
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path))
-    monkeypatch.setattr(jit, "_store", None)
+    monkeypatch.setattr(cache_module, "_store", None)
 
 
 def test_one_specialisation_for_literals_and_variables(empty_cache):

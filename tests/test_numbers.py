@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import kernels
 from kernels import gemm, simd
-from kernels.gemm import PACK_SIZE
+from kernels.gemm import GEMM_SIZE
 from kernels.tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
+    CONVERTED_ROWS,
     GROUP_ROWS,
+    NARROW_COLUMNS,
+    NARROW_DEPTH,
+    NARROW_VECTORS,
     PACK_ROWS,
     READ_IN_PLACE_BYTES,
     ROW_BLOCK,
     STREAM_BYTES,
+    STRIP_ROWS,
     SWAPPED_DEPTH,
     TILE_ROWS,
     TILE_VECTORS,
@@ -73,6 +81,70 @@ def test_gradients_of_integers_are_exact_for_every_remainder(dtype, rng):
             np.testing.assert_array_equal(masked, np.where(X <= 0, 0, dX))
 
 
+def exact_products(X, dY, W):
+    """What of (forward, weight gradient, bias gradient, input gradient, step of W by sgd) differs from the exact integers."""
+    x, dy, w = (array.astype(np.int64) for array in (X, dY, W))
+    stepped = W.copy()
+    kernels.linear_backward_update(X, dY, stepped, rule=kernels.sgd(), lr=1.0)
+    found = (kernels.linear_forward(X, W), *kernels.linear_backward_weight(X, dY), kernels.linear_backward_input(dY, W))
+    for array, exact in zip((*found, stepped), (x @ w, x.T @ dy, dy.sum(0), dy @ w.T, w - x.T @ dy), strict=True):
+        np.testing.assert_array_equal(array, exact)
+
+
+@dtypes
+def test_layers_with_few_outputs_or_inputs_are_exact_for_every_remainder(dtype, rng):
+    """Rows up to more than a tile, samples and inputs to more than two blocks of terms."""
+    lanes = simd.REGISTER_BYTES // np.dtype(dtype).itemsize
+    tall = [lanes - 1, lanes, NARROW_VECTORS * lanes - 1, NARROW_VECTORS * lanes, 2 * NARROW_VECTORS * lanes + 3]
+    deep = [1, NARROW_DEPTH - 1, NARROW_DEPTH, NARROW_DEPTH + 1, 2 * NARROW_DEPTH + 3]
+    for N in range(1, NARROW_COLUMNS + 2):
+        for B, I in itertools.chain(zip(tall, deep), zip(deep, tall), ((tall[-1], deep[-1]),)):
+            for O, K in ((N, I), (I, N)):
+                X, dY, W = (small_integers(rng, shape, dtype) for shape in ((B, K), (B, O), (K, O)))
+                exact_products(X, dY, W)
+                exact_products(abs(X).astype(np.uint8), dY, W)
+
+
+@dtypes
+def test_weight_gradients_of_pixels_are_exact_in_every_block(dtype, rng):
+    """Of samples that are converted together, and of inputs."""
+    for O in (1, 3, panel(dtype) + 1):
+        shapes = (2 * CONVERTED_ROWS + 3, STRIP_ROWS + 5), (2 * CONVERTED_ROWS + 3, O), (STRIP_ROWS + 5, O)
+        X, dY, W = (small_integers(rng, shape, dtype) for shape in shapes)
+        for threads in (1, 3):
+            with kernels.threads(threads):
+                exact_products(abs(X).astype(np.uint8), dY, W)
+
+
+def test_weight_gradients_of_pixels_need_no_copy_of_them_as_floats():
+    X, dY = np.ones((20_000, 1_000), np.uint8), np.ones((20_000, 2), np.float32)
+    W = np.zeros((1_000, 2), np.float32)
+    tracemalloc.start()
+    kernels.linear_backward_weight(X, dY)
+    kernels.linear_backward_update(X, dY, W, rule=kernels.sgd(), lr=0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes  # what else there is are some MB of scratch; a copy would be four times X
+
+
+@dtypes
+@pytest.mark.parametrize("outputs", range(1, NARROW_COLUMNS + 1))
+def test_a_row_of_a_layer_with_few_outputs_has_its_bits_in_any_company(dtype, outputs, rng):
+    """Alone and among others, on any number of threads, and where others, but not it, are mostly zeros."""
+    X, W = rng.standard_normal((700, 800)).astype(dtype), rng.standard_normal((800, outputs)).astype(dtype)
+    X[ROW_BLOCK:] *= rng.random((len(X) - ROW_BLOCK, 1)) < 0.2
+    network = kernels.Network((800, outputs, 3), dtype=dtype)
+    network.params[...] = rng.standard_normal(network.params.shape)
+    for forward in (lambda X: kernels.linear_forward(X, W), lambda X: kernels.mlp_forward(X, network)):
+        together = []
+        for threads in (1, 2, 3, 4):
+            with kernels.threads(threads):
+                together.append(forward(X))
+        assert all(result.tobytes() == together[0].tobytes() for result in together)
+        for rows in (slice(0, 1), slice(3, 20), slice(60, 61), slice(63, 190), slice(699, 700)):
+            assert forward(X[rows]).tobytes() == together[0][rows].tobytes()
+
+
 @dtypes
 def test_packed_products_of_integers_are_exact_for_every_remainder_of_rows(dtype, rng):
     """As many rows as are packed, up to two groups of them; a second block of terms, and of columns."""
@@ -91,7 +163,7 @@ def test_packed_products_of_integers_are_exact_for_every_remainder_of_rows(dtype
 def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(dtype, rng):
     """All rows and fewer of the last panel, all remainders of the strip; a second block of terms, and of rows."""
     wide = panel(dtype)
-    most = PACK_SIZE // (SWAPPED_DEPTH + TILE_ROWS + GROUP_ROWS) // wide * wide
+    most = GEMM_SIZE // (SWAPPED_DEPTH + TILE_ROWS + GROUP_ROWS) // wide * wide
     fewest = 2 * (most + wide)
     columns = range(fewest, fewest + GROUP_ROWS + 1)
     dY = small_integers(rng, (most + wide, SWAPPED_DEPTH + 3), dtype)
@@ -103,21 +175,6 @@ def test_input_gradients_of_integers_are_exact_where_their_operands_are_swapped(
                 assert gemm._packs_less_swapped.py_func(rows, N, dY.shape[1], wide)
                 dX = kernels.linear_backward_input(dY[:rows], W[:N])
                 np.testing.assert_array_equal(dX, exact[:rows, :N])
-
-
-@dtypes
-def test_subnormal_numbers_left_in_the_scratch_are_not_calculated_with(dtype, rng, monkeypatch):
-    """They would not change a result, but take some CPUs a hundred times as long."""
-    rows, N, K = panel(dtype) - 3, 4 * panel(dtype), 200
-    smallest = np.finfo(dtype).smallest_subnormal
-    left = np.full(PACK_SIZE, smallest)
-    monkeypatch.setattr(kernels.ops, "scratch", lambda size, dtype: left)
-    dY, W = small_integers(rng, (rows, K), dtype), small_integers(rng, (N, K), dtype)
-    with kernels.threads(1):
-        np.testing.assert_array_equal(kernels.linear_backward_input(dY, W), dY.astype(np.int64) @ W.T.astype(np.int64))
-    used = panel(dtype) * K, panel(dtype) * (K + TILE_ROWS)  # the panel; then the strip, of as many rows as a group has
-    assert not (left[: used[0]] == smallest).any()
-    assert not (left[used[1] : used[1] + panel(dtype) * GROUP_ROWS] == smallest).any()
 
 
 @dtypes

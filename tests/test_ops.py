@@ -11,7 +11,7 @@ import pytest
 import kernels
 from kernels import CSR, Network
 from kernels.registry import OPS, Op
-from kernels.tuning import BLOCK_COLUMNS
+from kernels.tuning import BLOCK_COLUMNS, NARROW_COLUMNS
 
 SHAPES = [
     (1, 1, 1),
@@ -20,6 +20,7 @@ SHAPES = [
     (17, 33, 31),
     (37, 50, 45),
     (9, 530, BLOCK_COLUMNS + 14),  # in several blocks
+    *((70, 69, outputs) for outputs in range(1, NARROW_COLUMNS + 1)),
 ]
 LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
 DTYPES = ["float32", "float64"]

@@ -60,14 +60,14 @@ def test_no_name_is_both_a_module_and_something_that_kernels_offers():
     assert len(modules) > 15
 
 
-def test_the_only_njit_is_in_the_compile_policy():
+def test_nothing_is_compiled_but_under_the_compile_policy():
     def names(path):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.Name, ast.Attribute)):
                 yield node.id if isinstance(node, ast.Name) else node.attr
 
     users = [path.name for path in sources("kernels") if {"njit", "prange"} & set(names(path))]
-    assert users == ["jit.py"]
+    assert users == []  # the policy makes its dispatchers itself
 
 
 def test_versions_agree_and_stay_out_of_hugging_faces_range():
@@ -83,7 +83,7 @@ def test_a_foreign_kernels_package_is_named_in_one_line(python, tmp_path):
     (foreign / "__init__.py").write_text("def get_kernel(name): ...\n")
     import numpy as np
 
-    np.savez(tmp_path / "tiny.npz", X=np.zeros((20, 3), np.uint8), y=np.zeros(20, int))
+    np.savez(tmp_path / "tiny.npz", X=np.zeros((20, 3), np.uint8), y=np.arange(20) % 2)
     code = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
         "from fastmlp.train import main; sys.exit(main(['--data', 'tiny.npz', '-q']))"

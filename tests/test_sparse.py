@@ -49,6 +49,46 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
             np.testing.assert_array_equal(trained, expected)
 
 
+@rules
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)
+def test_sums_of_squares_are_of_the_weights_before_each_step(rule, dtype, sizes, rng, monkeypatch):
+    X, y = sparse_samples(rng, 90, sizes[0], 0.02, "uint8"), rng.integers(0, sizes[-1], 90)
+    params = rng.standard_normal(kernels.Network(sizes).params.size * 2) * 0.1
+
+    def squares(ops, X, threads, **options):
+        network, total = kernels.Network(sizes, slots=rule.slots, dtype=dtype), np.full(1, np.nan)
+        for (W, _), start in zip(network.layers, network.offsets):
+            W[...] = params[start : start + W.size].reshape(W.shape)
+        with kernels.threads(threads):
+            ops.mlp_train_steps(
+                X,
+                y,
+                np.arange(90),
+                16,
+                network,
+                rule=rule,
+                lr=np.full(6, 0.01),
+                scale=1 / 255,
+                squares=total,
+                **options,
+            )
+        return total[0]
+
+    monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
+    monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
+    expected = squares(reference, X, 1)
+    # A lane adds up SPAN squares or fewer, or 64 of each step, each sum and each weight with its rounding.
+    bound = 2 * 512 * np.finfo(dtype).eps * expected
+    for packed_bytes in (0, 2**30):
+        monkeypatch.setattr(mlp, "PACKED_BYTES", packed_bytes)
+        for samples in (X, kernels.csr(X)):
+            first, *others = (squares(kernels, samples, threads) for threads in (1, 2, 3, 4))
+            assert others == [first] * 3
+            assert abs(first - expected) <= bound
+    assert abs(squares(kernels, X, 2, clip=1e9) - expected) <= bound
+
+
 @pytest.mark.parametrize("rule", [kernels.momentum(), kernels.adam()], ids=str)
 def test_momentum_that_fades_while_steps_are_put_off(rule, rng, monkeypatch):
     """A column with entries in the first row alone: its momentum is below the normal numbers some 830 steps later."""
@@ -199,6 +239,24 @@ def test_logits_have_the_same_bits_from_dense_and_sparse_rows_in_any_batch(densi
     np.testing.assert_array_equal(kernels.mlp_forward(mixed, network, scale=1 / 255)[:30], together[:30])
     for row in (0, 63, 64, 199):
         np.testing.assert_array_equal(kernels.mlp_forward(X[row : row + 1], network, scale=1 / 255)[0], together[row])
+
+
+@pytest.mark.parametrize("sizes", [(9000, 60, 5), (9000, 40), (9000, 60, 200, 5)], ids=str)
+def test_wide_rows_have_the_same_bits_one_by_one_and_together(sizes, rng):
+    """W is larger than L2: floats are read where they lie, many rows at a time, whatever the density of those behind."""
+    X = np.where(
+        rng.random((200, 9000)) < np.where(np.arange(200) < 150, 0.9, 0.1)[:, None], rng.random((200, 9000)), 0
+    )
+    X = X.astype(np.float32)
+    network = kernels.Network(sizes, activation="tanh")
+    network.params[...] = rng.standard_normal(network.params.size) / 100
+    together = kernels.mlp_forward(X, network)
+    np.testing.assert_allclose(together, reference.mlp_forward(X, network), rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(kernels.mlp_forward(kernels.csr(X), network), together)
+    for rows in (slice(0, 1), slice(149, 151), slice(100, 190), slice(150, 200)):
+        for threads in (1, 3):
+            with kernels.threads(threads):
+                np.testing.assert_array_equal(kernels.mlp_forward(X[rows], network), together[rows])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])

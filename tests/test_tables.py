@@ -20,6 +20,7 @@ import kernels
 from fastmlp.data import Dataset, Sparse, load
 from fastmlp.data import csv as csv_reader
 from fastmlp.data import svmlight as svmlight_reader
+from fastmlp.data.columns import REMEDY
 from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.decimals import decimals, split_fields
 from fastmlp.data.idx import read_idx
@@ -145,6 +146,137 @@ def test_a_table_in_its_forms(write, form):
         assert (samples.columns, samples.image_shape) == (("sepal", "petal"), None)
 
 
+FLOWERS = [
+    ("5.1", "0.25", "setosa"),
+    ("7.5", "-4.75", "virginica"),
+    ("6.25", "0.001", "setosa"),
+    ("1", "10.5", "virginica"),
+]
+
+
+def written(between, *, header="sepal,petal,class", point=".", ends="\n", row=lambda k, fields: fields):
+    """The flowers as a table: what stands between fields, for the decimal point, at the ends of lines; rows as changed."""
+    rows = [row(k + 1, [field.replace(".", point) for field in fields]) for k, fields in enumerate(FLOWERS)]
+    lines = ([header.split(",")] if header else []) + rows
+    return "".join(between.join(line) + ends for line in lines)
+
+
+def quoted(fields):
+    return [f'"{field}"' for field in fields]
+
+
+ROW_NAMES = "column 1, '', is taken for row numbers and left out"
+COMMAS = "commas are read as decimal points"
+DIALECTS = {  # content, what is said of it besides the label column
+    "pipes": (written("|"), []),
+    "a space": (written(" "), []),
+    "columns of spaces": (written("   ", row=lambda k, f: [f"  {f[0]:>6s}", f[1], f"{f[2]}  "]), []),
+    "tabs": (written("\t"), []),
+    "double tabs": (written("\t\t"), []),
+    "spaces and tabs": (written(" \t "), []),
+    "a comma and a space": (written(", "), []),
+    "semicolons, decimal commas": (written(";", point=","), [COMMAS]),
+    "tabs, decimal commas": (written("\t", point=","), [COMMAS]),
+    "pipes, decimal commas": (written("|", point=","), [COMMAS]),
+    "spaces, decimal commas": (written(" ", point=","), [COMMAS]),
+    "commas, decimal commas in quotes": (written(",", point=",", row=lambda k, f: quoted(f)), [COMMAS]),
+    "Excel's sep line": ("sep=;\n" + written(";", point=","), [COMMAS]),
+    "Excel's sep line, tabs": ('"sep=\t"\r\n' + written("\t", ends="\r\n"), []),
+    "Excel's Unicode text": (written("\t", ends="\r\n").encode("utf-16"), []),
+    "UTF-16 without a mark": (written(",").encode("utf-16-le"), []),
+    "UTF-16, big end first": (written(",").encode("utf-16-be"), []),
+    "UTF-32": (written(",").encode("utf-32"), []),
+    "a mark, quotes": (written(",", header='"sepal","petal","class"').encode("utf-8-sig"), []),
+    "old Macs": (written(",", ends="\r"), []),
+    "newlines written twice": (written(",", ends="\r\r\n"), []),
+    "end of file of DOS": (written(",", ends="\r\n") + "\x1a", []),
+    "comments": ("# flowers\n# by hand, in 1936\n" + written(",") + "# the end\n", []),
+    "comments in the middle": (written(",").replace("6.25", "# half\n6.25"), []),
+    "percent comments": ("% flowers\n%\n\n" + written(","), []),
+    "np.savetxt": ("# sepal petal class\n" + written(" ", header=""), ["line 1, a comment, is taken for the header"]),
+    "#header": ("#" + written(","), ["line 1, a comment, is taken for the header"]),
+    "row numbers of pandas": (written(",", header=",sepal,petal,class", row=lambda k, f: [str(k - 1), *f]), [ROW_NAMES]),
+    "R's write.csv": (
+        written(",", header='"","sepal","petal","class"', row=lambda k, f: [f'"{k}"', *f[:2], f'"{f[2]}"']), [ROW_NAMES]
+    ),
+    "R's write.csv2": (
+        written(";", header='"";"sepal","petal","class"'.replace(";", ","), point=",", row=lambda k, f: [f'"{k}"', *f]),
+        [COMMAS, ROW_NAMES],
+    ),
+    "R's write.table": (
+        written(" ", header='"sepal","petal","class"', row=lambda k, f: [f'"row {k}"', *f[:2], f'"{f[2]}"']), [ROW_NAMES]
+    ),
+    "an Id": (
+        written(",", header="Id,sepal,petal,class", row=lambda k, f: [str(k), *f]),
+        ["column 1, 'Id', is taken for row numbers and left out"],
+    ),
+    "a PassengerId": (
+        written(",", header="PassengerId,sepal,petal,class", row=lambda k, f: [str(k), *f]),
+        ["column 1, 'PassengerId', is taken for row numbers and left out"],
+    ),
+    "separators at the ends": (written(",", ends=",\n"), []),
+    "separators at the ends of rows": ("sepal;petal;class\n" + written(";", header="", ends=";\n"), []),
+    "empty columns and rows of Excel": (",,,,\n" + written(",", ends=",,\n") + ",,,,\n,,,,\n", []),
+    "empty rows of Excel": (",,\n" + written(",") + ",,\n\n", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_table_in_every_common_dialect(write, dialect):
+    content, said = DIALECTS[dialect]
+    path = Path(write("flowers.csv", content))
+    for _ in range(2):  # parsed, then from the cache
+        notes = []
+        samples = csv_reader._read(path, csv_reader._Query(None), notes.append)
+        np.testing.assert_array_equal(samples.X, np.array([row[:2] for row in FLOWERS], np.float32))
+        y, classes = class_indices(samples.labels, "flowers")
+        assert (classes, y.tolist()) == (("setosa", "virginica"), [0, 1, 0, 1])
+        assert (samples.columns, samples.label) == (("sepal", "petal"), ("class", 2))
+        *others, label = notes
+        assert others == [f"{path}: {note}" for note in said]
+        assert "the labels are column" in label
+        assert ", 'class' (2 classes); --label-column takes" in label
+    X = read_features(path, 2, ("petal", "sepal"))
+    np.testing.assert_array_equal(X, samples.X[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1~2~x\n3~4~y\n", "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it"),
+        (
+            "Flowers\n\nsepal,class\n1,x\n2,y\n",
+            "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
+        ),
+        ("label,a\nx,\xe9\n".encode("latin-1"), "line 2: not text in UTF-8 (byte 0xe9); save it as UTF-8"),
+        ("a\tclass\n1,500\tx\n2,500\ty\n", "line 2, column 1 (a): '1,500' is not a number"),
+        ("sepal;class\n1.000,5;x\n2,5;y\n", "line 2, column 1 (sepal): '1.000,5' is not a number"),
+        *(
+            (content, f"is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
+            for content, what in (
+                (b"PK\x03\x04 and so on", "a zip archive"),
+                ("<!DOCTYPE html>\n<html>Sign in</html>\n", "XML or HTML"),
+                ("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+                ('[{"a": 1, "label": "x"}]', "JSON"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_is_named(write, content, message):
+    path = write("bad.csv", content)
+    with pytest.raises(InputError) as error:
+        load(path)
+    one_line(error, path, message)
+
+
+@pytest.mark.parametrize("above", ["", "# signs\n", "# signs\n\n", "sign,a,b\n"])
+def test_labels_that_look_like_comments_are_labels(write, above):
+    rows = ["#,1,2", "%,3,4.5", "#,5,6", "a,7,8"]
+    for first in range(4):
+        X, y = read_csv(Path(write("signs.csv", above + "\n".join(rows[first:] + rows[:first]))), "1")
+        assert (len(X), len(set(y.tolist()))) == (4, 3)
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
 def test_delimiters_are_recognised(write, delimiter):
     text = 'a|label|b\n1|"a, b; c\td"|2.5\n3|d|4\n'
@@ -190,7 +322,7 @@ def test_whole_files_line_by_line_and_in_chunks_agree(monkeypatch):
         slow, slow_labels = csv_reader._parse_carefully(head, Path("x"), chosen)
         for size in (1, 200, 1 << 20):
             monkeypatch.setattr(csv_reader, "CHUNK_BYTES", size)
-            fast, fast_labels = csv_reader._parse_table(body, head, chosen)
+            fast, fast_labels = csv_reader._parse_table(head, chosen)
             np.testing.assert_array_equal(fast, slow)
             assert fast_labels == slow_labels
         np.testing.assert_array_equal(slow, [[float(row[k]) for k in (*features, weight)] for row in rows])
@@ -209,14 +341,27 @@ def test_a_header_of_numbers_is_known_by_its_label(write):
     np.testing.assert_array_equal(read_features(Path(write("new.csv", "410,400\n1,2\n")), 2, data.columns), [[2, 1]])
 
 
-def test_square_pixels_are_images_and_others_are_not(write):
-    def shape(features, value="7"):
-        rows = "".join(f"{k % 2}" + f",{value}" * features + "\n" for k in range(20))
-        return load(write("pixels.csv", rows)).image_shape
+def test_images_are_what_is_named_so_or_has_alike_neighbours(write, rng):
+    """Digits without a word about them, and noise whose columns are called pixels; no counts, one-hots or single numbers."""
+    digits = load_synthetic(0, 40, 2).X
 
-    assert shape(64) == (8, 8)
-    assert shape(784) == (28, 28)
-    assert [shape(49), shape(65), shape(64, "0.5")] == [None] * 3
+    def shape(X, *names):
+        header = [",".join(["label", *names]) + "\n"] if names else []
+        rows = [",".join(map(str, [k % 2, *row])) + "\n" for k, row in enumerate(X.tolist())]
+        return load(write("pixels.csv", "".join(header + rows)), label_column=1).image_shape
+
+    assert shape(digits) == shape(digits[:10]) == (28, 28)
+    assert shape(digits // 16) == (28, 28)
+    noise = rng.integers(0, 256, (40, 64))
+    for name in ("pixel{}", "pixel_{}_0", "px{}", "{}x1"):
+        assert shape(noise, *(name.format(k) for k in range(64))) == (8, 8)
+    assert shape(digits[:, :-1]) is shape(digits / 2) is shape(noise) is None
+    assert shape(np.full((20, 64), 7)) is shape(noise[:, :49]) is None
+    assert shape(rng.poisson(rng.uniform(3, 50, 256), (60, 256))) is None
+    assert shape(np.repeat(np.arange(64)[None], 20, 0)) is None
+    assert shape(np.eye(8, dtype=int)[rng.integers(0, 8, (40, 8))].reshape(40, 64)) is None
+    hours = rng.uniform(3, 200, (60, 1, 8)) + rng.integers(0, 3, (60, 8, 8))  # eight sensors, hour after hour
+    assert shape(hours.astype(int).reshape(60, 64)) is None
 
 
 def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
@@ -248,6 +393,202 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
         one_line(error, bad, message)
 
 
+def a_column(kind, k):
+    """What row k of 60 has in a column of that kind."""
+    random_of = random.Random(f"{kind} {k}")
+    return {
+        "decimal": f"{random_of.random():.4f}",
+        "text": ("ham", "spam", "eggs")[k % 3],
+        "name": f"person {k}",
+        "class": str(k % 3),
+        "sign": str(2 * (k % 2) - 1),
+        "year": str(2010 + k % 3),
+        "code": str((2, 4, 9)[k % 3]),
+        "count": str(min(int(random_of.expovariate(0.15)), 40 + k)),  # many times 0, seldom 30
+        "pixel": str(random_of.randrange(200)),
+        "zero": "0",
+    }[kind]
+
+
+def a_table(kinds, header=None, rows=60):
+    lines = [header.split()] if header else []
+    lines += [[a_column(kind, k) for kind in kinds.split()] for k in range(rows)]
+    return "".join(",".join(line) + "\n" for line in lines)
+
+
+LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, whether it is said
+    "label anywhere": ("decimal class decimal", "a label b", 1, False),
+    "class last": ("pixel decimal class", "a b class", 2, True),
+    "target first": ("class decimal class", "target a b", 0, True),
+    "Species last": ("decimal class text", "a b Species", 2, True),
+    "Survived second": ("pixel class pixel decimal", "PassengerId Survived Age Fare", 1, True),
+    "y last": ("class decimal class", "x1 x2 y", 2, True),
+    "y first": ("class decimal class", "y x1 x2", 0, True),
+    "y of a place": ("pixel pixel class", "x y z", 2, True),
+    "label before class": ("class text decimal", "class label a", 1, False),
+    "the last of two known": ("class decimal class", "class a target", 2, True),
+    "Class_Label": ("decimal class decimal", "a Class_Label b", 1, True),
+    "an unknown name last, text": ("pixel decimal text", "a b kind_of_mail", 2, True),
+    "an unknown name last, integers": ("pixel class class", "a b c", 2, True),
+    "an unknown name last, years": ("decimal decimal year", "a b c", 2, True),
+    "an unknown name last, codes": ("decimal decimal code", "a b c", 2, True),
+    "unknown, first, text": ("text decimal decimal", "a b c", 0, True),
+    "apart from numbered names, first": ("class pixel pixel pixel pixel", "num p0 p1 p2 p3", 0, True),
+    "apart from numbered names, last": ("class class class class class", "p0 p1 p2 p3 num", 4, True),
+    "apart from numbers": ("class pixel pixel pixel pixel", "num 0 1 2 3", 0, True),
+    "numbers, first": ("class pixel pixel zero", "0 1 2 3", 0, True),
+    "numbers, last": ("zero pixel pixel class", "0 1 2 3", 3, True),
+    "no header, text last": ("decimal decimal text", None, 2, True),
+    "no header, text first": ("text pixel pixel", None, 0, True),
+    "no header, text and integers": ("text decimal class class", None, 0, True),
+    "no header, images": ("class zero pixel pixel zero", None, 0, True),
+    "no header, images, labels last": ("zero pixel pixel zero class", None, 4, True),
+    "no header, decimals": ("decimal decimal class", None, 2, True),
+    "no header, decimals, labels first": ("class decimal decimal", None, 0, True),
+    "no header, signs": ("sign decimal decimal", None, 0, True),
+    "no header, counts": ("count decimal pixel class", None, 3, True),
+    "no header, counts last": ("class decimal pixel count", None, 0, True),
+    "no header, codes last": ("decimal decimal code", None, 2, True),
+}
+
+
+@pytest.mark.parametrize("name", LABEL_COLUMNS)
+def test_the_label_column_is_found(write, name):
+    kinds, header, column, is_said = LABEL_COLUMNS[name]
+    path, notes = Path(write("table.csv", a_table(kinds, header))), []
+    samples = csv_reader._read(path, csv_reader._Query(None), notes.append)
+    values = [a_column(kinds.split()[column], k) for k in range(60)]
+    assert [str(samples.labels.values[code]) for code in samples.labels.codes] == values
+    label_name = header.split()[column] if header else None
+    assert samples.label == (label_name, column)
+    shown = f"column {column + 1}" + (f", {label_name!r}" if header else "")
+    said = [f"{path}: the labels are {shown} ({len(set(values))} classes); {REMEDY}"] if is_said else []
+    assert notes[-1:] == said or (not is_said and not notes)
+    X = samples.X
+    rows = a_table(kinds).splitlines()  # and where it is known, it is found in rows alone
+    for text, labelled in ((rows, True), ([",".join(np.delete(row.split(","), column)) for row in rows], False)):
+        bare = Path(write("rows.csv", "\n".join(text)))
+        np.testing.assert_array_equal(read_features(bare, X.shape[1], samples.columns, None, samples.label), X)
+        query = csv_reader._Query(None, None, samples.columns, X.shape[1], samples.label)
+        if labelled:
+            again = csv_reader._read(bare, query)
+            np.testing.assert_array_equal(again.X, X)
+            assert [str(again.labels.values[code]) for code in again.labels.codes] == values
+        else:
+            with pytest.raises(InputError) as error:
+                csv_reader._read(bare, query)
+            one_line(error, bare, "all its columns are features; it must have a column of labels, too")
+
+
+NO_LABEL_COLUMN = {
+    "two ends of integers": (
+        "class decimal class", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+    ),
+    "two ends of text": (
+        "text decimal text", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+    ),
+    "text and integers beside decimals": (
+        "text pixel decimal class", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 4 (3 values)",
+    ),
+    "text and integers under unknown names": (
+        "text decimal class", "a b c",
+        "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' (3 values)",
+    ),
+    "integers and decimals under unknown names": (
+        "class decimal decimal", "a b c",
+        "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' "
+        "(60 different numbers with decimals)",
+    ),
+    "decimals": (
+        "decimal class decimal", None,
+        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 3 "
+        "(60 different numbers with decimals)",
+    ),
+    "names and nothing": (
+        "name decimal zero", "a b c",
+        "no column looks like labels: the first, 'a' (60 different texts in 60 rows), or the last, 'c' (one value only)",
+    ),
+    "two known names": ("decimal class text decimal", "a class target b", "'class' or 'target' may be the label column"),
+    "two names for ends": ("class decimal class", "type b quality", "'type' or 'quality' may be the label column"),
+    "decimals apart from numbered names": (
+        "pixel pixel pixel decimal", "p0 p1 p2 price",
+        "column 4, 'price', does not look like labels (60 different numbers with decimals)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_LABEL_COLUMN)
+def test_a_label_column_in_doubt_is_refused_with_the_remedy(write, name):
+    kinds, header, message = NO_LABEL_COLUMN[name]
+    path = write("table.csv", a_table(kinds, header))
+    with pytest.raises(InputError) as error:
+        load(path)
+    one_line(error, path, f"{message}; {REMEDY}")
+
+
+def test_the_label_column_by_number(write):
+    path = write("table.csv", a_table("class decimal code"))
+    for option, column in (("1", 0), ("3", 2), ("-1", 2), ("-3", 0)):
+        kind = ("class", "decimal", "code")[column]
+        notes = []
+        samples = csv_reader._read(Path(path), csv_reader._Query(option), notes.append)
+        assert [str(samples.labels.values[code]) for code in samples.labels.codes] == [
+            a_column(kind, k) for k in range(60)
+        ]
+        assert notes == [f"{path}: the labels are column {column + 1} (3 classes); {REMEDY}"]
+    assert load(path, label_column=-1).classes == ("2", "4", "9")
+    for option in ("0", "4", "-4"):
+        with pytest.raises(InputError) as error:
+            load(path, label_column=option)
+        one_line(error, path, f"no column {option}; there are 3, numbered 1 to 3 and -1 to -3")
+    named = write("named.csv", a_table("class pixel pixel pixel", "0 1 2 3"))
+    assert load(named, label_column="0").columns == ("1", "2", "3")  # a name comes before a number
+    weighted = write("weighted.csv", a_table("class decimal count"))
+    assert load(weighted, label_column=1, weight_column=-1).X.shape[1] == 1
+
+
+HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a header
+    "0,1,2,3 0,5,6,7 1,5,6,8": True,
+    "1,2,3,4 0,5,6,7 1,5,6,8": True,
+    "0,1,3,2 0,5,6,7 1,5,6,8": False,
+    "2,3,4,5 0,5,6,7 1,5,6,8": False,
+    "0,1,2 0,0.5,6 1,0.5,6": True,
+    "0,1,2 0,5,6 1,5,6": False,
+    "0,1 0.5,1 0.25,1": True,
+    "0,1 0,1 1,0": False,
+    ",0,1 0,5,6 1,5,7": True,
+    "0,1,kind 5,6,a 5,6,b": True,
+    "kind,0,1 a,5,6 b,5,6": True,
+    "b,0,1 a,5,6 b,5,6": False,
+    "b,1,2 a,5.5,6 c,5,6": False,
+    "0,1,2,3": False,
+    "label,400,410 a,1,2": True,
+    "class,400,410 a,1,2": True,
+    "class,400,410 object,1,2 class,1,2": False,
+}
+
+
+@pytest.mark.parametrize("lines", HEADERS_OF_NUMBERS)
+def test_a_header_of_column_numbers_is_known_by_their_order(lines):
+    text = lines.replace(" ", "\n").encode()
+    assert csv_reader._read_head(text, Path("x"), csv_reader._Query(None)).is_header == HEADERS_OF_NUMBERS[lines]
+
+
+def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
+    pixels = load_synthetic(0, 60, 2).X
+    table = np.column_stack([np.arange(60) % 10, pixels])
+    header, rows = ",".join(map(str, range(785))), [",".join(map(str, row)) for row in table.tolist()]
+    notes = []
+    data = load(write("array.csv", "\n".join([header, *rows])), say=notes.append)
+    assert (len(data.X) + len(data.X_test), data.X.dtype, data.image_shape) == (60, np.uint8, (28, 28))
+    assert notes[0].endswith("line 1 (0, 1, 2, 3, 4, ...) is taken for a header of column numbers")
+    new = write("new.csv", "\n".join([header.rpartition(",")[0], *(row.partition(",")[2] for row in rows)]))
+    np.testing.assert_array_equal(read_features(Path(new), 784, None, None, data.label), pixels)
+
+
 def test_columns_of_one_value_and_of_one_feature(write):
     data = load(write("flat.csv", "label,x\n" + "a,0.5\nb,0.5\n" * 10))
     assert set(data.X.ravel().tolist()) == {0.5}
@@ -271,40 +612,27 @@ def test_features_for_a_model_that_knows_its_columns(write):
 
 BAD_TABLES = {
     "text": ("label,a,b\nx,1,2\ny,1,two\n", "line 3, column 3 (b): 'two' is not a number"),
-    "the label elsewhere": (
-        "a,kind\n1,x\n2,y\n",
-        "line 2, column 2 (kind): 'x' is not a number (if these are the labels, give --label-column 'kind')",
-    ),
     "missing": ("label,a,b\nx,1,2\ny,,3\n", "line 3, column 2 (a): the value is missing; it must be a number"),
     "missing at the end": ("label,a,b\nx,1,2.5\ny,1,\n", "line 3, column 3 (b): the value is missing; it must be a number"),
     "NA": ("label,a\nx,1.5\ny,NA\n", "line 3, column 2 (a): 'NA' is not a number"),
     "NaN": ("label,a\nx,1.5\ny,NaN\n", "line 3, column 2 (a): NaN is not finite"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
-    "decimal comma": ('label;a\nx;1,5\ny;2,5\n', "line 2, column 2 (a): '1,5' is not a number"),
+    "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", "line 2, column 2 (a): '1,5' is not a number"),
+    "thousands": ('label,a\nx,"1,500"\ny,2\n', "line 2, column 2 (a): '1,500' is not a number"),
     "Python's number": ("label,a\nx,1.5\ny,1_0\n", "line 3, column 2 (a): '1_0' is not a number"),
-    "no header": ("0,1.5\n1,x\n", "line 2, column 2: 'x' is not a number"),
+    "no header": ("0,1.5\n1,x\n0,3\n", "line 2, column 2: 'x' is not a number"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
     "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', "line 4, column 2 (a): 'bad' is not a number"),
     "after blank lines": ("\n\nlabel,a\n\nx,bad\n", "line 5, column 2 (a): 'bad' is not a number"),
     "label missing": ("label,a\nx,1.5\n,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
+    "label NA": ("label,a\n1,1.5\n2,2\nNA,2\n", "the label of row 3 is 'NA', the others are numbers; it is missing"),
     "label NaN": ("label,a\n1,1.5\nnan,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
-    "the wrong column": (
-        "id,a\n" + "".join(f"{k},0.5\n" for k in range(10_001)),
-        "10,001 distinct labels, 0, 1, 2, 3, 4, ...; there can be 10,000 classes at most (is this the label column?)",
-    ),
-    "row numbers": (
-        ",a,label\n0,1.5,x\n1,2.5,y\n",
-        "line 1: column 1 has no name; every column must have one (a data frame's row numbers are left out by index=False)",
-    ),
-    "text last": (
-        "5.1,3.5,setosa\n4.9,3.0,virginica\n",
-        "line 1, column 3: 'setosa' is not a number, and the line is no header",
-    ),
-    "not text": (b"label,a\nx,1.5\n\xff,2\n", "not text (byte 0xff)"),
-    "no features": ("label\n" + "x\ny\n" * 10, "the samples have no features; they must have at least one"),
+    "not text": (b"label,a\nx,1.5\n\xff,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
+    "zeros": (b"label,a\nx,1.5\n\0\0\0,2\n", "not text (byte 0x00)"),
+    "no name": ("label,,a\nx,1,2\n", "line 1: column 2 has no name; every column must have one"),
     "a few rows": ("label,a\nx,1.5\ny,2\n", "2 samples cannot be split with --val-fraction 0.1; give --test"),
 }  # fmt: skip
 
@@ -345,12 +673,14 @@ def test_bad_weights_are_one_line(write, name):
 @pytest.mark.parametrize(
     ("labels", "classes", "y"),
     [
-        (np.array([3, 0, 3]), "0 1 2 3", [3, 0, 3]),
-        (np.array([0, 0]), "0 1", [0, 0]),
+        (np.array([3, 0, 3]), "0 3", [1, 0, 1]),
+        (np.array([2010, 2012, 2010], np.int16), "2010 2012", [0, 1, 0]),
+        (np.array([2.0, -1.0, 2.0]), "-1 2", [1, 0, 1]),
+        (np.array([0.5, 1.0, 0.5], np.float32), "0.5 1", [0, 1, 0]),
         (np.array([1, -1, 1]), "-1 1", [1, 0, 1]),
         (np.array([70000, 5]), "5 70000", [1, 0]),
-        (["3", "0", "03"], "0 1 2 3", [3, 0, 3]),
-        (["1.0", "+1", "2"], "0 1 2", [1, 1, 2]),
+        (["3", "0", "03"], "0 3", [1, 0, 1]),
+        (["1.0", "+1", "2"], "1 2", [0, 0, 1]),
         (["10", "9.5", "-1e3"], "-1000 9.5 10", [2, 1, 0]),
         (["12345678901234567891", "12345678901234567890"], "12345678901234567890 12345678901234567891", [1, 0]),
         (["b", "10", "9", "b"], "10 9 b", [2, 0, 1, 2]),
@@ -369,12 +699,49 @@ def test_what_labels_make_of_themselves(labels, classes, y):
 
 def test_ten_thousand_classes_of_either_kind(write):
     names = [f"class {k:05d}" for k in range(10_000)]
-    text = "label,a\n" + "".join(f"{name},0.5\n" for name in names)
+    text = "label,a\n" + "".join(f"{name},0.5\n" for name in names) * 2
     data = load(write("many.csv", text), test=write("again.csv", text))
     assert data.classes == tuple(names)
-    np.testing.assert_array_equal(data.y, np.arange(10_000))
+    np.testing.assert_array_equal(data.y, np.tile(np.arange(10_000), 2))
     data = load(write("numbers.csv", text.replace("class ", "-")), test=write("more.csv", "label,a\n-9999,1\n"))
     assert (data.classes[0], data.classes[-1], data.y_test.tolist()) == ("-9999", "0", [0])
+
+
+QUANTITIES = {  # labels, what they are called, or None where they are classes
+    "prices": ([f"{k * k % 97}.5" for k in range(60)], "different numbers with decimals, such as 0.5, in 60 rows"),
+    "whole prices": ([f"{k * k % 97 * 100}.0" for k in range(60)], "different numbers in 60 rows"),
+    "ages": (np.arange(400) ** 2 % 211, "different numbers in 400 rows"),
+    "measurements": (
+        np.linspace(0, 1, 60, dtype=np.float32),
+        "60 different numbers with decimals, such as 0.0169492, in 60",
+    ),
+    "a few rows of decimals": (
+        ["0.1", "0.2", "0.3", "0.4", "0.5"],
+        "5 different numbers with decimals, such as 0.1, in 5",
+    ),
+    "ratings": ([f"{k % 10 / 2}" for k in range(60)], None),
+    "three decimals": (["0.1", "0.2", "0.3"], None),
+    "years": (np.arange(60) % 20 + 1990, None),
+    "a class for each two rows": (np.arange(60) // 2, None),
+    "many classes, each often": (np.arange(3000) % 100 * 7, None),
+    "names": ([f"name {k}" for k in range(60)], None),
+}
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_a_quantity_is_not_taken_for_classes(name):
+    labels, message = QUANTITIES[name]
+    labels = distinct(labels)
+    if message is None:
+        assert len(class_indices(labels, "a file")[1]) == len(labels.values)
+        return
+    with pytest.raises(InputError) as error:
+        class_indices(labels, "a file")
+    assert message in str(error.value)
+    assert str(error.value).startswith("a file: the labels are ")
+    assert "; that is a quantity, and only classes can be trained on (another label column? or write" in str(
+        error.value
+    )
 
 
 # -- svmlight ------------------------------------------------------------------------------------------------------
@@ -395,9 +762,17 @@ def dense(X):
     return kernels.csr(X).toarray()
 
 
-@pytest.mark.parametrize("name", ["a.svm", "a.libsvm", "a.SVMLIGHT", "a.svm.gz"])
+SVM_FORMS = {
+    "a.svm": SVM,
+    "a.libsvm": SVM.decode().encode("utf-16"),
+    "a.SVMLIGHT": SVM.replace(b"\r", b"").replace(b"\n", b"\r"),
+    "a.svm.gz": gzip.compress(SVM),
+}
+
+
+@pytest.mark.parametrize("name", SVM_FORMS)
 def test_svmlight_in_its_forms(write, name):
-    path = write(name, gzip.compress(SVM) if name.endswith("gz") else SVM)
+    path = write(name, SVM_FORMS[name])
     samples, _ = read(Path(path), Query())
     np.testing.assert_array_equal(dense(samples.X)[:, 1:], X_SVM)
     assert (samples.X.dtype, samples.X.shape, samples.lowest) == (np.float32, (4, 5), 1)
@@ -475,7 +850,7 @@ BAD_SVM = {
     "huge index": (b"1 2147483647:2\n", "line 1: '2147483647:2' has an index beyond 2147483646, the largest there can be"),
     "twice": (b"1 1:2\n0 3:1 2:1 3:0\n", "line 2: '3:0' has an index that its line has already"),
     "query": (b"1 qid:3 1:2\n", "line 1: 'qid:3' is a query id, for ranking; it must be left out"),
-    "UTF-16": ("1 1:2\n".encode("utf-16"), "is UTF-16; it must be UTF-8"),
+    "half of UTF-16": (b"\xff\xfe1", "begins as UTF-16 but is not valid; it must be UTF-8"),
     "not text": (b"\xff 1:2\n1 1:2\n", "not text (byte 0xff)"),
     "one label": (b"a 1:2\na 1:3\n", "all labels are 'a'; there must be at least two classes"),
     "no features": (b"a\nb\n" * 10, "the samples have no features; they must have at least one"),

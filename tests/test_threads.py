@@ -279,3 +279,53 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
         team._Crowd.limit = 3
         team.run_in_step("another kernel, which is still to be compiled", 4)
         assert team._Crowd.limit == 3
+
+
+NO_THREADS = """
+import sys, threading
+import numpy as np, kernels
+from kernels.team import barrier, barrier_state, run
+kernels.set_num_threads(4)
+left = int(sys.argv[1])
+start = threading.Thread.start
+
+def few(thread):
+    global left
+    if not left:
+        raise RuntimeError("can't start new thread")  # as under a limit of processes
+    left -= 1
+    start(thread)
+
+rng = np.random.default_rng(0)
+X, y = rng.integers(0, 256, (256, 784)).astype(np.uint8), rng.integers(0, 10, 256)
+
+def trained():
+    network = kernels.Network((784, 64, 10))
+    network.params[:] = np.random.default_rng(1).standard_normal(network.params.size)
+    kernels.mlp_train_steps(X, y, np.arange(256), 128, network, rule=kernels.sgd(), lr=[1e-4] * 2)
+    return network.params.tobytes()
+
+threading.Thread.start = few
+first = trained(), trained()
+threading.Thread.start = start
+assert first == (trained(),) * 2
+assert kernels.team._team.gather(3) == 3  # the next call finds them
+kernels.team._team.calling = False
+"""
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_without_more_threads_those_there_are_give_the_same_bits(python, left):
+    result = python("-c", NO_THREADS, str(left))
+    assert result.returncode == 0, result.stderr
+    warning = f"can't start new thread; running on {left + 1} of 4 threads"
+    assert result.stderr.count("RuntimeWarning") == result.stderr.count(warning) == 1
+
+
+def test_kernels_run_when_the_team_has_ended(python):
+    """At exit, in a function that was registered before kernels were imported: what meets would wait for ever."""
+    code = "import atexit\ndef late():\n    exec(compile(CODE, 'late', 'exec'), globals())\natexit.register(late)\n"
+    training = NO_THREADS.rpartition("threading.Thread.start = start")[0]
+    code += f"import sys; sys.argv[1:] = ['9']\nCODE = {training!r}\nimport kernels"
+    result = python(code, timeout=100)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -15,7 +15,7 @@ from fastmlp.data import Dataset
 from fastmlp.errors import InputError, Interrupted, RunError
 from fastmlp.loop import Observer
 from fastmlp.optimizers import learning_rates
-from fastmlp.prepare import input_scale
+from fastmlp.scaling import input_scale
 
 
 def losses(data, backend, steps=32, **options):

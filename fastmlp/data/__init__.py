@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..formats import TRAINING, Features, Query, format_of, stem
+from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
 from .directory import load_directory, refuse_columns
 from .mnist import load_mnist
@@ -25,8 +26,8 @@ def load(
     *,
     test: str | None = None,
     val_fraction: float | None = 0.1,
-    label_column: str | None = None,
-    weight_column: str | None = None,
+    label_column: str | int | None = None,
+    weight_column: str | int | None = None,
     seed: int = 0,
     offline: bool = False,
     memory: int | None = None,
@@ -37,12 +38,14 @@ def load(
     (see ``load_directory``).
 
     ``test`` is a held-out file; without one, and where the format has no test set of its own, a seeded ``val_fraction`` of
-    the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` name columns
-    of a table: the labels (else ``label``, else the first), and what each training row counts. With ``memory`` the training
-    samples in a directory stay on disk, and ``fit`` has about so many MB of them in memory. ``known`` is what a model that
-    is to be tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for what cannot be read.
+    the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are columns
+    of a table, by name or number (from 1, or from -1, the last, down): the labels, else known by their name or guessed, and
+    what each training row counts. With ``memory`` the training samples in a directory stay on disk, and ``fit`` has about so
+    many MB of them in memory. ``known`` is what a model that is to be tested on the data knows of its inputs. ``say`` takes
+    the lines for the user. InputError for what cannot be read.
     """
-    query = Query(label_column, weight_column, known=known, say=say)
+    label, weight = (None if column is None else str(column) for column in (label_column, weight_column))
+    query = Query(label, weight, known=known, say=say)
     if spec in ("mnist", "synthetic"):
         refuse_columns(query, spec)
         if test is not None:
@@ -50,7 +53,7 @@ def load(
         if memory is not None:
             raise InputError(f"--memory {memory}: goes with --data DIRECTORY; {spec} fits in memory")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
-    path = Path(spec)
+    path = as_path(spec)
     try:
         if path.is_dir():
             if test is not None:
@@ -82,7 +85,7 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
         refuse_columns(query, f"{path}")
     samples, held_out = form.read(path, query)
     if test is not None:
-        held_out, _ = format_of(Path(test), TRAINING).read(
-            Path(test), replace(query, columns=samples.columns, testing=True)
-        )
+        learnt = query.known or Features(samples.X.shape[1], samples.columns, label=samples.label)
+        tested = as_path(test)
+        held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     return assemble(stem(path), samples, held_out, val_fraction, seed, query.known)

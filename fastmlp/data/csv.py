@@ -13,48 +13,59 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..formats import Query
+from ..formats import LabelColumn, Query
 from ..paths import atomic_write, cache_dir
+from .columns import REMEDY, apart, doubt, guessed, is_index, is_known, is_text, may_number_rows, missing, named
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
+from .dialect import MISSING, SEPARATORS, Table, number, read_dialect
 from .files import read_file, unzip_text
 from .labels import Labels, class_indices, distinct, listed
 from .npz import read_npz
+from .pixels import square_image
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 _CACHED_FILES = 8
-_SMALLEST_IMAGE = 64  # pixels; a square number of fewer columns of small integers may as well be a table
 _MISSING = ("", "nan", "NaN")
+_COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _NEWLINE, _ZERO = b"\n0"
+Say = Callable[[str], None]
 _DIGIT = np.zeros(256, np.uint8)
 _DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
 _IS_DIGIT = np.zeros(256, bool)
 _IS_DIGIT[_ZERO : _ZERO + 10] = True
 
 
-def read(path: Path, query: Query) -> tuple[Samples, None]:
-    """The label is the column so named, else ``label``, else the first; a weight column holds weights of the rows.
+def _silent(line: str) -> None:
+    """Says nothing."""
 
-    A file to test on has the same columns as the training file, in any order where both files name them.
+
+def read(path: Path, query: Query) -> tuple[Samples, None]:
+    """The label column goes by ``query.label_column``, a name or a number, else by its name, else by what the columns hold.
+
+    A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
-    known = None if query.known is None else query.known.label_column
-    asked = _Query(query.label_column or known, query.weight_column, query.columns, separators=query.separators)
-    return _read(path, asked) if query.cached else _parsed(read_file(path), path, asked), None
+    asked = _Query(query.label_column, query.weight_column)
+    if (known := query.known) is not None:
+        asked = replace(asked, columns=known.columns, width=known.width, label=known.label)
+    samples = _read(path, asked) if query.cached else _parsed(read_file(path), path, asked)
+    return _told(samples, query.say), None
 
 
 def features(path: Path, query: Query) -> np.ndarray:
     """``read_features`` for the model that ``query.known`` describes."""
     assert query.known is not None
-    return read_features(path, query.known.width, query.known.columns, query.label_column, query.separators)
+    return read_features(path, query.known.width, query.known.columns, query.label_column, query.known.label)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -68,40 +79,50 @@ def read_features(
     width: int,
     columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
-    separators: str = ",;\t",
+    label: LabelColumn | None = None,
 ) -> np.ndarray:
     """X [N, width] uint8, float32 or float64, for a model of ``width`` inputs, with or without a column of labels.
 
-    Where the model knows its ``columns`` and the file has a header, they are found by name, and others ignored; else all
-    columns but the label's are features: that named ``label_column`` or ``label``, or the first of ``width`` + 1 without
-    a header.
+    Where the model knows its ``columns`` and the file has a header, they are found by name, and others ignored. Else all
+    columns but the label's are features: that named ``label_column``, or known as such, or where the training file had it
+    (``label``). InputError where there is one column more and none of this says which.
     """
-    return np.asarray(_read(path, _Query(label_column, None, columns, width, separators)).X)
+    return np.asarray(_read(path, _Query(label_column, None, columns, width, label, labelled=False)).X)
 
 
-# -- which columns -------------------------------------------------------------------------------------------------
+# -- the header and the columns -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Query:
-    """What is asked of a file; ``columns`` are the features' names, and ``width`` their number where no labels are asked."""
+    """What is asked of a file: samples to train on or, where ``width`` is known, the number of features, to test.
+
+    ``columns`` are the features' names and ``label`` is where the training file had its labels. Where nothing is to be
+    ``labelled``, only features are asked for.
+    """
 
     label_column: str | None
     weight_column: str | None = None
     columns: tuple[str, ...] | None = None
     width: int | None = None
-    separators: str = ",;\t"
+    label: LabelColumn | None = None
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
 class _Head:
-    """The first line's fields, names if it is a header; the rows below, and the number of the first one's line."""
+    """The first line's fields, names if it is a header; the rows below, and the number of the first one's line.
+
+    ``notes`` are what the user is to be told of how they were found.
+    """
 
     names: list[str]
     is_header: bool
     delimiter: str
     rows: bytes
     line: int
+    decimal: str = "."
+    notes: tuple[str, ...] = ()
 
     def find(self, wanted: Sequence[str], path: Path) -> list[int]:
         """The columns of those names. InputError for the first that is missing."""
@@ -112,19 +133,51 @@ class _Head:
             raise InputError(f"{path}: no column {missing!r}; the columns are {columns}")
         return [places[name] for name in wanted]
 
+    def column(self, option: str, path: Path) -> int:
+        """The column of that name, else of that number, from 1 on or from -1, the last, down."""
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", option) or (self.is_header and option in self.names):
+            return self.find([option], path)[0]
+        k, count = int(option), len(self.names)
+        if not 1 <= abs(k) <= count:
+            raise InputError(f"{path}: no column {k}; there are {count}, numbered 1 to {count} and -1 to -{count}")
+        return k - 1 if k > 0 else k + count
+
     def where(self, path: Path, line: int, column: int) -> str:
         """What a message about a field begins with."""
         name = f" ({listed(self.names[column : column + 1])})" if self.is_header else ""
         return f"{path}: line {line}, column {column + 1}{name}"
 
+    def described(self, column: int) -> str:
+        return f"column {column + 1}" + (f", {self.names[column][:40]!r}" if self.is_header else "")
+
+    def values(self, column: int) -> Labels:
+        """What a column holds."""
+        if b'"' in self.rows:
+            text = io.StringIO(self.rows.decode("utf-8", "replace"), newline="")
+            table = csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
+            fields = (row[column] for row in table if len(row) > column)
+        else:
+            mark, behind = self.delimiter.encode(), len(self.names) - 1 - column
+            rows = (row for row in io.BytesIO(self.rows) if not row.isspace())
+            if column <= behind:
+                ends = (row.split(mark, column + 1)[column:] for row in rows)
+            else:
+                ends = (row.rsplit(mark, behind + 1)[-1 - behind :] for row in rows)
+            fields = (end[0].decode("utf-8", "replace") for end in ends if end)
+        if self.decimal == ",":
+            fields = (field.replace(",", ".") for field in fields)
+        return distinct(field.strip() for field in fields)
+
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The numbers of the columns to be read."""
+    """The numbers of the columns to be read, and what the user is to be told of them."""
 
     features: list[int]
     label: int | None
     weight: int | None
+    notes: tuple[str, ...] = ()
+    told: bool = False
 
     @property
     def numeric(self) -> list[int]:
@@ -132,108 +185,198 @@ class _Chosen:
 
 
 def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
-    rows = text.lstrip(b"\r\n")
-    line = 1 + text[: len(text) - len(rows)].count(b"\n")
-    if rows.endswith((b"\n\n", b"\n\r\n")):
-        rows = rows.rstrip(b"\r\n")
-    first, _, rest = rows.partition(b"\n")
-    start = first.decode("utf-8", "replace").strip("\r\n")
-    split_by, failure = {}, None
-    for mark in query.separators:
-        try:
-            split_by[mark] = next(csv.reader([start], delimiter=mark, skipinitialspace=True), [])
-        except csv.Error as error:  # a long line is one long field to the marks that it lacks
-            failure = error
-    if not split_by:
-        raise InputError(f"{path}: line {line}: {failure}")
-    delimiter = max(split_by, key=lambda mark: len(split_by[mark]))  # the first of equals
-    names = [name.strip() for name in split_by[delimiter]]
-    if not names:
+    table = read_dialect(text, path)
+    names, rows, line = table.fields, table.rows, table.line
+    notes = ["commas are read as decimal points"] if table.decimal == "," else []
+    if table.comment is not None and any(table.number(field) is not None for field in names):
+        names, is_header = table.comment, True
+        notes.append(f"line {line - 1}, a comment, is taken for the header")
+    elif is_header := _is_header(table, path, query):
+        if all(map(str.isdigit, names)):
+            notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
+        rows, line = rows.partition(b"\n")[2], line + 1
+        if (
+            len(names) > 1
+            and {len(row) for row in table.below} == {len(names) + 1}
+            and _differ([row[0] for row in table.below])
+        ):
+            names = ["", *names]  # R leaves out the name of the rows' names
+    if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
-    is_header = _is_header(names, rest, delimiter, path, line, query)
-    if is_header and (not rest or rest.isspace()):
-        raise InputError(f"{path}: no rows")
-    return _Head(names, is_header, delimiter, rest if is_header else rows, line + is_header)
+    return _Head(names, is_header, table.delimiter, rows, line, table.decimal, tuple(notes))
 
 
-def _is_header(names: list[str], rest: bytes, delimiter: str, path: Path, line: int, query: _Query) -> bool:
+def _differ(texts: list[str]) -> bool:
+    return len(set(texts)) == len(texts)
+
+
+def _is_header(table: Table, path: Path, query: _Query) -> bool:
     """All fields are names, or names and column numbers in order (as data frames are written), or those asked for.
 
-    Text before numbers is a row with its label, if there are so many features or the next line begins with text, too; any
-    other mix is neither.
+    A row has numbers, and text only where the rows below have it. Any other mix is neither.
     """
-    if (query.label_column or "label") in names or (query.columns is not None and set(query.columns) <= set(names)):
+    names = table.fields
+    asked = [option for option in ("label", query.label_column) if option and number(option) is None]
+    if set(asked) & set(names) or (query.columns is not None and set(query.columns) <= set(names)):
         return True
-    numbers = [name for name in names if _number(name) is not None]
-    if len(numbers) == len(names):
+    below = [row for row in table.below if len(row) == len(names)]
+    text = [k for k, name in enumerate(names) if table.number(name) is None and name.lower() not in MISSING]
+    numbered = [k for k, name in enumerate(names) if table.number(name) is not None]
+    if not numbered:
+        return True
+    again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
+    if any(is_known(names[k]) for k in set(text) - set(again)):
+        return True
+    order = [[str(k + start) for k in range(len(numbered))] for start in (0, 1)]
+    if below and not again and [names[k] for k in numbered] in order:
+        decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbered)
+        few = names[numbered[0]] == "0" and len(numbered) > 1 and (decimals or len(numbered) < len(names))
+        if len(numbered) >= _COLUMN_NUMBERS or few:
+            return True
+    odd = next((k for k in text if below and all(table.number(row[k]) is not None for row in below)), None)
+    if odd is None:
         return False
-    if numbers in ([], *([str(k + start) for k in range(len(numbers))] for start in (0, 1))):
-        return True
-    odd = next(k for k, name in enumerate(names) if _number(name) is None)
-    if odd == 0 and len(numbers) == len(names) - 1:
-        below = rest.partition(b"\n")[0].decode("utf-8", "replace").split(delimiter)[0].strip(' "\r')
-        if len(numbers) == query.width or (below and _number(below) is None):
-            return False
     raise InputError(
-        f"{path}: line {line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header"
+        f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
+        "(if it is one, --label-column NAME says so)"
     )
 
 
 def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
-    if query.width is not None:
-        return _choose_features(head, path, query, query.width)
-    by_name = query.columns is not None and head.is_header
-    features = head.find(query.columns or (), path) if by_name else []
-    rest = sorted(set(range(len(head.names))) - set(features))
-    if query.label_column is not None:
-        (label,) = head.find([query.label_column], path)
-    elif not rest:
-        raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
-    else:
-        label = head.names.index("label") if head.is_header and "label" in head.names else rest[0]
-    if by_name:
-        return _Chosen(features, label, None)
-    weight = None if query.weight_column is None else head.find([query.weight_column], path)[0]
-    if weight == label:
-        raise InputError(f"{path}: column {head.names[label]!r} holds the labels; it cannot hold the weights, too")
-    if head.is_header and "" in head.names:
+    if len(head.names) == 1 and query.width != 1:
+        tried = ", ".join(SEPARATORS.values())
         raise InputError(
-            f"{path}: line {head.line - 1}: column {head.names.index('') + 1} has no name; every column must have one "
-            "(a data frame's row numbers are left out by index=False)"
+            f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
         )
-    return _Chosen([k for k in rest if k not in (label, weight)], label, weight)
-
-
-def _choose_features(head: _Head, path: Path, query: _Query, width: int) -> _Chosen:
     if query.columns is not None and head.is_header:
-        return _Chosen(head.find(query.columns, path), None, None)
-    names, label = head.names, None
+        return _choose_by_name(head, path, query, query.columns)
+    weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
+    asked = None if query.label_column is None else head.column(query.label_column, path)
+    if weight is not None and weight == asked:
+        raise InputError(f"{path}: column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
+    rest, notes = _without_row_numbers(head, path, [k for k in range(len(head.names)) if k != weight], asked)
+    label: int | None
+    told = False  # of what was guessed, and of what a number means
+    if asked is not None:
+        label, told = asked, number(query.label_column or "") is not None
+    elif query.width is not None:
+        label = _label_of_width(head, path, query, rest, query.width)
+    else:
+        label, told = _find_label(head, path, rest)
+    features = [k for k in rest if k != label]
+    if query.width not in (None, len(features)):
+        raise InputError(f"{path}: has {len(features)} columns for {query.width} features")
+    if not query.labelled:
+        return _Chosen(features, None, None)
+    return _Chosen(features, label, weight, notes, told and query.width is None)
+
+
+def _choose_by_name(head: _Head, path: Path, query: _Query, columns: tuple[str, ...]) -> _Chosen:
+    features = head.find(columns, path)
+    if not query.labelled:
+        return _Chosen(features, None, None)
+    label, told = _other_label(head, path, query, [k for k in range(len(head.names)) if k not in features])
+    return _Chosen(features, label, None, told=told)
+
+
+def _without_row_numbers(
+    head: _Head, path: Path, candidates: list[int], asked: int | None
+) -> tuple[list[int], tuple[str, ...]]:
+    """(the columns without a data frame's row numbers, what the user is told). InputError for others without a name."""
+    notes = [*head.notes]
+    if not head.is_header:
+        return candidates, tuple(notes)
+    name, is_free = head.names[0], asked != 0 and candidates[:1] == [0] and len(candidates) > 1
+    if is_free and may_number_rows(name) and (is_index(name) or _counts(head.values(0))):
+        candidates = candidates[1:]
+        notes.append(f"column 1, {name!r}, is taken for row numbers and left out")
+    nameless = next((k for k in candidates if not head.names[k] and k != asked), None)
+    if nameless is not None:
+        raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
+    return candidates, tuple(notes)
+
+
+def _counts(labels: Labels) -> bool:
+    """Whether a column says 0, 1, 2, ... or 1, 2, 3, ..."""
+    rows = len(labels.codes)
+    return rows > 1 and labels.values in [[str(k + start) for k in range(rows)] for start in (0, 1)]
+
+
+def _find_label(head: _Head, path: Path, candidates: list[int]) -> tuple[int, bool]:
+    """(the column that holds the labels of a file to train on, whether the user is told)."""
+    names = head.names if head.is_header and not all(head.names[k].isdigit() for k in candidates) else None
+    label = None if names is None else named(names, candidates, str(path))
+    if label is not None:
+        return label, head.names[label] != "label"
+    label = None if names is None else apart(names, candidates)
+    if label is None:
+        label = guessed(names, candidates, head.values, str(path))
+    elif why := doubt(head.values(label)):
+        raise InputError(f"{path}: {head.described(label)}, does not look like labels ({why}); {REMEDY}")
+    return label, True
+
+
+def _other_label(head: _Head, path: Path, query: _Query, rest: list[int]) -> tuple[int, bool]:
+    """(the label column among those that are no features of the model, whether the user is told).
+
+    It goes by its name in the training file, if it had one.
+    """
+    if not rest:
+        raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
     if query.label_column is not None:
-        (label,) = head.find([query.label_column], path)
-    elif len(names) != width and head.is_header and "label" in names:
-        label = names.index("label")
-    elif len(names) == width + 1 and not head.is_header:
-        label = 0
-    features = [k for k in range(len(names)) if k != label]
-    if len(features) != width:
-        advice = ", and none is named label; give --label-column" if head.is_header and label is None else ""
-        raise InputError(f"{path}: has {len(features)} columns for {width} features{advice}")
-    return _Chosen(features, None, None)
+        return head.column(query.label_column, path), False
+    name = None if query.label is None else query.label.name
+    if name is not None and name in head.names:
+        return head.names.index(name), False
+    found = named(head.names, rest, str(path))
+    if found is None and name is None and len(rest) == 1:
+        return rest[0], True
+    if found is None:
+        wanted = "of labels" if name is None else repr(name)
+        raise InputError(f"{path}: has no labels: no column {wanted}; the columns are {listed(head.names)}; {REMEDY}")
+    return found, head.names[found] != "label"
+
+
+def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], width: int) -> int | None:
+    """Where the labels stand in a file for a model of ``width`` features; None if it has just these."""
+    if len(columns) == width:
+        if query.labelled:
+            raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
+        return None
+    advice = f", and none is known to hold labels; {REMEDY}" if len(columns) == width + 1 else ""
+    label = named(head.names, columns, str(path)) if head.is_header else None
+    if label is None and len(columns) == width + 1:
+        if query.label is not None:
+            label = columns[query.label.place]
+        elif query.labelled:
+            label = _find_label(head, path, columns)[0]
+        else:
+            ends = [k for k in (columns[0], columns[-1]) if is_text(head.values(k))]
+            label = ends[0] if len(ends) == 1 else None
+    if label is None:
+        raise InputError(f"{path}: has {len(columns)} columns for {width} features{advice}")
+    return label
 
 
 # -- the file ------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, query: _Query) -> Samples:
+def _read(path: Path, query: _Query, say: Say = _silent) -> Samples:
     content = read_file(path)
     digest = hashlib.sha256(repr((_CACHE_VERSION, query)).encode())
     digest.update(content)
     cached = cache_dir("csv") / f"{digest.hexdigest()[:32]}.npz"
     with contextlib.suppress(InputError, OSError, KeyError, ValueError):
-        return _from_cache(cached, path)
+        return _told(_from_cache(cached, path), say)
     samples = _parsed(content, path, query)
     with contextlib.suppress(OSError):
         _keep(cached, samples)
+    return _told(samples, say)
+
+
+def _told(samples: Samples, say: Say) -> Samples:
+    for note in samples.notes:
+        say(f"{samples.source}: {note}")
     return samples
 
 
@@ -247,11 +390,13 @@ def _from_cache(cached: Path, path: Path) -> Samples:
     meta = json.loads(arrays["meta"].tobytes())
     labels = Labels(meta["values"], arrays["codes"])
     columns = None if meta["columns"] is None else tuple(meta["columns"])
-    return _samples(arrays["X"], labels, columns, arrays.get("weight"), path)
+    label = None if meta["label"] is None else LabelColumn(*meta["label"])
+    return _samples(arrays["X"], labels, columns, arrays.get("weight"), path, label, tuple(meta["notes"]))
 
 
 def _keep(cached: Path, samples: Samples) -> None:
-    meta = json.dumps({"values": samples.labels.values, "columns": samples.columns}).encode()
+    names = {"columns": samples.columns, "label": samples.label, "notes": samples.notes}
+    meta = json.dumps({"values": samples.labels.values} | names).encode()
     arrays: dict[str, Any] = {"X": samples.X, "codes": samples.labels.codes, "meta": np.frombuffer(meta, np.uint8)}
     if samples.weight is not None:
         arrays["weight"] = samples.weight
@@ -264,28 +409,51 @@ def _keep(cached: Path, samples: Samples) -> None:
 
 
 def _samples(
-    X: np.ndarray, labels: Labels, columns: tuple[str, ...] | None, weight: np.ndarray | None, path: Path
+    X: np.ndarray,
+    labels: Labels,
+    columns: tuple[str, ...] | None,
+    weight: np.ndarray | None,
+    path: Path,
+    label: LabelColumn | None,
+    notes: tuple[str, ...],
 ) -> Samples:
-    side = math.isqrt(X.shape[1])
-    is_image = X.dtype == np.uint8 and side * side == X.shape[1] >= _SMALLEST_IMAGE
-    return Samples(X, labels, str(path), (side, side) if is_image else None, columns, weight)
+    return Samples(X, labels, str(path), square_image(X, columns), columns, weight, None, label, notes)
 
 
 def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
-    named = head.is_header and len(set(head.names)) == len(head.names)
+    named = head.is_header and _differ(head.names)
     columns = tuple(head.names[k] for k in chosen.features) if named else None
-    rows = head.rows.replace(b"\r\n", b"\n") if b"\r" in head.rows else head.rows
-    pixels = _parse_pixels(rows, len(head.names), ord(head.delimiter))
+    pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
         labels = distinct(np.empty(0, np.int64) if chosen.label is None else pixels[:, chosen.label])
         weight = None if chosen.weight is None else pixels[:, chosen.weight].astype(np.float64)
         X = _columns(pixels, chosen.features)
         X = X.astype(np.uint8 if X.max(initial=0) <= 255 else np.float32)
-        return _samples(X, labels, columns, weight, path)
-    numbers, texts = _parse_table(rows, head, chosen) or _parse_carefully(head, path, chosen)
-    weight = None if chosen.weight is None else numbers[:, -1].copy()
-    X = _narrow(numbers[:, : len(chosen.features)])
-    return _samples(X, distinct(texts), columns, weight, path)
+    else:
+        numbers, texts = _parse_table(head, chosen) or _parse_carefully(head, path, chosen)
+        weight = None if chosen.weight is None else numbers[:, -1].copy()
+        X, labels = _narrow(numbers[:, : len(chosen.features)]), distinct(texts)
+        if head.decimal == ",":
+            labels = _with_points(labels)
+        if (gap := missing(labels)) is not None:
+            row = int(np.argmax(labels.codes == gap)) + 1
+            raise InputError(
+                f"{path}: the label of row {row} is {labels.values[gap]!r}, the others are numbers; it is missing"
+            )
+    label, notes = None, chosen.notes
+    if chosen.label is not None:
+        name = head.names[chosen.label] if named else None
+        label = LabelColumn(name, sum(k < chosen.label for k in chosen.features))
+        if chosen.told and len(labels.values) > 1:
+            classes = f"{len(labels.values):,} classes"
+            notes += (f"the labels are {head.described(chosen.label)} ({classes}); {REMEDY}",)
+    return _samples(X, labels, columns, weight, path, label, notes)
+
+
+def _with_points(labels: Labels) -> Labels:
+    """Labels that are numbers with decimal commas as they are written elsewhere; others as they are."""
+    values = [str(value).replace(",", ".") for value in labels.values]
+    return Labels(values, labels.codes) if all(number(value) is not None for value in values) else labels
 
 
 def _columns(table: np.ndarray, chosen: list[int]) -> np.ndarray:
@@ -300,14 +468,6 @@ def _narrow(X: np.ndarray) -> np.ndarray:
     if X.size and X.min() >= 0 and X.max() <= 255 and (np.floor(X) == X).all():
         return X.astype(np.uint8)
     return as_single(X)
-
-
-def _number(text: str) -> float | None:
-    """float(text), but for Python's own 1_000."""
-    try:
-        return None if "_" in text else float(text)
-    except ValueError:
-        return None
 
 
 # -- whole arrays --------------------------------------------------------------------------------------------------
@@ -351,15 +511,15 @@ def _are_rows(separators: np.ndarray, columns: int, delimiter: int) -> bool:
     return bool((table[:, :-1] == delimiter).all() and (table[:, -1] == _NEWLINE).all())
 
 
-def _parse_table(rows: bytes, head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] | None:
+def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] | None:
     """(numbers float64 [N, features and weight], labels), if the rows are whole, unquoted and right."""
-    if b'"' in rows:
+    if b'"' in head.rows:
         return None
     tables, texts, columns = [], [], len(head.names)
     separators = head.delimiter.encode() + b"\n"
     wanted = np.isin(np.arange(columns), chosen.numeric)
-    for chunk in chunks(rows, CHUNK_BYTES):
-        fields = split_fields(chunk, separators)
+    for chunk in chunks(head.rows, CHUNK_BYTES):
+        fields = split_fields(chunk, separators, ord(head.decimal))
         if not _are_rows(fields.kind, columns, ord(head.delimiter)):
             return None
         numbers = decimals(fields, np.tile(wanted, len(fields) // columns))
@@ -383,17 +543,15 @@ def _parse_table(rows: bytes, head: _Head, chosen: _Chosen) -> tuple[np.ndarray,
 
 def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
-    try:
-        text = head.rows.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text (byte 0x{head.rows[error.start]:02x})") from None
     tables, rows, labels = [], [], []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=head.delimiter, skipinitialspace=True)
+    text = io.StringIO(head.rows.decode("utf-8"), newline="")
+    reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
     try:
         for fields in reader:
-            if fields:
-                rows.append(_row(fields, head, chosen, path, head.line + reader.line_num - 1))
-            if fields and chosen.label is not None:
+            if not any(field.strip() for field in fields):  # nor are lines of nothing but separators rows
+                continue
+            rows.append(_row(fields, head, chosen, path, head.line + reader.line_num - 1))
+            if chosen.label is not None:
                 labels.append(fields[chosen.label].strip())
             if len(rows) == 1000:
                 tables.append(np.array(rows))
@@ -412,22 +570,22 @@ def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int)
         raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
     if chosen.label is not None and fields[chosen.label].strip() in _MISSING:
         raise InputError(f"{head.where(path, line, chosen.label)}: the label is missing; every row must have one")
+    numbers = [fields[column] for column in chosen.numeric]
+    if head.decimal == ",":
+        numbers = [field.replace(".", "_").replace(",", ".") for field in numbers]
     try:
-        values = [float(fields[column]) for column in chosen.numeric]
+        values = [float(field) for field in numbers]
     except ValueError:
         values = [math.nan]
-    if not math.isfinite(sum(values)) or "_" in "".join(fields) or (chosen.weight is not None and values[-1] < 0):
-        for column in chosen.numeric:
-            if (what := _wrong(fields[column], column == chosen.weight)) is not None:
-                named = chosen.label is None or not head.is_header or "label" in head.names
-                hint = "" if named else f" (if these are the labels, give --label-column {head.names[column][:40]!r})"
-                raise InputError(f"{head.where(path, line, column)}: {what}{hint}")
+    if not math.isfinite(sum(values)) or "_" in "".join(numbers) or (chosen.weight is not None and values[-1] < 0):
+        for column, field in zip(chosen.numeric, numbers):
+            if (what := _wrong(fields[column], number(field), column == chosen.weight)) is not None:
+                raise InputError(f"{head.where(path, line, column)}: {what}")
     return values
 
 
-def _wrong(field: str, is_weight: bool) -> str | None:
+def _wrong(field: str, value: float | None, is_weight: bool) -> str | None:
     """What is wrong with a field that should be a number, or a weight."""
-    value = _number(field)
     if not field.strip():
         return "the value is missing; it must be a number"
     if value is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..formats import Features
+from ..formats import Features, LabelColumn
 from .labels import Labels, class_indices
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
@@ -57,7 +57,8 @@ class Dataset:
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
-    float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1).
+    float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1),
+    ``label`` where a table had its labels.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     sample_weight: np.ndarray | None = None
     index_base: int | None = None
+    label: LabelColumn | None = None
 
     def __post_init__(self) -> None:
         for part, X, y in (("training", self.X, self.y), ("test", self.X_test, self.y_test)):
@@ -113,6 +115,7 @@ class Samples:
     """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells.
 
     ``lowest`` is the smallest index of svmlight files, 0 or 1: their X has its columns where the indices say, from 0 on.
+    ``label`` is where a table has its labels, and ``notes`` what the user is to be told of how it was read.
     """
 
     X: np.ndarray | Sparse | OnDisk
@@ -122,6 +125,8 @@ class Samples:
     columns: tuple[str, ...] | None = None
     weight: np.ndarray | None = None
     lowest: int | None = None
+    label: LabelColumn | None = None
+    notes: tuple[str, ...] = ()
 
     def counted_from(self, base: int, width: int) -> Samples:
         """With columns that count from ``base`` on, ``width`` of them. InputError where an index is none of them."""
@@ -168,7 +173,9 @@ def assemble(
     ``known`` is what a model that is to be tested knows of its inputs.
     """
     samples, held_out, base = _counted_alike(samples, held_out, known)
-    y, classes = class_indices(samples.labels, samples.source, small=isinstance(samples.X, OnDisk))
+    y, classes = class_indices(
+        samples.labels, samples.source, small=isinstance(samples.X, OnDisk), testing=known is not None
+    )
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape, columns = samples.image_shape, samples.columns
     if held_out is None and val_fraction is None:
@@ -180,7 +187,7 @@ def assemble(
         X, X_test = divide(samples.X, train, test)
         return Dataset(
             name, X, y[train], X_test, y[test], classes, samples.source,
-            shape, columns, None if weight is None else weight[train], base,
+            shape, columns, None if weight is None else weight[train], base, samples.label,
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
@@ -188,7 +195,7 @@ def assemble(
     dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
     alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
     X, X_test = alike
-    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight, base)
+    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight, base, samples.label)
 
 
 def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:

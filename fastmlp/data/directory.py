@@ -22,13 +22,14 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError, RunError
-from ..formats import TRAINING, Format, Query, suffixes
+from ..formats import TRAINING, Features, Format, LabelColumn, Query, suffixes
 from ..paths import atomic_write, cache_dir, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
 from .files import require_file
 from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
 from .labels import Labels, distinct
+from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
@@ -48,16 +49,18 @@ def load_directory(
     X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all of one format,
     in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
     """
-    idx_files = find_idx(path)
+    idx_files = find_idx(path, query.say)
     shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path)
     if shards is None or not shards.format.has_columns:
         refuse_columns(query, f"{path}")
     if shards is not None:
         samples, held_out = _open_shards(path, shards, query, memory)
+        for note in samples.notes:
+            query.say(f"{path}: {note}")
     elif (path / "X.npy").exists():
-        samples, held_out = _open_npy(path, "", memory), None
+        samples, held_out = _npy_samples(path, "", memory, query.say), None
         if (path / "X_test.npy").exists():
-            held_out = _open_npy(path, "_test", memory)
+            held_out = _npy_samples(path, "_test", memory, query.say)
     elif memory is None:
         samples, held_out = read_idx_set(path, idx_files, "train"), None
         if "test images" in idx_files:
@@ -85,12 +88,12 @@ def _in_memory(samples: Samples) -> Samples:
 # -- .npy ----------------------------------------------------------------------------------------------------------
 
 
-def _open_npy(directory: Path, suffix: str, memory: int | None) -> Samples:
+def _npy_samples(directory: Path, suffix: str, memory: int | None, say: Say) -> Samples:
     path, y_path = directory / f"X{suffix}.npy", directory / f"y{suffix}.npy"
-    file, start, shape, dtype = _npy_header(path)
+    file, start, shape, dtype = open_npy(path)
     if dtype.str not in ("|u1", np.dtype(np.float32).str, np.dtype(np.float64).str):
         raise InputError(f"{path}: has dtype {dtype}; it must be uint8, float32 or float64")
-    y = _read_npy(y_path)
+    y = npz.as_vector(read_npy(y_path), str(y_path), say)
     if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
         raise InputError(
             f"{path}: has shape {shape}, {y_path.name} {y.shape}; they must be (N, ...) and (N,), N the same"
@@ -100,38 +103,8 @@ def _open_npy(directory: Path, suffix: str, memory: int | None) -> Samples:
     block = max(1, _CHUNK // (features * dtype.itemsize or 1))
     for first in range(0, rows if dtype.kind == "f" else 0, block):
         require_finite(X[first : first + block], str(path), first)
-    weight = None if suffix or not (path := directory / "sample_weight.npy").exists() else _read_npy(path)
-    image_shape = (shape[1], shape[2]) if len(shape) == 3 else None
-    return Samples(X, npz.as_labels(y, str(y_path)), str(directory), image_shape, weight=weight)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    file, start, shape, dtype = _npy_header(path)
-    return file.read(start, shape, dtype)
-
-
-def _npy_header(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]:
-    """(the file, where the array begins, its shape and dtype). InputError unless it holds what its header promises."""
-    require_file(path, fits=False)
-    file = DataFile(path)
-    try:
-        with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            if version != (1, 0):
-                raise InputError(f"{path}: is in .npy format {version[0]}.{version[1]}; it must be 1.0")
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-            start = stream.tell()
-    except Exception as error:  # of a dozen kinds, as for .npz
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
-    if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
-        raise InputError(f"{path}: has dtype {str(dtype)[:40]}; it must be numbers or text")
-    if fortran_order and len(shape) > 1:
-        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
-    if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
-        raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
-    return file, start, shape, dtype
+    weight = None if suffix or not (path := directory / "sample_weight.npy").exists() else read_npy(path)
+    return Samples(X, npz.as_labels(y, str(y_path)), str(directory), npz.image_shape(shape), weight=weight)
 
 
 # -- IDX -----------------------------------------------------------------------------------------------------------
@@ -199,13 +172,14 @@ def _find_shards(directory: Path) -> _Shards:
 def _open_shards(directory: Path, shards: _Shards, query: Query, memory: int | None) -> tuple[Samples, Samples | None]:
     for path in shards.paths:
         require_file(path)
+    if query.label_column is None and query.known is not None and (label := query.known.label) is not None:
+        query = replace(query, label_column=label.name or str(label.place + 1))
     cached = _cache_path(directory, shards.paths, (query.label_column, query.weight_column))
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
     what = f"{len(shards.paths)} {shards.format.name} files are read"
-    _convert(
-        cached, lambda file: _write_shards(file, shards, replace(query, known=None, cached=False)), what, query.say
-    )
+    quiet = replace(query, known=None, cached=False, say=lambda line: None)
+    _convert(cached, lambda file: _write_shards(file, shards, quiet), what, query.say)
     return _opened(cached, directory, memory)
 
 
@@ -214,7 +188,7 @@ class _Part:
     """The training or the test set as far as it is written; in the end its ``meta`` is JSON."""
 
     pieces: list[dict[str, Any]] = field(default_factory=list)
-    values: dict[int | str, int] = field(default_factory=dict)
+    values: dict[int | float | str, int] = field(default_factory=dict)
     codes: list[np.ndarray] = field(default_factory=list)
     weights: list[np.ndarray] = field(default_factory=list)
 
@@ -247,6 +221,7 @@ def _write(file: IO[bytes], array: np.ndarray) -> int:
 
 def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
     parts: dict[str, _Part] = {}
+    first: Samples | None = None
     features, lowest, image_shapes, names = 0, None, set(), None
     for k, path in enumerate(shards.paths):
         try:
@@ -255,6 +230,10 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
         if held_out is not None:
             raise InputError(f"{path}: holds a test set, too; in a directory the files named test* are the test set")
+        if first is None:
+            first = samples
+            if samples.label is not None:  # all have their labels where the first has them
+                query = replace(query, known=Features(samples.X.shape[1], label=samples.label))
         X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
         if samples.lowest is not None:
             lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
@@ -275,6 +254,8 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
         "features": features,
         "lowest": lowest,
         "columns": names,
+        "label": first and first.label,
+        "notes": first.notes if first else (),
         "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
     }
     content = json.dumps(meta).encode()
@@ -290,6 +271,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
     meta = json.loads(file.read(file.size - _LENGTH.size - length, length, np.uint8).tobytes())
     sparse = "entries" in meta["parts"]["training"]["pieces"][0]
     columns, shape = (None if meta[name] is None else tuple(meta[name]) for name in ("columns", "image_shape"))
+    label = None if meta["label"] is None else LabelColumn(*meta["label"])
     opened: dict[str, Samples] = {}
     for kind, part in meta["parts"].items():
         pieces = tuple(Piece(file, **{**piece, "dtype": np.dtype(piece["dtype"])}) for piece in part["pieces"])
@@ -298,7 +280,9 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
         codes = file.read(part["labels"], rows, np.int32)
         weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
         labels = Labels(part["values"], codes)
-        opened[kind] = Samples(X, labels, str(directory), shape, columns, weight, meta["lowest"])
+        opened[kind] = Samples(
+            X, labels, str(directory), shape, columns, weight, meta["lowest"], label, tuple(meta["notes"])
+        )
     os.utime(cached)
     return opened["training"], opened.get("test")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import zlib
@@ -10,9 +11,15 @@ from pathlib import Path
 
 from ..errors import InputError
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "utf-16"),
+    (re.compile(rb"([^\0]\0){2}"), "utf-16-le"),
+    (re.compile(rb"(\0[^\0]){2}"), "utf-16-be"),
+)
 _BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
 
@@ -56,13 +63,17 @@ def read_file(path: Path) -> bytes:
         raise InputError(f"{path}: too large for this machine's memory") from None
 
 
-def beginning(path: Path) -> bytes:
-    """The first bytes of a file, decompressed if it is gzip, by which its format is told."""
+def beginning(path: Path, *, unzipped: bool = True) -> bytes:
+    """The first bytes of a file, by which its format is told; with ``unzipped`` decompressed if it is gzip."""
     require_file(path, fits=False)
     try:
         with open(path, "rb") as file:
             head = file.read(_BEGINNING)
-        return zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING) if head.startswith(_GZIP_MAGIC) else head
+        return (
+            zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING)
+            if unzipped and head.startswith(GZIP_MAGIC)
+            else head
+        )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except zlib.error as error:
@@ -74,7 +85,7 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
     InputError when the stream is damaged or ends early, not looked for past ``limit``, and when it holds too much.
     """
-    if not content.startswith(_GZIP_MAGIC):
+    if not content.startswith(GZIP_MAGIC):
         return content[:limit]
     enough = min(most_bytes(), DEFLATE_RATIO * len(content)) + 1  # nothing is allocated on a caller's word
     enough = enough if limit is None else min(limit, enough)
@@ -99,13 +110,25 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
 
 def unzip_text(content: bytes, path: Path) -> bytes:
-    """``content`` decompressed, without a byte order mark. InputError for UTF-16 and for a line that is no row."""
+    """``content`` decompressed, its lines ended by newlines, in UTF-8 without a byte order mark if it is UTF-16 or -32.
+
+    InputError for a line that is no row, and for what begins as UTF-16 but is not.
+    """
     text = unzip(content, path)
-    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path}: is UTF-16; it must be UTF-8")
+    if text.startswith(GZIP_MAGIC):
+        raise InputError(f"{path}: is gzipped twice; it must be once")
+    encoding = next((name for begins, name in _ENCODINGS if begins.match(text)), None)
+    if encoding is not None:
+        try:
+            text = text.decode(encoding).encode()
+        except UnicodeError:
+            raise InputError(f"{path}: begins as {encoding.upper()} but is not valid; it must be UTF-8") from None
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     start = 0
     while len(text) - start > _LONGEST_LINE:
         if (end := text.rfind(b"\n", start, start + _LONGEST_LINE)) < 0:
             raise InputError(f"{path}: has a line of more than {_LONGEST_LINE >> 20} MB; rows must be shorter")
         start = end + 1
-    return text.removeprefix(b"\xef\xbb\xbf")
+    return text

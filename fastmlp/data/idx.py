@@ -67,15 +67,17 @@ _NAME = re.compile(
 )
 
 
-def find_idx(directory: Path) -> dict[str, Path]:
+def find_idx(directory: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, Path]:
     """The files of a data set by ``train images``, ``train labels``, ``test images`` and ``test labels``: those there are.
 
     MNIST's names, with t10k or test, - or . before idx, and EMNIST's, which begin with the set's name; with .gz or not.
-    InputError for two files that are the same part, as of several data sets in one directory.
+    ``say`` takes a line for others. InputError for two files that are the same part, as of several data sets in a directory.
     """
     found: dict[str, Path] = {}
     for path in sorted(directory.iterdir()):
         if (name := _NAME.fullmatch(path.name)) is None or not path.is_file():
+            if re.search(r"[-.]idx[0-9][-.]", path.name, re.IGNORECASE):
+                say(f"{directory}: {path.name} is not used; its name says neither train nor test")
             continue
         part = "train" if name["part"].lower() == "train" else "test"
         key = f"{part} {name['kind'].lower()}s"

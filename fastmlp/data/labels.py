@@ -11,6 +11,9 @@ import numpy as np
 from ..errors import InputError
 
 MAX_CLASSES = 10_000
+_FEW = 20  # distinct numbers may be classes in any file
+_FEW_DECIMALS = 4
+_ROWS_A_CLASS = 20  # so many rows for each distinct number make classes of more of them, 5 of a few with decimals
 _BLOCK = 1 << 16  # labels looked at together
 
 
@@ -18,12 +21,17 @@ _BLOCK = 1 << 16  # labels looked at together
 class Labels:
     """The labels of N rows as a file has them: ``values`` are distinct, the integers ``codes`` [N] say which is whose."""
 
-    values: list[int] | list[str]
+    values: list[int] | list[float] | list[str]
     codes: np.ndarray
 
 
 def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
-    """The Labels that an integer array [N] or texts make."""
+    """The Labels that an array of numbers [N] or texts make; whole numbers make integers."""
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+        if not (np.isfinite(labels).all() and (np.floor(labels) == labels).all() and (abs(labels) < 2**63).all()):
+            numbers, codes = np.unique(labels.astype(np.float64), return_inverse=True)
+            return Labels(numbers.tolist(), codes.astype(np.int64))
+        labels = labels.astype(np.int64)
     if isinstance(labels, np.ndarray):
         low, high = (int(f(labels)) if labels.size else 0 for f in (np.min, np.max))
         if high - low >= MAX_CLASSES or high >= 2**63:
@@ -45,17 +53,16 @@ def listed(names: Sequence[str]) -> str:
 
 
 def class_indices(
-    labels: Labels, source: str, classes: tuple[str, ...] | None = None, *, small: bool = False
+    labels: Labels, source: str, classes: tuple[str, ...] | None = None, *, small: bool = False, testing: bool = False
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """(y int64 [N], classes): indices into ``classes``, or, where none are given, into the classes that the labels make.
 
-    With ``small`` y has the smallest type that will do.
-    Integers from 0 to 9999 make '0', '1', ... to the largest, at least two; any other labels make what they say, sorted
-    as numbers if all of them are numbers, else as text. InputError for labels that make no sense as classes, and for one
-    that is none of ``classes``.
+    With ``small`` y has the smallest type that will do. ``testing`` a model, labels need not make sense as classes.
+    Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are written
+    as integers. InputError for labels that make no sense as classes, and for one that is none of ``classes``.
     """
     if classes is None:
-        classes = _classes(labels, source)
+        classes = _classes(labels, source, testing)
     as_numbers = all(_number(name) is not None for name in classes)
     index = {name: k for k, name in enumerate(classes)}
     names = [_name(value, as_numbers) for value in labels.values]
@@ -68,11 +75,8 @@ def class_indices(
     return np.array([index[name] for name in names], dtype)[labels.codes], classes
 
 
-def _classes(labels: Labels, source: str) -> tuple[str, ...]:
+def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     numbers = [_number(value) for value in labels.values]
-    if all(isinstance(number, int) and 0 <= number < MAX_CLASSES for number in numbers):
-        largest = max((number for number in numbers if number is not None), default=0)
-        return tuple(map(str, range(max(2, int(largest) + 1))))
     if "" in labels.values:
         row = int(np.flatnonzero(labels.codes == labels.values.index("")).min())  # type: ignore[arg-type]
         raise InputError(f"{source}: the label of row {row} is empty; every row must have one")
@@ -85,9 +89,38 @@ def _classes(labels: Labels, source: str) -> tuple[str, ...]:
             f"{source}: {len(classes):,} distinct labels, {listed(classes)}; there can be {MAX_CLASSES:,} classes at most "
             "(is this the label column?)"
         )
-    if len(classes) < 2:
+    if not testing and (why := quantity(labels)) is not None:
+        raise InputError(
+            f"{source}: the labels are {why}; that is a quantity, and only classes can be trained on (another label column? "
+            "or write them as text, such as c7, if they are classes)"
+        )
+    if not classes:
+        raise InputError(f"{source}: is empty; it must hold at least one sample")
+    if len(classes) < 2 and not testing:
         raise InputError(f"{source}: all labels are {classes[0][:40]!r}; there must be at least two classes")
     return tuple(classes)
+
+
+def quantity(labels: Labels) -> str | None:
+    """What speaks against classes in labels that are all numbers, such as '214 different numbers in 442 rows'; or None.
+
+    More than a few decimals are a quantity, and so are very many integers for so many rows, unless they are numbered
+    through and each occurs again.
+    """
+    numbers = [_number(value) for value in labels.values]
+    found = {number for number in numbers if number is not None}
+    if None in numbers or len(found) <= _FEW_DECIMALS:
+        return None
+    rows, decimals = len(labels.codes), [number for number in found if isinstance(number, float)]
+    if decimals:
+        if len(found) <= _FEW and len(found) * 5 <= rows:
+            return None
+        return f"{len(found):,} different numbers with decimals, such as {min(decimals):g}, in {rows:,} rows"
+    counts = np.bincount(labels.codes, minlength=len(numbers))
+    counted = max(found) - min(found) + 1 == len(found) and counts.min() > 1
+    if len(found) <= _FEW or len(found) * _ROWS_A_CLASS <= rows or counted:
+        return None
+    return f"{len(found):,} different numbers in {rows:,} rows"
 
 
 def _name(value: int | float | str, as_number: bool) -> str:

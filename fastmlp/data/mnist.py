@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
-from ..paths import atomic_write, cache_dir
+from ..paths import as_path, atomic_write, cache_dir
 from .dataset import Dataset
 from .files import unzip
 from .idx import find_idx, load_idx
@@ -62,7 +62,7 @@ def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callab
 def _places() -> list[Path]:
     places = [cache_dir("mnist")]
     if explicit := os.environ.get("FASTMLP_DATA"):
-        root = Path(explicit)
+        root = as_path(explicit)
         if not root.is_dir():
             raise InputError(f"FASTMLP_DATA is {explicit!r}; it must be a directory")
         places = [root, root / "mnist", *places]

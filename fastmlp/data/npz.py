@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -13,16 +14,20 @@ import numpy as np
 from ..errors import InputError
 from ..formats import Query
 from .dataset import Samples, require_finite
-from .files import DEFLATE_RATIO, require_file, require_size
+from .files import DEFLATE_RATIO, GZIP_MAGIC, beginning, require_file, require_size
 from .labels import Labels, distinct, listed
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; zipfile expands the others without bound
 _LONGEST_NAME = 200
 
+Say = Callable[[str], None]
+
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz file by name. InputError when it is damaged, holds objects, or promises what it lacks."""
     require_file(path)
+    if beginning(path, unzipped=False).startswith(GZIP_MAGIC):
+        raise InputError(f"{path}: is gzipped; an .npz is compressed by itself, so decompress it first")
     try:
         with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
             warnings.simplefilter("ignore")  # of odd headers: they are read or refused
@@ -59,7 +64,11 @@ def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarr
         raise InputError(f"{what} is in .npy format {version[0]}.{version[1]}; it must be 1.0")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
-        raise InputError(f"{what} has dtype {str(dtype)[:40]}; it must be numbers or text")
+        raise InputError(
+            f"{what} has dtype {str(dtype)[:40]}; it must be numbers, or text as astype(str) makes it"
+            if dtype.hasobject
+            else f"{what} has dtype {str(dtype)[:40]}; it must be numbers or text"
+        )
     size = math.prod(shape) * dtype.itemsize
     if size != member.file_size - file.tell() or member.file_size > DEFLATE_RATIO * (member.compress_size + 1024):
         raise InputError(f"{what} promises {size} bytes; the file does not hold as many")
@@ -70,19 +79,47 @@ def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarr
     return np.ascontiguousarray(array) if array.ndim else array
 
 
-def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str]) -> Samples:
-    X, y = arrays[names[0]], arrays[names[1]]
+def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str], say: Say) -> Samples:
+    X, y = arrays[names[0]], as_vector(arrays[names[1]], f"{path}: {names[1]}", say)
     if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
         raise InputError(
             f"{path}: {names[0]} has shape {X.shape} and {names[1]} {y.shape}; they must be (N, ...) and (N,), N the same"
         )
-    shape = (X.shape[1], X.shape[2]) if X.ndim == 3 else None
-    X = as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {names[0]}")
-    return Samples(X, as_labels(y, f"{path}: {names[1]}"), str(path), shape, weight=arrays.get("sample_weight"))
+    weight = arrays.get("sample_weight")
+    labels = as_labels(y, f"{path}: {names[1]}")
+    return Samples(as_samples(X, f"{path}: {names[0]}"), labels, str(path), image_shape(X.shape), weight=weight)
+
+
+def as_samples(X: np.ndarray, what: str) -> np.ndarray:
+    """An array [N, ...] as features [N, I]. InputError where it has too few dimensions, or no numbers."""
+    if X.ndim < 2:
+        raise InputError(f"{what} has shape {X.shape}; it must be (N, ...)")
+    return as_features(X.reshape(len(X), math.prod(X.shape[1:])), what)
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """(rows, columns) of an array of grey images: [N, rows, columns], perhaps with an axis of one channel, first or last."""
+    if len(shape) == 4 and 1 in (shape[1], shape[3]):
+        shape = shape[:1] + (shape[2:] if shape[1] == 1 else shape[1:3])
+    return (shape[1], shape[2]) if len(shape) == 3 else None
+
+
+def as_vector(y: np.ndarray, what: str, say: Say) -> np.ndarray:
+    """Labels [N] of an array [N], [N, 1], [1, N] or of one-hot rows [N, classes], which are their class's number."""
+    if y.ndim != 2:
+        return y
+    if 1 in y.shape:
+        return y.reshape(-1)
+    if y.dtype.kind in "biuf" and y.size and ((y == 0) | (y == 1)).all() and (np.count_nonzero(y, axis=1) == 1).all():
+        say(f"{what}: rows of {y.shape[1]} with a single 1 are taken for the classes 0 to {y.shape[1] - 1}")
+        return y.argmax(1)
+    return y
 
 
 def as_features(X: np.ndarray, what: str) -> np.ndarray:
     """X [N, I], checked: uint8 and float64 as they are, all other numbers as float32."""
+    if X.dtype == bool:
+        return X.view(np.uint8)
     if X.dtype.kind not in "iuf" or X.dtype.itemsize > 8:
         raise InputError(f"{what} has dtype {X.dtype}; it must be an integer type or a float of at most 64 bits")
     require_finite(X, what)
@@ -91,9 +128,12 @@ def as_features(X: np.ndarray, what: str) -> np.ndarray:
 
 
 def as_labels(y: np.ndarray, what: str) -> Labels:
-    """The labels that an array of integers or text holds. InputError for other dtypes."""
-    if y.dtype.kind in "iu":
+    """The labels that an array of numbers, booleans or text holds. InputError for other dtypes, and for a NaN."""
+    if y.dtype.kind in "iuf" and y.dtype.itemsize <= 8:
+        require_finite(y[:, None], what)
         return distinct(y)
+    if y.dtype.kind == "b":
+        return distinct(map(str, y.tolist()))
     if y.dtype.kind == "U":
         points = y.view(f"{y.dtype.byteorder}u4")
         if ((points > 0x10FFFF) | ((points >= 0xD800) & (points < 0xE000))).any():
@@ -101,40 +141,54 @@ def as_labels(y: np.ndarray, what: str) -> Labels:
         return distinct(y.tolist())
     if y.dtype.kind == "S":
         return distinct(text.decode("utf-8", "replace") for text in y.tolist())
-    raise InputError(f"{what} has dtype {y.dtype}; it must be an integer type or text")
+    raise InputError(f"{what} has dtype {y.dtype}; it must be numbers or text")
 
 
-_TRAIN = (("x_train", "y_train"), ("X_train", "y_train"), ("X", "y"), ("x", "y"))
-_TEST = (("x_test", "y_test"), ("X_test", "y_test"))
+_X, _Y = ("X", "x", "images", "data", "features"), ("y", "Y", "labels", "label", "target", "targets")
 
 
-def _named(arrays: dict[str, np.ndarray], choices: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
-    return next((names for names in choices if set(names) <= set(arrays)), None)
+def _find(arrays: dict[str, np.ndarray], names: tuple[str, ...], *parts: str) -> str | None:
+    """The first array that is called one of ``names``, with a part's name behind it or in front."""
+    spellings = (f"{name}_{part} {part}_{name}" if part else name for part in parts for name in names)
+    return next((name for spelling in spellings for name in spelling.split() if name in arrays), None)
+
+
+def _pair(arrays: dict[str, np.ndarray], *parts: str) -> tuple[str, str] | None:
+    """The names of samples and labels of the first part that has both."""
+    for part in parts:
+        X, y = _find(arrays, _X, part), _find(arrays, _Y, part)
+        if X is not None and y is not None:
+            return X, y
+    return None
 
 
 def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
-    """(arrays X and y, or x_train and y_train; X_test and y_test if they are there). Of a file to test on the test arrays.
+    """(X and y or x_train and y_train; X_test and y_test if they are there). Of a file to test on the test arrays.
 
-    X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set.
+    X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set. Other
+    usual names (images and labels, data and target, as np.savez names them) will do; what is not used is said.
     """
     arrays = read_npz(path)
-    train, test = _named(arrays, _TRAIN), _named(arrays, _TEST)
+    train, test = _pair(arrays, "train", ""), _pair(arrays, "test")
+    if [*arrays] == ["arr_0", "arr_1"]:  # np.savez(path, X, y)
+        train = ("arr_0", "arr_1")
+        query.say(f"{path}: arr_0 and arr_1 are taken for samples and labels")
     if query.testing:
         train, test = test or train, None
     if train is None:
         raise InputError(
             f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X and y, or x_train and y_train"
         )
-    return _samples(arrays, path, train), None if test is None else _samples(arrays, path, test)
+    unused = sorted({*arrays} - {*train, *(test or ()), "sample_weight"})
+    if unused and not query.testing:
+        query.say(f"{path}: {listed(unused)} not used")
+    return _samples(arrays, path, train, query.say), None if test is None else _samples(arrays, path, test, query.say)
 
 
 def features(path: Path, query: Query) -> np.ndarray:
-    """X [N, I] of a file with or without labels: its array X, else X_test."""
+    """X [N, I] of a file with or without labels: its array X, else X_test, else the only one."""
     arrays = read_npz(path)
-    key = next((key for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
+    key = _find(arrays, (*_X, "arr_0"), "", "test") or (next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
         raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
-    X = arrays[key]
-    if X.ndim < 2:
-        raise InputError(f"{path}: {key} has shape {X.shape}; it must be (N, ...)")
-    return as_features(X.reshape(len(X), math.prod(X.shape[1:])), f"{path}: {key}")
+    return as_samples(arrays[key], f"{path}: {key}")

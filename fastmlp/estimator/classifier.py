@@ -73,7 +73,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
       Otherwise float32 X trains in float32, other X in float64, and lbfgs always in float64. Predictions are in the dtype of
       the network, whatever that of X.
     - X in which most elements are zeros, sparse or not, is trained on without multiplying the zeros, with the same result.
-    - The penalty in ``loss_`` is the mean of those at the beginning of the first and of the last step of an epoch.
     - With sample weights the gradient is that of scikit-learn; but the penalty, which is alpha over the batch's sum of
       weights there, is here alpha over the batch's samples times the mean weight of all samples.
     - The log-loss is computed from the logits, and probabilities are not clipped at the dtype's epsilon.

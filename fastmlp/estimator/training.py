@@ -252,11 +252,6 @@ def _stops(model: MLPClassifier) -> bool:
     return stopping
 
 
-def _sum_of_squares(network: Network) -> float:
-    """Of all W. Not by BLAS, whose threads would then spin on the cores that the next steps need."""
-    return sum(float(np.einsum("ij,ij->", W, W)) for W, _ in network.layers)
-
-
 class _Epochs:
     """Epochs of training steps, in compiled chunks."""
 
@@ -279,22 +274,21 @@ class _Epochs:
         """Train on ``rows`` in this order; returns the mean loss, with the penalty."""
         n, alpha = len(rows), self.model.alpha
         weights, steps = self._batch_weights(rows), -(-n // self.batch)
-        first = _sum_of_squares(self.network)
         losses: list[np.ndarray] = []
-        done = 0
+        done, squares = 0, 0.0
         while done < n:
             left = max(1, (n - done) // self.batch)  # a short last batch is a step of its own, with its own decay
             count = left if left < 2 * self.chunk else self.chunk
             stop = min(n, done + count * self.batch)
-            losses.append(self._steps(rows[done:stop], count, weights))
+            part, of_part = self._steps(rows[done:stop], count, weights)
+            losses.append(part)
+            squares += of_part
             done = stop
             self._show(done / n)
         each = np.concatenate(losses)
         if weights is not None:  # already divided by the batch's sum of weights
             each *= np.minimum(self.batch, n - np.arange(steps) * self.batch)
-        last = first + (_sum_of_squares(self.network) - first) * (steps - 1) / steps
-        penalty = 0.5 * alpha * (first + last) / 2 / self.mean_weight
-        return (float(each.sum()) + steps * penalty) / n
+        return (float(each.sum()) + 0.5 * alpha / self.mean_weight * squares) / n
 
     def _batch_weights(self, rows: np.ndarray) -> np.ndarray | None:
         """The weights [N], each divided by the sum of those in its batch."""
@@ -306,19 +300,21 @@ class _Epochs:
         weights[rows] = w / np.repeat(np.where(sums > 0, sums, 1), self.batch)[: len(w)]
         return weights
 
-    def _steps(self, rows: np.ndarray, count: int, weights: np.ndarray | None) -> np.ndarray:
-        """``count`` steps over ``rows``, batches of one size: the losses."""
+    def _steps(self, rows: np.ndarray, count: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """``count`` steps over ``rows``, batches of one size: the losses, and the sum of |W|^2 before each."""
         model, optimizer, start = self.model, self.model._optimizer, time.perf_counter()
         decay = model.alpha / (min(self.batch, len(rows)) * self.mean_weight)
+        squares = np.zeros(1) if model.alpha else None
         losses, _ = kernels.mlp_train_steps(
             self.data.X, self.data.targets, rows, self.batch, self.network, rule=optimizer.rule._replace(weight_decay=decay),
             lr=optimizer.rates(count), t=_PAST_CORRECTION + optimizer.steps, sample_weight=weights,
             mean=weights is None, label_smoothing=model.label_smoothing, dropout=model.dropout, seed=self.seed,
+            squares=squares,
         )  # fmt: skip
         optimizer.steps += count
         if time.perf_counter() - start < self.chunk_seconds and count >= self.chunk:
             self.chunk *= 2
-        return losses
+        return losses, 0.0 if squares is None else float(squares[0])
 
     def _show(self, part: float) -> None:
         """The progress bar of an epoch, on a terminal."""

@@ -1,0 +1,166 @@
+"""Which column of a table holds the labels: known by its name, or guessed from what the first and the last column hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from ..errors import InputError
+from .dialect import MISSING, number
+from .labels import Labels, quantity
+
+# Written in lower case, without blanks and marks. The first list counts anywhere in a header, the second at its ends; the
+# third are names of row numbers, as all that ends in "id" may be.
+_ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
+    frozenset(words.split())
+    for words in (
+        """label labels class classes target targets outcome species diagnosis survived classlabel targetlabel classname
+        labelname targetclass classid labelid ytrue groundtruth""",
+        """y category type group kind status result results response output quality variety digit digits letter character
+        symbol emotion sentiment spam isspam fraud isfraud income rings activity grade churn exited attrition cls classe
+        clase klasse etiqueta objetivo ziel defaultpaymentnextmonth lable""",
+        "index row rowname rownames rownumber rownum no sno slno serialno obs observation",
+    )
+)
+_MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
+_MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
+_OFTEN = 3
+REMEDY = "--label-column takes its name or number (-1: the last)"
+
+
+def is_index(name: str) -> bool:
+    """Whether a first column of that name is what pandas writes and reads as a data frame's index."""
+    return _word(name) in ("", "unnamed0")
+
+
+def may_number_rows(name: str) -> bool:
+    """Whether a first column of that name numbers the rows, if it counts up."""
+    return is_index(name) or _word(name) in _ROW_NUMBERS or _word(name).endswith("id")
+
+
+def is_known(name: str) -> bool:
+    """Whether a column of that name holds labels, wherever it stands."""
+    return _word(name) in _ANYWHERE
+
+
+def _word(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | None:
+    """The one of the ``candidates``, columns in order, whose name says that it holds labels. InputError if several do."""
+    if not candidates:
+        return None
+    words = {k: _word(names[k]) for k in candidates}
+    exact = [k for k in candidates if names[k].lower() == "label"]
+    first, last = candidates[0], candidates[-1]
+    ends = [k for k in (last, first) if words[k] in _ANYWHERE]
+    found = exact or ends[:1] or [k for k in candidates if words[k] in _ANYWHERE]
+    found = found or sorted({k for k in (first, last) if words[k] in _AT_AN_END})
+    if len(found) > 1:
+        which = " or ".join(repr(names[k][:40]) for k in found[:2])
+        raise InputError(f"{path}: {which} may be the label column; {REMEDY}")
+    return found[0] if found else None
+
+
+def apart(names: Sequence[str], candidates: Sequence[int]) -> int | None:
+    """The first or last of the ``candidates``, where all others are numbered through: pixel0, pixel1, ..., or 0, 1, ..."""
+    stems = [re.sub(r"\d+$", "", names[k]) for k in candidates]
+    for end, others in ((-1, stems[:-1]), (0, stems[1:])):
+        numbered = all(names[k] != stem for k, stem in zip(candidates, stems) if k != candidates[end])
+        if len(others) > 2 and len(set(others)) == 1 and numbered and stems[end] != others[0]:
+            return candidates[end]
+    return None
+
+
+def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], path: str) -> int:
+    """The first or the last of the ``candidates`` by their ``values``. InputError where neither or both may hold labels.
+
+    A header's (``names``) usual place for it is the last; without one there is none.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    columns = (candidates[0], candidates[-1])
+    first, last = map(values, columns)
+    doubts = [doubt(first), doubt(last)]
+
+    def described(end: int) -> str:
+        column, labels = columns[end], (first, last)[end]
+        what = f"column {column + 1}" if names is None else repr(names[column][:40])
+        return f"the {('first', 'last')[end]}, {what} ({doubts[end] or f'{len(labels.values):,} values'})"
+
+    text = [is_text(labels) for labels in (first, last)]
+    if all(why is not None for why in doubts):
+        raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
+    choice = None
+    if doubts[0] is not None:
+        choice = 1
+    elif doubts[1] is not None:
+        choice = 0 if text[0] or (names is None and _numbered(first)) else None
+    elif text[0] != text[1]:  # text is no feature; but integers beside decimals may be labels, too
+        choice = 1 if text[1] else 0 if names is None and not _has_decimals(values(candidates[-2])) else None
+    elif names is not None:
+        choice = 1
+    elif not text[0]:
+        choice = _fewer(first, last)
+    if choice is None:
+        raise InputError(
+            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}"
+        )
+    return columns[choice]
+
+
+def doubt(labels: Labels) -> str | None:
+    """Why a column's values are hardly labels, or None."""
+    numbers = [number(text) for text in _present(labels)]
+    different, rows = len(numbers), len(labels.codes)
+    if different < 2:
+        return "one value only"
+    if None in numbers and any(value is not None for value in numbers):
+        return "numbers and text"
+    if None in numbers:
+        many = different > _MANY_NAMES and different * 2 > rows
+        return f"{different:,} different texts in {rows:,} rows" if many else None
+    if _has_decimals(labels):
+        return f"{different:,} different numbers with decimals"
+    return quantity(labels)
+
+
+def missing(labels: Labels) -> int | None:
+    """The code of a label such as NA or ? where all others are numbers; or None."""
+    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
+    return gaps[0] if gaps and len(gaps) < len(labels.values) and not is_text(labels) else None
+
+
+def _has_decimals(labels: Labels) -> bool:
+    numbers = map(number, _present(labels))
+    return any(value is not None and not value.is_integer() for value in numbers)
+
+
+def is_text(labels: Labels) -> bool:
+    return any(number(text) is None for text in _present(labels))
+
+
+def _present(labels: Labels) -> list[str]:
+    """The different values, without those that say that one is missing."""
+    return [text for text in map(str, labels.values) if text.lower() not in MISSING]
+
+
+def _numbered(labels: Labels) -> bool:
+    """Whether integers, counted in the smallest step between two, leave out less than half: 0 to 9, -1 and 1, 10, 20, 30."""
+    numbers = sorted({float(text) for text in _present(labels)})
+    step = min((high - low for low, high in pairwise(numbers)), default=1.0)
+    return numbers[-1] - numbers[0] < 2 * len(numbers) * step
+
+
+def _fewer(first: Labels, last: Labels) -> int | None:
+    """Which of two columns of integers has classes, where the other one clearly has measurements: 0, 1 or None."""
+    for end, labels, others in ((0, first, last), (1, last, first)):
+        many = len(others.values) > _MEASURED or np.bincount(others.codes).min() < _OFTEN
+        scattered = len(others.values) >= 3 * len(labels.values) or not _numbered(others)
+        if _numbered(labels) and many and scattered:
+            return end
+    return None

@@ -1,0 +1,246 @@
+"""The dialects of tables in text: what stands between fields, how decimals are written, what is no row.
+
+pandas, R, Excel and the UCI repository each write their own. ``read_dialect`` finds out which one a file is in and rewrites
+it, where it must, to the one that the parsers take: UTF-8 lines of as many fields each, one separator between two.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import InputError
+from ..formats import refuse_foreign
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
+MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # in lower case
+_SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
+_SAMPLE_FIELDS = 1000  # of a line
+_COMMENT = (b"#", b"%")
+_EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
+_SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
+_BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+_NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eE][+-]?\d+)?")  # of any country
+_MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Table:
+    """``rows`` are the file's lines without comments, the first of them ``fields``; its number in the file is ``line``.
+
+    ``below`` are the fields of some lines after it. ``comment`` are names in a comment line above, as np.savetxt writes
+    its header, and ``decimal`` is the mark before decimals.
+    """
+
+    rows: bytes
+    fields: list[str]
+    below: list[list[str]]
+    delimiter: str
+    decimal: str
+    line: int
+    comment: list[str] | None = None
+
+    def number(self, field: str) -> float | None:
+        """What a field says, with this table's decimal mark; None for text."""
+        return number(field.replace(",", ".") if self.decimal == "," else field)
+
+
+def number(text: str) -> float | None:
+    """float(text), but for Python's own 1_000."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def read_dialect(text: bytes, path: Path) -> Table:
+    """The table in ``text``, whose lines end in newlines. InputError for what is no text or no table."""
+    _require_text(text, path)
+    try:
+        return _read(text, path)
+    except csv.Error as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read(text: bytes, path: Path) -> Table:
+    rows, skipped = _without_blank_lines(text, 0)
+    if rows.endswith((b"\n\n", b"\x1a")):
+        rows = rows.rstrip(b"\n\x1a")
+    if not rows:
+        raise InputError(f"{path}: no rows")
+    told = _SEPARATOR_LINE.match(rows)
+    if told is not None:
+        rows, skipped = _without_blank_lines(rows[told.end() :], skipped + 1)
+    comments, rest, above = _leading_comments(rows, skipped)
+    lines = _first_lines(rest) or _first_lines(rows)
+    delimiter = told[1].decode() if told is not None else _delimiter(lines, path, above + 1)
+    split = _splitter(delimiter)
+    width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
+    while comments and (not rest or (len(fields := split(comments[-1].line)) == width and _numbers(fields))):
+        comment = comments.pop()  # a row with such a label
+        rest, above = rows[comment.start :], comment.above
+    if comments and len(names := split(comments[-1].line.lstrip(b"#% \t"))) == width and not _numbers(names):
+        title = names
+    rest = _without_comments(rest, split, width)
+    if delimiter == " ":
+        rest = _single_spaces(rest)
+    rest = _without_empty_ends(rest, delimiter, split)
+    lines = _first_lines(rest)
+    fields, *below = map(split, lines)
+    decimal = "," if _has_decimal_commas(rest, delimiter, [fields, *below]) else "."
+    return Table(rest, fields, below, delimiter, decimal, above + 1, title)
+
+
+def _require_text(text: bytes, path: Path) -> None:
+    refuse_foreign(text[:_SAMPLE_BYTES], path)
+    if b"\0" in text[: _SAMPLE_BYTES * 16]:
+        raise InputError(f"{path}: not text (byte 0x00)")
+    if not text.isascii():
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = text.count(b"\n", 0, error.start) + 1
+            raise InputError(
+                f"{path}: line {line}: not text in UTF-8 (byte 0x{text[error.start]:02x}); save it as UTF-8"
+            ) from None
+
+
+def _without_blank_lines(text: bytes, skipped: int) -> tuple[bytes, int]:
+    """(without lines of nothing but separators in front, how many lines have been left out so far)."""
+    match = _EMPTY_LINES.match(text)
+    return (text[match.end() :], skipped + match[0].count(b"\n")) if match else (text, skipped)
+
+
+class _Comment(NamedTuple):
+    """A line that begins as comments do, where it starts and how many lines stand before it."""
+
+    line: bytes
+    start: int
+    above: int
+
+
+def _leading_comments(rows: bytes, skipped: int) -> tuple[list[_Comment], bytes, int]:
+    """(the comments at the beginning, what follows, how many lines stand before it)."""
+    comments, rest = [], rows
+    while rest.startswith(_COMMENT):
+        line, _, below = rest.partition(b"\n")
+        comments.append(_Comment(line, len(rows) - len(rest), skipped))
+        rest, skipped = _without_blank_lines(below, skipped + 1)
+    return comments, rest, skipped
+
+
+def _first_lines(rows: bytes) -> list[bytes]:
+    """The first lines that are not blank, at least two if there are so many."""
+    lines: list[bytes] = []
+    start = 0
+    while start < len(rows) and (len(lines) < 2 or start < _SAMPLE_BYTES):
+        end = rows.find(b"\n", start)
+        end = len(rows) if end < 0 else end
+        if line := rows[start:end].strip(b" \r"):
+            lines.append(line)
+        start = end + 1
+    return lines
+
+
+def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
+    """What splits a line into fields; csv.Error for one that cannot be."""
+
+    def split(line: bytes) -> list[str]:
+        text = line.decode("utf-8", "replace")
+        if delimiter == " ":
+            text = text.replace("\t", " ").strip()
+        fields = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
+        return [field.strip() for field in fields]
+
+    return split
+
+
+def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
+    """The separator that leaves the most numbers and the fewest fields of text; of equals the one that makes rows of one
+    length, then few empty fields, then many fields."""
+    scores: dict[str, tuple[int, bool, int, int]] = {}
+    failure = None
+    for mark in SEPARATORS:
+        split = _splitter(mark)
+        try:
+            table = [split(line)[:_SAMPLE_FIELDS] for line in lines]
+        except csv.Error as error:  # a long line is one long field to the marks that it lacks
+            failure = error
+            continue
+        fields = [field for row in table for field in row if field.lower() not in MISSING]
+        count = sum(number(field) is not None or bool(_NUMBER.fullmatch(field)) for field in fields)
+        mixed = sum(bool(_MARKS.search(field)) for field in fields)
+        lengths = [*map(len, table)]
+        if max(lengths) > 1:
+            alike = len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1))
+            scores[mark] = (2 * count - len(fields) - mixed, alike, len(fields) - sum(lengths), sum(lengths))
+    if failure is not None and not scores:
+        raise InputError(f"{path}: line {first}: {failure}")
+    return max(scores, key=lambda mark: scores[mark], default=",")
+
+
+def _numbers(fields: list[str]) -> int:
+    return sum(number(field) is not None for field in fields)
+
+
+def _without_comments(rows: bytes, split: Callable[[bytes], list[str]], width: int) -> bytes:
+    """Without the lines that begin as comments do, unless they have as many fields as a row; they become blank."""
+    if not any(
+        mark in rows and b"\n" + mark in rows for mark in _COMMENT
+    ):  # one byte is found ten times faster than two
+        return rows
+    lines = rows.split(b"\n")
+    return b"\n".join(b"" if line.startswith(_COMMENT) and len(split(line)) != width else line for line in lines)
+
+
+def _single_spaces(rows: bytes) -> bytes:
+    """Every run of blanks outside quotes as one space, and none at the ends of lines."""
+    if b'"' not in rows:
+        return b"\n".join(b" ".join(line.split()) for line in rows.split(b"\n"))
+    return b"\n".join(_BLANKS.sub(lambda match: match[1] or b" ", line).strip() for line in rows.split(b"\n"))
+
+
+def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], list[str]]) -> bytes:
+    """Without the separator at the end of each line, where all rows have one and nothing is named after it."""
+    end = delimiter.encode()
+    while True:
+        first, *more = _first_lines(rows)[:2]
+        if not more or not more[0].endswith(end) or len(first) <= 1:
+            return rows
+        head_line, body = b"", rows
+        if not first.endswith(end):
+            head, row = split(first), split(more[0])
+            if len(row) != len(head) + 1 or _numbers(head) == len(head):
+                return rows
+            head_line, body = first + b"\n", rows.partition(b"\n")[2]
+        body = body.rstrip(b"\n") + b"\n"
+        if body.count(end + b"\n") != body.count(b"\n"):
+            return rows
+        rows = head_line + body.replace(end + b"\n", b"\n")
+
+
+def _has_decimal_commas(rows: bytes, delimiter: str, sample: list[list[str]]) -> bool:
+    """Whether numbers are written 1,5: some are, none has a point, and they cannot all be thousands.
+
+    Between semicolons they are decimals: those are there for that reason.
+    """
+    if delimiter == ",":  # in quotes
+        fields = [field for row in sample for field in row]
+        commas = [field for field in fields if _DECIMAL_COMMA.fullmatch(field)]
+        points = any(number(field) is not None and "." in field for field in fields)
+    else:
+        if b"," not in rows:
+            return False
+        mark = re.escape(delimiter.encode())
+        field = rb'(?:^|%s)[ "]*([+-]?\d*%s\d+(?:[eE][+-]?\d+)?)[ "]*(?=%s|$)'
+        found = re.finditer(field % (mark, b",", mark), rows, re.MULTILINE)
+        commas = [match[1].decode() for match, _ in zip(found, range(_SAMPLE_FIELDS))]
+        points = bool(commas) and re.search(field % (mark, rb"\.", mark), rows, re.MULTILINE) is not None
+    sure = delimiter == ";" or any(_THOUSANDS.fullmatch(field) is None for field in commas)
+    return bool(commas) and not points and sure

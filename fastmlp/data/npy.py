@@ -1,0 +1,50 @@
+"""NumPy's .npy, of one array: read by position, without pickle and without trusting its header."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..formats import Query
+from .files import require_file
+from .npz import as_samples
+from .ondisk import DataFile
+
+
+def features(path: Path, query: Query) -> np.ndarray:
+    """X [N, I] of the array [N, ...] in the file."""
+    return as_samples(read_npy(path), str(path))
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array in the file."""
+    file, start, shape, dtype = open_npy(path)
+    return file.read(start, shape, dtype)
+
+
+def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]:
+    """(the file, where the array begins, its shape and dtype). InputError unless it holds what its header promises."""
+    require_file(path, fits=False)
+    file = DataFile(path)
+    try:
+        with open(path, "rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            if version != (1, 0):
+                raise InputError(f"{path}: is in .npy format {version[0]}.{version[1]}; it must be 1.0")
+            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+            start = stream.tell()
+    except Exception as error:  # of a dozen kinds, as for .npz
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
+    if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
+        raise InputError(f"{path}: has dtype {str(dtype)[:40]}; it must be numbers or text")
+    if fortran_order and len(shape) > 1:
+        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
+    if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
+        raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
+    return file, start, shape, dtype

@@ -1,0 +1,265 @@
+"""What becomes of the data: one function decides it, before anything is trained, and returns all that the loop trains on."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .augment import Distort, distortion
+from .backend import kernels
+from .batches import Window
+from .config import WIDEST, TrainConfig
+from .data import Dataset, OnDisk, divide, is_sparse
+from .errors import InputError, RunError
+from .scaling import (
+    Scaling,
+    column_scaling,
+    entries_per_row,
+    input_scale,
+    row_blocks,
+    row_sample,
+    share_a_scale,
+    standardised,
+)
+
+_BLOCK = 1 << 17  # labels looked at together
+_ROW_BYTES = 64  # of a sample in two windows: its label, weight and places, and what they are drawn with
+_PATIENCE_VALIDATION = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that a run trains on.
+
+    ``config`` leaves nothing open. ``data`` are the training samples as they were read. ``X`` are they as the network takes
+    them (an array, or ``kernels.CSR`` where ``sparse``), or None where they stay on disk and ``load`` reads windows of at
+    most ``window_rows``. ``test`` and ``validation`` are (X, y) as the network takes them. ``input`` is how the first layer
+    reads its input, dense or sparse.
+    """
+
+    config: TrainConfig
+    data: Dataset
+    digest: int
+    scaling: Scaling
+    input: str
+    sparse: bool
+    distort: Distort | None
+    X: Any
+    weights: np.ndarray | None
+    test: tuple[Any, np.ndarray]
+    validation: tuple[Any, np.ndarray] | None
+    window_rows: int | None
+
+    def load(self, window: Window) -> Window:
+        """The window with its samples, their labels and weights.
+
+        Those on disk are read in the order of the file, and prepared on one thread: it is called beside the training.
+        """
+        if self.X is not None:
+            return replace(window, X=self.X, y=self.data.y, weights=self.weights)
+        order = np.argsort(window.rows)
+        wanted = window.rows[order]
+        try:
+            with kernels.threads(1):
+                X = _prepared(self.data.X[wanted], self.scaling, self.config.dtype, self.data.source, self.sparse)
+        except ValueError as error:
+            raise RunError(f"{self.data.source}: was changed while it was being read ({error})") from None
+        rows = np.empty_like(order)
+        rows[order] = np.arange(len(order))
+        taken = None if self.weights is None else self.weights[wanted]
+        return replace(window, rows=rows, X=X, y=self.data.y[wanted].astype(np.int64), weights=taken)
+
+
+def plan(
+    data: Dataset, config: TrainConfig, chosen: Callable[[str, float], None] = lambda input, density: None
+) -> Plan:
+    """Decide what the run described by ``config`` trains on, tests on and watches, and prepare it.
+
+    ``chosen`` is told how the first layer reads its input, and the density, before the work begins. InputError where the
+    options do not fit the data.
+    """
+    if data.X.shape[1] > WIDEST:
+        raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
+    told_apart = digest(data)
+    config = completed(config, data)
+    if config.input != "sparse":
+        data = _dense_enough(data)
+    data, validation = _watched(data, config)
+    scaling = _scaling(data, config)
+    input = _input(data, config, scaling.density)
+    distort = distortion(config, data)
+    sparse = input == "sparse" and distort is None
+    data, window_rows = _within_memory(data, config, _window_bytes(data.X, config.dtype, scaling, sparse=sparse))
+    chosen(input, scaling.density)
+
+    def prepared(X: Any, sparse: bool) -> Any:
+        return _prepared(X, scaling, config.dtype, data.source, sparse)
+
+    X = None if isinstance(data.X, OnDisk) else prepared(data.X, sparse)
+    return Plan(
+        config, data, told_apart, scaling, input, sparse, distort,
+        X=X.dictionary_encode() if sparse and X is not None else X,
+        weights=_sample_weights(config, data),
+        test=(prepared(data.X_test, input == "sparse"), data.y_test),
+        validation=validation and (prepared(validation[0], input == "sparse"), validation[1]),
+        window_rows=window_rows,
+    )  # fmt: skip
+
+
+def completed(config: TrainConfig, data: Dataset) -> TrainConfig:
+    """``config`` with the defaults that go by the data; completed again it stays the same."""
+    return config.completed(len(data.X), table=is_table(data))
+
+
+def is_table(data: Dataset) -> bool:
+    """Whether each column is of a kind of its own: the samples are no images, and not mostly zeros of one scale."""
+    if data.image_shape is not None:
+        return False
+    sample = row_sample(data.X)
+    return input_scale(sample)[1] > kernels.tuning.SPARSE_DENSITY or not share_a_scale(sample)
+
+
+def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray] | None]:
+    """(the training samples but for those held out to watch, (X, y) of these)."""
+    fraction = config.validation
+    if fraction is None:
+        fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
+    if config.patience is not None and config.monitor.startswith("validation") and not fraction:
+        raise InputError(f"--patience watches {config.monitor}; --validation must be above 0")
+    return _hold_out(data, fraction, config.seed) if fraction else (data, None)
+
+
+def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
+    """One scale for pixels and all that has one; each column's own deviation in a table, where zeros stay if most are.
+
+    ``--standardize yes`` centres the columns of images and of mostly empty tables, too, unless they are stored as sparse.
+    """
+    measured, density = input_scale(row_sample(data.X))
+    if config.standardize == "yes" or (config.standardize == "auto" and config.scale is None and is_table(data)):
+        keep = is_sparse(data.X) or config.input == "sparse" or config.standardize == "auto"
+        return column_scaling(data.X, kernels.tuning.SPARSE_DENSITY, keep_zeros=keep, source=data.source)
+    scale = measured if config.scale is None else config.scale
+    if not 0 < scale < float(np.finfo(config.dtype).max):
+        raise InputError(
+            f"{data.source}: is multiplied by {scale:.0e}, which must be within the range of {config.dtype}; "
+            "it is too small or too large"
+        )
+    return Scaling(scale, density)
+
+
+def _input(data: Dataset, config: TrainConfig, density: float) -> str:
+    """How the first layer reads its input: "dense" or "sparse"."""
+    input = config.input
+    if input == "auto":
+        input = "sparse" if density <= kernels.tuning.SPARSE_DENSITY else "dense"
+    if config.backend == "reference":
+        input = "dense"
+    if input == "dense" and is_sparse(data.X):
+        raise InputError(f"{data.source}: is sparse; --input must be auto or sparse, and --backend numba")
+    return input
+
+
+def _dense_enough(data: Dataset) -> Dataset:
+    """The data set with its sparse samples spelt out, where so few numbers are zeros that skipping them does not pay."""
+    X = data.X
+    if not is_sparse(X) or entries_per_row(X) <= kernels.tuning.SPARSE_DENSITY * X.shape[1]:
+        return data
+    dense = replace(X, spelt_out=True) if isinstance(X, OnDisk) else kernels.csr(X).toarray()
+    return replace(data, X=dense, X_test=kernels.csr(data.X_test).toarray())
+
+
+def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool) -> float:
+    """What a sample of X takes in memory where one window is trained on while the next is read and prepared.
+
+    Of the next there may be three forms at once: as it is read, in the network's ``dtype`` or standardised, and without the
+    zeros (``sparse``); of the one trained on there is the last.
+    """
+    inputs, kept = X.shape[1], X.dtype.itemsize
+    if isinstance(X, np.ndarray):
+        forms = [float(inputs * kept)]
+    else:
+        forms = [X.row_bytes if isinstance(X, OnDisk) else entries_per_row(X) * (kept + X.indices.itemsize) + 8]
+    if scaling.standard or (not is_sparse(X) and X.dtype not in (np.uint8, np.dtype(dtype))):
+        kept = np.dtype(dtype).itemsize
+        forms.append(forms[0] if is_sparse(X) else float(inputs * kept))
+    if sparse:
+        forms.append(scaling.density * inputs * (kept + (2 if inputs <= 2**16 else 4)) + 8)
+    return sum(forms) + forms[-1] + _ROW_BYTES
+
+
+def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tuple[Dataset, int | None]:
+    """(the data, in memory if they fit, the rows that a window may have), of samples that take ``bytes_each`` in windows.
+
+    Samples that are in memory anyway take the same order as on disk where ``config.memory`` says so.
+    """
+    memory = data.X.memory if config.memory is None and isinstance(data.X, OnDisk) else config.memory
+    if memory is None:
+        return data, None
+    batch = min(config.batch_size, len(data.X))
+    most = int(memory * 2**20 / bytes_each) // batch * batch
+    if most == 0:
+        raise InputError(
+            f"--memory {memory}: is too little for two batches of {batch:,} samples of {data.source}; it must be at least "
+            f"{math.ceil(bytes_each * batch / 2**20):,}"
+        )
+    if isinstance(data.X, OnDisk):
+        if most >= len(data.X):
+            return replace(data, X=data.X.read(), y=data.y.astype(np.int64)), None
+        if config.sampling == "draw":
+            raise InputError(f"--memory {memory}: batches drawn from all samples (--preset seed) need them in memory")
+    return data, most
+
+
+def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, sparse: bool) -> Any:
+    """X as the kernels take it: once, not at every call. InputError for values beyond the range of ``dtype``."""
+    with np.errstate(over="ignore"):  # refused below
+        if scaling.standard:
+            X = standardised(X, **scaling.standard, dtype=dtype)
+        elif isinstance(X, np.ndarray) and X.dtype != np.uint8:
+            X = X.astype(dtype, copy=False)
+    values = X.data[:, None] if is_sparse(X) else X
+    if values.dtype == dtype and not all(np.isfinite(values[rows]).all() for rows in row_blocks(values)):
+        raise InputError(f"{source}: holds values beyond the range of {dtype}")
+    return kernels.csr(X) if sparse else X
+
+
+def _sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
+    """The samples' own weights times those of their classes, float64 [N]; None where all are 1."""
+    if config.class_weight is None:
+        return data.sample_weight
+    if config.class_weight == "balanced":
+        counts = np.bincount(data.y, minlength=len(data.classes))
+        weights = len(data.y) / (len(counts) * np.maximum(counts, 1))
+    else:
+        weights = np.array(config.class_weights(len(data.classes)))
+    return weights[data.y] * (1.0 if data.sample_weight is None else data.sample_weight)
+
+
+def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, tuple[Any, np.ndarray]]:
+    """(the data without it, (X, y)) of a seeded ``fraction`` of the training samples."""
+    count = round(len(data.X) * fraction)
+    if not 0 < count < len(data.X):
+        raise InputError(f"{len(data.X)} training samples cannot be split with --validation {fraction}")
+    order = np.random.default_rng([seed, 0xFA11]).permutation(len(data.X))
+    rows, kept = np.sort(order[:count]), np.sort(order[count:])
+    weights = None if data.sample_weight is None else data.sample_weight[kept]
+    X, held_out = divide(data.X, kept, rows)
+    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, data.y[rows].astype(np.int64))
+
+
+def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
+    """CRC-32 of the labels and of evenly spaced samples, of all or of some ``rows``: tells one data set from another."""
+    y = data.y if rows is None else data.y[rows]
+    sample = row_sample(data.X) if rows is None else data.X[row_sample(rows)]
+    arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
+    crc = 0
+    for start in range(0, len(y), _BLOCK):  # in one type, whichever few bytes they are kept in
+        crc = zlib.crc32(y[start : start + _BLOCK].astype(np.int64).data, crc)
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
+    return crc

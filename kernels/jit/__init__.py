@@ -1,0 +1,208 @@
+"""The compile policy: the only options of Numba in the project.
+
+Compiled code is either a ``@kernel``, which has machine code of its own, made for the argument types of its first
+call and kept on disk, or a ``@piece``, which becomes part of the kernels that call it. Python comes in by an ``entry``.
+All is nopython and without the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else:
+reassociation would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
+
+Beside it: ``cache``, the store on disk; ``dependencies``, what a kernel's machine code is made from; ``numba_private``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import pickle
+import time
+from collections.abc import Callable
+from functools import cache as memoized
+from pathlib import Path
+from typing import Any
+
+from .cache import store
+from .control import CONTROL, exchange_control
+from .dependencies import kernel_text, overload, type_text, vocabulary
+from .numba_private import (
+    Dispatcher,
+    PieceCompiler,
+    PythonDispatcher,
+    StoredDispatcher,
+    code_from,
+    code_to_keep,
+    config,
+    global_compiler_lock,
+)
+
+vocabulary()
+
+__all__ = ["config", "entry", "from_python", "kernel", "overload", "piece", "store"]
+
+compile_seconds = 0.0
+"""Wall time this process has spent compiling kernels (not loading them from the cache)."""
+
+on_compile: Callable[[], None] | None = None
+"""Called once, before the first kernel that is not in the cache is compiled. Set by whoever shows progress."""
+
+if hasattr(os, "register_at_fork"):
+    # Else a child that is forked while another thread compiles waits for ever, for a lock whose holder it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
+# Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: two threads fought over
+# the counters for 5 % of a step, and a call on one sample took 6.7 us, not 8.0. Kernels own no arrays: their callers do.
+# Numba refuses to compile one that would make an array, and ``StoredDispatcher`` one that would return any.
+_OPTIONS: dict[str, Any] = {
+    "nopython": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": None, "_nrt": False,
+    "no_cfunc_wrapper": True,
+}  # fmt: skip
+_FOR_COMPILED_CODE = {**_OPTIONS, "no_cpython_wrapper": True}
+
+_kernels: dict[str, Any] = {}  # every kernel's dispatcher by its name
+_symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all machine code there is
+_compiling = False
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """The same text in every process, and for no two functions: those of one factory differ in what they close over."""
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return f"{function.__qualname__}({', '.join(map(_describe, cells))})" if cells else function.__qualname__
+
+
+def _describe(value: Any) -> str:
+    """A closed-over value as text that is the same in every process."""
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    if (function := getattr(value, "py_func", None)) is not None:
+        return str(function.__qualname__)
+    raise TypeError(f"a kernel may close over numbers, strings and kernels, not over {value!r}")
+
+
+def piece(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` into each kernel that calls it: what is too small for a call, or made to be inlined."""
+    # The name is in the symbol, and of two weak symbols with one name the linker takes either.
+    function.__qualname__ = _name(function)
+    return Dispatcher(function, None, _FOR_COMPILED_CODE, PieceCompiler)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile ``function`` on its own, in nopython mode under the project's one policy, and keep it on disk.
+
+    Other kernels, and the user's ``@njit`` code, call it by its symbol or address: linked in, as Numba does by default,
+    it would be optimised again in every caller, which took most of the compile time. Python calls it ``from_python``.
+    """
+    function.__qualname__ = _name(function)
+    return _Kernel(function, None, _FOR_COMPILED_CODE)
+
+
+@memoized
+def from_python(function: Any) -> Any:
+    """The entry to a kernel. To call the kernel itself does the same more slowly."""
+    return entry("call", "", "function({arguments})", function)
+
+
+_ENTRY = """
+def {name}({first}{arguments}):
+    before = exchange_control(CONTROL)
+    result = {work}
+    exchange_control(before)
+    return result
+"""
+
+
+def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
+    """A kernel that Python can call, ``name(first, arguments)``, from its ``work`` with the kernel ``function`` and ``names``.
+
+    {arguments} stands for the arguments of ``function`` without the first ``skip``. As ``*args`` they would come in a tuple,
+    whose type Numba finds out anew at each call. Only entries have the code that takes Python's objects apart: in every
+    kernel it took a fifth of the compile time. And all that runs from here on, on this thread, runs under one floating-point
+    control word, whatever the caller's is: kernels raise nothing, so the caller always gets its own back.
+    """
+    arguments = "".join(f"{argument}, " for argument in list(inspect.signature(function.py_func).parameters)[skip:])
+    source = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=arguments))
+    code = compile(source, f"<entry to {function.py_func.__qualname__}>", "exec")
+    scope = {"__name__": function.py_func.__module__, "function": function, **names}
+    scope |= {"exchange_control": exchange_control, "CONTROL": CONTROL}
+    exec(code, scope)
+    call = scope[name]
+    call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__})"
+    return _Entry(call, None, _OPTIONS)
+
+
+class _Kept(StoredDispatcher):
+    """A dispatcher on the store. A file holds the kernels that this one calls, by name, and its own code."""
+
+    def __init__(self, function: Any, locals: Any, options: Any) -> None:
+        super().__init__(function, locals, options)
+        self.name = f"{function.__module__}.{function.__qualname__}"
+        self._paths: dict[tuple[Any, ...], Path | None] = {}
+        _kernels[self.name] = self
+
+    def compile_once(self, args: tuple[Any, ...]) -> Any:
+        global compile_seconds, _compiling
+        start, outermost = time.perf_counter(), self.depth == 0
+        path = self._paths[args] = self._path(args)
+        try:
+            with contextlib.nullcontext() if path is not None and path.exists() else store().exclusive():
+                entry_point = super().compile_once(args)
+            _symbols[self.overloads[args].fndesc.mangled_name] = self.name, args
+            return entry_point
+        finally:
+            del self._paths[args]
+            if outermost and _compiling:
+                _compiling = False
+                compile_seconds += time.perf_counter() - start
+
+    def _path(self, args: tuple[Any, ...]) -> Path | None:
+        function = self.py_func
+        # Others' functions are compiled in each process: no rule says what they may refer to.
+        if not function.__module__.startswith(f"{__package__.rpartition('.')[0]}."):
+            return None
+        signature = [type_text(kind) for kind in args]
+        file = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        return store().path(file, repr((self.name, signature, kernel_text(function))))
+
+    def load(self, args: tuple[Any, ...]) -> Any:
+        path = self._paths[args]
+        payload = None if path is None else store().read(path)
+        if payload is not None:
+            calls, code = pickle.loads(payload)
+            if all(_has_symbol(*call) for call in calls):
+                return code_from(code, self)
+        _announce_compilation()
+        return None
+
+    def save(self, args: tuple[Any, ...], compiled: Any) -> None:
+        path, kept = self._paths[args], code_to_keep(compiled)
+        if path is not None and kept is not None:
+            code, called = kept
+            calls = [(*_symbols[symbol], symbol) for symbol in called if symbol in _symbols]
+            store().write(path, pickle.dumps((calls, code), protocol=pickle.HIGHEST_PROTOCOL))
+
+
+class _Kernel(_Kept):
+    def for_python(self) -> Any:
+        return from_python(self)
+
+
+class _Entry(_Kept, PythonDispatcher): ...
+
+
+def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
+    """Load or compile a kernel that machine code from the cache calls; whether it goes by ``symbol`` there too."""
+    dispatcher = _kernels.get(name)
+    if dispatcher is None:
+        return False
+    dispatcher.compile(args)
+    return bool(dispatcher.overloads[args].fndesc.mangled_name == symbol)
+
+
+def _announce_compilation() -> None:
+    global _compiling, on_compile
+    _compiling = True
+    if on_compile is not None:
+        announce, on_compile = on_compile, None
+        announce()

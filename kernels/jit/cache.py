@@ -1,0 +1,286 @@
+"""The store of compiled kernels on disk.
+
+Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
+kernel that the function calls, and two processes can claim one slot. Here the directory's name is a digest of the
+environment, a file's key is one of all else that its machine code depends on (see ``dependencies``), and each (function,
+signature) has its own file, written atomically and verified by checksum before it is unpickled.
+
+Unpickling can run anything, and a checksum is no signature: neither a directory in which others could put something,
+itself or on the way to it, is used, nor a file that others can write to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import stat
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO
+
+import llvmlite
+import numba
+import numpy as np
+
+from .dependencies import vocabulary_now, vocabulary_text
+from .numba_private import config, get_host_cpu_features
+
+try:  # Windows has no fcntl: there processes may compile the same kernel twice, which only costs time.
+    import fcntl
+except ImportError:  # pragma: no cover
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX = ".kernel"
+_DIGEST_BYTES = 32
+_LOCK_PATIENCE_SECONDS = 60.0
+_DAY_SECONDS = 24 * 3600.0
+_STALE_SECONDS = 30 * _DAY_SECONDS
+
+# Numba's settings that change no machine code of ours. A setting that is not known here counts as one that does.
+_HARMLESS_SETTINGS = (
+    "ALWAYS_WARN_UNINIT_VAR", "ANNOTATE", "CACHE_*", "CAPTURED_ERRORS", "CHROME_TRACE", "COLOR_SCHEME", "CUDA_*", "DEBUG",
+    "DEBUG_ARRAY_OPT", "DEBUG_ARRAY_OPT_STATS", "DEBUG_CACHE", "DEBUG_FRONTEND", "DEBUG_INLINE_CLOSURE", "DEBUG_JIT",
+    "DEBUG_PRINT_*", "DEBUG_TYPEINFER", "DEVELOPER_MODE", "DIFF_IR", "DISABLE_CUDA", "DISABLE_JIT",
+    "DISABLE_PERFORMANCE_WARNINGS", "DISABLE_TYPEINFER_FAIL_CACHE", "DUMP_*", "ENABLE_CUDASIM", "ENABLE_PROFILING",
+    "ENABLE_SYS_MONITORING", "FORCE_CUDA_CC", "FULL_TRACEBACKS", "FUNCTION_CACHE_SIZE", "GDB_BINARY", "HIGHLIGHT_DUMPS",
+    "HTML", "JIT_COVERAGE", "LLVM_PASS_TIMINGS", "NRT_STATS", "NUMBA_*NUM_THREADS", "PARALLEL_DIAGNOSTICS",
+    "RUNNING_UNDER_PROFILER", "SHOW_HELP", "THREADING_LAYER*", "TRACE", "_*",
+)  # fmt: skip
+
+
+def cache_root() -> Path:
+    """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended."""
+    if explicit := os.environ.get("FASTMLP_CACHE"):
+        return Path(os.path.expanduser(explicit))
+    if os.name == "nt":  # pragma: no cover
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastmlp"
+
+
+def environment() -> str:
+    """Digest of what the code of all kernels depends on: versions, flags, CPU, and the vocabulary."""
+    settings = {
+        name: repr(getattr(config, name))
+        for name in sorted(vars(config))
+        if name.isupper() and not any(fnmatchcase(name, pattern) for pattern in _HARMLESS_SETTINGS)
+    }
+    facts = (
+        sys.version,
+        platform.machine(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
+        config.CPU_FEATURES or get_host_cpu_features(),
+        settings,
+    )
+    return hashlib.sha256((repr(facts) + vocabulary_text()).encode()).hexdigest()[:24]
+
+
+class Store:
+    """One directory of compiled kernels that share one environment; unusable directories switch it off.
+
+    One that can be read only, or is on a full disk, is still read.
+    """
+
+    def __init__(self) -> None:
+        self._depth = threading.local()
+        self._locking = self.keeping = True
+        self._swept = False
+        self.vocabulary = vocabulary_now()
+        self.directory: Path | None = None
+        try:
+            self.stamp = environment()
+            directory = cache_root().absolute() / "kernels" / self.stamp
+            for place in (*reversed(directory.parents), directory):
+                if not place.is_dir():
+                    place.mkdir(mode=0o700, exist_ok=True)  # another process may be first
+            if not os.access(directory, os.R_OK | os.X_OK):
+                raise PermissionError(f"{directory} is not readable")
+            if os.name != "nt" and (others := _others_place(directory)):
+                raise PermissionError(f"others can write to {others}, and what is in it would be run")
+            self.directory = directory
+        except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
+            warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
+
+    def path(self, name: str, depends_on: str) -> Path | None:
+        """The file of the kernel of this name that depends on this."""
+        if self.directory is None:
+            return None
+        key = hashlib.sha256(depends_on.encode()).hexdigest()[:16]
+        return self.directory / f"{name}-{key}{_SUFFIX}"
+
+    def _checksum(self, path: Path, payload: bytes) -> bytes:
+        return hashlib.sha256(b"\0".join((self.stamp.encode(), path.name.encode(), payload))).digest()
+
+    def read(self, path: Path) -> bytes | None:
+        """The payload, or None when there is none that can be trusted; a damaged file is removed."""
+        try:
+            with open(path, "rb", opener=_open_without_waiting) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError(f"{path} is not a file")
+                if os.name != "nt" and _others_can_write(status):
+                    raise PermissionError(f"others can write to {path}, and what is in it would be run")
+                if time.time() - status.st_mtime > _DAY_SECONDS:
+                    with contextlib.suppress(OSError):  # a cache that can only be read
+                        os.utime(path)  # it is in use: see _remove_stale
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            warn(f"a file in the kernel cache cannot be read ({error}); compiling anew")
+            return None
+        payload = content[_DIGEST_BYTES:]
+        if content[:_DIGEST_BYTES] == self._checksum(path, payload):
+            return payload
+        warn(f"damaged file in the kernel cache removed: {path}; compiling anew")
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+
+    def write(self, path: Path, payload: bytes) -> None:
+        if not self.keeping:
+            return
+        temporary = None
+        try:
+            if not self._swept:
+                self._swept = True
+                _remove_stale(path.parent.parent)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+                temporary = file.name
+                file.write(self._checksum(path, payload) + payload)
+            os.replace(temporary, path)
+        except OSError as error:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            self.keeping = False
+            warn(f"compiled kernels are not kept: cannot write the cache ({error})")
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the directory's lock, so that of many processes that start cold one compiles and the rest load.
+
+        A kernel that calls kernels compiles them inside; only the outermost hold locks. Only a courtesy, as files are
+        written atomically: where the lock cannot be had in time, the process does without for good.
+        """
+        depth = getattr(self._depth, "value", 0)
+        self._depth.value = depth + 1
+        handle = None
+        try:
+            if depth == 0 and self._locking and self.directory is not None and fcntl is not None:
+                handle = self._locked_file(self.directory / "lock")
+            yield
+        finally:
+            self._depth.value = depth
+            if handle is not None:
+                handle.close()
+
+    def _locked_file(self, path: Path) -> IO[bytes] | None:
+        deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
+        try:
+            handle = open(path, "wb")  # noqa: SIM115 (open as long as it is locked)
+        except OSError:
+            self._locking = False
+            return None
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return handle
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+            except OSError:  # a file system without locks
+                pass
+            handle.close()
+            self._locking = False
+            return None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """As ``open`` does, but a pipe in the place of a file has nobody wait for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _others_can_write(status: os.stat_result) -> bool:
+    """Whether anybody but this user, or root, can."""
+    return status.st_uid not in (0, os.geteuid()) or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _others_place(path: Path, leads_on: bool = False) -> Path | None:
+    """The first directory or link, of ``path`` and those on the way to it, that others could fill or replace.
+
+    On the way others may write to a directory with the sticky bit, as /tmp, where they can replace only what is theirs.
+    Links are followed one by one; ``leads_on`` where ``path`` is what a link on the way points to.
+    """
+    for place in (*reversed(path.parents), path):
+        status = place.lstat()
+        if stat.S_ISLNK(status.st_mode):  # everybody may write to a link, to no effect
+            if status.st_uid not in (0, os.geteuid()):
+                return place
+            if found := _others_place(place.parent / os.readlink(place), leads_on or place != path):
+                return found
+        elif _others_can_write(status):
+            on_the_way = (leads_on or place != path) and status.st_uid in (0, os.geteuid())
+            if not (on_the_way and (status.st_mode & stat.S_ISVTX or _only_my_group_can_write(status))):
+                return place
+    return None
+
+
+def _only_my_group_can_write(status: os.stat_result) -> bool:
+    """Whether the group that can write is that of this user alone, which many systems give to each, as root's is not."""
+    import grp
+    import pwd
+
+    if status.st_mode & stat.S_IWOTH or os.geteuid() == 0:
+        return False
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    return (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name) and set(group.gr_mem) <= {user.pw_name}
+
+
+def _remove_stale(root: Path) -> None:
+    """Drop what no process has read or written for a month: of other versions, and of kernels that have changed."""
+    oldest = time.time() - _STALE_SECONDS
+    for directory in root.iterdir():
+        with contextlib.suppress(OSError):
+            just_made = directory.stat().st_mtime > oldest
+            for file in directory.iterdir():
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
+            if not just_made:
+                directory.rmdir()  # refused while there are files in it
+
+
+_warned = False
+
+
+def warn(message: str) -> None:
+    """At most one warning line a process: what is wrong with one file is wrong with many."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(f"fastmlp kernels: {message}", RuntimeWarning, stacklevel=3)
+
+
+_store: Store | None = None
+
+
+def store() -> Store:
+    """The store of this process; another one after a module of the vocabulary was loaded anew."""
+    global _store
+    if _store is None or _store.vocabulary != vocabulary_now():
+        _store = Store()
+    return _store

@@ -1,0 +1,51 @@
+"""The floating-point control word, under which every kernel runs that Python calls: see ``jit.entry``."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .dependencies import vocabulary
+from .numba_private import cgutils
+
+vocabulary()
+
+_X86, _ARM = (platform.machine().lower() in names for names in (("x86_64", "amd64"), ("aarch64", "arm64")))
+
+CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if _X86 else 1 << 24 if _ARM else 0
+"""The floating-point control word that kernels run under: round to nearest, no traps, and subnormal operands and results are
+zeros of their sign (x86: MXCSR with flush-to-zero and denormals-are-zero; ARM: FPCR with FZ; elsewhere nothing is set)."""
+
+
+@intrinsic
+def exchange_control(typingctx: Any, word: Any) -> Any:
+    """Set this thread's floating-point control word and return the one before."""
+    wide = ir.IntType(64)
+
+    def exchange_mxcsr(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = cgutils.alloca_once(builder, ir.IntType(32))
+        pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
+        declared = ir.FunctionType(ir.VoidType(), [pointer.type])
+        read, write = (
+            cgutils.get_or_insert_function(builder.module, declared, f"llvm.x86.sse.{name}mxcsr")
+            for name in ("st", "ld")
+        )
+        builder.call(read, [pointer])
+        before = builder.zext(builder.load(place), wide)
+        builder.store(builder.trunc(args[0], ir.IntType(32)), place)
+        builder.call(write, [pointer])
+        return before
+
+    def exchange_fpcr(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        before = builder.asm(ir.FunctionType(wide, []), "mrs $0, fpcr", "=r", [], True)
+        builder.asm(ir.FunctionType(ir.VoidType(), [wide]), "msr fpcr, $0", "r", [args[0]], True)
+        return before
+
+    def exchange_nothing(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return wide(0)
+
+    return types.int64(types.int64), exchange_mxcsr if _X86 else exchange_fpcr if _ARM else exchange_nothing

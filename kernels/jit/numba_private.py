@@ -1,0 +1,229 @@
+"""Every use of names that Numba does not promise to keep. ``pyproject.toml`` bounds Numba to the versions tried.
+
+The tests of this module name what a new version of Numba has changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numba
+import numpy.ma  # noqa: F401 (Numba's first call imports it outside its lock: a child forked meanwhile never could)
+from numba import types
+
+try:
+    from numba.core import cgutils, compiler, config, sigutils
+    from numba.core.caching import _Cache
+    from numba.core.codegen import CPUCodeLibrary, get_host_cpu_features
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.errors import TypingError
+    from numba.core.imputils import impl_ret_new_ref
+    from numba.core.registry import CPUDispatcher
+    from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
+    from numba.np.arrayobj import make_array, populate_array
+except ImportError as error:
+    raise ImportError(
+        f"kernels cannot use Numba {numba.__version__}: {error}; install a version that fastmlp's requirements allow"
+    ) from error
+
+from .dependencies import vocabulary
+
+vocabulary()
+
+__all__ = [
+    "AbstractTemplate",
+    "AttributeTemplate",
+    "Dispatcher",
+    "PieceCompiler",
+    "PythonDispatcher",
+    "StoredDispatcher",
+    "TypingError",
+    "cgutils",
+    "code_from",
+    "code_to_keep",
+    "config",
+    "definition",
+    "get_host_cpu_features",
+    "global_compiler_lock",
+    "infer_global",
+    "make_array",
+    "populate_array",
+]
+
+
+class _PieceLibrary(CPUCodeLibrary):
+    """Code that is only ever linked into that of kernels and optimised there.
+
+    To optimise it alone, too, and make it executable took a sixth of the compile time.
+    """
+
+    def _optimize_final_module(self) -> None: ...
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, name: str, env: Any) -> None: ...
+
+
+class PieceCompiler(compiler.Compiler):
+    def define_pipelines(self) -> Any:
+        self.state.library = _PieceLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
+class Dispatcher(CPUDispatcher):
+    """A function that is compiled for the compiled code that calls it."""
+
+    def __init__(
+        self, function: Any, locals: Any = None, options: Any = None, pipeline: type = compiler.Compiler
+    ) -> None:
+        super().__init__(function, locals, options, pipeline)
+
+    def compile(self, sig: Any) -> Any:
+        # Without literals f(0) and f(n) are one function, not two.
+        args = tuple(map(types.unliteral, sigutils.normalize_signature(sig)[0]))
+        if (known := self.overloads.get(args)) is not None:
+            return known.entry_point
+        if config.DISABLE_JIT:
+            raise RuntimeError(
+                f"NUMBA_DISABLE_JIT is set, and {self.py_func.__qualname__} exists only compiled; unset it, or use "
+                "kernels.reference"
+            )
+        # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
+        with global_compiler_lock:
+            return self.compile_once(args)
+
+    def compile_once(self, args: tuple[Any, ...]) -> Any:
+        """Compile for ``args``, alone, for the first time."""
+        return super().compile(args)
+
+    def for_python(self) -> Any:
+        """What Python calls in the place of this."""
+        raise TypeError("a piece of a kernel is called in compiled code only")
+
+    def _insert(self, *args: Any, **options: Any) -> None:
+        """Nothing that Python could call."""
+
+    def _compile_for_args(self, *args: Any, **options: Any) -> Any:
+        return self.for_python()
+
+    def __reduce__(self) -> Any:
+        """By its name where it has one: by its code it would be compiled anew in each process that it is sent to."""
+        function = self.py_func
+        if getattr(sys.modules.get(function.__module__), function.__name__, None) is self:
+            return str(function.__name__)
+        return super().__reduce__()
+
+
+class StoredDispatcher(Dispatcher):
+    """One whose machine code is kept: ``load`` gives it or None, ``save`` takes it."""
+
+    depth = 0  # of compilations inside each other; under Numba's lock
+
+    def __init__(self, function: Any, locals: Any = None, options: Any = None) -> None:
+        super().__init__(function, locals, options)
+        self._cache = _StoredCode(self)
+
+    def load(self, args: Any) -> Any:
+        raise NotImplementedError
+
+    def save(self, args: Any, compiled: Any) -> None:
+        raise NotImplementedError
+
+    def compile_once(self, args: tuple[Any, ...]) -> Any:
+        StoredDispatcher.depth += 1
+        try:
+            entry_point = super().compile_once(args)
+        finally:
+            StoredDispatcher.depth -= 1
+        self._call_in_place(args)
+        return entry_point
+
+    def _call_in_place(self, args: tuple[Any, ...]) -> None:
+        """Have callers of this compiled kernel call it where it is."""
+        compiled = self.overloads[args]
+        fndesc, library = compiled.fndesc, compiled.library
+        if "array(" in str(fndesc.restype):  # its caller would count a reference down that nobody had counted
+            del self.overloads[args]
+            raise TypeError(f"kernel {self.py_func.__qualname__} returns {fndesc.restype}; it may return numbers")
+
+        def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            if context.aot_mode:
+                raise TypingError(
+                    f"{self.py_func.__qualname__} of fastmlp's kernels cannot be compiled ahead of time: its machine code "
+                    "is made for the CPU that runs it and called by its address; use @njit"
+                )
+            function = context.declare_function(builder.module, fndesc)
+            if StoredDispatcher.depth == 0:
+                # In the user's function. An address makes Numba refuse to keep that on disk, where the symbol would
+                # name nothing in the next process.
+                address = library.get_pointer_to_function(fndesc.mangled_name)
+                address = context.add_dynamic_addr(builder, address, info=fndesc.qualname)
+                function = builder.bitcast(address, function.type)
+            status, value = context.call_conv.call_function(builder, function, fndesc.restype, fndesc.argtypes, values)
+            with cgutils.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
+            return impl_ret_new_ref(context, builder, fndesc.restype, value)
+
+        implementation: Any = call
+        implementation.signature, implementation.libs = fndesc.argtypes, ()
+        self.targetctx.remove_user_function(compiled.entry_point)
+        self.targetctx._defns[compiled.entry_point].append(implementation, fndesc.argtypes)
+
+
+class PythonDispatcher(StoredDispatcher):
+    """One that Python can call."""
+
+    _insert = CPUDispatcher._insert
+    _compile_for_args = CPUDispatcher._compile_for_args
+
+
+class _StoredCode(_Cache):
+    """Numba's interface to a cache, for one dispatcher."""
+
+    def __init__(self, dispatcher: StoredDispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    @property
+    def cache_path(self) -> str:
+        return ""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        return self._dispatcher.load(sig)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        self._dispatcher.save(sig, data)
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
+    """What can be pickled of compiled code, and the symbols that it calls; None of code that holds addresses."""
+    if compiled.library.has_dynamic_globals:
+        return None
+    called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
+    return compiled._reduce(), called
+
+
+def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
+    """The compiled code that ``code_to_keep`` gave the first part of."""
+    dispatcher.targetctx.refresh()
+    return compiler.CompileResult._rebuild(dispatcher.targetctx, *kept)
+
+
+def definition(intrinsic: Any) -> Any:
+    """The function of (typing context, *argument types) that gives an intrinsic's signature and code."""
+    return intrinsic._defn

@@ -1,0 +1,179 @@
+"""Exponential and logarithm of vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import overload
+
+from ..jit.dependencies import vocabulary
+from .codegen import Vector, call_llvm, emit_fma, intrinsic, named, stored, suffix, vector_of
+from .vectors import add, broadcast, div, fma, greater, maximum, minimum, mul, select, sub, zeros
+
+vocabulary()
+
+
+def _constant(vector: Vector, value: float) -> Any:
+    return ir.Constant(vector.ir, [value] * vector.lanes)
+
+
+def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any, int]) -> Any:
+    """An intrinsic for sum of coefficients(k) x^k, k < terms, by Horner's rule with fused multiply-adds."""
+
+    def implementation(typingctx: Any, x: Any) -> Any:
+        vector = vector_of(x)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            result = _constant(vector, coefficients(terms[vector.element] - 1))
+            for k in reversed(range(terms[vector.element] - 1)):
+                result = emit_fma(builder, vector, result, args[0], _constant(vector, coefficients(k)))
+            return result
+
+        return vector(vector), codegen
+
+    return named(name, implementation)
+
+
+# exp r for |r| <= log(2) / 2: the next term is below 6e-9 and 5e-18, a twentieth of a unit in the last place.
+_exp_series = polynomial("_exp_series", lambda k: 1 / math.factorial(k), {types.float32: 8, types.float64: 14})
+# artanh(s) / s in s^2 for |s| <= 3 - 2 sqrt(2): the next term is below 3e-9 and 4e-18.
+_log_series = polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
+
+
+@intrinsic
+def _round(typingctx: Any, x: Any) -> Any:
+    """The nearest integer, as a float."""
+    vector = vector_of(x)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return call_llvm(builder, f"llvm.rint.{suffix(vector)}", vector.ir, [args[0]])
+
+    return vector(vector), codegen
+
+
+def _layout(vector: Vector) -> tuple[ir.VectorType, int, int]:
+    """(integers of the same width, bits of the fraction, exponent bias)."""
+    bits = vector.element.bitwidth
+    return ir.VectorType(ir.IntType(bits), vector.lanes), *((23, 127) if bits == 32 else (52, 1023))
+
+
+@intrinsic
+def _scale(typingctx: Any, x: Any, n: Any) -> Any:
+    """x * 2^n for integral n, by two factors so that neither overflows; subnormal results round once."""
+    vector = vector_of(x)
+    integers, fraction, bias = _layout(vector)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def integer(value: int) -> Any:
+            return ir.Constant(integers, [value] * vector.lanes)
+
+        name = f"llvm.fptosi.sat.v{vector.lanes}i{vector.element.bitwidth}.{suffix(vector)}"
+        n = call_llvm(
+            builder, name, integers, [args[1]]
+        )  # saturating: NaN is a defined number here, and stays NaN in x
+        half = builder.ashr(n, integer(1))
+        result = args[0]
+        for power in (half, builder.sub(n, half)):
+            factor = builder.shl(builder.add(power, integer(bias)), integer(fraction))
+            result = builder.fmul(result, builder.bitcast(factor, vector.ir))
+        return result
+
+    return vector(vector, vector), codegen
+
+
+@intrinsic
+def _fraction(typingctx: Any, x: Any) -> Any:
+    """(m, n) with x = m * 2^n and sqrt(1/2) <= m < sqrt(2), for normal positive x."""
+    vector = vector_of(x)
+    integers, fraction, _ = _layout(vector)
+    pair = types.UniTuple(vector, 2)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def integer(value: int) -> Any:
+            return ir.Constant(integers, [value] * vector.lanes)
+
+        # Shifted so that the exponent field changes at sqrt(1/2), whose bits these are.
+        root = 0x3F3504F3 if vector.element == types.float32 else 0x3FE6A09E667F3BCD
+        bits = builder.bitcast(args[0], integers)
+        shifted = builder.sub(bits, integer(root))
+        n = builder.ashr(shifted, integer(fraction))
+        m = builder.bitcast(builder.sub(bits, builder.shl(n, integer(fraction))), vector.ir)
+        parts = [stored(builder, part) for part in (m, builder.sitofp(n, vector.ir))]
+        return context.make_tuple(builder, pair, parts)
+
+    return pair(vector), codegen
+
+
+# log 2 in two parts, the first so short that its product with an exponent is exact.
+_LOG2 = {
+    types.float32: (float.fromhex("0x1.62E4p-1"), math.log(2) - float.fromhex("0x1.62E4p-1")),
+    types.float64: (float.fromhex("0x1.62E42FEFA38p-1"), float.fromhex("0x1.EF35793C7673p-45")),
+}
+# Arguments beyond which the result is 0 or infinity, and the smallest normal number.
+_RANGE = {
+    types.float32: (-104.0, 89.0, 2.0**-126),
+    types.float64: (-746.0, 710.0, 2.0**-1022),
+}
+
+
+def exp(x):
+    """e^x within 1 unit in the last place (2 on a CPU without FMA), subnormal results included, where the caller's control
+    word lets there be any; NaN gives NaN.
+
+    Measured: 0.94 units over every float32 in [-104, 0], 0.86 over 1.5 million float64 of the whole range.
+    """
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+@overload(exp, inline="always")
+def _exp_overload(x):
+    high, low = _LOG2[x.element]
+    least, most, _ = _RANGE[x.element]
+    log2e = 1 / math.log(2)
+
+    def implementation(x):
+        bounded = minimum(maximum(x, broadcast(x, least)), broadcast(x, most))
+        n = _round(mul(bounded, broadcast(x, log2e)))
+        r = fma(n, broadcast(x, -low), fma(n, broadcast(x, -high), bounded))
+        return _scale(_exp_series(r), n)
+
+    return implementation
+
+
+def log(x):
+    """Natural logarithm within 2 units in the last place; -infinity at 0, NaN below.
+
+    Measured: 1.8 units over 2.6 million float32, 1.7 over as many float64, half of them near 1.
+    """
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+@overload(log, inline="always")
+def _log_overload(x):
+    high, low = _LOG2[x.element]
+    smallest = _RANGE[x.element][2]
+    up = 24.0 if x.element == types.float32 else 53.0
+    infinity = math.inf
+
+    def implementation(x):
+        subnormal = greater(broadcast(x, smallest), x)
+        m, n = _fraction(select(subnormal, mul(x, broadcast(x, 2.0**up)), x))
+        n = select(subnormal, sub(n, broadcast(x, up)), n)
+        one = broadcast(x, 1.0)
+        f = sub(m, one)
+        s = div(f, add(m, one))
+        # log m = 2 artanh(s); 2 s = f - s f exactly enough, which keeps the last bits of f
+        z = mul(s, s)
+        tail = mul(add(s, s), sub(_log_series(z), one))
+        small = add(tail, fma(n, broadcast(x, low), sub(zeros(x), mul(s, f))))
+        result = add(fma(n, broadcast(x, high), f), small)
+        result = select(greater(broadcast(x, infinity), x), result, x)  # infinity and NaN stay
+        result = select(greater(x, zeros(x)), result, broadcast(x, -infinity))
+        result = select(greater(zeros(x), x), broadcast(x, math.nan), result)
+        return select(greater(x, broadcast(x, -infinity)), result, add(x, broadcast(x, math.nan)))
+
+    return implementation

@@ -1,0 +1,293 @@
+"""Tiles of vectors, which matrix products add up in registers, and transposition through registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from ..jit.dependencies import vocabulary
+from ..jit.numba_private import TypingError
+from .codegen import (
+    I32,
+    Tile,
+    emit_fma,
+    emit_load,
+    emit_masked_load,
+    emit_masked_store,
+    emit_store,
+    intrinsic,
+    pointer_to,
+    require_readable,
+    require_writable,
+    splat,
+    stored,
+    vector_of,
+)
+
+vocabulary()
+
+
+@intrinsic
+def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
+    """A tile of ``rows`` x ``vectors`` zero vectors; both are compile-time constants."""
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+        raise TypingError("the size of a tile must be a compile-time constant")
+    tile = Tile(vector_of(like), rows.literal_value, vectors.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(tile.ir, None)
+
+    return tile(like, rows, vectors), codegen
+
+
+@intrinsic
+def tile_fma(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b: Any) -> Any:
+    """tile[r, v] += A[a + r * a_stride] * B[b + v * lanes : ... + lanes]: one step of a rank-1 update."""
+    return _tile_fma(tile, A, B, None)
+
+
+@intrinsic
+def tile_fma_masked(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b: Any, n: Any) -> Any:
+    """``tile_fma`` with only the first n columns of B, zero in the others."""
+    return _tile_fma(tile, A, B, types.intp)
+
+
+def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
+    if not isinstance(tile, Tile):
+        raise TypingError(f"expected a tile, not {tile}")
+    require_readable(A)
+    require_readable(B)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, array_a, a, a_stride, array_b, b = args[:6]
+        row_b = []
+        for v in range(tile.vectors):
+            offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
+            if n is None:
+                row_b.append(emit_load(context, builder, B, array_b, offset, vector))
+            else:
+                row_b.append(emit_masked_load(context, builder, B, array_b, offset, args[6], vector, v * vector.lanes))
+        for r in range(tile.rows):
+            offset = builder.add(a, builder.mul(a_stride, ir.Constant(a.type, r)))
+            scalar = builder.load(pointer_to(context, builder, A, array_a, offset, vector.ir.element))
+            x = splat(builder, vector.ir, scalar)
+            for v in range(tile.vectors):
+                k = r * tile.vectors + v
+                acc = builder.insert_value(
+                    acc, emit_fma(builder, vector, x, row_b[v], builder.extract_value(acc, k)), k
+                )
+        return acc
+
+    args = (tile, A, types.intp, types.intp, B, types.intp)
+    return tile(*(args if n is None else (*args, n))), codegen
+
+
+@intrinsic
+def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
+    """tile[0, v] += x * B[b + v * lanes : ...] for a scalar x; only the first n columns."""
+    if not (isinstance(tile, Tile) and tile.rows == 1):
+        raise TypingError(f"expected a tile of one row, not {tile}")
+    require_readable(B)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        acc, x, array_b, b, n = args
+        factor = splat(builder, vector.ir, x)
+        for v in range(tile.vectors):
+            offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
+            row = emit_masked_load(context, builder, B, array_b, offset, n, vector, v * vector.lanes)
+            acc = builder.insert_value(acc, emit_fma(builder, vector, factor, row, builder.extract_value(acc, v)), v)
+        return acc
+
+    return tile(tile, vector.element, B, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors: Any, n: Any) -> Any:
+    """A tile from C[c + r * c_stride + v * lanes : ...]; only the first n columns, the others zero."""
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+        raise TypingError("the size of a tile must be a compile-time constant")
+    require_readable(C)
+    tile = Tile(vector_of(C), rows.literal_value, vectors.literal_value)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_c, c, c_stride, _, _, n = args
+        acc = ir.Constant(tile.ir, ir.Undefined)
+        for r in range(tile.rows):
+            row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
+            for v in range(tile.vectors):
+                offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                value = emit_masked_load(context, builder, C, array_c, offset, n, vector, v * vector.lanes)
+                acc = builder.insert_value(acc, value, r * tile.vectors + v)
+        return acc
+
+    return tile(C, types.intp, types.intp, rows, vectors, types.intp), codegen
+
+
+@intrinsic
+def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any, skip: Any) -> Any:
+    """C[c + r * c_stride + v * lanes : ...] = tile[r, v], r >= skip; only the first n columns."""
+    require_writable(C)
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_c, c, c_stride, acc, n, skip = args
+        for r in range(tile.rows):
+            row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
+            with builder.if_then(builder.icmp_signed("<=", skip, ir.Constant(skip.type, r))):
+                for v in range(tile.vectors):
+                    offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                    value = builder.extract_value(acc, r * tile.vectors + v)
+                    emit_masked_store(context, builder, C, array_c, offset, value, n, vector, v * vector.lanes)
+        return context.get_dummy_value()
+
+    return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen
+
+
+def _emit_row(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, i: Any, n: Any) -> Any:
+    row = ir.Constant(tile.ir, ir.Undefined)
+    for v in range(tile.vectors):
+        first = v * tile.vector.lanes
+        offset = builder.add(i, ir.Constant(i.type, first))
+        value = emit_masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
+        row = builder.insert_value(row, value, v)
+    return row
+
+
+@intrinsic
+def tile_row(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
+    """A tile of one row with as many vectors as ``like`` has: array[i : i + n], and zeros behind."""
+    require_readable(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _emit_row(context, builder, like, array, *args[1:])
+
+    return like(like, array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_rows(typingctx: Any, like: Any, arrays: Any, i: Any, n: Any) -> Any:
+    """``tile_row`` of each of a tuple of arrays: a tuple."""
+    for array in arrays:
+        require_readable(array)
+    result = types.UniTuple(like, len(arrays))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sources = [builder.extract_value(args[1], k) for k in range(len(arrays))]
+        rows = [_emit_row(context, builder, like, *pair, *args[2:]) for pair in zip(arrays, sources)]
+        return context.make_tuple(builder, result, [stored(builder, row) for row in rows])
+
+    return result(like, arrays, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_store_each(typingctx: Any, arrays: Any, i: Any, tiles: Any, n: Any) -> Any:
+    """array[i : i + n] = tile, for each of a tuple of arrays and its like in one of tiles of one row."""
+    for array in arrays:
+        require_writable(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for k, (array, tile) in enumerate(zip(arrays, tiles)):
+            target, row = (builder.extract_value(args[which], k) for which in (0, 2))
+            row = builder.extract_value(row, 0)
+            for v in range(tile.vectors):
+                first = v * tile.vector.lanes
+                offset, value = builder.add(args[1], ir.Constant(args[1].type, first)), builder.extract_value(row, v)
+                emit_masked_store(context, builder, array, target, offset, value, args[3], tile.vector, first)
+        return context.get_dummy_value()
+
+    return types.void(arrays, types.intp, tiles, types.intp), codegen
+
+
+@intrinsic
+def tile_sums(typingctx: Any, tile: Any) -> Any:
+    """A vector of the sums of the lanes of each row of a tile of one vector a row, added as ``reduce_add`` does; rest zero.
+
+    The rows are a power of two, at most the lanes. Two rows at a time are folded into one vector, then two of those.
+    """
+    if not (isinstance(tile, Tile) and tile.vectors == 1 and tile.vector.lanes % tile.rows == 0):
+        raise TypingError(
+            f"expected a tile of one vector a row, its rows a power of two and at most the lanes, not {tile}"
+        )
+    vector = tile.vector
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pick = ir.VectorType(I32, vector.lanes)
+        rows = [builder.extract_value(args[0], r) for r in range(tile.rows)]
+        length = vector.lanes  # of what is left of a row
+        while length > 1:
+            length //= 2
+            pairs = list(zip(rows[::2], rows[1::2])) or [(rows[0], ir.Constant(vector.ir, None))]
+            # The lower halves of what is left of both's rows, and the upper ones.
+            low = [start + k for start in range(0, 2 * vector.lanes, 2 * length) for k in range(length)]
+            masks = ir.Constant(pick, low), ir.Constant(pick, [k + length for k in low])
+            rows = [builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks)) for x, y in pairs]
+        return rows[0]
+
+    return vector(tile), codegen
+
+
+# -- transposition -------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def transpose(
+    typingctx: Any, A: Any, a: Any, a_stride: Any, rows: Any, columns: Any, B: Any, b: Any, b_stride: Any
+) -> Any:
+    """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
+
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
+    loaded and stored without masks, which take longer than the exchanges.
+    """
+    require_readable(A)
+    require_writable(B)
+    vector = vector_of(A)
+    if vector_of(B) != vector:
+        raise TypingError(f"cannot transpose {A} into {B}")
+    lanes = vector.lanes
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_a, a, a_stride, rows, columns, array_b, b, b_stride = args
+
+        def offset(base: Any, stride: Any, k: int) -> Any:
+            return builder.add(base, builder.mul(stride, ir.Constant(base.type, k)))
+
+        def lengths(count: Any, length: Any) -> list[Any]:
+            """``length`` for the first ``count`` of the lines and 0, touching nothing, for the others."""
+            none = ir.Constant(length.type, 0)
+            inside = [builder.icmp_signed(">", count, ir.Constant(count.type, k)) for k in range(lanes)]
+            return [builder.select(flag, length, none) for flag in inside]
+
+        def exchanged(block: list[Any]) -> list[Any]:
+            step = 1
+            while step < lanes:
+                # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
+                low = [k if not k & step else lanes + k - step for k in range(lanes)]
+                high = [k + step if not k & step else lanes + k for k in range(lanes)]
+                masks = [ir.Constant(ir.VectorType(I32, lanes), mask) for mask in (low, high)]
+                for r in range(lanes):
+                    if not r & step:
+                        pair = block[r], block[r + step]
+                        block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+                step *= 2
+            return block
+
+        reads, writes = ([offset(at, by, k) for k in range(lanes)] for at, by in ((a, a_stride), (b, b_stride)))
+        whole = builder.and_(*(builder.icmp_signed(">=", n, ir.Constant(n.type, lanes)) for n in (rows, columns)))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                block = exchanged([emit_load(context, builder, A, array_a, at, vector) for at in reads])
+                for at, x in zip(writes, block):
+                    emit_store(context, builder, B, array_b, at, x, vector)
+            with otherwise:
+                few = zip(reads, lengths(rows, columns))
+                block = exchanged([emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few])
+                for at, x, n in zip(writes, block, lengths(columns, rows)):
+                    emit_masked_store(context, builder, B, array_b, at, x, n, vector)
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), codegen

@@ -1,0 +1,102 @@
+"""What the kernels use of Numba that it does not promise to keep: all of it in one module, and each name still there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import numba
+import pytest
+from numba import njit
+from numba.core.compiler import CompileResult
+from numba.extending import intrinsic
+
+from kernels.jit import numba_private
+
+ROOT = Path(__file__).resolve().parent.parent
+PRIVATE = ROOT / "kernels" / "jit" / "numba_private.py"
+PUBLIC = {"numba", "numba.extending"}  # what Numba documents for those who extend it
+
+
+def imported(path):
+    """(module, name) of what a file imports from Numba."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "numba":
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize(("module", "name"), sorted(imported(PRIVATE)))
+def test_numba_has_the_name(module, name):
+    found = hasattr(import_module(module), name)
+    assert found, f"Numba {numba.__version__} has no {module}.{name}, which kernels/jit/numba_private.py uses"
+
+
+@intrinsic
+def nothing(typingctx):
+    return numba.types.void(), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@pytest.fixture(scope="module")
+def things():
+    """One of each kind whose private attributes are used."""
+    function = njit(lambda x: x + 1)
+    function(1)
+    (compiled,) = function.overloads.values()
+    return {
+        "dispatcher": function,
+        "context": function.targetctx,
+        "compiled": compiled,
+        "library": compiled.library,
+        "codegen": compiled.library.codegen,
+        "fndesc": compiled.fndesc,
+        "intrinsic": nothing,
+        "CompileResult": CompileResult,
+        "config": numba_private.config,
+    }
+
+
+ATTRIBUTES = {
+    "dispatcher": "_insert _compile_for_args _cache overloads targetctx py_func compile __reduce__",
+    "context": "_defns add_dynamic_addr aot_mode call_conv codegen declare_function refresh remove_user_function",
+    "compiled": "_reduce entry_point fndesc library",
+    "library": "_final_module _finalize_dynamic_globals _finalize_final_module _finalized _optimize_final_module "
+    "get_pointer_to_function has_dynamic_globals codegen",
+    "codegen": "set_env",
+    "fndesc": "argtypes mangled_name qualname restype",
+    "intrinsic": "_defn",
+    "CompileResult": "_rebuild",
+    "config": "CPU_FEATURES CPU_NAME DISABLE_JIT",
+}
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"), [(thing, name) for thing in ATTRIBUTES for name in ATTRIBUTES[thing].split()]
+)
+def test_numbas_objects_have_the_attribute(things, thing, name):
+    assert hasattr(things[thing], name), f"Numba {numba.__version__}: {thing} has no {name}, which kernels.jit uses"
+
+
+def test_no_other_module_uses_names_that_numba_does_not_promise():
+    sources = [path for path in (ROOT / "kernels").rglob("*.py") if path != PRIVATE]
+    assert {module for path in sources for module, _ in imported(path)} <= PUBLIC
+    # Numba's own ``overload`` only where all the code is in every key: others would run stale (see kernels.jit.dependencies).
+    overloading = {path.parent.name for path in sources if ("numba.extending", "overload") in imported(path)}
+    assert overloading <= {"simd"}
+    nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
+    used, own = set(), {"_getvalue", "_getframe", "_replace", "_fields"}  # documented, by Numba or Python, all the same
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            (own if isinstance(node.ctx, ast.Store) else used).add(node.attr)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+    assert {name for name in used if name.startswith("_") and not name.startswith("__")} <= own
+
+
+def test_the_requirement_ends_with_the_newest_version_tested():
+    low, high = re.search(r'"numba>=(\d+\.\d+),<(\d+\.\d+)"', (ROOT / "pyproject.toml").read_text()).groups()
+    version = tuple(map(int, numba.__version__.split(".")[:2]))
+    assert tuple(map(int, low.split("."))) <= version < tuple(map(int, high.split(".")))
