@@ -19,7 +19,7 @@ def test_training_step(compare, session, which):
     compare("training", f"{work}, {steps} steps", calls.pop(claims.OURS), calls, work.flop * steps, each=steps)
 
 
-@pytest.mark.parametrize("rule", [kernels.sgd(), kernels.momentum(nesterov=True), kernels.adam()], ids=str)
+@pytest.mark.parametrize("rule", [make() for make in kernels.RULES.values()], ids=str)
 def test_training_step_of_each_rule(compare, images, rule):
     """What the rules cost, on the non-zeros, and that half the threads take twice the time."""
     name, X, y = images
@@ -36,3 +36,18 @@ def test_training_step_of_each_rule(compare, images, rule):
     compare(
         "rules", f"{name}, 64 steps of 16 rows, rule {rule.kind}", lambda: steps(networks[0]), {"1 thread": one_thread}
     )
+
+
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+def test_training_step_of_each_activation(compare, images, activation):
+    """What the activations cost, beside ReLU, on all numbers."""
+    name, X, y = images
+    rows, networks = np.arange(64 * 16), {}
+    for each in (activation, "relu"):
+        networks[each] = kernels.Network((X.shape[1], 256, 10), activation=each)
+
+    def steps(network):
+        kernels.mlp_train_steps(X, y, rows, 16, network, rule=kernels.sgd(), lr=np.full(64, 1e-4), scale=1 / 255)
+
+    peers = {"relu": lambda: steps(networks["relu"])}
+    compare("activations", f"{name}, 64 steps of 16 rows, {activation}", lambda: steps(networks[activation]), peers)

@@ -16,6 +16,15 @@ from .formats import TRAINING, suffixes
 from .paths import as_path
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
+# The kernels' update rules with the peak rate of each, and their activations: named here as --help does without Numba.
+RULES = {
+    "sgd": 0.4,
+    "momentum": 0.12,
+    "adam": 0.005,
+    "adamw": 0.005,
+    "lion": 0.0005,
+}
+ACTIVATIONS = ("relu", "identity", "logistic", "tanh", "gelu")
 _STRONGEST = 100  # distortion: nothing of an image is left long before
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 # Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
@@ -70,6 +79,7 @@ class TrainConfig:
     hidden: tuple[int, ...] = _option(
         (256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]", group="network"
     )
+    activation: str = _option("relu", "of the hidden layers", choices=ACTIVATIONS)
     bias: bool = _option(True, "do not give the layers biases")
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     batch_size: int = _planned(
@@ -83,9 +93,11 @@ class TrainConfig:
         least=1,
     )
     steps: int | None = _option(None, "stop after this many steps instead", metavar="N", least=1)
-    optimizer: str = _option("momentum", "update rule", choices=("sgd", "momentum", "adam", "adamw"))
+    optimizer: str = _option("momentum", "update rule", choices=tuple(RULES))
     lr: float | None = _option(
-        None, "peak learning rate (default 0.4 sgd, 0.12 momentum, 0.005 adam and adamw)", metavar="X"
+        None,
+        f"peak learning rate (default {', '.join(f'{rate:g} {name}' for name, rate in RULES.items())})",
+        metavar="X",
     )
     momentum: float = _option(0.9, "of the momentum optimizer", metavar="X")
     nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
@@ -191,8 +203,7 @@ class TrainConfig:
 
     @property
     def peak_lr(self) -> float:
-        defaults = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005}
-        return defaults[self.optimizer] if self.lr is None else self.lr
+        return RULES[self.optimizer] if self.lr is None else self.lr
 
     def completed(self, samples: int, *, table: bool) -> TrainConfig:
         """The options with nothing left open, for so many training samples, of a table or not. What is given stays.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.14
 _PROTOBUF_BYTES = 2_000_000_000
-_ONNX_ACTIVATIONS = {"relu": "Relu", "logistic": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
-_TORCH_ACTIVATIONS = {"relu": "ReLU", "logistic": "Sigmoid", "tanh": "Tanh", "identity": "Identity"}
 
 
 def described(model: Model) -> dict[str, str]:
@@ -44,6 +42,8 @@ def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
     2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
     """
     import numpy as np
+
+    from .backend import kernels
 
     onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
     helper, network = onnx.helper, model.network
@@ -71,7 +71,7 @@ def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
         if k == 0:
             W = (W.astype("float64") * model.scale).astype(dtype)
         else:
-            Y = node(_ONNX_ACTIVATIONS[network.activation], [Y])
+            Y = kernels.ACTIVATIONS[network.activation].onnx(node, constant, Y, dtype)
         Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
     classes = len(model.classes)
     if network.output == "softmax" or classes == 1:  # whose probability is 1
@@ -122,7 +122,7 @@ def _as_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def state_dict(model: Model) -> dict[str, np.ndarray]:
-    """The parameters as torch.nn.Sequential(Linear, ReLU, Linear, ...) names and lays them out: "0.weight" [O, I], "0.bias".
+    """The parameters as torch.nn.Sequential(Linear, activation, Linear, ...) names and lays them out: "0.weight" [O, I], ...
 
     In the network's dtype, but float64 where features are standardised: see ``onnx_model``. Biases are always there.
     """
@@ -162,8 +162,10 @@ def _torch(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, s
 
 
 def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
+    from .backend import kernels
+
     shapes = [tensor.shape for name, tensor in tensors.items() if name.endswith("weight")]
-    between = f", torch.nn.{_TORCH_ACTIVATIONS[model.network.activation]}(), "
+    between = f", torch.nn.{kernels.ACTIVATIONS[model.network.activation].torch}(), "
     layers = between.join(f"torch.nn.Linear({I}, {O})" for O, I in shapes)
     double = ".double()" if tensors["0.weight"].dtype == "float64" else ""
     return f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"

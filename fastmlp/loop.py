@@ -129,7 +129,9 @@ class Run:
         config, data = plan.config, plan.data
         self.rule = rule(config)
         sizes = (data.X.shape[1], *config.hidden, len(data.classes))
-        network = Network(sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots)
+        network = Network(
+            sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots, activation=config.activation
+        )
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)
         self.model = Model(
@@ -166,7 +168,9 @@ class Run:
         most = kernels.sparse.BYTE_ROWS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * classes))
-        network = Network((inputs, width, classes), dtype=config.dtype, slots=self.rule.slots)
+        network = Network(
+            (inputs, width, classes), dtype=config.dtype, slots=self.rule.slots, activation=config.activation
+        )
         window = self.batches.window(self.step)
         X, y = window.X, window.y
         if plan.distort:

@@ -32,7 +32,7 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 
 
 class Model:
-    """A multilayer perceptron: ReLU between layers, softmax over ``classes`` at the end.
+    """A multilayer perceptron: its activation between layers, softmax over ``classes`` at the end.
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
@@ -195,12 +195,13 @@ class Model:
         return digest.hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        """(meta, tensors) of the model's file: scale, classes, image_shape, ...; W0, b0, W1, ..., mean, std, ranges."""
+        """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges."""
         meta = {
             "scale": self.scale,
             "classes": list(self.classes),
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "columns": None if self.columns is None else list(self.columns),
+            "activation": self.network.activation,
             "index_base": self.index_base,
             "label": None if self.label is None else list(self.label),
             "trained_on": self.trained_on,
@@ -236,6 +237,9 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         index_base = meta.get("index_base")  # not in files of earlier versions
         if not (index_base is None or (type(index_base) is int and index_base in (0, 1))):
             raise ValueError("index_base")
+        activation = meta.get("activation", "relu")
+        if activation not in kernels.ACTIVATIONS:
+            raise ValueError("activation")
         trained_on = meta.get("trained_on")
         if trained_on is not None:
             kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
@@ -247,7 +251,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
-    network = _network(tensors, len(classes), path)
+    network = _network(tensors, len(classes), activation, path)
     inputs = network.sizes[0]
     pixels = image_shape and math.prod(min(max(side, 0), 10**9) for side in image_shape)
     for what, count in (("columns", columns and len(columns)), ("image", pixels)):
@@ -285,7 +289,7 @@ def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str
     return saved
 
 
-def _network(tensors: Tensors, classes: int, path: str) -> Network:
+def _network(tensors: Tensors, classes: int, activation: str, path: str) -> Network:
     weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
         raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
@@ -294,7 +298,7 @@ def _network(tensors: Tensors, classes: int, path: str) -> Network:
         raise InputError(f"{path}: the weights have dtype {weights[0].dtype}; it must be float32 or float64")
     if sizes[-1] != classes or any(W.shape[0] != size for W, size in zip(weights, sizes)):
         raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {classes} classes")
-    network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype)
+    network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation)
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
         if b is not None:

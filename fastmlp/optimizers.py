@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 
 from .backend import Rule, kernels
@@ -9,13 +11,11 @@ from .config import TrainConfig
 
 
 def rule(config: TrainConfig) -> Rule:
-    """The kernels' update rule for this run."""
-    decay = config.weight_decay
-    if config.optimizer == "sgd":
-        return kernels.sgd(weight_decay=decay)
-    if config.optimizer == "momentum":
-        return kernels.momentum(config.momentum, nesterov=config.nesterov, weight_decay=decay)
-    return (kernels.adam if config.optimizer == "adam" else kernels.adamw)(weight_decay=decay)
+    """The kernels' update rule for this run, with those of its constants that are options."""
+    make = kernels.RULES[config.optimizer]
+    options = {"beta": config.momentum, "nesterov": config.nesterov, "weight_decay": config.weight_decay}
+    taken = inspect.signature(make).parameters
+    return make(**{name: value for name, value in options.items() if name in taken})
 
 
 def learning_rates(config: TrainConfig, start: int, stop: int, total: int, steps_per_epoch: int) -> np.ndarray:

@@ -6,6 +6,9 @@ Nothing is compiled before the first call, and compiled code is kept in a cache 
 """
 
 from . import jit, raw, reference, simd
+from .activations import ACTIVATIONS
+from .csr import CSR
+from .losses import LOSSES
 from .network import Network
 from .ops import (
     adam_update,
@@ -27,15 +30,17 @@ from .ops import (
     softmax_cross_entropy,
 )
 from .peak import peak_gflops
-from .sparse import CSR
 from .team import get_num_threads, set_num_threads, threads
-from .update import Rule, adam, adamw, momentum, sgd
+from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
 # Tells this package from the others on the Python package index that install a top-level `kernels`.
 __fastmlp__ = "0.1.0"
 
 __all__ = [
+    "ACTIVATIONS",
     "CSR",
+    "LOSSES",
+    "RULES",
     "Network",
     "Rule",
     "adam",
@@ -51,6 +56,7 @@ __all__ = [
     "linear_backward_weight",
     "linear_forward",
     "linear_relu_forward",
+    "lion",
     "mlp_forward",
     "mlp_gradient",
     "mlp_train_steps",

@@ -1,52 +1,240 @@
-"""What a hidden layer does to its sums, and the derivative, from the outputs alone: y' = f'(z) as a function of y = f(z).
+"""The activations of hidden layers, one class each.
 
-ReLU is not here: it is part of the pass that finishes the sums (``gemm.finish_rows``), and its derivative is ``gemm.mask``.
-All functions here are raw and work on ``size`` contiguous elements of flat arrays.
+An activation's class is all there is to say about it: its ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as
+a function of y = f(z), or of z itself where it is ``of_input``, which training then keeps; ``twin`` and ``twin_slope``,
+the same in NumPy, which are the definition; ``onnx`` and ``torch``, what it is in exported models. Whoever adds a class
+to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with.
+
+All functions here are raw and work on flat arrays.
 """
 
 from __future__ import annotations
 
-from . import simd
-from .jit import kernel
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
-RELU, IDENTITY, LOGISTIC, TANH = range(4)
-ACTIVATIONS = {"relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH}
-SOFTMAX, LOGISTIC_OUTPUT = range(2)
-OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC_OUTPUT}
+import numpy as np
+from numba import types
+
+from . import simd
+from .bundles import class_attribute
+from .jit import kernel, piece
+
+for _attribute in ("function", "slope", "of_input", "fused", "linear"):
+    class_attribute(_attribute)
+
+
+class _Constants(NamedTuple):
+    pass
+
+
+class Activation(_Constants):
+    """What a hidden layer does to its sums."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+    function: ClassVar[Any]
+    slope: ClassVar[Any]
+    of_input: ClassVar[bool] = False
+    fused: ClassVar[bool] = False  # the pass that finishes the sums has done it, ``gemm.mask`` goes back: ReLU
+    linear: ClassVar[bool] = False  # the identity: there is nothing to do
+    torch: ClassVar[str]
+    onnx_operator: ClassVar[str]
+
+    def twin(self, Z: np.ndarray) -> np.ndarray:
+        """f(Z): the definition."""
+        raise NotImplementedError
+
+    def twin_slope(self, A: np.ndarray) -> Any:
+        """f'(Z), of A = f(Z), or of A = Z for an activation of its input."""
+        raise NotImplementedError
+
+    def onnx(self, node: Callable[..., str], constant: Callable[..., str], Z: str, dtype: np.dtype) -> str:
+        """The name of f(Z) in an ONNX graph: node(operator, inputs) makes a node, constant(name, array) a constant."""
+        return node(self.onnx_operator, [Z])
+
+
+@piece
+def _nothing(x):
+    return x
+
+
+class Relu(Activation):
+    """y = max(z, 0); f' = (y > 0)."""
+
+    __slots__ = ()
+    name, fused = "relu", True
+    function = slope = _nothing
+    torch, onnx_operator = "ReLU", "Relu"
+
+    def twin(self, Z):
+        return np.maximum(Z, 0)
+
+    def twin_slope(self, A):
+        return ~(A <= 0)
+
+
+class Identity(Activation):
+    """y = z; f' = 1."""
+
+    __slots__ = ()
+    name, linear = "identity", True
+    torch = onnx_operator = "Identity"
+    function = slope = _nothing
+
+    def twin(self, Z):
+        return Z
+
+    def twin_slope(self, A):
+        return 1
+
+
+class Logistic(Activation):
+    """y = 1 / (1 + exp(-z)), within two units in the last place of 1; f' = y (1 - y)."""
+
+    __slots__ = ()
+    name, torch, onnx_operator = "logistic", "Sigmoid", "Sigmoid"
+
+    @staticmethod
+    @piece
+    def function(z):
+        one = simd.broadcast(z, 1.0)
+        return one / (one + simd.exp(simd.zeros(z) - z))
+
+    @staticmethod
+    @piece
+    def slope(y):
+        return y * (simd.broadcast(y, 1.0) - y)
+
+    def twin(self, Z):
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-Z))
+
+    def twin_slope(self, A):
+        return A * (1 - A)
+
+
+class Tanh(Activation):
+    """y = tanh(z) = 1 - 2 / (exp(2 z) + 1), within two units in the last place of 1; f' = 1 - y^2."""
+
+    __slots__ = ()
+    name, torch, onnx_operator = "tanh", "Tanh", "Tanh"
+
+    @staticmethod
+    @piece
+    def function(z):
+        one, two = simd.broadcast(z, 1.0), simd.broadcast(z, 2.0)
+        return one - two / (simd.exp(two * z) + one)
+
+    @staticmethod
+    @piece
+    def slope(y):
+        return simd.broadcast(y, 1.0) - y * y
+
+    def twin(self, Z):
+        return np.tanh(Z)
+
+    def twin_slope(self, A):
+        return 1 - A * A
+
+
+# exp(z^2 / 2) (1 - P(z)) / t for z >= 0, P the normal distribution, as a polynomial in 2 t - 1, t = 1 / (1 + z / 5): the
+# interpolation at 400 Chebyshev points, cut after degree 20, is within 2e-15 of it relatively.
+_TAIL = (
+    0.15383860995001253, 0.13307650057801426, 0.09906112319403415, 0.0627066313340512, 0.03300407323288993,
+    0.013823727745571661, 0.0041590133759349755, 0.0005986753119598178, -0.00015957399657636607, -0.00010897957897850652,
+    -1.1874630816210303e-05, 9.9517573384739e-06, 3.3348128434892224e-06, -7.943811040263283e-07, -5.513150844867647e-07,
+    6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
+    9.795849556242954e-10,
+)  # fmt: skip
+_tail_series = simd.polynomial("_tail_series", lambda k: _TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
+
+
+@piece
+def _normal(z):
+    """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
+    one, zero, half = simd.broadcast(z, 1.0), simd.zeros(z), simd.broadcast(z, 0.5)
+    size = simd.maximum(z, zero - z)
+    t = one / simd.fma(simd.broadcast(z, 0.2), size, one)
+    shape = simd.exp(zero - half * z * z)
+    tail = shape * t * _tail_series(t + t - one)
+    return simd.select(zero > z, tail, one - tail), shape
+
+
+class Gelu(Activation):
+    """y = z P(z), P the normal distribution; f' = P(z) + z P'(z). Hendrycks and Gimpel 2016, exact, not by tanh."""
+
+    __slots__ = ()
+    name, of_input, torch = "gelu", True, "GELU"
+
+    @staticmethod
+    @piece
+    def function(z):
+        distribution, _ = _normal(z)
+        return z * distribution
+
+    @staticmethod
+    @piece
+    def slope(z):
+        distribution, shape = _normal(z)
+        return simd.fma(simd.broadcast(z, (2 * math.pi) ** -0.5) * z, shape, distribution)
+
+    def twin(self, Z):
+        return Z * self._distribution(Z)
+
+    def twin_slope(self, A):
+        density = np.exp(-A * A / 2) * A.dtype.type((2 * math.pi) ** -0.5)
+        return self._distribution(A) + A * density
+
+    def _distribution(self, Z):
+        return (np.vectorize(math.erfc, otypes=[np.float64])(-Z * 0.5**0.5) / 2).astype(Z.dtype)
+
+    def onnx(self, node, constant, Z, dtype):
+        """By the error function, or, in float64, for which ONNX Runtime has none, as here."""
+        number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *_TAIL)}
+        if dtype == np.float32:
+            erf = node("Erf", [node("Mul", [Z, number[0.5**0.5]])])
+            P = node("Mul", [number[0.5], node("Add", [number[1.0], erf])])
+        else:
+            t = node("Div", [number[1.0], node("Add", [number[1.0], node("Mul", [number[0.2], node("Abs", [Z])])])])
+            x, series = node("Sub", [node("Mul", [number[2.0], t]), number[1.0]]), number[_TAIL[-1]]
+            for coefficient in reversed(_TAIL[:-1]):
+                series = node("Add", [node("Mul", [series, x]), number[coefficient]])
+            shape = node("Exp", [node("Neg", [node("Mul", [number[0.5], node("Mul", [Z, Z])])])])
+            tail = node("Mul", [shape, node("Mul", [t, series])])
+            P = node("Where", [node("Less", [Z, number[0.0]]), tail, node("Sub", [number[1.0], tail])])
+        return node("Mul", [Z, P])
+
+
+ACTIVATIONS: dict[str, Activation] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh, Gelu)}
+"""The activations by name."""
 
 
 @kernel
-def activate(kind, Y, y, size):
-    """Y = f(Y) from Y[y] on: 1 / (1 + exp(-z)) for LOGISTIC, 1 - 2 / (exp(2 z) + 1), which is tanh(z), for TANH.
-
-    Both within two units in the last place of 1. Nothing for IDENTITY, and for RELU, which has been done.
-    """
-    if kind in (RELU, IDENTITY):
+def activate(activation, Y, Z, n):
+    """Y = f(Y), n elements, and for an activation of its input Z = what Y held."""
+    if activation.fused or activation.linear:
         return
     lanes = simd.lanes(Y)
-    zero, one, two = simd.zeros(Y), simd.broadcast(Y, 1.0), simd.broadcast(Y, 2.0)
-    for i in range(0, size, lanes):
-        rest = min(lanes, size - i)
-        z = simd.load_masked(Y, y + i, rest)
-        if kind == LOGISTIC:
-            f = one / (one + simd.exp(zero - z))
-        else:
-            f = one - two / (simd.exp(two * z) + one)
-        simd.store_masked(Y, y + i, f, rest)
+    for i in range(0, n, lanes):
+        rest = min(lanes, n - i)
+        z = simd.load_masked(Y, i, rest)
+        if activation.of_input:
+            simd.store_masked(Z, i, z, rest)
+        simd.store_masked(Y, i, activation.function(z), rest)
 
 
 @kernel
-def activation_backward(kind, Y, y, dY, dy, size, kept):
-    """dY *= f'(z), for all but RELU; Y holds f(z) / kept, as dropout has left it: y (1 - y), 1 - y^2, or 1."""
-    if kind == IDENTITY:
+def activation_backward(activation, Y, Z, dY, n, kept):
+    """dY *= f'(z), n elements; Y holds f(z) / kept, as dropout has left it, and Z z for an activation of its input."""
+    if activation.linear:
         return
-    lanes = simd.lanes(dY)
-    one, share = simd.broadcast(dY, 1.0), simd.broadcast(dY, kept)
-    for i in range(0, size, lanes):
-        rest = min(lanes, size - i)
-        f = share * simd.load_masked(Y, y + i, rest)
-        if kind == LOGISTIC:
-            slope = f * (one - f)
+    lanes, undropped = simd.lanes(dY), simd.broadcast(dY, kept)
+    for i in range(0, n, lanes):
+        rest = min(lanes, n - i)
+        if activation.of_input:
+            slope = activation.slope(simd.load_masked(Z, i, rest))
         else:
-            slope = one - f * f
-        simd.store_masked(dY, dy + i, slope * simd.load_masked(dY, dy + i, rest), rest)
+            slope = activation.slope(undropped * simd.load_masked(Y, i, rest))
+        simd.store_masked(dY, i, slope * simd.load_masked(dY, i, rest), rest)

@@ -1,9 +1,10 @@
 """Distorted copies of images: random affine maps, and elastic distortion on top of them.
 
-The pixel at p of a new image, measured from the centre, is the old one at M p + shift + u(p), bilinearly interpolated, zero
-outside. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003, uniform noise
-smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and nearly all of the smoothed noise
-is a few waves along each axis, so the noise is drawn in their basis: a tenth of the numbers and of the arithmetic.
+The pixel at p of a new image, measured from the centre, is the old one at M p + shift + u(p), bilinearly interpolated,
+zero outside. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003, uniform
+noise smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and nearly all of the
+smoothed noise is a few waves along each axis, so the noise is drawn in their basis: a tenth of the numbers and of the
+arithmetic.
 
 Image r is a function of (seed, epoch, r): nothing depends on batches or threads. All functions here are raw.
 """
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .bundles import Matrix, after
 from .dropout_mask import hash32
 from .gemm import PACK_SIZE, gemm
 from .intrinsics import flat
@@ -28,7 +30,7 @@ _FIRST_NOISE = 6  # draws before it: angle, two scales, shear, two shifts
 
 
 class Strengths(NamedTuple):
-    """How far at most: angle in radians, parts of 1, parts of 1, pixels; and ``elastic`` in pixels. See ``ops.distort``."""
+    """How far at most: an angle in radians, two parts of 1, and two distances in pixels. See ``ops.distort``."""
 
     rotation: float
     scale: float
@@ -41,8 +43,8 @@ class Strengths(NamedTuple):
 def waves(length: int, sigma: float) -> np.ndarray:
     """[length, r]: A with A A^T close to the covariance of white noise along an axis after Gaussian smoothing.
 
-    That is C[i, j] = exp(-(i - j)^2 / (4 sigma^2)) / (2 sqrt(pi) sigma); A holds its leading eigenvectors, each times the
-    root of its eigenvalue.
+    That is C[i, j] = exp(-(i - j)^2 / (4 sigma^2)) / (2 sqrt(pi) sigma); A holds its leading eigenvectors, each times
+    the root of its eigenvalue.
     """
     distance = np.arange(length)[:, None] - np.arange(length)
     values, vectors = np.linalg.eigh(np.exp(-(distance**2) / (4 * sigma**2)) / (2 * math.sqrt(math.pi) * sigma))
@@ -61,7 +63,7 @@ def _draw(key, k):
 
 @piece
 def _sample(P, y, x, corner, out, o):
-    """out[o + p] = the image in P [h + 2, w + 2], which has a border of zeros, between its pixels at row y[p], column x[p].
+    """out[o + p] = the image in P [h + 2, w + 2], a border of zeros around it, at row y[p], column x[p], interpolated.
 
     Two loops, as the first becomes vectors, and the second, whose loads go by an index, cannot. Changes y and x.
     """
@@ -79,18 +81,48 @@ def _sample(P, y, x, corner, out, o):
         out[o + p] = np.uint8(above + y[p] * (below - above) + 0.5)
 
 
-@kernel
-def distort(part, parts, X, rows, seed, epoch, strengths, A, B, grid, images, Z, M, fields, places, corners, P, out):
-    """out[i] = a distorted copy of X[rows[i]], for this part's i; X and out uint8 [., h * w].
+class Field(NamedTuple):
+    """``waves`` along the axes, A [h, r] and B [s, w]; ``grid`` [2, h * w], every pixel's y and x from the centre."""
 
-    A [h, r] and B [s, w] are ``waves`` along the axes, grid [2, h * w] every pixel's y and x from the centre. Scratch for each
-    part: images [h + 2, w + 2] zeros, Z [r, s], M [r, w], fields [2, h * w] zeros, places [2, h * w], corners [h * w] int64,
-    and P PACK_SIZE.
-    """
+    A: np.ndarray
+    B: np.ndarray
+    grid: np.ndarray
+
+
+class Canvas(NamedTuple):
+    """Memory to write on, a first dimension of parts before each."""
+
+    images: np.ndarray  # [h + 2, w + 2] zeros
+    noise: np.ndarray  # [r, s]
+    products: np.ndarray  # [r, w]
+    displacements: np.ndarray  # [2, h * w] zeros
+    places: np.ndarray  # [2, h * w]
+    corners: np.ndarray  # [h * w], int64
+    pack_buffers: np.ndarray  # [gemm.PACK_SIZE]
+
+
+@piece
+def _displace(key, strength, field, noise, products, displacements, pack_buffer):
+    """Displacements [2, h * w] = A @ noise @ B for each axis, of noise drawn by ``key``."""
+    (h, r), (s, w), k = field.A.shape, field.B.shape, _FIRST_NOISE
+    A, B = Matrix(flat(field.A), r, 1), Matrix(flat(field.B), w, 1)
+    Z, M = Matrix(flat(noise), s, 1), Matrix(flat(products), w, 1)
+    for axis in range(2):
+        for i in range(r):
+            for j in range(s):
+                noise[i, j] = strength * _draw(key, k)
+                k += 1
+        gemm(r, w, s, Z, B, M, pack_buffer)
+        gemm(h, w, r, A, M, Matrix(after(flat(displacements), axis * h * w), w, 1), pack_buffer)
+
+
+@kernel
+def distort(part, parts, X, rows, seed, epoch, strengths, field, canvas, out):
+    """out[i] = a distorted copy of X[rows[i]], for this part's i; X and out uint8 [., h * w]."""
     u = np.uint32
     lo, hi = share(part, parts, rows.size)
-    image, U, h, w = images[part], fields[part], A.shape[0], B.shape[1]
-    ys, xs = places[part, 0], places[part, 1]
+    image, U, h, w = canvas.images[part], canvas.displacements[part], field.A.shape[0], field.B.shape[1]
+    ys, xs, grid = canvas.places[part, 0], canvas.places[part, 1], field.grid
     stream = hash32(u(hash32(u(seed)) + u(epoch)))
     for i in range(lo, hi):
         row = rows[i]
@@ -105,28 +137,21 @@ def distort(part, parts, X, rows, seed, epoch, strengths, A, B, grid, images, Z,
         yy, yx = cosine * tall, cosine * shear - sine * wide
         xy, xx = sine * tall, sine * shear + cosine * wide
         if strengths.elastic > 0:
-            k = _FIRST_NOISE
-            for axis in range(2):
-                for r in range(Z.shape[1]):
-                    for c in range(Z.shape[2]):
-                        Z[part, r, c] = strengths.elastic * _draw(key, k)
-                        k += 1
-                r, s = Z.shape[1:]  # u = A Z B
-                z, m, f = part * r * s, part * r * w, (2 * part + axis) * h * w
-                gemm(r, w, s, flat(Z), z, s, 1, flat(B), 0, w, 1, flat(M), m, w, P, part * PACK_SIZE)
-                gemm(h, w, r, flat(A), 0, r, 1, flat(M), m, w, 1, flat(fields), f, w, P, part * PACK_SIZE)
+            buffer = canvas.pack_buffers[part]
+            _displace(key, strengths.elastic, field, canvas.noise[part], canvas.products[part], U, buffer)
         from_y, from_x = 0.5 * (h - 1) + down, 0.5 * (w - 1) + right
         for p in range(h * w):
             ys[p] = from_y + yy * grid[0, p] + yx * grid[1, p] + U[0, p]
             xs[p] = from_x + xy * grid[0, p] + xx * grid[1, p] + U[1, p]
-        _sample(image, ys, xs, corners[part], flat(out), i * h * w)
+        _sample(image, ys, xs, canvas.corners[part], flat(out), i * h * w)
 
 
-def distort_arguments(h: int, w: int, sigma: float, parts: int) -> tuple[np.ndarray, ...]:
-    """A, B, grid and the scratch of ``distort``."""
+def field_and_canvas(h: int, w: int, sigma: float, parts: int) -> tuple[Field, Canvas]:
+    """What ``distort`` needs for images of h x w."""
     A, B = waves(h, sigma), np.ascontiguousarray(waves(w, sigma).T)
     r, s = A.shape[1], B.shape[0]
     grid = np.indices((h, w)).reshape(2, -1) - 0.5 * np.array([[h - 1], [w - 1]])
-    pack = scratch(parts * PACK_SIZE, np.dtype(np.float64))
+    pack_buffers = scratch(parts * PACK_SIZE, np.dtype(np.float64))[: parts * PACK_SIZE].reshape(parts, PACK_SIZE)
     shapes = ((h + 2, w + 2), (r, s), (r, w), (2, h * w), (2, h * w))
-    return A, B, grid, *(np.zeros((parts, *s)) for s in shapes), np.zeros((parts, h * w), np.int64), pack
+    arrays = (*(np.zeros((parts, *shape)) for shape in shapes), np.zeros((parts, h * w), np.int64), pack_buffers)
+    return Field(A, B, grid), Canvas(*arrays)

@@ -1,13 +1,15 @@
 """Dropout whose mask is a function of a key and the element's place: nothing is stored, and no thread's order matters.
 
-Legend: Y [B, n]; ``key`` 32 bits. Element (i, j) is kept when hash(hash(key + i) + j) >= p * 2^32, with Wellons' ``lowbias32``,
-a bijection of 32 bits in two multiplications (https://nullprogram.com/blog/2018/07/31/). All functions here are raw.
+Legend: Y [B, n]; ``key`` 32 bits. Element (i, j) is kept when hash(hash(key + i) + j) >= p * 2^32, with Wellons'
+``lowbias32``, a bijection of 32 bits in two multiplications (https://nullprogram.com/blog/2018/07/31/). All functions
+here are raw.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .bundles import after
 from .intrinsics import flat
 from .jit import kernel, piece
 from .team import share
@@ -31,14 +33,14 @@ def dropout_key(seed, t, layer):
 
 
 @kernel
-def dropout_rows(key, first, rows, p, Y, y, n):
-    """Rows first .. first + rows - 1 of Y, from Y[y] on: zero with probability p, else divided by 1 - p."""
+def dropout_rows(key, first, rows, p, Y, n):
+    """Rows ``first`` .. ``first`` + rows - 1 of a layer, flat in Y: 0 with probability p, else divided by 1 - p."""
     u = np.uint32
     limit = u(p * 2.0**32)
     factor = Y.dtype.type(1 / (1 - p))
     for i in range(rows):
         row = hash32(u(u(key) + u(first + i)))
-        at = np.uintp(y + i * n)  # unsigned: see gemm._float_rows
+        at = np.uintp(i * n)  # unsigned: see gemm._float_rows
         for j in range(np.uintp(n)):
             kept = hash32(u(row + u(j))) >= limit
             Y[at + j] = Y[at + j] * factor if kept else Y.dtype.type(0)
@@ -48,4 +50,4 @@ def dropout_rows(key, first, rows, p, Y, y, n):
 def dropout(part, parts, key, p, Y):
     """``dropout_rows`` on this part's rows."""
     lo, hi = share(part, parts, Y.shape[0])
-    dropout_rows(key, lo, hi - lo, p, flat(Y), lo * Y.shape[1], Y.shape[1])
+    dropout_rows(key, lo, hi - lo, p, after(flat(Y), lo * Y.shape[1]), Y.shape[1])

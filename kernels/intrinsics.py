@@ -118,19 +118,35 @@ def atomic_replace(typingctx: Any, array: Any, index: Any, expected: Any, value:
     return types.boolean(array, types.intp, types.int64, types.int64), codegen
 
 
+def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> None:
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    pointer = builder.bitcast(_element(context, builder, array_type, array, index), byte)
+    declared = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
+    builder.call(function, [pointer, number(0), number(2), number(1)])  # for reading, into L2, data
+
+
 @intrinsic
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     """Begin to bring array[index] into the second-level cache; any index will do."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        pointer = builder.bitcast(_element(context, builder, signature.args[0], args[0], args[1]), byte)
-        declared = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
-        builder.call(function, [pointer, number(0), number(2), number(1)])  # for reading, into L2, data
+        _prefetch(context, builder, array, *args)
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
+
+
+@intrinsic
+def prefetch_each(typingctx: Any, arrays: Any, index: Any) -> Any:
+    """``prefetch`` of each of a tuple of arrays."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for k, array in enumerate(arrays):
+            _prefetch(context, builder, array, builder.extract_value(args[0], k), args[1])
+        return context.get_dummy_value()
+
+    return types.void(arrays, types.intp), codegen
 
 
 def _load_64(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import simd
+from .bundles import Matrix, after, from_element, from_row
 from .intrinsics import out_of_line
 from .jit import piece
 from .tuning import NARROW_DEPTH, NARROW_VECTORS
@@ -20,19 +21,23 @@ from .tuning import NARROW_DEPTH, NARROW_VECTORS
 def _make_tile(columns: int, full: bool) -> Any:
     """``columns`` columns of C, n rows of them: all of NARROW_VECTORS vectors where it is ``full``; adds to C to ``resume``.
 
-    A.T from A[a] on, rows a_col apart; C.T to S[s], rows s_row apart.
+    T is A.T, and S, which is written, C.T.
     """
 
     @piece
-    def narrow_tile(K, A, a, a_col, B, b, b_row, b_col, S, s, s_row, n, resume):
-        acc = simd.tile_zeros(S, columns, NARROW_VECTORS)
+    def narrow_tile(K, T, B, S, n, resume):
+        acc = simd.tile_zeros(S.values, columns, NARROW_VECTORS)
         if resume:
-            acc = simd.tile_load(S, s, s_row, columns, NARROW_VECTORS, n)
+            acc = simd.tile_load(S.values, 0, S.row, columns, NARROW_VECTORS, n)
+        a = b = 0
         for _ in range(K):
-            acc = simd.tile_fma(acc, B, b, b_col, A, a) if full else simd.tile_fma_masked(acc, B, b, b_col, A, a, n)
-            a += a_col
-            b += b_row
-        simd.tile_store(S, s, s_row, acc, n, 0)
+            if full:
+                acc = simd.tile_fma(acc, B.values, b, B.column, T.values, a)
+            else:
+                acc = simd.tile_fma_masked(acc, B.values, b, B.column, T.values, a, n)
+            a += T.row
+            b += B.row
+        simd.tile_store(S.values, 0, S.row, acc, n, 0)
 
     return narrow_tile
 
@@ -42,17 +47,17 @@ def _make_columns(full: bool) -> Any:
     four, two, one = (_make_tile(columns, full) for columns in (4, 2, 1))
 
     @piece
-    def narrow_columns(N, K, A, a, a_col, B, b, b_row, b_col, S, s, s_row, n, resume):
+    def narrow_columns(N, K, T, B, S, n, resume):
         out_of_line()
         j = 0
         while N - j >= 4:
-            four(K, A, a, a_col, B, b + j * b_col, b_row, b_col, S, s + j * s_row, s_row, n, resume)
+            four(K, T, from_element(B, 0, j), from_row(S, j), n, resume)
             j += 4
         if N - j >= 2:
-            two(K, A, a, a_col, B, b + j * b_col, b_row, b_col, S, s + j * s_row, s_row, n, resume)
+            two(K, T, from_element(B, 0, j), from_row(S, j), n, resume)
             j += 2
         if N - j >= 1:
-            one(K, A, a, a_col, B, b + j * b_col, b_row, b_col, S, s + j * s_row, s_row, n, resume)
+            one(K, T, from_element(B, 0, j), from_row(S, j), n, resume)
 
     return narrow_columns
 
@@ -61,39 +66,40 @@ _full_columns, _last_columns = _make_columns(True), _make_columns(False)
 
 
 @piece
-def _transpose(rows, columns, A, a, a_row, T, t, t_row):
-    """T[c, r] = A[r, c]; rows of A a_row apart, of T t_row."""
+def _transpose(rows, columns, A, T):
+    """T[c, r] = A[r, c]; the rows of both are contiguous."""
     out_of_line()
-    lanes = simd.lanes(T)
+    lanes = simd.lanes(T.values)
     for r in range(0, rows, lanes):
         for c in range(0, columns, lanes):
-            here, there = a + r * a_row + c, t + c * t_row + r
-            simd.transpose(A, here, a_row, min(lanes, rows - r), min(lanes, columns - c), T, there, t_row)
+            height, width = min(lanes, rows - r), min(lanes, columns - c)
+            simd.transpose(A.values, r * A.row + c, A.row, height, width, T.values, c * T.row + r, T.row)
 
 
 @piece
-def gemm_narrow(M, N, K, A, a, a_row, a_col, B, b, b_row, b_col, C, c, ldc, P, p, room, resume):
-    """C = A @ B, ``a_row`` or ``a_col`` 1; adds to C to ``resume``. ``room`` elements from P[p] on are scratch."""
+def gemm_narrow(M, N, K, A, B, C, pack_buffer, room, resume):
+    """C = A @ B, the rows or the columns of A contiguous; adds to C to ``resume``. Scratch: ``room`` of ``pack_buffer``."""
     out_of_line()
-    wide = NARROW_VECTORS * simd.lanes(C)
+    wide = NARROW_VECTORS * simd.lanes(C.values)
     block = NARROW_DEPTH * wide  # of A.T, where A is to be transposed
+    turned, sums = Matrix(pack_buffer, wide, 1), after(pack_buffer, block)
     # As many rows at a time as the sums have room for; or one tile of them, so that A is read from left to right.
-    most = (room - block) // (N * wide) * wide if a_row == 1 else wide
+    most = (room - block) // (N * wide) * wide if A.row == 1 else wide
     for first in range(0, M, most):
-        m = min(most, M - first)
-        S, s, s_row = (C, c + first, 0) if ldc == 1 else (P, p + block, m)
-        if resume and ldc != 1:
-            _transpose(m, N, C, c + first * ldc, ldc, S, s, s_row)
+        m, rows = min(most, M - first), from_row(C, first)
+        S = Matrix(rows.values if C.row == 1 else sums, 0 if C.row == 1 else m, 1)
+        if resume and C.row != 1:
+            _transpose(m, N, rows, S)
         for k in range(0, max(K, 1), NARROW_DEPTH):
-            depth, more = min(NARROW_DEPTH, K - k), resume or k > 0
+            depth, more, terms = min(NARROW_DEPTH, K - k), resume or k > 0, from_row(B, k)
             for i in range(0, m, wide):
-                n, at, there = min(wide, m - i), a + (first + i) * a_row + k * a_col, b + k * b_row
-                if a_row != 1:
-                    _transpose(n, depth, A, at, a_row, P, p, wide)
-                    _full_columns(N, depth, P, p, wide, B, there, b_row, b_col, S, s + i, s_row, n, more)
+                n, samples, out = min(wide, m - i), from_element(A, first + i, k), from_element(S, 0, i)
+                if A.row != 1:
+                    _transpose(n, depth, samples, turned)
+                    _full_columns(N, depth, turned, terms, out, n, more)
                 elif n == wide:
-                    _full_columns(N, depth, A, at, a_col, B, there, b_row, b_col, S, s + i, s_row, n, more)
+                    _full_columns(N, depth, Matrix(samples.values, A.column, 1), terms, out, n, more)
                 else:
-                    _last_columns(N, depth, A, at, a_col, B, there, b_row, b_col, S, s + i, s_row, n, more)
-        if ldc != 1:
-            _transpose(N, m, S, s, s_row, C, c + first * ldc, ldc)
+                    _last_columns(N, depth, Matrix(samples.values, A.column, 1), terms, out, n, more)
+        if C.row != 1:
+            _transpose(N, m, S, rows)

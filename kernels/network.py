@@ -7,23 +7,64 @@ saved, hashed, averaged or sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .activations import ACTIVATIONS, OUTPUTS
+from .activations import ACTIVATIONS
+from .bundles import after, views
+from .gemm import Layer
+from .jit import piece
+from .losses import LOSSES
 from .memory import LINE_BYTES, aligned_zeros
-from .update import Rule
+from .update import RULES, Rule
+
+_MOST_SLOTS = max(make().slots for make in RULES.values())
+
+
+class Parameters(NamedTuple):
+    """What kernels take of a ``Network``: W of layer l from params[offsets[l]] on, b behind it, their state likewise.
+
+    ``updated`` are the parameters that a step changes: ``params``, or zeros that become the gradient.
+    """
+
+    sizes: np.ndarray
+    offsets: np.ndarray
+    params: np.ndarray
+    updated: np.ndarray
+    state: np.ndarray
+    biased: bool
+
+
+@piece
+def weights_of(network, l):
+    """(W, b) of layer l, flat views; b is empty without biases."""
+    w = network.offsets[l]
+    b = w + network.sizes[l] * network.sizes[l + 1] if network.biased else network.params.size
+    return after(network.params, w), after(network.params, b)
+
+
+@piece
+def layer_of(network, l, rule):
+    """Layer l with the parameters that a step of the rule changes."""
+    I, O, w, slots = network.sizes[l], network.sizes[l + 1], network.offsets[l], rule.slots
+    b = w + I * O if network.biased else network.params.size
+    W_state, b_state = after(network.state, slots * w), after(network.state, slots * b)
+    return Layer(
+        I, O, after(network.updated, w), after(network.updated, b),
+        views(W_state, I * O, rule.slots), views(b_state, O, rule.slots),
+    )  # fmt: skip
 
 
 class Network:
     """Weights, biases and optimizer state of a multilayer perceptron with layer ``sizes`` (inputs, hidden..., classes).
 
-    ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds in
-    the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
-    ``activation`` of the hidden layers: relu, identity, logistic or tanh. ``output``: softmax over classes, or logistic, each
-    output a probability of its own (binary and multilabel targets).
-    Raises ValueError for sizes that make no network and unknown names, TypeError for a dtype other than float32 and float64.
+    ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds
+    in the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
+    ``activation`` of the hidden layers: one of ``kernels.activations.ACTIVATIONS``. ``output``: softmax over classes,
+    or logistic, each output a probability of its own (binary and multilabel targets). Raises ValueError for sizes that
+    make no network and unknown names, TypeError for a dtype other than float32 and float64.
     """
 
     def __init__(
@@ -43,10 +84,10 @@ class Network:
         self.dtype = np.dtype(dtype).newbyteorder("=")
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {self.dtype}; it must be float32 or float64")
-        if slots not in (0, 1, 2):
-            raise ValueError(f"slots is {slots!r}; it must be 0, 1 or 2")
+        if slots not in range(_MOST_SLOTS + 1):
+            raise ValueError(f"slots is {slots!r}; it must be an integer from 0 to {_MOST_SLOTS}")
         self.slots = slots
-        for name, value, known in (("activation", activation, ACTIVATIONS), ("output", output, OUTPUTS)):
+        for name, value, known in (("activation", activation, ACTIVATIONS), ("output", output, LOSSES)):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
         self.activation, self.output = activation, output
@@ -59,10 +100,11 @@ class Network:
         self._layout = np.array(self.sizes), np.array(self.offsets)
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
-    @property
-    def layout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What kernels take: sizes, offsets, params."""
-        return (*self._layout, self.params)
+    def bundle(self, updated: np.ndarray | None = None) -> Parameters:
+        """What kernels take; a step changes ``updated`` in the place of the parameters."""
+        return Parameters(
+            *self._layout, self.params, self.params if updated is None else updated, self.state, self.bias
+        )
 
     @property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray | None]]:

@@ -25,19 +25,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import checks, distortion, dropout_mask, gemm, mlp, softmax_xent, sparse
-from .activations import ACTIVATIONS, OUTPUTS
+from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
+from .activations import ACTIVATIONS
+from .csr import CSR
+from .losses import LOSSES, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import scratch
 from .network import Network
-from .sparse import CSR
+from .sparse import PanelLayer, PanelState
+from .step import Objective
 from .team import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
-from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule, sgd
+from .update import RULES, Rule, Schedule, adam, adamw, sgd
+from .update import momentum as _momentum
 from .update import update as update_kernel
 
 Array = np.ndarray
 _STRONGEST = 1e6  # beyond it a distortion is no number any more
-_RULES = {SGD, MOMENTUM, NESTEROV, ADAM, ADAMW}
 
 
 def _parts(work: int, serial: int) -> int:
@@ -127,19 +130,17 @@ def linear_backward_weight(
     db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
     if isinstance(X, CSR):
         dW[...], db[...] = 0, 0
-        none = np.empty(0, dtype)
-        _run_csr_update(X, dY, sgd(), -1.0, 1, [dW.reshape(-1), none, db, none], factor)  # 0 - (-1) * dW
+        layer = PanelLayer(*shape, dW.reshape(-1), db, False)
+        _run_csr_update(X, dY, layer, PanelState((), ()), Schedule(sgd(), -1.0, 1), factor)  # 0 - (-1) * dW
     else:
         parts = _parts(2 * X.size * shape[1], SERIAL_FLOP)
         run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
 
 
-def _run_csr_update(X: CSR, dY: Array, rule: Rule, lr: float, t: int, updated: list[Array], scale: float) -> None:
-    """``updated``: W, its state, b and its state, flat; the last two empty for none."""
-    sparse.run_backward_update(
-        X, dY, rule, lr, t, updated, scale, _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP)
-    )
+def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float) -> None:
+    parts = _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP)
+    sparse.run_backward_update(X, dY, layer, state, schedule, scale, parts)
 
 
 def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array, Any, np.dtype, Any]:
@@ -168,7 +169,7 @@ def linear_backward_update(
 ) -> None:
     """Step W by dW = scale * X.T @ dY and b by db = dY.sum(0), in place, without dW ever being stored.
 
-    ``rule`` is ``sgd()``, ``momentum()``, ``adam()`` or ``adamw()`` of this package, ``lr`` its rate, ``t`` the step's
+    ``rule`` is ``sgd()``, ``momentum()``, ... of this package (``kernels.RULES``), ``lr`` its rate, ``t`` the step's
     number from 1. A rule with state keeps it in ``state`` [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros
     before the first step. The weight decay of the rule applies to W, not to b.
     """
@@ -178,41 +179,40 @@ def linear_backward_update(
     dY, X, _, scale = _weight_gradient_inputs(X, dY, scale)
     checks.require_shape("X", X, (None, W.shape[0]))
     lr, t = _checked_step(rule, lr, t)
-    written = [W, _checked_state("state", state, dtype, (rule.slots, *W.shape), rule)]
+    state = _checked_state("state", state, dtype, (rule.slots, *W.shape))
+    written = [W, state]
     if b is not None:
-        written.append(checks.in_place("b", b, dtype, (W.shape[1],)))
-        written.append(_checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]), rule))
+        bias_state = _checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]))
+        written += [checks.in_place("b", b, dtype, (W.shape[1],)), bias_state]
     for k, array in enumerate(written):
         checks.no_overlap("an argument updated in place", array, dY, X, *written[:k])
-    flat = [array.reshape(-1) for array in written]
-    M, K, N = len(dY), *W.shape
+    bias = np.empty(0, dtype) if b is None else b
+    states = (tuple(slot.reshape(-1) for slot in array) for array in (state, written[-1]))
+    I, O = W.shape
+    layer, schedule = gemm.Layer(I, O, W.reshape(-1), bias, *states), Schedule(rule, lr, t)
     if isinstance(X, CSR):
-        _run_csr_update(X, dY, rule, lr, t, (flat + [np.empty(0, dtype)] * 2)[:4], scale)
+        panels = PanelLayer(I, O, layer.W, bias, False)
+        _run_csr_update(X, dY, panels, PanelState(layer.W_state, layer.b_state), schedule, scale)
         return
-    parts = _parts(2 * M * K * N, SERIAL_FLOP)
-    strips = np.empty(parts * gemm.strip_size(N), dtype)
-    X, dY = X.reshape(-1), dY.reshape(-1)
-    run(
-        gemm.linear_backward_update, parts, M, K, N, X, 0, dY, 0, scale, rule, lr, t,
-        flat[0], 0, flat[1], 0, strips, scratch(parts * gemm.PACK_SIZE, dtype),
-    )  # fmt: skip
-    if b is not None:
-        run(gemm.bias_backward_update, 1, M, N, dY, 0, rule, lr, t, flat[2], 0, flat[3], 0, strips)
+    parts = _parts(2 * X.size * O, SERIAL_FLOP)
+    gradient = np.empty(parts * gemm.gradient_size(O), dtype)
+    own = gemm.Scratch(scratch(parts * gemm.PACK_SIZE, dtype), gradient)
+    run(gemm.linear_backward_update, parts, X, dY, scale, layer, schedule, own)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
-    if not isinstance(rule, Rule) or type(rule.kind) is not int or rule.kind not in _RULES:
-        raise TypeError(f"rule is {rule!r}; it must come from sgd(), momentum(), adam() or adamw()")
-    for name, value in zip(rule._fields[1:], rule[1:]):
+    if not isinstance(rule, Rule) or type(rule) is Rule:
+        raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
+    for name, value in zip(rule._fields, rule):
         checks.finite_number(name, value)
     if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= 2**53:
         raise ValueError(f"t is {t!r}; it must be an integer from 1 to 2^53")
     return checks.finite_number("lr", lr), int(t)
 
 
-def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...], rule: Rule) -> Array:
-    if rule.slots == 0:
-        return np.empty((0, *shape[1:]), dtype)
+def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
+    if shape[0] == 0:
+        return np.empty(shape, dtype)
     if value is None:
         raise ValueError(f"{name} is missing; this rule keeps its state in an array of shape {list(shape)}")
     return checks.in_place(name, value, dtype, shape)
@@ -223,7 +223,7 @@ def softmax(logits: ArrayLike, *, out: Array | None = None) -> Array:
     Z = checks.as_input("logits", logits, None, (None, None))
     checks.require_columns("logits", Z)
     P = checks.output("out", out, Z.dtype, Z.shape, Z)
-    run(softmax_xent.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
+    run(losses.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
     return P
 
 
@@ -238,29 +238,24 @@ def softmax_cross_entropy(
 ) -> tuple[float, int, Array]:
     """loss = -sum_ik w_i Q[i, k] log P[i, k] with P = softmax(logits); returns (loss, correct, dlogits).
 
-    w is ``sample_weight`` [B], not negative, else 1; Q = (1 - s) onehot(labels) + s / O with s ``label_smoothing`` in [0, 1)
-    (Szegedy et al. 2016). Sums over the batch: loss a float64, correct the count of rows whose first largest logit is the
-    label's, dlogits = w (P - Q) [B, O]. By log-sum-exp, so that a probability too small for its dtype still has a finite
-    loss; a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), as in
-    the notebook that this project began with, and the gradient the same as without. ValueError for an empty batch, for
-    labels outside 0 .. O-1, and for both smoothing and epsilon.
+    w is ``sample_weight`` [B], not negative, else 1; Q = (1 - s) onehot(labels) + s / O with s ``label_smoothing`` in
+    [0, 1) (Szegedy et al. 2016). Sums over the batch: loss a float64, correct the count of rows whose first largest
+    logit is the label's, dlogits = w (P - Q) [B, O]. By log-sum-exp, so that a probability too small for its dtype
+    still has a finite loss; a NaN or +infinity among the logits gives a NaN loss. With ``epsilon`` > 0 the loss is -sum
+    log(P + epsilon), as in the notebook that this project began with, and the gradient the same as without. ValueError
+    for an empty batch, for labels outside 0 .. O-1, and for both smoothing and epsilon.
     """
     Z = checks.as_input("logits", logits, None, (None, None))
     checks.require_columns("logits", Z)
     if not len(Z):
         raise ValueError("logits has no rows; the batch must not be empty")
     y = checks.as_labels("labels", labels, *Z.shape)
-    weights = _checked_weights(sample_weight, len(Z))
-    smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
+    targets = Targets(y, _checked_weights(sample_weight, len(Z)), np.arange(len(Z)))
+    loss = SoftmaxCrossEntropy(*_checked_smoothing(label_smoothing, epsilon))
     dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y)
-    losses, hits = np.empty(len(Z)), np.empty(len(Z), np.int64)
-    parts = _parts(Z.size, SERIAL_ELEMENTS)
-    run(
-        softmax_xent.softmax_cross_entropy, parts, *Z.shape, Z.reshape(-1), 0, y, np.arange(len(Z)), weights, smoothing,
-        epsilon, 1.0, losses, hits, dZ.reshape(-1), 0,
-    )  # fmt: skip
-    loss, correct = softmax_xent.totals(losses, hits, len(Z))
-    return loss, correct, dZ
+    outcomes = Outcomes(np.empty(len(Z)), np.empty(len(Z), np.int64))
+    run(losses.cross_entropy, _parts(Z.size, SERIAL_ELEMENTS), Z, targets, loss, 1.0, outcomes, dZ)
+    return *losses.totals(*outcomes, len(Z)), dZ
 
 
 def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array:
@@ -324,10 +319,10 @@ def distort(
     """Distorted copies [R, h * w] of the uint8 images X[rows], X [N, h * w] with ``shape`` = (h, w), for augmentation.
 
     out(p) = image(M p + d + u(p)), bilinear, zero outside, p from the centre. With e uniform in [-1, 1), anew for each:
-    M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in pixels, both
-    axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard, Steinkraus and Platt
-    2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A function of
-    ``seed`` (32 bits), ``epoch`` and the row's number only.
+    M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in pixels,
+    both axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard, Steinkraus and
+    Platt 2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A
+    function of ``seed`` (32 bits), ``epoch`` and the row's number only.
     """
     X = np.asarray(X)
     if X.dtype != np.uint8:
@@ -342,18 +337,11 @@ def distort(
     strengths = distortion.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
     parts = _parts(20 * result.size, SERIAL_ELEMENTS)
-    arguments = distortion.distort_arguments(h, w, float(sigma), parts)
+    field, canvas = distortion.field_and_canvas(h, w, float(sigma), parts)
     run(
-        distortion.distort,
-        parts,
-        X,
-        rows,
-        _checked_seed(seed),
-        _checked_seed(epoch),
-        strengths,
-        *arguments,
+        distortion.distort, parts, X, rows, _checked_seed(seed), _checked_seed(epoch), strengths, field, canvas,
         result,
-    )
+    )  # fmt: skip
     return result
 
 
@@ -369,7 +357,7 @@ def _image_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 def sgd_update(W: Array, dW: ArrayLike, lr: float, *, weight_decay: float = 0.0) -> None:
     """W -= lr * (dW + weight_decay * W), in place; W of any shape."""
-    _update(Rule(SGD, 0.0, 0.0, 0.0, weight_decay), lr, 1, W, dW)
+    _update(sgd(weight_decay=weight_decay), lr, 1, W, dW)
 
 
 def momentum_update(
@@ -386,7 +374,7 @@ def momentum_update(
 
     W, dW and V have one shape; V is zeros before the first step. Sutskever, Martens, Dahl and Hinton 2013.
     """
-    _update(Rule(NESTEROV if nesterov else MOMENTUM, momentum, 0.0, 0.0, weight_decay), lr, 1, W, dW, V)
+    _update(_momentum(momentum, nesterov=nesterov, weight_decay=weight_decay), lr, 1, W, dW, V)
 
 
 def adam_update(
@@ -409,7 +397,8 @@ def adam_update(
     zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken off the
     weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
     """
-    _update(Rule(ADAMW if decoupled else ADAM, beta1, beta2, epsilon, weight_decay), lr, t, W, dW, M, V)
+    rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
+    _update(rule, lr, t, W, dW, M, V)
 
 
 def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Array) -> None:
@@ -422,14 +411,9 @@ def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Arra
     for k, (name, array) in enumerate(zip(names, state)):
         checks.in_place(name, array, dtype, W.shape)
         checks.no_overlap(name, array, W, dW, *state[:k])
-    _run_update(Rule(rule.kind, *map(float, rule[1:])), lr, t, W, dW, state)
-
-
-def _run_update(rule: Rule, lr: float, t: int, W: Array, dW: Array, state: Any) -> None:
-    """``state``: one array of W's shape a slot."""
-    none = np.empty(0, W.dtype)
-    flat = [array.reshape(-1) for array in (W, dW, *state)] + [none] * (2 - len(state))
-    run(update_kernel, _parts(W.size, SERIAL_ELEMENTS), rule, lr, t, *flat)
+    state = tuple(array.reshape(-1) for array in state)
+    parts = _parts(W.size, SERIAL_ELEMENTS)
+    run(update_kernel, parts, Schedule(rule, lr, t), W.reshape(-1), state, dW.reshape(-1))
 
 
 def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:
@@ -502,7 +486,8 @@ def mlp_train_steps(
             "squares", squares, np.dtype(np.float64), (1,), network.params, network.state, *batch_arguments, lr
         )
     if clip is None:
-        return mlp.run_train_steps(*batch_arguments, int(batch), objective, rule, lr, t, network, squares=squares)
+        steps = int(batch), objective, Schedule(rule, lr, t), network
+        return mlp.run_train_steps(*batch_arguments, *steps, squares=squares)
     _checked_clip(clip)
     gradient = np.empty_like(network.params)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
@@ -512,7 +497,9 @@ def mlp_train_steps(
         losses[step], correct[step] = mlp.run_gradient(
             *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
         )
-        mlp.run_update(network, gradient, rule, float(lr[step]), t + step, _clipped(1.0, gradient, clip))
+        mlp.run_update(
+            network, gradient, Schedule(rule, float(lr[step]), t + step), _clipped(1.0, gradient, clip)
+        )  # fmt: skip
     if squares is not None and sums is not None:
         squares[0] = sums.sum()
     return losses, correct
@@ -538,10 +525,7 @@ def _checked_batch(
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = _as_network_input(X, network)
-    if network.output == "softmax":
-        y = checks.as_labels("labels", labels, X.shape[0], network.sizes[-1])
-    else:
-        y = checks.as_targets("labels", labels, X.shape[0], network.sizes[-1]).reshape(-1)
+    y = LOSSES[network.output].labels("labels", labels, X.shape[0], network.sizes[-1]).reshape(-1)
     rows = checks.as_rows("rows", rows, X.shape[0])
     weights = _checked_weights(sample_weight, X.shape[0])
     for name, written in (("network.params", network.params), ("network.state", network.state)):
@@ -551,13 +535,13 @@ def _checked_batch(
 
 def _checked_objective(
     network: Network, mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int, first_row: int = 0
-) -> mlp.Objective:
+) -> Objective:
     smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
     if epsilon and network.output != "softmax":
         raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
     dropout, seed = _checked_fraction("dropout", dropout), _checked_seed(seed)
-    functions = ACTIVATIONS[network.activation], OUTPUTS[network.output]
-    return mlp.Objective(bool(mean), epsilon, smoothing, dropout, seed, first_row, *functions)
+    loss = LOSSES[network.output](smoothing, epsilon)
+    return Objective(loss, ACTIVATIONS[network.activation], bool(mean), dropout, seed, first_row)
 
 
 def _require_slots(network: Network, rule: Rule) -> None:
@@ -584,8 +568,9 @@ def mlp_gradient(
 ) -> tuple[float, int, Array]:
     """(loss, correct, gradient) of one batch X[rows], the loss summed: the step that ``mlp_train_steps`` would take.
 
-    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``. Where
-    ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the whole.
+    The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
+    Where ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the
+    whole.
     """
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     first_row = _checked_seed(first_row, "first_row")
@@ -618,4 +603,4 @@ def mlp_update(
         checks.no_overlap(name, written, gradient)
     _checked_clip(clip)
     factor = checks.finite_number("factor", factor)
-    mlp.run_update(network, gradient, rule, lr, t, _clipped(factor, gradient, clip))
+    mlp.run_update(network, gradient, Schedule(rule, lr, t), _clipped(factor, gradient, clip))

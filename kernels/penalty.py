@@ -17,18 +17,18 @@ def span_count(size: int) -> int:
 
 
 @piece
-def span_squares(part, parts, A, a, size, sums, s):
-    """sums[s + k] = the sum of squares of span k of A[a : a + size], for this part's spans; returns where the next begin."""
-    spans, wide = -(-size // SPAN), simd.lanes(A)
+def span_squares(part, parts, W, size, sums, s):
+    """sums[s + k] = the sum of squares of span k of flat W's ``size``, for this part's spans; returns where the next begin."""
+    spans, wide = -(-size // SPAN), simd.lanes(W)
     first, last = share(part, parts, spans)
     for k in range(first, last):
-        total, other = simd.zeros(A), simd.zeros(A)
+        total, other = simd.zeros(W), simd.zeros(W)
         end = min(size, (k + 1) * SPAN)
         for i in range(k * SPAN, end - end % (2 * wide), 2 * wide):
-            x, y = simd.load(A, a + i), simd.load(A, a + i + wide)
+            x, y = simd.load(W, i), simd.load(W, i + wide)
             total, other = simd.fma(x, x, total), simd.fma(y, y, other)
         for i in range(end - end % (2 * wide), end, wide):
-            x = simd.load_masked(A, a + i, min(wide, end - i))
+            x = simd.load_masked(W, i, min(wide, end - i))
             total = simd.fma(x, x, total)
         sums[s + k] = simd.reduce_add(total + other)
     return s + spans

@@ -6,9 +6,12 @@ raise nothing and **check nothing**: a wrong shape, index or label corrupts memo
 float64, one type in a call; an absent bias, mask or state is an empty array of the right dimensions.
 
     @njit(parallel=True)
-    def forward(X, W, b, Y, rows, P):
+    def forward(X, W, b, Y, converted, pack_buffers):
         for part in prange(4):
-            raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, rows, P)
+            raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, converted, pack_buffers)
+
+What belongs together comes in a named tuple, which Python and compiled code make alike: ``Matrix(values, row,
+column)``.
 
 They run under their caller's floating-point control word. The public ops, and these when Python calls them, set CONTROL,
 under which subnormal numbers are zeros: without it a CPU may take a hundred times as long for them. So set it yourself, in
@@ -22,38 +25,45 @@ The kernels are kept on disk compiled; a function of yours that calls one is com
 quick, as Numba does not keep (``cache=True``) what calls code by its address.
 """
 
+from .bundles import Matrix
 from .gemm import (
     PACK_SIZE,
-    bias_backward_update,
+    Layer,
+    Scratch,
     column_sums,
     gemm,
+    gradient_size,
     linear_backward_input,
     linear_backward_update,
     linear_backward_weight,
     linear_forward,
-    strip_size,
 )
 from .jit.control import CONTROL, exchange_control
-from .softmax_xent import softmax, softmax_cross_entropy
+from .losses import Outcomes, SoftmaxCrossEntropy, Targets, cross_entropy, softmax
 from .sparse import csr_backward_update, csr_forward
-from .update import update, update_span
+from .update import Schedule, update
 
 __all__ = [
     "CONTROL",
     "PACK_SIZE",
-    "bias_backward_update",
+    "Layer",
+    "Matrix",
+    "Outcomes",
+    "Schedule",
+    "Scratch",
+    "SoftmaxCrossEntropy",
+    "Targets",
     "column_sums",
+    "cross_entropy",
     "csr_backward_update",
     "csr_forward",
     "exchange_control",
     "gemm",
+    "gradient_size",
     "linear_backward_input",
     "linear_backward_update",
     "linear_backward_weight",
     "linear_forward",
     "softmax",
-    "softmax_cross_entropy",
-    "strip_size",
     "update",
-    "update_span",
 ]

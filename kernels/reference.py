@@ -16,21 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from .activations import ACTIVATIONS
+from .csr import CSR
 from .distortion import waves
+from .losses import LOSSES, SoftmaxCrossEntropy
 from .network import Network
-from .sparse import CSR
-from .update import ADAM, ADAMW, MOMENTUM, NESTEROV, SGD, Rule
-
-
-def normal(x: np.ndarray) -> np.ndarray:
-    """x with zeros of their sign for its subnormal numbers."""
-    return np.where(abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
-
-
-def _flush(*arrays: np.ndarray) -> None:
-    """``normal``, in place."""
-    for array in arrays:
-        array[...] = normal(array)
+from .subnormals import normal
+from .update import adam, adamw, momentum, sgd
 
 
 def _dense(X: Any, dtype: Any) -> np.ndarray:
@@ -92,9 +84,9 @@ def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_
     ``state`` is [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros before the first step, t = 1.
     """
     dW, db = linear_backward_weight(X, dY, scale=scale)
-    _step(rule, lr, t, W, dW, state)
+    rule.twin(lr, t, W, dW, () if state is None else state)
     if b is not None:
-        _step(rule._replace(weight_decay=0.0), lr, t, b, db, bias_state)
+        rule._replace(weight_decay=0.0).twin(lr, t, b, db, () if bias_state is None else bias_state)
 
 
 def softmax(logits, *, out=None):
@@ -105,25 +97,14 @@ def softmax(logits, *, out=None):
 
 
 def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing=0.0, epsilon=0.0, out=None):
-    """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(logits); correct = rows whose argmax is the label; dZ = w (P - Q).
+    """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(logits); correct: rows whose argmax is the label.
 
-    Q = (1 - s) onehot(labels) + s / O with the label smoothing s (Szegedy et al. 2016); w is the sample weight, or 1. Sums
-    over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and the gradient stays
-    P - onehot, as in the notebook that this project began with.
+    dZ = w (P - Q), Q = (1 - s) onehot(labels) + s / O with the label smoothing s (Szegedy et al. 2016); w is the sample
+    weight, or 1. Sums over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and
+    the gradient stays P - onehot, as in the notebook that this project began with.
     """
-    logits, rows, O = normal(logits), np.arange(len(labels)), logits.shape[1]
-    weight = np.ones(len(labels)) if sample_weight is None else normal(np.asarray(sample_weight, np.float64))
-    Q = np.full(logits.shape, label_smoothing / O)
-    Q[rows, labels] += 1 - label_smoothing
-    if epsilon > 0:
-        losses = -np.log(softmax(logits)[rows, labels].astype(np.float64) + epsilon)
-    else:
-        shifted = logits - logits.max(1, keepdims=True)
-        log_sum = np.log(np.exp(shifted).sum(1).astype(np.float64))
-        losses = log_sum - np.where(Q > 0, Q * shifted, 0).sum(1)
-    correct = int((logits.argmax(1) == labels).sum())
-    dlogits = normal((weight[:, None] * (softmax(logits) - Q)).astype(logits.dtype))
-    return float((weight * losses).sum()), correct, _into(out, dlogits)
+    loss, correct, dlogits = SoftmaxCrossEntropy(label_smoothing, epsilon).twin(logits, labels, sample_weight)
+    return loss, correct, _into(out, dlogits)
 
 
 def _hash32(x: np.ndarray) -> np.ndarray:
@@ -182,9 +163,7 @@ def distort(
 
 def sgd_update(W, dW, lr, *, weight_decay=0.0):
     """W -= lr * (dW + weight_decay * W), in place."""
-    _flush(W)
-    W -= W.dtype.type(lr) * (normal(dW) + W.dtype.type(weight_decay) * W)
-    _flush(W)
+    sgd(weight_decay=weight_decay).twin(lr, 1, W, dW, ())
 
 
 def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=0.0):
@@ -192,83 +171,32 @@ def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=
 
     Sutskever, Martens, Dahl and Hinton 2013.
     """
-    real = W.dtype.type
-    _flush(W, V)
-    g = normal(dW) + real(weight_decay) * W
-    V *= real(momentum)
-    V += g
-    _flush(V)
-    W -= real(lr) * (g + real(momentum) * V if nesterov else V)
-    _flush(W)
+    _momentum(momentum, nesterov=nesterov, weight_decay=weight_decay).twin(lr, 1, W, dW, (V,))
 
 
 def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
-    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes into g = dW + weight_decay * W (Kingma and Ba
-    2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay first (Loshchilov and Hutter 2019).
+    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes
+    into g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay
+    first (Loshchilov and Hutter 2019).
     """
-    real = W.dtype.type
-    _flush(W, M, V)
-    g = normal(dW) if decoupled else normal(dW) + real(weight_decay) * W
-    M += (1 - real(beta1)) * (g - M)
-    V += (1 - real(beta2)) * (g * g - V)
-    _flush(M, V)
-    if decoupled:
-        W *= real(1 - lr * weight_decay)
-    W -= real(lr) * (M / real(1 - beta1**t)) / (np.sqrt(V / real(1 - beta2**t)) + real(epsilon))
-    _flush(W)
+    rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
+    rule.twin(lr, t, W, dW, (M, V))
 
 
-def _step(rule: Rule, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
-    """One step of any rule."""
-    kind, beta1, beta2, epsilon, decay = rule
-    if kind == SGD:
-        sgd_update(W, dW, lr, weight_decay=decay)
-    elif kind in (MOMENTUM, NESTEROV):
-        momentum_update(W, dW, state[0], lr, momentum=beta1, nesterov=kind == NESTEROV, weight_decay=decay)
-    else:
-        assert kind in (ADAM, ADAMW)
-        constants = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "weight_decay": decay}
-        adam_update(W, dW, state[0], state[1], t, lr, **constants, decoupled=kind == ADAMW)
-
-
-def _activate(activation: str, Z: np.ndarray) -> np.ndarray:
-    """f(Z), with f ReLU, the identity, 1 / (1 + exp(-z)) or tanh."""
-    if activation == "logistic":
-        with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-Z))
-    return {"relu": lambda: np.maximum(Z, 0), "identity": lambda: Z, "tanh": lambda: np.tanh(Z)}[activation]()
-
-
-def _slope(activation: str, Y: np.ndarray) -> Any:
-    """f'(Z) from Y = f(Z)."""
-    return {"relu": ~(Y <= 0), "identity": 1, "logistic": Y * (1 - Y), "tanh": 1 - Y * Y}[activation]
+_momentum = momentum  # which an option of ``momentum_update`` takes the name of
 
 
 def mlp_forward(X, network, *, scale=1.0, out=None):
-    """Logits of a ``kernels.Network``: f(X @ W + b) layer by layer from scale * X, f its activation, the last without."""
+    """Logits of a ``kernels.Network``: f(X @ W + b), layer by layer; f its activation, in hidden layers."""
     Y = _dense(X, network.dtype) * network.dtype.type(scale)
     for W, b in network.layers[:-1]:
-        Y = _activate(network.activation, linear_forward(Y, W, b))
+        Y = ACTIVATIONS[network.activation].twin(linear_forward(Y, W, b))
     return linear_forward(Y, *network.layers[-1], out=out)
 
 
-def _logistic_cross_entropy(Z, labels, *, sample_weight, label_smoothing):
-    """loss = -sum_ik w_i (Q log P + (1 - Q) log(1 - P)), P = 1 / (1 + exp(-Z)); rows with all outputs right; dZ = w (P - Q).
-
-    Q = (1 - s) labels + s / 2, labels [B, O] of 0 and 1.
-    """
-    Q = (1 - label_smoothing) * np.asarray(labels, np.float64) + label_smoothing / 2
-    wide = Z.astype(np.float64)
-    losses = np.maximum(wide, 0) - wide * Q + np.log1p(np.exp(-np.abs(wide)))
-    weight = np.ones(len(Z)) if sample_weight is None else sample_weight
-    correct = int(((Z > 0) == (np.asarray(labels) == 1)).all(1).sum())
-    dZ = weight[:, None] * (_activate("logistic", wide) - Q)
-    return float((weight * losses.sum(1)).sum()), correct, dZ.astype(Z.dtype)
-
-
-_dropout = dropout  # which an option of the next takes the name of
+_dropout = dropout  # which an option of ``mlp_gradient`` takes the name of
 
 
 def mlp_gradient(
@@ -277,25 +205,22 @@ def mlp_gradient(
 ):  # fmt: skip
     """(loss, correct, gradient) of the batch X[rows]; the gradient is flat, in the layout of ``network.params``.
 
-    Forward, dZ of ``softmax_cross_entropy`` (divided by the rows where ``mean``), backward through the layers. ``dropout``
-    drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l) + first_row.
+    Forward, dZ of ``softmax_cross_entropy`` (divided by the rows where ``mean``), backward through the layers.
+    ``dropout`` drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l) + first_row.
     """
-    real = network.dtype.type
+    real, activation = network.dtype.type, ACTIVATIONS[network.activation]
     activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
     slopes: list[Any] = [1]
     for l, (W, b) in enumerate(network.layers[:-1], 1):
-        Y = _activate(network.activation, linear_forward(activations[-1], W, b))
+        Z = linear_forward(activations[-1], W, b)
+        Y = activation.twin(Z)
         key = (int(_dropout_key(seed, t, l)[0]) + first_row) % 2**32
         kept = np.ones_like(Y) if dropout == 0 else _dropout(np.ones_like(Y), dropout, seed=key)
         activations.append(Y * kept)
-        slopes.append(kept * _slope(network.activation, Y))
+        slopes.append(kept * activation.twin_slope(Z if activation.of_input else Y))
     logits = linear_forward(activations[-1], *network.layers[-1])
     weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
-    options = {"sample_weight": weights, "label_smoothing": label_smoothing}
-    if network.output == "softmax":
-        loss, correct, dZ = softmax_cross_entropy(logits, labels[rows], epsilon=epsilon, **options)
-    else:
-        loss, correct, dZ = _logistic_cross_entropy(logits, labels[rows], **options)
+    loss, correct, dZ = LOSSES[network.output](label_smoothing, epsilon).twin(logits, labels[rows], weights)
     if mean:
         dZ *= real(1 / len(rows))
     gradient = Network(network.sizes, bias=network.bias, dtype=network.dtype)
@@ -320,9 +245,9 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
     scaled.params[...] = network.dtype.type(factor) * gradient
     for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
         state, bias_state = network.states(l, rule)
-        _step(rule, lr, t, W, dW, state)
+        rule.twin(lr, t, W, dW, state)
         if b is not None and db is not None:
-            _step(rule._replace(weight_decay=0.0), lr, t, b, db, bias_state)
+            rule._replace(weight_decay=0.0).twin(lr, t, b, db, bias_state)
 
 
 def mlp_train_steps(

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from . import ops, reference
-from .activations import ACTIVATIONS, OUTPUTS
+from .activations import ACTIVATIONS
+from .losses import LOSSES
 from .network import Network
-from .update import Rule, adam, adamw, momentum, sgd
+from .update import RULES as MAKERS
+from .update import Rule, momentum, sgd
 
 Shape = tuple[int, int, int]
 Case = tuple[tuple[Any, ...], dict[str, Any]]
@@ -45,11 +47,9 @@ class Op:
 
 RULES: tuple[Rule, ...] = (
     sgd(),
-    sgd(weight_decay=0.01),
     momentum(),
     momentum(0.8, nesterov=True, weight_decay=0.01),
-    adam(weight_decay=0.01),
-    adamw(),
+    *(make(weight_decay=0.01) for make in MAKERS.values()),
 )
 
 
@@ -153,17 +153,23 @@ def _network(
     return network
 
 
-def _networks(
-    rng: np.random.Generator, shape: Shape, dtype: Any, rules: tuple[Rule, ...]
-) -> Iterator[tuple[Any, Network, Rule]]:
+def _functions() -> list[tuple[Rule, str, str]]:
+    """Update rules, activations and outputs, every one of each in at least one triple, in as few as that takes.
+
+    Kernels are compiled for each.
+    """
+    triples = max(len(RULES), len(ACTIVATIONS), len(LOSSES))
+    tables = (list(table) for table in (RULES, ACTIVATIONS, LOSSES))
+    return list(itertools.islice(zip(*map(itertools.cycle, tables)), triples))
+
+
+def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tuple[Any, Network, Rule]]:
     B, I, O = shape
     pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
     mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
-    functions = itertools.cycle(itertools.product(ACTIVATIONS, OUTPUTS))
-    for k, rule in enumerate(rules):
+    for k, (rule, activation, output) in enumerate(_functions()):
         for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
             for X in (pixels, reference.csr(mostly_zero)):
-                activation, output = next(functions) if k else ("relu", "softmax")
                 yield X, _network(rng, sizes, k % 2 == 0, dtype, rule.slots, activation, output), rule
 
 
@@ -175,7 +181,7 @@ def _targets(rng: np.random.Generator, network: Network, samples: int) -> np.nda
 
 
 def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for X, network, _ in _networks(rng, shape, dtype, RULES[:2]):
+    for X, network, _ in _networks(rng, shape, dtype):
         yield (X, network), {"scale": 1 / 255}
     yield (_normal(rng, X.shape, dtype), network), {}
 
@@ -190,7 +196,7 @@ def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, An
 
 def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     objectives = _objectives(rng, shape[0])
-    for k, (X, network, rule) in enumerate(_networks(rng, shape, dtype, RULES)):
+    for k, (X, network, rule) in enumerate(_networks(rng, shape, dtype)):
         samples = X.shape[0]
         labels = _targets(rng, network, samples)
         rows = rng.permutation(samples)
@@ -201,13 +207,13 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 
 def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for (X, network, _), options in zip(_networks(rng, shape, dtype, RULES), _objectives(rng, shape[0])):
+    for (X, network, _), options in zip(_networks(rng, shape, dtype), _objectives(rng, shape[0])):
         labels = _targets(rng, network, shape[0])
         yield (X, labels, rng.permutation(shape[0]), network), {"scale": 1 / 255, "first_row": 2**32 - 3, **options}
 
 
 def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for k, (_, network, rule) in enumerate(_networks(rng, shape, dtype, RULES)):
+    for k, (_, network, rule) in enumerate(_networks(rng, shape, dtype)):
         network.state[...] = abs(_normal(rng, network.state.shape, dtype))
         gradient = _normal(rng, network.params.shape, dtype)
         yield (network, gradient), {"rule": rule, "lr": 0.1, "t": 3, "factor": 0.5, "clip": 0.5 if k % 2 else None}

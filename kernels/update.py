@@ -1,4 +1,11 @@
-"""Optimizer steps as fused element updates: one pass reads gradient, state and weight and writes state and weight.
+"""The update rules, one class each, and their steps fused over elements: one pass reads gradient, state and weight and
+writes state and weight.
+
+A rule's class is all there is to say about it: its ``kind``; its ``slots``, numbers of state kept for each weight;
+``coefficients``, what one step needs to know, in float64; ``step``, one step of a tile of weights in registers, which
+the dense update, the update of a sparse layer and the steps that such a layer puts off all call; ``twin``, the same in
+NumPy, which is the definition. Whoever adds a class and its factory in ``RULES`` has added the rule: kernels are
+compiled for the class of the rule that they are called with.
 
 Legend: ``w`` weight, ``g`` gradient of the loss with respect to w, ``m``/``v`` state, ``t`` the step number from 1,
 ``lr`` the learning rate, ``wd`` the weight decay.
@@ -6,35 +13,214 @@ Legend: ``w`` weight, ``g`` gradient of the loss with respect to w, ``m``/``v`` 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from . import simd
+from .bundles import after, after_each, class_attribute
 from .intrinsics import in_line
 from .jit import kernel, piece
+from .simd import broadcast_each, fma
+from .subnormals import flush, normal
 from .team import share
 
-SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
-_SLOTS = (0, 1, 1, 2, 2)
+for _attribute in ("slots", "coefficients", "step"):
+    class_attribute(_attribute)
 
 
-class Rule(NamedTuple):
-    """An optimizer's rule with its constants; make one with ``sgd()``, ``momentum()``, ``adam()`` or ``adamw()``."""
-
-    kind: int
+class _Constants(NamedTuple):
     beta1: float
     beta2: float
     epsilon: float
     weight_decay: float
 
-    @property
-    def slots(self) -> int:
-        """Numbers of state kept for each weight."""
-        return _SLOTS[self.kind]
+
+class Rule(_Constants):
+    """An optimizer's rule with its constants; make one with ``sgd()``, ``momentum()``, ``adam()``, ... (``RULES``)."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+    slots: ClassVar[int]
+    coefficients: ClassVar[Any]
+    step: ClassVar[Any]
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self))
+
+    def twin(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
+        """The definition in NumPy: step W by dW in place, and the ``slots`` arrays of ``state``."""
+        flush(W, *state)
+        self.numpy_step(lr, t, W, normal(dW), state)
+        flush(W)
+
+    def numpy_step(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
+        """``twin`` of numbers that are not subnormal."""
+        raise NotImplementedError
+
+
+class Sgd(Rule):
+    __slots__ = ()
+    kind, slots = "sgd", 0
+
+    @staticmethod
+    @piece
+    def coefficients(rule, weight_decay, lr, t):
+        return lr, weight_decay
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, decay = coefficients
+        return w - rate * fma(decay, w, g), state
+
+    def numpy_step(self, lr, t, W, dW, state):
+        W -= W.dtype.type(lr) * (dW + W.dtype.type(self.weight_decay) * W)
+
+
+class Momentum(Rule):
+    __slots__ = ()
+    kind, slots = "momentum", 1
+
+    @staticmethod
+    @piece
+    def coefficients(rule, weight_decay, lr, t):
+        return lr, weight_decay, rule.beta1
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, decay, beta = coefficients
+        m = fma(beta, state[0], fma(decay, w, g))
+        return w - rate * m, (m,)
+
+    def numpy_step(self, lr, t, W, dW, state):
+        self._velocity(W, dW, state)
+        W -= W.dtype.type(lr) * state[0]
+
+    def _velocity(self, W, dW, state):
+        """Step the velocity; returns the gradient with its decay."""
+        real, (V,) = W.dtype.type, state
+        g = dW + real(self.weight_decay) * W
+        V *= real(self.beta1)
+        V += g
+        flush(V)
+        return g
+
+
+class Nesterov(Momentum):
+    __slots__ = ()
+    kind = "nesterov"
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, decay, beta = coefficients
+        d = fma(decay, w, g)
+        m = fma(beta, state[0], d)
+        return w - rate * fma(beta, m, d), (m,)
+
+    def numpy_step(self, lr, t, W, dW, state):
+        g = self._velocity(W, dW, state)
+        W -= W.dtype.type(lr) * (g + W.dtype.type(self.beta1) * state[0])
+
+
+class Adam(Rule):
+    __slots__ = ()
+    kind, slots = "adam", 2
+
+    @staticmethod
+    @piece
+    def coefficients(rule, weight_decay, lr, t):
+        correct1, correct2 = 1 / (1 - rule.beta1**t), 1 / (1 - rule.beta2**t)
+        return lr, weight_decay, 1 - rule.beta1, 1 - rule.beta2, correct1, correct2, rule.epsilon
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, decay, rest1, rest2, correct1, correct2, epsilon = coefficients
+        m, v = state
+        d = fma(decay, w, g)
+        m = fma(rest1, d - m, m)
+        v = fma(rest2, d * d - v, v)
+        return w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
+
+    def numpy_step(self, lr, t, W, dW, state):
+        self._adapt(lr, t, W, dW + W.dtype.type(self.weight_decay) * W, state)
+
+    def _adapt(self, lr, t, W, g, state):
+        """Step the moments, then W by them."""
+        real, (M, V) = W.dtype.type, state
+        M += (1 - real(self.beta1)) * (g - M)
+        flush(M)
+        V += (1 - real(self.beta2)) * (g * g - V)
+        flush(V)
+        corrected = M / real(1 - self.beta1**t), V / real(1 - self.beta2**t)
+        W -= real(lr) * corrected[0] / (np.sqrt(corrected[1]) + real(self.epsilon))
+
+
+class AdamW(Adam):
+    __slots__ = ()
+    kind = "adamw"
+
+    @staticmethod
+    @piece
+    def coefficients(rule, weight_decay, lr, t):
+        keep, correct1, correct2 = 1 - lr * weight_decay, 1 / (1 - rule.beta1**t), 1 / (1 - rule.beta2**t)
+        return lr, keep, 1 - rule.beta1, 1 - rule.beta2, correct1, correct2, rule.epsilon
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, keep, rest1, rest2, correct1, correct2, epsilon = coefficients
+        m, v = state
+        m = fma(rest1, g - m, m)
+        v = fma(rest2, g * g - v, v)
+        return keep * w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
+
+    def numpy_step(self, lr, t, W, dW, state):
+        W *= W.dtype.type(1 - lr * self.weight_decay)
+        self._adapt(lr, t, W, dW, state)
+
+
+class Lion(Rule):
+    __slots__ = ()
+    kind, slots = "lion", 1
+
+    @staticmethod
+    @piece
+    def coefficients(rule, weight_decay, lr, t):
+        return lr, 1 - lr * weight_decay, rule.beta1, rule.beta2
+
+    @staticmethod
+    @piece
+    def step(coefficients, w, g, state):
+        in_line()
+        rate, keep, beta1, beta2 = coefficients
+        direction = simd.sign(fma(beta1, state[0] - g, g))
+        m = fma(beta2, state[0] - g, g)
+        return keep * w - rate * direction, (m,)
+
+    def numpy_step(self, lr, t, W, dW, state):
+        real, (M,) = W.dtype.type, state
+        W *= real(1 - lr * self.weight_decay)
+        W -= real(lr) * np.sign(dW + real(self.beta1) * (M - dW))
+        M[...] = dW + real(self.beta2) * (M - dW)
+        flush(M)
 
 
 def sgd(*, weight_decay: float = 0.0) -> Rule:
     """w -= lr * (g + wd * w)."""
-    return Rule(SGD, 0.0, 0.0, 0.0, float(weight_decay))
+    return Sgd(0.0, 0.0, 0.0, float(weight_decay))
 
 
 def momentum(beta: float = 0.9, *, nesterov: bool = False, weight_decay: float = 0.0) -> Rule:
@@ -42,7 +228,7 @@ def momentum(beta: float = 0.9, *, nesterov: bool = False, weight_decay: float =
 
     Sutskever, Martens, Dahl and Hinton 2013, in the form that PyTorch uses (the rate outside the velocity).
     """
-    return Rule(NESTEROV if nesterov else MOMENTUM, float(beta), 0.0, 0.0, float(weight_decay))
+    return (Nesterov if nesterov else Momentum)(float(beta), 0.0, 0.0, float(weight_decay))
 
 
 def adam(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.0) -> Rule:
@@ -50,149 +236,81 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, wei
 
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t). Kingma and Ba 2015.
     """
-    return Rule(ADAM, float(beta1), float(beta2), float(epsilon), float(weight_decay))
+    return Adam(float(beta1), float(beta2), float(epsilon), float(weight_decay))
 
 
 def adamw(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.01) -> Rule:
     """Adam with decoupled decay: w -= lr * (wd * w + m' / (sqrt(v') + epsilon)). Loshchilov and Hutter 2019."""
-    return Rule(ADAMW, float(beta1), float(beta2), float(epsilon), float(weight_decay))
+    return AdamW(float(beta1), float(beta2), float(epsilon), float(weight_decay))
 
 
-@piece
-def rule_slots(rule):
-    """Numbers of state kept for each weight."""
-    return _SLOTS[rule.kind]
+def lion(beta1: float = 0.9, beta2: float = 0.99, *, weight_decay: float = 0.0) -> Rule:
+    """w -= lr * (sign(beta1 m + (1 - beta1) g) + wd * w); m = beta2 m + (1 - beta2) g. Chen et al. 2023."""
+    return Lion(float(beta1), float(beta2), 0.0, float(weight_decay))
 
 
-@piece
-def _get(A, i, n):
-    """A[i : i + lanes], or the n elements that there are and zeros."""
-    if n >= simd.lanes(A):
-        return simd.load(A, i)
-    return simd.load_masked(A, i, n)
-
-
-@piece
-def _put(A, i, x, n):
-    if n >= simd.lanes(A):
-        simd.store(A, i, x)
-    else:
-        simd.store_masked(A, i, x, n)
-
-
-@piece
-def rule_numbers(rule, weight_decay, lr, t):
-    """What a step needs to know, float64; ``weight_decay`` stands in for the rule's."""
-    adam = rule.kind in (ADAM, ADAMW)
-    return (
-        lr,
-        0.0 if rule.kind == ADAMW else weight_decay,  # part of the gradient
-        1 - lr * weight_decay if rule.kind == ADAMW else 1.0,  # kept of the weight
-        rule.beta1,
-        1 - rule.beta1,
-        1 - rule.beta2,
-        1 / (1 - rule.beta1**t) if adam else 1.0,
-        1 / (1 - rule.beta2**t) if adam else 1.0,
-        rule.epsilon,
-    )
-
-
-@piece
-def constants_of(numbers, like):
-    """The nine numbers of a step as vectors."""
-    in_line()
-    return (
-        simd.broadcast(like, numbers[0]),
-        simd.broadcast(like, numbers[1]),
-        simd.broadcast(like, numbers[2]),
-        simd.broadcast(like, numbers[3]),
-        simd.broadcast(like, numbers[4]),
-        simd.broadcast(like, numbers[5]),
-        simd.broadcast(like, numbers[6]),
-        simd.broadcast(like, numbers[7]),
-        simd.broadcast(like, numbers[8]),
-    )
-
-
-@piece
-def rule_constants(rule, weight_decay, lr, t, like):
-    """What every vector of a step needs, as vectors."""
-    in_line()
-    return constants_of(rule_numbers(rule, weight_decay, lr, t), like)
+RULES: dict[str, Callable[..., Rule]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw, "lion": lion}
+"""By the name that options go by, what makes a rule from its constants; all take ``weight_decay``."""
 
 
 @piece
 def is_inert(rule):
     """Whether a gradient of zero changes nothing."""
-    return rule.kind == SGD and rule.weight_decay == 0
+    return rule.slots == 0 and rule.weight_decay == 0
+
+
+class Step(NamedTuple):
+    """One step of a rule: its coefficients for weights, and for biases, whose decay would only move the boundary."""
+
+    rule: Rule
+    of_weights: Any
+    of_biases: Any
+
+
+class Schedule(NamedTuple):
+    """A rule with the rate, or the rates of steps, and the number of the step, or of the first."""
+
+    rule: Rule
+    lr: Any
+    t: int
 
 
 @piece
-def sgd_step(constants, x, g):
-    """The weights x, a vector or a tile of them, one step on by the gradient g."""
-    in_line()
-    rate, decay = constants[:2]
-    return x - rate * simd.fma(decay, x, g)
-
-
-@piece
-def momentum_step(kind, constants, x, g, m):
-    """(x, m) one step on."""
-    in_line()
-    rate, decay, _, beta1 = constants[:4]
-    d = simd.fma(decay, x, g)
-    m = simd.fma(beta1, m, d)
-    if kind == NESTEROV:
-        d = simd.fma(beta1, m, d)
-    else:
-        d = m
-    return x - rate * d, m
-
-
-@piece
-def adam_step(constants, x, g, m, v):
-    """(x, m, v) one step on."""
-    in_line()
-    rate, decay, keep, _, rest1, rest2, correct1, correct2, epsilon = constants
-    d = simd.fma(decay, x, g)
-    m = simd.fma(rest1, d - m, m)
-    v = simd.fma(rest2, d * d - v, v)
-    return keep * x - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), m, v
+def step_of(rule, lr, t):
+    """The step with number t and the rate ``lr``."""
+    return Step(rule, rule.coefficients(rule, rule.weight_decay, lr, t), rule.coefficients(rule, 0.0, lr, t))
 
 
 @kernel
-def update_rows(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, rows, n, step):
-    """``update_span`` of n elements for each of so many rows, ``step`` apart but for g's, which are n apart."""
-    constants = rule_constants(rule, weight_decay, lr, t, w)
-    factor = simd.broadcast(w, s)
-    for _ in range(rows):
-        for i in range(0, n, simd.lanes(w)):
-            rest = n - i
-            x, d = _get(w, o + i, rest), factor * _get(g, p + i, rest)
-            if rule.kind == SGD:
-                x = sgd_step(constants, x, d)
-            elif rule.kind in (MOMENTUM, NESTEROV):
-                x, m = momentum_step(rule.kind, constants, x, d, _get(first, q + i, rest))
-                _put(first, q + i, m, rest)
-            else:
-                x, m, v = adam_step(constants, x, d, _get(first, q + i, rest), _get(second, r + i, rest))
-                _put(first, q + i, m, rest)
-                _put(second, r + i, v, rest)
-            _put(w, o + i, x, rest)
-        o, p, q, r = o + step, p + n, q + step, r + step
+def step_rows(rule, coefficients, W, state, dW, scale, rows, n, row):
+    """Step n elements in each of so many rows of W, ``row`` apart, by scale * dW, whose rows are n apart.
 
-
-@kernel
-def update_span(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, n):
-    """Step w[o : o+n] by s * g[p : p+n], with its state in first[q : q+n] and second[r : r+n], where the rule has one.
-
-    All flat; the two may be one array. ``s`` scales the gradient; ``weight_decay`` stands in for the rule's.
+    W and dW are flat; ``state`` is a tuple of as many arrays as the rule has slots, each laid out as W.
     """
-    update_rows(rule, weight_decay, lr, t, w, o, g, p, s, first, q, second, r, 1, n, n)
+    lanes = simd.lanes(W)
+    constants, factor = broadcast_each(W, coefficients), simd.broadcast(W, scale)
+    for r in range(rows):
+        w, d, rest = r * row, r * n, n % lanes
+        for i in range(0, n - rest, lanes):  # whole vectors: the compiler leaves out their masks
+            g = factor * simd.tile_load(dW, d + i, 0, 1, 1, lanes)
+            step_tile(rule, constants, W, state, w + i, g, lanes)
+        if rest:
+            g = factor * simd.tile_load(dW, d + n - rest, 0, 1, 1, rest)
+            step_tile(rule, constants, W, state, w + n - rest, g, rest)
+
+
+@piece
+def step_tile(rule, constants, W, state, w, g, n):
+    """Step W[w : w + n], and its state at the same place, by the tile g of one row."""
+    in_line()
+    x, moved = rule.step(constants, simd.tile_row(g, W, w, n), g, simd.tile_rows(g, state, w, n))
+    simd.tile_store_each(state, w, moved, n)
+    simd.tile_store(W, w, 0, x, n, 0)
 
 
 @kernel
-def update(part, parts, rule, lr, t, w, g, first, second):
-    """Step this part's elements of flat w by the gradient g; the states are as long, or empty where the rule has none."""
-    lo, hi = share(part, parts, w.size)
-    update_span(rule, rule.weight_decay, lr, t, w, lo, g, lo, 1.0, first, lo, second, lo, hi - lo)
+def update(part, parts, schedule, W, state, dW):
+    """Step this part's elements of flat W by dW; ``state`` is a tuple of as many flat arrays as the rule has slots."""
+    lo, hi = share(part, parts, W.size)
+    rule, step = schedule.rule, step_of(schedule.rule, schedule.lr, schedule.t)
+    step_rows(rule, step.of_weights, after(W, lo), after_each(state, lo), after(dW, lo), 1.0, 1, hi - lo, 0)

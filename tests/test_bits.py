@@ -153,7 +153,7 @@ def shifted(array, elements):
     return view
 
 
-RULES = [kernels.sgd(weight_decay=0.01), kernels.momentum(nesterov=True), kernels.adamw()]
+RULES = [kernels.momentum(nesterov=True), *(make(weight_decay=0.01) for make in kernels.RULES.values())]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.kind))

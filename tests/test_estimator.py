@@ -710,7 +710,7 @@ def test_the_example_in_the_docstring_is_true():
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "one class", "numbers"])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_onnx_runtime_predicts_what_the_estimator_predicts(table, tmp_path, kind, activation, dtype):
     pytest.importorskip("onnx")

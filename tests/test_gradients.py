@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import Network, adam, adamw, momentum, reference, sgd
+from kernels import Network, reference, sgd
+from kernels.registry import RULES
 
 STEP = 1e-5  # central differences err by O(STEP^2) and u / STEP: about 1e-10 of quantities of size one
 
@@ -81,12 +82,15 @@ def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
     np.testing.assert_allclose((before - network.params)[used], numeric[used], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("sizes", [(6, 4), (6, 5, 4, 3)])
-def test_the_gradient_is_the_derivative_with_everything_on(sizes, rng):
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+@pytest.mark.parametrize("output", kernels.LOSSES)
+@pytest.mark.parametrize("sizes", [(6, 4), (6, 5, 4, 3)], ids=str)
+def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, output, rng):
     """Smoothed labels, sample weights, and dropout, whose mask is the same at every evaluation."""
-    network = Network(sizes, dtype="float64")
+    network = Network(sizes, dtype="float64", activation=activation, output=output)
     network.params[:] = rng.standard_normal(network.params.size)
-    X, y, rows = rng.standard_normal((8, 6)), rng.integers(0, sizes[-1], 8), np.array([5, 1, 7, 2, 0])
+    X, rows = rng.standard_normal((8, 6)), np.array([5, 1, 7, 2, 0])
+    y = rng.integers(0, 2, (8, sizes[-1])) if output == "logistic" else rng.integers(0, sizes[-1], 8)
     options = {"sample_weight": rng.random(8), "label_smoothing": 0.2, "dropout": 0.4, "seed": 3, "t": 9}
     numeric = central_difference(
         lambda: reference.mlp_gradient(X, y, rows, network, **options)[0] / len(rows), network.params
@@ -209,7 +213,7 @@ def test_decoupled_decay_does_not_enter_the_moments():
     assert states[2][0] == 0
 
 
-@pytest.mark.parametrize("rule", [sgd(), momentum(), momentum(nesterov=True), adam(), adamw()])
+@pytest.mark.parametrize("rule", RULES)
 def test_every_rule_descends_a_bowl(rule):
     W = np.array([[3.0, -2.0]])
     state = np.zeros((rule.slots, 1, 2))

@@ -34,7 +34,7 @@ arguments = np.ones(2), np.ones(2, np.int64)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     from kernels import jit
-    from kernels.softmax_xent import totals
+    from kernels.losses import totals
     print(totals(*arguments, 2), jit.compile_seconds > 0, len(caught))
 for warning in caught:
     print(warning.message)
@@ -57,7 +57,7 @@ def probe(python, cache):
     return run
 
 
-KERNEL, ENTRY = "softmax_xent.totals", "softmax_xent.call"  # and what Python calls it through
+KERNEL, ENTRY = "losses.totals", "losses.call"  # and what Python calls it through
 
 
 def compiled(cache, name=KERNEL):
@@ -303,7 +303,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 import numpy as np
 from kernels import jit
-from kernels.softmax_xent import totals
+from kernels.losses import totals
 for dtype in (np.float32, np.float64):
     before = jit.compile_seconds
     print(totals(np.ones(2, dtype), np.ones(2, np.int64), 2), jit.compile_seconds > before)

@@ -30,9 +30,9 @@ import sys; sys.path.insert(0, {directory!r})
 import numpy as np, kernels
 from guarded import guarded
 W = guarded(np.ones((4, 4), np.float32), True)
-P = np.empty(kernels.raw.PACK_SIZE, np.float32)
 X, Y = np.ones((2, 5), np.float32), np.empty((2, 4), np.float32)
-kernels.raw.gemm(2, 4, 5, X.reshape(-1), 0, 5, 1, W.reshape(-1), 0, 4, 1, Y.reshape(-1), 0, 4, P, 0)
+X, W, Y = (kernels.raw.Matrix(A.reshape(-1), A.shape[1], 1) for A in (X, W, Y))
+kernels.raw.gemm(2, 4, 5, X, W, Y, np.empty(kernels.raw.PACK_SIZE, np.float32))
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import fastmlp
 import kernels
+from fastmlp import config
 from fastmlp.augment import distortion
 from fastmlp.config import configure, read_toml
 from fastmlp.data import Sparse
@@ -25,7 +26,23 @@ OPTIONS = [
     {"augment": "elastic", "augment_strength": 0.5},
     {"validation": 0.2, "standardize": "yes"},
     {"schedule": "step", "warmup": 0.2},
+    *({"activation": name, "hidden": (40, 30)} for name in kernels.ACTIVATIONS if name != "relu"),
 ]
+
+
+def test_the_choices_are_those_of_the_kernels_tables():
+    """The command line names them without loading Numba."""
+    assert tuple(kernels.ACTIVATIONS) == config.ACTIVATIONS
+    assert list(config.RULES) == list(kernels.RULES)
+
+
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+def test_a_saved_model_has_the_activation_that_it_was_trained_with(digits, tmp_path, activation):
+    model = fastmlp.fit(digits, steps=5, hidden=(20,), activation=activation).model
+    model.save(tmp_path / "model.npz")
+    loaded = fastmlp.load_model(tmp_path / "model.npz")
+    assert loaded.network.activation == activation
+    np.testing.assert_array_equal(loaded.predict_proba(digits.X_test), model.predict_proba(digits.X_test))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

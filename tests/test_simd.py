@@ -191,6 +191,45 @@ def test_exp_and_log_at_the_ends_of_their_range(dtype):
 
 
 @dtypes
+def test_the_sign_of_vectors_and_tiles_is_numpys(dtype):
+    @njit
+    def apply(X, vectors, tiles):
+        lanes = simd.lanes(X)
+        for i in range(0, X.size, lanes):
+            simd.store(vectors, i, simd.sign(simd.load(X, i)))
+            simd.tile_store(tiles, i, 0, simd.sign(simd.tile_load(X, i, 0, 1, 1, lanes)), lanes, 0)
+
+    info = np.finfo(dtype)
+    values = [0.0, -0.0, 3.0, -3.0, info.smallest_subnormal, -info.smallest_subnormal, np.inf, -np.inf, np.nan]
+    X = np.resize(np.array(values, dtype), 9 * lanes(dtype))
+    vectors, tiles = np.empty_like(X), np.empty_like(X)
+    apply(X, vectors, tiles)
+    np.testing.assert_array_equal(vectors, np.sign(X))
+    np.testing.assert_array_equal(tiles, vectors)
+
+
+@dtypes
+def test_tuples_of_arrays_are_loaded_and_stored_as_tiles(dtype, rng):
+    """n elements of each, zeros behind; nothing past them is touched."""
+
+    @njit
+    def apply(X, Y, like, n):
+        zero = simd.tile_zeros(like, 1, 2)
+        first, second = simd.tile_rows(zero, X, 1, n)
+        simd.tile_store_each(Y, 2, (second, first), n)
+        simd.tile_store(like, 0, 0, simd.tile_row(zero, X[0], 0, n), 2 * simd.lanes(like), 0)
+
+    width = 2 * lanes(dtype)
+    for n in range(width + 1):
+        X = tuple(rng.standard_normal(width + 2).astype(dtype) for _ in range(2))
+        Y, like = tuple(np.zeros(width + 4, dtype) for _ in range(2)), np.empty(width, dtype)
+        apply(X, Y, like, n)
+        for target, source in zip(Y, X[::-1]):
+            np.testing.assert_array_equal(target, np.concatenate([[0, 0], source[1 : n + 1], np.zeros(width + 2 - n)]))
+        np.testing.assert_array_equal(like, np.where(np.arange(width) < n, X[0][:width], 0))
+
+
+@dtypes
 def test_sqrt_and_leading_lanes(dtype, rng):
     @njit
     def apply(X, out, n):

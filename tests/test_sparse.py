@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 
 import kernels
-from kernels import mlp, reference, sparse
+from kernels import mlp, reference, sparse, step
 from kernels.registry import RULES
 from kernels.tuning import COLUMN_BLOCK, PANEL_VECTORS
 
@@ -155,7 +155,7 @@ def test_panels_hold_every_column_with_the_fewest_vectors(lanes):
 def test_each_row_is_transposed_once_and_by_who_has_least_to_compute(parts):
     @njit
     def rows(part, parts, panels, splits, H, n):
-        return mlp._rows_to_transpose(part, parts, panels, splits, H, 16, n)
+        return step.rows_to_transpose(part, parts, panels, splits, H, 16, n)
 
     for H in (1, 48, 64, 80, 100, 130, 256, 300, 1000):
         panels = sparse.panel_count.py_func(H, 16)

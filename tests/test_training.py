@@ -52,6 +52,9 @@ OPTIMIZERS = [
     {"optimizer": "adam", "lr": 1e-3},
     {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1, "bias": False},
 ]
+OPTIMIZERS += [
+    {"optimizer": name, "lr": 1e-3} for name in kernels.RULES if name not in {run["optimizer"] for run in OPTIMIZERS}
+]
 
 
 @pytest.mark.parametrize("options", OPTIMIZERS, ids=lambda options: options["optimizer"])
@@ -123,7 +126,7 @@ def test_the_default_run_passes_98_percent_on_mnist(mnist):
     assert fastmlp.fit(mnist).summary["test_accuracy"] >= 0.98
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", list(kernels.RULES))
 def test_every_optimizer_learns_with_its_default_rate(digits, optimizer):
     assert fastmlp.fit(digits, optimizer=optimizer, epochs=15).summary["test_accuracy"] > 0.85
 

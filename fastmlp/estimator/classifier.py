@@ -24,7 +24,6 @@ from . import checks, training
 from .checks import TrainingData
 
 _STOCHASTIC_SOLVERS = ("sgd", "adam")
-_ACTIVATIONS = {"identity": lambda Z: Z, "logistic": expit, "tanh": np.tanh, "relu": lambda Z: np.maximum(Z, 0, out=Z)}
 
 
 class MLPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
@@ -91,7 +90,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "activation": [StrOptions(set(kernels.ACTIVATIONS))],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -281,7 +280,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             raise ValueError("hidden_layer_sizes is empty: there is no hidden layer to transform X to")
         hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=self.activation)
         hidden.params[...] = network.params[: hidden.params.size]  # they begin alike
-        return _ACTIVATIONS[self.activation](self._last_layer(X, hidden))
+        return kernels.ACTIVATIONS[self.activation].twin(self._last_layer(X, hidden))
 
     @property
     def _n_features_out(self) -> int:

@@ -35,6 +35,8 @@ _JUMPS = {*dis.hasjrel, *dis.hasjabs}
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
 _vocabulary: dict[str, CodeType] = {}
+class_attributes: list[str] = []
+"""What compiled code may read from a named tuple's class: see ``bundles.class_attribute``."""
 _overloads: dict[Any, list[FunctionType]] = {}
 
 
@@ -134,10 +136,23 @@ def _is_of_the_package(module: str) -> bool:
 
 
 def type_text(kind: types.Type) -> str:
-    """Numba's name of a type, and of named tuples the fields, which the name lacks and code finds its values by."""
+    """Numba's name of a type, and of named tuples the fields, which the name lacks and code finds its values by.
+
+    Also what compiled code may read from a named tuple's class: its numbers, and the code of its pieces.
+    """
     if isinstance(kind, types.BaseTuple):
-        return f"{kind}{getattr(kind, 'fields', '')}({[type_text(part) for part in kind]})"
+        parts = [type_text(part) for part in kind]
+        return f"{kind}{getattr(kind, 'fields', '')}({parts}){_class_text(getattr(kind, 'instance_class', tuple))}"
     return str(kind)
+
+
+@cache
+def _class_text(kind: type) -> str:
+    texts = []
+    for name in class_attributes:
+        if name not in getattr(kind, "_fields", ()) and (value := getattr(kind, name, None)) is not None:
+            texts.append((name, kernel_text(value.py_func) if hasattr(value, "py_func") else repr(value)))
+    return repr(texts)
 
 
 @cache

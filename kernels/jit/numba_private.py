@@ -20,7 +20,7 @@ try:
     from numba.core.errors import TypingError
     from numba.core.imputils import impl_ret_new_ref
     from numba.core.registry import CPUDispatcher
-    from numba.core.typing.templates import AbstractTemplate, infer_global
+    from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
     from numba.np.arrayobj import make_array, populate_array
 except ImportError as error:
     raise ImportError(
@@ -33,6 +33,7 @@ vocabulary()
 
 __all__ = [
     "AbstractTemplate",
+    "AttributeTemplate",
     "Dispatcher",
     "PieceCompiler",
     "PythonDispatcher",

@@ -28,12 +28,25 @@ not depend on the number of threads. Sources: LLVM Language Reference; BLIS for 
 """
 
 from .codegen import FEATURES, HAS_FMA, REGISTER_BYTES, REGISTERS, Mask, Tile, Vector
-from .mathematics import exp, log
-from .tiles import tile_axpy, tile_fma, tile_fma_masked, tile_load, tile_store, tile_sums, tile_zeros, transpose
+from .mathematics import exp, log, polynomial
+from .tiles import (
+    tile_axpy,
+    tile_fma,
+    tile_fma_masked,
+    tile_load,
+    tile_row,
+    tile_rows,
+    tile_store,
+    tile_store_each,
+    tile_sums,
+    tile_zeros,
+    transpose,
+)
 from .vectors import (
     add,
     at_most,
     broadcast,
+    broadcast_each,
     div,
     fma,
     greater,
@@ -48,6 +61,7 @@ from .vectors import (
     reduce_add,
     reduce_max,
     select,
+    sign,
     sqrt,
     store,
     store_masked,
@@ -66,6 +80,7 @@ __all__ = [
     "add",
     "at_most",
     "broadcast",
+    "broadcast_each",
     "div",
     "exp",
     "fma",
@@ -79,9 +94,11 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "polynomial",
     "reduce_add",
     "reduce_max",
     "select",
+    "sign",
     "sqrt",
     "store",
     "store_masked",
@@ -90,7 +107,10 @@ __all__ = [
     "tile_fma",
     "tile_fma_masked",
     "tile_load",
+    "tile_row",
+    "tile_rows",
     "tile_store",
+    "tile_store_each",
     "tile_sums",
     "tile_zeros",
     "transpose",

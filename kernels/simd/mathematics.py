@@ -21,7 +21,7 @@ def _constant(vector: Vector, value: float) -> Any:
     return ir.Constant(vector.ir, [value] * vector.lanes)
 
 
-def _polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any, int]) -> Any:
+def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any, int]) -> Any:
     """An intrinsic for sum of coefficients(k) x^k, k < terms, by Horner's rule with fused multiply-adds."""
 
     def implementation(typingctx: Any, x: Any) -> Any:
@@ -39,9 +39,9 @@ def _polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any
 
 
 # exp r for |r| <= log(2) / 2: the next term is below 6e-9 and 5e-18, a twentieth of a unit in the last place.
-_exp_series = _polynomial("_exp_series", lambda k: 1 / math.factorial(k), {types.float32: 8, types.float64: 14})
+_exp_series = polynomial("_exp_series", lambda k: 1 / math.factorial(k), {types.float32: 8, types.float64: 14})
 # artanh(s) / s in s^2 for |s| <= 3 - 2 sqrt(2): the next term is below 3e-9 and 4e-18.
-_log_series = _polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
+_log_series = polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
 
 
 @intrinsic

@@ -22,6 +22,7 @@ from .codegen import (
     require_readable,
     require_writable,
     splat,
+    stored,
     vector_of,
 )
 
@@ -145,6 +146,61 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
         return context.get_dummy_value()
 
     return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen
+
+
+def _emit_row(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, i: Any, n: Any) -> Any:
+    row = ir.Constant(tile.ir, ir.Undefined)
+    for v in range(tile.vectors):
+        first = v * tile.vector.lanes
+        offset = builder.add(i, ir.Constant(i.type, first))
+        value = emit_masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
+        row = builder.insert_value(row, value, v)
+    return row
+
+
+@intrinsic
+def tile_row(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
+    """A tile of one row with as many vectors as ``like`` has: array[i : i + n], and zeros behind."""
+    require_readable(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _emit_row(context, builder, like, array, *args[1:])
+
+    return like(like, array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_rows(typingctx: Any, like: Any, arrays: Any, i: Any, n: Any) -> Any:
+    """``tile_row`` of each of a tuple of arrays: a tuple."""
+    for array in arrays:
+        require_readable(array)
+    result = types.UniTuple(like, len(arrays))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sources = [builder.extract_value(args[1], k) for k in range(len(arrays))]
+        rows = [_emit_row(context, builder, like, *pair, *args[2:]) for pair in zip(arrays, sources)]
+        return context.make_tuple(builder, result, [stored(builder, row) for row in rows])
+
+    return result(like, arrays, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tile_store_each(typingctx: Any, arrays: Any, i: Any, tiles: Any, n: Any) -> Any:
+    """array[i : i + n] = tile, for each of a tuple of arrays and its like in one of tiles of one row."""
+    for array in arrays:
+        require_writable(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for k, (array, tile) in enumerate(zip(arrays, tiles)):
+            target, row = (builder.extract_value(args[which], k) for which in (0, 2))
+            row = builder.extract_value(row, 0)
+            for v in range(tile.vectors):
+                first = v * tile.vector.lanes
+                offset, value = builder.add(args[1], ir.Constant(args[1].type, first)), builder.extract_value(row, v)
+                emit_masked_store(context, builder, array, target, offset, value, args[3], tile.vector, first)
+        return context.get_dummy_value()
+
+    return types.void(arrays, types.intp, tiles, types.intp), codegen
 
 
 @intrinsic

@@ -32,6 +32,7 @@ from .codegen import (
     require_readable,
     require_writable,
     splat,
+    stored,
     suffix,
     vector_of,
 )
@@ -60,6 +61,21 @@ def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
     if not isinstance(scalar, (types.Number, types.Boolean)):
         raise TypingError(f"only a number can be broadcast, not {scalar}")
     return vector(like, vector.element), lambda context, builder, signature, args: splat(builder, vector.ir, args[1])
+
+
+@intrinsic
+def broadcast_each(typingctx: Any, like: Any, scalars: Any) -> Any:
+    """A tuple of vectors: ``broadcast`` of each of a tuple of numbers of one type."""
+    vector = vector_of(like)
+    result = types.UniTuple(vector, len(scalars))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        numbers = [builder.extract_value(args[1], k) for k in range(len(scalars))]
+        numbers = [context.cast(builder, number, scalars.dtype, vector.element) for number in numbers]
+        splats = [stored(builder, splat(builder, vector.ir, number)) for number in numbers]
+        return context.make_tuple(builder, result, splats)
+
+    return result(like, scalars), codegen
 
 
 @intrinsic
@@ -162,6 +178,20 @@ def sqrt(typingctx: Any, x: Any) -> Any:
     """The square root, correctly rounded; NaN below zero."""
     vector = x.vector if isinstance(x, Tile) else vector_of(x)
     return lanewise((x,), lambda builder, x: call_llvm(builder, f"llvm.sqrt.{suffix(vector)}", vector.ir, [x]))
+
+
+@intrinsic
+def sign(typingctx: Any, x: Any) -> Any:
+    """np.sign(x): 1, 0 or -1; NaN stays."""
+    vector = x.vector if isinstance(x, Tile) else vector_of(x)
+
+    def build(builder: Any, x: Any) -> Any:
+        one, zero = ir.Constant(vector.ir, [1.0] * vector.lanes), ir.Constant(vector.ir, None)
+        positive = builder.select(builder.fcmp_ordered(">", x, zero), one, zero)
+        signed = builder.select(builder.fcmp_ordered("<", x, zero), builder.fneg(one), positive)
+        return builder.select(builder.fcmp_unordered("uno", x, x), x, signed)
+
+    return lanewise((x,), build)
 
 
 def _extreme(comparison: str) -> Callable[[Any, Any, Any], Any]:

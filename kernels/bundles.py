@@ -1,0 +1,144 @@
+"""What belongs together travels together in compiled code: named tuples, their class's attributes, and views.
+
+A bundle is a ``NamedTuple``: Numba knows its class when it compiles, so that an entry of a table (an update rule, an
+activation, a loss) is a subclass whose pieces and numbers compiled code names as Python would: ``rule.step(...)`` is a
+direct call, ``rule.slots`` a constant. A kernel is compiled for the entries that it is called with, and for no others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import infer_getattr, intrinsic, lower_getattr
+
+from .jit import piece
+from .jit.dependencies import class_attributes, vocabulary
+from .jit.numba_private import AttributeTemplate, TypingError, cgutils, make_array, populate_array
+
+vocabulary()
+
+_BUNDLES = (types.NamedTuple, types.NamedUniTuple)
+
+
+def class_attribute(name: str) -> None:
+    """Let compiled code read ``bundle.name`` from the bundle's class: a piece, to call it, or an integer or flag."""
+
+    def resolve(self: Any, bundle: Any) -> Any:
+        value = None if name in bundle.fields else getattr(bundle.instance_class, name, None)
+        if isinstance(value, int):
+            return types.literal(value)
+        return None if value is None else types.Dispatcher(value)
+
+    def lower(context: Any, builder: Any, bundle: Any, value: Any) -> Any:
+        if name in bundle.fields:
+            return builder.extract_value(value, bundle.fields.index(name))
+        constant = getattr(bundle.instance_class, name)
+        if isinstance(constant, int):
+            return ir.Constant(ir.IntType(1 if isinstance(constant, bool) else 64), int(constant))
+        return context.get_dummy_value()
+
+    class_attributes.append(name)
+    for kind in _BUNDLES:
+        infer_getattr(type(f"_{name}", (AttributeTemplate,), {"key": kind, f"resolve_{name}": resolve}))
+        lower_getattr(kind, name)(lower)
+
+
+def _require_flat(array: Any) -> None:
+    if not (isinstance(array, types.Array) and array.layout == "C" and array.ndim == 1):
+        raise TypingError(f"a view is of a flat array, not of {array}")
+
+
+def _view(context: Any, builder: Any, array: Any, value: Any, offset: Any) -> Any:
+    source, view = (make_array(array)(context, builder, *given) for given in ((value,), ()))
+    populate_array(
+        view,
+        data=builder.gep(source.data, [offset]),
+        shape=cgutils.pack_array(builder, [builder.sub(source.nitems, offset)]),
+        strides=source.strides,
+        itemsize=source.itemsize,
+        meminfo=source.meminfo,
+        parent=source.parent,
+    )
+    if context.enable_nrt:
+        context.nrt.incref(builder, array, view._getvalue())
+    return view._getvalue()
+
+
+@intrinsic
+def after(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The elements of a flat array from ``offset`` on: a view, which costs nothing, as kernels count no references.
+
+    ``array[offset:]`` is the same, but tests whether the offset counts from the end, and is cut to the array's length.
+    """
+    _require_flat(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _view(context, builder, array, *args)
+
+    return array(array, types.intp), codegen
+
+
+@intrinsic
+def after_each(typingctx: Any, arrays: Any, offset: Any) -> Any:
+    """``after`` of each of a tuple of arrays: a tuple."""
+    for array in arrays:
+        _require_flat(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sources = [builder.extract_value(args[0], k) for k in range(len(arrays))]
+        found = [_view(context, builder, *pair, args[1]) for pair in zip(arrays, sources)]
+        return context.make_tuple(builder, arrays, found)
+
+    return arrays(arrays, types.intp), codegen
+
+
+@intrinsic
+def views(typingctx: Any, array: Any, step: Any, count: Any) -> Any:
+    """A tuple of ``count`` views of a flat array: from 0, from ``step``, from 2 * ``step`` on; count is a constant."""
+    _require_flat(array)
+    if not isinstance(count, types.IntegerLiteral):
+        raise TypingError("the number of views must be a compile-time constant")
+    result = types.UniTuple(array, count.literal_value)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        offsets = [builder.mul(args[1], ir.Constant(args[1].type, k)) for k in range(len(result))]
+        found = [_view(context, builder, array, args[0], offset) for offset in offsets]
+        return context.make_tuple(builder, result, found)
+
+    return result(array, types.intp, count), codegen
+
+
+@intrinsic
+def numbers_like(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
+    """As many numbers of a flat array, from array[i] on, as the tuple ``like`` has: a tuple."""
+    result = types.UniTuple(array.dtype, len(like))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = make_array(array)(context, builder, args[1]).data
+        offsets = [builder.add(args[2], ir.Constant(args[2].type, k)) for k in range(len(like))]
+        return context.make_tuple(builder, result, [builder.load(builder.gep(data, [offset])) for offset in offsets])
+
+    return result(like, array, types.intp), codegen
+
+
+class Matrix(NamedTuple):
+    """A matrix of a product: element [i, j] is values[i * row + j * column]."""
+
+    values: np.ndarray
+    row: int
+    column: int
+
+
+@piece
+def from_element(A, i, j):
+    """The matrix whose element [0, 0] is A's [i, j]."""
+    return Matrix(after(A.values, i * A.row + j * A.column), A.row, A.column)
+
+
+@piece
+def from_row(A, i):
+    """The matrix whose first row is row i of A."""
+    return Matrix(after(A.values, i * A.row), A.row, A.column)

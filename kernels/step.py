@@ -1,0 +1,524 @@
+"""A whole network's training steps in one compiled call: composition, no arithmetic of its own.
+
+The twin of a step is ``reference.mlp_gradient`` followed by ``reference.mlp_update``, in the same order and words:
+forward, loss, backward, update.
+
+A step from a dense X has two phases with a barrier after each. In the first each part takes rows of the batch through
+forward, loss and backward: rows need nothing from each other. In the second each part takes rows of every weight matrix
+and computes its gradient and update from all rows of the batch. So every number is computed whole by one thread, in one
+order.
+
+A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's,
+then stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes
+its panels of Y_1; barrier; its rows through the rest as above; barrier; its panels of W_0 and its rows of the other
+weights. What the next step's first phase writes is kept twice, so that no barrier is needed after the last. Weights of
+a wide X stay in no cache: there each part takes all panels, for its rows of the batch and then for its columns of X.
+
+Legend: layer l makes Y_l+1 = f(Z_l+1), Z_l+1 = Y_l @ W_l + b_l, of Y_0 = scale * X, f the activation in all layers but
+the last; ``dZ_l`` is the gradient at Z_l; ``n`` rows in this batch. All functions here are raw.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import simd
+from .activations import Activation, activate, activation_backward
+from .bundles import Matrix, after, views
+from .csr import Sparse
+from .dropout_mask import dropout_key, dropout_rows
+from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
+from .intrinsics import flat, prefetch
+from .jit import kernel, piece
+from .losses import Loss, Outcomes, Targets, totals
+from .memory import LINE_BYTES
+from .network import layer_of, weights_of
+from .penalty import add_spans, span_squares
+from .sparse import (
+    Columns,
+    PanelLayer,
+    PanelState,
+    PutOff,
+    catch_up,
+    columns_to_step,
+    first_layer_forward,
+    first_layer_update,
+    pack,
+    panel_count,
+    panel_start,
+    to_columns,
+)
+from .team import barrier, share
+from .tuning import DOT_ROWS, TRANSPOSE_VECTORS
+from .update import is_inert, step_of, step_rows
+
+# -- what a step works on ------------------------------------------------------------------------------------------
+
+
+class Dense(NamedTuple):
+    """Samples as rows of numbers, read as scale * values."""
+
+    values: np.ndarray
+    scale: float
+
+
+class Samples(NamedTuple):
+    """What to train on: the rows ``rows`` of X with their labels and weights, ``batch`` at a time."""
+
+    X: Dense | Sparse
+    labels: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray
+    batch: int
+
+
+class Objective(NamedTuple):
+    """What the steps minimise, and how the hidden layers work: see ``ops.mlp_train_steps`` and ``Network``."""
+
+    loss: Loss
+    activation: Activation
+    mean: bool
+    dropout: float
+    seed: int  # of the dropout, 32 bits
+    first_row: int  # of the batch, where it is a part of another: its dropout counts rows from there
+
+
+class Workspace(NamedTuple):
+    """Memory for the batch: in ``values``, from offsets[3 * l] on, Y_l, then dZ_l, then Z_l if the activation needs it.
+
+    But Y_1 is from ``hidden`` on: it has two places, one in that of Y_0, for steps from a sparse X by turns.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    hidden: int
+    outcomes: Outcomes
+    scratch: Scratch
+
+
+class Results(NamedTuple):
+    """Of each step the loss, summed over the batch, and the rows that were right; and the sum over the steps of |W|^2.
+
+    squares[0], where it is wanted (else they are empty); behind it is room for the spans. Of a W_0 whose steps are put off the
+    squares are in ``PutOff``.
+    """
+
+    losses: np.ndarray
+    correct: np.ndarray
+    squares: np.ndarray
+
+
+class SparseWorkspace(NamedTuple):
+    """What steps from a sparse X need besides.
+
+    ``splits`` parts share each panel of the first layer: rows of the batch in the forward, columns of X in the update
+    (see ``columns_to_step``). With ``packed`` not empty the panels of W_0 and its state are kept there meanwhile, [1 +
+    slots, ...].
+    """
+
+    splits: int
+    packed: np.ndarray
+    starts: np.ndarray  # these three as Columns has them, but twice
+    places: np.ndarray
+    entries: np.ndarray
+    panels: np.ndarray  # [parts, ...]; this and the next two are scratch: see ``sparse``
+    ends: np.ndarray  # [parts, batch]
+    chosen: np.ndarray  # [parts, I]
+    put_off: PutOff
+
+
+@piece
+def _batch(samples, step):
+    """The range of the samples' rows that are a step's batch: empty after the last."""
+    size = samples.rows.size
+    return min(step * samples.batch, size), min((step + 1) * samples.batch, size)
+
+
+@piece
+def _outputs(workspace, l, lo, n):
+    """Y_l from row ``lo`` on, of n elements a row."""
+    start = workspace.hidden if l == 1 else workspace.offsets[3 * l]
+    return Matrix(after(workspace.values, start + lo * n), n, 1)
+
+
+@piece
+def _gradients(workspace, l, lo, n):
+    """dZ_l likewise."""
+    return Matrix(after(workspace.values, workspace.offsets[3 * l + 1] + lo * n), n, 1)
+
+
+@piece
+def _inputs(workspace, l, lo, n):
+    """Z_l likewise, for an activation whose slope is a function of it."""
+    return Matrix(after(workspace.values, workspace.offsets[3 * l + 2] + lo * n), n, 1)
+
+
+# -- forward, loss, backward: rows of a batch ----------------------------------------------------------------------
+
+
+@piece
+def read_row(X, scale, row, Y):
+    """Y = scale * X[row], in the type of Y, flat."""
+    factor, source = Y.dtype.type(scale), flat(X)
+    start = np.uintp(row * X.shape[1])  # unsigned: see gemm._float_rows
+    for k in range(np.uintp(X.shape[1])):
+        Y[k] = factor * source[start + k]
+
+
+@kernel
+def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
+    """Y = X @ W_l + b_l for so many rows; ReLU has been done then, in all layers but the last."""
+    W, b = weights_of(network, l)
+    gemm(rows, Y.row, X.row, X, Matrix(W, Y.row, 1), Y, pack_buffer)
+    finish_rows(rows, Y.row, Y, b, 1.0, activation.fused and l < network.sizes.size - 2)
+
+
+@piece
+def _drop(objective, t, l, lo, rows, Y):
+    """Dropout on rows of hidden layer l, from row ``lo`` of the batch on."""
+    key = dropout_key(objective.seed, t, l)
+    dropout_rows(key, objective.first_row + lo, rows, objective.dropout, Y.values, Y.row)
+
+
+@kernel
+def forward_rows(lo, hi, first, t, objective, network, workspace):
+    """Y_l of the rows ``lo`` .. ``hi`` - 1 of the batch, from layer ``first`` on, and the logits."""
+    sizes, rows = network.sizes, hi - lo
+    depth = sizes.size - 1
+    for l in range(first, depth):
+        X = _outputs(workspace, l, lo, sizes[l])
+        if l > 0:
+            Z = _inputs(workspace, l, lo, sizes[l])
+            activate(objective.activation, X.values, Z.values, rows * sizes[l])
+            if objective.dropout > 0:
+                _drop(objective, t, l, lo, rows, X)
+        Y = _outputs(workspace, l + 1, lo, sizes[l + 1])
+        layer_forward(rows, l, objective.activation, network, X, Y, workspace.scratch.pack_buffer)
+
+
+@kernel
+def loss_rows(lo, hi, n, samples, rows, objective, network, workspace):
+    """Losses and hits of the rows ``lo`` .. ``hi`` - 1 of the batch's n, and dZ at the logits."""
+    depth = network.sizes.size - 1
+    scale, O = 1.0 / n if objective.mean else 1.0, network.sizes[depth]
+    logits, dZ = _outputs(workspace, depth, 0, O), _gradients(workspace, depth, 0, O)
+    targets, loss = Targets(samples.labels, samples.weights, rows), objective.loss
+    loss.gradient(loss, lo, hi, O, logits.values, targets, scale, workspace.outcomes, dZ.values)
+
+
+@kernel
+def backward_rows(lo, hi, n, t, objective, network, workspace):
+    """dZ_l of the rows ``lo`` .. ``hi`` - 1 of the batch's n, from the last hidden layer to the first."""
+    sizes, rows, kept = network.sizes, hi - lo, 1 - objective.dropout
+    for l in range(sizes.size - 2, 0, -1):
+        # Y_l = f(Z_l), Z_l+1 = Y_l @ W_l + b_l  =>  dZ_l = (dZ_l+1 @ W_l.T) * f'(Z_l)
+        I, O = sizes[l], sizes[l + 1]
+        above, dZ = _gradients(workspace, l + 1, lo, O), _gradients(workspace, l, lo, I)
+        Y, Z = _outputs(workspace, l, lo, I), _inputs(workspace, l, lo, I)
+        W_transposed = Matrix(weights_of(network, l)[0], 1, O)
+        gemm_transposed(n < DOT_ROWS, rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
+        if objective.activation.fused:  # ReLU; and what dropout dropped is 0, too
+            mask(rows, I, Y, dZ, 1 / kept)
+        else:
+            if objective.dropout > 0:
+                _drop(objective, t, l, lo, rows, dZ)
+            activation_backward(objective.activation, Y.values, Z.values, dZ.values, rows * I, kept)
+
+
+# -- update: rows of weights ---------------------------------------------------------------------------------------
+
+
+@kernel
+def update_layers(part, parts, first, n, step, network, workspace):
+    """The gradient and the step of this part's rows of every W, and of its b, from layer ``first`` on."""
+    sizes = network.sizes
+    for l in range(first, sizes.size - 1):
+        X, dY = _outputs(workspace, l, 0, sizes[l]), _gradients(workspace, l + 1, 0, sizes[l + 1])
+        layer = layer_of(network, l, step.rule)
+        backward_update(part, parts, n, X, dY, 1.0, layer, step, workspace.scratch)
+
+
+@kernel
+def update_network(part, parts, schedule, factor, gradient, network):
+    """Step this part of every W and b by ``factor`` times its gradient, flat as the parameters."""
+    rule, step = schedule.rule, step_of(schedule.rule, schedule.lr, schedule.t)
+    for l in range(network.sizes.size - 1):
+        layer, w = layer_of(network, l, rule), network.offsets[l]
+        size = layer.inputs * layer.outputs
+        lo, hi = share(part, parts, size)
+        W_state, b_state = after(network.state, rule.slots * w + lo), after(network.state, rule.slots * (w + size))
+        step_rows(
+            rule, step.of_weights, after(layer.W, lo), views(W_state, size, rule.slots), after(gradient, w + lo),
+            factor, 1, hi - lo, 0,
+        )  # fmt: skip
+        if network.biased:
+            lo, hi = share(part, parts, layer.outputs)
+            state, db = views(after(b_state, lo), layer.outputs, rule.slots), after(gradient, w + size + lo)
+            step_rows(rule, step.of_biases, after(layer.b, lo), state, db, factor, 1, hi - lo, 0)
+
+
+# -- the step from a dense X ---------------------------------------------------------------------------------------
+
+
+@kernel
+def train_steps(part, parts, arrivals, samples, objective, schedule, network, workspace, results):
+    """Steps over the samples, from a dense X; see ``ops.mlp_train_steps``."""
+    workspace = _own_workspace(workspace, part, parts)
+    for step in range(schedule.lr.size):
+        first, last = _batch(samples, step)
+        rows, n, t = samples.rows[first:last], last - first, schedule.t + step
+        lo, hi = share(part, parts, n)
+        for i in range(lo, hi):
+            read_row(samples.X.values, samples.X.scale, rows[i], _outputs(workspace, 0, i, network.sizes[0]).values)
+        forward_rows(lo, hi, 0, t, objective, network, workspace)
+        loss_rows(lo, hi, n, samples, rows, objective, network, workspace)
+        backward_rows(lo, hi, n, t, objective, network, workspace)
+        if results.squares.size:
+            _weight_squares(part, parts, 0, network, results.squares, 1)
+        barrier(arrivals, 2 * step + 1, parts)
+        if part == 0:
+            _sum_up(step, n, workspace.outcomes, results)
+        update_layers(part, parts, 0, n, step_of(schedule.rule, schedule.lr[step], t), network, workspace)
+        barrier(arrivals, 2 * step + 2, parts)
+
+
+@piece
+def _own_workspace(workspace, part, parts):
+    """The workspace with this part's own scratch."""
+    scratch = own_scratch(workspace.scratch, part, parts)
+    return Workspace(workspace.values, workspace.offsets, workspace.hidden, workspace.outcomes, scratch)
+
+
+@piece
+def _with_outputs(workspace, parity):
+    """The workspace with the place of Y_1 in every other step."""
+    return Workspace(
+        workspace.values, workspace.offsets, workspace.offsets[3 * parity], workspace.outcomes, workspace.scratch
+    )  # fmt: skip
+
+
+@piece
+def _meet(arrivals, arrived, parts, needed):
+    """Wait for all parts, where that is needed; returns how often they have met."""
+    if needed:
+        barrier(arrivals, arrived + 1, parts)
+        arrived += 1
+    return arrived
+
+
+@piece
+def _sum_up(step, n, outcomes, results):
+    results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
+    add_spans(results.squares)
+
+
+@piece
+def _weight_squares(part, parts, first, network, squares, s):
+    """The sums of squares of the spans of W from layer ``first`` on, from squares[s] on."""
+    for l in range(first, network.sizes.size - 1):
+        W, size = weights_of(network, l)[0], network.sizes[l] * network.sizes[l + 1]
+        s = span_squares(part, parts, W, size, squares, s)
+
+
+# -- the step from a sparse X --------------------------------------------------------------------------------------
+
+
+class Tasks(NamedTuple):
+    """A part's tasks, ``first`` .. ``last`` - 1, of panels * splits: task split * panels + p is a split of panel p."""
+
+    first: int
+    last: int
+    panels: int
+    splits: int
+
+
+@piece
+def _tasks_of(part, parts, panels, splits):
+    first, last = share(part, parts, panels * splits)
+    return Tasks(first, last, panels, splits)
+
+
+@piece
+def _splits_of(tasks):
+    """The splits among a part's tasks."""
+    return range(tasks.first // tasks.panels, -(-tasks.last // tasks.panels))
+
+
+@piece
+def _panels_of(tasks, split):
+    """And the panels of one split."""
+    before = split * tasks.panels
+    return range(max(tasks.first - before, 0), min(tasks.last - before, tasks.panels))
+
+
+@piece
+def _vectors_of(part, parts, panels, splits, H, lanes):
+    """Vectors of panels that a part computes, in ``splits``-ths."""
+    tasks = _tasks_of(part, parts, panels, splits)
+    total = 0
+    for task in range(tasks.first, tasks.last):
+        total += (panel_start(task % panels + 1, H, lanes) - panel_start(task % panels, H, lanes)) // lanes
+    return total
+
+
+@piece
+def rows_to_transpose(part, parts, panels, splits, H, lanes, n):
+    """The range of a batch's n rows that a part transposes: more where it has less of the panels to compute."""
+    effort = TRANSPOSE_VECTORS * splits + splits * panel_start(panels, H, lanes) // lanes
+    before = mine = total = 0
+    for other in range(parts):
+        room = max(0, effort - parts * _vectors_of(other, parts, panels, splits, H, lanes))
+        before += room * (other < part)
+        mine += room * (other == part)
+        total += room
+    return n * before // total, n * (before + mine) // total
+
+
+@piece
+def _prefetch_rows(rows, X):
+    """Ask for the entries of the next batch, from memory, while this one is computed."""
+    for row in rows:
+        for k in range(X.indptr[row], X.indptr[row + 1], LINE_BYTES // X.indices.itemsize):
+            prefetch(X.indices, k)
+        for k in range(X.indptr[row], X.indptr[row + 1], LINE_BYTES // X.values.itemsize):
+            prefetch(X.values, k)
+
+
+@piece
+def _panel_layer(network, params, packed):
+    """The first layer with these parameters, in place or, where ``packed`` is not empty, there."""
+    I, H, w = network.sizes[0], network.sizes[1], network.offsets[0]
+    b = w + I * H if network.biased else params.size
+    return PanelLayer(I, H, packed if packed.size else after(params, w), after(params, b), packed.size > 0)
+
+
+@piece
+def _panel_state(network, rule, packed):
+    """Its state likewise."""
+    layer = layer_of(network, 0, rule)
+    if packed.size:
+        size = packed.size // (1 + rule.slots)
+        return PanelState(views(after(packed, size), size, rule.slots), layer.b_state)
+    return PanelState(layer.W_state, layer.b_state)
+
+
+@piece
+def _pack_tasks(tasks, network, packed, slots, unpack):
+    """W_0 and its state, in this part's share, into ``packed`` or back."""
+    I, H, size = network.sizes[0], network.sizes[1], packed.size // (1 + slots)
+    W, state = weights_of(network, 0)[0], after(network.state, slots * network.offsets[0])
+    for split in _splits_of(tasks):
+        lo, hi = share(split, tasks.splits, I)
+        for p in _panels_of(tasks, split):
+            pack(p, lo, hi, I, H, W, packed, unpack)
+            for slot in range(slots):
+                pack(p, lo, hi, I, H, after(state, slot * I * H), after(packed, (1 + slot) * size), unpack)
+
+
+@piece
+def _fill_coefficients(schedule, coefficients):
+    """The coefficients of every step of W."""
+    rule = schedule.rule
+    for step in range(schedule.lr.size):
+        numbers = rule.coefficients(rule, rule.weight_decay, schedule.lr[step], schedule.t + step)
+        for k in range(len(numbers)):
+            coefficients[step, k] = numbers[k]
+
+
+@piece
+def _own_put_off(put_off, part):
+    """What one part knows."""
+    return PutOff(put_off.steps_done[part], put_off.coefficients[part], put_off.squares)
+
+
+@piece
+def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
+    """The rows of this part's panels of W_0 whose columns have entries, or ``every`` row, as after ``last`` steps."""
+    for split in _splits_of(tasks):
+        rows = chosen[: columns_to_step(split, tasks.splits, every, starts, chosen)]
+        for p in _panels_of(tasks, split):
+            catch_up(p, rows, last, rule, put_off, layer, state)
+
+
+@piece
+def _forward_panels(tasks, X, rows, layer, relu, Y, sums, ends):
+    """This part's panels of Z_1, or of Y_1 where the activation is ReLU."""
+    for split in _splits_of(tasks):
+        lo, hi = share(split, tasks.splits, rows.size)
+        for p in _panels_of(tasks, split):
+            first_layer_forward(p, X, rows[lo:hi], layer, relu, after(Y, lo * layer.outputs), sums, ends)
+
+
+@piece
+def _update_panels(tasks, every, columns, table, dY, step, layer, state, chosen, dY_panel):
+    """The gradient and the step of this part's panels of W_0, and of b_0."""
+    for split in _splits_of(tasks):
+        rows = chosen[: columns_to_step(split, tasks.splits, every, columns.starts, chosen)]
+        for p in _panels_of(tasks, split):
+            first_layer_update(p, rows, columns, table, dY, step, layer, state, split == 0, dY_panel)
+
+
+@piece
+def _count_steps(tasks, starts, done, put_off, chosen):
+    """Note that the rows of this part's tasks whose columns have entries have had so many steps."""
+    for split in _splits_of(tasks):
+        for j in chosen[: columns_to_step(split, tasks.splits, False, starts, chosen)]:
+            put_off.steps_done[j] = done
+
+
+@kernel
+def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, network, workspace, sparse, results):
+    """Steps over the samples, from a sparse X; see ``ops.mlp_train_steps``."""
+    X, rule, H, lanes = samples.X, schedule.rule, network.sizes[1], simd.lanes(network.params)
+    tasks = _tasks_of(part, parts, panel_count(H, lanes), sparse.splits)
+    layer = _panel_layer(network, network.params, sparse.packed)
+    updated = _panel_layer(network, network.updated, sparse.packed)
+    state, own = _panel_state(network, rule, sparse.packed), _own_workspace(workspace, part, parts)
+    panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
+    put_off = _own_put_off(sparse.put_off, part)
+    lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
+    relu = objective.activation.fused and network.sizes.size > 2
+    if layer.packed:
+        _pack_tasks(tasks, network, sparse.packed, rule.slots, False)
+    if lazy:
+        _fill_coefficients(schedule, put_off.coefficients)
+    arrived = 0
+    for step in range(schedule.lr.size):
+        arrived = _meet(arrivals, arrived, parts, not alone)  # others have updated this part's panels
+        first, last = _batch(samples, step)
+        rows, n, t, parity = samples.rows[first:last], last - first, schedule.t + step, step & 1
+        own = _with_outputs(own, parity)
+        columns = Columns(n, sparse.starts[parity, :parts], sparse.places[parity], sparse.entries[parity])
+        lo, hi = rows_to_transpose(part, parts, tasks.panels, tasks.splits, H, lanes, n)
+        to_columns(part, lo, hi, rows, X, columns)
+        first, last = _batch(samples, step + 1)
+        _prefetch_rows(samples.rows[first:last], X)
+        if lazy:
+            arrived = _meet(arrivals, arrived, parts, True)
+            _catch_up(tasks, False, columns.starts, step, rule, put_off, layer, state, chosen)
+            arrived = _meet(arrivals, arrived, parts, not alone)
+        _forward_panels(tasks, X, rows, layer, relu, _outputs(own, 1, 0, H).values, panel, ends)
+        arrived = _meet(arrivals, arrived, parts, True)
+        lo, hi = share(part, parts, n)
+        forward_rows(lo, hi, 1, t, objective, network, own)
+        loss_rows(lo, hi, n, samples, rows, objective, network, own)
+        backward_rows(lo, hi, n, t, objective, network, own)
+        if results.squares.size:
+            size = sparse.packed.size // (1 + rule.slots) if layer.packed else X.columns * H
+            spans = 1 if lazy else span_squares(part, parts, layer.W, size, results.squares, 1)
+            _weight_squares(part, parts, 1, network, results.squares, spans)
+        arrived = _meet(arrivals, arrived, parts, True)
+        if part == 0:
+            _sum_up(step, n, own.outcomes, results)
+        now, every, dY = step_of(rule, schedule.lr[step], t), not lazy and not is_inert(rule), _gradients(own, 1, 0, H)
+        _update_panels(tasks, every, columns, X.table, dY.values, now, updated, state, chosen, panel)
+        if lazy:
+            _count_steps(tasks, columns.starts, step + 1, put_off, chosen)
+        update_layers(part, parts, 1, n, now, network, own)
+    arrived = _meet(arrivals, arrived, parts, not alone)
+    if lazy:
+        _catch_up(tasks, True, sparse.starts[0], schedule.lr.size, rule, put_off, layer, state, chosen)
+    if layer.packed:
+        _pack_tasks(tasks, network, sparse.packed, rule.slots, True)
