@@ -171,8 +171,14 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
     return f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"
 
 
+def _page(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
+    from .page import page
+
+    return page(model, path), "any browser: it is a page to draw digits on"
+
+
 _FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]] = {
-    ".onnx": _onnx, ".safetensors": _safetensors, ".pt": _torch,
+    ".onnx": _onnx, ".safetensors": _safetensors, ".pt": _torch, ".html": _page,
 }  # fmt: skip
 
 
@@ -181,9 +187,10 @@ def export(model: Any, path: str | Path) -> str:
 
     ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
     an estimator "label", what its ``predict`` returns. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a
-    torch.nn.Sequential, to logits. Returns the Python that uses the file, which is written whole or not at all. Raises
-    InputError for another ending or a package that is missing, RunError where the file cannot be written, TypeError for
-    what is neither, scikit-learn's NotFittedError for an estimator without a network.
+    torch.nn.Sequential, to logits. ``.html``, for any browser: a page to draw digits on, of a ``Model`` of such images.
+    Returns what uses the file, in Python or in words; it is written whole or not at all. Raises InputError for another
+    ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,
+    scikit-learn's NotFittedError for an estimator without a network.
     """
     path = as_path(path)
     content, usage = _format_of(path)(*_as_model(model), str(path))
@@ -230,7 +237,8 @@ sys.modules[__name__].__class__ = _Callable
 def _command(argv: Sequence[str] | None) -> int:
     parser = Parser(
         "export",
-        "Write a model for ONNX Runtime or PyTorch. It takes the samples as they come: scaling is part of it.",
+        "Write a model for ONNX Runtime or PyTorch, or as a page to draw digits on. It takes the samples as they come:\n"
+        "scaling is part of it.",
         "python -m fastmlp.export runs/mnist/model.npz model.onnx",
     )
     parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
@@ -238,7 +246,7 @@ def _command(argv: Sequence[str] | None) -> int:
         "out",
         metavar="OUT",
         help="the file to write: .onnx (X float32 to class and probabilities), or .safetensors or .pt (a state_dict of "
-        "torch.nn.Sequential, to logits)",
+        "torch.nn.Sequential, to logits), or .html (a page to draw digits on, for any browser)",
     )
     options = parser.parse_args(argv)
     from .model import load_model

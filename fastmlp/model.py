@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from .data.dataset import require_finite
 from .data.labels import listed
 from .errors import InputError
 from .formats import Features, LabelColumn
+from .ink import Framing
 from .paths import as_path
 from .ranges import difference
 from .scaling import standardised
@@ -37,7 +39,8 @@ class Model:
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
     ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
-    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels.
+    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels, and
+    ``framing`` how drawings were placed in its images.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
     """
@@ -57,10 +60,12 @@ class Model:
         label: LabelColumn | None = None,
         trained_on: dict[str, Any] | None = None,
         ranges: np.ndarray | None = None,
+        framing: Framing | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
         self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
+        self.framing = framing
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -205,6 +210,7 @@ class Model:
             "index_base": self.index_base,
             "label": None if self.label is None else list(self.label),
             "trained_on": self.trained_on,
+            "framing": None if self.framing is None else asdict(self.framing),
         }
         tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
@@ -247,6 +253,8 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
                 raise ValueError("trained_on")
         label = _label(meta.get("label"))
+        framing = meta.get("framing")
+        framing = None if framing is None or image_shape is None else Framing(**framing).checked(image_shape)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
@@ -269,7 +277,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
     known: dict[str, Any] = {
         "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
-        "ranges": ranges,
+        "ranges": ranges, "framing": framing,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
 

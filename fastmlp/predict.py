@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,28 +26,22 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     return format_of(path).features(path, Query(label_column, known=model.features, say=say))
 
 
-def _pixels(paths: list[Path], model: Model, invert: bool) -> np.ndarray:
-    """X [N, inputs] of image files, in the range that the model was trained on."""
+def _pixels(paths: list[Path], model: Model, options: Namespace) -> list[np.ndarray]:
+    """X [digits, inputs] of each image file, in the range that the model was trained on."""
     import numpy as np
 
-    from .images import read_images
+    from .images import pixel_range, read_images, write_seen
 
     if model.image_shape is None:
         raise InputError(f"{paths[0]}: is an image; the inputs of this model are not known to be one")
-    X = read_images(paths, model.image_shape, invert=invert, say=say)
-    if model.ranges is None:  # a model of an earlier version
-        typical = 1 / model.scale  # the root mean square of the training inputs
-        if model.mean is not None and model.std is not None:
-            typical = float(np.sqrt(np.mean(np.square(model.mean) + np.square(model.std))))
-        black, white = (0.0, 1.0 if typical <= 1 else 255.0)
-    else:
-        black, white = float(model.ranges[0].min()), float(model.ranges[3].max())
-    if black >= 0:
-        black, white = 0.0, 1.0 if white <= 1 else max(white, 255.0)
+    X = read_images(paths, model.image_shape, model.framing, invert=options.invert, as_is=options.as_is, say=say)
+    if options.show:
+        write_seen(as_path(options.show), paths, X, model.image_shape)
+    black, white = pixel_range(model)
     if (black, white) == (0, 255):
         return X
     say(f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on")
-    return np.float32((white - black) / 255) * X + np.float32(black)
+    return [np.float32((white - black) / 255) * pixels + np.float32(black) for pixels in X]
 
 
 def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -79,13 +74,15 @@ def _quoted(fields: Sequence[str]) -> list[str]:
     return quoted
 
 
-def _predictions(paths: list[Path], model: Model, label_column: str | None, invert: bool) -> Iterator[Any]:
+def _predictions(paths: list[Path], model: Model, options: Namespace) -> Iterator[Any]:
     """(class indices [N], probabilities [N, classes]) of each file, after all have been read."""
     import numpy as np
 
     pictures = [path for path in paths if format_of(path) is IMAGE]
-    pixels = dict(zip(pictures, _pixels(pictures, model, invert))) if pictures else {}
-    samples = [pixels[path][None] if path in pixels else _samples(path, model, label_column) for path in paths]
+    if options.show and not pictures:
+        raise InputError("--show writes what the network sees of images; there is none among the files")
+    pixels = dict(zip(pictures, _pixels(pictures, model, options))) if pictures else {}
+    samples = [pixels[path] if path in pixels else _samples(path, model, options.label_column) for path in paths]
     for path, X in zip(paths, samples):
         if X.shape[1] != model.network.sizes[0]:
             raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
@@ -114,7 +111,16 @@ def _command(argv: Sequence[str] | None) -> int:
         help=f"samples: {suffixes(FORMATS)} (labels are ignored); with several files each line begins with the file's name",
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
-    parser.add_argument("--invert", action="store_true", help="images are dark ink on light paper")
+    parser.add_argument(
+        "--invert", action="store_true", help="images are dark ink on light paper (found out for digits)"
+    )
+    parser.add_argument(
+        "--as-is", action="store_true",
+        help="do not look for digits in images to scale and centre them as in training: only make them grey and resize",
+    )  # fmt: skip
+    parser.add_argument(
+        "--show", metavar="PATH", help="write the images as the network sees them: a .png, or a directory"
+    )
     parser.add_argument(
         "--label-column",
         metavar="NAME|N",
@@ -125,7 +131,7 @@ def _command(argv: Sequence[str] | None) -> int:
 
     model = load_model(options.model)
     paths = [as_path(file) for file in options.files]
-    rows = list(_predictions(paths, model, options.label_column, options.invert))
+    rows = list(_predictions(paths, model, options))
     (_print_table if options.proba else _print_classes)(model, options.files, rows)
     return 0
 

@@ -275,6 +275,8 @@ def _train(
         f"test accuracy {summary['test_accuracy']:.2%}{best} after {duration(summary['train_seconds'])} of training; "
         f"model in {files.model}"
     )
+    if first and result.model.framing is not None:
+        screen.line(f"a page to draw digits for it on: python -m fastmlp.export {files.model} page.html")
     return summary
 
 

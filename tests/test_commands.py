@@ -565,12 +565,12 @@ def test_pictures_of_any_kind_are_made_grey_and_of_the_models_size(images, comma
     large.convert("RGB").save("photo.jpg", quality=95)
     expected = trained.predict_proba(digits.X_test[:1])
     for name in ("large.png", "colour.PNG", "palette.png", "deep.png"):
-        P, err = proba(command, "model.npz", name)
+        P, err = proba(command, "model.npz", name, "--as-is")
         assert err.startswith(f"{name} (")
         assert err.endswith(") made grey and 28 x 28\n")
         assert P.argmax() == expected.argmax()
     np.testing.assert_array_equal(P, expected)  # deep.png: nothing was resampled
-    code, out, err = command(predict, "model.npz", "photo.jpg", "digit.png", "large.png")
+    code, out, err = command(predict, "model.npz", "photo.jpg", "digit.png", "large.png", "--as-is")
     assert (code, err) == (0, "2 images made grey and 28 x 28\n")
     assert out.split() == [
         f for name in ("photo.jpg", "digit.png", "large.png") for f in (name, str(expected.argmax()))
@@ -587,7 +587,7 @@ def test_dark_ink_on_light_paper_is_noticed_and_inverted(images, command, digits
     P, err = proba(command, "model.npz", "paper.png", "--invert")
     np.testing.assert_array_equal(P, expected)
     assert err == ""
-    P, err = proba(command, "model.npz", "paper.png")
+    P, err = proba(command, "model.npz", "paper.png", "--as-is")
     assert err == "paper.png has a light border; for dark ink on light paper give --invert\n"
     assert not np.array_equal(P, expected)
     P, err = proba(command, "model.npz", "clear.png", "--invert")

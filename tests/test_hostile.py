@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import itertools
@@ -60,6 +61,7 @@ from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
 from fastmlp.images import read_images
+from fastmlp.ink import Framing
 from fastmlp.model import load_model, model_from
 from fastmlp.predict import _samples
 from fastmlp.tensor_file import _digest
@@ -196,9 +198,17 @@ def for_predict(path: str) -> None:
     require_samples(_samples(Path(path), model_from(META, TENSORS, "model"), None))
 
 
+FRAMING = Framing(box=20, most=20, off_centre=1)
+
+
 def read_picture(path: str) -> None:
-    X = read_images([Path(path)], (28, 28), invert=False, say=lambda line: None)
-    assert (X.shape, X.dtype) == ((1, 784), np.uint8)
+    def read(*, as_is):
+        (X,) = read_images([Path(path)], (28, 28), FRAMING, invert=False, as_is=as_is, say=lambda line: None)
+        assert (X.shape[1:], X.dtype) == ((784,), np.uint8)
+
+    read(as_is=True)
+    with contextlib.suppress(InputError):  # a sound picture of nothing
+        read(as_is=False)
 
 
 READERS: dict[str, Callable[[str], None]] = {

@@ -105,6 +105,12 @@ def test_the_wheel_holds_both_packages(tmp_path):
 
     (wheel,) = tmp_path.glob("fastmlp-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("kernels/gemm.py", "kernels/py.typed", "fastmlp/data/csv.py", "fastmlp/py.typed"):
+    for wanted in (
+        "kernels/gemm.py",
+        "kernels/py.typed",
+        "fastmlp/data/csv.py",
+        "fastmlp/page.html",
+        "fastmlp/py.typed",
+    ):
         assert wanted in names
     assert not [name for name in names if name.startswith(("tests", "bench"))]

@@ -1,0 +1,488 @@
+"""From a photograph or drawing to digits as MNIST has them: light on black, of one size, the centre of mass in the middle.
+
+The steps are those of MNIST (LeCun, Bottou, Bengio, Haffner 1998: scaled to fit 20 x 20 with their aspect kept, anti-aliased,
+the centre of mass in the middle of 28 x 28) behind those that a scanner made needless there: which way round ink and paper
+are, shadows, ruled lines, dirt, how thick the pen was, where one digit ends. page.html has the same steps in JavaScript,
+function by function under the same names, and a test holds the two within one grey level: hence no library's resampling.
+
+h, w: rows and columns of a picture. Pictures are [h, w, 3] from 0 to 255, contrasts float64 [h, w] from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right
+
+LOOK = 240  # the longer side that is looked at: of six digits in a row each still has some 40 pixels
+INK = 0.45  # of the full contrast: what is less is paper. Ruled lines have up to 0.35 of a pen's, pencil varies by a half.
+ISLAND = 0.3  # contrast of a sheet of paper with the table
+FILLED = 0.75  # of a sheet of paper is empty; of the box around a thick 8 a half
+NOISE = 5.5  # times the distance of the quantiles 0.05 and 0.25; the tenth largest of 100,000 normal numbers is at 4.5
+LEAST = 0.08  # contrast of ink in the whole picture, where thin strokes fade
+CLEAR = 0.25  # and close by: soft pencil has 0.35, most shadows have less
+SMALLEST = 9  # pixels: the height of a digit; what noise leaves is smaller
+DUST = 10  # pixels: a digit 10 pixels high has more of full contrast, a hot pixel or a grain of dust has fewer
+SIDE = 0.8  # of a side of the picture
+FULL, SHARP = (
+    0.8,
+    0.4,
+)  # of the contrast; of a part: of digits that touch a side 0.42 and more has it, of shadows up to 0.38
+FAINT = 0.04  # a row of that contrast is ruled
+THIN, THICK = 0.085, 0.17  # of a digit's longer side: 9 of 10 strokes of MNIST are within these
+BLOT = 0.4  # of a digit's longer side: the square in a disc has 0.7; MNIST's thickest strokes, 1 in 10,000, have 0.37
+MOST = 20  # digits in a picture; a page of writing or a face has more parts
+
+
+# -- how the images of a training set are framed --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Images of light ink on black, scaled to a longer side of ``box`` pixels, ``most`` at the most, whose centre of mass is
+    at most ``off_centre`` pixels from the middle, which is at index rows / 2, columns / 2: of MNIST 20, 20 and 1."""
+
+    box: float
+    most: float
+    off_centre: float
+
+    def checked(self, shape: tuple[int, int]) -> Framing:
+        """As it is. ValueError where it cannot be that of images of ``shape``."""
+        values = (float(self.box), float(self.most), float(self.off_centre))
+        if not (0 < values[0] <= values[1] <= max(shape) and 0 <= values[2] <= max(shape)):
+            raise ValueError("framing")
+        return Framing(*values)
+
+    def fits(self, image: np.ndarray) -> bool:
+        """Whether ``image`` [rows, columns] is framed so already."""
+        found = placed(image[None])
+        return bool(len(found) and found[0, 0] <= self.most and found[0, 1] <= self.off_centre)
+
+
+def placed(images: np.ndarray) -> np.ndarray:
+    """(longer side of the ink, distance of its centre of mass from the middle) of each of ``images`` that is not black."""
+    images = images[images.max((1, 2)) > 0].astype(np.float64)
+    found = []
+    for image in images:
+        rows, columns = image.sum(1), image.sum(0)
+        off = [mass @ np.arange(len(mass)) / mass.sum() - len(mass) // 2 for mass in (rows, columns)]
+        found.append((max(extent(image / image.max(), FAINT)), max(map(abs, off))))
+    return np.array(found).reshape(-1, 2)
+
+
+def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
+    """How the images X [N, rows * columns] are framed: None unless all are drawings on black, away from the border, with the
+    centre of mass in the middle. A thousand of them are looked at."""
+    if shape is None or hasattr(X, "indptr") or min(shape) < 8:
+        return None
+    images = np.asarray(X[:: -(-len(X) // 1000)]).reshape(-1, *shape)
+    found = placed(images) if images.min() == 0 else np.empty((0, 2))
+    if not len(found):
+        return None
+    box, (most, off_centre) = float(np.median(found[:, 0])), found.max(0).tolist()
+    if box > 0.9 * max(shape) or off_centre > 0.2 * min(shape):
+        return None
+    return Framing(box, most, off_centre + 0.5)
+
+
+# -- the preparation -----------------------------------------------------------------------------------------------
+
+
+def prepare(picture: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
+    """The digits of ``picture`` [h, w, 3] in reading order: uint8 [digits, rows, columns], black 0.
+
+    Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read.
+    """
+    light, turned = dark_ink(shrink(picture))
+    if inside := sheet(light, turned):
+        picture = cut(picture, inside)
+        light, _ = dark_ink(shrink(picture))
+    picture = cut(
+        picture, around(ink(light, LEAST))
+    )  # the digits may be small in a large picture: closer by is more to see
+    light, _ = dark_ink(shrink(picture))
+    sheet(light, False)  # a small blot is refused only here
+    return np.stack([frame(piece, shape, box) for piece in pieces(ink(light, CLEAR))])
+
+
+def sheet(light: np.ndarray, turned: bool) -> Box | None:
+    """The inside of a sheet of paper that lies on something darker; None where there is none.
+
+    Blurred so much that what is written on it vanishes it stands out, and it reaches no side. InputError for a blot, which
+    does so too.
+    """
+    h, w = light.shape
+    blurred = local_mean(light, h // 10)
+    shore = (1 - ISLAND) * quantiles(np.concatenate(edges(blurred)), 0.5)[0]
+    for top, left, bottom, right in components(blurred < shore)[1].tolist():
+        height, width = bottom - top, right - left
+        if top == 0 or left == 0 or bottom == h or right == w or height * width * 10 < h * w:
+            continue
+        y, x = height // 8, width // 8  # its sides may be at a slant
+        if turned and (light[top + y : bottom - y, left + x : right - x] < shore).mean() > FILLED:
+            return top + y, left + x, bottom - y, right - x
+        refuse_blot(light[top:bottom, left:right] < shore)
+    return None
+
+
+def around(contrast: np.ndarray) -> Box:
+    """What holds ink, with a margin."""
+    _, boxes = parts(contrast)
+    top, left, bottom, right = boxes[:, :2].min(0).tolist() + boxes[:, 2:].max(0).tolist()
+    margin = max(bottom - top, right - left) // 4 + 4
+    return max(top - margin, 0), max(left - margin, 0), bottom + margin, right + margin
+
+
+def cut(picture: np.ndarray, box: Box) -> np.ndarray:
+    """The part of ``picture`` that ``box`` is in the shrunken picture."""
+    k = shrinking(picture)
+    top, left, bottom, right = box
+    return picture[top * k : bottom * k, left * k : right * k]
+
+
+# -- ink and paper -------------------------------------------------------------------------------------------------
+
+
+def ink(light: np.ndarray, least: float) -> np.ndarray:
+    """How much of the light of the paper each place of ``light`` lacks: 0 paper, 1 full ink.
+
+    InputError where what stands out most has less than ``least`` of it: a shadow, or what is on the page's other side.
+    """
+    paper = closing(light, max(3, len(light) // 3))  # no stroke is as wide as a third of the digit's height
+    lacking = 1 - light / np.maximum(paper, 1)  # in the shade ink and paper are darker by the same factor
+    noise, usual = quantiles(lacking, 0.05, 0.25)  # paper, whether the digit fills the picture or not
+    lacking = unruled(np.maximum(lacking - usual, 0))
+    full = largest(lacking, DUST)
+    if full < least or full < NOISE * (usual - noise):
+        raise InputError("holds no ink: nothing stands out from the background")
+    return np.minimum(lacking / full, 1)
+
+
+def shrinking(picture: np.ndarray) -> int:
+    """The least k for which the longer side of ``picture`` has at most LOOK squares of k x k pixels."""
+    return -(-max(picture.shape[:2]) // LOOK)
+
+
+def shrink(picture: np.ndarray) -> np.ndarray:
+    """The means over squares of k x k pixels, with the least k that makes the longer side LOOK or less."""
+    h, w, _ = picture.shape
+    k = shrinking(picture)
+    rows, columns = max(h // k, 1), max(w // k, 1)
+    kept = picture[: rows * k, : columns * k]
+    sums = np.add.reduceat(kept, np.arange(0, len(kept), k), 0, np.float64)
+    sums = np.add.reduceat(sums, np.arange(0, kept.shape[1], k), 1)
+    return sums / (min(k, h) * min(k, w))
+
+
+def dark_ink(picture: np.ndarray) -> tuple[np.ndarray, bool]:
+    """[h, w] of ``picture`` [h, w, 3]: the colour in which the ink stands out most, turned so that ink is the darker. And
+    whether it was turned.
+
+    Ink is the lesser part of any neighbourhood, so that the third moment of the differences from the neighbourhoods' means
+    has its sign, and is the larger the more it stands out. Grey has less noise than one colour, so it comes first.
+    """
+    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
+    colours = [(0.299 * red + 0.587 * green + 0.114 * blue, 2.0)]
+    if (red != green).any() or (green != blue).any():
+        colours += [(red, 1.0), (green, 1.0), (blue, 1.0)]
+    best, most = red, 0.0
+    for colour, favour in colours:
+        reach = max(colour.shape) // 4
+        beyond = np.pad(colour, reach, mode="edge")  # for a digit that fills the picture: half of that may be ink
+        apart = beyond - local_mean(beyond, reach)
+        moment = favour * float((apart * apart * apart).sum())
+        if abs(moment) > abs(most):
+            best, most = colour, moment
+    return (255 - best, True) if most > 0 else (best, False)
+
+
+def local_mean(light: np.ndarray, reach: int) -> np.ndarray:
+    """The mean over the square of ``reach`` pixels to each side, as far as it is in the picture."""
+    for _ in range(2):  # rows, then columns
+        n = light.shape[1]
+        sums = np.concatenate((np.zeros((len(light), 1)), np.cumsum(light, 1)), 1)
+        first, end = np.maximum(np.arange(n) - reach, 0), np.minimum(np.arange(n) + reach + 1, n)
+        light = ((sums[:, end] - sums[:, first]) / (end - first)).T
+    return light
+
+
+def closing(light: np.ndarray, reach: int) -> np.ndarray:
+    """``light`` without what is dark and narrower than ``reach``: the minimum over squares of the maximum over squares."""
+    for step in (1, 1, -1, -1):
+        light = step * running_max(step * light, reach).T
+    return light
+
+
+def running_max(rows: np.ndarray, reach: int) -> np.ndarray:
+    """The maximum over ``reach`` // 2 columns to each side, as far as they are in the picture."""
+    h, w = rows.shape
+    side = reach // 2
+    padded = np.full((h, w + 2 * side), -np.inf)
+    padded[:, side : side + w] = rows
+    span, window = 1, 2 * side + 1
+    while span < window:  # the maximum over twice as many, but for the last
+        step = min(span, window - span)
+        padded = np.maximum(padded[:, :-step], padded[:, step:])
+        span += step
+    return padded
+
+
+def unruled(lacking: np.ndarray) -> np.ndarray:
+    """``lacking`` without the lines of ruled and squared paper, which leave what crosses them.
+
+    They are rows (then columns) with most of their length dark, and few are half dark side by side: the stroke of a digit
+    that reaches as far, in a picture cut close to it, is thicker.
+    """
+    for _ in range(2):
+        h, w = lacking.shape
+        ordered = np.sort(lacking, 1)
+        level, middle = ordered[:, w // 5], ordered[:, w // 2]
+        ruled, row = np.zeros(h), 0
+        while row < h:
+            end = row
+            while end < h and middle[end] > FAINT:
+                end += 1
+            if end - row <= max(3, h // 40):
+                ruled[row:end] = level[row:end]
+            row = end + 1
+        lacking = np.maximum(lacking - ruled[:, None], 0).T
+    return lacking
+
+
+def quantiles(values: np.ndarray, *shares: float) -> list[float]:
+    """For each of ``shares`` the value that this share of the values are below."""
+    ordered = np.sort(values, axis=None)
+    return [float(ordered[int(share * (values.size - 1))]) for share in shares]
+
+
+def largest(values: np.ndarray, rank: int) -> float:
+    """The ``rank``-th largest value, or the least where there are fewer."""
+    return float(np.sort(values, axis=None)[max(values.size - rank, 0)])
+
+
+# -- from ink to digits --------------------------------------------------------------------------------------------
+
+
+def pieces(contrast: np.ndarray) -> list[np.ndarray]:
+    """The contrast of each digit alone, [h, w] as large as it is, in reading order."""
+    labels, boxes = parts(contrast)
+    if (boxes[:, 2:] - boxes[:, :2]).max() < SMALLEST:
+        raise InputError(f"holds no digit: all marks are smaller than {SMALLEST} pixels")
+    labels, boxes = joined(labels, boxes)
+    labels, boxes = divided(labels, boxes, contrast)
+    if len(boxes) > MOST:
+        raise InputError(f"holds {len(boxes)} marks, more than the {MOST} digits that are read from one picture")
+    grown = running_max(running_max(labels.astype(np.float64), 5).T, 5).T  # soft edges belong to their strokes
+    grown = np.where(labels > 0, labels, grown)
+    found = []
+    for k in reading_order(boxes):
+        top, left, bottom, right = boxes[k]
+        around = slice(max(top - 2, 0), bottom + 2), slice(max(left - 2, 0), right + 2)
+        found.append(np.where(grown[around] == k + 1, contrast[around], 0))
+    return found
+
+
+def parts(contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(labels [h, w], boxes [parts, 4]): ink that hangs together, corners included, without dirt and shadows.
+
+    A label is one more than the part's index, and 0 outside; a box is top, left, bottom, right.
+    """
+    labels, boxes = components(contrast >= INK)
+    labels, boxes = selected(labels, boxes, ~shadows(labels, boxes, contrast))
+    longer = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    if not len(boxes):
+        raise InputError("holds no ink: nothing stands out from the background but at its sides")
+    return selected(labels, boxes, 5 * longer >= longer.max())
+
+
+def shadows(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """Which parts come in from a side of the picture and are no strokes: they are soft, blots, or fill that side and not the
+    one across."""
+    sides = [np.bincount(side, minlength=len(boxes) + 1)[1:] / len(side) for side in edges(labels)]
+    top, bottom, left, right = (share >= SIDE for share in sides)
+    found = (top != bottom) | (left != right)
+    for k in np.flatnonzero(np.max(sides, 0)).tolist():
+        t, l, b, r = boxes[k]
+        own = labels[t:b, l:r] == k + 1
+        found[k] |= is_blot(own) or (contrast[t:b, l:r][own] >= FULL).mean() < SHARP
+    return found
+
+
+def refuse_blot(mask: np.ndarray) -> None:
+    if is_blot(mask):
+        raise InputError("holds a blot, not a digit: it is filled, no stroke of a pen")
+
+
+def edges(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Its first and last row, its first and last column."""
+    return picture[0], picture[-1], picture[:, 0], picture[:, -1]
+
+
+def is_blot(mask: np.ndarray) -> bool:
+    """Whether a square of BLOT times the longer side fits in."""
+    side = 2 * math.ceil((BLOT * max(mask.shape) - 1) / 2) + 1
+    inner = np.pad(mask.astype(np.float64), side)
+    for _ in range(2):
+        inner = -running_max(-inner, side).T
+    return bool(inner.max() > 0)
+
+
+def selected(labels: np.ndarray, boxes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The parts that are ``kept``, numbered anew."""
+    number = np.concatenate(([0], np.cumsum(kept) * kept))
+    return number[labels], boxes[kept]
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As ``parts``, but all of them: runs of each row, joined with those that they touch in the row above."""
+    h, w = mask.shape
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(edges == 1)
+    ends = np.nonzero(edges == -1)[1]
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
+
+    first_of_row = np.searchsorted(rows, np.arange(h + 1)).tolist()
+    start, end = starts.tolist(), ends.tolist()
+    for row in range(1, h):
+        above, stop = first_of_row[row - 1], first_of_row[row]
+        for run in range(first_of_row[row], first_of_row[row + 1]):
+            while above < stop and end[above] < start[run]:
+                above += 1
+            other = above
+            while other < stop and start[other] <= end[run]:
+                parent[root(other)] = root(run)
+                other += 1
+    roots, part = np.unique([root(run) for run in range(len(rows))], return_inverse=True)
+    labels = np.zeros((h, w), np.intp)
+    for row, left, right, k in zip(rows.tolist(), start, end, part.tolist()):
+        labels[row, left:right] = k + 1
+    boxes = np.tile((h, w, 0, 0), (len(roots), 1))
+    np.minimum.at(boxes[:, :2], part, np.stack((rows, starts), 1))
+    np.maximum.at(boxes[:, 2:], part, np.stack((rows + 1, ends), 1))
+    return labels, boxes
+
+
+def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The parts of one digit made one, and what is too low for a digit left out: a comma, a smear.
+
+    Two belong together when they are close above one another. Tall ones must share half of the narrower's columns; of a low
+    one, the bar of a 5, any shared column will do.
+    """
+    tops, lefts, bottoms, rights = boxes.T
+    height, width = bottoms - tops, rights - lefts
+    number = np.arange(len(boxes))
+    for a in range(len(boxes)):
+        for b in range(a):
+            low = 2 * min(height[a], height[b]) < height.max()
+            shared = min(rights[a], rights[b]) - max(lefts[a], lefts[b])
+            gap = max(tops[a], tops[b]) - min(bottoms[a], bottoms[b])
+            wanted = 1 if low else min(width[a], width[b]) / 2
+            if shared >= wanted and gap * (4 if low else 10) < height.max():
+                number[number == number[a]] = number[b]
+    one = np.unique(number)
+    merged = np.array([[*boxes[number == k, :2].min(0), *boxes[number == k, 2:].max(0)] for k in one])
+    labels = np.concatenate(([0], np.searchsorted(one, number) + 1))[labels]
+    height = merged[:, 2] - merged[:, 0]
+    return selected(labels, merged, 5 * height >= 2 * height.max())
+
+
+def divided(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Digits that touch cut apart: what is too wide for one digit, at the column with the least ink in its middle part.
+
+    A wide digit stays whole: a cut through it crosses two strokes, or leaves a part that is flat.
+    """
+    labels, found, k = labels.copy(), boxes.tolist(), 0
+    while k < len(found):
+        top, left, bottom, right = found[k]
+        height, width = bottom - top, right - left
+        here = labels[top:bottom, left:right]
+        own = here == k + 1
+        side = max(1, 2 * height // 5)
+        if 4 * width > 5 * height and width > 2 * side:
+            profile = np.where(own, contrast[top:bottom, left:right], 0).sum(0)
+            cut = side + int(np.argmin(profile[side : width - side]))
+            tall = min(int(half.any(1).sum()) for half in (own[:, :cut], own[:, cut:]))
+            crossed = int((np.diff(own[:, cut].astype(np.int8), prepend=0) == 1).sum())
+            if crossed <= 1 and 2 * tall > height:
+                found.append([top, left + cut, bottom, right])
+                found[k] = [top, left, bottom, left + cut]
+                here[:, cut:][own[:, cut:]] = len(found)
+                continue
+        k += 1
+    return labels, np.array(found)
+
+
+def reading_order(boxes: np.ndarray) -> list[int]:
+    """Lines from top to bottom, each from left to right. A box begins a line when its middle is below all before it."""
+    order: list[int] = []
+    line: list[int] = []
+    bottom = -1.0
+    for k in sorted(range(len(boxes)), key=lambda k: boxes[k][0] + boxes[k][2]):
+        middle = (boxes[k][0] + boxes[k][2]) / 2
+        if middle > bottom:
+            order += sorted(line, key=lambda k: boxes[k][1])
+            line, bottom = [], boxes[k][2]
+        line.append(k)
+    return order + sorted(line, key=lambda k: boxes[k][1])
+
+
+def frame(piece: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
+    """The digit ``piece`` [h, w] scaled to fit ``box``, its centre of mass in the middle: uint8 [rows, columns]."""
+    height, width = extent(piece)
+    stroke, size = stroke_width(piece >= INK), max(height, width)
+    refuse_blot(piece >= INK)
+    widened = math.floor((max(THIN * size, min(stroke, THICK * size)) - stroke) / 2 + 0.5)
+    piece = thickened(np.pad(piece, abs(widened)), widened)
+    if not (piece >= INK).any():
+        raise InputError("holds a mark that is no stroke of a pen")
+    scale = max(extent(piece)) / box
+    out = resampled(resampled(piece, shape[0], scale).T, shape[1], scale).T
+    full = largest(out, 5)
+    return np.floor(255 * np.minimum(out / full, 1) + 0.5).astype(np.uint8)
+
+
+def extent(piece: np.ndarray, least: float = INK) -> tuple[int, int]:
+    """Height and width of the box around the ink."""
+    rows, columns = (np.flatnonzero((piece >= least).any(axis)) for axis in (1, 0))
+    return int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1)
+
+
+def stroke_width(mask: np.ndarray) -> float:
+    """The width of the pen: twice the area by the length of the outline, which on a grid is 4 / pi too long on average."""
+    padded = np.pad(mask, 1)
+    outline = int((padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum())
+    return 8 / np.pi * int(mask.sum()) / outline
+
+
+def thickened(piece: np.ndarray, by: int) -> np.ndarray:
+    """``piece`` with strokes wider by that many pixels on each side; narrower where it is negative."""
+    sign = 1 if by > 0 else -1
+    for _ in range(2):
+        piece = sign * running_max(sign * piece, 2 * abs(by) + 1).T
+    return piece
+
+
+def resampled(piece: np.ndarray, n: int, scale: float) -> np.ndarray:
+    """[n, w] rows of ``piece`` [h, w], ``scale`` apart, the centre of mass in the middle: at index n / 2, as in MNIST.
+
+    Each is a mean weighted by a triangle that reaches the next row's middle, and at least one of ``piece``'s rows.
+    """
+    h = len(piece)
+    at = np.arange(h)
+    mass = piece.sum(1)
+    middle = float((mass * at).sum() / mass.sum())
+    wanted = middle + (np.arange(n) - n // 2) * scale
+    weights = np.maximum(1 - np.abs(wanted[:, None] - at) / max(scale, 1), 0)
+    return weights @ piece / max(scale, 1)

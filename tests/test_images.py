@@ -1,0 +1,337 @@
+"""Handwriting in photographs and drawings: what is found, how it is framed, what is refused, and how well it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+
+from handwriting import STYLES, lines, on_paper, write
+from PIL import Image, ImageDraw
+
+import fastmlp
+from fastmlp import predict
+from fastmlp.data.synthetic import synthetic_digits
+from fastmlp.errors import InputError
+from fastmlp.ink import framing_of, prepare
+
+SHAPE = (28, 28)
+
+
+@pytest.fixture(scope="module")
+def reader(mnist):
+    """(a model trained on MNIST with the defaults, its accuracy on the test set)."""
+    result = fastmlp.fit(mnist)
+    return result.model, result.summary["test_accuracy"]
+
+
+def readings(model, path):
+    from fastmlp.images import read_images
+
+    try:
+        (X,) = read_images([path], SHAPE, model.framing, invert=False, as_is=False, say=lambda line: None)
+    except InputError as error:
+        return str(error)
+    return model.predict(X).tolist()
+
+
+def drawn(pixels: np.ndarray) -> np.ndarray:
+    """Light ink on black [h, w] as a picture: dark on white, with colours."""
+    return np.repeat(255 - pixels[..., None], 3, 2)
+
+
+def pixels_of(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"))
+
+
+def with_pillow(draw) -> np.ndarray:
+    image = Image.new("RGB", (300, 300), "white")
+    draw(ImageDraw.Draw(image))
+    return np.asarray(image)
+
+
+# -- how the training images are framed ---------------------------------------------------------------------------------
+
+
+def test_the_framing_of_mnist_is_that_of_its_authors(mnist):
+    framing = framing_of(mnist.X, SHAPE)
+    assert (framing.box, framing.most) == (20, 20)
+    assert framing.off_centre == pytest.approx(1, abs=0.01)  # half a pixel, and half a pixel to spare
+    fit = [framing.fits(image) for image in mnist.X_test.reshape(-1, *SHAPE)]
+    assert np.mean(fit) == 1
+
+
+def test_what_fills_its_images_or_lies_anywhere_in_them_is_no_drawing(rng):
+    texture = rng.integers(0, 256, (100, 784)).astype(np.uint8)
+    digit = synthetic_digits(1)[0].reshape(SHAPE)[4:24, 4:24]
+    anywhere = np.zeros((100, 40, 40), np.uint8)
+    for image, y, x in zip(anywhere, rng.integers(0, 21, 100), rng.integers(0, 21, 100)):
+        image[y : y + 20, x : x + 20] = digit
+    assert framing_of(texture, SHAPE) is None
+    assert framing_of(255 - synthetic_digits(100)[0], SHAPE) is None
+    assert framing_of(anywhere.reshape(100, -1), (40, 40)) is None
+    assert framing_of(np.zeros((10, 784), np.uint8), SHAPE) is None
+    assert framing_of(synthetic_digits(100)[0], None) is None
+
+
+def test_the_framing_is_kept_in_the_models_file(tmp_path, digits):
+    model = fastmlp.fit(digits, epochs=1).model
+    model.save(tmp_path / "model.npz")
+    assert model.framing is not None
+    assert fastmlp.load_model(tmp_path / "model.npz").framing == model.framing
+
+
+# -- one digit --------------------------------------------------------------------------------------------------------
+
+
+def test_a_digit_of_mnist_drawn_large_and_off_centre_is_framed_as_it_was(mnist):
+    differences = []
+    for image in mnist.X_test[:50].reshape(-1, *SHAPE):
+        large = np.asarray(Image.fromarray(np.pad(image, ((40, 4), (4, 60)))).resize((5 * 92, 5 * 72), Image.BICUBIC))
+        (seen,) = prepare(drawn(large), SHAPE, 20)
+        differences.append(np.abs(seen.astype(float) - image).mean())
+    # Half a pixel of the rounded centre alone makes 8 grey levels on average; a wrong scale or polarity more than 25.
+    assert np.mean(differences) < 12
+
+
+@pytest.mark.parametrize(("shape", "box"), [((28, 28), 20), ((14, 14), 10), ((32, 24), 18), ((8, 8), 6)])
+def test_the_longer_side_is_the_box_and_the_centre_of_mass_in_the_middle(shape, box, rng):
+    for digit in range(10):
+        picture = on_paper([digit], rng)
+        (seen,) = prepare(picture, shape, box)
+        rows, columns = (np.flatnonzero((seen > 115).any(axis)) for axis in (1, 0))
+        assert abs(max(np.ptp(rows), np.ptp(columns)) + 1 - box) <= 1
+        for axis, side in enumerate(shape):
+            mass = seen.sum(1 - axis, dtype=float)
+            assert mass @ np.arange(side) / mass.sum() == pytest.approx(side // 2, abs=0.15)
+        assert seen.max() == 255
+
+
+def test_ink_and_paper_may_be_of_any_two_colours(rng):
+    picture = on_paper([5], rng)
+    share = (255 - picture[..., :1].astype(float)) / 255
+    expected = prepare(picture, SHAPE, 20)
+    for ink, paper in [
+        ((0, 0, 0), (255, 255, 255)),
+        ((255, 255, 255), (0, 0, 0)),
+        ((255, 255, 0), (255, 255, 255)),
+        ((200, 0, 0), (0, 0, 120)),
+        ((0, 90, 255), (255, 240, 200)),
+        ((20, 20, 20), (90, 90, 90)),
+    ]:
+        coloured = np.uint8(np.array(paper) * (1 - share) + np.array(ink) * share)
+        (seen,) = prepare(coloured, SHAPE, 20)
+        assert np.abs(seen.astype(float) - expected[0]).mean() < 4, (ink, paper)  # soft edges may be darker or lighter
+
+
+# -- what is no digit ---------------------------------------------------------------------------------------------------
+
+rng = np.random.default_rng(0)
+PAPER = np.full((400, 300, 3), 245.0)
+EMPTY = {
+    "white": PAPER,
+    "black": 0 * PAPER,
+    "ruled": lines(False)(PAPER.copy(), rng),
+    "squared": lines(True)(PAPER.copy(), rng),
+    "noise": PAPER - 30 + rng.normal(0, 12, PAPER.shape),
+    "more noise": rng.uniform(0, 255, PAPER.shape),
+    "light from the left": PAPER * np.linspace(1, 0.4, 300)[None, :, None],
+    "light from above": PAPER * np.linspace(0, 1, 400)[:, None, None],
+    "half in the shade": PAPER * np.where(np.arange(300) < 130, 0.5, 1)[None, :, None],
+    "a sheet on a table": np.pad(PAPER, ((90, 60), (50, 110), (0, 0)), constant_values=70),
+    "one pixel": np.zeros((1, 1, 3)),
+    "one row": np.full((1, 500, 3), 99),
+    "a speck": with_pillow(lambda draw: draw.ellipse((150, 150, 154, 154), fill=0)),
+}
+BLOTS = {
+    "disc": with_pillow(lambda draw: draw.ellipse((90, 80, 200, 190), fill=(20, 20, 60))),
+    "small disc": with_pillow(lambda draw: draw.ellipse((90, 80, 130, 120), fill=(20, 20, 60))),
+    "large disc": with_pillow(lambda draw: draw.ellipse((30, 30, 270, 270), fill=(20, 20, 60))),
+    "square": with_pillow(lambda draw: draw.rectangle((90, 80, 200, 190), fill=0)),
+    "triangle": with_pillow(lambda draw: draw.polygon([(80, 80), (200, 100), (110, 200)], fill=0)),
+    "splash": with_pillow(
+        lambda draw: [draw.ellipse((x, y, x + 60, y + 60), fill=0) for x, y in rng.uniform(90, 150, (12, 2))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_picture_is_refused(name):
+    with pytest.raises(InputError, match="holds no"):
+        prepare(np.uint8(np.clip(EMPTY[name], 0, 255)), SHAPE, 20)
+
+
+@pytest.mark.parametrize("name", BLOTS)
+def test_a_blot_is_refused(name):
+    with pytest.raises(InputError, match="holds"):
+        prepare(BLOTS[name], SHAPE, 20)
+
+
+def test_a_page_of_writing_is_refused():
+    page = with_pillow(lambda draw: [draw.text((10, 10 + 20 * k), "the quick brown fox", fill=0) for k in range(12)])
+    with pytest.raises(InputError, match="marks, more than the 20 digits"):
+        prepare(page, SHAPE, 20)
+
+
+def test_no_picture_breaks_the_preparation(rng):
+    """Random pictures of any size give digits or InputError, and digits are of the right shape and not black."""
+    for _ in range(150):
+        h, w = rng.integers(1, 60, 2)
+        kind = rng.integers(4)
+        picture = rng.integers(0, 256, (h, w, 3))
+        picture = picture if kind == 0 else np.where(rng.random((h, w, 1)) < rng.random(), 255, picture * (kind == 1))
+        if kind == 3:
+            picture = np.kron(picture, np.ones((int(rng.integers(1, 9)), int(rng.integers(1, 9)), 1)))
+        try:
+            seen = prepare(picture.astype(np.uint8), SHAPE, 20)
+        except InputError:
+            continue
+        assert seen.shape[1:] == SHAPE
+        assert seen.max((1, 2)).min() == 255
+
+
+# -- the command --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(capsys):
+    """Run predict in this process; returns (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        return predict.main(list(arguments)), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch, digits):
+    """A directory with a model of synthetic digits, one of its digits large on paper, and three on one line."""
+    monkeypatch.chdir(tmp_path)
+    fastmlp.fit(digits, epochs=6).model.save("model.npz")
+    rng = np.random.default_rng(3)
+    for name, what in [("one", [4]), ("three", [3, 1, 4])]:
+        Image.fromarray(on_paper(what, rng)).save(f"{name}.png")
+    return tmp_path
+
+
+def test_a_drawing_is_found_and_the_command_says_so(files, command):
+    code, out, err = command("model.npz", "one.png")
+    assert (code, out) == (0, "4\n")
+    assert err == (
+        "one.png: 1 digit found, scaled and centred as in training (--as-is takes the whole image, --show writes what is "
+        "seen)\n"
+    )
+
+
+def test_digits_in_a_row_are_read_from_left_to_right_one_a_line(files, command):
+    code, out, err = command("model.npz", "three.png")
+    assert (code, out) == (0, "3\n1\n4\n")
+    assert err.startswith("three.png: 3 digits found")
+    code, out, _ = command("model.npz", "three.png", "one.png")
+    assert out == "three.png\t3\nthree.png\t1\nthree.png\t4\none.png\t4\n"
+    assert command("model.npz", "three.png", "--proba")[1].count("\n") == 1 + 3
+
+
+def test_as_is_takes_the_whole_image(files, command):
+    _, _, err = command("model.npz", "three.png", "--as-is")
+    assert "made grey and 28 x 28" in err
+    assert "light border" in err
+
+
+def test_what_the_network_saw_is_written(files, command, digits):
+    Image.fromarray(digits.X_test[0].reshape(SHAPE)).save("digit.png")
+    command("model.npz", "three.png", "one.png", "--show", "seen.png")
+    assert pixels_of("seen.png").shape == (2 * 28, 3 * 28)
+    command("model.npz", "digit.png", "three.png", "--show", "seen")
+    np.testing.assert_array_equal(pixels_of("seen/digit.png"), digits.X_test[0].reshape(SHAPE))
+    assert pixels_of("seen/three.png").shape == (28, 3 * 28)
+    np.savez("table.npz", X=digits.X_test)
+    code, out, err = command("model.npz", "table.npz", "--show", "seen")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "--show writes what the network sees of images" in err
+    Path("file").touch()
+    code, out, err = command("model.npz", "one.png", "--show", "file/seen.png")
+    assert (code, out) == (1, "")
+    assert "--show file/seen.png: cannot be written" in err
+
+
+def test_ink_on_nothing_is_read_and_nothing_on_paper_refused(files, command):
+    share = 255 - pixels_of("one.png")
+    rgba = np.zeros((*share.shape, 4), np.uint8)
+    rgba[..., 3] = share
+    Image.fromarray(rgba).save("ink.png")
+    assert command("model.npz", "ink.png")[1] == "4\n"
+    shade = np.broadcast_to(np.linspace(150, 250, 100), (80, 100)).astype(np.uint8)
+    Image.fromarray(shade).save("nothing.png")
+    code, out, err = command("model.npz", "one.png", "nothing.png")
+    assert (code, out) == (2, "")
+    assert "nothing.png: holds no ink" in err
+    assert "--as-is takes the whole image" in err
+
+
+def test_a_photograph_turned_by_its_exif_tag_is_upright(files, command):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(pixels_of("one.png")).transpose(Image.ROTATE_90).save("turned.jpg", exif=tag)
+    assert command("model.npz", "turned.jpg")[1] == "4\n"
+
+
+def test_a_model_of_other_images_takes_them_whole(files, command, rng):
+    X = rng.integers(0, 256, (100, 784)).astype(np.uint8)
+    np.savez("texture.npz", X=X.reshape(-1, 28, 28), y=np.arange(100) % 2)
+    model = fastmlp.fit(fastmlp.load("texture.npz"), epochs=1).model
+    assert (model.image_shape, model.framing) == (SHAPE, None)
+    model.save("other.npz")
+    _, _, err = command("other.npz", "one.png")
+    assert "made grey and 28 x 28" in err
+
+
+# -- how well it reads --------------------------------------------------------------------------------------------------
+
+
+def styled(model, mnist, tmp_path, style, count, source, length=lambda rng: 1, **how):
+    """The share of pictures that are read right, and the wrong ones."""
+    rng = np.random.default_rng([7, list(STYLES).index(style)])
+    wrong = []
+    for k in range(count):
+        rows = rng.integers(len(mnist.X_test), size=length(rng))
+        wanted = mnist.y_test[rows].tolist()
+        pixels = [mnist.X_test[row].reshape(SHAPE) if source == "mnist" else None for row in rows]
+        found = readings(model, write(tmp_path / f"{k}", wanted, pixels, style, rng, **how))
+        if found != wanted:
+            wrong.append((k, wanted, found))
+    return 1 - len(wrong) / count, wrong
+
+
+@pytest.mark.slow
+def test_handwriting_in_every_style_is_read_nearly_as_well_as_the_test_set(reader, mnist, tmp_path):
+    model, accuracy = reader
+    shares = [
+        styled(model, mnist, tmp_path, style, 4, source)[0] for style in STYLES for source in ("mnist", "strokes")
+    ]
+    assert np.mean(shares) >= 0.95 * accuracy
+    assert min(shares) >= 0.5
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("source", ["mnist", "strokes"])
+@pytest.mark.parametrize("style", STYLES)
+def test_each_style_is_read_nearly_as_well_as_the_test_set(reader, mnist, tmp_path, style, source):
+    model, accuracy = reader
+    share, wrong = styled(model, mnist, tmp_path, style, 60, source)
+    assert share >= 0.95 * accuracy - 0.02, wrong  # 0.02 is the standard deviation of 60 digits' share
+
+
+@pytest.mark.slow
+def test_nine_of_ten_rows_of_digits_are_read(reader, mnist, tmp_path):
+    model, _ = reader
+    shares = [
+        styled(model, mnist, tmp_path, style, 8, "strokes", lambda rng: int(rng.integers(2, 7)))[0]
+        for style in ("pen", "felt tip", "thin", "lined", "photo", "light on dark")
+    ]
+    assert np.mean(shares) >= 0.9
