@@ -174,7 +174,7 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
 def _page(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
     from .page import page
 
-    return page(model, path), "any browser: it is a page to draw digits on"
+    return page(model, path), "a browser: it is a page to draw digits on"
 
 
 _FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]] = {
@@ -254,7 +254,7 @@ def _command(argv: Sequence[str] | None) -> int:
     _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)
     usage = export(model, options.out)
-    print(f"{options.out}: {model.network.sizes[0]} inputs, {len(model.classes)} classes; use it with  {usage}")
+    print(f"{options.out}: {model.network.sizes[0]} inputs, {len(model.classes)} classes; use it with {usage}")
     return 0
 
 

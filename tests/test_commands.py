@@ -771,7 +771,7 @@ def test_the_line_that_export_prints_makes_the_network_in_torch(name, suffix, tm
     code, out, err = command(export, tmp_path / "model.npz", tmp_path / f"model{suffix}")
     assert (code, err, out.count("\n")) == (0, "", 1)
     assert f"model{suffix}: 12 inputs, {len(model.classes)} classes; " in out
-    exec(out.partition("use it with  ")[2], names)
+    exec(out.partition("use it with ")[2], names)
     parameters = names["net"].state_dict()
     double = model.network.dtype == "float64" or model.mean is not None
     dtype = torch.float64 if double else torch.float32
