@@ -17,7 +17,7 @@ from .csr import Sparse, count_rows, fill_row
 from .gemm import PACK_SIZE
 from .intrinsics import flat
 from .jit import kernel, overload, piece
-from .network import weights_of
+from .network import Parameters, weights_of
 from .sparse import PanelLayer, first_layer_forward, pack, panel_count
 from .step import layer_forward, read_row
 from .team import barrier, share
@@ -135,7 +135,7 @@ def _read_entries(X, row, n, first, starts, entries):
 
 
 @kernel
-def forward(part, parts, arrivals, X, scale, activation, network, blocks, entries, logits):
+def forward(part, parts, arrivals, X, scale, activation, network: Parameters, blocks: Blocks, entries: Entries, logits):
     """Logits of this part's rows of a dense X, ROW_BLOCK at a time or more.
 
     Where the next ROW_BLOCK rows have few non-zeros, their zeros are skipped: the bits are the same.
@@ -162,7 +162,7 @@ def forward(part, parts, arrivals, X, scale, activation, network, blocks, entrie
 
 
 @kernel
-def forward_sparse(part, parts, arrivals, X, activation, network, blocks, logits):
+def forward_sparse(part, parts, arrivals, X: Sparse, activation, network: Parameters, blocks: Blocks, logits):
     """``forward`` from a sparse X."""
     _pack_first_layer(part, parts, arrivals, network, blocks.packed)
     lo, hi = share(part, parts, blocks.rows.size)

@@ -12,9 +12,10 @@ from .activations import ACTIVATIONS
 from .csr import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
 from .gemm import PACK_SIZE, Scratch, gradient_size
+from .jit import Bound
 from .losses import Outcomes
 from .memory import LINE_BYTES, aligned_zeros, scratch
-from .network import Network
+from .network import Network, Parameters
 from .penalty import span_count
 from .sparse import COLUMNS_TOGETHER, PutOff, entry_arrays, packed_size, panel_count, panel_start
 from .step import (
@@ -86,7 +87,7 @@ def run_train_steps(
     spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
     sums = np.zeros(0 if squares is None else 1 + spans)
     results = Results(np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64), sums)
-    parameters = network.bundle(updated)
+    parameters = Parameters(*network.fields(updated))
     if isinstance(X, CSR):
         block, sparse = _sparse_workspace(
             X, rows, batch, parts, schedule, network, in_params=updated is None, squares=squares is not None
@@ -167,14 +168,14 @@ def run_gradient(
 def run_update(network: Network, gradient: np.ndarray, schedule: Schedule, factor: float) -> None:
     """Run ``update_network`` on the team."""
     parts = 1 if gradient.size <= SERIAL_ELEMENTS else get_num_threads()
-    run(update_network, parts, schedule, factor, gradient, network.bundle())
+    run(update_network, parts, schedule, factor, gradient, Parameters(*network.fields()))
 
 
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:
     """Logits of X, in ``out``, on the team."""
     parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
     blocks, entries = _forward_workspace(network, parts, X.dtype, scale)
-    arrivals, block, activation = _ALONE, 0, ACTIVATIONS[network.activation]
+    arrivals, block = _ALONE, 0
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
         size = packed_size(network.sizes[0], network.sizes[1], simd.REGISTER_BYTES // network.dtype.itemsize)
         blocks, arrivals = blocks._replace(packed=scratch(size, network.dtype)[:size]), barrier_state()
@@ -183,11 +184,15 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
         rows = np.arange(X.shape[0])
         blocks = blocks._replace(rows=rows, ends=np.empty_like(rows))
         samples = X.bundle(scale, network.dtype, block)
-        run(forward_sparse, parts, arrivals, samples, activation, network.bundle(), blocks, out)
+        run(_FORWARD_SPARSE[network.activation], parts, arrivals, *samples, *network.fields(), *blocks, out)
     else:
-        run(forward, parts, arrivals, X, scale, activation, network.bundle(), blocks, entries, out)
+        run(_FORWARD[network.activation], parts, arrivals, X, scale, *network.fields(), *blocks, *entries, out)
 
 
+_FORWARD, _FORWARD_SPARSE = (
+    {name: Bound(kernel, activation=activation) for name, activation in ACTIVATIONS.items()}
+    for kernel in (forward, forward_sparse)
+)
 _kept = threading.local()
 _ALONE = barrier_state()  # where nobody meets
 

@@ -7,7 +7,7 @@ saved, hashed, averaged or sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -100,11 +100,9 @@ class Network:
         self._layout = np.array(self.sizes), np.array(self.offsets)
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
-    def bundle(self, updated: np.ndarray | None = None) -> Parameters:
-        """What kernels take; a step changes ``updated`` in the place of the parameters."""
-        return Parameters(
-            *self._layout, self.params, self.params if updated is None else updated, self.state, self.bias
-        )
+    def fields(self, updated: np.ndarray | None = None) -> tuple[Any, ...]:
+        """What kernels take, as the fields of ``Parameters``; a step changes ``updated`` in the place of the parameters."""
+        return (*self._layout, self.params, self.params if updated is None else updated, self.state, self.bias)
 
     @property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray | None]]:

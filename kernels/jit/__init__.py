@@ -36,7 +36,7 @@ from .numba_private import (
 
 vocabulary()
 
-__all__ = ["config", "entry", "from_python", "kernel", "overload", "piece", "store"]
+__all__ = ["Bound", "config", "entry", "from_python", "kernel", "overload", "piece", "store"]
 
 compile_seconds = 0.0
 """Wall time this process has spent compiling kernels (not loading them from the cache)."""
@@ -98,6 +98,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     return _Kernel(function, None, _FOR_COMPILED_CODE)
 
 
+class Bound:
+    """A kernel of whose parameters some are constants, for Python to run: an entry of its own for each."""
+
+    def __init__(self, kernel: Any, **constants: Any) -> None:
+        self.kernel, self.constants = kernel, constants
+
+
 @memoized
 def from_python(function: Any) -> Any:
     """The entry to a kernel. To call the kernel itself does the same more slowly."""
@@ -117,18 +124,31 @@ def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **name
     """A kernel that Python can call, ``name(first, arguments)``, from its ``work`` with the kernel ``function`` and ``names``.
 
     {arguments} stands for the arguments of ``function`` without the first ``skip``. As ``*args`` they would come in a tuple,
-    whose type Numba finds out anew at each call. Only entries have the code that takes Python's objects apart: in every
+    whose type Numba finds out anew at each call; so a parameter that is annotated with a named tuple comes as its fields,
+    too, and one that is bound does not come. Only entries have the code that takes Python's objects apart: in every
     kernel it took a fifth of the compile time. And all that runs from here on, on this thread, runs under one floating-point
     control word, whatever the caller's is: kernels raise nothing, so the caller always gets its own back.
     """
-    arguments = "".join(f"{argument}, " for argument in list(inspect.signature(function.py_func).parameters)[skip:])
-    source = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=arguments))
+    constants: dict[str, Any] = {}
+    if isinstance(function, Bound):
+        function, constants = function.kernel, dict(function.constants)
+    arguments, bundled, bound = "", "", "".join(f", {each}={value!r}" for each, value in constants.items())
+    for parameter in list(inspect.signature(function.py_func).parameters.values())[skip:]:
+        given = made = f"{parameter.name}, "
+        if parameter.name in constants:
+            given = ""
+        elif isinstance(parameter.annotation, str):
+            constants[parameter.annotation] = kind = function.py_func.__globals__[parameter.annotation]
+            given = "".join(f"{parameter.name}_{field}, " for field in kind._fields)
+            made = f"{parameter.annotation}({given}), "
+        arguments, bundled = arguments + given, bundled + made
+    source = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=bundled))
     code = compile(source, f"<entry to {function.py_func.__qualname__}>", "exec")
-    scope = {"__name__": function.py_func.__module__, "function": function, **names}
+    scope = {"__name__": function.py_func.__module__, "function": function, **names, **constants}
     scope |= {"exchange_control": exchange_control, "CONTROL": CONTROL}
     exec(code, scope)
     call = scope[name]
-    call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__})"
+    call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__}{bound})"
     return _Entry(call, None, _OPTIONS)
 
 
