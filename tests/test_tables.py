@@ -54,6 +54,10 @@ def one_line(error, path, message):
     assert "\n" not in str(error.value)
 
 
+CATEGORIES = ", and only the labels may be text; categories become columns of 0 and 1 (pandas.get_dummies does it)"
+FILL = "it must be a number: fill such fields, or leave their rows out"
+
+
 # -- numbers -------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +279,25 @@ def test_labels_that_look_like_comments_are_labels(write, above):
     for first in range(4):
         X, y = read_csv(Path(write("signs.csv", above + "\n".join(rows[first:] + rows[:first]))), "1")
         assert (len(X), len(set(y.tolist()))) == (4, 3)
+
+
+@pytest.mark.parametrize("yes, no", [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
+def test_columns_of_true_and_false_are_ones_and_zeros_and_labels_stay_text(write, yes, no):
+    """pandas.get_dummies makes such columns; R writes them in capitals."""
+    rows = f"size,red,blue,target\n1.5,{yes},{no},{yes}\n-2,{no}, {yes},{no}\n"
+    expected = np.array([[1.5, 1, 0], [-2, 0, 1]], np.float32)
+    for content in (rows, rows.replace("1.5", '"1.5"'), rows.partition("\n")[2], rows.replace(" ", "")):
+        samples = csv_reader._read(Path(write("a.csv", content)), csv_reader._Query("-1"))
+        np.testing.assert_array_equal(samples.X, expected)
+        assert samples.labels.values == [yes, no]
+    X = read_features(Path(write("new.csv", f"{no},{yes},0\n")), 3)
+    np.testing.assert_array_equal(X, [[0, 1, 0]])
+
+
+def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(write):
+    path = write("a.csv", "code,language,a,class\nA,Creole English,1,x\nB,French,2,y\n")
+    with pytest.raises(InputError, match=r"line 2, column 1 \(code\): 'A' is not a number"):
+        load(path)
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
@@ -602,7 +625,7 @@ def test_features_for_a_model_that_knows_its_columns(write):
     for content, message in [
         ("label,a,c\n0,1,2\n", "no column 'b'; the columns are label, a, c"),
         ("1,2,3,4\n", "has 4 columns for 2 features"),
-        ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),
+        ("a,b\n1,x\n", f"line 2, column 2 (b): 'x' is not a number{CATEGORIES}"),
     ]:
         path = write("bad.csv", content)
         with pytest.raises(InputError) as error:
@@ -611,20 +634,20 @@ def test_features_for_a_model_that_knows_its_columns(write):
 
 
 BAD_TABLES = {
-    "text": ("label,a,b\nx,1,2\ny,1,two\n", "line 3, column 3 (b): 'two' is not a number"),
-    "missing": ("label,a,b\nx,1,2\ny,,3\n", "line 3, column 2 (a): the value is missing; it must be a number"),
-    "missing at the end": ("label,a,b\nx,1,2.5\ny,1,\n", "line 3, column 3 (b): the value is missing; it must be a number"),
-    "NA": ("label,a\nx,1.5\ny,NA\n", "line 3, column 2 (a): 'NA' is not a number"),
-    "NaN": ("label,a\nx,1.5\ny,NaN\n", "line 3, column 2 (a): NaN is not finite"),
+    "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{CATEGORIES}"),
+    "missing": ("label,a,b\nx,1,2\ny,,3\n", f"line 3, column 2 (a): the value is missing; {FILL}"),
+    "missing at the end": ("label,a,b\nx,1,2.5\ny,1,\n", f"line 3, column 3 (b): the value is missing; {FILL}"),
+    "NA": ("label,a\nx,1.5\ny,NA\n", f"line 3, column 2 (a): the value is missing (NA); {FILL}"),
+    "NaN": ("label,a\nx,1.5\ny,NaN\n", f"line 3, column 2 (a): the value is missing (NaN); {FILL}"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
     "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", "line 2, column 2 (a): '1,5' is not a number"),
     "thousands": ('label,a\nx,"1,500"\ny,2\n', "line 2, column 2 (a): '1,500' is not a number"),
     "Python's number": ("label,a\nx,1.5\ny,1_0\n", "line 3, column 2 (a): '1_0' is not a number"),
-    "no header": ("0,1.5\n1,x\n0,3\n", "line 2, column 2: 'x' is not a number"),
+    "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{CATEGORIES}"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
-    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', "line 4, column 2 (a): 'bad' is not a number"),
-    "after blank lines": ("\n\nlabel,a\n\nx,bad\n", "line 5, column 2 (a): 'bad' is not a number"),
+    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{CATEGORIES}"),
+    "after blank lines": ("\n\nlabel,a\n\nx,bad\n", f"line 5, column 2 (a): 'bad' is not a number{CATEGORIES}"),
     "label missing": ("label,a\nx,1.5\n,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
     "label NA": ("label,a\n1,1.5\n2,2\nNA,2\n", "the label of row 3 is 'NA', the others are numbers; it is missing"),
     "label NaN": ("label,a\n1,1.5\nnan,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
@@ -650,7 +673,7 @@ BAD_WEIGHTS = {
     "no such column": ("label,a\n0,1\n", {}, "no column 'w'; the columns are label, a"),
     "no header": ("0,1\n1,2\n", {}, "no column 'w'; the columns are not named (there is no header line)"),
     "negative": ("label,w\nx,1\ny,-2\n", {}, "line 3, column 2 (w): the weight is -2; it must be at least 0"),
-    "text": ("label,w\nx,1\ny,heavy\n", {}, "line 3, column 2 (w): 'heavy' is not a number"),
+    "text": ("label,w\nx,1\ny,heavy\n", {}, f"line 3, column 2 (w): 'heavy' is not a number{CATEGORIES}"),
     "all zero": ("label,a,w\nx,1,0\ny,2,0\n", {}, "all sample weights are 0; at least one must be positive"),
     "the labels": (
         "a,w\n1,1\n2,0\n", {"label_column": "w"}, "column 'w' holds the labels; it cannot hold the weights, too"

@@ -26,7 +26,7 @@ from .cached import cached
 from .columns import REMEDY, apart, doubt, guessed, is_index, is_known, is_text, may_number_rows, missing, named
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
-from .dialect import MISSING, SEPARATORS, Table, number, read_dialect
+from .dialect import BOOLEANS, MISSING, SEPARATORS, Table, feature, number, read_dialect
 from .files import read_file, unzip_text
 from .labels import Labels, class_indices, distinct, listed
 from .pixels import square_image
@@ -36,6 +36,7 @@ _CACHE_VERSION = 3
 _MISSING = ("", "nan", "NaN")
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _NEWLINE, _ZERO = b"\n0"
+_WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
 Say = Callable[[str], None]
 _DIGIT = np.zeros(256, np.uint8)
 _DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
@@ -506,7 +507,7 @@ def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] |
         fields = split_fields(chunk, separators, ord(head.decimal))
         if not _are_rows(fields.kind, columns, ord(head.delimiter)):
             return None
-        numbers = decimals(fields, np.tile(wanted, len(fields) // columns))
+        numbers = decimals(fields, np.tile(wanted, len(fields) // columns), _WORDS)
         if numbers is None:
             return None
         tables.append(_columns(numbers.reshape(-1, columns), chosen.numeric))
@@ -557,23 +558,24 @@ def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int)
     numbers = [fields[column] for column in chosen.numeric]
     if head.decimal == ",":
         numbers = [field.replace(".", "_").replace(",", ".") for field in numbers]
-    try:
-        values = [float(field) for field in numbers]
-    except ValueError:
-        values = [math.nan]
-    if not math.isfinite(sum(values)) or "_" in "".join(numbers) or (chosen.weight is not None and values[-1] < 0):
-        for column, field in zip(chosen.numeric, numbers):
-            if (what := _wrong(fields[column], number(field), column == chosen.weight)) is not None:
-                raise InputError(f"{head.where(path, line, column)}: {what}")
+    values = []
+    for column, field in zip(chosen.numeric, numbers):
+        value = feature(field.strip())
+        if value is None or not math.isfinite(value) or (value < 0 and column == chosen.weight):
+            raise InputError(f"{head.where(path, line, column)}: {_wrong(fields[column], value)}")
+        values.append(value)
     return values
 
 
-def _wrong(field: str, value: float | None, is_weight: bool) -> str | None:
-    """What is wrong with a field that should be a number, or a weight."""
-    if not field.strip():
-        return "the value is missing; it must be a number"
+def _wrong(field: str, value: float | None) -> str:
+    """What is wrong with a field that should be a number, or a weight of at least 0."""
+    field = field.strip()
+    if field.lower() in MISSING:
+        written = f" ({field})" if field else ""
+        return f"the value is missing{written}; it must be a number: fill such fields, or leave their rows out"
     if value is None:
-        return f"{field[:20]!r} is not a number"
+        advice = ", and only the labels may be text; categories become columns of 0 and 1 (pandas.get_dummies does it)"
+        return f"{field[:20]!r} is not a number" + (advice if field[0].isalpha() else "")
     if not math.isfinite(value):
         return f"{field[:20]} is not finite"
-    return f"the weight is {field[:20]}; it must be at least 0" if is_weight and value < 0 else None
+    return f"the weight is {field[:20]}; it must be at least 0"

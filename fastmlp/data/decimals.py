@@ -8,7 +8,7 @@ else goes through float().
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,8 +75,11 @@ def split_fields(chunk: np.ndarray, separators: bytes, decimal: int = _POINT) ->
     return Fields(data, start, end, signs[ends], dot, negative, plain, decimal)
 
 
-def decimals(fields: Fields, wanted: np.ndarray) -> np.ndarray | None:
-    """float64 [N]: the numbers that the ``wanted`` (bool [N]) fields say. None when one of them says no finite number."""
+def decimals(fields: Fields, wanted: np.ndarray, said: Mapping[bytes, float] | None = None) -> np.ndarray | None:
+    """float64 [N]: the numbers that the ``wanted`` (bool [N]) fields say, in digits or as ``said`` has it.
+
+    None when one of them says no finite number.
+    """
     words = np.ndarray((len(fields.data) - 7,), "<u8", fields.data, strides=(1,))  # eight bytes from each byte on
     places = np.maximum(fields.end - fields.dot - 1, 0)
     whole = _integer(words, fields.dot, fields.dot - fields.start - fields.negative)
@@ -93,7 +96,7 @@ def decimals(fields: Fields, wanted: np.ndarray) -> np.ndarray | None:
         if fields.decimal != _POINT:
             texts = [text.replace(b".", b"_").replace(bytes([fields.decimal]), b".") for text in texts]
         try:
-            values[odd] = [float(text) for text in texts]
+            values[odd] = [float(text) if said is None else float(said.get(text, text)) for text in texts]
         except ValueError:
             return None
         if not np.isfinite(values[odd]).all() or b"_" in b"".join(texts):  # Python's own 1_000

@@ -17,6 +17,9 @@ from ..errors import InputError
 from ..formats import refuse_foreign
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
+BOOLEANS = {
+    text: value for name, value in (("true", 1.0), ("false", 0.0)) for text in (name, name.title(), name.upper())
+}
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # in lower case
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
 _SAMPLE_FIELDS = 1000  # of a line
@@ -48,7 +51,7 @@ class Table:
 
     def number(self, field: str) -> float | None:
         """What a field says, with this table's decimal mark; None for text."""
-        return number(field.replace(",", ".") if self.decimal == "," else field)
+        return feature(field.replace(",", ".") if self.decimal == "," else field)
 
 
 def number(text: str) -> float | None:
@@ -57,6 +60,11 @@ def number(text: str) -> float | None:
         return None if "_" in text else float(text)
     except ValueError:
         return None
+
+
+def feature(text: str) -> float | None:
+    """The number that a field of a feature says: True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
+    return BOOLEANS[text] if text in BOOLEANS else number(text)
 
 
 def read_dialect(text: bytes, path: Path) -> Table:
@@ -162,9 +170,9 @@ def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
 
 
 def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
-    """The separator that leaves the most numbers and the fewest fields of text; of equals the one that makes rows of one
-    length, then few empty fields, then many fields."""
-    scores: dict[str, tuple[int, bool, int, int]] = {}
+    """The separator that makes rows of one length; of several the one that leaves the most numbers and the fewest fields of
+    text, then few empty fields, then many fields."""
+    scores: dict[str, tuple[bool, int, int, int]] = {}
     failure = None
     for mark in SEPARATORS:
         split = _splitter(mark)
@@ -179,7 +187,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         lengths = [*map(len, table)]
         if max(lengths) > 1:
             alike = len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1))
-            scores[mark] = (2 * count - len(fields) - mixed, alike, len(fields) - sum(lengths), sum(lengths))
+            scores[mark] = (alike, 2 * count - len(fields) - mixed, len(fields) - sum(lengths), sum(lengths))
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
     return max(scores, key=lambda mark: scores[mark], default=",")
