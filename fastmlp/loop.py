@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -352,7 +351,7 @@ class Run:
             "steps": self.step,
             "samples": self.samples,
             "train_seconds": self.seconds,
-            "ms_per_step": 1000 * statistics.median(steps),
+            "ms_per_step": 1000 * float(np.median(steps)),
             "samples_per_second": rate,
             "compile_seconds": compile_seconds,
             "gflops": rate * self._flop_per_sample() / 1e9,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -280,6 +279,8 @@ def _train(
 
 def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     """Means and standard deviations over the runs, and the runs."""
+    import statistics
+
     summary: dict[str, Any] = {"seeds": len(summaries)}
     for key in ("test_accuracy", "test_loss", "train_loss", "train_seconds"):
         values = [run[key] for run in summaries]
