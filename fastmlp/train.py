@@ -242,7 +242,7 @@ def _train(
             files.report(report)
         screen.report(report)
 
-    observer = Observer(say, screen.chosen, screen.compiling, started, screen.progress, report, screen.stopped)
+    observer = Observer(say, screen.chosen, started, screen.progress, report, screen.stopped)
     try:
         result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
     except Interrupted:
@@ -294,7 +294,7 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
     from .loop import Observer
 
     screen.patient = True
-    result = find_lr(data, config, Observer(say, screen.chosen, screen.compiling, stop=screen.stopped))
+    result = find_lr(data, config, Observer(say, screen.chosen, stop=screen.stopped))
     where = directory / "lr.png"
     try:
         from .plots import lr_range_figure, write_png

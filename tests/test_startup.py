@@ -47,3 +47,46 @@ def test_a_warm_evaluation_imports_only_what_it_needs(python, run_of_images):
     data, run = run_of_images
     imported(python, "evaluate", run / "model.npz", "--data", data)
     assert imported(python, "evaluate", run / "model.npz", "--data", data) == "[]"
+
+
+WAITED = """
+import logging
+from kernels import jit
+
+@jit.kernel
+def double(x):
+    return 2 * x
+
+{setup}
+jit._PATIENCE_SECONDS = {patience}
+assert double(2) == 4 and double(2.0) == 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("patience", "setup", "said"),
+    [
+        (1e9, "", ""),
+        (-1, "", "compiling kernels for this kind of network and data, usually for 5 to 20 s; they are {}\n"),
+        (-1, "logging.getLogger('fastmlp').setLevel(logging.ERROR)", ""),
+        (-1, "logging.basicConfig(filename='log')", ""),
+    ],
+)
+def test_who_waits_long_for_compilation_is_told_once(python, tmp_path, patience, setup, said):
+    """Two kinds of arguments are compiled for."""
+    (tmp_path / "file").touch()
+    for kept, cache in ("kept for the next time", tmp_path / "cache"), ("not kept", tmp_path / "file"):
+        code = WAITED.format(setup=setup, patience=patience)
+        result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(cache)})
+        assert (result.returncode, result.stderr) == (0, said.format(kept))
+    assert ("filename" in setup) == ((tmp_path / "log").exists() and "compiling" in (tmp_path / "log").read_text())
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_quiet_run_does_not_say_that_it_compiles(quiet):
+    import logging
+
+    from fastmlp.screen import Screen
+
+    Screen(-1 if quiet else 0)
+    assert logging.getLogger("fastmlp").isEnabledFor(logging.WARNING) is not quiet
