@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import os
 import signal
@@ -46,6 +45,8 @@ class Parser(argparse.ArgumentParser):
 
 def similar(word: str, known: Iterable[str]) -> str:
     """ "did you mean ...? ", where one of the ``known`` words is much like ``word``; else nothing."""
+    import difflib
+
     close = difflib.get_close_matches(word.partition("=")[0], list(known), 1)
     return f"did you mean {close[0]}? " if close else ""
 

@@ -6,7 +6,6 @@ import json
 import math
 import operator
 import re
-import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -264,6 +263,8 @@ class TrainConfig:
 
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file, by field name. InputError for what cannot be read or is no option."""
+    import tomllib
+
     try:
         path = as_path(path)
         if path.exists() and not path.is_file():

@@ -11,7 +11,7 @@ from .backend import kernels
 from .config import TrainConfig
 from .data import Dataset
 from .errors import Interrupted, RunError
-from .loop import Observer, Run, announced
+from .loop import Observer, Run
 from .plan import plan
 
 _LOWEST, _HIGHEST = 1e-5, 10.0
@@ -48,11 +48,10 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
     rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
     threads = contextlib.nullcontext() if config.threads is None else kernels.threads(config.threads)
     with threads:
-        with announced(observer.compiling):
-            planned = plan(data, config, observer.chosen)
-            run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)
-            run.rates = lambda start, stop: rates[start:stop]
-            run.warm_up()
+        planned = plan(data, config, observer.chosen)
+        run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)
+        run.rates = lambda start, stop: rates[start:stop]
+        run.warm_up()
         batches = run.batches
         sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
         sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,6 @@ class Observer:
 
     say: Callable[[str], None] = lambda line: None
     chosen: Callable[[str, float], None] = lambda input, density: None
-    compiling: Callable[[], None] = lambda: None
     started: Callable[[list[EpochReport], bool], None] = lambda history, finished: None
     progress: Callable[[Progress], None] = lambda progress: None
     report: Callable[[EpochReport], None] = lambda report: None
@@ -353,7 +351,7 @@ class Run:
             "steps": self.step,
             "samples": self.samples,
             "train_seconds": self.seconds,
-            "ms_per_step": 1000 * statistics.median(steps),
+            "ms_per_step": 1000 * float(np.median(steps)),
             "samples_per_second": rate,
             "compile_seconds": compile_seconds,
             "gflops": rate * self._flop_per_sample() / 1e9,
@@ -391,16 +389,6 @@ class _Saver:
         self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
 
 
-@contextlib.contextmanager
-def announced(compiling: Callable[[], None]) -> Iterator[None]:
-    """``compiling`` is called where a kernel must be compiled, once."""
-    kernels.jit.on_compile = compiling
-    try:
-        yield
-    finally:
-        kernels.jit.on_compile = None
-
-
 def fit(
     data: Dataset,
     config: TrainConfig | None = None,
@@ -429,20 +417,19 @@ def fit(
             during.enter_context(kernels.threads(threads))
         during.enter_context(np.errstate(over="ignore", invalid="ignore"))  # a loss that is not finite says so itself
         found, before = None, kernels.jit.compile_seconds
-        with announced(observer.compiling):
-            with world.together():
-                run = Run(plan(data, config, observer.chosen), observer, world)
-                during.callback(run.batches.close)
-                if resume and path is not None and world.rank == 0:
-                    found = read_checkpoint(path, observer.say)
-            if len(set(world.gather(run.plan.digest))) > 1:
-                raise InputError(f"{data.source}: is not the same data on all ranks")
-            found = world.gather(found)[0]
-            if found is not None and path is not None:
-                run.resume(found, path)
-            saver = _Saver(path, config.checkpoint_seconds)
-            result = Result(run.model, run.config, run.history)
-            run.warm_up()
+        with world.together():
+            run = Run(plan(data, config, observer.chosen), observer, world)
+            during.callback(run.batches.close)
+            if resume and path is not None and world.rank == 0:
+                found = read_checkpoint(path, observer.say)
+        if len(set(world.gather(run.plan.digest))) > 1:
+            raise InputError(f"{data.source}: is not the same data on all ranks")
+        found = world.gather(found)[0]
+        if found is not None and path is not None:
+            run.resume(found, path)
+        saver = _Saver(path, config.checkpoint_seconds)
+        result = Result(run.model, run.config, run.history)
+        run.warm_up()
         compile_seconds = kernels.jit.compile_seconds - before
         with world.together():
             observer.started(run.history, run.finished)

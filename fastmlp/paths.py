@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import secrets
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -33,6 +31,8 @@ def cache_dir(kind: str) -> Path:
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     except RuntimeError:  # a user without a home directory
+        import tempfile
+
         home = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
     return home / "fastmlp" / kind
 
@@ -67,7 +67,7 @@ def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]
     kill leaves behind is deleted by the next write of the same file.
     """
     remove_leftovers(path)
-    temporary = path.parent / f".{path.name}-{secrets.token_hex(4)}.tmp"
+    temporary = path.parent / f".{path.name}-{os.urandom(4).hex()}.tmp"
     with contextlib.ExitStack() as until_renamed:
         try:
             with open(temporary, "xb") as file:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -66,6 +64,9 @@ def _print_table(model: Model, files: Sequence[str], rows: Sequence[tuple[np.nda
 
 def _quoted(fields: Sequence[str]) -> list[str]:
     """Each as a field of a CSV."""
+    import csv
+    import io
+
     quoted = []
     for field in fields:
         line = io.StringIO()

@@ -29,7 +29,12 @@ class Screen:
     """
 
     def __init__(self, level: int, as_json: bool = False) -> None:
+        import logging  # not for --help
+
         self.level, self.as_json = level, as_json
+        logging.getLogger("fastmlp").setLevel(
+            logging.ERROR if level < 0 else logging.NOTSET
+        )  # that kernels are compiled
         self.live = sys.stderr.isatty() and level >= 0
         self.patient = False  # whether a Ctrl-C can wait for what is being computed
         self._shown = 0.0
@@ -57,9 +62,6 @@ class Screen:
     def chosen(self, input: str, density: float) -> None:
         if self.level > 0:
             self.line(f"input {input}: {density:.0%} of the numbers are not zero")
-
-    def compiling(self) -> None:
-        self.line("compiling kernels (once; kept for the next run)")
 
     def progress(self, progress: Progress) -> None:
         if not self.live or time.monotonic() - self._shown < _SECONDS_BETWEEN:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -243,7 +242,7 @@ def _train(
             files.report(report)
         screen.report(report)
 
-    observer = Observer(say, screen.chosen, screen.compiling, started, screen.progress, report, screen.stopped)
+    observer = Observer(say, screen.chosen, started, screen.progress, report, screen.stopped)
     try:
         result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
     except Interrupted:
@@ -282,6 +281,8 @@ def _train(
 
 def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     """Means and standard deviations over the runs, and the runs."""
+    import statistics
+
     summary: dict[str, Any] = {"seeds": len(summaries)}
     for key in ("test_accuracy", "test_loss", "train_loss", "train_seconds"):
         values = [run[key] for run in summaries]
@@ -295,7 +296,7 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
     from .loop import Observer
 
     screen.patient = True
-    result = find_lr(data, config, Observer(say, screen.chosen, screen.compiling, stop=screen.stopped))
+    result = find_lr(data, config, Observer(say, screen.chosen, stop=screen.stopped))
     where = directory / "lr.png"
     try:
         from .plots import lr_range_figure, write_png

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from .cli import Parser, run_command, say
@@ -42,7 +41,7 @@ def _tiny(kind: str, features: int = 64, *, sparse: bool = False) -> Dataset:
 def warm_up(dtype: str) -> None:
     """Compile, or load, all kernels that training, evaluation and prediction in ``dtype`` call: by calling them."""
     from .backend import kernels
-    from .loop import Observer, fit
+    from .loop import fit
 
     kernels.peak_gflops(dtype)
     pixels, numbers = _tiny("uint8"), _tiny(dtype)
@@ -55,12 +54,12 @@ def warm_up(dtype: str) -> None:
         ("svmlight files", _tiny("float32", sparse=True), "sparse", 128),
         ("svmlight files of many features", _tiny("float32", _WIDE, sparse=True), "sparse", 128),
     ):
-        observer = Observer(compiling=partial(say, f"compiling for {what}"))
+        say(f"compiling for {what}")
         config = TrainConfig(
             steps=2, hidden=(8,), batch_size=batch, dtype=dtype, input=reading, standardize="no", clip_norm=1.0,
             augment="elastic" if data is pixels else "none",
         )  # fmt: skip
-        model = fit(data, config, observer=observer).model
+        model = fit(data, config).model
         model.predict_proba(data.X_test)
         model.predict_proba(data.X_test[:1])  # on one thread
 

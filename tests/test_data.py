@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 import struct
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -510,7 +511,7 @@ def test_without_mnist_or_network_the_synthetic_digits_stand_in(few_digits, monk
     def unreachable(*args, **kwargs):
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     lines.clear()
     assert load("mnist", say=lines.append).name == "synthetic"
     assert len(lines) == 2
@@ -521,7 +522,7 @@ def test_without_mnist_or_network_the_synthetic_digits_stand_in(few_digits, monk
 
 @pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"other")[:-4], gzip.compress(b"other")])
 def test_a_download_that_is_not_mnist_is_not_kept(tmp_path, few_digits, monkeypatch, content):
-    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(content))
     lines = []
     assert load("mnist", say=lines.append).name == "synthetic"
     assert "cannot be downloaded" in lines[1]
@@ -540,9 +541,9 @@ def test_a_good_download_is_kept_and_used(tmp_path, images, monkeypatch):
         assert 0 < timeout <= 10
         return io.BytesIO(gzip.compress(files[url.rpartition("/")[2].removesuffix(".gz")]))
 
-    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", serve)
+    monkeypatch.setattr(urllib.request, "urlopen", serve)
     assert len(load("mnist", say=lambda line: None).X) == 40
-    monkeypatch.setattr(mnist_reader.urllib.request, "urlopen", None)  # not asked again
+    monkeypatch.setattr(urllib.request, "urlopen", None)  # not asked again
     assert len(load("mnist").X) == 40
 
 

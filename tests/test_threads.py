@@ -224,7 +224,8 @@ def test_a_busy_core_slows_and_does_not_stop_the_team():
 
 def test_the_process_ends_while_the_team_is_awake(python):
     code = """
-import numpy as np, kernels
+import logging, numpy as np, kernels
+logging.disable(logging.WARNING)  # that kernels are compiled
 kernels.set_num_threads(3)
 for _ in range(50):
     kernels.linear_forward(np.ones((256, 200)), np.ones((200, 150)))

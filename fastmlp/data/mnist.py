@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +47,9 @@ def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callab
         for name, digest in _FILES.items():
             _download(name, digest, target)
     except OSError as error:
-        reason = str(error.reason if type(error) is urllib.error.URLError else error)
+        from urllib.error import URLError
+
+        reason = str(error.reason if type(error) is URLError else error)
         reason = "".join(filter(str.isprintable, " ".join(reason.split())))[:400]  # a mirror's own words may be in it
         say(
             f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA"
@@ -89,6 +88,10 @@ def _download(name: str, digest: str, target: Path) -> None:
 
 def _fetch(url: str, digest: str) -> bytes:
     """The uncompressed file at ``url``, whose SHA-256 is ``digest``. OSError when it is not there, or too slow to wait for."""
+    import http.client  # here, as most runs have the files: 20 ms
+    import urllib.error
+    import urllib.request
+
     start, content = time.monotonic(), bytearray()
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:

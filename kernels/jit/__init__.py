@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 import pickle
 import time
@@ -41,8 +42,8 @@ __all__ = ["Bound", "config", "entry", "from_python", "kernel", "overload", "pie
 compile_seconds = 0.0
 """Wall time this process has spent compiling kernels (not loading them from the cache)."""
 
-on_compile: Callable[[], None] | None = None
-"""Called once, before the first kernel that is not in the cache is compiled. Set by whoever shows progress."""
+_LOGGER = logging.getLogger("fastmlp")
+_PATIENCE_SECONDS = 1.0
 
 if hasattr(os, "register_at_fork"):
     # Else a child that is forked while another thread compiles waits for ever, for a lock whose holder it does not have.
@@ -63,7 +64,8 @@ _FOR_COMPILED_CODE = {**_OPTIONS, "no_cpython_wrapper": True}
 
 _kernels: dict[str, Any] = {}  # every kernel's dispatcher by its name
 _symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all machine code there is
-_compiling = False
+_compiling_since: float | None = None
+_told = False
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -162,7 +164,7 @@ class _Kept(StoredDispatcher):
         _kernels[self.name] = self
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
-        global compile_seconds, _compiling
+        global compile_seconds, _compiling_since
         start, outermost = time.perf_counter(), self.depth == 0
         path = self._paths[args] = self._path(args)
         try:
@@ -172,8 +174,8 @@ class _Kept(StoredDispatcher):
             return entry_point
         finally:
             del self._paths[args]
-            if outermost and _compiling:
-                _compiling = False
+            if outermost and _compiling_since is not None:
+                _compiling_since = None
                 compile_seconds += time.perf_counter() - start
 
     def _path(self, args: tuple[Any, ...]) -> Path | None:
@@ -192,7 +194,7 @@ class _Kept(StoredDispatcher):
             calls, code = pickle.loads(payload)
             if all(_has_symbol(*call) for call in calls):
                 return code_from(code, self)
-        _announce_compilation()
+        _begin_compiling()
         return None
 
     def save(self, args: tuple[Any, ...], compiled: Any) -> None:
@@ -220,9 +222,16 @@ def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
     return bool(dispatcher.overloads[args].fndesc.mangled_name == symbol)
 
 
-def _announce_compilation() -> None:
-    global _compiling, on_compile
-    _compiling = True
-    if on_compile is not None:
-        announce, on_compile = on_compile, None
-        announce()
+def _begin_compiling() -> None:
+    """Tell whoever has waited a second for compilation, in this call and those before, why; once.
+
+    By ``logging``, as a warning of the logger ``fastmlp``: so it is on stderr unless the application has it elsewhere.
+    """
+    global _compiling_since, _told
+    now = time.perf_counter()
+    if _compiling_since is None:
+        _compiling_since = now
+    if not _told and compile_seconds + now - _compiling_since > _PATIENCE_SECONDS:
+        _told = True
+        kept = "kept for the next time" if store().keeping and store().directory is not None else "not kept"
+        _LOGGER.warning("compiling kernels for this kind of network and data, usually for 5 to 20 s; they are %s", kept)

@@ -219,8 +219,12 @@ def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
 
 
 def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
-    """The compiled code that ``code_to_keep`` gave the first part of."""
-    dispatcher.targetctx.refresh()
+    """The compiled code that ``code_to_keep`` gave the first part of.
+
+    Numba's own cache first has the target context load all that a compilation may ask for, SciPy's linear algebra among it,
+    which takes several times as long as the code. Machine code asks for none of it, nor for Numba's runtime (``_nrt``); and
+    whatever is compiled later loads it then.
+    """
     return compiler.CompileResult._rebuild(dispatcher.targetctx, *kept)
 
 
