@@ -281,7 +281,7 @@ def test_labels_that_look_like_comments_are_labels(write, above):
         assert (len(X), len(set(y.tolist()))) == (4, 3)
 
 
-@pytest.mark.parametrize("yes, no", [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
+@pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
 def test_columns_of_true_and_false_are_ones_and_zeros_and_labels_stay_text(write, yes, no):
     """pandas.get_dummies makes such columns; R writes them in capitals."""
     rows = f"size,red,blue,target\n1.5,{yes},{no},{yes}\n-2,{no}, {yes},{no}\n"
