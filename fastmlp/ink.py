@@ -23,7 +23,7 @@ Box = tuple[int, int, int, int]  # top, left, bottom, right
 LOOK = 240  # the longer side that is looked at: of six digits in a row each still has some 40 pixels
 INK = 0.45  # of the full contrast: what is less is paper. Ruled lines have up to 0.35 of a pen's, pencil varies by a half.
 ISLAND = 0.3  # contrast of a sheet of paper with the table
-FILLED = 0.75  # of a sheet of paper is empty; of the box around a thick 8 a half
+FILLED = 0.68  # of the box around a sheet of paper, at a slant, is paper; of that around the thickest digits two thirds
 NOISE = 5.5  # times the distance of the quantiles 0.05 and 0.25; the tenth largest of 100,000 normal numbers is at 4.5
 LEAST = 0.08  # contrast of ink in the whole picture, where thin strokes fade
 CLEAR = 0.25  # and close by: soft pencil has 0.35, most shadows have less
@@ -36,7 +36,7 @@ FULL, SHARP = (
 )  # of the contrast; of a part: of digits that touch a side 0.42 and more has it, of shadows up to 0.38
 FAINT = 0.04  # a row of that contrast is ruled
 THIN, THICK = 0.085, 0.17  # of a digit's longer side: 9 of 10 strokes of MNIST are within these
-BLOT = 0.4  # of a digit's longer side: the square in a disc has 0.7; MNIST's thickest strokes, 1 in 10,000, have 0.37
+BLOT = 0.45  # of a digit's longer side: the square in a disc has 0.7; MNIST's thickest strokes, 1 in 10,000, have 0.37
 MOST = 20  # digits in a picture; a page of writing or a face has more parts
 
 
@@ -114,8 +114,8 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarr
 def sheet(light: np.ndarray, turned: bool) -> Box | None:
     """The inside of a sheet of paper that lies on something darker; None where there is none.
 
-    Blurred so much that what is written on it vanishes it stands out, and it reaches no side. InputError for a blot, which
-    does so too.
+    Blurred so much that what is written on it vanishes it stands out, and it reaches no side. It fills the box around it,
+    but for what is written on it. InputError for a blot, which stands out, too.
     """
     h, w = light.shape
     blurred = local_mean(light, h // 10)
@@ -124,10 +124,11 @@ def sheet(light: np.ndarray, turned: bool) -> Box | None:
         height, width = bottom - top, right - left
         if top == 0 or left == 0 or bottom == h or right == w or height * width * 10 < h * w:
             continue
+        filled = light[top:bottom, left:right] < shore
         y, x = height // 8, width // 8  # its sides may be at a slant
-        if turned and (light[top + y : bottom - y, left + x : right - x] < shore).mean() > FILLED:
+        if turned and filled.mean() > FILLED and not filled[y : height - y, x : width - x].all():
             return top + y, left + x, bottom - y, right - x
-        refuse_blot(light[top:bottom, left:right] < shore)
+        refuse_blot(filled)
     return None
 
 
