@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
 from .errors import InputError, RunError, about
-from .paths import as_path
+from .paths import model_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,7 +133,7 @@ def _command(argv: Sequence[str] | None) -> int:
         "to the model's classes by name.",
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
+    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     add_options(parser, DATA_OPTIONS)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     options = vars(parser.parse_args(argv))
@@ -143,8 +143,9 @@ def _command(argv: Sequence[str] | None) -> int:
     from .config import configure
     from .model import load_model
 
-    model = load_model(path)
-    run = run_options(as_path(path).parent)
+    file = model_file(path)
+    path, run = str(file), run_options(file.parent)
+    model = load_model(file)
     whole = not {"test", "val_fraction"} & set(options) and "data" in options
     if "data" not in options:
         options = run | options

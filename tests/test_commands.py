@@ -168,12 +168,29 @@ def test_without_data_the_runs_own_data_is_used(place, command, trained, digits)
     given = command(evaluate, "model.npz", "--data", "whole.npz", "--val-fraction", 0.2, "--seed", 7, "--json")
     assert given[1] == out
     assert command(evaluate, "run/model.npz", "--json", "--seed", 8)[1] != out
+    assert command(evaluate, "run", "--json")[1] == out
     other = command(evaluate, "run/model.npz", "--data", "digits.npz", "--json")
     assert json.loads(other[1])["samples"] == 500
     Path("run/config.toml").write_text("data = \n")
     one_line(command(evaluate, "run/model.npz"), 2, "config.toml: not valid TOML (Invalid value (at line 1")
     Path("run/config.toml").write_text("data = 3\n")
     one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be str")
+
+
+def test_a_runs_directory_stands_for_its_newer_model(place, command, digits):
+    for name, age in (("model.npz", 2), ("checkpoint.npz", 1)):
+        Path("run").mkdir(exist_ok=True)
+        random_model([784, 10], scale=age).save(f"run/{name}")
+        os.utime(f"run/{name}", (0, 1000 - age))
+    assert fastmlp.load_model("run").scale == 1
+    Path("run/checkpoint.npz").unlink()
+    assert fastmlp.load_model("run").scale == 2
+    assert command(predict, "run", "digits.npz")[1] == command(predict, "run/model.npz", "digits.npz")[1] != ""
+    Path("run/model.npz").unlink()
+    for verb, more in ((predict, ["digits.npz"]), (evaluate, []), (export, ["a.safetensors"])):
+        one_line(
+            command(verb, "run", *more), 2, "run: holds neither model.npz nor checkpoint.npz; it must be the --out"
+        )
 
 
 def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, command, digits):
