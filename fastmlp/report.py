@@ -107,15 +107,6 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
     return config if data is None else replace(config, data=data, test=None), settings
 
 
-def _load(config: TrainConfig, model: Model, recorded: bool) -> Dataset:
-    from .evaluate import load_to_test
-
-    try:
-        return load_to_test(config, model, whole=not recorded)
-    except InputError as error:  # a relative path, or the file has moved
-        raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
-
-
 def _test(model: Model, data: Dataset, path: Path) -> Tested:
     import numpy as np
 
@@ -394,6 +385,7 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         from . import plots
     except ImportError as error:
         raise InputError(f"report needs matplotlib; pip install 'fastmlp[plot]' ({error})") from None
+    from .evaluate import load_to_test
     from .model import load_model
     from .paths import atomic_write, model_file
 
@@ -404,7 +396,7 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
-    dataset = _load(config, model, data is None)
+    dataset = load_to_test(config, model, whole=data is not None, recorded=data is None)
     test = _test(model, dataset, path)
     target = directory / "report" if out is None else as_path(out)
     try:

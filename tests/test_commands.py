@@ -177,6 +177,21 @@ def test_without_data_the_runs_own_data_is_used(place, command, trained, digits)
     one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be str")
 
 
+def test_data_of_a_run_that_have_changed_or_moved_are_said(place, command, digits):
+    np.savez("own.npz", X=digits.X[:100], y=digits.y[:100])
+    assert command(train, "--data", "own.npz", "--epochs", 1, "--hidden", 8, "--out", "run", "-q")[0] == 0
+    assert command(evaluate, "run")[2] == ""
+    np.savez("own.npz", X=digits.X[1:101], y=digits.y[1:101])
+    changed = (
+        "own.npz: is not what the model was trained on, or has changed since; it may be tested on learnt samples\n"
+    )
+    assert command(evaluate, "run")[::2] == (0, f"{place / changed}")
+    assert command(evaluate, "run", "--data", "own.npz")[::2] == (0, "")
+    Path("own.npz").unlink()
+    one_line(command(evaluate, "run"), 2, "; --data says where else the data is")
+    assert "--data says" not in command(evaluate, "run", "--data", "own.npz")[2]
+
+
 def test_a_runs_directory_stands_for_its_newer_model(place, command, digits):
     for name, age in (("model.npz", 2), ("checkpoint.npz", 1)):
         Path("run").mkdir(exist_ok=True)
