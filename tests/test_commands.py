@@ -374,6 +374,19 @@ def test_a_model_reads_later_svmlight_files_by_the_base_and_width_of_its_own(pla
     assert (result[0], "has an index beyond 4, the largest that the model knows" in result[2]) == (2, True)
 
 
+def test_a_test_file_that_seems_to_count_from_another_index_is_said(place):
+    Path("zero.svm").write_text("0 0:1 2:1\n1 1:1\n" * 5)
+    Path("one.svm").write_text("0 1:1 3:1\n1 2:1\n")
+    Path("same.svm").write_text("0 1:1 2:1\n")
+    said = []
+    fastmlp.load("zero.svm", test="one.svm", say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("one.svm: no index is 0, and the largest is one beyond that of zero.svm")
+    fastmlp.load("zero.svm", test="same.svm", say=said.append)
+    fastmlp.load("zero.svm", test="zero.svm", say=said.append)
+    assert len(said) == 1
+
+
 def test_a_guess_of_the_index_base_is_said(place, command):
     Path("ones.svm").write_text("0 1:1\n1 2:1\n" * 4)
     Path("zeros.svm").write_text("0 0:1\n1 1:1\n" * 4)
@@ -493,6 +506,10 @@ def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can
     assert ranges.shape == (4, 1)
     assert difference(sparse, ranges, is_image=False) is None
     assert "in training from" in difference(replace(sparse, data=values * 255), ranges, is_image=False)
+    dense = np.zeros((100, 9))
+    dense[:, :6] = values.reshape(100, 6)
+    assert difference(dense, ranges, is_image=False) is None  # zeros that are spelt out
+    assert "in training from" in difference(255 * dense, ranges, is_image=False)
 
 
 def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatch, digits):
