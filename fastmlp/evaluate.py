@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
 from .errors import InputError, RunError, about
-from .paths import as_path
+from .paths import model_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,19 +25,27 @@ _WORST = 10
 _CONFUSION = 100  # classes that a matrix of counts is given for
 
 
-def load_to_test(config: TrainConfig, model: Model, *, whole: bool) -> Dataset:
+def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bool) -> Dataset:
     """The data that ``config`` names, read as ``model`` takes it.
 
     With ``whole`` a file without a test part is tested whole; but the one that the model was trained on by the run's own
-    split, so that no sample is tested that it has learnt; that is said on stderr.
+    split, so that no sample is tested that it has learnt; that is said on stderr. ``recorded`` says that the run's own
+    options name the data; it is said, too, where they are others by now.
     """
-    data = load_data(config, known=model.features, **({"val_fraction": None} if whole else {}))
-    if not whole or data.X is not data.X_test:
-        return data
+    try:
+        data = load_data(config, known=model.features, **({"val_fraction": None} if whole else {}))
+    except InputError as error:  # a relative path, or the file has moved
+        raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
     from .data import split_rows
     from .plan import digest
 
     own = model.trained_on
+    if recorded and own is not None and digest(data) != own["digest"]:
+        say(
+            f"{config.data}: is not what the model was trained on, or has changed since; it may be tested on learnt samples"
+        )
+    if not whole or data.X is not data.X_test:
+        return data
     if own is not None and digest(data) == own["digest"]:
         say(f"{config.data}: is all that the model was trained on; new samples may be harder")
     elif own is not None and 0 < round(len(data.y) * own["val_fraction"]) < len(data.y):
@@ -133,7 +141,7 @@ def _command(argv: Sequence[str] | None) -> int:
         "to the model's classes by name.",
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
+    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     add_options(parser, DATA_OPTIONS)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     options = vars(parser.parse_args(argv))
@@ -143,15 +151,17 @@ def _command(argv: Sequence[str] | None) -> int:
     from .config import configure
     from .model import load_model
 
-    model = load_model(path)
-    run = run_options(as_path(path).parent)
-    whole = not {"test", "val_fraction"} & set(options) and "data" in options
+    file = model_file(path)
+    path, run = str(file), run_options(file.parent)
+    model = load_model(file)
+    given = set(options)
+    whole = not {"test", "val_fraction"} & given and "data" in given
     if "data" not in options:
         options = run | options
     elif model.label is None and "label_column" in run:  # a model of earlier versions does not know
         options = {"label_column": run["label_column"]} | options
     config = configure(**options)
-    data = load_to_test(config, model, whole=whole)
+    data = load_to_test(config, model, whole=whole, recorded="data" in run and not given & {*DATA_OPTIONS})
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
     difference = model.unlike_training(X)
     with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below

@@ -241,7 +241,7 @@ def _command(argv: Sequence[str] | None) -> int:
         "scaling is part of it.",
         "python -m fastmlp.export runs/mnist/model.npz model.onnx",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
+    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     parser.add_argument(
         "out",
         metavar="OUT",

@@ -164,9 +164,8 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     """The format of a file among ``formats``, by its name, else by its content. InputError where it is none of them."""
     found = next((each for each in FORMATS if each.has(path.name)), None) or _by_content(path)
     if found is None:
-        raise InputError(
-            f"{path}: unknown format; it must be a directory or a {suffixes(formats)} file, or .txt or .data"
-        )
+        kinds = f"a {suffixes(formats)} file, or .txt or .data"
+        raise InputError(f"{path}: unknown format; it must be {'a directory or ' * (formats is TRAINING)}{kinds}")
     if found not in formats:
         raise InputError(f"{path}: an {found.name} file has no labels; give the directory of samples and labels")
     return found

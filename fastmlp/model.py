@@ -18,7 +18,7 @@ from .data.labels import listed
 from .errors import InputError
 from .formats import Features, LabelColumn
 from .ink import Framing
-from .paths import as_path
+from .paths import as_path, model_file
 from .ranges import difference
 from .scaling import standardised
 from .tensor_file import Tensors, read_tensors, write_tensors
@@ -229,8 +229,12 @@ class Model:
 
 
 def load_model(path: str | Path) -> Model:
-    """A model that ``Model.save`` wrote, or the one in a checkpoint. InputError for any other file."""
-    return model_from(*read_tensors(as_path(path)), str(path))
+    """A model that ``Model.save`` wrote, the one in a checkpoint, or that of a run's directory.
+
+    InputError for anything else.
+    """
+    file = model_file(path)
+    return model_from(*read_tensors(file), str(file))
 
 
 def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:

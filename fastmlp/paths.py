@@ -9,17 +9,36 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from .errors import InputError
+
 try:  # Windows has no fcntl; there a file that is being written cannot be deleted.
     import fcntl
 except ImportError:  # pragma: no cover
     fcntl = None  # type: ignore[assignment]
 
+MODEL = "model.npz"
 CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
 
 
 def as_path(given: str | Path) -> Path:
     """The path that a user gave, with ``~`` for the home directory: the shell expands it only where a word begins."""
     return Path(os.path.expanduser(given))
+
+
+def model_file(given: str | Path) -> Path:
+    """The model that a user named by its file, or by its run's directory: there the newer of model and checkpoint.
+
+    A run that goes on may have the model of the one before it beside it. InputError for a directory without either.
+    """
+    path = as_path(given)
+    if not path.is_dir():
+        return path
+    found = [file for name in (MODEL, CHECKPOINT) if (file := path / name).exists()]
+    if not found:
+        raise InputError(
+            f"{path}: holds neither {MODEL} nor {CHECKPOINT}; it must be the --out directory of fastmlp train"
+        )
+    return max(found, key=lambda file: file.stat().st_mtime)
 
 
 def cache_dir(kind: str) -> Path:

@@ -104,7 +104,7 @@ def _command(argv: Sequence[str] | None) -> int:
         "Print the class of each sample, one a line; with --proba its probabilities too, as CSV.",
         "python -m fastmlp.predict runs/mnist/model.npz digits.csv --proba",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote")
+    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     parser.add_argument(
         "files",
         metavar="FILE",

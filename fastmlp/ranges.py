@@ -32,9 +32,9 @@ def _values(X: Any) -> np.ndarray:
     return values.view(np.uint8) if values.dtype == bool else values
 
 
-def _together(values: np.ndarray, is_image: bool) -> np.ndarray:
-    """All numbers in one column: of tables without the zeros, which sparse rows do not store."""
-    return (values if is_image else values[values != 0]).reshape(-1, 1)
+def _filled(values: np.ndarray) -> np.ndarray:
+    """Those of many columns that are not zero, as one column: whether a file spells its zeros out says nothing of a range."""
+    return values[values != 0][:, None]
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
@@ -50,8 +50,10 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
     Of samples on disk those of evenly spaced rows. None where there is no number.
     """
     values = _values(X if isinstance(X, np.ndarray) or hasattr(X, "indptr") else X[:: max(1, len(X) // _SAMPLE_ROWS)])
-    if is_image or values.shape[1] > _MOST_COLUMNS:
-        values = _together(values, is_image)
+    if is_image:
+        values = values.reshape(-1, 1)
+    elif hasattr(X, "indptr") or values.shape[1] > _MOST_COLUMNS:
+        values = _filled(values)
     if not values.size:
         return None
     low, high = values.min(0, keepdims=True), values.max(0, keepdims=True)
@@ -63,8 +65,10 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
 def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str, ...] | None = None) -> str | None:
     """In words how the range of X differs from that in training; None where it does not."""
     values, rows = _values(X), len(X)
-    if ranges.shape[1] == 1:
-        values = _together(values, is_image)
+    if ranges.shape[1] == 1 and is_image:
+        values = values.reshape(-1, 1)
+    elif ranges.shape[1] == 1 and (hasattr(X, "indptr") or X.shape[1] > 1):
+        values = _filled(values)
     if not values.size or values.shape[1] != ranges.shape[1]:
         return None
     least, first, last, greatest = ranges

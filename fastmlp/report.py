@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .cli import Parser, run_command, say
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
-from .paths import as_path
+from .paths import MODEL, as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,15 +95,6 @@ def _numbers(row: dict[str, Any], where: str) -> dict[str, float]:
     return numbers
 
 
-def _model_path(directory: Path) -> Path:
-    """The newer of model and checkpoint: a run that goes on may have the model of the one before it beside it."""
-    found = [path for name in ("model.npz", "checkpoint.npz") if (path := directory / name).exists()]
-    if found:
-        return max(found, key=lambda path: path.stat().st_mtime)
-    what = "holds neither model.npz nor checkpoint.npz" if directory.is_dir() else "no such directory"
-    raise InputError(f"{directory}: {what}; it must be the --out directory of fastmlp train")
-
-
 def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, Any]]:
     """The run's options, on other data if so wished, and those in its config.toml as they stand there."""
     path = directory / "config.toml"
@@ -114,15 +105,6 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
     settings = read_toml(path)
     config = configure(**settings)
     return config if data is None else replace(config, data=data, test=None), settings
-
-
-def _load(config: TrainConfig, model: Model, recorded: bool) -> Dataset:
-    from .evaluate import load_to_test
-
-    try:
-        return load_to_test(config, model, whole=not recorded)
-    except InputError as error:  # a relative path, or the file has moved
-        raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
 
 
 def _test(model: Model, data: Dataset, path: Path) -> Tested:
@@ -388,7 +370,7 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
         steps = f" ({last['step']:,.0f} steps)" if "step" in last else ""
         seconds = f" in {last['seconds']:,.1f} s" if "seconds" in last else ""
         words += f" It was trained for {last['epoch']:.6g} epoch{'s' * (last['epoch'] != 1)}{steps}{seconds}."
-    if path.name != "model.npz":
+    if path.name != MODEL:
         words += f" This is {path.name}: the run was stopped, or goes on."
     return words
 
@@ -403,15 +385,18 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         from . import plots
     except ImportError as error:
         raise InputError(f"report needs matplotlib; pip install 'fastmlp[plot]' ({error})") from None
+    from .evaluate import load_to_test
     from .model import load_model
-    from .paths import atomic_write
+    from .paths import atomic_write, model_file
 
     directory = as_path(directory)
-    path = _model_path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; it must be the --out directory of fastmlp train")
+    path = model_file(directory)
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
-    dataset = _load(config, model, data is None)
+    dataset = load_to_test(config, model, whole=data is not None, recorded=data is None)
     test = _test(model, dataset, path)
     target = directory / "report" if out is None else as_path(out)
     try:

@@ -15,14 +15,14 @@ from .cli import Parser, add_options, load_data, run_command, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
-from .paths import CHECKPOINT, PREVIOUS, as_path, atomic_write
+from .paths import CHECKPOINT, MODEL, PREVIOUS, as_path, atomic_write
 from .screen import Screen, duration
 
 if TYPE_CHECKING:
     from .data import Dataset
     from .loop import EpochReport
 
-CONFIG, METRICS, MODEL = "config.toml", "metrics.jsonl", "model.npz"
+CONFIG, METRICS = "config.toml", "metrics.jsonl"
 _MOST_SEEDS = 1000
 
 

@@ -168,12 +168,44 @@ def test_without_data_the_runs_own_data_is_used(place, command, trained, digits)
     given = command(evaluate, "model.npz", "--data", "whole.npz", "--val-fraction", 0.2, "--seed", 7, "--json")
     assert given[1] == out
     assert command(evaluate, "run/model.npz", "--json", "--seed", 8)[1] != out
+    assert command(evaluate, "run", "--json")[1] == out
     other = command(evaluate, "run/model.npz", "--data", "digits.npz", "--json")
     assert json.loads(other[1])["samples"] == 500
     Path("run/config.toml").write_text("data = \n")
     one_line(command(evaluate, "run/model.npz"), 2, "config.toml: not valid TOML (Invalid value (at line 1")
     Path("run/config.toml").write_text("data = 3\n")
     one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be str")
+
+
+def test_data_of_a_run_that_have_changed_or_moved_are_said(place, command, digits):
+    np.savez("own.npz", X=digits.X[:100], y=digits.y[:100])
+    assert command(train, "--data", "own.npz", "--epochs", 1, "--hidden", 8, "--out", "run", "-q")[0] == 0
+    assert command(evaluate, "run")[2] == ""
+    np.savez("own.npz", X=digits.X[1:101], y=digits.y[1:101])
+    changed = (
+        "own.npz: is not what the model was trained on, or has changed since; it may be tested on learnt samples\n"
+    )
+    assert command(evaluate, "run")[::2] == (0, f"{place / changed}")
+    assert command(evaluate, "run", "--data", "own.npz")[::2] == (0, "")
+    Path("own.npz").unlink()
+    one_line(command(evaluate, "run"), 2, "; --data says where else the data is")
+    assert "--data says" not in command(evaluate, "run", "--data", "own.npz")[2]
+
+
+def test_a_runs_directory_stands_for_its_newer_model(place, command, digits):
+    for name, age in (("model.npz", 2), ("checkpoint.npz", 1)):
+        Path("run").mkdir(exist_ok=True)
+        random_model([784, 10], scale=age).save(f"run/{name}")
+        os.utime(f"run/{name}", (0, 1000 - age))
+    assert fastmlp.load_model("run").scale == 1
+    Path("run/checkpoint.npz").unlink()
+    assert fastmlp.load_model("run").scale == 2
+    assert command(predict, "run", "digits.npz")[1] == command(predict, "run/model.npz", "digits.npz")[1] != ""
+    Path("run/model.npz").unlink()
+    for verb, more in ((predict, ["digits.npz"]), (evaluate, []), (export, ["a.safetensors"])):
+        one_line(
+            command(verb, "run", *more), 2, "run: holds neither model.npz nor checkpoint.npz; it must be the --out"
+        )
 
 
 def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, command, digits):
@@ -342,6 +374,19 @@ def test_a_model_reads_later_svmlight_files_by_the_base_and_width_of_its_own(pla
     assert (result[0], "has an index beyond 4, the largest that the model knows" in result[2]) == (2, True)
 
 
+def test_a_test_file_that_seems_to_count_from_another_index_is_said(place):
+    Path("zero.svm").write_text("0 0:1 2:1\n1 1:1\n" * 5)
+    Path("one.svm").write_text("0 1:1 3:1\n1 2:1\n")
+    Path("same.svm").write_text("0 1:1 2:1\n")
+    said = []
+    fastmlp.load("zero.svm", test="one.svm", say=said.append)
+    assert len(said) == 1
+    assert said[0].startswith("one.svm: no index is 0, and the largest is one beyond that of zero.svm")
+    fastmlp.load("zero.svm", test="same.svm", say=said.append)
+    fastmlp.load("zero.svm", test="zero.svm", say=said.append)
+    assert len(said) == 1
+
+
 def test_a_guess_of_the_index_base_is_said(place, command):
     Path("ones.svm").write_text("0 1:1\n1 2:1\n" * 4)
     Path("zeros.svm").write_text("0 0:1\n1 1:1\n" * 4)
@@ -461,6 +506,10 @@ def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can
     assert ranges.shape == (4, 1)
     assert difference(sparse, ranges, is_image=False) is None
     assert "in training from" in difference(replace(sparse, data=values * 255), ranges, is_image=False)
+    dense = np.zeros((100, 9))
+    dense[:, :6] = values.reshape(100, 6)
+    assert difference(dense, ranges, is_image=False) is None  # zeros that are spelt out
+    assert "in training from" in difference(255 * dense, ranges, is_image=False)
 
 
 def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatch, digits):

@@ -281,7 +281,7 @@ BAD_CSV = {
     "too many fields": ("1,2,3\n1,2,3,4\n", "line 2 has 4 fields; the first line has 3"),
     "not a number": ("label,a,b\n1,2,3\n1,x,3\n", r"line 3, column 2 \(a\): 'x' is not a number"),
     "an empty field": ("0,2,3\n1,,3\n", "line 2, column 2: the value is missing; it must be a number"),
-    "NaN": ("0,2,3\n1,nan,3\n", "line 2, column 2: the value is missing (nan)"),
+    "NaN": ("0,2,3\n1,nan,3\n", "line 2, column 2: the value is missing \\(nan\\)"),
     "infinity": ("0,2,3\n1,inf,3\n", "line 2, column 2: inf is not finite"),
     "only one label": ("label,a,b\n10000,2,3\n", "all labels are '10000'; there must be at least two classes"),
     "not text": (b"1,2,3\n\xff\xfe,2,3\n", "not text"),

@@ -281,6 +281,50 @@ def test_labels_that_look_like_comments_are_labels(write, above):
         assert (len(X), len(set(y.tolist()))) == (4, 3)
 
 
+ROW_NUMBERS = {  # header, what row k has in the first column, whether it is left out
+    "an index": (",a,class", lambda k: 3 * k + 7, True),
+    "an Id that counts, in any order": ("Id,a,class", lambda k: (7 * k) % 20 + 1, True),
+    "a customer's number": ("CustomerID,a,class", lambda k: 15_634_602 + 17 * k, True),
+    "a number of rows": ("sno,a,class", lambda k: k + 1, True),
+    "a measurement": ("acid,a,class", lambda k: 3 * k + 7, False),
+    "an Id that comes again": ("Id,a,class", lambda k: k // 2, False),
+    "decimals": ("Id,a,class", lambda k: k + 0.5, False),
+    "another name": ("case,a,class", lambda k: (7 * k) % 20, None),
+    "no header": (None, lambda k: k + 1, None),
+    "no header, a measurement": (None, lambda k: 2 * k, False),
+}
+
+
+@pytest.mark.parametrize("name", ROW_NUMBERS)
+def test_numbers_of_rows_are_left_out_or_said(write, name):
+    """They are no feature: in a file sorted by class they give the class away."""
+    header, number, left_out = ROW_NUMBERS[name]
+    rows = "".join(f"{number(k)},{k % 5}.5,{'xy'[k > 9]}\n" for k in range(20))
+    said = []
+    data = load(write("a.csv", f"{header}\n{rows}" if header else rows), say=said.append)
+    assert data.X.shape[1] == (1 if left_out else 2)
+    lines = [line for line in said if "is taken for row numbers and left out" in line or "count the rows" in line]
+    assert len(lines) == (left_out is not False)
+
+
+def test_names_that_come_again_are_called_as_pandas_does(write):
+    """So columns of a later file in another order are found, and those of the data frame that pandas reads."""
+    said = []
+    data = load(write("a.csv", "a,b,a,class\n1,2,3.5,x\n4,5,6,y\n" + "7,8,9,x\n" * 9), say=said.append)
+    assert data.columns == ("a", "b", "a.1")
+    assert said[0].endswith(": two columns are named 'a'; the second, column 3, is called 'a.1'")
+    X = read_features(Path(write("new.csv", "b,a,a\n2,1,3.5\n")), 3, data.columns)
+    np.testing.assert_array_equal(X, np.array([[1, 2, 3.5]], np.float32))
+    assert csv_reader._told_apart(["a", "", "a.1", "a", "a", ""]) == ["a", "", "a.1", "a.2", "a.3", ""]
+
+
+def test_a_label_that_may_say_that_it_is_missing_is_said(write):
+    said = []
+    data = load(write("a.csv", "a,class\n" + "1,x\n2,NA\n3,y\n" * 5), say=said.append)
+    assert data.classes == ("NA", "x", "y")
+    assert said[0].endswith(": 'NA', the label of 5 rows, is a class like others; leave them out if it is none")
+
+
 @pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
 def test_columns_of_true_and_false_are_ones_and_zeros_and_labels_stay_text(write, yes, no):
     """pandas.get_dummies makes such columns; R writes them in capitals."""

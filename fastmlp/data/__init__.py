@@ -15,7 +15,7 @@ from .directory import load_directory, refuse_columns
 from .mnist import load_mnist
 from .ondisk import OnDisk, divide, is_sparse
 from .sparse import Sparse
-from .svmlight import say_guess
+from .svmlight import say_contradiction, say_guess
 from .synthetic import load_synthetic, synthetic_digits
 
 __all__ = ["Dataset", "OnDisk", "Sparse", "divide", "is_sparse", "load", "split_rows", "synthetic_digits"]
@@ -73,6 +73,8 @@ def load(
         raise InputError(f"{spec}: too large for this machine's memory{advice}") from None
     if known is None or known.index_base is None:
         say_guess(data.index_base, spec, say)
+    if test is not None:
+        say_contradiction(data, spec, test, say)
     return data
 
 

@@ -25,6 +25,7 @@ _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
         "index row rowname rownames rownumber rownum no sno slno serialno obs observation",
     )
 )
+_ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)$|[a-z](?:Id|ID)$")
 _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
@@ -36,9 +37,20 @@ def is_index(name: str) -> bool:
     return _word(name) in ("", "unnamed0")
 
 
-def may_number_rows(name: str) -> bool:
-    """Whether a first column of that name numbers the rows, if it counts up."""
-    return is_index(name) or _word(name) in _ROW_NUMBERS or _word(name).endswith("id")
+def counts(labels: Labels) -> bool:
+    """Whether a column holds each of 0 to n - 1, or of 1 to n, once, as the numbers of its n rows do."""
+    rows = len(labels.codes)
+    if rows < 2 or len(labels.values) != rows:
+        return False
+    values = set(map(str, labels.values))
+    return any(values == {str(k + start) for k in range(rows)} for start in (0, 1))
+
+
+def identifies(name: str, labels: Labels) -> bool:
+    """Whether a first column of that name says which row is which: its integers are all different and called so."""
+    if _ID.search(name.strip()):
+        return 1 < len(labels.codes) == len(labels.values) and all(str(value).isdigit() for value in labels.values)
+    return (_word(name) in _ROW_NUMBERS or _word(name).endswith("id")) and counts(labels)
 
 
 def is_known(name: str) -> bool:
@@ -133,6 +145,12 @@ def missing(labels: Labels) -> int | None:
     """The code of a label such as NA or ? where all others are numbers; or None."""
     gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
     return gaps[0] if gaps and len(gaps) < len(labels.values) and not is_text(labels) else None
+
+
+def said_missing(labels: Labels) -> list[int]:
+    """The codes of labels such as NA or ? among others that are text."""
+    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
+    return gaps if len(gaps) < len(labels.values) else []
 
 
 def _has_decimals(labels: Labels) -> bool:

@@ -23,7 +23,20 @@ import numpy as np
 from ..errors import InputError
 from ..formats import LabelColumn, Query
 from .cached import cached
-from .columns import REMEDY, apart, doubt, guessed, is_index, is_known, is_text, may_number_rows, missing, named
+from .columns import (
+    REMEDY,
+    apart,
+    counts,
+    doubt,
+    guessed,
+    identifies,
+    is_index,
+    is_known,
+    is_text,
+    missing,
+    named,
+    said_missing,
+)
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .dialect import BOOLEANS, MISSING, SEPARATORS, Table, feature, number, read_dialect
@@ -32,9 +45,10 @@ from .labels import Labels, class_indices, distinct, listed
 from .pixels import square_image
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 _MISSING = ("", "nan", "NaN")
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
+_MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 _NEWLINE, _ZERO = b"\n0"
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
 Say = Callable[[str], None]
@@ -201,11 +215,29 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
             names = ["", *names]  # R leaves out the name of the rows' names
     if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
+    if is_header and (given := names) != (names := _told_apart(names)):
+        k = next(k for k, name in enumerate(names) if name != given[k])
+        notes.append(
+            f"two columns are named {given[k][:40]!r}; the second, column {k + 1}, is called {names[k][:42]!r}"
+        )
     return _Head(names, is_header, table.delimiter, rows, line, table.decimal, tuple(notes))
 
 
 def _differ(texts: list[str]) -> bool:
     return len(set(texts)) == len(texts)
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """The names; one that has been there is called as pandas does: a, a.1, a.2. Columns without a name have none."""
+    told: dict[str, None] = {}
+    for name in filter(None, names):
+        new, number = name, 0
+        while new in told:
+            number += 1
+            new = f"{name}.{number}"
+        told[new] = None
+    rest = iter(told)
+    return [name and next(rest) for name in names]
 
 
 def _is_header(table: Table, path: Path, query: _Query) -> bool:
@@ -280,24 +312,30 @@ def _choose_by_name(head: _Head, path: Path, query: _Query, columns: tuple[str, 
 def _without_row_numbers(
     head: _Head, path: Path, candidates: list[int], asked: int | None
 ) -> tuple[list[int], tuple[str, ...]]:
-    """(the columns without a data frame's row numbers, what the user is told). InputError for others without a name."""
-    notes = [*head.notes]
-    if not head.is_header:
+    """(the columns without row numbers or the like, what the user is told). InputError for others without a name."""
+    notes, name = [*head.notes], head.names[0] if head.is_header else None
+    if asked != 0 and candidates[:1] == [0] and len(candidates) > 1:
+        first = head.values(0) if _begins_with_numbers(head) else Labels([], np.empty(0, np.int64))
+        if name is not None and (is_index(name) or identifies(name, first)):
+            candidates = candidates[1:]
+            notes.append(f"column 1, {name!r}, is taken for row numbers and left out")
+        elif len(first.codes) >= _MANY_ROWS and counts(first):
+            notes.append(
+                f"{head.described(0)}: its numbers count the rows; it is read as a feature, so take it out if it is none"
+            )
+    if name is None:
         return candidates, tuple(notes)
-    name, is_free = head.names[0], asked != 0 and candidates[:1] == [0] and len(candidates) > 1
-    if is_free and may_number_rows(name) and (is_index(name) or _counts(head.values(0))):
-        candidates = candidates[1:]
-        notes.append(f"column 1, {name!r}, is taken for row numbers and left out")
     nameless = next((k for k in candidates if not head.names[k] and k != asked), None)
     if nameless is not None:
         raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
     return candidates, tuple(notes)
 
 
-def _counts(labels: Labels) -> bool:
-    """Whether a column says 0, 1, 2, ... or 1, 2, 3, ..."""
-    rows = len(labels.codes)
-    return rows > 1 and labels.values in [[str(k + start) for k in range(rows)] for start in (0, 1)]
+def _begins_with_numbers(head: _Head) -> bool:
+    """Whether the first fields of the first rows are different integers: all that row numbers can be."""
+    rows = head.rows.split(b"\n", _MANY_ROWS)[:_MANY_ROWS]
+    first = [row.partition(head.delimiter.encode())[0].strip(b' "\r') for row in rows if not row.isspace() and row]
+    return all(map(bytes.isdigit, first)) and len(set(first)) == len(first)
 
 
 def _find_label(head: _Head, path: Path, candidates: list[int]) -> tuple[int, bool]:
@@ -406,8 +444,7 @@ def _samples(
 
 
 def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
-    named = head.is_header and _differ(head.names)
-    columns = tuple(head.names[k] for k in chosen.features) if named else None
+    columns = tuple(head.names[k] for k in chosen.features) if head.is_header else None
     pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
         labels = distinct(np.empty(0, np.int64) if chosen.label is None else pixels[:, chosen.label])
@@ -426,8 +463,13 @@ def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
                 f"{path}: the label of row {row} is {labels.values[gap]!r}, the others are numbers; it is missing"
             )
     label, notes = None, chosen.notes
+    for k in said_missing(labels):
+        rows = np.count_nonzero(labels.codes == k)
+        notes += (
+            f"{labels.values[k]!r}, the label of {rows:,} rows, is a class like others; leave them out if it is none",
+        )
     if chosen.label is not None:
-        name = head.names[chosen.label] if named else None
+        name = head.names[chosen.label] if head.is_header else None
         label = LabelColumn(name, sum(k < chosen.label for k in chosen.features))
         if chosen.told and len(labels.values) > 1:
             classes = f"{len(labels.values):,} classes"

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, Query
-from .dataset import Samples
+from .dataset import Dataset, Samples
 from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
 from .labels import distinct
@@ -55,6 +55,18 @@ def say_guess(base: int | None, source: str, say: Callable[[str], None]) -> None
     """A file with an index 0 counts from 0; of one without it is only likely that it counts from 1, as LIBSVM's do."""
     if base == 1:
         say(f"{source}: no index is 0, so indices are taken to count from 1")
+
+
+def say_contradiction(data: Dataset, source: str, test: str, say: Callable[[str], None]) -> None:
+    """A test file is read as the training file counts, though it seems to count otherwise."""
+    if data.index_base != 0 or not (isinstance(data.X, Sparse) and isinstance(data.X_test, Sparse)):
+        return
+    trained, tested = data.X.indices, data.X_test.indices
+    if tested.size and tested.min() > 0 and tested.max() == trained.max(initial=0) + 1:
+        say(
+            f"{test}: no index is 0, and the largest is one beyond that of {source}: it seems to count from 1; it is read as "
+            "counting from 0, as the training file does"
+        )
 
 
 def _require_known(samples: Samples, text: bytes, path: Path, known: Features) -> None:
