@@ -178,7 +178,7 @@ def linear_backward_update(
     dY = checks.as_input("dY", dY, dtype, (None, W.shape[1]))
     dY, X, _, scale = _weight_gradient_inputs(X, dY, scale)
     checks.require_shape("X", X, (None, W.shape[0]))
-    lr, t = _checked_step(rule, lr, t)
+    rule, lr, t = _checked_step(rule, lr, t)
     state = _checked_state("state", state, dtype, (rule.slots, *W.shape))
     written = [W, state]
     if b is not None:
@@ -200,14 +200,14 @@ def linear_backward_update(
     run(gemm.linear_backward_update, parts, X, dY, scale, layer, schedule, own)
 
 
-def _checked_step(rule: Any, lr: float, t: int) -> tuple[float, int]:
+def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:
+    """The rule, its constants floats, with its rate and the step's number."""
     if not isinstance(rule, Rule) or type(rule) is Rule:
         raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
-    for name, value in zip(rule._fields, rule):
-        checks.finite_number(name, value)
+    rule = type(rule)(*map(checks.finite_number, rule._fields, rule))
     if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= 2**53:
         raise ValueError(f"t is {t!r}; it must be an integer from 1 to 2^53")
-    return checks.finite_number("lr", lr), int(t)
+    return rule, checks.finite_number("lr", lr), int(t)
 
 
 def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
@@ -405,7 +405,7 @@ def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Arra
     dtype = checks.weight_dtype(W)
     W = checks.in_place("W", W, dtype, np.shape(W))
     dW = checks.as_input("dW", dW, dtype, W.shape)
-    lr, t = _checked_step(rule, lr, t)
+    rule, lr, t = _checked_step(rule, lr, t)
     names = ("V",) if len(state) == 1 else ("M", "V")
     checks.no_overlap("W", W, dW)
     for k, (name, array) in enumerate(zip(names, state)):
@@ -477,7 +477,7 @@ def mlp_train_steps(
     if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
         raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
     lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(rows) // int(batch)),))
-    _, t = _checked_step(rule, 0.0, t)
+    rule, _, t = _checked_step(rule, 0.0, t)
     _require_slots(network, rule)
     checks.no_overlap("network.params", network.params, lr)
     checks.no_overlap("network.state", network.state, lr)
@@ -575,7 +575,7 @@ def mlp_gradient(
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
     first_row = _checked_seed(first_row, "first_row")
     objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed, first_row)
-    _, t = _checked_step(sgd(), 0.0, t)
+    _, _, t = _checked_step(sgd(), 0.0, t)
     gradient = checks.output("out", out, network.dtype, network.params.shape, network.params, *batch_arguments)
     return *mlp.run_gradient(*batch_arguments, objective, t, network, gradient), gradient
 
@@ -596,7 +596,7 @@ def mlp_update(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
-    lr, t = _checked_step(rule, lr, t)
+    rule, lr, t = _checked_step(rule, lr, t)
     _require_slots(network, rule)
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):

@@ -114,10 +114,10 @@ BAD = {
     "scale past every float": (lambda: kernels.linear_forward(X, W, scale=10**400), ValueError, "scale is 1000"),
     "step past every float": (lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 10**30, 1), ValueError, "t is 1000"),
     "a rule made by hand": (
-        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.Rule(0, "a", 0, 0, 0), lr=1), TypeError, "beta1 is 'a'",
+        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.sgd()._replace(beta1="a"), lr=1), TypeError, "beta1 is 'a'",
     ),
-    "a rule of a fractional kind": (
-        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.Rule(0.0, 0, 0, 0, 0), lr=1), TypeError, "rule is",
+    "a rule of no kind": (
+        lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.Rule(0, 0, 0, 0), lr=1), TypeError, "rule is",
     ),
     "no network": (lambda: kernels.mlp_forward(X, None), TypeError, "network is a NoneType"),
     "rates inside the parameters": (lambda: rates_inside(), ValueError, "network.params overlaps"),

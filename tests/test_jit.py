@@ -361,7 +361,7 @@ print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])
     assert run() == 2.0
     source = tmp_path / "kernels" / "gemm.py"
     text = source.read_text()
-    edited = text.replace("simd.broadcast(Y, scale)", "simd.broadcast(Y, 100 * scale)")
+    edited = text.replace("simd.broadcast(b, scale)", "simd.broadcast(b, 100 * scale)")
     edited = edited.replace("scale != 1", "True")
     assert edited != text
     source.write_text(edited)
