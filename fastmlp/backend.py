@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
 
@@ -16,18 +17,30 @@ if not hasattr(kernels, "__fastmlp__"):
         f"({sys.executable} -m pip uninstall kernels) and reinstall fastmlp"
     )
 
-if kernels.jit.config.DISABLE_JIT:
+if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
     raise InputError("NUMBA_DISABLE_JIT is set; the kernels exist only compiled (unset it, or use kernels.reference)")
 try:
     kernels.get_num_threads()
 except ValueError as error:  # $FASTMLP_NUM_THREADS
     raise InputError(str(error)) from None
 
-from kernels import CSR, Network, Rule
+from kernels import Network
 
-__all__ = ["CSR", "Network", "Rule", "kernels", "ops"]
+__all__ = ["Network", "kernels", "ops", "quick_ops"]
+
+_quickly = 1 << 23
+"""Weights times rows that this process may still go through without the kernels: some 40 ms; to load them takes 0.4 s."""
 
 
 def ops(backend: str) -> ModuleType:
     """The module of ops that ``backend`` names: numba or reference."""
     return kernels.reference if backend == "reference" else kernels
+
+
+def quick_ops(backend: str, weights: int, rows: int) -> ModuleType:
+    """``ops``; but for the first few rows of a process that has not loaded the kernels their definition."""
+    global _quickly
+    if "kernels.ops" not in sys.modules and weights * rows <= _quickly:
+        _quickly -= weights * rows
+        return ops("reference")
+    return ops(backend)

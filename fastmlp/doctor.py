@@ -99,13 +99,14 @@ def _import_kernels() -> tuple[Any, Finding]:
     """(the package, or None where it cannot be used; what was found)."""
     try:
         from .backend import kernels
+
+        where = str(Path(kernels.jit.__file__).parent.parent)  # with Numba
     except InputError as error:
         text, _, remedy = str(error).partition("; ")
         return None, Finding("problem", "kernels", text, remedy or None)
     except Exception as error:  # whatever a broken installation, or another's package, raises
         remedy = f"{sys.executable} -m pip install --upgrade --force-reinstall numpy numba, then fastmlp"
         return None, Finding("problem", "kernels", f"cannot be imported ({type(error).__name__}: {error})", remedy)
-    where = str(Path(kernels.__file__).parent)
     if (other := _version("kernels")) is not None:
         text = f"{where}, but the distribution `kernels` {other} puts its files in the same place"
         return kernels, Finding("note", "kernels", text, f"{sys.executable} -m pip uninstall kernels, and reinstall")
@@ -135,7 +136,7 @@ def _cpu(kernels: Any) -> Findings:
 
 
 def _threads(kernels: Any) -> Findings:
-    available = import_module(".team", kernels.__name__).available_cores()
+    available = import_module(".cores", kernels.__name__).available_cores()
     present, count = os.cpu_count() or 1, kernels.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
     values = {"present": present, "affinity": allowed, "available": available, "threads": count}

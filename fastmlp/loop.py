@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import CSR, Network, kernels, ops
+from .backend import Network, kernels, ops
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import TrainConfig, configure
@@ -181,7 +181,7 @@ class Run:
         if self.world.size > 1:
             kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
         X, y = plan.test
-        Model(network, 1.0, plan.data.classes).evaluate(X if isinstance(X, CSR) else X[:_WARM_ROWS], y)
+        Model(network, 1.0, plan.data.classes).evaluate(X if isinstance(X, kernels.CSR) else X[:_WARM_ROWS], y)
 
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""
@@ -328,7 +328,7 @@ class Run:
         flop = self.model.network.flop_per_sample
         if self.plan.input == "sparse":
             X, (inputs, hidden) = self.plan.X, self.model.network.sizes[:2]
-            entries = X.indices.size / X.shape[0] if isinstance(X, CSR) else inputs * self.plan.scaling.density
+            entries = X.indices.size / X.shape[0] if isinstance(X, kernels.CSR) else inputs * self.plan.scaling.density
             return flop - 4 * hidden * (inputs - entries)
         return flop
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import CSR, Network, kernels, ops
+from .backend import Network, kernels, ops, quick_ops
 from .data import Sparse
 from .data.dataset import require_finite
 from .data.labels import listed
@@ -43,6 +43,10 @@ class Model:
     ``framing`` how drawings were placed in its images.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
+
+    A row's prediction does not depend on the rows beside it, to the last bit. But a process that predicts a few dense rows
+    before it has loaded the compiled kernels, which takes longer than the rows, computes these in NumPy: their
+    probabilities equal the kernels' to rounding. It loads the kernels for more rows, and for all else.
     """
 
     def __init__(
@@ -117,36 +121,43 @@ class Model:
             else:
                 warnings.warn(line, stacklevel=4)
 
-    def _blocks(self, X: Any) -> Any:
-        """The logits of X, block by block. Warns when it is in another range than the training inputs."""
-        fast, sparse = ops(self.backend), hasattr(X, "indptr")
+    def _blocks(self, X: Any, quick: bool = False) -> Any:
+        """(ops, logits by them) of X, block by block. Warns when it is in another range than the training inputs.
+
+        With ``quick`` the ops may be ``quick_ops``, to which a block is a row: BLAS sums in an order that may depend on the
+        number of rows.
+        """
+        fast, sparse, size = ops(self.backend), hasattr(X, "indptr"), _ROWS
         X = X if sparse else self._matrix(X)
         if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:
             raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
         if X.dtype.kind not in "fiub":
             raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
         if sparse:
-            given, X = X, X if isinstance(X, CSR) else kernels.csr(X)
+            given, X = X, X if isinstance(X, kernels.CSR) else kernels.csr(X)
             require_finite(X.stored[:, None], "X")
             self._in_dtype(X.stored)
             if given is not X:
                 self._look(given)
             if self.mean is None:
-                yield fast.mlp_forward(X, self.network, scale=self.scale)
+                yield fast, fast.mlp_forward(X, self.network, scale=self.scale)
                 return
             if np.count_nonzero(self.mean) <= kernels.tuning.SPARSE_DENSITY * len(self.mean):
                 stored = X.values if X.dictionary is None else X.dictionary[X.values]
                 entries = self.standardise(Sparse(X.indptr, X.indices, stored, X.shape))
                 self._in_dtype(entries.data)
-                yield fast.mlp_forward(kernels.csr(entries), self.network)
+                yield fast, fast.mlp_forward(kernels.csr(entries), self.network)
                 return
             X = X.toarray(self.network.dtype)  # there are no zeros that could be kept
         else:
             require_finite(X, "X")
             self._look(X)
-        for start in range(0, len(X), _ROWS):
-            rows = self._in_dtype(self.standardise(X[start : start + _ROWS]))
-            yield fast.mlp_forward(rows, self.network, scale=self.scale)
+            if quick and self.backend == "numba":
+                fast = quick_ops(self.backend, self.network.params.size, len(X))
+                size = _ROWS if fast is ops(self.backend) else 1
+        for start in range(0, len(X), size):
+            rows = self._in_dtype(self.standardise(X[start : start + size]))
+            yield fast, fast.mlp_forward(rows, self.network, scale=self.scale)
 
     def _in_dtype(self, values: np.ndarray) -> np.ndarray:
         """Finite values as the network reads them; InputError for one beyond its range, which could give any class."""
@@ -163,19 +174,19 @@ class Model:
 
         A row's do not depend on the others.
         """
-        blocks = [ops(self.backend).softmax(logits) for logits in self._blocks(X)]
+        blocks = [fast.softmax(logits) for fast, logits in self._blocks(X, quick=True)]
         return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
         """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
-        blocks = [logits.argmax(1) for logits in self._blocks(X)]
+        blocks = [logits.argmax(1) for _, logits in self._blocks(X, quick=True)]
         return _join(blocks, np.empty(0, np.int64))
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N]."""
         loss, correct, done = 0.0, 0, 0
-        for logits in self._blocks(X):
-            part, hits, _ = ops(self.backend).softmax_cross_entropy(logits, y[done : done + len(logits)])
+        for fast, logits in self._blocks(X):
+            part, hits, _ = fast.softmax_cross_entropy(logits, y[done : done + len(logits)])
             loss, correct, done = loss + part, correct + hits, done + len(logits)
         return loss / done, correct / done
 

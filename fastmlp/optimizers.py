@@ -6,11 +6,11 @@ import inspect
 
 import numpy as np
 
-from .backend import Rule, kernels
+from .backend import kernels
 from .config import TrainConfig
 
 
-def rule(config: TrainConfig) -> Rule:
+def rule(config: TrainConfig) -> kernels.Rule:
     """The kernels' update rule for this run, with those of its constants that are options."""
     make = kernels.RULES[config.optimizer]
     options = {"beta": config.momentum, "nesterov": config.nesterov, "weight_decay": config.weight_decay}

@@ -161,7 +161,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     with world.together():
         for each in configs if world.rank == 0 else ():
             _output_directory(str(each.out))
-    from . import backend  # noqa: F401 (Numba, half a second: after bad input has been turned away)
+    from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
 
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")

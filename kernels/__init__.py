@@ -5,36 +5,78 @@ Ops take NumPy arrays and check them; ``kernels.reference`` defines every op in 
 Nothing is compiled before the first call, and compiled code is kept in a cache directory (``$FASTMLP_CACHE``).
 """
 
-from . import jit, raw, reference, simd
-from .activations import ACTIVATIONS
-from .csr import CSR
-from .losses import LOSSES
-from .network import Network
-from .ops import (
-    adam_update,
-    csr,
-    distort,
-    dropout,
-    linear_backward_input,
-    linear_backward_update,
-    linear_backward_weight,
-    linear_forward,
-    linear_relu_forward,
-    mlp_forward,
-    mlp_gradient,
-    mlp_train_steps,
-    mlp_update,
-    momentum_update,
-    sgd_update,
-    softmax,
-    softmax_cross_entropy,
-)
-from .peak import peak_gflops
-from .team import get_num_threads, set_num_threads, threads
-from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
+import os
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import jit, raw, reference, simd
+    from .activations import ACTIVATIONS
+    from .cores import get_num_threads, set_num_threads, threads
+    from .csr_matrix import CSR
+    from .losses import LOSSES
+    from .network import Network
+    from .ops import (
+        adam_update,
+        csr,
+        distort,
+        dropout,
+        linear_backward_input,
+        linear_backward_update,
+        linear_backward_weight,
+        linear_forward,
+        linear_relu_forward,
+        mlp_forward,
+        mlp_gradient,
+        mlp_train_steps,
+        mlp_update,
+        momentum_update,
+        sgd_update,
+        softmax,
+        softmax_cross_entropy,
+    )
+    from .peak import peak_gflops
+    from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
 # Tells this package from the others on the Python package index that install a top-level `kernels`.
 __fastmlp__ = "0.1.0"
+
+# Imported when first used: most of it with Numba, which takes longer than a small prediction by ``reference``.
+_HOME = {
+    "ACTIVATIONS": "activations",
+    "adam": "update",
+    "adam_update": "ops",
+    "adamw": "update",
+    "CSR": "csr_matrix",
+    "csr": "ops",
+    "distort": "ops",
+    "dropout": "ops",
+    "get_num_threads": "cores",
+    "linear_backward_input": "ops",
+    "linear_backward_update": "ops",
+    "linear_backward_weight": "ops",
+    "linear_forward": "ops",
+    "linear_relu_forward": "ops",
+    "lion": "update",
+    "LOSSES": "losses",
+    "mlp_forward": "ops",
+    "mlp_gradient": "ops",
+    "mlp_train_steps": "ops",
+    "mlp_update": "ops",
+    "momentum": "update",
+    "momentum_update": "ops",
+    "Network": "network",
+    "peak_gflops": "peak",
+    "Rule": "update",
+    "RULES": "update",
+    "set_num_threads": "cores",
+    "sgd": "update",
+    "sgd_update": "ops",
+    "softmax": "ops",
+    "softmax_cross_entropy": "ops",
+    "threads": "cores",
+}
 
 __all__ = [
     "ACTIVATIONS",
@@ -74,3 +116,25 @@ __all__ = [
     "softmax_cross_entropy",
     "threads",
 ]
+
+_MODULES = ("jit", "mlp", "raw", "reference", "simd", "sparse", "team", "tuning")
+
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child that is forked while another thread imports a module could never import it.
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME or name in _MODULES:
+        with _importing:
+            module = import_module(f".{_HOME.get(name, name)}", __name__)
+            value = globals()[name] = getattr(module, name) if name in _HOME else module
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

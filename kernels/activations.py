@@ -5,7 +5,8 @@ a function of y = f(z), or of z itself where it is ``of_input``, which training 
 the same in NumPy, which are the definition; ``onnx`` and ``torch``, what it is in exported models. Whoever adds a class
 to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with.
 
-All functions here are raw and work on flat arrays.
+Nothing here imports Numba, so that the definition runs without: ``function`` and ``slope`` are plain functions, which
+``bundles.class_attribute`` makes pieces of, and ``simd`` is loaded when they are compiled.
 """
 
 from __future__ import annotations
@@ -15,14 +16,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba import types
 
 from . import simd
-from .bundles import class_attribute
-from .jit import kernel, piece
-
-for _attribute in ("function", "slope", "of_input", "fused", "linear"):
-    class_attribute(_attribute)
 
 
 class _Constants(NamedTuple):
@@ -55,7 +50,6 @@ class Activation(_Constants):
         return node(self.onnx_operator, [Z])
 
 
-@piece
 def _nothing(x):
     return x
 
@@ -97,13 +91,11 @@ class Logistic(Activation):
     name, torch, onnx_operator = "logistic", "Sigmoid", "Sigmoid"
 
     @staticmethod
-    @piece
     def function(z):
         one = simd.broadcast(z, 1.0)
         return one / (one + simd.exp(simd.zeros(z) - z))
 
     @staticmethod
-    @piece
     def slope(y):
         return y * (simd.broadcast(y, 1.0) - y)
 
@@ -122,13 +114,11 @@ class Tanh(Activation):
     name, torch, onnx_operator = "tanh", "Tanh", "Tanh"
 
     @staticmethod
-    @piece
     def function(z):
         one, two = simd.broadcast(z, 1.0), simd.broadcast(z, 2.0)
         return one - two / (simd.exp(two * z) + one)
 
     @staticmethod
-    @piece
     def slope(y):
         return simd.broadcast(y, 1.0) - y * y
 
@@ -139,29 +129,6 @@ class Tanh(Activation):
         return 1 - A * A
 
 
-# exp(z^2 / 2) (1 - P(z)) / t for z >= 0, P the normal distribution, as a polynomial in 2 t - 1, t = 1 / (1 + z / 5): the
-# interpolation at 400 Chebyshev points, cut after degree 20, is within 2e-15 of it relatively.
-_TAIL = (
-    0.15383860995001253, 0.13307650057801426, 0.09906112319403415, 0.0627066313340512, 0.03300407323288993,
-    0.013823727745571661, 0.0041590133759349755, 0.0005986753119598178, -0.00015957399657636607, -0.00010897957897850652,
-    -1.1874630816210303e-05, 9.9517573384739e-06, 3.3348128434892224e-06, -7.943811040263283e-07, -5.513150844867647e-07,
-    6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
-    9.795849556242954e-10,
-)  # fmt: skip
-_tail_series = simd.polynomial("_tail_series", lambda k: _TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
-
-
-@piece
-def _normal(z):
-    """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
-    one, zero, half = simd.broadcast(z, 1.0), simd.zeros(z), simd.broadcast(z, 0.5)
-    size = simd.maximum(z, zero - z)
-    t = one / simd.fma(simd.broadcast(z, 0.2), size, one)
-    shape = simd.exp(zero - half * z * z)
-    tail = shape * t * _tail_series(t + t - one)
-    return simd.select(zero > z, tail, one - tail), shape
-
-
 class Gelu(Activation):
     """y = z P(z), P the normal distribution; f' = P(z) + z P'(z). Hendrycks and Gimpel 2016, exact, not by tanh."""
 
@@ -169,15 +136,13 @@ class Gelu(Activation):
     name, of_input, torch = "gelu", True, "GELU"
 
     @staticmethod
-    @piece
     def function(z):
-        distribution, _ = _normal(z)
+        distribution, _ = simd.normal_distribution(z)
         return z * distribution
 
     @staticmethod
-    @piece
     def slope(z):
-        distribution, shape = _normal(z)
+        distribution, shape = simd.normal_distribution(z)
         return simd.fma(simd.broadcast(z, (2 * math.pi) ** -0.5) * z, shape, distribution)
 
     def twin(self, Z):
@@ -192,14 +157,16 @@ class Gelu(Activation):
 
     def onnx(self, node, constant, Z, dtype):
         """By the error function, or, in float64, for which ONNX Runtime has none, as here."""
-        number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *_TAIL)}
+        from .simd.mathematics import TAIL  # with Numba
+
+        number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *TAIL)}
         if dtype == np.float32:
             erf = node("Erf", [node("Mul", [Z, number[0.5**0.5]])])
             P = node("Mul", [number[0.5], node("Add", [number[1.0], erf])])
         else:
             t = node("Div", [number[1.0], node("Add", [number[1.0], node("Mul", [number[0.2], node("Abs", [Z])])])])
-            x, series = node("Sub", [node("Mul", [number[2.0], t]), number[1.0]]), number[_TAIL[-1]]
-            for coefficient in reversed(_TAIL[:-1]):
+            x, series = node("Sub", [node("Mul", [number[2.0], t]), number[1.0]]), number[TAIL[-1]]
+            for coefficient in reversed(TAIL[:-1]):
                 series = node("Add", [node("Mul", [series, x]), number[coefficient]])
             shape = node("Exp", [node("Neg", [node("Mul", [number[0.5], node("Mul", [Z, Z])])])])
             tail = node("Mul", [shape, node("Mul", [t, series])])
@@ -209,32 +176,3 @@ class Gelu(Activation):
 
 ACTIVATIONS: dict[str, Activation] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh, Gelu)}
 """The activations by name."""
-
-
-@kernel
-def activate(activation, Y, Z, n):
-    """Y = f(Y), n elements, and for an activation of its input Z = what Y held."""
-    if activation.fused or activation.linear:
-        return
-    lanes = simd.lanes(Y)
-    for i in range(0, n, lanes):
-        rest = min(lanes, n - i)
-        z = simd.load_masked(Y, i, rest)
-        if activation.of_input:
-            simd.store_masked(Z, i, z, rest)
-        simd.store_masked(Y, i, activation.function(z), rest)
-
-
-@kernel
-def activation_backward(activation, Y, Z, dY, n, kept):
-    """dY *= f'(z), n elements; Y holds f(z) / kept, as dropout has left it, and Z z for an activation of its input."""
-    if activation.linear:
-        return
-    lanes, undropped = simd.lanes(dY), simd.broadcast(dY, kept)
-    for i in range(0, n, lanes):
-        rest = min(lanes, n - i)
-        if activation.of_input:
-            slope = activation.slope(simd.load_masked(Z, i, rest))
-        else:
-            slope = activation.slope(undropped * simd.load_masked(Y, i, rest))
-        simd.store_masked(dY, i, slope * simd.load_masked(dY, i, rest), rest)

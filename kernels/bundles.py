@@ -7,6 +7,8 @@ direct call, ``rule.slots`` a constant. A kernel is compiled for the entries tha
 
 from __future__ import annotations
 
+from functools import cache
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,14 +25,20 @@ vocabulary()
 _BUNDLES = (types.NamedTuple, types.NamedUniTuple)
 
 
+@cache
+def _compiled(value: Any) -> Any:
+    """A piece of a plain function; a piece or kernel as it is."""
+    return piece(value) if isinstance(value, FunctionType) else value
+
+
 def class_attribute(name: str) -> None:
-    """Let compiled code read ``bundle.name`` from the bundle's class: a piece, to call it, or an integer or flag."""
+    """Let compiled code read ``bundle.name`` from the bundle's class: a function, to call it, or an integer or flag."""
 
     def resolve(self: Any, bundle: Any) -> Any:
         value = None if name in bundle.fields else getattr(bundle.instance_class, name, None)
         if isinstance(value, int):
             return types.literal(value)
-        return None if value is None else types.Dispatcher(value)
+        return None if value is None else types.Dispatcher(_compiled(value))
 
     def lower(context: Any, builder: Any, bundle: Any, value: Any) -> Any:
         if name in bundle.fields:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .csr import CSR, from_dense
+from .csr_matrix import CSR, from_dense
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 UINT8 = np.dtype(np.uint8)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from . import simd
-from .activations import activate
 from .bundles import Matrix, after
-from .csr import Sparse, count_rows, fill_row
+from .csr_matrix import Sparse, count_rows, fill_row
 from .gemm import PACK_SIZE
 from .intrinsics import flat
 from .jit import kernel, overload, piece
-from .network import Parameters, weights_of
+from .layers import activate, weights_of
+from .network import Parameters
 from .sparse import PanelLayer, first_layer_forward, pack, panel_count
 from .step import layer_forward, read_row
 from .team import barrier, share
@@ -36,7 +36,7 @@ class Blocks(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Room for the non-zeros of a block of dense rows: ROW_BLOCK * inputs for each part; and ``csr.Sparse``'s table."""
+    """Room for the non-zeros of a block of dense rows: ROW_BLOCK * inputs for each part; and ``csr_matrix.Sparse``'s table."""
 
     indices: np.ndarray
     values: np.ndarray

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import simd
 from .activations import ACTIVATIONS
-from .csr import CSR, index_dtype, value_table
+from .csr_matrix import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
 from .gemm import PACK_SIZE, Scratch, gradient_size
 from .jit import Bound

@@ -7,20 +7,20 @@ saved, hashed, averaged or sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .activations import ACTIVATIONS
-from .bundles import after, views
-from .gemm import Layer
-from .jit import piece
-from .losses import LOSSES
 from .memory import LINE_BYTES, aligned_zeros
-from .update import RULES, Rule
 
-_MOST_SLOTS = max(make().slots for make in RULES.values())
+if TYPE_CHECKING:
+    from .update import Rule
+
+OUTPUTS = ("softmax", "logistic")
+"""What a network may make of its last layer: each has its loss, in ``losses.LOSSES``."""
+_MOST_SLOTS = 2  # that a rule has
 
 
 class Parameters(NamedTuple):
@@ -35,26 +35,6 @@ class Parameters(NamedTuple):
     updated: np.ndarray
     state: np.ndarray
     biased: bool
-
-
-@piece
-def weights_of(network, l):
-    """(W, b) of layer l, flat views; b is empty without biases."""
-    w = network.offsets[l]
-    b = w + network.sizes[l] * network.sizes[l + 1] if network.biased else network.params.size
-    return after(network.params, w), after(network.params, b)
-
-
-@piece
-def layer_of(network, l, rule):
-    """Layer l with the parameters that a step of the rule changes."""
-    I, O, w, slots = network.sizes[l], network.sizes[l + 1], network.offsets[l], rule.slots
-    b = w + I * O if network.biased else network.params.size
-    W_state, b_state = after(network.state, slots * w), after(network.state, slots * b)
-    return Layer(
-        I, O, after(network.updated, w), after(network.updated, b),
-        views(W_state, I * O, rule.slots), views(b_state, O, rule.slots),
-    )  # fmt: skip
 
 
 class Network:
@@ -87,7 +67,7 @@ class Network:
         if slots not in range(_MOST_SLOTS + 1):
             raise ValueError(f"slots is {slots!r}; it must be an integer from 0 to {_MOST_SLOTS}")
         self.slots = slots
-        for name, value, known in (("activation", activation, ACTIVATIONS), ("output", output, LOSSES)):
+        for name, value, known in (("activation", activation, ACTIVATIONS), ("output", output, OUTPUTS)):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
         self.activation, self.output = activation, output

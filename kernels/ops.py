@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
 from .activations import ACTIVATIONS
-from .csr import CSR
+from .csr_matrix import CSR
 from .losses import LOSSES, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import scratch
 from .network import Network

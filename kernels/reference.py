@@ -6,30 +6,34 @@ Nothing here is fast or clever; it is what the kernels must compute. Tests compa
 Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]. A gradient is ``d`` and the
 name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0..255 with scale 1/255 are 0..1.
 
+What a prediction needs is imported without Numba: it takes longer than predicting a few samples. The rest is imported where
+it is used.
+
 Subnormal numbers are zeros of their sign, in all that an op reads and in all that it makes (``normal``). The kernels have them
 so in between, too: where numbers are that small, a sum of K terms may differ from this one by K + 2 smallest normal numbers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .activations import ACTIVATIONS
-from .csr import CSR
-from .distortion import waves
-from .losses import LOSSES, SoftmaxCrossEntropy
 from .network import Network
 from .subnormals import normal
-from .update import adam, adamw, momentum, sgd
+
+if TYPE_CHECKING:
+    from .csr_matrix import CSR
 
 
 def _dense(X: Any, dtype: Any) -> np.ndarray:
     """X as a dense array of ``dtype``; CSR and SciPy's sparse matrices are spelt out."""
-    if isinstance(X, CSR):
-        return normal(X.toarray(dtype))
-    return normal(np.asarray(X.toarray() if hasattr(X, "toarray") else X).astype(dtype))
+    if hasattr(X, "toarray"):
+        from .csr_matrix import CSR
+
+        X = X.toarray(dtype) if isinstance(X, CSR) else X.toarray()
+    return normal(np.asarray(X).astype(dtype))
 
 
 def _into(out: np.ndarray | None, value: np.ndarray) -> np.ndarray:
@@ -41,6 +45,8 @@ def _into(out: np.ndarray | None, value: np.ndarray) -> np.ndarray:
 
 def csr(X: Any) -> CSR:
     """Compressed sparse rows of a dense matrix or of a SciPy CSR matrix: the non-zeros of each row, by column."""
+    from .csr_matrix import CSR
+
     if hasattr(X, "indptr"):
         return CSR(X.indptr, X.indices, X.data, X.shape)
     X = np.asarray(X)
@@ -103,6 +109,8 @@ def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing
     weight, or 1. Sums over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and
     the gradient stays P - onehot, as in the notebook that this project began with.
     """
+    from .losses import SoftmaxCrossEntropy
+
     loss, correct, dlogits = SoftmaxCrossEntropy(label_smoothing, epsilon).twin(logits, labels, sample_weight)
     return loss, correct, _into(out, dlogits)
 
@@ -138,6 +146,8 @@ def distort(
     [[1 + scale e_1, shear e_3], [0, 1 + scale e_2]] in (y, x), d = shift (e_4, e_5), u_y = elastic A Z_y B^T and u_x
     likewise with Z_y, Z_x the e_k that follow and A, B the leading waves of Gaussian smoothing (``distort.waves``).
     """
+    from .distortion import waves
+
     h, w = shape
     A, B = waves(h, sigma), waves(w, sigma)
     stream = _hash32(_hash32(np.array([seed], np.uint32)) + np.uint32(epoch))
@@ -163,6 +173,8 @@ def distort(
 
 def sgd_update(W, dW, lr, *, weight_decay=0.0):
     """W -= lr * (dW + weight_decay * W), in place."""
+    from .update import sgd
+
     sgd(weight_decay=weight_decay).twin(lr, 1, W, dW, ())
 
 
@@ -171,7 +183,9 @@ def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=
 
     Sutskever, Martens, Dahl and Hinton 2013.
     """
-    _momentum(momentum, nesterov=nesterov, weight_decay=weight_decay).twin(lr, 1, W, dW, (V,))
+    from .update import momentum as rule
+
+    rule(momentum, nesterov=nesterov, weight_decay=weight_decay).twin(lr, 1, W, dW, (V,))
 
 
 def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
@@ -181,11 +195,10 @@ def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, wei
     into g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay
     first (Loshchilov and Hutter 2019).
     """
+    from .update import adam, adamw
+
     rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
     rule.twin(lr, t, W, dW, (M, V))
-
-
-_momentum = momentum  # which an option of ``momentum_update`` takes the name of
 
 
 def mlp_forward(X, network, *, scale=1.0, out=None):
@@ -208,6 +221,8 @@ def mlp_gradient(
     Forward, dZ of ``softmax_cross_entropy`` (divided by the rows where ``mean``), backward through the layers.
     ``dropout`` drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l) + first_row.
     """
+    from .losses import LOSSES
+
     real, activation = network.dtype.type, ACTIVATIONS[network.activation]
     activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
     slopes: list[Any] = [1]
@@ -262,7 +277,7 @@ def mlp_train_steps(
     """
     if squares is not None:
         squares[0] = 0
-    X = _dense(X, network.dtype) if isinstance(X, CSR) else X
+    X = _dense(X, network.dtype) if hasattr(X, "toarray") else X
     starts = range(0, len(rows), batch)
     losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
     for step, start in enumerate(starts):

@@ -1,6 +1,6 @@
 """The first layer where the input is mostly zeros: work in proportion to the non-zeros.
 
-Legend: X [B, I] as ``csr.Sparse``; a batch is X[rows]; ``H`` outputs, in *panels* of PANEL_VECTORS vectors or one less,
+Legend: X [B, I] as ``csr_matrix.Sparse``; a batch is X[rows]; ``H`` outputs, in *panels* of PANEL_VECTORS vectors or one less,
 the last perhaps with fewer columns: a row of a panel is the accumulators of one product. The weights W [I, H] are read
 and written panel by panel: where they lie as the public array does, or *packed*, each panel contiguous and the last one
 filled up with zeros, which a cache of few ways needs (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
@@ -21,7 +21,7 @@ from numba import types
 
 from . import simd
 from .bundles import Matrix, after, after_each, numbers_like
-from .csr import CSR, index_dtype
+from .csr_matrix import CSR, index_dtype
 from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, out_of_line, prefetch, prefetch_each
 from .jit import kernel, overload, piece

@@ -25,16 +25,16 @@ from typing import NamedTuple
 import numpy as np
 
 from . import simd
-from .activations import Activation, activate, activation_backward
+from .activations import Activation
 from .bundles import Matrix, after, views
-from .csr import Sparse
+from .csr_matrix import Sparse
 from .dropout_mask import dropout_key, dropout_rows
 from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
+from .layers import activate, activation_backward, layer_of, weights_of
 from .losses import Loss, Outcomes, Targets, totals
 from .memory import LINE_BYTES
-from .network import layer_of, weights_of
 from .penalty import add_spans, span_squares
 from .sparse import (
     Columns,

@@ -17,102 +17,19 @@ forked child makes a new team at its first call.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import types
 
+from .cores import MAX_THREADS, get_num_threads
 from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
 from .jit import entry, kernel, piece
 from .jit.cache import warn
-
-# -- how many threads --------------------------------------------------------------------------------------------
-
-
-def _cgroup_cpus() -> float:
-    """The CPU quota of this process's control group in cores (v2, then v1); infinite without one."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            return int(quota) / int(period)
-    with contextlib.suppress(OSError, ValueError):
-        quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
-        period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
-        if int(quota) > 0:
-            return int(quota) / int(period)
-    return float("inf")
-
-
-def available_cores() -> int:
-    """Cores this process may use: the affinity mask, and no more than the control group's quota rounded up."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:  # pragma: no cover
-        cores = os.cpu_count() or 1
-    quota = _cgroup_cpus()
-    return cores if quota == float("inf") else max(1, min(cores, int(-(-quota // 1))))
-
-
-MAX_THREADS = 1024
-
-
-def _checked_count(n: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= MAX_THREADS:
-        raise ValueError(f"the number of threads must be an integer from 1 to {MAX_THREADS}, not {n!r}")
-    return int(n)
-
-
-def _default_count() -> int:
-    text = os.environ.get("FASTMLP_NUM_THREADS")
-    if not text:
-        told = [os.environ.get(name, "").split(",")[0].strip() for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")]
-        return min([available_cores(), *(int(n) for n in told if n.isdecimal() and int(n) > 0)])
-    try:
-        return _checked_count(int(text))
-    except ValueError:
-        raise ValueError(f"FASTMLP_NUM_THREADS must be an integer from 1 to {MAX_THREADS}, not {text!r}") from None
-
-
-_count: int | None = None
-_override: ContextVar[int | None] = ContextVar("threads", default=None)
-
-
-def get_num_threads() -> int:
-    """Threads that kernels use: as set, else ``$FASTMLP_NUM_THREADS``, else the cores this process may use.
-
-    But then no more than ``$OMP_NUM_THREADS`` and ``$NUMBA_NUM_THREADS``, which joblib and Dask set in their workers.
-    """
-    global _count
-    if (local := _override.get()) is not None:
-        return local
-    if _count is None:
-        _count = _default_count()
-    return _count
-
-
-def set_num_threads(n: int) -> None:
-    """Let kernels use ``n`` threads, more than there are cores if you like; results do not depend on it."""
-    global _count
-    _count = _checked_count(n)
-
-
-@contextlib.contextmanager
-def threads(n: int) -> Iterator[None]:
-    """``with threads(n):`` kernels called inside, by this Python thread, use ``n`` threads."""
-    token = _override.set(_checked_count(n))
-    try:
-        yield
-    finally:
-        _override.reset(token)
-
 
 # -- the barrier ---------------------------------------------------------------------------------------------------
 

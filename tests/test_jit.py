@@ -298,6 +298,7 @@ def test_a_cache_that_can_only_be_read_is_read(probe, cache):
 
 
 NO_SPACE = """
+import logging; logging.disable(logging.WARNING)  # that kernels are compiled
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))

@@ -49,6 +49,85 @@ def test_a_warm_evaluation_imports_only_what_it_needs(python, run_of_images):
     assert imported(python, "evaluate", run / "model.npz", "--data", data) == "[]"
 
 
+@pytest.mark.parametrize("proba", [[], ["--proba"]])
+def test_one_sample_is_predicted_without_numba(python, run_of_images, tmp_path, proba):
+    data, run = run_of_images
+    with np.load(data) as arrays:
+        np.savez(tmp_path / "one.npz", X=arrays["X"][:1])
+    arguments = (run / "model.npz", tmp_path / "one.npz", *proba)
+    assert imported(python, "predict", *arguments, names=("numba", "scipy", "llvmlite", *_RARELY)) == "[]"
+
+
+FEW = """
+import sys
+import fastmlp, numpy as np
+model = fastmlp.load_model(sys.argv[1])
+X = np.load(sys.argv[2])["X"].reshape(300, 64)
+few = {method: [getattr(model, method)(X[rows]) for rows in (slice(1), slice(3))] for method in ("predict", "predict_proba")}
+assert "numba" not in sys.modules
+for one, three in few.values():
+    assert (three[:1] == one).all()
+for method, (_, three) in few.items():
+    all = getattr(model, method)(X.repeat(50, 0))[::50]
+    assert "numba" in sys.modules
+    # The probabilities of a softmax differ by as much as twice its logits, each a sum of 8 terms of sums of 64.
+    assert (abs(all[:3] - three) <= 2 * 75 * np.finfo(np.float32).eps * 8).all(), abs(all[:3] - three)
+    assert (getattr(model, method)(X[:3]) == all[:3]).all()
+"""
+
+
+def test_few_rows_are_predicted_in_numpy_by_a_process_that_has_not_loaded_the_kernels(python, run_of_images):
+    data, run = run_of_images
+    result = python("-c", FEW, str(run / "model.npz"), str(data))
+    assert result.returncode == 0, result.stderr
+
+
+OFTEN = """
+import sys
+import fastmlp, numpy as np
+model = fastmlp.load_model(sys.argv[1])
+x = np.zeros((1, 64), np.uint8)
+for _ in range(2**23 // model.network.params.size):
+    model.predict(x)
+assert "numba" not in sys.modules
+model.predict(x)
+assert "numba" in sys.modules
+"""
+
+
+def test_a_process_that_predicts_row_after_row_loads_the_kernels(python, run_of_images):
+    _, run = run_of_images
+    result = python("-W", "ignore", "-c", OFTEN, str(run / "model.npz"))
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_names_of_kernels_are_all_there_whatever_was_imported_first(python):
+    code = """
+import sys, kernels
+kernels.Network((2, 3)), kernels.reference.mlp_forward, kernels.get_num_threads()
+assert not {"numba", "llvmlite"} & set(sys.modules)
+assert set(kernels.__all__) <= set(dir(kernels))
+import kernels.csr_matrix, kernels.losses
+assert callable(kernels.csr) and tuple(kernels.LOSSES) == kernels.network.OUTPUTS
+assert max(make().slots for make in kernels.RULES.values()) == kernels.network._MOST_SLOTS
+from kernels import *
+from kernels.simd import *
+from kernels import simd
+assert tile_zeros is simd.tile_zeros and "tile_zeros" in dir(simd) and set(simd.__all__) <= set(dir(simd))
+for module in kernels, simd:
+    for name in module.__all__:
+        assert getattr(module, name) is globals()[name]
+    try:
+        module.unheard_of
+    except AttributeError as error:
+        assert "unheard_of" in str(error)
+    else:
+        raise AssertionError
+"""
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+
+
 WAITED = """
 import logging
 from kernels import jit

@@ -16,8 +16,9 @@ from numba.core.event import Listener, install_listener
 
 import kernels
 from kernels import team
+from kernels.cores import MAX_THREADS, available_cores
 from kernels.jit import kernel
-from kernels.team import available_cores, barrier, barrier_state, run, share
+from kernels.team import barrier, barrier_state, run, share
 
 
 def test_the_count_is_set_restored_and_bounded_by_the_machine():
@@ -256,7 +257,7 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
         clock.wall += 1
         clock.cpu += parts - taken
 
-    crowd = SimpleNamespace(limit=team.MAX_THREADS, until=0.0, pause=team._PAUSE)
+    crowd = SimpleNamespace(limit=MAX_THREADS, until=0.0, pause=team._PAUSE)
     times = SimpleNamespace(monotonic=lambda: clock.wall, process_time=lambda: clock.cpu)
     for name, value in {"run": run, "time": times, "_Crowd": crowd}.items():
         monkeypatch.setattr(team, name, value)

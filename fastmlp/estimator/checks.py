@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ..backend import CSR, Network, kernels
+from ..backend import Network, kernels
 
 _INPUT_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
 _SAMPLE_ROWS = 1000  # looked at for the zeros
@@ -100,7 +100,7 @@ def require_finite(read: Any, X: Any, estimator: Any, name: str = "X") -> None:
     options = {"estimator_name": type(estimator).__name__, "input_name": name}
     with np.errstate(invalid="ignore"):  # of the sum of both infinities, which scikit-learn looks at first
         try:
-            assert_all_finite(read.stored if isinstance(read, CSR) else _values(read), **options)
+            assert_all_finite(read.stored if isinstance(read, kernels.CSR) else _values(read), **options)
         except ValueError:
             assert_all_finite(_values(X), **options)  # says what it is
             raise
@@ -129,7 +129,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
         X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator
     )
     read = prepared(X, dtype or (np.float64 if X.dtype == np.float64 else np.float32))
-    if isinstance(read, CSR) and not once:
+    if isinstance(read, kernels.CSR) and not once:
         read = read.dictionary_encode()
     require_finite(read, X, estimator)
     validate_data(estimator, given, reset=reset, skip_check_array=True)  # the width and the names: kept, or compared

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
-from ..backend import CSR, Network, Rule, kernels
+from ..backend import Network, kernels
 from .checks import TrainingData, Validation
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _PAST_CORRECTION = 2**40  # a step number at which Adam's moments are no longer 
 class Optimizer:
     """What a stochastic solver keeps from one epoch, and one ``partial_fit``, to the next."""
 
-    rule: Rule
+    rule: kernels.Rule
     initial_rate: float  # ``learning_rate_init`` when the rate was last set by it
     learning_rate: float
     state: np.ndarray  # of the network in training
@@ -59,7 +59,7 @@ class Optimizer:
         self.learning_rate = rate
 
 
-def rule_of(model: MLPClassifier) -> Rule:
+def rule_of(model: MLPClassifier) -> kernels.Rule:
     """The update rule of the solver; the decay is set for each batch size."""
     if model.solver == "adam":
         return kernels.adam(model.beta_1, model.beta_2, epsilon=model.epsilon)
@@ -267,7 +267,7 @@ class _Epochs:
         self.mean_weight = 1.0 if weights is None else weights[rows].mean() or 1.0
         self.seed = int(model._random_state.randint(2**32, dtype=np.uint32)) if model.dropout else 0
         self.chunk = _FIRST_CHUNK
-        self.chunk_seconds = _SPARSE_CHUNK_SECONDS if isinstance(data.X, CSR) else _CHUNK_SECONDS
+        self.chunk_seconds = _SPARSE_CHUNK_SECONDS if isinstance(data.X, kernels.CSR) else _CHUNK_SECONDS
         self._live, self._shown = bool(model.verbose) and sys.stderr.isatty(), 0.0
 
     def run(self, rows: np.ndarray) -> float:

@@ -22,6 +22,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -47,11 +48,14 @@ def vocabulary() -> None:
 
 
 def vocabulary_now() -> dict[str, CodeType]:
+    """All of it, whichever modules the process has needed so far."""
+    for module in ("bundles", "intrinsics", "simd.names"):
+        import_module(f"{_PACKAGE}.{module}")
     return dict(_vocabulary)
 
 
 def vocabulary_text() -> str:
-    return repr([(name, _code(code)) for name, code in sorted(_vocabulary.items())])
+    return repr([(name, _code(code)) for name, code in sorted(vocabulary_now().items())])
 
 
 def overload(function: Callable[..., Any], **options: Any) -> Callable[[Any], Any]:
@@ -151,7 +155,8 @@ def _class_text(kind: type) -> str:
     texts = []
     for name in class_attributes:
         if name not in getattr(kind, "_fields", ()) and (value := getattr(kind, name, None)) is not None:
-            texts.append((name, kernel_text(value.py_func) if hasattr(value, "py_func") else repr(value)))
+            function = getattr(value, "py_func", value)
+            texts.append((name, kernel_text(function) if isinstance(function, FunctionType) else repr(value)))
     return repr(texts)
 
 

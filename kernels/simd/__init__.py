@@ -27,92 +27,22 @@ sums run in a fixed order (a tree of halves), and fused multiply-add rounds once
 not depend on the number of threads. Sources: LLVM Language Reference; BLIS for the register tile.
 """
 
-from .codegen import FEATURES, HAS_FMA, REGISTER_BYTES, REGISTERS, Mask, Tile, Vector
-from .mathematics import exp, log, polynomial
-from .tiles import (
-    tile_axpy,
-    tile_fma,
-    tile_fma_masked,
-    tile_load,
-    tile_row,
-    tile_rows,
-    tile_store,
-    tile_store_each,
-    tile_sums,
-    tile_zeros,
-    transpose,
-)
-from .vectors import (
-    add,
-    at_most,
-    broadcast,
-    broadcast_each,
-    div,
-    fma,
-    greater,
-    lanes,
-    leading,
-    load,
-    load_masked,
-    load_uint8,
-    maximum,
-    minimum,
-    mul,
-    reduce_add,
-    reduce_max,
-    select,
-    sign,
-    sqrt,
-    store,
-    store_masked,
-    sub,
-    zeros,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "FEATURES",
-    "HAS_FMA",
-    "REGISTERS",
-    "REGISTER_BYTES",
-    "Mask",
-    "Tile",
-    "Vector",
-    "add",
-    "at_most",
-    "broadcast",
-    "broadcast_each",
-    "div",
-    "exp",
-    "fma",
-    "greater",
-    "lanes",
-    "leading",
-    "load",
-    "load_masked",
-    "load_uint8",
-    "log",
-    "maximum",
-    "minimum",
-    "mul",
-    "polynomial",
-    "reduce_add",
-    "reduce_max",
-    "select",
-    "sign",
-    "sqrt",
-    "store",
-    "store_masked",
-    "sub",
-    "tile_axpy",
-    "tile_fma",
-    "tile_fma_masked",
-    "tile_load",
-    "tile_row",
-    "tile_rows",
-    "tile_store",
-    "tile_store_each",
-    "tile_sums",
-    "tile_zeros",
-    "transpose",
-    "zeros",
-]
+if TYPE_CHECKING:
+    from .names import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Load all, with Numba, when the first is asked for: tables of plain functions that call these import this module."""
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    names = import_module(".names", __name__)
+    globals().update({each: value for each, value in vars(names).items() if not each.startswith("_")})
+    globals()["__all__"] = names.__all__
+    return getattr(names, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -1,4 +1,4 @@
-"""Exponential and logarithm of vectors."""
+"""Exponential, logarithm and the normal distribution of vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import overload
 
+from ..jit import piece
 from ..jit.dependencies import vocabulary
 from .codegen import Vector, call_llvm, emit_fma, intrinsic, named, stored, suffix, vector_of
 from .vectors import add, broadcast, div, fma, greater, maximum, minimum, mul, select, sub, zeros
@@ -177,3 +178,26 @@ def _log_overload(x):
         return select(greater(x, broadcast(x, -infinity)), result, add(x, broadcast(x, math.nan)))
 
     return implementation
+
+
+# exp(z^2 / 2) (1 - P(z)) / t for z >= 0, P the normal distribution, as a polynomial in 2 t - 1, t = 1 / (1 + z / 5): the
+# interpolation at 400 Chebyshev points, cut after degree 20, is within 2e-15 of it relatively.
+TAIL = (
+    0.15383860995001253, 0.13307650057801426, 0.09906112319403415, 0.0627066313340512, 0.03300407323288993,
+    0.013823727745571661, 0.0041590133759349755, 0.0005986753119598178, -0.00015957399657636607, -0.00010897957897850652,
+    -1.1874630816210303e-05, 9.9517573384739e-06, 3.3348128434892224e-06, -7.943811040263283e-07, -5.513150844867647e-07,
+    6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
+    9.795849556242954e-10,
+)  # fmt: skip
+_tail_series = polynomial("_tail_series", lambda k: TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
+
+
+@piece
+def normal_distribution(z):
+    """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
+    one, zero, half = broadcast(z, 1.0), zeros(z), broadcast(z, 0.5)
+    size = maximum(z, zero - z)
+    t = one / fma(broadcast(z, 0.2), size, one)
+    shape = exp(zero - half * z * z)
+    tail = shape * t * _tail_series(t + t - one)
+    return select(zero > z, tail, one - tail), shape

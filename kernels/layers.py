@@ -1,0 +1,63 @@
+"""The layers of a network in compiled code: their parameters, as views, and the passes of their activations.
+
+All functions here are raw and work on flat arrays.
+"""
+
+from __future__ import annotations
+
+from . import simd
+from .bundles import after, class_attribute, views
+from .gemm import Layer
+from .jit import kernel, piece
+
+for _attribute in ("function", "slope", "of_input", "fused", "linear"):  # of ``activations.Activation``
+    class_attribute(_attribute)
+
+
+@piece
+def weights_of(network, l):
+    """(W, b) of layer l, flat views; b is empty without biases."""
+    w = network.offsets[l]
+    b = w + network.sizes[l] * network.sizes[l + 1] if network.biased else network.params.size
+    return after(network.params, w), after(network.params, b)
+
+
+@piece
+def layer_of(network, l, rule):
+    """Layer l with the parameters that a step of the rule changes."""
+    I, O, w, slots = network.sizes[l], network.sizes[l + 1], network.offsets[l], rule.slots
+    b = w + I * O if network.biased else network.params.size
+    W_state, b_state = after(network.state, slots * w), after(network.state, slots * b)
+    return Layer(
+        I, O, after(network.updated, w), after(network.updated, b),
+        views(W_state, I * O, rule.slots), views(b_state, O, rule.slots),
+    )  # fmt: skip
+
+
+@kernel
+def activate(activation, Y, Z, n):
+    """Y = f(Y), n elements, and for an activation of its input Z = what Y held."""
+    if activation.fused or activation.linear:
+        return
+    lanes = simd.lanes(Y)
+    for i in range(0, n, lanes):
+        rest = min(lanes, n - i)
+        z = simd.load_masked(Y, i, rest)
+        if activation.of_input:
+            simd.store_masked(Z, i, z, rest)
+        simd.store_masked(Y, i, activation.function(z), rest)
+
+
+@kernel
+def activation_backward(activation, Y, Z, dY, n, kept):
+    """dY *= f'(z), n elements; Y holds f(z) / kept, as dropout has left it, and Z z for an activation of its input."""
+    if activation.linear:
+        return
+    lanes, undropped = simd.lanes(dY), simd.broadcast(dY, kept)
+    for i in range(0, n, lanes):
+        rest = min(lanes, n - i)
+        if activation.of_input:
+            slope = activation.slope(simd.load_masked(Z, i, rest))
+        else:
+            slope = activation.slope(undropped * simd.load_masked(Y, i, rest))
+        simd.store_masked(dY, i, slope * simd.load_masked(dY, i, rest), rest)
