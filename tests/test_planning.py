@@ -9,6 +9,7 @@ import pytest
 
 import fastmlp
 import kernels
+from fastmlp import loop
 from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Sparse
 from fastmlp.data.synthetic import load_synthetic
@@ -135,10 +136,12 @@ def test_defaults_are_enough_steps_by_the_size_and_what_is_given_stays():
 
 
 def test_warming_up_changes_no_data(digits):
-    run = fastmlp.loop.Run(plan(digits, configure(input="sparse")), fastmlp.loop.Observer())
-    before = run.plan, run.plan.X, run.plan.test[0]
+    run = loop.Run(plan(digits, configure(input="sparse")), loop.Observer())
+    before, arrays = (run.plan, run.plan.X, run.plan.test[0]), [*run.plan.X.arrays, run.plan.y, *run.plan.test]
+    contents = [array.tobytes() for array in arrays]
     run.warm_up()
     assert all(a is b for a, b in zip(before, (run.plan, run.plan.X, run.plan.test[0])))
+    assert [array.tobytes() for array in arrays] == contents
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
