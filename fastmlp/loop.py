@@ -202,8 +202,8 @@ class Run:
         reading = self.batches.reading  # a team that shares a core waits for it at every meeting
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):
             losses, correct = self.world.train_steps(
-                ops(config.backend), X, y, rows, lengths, self.model.network, sync_every=config.sync_every, rule=self.rule,
-                lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
+                ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
+                rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
                 sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
                 dropout=config.dropout, seed=config.seed % 2**32,
             )  # fmt: skip

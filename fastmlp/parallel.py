@@ -60,10 +60,13 @@ class World:
 
     def train_steps(
         self, ops: ModuleType, X: Any, labels: np.ndarray, rows: np.ndarray, lengths: np.ndarray, network: Any, *,
-        sync_every: int, **options: Any,
+        size: int, sync_every: int, **options: Any,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """``ops.mlp_train_steps``; ``rows`` are this rank's, ``lengths`` [steps] those of the whole batches."""
-        losses, correct = ops.mlp_train_steps(X, labels, rows, int(lengths[0]), network, **options)
+        """``ops.mlp_train_steps``; ``rows`` are this rank's, ``lengths`` [steps] those of the whole batches.
+
+        All are ``size`` but an epoch's last, which by itself would be taken for a run of small batches: other machine code.
+        """
+        losses, correct = ops.mlp_train_steps(X, labels, rows, size, network, **options)
         return losses, correct
 
 
@@ -99,7 +102,8 @@ class Ranks(World):
 
     def train_steps(  # type: ignore[override]  # all options come by name
         self, ops: ModuleType, X: Any, labels: np.ndarray, rows: np.ndarray, lengths: np.ndarray, network: Any, *,
-        sync_every: int, rule: Any, lr: np.ndarray, t: int, clip: float | None, mean: bool, seed: int, **options: Any,
+        size: int, sync_every: int, rule: Any, lr: np.ndarray, t: int, clip: float | None, mean: bool, seed: int,
+        **options: Any,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """The same steps on all ranks, but for rounding those of one process (``sync_every`` 1); or local steps.
 
@@ -121,8 +125,8 @@ class Ranks(World):
             if sync_every > 1:
                 if len(mine):
                     losses[step:taken], correct[step:taken] = ops.mlp_train_steps(
-                        X, labels, mine, int(own[step]), network, rule=rule, lr=lr[step:taken], t=t + step, clip=clip,
-                        mean=mean, seed=(seed + self.rank) % 2**32, **options,
+                        X, labels, mine, int(self._own(np.array(size))), network, rule=rule, lr=lr[step:taken], t=t + step,
+                        clip=clip, mean=mean, seed=(seed + self.rank) % 2**32, **options,
                     )  # fmt: skip
                 for array in (network.params, network.state):
                     array *= array.dtype.type(len(mine) / n)

@@ -13,11 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from fastmlp.config import TrainConfig
+from fastmlp.formats import FORMATS, IMAGE, TRAINING, Format
 from fastmlp.tensor_file import _digest
 
 # -- seeds -----------------------------------------------------------------------------------------------------------
@@ -60,6 +63,8 @@ SVM = [
     b"cat 0:1 5:2\r\ndog 3:-1\r\ncat 5:1 2:7\r\ndog\t1:1\r\n",
     b"1 1:1.7976931348623157e308\n2 7:123456789012345678\n3 2:.5\n3 1:5.\n",
 ]
+WEIGHTED = [b"a,b,label,w\n1.5,-2e3,cat,1\n0.25,3,dog,2.5\n7,8,cat,0\n1,2,dog,1\n"]
+NPY = [npy(array) for array in (PIXELS, np.ones((3, 12), ">f8"), np.ones((4, 12), "f2"), np.full((2, 4, 3), -7))]
 NPZ = [
     [("X.npy", npy(PIXELS)), ("y.npy", npy(np.array(["a", "b"] * 4))), ("sample_weight.npy", npy(np.ones(8)))],
     [("x_train.npy", npy(np.ones((4, 3), ">f8"))), ("y_train.npy", npy(np.array([0, 1, -5, 70_000])))],
@@ -278,33 +283,55 @@ def a_picture(draw: random.Random) -> bytes:
     return (hostile_png if png else damaged)(content, draw, seeds)
 
 
-# kind: (the file's name, a mutant of it); a directory of IDX files has the others beside it
-KINDS: dict[str, tuple[str, Callable[[random.Random], bytes]]] = {
-    "idx": ("idx/train-images-idx3-ubyte", one_of([*IDX.values()])),
-    "idx.gz": ("idx-gz/t10k-labels-idx1-ubyte.gz", gzipped([*IDX.values()])),
-    "csv": ("a.csv", one_of(CSV)),
-    "csv.gz": ("a.csv.gz", gzipped(CSV)),
-    "svm": ("a.svm", one_of(SVM)),
-    "svm.gz": ("a.svm.gz", gzipped(SVM)),
-    "npz": ("a.npz", a_zip),
-    "model": ("model.npz", lambda draw: hostile_tensors(META, TENSORS, draw)),
-    "checkpoint": ("checkpoint.npz", lambda draw: hostile_tensors(*OF_RUN, draw)),
-    "toml": ("config.toml", one_of(TOML)),
-    "predict.csv": ("p.csv", one_of([b"%d," * 11 % (*range(11),) + b"1\n" + b"0," * 11 + b"3\n"])),
-    "predict.npz": ("p.npz", a_zip),
-    "predict.svm": ("p.svm", one_of(SVM)),
-    "predict.idx": ("p-idx3-ubyte.gz", gzipped([idx(PIXELS)])),
-    "picture": ("p.png", a_picture),
+class Kind(NamedTuple):
+    """Files of one kind: the name of a file, sound contents of it, and a function that makes a mutant."""
+
+    file: str
+    sound: list[bytes]
+    mutant: Callable[[random.Random], bytes]
+
+
+def of_format(form: Format, file: str, seeds: list[bytes] | None = None) -> Kind:
+    """Files of a format of the table under a name of its."""
+    if form is IMAGE:
+        return Kind(file, picture_seeds() if find_spec("PIL") else [], a_picture)
+    if form.name == ".npz":
+        return Kind(file, seeds or [zipped(members) for members in NPZ], a_zip)
+    seeds = SEEDS[form.name] if seeds is None else seeds
+    if file.endswith(".gz"):
+        return Kind(file, [gzip.compress(seed, mtime=0) for seed in seeds], gzipped(seeds))
+    return Kind(file, seeds, one_of(seeds))
+
+
+SEEDS = {"CSV": CSV, "svmlight": SVM, ".npy": NPY, "IDX": [idx(PIXELS)]}
+_IDX = [*IDX.values()]
+TO_PREDICT = {  # of the features that the model has; an .npz to train on has no samples for it
+    "CSV": [b"%d," * 11 % (*range(11),) + b"1\n" + b"0," * 11 + b"3\n"],
+    ".npz": [zipped(NPZ[0]), zipped(NPZ[2])],
+}
+
+# Whatever is in the table of formats is here under each of its suffixes, to train on and to predict. A directory of IDX files
+# has the other files beside the mutant.
+KINDS = {
+    "idx": Kind("idx/train-images-idx3-ubyte", [IDX["train-images-idx3-ubyte"]], one_of(_IDX)),
+    "idx.gz": Kind("idx-gz/t10k-labels-idx1-ubyte.gz", [gzip.compress(IDX["t10k-labels-idx1-ubyte"])], gzipped(_IDX)),
+    **{suffix[1:]: of_format(form, f"a{suffix}") for form in TRAINING for suffix in form.suffixes},
+    **{f"{form.suffixes[0][1:]}.gz": of_format(form, f"a{form.suffixes[0]}.gz") for form in TRAINING if form.zipped},
+    "weights.csv": Kind("w.csv", WEIGHTED, one_of(WEIGHTED)),
+    "model": Kind("model.npz", [tensor_file(META, TENSORS)], lambda draw: hostile_tensors(META, TENSORS, draw)),
+    "checkpoint": Kind("checkpoint.npz", [tensor_file(*OF_RUN)], lambda draw: hostile_tensors(*OF_RUN, draw)),
+    "toml": Kind("config.toml", TOML[:2], one_of(TOML)),
+    **{f"predict {form.name}": of_format(form, f"p{form.suffixes[0]}", TO_PREDICT.get(form.name)) for form in FORMATS},
 }
 
 
 def mutant(kind: str, seed: int) -> bytes:
-    return KINDS[kind][1](random.Random(f"{kind} {seed}"))
+    return KINDS[kind].mutant(random.Random(f"{kind} {seed}"))
 
 
 def place(kind: str, directory: Path) -> tuple[Path, str]:
     """(the file to write mutants to, what to read: it, or the directory of IDX files that it lies in)."""
-    path = directory / KINDS[kind][0]
+    path = directory / KINDS[kind].file
     if path.parent == directory:
         return path, str(path)
     path.parent.mkdir(exist_ok=True)

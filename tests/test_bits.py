@@ -137,10 +137,15 @@ def test_all_digests_are_the_same_beside_every_threading_layer(python, layer, tm
 @pytest.mark.parametrize("case", FEW, ids=str)
 def test_digests_do_not_depend_on_how_steps_are_cut_into_calls(case, tmp_path, monkeypatch):
     """From one step a call to as many as there are."""
-    found = []
-    for seconds in (0.0, 1e9):
+    found, lengths, train = [], [], kernels.mlp_train_steps
+    monkeypatch.setattr(
+        kernels, "mlp_train_steps", lambda *args, lr, **more: lengths.append(len(lr)) or train(*args, lr=lr, **more)
+    )
+    for seconds, longest in ((0.0, 1), (1e9, 5)):  # of the five of an epoch
+        lengths.clear()
         monkeypatch.setattr(loop, "_CHUNK_SECONDS", seconds)
         found += digests([case], tmp_path, threads=(2,))
+        assert max(lengths) == longest
     assert found[0] == found[1]
 
 
@@ -201,6 +206,7 @@ def busy_team():
     other.start()
     while flags[0] == 0 and other.is_alive():
         other.join(0.001)
+    assert flags[0]
     yield
     flags[1] = 1
     other.join()

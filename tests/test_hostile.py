@@ -34,20 +34,15 @@ import numpy as np
 import pytest
 from damage import (
     CSV,
-    IDX,
     KINDS,
     META,
     NPZ,
-    OF_RUN,
     PIXELS,
     SVM,
     TENSORS,
-    TOML,
     VALUES,
-    idx,
     mutant,
     npy,
-    picture_seeds,
     place,
     tensor_file,
     zipped,
@@ -60,6 +55,7 @@ from fastmlp.data import files as files_reader
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
+from fastmlp.formats import IMAGE
 from fastmlp.images import read_images
 from fastmlp.ink import Framing
 from fastmlp.model import load_model, model_from
@@ -68,6 +64,7 @@ from fastmlp.tensor_file import _digest
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = int(os.environ.get("FASTMLP_FUZZ_SEED", "0"))
+PICTURE = f"predict {IMAGE.name}"
 HANG_SECONDS = 120  # a mutant takes a millisecond; a busy machine pauses for seconds
 SPARE_BYTES = 1 << 30  # of address space beside what the imports take: a thousand times what a mutant needs
 LONGEST_LINE = 600  # of a message, beside the file's name
@@ -211,13 +208,19 @@ def read_picture(path: str) -> None:
         read(as_is=False)
 
 
+def read_weighted(path: str) -> None:
+    data = load(path, val_fraction=0.5, weight_column="w")
+    require_samples(data.X, data.y, data.classes)
+    assert (data.sample_weight >= 0).all()
+
+
 READERS: dict[str, Callable[[str], None]] = {
-    **dict.fromkeys(["idx", "idx.gz", "csv", "csv.gz", "svm", "svm.gz", "npz"], read_data),
+    **{kind: for_predict if kind.startswith("predict ") else read_data for kind in KINDS},
+    "weights.csv": read_weighted,
     "model": lambda path: require_model(load_model(path)),
     "checkpoint": read_run,
     "toml": read_options,
-    **dict.fromkeys(["predict.csv", "predict.npz", "predict.svm", "predict.idx"], for_predict),
-    "picture": read_picture,
+    PICTURE: read_picture,
 }
 
 
@@ -263,9 +266,11 @@ def guard(tmp_path, monkeypatch):
         yield
 
 
-READABLE = [kind for kind in READERS if kind != "picture" or find_spec("PIL")]
+READABLE = [kind for kind in READERS if kind != PICTURE or find_spec("PIL")]
 needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="needs Pillow")
-each_kind = pytest.mark.parametrize("kind", [*list(READERS)[:-1], pytest.param("picture", marks=needs_pillow)])
+each_kind = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=needs_pillow if kind == PICTURE else ()) for kind in READERS]
+)
 
 
 def fuzz(count: int, kinds: list[str]) -> dict[str, int]:
@@ -277,34 +282,20 @@ def fuzz(count: int, kinds: list[str]) -> dict[str, int]:
     return json.loads(result.stdout)
 
 
-def test_the_seeds_are_read(tmp_path):
+@each_kind
+def test_the_seeds_are_read(kind, tmp_path):
     """What the mutants are made of is sound: the readers refuse the damage, not the seed."""
-    for kind, seeds in {
-        "idx": [IDX["train-images-idx3-ubyte"]],
-        "idx.gz": [gzip.compress(IDX["t10k-labels-idx1-ubyte"])],
-        "csv": CSV,
-        "csv.gz": map(gzip.compress, CSV),
-        "svm": SVM,
-        "svm.gz": map(gzip.compress, SVM),
-        "npz": map(zipped, NPZ),
-        "model": [tensor_file(META, TENSORS)],
-        "checkpoint": [tensor_file(*OF_RUN)],
-        "toml": TOML[:2],
-        "predict.npz": map(zipped, [NPZ[0], NPZ[2]]),
-        "predict.idx": [gzip.compress(idx(PIXELS))],
-        "picture": picture_seeds() if find_spec("PIL") else [],
-    }.items():
-        (tmp_path / kind).mkdir()
-        path, source = place(kind, tmp_path / kind)
-        for content in seeds:
-            path.write_bytes(content)
-            READERS[kind](source)
+    path, source = place(kind, tmp_path)
+    assert KINDS[kind].sound
+    for content in KINDS[kind].sound:
+        path.write_bytes(content)
+        READERS[kind](source)
 
 
 @pytest.mark.slow
 def test_mutants_are_read_soundly_or_refused_in_one_line():
-    refused = fuzz(100, READABLE)
-    assert all(20 <= count < 100 for count in refused.values()), refused  # neither all nor none: the damage varies
+    refused = fuzz(500, READABLE)
+    assert all(100 <= count < 500 for count in refused.values()), refused  # neither all nor none: the damage varies
 
 
 @pytest.mark.nightly
@@ -320,11 +311,13 @@ def test_ten_thousand_mutants_of_each_kind(kind):
 # kind: the command; FILE is what is read
 TRAIN = "--out run --offline --val-fraction 0.5"
 COMMANDS = {
-    **dict.fromkeys(["idx", "idx.gz", "csv", "csv.gz", "svm", "svm.gz", "npz"], f"train {TRAIN} --data FILE"),
+    **{
+        kind: "predict good.npz FILE" if kind.startswith("predict ") else f"train {TRAIN} --data FILE" for kind in KINDS
+    },
+    "weights.csv": f"train {TRAIN} --data FILE --weight-column w",
     "model": "evaluate FILE --data p.csv",
     "checkpoint": "export FILE out.safetensors",
     "toml": f"train {TRAIN} --data p.csv --config FILE",
-    **dict.fromkeys(["predict.csv", "predict.npz", "predict.svm", "predict.idx", "picture"], "predict good.npz FILE"),
 }
 
 
@@ -592,7 +585,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], None], str]] = {  # kind: (how it is m
     "unreadable": (unreadable, "cannot be read"),
     "terabytes": (
         lambda path: path.touch() or os.truncate(path, 1 << 40),
-        "half of this machine's|do not take as many",
+        "half of this machine's|do not take as many|not a valid .npy file",
     ),
 }
 
@@ -604,7 +597,7 @@ def test_what_is_no_ordinary_file_is_refused_by_every_reader(tmp_path, kind):
     for name, read in READERS.items():
         if name not in READABLE or name.startswith("idx"):
             continue
-        path = tmp_path / name / KINDS[name][0]
+        path = tmp_path / name / KINDS[name].file
         path.parent.mkdir()
         try:
             make(path)

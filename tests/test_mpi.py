@@ -150,7 +150,7 @@ with joined() as world:
     K, common = 3, {"scale": 1 / 255, "dropout": 0.3, "clip": 1.0}
     ours = network()
     mine = world.share(rows, lengths)
-    world.train_steps(kernels, data.X, data.y, mine, lengths, ours, sync_every=K, rule=rule, lr=rates, t=4,
+    world.train_steps(kernels, data.X, data.y, mine, lengths, ours, size=47, sync_every=K, rule=rule, lr=rates, t=4,
                       mean=True, seed=9, **common)
     expected = network()
     for step in range(0, 7, K):

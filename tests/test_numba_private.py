@@ -25,6 +25,8 @@ def imported(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "numba":
             yield from ((node.module, alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "numba")
 
 
 @pytest.mark.parametrize(("module", "name"), sorted(imported(PRIVATE)))
@@ -88,6 +90,7 @@ def test_no_other_module_uses_names_that_numba_does_not_promise():
     used, own = set(), {"_getvalue", "_getframe", "_replace", "_fields"}  # documented, by Numba or Python, all the same
     for node in nodes:
         if isinstance(node, ast.Attribute):
+            assert not (isinstance(node.value, ast.Name) and node.value.id == "numba" and node.attr == "core")
             (own if isinstance(node.ctx, ast.Store) else used).add(node.attr)
         elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             own.add(node.name)

@@ -9,6 +9,7 @@ import pytest
 
 import fastmlp
 import kernels
+from fastmlp import loop
 from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Sparse
 from fastmlp.data.synthetic import load_synthetic
@@ -135,7 +136,7 @@ def test_defaults_are_enough_steps_by_the_size_and_what_is_given_stays():
 
 
 def test_warming_up_changes_no_data(digits):
-    run = fastmlp.loop.Run(plan(digits, configure(input="sparse")), fastmlp.loop.Observer())
+    run = loop.Run(plan(digits, configure(input="sparse")), loop.Observer())
     before = run.plan, run.plan.X, run.plan.test[0]
     run.warm_up()
     assert all(a is b for a, b in zip(before, (run.plan, run.plan.X, run.plan.test[0])))

@@ -241,17 +241,18 @@ def test_logits_have_the_same_bits_from_dense_and_sparse_rows_in_any_batch(densi
         np.testing.assert_array_equal(kernels.mlp_forward(X[row : row + 1], network, scale=1 / 255)[0], together[row])
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-3), ("float64", 1e-3 * 2.0**-29)])
 @pytest.mark.parametrize("sizes", [(9000, 60, 5), (9000, 40), (9000, 60, 200, 5)], ids=str)
-def test_wide_rows_have_the_same_bits_one_by_one_and_together(sizes, rng):
+def test_wide_rows_have_the_same_bits_one_by_one_and_together(sizes, dtype, bound, rng):
     """W is larger than L2: floats are read where they lie, many rows at a time, whatever the density of those behind."""
     X = np.where(
         rng.random((200, 9000)) < np.where(np.arange(200) < 150, 0.9, 0.1)[:, None], rng.random((200, 9000)), 0
     )
-    X = X.astype(np.float32)
-    network = kernels.Network(sizes, activation="tanh")
+    X = X.astype(dtype)
+    network = kernels.Network(sizes, activation="tanh", dtype=dtype)
     network.params[...] = rng.standard_normal(network.params.size) / 100
     together = kernels.mlp_forward(X, network)
-    np.testing.assert_allclose(together, reference.mlp_forward(X, network), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(together, reference.mlp_forward(X, network), rtol=0, atol=bound)
     np.testing.assert_array_equal(kernels.mlp_forward(kernels.csr(X), network), together)
     for rows in (slice(0, 1), slice(149, 151), slice(100, 190), slice(150, 200)):
         for threads in (1, 3):

@@ -516,11 +516,6 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 # -- one line ------------------------------------------------------------------------------------------------------
 
 
-def spoil_npy(directory, **arrays):
-    for name, array in arrays.items():
-        np.save(directory / f"{name}.npy", array)
-
-
 BAD = {
     "other labels": ({"y": np.zeros(9, int)}, r"X.npy: has shape \(2000, 64\), y.npy \(9,\); they must be"),
     "complex labels": ({"y": np.zeros(2000, complex)}, "y.npy: has dtype complex128; it must be numbers or text"),

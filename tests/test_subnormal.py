@@ -227,6 +227,15 @@ def test_every_call_has_its_own_control_word_and_gives_back_the_callers(op, word
 
 
 @needs_a_word
+def test_numpy_computes_with_subnormal_numbers_after_a_call():
+    """Seen by their effect: ``control`` reads the word as the kernels do, and would be as wrong."""
+    small = np.full(100, smallest("float64"))
+    kernels.softmax(np.ones((3, 4)))
+    kernels.linear_forward(np.ones(LARGE[:2]), np.ones(LARGE[1:]))
+    np.testing.assert_array_equal((3 * small).view(np.int64), 3)
+
+
+@needs_a_word
 def test_a_refused_call_leaves_the_control_word(word):
     X = np.ones((3, 2), np.float32)
     for refused in (
