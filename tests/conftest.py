@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,13 +57,19 @@ def digits():
 
 @pytest.fixture
 def python(tmp_path):
-    """Run code, or a module with arguments, in a fresh interpreter; returns the finished process."""
+    """Run code, or a module with arguments, in a fresh interpreter; returns the finished process.
 
-    def run(*args, env=None, timeout=240, cwd=None):
+    Its stderr is without the line that kernels are compiled, which depends on the cache; ``all_lines`` keeps it.
+    """
+
+    def run(*args, env=None, timeout=240, cwd=None, all_lines=False):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         command = [sys.executable, *(["-c", *args] if len(args) == 1 else args)]
-        return subprocess.run(
+        result = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=timeout, cwd=cwd or tmp_path
         )
+        if not all_lines:
+            result.stderr = re.sub(r"^compiling kernels .*\n", "", result.stderr, flags=re.MULTILINE)
+        return result
 
     return run

@@ -156,7 +156,7 @@ def test_who_waits_long_for_compilation_is_told_once(python, tmp_path, patience,
     (tmp_path / "file").touch()
     for kept, cache in ("kept for the next time", tmp_path / "cache"), ("not kept", tmp_path / "file"):
         code = WAITED.format(setup=setup, patience=patience)
-        result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(cache)})
+        result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(cache)}, all_lines=True)
         assert (result.returncode, result.stderr) == (0, said.format(kept))
     assert ("filename" in setup) == ((tmp_path / "log").exists() and "compiling" in (tmp_path / "log").read_text())
 
