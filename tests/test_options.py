@@ -26,7 +26,7 @@ OPTIONS = [
     {"augment": "elastic", "augment_strength": 0.5},
     {"validation": 0.2, "standardize": "yes"},
     {"schedule": "step", "warmup": 0.2},
-    *({"activation": name, "hidden": (40, 30)} for name in kernels.ACTIVATIONS if name != "relu"),
+    *({"activation": name, "hidden": (40, 30), "lr": 0.01} for name in kernels.ACTIVATIONS if name != "relu"),
 ]
 
 
