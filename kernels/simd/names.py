@@ -1,7 +1,7 @@
 """All names of ``kernels.simd``."""
 
 from .codegen import FEATURES, HAS_FMA, REGISTER_BYTES, REGISTERS, Mask, Tile, Vector
-from .mathematics import exp, log, polynomial
+from .mathematics import exp, log, normal_distribution, polynomial
 from .tiles import (
     tile_axpy,
     tile_fma,
@@ -67,6 +67,7 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "normal_distribution",
     "polynomial",
     "reduce_add",
     "reduce_max",
