@@ -83,8 +83,6 @@ def plan(
     ``chosen`` is told how the first layer reads its input, and the density, before the work begins. InputError where the
     options do not fit the data.
     """
-    if data.X.shape[1] > WIDEST:
-        raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
     told_apart = digest(data)
     config = completed(config, data)
     if config.input != "sparse":
@@ -112,7 +110,9 @@ def plan(
 
 
 def completed(config: TrainConfig, data: Dataset) -> TrainConfig:
-    """``config`` with the defaults that go by the data; completed again it stays the same."""
+    """``config`` with the defaults that go by the data; completed again it stays the same. InputError for too wide data."""
+    if data.X.shape[1] > WIDEST:
+        raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
     return config.completed(len(data.X), table=is_table(data))
 
 

@@ -139,8 +139,13 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
     same = low == high
     centred &= same
     mean[centred], std[same] = low[centred], 1  # exactly: the rounding of a mean is not to be divided by that of a std
-    if not (np.isfinite(mean).all() and np.isfinite(std).all() and std.all()):
-        raise InputError(f"{source}: features too large or too small to standardise")
+    wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std) & (std > 0)))
+    if wrong.size:
+        k = wrong[0]
+        raise InputError(
+            f"{source}: feature {k + 1}, from {low[k]:.3g} to {high[k]:.3g}, is too large or too small to standardise; "
+            "scale it by a power of ten"
+        )
     return Scaling(1.0, density, mean, std)
 
 

@@ -13,6 +13,7 @@ from fastmlp import loop
 from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Sparse
 from fastmlp.data.synthetic import load_synthetic
+from fastmlp.errors import InputError
 from fastmlp.plan import is_table, plan
 
 
@@ -54,6 +55,15 @@ def test_no_column_of_a_one_hot_table_drowns_the_others(rng, name, form, tmp_pat
     other = again.predict_proba(sparse(X[:1000]) if form is np.asarray else X[:1000])
     np.testing.assert_allclose(other, P, atol=1e-5)  # the same numbers, summed up in another order
     assert again.evaluate(data.X_test, data.y_test)[1] == result.summary["test_accuracy"]
+
+
+@pytest.mark.parametrize("factor", [1e300, 5e-324])
+def test_a_column_that_cannot_be_standardised_is_named(rng, factor):
+    X = rng.integers(1, 9, (2000, 3)) * np.array([1.0, factor, 1.0])
+    with pytest.raises(
+        InputError, match="memory: feature 2, from .* to .*, is too large or too small to standardise; sca"
+    ):
+        plan(dataset(X, rng.integers(0, 2, 2000)), TrainConfig())
 
 
 @pytest.mark.parametrize("form", [np.asarray, sparse], ids=["dense", "sparse"])
