@@ -56,8 +56,8 @@ EDITS = {
         "simd/codegen.py", [('"""One bit a lane:', '"""Bits:'), ("class Vector", "# A comment.\n\n\nclass Vector")], []
     ),
     "the head of a module of the vocabulary": ("intrinsics.py", [('"""What compiled code', '"""All that compiled code')], []),
-    "a constant": ("tuning.py", [("PACK_ROWS = 24", "PACK_ROWS = 25")], ["gemm.gemm", "mlp.train_steps"]),
-    "a kernel": ("gemm.py", [("broadcast(Y, scale)", "broadcast(Y, 2 * scale)")], ["gemm.linear_forward"]),
+    "a constant": ("tuning.py", [("PACK_ROWS = 24", "PACK_ROWS = 25")], ["gemm.gemm", "step.train_steps"]),
+    "a kernel": ("gemm.py", [("else max(last - first, 1)", "else max(last - first, 2)")], ["gemm.linear_forward"]),
     "an overload": ("gemm.py", [("(flat(X), lo * X.shape[1])", "(flat(X), (lo + 1) * X.shape[1])")], ["gemm.linear_forward"]),
     "a piece of another module": ("team.py", [("return part * n // parts,", "return n // parts,")], ["update.update"]),
     "an intrinsic": ("intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None),
@@ -132,12 +132,12 @@ SUM = """
 import logging, os, sys
 import numpy as np
 logging.disable(logging.WARNING)  # that kernels are compiled
-from kernels.softmax_xent import totals
+from kernels.losses import totals
 if len(sys.argv) > 1:
     os.replace(*sys.argv[1:])
 print(totals(np.ones(2), np.ones(2, np.int64), 2)[0])
 """
-TWICE = "softmax_xent.py", [("loss += losses[i]", "loss += 2 * losses[i]")]
+TWICE = "losses.py", [("loss += losses[i]", "loss += 2 * losses[i]")]
 
 
 @pytest.fixture
