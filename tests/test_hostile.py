@@ -576,7 +576,7 @@ def unreadable(path: Path) -> None:
 
 
 SPECIAL: dict[str, tuple[Callable[[Path], None], str]] = {  # kind: (how it is made, what is said of it)
-    "directory": (Path.mkdir, "directory; it must be a file|holds no train-images"),
+    "directory": (Path.mkdir, "directory; it must be a file|holds no train-images|holds neither model.npz"),
     "pipe": (lambda path: os.mkfifo(path), "is a pipe or device.*; it must be a file"),
     "endless device": (lambda path: path.symlink_to("/dev/zero"), "is a pipe or device.*; it must be a file"),
     "empty device": (lambda path: path.symlink_to("/dev/null"), "is a pipe or device.*; it must be a file"),
