@@ -211,7 +211,7 @@ BUGS = {
     "slope of the shrunk output": Bug("activation_backward", "a.slope(b * c)", "a.slope(c)"),
     "inputs of GELU not kept": Bug("activate", "a.of_input", "False"),
     "GELU's slope without its density": Bug("Gelu.slope", "simd.fma(a, b, c)", "c"),
-    "GELU's other tail": Bug("activations._normal", "simd.select(a, b, c)", "c"),
+    "GELU's other tail": Bug("normal_distribution", "select(a, b, c)", "c"),
     "gradient not scaled by dropout": Bug("backward_rows", "mask(a, b, c, d, e)", "mask(a, b, c, d, 1.0)"),
     "one dropout mask for all steps": Bug("dropout_key", "a + b", "a", nth=1),
     "another image's distortion": Bug("distortion.distort", "hash32(a(b + a(c)))", "hash32(a(b + a(i)))", nth=1),

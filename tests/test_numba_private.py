@@ -26,7 +26,7 @@ def imported(path):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "numba":
             yield from ((node.module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "numba")
+            yield from ((alias.name, "__name__") for alias in node.names if alias.name.split(".")[0] == "numba")
 
 
 @pytest.mark.parametrize(("module", "name"), sorted(imported(PRIVATE)))
