@@ -333,7 +333,10 @@ def test_reference_and_fast_train_with_user_threads_setting(digits):
         ({"val_fraction": 1.0}, "--val-fraction is 1.0"),
         ({"weight_decay": -0.1}, "--weight-decay"),
         ({"preset": "best"}, "--preset is 'best'"),
-        ({"learning_rate": 1}, "unknown option 'learning_rate'; the options are activation, augment, augment_strength, backend"),
+        (
+            {"learning_rate": 1},
+            "unknown option 'learning_rate'; the options are activation, augment, augment_strength, backend",
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
