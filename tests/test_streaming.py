@@ -703,7 +703,8 @@ def test_partial_fit_over_blocks_of_a_memory_map_takes_the_memory_of_a_block(tmp
             model.partial_fit(block, y[start : start + rows], classes=[0, 1, 2])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < peaks[1] + 50_000 < 4 * rows * FEATURES * 4
+    stock = 2_000 * 56  # Python's own, of tuples that are not in use
+    assert peaks[2] < peaks[1] + stock + 20_000 < 14 * rows * FEATURES  # bytes, of the blocks that are not kept
     X_test, y_test = (np.load(directory / f"{name}_test.npy") for name in ("X", "y"))
     assert model.score(X_test if zeros else X_test / np.float32(255), y_test) > 1 / 3 + 5 * 0.015
 
