@@ -179,12 +179,14 @@ def _gemm_packed(begun, M, N, K, A, B, C, pack_buffer):
             panels, group = Matrix(pack_buffer, width, depth), after(pack_buffer, BLOCK_DEPTH * BLOCK_COLUMNS)
             for i in range(0, M, TILE_ROWS):
                 row = min(i, M - TILE_ROWS)  # the last rows, where they do not fill a tile, in one that begins earlier
-                rows = from_row(A_block, row)
+                C_rows, skip = from_row(C_block, row), i - row
                 if PACK_A and A.row == 1:
                     if i % GROUP_ROWS == 0:
                         _pack_group(i, M, depth, A_block, group)
-                    rows = Matrix(after(group, i % GROUP_ROWS * depth), 1, TILE_ROWS)
-                _tiles(n, depth, rows, panels, from_row(C_block, row), resume, i - row)
+                    packed = Matrix(after(group, i % GROUP_ROWS * depth), 1, TILE_ROWS)
+                    _tiles(n, depth, packed, panels, C_rows, resume, skip)
+                else:  # not one call for both: A may be read-only, which is another type
+                    _tiles(n, depth, from_row(A_block, row), panels, C_rows, resume, skip)
 
 
 GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
