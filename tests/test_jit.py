@@ -364,7 +364,7 @@ print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])
     text = source.read_text()
     edited = text.replace("simd.broadcast(b, scale)", "simd.broadcast(b, 100 * scale)")
     edited = edited.replace("scale != 1", "True")
-    assert edited != text
+    assert edited.count("100 * scale") == edited.count("b.size or relu or True") == 1
     source.write_text(edited)
     assert run() == 200.0
 
