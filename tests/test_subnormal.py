@@ -254,14 +254,13 @@ def test_kernels_in_compiled_code_run_under_its_control_word():
     """As ``raw`` says: the caller's, which it can exchange for that of the ops."""
 
     @njit
-    def step(W, g, none, word):
+    def step(schedule, W, g, word):
         before = raw.exchange_control(word)
-        raw.update(0, 1, kernels_sgd, 0.5, 1, W, g, none, none)
+        raw.update(0, 1, schedule, W, (), g)
         raw.exchange_control(before)
 
-    kernels_sgd = kernels.sgd()
-    small, none = np.float32(smallest("float32")), np.empty(0, np.float32)
+    schedule, small = raw.Schedule(kernels.sgd(), 0.5, 1), np.float32(smallest("float32"))
     for word, expected in ((0x1F80 if FLAGS else 0, 37 * small), (raw.CONTROL, 0)):
         W = np.full(20, 40 * small, np.float32)
-        step(W, np.full(20, 6 * small, np.float32), none, word)
+        step(schedule, W, np.full(20, 6 * small, np.float32), word)
         np.testing.assert_array_equal(W, np.full(20, expected, np.float32))
