@@ -87,7 +87,7 @@ def piece(function: Callable[..., Any]) -> Any:
     """Compile ``function`` into each kernel that calls it: what is too small for a call, or made to be inlined."""
     # The name is in the symbol, and of two weak symbols with one name the linker takes either.
     function.__qualname__ = _name(function)
-    return Dispatcher(function, None, _FOR_COMPILED_CODE, PieceCompiler)
+    return Dispatcher(function, {}, _FOR_COMPILED_CODE, PieceCompiler)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -97,7 +97,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     it would be optimised again in every caller, which took most of the compile time. Python calls it ``from_python``.
     """
     function.__qualname__ = _name(function)
-    return _Kernel(function, None, _FOR_COMPILED_CODE)
+    return _Kernel(function, {}, _FOR_COMPILED_CODE)
 
 
 class Bound:
@@ -151,7 +151,7 @@ def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **name
     exec(code, scope)
     call = scope[name]
     call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__}{bound})"
-    return _Entry(call, None, _OPTIONS)
+    return _Entry(call, {}, _OPTIONS)
 
 
 class _Kept(StoredDispatcher):
