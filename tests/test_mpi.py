@@ -308,8 +308,8 @@ def test_rank_0_alone_writes_and_the_ranks_must_have_read_the_same(ranks, tmp_pa
         np.savez(tmp_path / "other1" / "digits.npz", **{**data, "y": data["y"][::-1]})
     command = [*OPTIONS, "-q", "--epochs", "2", "--out", "run", "--json"]
     status, out, lines = finished(ranks(2, "-c", APART, "rank", *command))
-    assert (status, out.count("test accuracy"), lines) == (0, 1, [])
-    assert json.loads(out)["ranks"] == 2
+    assert (status, lines) == (0, [])
+    assert json.loads(out)["ranks"] == 2  # one object: of two there would be extra data
     assert {path.name for path in (tmp_path / "rank0" / "run").iterdir()} >= {
         "model.npz",
         "config.toml",
