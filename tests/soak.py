@@ -1,8 +1,8 @@
 """Run in a process of its own: the same work many times, and what the process then holds more than before.
 
-Prints, a line for each work, resident bytes, file descriptors and threads at its end less those after its first tenth: by then
-caches, workspaces and the allocator's own room are what they will be. A work is the name of an op, shapes, fits, or run, whose
-COUNT is in seconds.
+Prints, a line for each work, the least resident bytes, file descriptors and threads in the last quarter of the calls less the
+least in the second. What a process holds goes up and down by megabytes with the allocator's own room, stacks and workspaces;
+what each call loses raises the least of it too. A work is the name of an op, shapes, fits, or run, whose COUNT is in seconds.
 
     python soak.py COUNT WORK...
 """
@@ -37,14 +37,16 @@ def holdings() -> np.ndarray:
 
 
 def growth(work, kinds: int, count: int) -> np.ndarray:
-    """What the last nine tenths of ``count`` calls of ``work`` leave behind, once all ``kinds`` of them have been loaded."""
+    """What ``work`` leaves behind from the second to the last quarter of ``count`` calls, once all its ``kinds`` are loaded."""
     for k in range(kinds):
         work(k)
-    for k in range(count):
-        if k == count // 10:
-            before = holdings()
+    quarter = count // 4
+    readings: list[list[np.ndarray]] = [[], [], [], []]
+    for k in range(4 * quarter):
         work(k)
-    return holdings() - before
+        if k % (quarter // 10) == 0:
+            readings[k // quarter].append(holdings())
+    return np.min(readings[3], axis=0) - np.min(readings[1], axis=0)
 
 
 def one_op(name):
@@ -98,19 +100,19 @@ def fits():
 
 
 def long_run(seconds: int) -> np.ndarray:
-    """One run of so many seconds; few reports, as each is kept."""
+    """One run of so many seconds, read ten times a quarter; few reports, as each is kept."""
     data = load_synthetic(seed=1, n=1500, n_test=500)
-    start, before = time.monotonic(), []
+    start, readings = time.monotonic(), []
 
     def stop():
-        if not before and time.monotonic() - start > seconds / 10:
-            before.append(holdings())
-        return time.monotonic() - start > seconds
+        if time.monotonic() - start > seconds * len(readings) / 40:
+            readings.append(holdings())
+        return len(readings) == 40
 
     try:
         fastmlp.fit(data, steps=10**9, report_steps=10_000, lr=0.01, schedule="constant", observer=Observer(stop=stop))
     except Interrupted:
-        return holdings() - before[0]
+        return np.min(readings[-10:], axis=0) - np.min(readings[10:20], axis=0)
     raise AssertionError("the run ended by itself")
 
 
