@@ -25,10 +25,14 @@ def _dims(shape: tuple[Any, ...]) -> str:
 def require_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
     """``array.shape`` must be ``shape``, where None stands for any length."""
     have = array.shape
-    if have == shape or (len(have) == 2 == len(shape) and shape[0] is None and have[1] == shape[1]):  # most, in 0.1 us
+    if have == shape:
         return
-    if len(have) == len(shape) and all(want in (None, n) for n, want in zip(have, shape)):
-        return
+    if len(have) == len(shape):
+        for n, want in zip(have, shape):
+            if want is not None and want != n:
+                break
+        else:
+            return
     raise ValueError(f"{name} has shape {_dims(have)}; it must be {_dims(shape)}")
 
 

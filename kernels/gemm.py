@@ -42,7 +42,7 @@ from .tuning import (
     TILE_VECTORS,
     TURNED_LANES,
 )
-from .update import step_of, step_rows
+from .update import Schedule, step_of, step_rows
 
 
 def _make_tile(rows: int, vectors: int, full: bool) -> Any:
@@ -567,7 +567,7 @@ def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
 
 
 @kernel
-def linear_backward_update(part, parts, X, dY, scale, layer, schedule, scratch):
+def linear_backward_update(part, parts, X, dY, scale, layer: Layer, schedule: Schedule, scratch: Scratch):
     """``backward_update`` of a layer by a rule; ``scratch`` is that of all parts."""
     step, own = step_of(schedule.rule, schedule.lr, schedule.t), own_scratch(scratch, part, parts)
     (M, K), N = X.shape, dY.shape[1]

@@ -94,12 +94,14 @@ def run_train_steps(
         )
         samples = Samples(X.bundle(scale, network.dtype, block), labels, weights, rows, rooms)
         run_in_step(
-            train_steps_sparse, parts, barrier_state(), samples, objective, schedule, parameters, workspace, sparse,
-            results,
+            train_steps_sparse, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *workspace, *sparse,
+            *results,
         )  # fmt: skip
     else:
         samples = Samples(Dense(X, scale), labels, weights, rows, rooms)
-        run_in_step(train_steps, parts, barrier_state(), samples, objective, schedule, parameters, workspace, results)
+        run_in_step(
+            train_steps, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *workspace, *results
+        )  # fmt: skip
     if squares is not None:
         squares[0] = sums[0]
         if isinstance(X, CSR):

@@ -197,7 +197,7 @@ def linear_backward_update(
     parts = _parts(2 * X.size * O, SERIAL_FLOP)
     gradient = np.empty(parts * gemm.gradient_size(O), dtype)
     own = gemm.Scratch(scratch(parts * gemm.PACK_SIZE, dtype), gradient)
-    run(gemm.linear_backward_update, parts, X, dY, scale, layer, schedule, own)
+    run(gemm.linear_backward_update, parts, X, dY, scale, *layer, *schedule, *own)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:

@@ -35,6 +35,7 @@ from .jit import kernel, piece
 from .layers import activate, activation_backward, layer_of, weights_of
 from .losses import Loss, Outcomes, Targets, totals
 from .memory import LINE_BYTES
+from .network import Parameters
 from .penalty import add_spans, span_squares
 from .sparse import (
     Columns,
@@ -52,7 +53,7 @@ from .sparse import (
 )
 from .team import barrier, share
 from .tuning import DOT_ROWS, TRANSPOSE_VECTORS
-from .update import is_inert, step_of, step_rows
+from .update import Schedule, is_inert, step_of, step_rows
 
 # -- what a step works on ------------------------------------------------------------------------------------------
 
@@ -263,7 +264,10 @@ def update_network(part, parts, schedule, factor, gradient, network):
 
 
 @kernel
-def train_steps(part, parts, arrivals, samples, objective, schedule, network, workspace, results):
+def train_steps(
+    part, parts, arrivals, samples: Samples, objective: Objective, schedule: Schedule, network: Parameters,
+    workspace: Workspace, results: Results,
+):  # fmt: skip
     """Steps over the samples, from a dense X; see ``ops.mlp_train_steps``."""
     workspace = _own_workspace(workspace, part, parts)
     for step in range(schedule.lr.size):
@@ -469,7 +473,10 @@ def _count_steps(tasks, starts, done, put_off, chosen):
 
 
 @kernel
-def train_steps_sparse(part, parts, arrivals, samples, objective, schedule, network, workspace, sparse, results):
+def train_steps_sparse(
+    part, parts, arrivals, samples: Samples, objective: Objective, schedule: Schedule, network: Parameters,
+    workspace: Workspace, sparse: SparseWorkspace, results: Results,
+):  # fmt: skip
     """Steps over the samples, from a sparse X; see ``ops.mlp_train_steps``."""
     X, rule, H, lanes = samples.X, schedule.rule, network.sizes[1], simd.lanes(network.params)
     tasks = _tasks_of(part, parts, panel_count(H, lanes), sparse.splits)
