@@ -446,9 +446,18 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
 
 @kernel
 def column_sums(M, n, dY, db):
-    """db[j] = sum over the M rows of dY[:, j], rows in order, for n columns of the operand dY; db is flat."""
+    """db[j] = sum over the M rows of dY[:, j], for n columns of dY, rows in order but for a single output; db is flat."""
     lanes, values = simd.lanes(db), dY.values
     j = 0
+    if n == 1 and dY.row == 1:  # one output: side by side, and a chain of additions would take longer than the product
+        a = b = c = d = simd.zeros(db)
+        for i in range(0, M, 4 * lanes):
+            a = a + simd.load_masked(values, i, M - i)
+            b = b + simd.load_masked(values, i + lanes, M - i - lanes)
+            c = c + simd.load_masked(values, i + 2 * lanes, M - i - 2 * lanes)
+            d = d + simd.load_masked(values, i + 3 * lanes, M - i - 3 * lanes)
+        db[0] = simd.reduce_add((a + b) + (c + d))
+        return
     while n - j >= 4 * lanes:  # four chains, to hide the latency of the additions
         acc = simd.tile_zeros(db, 1, 4)
         for i in range(M):
