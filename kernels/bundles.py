@@ -18,7 +18,7 @@ from numba.extending import infer_getattr, intrinsic, lower_getattr
 
 from .jit import piece
 from .jit.dependencies import class_attributes, vocabulary
-from .jit.numba_private import AttributeTemplate, TypingError, cgutils, make_array, populate_array
+from .jit.numba_private import AttributeTemplate, TypingError, cgutils, part_of, with_part
 
 vocabulary()
 
@@ -60,19 +60,17 @@ def _require_flat(array: Any) -> None:
 
 
 def _view(context: Any, builder: Any, array: Any, value: Any, offset: Any) -> Any:
-    source, view = (make_array(array)(context, builder, *given) for given in ((value,), ()))
-    populate_array(
-        view,
-        data=builder.gep(source.data, [offset]),
-        shape=cgutils.pack_array(builder, [builder.sub(source.nitems, offset)]),
-        strides=source.strides,
-        itemsize=source.itemsize,
-        meminfo=source.meminfo,
-        parent=source.parent,
-    )
+    size = builder.sub(part_of(context, builder, array, value, "nitems"), offset)
+    view = value
+    for name, part in (
+        ("data", builder.gep(part_of(context, builder, array, value, "data"), [offset])),
+        ("nitems", size),
+        ("shape", cgutils.pack_array(builder, [size])),
+    ):
+        view = with_part(context, builder, array, view, name, part)
     if context.enable_nrt:
-        context.nrt.incref(builder, array, view._getvalue())
-    return view._getvalue()
+        context.nrt.incref(builder, array, view)
+    return view
 
 
 @intrinsic
@@ -125,7 +123,7 @@ def numbers_like(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     result = types.UniTuple(array.dtype, len(like))
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = make_array(array)(context, builder, args[1]).data
+        data = part_of(context, builder, array, args[1], "data")
         offsets = [builder.add(args[2], ir.Constant(args[2].type, k)) for k in range(len(like))]
         return context.make_tuple(builder, result, [builder.load(builder.gep(data, [offset])) for offset in offsets])
 

@@ -10,7 +10,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit.dependencies import vocabulary
-from .jit.numba_private import TypingError, cgutils, make_array, populate_array
+from .jit.numba_private import TypingError, cgutils, part_of, with_part
 
 vocabulary()
 
@@ -27,20 +27,20 @@ def flat(typingctx: Any, array: Any) -> Any:
     result = array.copy(ndim=1)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source = make_array(array)(context, builder, args[0])
-        view = make_array(result)(context, builder)
-        populate_array(
-            view,
-            data=source.data,
-            shape=cgutils.pack_array(builder, [source.nitems]),
-            strides=cgutils.pack_array(builder, [source.itemsize]),
-            itemsize=source.itemsize,
-            meminfo=source.meminfo,
-            parent=source.parent,
-        )
+        source = {
+            name: part_of(context, builder, array, args[0], name)
+            for name in ("meminfo", "parent", "nitems", "itemsize", "data")
+        }
+        sides = {
+            "shape": cgutils.pack_array(builder, [source["nitems"]]),
+            "strides": cgutils.pack_array(builder, [source["itemsize"]]),
+        }
+        view = ir.Constant(context.get_value_type(result), ir.Undefined)
+        for name, part in (source | sides).items():
+            view = with_part(context, builder, result, view, name, part)
         if context.enable_nrt:
-            context.nrt.incref(builder, result, view._getvalue())
-        return view._getvalue()
+            context.nrt.incref(builder, result, view)
+        return view
 
     return result(array), codegen
 
@@ -71,7 +71,7 @@ in_line = _attribute(
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    return builder.gep(cgutils.create_struct_proxy(array_type)(context, builder, array).data, [index])
+    return builder.gep(part_of(context, builder, array_type, array, "data"), [index])
 
 
 @intrinsic

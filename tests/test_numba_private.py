@@ -6,10 +6,12 @@ import ast
 import re
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba
 import pytest
 from numba import njit
+from numba.core import compiler
 from numba.core.compiler import CompileResult
 from numba.extending import intrinsic
 
@@ -61,11 +63,12 @@ def things():
 
 ATTRIBUTES = {
     "dispatcher": "_insert _compile_for_args _cache overloads targetctx py_func compile __reduce__",
-    "context": "_defns add_dynamic_addr aot_mode call_conv codegen declare_function refresh remove_user_function",
+    "context": "_defns add_dynamic_addr aot_mode call_conv codegen data_model_manager declare_function refresh "
+    "remove_user_function",
     "compiled": "_reduce entry_point fndesc library",
     "library": "_final_module _finalize_dynamic_globals _finalize_final_module _finalized _optimize_final_module "
-    "get_pointer_to_function has_dynamic_globals codegen",
-    "codegen": "set_env",
+    "_optimize_functions enable_object_caching get_pointer_to_function has_dynamic_globals codegen",
+    "codegen": "_data_layout set_env",
     "fndesc": "argtypes mangled_name qualname restype",
     "intrinsic": "_defn",
     "CompileResult": "_rebuild",
@@ -78,6 +81,12 @@ ATTRIBUTES = {
 )
 def test_numbas_objects_have_the_attribute(things, thing, name):
     assert hasattr(things[thing], name), f"Numba {numba.__version__}: {thing} has no {name}, which kernels.jit uses"
+
+
+def test_numba_has_the_passes_that_kernels_leave_out():
+    state = SimpleNamespace(func_ir=None, flags=compiler.Flags(), func_id=SimpleNamespace(func_qualname="f"))
+    pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(state)
+    assert {each.__name__ for each, _ in pipeline.passes} > set(numba_private._KernelCompiler.needless)
 
 
 def test_no_other_module_uses_names_that_numba_does_not_promise():

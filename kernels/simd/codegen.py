@@ -12,7 +12,7 @@ from numba import extending, types
 from numba.extending import models, register_model
 
 from ..jit.dependencies import vocabulary
-from ..jit.numba_private import TypingError, cgutils, config, get_host_cpu_features
+from ..jit.numba_private import TypingError, cgutils, config, get_host_cpu_features, part_of
 
 vocabulary()
 
@@ -154,7 +154,7 @@ def require_writable(array: Any) -> None:
 
 
 def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, pointee: Any) -> Any:
-    data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
+    data = part_of(context, builder, array_type, array, "data")
     return builder.bitcast(builder.gep(data, [offset]), pointee.as_pointer())
 
 
