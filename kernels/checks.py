@@ -120,6 +120,11 @@ def as_targets(name: str, value: Any, n: int, outputs: int) -> np.ndarray:
     return _as_indices(name, array.astype(np.int64) if array.dtype == bool else array, (n, outputs), 2)
 
 
+def as_numbers(name: str, value: Any, n: int, outputs: int, dtype: np.dtype) -> np.ndarray:
+    """``value`` as numbers [n, outputs], or [n] where there is one output."""
+    return as_input(name, value, dtype, (n,) if np.ndim(value) == 1 and outputs == 1 else (n, outputs))
+
+
 def as_rows(name: str, value: Any, n: int) -> np.ndarray:
     """``value`` as int64 row numbers, each in 0 .. n-1, at least one."""
     array = _as_indices(name, value, (None,), n)

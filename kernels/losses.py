@@ -1,10 +1,12 @@
 """The losses, one class each: loss, hits and the gradient at the outputs in one pass over the rows; and softmax alone.
 
-A loss's class is all there is to say about it: its ``output``, the name of what it makes of the network's outputs;
-``labels``, which checks the labels that it takes; ``gradient``, the pass; ``twin``, the same in NumPy, which is the
-definition.
+A loss's class is all there is to say about it: its ``name``; its ``output``, what a network that minimises it predicts
+(``network.OUTPUTS``); ``targets``, which checks what it compares the outputs with; ``gradient``, the pass; ``twin``, the same
+in NumPy, which is the definition. Its fields are its parameters, which compiled code takes at run time. A loss that is a sum
+over numbers, each with a target of its own, says what one of them costs, ``point`` and ``twin_point``: see ``NumberLoss``.
 
-Legend: ``B`` rows (samples), ``O`` outputs; Z [B, O] logits. All functions here are raw: nothing is checked.
+Legend: ``B`` rows (samples), ``O`` outputs; Z [B, O] what the last layer makes, Y [B, O] targets that are numbers. All
+functions here are raw: nothing is checked.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ from .jit import kernel, piece
 from .subnormals import normal
 from .team import share
 
-class_attribute("gradient")
+for _attribute in ("gradient", "point"):
+    class_attribute(_attribute)
 
 
 class Targets(NamedTuple):
-    """What row i of a batch is to become: labels[rows[i]], with the weight weights[rows[i]], or 1 if there are none."""
+    """What row i of a batch is to become: labels[rows[i]], with the weight weights[rows[i]], or 1 if there are none.
+
+    ``labels`` are flat: a class for each row, or a number for each of its outputs.
+    """
 
     labels: np.ndarray
     weights: np.ndarray
@@ -38,18 +44,28 @@ class Outcomes(NamedTuple):
     hits: np.ndarray
 
 
-class _Constants(NamedTuple):
-    smoothing: float
-    epsilon: float
-
-
-class Loss(_Constants):
-    """A loss with its constants."""
+class Loss:
+    """A loss with its parameters, which are the fields of the named tuple that its class is, too."""
 
     __slots__ = ()
+    name: ClassVar[str]
     output: ClassVar[str]
     gradient: ClassVar[Any]
-    labels: ClassVar[Any]
+
+    def targets(self, name: str, value: Any, samples: int, outputs: int, dtype: np.dtype) -> np.ndarray:
+        """``value``, checked and in one type: what each of so many samples is to become, in any shape, row by row."""
+        raise NotImplementedError
+
+    def twin(self, Z: np.ndarray, targets: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
+        """(loss, rows that are right, dZ), the loss summed over the rows."""
+        raise NotImplementedError
+
+
+class Smoothing(NamedTuple):
+    """The parameters of the cross-entropies."""
+
+    smoothing: float = 0.0
+    epsilon: float = 0.0
 
 
 @piece
@@ -147,16 +163,18 @@ def _softmax_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         dZ[row + label] -= real(factor * (1 - loss.smoothing))
 
 
-class SoftmaxCrossEntropy(Loss):
+class SoftmaxCrossEntropy(Loss, Smoothing):
     """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(Z), Q = (1 - s) onehot(label) + s / O.
 
     dZ = w (P - Q). With an ``epsilon`` > 0 the loss is -sum_i w_i log(P[i, label] + epsilon), and dZ the same.
     """
 
     __slots__ = ()
-    output = "softmax"
+    name, output = "softmax_cross_entropy", "softmax"
     gradient = _softmax_gradient
-    labels = staticmethod(checks.as_labels)
+
+    def targets(self, name, value, samples, outputs, dtype):
+        return checks.as_labels(name, value, samples, outputs)
 
     def twin(self, Z: np.ndarray, labels: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
         """(loss, rows whose first largest logit is the label's, dZ), the loss summed over the rows."""
@@ -193,34 +211,104 @@ def _logistic_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         outcomes.losses[i], outcomes.hits[i] = weight * lost, right
 
 
-class LogisticCrossEntropy(Loss):
+class LogisticCrossEntropy(Loss, Smoothing):
     """loss = -sum_ik w_i (Q log P + (1 - Q) log(1 - P)), P = 1 / (1 + exp(-Z)), Q = (1 - s) label + s / 2.
 
     dZ = w (P - Q).
     """
 
     __slots__ = ()
-    output = "logistic"
+    name, output = "logistic_cross_entropy", "logistic"
     gradient = _logistic_gradient
-    labels = staticmethod(checks.as_targets)
+
+    def targets(self, name, value, samples, outputs, dtype):
+        return checks.as_targets(name, value, samples, outputs)
 
     def twin(self, Z: np.ndarray, labels: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
         """(loss, rows with every output on its label's side of zero, dZ), the loss summed over the rows."""
-        Q = (1 - self.smoothing) * np.asarray(labels, np.float64) + self.smoothing / 2
+        Z, Q = normal(Z), (1 - self.smoothing) * np.asarray(labels, np.float64) + self.smoothing / 2
         wide = Z.astype(np.float64)
         losses = np.maximum(wide, 0) - wide * Q + np.log1p(np.exp(-np.abs(wide)))
         loss, weight = _weighted(losses.sum(1), sample_weight)
         right = ((Z > 0) == (np.asarray(labels) == 1)).all(1)
         with np.errstate(over="ignore"):
-            return loss, int(right.sum()), (weight * (1 / (1 + np.exp(-wide)) - Q)).astype(Z.dtype)
-
-
-LOSSES: dict[str, type[Any]] = {loss.output: loss for loss in (SoftmaxCrossEntropy, LogisticCrossEntropy)}
-"""The losses by the names of their outputs."""
+            return loss, int(right.sum()), normal((weight * (1 / (1 + np.exp(-wide)) - Q)).astype(Z.dtype))
 
 
 @kernel
-def cross_entropy(part, parts, Z, targets, loss, scale, outcomes, dZ):
+def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
+    """Rows lo .. hi - 1 of a ``NumberLoss``; of targets there are O for each row of the data set. No row is a hit."""
+    real = Z.dtype.type
+    for i in range(lo, hi):
+        row, of_targets = i * O, targets.rows[i] * O
+        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        lost = 0.0
+        for k in range(O):
+            cost, slope = loss.point(loss, k, np.float64(Z[row + k]), np.float64(targets.labels[of_targets + k]))
+            lost += cost
+            dZ[row + k] = real(scale * weight * slope)
+        outcomes.losses[i], outcomes.hits[i] = weight * lost, 0
+
+
+class NumberLoss(Loss):
+    """loss = sum_ik w_i c(Z[i, k], Y[i, k]), dZ = w c'(Z, Y), c' the derivative in Z; all in float64, dZ rounded once.
+
+    ``point(loss, k, z, y)`` gives (c, c') of output k, ``twin_point`` the same of arrays. No row counts as right.
+    """
+
+    __slots__ = ()
+    gradient = _number_gradient
+    point: ClassVar[Any]
+
+    def twin_point(self, Z: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """c(Z, Y) and c'(Z, Y) of float64 [B, O], element by element: the definition."""
+        raise NotImplementedError
+
+    def targets(self, name, value, samples, outputs, dtype):
+        return checks.as_numbers(name, value, samples, outputs, dtype)
+
+    def twin(self, Z, targets, sample_weight):
+        Y = normal(np.asarray(targets, Z.dtype)).reshape(Z.shape)
+        costs, slopes = self.twin_point(normal(Z).astype(np.float64), Y.astype(np.float64))
+        loss, weight = _weighted(costs.sum(1), sample_weight)
+        return loss, 0, normal((weight * slopes).astype(Z.dtype))
+
+
+class _Nothing(NamedTuple):
+    pass
+
+
+class SquaredError(NumberLoss, _Nothing):
+    """c = (z - y)^2 / 2, c' = z - y: summed over the outputs, not their mean (Gauss 1809).
+
+    So ``loss / (rows * outputs)`` is what scikit-learn's MLPRegressor reports, without its penalty; its gradient is this one's.
+    """
+
+    __slots__ = ()
+    name, output = "squared_error", "identity"
+
+    @staticmethod
+    def point(loss, k, z, y):
+        return 0.5 * (z - y) * (z - y), z - y
+
+    def twin_point(self, Z, Y):
+        return (Z - Y) ** 2 / 2, Z - Y
+
+
+LOSSES: dict[str, type[Any]] = {kind.name: kind for kind in (SoftmaxCrossEntropy, LogisticCrossEntropy, SquaredError)}
+"""The losses by name, each made from its parameters; the first with a network's output is that network's default."""
+
+
+def loss_of(output: str, loss: Any, smoothing: float = 0.0, epsilon: float = 0.0) -> Any:
+    """The loss called ``loss``, or this loss itself, or, where it is None, the one that goes with the network's ``output``."""
+    if isinstance(loss, Loss):
+        return loss
+    kind: Any = LOSSES[loss] if loss else next(kind for kind in LOSSES.values() if kind.output == output)
+    return kind(smoothing, epsilon) if issubclass(kind, Smoothing) else kind()
+
+
+@kernel
+def loss_gradient(part, parts, Z, targets, loss, scale, outcomes, dZ):
     """The loss's pass over this part's rows of Z [B, O]: their losses and hits in ``outcomes``, and dZ."""
     lo, hi = share(part, parts, Z.shape[0])
     loss.gradient(loss, lo, hi, Z.shape[1], flat(Z), targets, scale, outcomes, flat(dZ))

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
 from .activations import ACTIVATIONS
 from .csr_matrix import CSR
-from .losses import LOSSES, Outcomes, SoftmaxCrossEntropy, Targets
+from .losses import LOSSES, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
 from .network import Network
 from .sparse import PanelLayer, PanelState
@@ -245,16 +245,46 @@ def softmax_cross_entropy(
     log(P + epsilon), as in the notebook that this project began with, and the gradient the same as without. ValueError
     for an empty batch, for labels outside 0 .. O-1, and for both smoothing and epsilon.
     """
-    Z = checks.as_input("logits", logits, None, (None, None))
-    checks.require_columns("logits", Z)
-    if not len(Z):
-        raise ValueError("logits has no rows; the batch must not be empty")
-    y = checks.as_labels("labels", labels, *Z.shape)
-    targets = Targets(y, _checked_weights(sample_weight, len(Z)), np.arange(len(Z)))
     loss = SoftmaxCrossEntropy(*_checked_smoothing(label_smoothing, epsilon))
+    return _loss_gradient(("logits", logits), ("labels", labels), loss, sample_weight, out)
+
+
+def loss_gradient(
+    Z: ArrayLike,
+    targets: ArrayLike,
+    loss: Loss | str,
+    *,
+    sample_weight: ArrayLike | None = None,
+    out: Array | None = None,
+) -> tuple[float, int, Array]:
+    """(loss, correct, dZ) of a loss of ``kernels.LOSSES``, by its name or made with parameters: sums over the batch.
+
+    Z [B, O] is what the last layer makes; ``targets`` what the loss compares them with: numbers [B, O] (or [B] where
+    O is 1), class numbers [B] for softmax, zeros and ones [B, O] for logistic outputs. ``sample_weight`` [B], not negative,
+    multiplies each row's loss and gradient. The loss is a float64; ``correct`` counts the rows that are right, of which there
+    are none where targets are numbers; dZ [B, O] is the derivative. The class of the loss has its equation and source.
+    """
+    if not isinstance(loss, Loss) and loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
+    return _loss_gradient(("Z", Z), ("targets", targets), loss_of("", loss), sample_weight, out)
+
+
+def _loss_gradient(
+    outputs: tuple[str, ArrayLike],
+    targets: tuple[str, ArrayLike],
+    loss: Loss,
+    sample_weight: ArrayLike | None,
+    out: Array | None,
+) -> tuple[float, int, Array]:
+    Z = checks.as_input(*outputs, None, (None, None))
+    checks.require_columns(outputs[0], Z)
+    if not len(Z):
+        raise ValueError(f"{outputs[0]} has no rows; the batch must not be empty")
+    y = loss.targets(*targets, len(Z), Z.shape[1], Z.dtype)
     dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y)
+    compared = Targets(y.reshape(-1), _checked_weights(sample_weight, len(Z)), np.arange(len(Z)))
     outcomes = Outcomes(np.empty(len(Z)), np.empty(len(Z), np.int64))
-    run(losses.cross_entropy, _parts(Z.size, SERIAL_ELEMENTS), Z, targets, loss, 1.0, outcomes, dZ)
+    run(losses.loss_gradient, _parts(Z.size, SERIAL_ELEMENTS), Z, compared, loss, 1.0, outcomes, dZ)
     return *losses.totals(*outcomes, len(Z)), dZ
 
 
@@ -450,6 +480,7 @@ def mlp_train_steps(
     clip: float | None = None,
     scale: float = 1.0,
     sample_weight: ArrayLike | None = None,
+    loss: Loss | str | None = None,
     mean: bool = True,
     epsilon: float = 0.0,
     label_smoothing: float = 0.0,
@@ -463,7 +494,9 @@ def mlp_train_steps(
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
     ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and the
     loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts
-    rows with every output right. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
+    rows with every output right. ``loss`` is another of those in ``kernels.LOSSES`` that go with the network's output, by its
+    name or made with parameters; labels are what it compares the outputs with, numbers [N, O] where the output is identity, by
+    default with squared error. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
     last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
 
     ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
@@ -471,8 +504,9 @@ def mlp_train_steps(
     gradient is then stored, which takes about twice the time. ``squares``, float64 [1], gets the sum over the steps of |W|^2,
     all W before the step: half the weight decay times it is the penalty of an L2 term.
     """
-    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
-    objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed)
+    minimised = _checked_loss(network, loss, epsilon, label_smoothing)
+    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network, minimised)
+    objective = _checked_objective(network, minimised, mean, dropout, seed)
     rows = batch_arguments[-1]
     if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
         raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
@@ -519,13 +553,17 @@ def _clipped(factor: float, gradient: Array, clip: float | None) -> float:
 
 
 def _checked_batch(
-    X: Any, scale: float, labels: ArrayLike, sample_weight: ArrayLike | None, rows: ArrayLike, network: Network
+    X: Any,
+    scale: float,
+    labels: ArrayLike,
+    sample_weight: ArrayLike | None,
+    rows: ArrayLike,
+    network: Network,
+    loss: Loss,
 ) -> tuple[Any, float, Array, Array, Array]:
     """X, scale, labels, weights and rows as the kernels take them."""
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
     X = _as_network_input(X, network)
-    y = LOSSES[network.output].labels("labels", labels, X.shape[0], network.sizes[-1]).reshape(-1)
+    y = loss.targets("labels", labels, X.shape[0], network.sizes[-1], network.dtype).reshape(-1)
     rows = checks.as_rows("rows", rows, X.shape[0])
     weights = _checked_weights(sample_weight, X.shape[0])
     for name, written in (("network.params", network.params), ("network.state", network.state)):
@@ -533,14 +571,31 @@ def _checked_batch(
     return X, checks.finite_number("scale", scale), y, weights, rows
 
 
-def _checked_objective(
-    network: Network, mean: bool, epsilon: float, label_smoothing: float, dropout: float, seed: int, first_row: int = 0
-) -> Objective:
-    smoothing, epsilon = _checked_smoothing(label_smoothing, epsilon)
+def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, label_smoothing: float) -> Loss:
+    """The loss that the network is to minimise."""
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+    fitting = [name for name, kind in LOSSES.items() if kind.output == network.output]
+    if not isinstance(loss, Loss) and loss is not None and loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(fitting)}")
+    smoothing = _checked_smoothing(label_smoothing, epsilon)
+    chosen = loss_of(network.output, loss, *smoothing)
+    if chosen.output != network.output:
+        raise ValueError(
+            f"loss is {chosen.name!r}, for a network whose output is {chosen.output}; where it is {network.output}, as here, "
+            f"it must be one of {', '.join(fitting)}"
+        )
+    if any(smoothing) and tuple(chosen) != smoothing:
+        raise ValueError(f"label_smoothing or epsilon is given; both must be 0 with the loss {chosen.name}")
     if epsilon and network.output != "softmax":
         raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
+    return chosen
+
+
+def _checked_objective(
+    network: Network, loss: Loss, mean: bool, dropout: float, seed: int, first_row: int = 0
+) -> Objective:
     dropout, seed = _checked_fraction("dropout", dropout), _checked_seed(seed)
-    loss = LOSSES[network.output](smoothing, epsilon)
     return Objective(loss, ACTIVATIONS[network.activation], bool(mean), dropout, seed, first_row)
 
 
@@ -558,6 +613,7 @@ def mlp_gradient(
     t: int = 1,
     scale: float = 1.0,
     sample_weight: ArrayLike | None = None,
+    loss: Loss | str | None = None,
     mean: bool = True,
     epsilon: float = 0.0,
     label_smoothing: float = 0.0,
@@ -572,9 +628,10 @@ def mlp_gradient(
     Where ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the
     whole.
     """
-    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network)
+    minimised = _checked_loss(network, loss, epsilon, label_smoothing)
+    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network, minimised)
     first_row = _checked_seed(first_row, "first_row")
-    objective = _checked_objective(network, mean, epsilon, label_smoothing, dropout, seed, first_row)
+    objective = _checked_objective(network, minimised, mean, dropout, seed, first_row)
     _, _, t = _checked_step(sgd(), 0.0, t)
     gradient = checks.output("out", out, network.dtype, network.params.shape, network.params, *batch_arguments)
     return *mlp.run_gradient(*batch_arguments, objective, t, network, gradient), gradient

@@ -39,7 +39,7 @@ from .gemm import (
     linear_forward,
 )
 from .jit.control import CONTROL, exchange_control
-from .losses import Outcomes, SoftmaxCrossEntropy, Targets, cross_entropy, softmax
+from .losses import Outcomes, SoftmaxCrossEntropy, Targets, loss_gradient, softmax
 from .sparse import csr_backward_update, csr_forward
 from .update import Schedule, update
 
@@ -54,7 +54,6 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Targets",
     "column_sums",
-    "cross_entropy",
     "csr_backward_update",
     "csr_forward",
     "exchange_control",
@@ -64,6 +63,7 @@ __all__ = [
     "linear_backward_update",
     "linear_backward_weight",
     "linear_forward",
+    "loss_gradient",
     "softmax",
     "update",
 ]

@@ -115,6 +115,14 @@ def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing
     return loss, correct, _into(out, dlogits)
 
 
+def loss_gradient(Z, targets, loss, *, sample_weight=None, out=None):
+    """(loss, correct, dZ) of a loss of ``LOSSES``, by its name or made: sums over the batch."""
+    from .losses import loss_of
+
+    total, correct, dZ = loss_of("", loss).twin(Z, targets, sample_weight)
+    return total, correct, _into(out, dZ)
+
+
 def _hash32(x: np.ndarray) -> np.ndarray:
     """Wellons' lowbias32, a bijection of 32 bits (https://nullprogram.com/blog/2018/07/31/)."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
@@ -213,15 +221,15 @@ _dropout = dropout  # which an option of ``mlp_gradient`` takes the name of
 
 
 def mlp_gradient(
-    X, labels, rows, network, *, t=1, scale=1.0, sample_weight=None, mean=True, epsilon=0.0, label_smoothing=0.0,
-    dropout=0.0, seed=0, first_row=0, out=None,
+    X, labels, rows, network, *, t=1, scale=1.0, sample_weight=None, loss=None, mean=True, epsilon=0.0,
+    label_smoothing=0.0, dropout=0.0, seed=0, first_row=0, out=None,
 ):  # fmt: skip
     """(loss, correct, gradient) of the batch X[rows]; the gradient is flat, in the layout of ``network.params``.
 
-    Forward, dZ of ``softmax_cross_entropy`` (divided by the rows where ``mean``), backward through the layers.
+    Forward, dZ of the loss, as in ``loss_gradient`` (divided by the rows where ``mean``), backward through the layers.
     ``dropout`` drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l) + first_row.
     """
-    from .losses import LOSSES
+    from .losses import loss_of
 
     real, activation = network.dtype.type, ACTIVATIONS[network.activation]
     activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
@@ -235,7 +243,8 @@ def mlp_gradient(
         slopes.append(kept * activation.twin_slope(Z if activation.of_input else Y))
     logits = linear_forward(activations[-1], *network.layers[-1])
     weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
-    loss, correct, dZ = LOSSES[network.output](label_smoothing, epsilon).twin(logits, labels[rows], weights)
+    minimised = loss_of(network.output, loss, label_smoothing, epsilon)
+    total, correct, dZ = minimised.twin(logits, labels[rows], weights)
     if mean:
         dZ *= real(1 / len(rows))
     gradient = Network(network.sizes, bias=network.bias, dtype=network.dtype)
@@ -245,7 +254,7 @@ def mlp_gradient(
         linear_backward_weight(activations[l], dZ, out=dW, out_bias=db)
         if l:  # Y = f(Z) * kept, next Z = Y @ W + b  =>  dZ = (next dZ @ W.T) * kept * f'(Z)
             dZ = linear_backward_input(dZ, W) * slopes[l]
-    return loss, correct, _into(out, gradient.params)
+    return total, correct, _into(out, gradient.params)
 
 
 def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
@@ -266,8 +275,8 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
 
 
 def mlp_train_steps(
-    X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, mean=True, epsilon=0.0,
-    label_smoothing=0.0, dropout=0.0, seed=0, squares=None,
+    X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, loss=None, mean=True,
+    epsilon=0.0, label_smoothing=0.0, dropout=0.0, seed=0, squares=None,
 ):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
@@ -284,8 +293,8 @@ def mlp_train_steps(
         if squares is not None:
             squares[0] += sum(np.square(W, dtype=np.float64).sum() for W, _ in network.layers)
         losses[step], correct[step], gradient = mlp_gradient(
-            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, mean=mean,
-            epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
+            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, loss=loss,
+            mean=mean, epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
         )  # fmt: skip
         mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, clip=clip)
     return losses, correct

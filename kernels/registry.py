@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops, reference
 from .activations import ACTIVATIONS
-from .losses import LOSSES
+from .losses import LOSSES, Smoothing
 from .network import Network
 from .update import RULES as MAKERS
 from .update import Rule, momentum, sgd
@@ -111,6 +111,13 @@ def _labelled(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Ca
         yield (10 * _normal(rng, (B, O), dtype), rng.integers(0, O, B)), options
 
 
+def _compared(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    B, _, O = shape
+    for loss in LOSSES:
+        for options in ({}, {"sample_weight": rng.random(B)}):
+            yield (2 * _normal(rng, (B, O), dtype), _targets(rng, loss, B, O), loss), options
+
+
 def _dropped(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     B, _, O = shape
     for p in (0.5, 0.0):
@@ -154,7 +161,7 @@ def _network(
 
 
 def _functions() -> list[tuple[Rule, str, str]]:
-    """Update rules, activations and outputs, every one of each in at least one triple, in as few as that takes.
+    """Update rules, activations and losses, every one of each in at least one triple, in as few as that takes.
 
     Kernels are compiled for each.
     """
@@ -163,25 +170,28 @@ def _functions() -> list[tuple[Rule, str, str]]:
     return list(itertools.islice(zip(*map(itertools.cycle, tables)), triples))
 
 
-def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tuple[Any, Network, Rule]]:
+def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tuple[Any, Network, Rule, str]]:
     B, I, O = shape
     pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
     mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
-    for k, (rule, activation, output) in enumerate(_functions()):
+    for k, (rule, activation, loss) in enumerate(_functions()):
         for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
             for X in (pixels, reference.csr(mostly_zero)):
-                yield X, _network(rng, sizes, k % 2 == 0, dtype, rule.slots, activation, output), rule
+                network = _network(rng, sizes, k % 2 == 0, dtype, rule.slots, activation, LOSSES[loss].output)
+                yield X, network, rule, loss
 
 
-def _targets(rng: np.random.Generator, network: Network, samples: int) -> np.ndarray:
-    """Labels as the network's output takes them."""
-    if network.output == "logistic":
-        return rng.integers(0, 2, (samples, network.sizes[-1]))
-    return rng.integers(0, network.sizes[-1], samples)
+def _targets(rng: np.random.Generator, loss: str, samples: int, outputs: int) -> np.ndarray:
+    """What a loss may compare so many outputs with."""
+    if LOSSES[loss].output == "softmax":
+        return rng.integers(0, outputs, samples)
+    if LOSSES[loss].output == "logistic":
+        return rng.integers(0, 2, (samples, outputs))
+    return rng.standard_normal((samples, outputs))
 
 
 def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for X, network, _ in _networks(rng, shape, dtype):
+    for X, network, *_ in _networks(rng, shape, dtype):
         yield (X, network), {"scale": 1 / 255}
     yield (_normal(rng, X.shape, dtype), network), {}
 
@@ -194,26 +204,35 @@ def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, An
         yield {"sample_weight": rng.random(samples), "mean": False}
 
 
+def _options(loss: str, objective: dict[str, Any]) -> dict[str, Any]:
+    """Those of a step that takes pixels, smoothed only where the loss is of labels."""
+    options = {"scale": 1 / 255, "loss": loss, **objective}
+    if not issubclass(LOSSES[loss], Smoothing):
+        options.pop("label_smoothing", None)
+    return options
+
+
 def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     objectives = _objectives(rng, shape[0])
-    for k, (X, network, rule) in enumerate(_networks(rng, shape, dtype)):
+    for k, (X, network, rule, loss) in enumerate(_networks(rng, shape, dtype)):
         samples = X.shape[0]
-        labels = _targets(rng, network, samples)
+        labels = _targets(rng, loss, samples, network.sizes[-1])
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
         lr = np.full(-(-samples // batch), 0.01)
-        options = {"scale": 1 / 255, **next(objectives)} | ({"clip": 0.5} if k % 5 == 4 else {})
+        options = _options(loss, next(objectives)) | ({"clip": 0.5} if k % 5 == 4 else {})
         yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, **options}
 
 
 def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for (X, network, _), options in zip(_networks(rng, shape, dtype), _objectives(rng, shape[0])):
-        labels = _targets(rng, network, shape[0])
-        yield (X, labels, rng.permutation(shape[0]), network), {"scale": 1 / 255, "first_row": 2**32 - 3, **options}
+    for (X, network, _, loss), objective in zip(_networks(rng, shape, dtype), _objectives(rng, shape[0])):
+        labels = _targets(rng, loss, shape[0], network.sizes[-1])
+        options = _options(loss, objective) | {"first_row": 2**32 - 3}
+        yield (X, labels, rng.permutation(shape[0]), network), options
 
 
 def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    for k, (_, network, rule) in enumerate(_networks(rng, shape, dtype)):
+    for k, (_, network, rule, _) in enumerate(_networks(rng, shape, dtype)):
         network.state[...] = abs(_normal(rng, network.state.shape, dtype))
         gradient = _normal(rng, network.params.shape, dtype)
         yield (network, gradient), {"rule": rule, "lr": 0.1, "t": 3, "factor": 0.5, "clip": 0.5 if k % 2 else None}
@@ -231,6 +250,7 @@ OPS: tuple[Op, ...] = (
     Op("linear_backward_update", _backward_update, _product, writes=(2, 3)),
     Op("softmax", _logits, lambda shape: 5 * shape[0] * shape[2]),
     Op("softmax_cross_entropy", _labelled, lambda shape: 6 * shape[0] * shape[2]),
+    Op("loss_gradient", _compared, lambda shape: 6 * shape[0] * shape[2]),
     Op("dropout", _dropped, lambda shape: 10 * shape[0] * shape[2]),
     Op("distort", _distorted, lambda shape: 100 * shape[0] * shape[1] * shape[2]),
     Op("sgd_update", _sgd, lambda shape: 2 * shape[1] * shape[2], writes=(0,)),

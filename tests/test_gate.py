@@ -39,6 +39,11 @@ def train(**changes):
     return kernels.mlp_train_steps(*arguments.values(), **options)
 
 
+def numbers(targets, **options):
+    network = kernels.Network((3, 2), output="identity")
+    return train(labels=targets, network=network, **options)
+
+
 def rates_inside():
     network = kernels.Network((3, 2), dtype="float64")
     return kernels.mlp_train_steps(X, LABELS, [0, 1], 2, network, rule=kernels.sgd(), lr=network.params[:1])
@@ -91,6 +96,15 @@ BAD = {
         lambda: kernels.linear_backward_update(X, Y, W.copy(), rule=kernels.adam(), lr=0.1), ValueError, "state is missing",
     ),
     "a rule that is none": (lambda: kernels.linear_backward_update(X, Y, W.copy(), rule="adam", lr=0.1), TypeError, "rule is 'adam'"),
+    "an unknown loss": (lambda: train(loss="hinge"), ValueError, "loss is 'hinge'; it must be one of softmax_cross_entropy"),
+    "a loss for another output": (
+        lambda: train(loss="squared_error"), ValueError, "loss is 'squared_error', for a network whose output is identity; .* softmax,",
+    ),
+    "smoothed numbers": (lambda: numbers(Y, label_smoothing=0.1), ValueError, "label_smoothing or epsilon .* with the loss squared_error"),
+    "too few numbers": (lambda: numbers(Y[:3]), ValueError, r"labels has shape \[3, 2\]; it must be \[4, 2\]"),
+    "numbers in one column for two outputs": (lambda: numbers(Y[:, 0]), ValueError, r"labels has shape \[4\]; it must be \[4, 2\]"),
+    "text for numbers": (lambda: numbers([["a", "b"]] * 4), TypeError, "labels has dtype"),
+    "the loss of nothing": (lambda: kernels.loss_gradient(Y[:0], Y[:0], "squared_error"), ValueError, "Z has no rows"),
     "row out of range": (lambda: train(rows=[0, 4]), ValueError, "rows holds 4.*0 to 3"),
     "no rows": (lambda: train(rows=np.array([], int)), ValueError, "rows is empty"),
     "batch of zero": (lambda: train(batch=0), ValueError, "batch is 0"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import Network, reference, sgd
+from kernels import Network, reference, registry, sgd
 from kernels.registry import RULES
 
 STEP = 1e-5  # central differences err by O(STEP^2) and u / STEP: about 1e-10 of quantities of size one
@@ -83,23 +83,24 @@ def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
 
 
 @pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
-@pytest.mark.parametrize("output", kernels.LOSSES)
+@pytest.mark.parametrize("loss", kernels.LOSSES)
 @pytest.mark.parametrize("sizes", [(6, 4), (6, 5, 4, 3)], ids=str)
-def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, output, rng):
-    """Smoothed labels, sample weights, and dropout, whose mask is the same at every evaluation."""
-    network = Network(sizes, dtype="float64", activation=activation, output=output)
+def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, loss, rng):
+    """Sample weights, dropout, whose mask is the same at every evaluation, and smoothed labels where there are labels."""
+    network = Network(sizes, dtype="float64", activation=activation, output=kernels.LOSSES[loss].output)
     network.params[:] = rng.standard_normal(network.params.size)
     X, rows = rng.standard_normal((8, 6)), np.array([5, 1, 7, 2, 0])
-    y = rng.integers(0, 2, (8, sizes[-1])) if output == "logistic" else rng.integers(0, sizes[-1], 8)
-    options = {"sample_weight": rng.random(8), "label_smoothing": 0.2, "dropout": 0.4, "seed": 3, "t": 9}
+    y = registry._targets(rng, loss, 8, sizes[-1])
+    options = registry._options(loss, {"label_smoothing": 0.2, "sample_weight": rng.random(8), "dropout": 0.4})
+    options |= {"scale": 1.0, "seed": 3, "t": 9}
     numeric = central_difference(
         lambda: reference.mlp_gradient(X, y, rows, network, **options)[0] / len(rows), network.params
     )
-    loss, _, gradient = reference.mlp_gradient(X, y, rows, network, **options)
+    total, _, gradient = reference.mlp_gradient(X, y, rows, network, **options)
     used = np.concatenate([np.arange(o, o + (i + 1) * n) for o, i, n in zip(network.offsets, sizes, sizes[1:])])
     np.testing.assert_allclose(gradient[used], numeric[used], rtol=1e-6, atol=1e-8)
-    plain = reference.mlp_gradient(X, y, rows, network)[0]
-    assert loss != pytest.approx(plain, rel=1e-3)
+    plain = reference.mlp_gradient(X, y, rows, network, loss=loss)[0]
+    assert total != pytest.approx(plain, rel=1e-3)
 
 
 def test_a_weight_of_two_is_the_sample_twice(rng):

@@ -295,6 +295,19 @@ def test_cross_entropy_equals_its_twin_in_the_wider_type(dtype, rng):
 
 
 @dtypes
+@pytest.mark.parametrize("outputs", [1, 2, 7, 33])
+def test_errors_of_integers_cost_their_exact_squares(dtype, outputs, rng):
+    """As sums over rows and outputs of w (z - y)^2 / 2, with the derivative w (z - y)."""
+    Z, Y = (small_integers(rng, (19, outputs), dtype) for _ in range(2))
+    weights = rng.integers(0, 5, 19)
+    for w in (np.ones(19, int), weights):
+        loss, correct, dZ = kernels.loss_gradient(Z, Y, "squared_error", sample_weight=w)
+        d = Z.astype(int) - Y.astype(int)
+        assert (loss, correct) == ((w[:, None] * d * d).sum() / 2, 0)
+        np.testing.assert_array_equal(dZ, w[:, None] * d)
+
+
+@dtypes
 def test_cross_entropy_is_finite_where_the_probability_underflows(dtype):
     Z = np.array([[0.0, -2000.0]], dtype)
     loss, correct, dZ = kernels.softmax_cross_entropy(Z, [1])

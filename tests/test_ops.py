@@ -106,6 +106,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(op, dtype, rng):
 # The dtypes of an op's first results where they are not the weights': losses, counts, images.
 FIRST_DTYPES = {
     "softmax_cross_entropy": ("float64", "int64"),
+    "loss_gradient": ("float64", "int64"),
     "mlp_train_steps": ("float64", "int64"),
     "mlp_gradient": ("float64", "int64"),
     "distort": ("uint8",),
