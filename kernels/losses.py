@@ -60,6 +60,10 @@ class Loss:
         """(loss, rows that are right, dZ), the loss summed over the rows."""
         raise NotImplementedError
 
+    def checked(self) -> Any:
+        """The loss with its parameters as compiled code takes them; ValueError or TypeError names one that is none."""
+        return type(self)(*(checks.finite_number(name, value) for name, value in self._asdict().items()))  # type: ignore
+
 
 class Smoothing(NamedTuple):
     """The parameters of the cross-entropies."""
@@ -236,6 +240,78 @@ class LogisticCrossEntropy(Loss, Smoothing):
 
 
 @kernel
+def _focal_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
+    """Rows lo .. hi - 1 of ``Focal``: their losses and hits, and dZ = scale * w * m * (softmax(Z) - onehot(label))."""
+    real = Z.dtype.type
+    for i in range(lo, hi):
+        label, row = targets.labels[targets.rows[i]], i * O
+        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        largest, argmax = _largest(O, Z, row)
+        total = _exp_row(O, Z, row, largest, dZ)
+        others = 0.0
+        for j in range(row, row + O):
+            if j != row + label:
+                others += np.float64(dZ[j])
+        miss = others / np.float64(total)
+        if miss < 0.5:
+            log_p = np.log1p(-miss)
+        else:
+            log_p = np.float64(Z[row + label]) - np.float64(largest) - np.log(np.float64(total))
+        lost, steepness = _focused(miss, log_p, loss.gamma)
+        outcomes.losses[i], outcomes.hits[i] = weight * lost, argmax == label
+        factor = real(scale * weight * steepness)
+        _affine(O, dZ, row, total, factor, real(0))
+        dZ[row + label] = -factor * real(miss)
+
+
+@piece
+def _focused(miss, log_p, gamma):
+    """(-(1 - p)^g log p, (1 - p)^g - g p (1 - p)^(g - 1) log p) of miss = 1 - p; both have the limit 0 at p = 1."""
+    if miss <= 0:
+        return 0.0, 0.0
+    focus = miss**gamma
+    return -focus * log_p, focus * (1 - gamma * np.exp(log_p) * log_p / miss)
+
+
+class _Gamma(NamedTuple):
+    gamma: float = 2.0
+
+
+class Focal(Loss, _Gamma):
+    """loss = -sum_i w_i (1 - p)^gamma log p, p = softmax(Z)[i, label]; gamma >= 0, and 0 is cross-entropy.
+
+    What is right already counts little, so that rare classes are heard. dZ = w m (softmax(Z) - onehot(label)),
+    m = (1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p. Lin et al. 2017, there for two classes.
+    """
+
+    __slots__ = ()
+    name, output = "focal", "softmax"
+    gradient = _focal_gradient
+
+    def checked(self):
+        return type(self)(checks.finite_number("gamma", self.gamma, least=0.0))
+
+    def targets(self, name, value, samples, outputs, dtype):
+        return checks.as_labels(name, value, samples, outputs)
+
+    def twin(self, Z, targets, sample_weight):
+        rows, wide = np.arange(len(targets)), normal(Z).astype(np.float64)
+        shifted = wide - wide.max(1, keepdims=True)
+        E = np.exp(shifted)
+        P = E / E.sum(1, keepdims=True)
+        slopes, others = P.copy(), E.copy()
+        others[rows, targets] = 0
+        miss = others.sum(1) / E.sum(1)
+        slopes[rows, targets] = -miss
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_p = np.where(miss < 0.5, np.log1p(-miss), shifted[rows, targets] - np.log(E.sum(1)))
+            steepness = miss**self.gamma * (1 - self.gamma * np.exp(log_p) * log_p / miss)
+        loss, weight = _weighted(np.where(miss > 0, -(miss**self.gamma) * log_p, 0 * miss), sample_weight)
+        dZ = weight * np.where(miss > 0, steepness, 0 * miss)[:, None] * slopes
+        return loss, int((Z.argmax(1) == targets).sum()), normal(dZ.astype(Z.dtype))
+
+
+@kernel
 def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     """Rows lo .. hi - 1 of a ``NumberLoss``; of targets there are O for each row of the data set. No row is a hit."""
     real = Z.dtype.type
@@ -253,22 +329,34 @@ def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
 class NumberLoss(Loss):
     """loss = sum_ik w_i c(Z[i, k], Y[i, k]), dZ = w c'(Z, Y), c' the derivative in Z; all in float64, dZ rounded once.
 
-    ``point(loss, k, z, y)`` gives (c, c') of output k, ``twin_point`` the same of arrays. No row counts as right.
+    ``point(loss, k, z, y)`` gives (c, c') of output k, ``twin_point`` the same of arrays. No row counts as right. Of each
+    target there may be several outputs, ``each`` side by side.
     """
 
     __slots__ = ()
     gradient = _number_gradient
     point: ClassVar[Any]
 
+    @property
+    def each(self) -> int:
+        return 1
+
+    def predict(self, Z: np.ndarray) -> np.ndarray:
+        """The numbers [B, O] that a network's outputs Z stand for."""
+        return Z
+
     def twin_point(self, Z: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """c(Z, Y) and c'(Z, Y) of float64 [B, O], element by element: the definition."""
         raise NotImplementedError
 
     def targets(self, name, value, samples, outputs, dtype):
-        return checks.as_numbers(name, value, samples, outputs, dtype)
+        if outputs % self.each:
+            raise ValueError(f"there are {outputs} outputs; the loss {self.name} makes {self.each} of each target")
+        Y = checks.as_numbers(name, value, samples, outputs // self.each, dtype)
+        return Y if self.each == 1 else np.repeat(Y.reshape(samples, -1), self.each, axis=1)
 
     def twin(self, Z, targets, sample_weight):
-        Y = normal(np.asarray(targets, Z.dtype)).reshape(Z.shape)
+        Y = np.repeat(normal(np.asarray(targets, Z.dtype)).reshape(len(Z), -1), self.each, axis=1)
         costs, slopes = self.twin_point(normal(Z).astype(np.float64), Y.astype(np.float64))
         loss, weight = _weighted(costs.sum(1), sample_weight)
         return loss, 0, normal((weight * slopes).astype(Z.dtype))
@@ -295,7 +383,157 @@ class SquaredError(NumberLoss, _Nothing):
         return (Z - Y) ** 2 / 2, Z - Y
 
 
-LOSSES: dict[str, type[Any]] = {kind.name: kind for kind in (SoftmaxCrossEntropy, LogisticCrossEntropy, SquaredError)}
+class AbsoluteError(NumberLoss, _Nothing):
+    """c = |z - y|, c' = sign(z - y), 0 at 0: z tends to the median (Laplace 1774)."""
+
+    __slots__ = ()
+    name, output = "absolute_error", "identity"
+
+    @staticmethod
+    def point(loss, k, z, y):
+        return abs(z - y), np.sign(z - y)
+
+    def twin_point(self, Z, Y):
+        return abs(Z - Y), np.sign(Z - Y)
+
+
+class _Delta(NamedTuple):
+    delta: float = 1.0
+
+
+class Huber(NumberLoss, _Delta):
+    """c = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = z - y; c' = d, cut to -delta .. delta. Huber 1964."""
+
+    __slots__ = ()
+    name, output = "huber", "identity"
+
+    def checked(self):
+        delta = checks.finite_number("delta", self.delta)
+        if delta <= 0:
+            raise ValueError(f"delta is {self.delta!r}; it must be positive")
+        return type(self)(delta)
+
+    @staticmethod
+    def point(loss, k, z, y):
+        d, delta = z - y, loss.delta
+        if abs(d) <= delta:
+            return 0.5 * d * d, d
+        return delta * (abs(d) - 0.5 * delta), delta * np.sign(d)
+
+    def twin_point(self, Z, Y):
+        d = Z - Y
+        near = abs(d) <= self.delta
+        return np.where(near, d * d / 2, self.delta * (abs(d) - self.delta / 2)), np.where(
+            near, d, self.delta * np.sign(d)
+        )
+
+
+class _Quantiles(NamedTuple):
+    quantiles: Any = (0.5,)
+
+
+class Quantile(NumberLoss, _Quantiles):
+    """c = max(-q d, (1 - q) d), d = z - y; c' = -q below 0, 1 - q above, 0 at 0: z tends to the quantile q.
+
+    Koenker and Bassett 1978. Of ``quantiles`` q, each in (0, 1), rising, there is an output for each target and quantile,
+    the quantiles of a target side by side: outputs [B, T * Q] for targets [B, T]. ``predict`` sorts a target's quantiles:
+    they never cross then, and are nearer the true ones than before. Chernozhukov, Fernandez-Val and Galichon 2010.
+    """
+
+    __slots__ = ()
+    name, output = "quantile", "identity"
+
+    @property
+    def each(self):
+        return int(np.size(self.quantiles))
+
+    def checked(self):
+        quantiles = checks.as_input("quantiles", np.atleast_1d(self.quantiles), np.dtype(np.float64), (None,)).copy()
+        if not (quantiles.size and (np.diff(quantiles, prepend=0, append=1) > 0).all()):
+            raise ValueError(f"quantiles is {self.quantiles!r}; it must be numbers above 0 and below 1, rising")
+        return type(self)(quantiles)
+
+    @staticmethod
+    def point(loss, k, z, y):
+        q = loss.quantiles[k % loss.quantiles.size]
+        d = z - y
+        return max(-q * d, (1 - q) * d), np.sign(d) * (1 - q if d > 0 else q)
+
+    def twin_point(self, Z, Y):
+        q = np.resize(np.asarray(self.quantiles, np.float64), Z.shape[1])
+        d = Z - Y
+        return np.maximum(-q * d, (1 - q) * d), np.sign(d) * np.where(d > 0, 1 - q, q)
+
+    def predict(self, Z):
+        return np.sort(Z.reshape(len(Z), -1, self.each), axis=2).reshape(Z.shape)
+
+
+class _LogLink(NumberLoss, _Nothing):
+    """A deviance of p = exp(z): a network whose output is exponential makes the logarithms of its predictions."""
+
+    __slots__ = ()
+    output = "exponential"
+
+    def predict(self, Z):
+        return np.exp(Z)
+
+
+class Poisson(_LogLink):
+    """c = p - y + y log(y / p), p = exp(z), y >= 0; c' = p - y. Half the deviance of counts: McCullagh and Nelder 1989, 2.3.
+
+    As in scikit-learn's MLPRegressor, which reports loss / rows.
+    """
+
+    __slots__ = ()
+    name = "poisson"
+
+    def targets(self, name, value, samples, outputs, dtype):
+        Y = super().targets(name, value, samples, outputs, dtype)
+        if (Y < 0).any():
+            raise ValueError(f"{name} holds {Y.min()}; the loss poisson takes numbers of at least 0")
+        return Y
+
+    @staticmethod
+    def point(loss, k, z, y):
+        p = np.exp(z)
+        return p - y + (y * (np.log(y) - z) if y > 0 else 0.0), p - y
+
+    def twin_point(self, Z, Y):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.exp(Z) - Y + np.where(Y > 0, Y * (np.log(Y) - Z), 0), np.exp(Z) - Y
+
+
+class Gamma(_LogLink):
+    """c = y / p - 1 - log(y / p), p = exp(z), y > 0; c' = 1 - y / p. Half the deviance of sizes.
+
+    McCullagh and Nelder 1989, 8.3.
+    """
+
+    __slots__ = ()
+    name = "gamma"
+
+    def targets(self, name, value, samples, outputs, dtype):
+        Y = super().targets(name, value, samples, outputs, dtype)
+        if (Y <= 0).any():
+            raise ValueError(f"{name} holds {Y.min()}; the loss gamma takes positive numbers")
+        return Y
+
+    @staticmethod
+    def point(loss, k, z, y):
+        ratio = y * np.exp(-z)
+        return ratio - 1 + z - np.log(y), 1 - ratio
+
+    def twin_point(self, Z, Y):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return Y * np.exp(-Z) - 1 + Z - np.log(Y), 1 - Y * np.exp(-Z)
+
+
+LOSSES: dict[str, type[Any]] = {
+    kind.name: kind
+    for kind in (
+        SoftmaxCrossEntropy, LogisticCrossEntropy, SquaredError, AbsoluteError, Huber, Quantile, Poisson, Gamma, Focal
+    )
+}  # fmt: skip
 """The losses by name, each made from its parameters; the first with a network's output is that network's default."""
 
 

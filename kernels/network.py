@@ -18,7 +18,7 @@ from .memory import LINE_BYTES, aligned_zeros
 if TYPE_CHECKING:
     from .update import Rule
 
-OUTPUTS = ("softmax", "logistic", "identity")
+OUTPUTS = ("softmax", "logistic", "identity", "exponential")
 """What a network may make of its last layer: each has its losses, in ``losses.LOSSES``."""
 _MOST_SLOTS = 2  # that a rule has
 
@@ -43,8 +43,9 @@ class Network:
     ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds
     in the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
     ``activation`` of the hidden layers: one of ``kernels.activations.ACTIVATIONS``. ``output``: softmax over classes;
-    logistic, each output a probability of its own (binary and multilabel targets); identity, numbers. Raises ValueError for
-    sizes that make no network and unknown names, TypeError for a dtype other than float32 and float64.
+    logistic, each output a probability of its own (binary and multilabel targets); identity, numbers; exponential,
+    positive numbers, of which the last layer makes the logarithms. Raises ValueError for sizes that make no network and
+    unknown names, TypeError for a dtype other than float32 and float64.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
 from .activations import ACTIVATIONS
 from .csr_matrix import CSR
-from .losses import LOSSES, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
+from .losses import LOSSES, Loss, Outcomes, Smoothing, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
 from .network import Network
 from .sparse import PanelLayer, PanelState
@@ -266,7 +266,7 @@ def loss_gradient(
     """
     if not isinstance(loss, Loss) and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
-    return _loss_gradient(("Z", Z), ("targets", targets), loss_of("", loss), sample_weight, out)
+    return _loss_gradient(("Z", Z), ("targets", targets), loss_of("", loss).checked(), sample_weight, out)
 
 
 def _loss_gradient(
@@ -585,11 +585,11 @@ def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, lab
             f"loss is {chosen.name!r}, for a network whose output is {chosen.output}; where it is {network.output}, as here, "
             f"it must be one of {', '.join(fitting)}"
         )
-    if any(smoothing) and tuple(chosen) != smoothing:
+    if any(smoothing) and (isinstance(loss, Loss) or not isinstance(chosen, Smoothing)):
         raise ValueError(f"label_smoothing or epsilon is given; both must be 0 with the loss {chosen.name}")
     if epsilon and network.output != "softmax":
         raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
-    return chosen
+    return chosen.checked()
 
 
 def _checked_objective(

@@ -113,9 +113,11 @@ def _labelled(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Ca
 
 def _compared(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     B, _, O = shape
-    for loss in LOSSES:
+    made = (LOSSES["huber"](0.3), LOSSES["quantile"]((0.1, 0.5, 0.9)), LOSSES["focal"](0.5))
+    for loss in (*LOSSES, *made):
+        name, each = (loss, 1) if isinstance(loss, str) else (loss.name, getattr(loss, "each", 1))
         for options in ({}, {"sample_weight": rng.random(B)}):
-            yield (2 * _normal(rng, (B, O), dtype), _targets(rng, loss, B, O), loss), options
+            yield (2 * _normal(rng, (B, each * O), dtype), _targets(rng, name, B, O), loss), options
 
 
 def _dropped(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
@@ -187,6 +189,8 @@ def _targets(rng: np.random.Generator, loss: str, samples: int, outputs: int) ->
         return rng.integers(0, outputs, samples)
     if LOSSES[loss].output == "logistic":
         return rng.integers(0, 2, (samples, outputs))
+    if LOSSES[loss].output == "exponential":
+        return rng.integers(1, 9, (samples, outputs))
     return rng.standard_normal((samples, outputs))
 
 

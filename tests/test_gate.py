@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels import LOSSES
 
 X, W, B = np.zeros((4, 3), np.float32), np.zeros((3, 2), np.float32), np.zeros(2, np.float32)
 Y = np.zeros((4, 2), np.float32)
@@ -105,6 +106,20 @@ BAD = {
     "numbers in one column for two outputs": (lambda: numbers(Y[:, 0]), ValueError, r"labels has shape \[4\]; it must be \[4, 2\]"),
     "text for numbers": (lambda: numbers([["a", "b"]] * 4), TypeError, "labels has dtype"),
     "the loss of nothing": (lambda: kernels.loss_gradient(Y[:0], Y[:0], "squared_error"), ValueError, "Z has no rows"),
+    "a delta of zero": (lambda: numbers(Y, loss=LOSSES["huber"](0)), ValueError, "delta is 0; it must be positive"),
+    "a text delta": (lambda: numbers(Y, loss=LOSSES["huber"]("x")), TypeError, "delta is 'x'; it must be a number"),
+    "a negative gamma": (lambda: train(loss=LOSSES["focal"](-1)), ValueError, "gamma is -1; it must be finite and at least 0"),
+    "quantiles that fall": (lambda: numbers(Y, loss=LOSSES["quantile"]((0.9, 0.1))), ValueError, r"quantiles is \(0.9, 0.1\); .* rising"),
+    "a quantile of one": (lambda: numbers(Y, loss=LOSSES["quantile"](1.0)), ValueError, r"quantiles is 1.0; .* below 1"),
+    "no quantiles": (lambda: numbers(Y, loss=LOSSES["quantile"](())), ValueError, r"quantiles is \(\);"),
+    "three quantiles for two outputs": (
+        lambda: numbers(Y, loss=LOSSES["quantile"]((0.1, 0.5, 0.9))), ValueError, "there are 2 outputs; the loss quantile makes 3",
+    ),
+    "negative counts": (lambda: kernels.loss_gradient(Y, Y - 1, "poisson"), ValueError, "targets holds -1.0; .* at least 0"),
+    "sizes of zero": (lambda: kernels.loss_gradient(Y, Y, "gamma"), ValueError, "targets holds 0.0; .* positive numbers"),
+    "smoothing beside a loss that is made": (
+        lambda: train(loss=LOSSES["softmax_cross_entropy"](0.1), label_smoothing=0.1), ValueError, "label_smoothing or epsilon is given",
+    ),
     "row out of range": (lambda: train(rows=[0, 4]), ValueError, "rows holds 4.*0 to 3"),
     "no rows": (lambda: train(rows=np.array([], int)), ValueError, "rows is empty"),
     "batch of zero": (lambda: train(batch=0), ValueError, "batch is 0"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import gemm, simd
+from kernels import LOSSES, gemm, simd
 from kernels.gemm import GEMM_SIZE
+from kernels.step import train_steps
 from kernels.tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
@@ -294,17 +295,98 @@ def test_cross_entropy_equals_its_twin_in_the_wider_type(dtype, rng):
     assert abs(dZ - wide[2]).max() <= (10 + spread) * UNIT[dtype]
 
 
+# Of d = z - y what it costs and how that rises, where both are exact in binary.
+COSTS = {
+    "squared": ("squared_error", lambda d: (d * d / 2, d)),
+    "absolute": ("absolute_error", lambda d: (abs(d), np.sign(d))),
+    "huber": (LOSSES["huber"](3), lambda d: (np.where(abs(d) <= 3, d * d / 2, 3 * abs(d) - 4.5), d.clip(-3, 3))),
+    "quantile": (LOSSES["quantile"]([0.25]), lambda d: (np.where(d > 0, 0.75, -0.25) * d, (d > 0) - 0.25 * (d != 0))),
+}
+
+
 @dtypes
+@pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("outputs", [1, 2, 7, 33])
-def test_errors_of_integers_cost_their_exact_squares(dtype, outputs, rng):
-    """As sums over rows and outputs of w (z - y)^2 / 2, with the derivative w (z - y)."""
+def test_errors_of_integers_cost_what_they_should_exactly(dtype, cost, outputs, rng):
+    """As a sum over rows and outputs, each row by its weight."""
+    loss, exact = COSTS[cost]
     Z, Y = (small_integers(rng, (19, outputs), dtype) for _ in range(2))
-    weights = rng.integers(0, 5, 19)
-    for w in (np.ones(19, int), weights):
-        loss, correct, dZ = kernels.loss_gradient(Z, Y, "squared_error", sample_weight=w)
-        d = Z.astype(int) - Y.astype(int)
-        assert (loss, correct) == ((w[:, None] * d * d).sum() / 2, 0)
-        np.testing.assert_array_equal(dZ, w[:, None] * d)
+    for w in (np.ones(19, int), rng.integers(0, 5, 19)):
+        costs, slopes = exact(Z.astype(int) - Y.astype(int))
+        total, correct, dZ = kernels.loss_gradient(Z, Y, loss, sample_weight=w)
+        assert (total, correct) == ((w[:, None] * costs).sum(), 0)
+        np.testing.assert_array_equal(dZ, w[:, None] * slopes)
+
+
+@pytest.mark.parametrize(
+    ("loss", "other", "options", "spread"),
+    [
+        ("squared_error", "HalfSquaredError", {}, 0),
+        ("absolute_error", "AbsoluteError", {}, 0),
+        (LOSSES["huber"](1.5), "HuberLoss", {"delta": 1.5}, 0),
+        (LOSSES["quantile"](0.3), "PinballLoss", {"quantile": 0.3}, 0),
+        ("poisson", "HalfPoissonLoss", {}, 1),
+        ("gamma", "HalfGammaLoss", {}, 1),
+    ],
+    ids=str,
+)
+def test_losses_of_numbers_are_scikit_learns(loss, other, options, spread, rng):
+    """Whose deviances lack what depends on the target alone."""
+    others = getattr(pytest.importorskip("sklearn._loss.loss"), other)(**options)
+    if other == "HuberLoss":
+        others.closs.delta = 1.5
+    z, y = rng.standard_normal(500), rng.gamma(2, size=500)
+    total, _, dZ = kernels.loss_gradient(z[:, None], y, loss)
+    expected = others.loss(y_true=y, raw_prediction=z) + spread * others.constant_to_optimal_zero(y)
+    assert total == pytest.approx(expected.sum(), rel=1e-12)
+    np.testing.assert_allclose(dZ[:, 0], others.gradient(y_true=y, raw_prediction=z), rtol=1e-12, atol=1e-15)
+
+
+def test_quantiles_lie_side_by_side_and_never_cross_in_a_prediction(rng):
+    loss = LOSSES["quantile"]((0.1, 0.5, 0.9))
+    Z, Y = rng.standard_normal((50, 6)), rng.standard_normal((50, 2))
+    each = [kernels.loss_gradient(Z[:, [k]], Y[:, k // 3], LOSSES["quantile"](loss.quantiles[k % 3])) for k in range(6)]
+    total, _, dZ = kernels.loss_gradient(Z, Y, loss)
+    assert total == pytest.approx(sum(one[0] for one in each))
+    np.testing.assert_array_equal(dZ, np.hstack([one[2] for one in each]))
+    predicted = loss.predict(Z).reshape(50, 2, 3)
+    assert (np.diff(predicted) >= 0).all()
+    np.testing.assert_array_equal(np.sort(predicted.ravel()), np.sort(Z.ravel()))
+    assert kernels.loss_gradient(predicted.reshape(50, 6), Y, loss)[0] < total
+
+
+def test_what_a_deviance_predicts_is_the_exponential_of_the_output():
+    for name in ("poisson", "gamma"):
+        loss, _, dZ = kernels.loss_gradient(np.log([[3.0, 5.0]]), [[3, 5]], name)
+        assert loss == pytest.approx(0, abs=1e-14)
+        np.testing.assert_allclose(dZ, 0, atol=1e-14)
+        np.testing.assert_allclose(LOSSES[name]().predict(np.log([[3.0, 5.0]])), [[3, 5]])
+
+
+@dtypes
+def test_a_focal_loss_of_zero_gamma_is_cross_entropy_and_certainty_costs_nothing(dtype, rng):
+    Z, labels = (5 * rng.standard_normal((60, 7))).astype(dtype), rng.integers(0, 7, 60)
+    loss, correct, dZ = kernels.loss_gradient(Z, labels, LOSSES["focal"](0))
+    expected = kernels.softmax_cross_entropy(Z, labels)
+    assert (loss, correct) == (pytest.approx(expected[0], rel=40 * UNIT[dtype]), expected[1])
+    np.testing.assert_allclose(dZ, expected[2], atol=4 * UNIT[dtype])
+    for gamma in (0.5, 2):
+        loss, _, dZ = kernels.loss_gradient(np.array([[2000.0, 0]], dtype), [0], LOSSES["focal"](gamma))
+        assert (loss, abs(dZ).max()) == (0, 0)
+
+
+def test_parameters_of_a_loss_are_compiled_once():
+    """Whatever they are, and however many quantiles there are."""
+    network = kernels.Network((3, 6), output="identity")
+    X, Y, compiled = np.ones((4, 3)), np.ones((4, 6)), []
+    for made in (
+        [LOSSES["huber"](1), LOSSES["huber"](2.5)],
+        [LOSSES["quantile"](0.5), LOSSES["quantile"]([0.2, 0.4, 0.7])],
+    ):
+        for loss in made:
+            kernels.mlp_gradient(X, Y[:, :: getattr(loss, "each", 1)], [0, 1], network, loss=loss)
+            compiled.append(len(train_steps.overloads))
+        assert compiled[-1] == compiled[-2]
 
 
 @dtypes
