@@ -54,7 +54,8 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
             say(
                 f"{config.data}: is what the model was trained on; it is tested on the {len(test):,} samples held out then"
             )
-            return replace(data, X_test=data.X[test], y_test=data.y[test])
+            origin = data.tested and replace(data.tested, rows=test)
+            return replace(data, X_test=data.X[test], y_test=data.y[test], tested=origin)
     return data
 
 

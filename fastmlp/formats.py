@@ -1,10 +1,11 @@
 """The table of file formats: what each is called, how its files are told from others, and who reads them.
 
 ``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an entry
-there; its reader is a module of ``fastmlp.data`` with two functions, the second alone where it has no labels:
+there; its reader is a module of ``fastmlp.data`` with these functions, the second alone where it has no labels:
 
     read(path, query) -> (Samples, Samples or None)     what there is to train on, and what the file itself holds out
     features(path, query) -> X                          the samples alone, as a model with ``query.known`` takes them
+    lines(path, rows, query) -> numbers                 of text: of the lines that rows, counted from 0, stand in
 
 Nothing here imports NumPy, so that --help can name the formats.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -81,6 +82,10 @@ class Format:
     def features(self, path: Path, query: Query) -> Any:
         """X [N, I] of a file with or without labels, for the model that ``query.known`` describes."""
         return self._reader.features(path, query)
+
+    def lines(self, path: Path, rows: Sequence[int], query: Query) -> list[int]:
+        """The lines, counted from 1, that the ``rows`` of a file of text, counted from 0, stand in."""
+        return list(self._reader.lines(path, rows, query))
 
     @property
     def _reader(self) -> Any:

@@ -183,15 +183,18 @@ def series(history: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarra
 
 
 @_style()
-def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+def learning_curves(
+    history: Sequence[Mapping[str, float]], rates: tuple[np.ndarray, np.ndarray] | None = None
+) -> Figure:
     """Loss and error rate of train, validation and test against epochs, and below them the learning rate.
 
-    ``history`` has a mapping a report: epoch and, where they were measured, train_loss, test_accuracy, lr, ...
+    ``history`` has a mapping a report: epoch and, where they were measured, train_loss, test_accuracy, lr, ...; ``rates`` are
+    (epochs, rates) of as many steps as are known, by default those of the reports.
     """
-    rates = series(history, "lr")
+    rates = series(history, "lr") if rates is None else rates
     rows = 3 if rates[0].size else 2
-    figure = Figure(layout="constrained", figsize=(5, 5.6 if rows == 3 else 4.9))
-    axes = figure.subplots(rows, 1, sharex=True, height_ratios=[3, 3, 0.8][:rows])
+    figure = Figure(layout="constrained", figsize=(5, 6 if rows == 3 else 4.9))
+    axes = figure.subplots(rows, 1, sharex=True, height_ratios=[3, 3, 1.2][:rows])
     for ax, what, title in zip(axes, ("loss", "accuracy"), ("Loss (mean cross-entropy, nats)", "Error rate")):
         drawn = [np.zeros(0)]
         for name, look in _SERIES.items():
@@ -207,10 +210,11 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         ax.set_title(title)
         ax.grid(axis="y")
     if rows == 3:
-        axes[2].plot(*rates, color=_MUTED, linewidth=1.2, marker="." if rates[0].size == 1 else "", clip_on=False)
+        axes[2].plot(*rates, color=_INK, linewidth=1.2, marker="." if rates[0].size == 1 else "", clip_on=False)
         axes[2].set_title("Learning rate")
         axes[2].set_ylim(0, float(rates[1].max()) or 1)
-        axes[2].set_yticks([0, axes[2].get_ylim()[1]])
+        axes[2].set_yticks([0, axes[2].get_ylim()[1] / 2, axes[2].get_ylim()[1]])
+        axes[2].grid(axis="y")
         axes[2].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))
     axes[-1].set_xlabel("epoch")
     axes[-1].margins(x=0.02)
@@ -218,7 +222,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     handles, labels = axes[0].get_legend_handles_labels()
     if not handles:
         handles, labels = axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0)
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0.3)
     return figure
 
 
@@ -313,14 +317,30 @@ def weight_images(W: np.ndarray, image_shape: tuple[int, int]) -> Figure:
 
 
 def _bars(
-    names: Sequence[str], lengths: np.ndarray, labels: Sequence[str], heads: tuple[str, str], colour: str
+    names: Sequence[str],
+    lengths: np.ndarray,
+    labels: Sequence[str],
+    heads: tuple[str, str],
+    colour: str,
+    unit: str = "",
+    deviations: np.ndarray | None = None,
 ) -> Figure:
-    """Horizontal bars from the top, their names to the left, ``labels`` to the right; ``heads`` over bars and labels."""
-    figure = Figure(layout="constrained", figsize=(5, 0.4 + 0.25 * len(names)))
+    """Horizontal bars from the top on a scale in ``unit`` (% or none), their names to the left, ``labels`` to the right;
+    ``heads`` over bars and labels. Thin lines reach ``deviations`` to both sides of the bars' ends.
+    """
+    figure = Figure(layout="constrained", figsize=(5, 0.7 + 0.25 * len(names)))
     ax = figure.subplots()
     rows = np.arange(len(names))
+    ends = lengths if deviations is None else lengths + deviations
     ax.barh(rows, lengths, height=0.68, color=colour)
-    ax.set(xlim=(0, float(lengths.max()) or 1), xticks=[])
+    if deviations is not None:
+        ax.hlines(rows, np.maximum(lengths - deviations, 0), ends, color=_INK, linewidth=0.8)
+    ax.set_xlim(0, float(ends.max()) or 1)
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{100 * value:.4g}{PERCENT}" if unit else f"{value:.4g}")
+    )
+    ax.grid(axis="x")
     right = ax.twinx()
     ax.set_title(heads[0])
     right.set_title(heads[1], loc="right", ha="left")
@@ -341,17 +361,19 @@ def recall_bars(names: Sequence[str], found: np.ndarray, total: np.ndarray) -> F
     worst = np.argsort(found / total, kind="stable")[:MOST_BARS]
     labels = [f"{percent(found[k], total[k])}   {total[k] - found[k]:,} of {total[k]:,} missed" for k in worst]
     return _bars(
-        [names[k] for k in worst], 1 - found[worst] / total[worst], labels, ("share missed", "recall"), _VERMILLION
+        [names[k] for k in worst], 1 - found[worst] / total[worst], labels, ("share missed", "recall"), _VERMILLION, "%"
     )
 
 
 @_style()
-def feature_bars(names: Sequence[str], norms: np.ndarray) -> Figure:
-    """The features of the largest ``norms``."""
-    largest = np.argsort(-norms, kind="stable")[:MOST_FEATURES]
-    decimals = max(0, 1 - math.floor(math.log10(float(norms.max()) or 1)))  # two digits of the largest
-    labels = [f"{norms[k]:.{decimals}f}" for k in largest]
-    return _bars([names[k] for k in largest], norms[largest], labels, ("norm of the weights", ""), _BLUE)
+def importance_bars(names: Sequence[str], rises: np.ndarray, deviations: np.ndarray) -> Figure:
+    """The first MOST_FEATURES of features in the order of their ``rises``; a loss that falls has a bar of length 0."""
+    names, rises, deviations = names[:MOST_FEATURES], rises[:MOST_FEATURES], deviations[:MOST_FEATURES]
+    decimals = max(0, 2 - math.floor(math.log10(float(np.abs(rises).max()) or 1)))  # three digits of the largest
+    rounded = np.round(rises, decimals) + 0.0  # there is no -0.00
+    labels = [f"{rise:.{decimals}f} ± {deviation:.{decimals}f}" for rise, deviation in zip(rounded, deviations)]
+    heads = ("rise of the loss", "")
+    return _bars(names, np.maximum(rises, 0), labels, heads, _BLUE, deviations=deviations)
 
 
 @_style()

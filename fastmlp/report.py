@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 _SHOWN = 20  # of the errors that the model is surest of
+_VALUES = 12  # features of each of them
 _NUMBERS = {"epoch", "step", "lr", "seconds"} | {
     f"{part}_{what}" for part in ("train", "validation", "test") for what in ("loss", "accuracy")
 }
@@ -45,12 +46,14 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Tested:
-    """A model's answers on a test set: class indices y and predicted [N], the probability of each answer, wrong rows.
+    """A model's answers on a test set: samples as it takes them, class indices y and predicted [N], the probability of each
+    answer, wrong rows.
 
     The rows in ``wrong`` begin with the one whose answer the model was surest of.
     """
 
     data: Dataset
+    X: Any
     y: np.ndarray
     predicted: np.ndarray
     probability: np.ndarray
@@ -124,13 +127,13 @@ def _test(model: Model, data: Dataset, path: Path) -> Tested:
     probability = model.predict_proba(X)[np.arange(len(y)), predicted]
     wrong = np.flatnonzero(predicted != y)
     wrong = wrong[np.argsort(-probability[wrong], kind="stable")]
-    return Tested(data, y, predicted, probability, wrong, loss)
+    return Tested(data, X, y, predicted, probability, wrong, loss)
 
 
 # -- sections ------------------------------------------------------------------------------------------------------
 
 
-def _curves(history: list[dict[str, float]]) -> Section:
+def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
     from . import plots
 
     if not history:
@@ -148,7 +151,32 @@ def _curves(history: list[dict[str, float]]) -> Section:
     if "train_loss" in last:
         words += " The train figures are means over the epoch, while the weights were changing."
     alt = f"Line chart of loss, error rate and learning rate against epochs. {words}"
-    return Section("Learning curves", words, "learning-curves", plots.learning_curves(history), alt)
+    return Section(
+        "Learning curves", words, "learning-curves", plots.learning_curves(history, _rates(history, config)), alt
+    )
+
+
+def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
+    """(epochs, rates) of every step, as the run's options say; or, where the reports say otherwise, as in a run that was made
+    longer later, those of the reports.
+    """
+    import numpy as np
+
+    from . import plots
+    from .optimizers import learning_rates
+
+    reported = plots.series(history, "lr")
+    steps = np.array([row["step"] for row in history if "lr" in row and "step" in row], np.int64)
+    if not len(steps) or len(steps) != len(reported[0]) or steps.min() < 1:
+        return reported
+    per_epoch = max(1, round(steps[-1] / reported[0][-1]))
+    total = config.total_steps(per_epoch)
+    if steps.max() > total:
+        return reported
+    rates = learning_rates(config, 0, int(steps.max()), total, per_epoch)
+    if not np.allclose(rates[steps - 1], reported[1], rtol=1e-6, atol=0):
+        return reported
+    return np.arange(1, len(rates) + 1) / per_epoch, rates
 
 
 def _rate(error: float) -> str:
@@ -181,7 +209,27 @@ def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
     return Section("Confusion matrix", words, "confusion", figure, alt)
 
 
-def _confident_errors(test: Tested, model: Model) -> Section:
+def _places(data: Dataset, rows: np.ndarray, config: TrainConfig, model: Model) -> tuple[str, list[Any], str]:
+    """(what kind of place ``rows`` of the test set have, the place of each, a sentence about them)."""
+    from .formats import TRAINING, Query, format_of
+
+    path = None if data.tested is None else as_path(data.tested.path)
+    if data.tested is None or path is None or not path.is_file():
+        return "row", rows.tolist(), "Rows of the test set count from 0."
+    stand, form = data.tested.rows[rows].tolist(), format_of(path, TRAINING)
+    if not form.is_text:
+        return "row", stand, f"Rows are those of {path.name}, counted from 0."
+    label, weight = (None if column is None else str(column) for column in (config.label_column, config.weight_column))
+    query = Query(label, weight, model.features)
+    return "line", form.lines(path, stand, query), f"Lines are those of {path.name}."
+
+
+def _feature_names(model: Model) -> Sequence[str]:
+    return model.columns or [f"feature {k + 1}" for k in range(model.network.sizes[0])]
+
+
+def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[int]) -> Section:
+    """The table has the values of ``columns``, the first few, where the samples are no images."""
     from . import plots
 
     title, rows = "Most confident errors", test.wrong[:_SHOWN]
@@ -189,13 +237,24 @@ def _confident_errors(test: Tested, model: Model) -> Section:
         return Section(title, "Every test sample is classified correctly.")
     true, answers = ([model.classes[k] for k in part[rows]] for part in (test.y, test.predicted))
     sure = [_sure(float(p)) for p in test.probability[rows]]
-    table: list[tuple[Any, ...]] = [("row", "true class", "predicted", "probability")]
-    table += zip(rows.tolist(), true, answers, sure)
-    words = f"{len(rows)} of {test.wrong.size:,} misclassified test samples: those where the model gave the wrong class the "
-    words += "highest probability. Rows of the test set count from 0."
-    X = test.data.X_test
+    place, places, said = _places(test.data, rows, config, model)
+    table: list[tuple[Any, ...]] = [(place, "true class", "predicted", "probability")]
+    table += zip(places, true, answers, sure)
+    of = f"{len(rows)} of {test.wrong.size:,}" if len(rows) < test.wrong.size else f"All {len(rows)}"
+    words = f"{of} misclassified test samples, those first where the model gave the wrong class the highest probability. {said}"
+    X = test.X
     if model.image_shape is None or hasattr(X, "indptr"):
-        return Section(title, f"{words} They are not known to be images, hence only a table.", table=table)
+        shown = columns[:_VALUES]
+        values = X[rows].toarray() if hasattr(X, "indptr") else X[rows]
+        features = _feature_names(model)
+        head, *body = table
+        table = [(*head, *(features[k] for k in shown))]
+        table += [(*row, *(f"{value:.6g}" for value in sample[shown].tolist())) for row, sample in zip(body, values)]
+        which = (
+            "" if len(shown) == X.shape[1] else f"the {len(shown)} of {X.shape[1]:,} that matter most to the model, "
+        )
+        words += f" To the right are the values of the features: {which}the most important first."
+        return Section(title, words, table=table)
     names = [(plots.short(t, 11), plots.short(p, 11)) for t, p in zip(true, answers)]
     joint = " → " if max(len(t) + len(p) for t, p in names) <= 8 else " →\n"
     titles = [f"{t}{joint}{p}\n{s}" for (t, p), s in zip(names, sure)]
@@ -262,30 +321,41 @@ def _distorted(config: TrainConfig, data: Dataset) -> list[Section]:
 
 
 def _weights(model: Model) -> Section:
+    from . import plots
+
+    assert model.image_shape is not None
+    W, _ = model.network.layers[0]
+    units = W.shape[1]
+    kind = "output" if len(model.network.layers) == 1 else "hidden"
+    shown = f"all {units:,}" if units <= plots.MOST_UNITS else f"the {plots.MOST_UNITS} of {units:,}"
+    words = f"The weights of {shown} {kind} units, largest norm first, each as an image of the inputs it looks at."
+    figure = plots.weight_images(W, model.image_shape)
+    alt = f"{words} Blue is negative, white 0, orange positive."
+    return Section("First-layer weights", words, "weights", figure, alt)
+
+
+def _importance(test: Tested, model: Model) -> tuple[Section, list[int]]:
+    """And the columns in the order of their importance."""
     import numpy as np
 
     from . import plots
+    from .importance import permutation_importance
 
-    W, _ = model.network.layers[0]
-    inputs, units = W.shape
-    kind = "output" if len(model.network.layers) == 1 else "hidden"
-    if model.image_shape is not None:
-        shown = f"all {units:,}" if units <= plots.MOST_UNITS else f"the {plots.MOST_UNITS} of {units:,}"
-        words = f"The weights of {shown} {kind} units, largest norm first, each as an image of the inputs it looks at."
-        figure = plots.weight_images(W, model.image_shape)
-        alt = f"{words} Blue is negative, white 0, orange positive."
-        return Section("First-layer weights", words, "weights", figure, alt)
-    names = model.columns or [f"feature {k}" for k in range(inputs)]
-    norms = np.linalg.norm(W.astype(np.float64), axis=1)
-    words = f"The norm of the weights from each feature to the {kind} units, the largest first. "
-    if inputs > plots.MOST_FEATURES:
-        words += f"Shown are {plots.MOST_FEATURES} of {inputs:,} features. "
-    if model.mean is None:
-        words += "The features were not standardized: the norms depend on their units too."
-    else:
-        words += "The features were standardized, so the norms can be compared."
-    figure = plots.feature_bars(names, norms)
-    return Section("First-layer weights", words, "weights", figure, f"Bar chart, largest first. {words}")
+    found, names = permutation_importance(model, test.X, test.y), _feature_names(model)
+    order, inputs = np.argsort(-found.rise, kind="stable"), model.network.sizes[0]
+    words = (
+        f"By how much the mean loss, {found.loss:.3g}, rises when a feature's values are dealt out anew among the test "
+        "samples, so that they say nothing of their rows: the mean of five times ± the standard deviation. Of features that "
+        "say the same each alone matters little."
+    )
+    if len(found.columns) < inputs:
+        words += f" Looked at were the {len(found.columns):,} of {inputs:,} features that move the first layer most."
+    if len(found.columns) > plots.MOST_FEATURES:
+        words += f" Shown are the first {plots.MOST_FEATURES} of {len(found.columns):,}."
+    columns = found.columns[order]
+    figure = plots.importance_bars([names[k] for k in columns], found.rise[order], found.deviation[order])
+    section = Section("Importance of the features", words, "importance", figure, f"Bar chart, largest first. {words}")
+    return section, columns.tolist()
 
 
 # -- the page ------------------------------------------------------------------------------------------------------
@@ -301,22 +371,34 @@ _PAGE = """<!DOCTYPE html>
 @media (prefers-color-scheme: dark) {{
   :root {{ --page: #0d1117; --ink: #e6edf3; --muted: #9198a1; --grid: #3d444d }}
 }}
-body {{ max-width: 60rem; margin: 0 auto; padding: 1rem; background: var(--page); color: var(--ink);
+body {{ max-width: 78rem; margin: 0 auto; padding: 1rem; background: var(--page); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }}
+main {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(35rem, 100%), 1fr)); gap: 0 3rem;
+  grid-auto-flow: dense }}
+section {{ min-width: 0 }}
+section.all {{ grid-column: 1 / -1 }}
 h1, h2 {{ line-height: 1.2; margin: 2rem 0 .5rem }}
 h1 {{ margin-top: .5rem }}
 p {{ max-width: 42rem; margin: .5rem 0 1rem }}
 .wide {{ overflow-x: auto }}
 svg {{ display: block; max-width: 100%; height: auto }}
+.columns {{ columns: 20rem; column-gap: 3rem }}
+.columns .wide {{ overflow: visible }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 th, td {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top }}
-th {{ font-weight: 600; overflow-wrap: normal }}
+th, td {{ overflow-wrap: normal }}
+th {{ font-weight: 600 }}
+.columns th {{ white-space: nowrap }}
+.columns td {{ overflow-wrap: anywhere }}
 summary {{ margin: .75rem 0; color: var(--muted); cursor: pointer }}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
+<p>{words}</p>
+<main>
 {body}
+</main>
 </body>
 </html>
 """
@@ -334,19 +416,23 @@ def _table(rows: list[tuple[Any, ...]], *, head: bool) -> str:
 def _html(title: str, words: str, sections: list[Section], settings: dict[str, Any]) -> str:
     from . import plots
 
-    parts = [f"<p>{escape(words)}</p>"]
+    parts = []
     for section in sections:
-        parts += [f"<h2>{escape(section.title)}</h2>", f"<p>{escape(section.words)}</p>"]
+        all_columns = ' class="all"' if section.table is not None and section.figure is None else ""
+        parts += [f"<section{all_columns}>", f"<h2>{escape(section.title)}</h2>", f"<p>{escape(section.words)}</p>"]
         if section.figure is not None:
             label = f'<svg role="img" aria-label="{escape(section.alt)}" '
             parts.append(f'<div class="wide">{plots.svg(section.figure).replace("<svg ", label, 1)}</div>')
         if section.table is not None:
             table = _table(section.table, head=True)
             parts.append(f"<details><summary>As a table</summary>{table}</details>" if section.figure else table)
-    parts.append("<h2>Settings</h2>")
+        parts.append("</section>")
+    parts.append('<section class="all">\n<h2>Settings</h2>')
     rows = [(name.replace("_", "-"), _plain(value)) for name, value in settings.items()]
-    parts.append(_table(rows, head=False) if rows else "<p>The run has no config.toml.</p>")
-    return _PAGE.format(title=escape(title), body="\n".join(parts))
+    settings_table = f'<div class="columns">{_table(rows, head=False)}</div>'
+    parts.append(settings_table if rows else "<p>The run has no config.toml.</p>")
+    parts.append("</section>")
+    return _PAGE.format(title=escape(title), words=escape(words), body="\n".join(parts))
 
 
 def _plain(value: Any) -> str:
@@ -403,12 +489,13 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out {target}: cannot be made a directory ({error.strerror})") from None
+    inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
     sections = [
-        _curves(history),
+        _curves(history, config),
         _confusion(test, model.classes),
-        _confident_errors(test, model),
+        _confident_errors(test, model, config, columns),
         _recall(test, model.classes),
-        _weights(model),
+        inputs,
         *_distorted(config, dataset),
     ]
     written = []

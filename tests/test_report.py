@@ -130,6 +130,7 @@ def test_the_words_and_the_table_say_what_the_model_does(run, digits):
     assert 20 < len(wrong) < 400  # a run that has something to show
     report.draw_report(run)
     seen = page(run / "report")
+    assert "Rows are those of digits.npz, counted from 0." in seen.text
     assert f"classifies {100 - len(wrong) / 5:.1f} % of the 500 test samples of digits correctly" in seen.text
     assert f"Misclassified: {len(wrong)} of 500 test samples" in seen.text
     assert "It was trained for 2 epochs (24 steps)." in seen.text
@@ -181,14 +182,54 @@ def test_a_table_has_a_list_of_errors_and_a_chart_of_features(tmp_path, monkeypa
     with open("run/config.toml", "w") as file:
         file.write('data = "table.npz"\n')
     written = report.draw_report("run")
-    assert [path.name for path in written] == ["confusion.png", "recall.png", "weights.png", "report.html"]
+    assert [path.name for path in written] == ["confusion.png", "recall.png", "importance.png", "report.html"]
     seen = page(tmp_path / "run" / "report")
     assert "No epoch has ended yet." in seen.text
-    assert "They are not known to be images" in seen.text
-    assert "Shown are 20 of 30 features." in seen.text
+    assert "Shown are the first 20 of 30." in seen.text
     assert len(seen.tables) == 2
-    bars = plots.feature_bars(model.columns, np.linalg.norm(model.network.layers[0][0], axis=1))
-    assert bars.axes[0].get_yticklabels()[0].get_text() == "column 7"
+    head, *rows = seen.tables[0]
+    assert head[:5] == ["row", "true class", "predicted", "probability", "column 7"]
+    for row in rows:  # of the file: the test set is a tenth of it
+        shown = [X[int(row[0]), int(name.split()[1])] for name in head[4:]]
+        assert [float(value) for value in row[4:]] == pytest.approx(shown, rel=1e-5)
+
+
+TABLES = {  # what stands first, each row, and what stands below each
+    "commas": ("a,noise,b,kind\n", "{a:.3f},{noise:.1f},{b:.3f},{kind}\n", ""),
+    "quotes": ("a,noise,b,kind\n", '{a:.3f},{noise:.1f},{b:.3f},"{kind},\nin two lines"\n', ""),
+    "comments and blank lines": ("# by hand\n\na;noise;b;kind\n", "{a:.3f};{noise:.1f};{b:.3f};{kind}\n", ";;;\n\n"),
+    "no header": ("", "{a:.3f},{noise:.1f},{b:.3f},{kind}\n", ""),
+    "svmlight": ("# of no sense\n", "{number} 1:{a:.3f} 2:{noise:.1f} 3:{b:.3f}\n", "# after each\n"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("with_test", [False, True])
+def test_errors_are_traced_to_lines_of_the_file_and_noise_matters_least(name, with_test, tmp_path, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    (head, row, below), suffix = TABLES[name], ".svm" if name == "svmlight" else ".csv"
+    values = {}  # of each file's row that ends on a line, in the order of their importance
+    for file in ("train", "test"):
+        text = head
+        for _ in range(300):
+            a, b, noise = rng.normal(size=3) * (2, 1, 300)
+            number = int(a + b + rng.normal() > 0)
+            text += row.format(a=a, b=b, noise=noise, kind=["no", "yes"][number], number=number)
+            values[file, text.count("\n")] = [f"{a:.3f}", f"{b:.3f}", f"{noise:.1f}"]
+            text += below
+        (tmp_path / f"{file}{suffix}").write_text(text)
+    options = ["--test", f"test{suffix}"] if with_test else ["--val-fraction", "0.4"]
+    assert (
+        train.main(["--data", f"train{suffix}", *options, "--epochs", "5", "--hidden", "16", "--out", "run", "-q"]) == 0
+    )
+    report.draw_report("run")
+    table = page(tmp_path / "run" / "report").tables[0]
+    names = [f"feature {k}" for k in (1, 3, 2)] if name in ("no header", "svmlight") else ["a", "b", "noise"]
+    assert table[0] == ["line", "true class", "predicted", "probability", *names]
+    assert len(table) > 10
+    for place, _, _, _, *shown in table[1:]:
+        written = values["test" if with_test else "train", int(place)]
+        assert [float(value) for value in shown] == [float(value) for value in written]
 
 
 def test_a_stopped_run_is_drawn_from_its_checkpoint_and_says_so(run):
@@ -348,6 +389,21 @@ def test_curves_are_logarithmic_where_values_span_it():
     assert rate.get_ylim() == (0, 0.1)
 
 
+def test_the_rate_is_drawn_from_every_step_with_its_peak(run):
+    assert train.main(["--data", "digits.npz", "--epochs", "2", "--out", "trained", "-q"]) == 0
+    history = report.read_metrics(run.parent / "trained" / "metrics.jsonl")
+    config, _ = report._config(run.parent / "trained", None)
+    epochs, rates = report._rates(history, config)
+    assert len(rates) == history[-1]["step"]
+    assert max(row["lr"] for row in history) < 0.9 * config.peak_lr < rates.max()  # passed within the first epoch
+    assert epochs[-1] == history[-1]["epoch"]
+    (line,) = plots.learning_curves(history, (epochs, rates)).axes[2].lines
+    np.testing.assert_array_equal(line.get_ydata(), rates)
+    longer = [*history, {"epoch": 3.0, "step": history[-1]["step"] * 3 // 2, "lr": 0.1}]  # other options by now
+    assert len(report._rates(longer, config)[1]) == 3
+    assert report._rates([{"epoch": 1.0, "lr": 0.1}], config)[1].tolist() == [0.1]
+
+
 def test_an_error_rate_of_zero_has_its_place_on_the_axis():
     history = [{"epoch": k, "test_accuracy": accuracy} for k, accuracy in enumerate((0.5, 0.9, 1.0), 1)]
     error = plots.learning_curves(history).axes[1]
@@ -400,6 +456,7 @@ def test_recall_bars_are_sorted_and_end_in_their_numbers():
     bars, numbers = plots.recall_bars(list("abc"), np.array([90, 300, 5]), np.array([100, 300, 10])).axes
     assert [label.get_text() for label in bars.get_yticklabels()] == ["c", "a", "b"]
     np.testing.assert_allclose([patch.get_width() for patch in bars.patches], [0.5, 0.1, 0])
+    assert [bars.xaxis.get_major_formatter()(tick, None) for tick in bars.get_xticks()[:2]] == ["0\u202f%", "20\u202f%"]
     assert [label.get_text() for label in numbers.get_yticklabels()] == [
         "50\N{NARROW NO-BREAK SPACE}%   5 of 10 missed",
         "90\N{NARROW NO-BREAK SPACE}%   10 of 100 missed",

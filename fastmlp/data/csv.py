@@ -67,11 +67,22 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
 
     A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
-    asked = _Query(query.label_column, query.weight_column)
-    if (known := query.known) is not None:
-        asked = replace(asked, columns=known.columns, width=known.width, label=known.label)
+    asked = _asked(query)
     samples = _read(path, asked) if query.cached else _parsed(read_file(path), path, asked)
     return _told(samples, query.say), None
+
+
+def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
+    """The number of the line that each of ``rows``, counted from 0, ends on."""
+    head = _read_head(unzip_text(read_file(path), path), path, _asked(query))
+    if b'"' in head.rows:
+        text = io.StringIO(head.rows.decode("utf-8"), newline="")
+        reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
+        ends = [reader.line_num for fields in reader if any(field.strip() for field in fields)]
+    else:  # ten times as fast
+        blank = head.delimiter.encode() + b" \t\n"
+        ends = [number for number, row in enumerate(io.BytesIO(head.rows), 1) if row.strip(blank)]
+    return [head.line + ends[row] - 1 for row in rows]
 
 
 def features(path: Path, query: Query) -> np.ndarray:
@@ -119,6 +130,13 @@ class _Query:
     width: int | None = None
     label: LabelColumn | None = None
     labelled: bool = True
+
+
+def _asked(query: Query) -> _Query:
+    asked = _Query(query.label_column, query.weight_column)
+    if (known := query.known) is not None:
+        asked = replace(asked, columns=known.columns, width=known.width, label=known.label)
+    return asked
 
 
 @dataclass(frozen=True)

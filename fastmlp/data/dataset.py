@@ -50,6 +50,14 @@ def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
     return weights
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where samples stand: they are the ``rows`` [N], counted from 0, of the file or directory ``path``."""
+
+    path: str
+    rows: np.ndarray
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
@@ -58,7 +66,7 @@ class Dataset:
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
     float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1),
-    ``label`` where a table had its labels.
+    ``label`` where a table had its labels, ``tested`` where the test samples stand, if they are from files.
     """
 
     name: str
@@ -73,6 +81,7 @@ class Dataset:
     sample_weight: np.ndarray | None = None
     index_base: int | None = None
     label: LabelColumn | None = None
+    tested: Origin | None = None
 
     def __post_init__(self) -> None:
         for part, X, y in (("training", self.X, self.y), ("test", self.X_test, self.y_test)):
@@ -180,14 +189,15 @@ def assemble(
     shape, columns = samples.image_shape, samples.columns
     if held_out is None and val_fraction is None:
         X = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
-        return Dataset(name, X, y, X, y, classes, samples.source, shape, columns, weight, base)
+        tested = Origin(samples.source, np.arange(len(y)))
+        return Dataset(name, X, y, X, y, classes, samples.source, shape, columns, weight, base, tested=tested)
     if held_out is None:
         assert val_fraction is not None
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
         X, X_test = divide(samples.X, train, test)
         return Dataset(
             name, X, y[train], X_test, y[test], classes, samples.source,
-            shape, columns, None if weight is None else weight[train], base, samples.label,
+            shape, columns, None if weight is None else weight[train], base, samples.label, Origin(samples.source, test),
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
@@ -195,7 +205,10 @@ def assemble(
     dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
     alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
     X, X_test = alike
-    return Dataset(name, X, y, X_test, y_test, classes, samples.source, shape, columns, weight, base, samples.label)
+    return Dataset(
+        name, X, y, X_test, y_test, classes, samples.source,
+        shape, columns, weight, base, samples.label, Origin(held_out.source, np.arange(len(y_test))),
+    )  # fmt: skip
 
 
 def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:

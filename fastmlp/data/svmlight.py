@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,13 @@ def features(path: Path, query: Query) -> Any:
         say_guess(samples.lowest, str(path), query.say)
     _require_known(samples, text, path, known)
     return samples.counted_from(known.index_base or 0, known.width).X
+
+
+def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
+    """The number of the line that each of ``rows``, counted from 0, stands on."""
+    text = unzip_text(read_file(path), path)
+    filled = [number for number, line in enumerate(io.BytesIO(text), 1) if line.partition(b"#")[0].strip()]
+    return [filled[row] for row in rows]
 
 
 def say_guess(base: int | None, source: str, say: Callable[[str], None]) -> None:
