@@ -4,7 +4,7 @@ What its training does, scikit-learn's does too, in the same order and from the 
 held-out samples, batches, updates and rules of stopping. So the same parameters give the same network to within rounding
 (the class's docstring has the exceptions), and what is tuned for one holds for the other.
 
-``classifier`` has the class, ``checks`` what it is given, checked, ``training`` the loops.
+``base`` has what any of its kind do, ``classifier`` the class, ``checks`` what it is given, checked, ``training`` the loops.
 """
 
 try:

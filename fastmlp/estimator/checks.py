@@ -1,6 +1,6 @@
 """What a fit is given, checked: samples, labels, weights and held-out samples as the training reads them.
 
-Nothing here changes an estimator but the attributes that scikit-learn's ``validate_data`` sets; see ``MLPClassifier._fit``.
+Nothing here changes an estimator but the attributes that scikit-learn's ``validate_data`` sets; see ``BaseMLP._fit``.
 
 Legend: ``N`` samples, ``I`` inputs, ``O`` outputs, ``K`` classes; ``targets`` class numbers [N] for a softmax output, zeros
 and ones [N, O] for a logistic one.
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.special import log_expit, log_softmax
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_X_y, column_or_1d
@@ -27,7 +26,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ..backend import Network, kernels
+from ..backend import kernels
+
+if TYPE_CHECKING:
+    from .base import BaseMLP
 
 _INPUT_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
 _SAMPLE_ROWS = 1000  # looked at for the zeros
@@ -41,18 +43,7 @@ class Validation:
     targets: np.ndarray
     weights: np.ndarray | None
     given: tuple[Any, Any]
-    scorer: Callable[..., float] | None = None  # None: the accuracy
-
-    def tested(self, network: Network, classes: int) -> tuple[float, float]:
-        """(accuracy, mean log-loss); of several outputs, whether all are right, and the sum of the losses."""
-        Z, targets = kernels.mlp_forward(self.X, network), self.targets
-        if network.output == "softmax":
-            right = Z.argmax(1) == targets
-            losses = -log_softmax(Z, axis=1)[np.arange(len(Z)), targets]
-        else:
-            right = ((Z > 0) == targets).all(1) | (classes == 1)
-            losses = -log_expit(np.where(targets, Z, -Z)).sum(1)
-        return float(np.average(right, weights=self.weights)), float(np.average(losses, weights=self.weights))
+    scorer: Callable[..., float] | None = None  # None: the estimator's own score
 
     def scored(self, estimator: Any) -> float:
         """The scorer's score of the estimator as it is now."""
@@ -177,18 +168,19 @@ def encoded(name: str, y: Any, binarizer: LabelBinarizer) -> np.ndarray:
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
-def sample_weights(
-    X: Any, y: Any, targets: np.ndarray, sample_weight: Any, class_weight: Any, binarizer: LabelBinarizer
-) -> np.ndarray | None:
+def class_weights(y: Any, targets: np.ndarray, class_weight: Any, binarizer: LabelBinarizer) -> np.ndarray:
+    """The weights of the samples' classes [N]."""
+    if binarizer.y_type_.startswith("multilabel"):
+        return compute_sample_weight(class_weight, y)
+    return compute_class_weight(class_weight, classes=binarizer.classes_, y=y)[targets.ravel()]
+
+
+def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = None) -> np.ndarray | None:
     """``sample_weight`` times the weights of the classes, float64 [N]; None where there is neither."""
     weights = None
     if sample_weight is not None:
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if class_weight is not None:
-        if binarizer.y_type_.startswith("multilabel"):
-            of_class = compute_sample_weight(class_weight, y)
-        else:
-            of_class = compute_class_weight(class_weight, classes=binarizer.classes_, y=y)[targets.ravel()]
+    if of_class is not None:
         weights = of_class if weights is None else weights * of_class
         weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
     if weights is not None and not weights.any():  # scikit-learn checks it, too, from 1.9 on
@@ -199,9 +191,7 @@ def sample_weights(
 # -- held-out samples ------------------------------------------------------------------------------------------------
 
 
-def given_validation(
-    estimator: Any, X: Any, y: Any, dtype: Any, binarizer: LabelBinarizer, scorer: Any
-) -> Validation | None:
+def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any) -> Validation | None:
     """``X_val`` and ``y_val``."""
     if X is None and y is None:
         return None
@@ -217,8 +207,7 @@ def given_validation(
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
-    known_classes("y_val", y, binarizer.classes_)
-    return Validation(read, encoded("y_val", y, binarizer), None, (given, y), scorer)
+    return Validation(read, estimator._encoded("y_val", y), None, (given, y), scorer)
 
 
 def split(

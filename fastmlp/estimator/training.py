@@ -21,7 +21,7 @@ from ..backend import Network, kernels
 from .checks import TrainingData, Validation
 
 if TYPE_CHECKING:
-    from .classifier import MLPClassifier
+    from .base import BaseMLP
 
 _SMALLEST_RATE = 1e-6  # of the adaptive schedule
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress bar wait for
@@ -59,7 +59,7 @@ class Optimizer:
         self.learning_rate = rate
 
 
-def rule_of(model: MLPClassifier) -> kernels.Rule:
+def rule_of(model: BaseMLP) -> kernels.Rule:
     """The update rule of the solver; the decay is set for each batch size."""
     if model.solver == "adam":
         return kernels.adam(model.beta_1, model.beta_2, epsilon=model.epsilon)
@@ -68,7 +68,7 @@ def rule_of(model: MLPClassifier) -> kernels.Rule:
     return kernels.momentum(model.momentum, nesterov=model.nesterovs_momentum)
 
 
-def optimizer_of(model: MLPClassifier, network: Network, last: Optimizer | None) -> Optimizer:
+def optimizer_of(model: BaseMLP, network: Network, last: Optimizer | None) -> Optimizer:
     """An optimizer with its state in ``network``: a new one, or what goes on from the ``last`` with today's parameters."""
     rule, rate = rule_of(model), float(model.learning_rate_init)
     if last is not None and (rule, rate) != (last.rule, last.initial_rate):
@@ -83,7 +83,7 @@ def optimizer_of(model: MLPClassifier, network: Network, last: Optimizer | None)
     return optimizer
 
 
-def _scheduled(model: MLPClassifier) -> float:
+def _scheduled(model: BaseMLP) -> float:
     """The rate after so many samples, but for the adaptive schedule's steps down."""
     rate = float(model.learning_rate_init)
     if model.solver == "sgd" and model.learning_rate == "invscaling" and model.t_:
@@ -94,33 +94,33 @@ def _scheduled(model: MLPClassifier) -> float:
 # -- what is noted of an epoch ---------------------------------------------------------------------------------------
 
 
-def _told_to_stop(model: MLPClassifier) -> bool:
+def _told_to_stop(model: BaseMLP) -> bool:
     callbacks = [model.callbacks] if callable(model.callbacks) else model.callbacks or []
     answers = [callback(model, model.n_iter_) for callback in callbacks]  # all of them, whoever stops
     return any(answers)
 
 
-def _record(model: MLPClassifier, loss: float, validation: Validation | None, network: Network) -> float:
-    """Note the losses of an epoch; returns the accuracy on the held-out samples."""
+def _record(model: BaseMLP, loss: float, validation: Validation | None, network: Network) -> float:
+    """Note the losses of an epoch; returns the score of the held-out samples."""
     model.loss_ = loss
     model.loss_curve_.append(loss)
     if model.verbose:
         print(f"Iteration {model.n_iter_}, loss = {loss:.8f}")
     if validation is None:
         return math.nan
-    accuracy, held_out_loss = validation.tested(network, len(model.classes_))
+    score, held_out_loss = model._tested(kernels.mlp_forward(validation.X, network), validation)
     if model.validation_loss_curve_ is None:
         model.validation_loss_curve_ = []
     model.validation_loss_curve_.append(held_out_loss)
     if model.verbose:
         print(f"Validation loss = {held_out_loss:.8f}")
-    return accuracy
+    return score
 
 
 # -- lbfgs -----------------------------------------------------------------------------------------------------------
 
 
-def train_lbfgs(model: MLPClassifier, data: TrainingData, network: Network) -> None:
+def train_lbfgs(model: BaseMLP, data: TrainingData, network: Network) -> None:
     """Minimise the loss of all samples at once."""
     X, targets, weights, rows = data.X, data.targets, data.weights, data.rows
     gradient = np.empty_like(network.params)
@@ -132,7 +132,7 @@ def train_lbfgs(model: MLPClassifier, data: TrainingData, network: Network) -> N
     def loss_and_gradient(params: np.ndarray) -> tuple[float, np.ndarray]:
         network.params[...] = params
         loss, _, _ = kernels.mlp_gradient(
-            X, targets, rows, network, sample_weight=weights, mean=False, label_smoothing=model.label_smoothing,
+            X, targets, rows, network, sample_weight=weights, mean=False, **model._objective,
             out=gradient,
         )  # fmt: skip
         decay = alpha * params
@@ -167,7 +167,7 @@ def train_lbfgs(model: MLPClassifier, data: TrainingData, network: Network) -> N
 # -- sgd and adam ----------------------------------------------------------------------------------------------------
 
 
-def train_stochastic(model: MLPClassifier, data: TrainingData, network: Network, *, incremental: bool) -> None:
+def train_stochastic(model: BaseMLP, data: TrainingData, network: Network, *, incremental: bool) -> None:
     """Epochs until there is no more progress; one if ``incremental``."""
     watch = _Watch(model, network)
     epochs = _Epochs(model, network, data)
@@ -211,7 +211,7 @@ class _Watch:
     count go on in a warm start, as scikit-learn's do.
     """
 
-    def __init__(self, model: MLPClassifier, network: Network) -> None:
+    def __init__(self, model: BaseMLP, network: Network) -> None:
         self.model, self.network = model, network
         if model.early_stopping:
             model.best_validation_score_, model.best_loss_, model._no_improvement_count = -np.inf, None, 0
@@ -237,7 +237,7 @@ class _Watch:
         model._no_improvement_count = model._no_improvement_count + 1 if stuck else 0
 
 
-def _stops(model: MLPClassifier) -> bool:
+def _stops(model: BaseMLP) -> bool:
     """There was no progress: whether to stop, or to go on at a fifth of the rate."""
     what, optimizer = "Validation score" if model.early_stopping else "Training loss", model._optimizer
     message = f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs."
@@ -255,7 +255,7 @@ def _stops(model: MLPClassifier) -> bool:
 class _Epochs:
     """Epochs of training steps, in compiled chunks."""
 
-    def __init__(self, model: MLPClassifier, network: Network, data: TrainingData) -> None:
+    def __init__(self, model: BaseMLP, network: Network, data: TrainingData) -> None:
         self.model, self.network, self.data = model, network, data
         weights, rows = data.weights, data.rows
         self.batch = min(200, len(rows)) if isinstance(model.batch_size, str) else int(model.batch_size)
@@ -308,7 +308,7 @@ class _Epochs:
         losses, _ = kernels.mlp_train_steps(
             self.data.X, self.data.targets, rows, self.batch, self.network, rule=optimizer.rule._replace(weight_decay=decay),
             lr=optimizer.rates(count), t=_PAST_CORRECTION + optimizer.steps, sample_weight=weights,
-            mean=weights is None, label_smoothing=model.label_smoothing, dropout=model.dropout, seed=self.seed,
+            mean=weights is None, **model._objective, dropout=model.dropout, seed=self.seed,
             squares=squares,
         )  # fmt: skip
         optimizer.steps += count

@@ -1,0 +1,363 @@
+"""What the two estimators have in common: parameters, the network, and the order in which a call checks, commits and trains."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ..backend import Network, kernels
+from ..model import Model
+from . import checks, training
+from .checks import TrainingData, Validation
+
+_STOCHASTIC_SOLVERS = ("sgd", "adam")
+_Self = TypeVar("_Self", bound="BaseMLP")
+
+
+class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """A multilayer perceptron as an estimator; what it learns, classes or numbers, is said by the abstract methods."""
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(kernels.ACTIVATIONS))],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "callbacks": [callable, list, None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    hidden_layer_sizes: Any
+    activation: str
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: int | float
+    max_fun: int
+    dropout: float
+    scoring: Any
+    callbacks: Any
+    n_threads: int | None
+
+    n_outputs_: int
+    out_activation_: str
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
+    best_loss_: Any  # a float, where the loss is watched
+    validation_scores_: Any  # a list, and the next a float, where the score is
+    best_validation_score_: Any
+    _optimizer: training.Optimizer
+
+    def _set_parameters(self, arguments: dict[str, Any]) -> None:
+        """Keep the ``arguments`` of ``__init__``, its ``locals()``, as they are."""
+        self.__dict__.update({name: value for name, value in arguments.items() if name not in ("self", "__class__")})
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # -- what the targets are --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
+        """Set, from the y of a fit, what encodes targets, ``n_outputs_`` and ``out_activation_``.
+
+        Where the network is not the ``first``, what was set stays, and y must go with it: ValueError.
+        """
+
+    @abstractmethod
+    def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
+        """y as the kernels take it. ValueError, which calls it ``name``, where it is none of what was learnt."""
+
+    @abstractmethod
+    def _tested(self, Z: np.ndarray, validation: Validation) -> tuple[float, float]:
+        """(score, mean loss) of the outputs Z for held-out samples."""
+
+    @property
+    @abstractmethod
+    def _objective(self) -> dict[str, Any]:
+        """The loss, as options of the kernels that train."""
+
+    def _loss_share(self) -> float:
+        """What the kernels' loss of a sample is multiplied by in ``loss_``."""
+        return 1.0
+
+    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, sample_weight: Any) -> np.ndarray | None:
+        """The weights of the samples, float64 [N]; None where there are none."""
+        return checks.sample_weights(X, sample_weight)
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray | None:
+        """What early stopping keeps the shares of in the samples held out."""
+        return None
+
+    # -- the public methods ----------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self: _Self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        groups: Any = None,
+    ) -> _Self:
+        """Fit the model to X and y. A call that is refused leaves the model as it was.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float32, float64 or uint8, dense or CSR, are used as they are; others are converted once.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The class labels (a column for each label where they are multilabel), or the numbers to predict.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative.
+        X_val, y_val : as X and y, default=None
+            Held-out samples, for ``validation_loss_curve_``; with ``early_stopping`` they take the place of a part of X.
+        groups : array-like of shape (n_samples,), default=None
+            Group labels: ``early_stopping`` holds out ``validation_fraction`` of the groups, each whole.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._fit(X, y, sample_weight, X_val=X_val, y_val=y_val, groups=groups)
+
+    def _check_solver(self) -> bool:
+        if self.solver not in _STOCHASTIC_SOLVERS:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def transform(self, X: Any) -> np.ndarray:
+        """What the last hidden layer makes of X, of shape (n_samples, units)."""
+        check_is_fitted(self)
+        network = self._network()
+        if len(network.sizes) == 2:
+            raise ValueError("hidden_layer_sizes is empty: there is no hidden layer to transform X to")
+        hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=self.activation)
+        hidden.params[...] = network.params[: hidden.params.size]  # they begin alike
+        return kernels.ACTIVATIONS[self.activation].twin(self._last_layer(X, hidden))
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.coefs_[-1])
+
+    @abstractmethod
+    def _as_model(self) -> Model:
+        """What ``fastmlp.export`` takes."""
+
+    def _columns(self) -> tuple[str, ...] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else tuple(names)
+
+    def _last_layer(self, X: Any, network: Network) -> np.ndarray:
+        X = checks.samples(self, X, network.dtype)
+        with self._threads():
+            return kernels.mlp_forward(X, network)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
+
+    # -- the network -----------------------------------------------------------------------------------------------
+
+    def _is_bound(self) -> bool:
+        """Whether ``coefs_`` and ``intercepts_`` are still the views of the network that they were made as."""
+        network, views = self.__dict__.get("_bound", (None, ()))
+        arrays = (*self.coefs_, *self.intercepts_)
+        same = len(arrays) == len(views) and all(a is b for a, b in zip(arrays, views))
+        return same and (network.activation, network.output) == (self.activation, self.out_activation_)
+
+    def _network(self) -> Network:
+        """The network of ``coefs_`` and ``intercepts_``; where they have been set, of copies."""
+        return self._bound[0] if self._is_bound() else self._copied(self._dtype())
+
+    def _dtype(self) -> Any:
+        arrays = (*self.coefs_, *self.intercepts_)
+        return np.float32 if all(getattr(array, "dtype", None) == np.float32 for array in arrays) else np.float64
+
+    def _sizes(self) -> list[int]:
+        return [len(self.coefs_[0]), *(np.shape(W)[1] for W in self.coefs_)]
+
+    def _copied(self, dtype: Any, slots: int = 0) -> Network:
+        network = Network(
+            self._sizes(), dtype=dtype, slots=slots, activation=self.activation, output=self.out_activation_
+        )
+        for (W, b), coef, intercept in zip(network.layers, self.coefs_, self.intercepts_, strict=True):
+            W[...], b[...] = coef, intercept  # type: ignore[index]
+        return network
+
+    def _bind(self, network: Network) -> Network:
+        """``coefs_`` and ``intercepts_`` are views of the network from here on."""
+        self.coefs_, self.intercepts_ = (list(arrays) for arrays in zip(*network.layers))
+        self._bound: tuple[Network, tuple[np.ndarray, ...]] = network, (*self.coefs_, *self.intercepts_)
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_bound"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "out_activation_" in state:
+            self._bind(self._copied(self._dtype()))
+
+    def _initialize(self, sizes: list[int], dtype: Any) -> None:
+        """Glorot and Bengio 2010, in scikit-learn's order of drawing; and what is counted from the first epoch on."""
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(sizes)
+        self.coefs_, self.intercepts_ = [], []
+        for inputs, outputs in zip(sizes, sizes[1:]):
+            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (inputs + outputs))
+            for arrays, shape in ((self.coefs_, (inputs, outputs)), (self.intercepts_, (outputs,))):
+                arrays.append(self._random_state.uniform(-bound, bound, shape).astype(dtype, copy=False))
+        self.loss_curve_, self.validation_loss_curve_ = [], None
+        self._no_improvement_count = 0
+        self.best_loss_ = self.validation_scores_ = self.best_validation_score_ = None
+        self.__dict__.pop("_optimizer", None)
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    def _fit(self: _Self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> _Self:
+        """Check everything, commit, train.
+
+        The checks, and the numbers drawn for them, change a shallow copy only, and training a new network: so whatever is
+        refused, before or after it, leaves the model as it was.
+        """
+        checked = object.__new__(type(self))
+        checked.__dict__.update(self.__dict__)
+        shared = check_random_state(self.random_state)
+        checked._random_state = copy.deepcopy(shared)
+        with self._threads():
+            data, network = checked._checked(X, y, sample_weight, incremental=incremental, **given)
+            before, undrawn = self.__dict__, shared.get_state(legacy=False)
+            shared.set_state(checked._random_state.get_state(legacy=False))
+            checked._random_state = shared
+            self.__dict__ = checked.__dict__
+            if self.solver == "lbfgs":
+                training.train_lbfgs(self, data, network)
+            else:
+                training.train_stochastic(self, data, network, incremental=incremental)
+        if not np.isfinite(network.params).all():
+            self.__dict__ = before
+            shared.set_state(undrawn)
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+        return self
+
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None, X_val: Any = None,
+        y_val: Any = None, groups: Any = None,
+    ) -> tuple[TrainingData, Network]:  # fmt: skip
+        """All that a fit needs; this estimator, a copy, becomes what it is when training begins."""
+        hidden = self._checked_parameters(incremental)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()
+        given = X
+        X, read, y = checks.training_samples(self, X, y, dtype, reset=first, once=incremental)
+        self._learn_targets(y, first=first, incremental=incremental, classes=classes)
+        targets = self._encoded("y", y)
+        weights = self._weights(X, y, targets, sample_weight)
+        sizes = [X.shape[1], *hidden, self.n_outputs_]
+        if first:
+            self._initialize(sizes, np.float64 if X.dtype == np.float64 else np.float32)
+        elif sizes != self._sizes():
+            raise ValueError(
+                f"hidden_layer_sizes is {hidden} and makes layers of {sizes}, but the network to go on with has "
+                f"{self._sizes()}; set it back, or call fit with warm_start=False"
+            )
+        else:
+            self._copy_curves()
+        slots = 0 if self.solver == "lbfgs" else training.rule_of(self).slots
+        network = self._bind(self._copied(dtype or self._dtype(), slots))
+        if self.solver != "lbfgs":
+            last = self.__dict__.get("_optimizer") if incremental else None
+            self._optimizer = training.optimizer_of(self, network, last)
+        scorer = None if self.scoring is None else check_scoring(self, self.scoring)
+        rows = np.arange(len(targets))
+        validation = checks.given_validation(self, X_val, y_val, network.dtype, scorer)
+        if self.early_stopping and self.solver != "lbfgs":
+            if validation is None:
+                rows, held_out = checks.split(
+                    len(targets), self.validation_fraction, self._strata(targets), weights, groups, self._random_state
+                )
+                validation = Validation(
+                    checks.prepared(X[held_out], network.dtype), targets[held_out],
+                    None if weights is None else weights[held_out],
+                    (_safe_indexing(given, held_out), y[held_out]), scorer,
+                )  # fmt: skip
+            if scorer is not None:
+                validation.scored(self)  # what it refuses, it refuses now
+        return TrainingData(read, targets, weights, rows, validation), network
+
+    def _checked_parameters(self, incremental: bool) -> list[int]:
+        """The sizes of the hidden layers; ValueError for parameters that do not go together."""
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if np.any(np.array(hidden) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        if not all(isinstance(units, Integral) for units in hidden):
+            raise ValueError(f"hidden_layer_sizes must be integers, got {hidden}.")
+        if self.dropout and self.solver == "lbfgs":
+            raise ValueError("dropout is only available for stochastic optimizers. lbfgs is not stochastic.")
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        return hidden
+
+    def _copy_curves(self) -> None:
+        """Lists of their own for what training appends to."""
+        for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
+            curve = getattr(self, name, None)
+            setattr(self, name, None if curve is None else list(curve))
