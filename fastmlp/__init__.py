@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .data import Dataset, load
     from .errors import InputError, RunError
     from .estimator import MLPClassifier as MLPClassifier
+    from .estimator import MLPRegressor as MLPRegressor
     from .export import export
     from .loop import fit
     from .model import Model, load_model
@@ -29,6 +30,7 @@ _HOME = {
     "Dataset": "data",
     "InputError": "errors",
     "MLPClassifier": "estimator",
+    "MLPRegressor": "estimator",
     "Model": "model",
     "RunError": "errors",
     "TrainConfig": "config",

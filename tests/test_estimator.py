@@ -1,4 +1,4 @@
-"""fastmlp.MLPClassifier: scikit-learn's checks, scikit-learn's own tests, the same numbers, and what it adds."""
+"""fastmlp.MLPClassifier and MLPRegressor: scikit-learn's checks and own tests, the same numbers, and what is added."""
 
 from __future__ import annotations
 
@@ -21,29 +21,33 @@ pytest.importorskip("sklearn", "1.9")  # with whose class ours, which needs 1.6,
 
 import joblib
 import scipy.sparse
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import get_scorer, log_loss
+from sklearn.metrics import get_scorer, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastmlp
 import fastmlp.estimator.classifier
+import fastmlp.estimator.regressor
 import kernels
-from fastmlp import MLPClassifier
+from fastmlp import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # -- scikit-learn's checks -------------------------------------------------------------------------------------------
 
 
-@parametrize_with_checks([MLPClassifier(max_iter=100), MLPClassifier(max_iter=100, solver="lbfgs")])
+@parametrize_with_checks(
+    [make(max_iter=100, solver=solver) for make in (MLPClassifier, MLPRegressor) for solver in ("adam", "lbfgs")]
+)
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -52,30 +56,24 @@ def test_scikit_learns_checks(estimator, check):
 
 # What does not apply, and why.
 _NOT_OURS = {
+    "test_mlp_vs_poisson_glm_equivalent": "there is no Poisson loss yet",
     "test_gradient": "calls the private _loss_grad_lbfgs; the gradient is tested in test_gradients.py",
 }
 
 
 def _their_tests():
-    """The tests of scikit-learn's own module for its MLP that use MLPClassifier, on ours; {name: function}."""
+    """The tests of scikit-learn's own module for its MLPs, on ours; {name: function}."""
     spec = importlib.util.find_spec("sklearn.neural_network.tests.test_mlp")
     if spec is None:  # a distribution without tests
         return {}
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sklearn.neural_network.MLPClassifier", MLPClassifier)
+        for ours in (MLPClassifier, MLPRegressor):
+            patch.setattr(f"sklearn.neural_network.{ours.__name__}", ours)
         spec.loader.exec_module(module)
-    assert module.MLPClassifier is MLPClassifier  # whatever it imports it from
-    found = {}
-    for name, function in vars(module).items():
-        if name.startswith("test_"):
-            for mark in getattr(function, "pytestmark", ()):
-                if mark.name == "parametrize":
-                    mark.args[1][:] = [value for value in mark.args[1] if value is not module.MLPRegressor]
-            names = {*function.__code__.co_names, *function.__code__.co_varnames}
-            if names & {"MLPClassifier", "MLPEstimator", "Estimator"}:  # the others are about MLPRegressor
-                found[name] = function
-    return found
+    for ours in (MLPClassifier, MLPRegressor):
+        assert getattr(module, ours.__name__) is ours  # whatever it imports it from
+    return {name: function for name, function in vars(module).items() if name.startswith("test_")}
 
 
 _THEIRS = _their_tests()
@@ -109,9 +107,12 @@ def table():
 
 
 def targets(kind, y):
-    """y as it is, of two classes, or multilabel."""
+    """y as it is, of two classes, multilabel, or as a number or three of about unit size."""
     if kind == "binary":
         return y == "bee"
+    if kind in ("number", "three numbers"):
+        Y = np.searchsorted(LABELS, y)[:, None] - [0, 1, 2] + np.sin(np.arange(len(y)))[:, None]
+        return Y if kind == "three numbers" else Y[:, 0]
     return (y[:, None] == LABELS[:2]) | (np.arange(len(y)) % 7 == 0)[:, None] if kind == "multilabel" else y
 
 
@@ -142,10 +143,23 @@ SAME = {
 }  # fmt: skip
 
 
-def both(options, *data, **fit_options):
+CLASSIFIERS, REGRESSORS = (MLPClassifier, Theirs), (MLPRegressor, TheirRegressor)
+
+
+def pair(y):
+    """Our class and theirs for such targets."""
+    return REGRESSORS if np.asarray(y).dtype.kind == "f" else CLASSIFIERS
+
+
+def both(options, X, y, **fit_options):
     """Ours and theirs, fitted alike."""
     options = {"hidden_layer_sizes": 16, "max_iter": 12, "random_state": 3, **options}
-    return [make(**options).fit(*data, **fit_options) for make in (MLPClassifier, Theirs)]
+    return [make(**options).fit(X, y, **fit_options) for make in pair(y)]
+
+
+def known_classes(model, classes=LABELS):
+    """What ``partial_fit`` takes beside the data."""
+    return {"classes": classes} if is_classifier(model) else {}
 
 
 def assert_same_network(ours, theirs):
@@ -155,7 +169,15 @@ def assert_same_network(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+def assert_same_scores(ours, theirs):
+    """Accuracies are equal; R² to within rounding."""
+    if isinstance(ours, MLPRegressor) and ours.validation_scores_:
+        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-7)
+    else:
+        assert ours.validation_scores_ == theirs.validation_scores_
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "number", "three numbers"])
 @pytest.mark.parametrize("options", SAME.values(), ids=SAME)
 def test_the_network_is_that_of_scikit_learn(table, options, kind):
     X, y = table
@@ -163,43 +185,49 @@ def test_the_network_is_that_of_scikit_learn(table, options, kind):
     assert_same_network(ours, theirs)
     for name in ("n_iter_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_", "t_"):
         assert getattr(ours, name) == getattr(theirs, name)
-    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
-    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
-    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-9)
-    np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9)
+    if isinstance(ours, MLPRegressor):
+        np.testing.assert_allclose(ours.predict(X), theirs.predict(X), atol=1e-9)
+    else:
+        np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-9)
+        np.testing.assert_allclose(ours.predict_log_proba(X), theirs.predict_log_proba(X), atol=1e-9)
     if ours.solver != "lbfgs":
-        assert ours.validation_scores_ == theirs.validation_scores_
-        assert ours.best_validation_score_ == theirs.best_validation_score_
+        assert_same_scores(ours, theirs)
+        assert ours.best_validation_score_ == (max(ours.validation_scores_) if ours.validation_scores_ else None)
         np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
     np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "number", "three numbers"])
 @pytest.mark.parametrize("options", [{"solver": "sgd"}, {}, {"solver": "lbfgs"}], ids=str)
-def test_sample_weights_are_those_of_scikit_learn(table, options):
-    X, y = table
+def test_sample_weights_are_those_of_scikit_learn(table, options, kind):
+    X, y = table[0], targets(kind, table[1])
     weights = np.random.default_rng(1).integers(0, 4, len(y))
     ours, theirs = both({"alpha": 0.0, "batch_size": 50, **options}, X, y, sample_weight=weights)
     assert_same_network(ours, theirs)
     np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
 
 
-def test_a_sparse_matrix_gives_the_network_of_the_dense_one(table):
-    X, y = table
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
+def test_a_sparse_matrix_gives_the_network_of_the_dense_one(table, kind):
+    X, y = table[0], targets(kind, table[1])
     X = np.where(np.abs(X) > 1, X, 0)
     ours, theirs = both({"solver": "sgd", "alpha": 1.0}, scipy.sparse.csr_array(X), y)
     assert_same_network(ours, theirs)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
-    assert_same_network(ours, MLPClassifier(**ours.get_params()).fit(X, y))
-    assert_same_network(ours, MLPClassifier(**ours.get_params()).fit(scipy.sparse.csc_matrix(X), y))
+    assert_same_network(ours, clone(ours).fit(X, y))
+    assert_same_network(ours, clone(ours).fit(scipy.sparse.csc_matrix(X), y))
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
 @pytest.mark.parametrize("options", [{"solver": "sgd"}, {}], ids=str)
-def test_partial_fit_and_warm_start_go_on_as_scikit_learns(table, options):
-    X, y = table
-    models = [make(16, random_state=3, **options) for make in (MLPClassifier, Theirs)]
+def test_partial_fit_and_warm_start_go_on_as_scikit_learns(table, options, kind):
+    X, y = table[0], targets(kind, table[1])
+    models = [make(hidden_layer_sizes=16, random_state=3, **options) for make in pair(y)]
     for first in (0, 100, 200):
         for model in models:
-            model.partial_fit(X[first : first + 100], y[first : first + 100], classes=LABELS)
+            model.partial_fit(X[first : first + 100], y[first : first + 100], **known_classes(model))
     assert_same_network(*models)
     assert models[0].t_ == models[1].t_
     for model in models:
@@ -208,20 +236,21 @@ def test_partial_fit_and_warm_start_go_on_as_scikit_learns(table, options):
     np.testing.assert_allclose(models[0].loss_curve_, models[1].loss_curve_, rtol=1e-9)
 
 
-def test_invscaling_goes_on_over_partial_fits(table):
-    X, y = table
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
+def test_invscaling_goes_on_over_partial_fits(table, kind):
+    X, y = table[0], targets(kind, table[1])
     options = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.2, "random_state": 0}
-    models = [make(16, **options) for make in (MLPClassifier, Theirs)]
+    models = [make(hidden_layer_sizes=16, **options) for make in pair(y)]
     for _ in range(4):
         for model in models:
-            model.partial_fit(X, y, classes=LABELS)
+            model.partial_fit(X, y, **known_classes(model))
     assert_same_network(*models)
 
 
 def drawn_data(rng):
     """Samples in one of the forms that are read, and a function that draws labels for so many."""
     inputs, form = int(rng.integers(1, 12)), str(rng.choice(["dense", "csr", "csc", "integers"]))
-    kind = str(rng.choice(["multiclass", "binary", "multilabel"]))
+    kind = str(rng.choice(["multiclass", "binary", "multilabel", "number", "three numbers"]))
 
     def draw():
         n = int(rng.integers(12, 80))
@@ -232,6 +261,8 @@ def drawn_data(rng):
     def labels(n):
         if kind == "multilabel":
             return (rng.random((n, 3)) < 0.5).astype(int)
+        if kind in ("number", "three numbers"):
+            return rng.standard_normal((n, 2) if kind == "three numbers" else n)
         K = 3 if kind == "multiclass" else 2
         return LABELS[np.r_[np.arange(K), np.arange(K), rng.integers(0, K, n - 2 * K)]]
 
@@ -246,6 +277,17 @@ def test_any_sequence_of_calls_gives_scikit_learns_network(block):
         compare_a_sequence_of_calls(seed)
 
 
+def both_or_neither(models, call):
+    """The models after a call; none where it diverges, which it must do for both."""
+    try:
+        first = call(models[0])
+    except ValueError:
+        with pytest.raises(ValueError, match="non-finite"):
+            call(models[1])
+        return []
+    return [first, call(models[1])]
+
+
 def compare_a_sequence_of_calls(seed):
     rng = np.random.default_rng(seed)
     draw, classes = drawn_data(rng)
@@ -257,8 +299,8 @@ def compare_a_sequence_of_calls(seed):
         "early_stopping": [False, False, True], "validation_fraction": [0.2],
     }  # fmt: skip
     options = {name: values[rng.integers(len(values))] for name, values in choices.items()}
-    models = [make(random_state=np.random.RandomState(seed), **options) for make in (MLPClassifier, Theirs)]
     X, y = draw()
+    models = [make(random_state=np.random.RandomState(seed), **options) for make in pair(y)]
     for _ in range(int(rng.integers(1, 7))):
         calls = ["fit", "partial_fit", "other data", "pickle", "refused", "alpha"]
         call = str(rng.choice(calls, p=[0.35, 0.3, 0.1, 0.1, 0.1, 0.05]))
@@ -275,15 +317,18 @@ def compare_a_sequence_of_calls(seed):
         elif call == "fit":
             if options["early_stopping"] and options["warm_start"] and hasattr(models[0], "coefs_"):
                 return  # begins its count anew, as it should
-            models = [model.fit(X, y) for model in models]
+            models = both_or_neither(models, lambda model: model.fit(X, y))  # noqa: B023 (called at once)
         elif not options["early_stopping"]:
-            models = [model.partial_fit(X, y, classes=classes) for model in models]
+            models = both_or_neither(models, lambda model: model.partial_fit(X, y, **known_classes(model, classes)))  # noqa: B023
+        if not models:
+            return
         if hasattr(models[0], "coefs_"):
             assert_same_network(*models)
             assert models[0].t_ == models[1].t_
             np.testing.assert_allclose(models[0].loss_curve_, models[1].loss_curve_, rtol=1e-7)
-            assert models[0].validation_scores_ == models[1].validation_scores_
-            np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+            assert_same_scores(*models)
+            if is_classifier(models[0]):
+                np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
 
 
 # -- data ------------------------------------------------------------------------------------------------------------
@@ -324,30 +369,34 @@ def test_data_that_is_refused_leaves_a_fitted_model_as_it_was(table):
         np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
 @pytest.mark.parametrize(("given", "made"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")])
-def test_the_network_has_the_dtype_of_X(table, given, made):
-    X, y = (10 * table[0]).astype(given), table[1]
-    model = MLPClassifier(8, max_iter=2).fit(X, y)
+def test_the_network_has_the_dtype_of_X(table, given, made, kind):
+    X, y = (10 * table[0]).astype(given), targets(kind, table[1])
+    make, _ = pair(y)
+    model = make(max_iter=2).fit(X, y)
     assert {array.dtype for array in model.coefs_ + model.intercepts_} == {np.dtype(made)}
-    assert model.predict_proba(X.astype("float64")).dtype == made
-    model = MLPClassifier(8, max_iter=2, solver="lbfgs").fit(X, y)
+    predict = model.predict if kind == "number" else model.predict_proba
+    assert predict(X.astype("float64")).dtype == made
+    model = make(max_iter=2, solver="lbfgs").fit(X, y)
     assert {array.dtype for array in model.coefs_ + model.intercepts_} == {np.dtype("float64")}
 
 
-def test_uint8_is_read_as_it_is(monkeypatch, digits):
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+def test_uint8_is_read_as_it_is(monkeypatch, digits, make):
     seen = []
     train = kernels.mlp_train_steps
     monkeypatch.setattr(
         kernels, "mlp_train_steps", lambda X, *args, **options: seen.append(X) or train(X, *args, **options)
     )
     X = np.maximum(digits.X[:300], 1)
-    model = MLPClassifier(8, max_iter=2, random_state=0).fit(X, digits.y[:300])
+    model = make(hidden_layer_sizes=8, max_iter=2, random_state=0).fit(X, digits.y[:300])
     assert {id(each) for each in seen} == {id(seen[0])}
     assert np.shares_memory(seen[0], X)
-    same = MLPClassifier(8, max_iter=2, random_state=0).fit(X.astype(np.float32), digits.y[:300])
+    same = clone(model).fit(X.astype(np.float32), digits.y[:300])
     assert model.coefs_[0].dtype == np.float32
     np.testing.assert_array_equal(model.coefs_[0], same.coefs_[0])
-    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X.astype(np.float32)))
+    np.testing.assert_array_equal(model.predict(X), same.predict(X.astype(np.float32)))
 
 
 def test_sparse_matrices_are_never_made_dense(monkeypatch, rng):
@@ -355,16 +404,18 @@ def test_sparse_matrices_are_never_made_dense(monkeypatch, rng):
         raise AssertionError("made dense")
 
     X = scipy.sparse.random_array((300, 5000), density=0.002, format="csr", rng=rng)
-    y = np.asarray(X.sum(axis=1)).ravel() > 5
+    total = np.asarray(X.sum(axis=1)).ravel()
     for kind in ("toarray", "todense"):
         monkeypatch.setattr(scipy.sparse.csr_array, kind, refuse)
     for solver in ("adam", "sgd", "lbfgs"):
-        model = MLPClassifier(4, solver=solver, max_iter=3, early_stopping=solver == "adam").fit(X, y)
-        assert model.predict(X).shape == (300,)
+        for make, y in ((MLPClassifier, total > 5), (MLPRegressor, total)):
+            model = make(hidden_layer_sizes=4, solver=solver, max_iter=3, early_stopping=solver == "adam").fit(X, y)
+            assert model.predict(X).shape == (300,)
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
 @pytest.mark.parametrize("batch_size", [40, 330])
-def test_bits_do_not_depend_on_the_number_of_threads(table, batch_size):
+def test_bits_do_not_depend_on_the_number_of_threads(table, batch_size, kind):
     options = {
         "hidden_layer_sizes": (64, 32),
         "max_iter": 3,
@@ -372,8 +423,8 @@ def test_bits_do_not_depend_on_the_number_of_threads(table, batch_size):
         "batch_size": batch_size,
         "dropout": 0.2,
     }
-    X, y = np.tile(table[0], (1, 20)), table[1]
-    first, *others = (MLPClassifier(n_threads=n, **options).fit(X, y) for n in (1, 2, 3))
+    X, y = np.tile(table[0], (1, 20)), targets(kind, table[1])
+    first, *others = (pair(y)[0](n_threads=n, **options).fit(X, y) for n in (1, 2, 3))
     for other in others:
         assert [W.tobytes() for W in other.coefs_] == [W.tobytes() for W in first.coefs_]
         assert other.loss_curve_ == first.loss_curve_
@@ -407,34 +458,61 @@ def test_a_target_that_could_be_a_number_is_remarked(table):
 # -- beyond scikit-learn's -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel"])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "number", "three numbers"])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_validation_losses_are_those_of_the_network_after_each_epoch(table, kind, solver):
     X, y = table[0], targets(kind, table[1])
     seen = []
 
     def measure(model, epoch):
-        P, truth = model.predict_proba(X[250:]), y[250:]
+        truth = y[250:]
+        if kind in ("number", "three numbers"):
+            seen.append(0.5 * ((model.predict(X[250:]) - truth) ** 2).mean())
+            return
+        P = model.predict_proba(X[250:])
         if kind == "multilabel":
             seen.append(-np.log(np.where(truth, P, 1 - P)).sum(1).mean())
         else:
             seen.append(log_loss(truth, P, labels=model.classes_))
 
-    model = MLPClassifier(8, solver=solver, max_iter=5, callbacks=measure)
+    model = pair(y)[0](hidden_layer_sizes=8, solver=solver, max_iter=5, callbacks=measure)
     model.fit(X[:250], y[:250], X_val=X[250:], y_val=y[250:])
     assert len(seen) == model.n_iter_ == 5
     np.testing.assert_allclose(model.validation_loss_curve_, seen, rtol=1e-9)
     assert model.fit(X, y).validation_loss_curve_ is None
 
 
-def test_early_stopping_watches_the_validation_samples_given(table):
-    X, y = table
-    model = MLPClassifier(64, early_stopping=True, learning_rate_init=0.02, random_state=0, tol=0)
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
+def test_early_stopping_watches_the_validation_samples_given(table, kind):
+    X, y = table[0], targets(kind, table[1])
+    model = pair(y)[0](hidden_layer_sizes=64, early_stopping=True, learning_rate_init=0.02, random_state=0, tol=0)
     model.fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
     assert model.t_ == 200 * model.n_iter_
     assert model.n_iter_ < model.max_iter
     assert max(model.validation_scores_) > model.validation_scores_[-1]
     assert model.score(X[200:], y[200:]) == model.best_validation_score_ == max(model.validation_scores_)
+
+
+@pytest.mark.parametrize("kind", ["number", "three numbers"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_standardised_target_is_predicted_in_its_own_units(table, kind, solver):
+    X, y = table[0], targets(kind, table[1])
+    options = {"hidden_layer_sizes": 8, "solver": solver, "max_iter": 5, "random_state": 0}
+    Y = y.reshape(len(y), -1)
+    mean, deviation = Y.mean(0), Y.std(0)
+    plain = MLPRegressor(**options).fit(X, ((Y - mean) / deviation).reshape(y.shape))
+    model = MLPRegressor(standardize_target=True, **options).fit(X, 1000 * y + 5, X_val=X, y_val=1000 * y + 5)
+    assert_same_network(model, plain)
+    predicted = plain.predict(X).reshape(Y.shape) * deviation + mean
+    np.testing.assert_allclose(model.predict(X), 1000 * predicted.reshape(y.shape) + 5, rtol=1e-9)
+    np.testing.assert_allclose(model.loss_curve_, plain.loss_curve_, rtol=1e-9)
+    assert model.set_params(standardize_target=False).score(X, 1000 * y + 5) == pytest.approx(
+        r2_score(Y, predicted), rel=1e-9
+    )
+    if solver == "adam":
+        measured = model.target_mean_.copy()
+        np.testing.assert_array_equal(model.partial_fit(X, y).target_mean_, measured)
+    assert MLPRegressor(max_iter=2, standardize_target=True).fit(X, np.full(len(y), 7.0)).target_scale_ == 1
 
 
 def test_early_stopping_can_be_switched_on_in_a_warm_start(table):
@@ -543,17 +621,22 @@ def test_class_weights_are_sample_weights(table):
     assert_same_network(many, MLPClassifier(**options).fit(X, Y, np.where(Y[:, 0], 3.0, 1.0)))
 
 
-def test_dropout_trains_another_network_that_predicts_with_all_units(table):
-    X, y = table
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
+def test_dropout_trains_another_network_that_predicts_with_all_units(table, kind):
+    X, y = table[0], targets(kind, table[1])
+    make, _ = pair(y)
     options = {"hidden_layer_sizes": 32, "max_iter": 5}
-    dropped = [MLPClassifier(dropout=0.5, random_state=seed, **options).fit(X, y) for seed in (0, 0, 1)]
+    dropped = [make(dropout=0.5, random_state=seed, **options).fit(X, y) for seed in (0, 0, 1)]
     assert_same_network(*dropped[:2])
-    plain = MLPClassifier(random_state=0, **options).fit(X, y)
+    plain = make(random_state=0, **options).fit(X, y)
     assert plain.loss_curve_[0] < dropped[0].loss_curve_[0]
     model = dropped[0]
     hidden = np.maximum(X @ model.coefs_[0] + model.intercepts_[0], 0)
     Z = hidden @ model.coefs_[1] + model.intercepts_[1]
-    np.testing.assert_allclose(model.predict_proba(X), np.exp(Z) / np.exp(Z).sum(1, keepdims=True), rtol=1e-9)
+    if kind == "number":
+        np.testing.assert_allclose(model.predict(X), Z[:, 0], rtol=1e-9, atol=1e-12)
+    else:
+        np.testing.assert_allclose(model.predict_proba(X), np.exp(Z) / np.exp(Z).sum(1, keepdims=True), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "binary"])
@@ -565,15 +648,17 @@ def test_label_smoothing_moves_the_best_constant_to_the_smoothed_frequencies(tab
     np.testing.assert_allclose(P, 0.7 * frequency + 0.3 / len(frequency), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_a_callback_sees_every_epoch_and_stops(table, solver):
-    X, y = table
+def test_a_callback_sees_every_epoch_and_stops(table, solver, kind):
+    X, y = table[0], targets(kind, table[1])
     seen = []
 
     def watch(model, epoch):
         seen.append((epoch, model.loss_, model.score(X, y)))
 
-    model = MLPClassifier(8, solver=solver, max_iter=9, callbacks=[watch, lambda model, epoch: epoch == 4])
+    callbacks = [watch, lambda model, epoch: epoch == 4]
+    model = pair(y)[0](hidden_layer_sizes=8, solver=solver, max_iter=9, callbacks=callbacks)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         model.fit(X, y)
@@ -611,15 +696,18 @@ def test_verbose_says_what_scikit_learn_says_and_draws_a_bar_on_a_terminal(table
     [copy.deepcopy, copy.copy, lambda model: pickle.loads(pickle.dumps(model))],
     ids=["deep", "shallow", "pickle"],
 )
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
 @pytest.mark.parametrize("options", [{}, {"solver": "sgd"}], ids=str)
-def test_a_copy_predicts_and_goes_on_as_the_original(table, copied, options):
-    X, y = table
-    model = MLPClassifier(8, random_state=0, **options).partial_fit(X, y, classes=LABELS).partial_fit(X, y)
+def test_a_copy_predicts_and_goes_on_as_the_original(table, copied, options, kind):
+    X, y = table[0], targets(kind, table[1])
+    model = pair(y)[0](hidden_layer_sizes=8, random_state=0, **options)
+    model.partial_fit(X, y, **known_classes(model)).partial_fit(X, y)
     other = copied(model)
-    np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
-    before = model.predict_proba(X)
+    predict = "predict" if kind == "number" else "predict_proba"
+    before = getattr(model, predict)(X)
+    np.testing.assert_array_equal(getattr(other, predict)(X), before)
     other.partial_fit(X, y)
-    np.testing.assert_array_equal(model.predict_proba(X), before)
+    np.testing.assert_array_equal(getattr(model, predict)(X), before)
     assert_same_network(other, model.partial_fit(X, y))
 
 
@@ -703,8 +791,9 @@ def test_an_interrupt_ends_fit_with_what_was_learnt(rng):
     assert log_loss(y, model.predict_proba(X)) + penalty == pytest.approx(model.loss_curve_[-1], rel=1e-9)  # of lbfgs
 
 
-def test_the_example_in_the_docstring_is_true():
-    assert doctest.testmod(fastmlp.estimator.classifier) == (0, 4)
+def test_the_examples_in_the_docstrings_are_true():
+    for module in (fastmlp.estimator.classifier, fastmlp.estimator.regressor):
+        assert doctest.testmod(module) == (0, 4)
 
 
 # -- in other libraries ----------------------------------------------------------------------------------------------
@@ -829,19 +918,53 @@ REFUSED = {
     "a changed rate": ("partial_fit", {"learning_rate_init": -1.0}, {}, "The 'learning_rate_init' parameter"),
 }  # fmt: skip
 
+# The same of numbers to predict, beside what is refused of any y.
+REFUSED_NUMBERS = {
+    **{
+        name: case
+        for name, case in REFUSED.items()
+        if not {"y", "classes", "y_val"} & set(case[2]) and "class_weight" not in case[1]
+    },
+    "text": ("both", {}, {"y": lambda y: y.astype(str)}, "could not convert string to float|y has dtype <U"),
+    "y not finite": ("both", {}, {"y": lambda y: np.where(BAD, np.nan, y)}, "Input y contains NaN"),
+    "y beyond float32": ("both", {}, {"y": lambda y: y * 1e300}, "y holds a number too large for dtype float32"),
+    "columns": ("again", {}, {"y": lambda y: np.stack([y, y], 1)}, "y has 2 columns; this model was fitted to 1"),
+    "sparse y": ("both", {}, {"y": lambda y: scipy.sparse.csr_array(y[:, None])}, "Sparse data was passed for y"),
+    "y_val sparse": (
+        "fit",
+        {},
+        {"X_val": np.ones((2, 5)), "y_val": scipy.sparse.csr_array(np.eye(2))},
+        "y_val is sparse",
+    ),
+    "y_val of columns": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": np.ones((2, 3))}, "y_val has 3 columns"),
+    "y_val not finite": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [0, np.inf]}, "y_val contains infinity"),
+    "y_val text": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": ["a", "b"]}, "y_val has dtype <U1"),
+    "no such loss": ("fit", {"loss": "log_loss"}, {}, "The 'loss' parameter of MLPRegressor must be"),
+}
+del REFUSED_NUMBERS["another score"]
+
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("before", ["nothing", "fit", "partial_fit"])
-@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
-def test_a_refused_call_changes_nothing(before, refused):
+@pytest.mark.parametrize(
+    ("make", "refused"),
+    [
+        pytest.param(make, case, id=f"{make.__name__[3:]} {name}")
+        for make, cases in ((MLPClassifier, REFUSED), (MLPRegressor, REFUSED_NUMBERS))
+        for name, case in cases.items()
+    ],
+)
+def test_a_refused_call_changes_nothing(before, make, refused):
     method, parameters, changes, message = refused
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 5)).astype(np.float32), np.arange(60) % 3
-    model = MLPClassifier(4, max_iter=3, random_state=np.random.RandomState(0), warm_start=True)
+    model = make(hidden_layer_sizes=4, max_iter=3, random_state=np.random.RandomState(0), warm_start=True)
+    if make is MLPRegressor:
+        y = y + 0.5
     if before == "fit":
         model.fit(X, y)
     elif before == "partial_fit":
-        model.partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X, y)
+        model.partial_fit(X, y, **known_classes(model, [0, 1, 2])).partial_fit(X, y)
     model.set_params(**parameters)
     arguments = {"X": X, "y": y}
     for name, change in changes.items():
@@ -850,7 +973,7 @@ def test_a_refused_call_changes_nothing(before, refused):
     if before == "nothing" and (method == "again" or "classes" in changes):
         pytest.skip("refused only where there is a network")
     for name in calls:
-        first = {"classes": [0, 1, 2]} if name == "partial_fit" and before == "nothing" else {}
+        first = known_classes(model, [0, 1, 2]) if name == "partial_fit" and before == "nothing" else {}
         state = state_of(model)
         with pytest.raises((ValueError, TypeError), match=message):
             getattr(model, name)(**first, **arguments)

@@ -1,10 +1,11 @@
-"""``MLPClassifier``: scikit-learn's estimator of that name, on these kernels.
+"""``MLPClassifier`` and ``MLPRegressor``: scikit-learn's estimators of these names, on these kernels.
 
-What its training does, scikit-learn's does too, in the same order and from the same random numbers: initial weights,
+What their training does, scikit-learn's does too, in the same order and from the same random numbers: initial weights,
 held-out samples, batches, updates and rules of stopping. So the same parameters give the same network to within rounding
-(the class's docstring has the exceptions), and what is tuned for one holds for the other.
+(the classes' docstrings have the exceptions), and what is tuned for one holds for the other.
 
-``base`` has what any of its kind do, ``classifier`` the class, ``checks`` what it is given, checked, ``training`` the loops.
+``base`` has what both do, ``classifier`` and ``regressor`` what each learns, ``checks`` what they are given, checked,
+``training`` the loops.
 """
 
 try:
@@ -12,9 +13,10 @@ try:
     from sklearn.utils.validation import validate_data as _validate_data  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f"fastmlp.MLPClassifier needs scikit-learn 1.6 or newer; pip install 'fastmlp[sklearn]' ({error})"
+        f"an estimator of fastmlp needs scikit-learn 1.6 or newer; pip install 'fastmlp[sklearn]' ({error})"
     ) from error
 
 from .classifier import MLPClassifier
+from .regressor import MLPRegressor
 
-__all__ = ["MLPClassifier"]
+__all__ = ["MLPClassifier", "MLPRegressor"]

@@ -16,7 +16,6 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..backend import Network, kernels
-from ..model import Model
 from . import checks, training
 from .checks import TrainingData, Validation
 
@@ -115,8 +114,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         """
 
     @abstractmethod
-    def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
-        """y as the kernels take it. ValueError, which calls it ``name``, where it is none of what was learnt."""
+    def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:
+        """y as kernels of the ``dtype`` take it. ValueError, which calls it ``name``, where it is none of what was learnt."""
 
     @abstractmethod
     def _tested(self, Z: np.ndarray, validation: Validation) -> tuple[float, float]:
@@ -193,14 +192,6 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     @property
     def _n_features_out(self) -> int:
         return len(self.coefs_[-1])
-
-    @abstractmethod
-    def _as_model(self) -> Model:
-        """What ``fastmlp.export`` takes."""
-
-    def _columns(self) -> tuple[str, ...] | None:
-        names = getattr(self, "feature_names_in_", None)
-        return None if names is None else tuple(names)
 
     def _last_layer(self, X: Any, network: Network) -> np.ndarray:
         X = checks.samples(self, X, network.dtype)
@@ -307,12 +298,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()
         given = X
         X, read, y = checks.training_samples(self, X, y, dtype, reset=first, once=incremental)
+        made = np.float64 if X.dtype == np.float64 else np.float32  # of which the first network is
+        dtype = dtype or made
         self._learn_targets(y, first=first, incremental=incremental, classes=classes)
-        targets = self._encoded("y", y)
+        targets = self._encoded("y", y, dtype)
         weights = self._weights(X, y, targets, sample_weight)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if first:
-            self._initialize(sizes, np.float64 if X.dtype == np.float64 else np.float32)
+            self._initialize(sizes, made)
         elif sizes != self._sizes():
             raise ValueError(
                 f"hidden_layer_sizes is {hidden} and makes layers of {sizes}, but the network to go on with has "
@@ -321,7 +314,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         else:
             self._copy_curves()
         slots = 0 if self.solver == "lbfgs" else training.rule_of(self).slots
-        network = self._bind(self._copied(dtype or self._dtype(), slots))
+        network = self._bind(self._copied(dtype, slots))
         if self.solver != "lbfgs":
             last = self.__dict__.get("_optimizer") if incremental else None
             self._optimizer = training.optimizer_of(self, network, last)

@@ -3,7 +3,7 @@
 Nothing here changes an estimator but the attributes that scikit-learn's ``validate_data`` sets; see ``BaseMLP._fit``.
 
 Legend: ``N`` samples, ``I`` inputs, ``O`` outputs, ``K`` classes; ``targets`` class numbers [N] for a softmax output, zeros
-and ones [N, O] for a logistic one.
+and ones [N, O] for a logistic one, numbers [N, O] else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.base import is_regressor
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_X_y, column_or_1d
@@ -117,7 +118,14 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     """
     given = X
     X, y = check_X_y(
-        X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator
+        X,
+        y,
+        accept_sparse="csr",
+        multi_output=True,
+        dtype=_INPUT_DTYPES,
+        ensure_all_finite=False,
+        estimator=estimator,
+        y_numeric=is_regressor(estimator),
     )
     read = prepared(X, dtype or (np.float64 if X.dtype == np.float64 else np.float32))
     if isinstance(read, kernels.CSR) and not once:
@@ -207,7 +215,7 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     check_consistent_length(X, y)
-    return Validation(read, estimator._encoded("y_val", y), None, (given, y), scorer)
+    return Validation(read, estimator._encoded("y_val", y, dtype), None, (given, y), scorer)
 
 
 def split(

@@ -178,7 +178,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _as_model(self) -> Model:
         """What ``fastmlp.export`` takes."""
         check_is_fitted(self)
-        return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
+        names = getattr(self, "feature_names_in_", None)
+        columns = None if names is None else tuple(names)
+        return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=columns)
 
     def _probabilities(self, X: Any) -> np.ndarray:
         Z = self._last_layer(X, self._network())
@@ -202,7 +204,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         self.n_outputs_ = 1 if kind == "binary" else len(self.classes_)
         self.out_activation_ = "softmax" if kind == "multiclass" else "logistic"
 
-    def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
+    def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:
         checks.known_classes(name, y, self.classes_)
         return checks.encoded(name, y, self._label_binarizer)
 

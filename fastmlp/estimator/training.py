@@ -136,7 +136,7 @@ def train_lbfgs(model: BaseMLP, data: TrainingData, network: Network) -> None:
             out=gradient,
         )  # fmt: skip
         decay = alpha * params
-        return (loss + 0.5 * (decay * params).sum()) / total, (gradient + decay) / total
+        return (loss * model._loss_share() + 0.5 * (decay * params).sum()) / total, (gradient + decay) / total
 
     accepted, told_to_stop = network.params.copy(), False
 
@@ -288,7 +288,7 @@ class _Epochs:
         each = np.concatenate(losses)
         if weights is not None:  # already divided by the batch's sum of weights
             each *= np.minimum(self.batch, n - np.arange(steps) * self.batch)
-        return (float(each.sum()) + 0.5 * alpha / self.mean_weight * squares) / n
+        return (float(each.sum()) * self.model._loss_share() + 0.5 * alpha / self.mean_weight * squares) / n
 
     def _batch_weights(self, rows: np.ndarray) -> np.ndarray | None:
         """The weights [N], each divided by the sum of those in its batch."""
