@@ -7,7 +7,7 @@ A panel of B, K rows of 2 vectors, is read by every tile in its columns. In B it
 of the cache's sets; packed, a panel is one contiguous block that stays in the first-level cache while all rows of A pass by.
 Blocks of K keep a panel below half of that cache; a tile that goes on with an earlier block loads its sums from C.
 
-The ten columns of W2 are less than a vector: there a tile is 8 rows by one vector, of which a mask lets ten lanes pass.
+The ten columns of W2 do not fill vectors of 16: there a tile is 8 rows by one vector, of which a mask lets ten lanes pass.
 """
 
 from __future__ import annotations
@@ -73,13 +73,14 @@ def multiply_transposed(A, B, C):
 
 @njit
 def narrow_product(M, K, A, a_row, a_step, B, C):
-    """``product`` for fewer columns than a vector has lanes."""
-    N = B.shape[1]
-    for i in range(0, M, ROWS):
-        sums = simd.tile_zeros(C, ROWS, 1)
-        for k in range(K):
-            sums = simd.tile_fma_masked(sums, A, i * a_row + k * a_step, a_row, B, k * N, N)
-        simd.tile_store(C, i * N, N, sums, N, 0)
+    """``product`` for few columns, vector by vector: a mask lets pass those there are."""
+    N, lanes = B.shape[1], simd.lanes(C)
+    for j in range(0, N, lanes):
+        for i in range(0, M, ROWS):
+            sums = simd.tile_zeros(C, ROWS, 1)
+            for k in range(K):
+                sums = simd.tile_fma_masked(sums, A, i * a_row + k * a_step, a_row, B, k * N + j, N - j)
+            simd.tile_store(C, i * N + j, N, sums, N - j, 0)
 
 
 @njit
