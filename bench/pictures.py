@@ -152,6 +152,11 @@ def save(result: Result, path: str | Path, claims: tuple[str, ...] = tuple(PICTU
     parts = figure.subfigures(len(heights), height_ratios=list(heights.values()), squeeze=False).ravel()
     for part, claim in zip(parts, heights):
         PICTURES[claim](result, part)
+    keep(figure, path)
+
+
+def keep(figure: Figure, path: str | Path) -> None:
+    """A small PNG of it."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI, format="png")
     Image.open(drawn).convert("RGB").quantize(COLORS).save(path, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The README is true: every code block runs as it stands, top to bottom, and every file it names is there."""
+"""The pages are true: every code block runs as it stands, top to bottom, and every file and figure on them is there."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ import pytest
 
 import claims
 import interleave
+import pages
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(.*)\n((?s:.*?))^```$", README, re.M)  # (language, text)
+TEXTS = {page: page.read_text(encoding="utf-8") for page in pages.PAGES}
+BLOCKS = {
+    page: re.findall(r"^```(.*)\n((?s:.*?))^```$", text, re.M) for page, text in TEXTS.items()
+}  # (language, text)
+README = TEXTS[ROOT / "README.md"]
 CI = (ROOT / ".ci" / "run").read_text()
-OPTIONAL = {"fastmlp.report": "matplotlib", "fastmlp.export": "onnx"}  # what they need beside fastmlp
-SHORTER = {"fastmlp.bench": ["--against", ""], "bench/compare.py": ["--record", "--baseline", "baseline.json"]}
+OPTIONAL = {"report": "matplotlib", "digits.onnx": "onnx", "photo.png": "PIL"}  # what they need beside fastmlp
+SHORTER = {
+    "fastmlp.bench": ["--against", ""],
+    "bench/compare.py": ["--record", "--baseline", "baseline.json"],
+    "kernels.lessons": ["0"],
+}
 LEAST = (1, 0, 0, 1, False, True)  # an Effort: the smallest work there is, once
 
 
@@ -34,7 +42,7 @@ def commands(block: str) -> list[list[str]]:
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch, digits):
-    """The working directory: bench/, a small MNIST, and digits.csv to predict. Measurements are short."""
+    """The working directory: bench/, a small MNIST, and files to train on and predict. Measurements are short."""
     (tmp_path / "bench").symlink_to(ROOT / "bench")
     (tmp_path / "mnist").mkdir()
     for part, X, y in (("train", digits.X[:300], digits.y[:300]), ("t10k", digits.X_test, digits.y_test)):
@@ -42,6 +50,15 @@ def clone(tmp_path, monkeypatch, digits):
             header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
             (tmp_path / "mnist" / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
     np.savetxt(tmp_path / "digits.csv", digits.X_test[:20], "%d", ",")
+    flowers = [f"{5 + k % 7},{3 + k % 5},{('setosa', 'virginica')[k % 7 > 3]}" for k in range(70)]
+    (tmp_path / "table.csv").write_text("\n".join(["length,width,species", *flowers]) + "\n")
+    (tmp_path / "new.csv").write_text("length,width\n5,3\n11,4\n")
+    if find_spec("PIL") is not None:
+        from PIL import Image
+
+        page = np.full((60, 60), 255, np.uint8)
+        page[16:44, 16:44] -= digits.X_test[0].reshape(28, 28)
+        Image.fromarray(page).save(tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTMLP_DATA", str(tmp_path / "mnist"))
     monkeypatch.setenv("PATH", "")  # valgrind's instructions take minutes
@@ -57,9 +74,11 @@ def exit_code(words: list[str], monkeypatch) -> int:
         return 0  # this is pytest, and .ci/run does the rest: see below
     what, *arguments = rest[rest[0] == "-m" :]
     arguments += SHORTER.get(what, [])
-    if what.startswith("fastmlp."):
-        code = import_module(what).main(arguments)
-        return 0 if what in OPTIONAL and find_spec(OPTIONAL[what]) is None and code == 2 else code
+    if what.startswith(("fastmlp.", "kernels.")):
+        module = import_module(what)
+        code = (module if hasattr(module, "main") else import_module(f"{what}.__main__")).main(arguments) or 0
+        needs = {package for word, package in OPTIONAL.items() if word in (what.rpartition(".")[2], *arguments)}
+        return 0 if code == 2 and any(find_spec(package) is None for package in needs) else code
     monkeypatch.setattr(sys, "argv", [what, *arguments])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(what, run_name="__main__")
@@ -68,36 +87,54 @@ def exit_code(words: list[str], monkeypatch) -> int:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # what the libraries warn of that are measured and exported to is not ours
-@pytest.mark.parametrize("block", [text for language, text in BLOCKS if language == "sh"])
+@pytest.mark.parametrize("block", [text for blocks in BLOCKS.values() for language, text in blocks if language == "sh"])
 def test_every_line_of_every_shell_block_runs_in_order(block, clone, monkeypatch):
     for words in filter(None, commands(block)):
         assert exit_code(words, monkeypatch) == 0, words
 
 
+PYTHON = {
+    page.parent.name: [text for language, text in blocks if language == "python"] for page, blocks in BLOCKS.items()
+}
+
+
 @pytest.mark.slow
-def test_every_python_block_runs_after_those_before_it(python):
-    blocks = [text for language, text in BLOCKS if language == "python"]
+@pytest.mark.parametrize("page", [page for page, blocks in PYTHON.items() if blocks])
+def test_every_python_block_runs_after_those_before_it(python, page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = PYTHON[page]
     if find_spec("sklearn") is None:
         blocks = [block for block in blocks if "sklearn" not in block]
     result = python("\n".join(blocks), env={"FASTMLP_DATA": ""})
     assert result.returncode == 0, result.stderr
 
 
-def test_no_block_is_of_a_kind_that_nothing_runs():
-    assert {language for language, _ in BLOCKS} == {"sh", "python", ""}
-    assert README.count("```") == 2 * len(BLOCKS)
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.parent.name)
+def test_no_block_is_of_a_kind_that_nothing_runs(page):
+    assert {language for language, _ in BLOCKS[page]} <= {"sh", "python", ""}
+    assert TEXTS[page].count("```") == 2 * len(BLOCKS[page])
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.parent.name)
+def test_every_figure_is_what_the_files_of_results_say(page):
+    assert TEXTS[page] == pages.filled(TEXTS[page])
+
+
+def test_the_first_page_is_short():
+    assert len(re.sub(r"<!-- \w+ -->(?s:.*?)<!-- end -->", "", README).split()) <= 700
 
 
 def test_the_first_block_is_two_commands_and_ci_runs_the_second():
-    (*_, train), (*_, test) = (line.split(" && ") for line in BLOCKS[0][1].splitlines())
+    (*_, train), (*_, test) = (line.split(" && ") for line in BLOCKS[ROOT / "README.md"][0][1].splitlines())
     assert train.endswith("python -m fastmlp.train")
     assert test.endswith("python -m pytest")
     assert "README.md" in CI
 
 
-def test_ci_installs_every_extra_that_the_readme_names():
-    extras = {name for names in re.findall(r"(?:fastmlp|'\.)\[([\w,]+)\]", README) for name in names.split(",")}
-    assert extras >= {"test", "plot", "peers", "mpi", "sklearn"}
+def test_ci_installs_every_extra_that_the_pages_name():
+    text = "".join(TEXTS.values())
+    extras = {name for names in re.findall(r"(?:fastmlp|'\.)\[([\w,]+)\]", text) for name in names.split(",")}
+    assert extras >= {"test", "plot", "peers", "mpi", "sklearn", "images"}
     assert extras <= tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].keys()
     installed = {
         name for names in re.findall(r"'\.\[([\w,]+)\]'", README.split("```")[1] + CI) for name in names.split(",")
@@ -105,12 +142,10 @@ def test_ci_installs_every_extra_that_the_readme_names():
     assert extras - installed <= {"peers"}  # gigabytes of other libraries
 
 
-def test_every_file_that_the_readme_shows_or_lists_is_there():
-    shown = re.findall(r"\]\(([^)#]+)\)", README)
-    directory = ""
-    for line in next(text for language, text in BLOCKS if language == "").splitlines():
-        if found := re.match(r"(\w+/)", line):
-            directory = found[1]
-        shown += [directory + name for name in re.findall(r"(?<![\w/])[\w/]+\.py\b", line)]
-    assert len(shown) > 40
-    assert [name for name in shown if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.parent.name)
+def test_every_file_that_a_page_shows_or_lists_is_there(page):
+    shown = re.findall(r"\]\(([^)#]+)\)", TEXTS[page])
+    for text in (text for language, text in BLOCKS[page] if language == ""):
+        shown += re.findall(r"(?<![\w/])[\w/]+\.py\b", text)
+    assert [name for name in shown if not (page.parent / name).exists()] == []
+    assert shown or page.parent.name in ("tests", "fastmlp")

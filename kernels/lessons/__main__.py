@@ -1,6 +1,7 @@
 """Run the lessons beside each other and print what a step of each takes.
 
-    python -m kernels.lessons
+    python -m kernels.lessons        # all of them, and the library
+    python -m kernels.lessons 2 3    # some
 
 Compiling them takes about half a minute. The lessons are timed in turns, so that what slows the machine slows all of them.
 """
@@ -8,6 +9,7 @@ Compiling them takes about half a minute. The lessons are timed in turns, so tha
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -42,8 +44,8 @@ def problem(
     return X, labels, W1, W2
 
 
-def steps() -> dict[str, Callable[[], None]]:
-    """A call that takes one step, of each lesson and of the library, under its title."""
+def steps(numbers: list[int]) -> dict[str, Callable[[], None]]:
+    """A call that takes one step, of each lesson and, where they are all, of the library, under its title."""
     X, labels, W1, W2 = problem()
 
     def of_lesson(name: str) -> Callable[[], None]:
@@ -58,12 +60,13 @@ def steps() -> dict[str, Callable[[], None]]:
     def of_library() -> None:
         kernels.mlp_train_steps(samples, labels, rows, 128, network, rule=kernels.sgd(), lr=lr, mean=False)
 
-    return {title: of_lesson(name) for name, title in LESSONS.items()} | {LIBRARY: of_library}
+    found = {title: of_lesson(name) for k, (name, title) in enumerate(LESSONS.items()) if k in numbers}
+    return found | ({LIBRARY: of_library} if len(found) == len(LESSONS) else {})
 
 
-def measure(rounds: int = 7, block: int = 100) -> dict[str, list[float]]:
+def measure(numbers: list[int], rounds: int = 7, block: int = 100) -> dict[str, list[float]]:
     """Seconds a step, round by round: the mean of a block of steps, after a pause and one step untimed."""
-    calls = steps()
+    calls = steps(numbers)
     seconds: dict[str, list[float]] = {title: [] for title in calls}
     for call in calls.values():
         call()  # compiled
@@ -91,19 +94,21 @@ def product_speed() -> float:
     return 2 * X.size * W1.shape[1] / best / 1e9
 
 
-def main() -> None:
-    print(f"compiling {len(LESSONS) - 1} lessons ...", flush=True)
+def main(arguments: list[str]) -> None:
+    numbers = [int(number) for number in arguments] or list(range(len(LESSONS)))
+    print("compiling ...", flush=True)
     before = None
-    for title, seconds in measure().items():
+    for title, seconds in measure(numbers).items():
         median = statistics.median(seconds)
         gain = "" if before is None else f"{before / median:6.1f} times as fast as the row above"
         print(f"{title:28}{1e3 * median:7.3f} ms{gain}")
         before = median
-    with kernels.threads(1):
-        peak = peak_gflops()
-    speed = product_speed()
-    print(f"The product X @ W1 of lesson 3: {speed:.0f} GFLOP/s on one thread, {speed / peak:.0%} of its peak")
+    if 3 in numbers:
+        with kernels.threads(1):
+            peak = peak_gflops()
+        speed = product_speed()
+        print(f"The product X @ W1 of lesson 3: {speed:.0f} GFLOP/s on one thread, {speed / peak:.0%} of its peak")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
