@@ -68,6 +68,12 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     from .data import Sparse
 
     X, inputs = data.X_test, model.network.sizes[0]
+    if data.tested is not None and data.tested.files is not None:
+        import numpy as np
+
+        from .images import in_range
+
+        X = in_range(np.asarray(X), model)
     if isinstance(X, Sparse):
         if X.shape[1] < inputs:
             return replace(X, shape=(len(X), inputs))

@@ -32,14 +32,18 @@ class LabelColumn(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1), and
-    where the table that it was trained on had its labels.
+    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1), where
+    the table that it was trained on had its labels, and, of images, their (rows, columns), how drawings are placed in them
+    (see ``ink``) and whether their border is light, if that is known.
     """
 
     width: int
     columns: tuple[str, ...] | None = None
     index_base: int | None = None
     label: LabelColumn | None = None
+    image_shape: tuple[int, int] | None = None
+    framing: Any = None
+    light_border: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +134,22 @@ IMAGE = Format(
     zipped=False,
 )
 
+_NPZ = Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False)
+_FIRST_MEMBER = b"|".join([rb"[^\0]{1,200}" + re.escape(suffix.encode()) for suffix in IMAGE.suffixes])
+PICTURES = Format(
+    "zip of images",
+    (".zip",),
+    "pictures",  # which reads a directory of images, too
+    re.compile(rb"PK\x03\x04(?:.{10}\0{12}.{4}[^\0]{0,200}/|.{26}(?:%s)).*" % _FIRST_MEMBER, re.DOTALL | re.IGNORECASE),
+    zipped=False,
+)
+
 # From the most general content to the most special: of those that a file begins as the last is meant.
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True),
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
-    Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False),
+    PICTURES,
+    _NPZ,
     Format(".npy", (".npy",), "npy", re.compile(rb"\x93NUMPY.*", re.DOTALL), trains=False, zipped=False),
     IMAGE,
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
@@ -166,8 +181,15 @@ def suffixes(formats: tuple[Format, ...]) -> str:
 
 
 def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
-    """The format of a file among ``formats``, by its name, else by its content. InputError where it is none of them."""
-    found = next((each for each in FORMATS if each.has(path.name)), None) or _by_content(path)
+    """The format of a file among ``formats``, by its name, else by its content. InputError where it is none of them.
+
+    A directory is one of images.
+    """
+    if path.is_dir():
+        return PICTURES
+    found = next((each for each in FORMATS if each.has(path.name)), None)
+    if found is None or (found is PICTURES and _NPZ.begins.fullmatch(_begins(path))):
+        found = _by_content(path)
     if found is None:
         kinds = f"a {suffixes(formats)} file, or .txt or .data"
         raise InputError(f"{path}: unknown format; it must be {'a directory or ' * (formats is TRAINING)}{kinds}")
@@ -178,9 +200,7 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
 
 def _by_content(path: Path) -> Format | None:
     """The format that a file begins as. InputError for one that is known, and not read."""
-    from .data.files import beginning
-
-    head = beginning(path)
+    head = _begins(path)
     if not head:
         raise InputError(f"{path}: is empty")
     matching = [each for each in FORMATS if each.begins.fullmatch(head)]
@@ -188,6 +208,12 @@ def _by_content(path: Path) -> Format | None:
         return matching[-1]
     refuse_foreign(head, path)
     return matching[-1] if matching and Path(_plain(path.name)).suffix.lower() in _TEXTS else None
+
+
+def _begins(path: Path) -> bytes:
+    from .data.files import beginning
+
+    return beginning(path)
 
 
 def refuse_foreign(head: bytes, path: Path) -> None:

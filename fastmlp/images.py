@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .cli import optional
-from .data.files import require_file
+from .data.files import read_file
 from .errors import InputError, RunError
-from .ink import Framing, prepare
+from .ink import Framing, border_means, prepare
 from .paths import atomic_write
 
 if TYPE_CHECKING:
@@ -30,57 +35,140 @@ _KINDS = (
 )  # Pillow's others run further programs, or are not pictures
 _MOST_PIXELS = 50_000_000  # of one image: no more is allocated, whatever its header says
 _LIGHT = 127
+_ORIENTATION = 0x0112  # EXIF: a photograph lies on its side where it is above 4
+_THREADS = min(8, os.cpu_count() or 1)
+_LINES = 5  # of what was found, an image each; one line for more of them
+_BLOCK = 64  # images that a thread reads at a time
+
+
+class Picture(NamedTuple):
+    """An image: the name of its file, for messages, and what reads the file."""
+
+    name: str
+    content: Callable[[], bytes]
+
+
+def pillow() -> Any:
+    """The package PIL. InputError where it is missing."""
+    optional("PIL.ImageOps", _NEEDED)
+    return optional("PIL", _NEEDED)
+
+
+def picture(path: Path) -> Picture:
+    """The image in a file of its own."""
+    return Picture(str(path), partial(read_file, path))
+
+
+class _NothingFound(Exception):
+    """No digit was found in an image."""
+
+
+class _Seen(NamedTuple):
+    """What a network is given of an image: uint8 [digits, rows * columns]; and what is to be said of it."""
+
+    digits: np.ndarray
+    resized: str = ""  # from what
+    prepared: bool = False
 
 
 def read_images(
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     shape: tuple[int, int],
-    framing: Framing | None,
+    framing: Framing | None = None,
     *,
-    invert: bool,
-    as_is: bool,
+    invert: bool = False,
+    as_is: bool = False,
+    light_border: bool | None = False,
+    blank: bool = False,
+    advised: bool = False,
     say: Callable[[str], None],
 ) -> list[np.ndarray]:
-    """The pixels uint8 [digits, rows * columns], black 0, of each file, for a model whose image_shape is ``shape``.
+    """The pixels uint8 [digits, rows * columns] of each image, for a model whose image_shape is ``shape``.
 
     For a model of drawings, with a ``framing``, the digits are found, scaled and centred by ``ink.prepare``, several in
     reading order. What is framed so already is taken as it is; with ``as_is``, and for other models, all images are only made
-    grey and resized. ``invert`` makes 255 of black. ``say`` takes a line for what was done. InputError for what is no image,
-    or has no digit in it.
+    grey and resized. ``invert`` makes 255 of black. ``light_border`` says whether the model's images have one, if that is
+    known, and ``blank`` that an image may be. Several are read at the same time. ``say`` takes a line for what was done, with
+    the options of ``predict`` that are ``advised``. InputError for what is no image, or has no digit in it: for the first,
+    with the number of the others.
     """
-    optional("PIL.ImageOps", _NEEDED)
-    pil = optional("PIL", _NEEDED)
-    found, resized, light, prepared = [], [], [], []
-    for path in paths:
-        image, kind, transparent = _read(path, pil)
-        if invert:
-            image = pil.ImageOps.invert(image)
-        grey = np.asarray(image.convert("L"))
-        if grey.min() == grey.max():
-            advice = "; what is transparent is taken for white paper" if transparent else ""
-            raise InputError(f"{path}: is blank, all its pixels are {grey.min()}{advice}")
-        if framing is not None and not as_is and not (grey.shape == shape and framing.fits(grey)):
-            digits = _prepared(path, np.asarray(image), shape, framing.box)
-            prepared.append(f"{path}: {len(digits)} digit{'s' * (len(digits) > 1)}")
-        else:
-            if (*grey.shape, kind) != (*shape, "L"):
-                resized.append(f"{path} ({image.width} x {image.height} {kind})")
-            size = shape[::-1]
-            digits = np.asarray(image.convert("L").resize(size, pil.Image.Resampling.BILINEAR)).reshape(1, *shape)
-            if not invert and _border_mean(digits[0]) > _LIGHT:
-                light.append(path)
-        found.append(digits.reshape(len(digits), -1))
+    pil = pillow()
+
+    def seen(picture: Picture) -> _Seen | InputError:
+        try:
+            return _seen(picture, shape, None if as_is else framing, pil, invert=invert, blank=blank)
+        except InputError as error:
+            return error
+        except _NothingFound as error:
+            return InputError(f"{picture.name}: {error}{' (--as-is takes the whole image)' if advised else ''}")
+
+    with ThreadPoolExecutor(_THREADS) as team:  # Pillow and NumPy let go of Python's lock
+        blocks = [pictures[start : start + _BLOCK] for start in range(0, len(pictures), _BLOCK)]
+        results = [result for block in team.map(lambda block: list(map(seen, block)), blocks) for result in block]
+    refused = [result for result in results if isinstance(result, InputError)]
+    if refused:
+        others = f"; {len(refused) - 1:,} others cannot be read either" if len(refused) > 1 else ""
+        raise InputError(f"{refused[0]}{others}")
+    found = [result for result in results if isinstance(result, _Seen)]
+    _say_changes(pictures, found, shape, say)
+    if light_border is not None and not invert:
+        _say_polarity(pictures, found, shape, light_border, advised, say)
+    prepared = [(one.name, len(result.digits)) for one, result in zip(pictures, found) if result.prepared]
+    if len(prepared) > _LINES:
+        prepared = [(f"{len(prepared):,} images", sum(count for _, count in prepared))]
+    for name, count in prepared:
+        options = " (--as-is takes the whole image, --show writes what is seen)" if advised else ""
+        say(f"{name}: {count:,} digit{'s' * (count > 1)} found, scaled and centred as in training{options}")
+    return [result.digits for result in found]
+
+
+def _seen(
+    picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *, invert: bool, blank: bool
+) -> _Seen:
+    image, kind, transparent = _read(picture, pil)
+    if invert:
+        image = pil.ImageOps.invert(image)
+    grey = image.convert("L")
+    pixels = np.asarray(grey)
+    if not blank and pixels.min() == pixels.max():
+        advice = "; what is transparent is taken for white paper" if transparent else ""
+        raise InputError(f"{picture.name}: is blank, all its pixels are {pixels.min()}{advice}")
+    if framing is not None and not (pixels.shape == shape and framing.fits(pixels)):
+        try:
+            digits = prepare(np.asarray(image), shape, framing.box)
+        except InputError as error:
+            raise _NothingFound(error) from None
+        return _Seen(digits.reshape(len(digits), -1), prepared=True)
+    resized = "" if (*pixels.shape, kind) == (*shape, "L") else f"{image.width} x {image.height} {kind}"
+    if pixels.shape != shape:
+        pixels = np.asarray(grey.resize(shape[::-1], pil.Image.Resampling.BILINEAR))
+    return _Seen(pixels.reshape(1, -1), resized)
+
+
+def _say_changes(
+    pictures: Sequence[Picture], found: list[_Seen], shape: tuple[int, int], say: Callable[[str], None]
+) -> None:
+    resized = [f"{one.name} ({result.resized})" for one, result in zip(pictures, found) if result.resized]
     if resized:
-        which = resized[0] if len(resized) == 1 else f"{len(resized)} images"
+        which = resized[0] if len(resized) == 1 else f"{len(resized):,} images, such as {resized[0]},"
         say(f"{which} made grey and {shape[1]} x {shape[0]}")
-    if light:
-        which = f"{light[0]} has" if len(light) == 1 else f"{len(light)} images have"
-        say(f"{which} a light border; for dark ink on light paper give --invert")
-    for line in prepared:
-        say(
-            f"{line} found, scaled and centred as in training (--as-is takes the whole image, --show writes what is seen)"
-        )
-    return found
+
+
+def _say_polarity(
+    pictures: Sequence[Picture],
+    found: list[_Seen],
+    shape: tuple[int, int],
+    light_border: bool,
+    advised: bool,
+    say: Callable[[str], None],
+) -> None:
+    whole = [(one.name, result.digits) for one, result in zip(pictures, found) if not result.prepared]
+    unlike = [name for name, X in whole if (border_means(X.reshape(1, *shape))[0] > _LIGHT) != light_border]
+    if unlike:
+        which = f"{unlike[0]} has" if len(unlike) == 1 else f"{len(unlike):,} images have"
+        now, then = ("dark", "light ink on dark paper") if light_border else ("light", "dark ink on light paper")
+        cure = f"; for {then} give --invert" if advised else ", unlike the images that the model was trained on"
+        say(f"{which} a {now} border{cure}")
 
 
 def pixel_range(model: Model) -> tuple[float, float]:
@@ -94,14 +182,15 @@ def pixel_range(model: Model) -> tuple[float, float]:
     return (black, white) if black < 0 else (0.0, 1.0 if white <= 1 else max(white, 255.0))
 
 
-def _prepared(path: Path, picture: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
-    try:
-        return prepare(picture, shape, box)
-    except InputError as error:
-        raise InputError(f"{path}: {error} (--as-is takes the whole image)") from None
+def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
+    """Pixels of 0 to 255 in the range that ``model`` was trained on: as they are where that is theirs."""
+    black, white = pixel_range(model)
+    if (black, white) == (0, 255):
+        return pixels
+    return np.float32((white - black) / 255) * pixels + np.float32(black)
 
 
-def write_seen(place: Path, paths: Sequence[Path], seen: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
+def write_seen(place: Path, names: Sequence[str], seen: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
     """What the network sees of each file, its digits side by side: ``place``.png of all below one another, or else a
     directory of a PNG for each. RunError when it cannot be written."""
     pil = optional("PIL.Image", _NEEDED)
@@ -114,11 +203,11 @@ def write_seen(place: Path, paths: Sequence[Path], seen: Sequence[np.ndarray], s
         else:
             place.mkdir(parents=True, exist_ok=True)
             written = {}
-            for path, strip in zip(paths, strips):
-                target, number = place / f"{path.stem}.png", 1
+            for stem, strip in zip((Path(name).stem for name in names), strips):
+                target, number = place / f"{stem}.png", 1
                 while target in written:  # the same name in another directory
                     number += 1
-                    target = place / f"{path.stem}-{number}.png"
+                    target = place / f"{stem}-{number}.png"
                 written[target] = strip
         for target, strip in written.items():
             with atomic_write(target) as file:
@@ -127,41 +216,53 @@ def write_seen(place: Path, paths: Sequence[Path], seen: Sequence[np.ndarray], s
         raise RunError(f"--show {place}: cannot be written ({error.strerror or error})") from None
 
 
-def _border_mean(pixels: np.ndarray) -> float:
-    return float(np.concatenate((pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1])).mean())
+def size_of(picture: Picture) -> tuple[int, int]:
+    """(rows, columns) of an image, upright, by its header. InputError for what is no image."""
+    pil = pillow()
+    with _opened(picture, pil) as image:
+        has_tag = image.format in ("JPEG", "MPO", "TIFF")  # of others Pillow decodes the pixels to look for one
+        turned = has_tag and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return image.size if turned else image.size[::-1]
 
 
-def _read(path: Path, pil: Any) -> tuple[Any, str, bool]:
-    """(the image in mode RGB, upright; its mode in the file; whether parts of it may be transparent)."""
-    require_file(path)
+@contextlib.contextmanager
+def _opened(picture: Picture, pil: Any) -> Iterator[Any]:
+    """The image, which Pillow decodes when it is asked for its pixels. InputError whatever goes wrong with it meanwhile."""
+    content = io.BytesIO(picture.content())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a size that is refused here
-            with pil.Image.open(path, formats=_KINDS) as image:
+            with pil.Image.open(content, formats=_KINDS) as image:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
-                    raise InputError(f"{path}: is {width} x {height} pixels; it must have at most {_MOST_PIXELS:,}")
+                    raise InputError(f"is {width} x {height} pixels; it must have at most {_MOST_PIXELS:,}")
                 # The second image of a telephone's JPEG is a map for bright screens.
                 if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
-                    raise InputError(f"{path}: holds {frames} images; it must hold one")
-                return _opaque(pil.ImageOps.exif_transpose(image), pil, path), image.mode, _is_transparent(image)
-    except InputError:
-        raise
+                    raise InputError(f"holds {frames} images; it must hold one")
+                yield image
+    except InputError as error:
+        raise InputError(f"{picture.name}: {error}") from None
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path}: not a readable image ({reason})") from None
+        reason = str(error).replace(repr(content), "its content") or type(error).__name__
+        raise InputError(f"{picture.name}: not a readable image ({reason})") from None
+
+
+def _read(picture: Picture, pil: Any) -> tuple[Any, str, bool]:
+    """(the image in mode RGB, upright; its mode in the file; whether parts of it may be transparent)."""
+    with _opened(picture, pil) as image:
+        return _opaque(pil.ImageOps.exif_transpose(image), pil), image.mode, _is_transparent(image)
 
 
 def _is_transparent(image: Any) -> bool:
     return "A" in image.mode or "transparency" in image.info
 
 
-def _opaque(image: Any, pil: Any, path: Path) -> Any:
+def _opaque(image: Any, pil: Any) -> Any:
     """``image`` in mode RGB: what is transparent as on white paper, 16 bits cut to 8."""
     if image.mode.startswith(("I", "F")):  # Pillow's own conversion makes 255 of all that is above
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
-            raise InputError(f"{path}: has pixels of 32 bits; they must have 8 or 16")
+            raise InputError("has pixels of 32 bits; they must have 8 or 16")
         image = pil.Image.fromarray((values >> 8).astype(np.uint8))
     if _is_transparent(image):
         paper = pil.Image.new("RGBA", image.size, "white")

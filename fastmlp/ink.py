@@ -91,6 +91,23 @@ def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
     return Framing(box, most, off_centre + 0.5)
 
 
+def has_light_border(X: Any, shape: tuple[int, int] | None) -> bool:
+    """Whether most of the images X [N, rows * columns] have a border above the middle of their values. A thousand of them
+    are looked at."""
+    if shape is None or hasattr(X, "indptr"):
+        return False
+    images = np.asarray(X[:: -(-len(X) // 1000)]).reshape(-1, *shape)
+    middle = (float(images.min()) + float(images.max())) / 2
+    return bool(np.median(border_means(images)) > middle)
+
+
+def border_means(images: np.ndarray) -> np.ndarray:
+    """The mean of the pixels at the sides of each of ``images`` [N, rows, columns]."""
+    inside = np.zeros(images.shape[1:], bool)
+    inside[1:-1, 1:-1] = True
+    return images[:, ~inside].mean(1, dtype=np.float64)
+
+
 # -- the preparation -----------------------------------------------------------------------------------------------
 
 

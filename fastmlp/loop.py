@@ -19,7 +19,7 @@ from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError, Interrupted, RunError
-from .ink import framing_of
+from .ink import framing_of, has_light_border
 from .model import Model
 from .optimizers import learning_rates, rule
 from .parallel import World
@@ -137,6 +137,7 @@ class Run:
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
+            light_border=has_light_border(data.X, data.image_shape),
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), **plan.scaling.standard,
         )  # fmt: skip
         if (line := self.model.unlike_training(data.X_test)) is not None:

@@ -40,7 +40,7 @@ class Model:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
     ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
     what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels, and
-    ``framing`` how drawings were placed in its images.
+    ``framing`` how drawings were placed in its images, of which ``light_border`` says that they are dark on light.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
 
@@ -65,11 +65,12 @@ class Model:
         trained_on: dict[str, Any] | None = None,
         ranges: np.ndarray | None = None,
         framing: Framing | None = None,
+        light_border: bool = False,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
         self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
-        self.framing = framing
+        self.framing, self.light_border = framing, light_border
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -78,7 +79,10 @@ class Model:
     @property
     def features(self) -> Features:
         """What readers of files must know of the inputs."""
-        return Features(self.network.sizes[0], self.columns, self.index_base, self.label)
+        return Features(
+            self.network.sizes[0], self.columns, self.index_base, self.label,
+            self.image_shape, self.framing, self.light_border,
+        )  # fmt: skip
 
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
@@ -222,6 +226,7 @@ class Model:
             "label": None if self.label is None else list(self.label),
             "trained_on": self.trained_on,
             "framing": None if self.framing is None else asdict(self.framing),
+            "light_border": self.light_border,
         }
         tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
@@ -267,7 +272,9 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
             if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
                 raise ValueError("trained_on")
-        label = _label(meta.get("label"))
+        label, light_border = _label(meta.get("label")), meta.get("light_border", False)
+        if not isinstance(light_border, bool):
+            raise ValueError("light_border")
         framing = meta.get("framing")
         framing = None if framing is None or image_shape is None else Framing(**framing).checked(image_shape)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
@@ -292,7 +299,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
     known: dict[str, Any] = {
         "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
-        "ranges": ranges, "framing": framing,
+        "ranges": ranges, "framing": framing, "light_border": light_border,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, run_command, say
 from .errors import InputError, RunError, about
-from .formats import FORMATS, IMAGE, Query, format_of, suffixes
+from .formats import FORMATS, IMAGE, PICTURES, Query, format_of, suffixes
 from .paths import as_path
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .images import Picture
     from .model import Model
+
+_SURE = 0.6  # a lower probability of an image's class is said
+_LINES = 5  # of doubtful images; of more their number
 
 
 def _samples(path: Path, model: Model, label_column: str | None) -> Any:
@@ -24,22 +30,34 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     return format_of(path).features(path, Query(label_column, known=model.features, say=say))
 
 
-def _pixels(paths: list[Path], model: Model, options: Namespace) -> list[np.ndarray]:
-    """X [digits, inputs] of each image file, in the range that the model was trained on."""
-    import numpy as np
+def _files(given: Sequence[str]) -> list[Path]:
+    """The files that the user named: a pattern that no shell has spelt out, as in Windows', stands for those it fits."""
+    files: list[Path] = []
+    for name in given:
+        path = as_path(name)
+        if not path.exists() and (fitting := sorted(glob(str(path), recursive=True))):
+            files += map(Path, fitting)
+        else:
+            files.append(path)
+    return files
 
-    from .images import pixel_range, read_images, write_seen
+
+def _pixels(pictures: Sequence[Picture], model: Model, options: Namespace) -> list[np.ndarray]:
+    """X [digits, inputs] of each image, in the range that the model was trained on."""
+    from .images import in_range, pixel_range, read_images, write_seen
 
     if model.image_shape is None:
-        raise InputError(f"{paths[0]}: is an image; the inputs of this model are not known to be one")
-    X = read_images(paths, model.image_shape, model.framing, invert=options.invert, as_is=options.as_is, say=say)
+        raise InputError(f"{pictures[0].name}: is an image; the inputs of this model are not known to be one")
+    X = read_images(
+        pictures, model.image_shape, model.framing,
+        invert=options.invert, as_is=options.as_is, light_border=model.light_border, advised=True, say=say,
+    )  # fmt: skip
     if options.show:
-        write_seen(as_path(options.show), paths, X, model.image_shape)
+        write_seen(as_path(options.show), [one.name for one in pictures], X, model.image_shape)
     black, white = pixel_range(model)
-    if (black, white) == (0, 255):
-        return X
-    say(f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on")
-    return [np.float32((white - black) / 255) * pixels + np.float32(black) for pixels in X]
+    if (black, white) != (0, 255):
+        say(f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on")
+    return [in_range(pixels, model) for pixels in X]
 
 
 def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -75,27 +93,59 @@ def _quoted(fields: Sequence[str]) -> list[str]:
     return quoted
 
 
-def _predictions(paths: list[Path], model: Model, options: Namespace) -> Iterator[Any]:
+def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple[str, Any, bool]]:
+    """(name, samples as the model takes them, whether they are from an image) of each file, and of each image of those in a
+    directory or a .zip."""
+    from .images import Picture, picture
+
+    with ExitStack() as opened:
+        wanted: list[Path | Picture] = []
+        for path in paths:
+            form = format_of(path)
+            if form is PICTURES:
+                from .data.pictures import found
+
+                wanted += opened.enter_context(found(path))
+            else:
+                wanted.append(picture(path) if form is IMAGE else path)
+        pictures = [one for one in wanted if isinstance(one, Picture)]
+        if options.show and not pictures:
+            raise InputError("--show writes what the network sees of images; there is none among the files")
+        pixels = iter(_pixels(pictures, model, options) if pictures else ())
+        for one in wanted:
+            if isinstance(one, Picture):
+                yield one.name, next(pixels), True
+            else:
+                yield str(one), _samples(one, model, options.label_column), False
+
+
+def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator[Any]:
     """(class indices [N], probabilities [N, classes]) of each file, after all have been read."""
     import numpy as np
 
-    pictures = [path for path in paths if format_of(path) is IMAGE]
-    if options.show and not pictures:
-        raise InputError("--show writes what the network sees of images; there is none among the files")
-    pixels = dict(zip(pictures, _pixels(pictures, model, options))) if pictures else {}
-    samples = [pixels[path] if path in pixels else _samples(path, model, options.label_column) for path in paths]
-    for path, X in zip(paths, samples):
+    doubtful = []
+    for name, X, _ in samples:
         if X.shape[1] != model.network.sizes[0]:
-            raise InputError(f"{path}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
-    for path, X in zip(paths, samples):
+            raise InputError(f"{name}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
+    for name, X, is_image in samples:
         difference = model.unlike_training(X)
-        with about(path), np.errstate(over="ignore", invalid="ignore"):  # refused below
+        with about(name), np.errstate(over="ignore", invalid="ignore"):  # refused below
             P = model.predict_proba(X)
         if P.size and not P.min() >= 0:  # NaN
-            raise RunError(f"{path}: the probabilities are not finite; its values are too large for this model")
+            raise RunError(f"{name}: the probabilities are not finite; its values are too large for this model")
         if difference is not None:
-            say(f"{path}: {difference}")
+            say(f"{name}: {difference}")
+        if is_image:
+            doubtful += [_doubt(name, row, model.classes) for row in P if row.max() < _SURE]
         yield model.predict(X), P
+    for line in doubtful if len(doubtful) <= _LINES else [f"{len(doubtful):,} images are doubtful; --proba says how"]:
+        say(line)
+
+
+def _doubt(name: str, P: np.ndarray, classes: Sequence[str]) -> str:
+    """What speaks against being sure: the two most likely classes."""
+    second, first = P.argsort()[-2:].tolist()
+    return f"{name}: doubtful: {classes[first]} with {P[first]:.0%}, {classes[second]} with {P[second]:.0%}"
 
 
 def _command(argv: Sequence[str] | None) -> int:
@@ -109,7 +159,8 @@ def _command(argv: Sequence[str] | None) -> int:
         "files",
         metavar="FILE",
         nargs="+",
-        help=f"samples: {suffixes(FORMATS)} (labels are ignored); with several files each line begins with the file's name",
+        help=f"samples: {suffixes(FORMATS)} (labels are ignored), or a directory of images; with several files each line "
+        "begins with the file's name",
     )
     parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     parser.add_argument(
@@ -131,9 +182,9 @@ def _command(argv: Sequence[str] | None) -> int:
     from .model import load_model
 
     model = load_model(options.model)
-    paths = [as_path(file) for file in options.files]
-    rows = list(_predictions(paths, model, options))
-    (_print_table if options.proba else _print_classes)(model, options.files, rows)
+    samples = list(_read(_files(options.files), model, options))
+    rows = list(_predictions(samples, model))
+    (_print_table if options.proba else _print_classes)(model, [name for name, _, _ in samples], rows)
     return 0
 
 

@@ -214,9 +214,12 @@ def _places(data: Dataset, rows: np.ndarray, config: TrainConfig, model: Model) 
     from .formats import TRAINING, Query, format_of
 
     path = None if data.tested is None else as_path(data.tested.path)
-    if data.tested is None or path is None or not path.is_file():
+    if data.tested is None or path is None or (path.is_dir() and data.tested.files is None):
         return "row", rows.tolist(), "Rows of the test set count from 0."
-    stand, form = data.tested.rows[rows].tolist(), format_of(path, TRAINING)
+    stand = data.tested.rows[rows].tolist()
+    if (files := data.tested.files) is not None:
+        return "file", [files[row] for row in stand], f"Files are those in {path.name}."
+    form = format_of(path, TRAINING)
     if not form.is_text:
         return "row", stand, f"Rows are those of {path.name}, counted from 0."
     label, weight = (None if column is None else str(column) for column in (config.label_column, config.weight_column))

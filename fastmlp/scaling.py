@@ -68,6 +68,21 @@ def input_scale(sample: Any) -> tuple[float, float]:
     return 1 / rms if rms else math.inf, density
 
 
+def light_scaling(sample: Any) -> Scaling | None:
+    """One mean and one deviation for all pixels of images [N, pixels] where the mean is the larger; else None.
+
+    Photographs and ink on white paper are mostly light. Inputs that are all about 1 move all weights of a unit together: at
+    the usual rates ReLUs die, and a thousand such images are told apart as by chance.
+    """
+    if is_sparse(sample) or not sample.size:
+        return None
+    mean, deviation = float(sample.mean(dtype=np.float64)), float(sample.std(dtype=np.float64))
+    if not 0 < deviation < abs(mean):
+        return None
+    means, deviations = np.full((2, sample.shape[1]), [[mean], [deviation]])
+    return Scaling(1.0, 1.0, means, deviations)
+
+
 def share_a_scale(sample: Any) -> bool:
     """Whether the columns' sizes, where they are not zero, are about the same, as those of pixels and of word weights are.
 

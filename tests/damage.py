@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.config import TrainConfig
-from fastmlp.formats import FORMATS, IMAGE, TRAINING, Format
+from fastmlp.formats import FORMATS, IMAGE, PICTURES, TRAINING, Format
 from fastmlp.tensor_file import _digest
 
 # -- seeds -----------------------------------------------------------------------------------------------------------
@@ -254,6 +254,19 @@ def picture_seeds() -> list[bytes]:
     return seeds
 
 
+@cache
+def picture_members() -> list[tuple[str, bytes]]:
+    """A zip of images as a Macintosh makes it."""
+    images = [(f"set/{'ab'[k % 2]}/{k}.png", content) for k, content in enumerate(picture_seeds())]
+    return [
+        ("set/", b""),
+        *images,
+        ("set/read me.txt", b"x"),
+        ("__MACOSX/set/a/._0.png", b"x"),
+        ("set/.DS_Store", b"x"),
+    ]
+
+
 # -- kinds -----------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +296,10 @@ def a_picture(draw: random.Random) -> bytes:
     return (hostile_png if png else damaged)(content, draw, seeds)
 
 
+def a_zip_of_pictures(draw: random.Random) -> bytes:
+    return hostile_zip(picture_members(), draw, picture_seeds())
+
+
 class Kind(NamedTuple):
     """Files of one kind: the name of a file, sound contents of it, and a function that makes a mutant."""
 
@@ -295,6 +312,8 @@ def of_format(form: Format, file: str, seeds: list[bytes] | None = None) -> Kind
     """Files of a format of the table under a name of its."""
     if form is IMAGE:
         return Kind(file, picture_seeds() if find_spec("PIL") else [], a_picture)
+    if form is PICTURES:
+        return Kind(file, [zipped(picture_members())] if find_spec("PIL") else [], a_zip_of_pictures)
     if form.name == ".npz":
         return Kind(file, seeds or [zipped(members) for members in NPZ], a_zip)
     seeds = SEEDS[form.name] if seeds is None else seeds

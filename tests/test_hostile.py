@@ -55,8 +55,8 @@ from fastmlp.data import files as files_reader
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
-from fastmlp.formats import IMAGE
-from fastmlp.images import read_images
+from fastmlp.formats import IMAGE, PICTURES, Features, Query, format_of
+from fastmlp.images import picture, read_images
 from fastmlp.ink import Framing
 from fastmlp.model import load_model, model_from
 from fastmlp.predict import _samples
@@ -64,7 +64,8 @@ from fastmlp.tensor_file import _digest
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = int(os.environ.get("FASTMLP_FUZZ_SEED", "0"))
-PICTURE = f"predict {IMAGE.name}"
+PICTURE, ARCHIVE = f"predict {IMAGE.name}", f"predict {PICTURES.name}"
+OF_PILLOW = (PICTURE, ARCHIVE, "zip")
 HANG_SECONDS = 120  # a mutant takes a millisecond; a busy machine pauses for seconds
 SPARE_BYTES = 1 << 30  # of address space beside what the imports take: a thousand times what a mutant needs
 LONGEST_LINE = 600  # of a message, beside the file's name
@@ -200,12 +201,18 @@ FRAMING = Framing(box=20, most=20, off_centre=1)
 
 def read_picture(path: str) -> None:
     def read(*, as_is):
-        (X,) = read_images([Path(path)], (28, 28), FRAMING, invert=False, as_is=as_is, say=lambda line: None)
+        (X,) = read_images([picture(Path(path))], (28, 28), FRAMING, as_is=as_is, say=lambda line: None)
         assert (X.shape[1:], X.dtype) == ((784,), np.uint8)
 
     read(as_is=True)
     with contextlib.suppress(InputError):  # a sound picture of nothing
         read(as_is=False)
+
+
+def read_archive(path: str) -> None:
+    query = Query(known=Features(784, image_shape=(28, 28)), say=lambda line: None)
+    X = format_of(Path(path)).features(Path(path), query)
+    assert (X.shape[1:], X.dtype) == ((784,), np.uint8)
 
 
 def read_weighted(path: str) -> None:
@@ -221,6 +228,7 @@ READERS: dict[str, Callable[[str], None]] = {
     "checkpoint": read_run,
     "toml": read_options,
     PICTURE: read_picture,
+    ARCHIVE: read_archive,
 }
 
 
@@ -266,10 +274,10 @@ def guard(tmp_path, monkeypatch):
         yield
 
 
-READABLE = [kind for kind in READERS if kind != PICTURE or find_spec("PIL")]
+READABLE = [kind for kind in READERS if kind not in OF_PILLOW or find_spec("PIL")]
 needs_pillow = pytest.mark.skipif(find_spec("PIL") is None, reason="needs Pillow")
 each_kind = pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=needs_pillow if kind == PICTURE else ()) for kind in READERS]
+    "kind", [pytest.param(kind, marks=needs_pillow if kind in OF_PILLOW else ()) for kind in READERS]
 )
 
 
@@ -576,7 +584,10 @@ def unreadable(path: Path) -> None:
 
 
 SPECIAL: dict[str, tuple[Callable[[Path], None], str]] = {  # kind: (how it is made, what is said of it)
-    "directory": (Path.mkdir, "directory; it must be a file|holds no train-images|holds neither model.npz"),
+    "directory": (
+        Path.mkdir,
+        "directory; it must be a file|it must hold images|holds no train-images|holds neither model.npz",
+    ),
     "pipe": (lambda path: os.mkfifo(path), "is a pipe or device.*; it must be a file"),
     "endless device": (lambda path: path.symlink_to("/dev/zero"), "is a pipe or device.*; it must be a file"),
     "empty device": (lambda path: path.symlink_to("/dev/null"), "is a pipe or device.*; it must be a file"),
@@ -585,7 +596,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], None], str]] = {  # kind: (how it is m
     "unreadable": (unreadable, "cannot be read"),
     "terabytes": (
         lambda path: path.touch() or os.truncate(path, 1 << 40),
-        "half of this machine's|do not take as many|not a valid .npy file",
+        "half of this machine's|do not take as many|not a valid .(npy|zip) file",
     ),
 }
 

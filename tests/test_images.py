@@ -29,10 +29,10 @@ def reader(mnist):
 
 
 def readings(model, path):
-    from fastmlp.images import read_images
+    from fastmlp.images import picture, read_images
 
     try:
-        (X,) = read_images([path], SHAPE, model.framing, invert=False, as_is=False, say=lambda line: None)
+        (X,) = read_images([picture(path)], SHAPE, model.framing, say=lambda line: None)
     except InputError as error:
         return str(error)
     return model.predict(X).tolist()

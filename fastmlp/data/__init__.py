@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..formats import TRAINING, Features, Query, format_of, stem
 from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
-from .directory import load_directory, refuse_columns
+from .directory import is_of_images, load_directory, refuse_columns
 from .mnist import load_mnist
 from .ondisk import OnDisk, divide, is_sparse
 from .sparse import Sparse
@@ -55,13 +55,14 @@ def load(
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
     path = as_path(spec)
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_of_images(path):
             if test is not None:
                 raise InputError(f"--test {test}: a directory has a test set of its own, if any; its files named test*")
             data = load_directory(path, path.resolve().name, val_fraction, seed, query, memory)
         elif memory is not None and path.exists():
+            what = "a directory of images" if path.is_dir() else "one file"
             raise InputError(
-                f"--memory {memory}: {path} is one file, which is read whole; split it into files in a directory, or write "
+                f"--memory {memory}: {path} is {what}, which is read whole; split it into files in a directory, or write "
                 "X.npy and y.npy"
             )
         else:
@@ -79,7 +80,7 @@ def load(
 
 
 def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: int, query: Query) -> Dataset:
-    """The data set in a file."""
+    """The data set in a file, or in a directory of images."""
     if not path.exists():
         raise InputError(f"{path}: no such file or directory (data sets by name: mnist, synthetic)")
     form = format_of(path, TRAINING)
@@ -87,7 +88,12 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
         refuse_columns(query, f"{path}")
     samples, held_out = form.read(path, query)
     if test is not None:
-        learnt = query.known or Features(samples.X.shape[1], samples.columns, label=samples.label)
+        learnt = query.known or Features(
+            samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape
+        )
+        if held_out is not None:
+            query.say(f"{path}: its own test set is not used; {test} is")
         tested = as_path(test)
         held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
-    return assemble(stem(path), samples, held_out, val_fraction, seed, query.known)
+    name = path.resolve().name if path.is_dir() else stem(path)
+    return assemble(name, samples, held_out, val_fraction, seed, query.known)

@@ -52,10 +52,13 @@ def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where samples stand: they are the ``rows`` [N], counted from 0, of the file or directory ``path``."""
+    """Where samples stand: they are the ``rows`` [N], counted from 0, of the file or directory ``path``; ``files`` are the
+    names of the files of all its rows, where each has its own.
+    """
 
     path: str
     rows: np.ndarray
+    files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ class Samples:
     """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells.
 
     ``lowest`` is the smallest index of svmlight files, 0 or 1: their X has its columns where the indices say, from 0 on.
-    ``label`` is where a table has its labels, and ``notes`` what the user is to be told of how it was read.
+    ``label`` is where a table has its labels, ``notes`` what the user is to be told of how it was read, and ``files`` the
+    name of each row's file, where it has one of its own.
     """
 
     X: np.ndarray | Sparse | OnDisk
@@ -136,6 +140,7 @@ class Samples:
     lowest: int | None = None
     label: LabelColumn | None = None
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
 
     def counted_from(self, base: int, width: int) -> Samples:
         """With columns that count from ``base`` on, ``width`` of them. InputError where an index is none of them."""
@@ -189,7 +194,7 @@ def assemble(
     shape, columns = samples.image_shape, samples.columns
     if held_out is None and val_fraction is None:
         X = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
-        tested = Origin(samples.source, np.arange(len(y)))
+        tested = Origin(samples.source, np.arange(len(y)), samples.files)
         return Dataset(name, X, y, X, y, classes, samples.source, shape, columns, weight, base, tested=tested)
     if held_out is None:
         assert val_fraction is not None
@@ -197,7 +202,8 @@ def assemble(
         X, X_test = divide(samples.X, train, test)
         return Dataset(
             name, X, y[train], X_test, y[test], classes, samples.source,
-            shape, columns, None if weight is None else weight[train], base, samples.label, Origin(samples.source, test),
+            shape, columns, None if weight is None else weight[train], base, samples.label,
+            Origin(samples.source, test, samples.files),
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
@@ -207,7 +213,8 @@ def assemble(
     X, X_test = alike
     return Dataset(
         name, X, y, X_test, y_test, classes, samples.source,
-        shape, columns, weight, base, samples.label, Origin(held_out.source, np.arange(len(y_test))),
+        shape, columns, weight, base, samples.label,
+        Origin(held_out.source, np.arange(len(y_test)), held_out.files),
     )  # fmt: skip
 
 

@@ -22,11 +22,11 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError, RunError
-from ..formats import TRAINING, Features, Format, LabelColumn, Query, suffixes
+from ..formats import IMAGE, TRAINING, Features, Format, LabelColumn, Query, suffixes
 from ..paths import atomic_write, cache_dir, keep_newest, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
-from .files import require_file
+from .files import is_hidden, require_file
 from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
 from .labels import Labels, distinct
 from .npy import open_npy, read_npy
@@ -72,6 +72,14 @@ def load_directory(
     if memory is None:
         samples = _in_memory(samples)
     return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed, query.known)
+
+
+def is_of_images(path: Path) -> bool:
+    """Whether a directory has images in directories below it, and no X.npy or IDX files."""
+    if (path / "X.npy").exists() or find_idx(path):
+        return False
+    below = (Path(place) / file for place, _, files in os.walk(path) if Path(place) != path for file in files)
+    return any(IMAGE.has(file.name) and not is_hidden(file.relative_to(path).as_posix()) for file in below)
 
 
 def refuse_columns(query: Query, spec: str) -> None:
@@ -162,6 +170,10 @@ def _find_shards(directory: Path) -> _Shards:
     paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
     found = [_Shards(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
     if not found:
+        if any(IMAGE.has(path.name) for path in paths):
+            raise InputError(
+                f"{directory}: its images have no classes; each class must have a directory of its own below it"
+            )
         raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy or {suffixes(TRAINING)} files")
     if len(found) > 1:
         names = " and ".join(shards.format.name for shards in found)

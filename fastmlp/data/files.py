@@ -20,6 +20,7 @@ _ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
     (re.compile(rb"([^\0]\0){2}"), "utf-16-le"),
     (re.compile(rb"(\0[^\0]){2}"), "utf-16-be"),
 )
+_UNASKED = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")
 _BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
 
@@ -50,6 +51,11 @@ def require_file(path: Path, *, fits: bool = True) -> None:
         raise InputError(f"{path}: is a {what}; it must be a file")
     if fits:
         require_size(status.st_size, path)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file of that path, with / between its parts, is one that systems leave in directories unasked."""
+    return any(part.startswith(".") or part.lower() in _UNASKED for part in name.split("/"))
 
 
 def read_file(path: Path) -> bytes:

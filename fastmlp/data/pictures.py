@@ -1,0 +1,275 @@
+"""Images in directories, one for each class: below a directory or in a .zip, of any sizes, as grey images of one size.
+
+What is read is kept in the cache under the names, sizes and times of the files, or the checksums in the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..formats import IMAGE, Query
+from ..images import Picture, picture, pillow, read_images, size_of
+from .cached import cached
+from .dataset import Samples
+from .files import is_hidden, require_file, require_size
+from .labels import distinct, listed
+
+_VERSION = 1
+_LONGEST = 64  # pixels of a side: what is larger is made smaller, as every pixel is an input
+_SIZES = 1000  # images whose sizes are looked at
+_LONGEST_NAME = 200
+_LARGEST = 1 << 28  # bytes of an image in an archive
+_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+_SECOND = ("val", "valid", "validation")  # the test set where there is no other
+
+
+class _File(NamedTuple):
+    """A file of the tree: its name there, with / between the parts; what follows on the directory that is looked at; what
+    tells its content from another; and what reads it.
+    """
+
+    name: str
+    path: str
+    state: tuple[int, int]
+    content: Callable[[], bytes]
+
+
+@dataclass
+class _Part:
+    """The training or the test set: the classes' names and the images of each."""
+
+    classes: dict[str, list[_File]]
+
+    @property
+    def files(self) -> list[_File]:
+        return [file for files in self.classes.values() for file in files]
+
+
+def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
+    """The images of each class, and those below test/ where there is a train/: grey, uint8 [N, rows * columns].
+
+    All are made as large as the model's that ``query.known`` describes; else as most of them are, but of 64 pixels a side at
+    the most. A model of drawings is given them as ``predict`` prepares them. InputError for images that cannot be read.
+    """
+    lines: list[str] = []  # said when nothing is refused
+    said, query = query.say, replace(query, say=lines.append)
+    with _tree(path) as tree:
+        train, test = _parts(path, tree, query)
+        known = query.known
+        if query.testing:
+            train, test = test or train, None
+        shape = None if known is None else known.image_shape
+        shape = shape or _common_size(path, train)
+        both = [_samples(path, part, shape, query) for part in (train, test) if part is not None]
+    for line in lines:
+        said(line)
+    return both[0], both[1] if len(both) > 1 else None
+
+
+@contextmanager
+def found(path: Path) -> Iterator[list[Picture]]:
+    """All images below a directory or in a .zip, in the order of their names. InputError for none."""
+    with _tree(path) as tree:
+        images = [_picture(path, file) for file in tree if IMAGE.has(file.name)]
+        if not images:
+            raise InputError(f"{path}: {_lacking(tree)}; it must hold images ({', '.join(IMAGE.suffixes[:3])}, ...)")
+        yield images
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _tree(path: Path) -> Iterator[list[_File]]:
+    """The files below a directory or in a .zip, by name, without those that systems leave there."""
+    if path.is_dir():
+        yield sorted(_below(path), key=lambda file: file.name)
+        return
+    require_file(path, fits=False)
+    try:
+        with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
+            warnings.simplefilter("ignore")
+            yield sorted(_inside(archive, path), key=lambda file: file.name)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a valid .zip file ({error})") from None
+
+
+def _below(directory: Path) -> Iterator[_File]:
+    for place, _, names in os.walk(directory, followlinks=True):
+        for name in names:
+            file = Path(place) / name
+            inside = file.relative_to(directory).as_posix()
+            if not is_hidden(inside):
+                status = file.stat()
+                yield _File(inside, inside, (status.st_size, status.st_mtime_ns), picture(file).content)
+
+
+def _inside(archive: zipfile.ZipFile, path: Path) -> Iterator[_File]:
+    for member in archive.infolist():
+        name = member.filename.replace("\\", "/").removeprefix("./")
+        if not member.is_dir() and not is_hidden(name):
+            yield _File(name, name, (member.file_size, member.CRC), partial(_member, archive, member, path))
+
+
+def _picture(path: Path, file: _File) -> Picture:
+    return Picture(_shown(path, file.name), file.content)
+
+
+def _shown(path: Path, name: str) -> str:
+    return f"{path / _printable(name)}"
+
+
+def _printable(name: str) -> str:
+    """A file's name for messages: on one line and of a length that can be read, whatever an archive says."""
+    name = name if len(name) <= _LONGEST_NAME else f"{name[:80]}...{name[-80:]}"
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> bytes:
+    """The content of a file in an archive. InputError where it is damaged, or larger than an image is."""
+    try:
+        if member.file_size > _LARGEST or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"it is larger than {_LARGEST >> 20} MB, encrypted, or packed in an unusual way")
+        with archive.open(member) as file:
+            return file.read(member.file_size)
+    except Exception as error:  # zipfile and zlib raise a dozen kinds for damaged files
+        raise InputError(f"{_shown(path, member.filename)}: cannot be read ({str(error)[:200]})") from None
+
+
+# -- classes --------------------------------------------------------------------------------------------------------
+
+
+def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | None]:
+    """(the training set, the test set or None) among the files; what is left out is said."""
+    images = [file for file in tree if IMAGE.has(file.name)]
+    while (top := _only_top(images)) and top.lower() not in (*_PARTS, *_SECOND) and _depth(images) > 2:
+        images = [file._replace(path=file.path.removeprefix(f"{top}/")) for file in images]  # as archives have it
+    tops = _by_class([file for file in images if "/" in file.path])
+    if not tops:
+        raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class")
+    parts = {top.lower(): top for top in tops if top.lower() in (*_PARTS, *_SECOND) and _depth(tops[top]) > 2}
+    named = {_PARTS[low]: top for low, top in parts.items() if low in _PARTS}
+    seconds = [parts[low] for low in _SECOND if low in parts]
+    train, test = named.get("train"), named.get("test", seconds[0] if seconds else None)
+    if train is None and len(parts) < len(tops):  # classes, whatever they are called
+        train = test = None
+    if (train, test) == (None, None):
+        used = [_Part(tops)]
+    else:
+        used = [_below_top(tops[top]) for top in (train, test) if top is not None]
+    taken = {file.name for part in used for file in part.files}
+    for files, what in (
+        ([file for file in tree if not IMAGE.has(file.name)], "no image"),
+        ([file for file in images if file.name not in taken], "in no directory of a class"),
+    ):
+        if files:
+            which = f"{files[0].name} is" if len(files) == 1 else f"{len(files):,} files ({_listed(files)}) are"
+            query.say(f"{path}: {which} {what} and not used")
+    if test in seconds:
+        query.say(f"{path}: {test} is taken for the test set")
+    if train is None and test is not None:
+        if query.known is None:
+            raise InputError(f"{path}: holds {test}, and no train directory to train on")
+        return used[0], None
+    return used[0], used[1] if len(used) > 1 else None
+
+
+def _below_top(files: list[_File]) -> _Part:
+    below = [file._replace(path=file.path.partition("/")[2]) for file in files]
+    return _Part(_by_class([file for file in below if "/" in file.path]))
+
+
+def _only_top(files: list[_File]) -> str | None:
+    """The directory that all are in, if there is one."""
+    tops = {file.path.partition("/")[0] for file in files}
+    return tops.pop() if len(tops) == 1 else None
+
+
+def _depth(files: list[_File]) -> int:
+    """How many parts most of their paths have."""
+    depths = sorted(file.path.count("/") + 1 for file in files)
+    return depths[len(depths) // 2] if depths else 0
+
+
+def _by_class(files: list[_File]) -> dict[str, list[_File]]:
+    classes: dict[str, list[_File]] = {}
+    for file in files:
+        classes.setdefault(file.path.partition("/")[0], []).append(file)
+    return classes
+
+
+def _listed(files: list[_File]) -> str:
+    return listed([_printable(file.name) for file in files])
+
+
+def _lacking(tree: list[_File]) -> str:
+    images = [file for file in tree if IMAGE.has(file.name)]
+    if images:
+        return f"its images ({_listed(images)}) are in no directories"
+    return f"holds no images, but {_listed(tree)}" if tree else "holds no files"
+
+
+# -- pixels ---------------------------------------------------------------------------------------------------------
+
+
+def _common_size(path: Path, part: _Part) -> tuple[int, int]:
+    """(rows, columns) that most of the images have, or else their medians; made smaller to 64 pixels a side at the most."""
+    files = part.files
+    looked_at = files[:: -(-len(files) // _SIZES)]
+    sizes: Counter[tuple[int, int]] = Counter()
+    for file in looked_at:
+        with suppress(InputError):  # said of all such images, when they are read
+            sizes[size_of(_picture(path, file))] += 1
+    (rows, columns), times = sizes.most_common(1)[0] if sizes else ((1, 1), 1)
+    if 2 * times < len(looked_at):
+        rows, columns = (int(np.median([size[axis] for size in sizes.elements()])) for axis in (0, 1))
+    shrunk = min(1.0, _LONGEST / max(rows, columns))
+    return max(1, round(rows * shrunk)), max(1, round(columns * shrunk))
+
+
+def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> Samples:
+    files = part.files
+    require_size(len(files) * shape[0] * shape[1], path)
+    framing, light = (None, None) if query.known is None else (query.known.framing, query.known.light_border)
+
+    def arrays() -> dict[str, np.ndarray]:
+        said: list[str] = []
+        pictures = [_picture(path, file) for file in files]
+        seen = read_images(pictures, shape, framing, light_border=light, blank=framing is None, say=said.append)
+        many = next((k for k, digits in enumerate(seen) if len(digits) > 1), None)
+        if many is not None:
+            raise InputError(
+                f"{pictures[many].name}: holds {len(seen[many])} digits; in a directory of a class it must hold one"
+            )
+        return {"X": np.concatenate(seen), "said": np.frombuffer(json.dumps(said).encode(), np.uint8)}
+
+    state = [(file.name, *file.state) for file in files]
+    key = repr((_VERSION, pillow().__version__, str(path.resolve()), state, shape, framing, light)).encode()
+    kept = cached("images", key, arrays) if query.cached else arrays()
+    for line in json.loads(kept["said"].tobytes()):
+        query.say(line)
+    names = (name for name, of_class in part.classes.items() for _ in of_class)
+    return Samples(kept["X"], distinct(names), str(path), shape, files=tuple(file.name for file in files))
+
+
+def features(path: Path, query: Query) -> np.ndarray:
+    """X [N, inputs] of all images in a file, for the model that ``query.known`` describes."""
+    known = query.known
+    if known is None or known.image_shape is None:
+        raise InputError(f"{path}: holds images; the inputs of this model are not known to be any")
+    with found(path) as pictures:
+        seen = read_images(pictures, known.image_shape, known.framing, light_border=known.light_border, say=query.say)
+    return np.concatenate(seen)
