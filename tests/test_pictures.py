@@ -22,10 +22,16 @@ from fastmlp.errors import InputError
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FASTMLP_DATA", raising=False)
+    if "trains" not in request.fixturenames:  # else the compiled kernels are in the cache
+        monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def trains():
+    """The test trains a network."""
 
 
 def picture(name, pixels=None, mode="L", size=None):
@@ -253,7 +259,7 @@ def test_images_are_not_left_on_disk_and_have_no_columns():
 
 
 @pytest.fixture
-def digits_folder():
+def digits_folder(trains):
     """Digits in dark ink on white paper, as PNG and JPEG, and a run on them."""
     X, y = synthetic_digits(600, 5)
     for k, (image, label) in enumerate(zip(X.reshape(-1, 28, 28), y)):
@@ -263,7 +269,7 @@ def digits_folder():
     assert train.main(["--data", "set", "--epochs", "12", "--out", "run", "-q"]) == 0
 
 
-def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, capsys):
+def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, trains, capsys):
     assert fastmlp.load_model("run").light_border
     capsys.readouterr()
     assert evaluate.main(["run"]) == 0
@@ -291,7 +297,7 @@ def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, 
     assert str(Path(wrong).relative_to(shown)) in page
 
 
-def test_light_ink_is_noticed_by_a_model_of_dark_ink(digits_folder, capsys):
+def test_light_ink_is_noticed_by_a_model_of_dark_ink(digits_folder, trains, capsys):
     with Image.open(next(Path("set/test/a").glob("*.png"))) as image:
         Image.fromarray(255 - np.asarray(image)).save("dark.png")
     assert predict.main(["run", "dark.png"]) == 0
@@ -301,7 +307,7 @@ def test_light_ink_is_noticed_by_a_model_of_dark_ink(digits_folder, capsys):
     assert capsys.readouterr() == ("a\n", "")
 
 
-def test_an_image_that_could_be_either_is_called_doubtful(capsys):
+def test_an_image_that_could_be_either_is_called_doubtful(trains, capsys):
     model = fastmlp.fit(fastmlp.load("synthetic"), hidden=(), steps=20).model
     model.save("model.npz")
     X, _ = synthetic_digits(400, 9)
@@ -318,7 +324,7 @@ def test_an_image_that_could_be_either_is_called_doubtful(capsys):
     )
 
 
-def test_a_model_of_drawings_is_evaluated_on_photographs_as_predict_prepares_them(capsys, rng):
+def test_a_model_of_drawings_is_evaluated_on_photographs_as_predict_prepares_them(trains, capsys, rng):
     from handwriting import on_paper
 
     fastmlp.fit(fastmlp.load("synthetic"), epochs=4).model.save("model.npz")
