@@ -49,7 +49,7 @@ class TrainConfig:
     data: str = _option(
         "mnist",
         f"mnist, synthetic, a {suffixes(TRAINING)} file (.gz too), text as .txt or .data, or a directory of such files, of "
-        "IDX files, or of X.npy and y.npy",
+        "IDX files, of X.npy and y.npy, or of images in a directory for each class (also as .zip)",
         metavar="SPEC",
         group="data",
     )

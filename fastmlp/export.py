@@ -24,22 +24,71 @@ if TYPE_CHECKING:
     from .model import Model
 
 _OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.14
+_MOST_NAMED = 100  # columns or classes in a sentence
 _PROTOBUF_BYTES = 2_000_000_000
 
 
 def described(model: Model) -> dict[str, str]:
-    """What is known of a model's inputs and outputs: classes, image_shape and columns, each as JSON."""
+    """What is known of a model's inputs and outputs, each as JSON: classes, image_shape, columns, range, polarity.
+
+    ``range`` is [black, white] of images, [least, greatest] of each column of a table, or of all columns where they are not
+    told apart.
+    """
     meta, _ = model.contents()
-    return {key: json.dumps(meta[key]) for key in ("classes", "image_shape", "columns") if meta[key] is not None}
+    known = {key: meta[key] for key in ("classes", "image_shape", "columns") if meta[key] is not None}
+    if model.image_shape is not None:
+        known |= {"range": list(_pixel_range(model)), "polarity": _polarity(model)}
+    elif model.ranges is not None:
+        columns = model.ranges[[0, -1]].T.tolist()
+        known["range"] = columns if len(columns) > 1 else columns[0]
+    return {key: json.dumps(value) for key, value in known.items()}
 
 
-def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
+def _pixel_range(model: Model) -> tuple[float, float]:
+    from .images import pixel_range
+
+    return pixel_range(model)
+
+
+def _polarity(model: Model) -> str:
+    return "dark on light" if model.light_border else "light on dark"
+
+
+def in_words(model: Model, *, uint8: bool = False) -> str:
+    """A sentence or two on what the inputs X are, and one on the classes."""
+    inputs = model.network.sizes[0]
+    if model.image_shape is not None:
+        rows, columns = model.image_shape
+        black, white = (0, 255) if uint8 else _pixel_range(model)
+        shape = f"uint8 [N, {rows}, {columns}]" if uint8 else f"float32 [N, {inputs}], row by row"
+        words = f"X are grey images of {rows} x {columns} pixels: {shape}, black {black:g}, white {white:g}, "
+        words += "dark on a light ground." if model.light_border else "light on a dark ground."
+        if model.framing is not None:
+            words += f" The ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle."
+    else:
+        words = f"X are the {inputs} features of a table as they come: float32 [N, {inputs}]"
+        words += f", in the order {_listed(model.columns)}." if model.columns else "."
+        if model.ranges is not None:
+            low, high = model.ranges[0].tolist(), model.ranges[-1].tolist()
+            pairs = [f"{least:.5g} to {greatest:.5g}" for least, greatest in zip(low, high)]
+            words += f" In training they were from {_listed(pairs)}."
+    return f"{words} Classes: {_listed(model.classes)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown}, ... ({len(names):,} in all)"
+
+
+def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = False) -> Any:
     """An onnx.ModelProto: "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
 
     With the ``labels`` of the classes the first output is "label": [N], one of them (numbers or text), or, of a network with
-    several logistic outputs, int64 [N, classes], zeros and ones. Computed in the network's dtype. The scale is folded into the
-    first layer; mean and std are nodes of their own, in double, since folded, in float32, their terms cancel: features of
-    2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
+    several logistic outputs, int64 [N, classes], zeros and ones. With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to
+    255, as a file of an image holds them, and the labels are the names of the classes.
+
+    Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, in double,
+    since folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
     """
     import numpy as np
 
@@ -61,7 +110,16 @@ def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
         tensors[name] = value
         return name
 
-    Y = "X"
+    Y, taken = "X", helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", network.sizes[0]])
+    if uint8:
+        assert model.image_shape is not None
+        labels = np.array(model.classes, object) if labels is None else labels
+        taken = helper.make_tensor_value_info("X", onnx.TensorProto.UINT8, ["N", *model.image_shape])
+        Y = node("Flatten", [node("Cast", [Y], to=onnx.TensorProto.FLOAT)])
+        black, white = _pixel_range(model)
+        if (black, white) != (0, 255):
+            Y = node("Mul", [Y, constant("contrast", np.float32((white - black) / 255))])
+            Y = node("Add", [Y, constant("black", np.float32(black))])
     if dtype == "float64" or model.mean is not None:
         Y = node("Cast", [Y], "double", to=onnx.TensorProto.DOUBLE)
     if model.mean is not None:
@@ -96,7 +154,7 @@ def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
     graph = helper.make_graph(
         nodes,
         "mlp",
-        [helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", network.sizes[0]])],
+        [taken],
         [
             helper.make_tensor_value_info(first, kind, shape),
             helper.make_tensor_value_info("probabilities", real, ["N", classes]),
@@ -106,6 +164,7 @@ def onnx_model(model: Model, labels: np.ndarray | None = None) -> Any:
     opset = helper.make_opsetid("", _OPSET)
     made = helper.make_model(graph, opset_imports=[opset], producer_name="fastmlp", producer_version=__version__)
     made.ir_version = _IR_VERSION
+    made.doc_string = made.graph.doc_string = in_words(model, uint8=uint8)
     helper.set_model_props(made, described(model))
     onnx.checker.check_model(made, full_check=True)
     return made
@@ -139,12 +198,13 @@ def state_dict(model: Model) -> dict[str, np.ndarray]:
 # Each returns (the file's bytes, the Python that uses it).
 
 
-def _onnx(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
+def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = False) -> tuple[bytes, str]:
     if model.network.params.nbytes > _PROTOBUF_BYTES:
         raise InputError(f"{path}: the weights take more than the 2 GB of an .onnx file; export to .safetensors")
-    names = ["class" if labels is None else "label", "probabilities"]
-    usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("float32")}})'
-    return onnx_model(model, labels).SerializeToString(), usage
+    names = ["class" if labels is None and not uint8 else "label", "probabilities"]
+    kind = "uint8" if uint8 else "float32"
+    usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("{kind}")}})'
+    return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
 def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
@@ -182,18 +242,28 @@ _FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]
 }  # fmt: skip
 
 
-def export(model: Any, path: str | Path) -> str:
+def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     """Write a trained ``Model`` or a fitted ``MLPClassifier`` for another library, by the ending of ``path``.
 
     ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
-    an estimator "label", what its ``predict`` returns. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a
-    torch.nn.Sequential, to logits. ``.html``, for any browser: a page to draw digits on, of a ``Model`` of such images.
+    an estimator "label", what its ``predict`` returns; with ``uint8``, of a ``Model`` of images, X uint8 [N, rows, columns] to
+    "label", the classes' names. The file's documentation and metadata say what X must be. ``.safetensors`` or ``.pt``, for
+    PyTorch: the state_dict of a torch.nn.Sequential, to logits. ``.html``, for any browser: a page to draw digits on, of a
+    ``Model`` of such images.
+
     Returns what uses the file, in Python or in words; it is written whole or not at all. Raises InputError for another
     ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,
     scikit-learn's NotFittedError for an estimator without a network.
     """
     path = as_path(path)
-    content, usage = _format_of(path)(*_as_model(model), str(path))
+    convert, (model, labels) = _format_of(path), _as_model(model)
+    if uint8 and convert is not _onnx:
+        raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
+    if uint8 and model.image_shape is None:
+        raise InputError(
+            f"{path}: cannot take uint8 pixels (--uint8): the inputs of this model are not known to be images"
+        )
+    content, usage = _onnx(model, labels, str(path), uint8) if uint8 else convert(model, labels, str(path))
     try:
         with atomic_write(path) as file:
             file.write(content)
@@ -226,8 +296,8 @@ def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
 class _Callable(ModuleType):
     """This module: ``fastmlp.export`` is the command's and, called, the function of that name."""
 
-    def __call__(self, model: Any, path: str | Path) -> str:
-        return export(model, path)
+    def __call__(self, model: Any, path: str | Path, *, uint8: bool = False) -> str:
+        return export(model, path, uint8=uint8)
 
 
 _Callable.__call__.__doc__ = export.__doc__
@@ -248,12 +318,17 @@ def _command(argv: Sequence[str] | None) -> int:
         help="the file to write: .onnx (X float32 to class and probabilities), or .safetensors or .pt (a state_dict of "
         "torch.nn.Sequential, to logits), or .html (a page to draw digits on, for any browser)",
     )
+    parser.add_argument(
+        "--uint8",
+        action="store_true",
+        help="an .onnx of a model of images takes their pixels, uint8 [N, rows, columns], and gives the classes' names",
+    )
     options = parser.parse_args(argv)
     from .model import load_model
 
     _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)
-    usage = export(model, options.out)
+    usage = export(model, options.out, uint8=options.uint8)
     print(f"{options.out}: {model.network.sizes[0]} inputs, {len(model.classes)} classes; use it with {usage}")
     return 0
 

@@ -21,9 +21,9 @@ from .scaling import (
     column_scaling,
     entries_per_row,
     input_scale,
-    light_scaling,
     row_blocks,
     row_sample,
+    scaling_about_mean,
     share_a_scale,
     standardised,
 )
@@ -137,7 +137,7 @@ def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np
 
 def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
     """One scale for pixels and all that has one; each column's own deviation in a table, where zeros stay if most are; one
-    mean and one deviation for images that are mostly light.
+    mean and one deviation for images that are far from black.
 
     ``--standardize yes`` centres the columns of images and of mostly empty tables, too, unless they are stored as sparse.
     """
@@ -146,9 +146,9 @@ def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
         keep = is_sparse(data.X) or config.input == "sparse" or config.standardize == "auto"
         return column_scaling(data.X, kernels.tuning.SPARSE_DENSITY, keep_zeros=keep, source=data.source)
     if config.standardize == "auto" and config.scale is None and data.image_shape is not None:
-        light = light_scaling(row_sample(data.X))
-        if light is not None:
-            return light
+        about_mean = scaling_about_mean(row_sample(data.X))
+        if about_mean is not None:
+            return about_mean
     scale = measured if config.scale is None else config.scale
     if not 0 < scale < float(np.finfo(config.dtype).max):
         raise InputError(

@@ -68,11 +68,11 @@ def input_scale(sample: Any) -> tuple[float, float]:
     return 1 / rms if rms else math.inf, density
 
 
-def light_scaling(sample: Any) -> Scaling | None:
+def scaling_about_mean(sample: Any) -> Scaling | None:
     """One mean and one deviation for all pixels of images [N, pixels] where the mean is the larger; else None.
 
-    Photographs and ink on white paper are mostly light. Inputs that are all about 1 move all weights of a unit together: at
-    the usual rates ReLUs die, and a thousand such images are told apart as by chance.
+    So it is of photographs, ink on white paper, and pixels of -1 to 1. Inputs that are all alike move all weights of a unit
+    together: at the usual rates ReLUs die, and a thousand pictures of ink on paper are told apart as by chance.
     """
     if is_sparse(sample) or not sample.size:
         return None

@@ -810,7 +810,81 @@ def test_an_onnx_file_says_what_it_is():
     assert (made.opset_import[0].version, made.ir_version) == (17, 8)
     assert (made.producer_name, made.producer_version) == ("fastmlp", fastmlp.__version__)
     known = {prop.key: json.loads(prop.value) for prop in made.metadata_props}
-    assert known == {"classes": ["a", "b,", 'c"'], "image_shape": [2, 3], "columns": list("uvwxyz")}
+    assert known == {
+        "classes": ["a", "b,", 'c"'], "image_shape": [2, 3], "columns": list("uvwxyz"), "range": [0, 1],
+        "polarity": "light on dark",
+    }  # fmt: skip
+
+
+def test_an_onnx_file_says_what_it_eats(digits, rng):
+    onnx = pytest.importorskip("onnx")
+
+    def said(model, **options):
+        made = onnx.load_from_string(export.onnx_model(model, **options).SerializeToString())
+        assert made.graph.doc_string == made.doc_string
+        return made.doc_string, {prop.key: json.loads(prop.value) for prop in made.metadata_props}
+
+    model = fastmlp.fit(digits, hidden=(), steps=1).model
+    words, known = said(model)
+    assert words == (
+        "X are grey images of 28 x 28 pixels: float32 [N, 784], row by row, black 0, white 255, light on a dark ground. The "
+        f"ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle. Classes: 0, 1, 2, 3, 4, 5, 6, 7, "
+        "8, 9."
+    )
+    assert (known["range"], known["polarity"]) == ([0, 255], "light on dark")
+    assert "uint8 [N, 28, 28], black 0, white 255, light" in said(model, uint8=True)[0]
+    X = (1 - digits.X / np.float32(255)) * 2 - 1
+    paper = fastmlp.Dataset("paper", X, digits.y, X[:9], digits.y[:9], digits.classes, "paper", (28, 28))
+    words, known = said(fastmlp.fit(paper, hidden=(), steps=1).model)
+    assert "black -1, white 1, dark on a light ground. Classes" in words
+    assert (known["range"], known["polarity"]) == ([-1, 1], "dark on light")
+    table = rng.normal(size=(50, 3)) * (1, 10, 1000)
+    columns, y = ("width", "height", "weight"), np.arange(50) % 2
+    data = fastmlp.Dataset("table", table, y, table, y, ("no", "yes"), "table", columns=columns)
+    words, known = said(fastmlp.fit(data, hidden=(), steps=1).model)
+    assert words.startswith(
+        "X are the 3 features of a table as they come: float32 [N, 3], in the order width, height, weight."
+    )
+    assert words.endswith("Classes: no, yes.")
+    np.testing.assert_array_equal(known["range"], np.stack((table.min(0), table.max(0)), 1))
+    assert "polarity" not in known
+
+
+@pytest.mark.parametrize(("black", "white"), [(0, 255), (0, 1), (-1, 1), (255, 0)])
+def test_onnx_runtime_takes_pixels_and_gives_names(black, white, digits, tmp_path, command):
+    """Of images of any range; where most pixels are far from 0, mean and deviation are nodes, too."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    names = tuple(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    X = (digits.X / np.float32(255) * (white - black) + black).astype("u1" if abs(white - black) == 255 else "f4")
+    data = fastmlp.Dataset("x", X, digits.y, X[:9], digits.y[:9], names, "x", (28, 28))
+    model = fastmlp.fit(data, epochs=3).model
+    assert (model.mean is not None) == (black in (-1, 255))
+    model.save(tmp_path / "model.npz")
+    code, out, _ = command(export, tmp_path / "model.npz", tmp_path / "model.onnx", "--uint8")
+    assert (code, out.count("\n")) == (0, 1)
+    pixels = (digits.X_test if white > black else 255 - digits.X_test).reshape(-1, 28, 28)
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
+    label, P = session.run(["label", "probabilities"], {"X": pixels})
+    rows = pixels.reshape(len(pixels), -1) / np.float32(255)
+    wanted = model.predict_proba(rows * (abs(white - black)) + min(black, white))
+    # 784 terms of at most 10 in all are added in another order: some 784 roundings of 2^-24.
+    np.testing.assert_allclose(P, wanted, rtol=0, atol=1e-4)
+    sure = np.sort(wanted)[:, -1] > np.sort(wanted)[:, -2] + 2e-4
+    assert label[sure].tolist() == [names[k] for k in wanted[sure].argmax(1)]
+    assert sure.mean() > 0.95
+    from_usage = eval(out.partition("use it with ")[2], {"onnxruntime": runtime, "X": pixels})
+    np.testing.assert_array_equal(from_usage[0], label)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("m.onnx", "are not known to be images"), ("m.pt", "only an .onnx file can")]
+)
+def test_pixels_go_into_onnx_files_of_models_of_images(out, message, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random_model((4, 3)).save("model.npz")
+    one_line(command(export, "model.npz", out, "--uint8"), 2, message)
+    assert not Path(out).exists()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
