@@ -77,7 +77,6 @@ def _make_stripe(rows: int, vectors: int) -> Any:
     """
     tile, edge = _make_tile(rows, vectors, True), _make_tile(rows, 1, False)
 
-    @piece
     def gemm_stripe(N, K, A, B, C, resume, skip):
         out_of_line()
         lanes = simd.lanes(C.values)
@@ -93,20 +92,17 @@ def _make_stripe(rows: int, vectors: int) -> Any:
     return gemm_stripe
 
 
-_tiles = _make_stripe(TILE_ROWS, TILE_VECTORS)
+_tiles = kernel(_make_stripe(TILE_ROWS, TILE_VECTORS))
 # Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
 _wide4, _wide2, _wide1 = (
-    _make_stripe(rows, vectors * simd.REGISTERS // 32) for rows, vectors in ((4, 4), (2, 8), (1, 8))
+    piece(_make_stripe(rows, vectors * simd.REGISTERS // 32)) for rows, vectors in ((4, 4), (2, 8), (1, 8))
 )
 
 
-@piece
-def _gemm_in_place(M, N, K, A, B, C, resume):
-    """For few rows: B is read where it lies, its rows contiguous."""
+@kernel
+def _few_rows(M, N, K, A, B, C, resume):
+    """Fewer rows than a tile has."""
     i = 0
-    while M - i >= TILE_ROWS:
-        _tiles(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
-        i += TILE_ROWS
     while M - i >= 4:
         _wide4(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
         i += 4
@@ -115,6 +111,16 @@ def _gemm_in_place(M, N, K, A, B, C, resume):
         i += 2
     if M - i >= 1:
         _wide1(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
+
+
+@piece
+def _gemm_in_place(M, N, K, A, B, C, resume):
+    """For few rows: B is read where it lies, its rows contiguous."""
+    full = M - M % TILE_ROWS
+    for i in range(0, full, TILE_ROWS):
+        _tiles(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
+    if full < M:
+        _few_rows(M - full, N, K, from_row(A, full), B, from_row(C, full), resume)
 
 
 @piece
@@ -406,7 +412,7 @@ def _make_dots(columns: int) -> Any:
 _some_dots, _one_dot = _make_dots(DOT_COLUMNS), _make_dots(1)
 
 
-@piece
+@kernel
 def _dots(M, N, K, A, B, C):
     """C[i, j] = row i of A . column j of B, both contiguous: few rows of A, many columns of B, each read once."""
     blocks = N - N % DOT_COLUMNS

@@ -14,7 +14,7 @@ from typing import Any
 from . import simd
 from .bundles import Matrix, after, from_element, from_row
 from .intrinsics import out_of_line
-from .jit import piece
+from .jit import kernel, piece
 from .tuning import NARROW_DEPTH, NARROW_VECTORS
 
 
@@ -76,7 +76,7 @@ def _transpose(rows, columns, A, T):
             simd.transpose(A.values, r * A.row + c, A.row, height, width, T.values, c * T.row + r, T.row)
 
 
-@piece
+@kernel
 def gemm_narrow(M, N, K, A, B, C, pack_buffer, room, resume):
     """C = A @ B, the rows or the columns of A contiguous; adds to C to ``resume``. Scratch: ``room`` of ``pack_buffer``."""
     out_of_line()

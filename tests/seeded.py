@@ -160,7 +160,7 @@ BUGS = {
     "last rows of a packed product dropped": Bug(
         "_gemm_packed", "range(0, a, TILE_ROWS)", "range(0, a - TILE_ROWS + 1, TILE_ROWS)"
     ),
-    "last row dropped": Bug("_gemm_in_place", "a - b >= 1", "a - b >= 2"),
+    "last row dropped": Bug("_few_rows", "a - b >= 1", "a - b >= 2"),
     "wrong stride": Bug("gemm_tile", "simd.tile_fma(a, b, c, d.row, ...)", "simd.tile_fma(a, b, c, d.column, ...)"),
     "last term dropped": Bug("gemm_tile", "range(a)", "range(a - 1 if a > 700 else a)"),
     "terms of the rows before lost": Bug("gemm_onto", "a or b > 0", "a"),
