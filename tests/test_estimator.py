@@ -56,7 +56,6 @@ def test_scikit_learns_checks(estimator, check):
 
 # What does not apply, and why.
 _NOT_OURS = {
-    "test_mlp_vs_poisson_glm_equivalent": "there is no Poisson loss yet",
     "test_gradient": "calls the private _loss_grad_lbfgs; the gradient is tested in test_gradients.py",
 }
 
@@ -77,6 +76,12 @@ def _their_tests():
 
 
 _THEIRS = _their_tests()
+
+
+@pytest.fixture
+def global_random_seed():
+    """Of theirs."""
+    return 42
 
 
 class TestTheirOwn:
@@ -167,6 +172,30 @@ def assert_same_network(ours, theirs):
     for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+LOSSES = {
+    "poisson": {"loss": "poisson"},
+    "poisson, sgd": {"loss": "poisson", "solver": "sgd", "batch_size": 32},
+    "poisson, lbfgs": {"loss": "poisson", "solver": "lbfgs", "max_iter": 15},
+    "poisson, early stopping": {"loss": "poisson", "early_stopping": True, "learning_rate_init": 0.01},
+}
+
+
+@pytest.mark.parametrize("kind", ["number", "three numbers"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("options", LOSSES.values(), ids=LOSSES)
+def test_the_poisson_loss_is_that_of_scikit_learn(table, options, kind, weighted):
+    X, y = table[0], np.maximum(0, np.floor(2 * targets(kind, table[1])))
+    weights = np.random.default_rng(1).integers(0, 4, len(y)).astype(float) if weighted else None
+    options = {"alpha": 0.0, **options} if weighted else options
+    ours, theirs = both(options, X, y, sample_weight=weights)
+    assert_same_network(ours, theirs)
+    assert ours.out_activation_ == theirs.out_activation_ == "exp"
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+    np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
+    if ours.solver != "lbfgs":
+        assert_same_scores(ours, theirs)
 
 
 def assert_same_scores(ours, theirs):
@@ -513,6 +542,41 @@ def test_a_standardised_target_is_predicted_in_its_own_units(table, kind, solver
         measured = model.target_mean_.copy()
         np.testing.assert_array_equal(model.partial_fit(X, y).target_mean_, measured)
     assert MLPRegressor(max_iter=2, standardize_target=True).fit(X, np.full(len(y), 7.0)).target_scale_ == 1
+
+
+def best_constant(y, **options):
+    """What a network without inputs that tell anything learns."""
+    X = np.zeros((len(y), 1))
+    model = MLPRegressor(
+        hidden_layer_sizes=(), solver="lbfgs", alpha=0, tol=1e-10, max_iter=500, random_state=0, **options
+    )
+    return model.fit(X, y).predict(X[:1])[0]
+
+
+def test_each_loss_has_the_best_constant_that_it_should():
+    y = np.random.default_rng(0).gamma(2.0, 3.0, 2001)
+    for loss in ("squared_error", "poisson", "gamma"):
+        for standardize in (False, True):
+            assert best_constant(y, loss=loss, standardize_target=standardize) == pytest.approx(y.mean(), rel=1e-4)
+    # The next numbers in order beside a quantile: between them all constants are as good.
+    near = lambda q: pytest.approx(np.quantile(y, q), abs=3 * np.ptp(np.quantile(y, [q - 0.002, q + 0.002])))  # noqa: E731
+    assert best_constant(y, loss="absolute_error") == near(0.5)
+    assert best_constant(y, loss="quantile", quantiles=0.9) == near(0.9)
+    low, high = best_constant(y, loss="quantile", quantiles=[0.1, 0.9])
+    assert (low, high) == (near(0.1), near(0.9))
+    huber = best_constant(y, loss="huber", delta=2.0)
+    assert np.clip(huber - y, -2, 2).mean() == pytest.approx(0, abs=1e-4)
+
+
+def test_several_quantiles_never_cross_and_are_scored_by_the_middle_one(table):
+    X, y = table[0], targets("three numbers", table[1])
+    quantiles = [0.2, 0.45, 0.7]
+    model = MLPRegressor("quantile", 8, quantiles=quantiles, max_iter=3, random_state=0, standardize_target=True)
+    model.set_params(early_stopping=True).fit(X, y, X_val=X, y_val=y)
+    predicted = model.predict(X)
+    assert predicted.shape == (len(y), 9)
+    assert (np.diff(predicted.reshape(len(y), 3, 3), axis=2) >= 0).all()
+    assert model.score(X, y) == model.best_validation_score_ == r2_score(y, predicted[:, 1::3])
 
 
 def test_early_stopping_can_be_switched_on_in_a_warm_start(table):
@@ -928,7 +992,12 @@ REFUSED_NUMBERS = {
     "text": ("both", {}, {"y": lambda y: y.astype(str)}, "could not convert string to float|y has dtype <U"),
     "y not finite": ("both", {}, {"y": lambda y: np.where(BAD, np.nan, y)}, "Input y contains NaN"),
     "y beyond float32": ("both", {}, {"y": lambda y: y * 1e300}, "y holds a number too large for dtype float32"),
-    "columns": ("again", {}, {"y": lambda y: np.stack([y, y], 1)}, "y has 2 columns; this model was fitted to 1"),
+    "columns": (
+        "again",
+        {},
+        {"y": lambda y: np.stack([y, y], 1)},
+        "y has 2 columns; this model was fitted with 1 outputs",
+    ),
     "sparse y": ("both", {}, {"y": lambda y: scipy.sparse.csr_array(y[:, None])}, "Sparse data was passed for y"),
     "y_val sparse": (
         "fit",
@@ -939,6 +1008,27 @@ REFUSED_NUMBERS = {
     "y_val of columns": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": np.ones((2, 3))}, "y_val has 3 columns"),
     "y_val not finite": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [0, np.inf]}, "y_val contains infinity"),
     "y_val text": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": ["a", "b"]}, "y_val has dtype <U1"),
+    "negative counts": (
+        "fit",
+        {"loss": "poisson", **NO},
+        {"y": lambda y: y - 2},
+        "y holds -1.5; the loss poisson takes",
+    ),
+    "sizes of nothing": ("fit", {"loss": "gamma", **NO}, {"y": lambda y: y - 0.5}, "y holds 0.0; the loss gamma takes"),
+    "negative y_val": (
+        "fit",
+        {"loss": "poisson", **NO},
+        {"X_val": np.ones((2, 5)), "y_val": [0, -1.0]},
+        "y_val holds -1.0; the loss poisson",
+    ),
+    "another output": ("again", {"loss": "poisson"}, {}, "loss is 'poisson', of which the output is exp"),
+    "falling quantiles": ("fit", {"loss": "quantile", "quantiles": [0.9, 0.1]}, {}, r"quantiles is \[0.9, 0.1\]"),
+    "more quantiles": (
+        "again",
+        {"loss": "quantile", "quantiles": [0.1, 0.9]},
+        {},
+        "y has 1 columns, and makes 2 of each",
+    ),
     "no such loss": ("fit", {"loss": "log_loss"}, {}, "The 'loss' parameter of MLPRegressor must be"),
 }
 del REFUSED_NUMBERS["another score"]

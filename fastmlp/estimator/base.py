@@ -201,6 +201,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     def _threads(self) -> AbstractContextManager[None]:
         return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
 
+    @property
+    def _output(self) -> str:
+        """The kernels' name of ``out_activation_``."""
+        return "exponential" if self.out_activation_ == "exp" else self.out_activation_
+
     # -- the network -----------------------------------------------------------------------------------------------
 
     def _is_bound(self) -> bool:
@@ -208,7 +213,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         network, views = self.__dict__.get("_bound", (None, ()))
         arrays = (*self.coefs_, *self.intercepts_)
         same = len(arrays) == len(views) and all(a is b for a, b in zip(arrays, views))
-        return same and (network.activation, network.output) == (self.activation, self.out_activation_)
+        return same and (network.activation, network.output) == (self.activation, self._output)
 
     def _network(self) -> Network:
         """The network of ``coefs_`` and ``intercepts_``; where they have been set, of copies."""
@@ -222,9 +227,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return [len(self.coefs_[0]), *(np.shape(W)[1] for W in self.coefs_)]
 
     def _copied(self, dtype: Any, slots: int = 0) -> Network:
-        network = Network(
-            self._sizes(), dtype=dtype, slots=slots, activation=self.activation, output=self.out_activation_
-        )
+        network = Network(self._sizes(), dtype=dtype, slots=slots, activation=self.activation, output=self._output)
         for (W, b), coef, intercept in zip(network.layers, self.coefs_, self.intercepts_, strict=True):
             W[...], b[...] = coef, intercept  # type: ignore[index]
         return network

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,7 +17,8 @@ from ..backend import kernels
 from .base import BaseMLP
 from .checks import Validation
 
-_LOSSES = {name: loss for name, loss in kernels.LOSSES.items() if loss.output not in ("softmax", "logistic")}
+_OUTPUTS = {"identity": "identity", "exponential": "exp"}  # scikit-learn's names of them
+_LOSSES = {name: loss for name, loss in kernels.LOSSES.items() if loss.output in _OUTPUTS}
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -28,28 +30,36 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {'squared_error'}, default='squared_error'
-        Half the squared error.
+    loss : {'squared_error', 'poisson', 'absolute_error', 'huber', 'quantile', 'gamma'}, default='squared_error'
+        Half the squared error, or half the deviance of Poisson or gamma distributed y, whose logarithm the network makes (y is
+        at least 0, or positive); the absolute error, for the median; Huber's loss, squared up to ``delta``; or the quantile
+        loss. ``kernels.LOSSES`` has the equations and sources.
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
 shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
 beta_1, beta_2, epsilon, n_iter_no_change, max_fun
         As in scikit-learn, with the same defaults. ``hidden_layer_sizes=()`` is linear regression.
     dropout, scoring, callbacks, n_threads
         As in ``MLPClassifier``; ``scoring=None`` is the R².
+    delta : float, default=1.0
+        The largest error whose square ``loss='huber'`` takes, in what the network learns (see ``standardize_target``).
+    quantiles : float or array-like of floats, default=0.5
+        What ``loss='quantile'`` predicts. Of several, rising, there is a column each, for each column of y, and they never
+        cross; ``score`` is that of the one nearest to the median.
     standardize_target : bool, default=False
-        Learn (y - mean) / deviation, of each output and of the y of the first fit; predictions are in the units of y, the
-        losses in those of the network. Rates and penalties then do not depend on the units of y.
+        Learn (y - mean) / deviation, of each column of the y of the first fit; where logarithms are learnt, y / mean.
+        Predictions are in the units of y, the losses in those of the network. Rates and penalties then do not depend on the
+        units of y.
 
     Attributes
     ----------
     loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, coefs_, intercepts_, \
 n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_
-        As in scikit-learn; ``loss_curve_`` is there for lbfgs too. The squared error is the mean over the outputs; the gradient
-        is that of the sum. ``coefs_`` and ``intercepts_`` are lists of arrays; predictions and further training start from
-        whatever is in them.
+        As in scikit-learn; ``loss_curve_`` is there for lbfgs too. The loss is the mean over the outputs, a deviance the sum;
+        the gradient is that of the sum. ``coefs_`` and ``intercepts_`` are lists of arrays; predictions and further training
+        start from whatever is in them.
     validation_loss_curve_ : list of shape (n_iter_,) or None
         Mean loss, without penalty, on ``X_val`` or on the samples held out for early stopping.
-    target_mean_, target_scale_ : ndarrays of shape (n_outputs_,) or None
+    target_mean_, target_scale_ : ndarrays of shape (columns of y,) or None
         What is subtracted of y, and what it is divided by; None without ``standardize_target``.
 
     Notes
@@ -69,10 +79,14 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(_LOSSES))],
+        "delta": [Interval(Real, 0, None, closed="neither")],
+        "quantiles": [Interval(Real, 0, 1, closed="neither"), "array-like"],
         "standardize_target": ["boolean"],
     }
 
     loss: str
+    delta: float
+    quantiles: Any
     standardize_target: bool
     target_mean_: np.ndarray | None
     target_scale_: np.ndarray | None
@@ -108,6 +122,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         scoring: Any = None,
         callbacks: Any = None,
         n_threads: int | None = None,
+        delta: float = 1.0,
+        quantiles: Any = 0.5,
         standardize_target: bool = False,
     ) -> None:
         self._set_parameters(locals())
@@ -137,27 +153,45 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The predicted numbers, of shape (n_samples,) or (n_samples, n_outputs), in the dtype of the network."""
+        """The predicted numbers, of shape (n_samples,) or (n_samples, n_outputs_), in the dtype of the network."""
         check_is_fitted(self)
         return self._numbers(self._last_layer(X, self._network()))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The R² of the predictions; of several quantiles, of those nearest to the median."""
+        return float(r2_score(y, self._central(self.predict(X)), sample_weight=sample_weight))
+
     def _numbers(self, Z: np.ndarray) -> np.ndarray:
         """What the outputs Z [N, O] of the network say, in the units of y."""
-        if self.target_mean_ is not None:
-            Z = (Z * self.target_scale_ + self.target_mean_).astype(Z.dtype)
-        return Z[:, 0] if Z.shape[1] == 1 else Z
+        predicted = self._loss.predict(Z)
+        if self.target_mean_ is not None and self.target_scale_ is not None:
+            each = Z.shape[1] // len(self.target_mean_)
+            mean, scale = (np.repeat(values, each) for values in (self.target_mean_, self.target_scale_))
+            predicted = (predicted * scale + mean).astype(Z.dtype)
+        return predicted[:, 0] if Z.shape[1] == 1 else predicted
+
+    def _central(self, predicted: np.ndarray) -> np.ndarray:
+        """Of predictions of several quantiles those nearest to the median; others as they are."""
+        each = self._loss.each
+        if each == 1:
+            return predicted
+        nearest = int(np.abs(np.asarray(self.quantiles) - 0.5).argmin())
+        central = predicted[:, nearest::each]
+        return central[:, 0] if central.shape[1] == 1 else central
 
     # -- what the targets are --------------------------------------------------------------------------------------
 
     def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
-        Y = _columns("y", y)
-        output = _LOSSES[self.loss].output
+        Y, loss = _columns("y", y), self._loss.checked()
+        output = _OUTPUTS[loss.output]
         if first:
-            self.n_outputs_, self.out_activation_ = Y.shape[1], output
+            self.n_outputs_, self.out_activation_ = loss.each * Y.shape[1], output
             self.target_mean_ = self.target_scale_ = None
             if self.standardize_target:
-                self.target_mean_, deviation = Y.mean(0), Y.std(0)
-                self.target_scale_ = np.where(deviation > 0, deviation, 1)
+                logarithm = output == "exp"
+                scale = Y.mean(0) if logarithm else Y.std(0)
+                self.target_mean_ = np.zeros(len(scale)) if logarithm else Y.mean(0)
+                self.target_scale_ = np.where(scale > 0, scale, 1)
         elif output != self.out_activation_:
             raise ValueError(
                 f"loss is {self.loss!r}, of which the output is {output}, but that of the network to go on with is "
@@ -166,8 +200,12 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:
         Y = _columns(name, y)
-        if Y.shape[1] != self.n_outputs_:
-            raise ValueError(f"{name} has {Y.shape[1]} columns; this model was fitted to {self.n_outputs_}")
+        loss = self._loss
+        if Y.shape[1] * loss.each != self.n_outputs_:
+            made = "" if loss.each == 1 else f", and makes {loss.each} of each"
+            raise ValueError(
+                f"{name} has {Y.shape[1]} columns{made}; this model was fitted with {self.n_outputs_} outputs"
+            )
         if self.target_mean_ is not None:
             Y = (Y - self.target_mean_) / self.target_scale_
         with np.errstate(over="ignore"):  # refused below
@@ -176,24 +214,30 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             raise ValueError(
                 f"{name} holds a number too large for dtype {np.dtype(dtype)}, in which this model computes"
             )
+        loss.targets(name, targets, len(targets), self.n_outputs_, targets.dtype)  # whether it takes them
         return targets
 
     def _tested(self, Z: np.ndarray, validation: Validation) -> tuple[float, float]:
         """(R², NaN where a prediction is not finite, mean loss)."""
         weights = validation.weights
-        loss, _, _ = kernels.loss_gradient(Z, validation.targets, self.loss, sample_weight=weights)
+        loss, _, _ = kernels.loss_gradient(Z, validation.targets, self._loss, sample_weight=weights)
         total = len(Z) if weights is None else weights.sum()
         predicted, score = self._numbers(Z), np.nan
         if np.isfinite(predicted).all():
-            score = r2_score(validation.given[1], predicted, sample_weight=weights)
+            score = r2_score(validation.given[1], self._central(predicted), sample_weight=weights)
         return float(score), loss * self._loss_share() / total
 
     @property
     def _objective(self) -> dict[str, Any]:
-        return {"loss": self.loss}
+        return {"loss": self._loss}
+
+    @property
+    def _loss(self) -> Any:
+        parameters = {"huber": (self.delta,), "quantile": (self.quantiles,)}
+        return _LOSSES[self.loss](*parameters.get(self.loss, ()))
 
     def _loss_share(self) -> float:
-        return 1 / self.n_outputs_ if self.loss == "squared_error" else 1.0
+        return 1 / self.n_outputs_ if self.out_activation_ == "identity" else 1.0
 
 
 def _columns(name: str, y: Any) -> np.ndarray:
