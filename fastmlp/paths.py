@@ -42,18 +42,10 @@ def model_file(given: str | Path) -> Path:
 
 
 def cache_dir(kind: str) -> Path:
-    """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended; below it ``kind``."""
-    if explicit := os.environ.get("FASTMLP_CACHE"):
-        return as_path(explicit) / kind
-    if os.name == "nt":  # pragma: no cover
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp" / kind
-    try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    except RuntimeError:  # a user without a home directory
-        import tempfile
+    """The part of the cache for one kind of file."""
+    from kernels.folders import cache_root  # ``backend`` says first when this ``kernels`` is another package
 
-        home = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
-    return home / "fastmlp" / kind
+    return cache_root() / kind
 
 
 def _locked(path: Path) -> IO[bytes]:

@@ -39,7 +39,6 @@ class Screen:
         self.patient = False  # whether a Ctrl-C can wait for what is being computed
         self._shown = 0.0
         self._interrupted = False
-        self._ink = "━╌" if _can_show("━╌") else "#-"
 
     def line(self, text: str) -> None:
         if self.level >= 0:
@@ -57,7 +56,7 @@ class Screen:
     def clear(self) -> None:
         """Erase the progress line, and the ^C that a terminal prints into it."""
         if self.live:
-            print(_ERASE, end="", file=sys.stderr, flush=True)
+            show("")
 
     def chosen(self, input: str, density: float) -> None:
         if self.level > 0:
@@ -79,9 +78,7 @@ class Screen:
             room - 6,  # a bar of four at least
         )
         size = min(_WIDEST_BAR, room - len(text) - 2)
-        done = round(size * progress.step / progress.total)
-        bar = self._ink[0] * done + self._ink[1] * (size - done)
-        print(f"{_ERASE}{bar}  {text}", end="", file=sys.stderr, flush=True)
+        show(f"{bar(progress.step / progress.total, size)}  {text}")
 
     def report(self, report: EpochReport) -> None:
         parts = [(0, f"epoch {report.epoch:3.4g}")]
@@ -111,6 +108,18 @@ class Screen:
 
     def stopped(self) -> bool:
         return self._interrupted
+
+
+def show(text: str) -> None:
+    """Write over the progress line of a terminal."""
+    print(f"{_ERASE}{text}", end="", file=sys.stderr, flush=True)
+
+
+def bar(part: float, size: int) -> str:
+    """A bar of ``size`` characters, a ``part`` of them full."""
+    full, empty = "━╌" if _can_show("━╌") else "#-"
+    done = round(size * part)
+    return full * done + empty * (size - done)
 
 
 def _can_show(text: str) -> bool:

@@ -20,14 +20,13 @@ the last; ``dZ_l`` is the gradient at Z_l; ``n`` rows in this batch. All functio
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import simd
 from .activations import Activation
 from .bundles import Matrix, after, views
-from .csr_matrix import Sparse
 from .dropout_mask import dropout_key, dropout_rows
 from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
 from .intrinsics import flat, prefetch
@@ -68,7 +67,7 @@ class Dense(NamedTuple):
 class Samples(NamedTuple):
     """What to train on: the rows ``rows`` of X with their labels and weights, ``batch`` at a time."""
 
-    X: Dense | Sparse
+    X: Any  # Dense or Sparse
     labels: np.ndarray
     weights: np.ndarray
     rows: np.ndarray

@@ -827,9 +827,9 @@ def test_an_onnx_file_says_what_it_eats(digits, rng):
     model = fastmlp.fit(digits, hidden=(), steps=1).model
     words, known = said(model)
     assert words == (
-        "X are grey images of 28 x 28 pixels: float32 [N, 784], row by row, black 0, white 255, light on a dark ground. The "
-        f"ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle. Classes: 0, 1, 2, 3, 4, 5, 6, 7, "
-        "8, 9."
+        "X are grey images of 28 x 28 pixels: float32 [N, 784], row by row, black 0, white 255, light on a dark ground. "
+        f"The ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle. Classes: 0, 1, 2, 3, 4, "
+        "5, 6, 7, 8, 9."
     )
     assert (known["range"], known["polarity"]) == ([0, 255], "light on dark")
     assert "uint8 [N, 28, 28], black 0, white 255, light" in said(model, uint8=True)[0]
@@ -855,7 +855,7 @@ def test_onnx_runtime_takes_pixels_and_gives_names(black, white, digits, tmp_pat
     """Of images of any range; where most pixels are far from 0, mean and deviation are nodes, too."""
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    names = tuple(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     X = (digits.X / np.float32(255) * (white - black) + black).astype("u1" if abs(white - black) == 255 else "f4")
     data = fastmlp.Dataset("x", X, digits.y, X[:9], digits.y[:9], names, "x", (28, 28))
     model = fastmlp.fit(data, epochs=3).model

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -323,8 +324,7 @@ def test_a_full_disk_costs_one_warning_and_what_is_in_the_cache_is_still_read(pr
     assert not list(cache.glob("kernels/*/*.tmp"))
 
 
-def test_without_a_home_directory_nothing_is_kept(monkeypatch):
-    monkeypatch.setattr(cache_module, "_warned", False)
+def test_without_a_home_directory_the_cache_is_in_that_for_temporary_files(monkeypatch, tmp_path):
     for name in ("FASTMLP_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -332,8 +332,8 @@ def test_without_a_home_directory_nothing_is_kept(monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", homeless)
-    with pytest.warns(RuntimeWarning, match="no usable cache directory .Could not determine home"):
-        assert cache_module.Store().directory is None
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert tmp_path in cache_module.Store().directory.parents
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc, where not even root can make a file")

@@ -91,9 +91,10 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
         learnt = query.known or Features(
             samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape
         )
-        if held_out is not None:
-            query.say(f"{path}: its own test set is not used; {test} is")
-        tested = as_path(test)
+        tested, own = as_path(test), held_out
         held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     name = path.resolve().name if path.is_dir() else stem(path)
-    return assemble(name, samples, held_out, val_fraction, seed, query.known)
+    dataset = assemble(name, samples, held_out, val_fraction, seed, query.known)
+    if test is not None and own is not None:
+        query.say(f"{path}: its own test set is not used; {test} is")
+    return dataset

@@ -46,7 +46,7 @@ from .pixels import square_image
 
 _PIXEL_CHUNK_BYTES = 1 << 23
 _CACHE_VERSION = 4
-_MISSING = ("", "nan", "NaN")
+_NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 _NEWLINE, _ZERO = b"\n0"
@@ -578,7 +578,7 @@ def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] |
         labels = [text.decode().strip() for text in texts]
     except UnicodeDecodeError:
         return None
-    if any(missing in labels for missing in _MISSING) or (chosen.weight is not None and (table[:, -1] < 0).any()):
+    if any(missing in labels for missing in _NO_LABEL) or (chosen.weight is not None and (table[:, -1] < 0).any()):
         return None
     return table, labels
 
@@ -613,7 +613,7 @@ def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarr
 def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int) -> list[float]:
     if len(fields) != len(head.names):
         raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
-    if chosen.label is not None and fields[chosen.label].strip() in _MISSING:
+    if chosen.label is not None and fields[chosen.label].strip() in _NO_LABEL:
         raise InputError(f"{head.where(path, line, chosen.label)}: the label is missing; every row must have one")
     numbers = [fields[column] for column in chosen.numeric]
     if head.decimal == ",":

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.optimize import _check_optimize_result
 
+from .. import screen
 from ..backend import Network, kernels
 from .checks import TrainingData, Validation
 
@@ -321,6 +322,4 @@ class _Epochs:
         if not self._live or (part < 1 and time.monotonic() - self._shown < 0.1):
             return
         self._shown = time.monotonic()
-        bar = "━" * round(20 * part) + "╌" * (20 - round(20 * part))
-        epoch = f"{bar} epoch {self.model.n_iter_ + 1}/{self.model.max_iter}"
-        print("\r\x1b[K" + (epoch if part < 1 else ""), end="", file=sys.stderr, flush=True)
+        screen.show(f"{screen.bar(part, 20)} epoch {self.model.n_iter_ + 1}/{self.model.max_iter}" if part < 1 else "")

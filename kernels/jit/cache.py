@@ -30,6 +30,7 @@ import llvmlite
 import numba
 import numpy as np
 
+from ..folders import cache_root
 from .dependencies import vocabulary_now, vocabulary_text
 from .numba_private import config, get_host_cpu_features
 
@@ -54,15 +55,6 @@ _HARMLESS_SETTINGS = (
     "HTML", "JIT_COVERAGE", "LLVM_PASS_TIMINGS", "NRT_STATS", "NUMBA_*NUM_THREADS", "PARALLEL_DIAGNOSTICS",
     "RUNNING_UNDER_PROFILER", "SHOW_HELP", "THREADING_LAYER*", "TRACE", "_*",
 )  # fmt: skip
-
-
-def cache_root() -> Path:
-    """``$FASTMLP_CACHE``, else the user's cache directory with ``fastmlp`` appended."""
-    if explicit := os.environ.get("FASTMLP_CACHE"):
-        return Path(os.path.expanduser(explicit))
-    if os.name == "nt":  # pragma: no cover
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastmlp"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "fastmlp"
 
 
 def environment() -> str:
@@ -108,7 +100,7 @@ class Store:
             if os.name != "nt" and (others := _others_place(directory)):
                 raise PermissionError(f"others can write to {others}, and what is in it would be run")
             self.directory = directory
-        except (OSError, RuntimeError) as error:  # RuntimeError: no home directory
+        except OSError as error:
             warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
 
     def path(self, name: str, depends_on: str) -> Path | None:
