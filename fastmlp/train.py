@@ -307,7 +307,11 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
         drawn = "; pip install 'fastmlp[plot]' to see the curve"
     screen.conclude(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
     if screen.as_json:
-        curve = {"rates": result.rates.tolist(), "losses": result.losses.tolist()}
+        curve = {
+            "rates": result.rates.tolist(),
+            "losses": result.losses.tolist(),
+            "trials": [vars(t) for t in result.trials],
+        }
         print(json.dumps({"suggestion": result.suggestion, **curve}))
     return 0
 

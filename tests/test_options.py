@@ -181,6 +181,14 @@ def test_the_range_test_suggests_a_rate_that_trains(digits):
     assert fastmlp.fit(digits, lr=test.suggestion, epochs=12).summary["test_accuracy"] > 0.9
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(digits, optimizer):
+    test = find_lr(digits, configure(optimizer=optimizer, epochs=2))
+    losses = {trial.rate: trial.loss for trial in test.trials}
+    assert losses[test.suggestion] == min(losses.values()) <= losses[configure(optimizer=optimizer).peak_lr]
+    assert len(losses) >= 4
+
+
 def test_a_configuration_survives_toml(tmp_path):
     config = configure(
         data="mnist",
