@@ -23,7 +23,9 @@ RULES = {
     "adamw": 0.005,
     "lion": 0.0005,
 }
-ACTIVATIONS = ("relu", "identity", "logistic", "tanh", "gelu")
+ACTIVATIONS = (
+    "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",
+)  # fmt: skip
 _STRONGEST = 100  # distortion: nothing of an image is left long before
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 # Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.

@@ -225,7 +225,8 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
     from .backend import kernels
 
     shapes = [tensor.shape for name, tensor in tensors.items() if name.endswith("weight")]
-    between = f", torch.nn.{kernels.ACTIVATIONS[model.network.activation].torch}(), "
+    name = kernels.ACTIVATIONS[model.network.activation].torch
+    between = f", torch.nn.{name if name.endswith(')') else name + '()'}, "
     layers = between.join(f"torch.nn.Linear({I}, {O})" for O, I in shapes)
     double = ".double()" if tensors["0.weight"].dtype == "float64" else ""
     return f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"

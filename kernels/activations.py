@@ -34,7 +34,7 @@ class Activation(_Constants):
     of_input: ClassVar[bool] = False
     fused: ClassVar[bool] = False  # the pass that finishes the sums has done it, ``gemm.mask`` goes back: ReLU
     linear: ClassVar[bool] = False  # the identity: there is nothing to do
-    torch: ClassVar[str]
+    torch: ClassVar[str]  # torch.nn's name of it, with arguments where it takes any
     onnx_operator: ClassVar[str]
 
     def twin(self, Z: np.ndarray) -> np.ndarray:
@@ -174,5 +174,223 @@ class Gelu(Activation):
         return node("Mul", [Z, P])
 
 
-ACTIVATIONS: dict[str, Activation] = {kind.name: kind() for kind in (Relu, Identity, Logistic, Tanh, Gelu)}
+class GeluTanh(Activation):
+    """y = z / (1 + exp(-2 u)), u = sqrt(2 / pi) (z + 0.044715 z^3): GELU by tanh. Hendrycks and Gimpel 2016."""
+
+    __slots__ = ()
+    name, of_input, torch = "gelu_tanh", True, "GELU(approximate='tanh')"
+
+    @staticmethod
+    def function(z):
+        one, rise = simd.broadcast(z, 1.0), simd.broadcast(z, 2 * _GELU_RISE)
+        u = rise * z * simd.fma(simd.broadcast(z, _GELU_CUBE) * z, z, one)
+        return z / (one + simd.exp(simd.zeros(z) - u))
+
+    @staticmethod
+    def slope(z):
+        one, rise = simd.broadcast(z, 1.0), simd.broadcast(z, 2 * _GELU_RISE)
+        cube = simd.broadcast(z, _GELU_CUBE) * z * z
+        s = one / (one + simd.exp(simd.zeros(z) - rise * z * (one + cube)))
+        return s + z * (s * (one - s)) * (rise * (one + simd.broadcast(z, 3.0) * cube))
+
+    def twin(self, Z):
+        return Z * (1 + np.tanh(_GELU_RISE * (Z + _GELU_CUBE * Z**3))) / 2
+
+    def twin_slope(self, A):
+        t = np.tanh(_GELU_RISE * (A + _GELU_CUBE * A**3))
+        return (1 + t) / 2 + A * (1 - t * t) / 2 * _GELU_RISE * (1 + 3 * _GELU_CUBE * A * A)
+
+    def onnx(self, node, constant, Z, dtype):
+        rise, cube, one = (
+            constant(f"{self.name} {k}", np.array(x, dtype)) for k, x in enumerate((2 * _GELU_RISE, _GELU_CUBE, 1))
+        )
+        inner = node("Add", [one, node("Mul", [cube, node("Mul", [Z, Z])])])
+        return node("Mul", [Z, node("Sigmoid", [node("Mul", [rise, node("Mul", [Z, inner])])])])
+
+
+_GELU_RISE, _GELU_CUBE = (2 / math.pi) ** 0.5, 0.044715
+
+
+class Silu(Activation):
+    """y = z s, s = 1 / (1 + exp(-z)), also called swish; f' = s (1 + z (1 - s)). Elfwing, Uchibe and Doya 2018."""
+
+    __slots__ = ()
+    name, of_input, torch = "silu", True, "SiLU"
+
+    @staticmethod
+    def function(z):
+        return z / (simd.broadcast(z, 1.0) + simd.exp(simd.zeros(z) - z))
+
+    @staticmethod
+    def slope(z):
+        one = simd.broadcast(z, 1.0)
+        s = one / (one + simd.exp(simd.zeros(z) - z))
+        return s * simd.fma(z, one - s, one)
+
+    def twin(self, Z):
+        with np.errstate(over="ignore"):
+            return Z / (1 + np.exp(-Z))
+
+    def twin_slope(self, A):
+        with np.errstate(over="ignore"):
+            s = 1 / (1 + np.exp(-A))
+        return s * (1 + A * (1 - s))
+
+    def onnx(self, node, constant, Z, dtype):
+        return node("Mul", [Z, node("Sigmoid", [Z])])
+
+
+class Mish(Activation):
+    """y = z tanh(log(1 + e)), e = exp(z), which is z n / (n + 2), n = e (e + 2); f' = n / (n + 2) + 4 z e (1 + e) / (n + 2)^2.
+
+    Misra 2019.
+    """
+
+    __slots__ = ()
+    name, of_input, torch = "mish", True, "Mish"
+
+    @staticmethod
+    def function(z):
+        two = simd.broadcast(z, 2.0)
+        e = simd.exp(simd.minimum(z, simd.broadcast(z, 20.0)))  # from there on y = z
+        n = e * (e + two)
+        return z * (n / (n + two))
+
+    @staticmethod
+    def slope(z):
+        one, two, least = simd.broadcast(z, 1.0), simd.broadcast(z, 2.0), simd.minimum(z, simd.broadcast(z, 20.0))
+        e = simd.exp(least)
+        n = e * (e + two)
+        rise = simd.broadcast(z, 4.0) * least * e / (n + two) * ((one + e) / (n + two))
+        return n / (n + two) + rise
+
+    def twin(self, Z):
+        return Z * np.tanh(np.logaddexp(Z, 0))
+
+    def twin_slope(self, A):
+        t = np.tanh(np.logaddexp(A, 0))
+        return t + A * (1 - t * t) / (1 + np.exp(-np.maximum(A, -80)))
+
+    def onnx(self, node, constant, Z, dtype):
+        two, most = (constant(f"{self.name} {x}", np.array(x, dtype)) for x in (2, 20))
+        e = node("Exp", [node("Min", [Z, most])])
+        n = node("Mul", [e, node("Add", [e, two])])
+        return node("Mul", [Z, node("Div", [n, node("Add", [n, two])])])
+
+
+class Elu(Activation):
+    """y = z above 0, exp(z) - 1 below; f' = 1 and y + 1. Clevert, Unterthiner and Hochreiter 2016."""
+
+    __slots__ = ()
+    name, torch = "elu", "ELU"
+
+    @staticmethod
+    def function(z):
+        return simd.select(z > simd.zeros(z), z, simd.expm1(z))
+
+    @staticmethod
+    def slope(y):
+        one = simd.broadcast(y, 1.0)
+        return simd.select(y > simd.zeros(y), one, y + one)
+
+    def twin(self, Z):
+        return np.where(Z > 0, Z, np.expm1(np.minimum(Z, 0)))
+
+    def twin_slope(self, A):
+        return np.where(A > 0, 1, A + 1).astype(A.dtype)
+
+    def onnx(self, node, constant, Z, dtype):
+        zero, one = (constant(f"{self.name} {x}", np.array(x, dtype)) for x in (0, 1))
+        below = node("Sub", [node("Exp", [node("Min", [Z, zero])]), one])
+        return node("Add", [node("Max", [Z, zero]), below])
+
+
+class Selu(Activation):
+    """y = s z above 0, s a (exp(z) - 1) below, s = 1.0507, a = 1.67326; f' = s and y + s a. Klambauer et al. 2017."""
+
+    __slots__ = ()
+    name, torch = "selu", "SELU"
+
+    @staticmethod
+    def function(z):
+        return simd.select(
+            z > simd.zeros(z), simd.broadcast(z, _SELU) * z, simd.broadcast(z, _SELU * _SELU_BELOW) * simd.expm1(z)
+        )
+
+    @staticmethod
+    def slope(y):
+        return simd.select(y > simd.zeros(y), simd.broadcast(y, _SELU), y + simd.broadcast(y, _SELU * _SELU_BELOW))
+
+    def twin(self, Z):
+        return np.where(Z > 0, _SELU * Z, _SELU * _SELU_BELOW * np.expm1(np.minimum(Z, 0))).astype(Z.dtype)
+
+    def twin_slope(self, A):
+        return np.where(A > 0, _SELU, A + _SELU * _SELU_BELOW).astype(A.dtype)
+
+    def onnx(self, node, constant, Z, dtype):
+        numbers = {"0": 0, "1": 1, "above": _SELU, "below": _SELU * _SELU_BELOW}
+        zero, one, above, below = (constant(f"selu {name}", np.array(x, dtype)) for name, x in numbers.items())
+        low = node("Sub", [node("Exp", [node("Min", [Z, zero])]), one])
+        return node("Add", [node("Mul", [above, node("Max", [Z, zero])]), node("Mul", [below, low])])
+
+
+_SELU, _SELU_BELOW = 1.0507009873554805, 1.6732632423543772
+
+
+class LeakyRelu(Activation):
+    """y = max(z, 0.01 z); f' = 1 above 0, else 0.01. Maas, Hannun and Ng 2013."""
+
+    __slots__ = ()
+    name, torch = "leaky_relu", "LeakyReLU"
+
+    @staticmethod
+    def function(z):
+        return simd.maximum(z, simd.broadcast(z, 0.01) * z)
+
+    @staticmethod
+    def slope(y):
+        return simd.select(y > simd.zeros(y), simd.broadcast(y, 1.0), simd.broadcast(y, 0.01))
+
+    def twin(self, Z):
+        return np.maximum(Z, Z.dtype.type(0.01) * Z)
+
+    def twin_slope(self, A):
+        return np.where(A > 0, 1, 0.01).astype(A.dtype)
+
+    def onnx(self, node, constant, Z, dtype):
+        return node("Max", [Z, node("Mul", [Z, constant("leaky_relu 0.01", np.array(0.01, dtype))])])
+
+
+class Softplus(Activation):
+    """y = log(1 + exp(z)); f' = 1 - exp(-y). Dugas et al. 2001."""
+
+    __slots__ = ()
+    name, torch = "softplus", "Softplus(threshold=40)"
+
+    @staticmethod
+    def function(z):
+        zero = simd.zeros(z)
+        return simd.maximum(z, zero) + simd.log1p(simd.exp(zero - simd.maximum(z, zero - z)))
+
+    @staticmethod
+    def slope(y):
+        zero = simd.zeros(y)
+        return zero - simd.expm1(zero - y)
+
+    def twin(self, Z):
+        return np.logaddexp(Z, 0).astype(Z.dtype)
+
+    def twin_slope(self, A):
+        return -np.expm1(-A)
+
+    def onnx(self, node, constant, Z, dtype):
+        zero, one = (constant(f"{self.name} {x}", np.array(x, dtype)) for x in (0, 1))
+        small = node("Exp", [node("Neg", [node("Abs", [Z])])])
+        return node("Add", [node("Max", [Z, zero]), node("Log", [node("Add", [one, small])])])
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    kind.name: kind()
+    for kind in (Relu, Identity, Logistic, Tanh, Gelu, GeluTanh, Silu, Mish, Elu, Selu, LeakyRelu, Softplus)
+}
 """The activations by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numba import njit
@@ -137,57 +139,84 @@ def test_bytes_become_floats(dtype, skip):
         convert(pixels.view(np.int8), out)
 
 
-@njit
-def map_exp(X, Y):
-    for i in range(0, X.size, simd.lanes(X)):
-        simd.store(Y, i, simd.exp(simd.load(X, i)))
+def mapped(function):
+    """Y = function(X) by vectors."""
+
+    @njit
+    def run(X, Y):
+        for i in range(0, X.size, simd.lanes(X)):
+            simd.store(Y, i, function(simd.load(X, i)))
+
+    return run
 
 
-@njit
-def map_log(X, Y):
-    for i in range(0, X.size, simd.lanes(X)):
-        simd.store(Y, i, simd.log(simd.load(X, i)))
+def erf(x):
+    """In float64, or as near in a wider type as float64 is."""
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
-def units_in_the_last_place(got, exact, dtype):
-    """The largest error in units of the last place of the exact value, which is a wider float."""
-    return float((abs(got.astype(np.longdouble) - exact) / np.spacing(abs(exact.astype(dtype)))).max())
+# What each is in NumPy, its stated error in units of the last place, and the range of float32 and float64 in which it varies.
+FUNCTIONS = {
+    "exp": (np.exp, 1 if simd.HAS_FMA else 2, (-104, 88.7), (-745, 709.7)),
+    "expm1": (np.expm1, 2, (-20, 88.7), (-40, 709.7)),
+    "log": (np.log, 2, (0, 3e38), (0, 1e308)),
+    "log1p": (np.log1p, 2, (-1, 3e38), (-1, 1e308)),
+    "tanh": (np.tanh, 3, (-11, 11), (-22, 22)),
+    "erf": (erf, 2, (-5, 5), (-7, 7)),
+}
+functions = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def check_units(name, X, run):
+    """A vector function's largest error in units of the last place of the exact value, in a wider type; NaN, infinity, sign."""
+    exact, limit, *_ = FUNCTIONS[name]
+    Y = np.empty_like(X)
+    run(X, Y)
+    with np.errstate(all="ignore"):
+        wide = exact(X.astype(np.float64 if X.dtype == np.float32 else np.longdouble))
+        rounded = wide.astype(X.dtype)
+        number = ~np.isnan(rounded)
+        np.testing.assert_array_equal(np.isnan(Y), ~number)
+        np.testing.assert_array_equal(np.signbit(Y)[number], np.signbit(rounded)[number])
+        finite = np.isfinite(rounded) & np.isfinite(Y)
+        np.testing.assert_array_equal(Y[number & ~finite], rounded[number & ~finite])
+        errors = abs(Y[finite] - wide[finite]) / np.spacing(abs(rounded[finite]))
+    worst = float(errors.max(initial=0))
+    assert worst <= limit, f"{name}({X[finite][errors.argmax()]!r}) errs by {worst} units"
+    return worst
 
 
 @dtypes
-def test_exp_is_within_its_stated_error(dtype, rng):
-    low, high = (-104, 88.7) if dtype == "float32" else (-745, 709.7)
-    X = np.concatenate([rng.uniform(low, high, 2**18), rng.uniform(-1, 1, 2**16), -(10 ** rng.uniform(-8, 0, 2**16))])
+@functions
+def test_a_vector_function_is_within_its_stated_error(name, dtype, rng, record_property):
+    """Over its range, near 0 and 1, and by magnitudes; erf of float64 against another that errs by a unit itself."""
+    low, high = FUNCTIONS[name][2 if dtype == "float32" else 3]
+    least = np.log10(np.finfo(dtype).tiny) + 1
+    magnitudes = 10 ** rng.uniform(least, max(np.log10(high), 1), 2**16)
+    near = 10 ** rng.uniform(-8, 0, 2**14)
+    X = np.concatenate(
+        [rng.uniform(low, high, 2**16), rng.uniform(low, 2, 2**14), magnitudes, -magnitudes, 1 + near, 1 - near]
+    )
     X = X.astype(dtype)
-    Y = np.empty_like(X)
-    map_exp(X, Y)
-    limit = 1 if simd.HAS_FMA else 2
-    assert units_in_the_last_place(Y, np.exp(X.astype(np.longdouble)), dtype) <= limit
+    record_property("units", check_units(name, X[X.size % lanes(dtype) :], mapped(getattr(simd, name))))
+
+
+@pytest.mark.nightly
+@functions
+def test_a_vector_function_is_within_its_stated_error_over_all_of_float32(name, record_property):
+    run, worst = mapped(getattr(simd, name)), 0.0
+    for start in range(0, 2**32, 2**22):
+        X = np.arange(start, start + 2**22, dtype=np.uint32).view(np.float32)
+        worst = max(worst, check_units(name, X, run))
+    record_property("units", worst)
 
 
 @dtypes
-def test_log_is_within_two_units_in_the_last_place(dtype, rng):
-    spread = 37 if dtype == "float32" else 300
-    near = 10 ** rng.uniform(-7, -1, 2**17)
-    X = np.concatenate([10 ** rng.uniform(-spread, spread, 2**18), rng.uniform(0.5, 2, 2**18), 1 + near, 1 - near])
-    X = X[X.astype(dtype) != 1].astype(dtype)
-    X = X[: X.size - X.size % lanes(dtype)]
-    Y = np.empty_like(X)
-    map_log(X, Y)
-    assert units_in_the_last_place(Y, np.log(X.astype(np.longdouble)), dtype) <= 2
-
-
-@dtypes
-def test_exp_and_log_at_the_ends_of_their_range(dtype):
+@functions
+def test_a_vector_function_is_numpys_at_the_ends_of_its_range(name, dtype):
     info = np.finfo(dtype)
     ends = [0, -0.0, np.inf, -np.inf, np.nan, -1, 1, info.max, -info.max, info.tiny, info.smallest_subnormal, -800, 800]
-    X = np.resize(np.array(ends, dtype), 16)
-    Y = np.empty_like(X)
-    with np.errstate(all="ignore"):
-        for function, numpy in ((map_exp, np.exp), (map_log, np.log)):
-            function(X, Y)
-            np.testing.assert_array_max_ulp(Y[np.isfinite(Y)], numpy(X)[np.isfinite(Y)], 2)
-            np.testing.assert_array_equal(Y[~np.isfinite(Y)], numpy(X)[~np.isfinite(Y)])
+    check_units(name, np.resize(np.array(ends, dtype), 16), mapped(getattr(simd, name)))
 
 
 @dtypes

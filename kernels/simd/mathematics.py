@@ -1,4 +1,4 @@
-"""Exponential, logarithm and the normal distribution of vectors."""
+"""Exponentials, logarithms, the hyperbolic tangent, the error function and the normal distribution of vectors."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any,
 
 # exp r for |r| <= log(2) / 2: the next term is below 6e-9 and 5e-18, a twentieth of a unit in the last place.
 _exp_series = polynomial("_exp_series", lambda k: 1 / math.factorial(k), {types.float32: 8, types.float64: 14})
+# (exp r - 1 - r) / r^2 for the same r, as exact.
+_expm1_series = polynomial("_expm1_series", lambda k: 1 / math.factorial(k + 2), {types.float32: 6, types.float64: 12})
 # artanh(s) / s in s^2 for |s| <= 3 - 2 sqrt(2): the next term is below 3e-9 and 4e-18.
 _log_series = polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
 
@@ -121,6 +123,10 @@ _RANGE = {
 }
 
 
+_TINY = 2.0**-60
+"""Where an odd function with slope 1 at 0 is its argument, signed zeros and subnormal numbers included."""
+
+
 def exp(x):
     """e^x within 1 unit in the last place (2 on a CPU without FMA), subnormal results included, where the caller's control
     word lets there be any; NaN gives NaN.
@@ -180,6 +186,69 @@ def _log_overload(x):
     return implementation
 
 
+def expm1(x):
+    """e^x - 1 within 2 units in the last place, near 0 too; NaN gives NaN."""
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+@overload(expm1, inline="always")
+def _expm1_overload(x):
+    high, low = _LOG2[x.element]
+    most = _RANGE[x.element][1]
+    log2e, tiny = 1 / math.log(2), _TINY
+
+    def implementation(x):
+        bounded = minimum(maximum(x, broadcast(x, -40.0)), broadcast(x, most))
+        n = _round(mul(bounded, broadcast(x, log2e)))
+        r = fma(n, broadcast(x, -low), fma(n, broadcast(x, -high), bounded))
+        p = fma(mul(r, r), _expm1_series(r), r)
+        half = _scale(broadcast(x, 0.5), n)  # half of 2^n, which may be too large
+        result = fma(half, p, sub(half, broadcast(x, 0.5)))
+        return select(greater(broadcast(x, tiny), maximum(x, sub(zeros(x), x))), x, add(result, result))
+
+    return implementation
+
+
+def log1p(x):
+    """log(1 + x) within 2 units in the last place, near 0 too; -infinity at -1, NaN below."""
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+@overload(log1p, inline="always")
+def _log1p_overload(x):
+    high, low = _LOG2[x.element]
+    infinity, tiny = math.inf, _TINY
+
+    def implementation(x):
+        one = broadcast(x, 1.0)
+        u = add(x, one)
+        above = sub(u, one)
+        rest = add(sub(x, above), sub(one, sub(u, above)))  # u + rest = 1 + x exactly (Knuth's sum of two)
+        m, n = _fraction(u)
+        f = add(sub(m, one), _scale(rest, sub(zeros(x), n)))
+        s = div(f, add(f, broadcast(x, 2.0)))
+        z = mul(s, s)
+        tail = mul(add(s, s), sub(_log_series(z), one))
+        small = add(tail, fma(n, broadcast(x, low), sub(zeros(x), mul(s, f))))
+        result = add(fma(n, broadcast(x, high), f), small)
+        result = select(greater(broadcast(x, tiny), maximum(x, sub(zeros(x), x))), x, result)
+        result = select(greater(broadcast(x, infinity), x), result, x)  # infinity and NaN stay
+        result = select(greater(x, broadcast(x, -1.0)), result, broadcast(x, -infinity))
+        result = select(greater(broadcast(x, -1.0), x), broadcast(x, math.nan), result)
+        return select(greater(x, broadcast(x, -infinity)), result, add(x, broadcast(x, math.nan)))
+
+    return implementation
+
+
+@piece
+def tanh(x):
+    """Hyperbolic tangent within 3 units in the last place; NaN gives NaN."""
+    size = maximum(x, zeros(x) - x)
+    power = expm1(broadcast(x, 2.0) * minimum(size, broadcast(x, 22.0)))
+    y = power / (power + broadcast(x, 2.0))
+    return select(broadcast(x, _TINY) > size, x, select(zeros(x) > x, zeros(x) - y, y))
+
+
 # exp(z^2 / 2) (1 - P(z)) / t for z >= 0, P the normal distribution, as a polynomial in 2 t - 1, t = 1 / (1 + z / 5): the
 # interpolation at 400 Chebyshev points, cut after degree 20, is within 2e-15 of it relatively.
 TAIL = (
@@ -192,12 +261,48 @@ TAIL = (
 _tail_series = polynomial("_tail_series", lambda k: TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
 
 
+# erf(x) / x - 1 in x^2 up to the x from which on 1 - erf(x) is exact enough: the next term is below 9e-10 and 7e-20.
+_ERF_NEAR = {types.float32: 0.75, types.float64: 1.5}
+_erf_series = polynomial(
+    "_erf_series",
+    lambda k: 2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) - (k == 0),
+    {types.float32: 9, types.float64: 26},
+)
+
+
+@piece
+def _upper_tail(size, shape):
+    """1 - P(size) of a size >= 0, where shape = exp(-size^2 / 2)."""
+    one = broadcast(size, 1.0)
+    t = one / fma(broadcast(size, 0.2), size, one)
+    return shape * t * _tail_series(t + t - one)
+
+
 @piece
 def normal_distribution(z):
     """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
     one, zero, half = broadcast(z, 1.0), zeros(z), broadcast(z, 0.5)
-    size = maximum(z, zero - z)
-    t = one / fma(broadcast(z, 0.2), size, one)
     shape = exp(zero - half * z * z)
-    tail = shape * t * _tail_series(t + t - one)
+    tail = _upper_tail(maximum(z, zero - z), shape)
     return select(zero > z, tail, one - tail), shape
+
+
+def erf(x):
+    """The error function 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, within 2 units in the last place."""
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+@overload(erf, inline="always")
+def _erf_overload(x):
+    near = _ERF_NEAR[x.element]
+    root = math.sqrt(2.0)
+
+    def implementation(x):
+        one, zero = broadcast(x, 1.0), zeros(x)
+        size = minimum(maximum(x, sub(zero, x)), broadcast(x, 6.0))
+        tail = _upper_tail(mul(broadcast(x, root), size), exp(sub(zero, mul(size, size))))
+        far = sub(one, add(tail, tail))
+        far = select(greater(zero, x), sub(zero, far), far)
+        return select(greater(size, broadcast(x, near)), far, fma(x, _erf_series(mul(x, x)), x))
+
+    return implementation

@@ -1,7 +1,7 @@
 """All names of ``kernels.simd``."""
 
 from .codegen import FEATURES, HAS_FMA, REGISTER_BYTES, REGISTERS, Mask, Tile, Vector
-from .mathematics import exp, log, normal_distribution, polynomial
+from .mathematics import erf, exp, expm1, log, log1p, normal_distribution, polynomial, tanh
 from .tiles import (
     tile_axpy,
     tile_fma,
@@ -55,7 +55,9 @@ __all__ = [
     "broadcast",
     "broadcast_each",
     "div",
+    "erf",
     "exp",
+    "expm1",
     "fma",
     "greater",
     "lanes",
@@ -64,6 +66,7 @@ __all__ = [
     "load_masked",
     "load_uint8",
     "log",
+    "log1p",
     "maximum",
     "minimum",
     "mul",
@@ -77,6 +80,7 @@ __all__ = [
     "store",
     "store_masked",
     "sub",
+    "tanh",
     "tile_axpy",
     "tile_fma",
     "tile_fma_masked",
