@@ -50,7 +50,12 @@ def identifies(name: str, labels: Labels) -> bool:
     """Whether a first column of that name says which row is which: its integers are all different and called so."""
     if _ID.search(name.strip()):
         return 1 < len(labels.codes) == len(labels.values) and all(str(value).isdigit() for value in labels.values)
-    return (_word(name) in _ROW_NUMBERS or _word(name).endswith("id")) and counts(labels)
+    return says_which_row(name) and counts(labels)
+
+
+def says_which_row(name: str) -> bool:
+    """Whether a column of that name may hold numbers of rows."""
+    return bool(_ID.search(name.strip())) or _word(name) in _ROW_NUMBERS or _word(name).endswith("id")
 
 
 def is_known(name: str) -> bool:

@@ -1,0 +1,484 @@
+"""Tables as people have them: what becomes of each column on its way into a network.
+
+A table is a data frame (pandas, polars, pyarrow and others, by the extra ``tables``), a dict of arrays, or an array with a
+column for each feature. What a column is follows from its values, and can be said: a number, a category, a date, or nothing
+(it is dropped). Each kind is a class in ``KINDS``: it learns what it must know from the training rows, and turns values into
+inputs of a network. Of a hundred thousand categories a row has one at most: then the matrix of the inputs is sparse.
+Where a value is missing all of the column's inputs are zero but one, which says so; a category that was not in the training
+rows, or once only, has none.
+
+Legend: ``n`` rows. A block is what some neighbouring inputs are: their numbers, float32 [n, inputs], or which one of them is 1,
+int64 [n], -1 for none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .data import Sparse
+from .data.columns import says_which_row
+from .data.dialect import MISSING, number
+from .errors import InputError
+
+DROP = "drop"
+_GAPS = frozenset((*MISSING, "<na>", "nat"))  # None, NaN, pandas.NA and NaT as text
+_CODE = re.compile(r"0\d")  # 02139 is no number
+_DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(?:Z|\+00:?00)?)?")
+_BINS = 16
+_FEW_EDGES = 3  # with which bins say no more than the number does
+_LARGEST = 1e300  # with which no difference overflows
+_FARTHEST = 1e6  # of z: its clip is at its end long before
+_FEW_INPUTS = 256  # with more, of which at most _DENSE are not zero, the matrix is sparse
+_DENSE = 0.4
+_NAMED = 3  # columns, or values, in a line
+
+Table = dict[Hashable, np.ndarray]
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
+    """(the different values as text, None for a gap; which of them each row has, int64 [n]).
+
+    Integers are written alike, whether they came as integers, as floats or as text.
+    """
+    if values.dtype.kind in "iufb":
+        different, codes = np.unique(values, return_inverse=True)
+        listed = different.tolist()
+    else:
+        rows = values.tolist() if values.dtype.kind != "M" else values.astype(str).tolist()
+        try:
+            numbers = {value: code for code, value in enumerate(dict.fromkeys(rows))}
+        except TypeError:  # of what cannot be a key, such as a list
+            rows = [*map(str, rows)]
+            numbers = {value: code for code, value in enumerate(dict.fromkeys(rows))}
+        listed, codes = list(numbers), np.array([numbers[value] for value in rows], np.int64)
+    texts = [str(int(v) if isinstance(v, float) and v.is_integer() else v).strip() for v in listed]
+    return [None if text.lower() in _GAPS else text for text in texts], codes.reshape(len(values))
+
+
+def _read(values: np.ndarray, parse: Callable[[str], Any], gap: Any) -> np.ndarray:
+    """Every value's text, parsed. ValueError names the first that cannot be."""
+    texts, codes = texts_of(values)
+    return np.array([gap if text is None else parse(text) for text in texts])[codes]
+
+
+def as_numbers(values: np.ndarray) -> np.ndarray:
+    """float64 [n], NaN for gaps. ValueError for what is no number."""
+
+    def parse(text: str) -> float:
+        known = {"true": 1.0, "false": 0.0}.get(text.lower(), number(text))
+        if known is None:
+            raise ValueError(f"holds {text[:40]!r}, which is no number")
+        return known
+
+    return values.astype(np.float64) if values.dtype.kind in "iufb" else _read(values, parse, np.nan).astype(np.float64)
+
+
+def as_dates(values: np.ndarray) -> np.ndarray:
+    """datetime64[s] [n], NaT for gaps. ValueError for what is no date."""
+
+    def parse(text: str) -> np.datetime64:
+        if found := _DATE.fullmatch(text):
+            year, month, day, hour, minute, second = (part or "0" for part in found.groups())
+            try:
+                return np.datetime64(f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}", "s")
+            except ValueError:  # the 31st of February
+                pass
+        raise ValueError(f"holds {text[:40]!r}, which is no date such as 2024-01-31 or 2024-01-31 12:30")
+
+    if values.dtype.kind == "M":
+        return values.astype("datetime64[s]")
+    return _read(values, parse, np.datetime64("NaT", "s")).astype("datetime64[s]")
+
+
+def guessed(values: np.ndarray) -> str:
+    """The kind of a column, by its type or by what its text says."""
+    known = {"i": "number", "u": "number", "f": "number", "M": "date", "b": "category"}.get(values.dtype.kind)
+    if known is not None:
+        return known
+    texts = [text for text in texts_of(values)[0] if text is not None]
+    if all(number(text) is not None and not _CODE.match(text) for text in texts):
+        return "number"
+    return "date" if all(map(_DATE.fullmatch, texts)) else "category"
+
+
+# -- kinds -------------------------------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    inputs: int
+    values: np.ndarray
+
+
+class Kind(Protocol):
+    """What a column is, and what was learnt of it."""
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of the network; none where nothing can be learnt from the column."""
+
+    @property
+    def about(self) -> str:
+        """What to say of it."""
+
+    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+        """What the inputs are for the column's values [n]. ValueError for values of another kind."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """x as z / sqrt(1 + (z / 3)²), z = (x - median) / (third quartile - first), and piecewise linear.
+
+    The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are bounded.
+    Between every two neighbouring ``edges``, quantiles of the training rows, an input rises from 0 to 1 (Gorishniy, Rubachev
+    and Babenko 2022): what the first layer makes of x can bend at each.
+    """
+
+    median: float
+    scale: float  # 0: a constant
+    edges: np.ndarray  # of z
+    gaps: bool
+
+    @classmethod
+    def learn(cls, values: np.ndarray) -> Number:
+        x = as_numbers(values)
+        known = np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)
+        low, first, median, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+        spread = third - first or (high - low) / 2
+        scale = float(1 / spread) if spread else 0.0
+        edges = _quantiles((known - median) * scale)
+        return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], len(known) < len(x))
+
+    @property
+    def inputs(self) -> int:
+        return (self.scale > 0) + max(0, len(self.edges) - 1) + self.gaps
+
+    @property
+    def about(self) -> str:
+        return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
+
+    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+        z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -_FARTHEST, _FARTHEST).astype(np.float32)
+        gap = np.isnan(z)
+        found = np.empty((len(z), self.inputs), np.float32)
+        if self.scale:
+            found[:, 0] = z / np.sqrt(1 + np.square(z / 3))
+            low, high = self.edges[:-1], self.edges[1:]
+            np.clip((z[:, np.newaxis] - low) / (high - low), 0, 1, out=found[:, 1 : 1 + len(low)])
+        found[gap] = 0
+        if self.gaps:
+            found[:, -1] = gap
+        yield Block(self.inputs, found)
+
+
+def _quantiles(z: np.ndarray) -> np.ndarray:
+    """The ends of bins of about as many z each, float32. A value that fills more than a bin counts as one bin."""
+    values, counts = np.unique(z.astype(np.float32), return_counts=True)
+    filled = np.cumsum(np.minimum(counts, len(z) / _BINS))
+    return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], _BINS + 1)).clip(max=len(values) - 1)])
+
+
+@dataclass(frozen=True)
+class Category:
+    """An input for each of the ``values`` that occur twice or more; what occurs once could only be learnt by heart."""
+
+    values: tuple[str, ...]
+    gaps: bool
+    once: int  # values that occur once
+
+    @classmethod
+    def learn(cls, values: np.ndarray) -> Category:
+        texts, codes = texts_of(values)
+        counts: dict[str, int] = {}
+        for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist()):
+            if text is not None:
+                counts[text] = counts.get(text, 0) + count
+        often = sorted(text for text, count in counts.items() if count > 1)
+        constant = len(counts) == 1
+        return cls(
+            () if constant else tuple(often), None in texts and (constant or bool(often)), len(counts) - len(often)
+        )
+
+    @property
+    def inputs(self) -> int:
+        return len(self.values) + self.gaps
+
+    @property
+    def about(self) -> str:
+        first = ", ".join(self.values[:_NAMED]) + (", ..." if len(self.values) > _NAMED else "")
+        once = f"; {self.once:,} that occur once are left out" if self.once else ""
+        return f"{len(self.values):,} values: {first}{once}" if self.values else "constant but for gaps"
+
+    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+        texts, codes = texts_of(values)
+        numbers = {text: k for k, text in enumerate(self.values)}
+        gap = len(self.values) if self.gaps else -1
+        of_text = np.array([gap if text is None else numbers.get(text, -1) for text in texts], np.int64)
+        yield Block(self.inputs, of_text[codes])
+
+
+@dataclass(frozen=True)
+class Date:
+    """Days elapsed, year and hour as numbers, month and weekday as categories: those that vary."""
+
+    parts: dict[str, Number | Category]
+
+    @classmethod
+    def learn(cls, values: np.ndarray) -> Date:
+        parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(values).items()}
+        return cls({name: part for name, part in parts.items() if part.inputs > part.gaps})
+
+    @property
+    def inputs(self) -> int:
+        return sum(part.inputs for part in self.parts.values())
+
+    @property
+    def about(self) -> str:
+        return ", ".join(self.parts)
+
+    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+        found = _parts_of_date(values)
+        for name, part in self.parts.items():
+            yield from part.blocks(found[name])
+
+
+_PARTS: dict[str, type[Number] | type[Category]] = {
+    "elapsed days": Number, "year": Number, "month": Category, "weekday": Category, "hour": Number,
+}  # fmt: skip
+
+
+def _parts_of_date(values: np.ndarray) -> dict[str, np.ndarray]:
+    """float64 [n] of each, NaN for gaps. Weekday 0 is Monday."""
+    dates = as_dates(values)
+    seconds, days, months = (dates.astype(f"datetime64[{unit}]").astype(np.int64) for unit in "sDM")
+    found = {
+        "elapsed days": seconds / 86_400, "year": 1970 + months // 12, "month": 1 + months % 12,
+        "weekday": (days + 3) % 7, "hour": seconds % 86_400 / 3600,
+    }  # fmt: skip
+    return {name: np.where(np.isnat(dates), np.nan, part) for name, part in found.items()}
+
+
+KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {"number": Number, "category": Category, "date": Date}
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def read_table(X: Any, name: str = "X") -> Table:
+    """The columns of X by name; those of an array, or a list of rows, are numbered. InputError for what is no table."""
+    if isinstance(X, Mapping):
+        table = {key: _column(values) for key, values in X.items()}
+    elif hasattr(X, "columns") or hasattr(X, "column_names"):
+        table = _of_frame(X, name)
+    elif hasattr(X, "tocsr"):
+        raise InputError(
+            f"{name} is a sparse matrix; a table is dense: fastmlp.MLPClassifier and MLPRegressor take sparse X"
+        )
+    else:
+        array = np.asarray(X)
+        if array.ndim != 2:
+            raise InputError(
+                f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. Reshape your data: "
+                "one feature is X.reshape(-1, 1), one sample X.reshape(1, -1)"
+            )
+        table = {k: _column(array[:, k]) for k in range(array.shape[1])}
+    lengths = {key: len(column) for key, column in table.items()}
+    if len({*lengths.values()}) > 1:
+        raise InputError(f"the columns of {name} differ in length: {lengths}")
+    return table
+
+
+def _column(values: Any) -> np.ndarray:
+    column = np.asarray(values)
+    if column.dtype.kind == "c":
+        raise InputError("Complex data not supported: a column holds numbers, text or dates")
+    return column
+
+
+def _of_frame(X: Any, name: str) -> Table:
+    try:
+        import narwhals as nw
+    except ImportError as error:
+        raise InputError(
+            f"a data frame needs narwhals; pip install 'fastmlp[tables]', or give a dict of arrays ({error})"
+        ) from None
+    try:
+        frame = nw.from_native(X, eager_only=True)
+    except TypeError:
+        raise InputError(
+            f"{name} is {type(X).__name__}; it must be a data frame, a dict of arrays or an array"
+        ) from None
+    if len({*frame.columns}) < len(frame.columns):
+        raise InputError(f"{name} has two columns of one name")
+    table: Table = {}
+    for series in frame.iter_columns():
+        if series.dtype in (nw.Categorical, nw.Enum):
+            series = series.cast(nw.String)
+        elif series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None):
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        table[series.name] = _column(series.to_numpy())
+    return table
+
+
+@dataclass(frozen=True)
+class Column:
+    """What became of a column: what was learnt of it, None where it is dropped, and what to say of that."""
+
+    name: Hashable
+    kind: str
+    learnt: Kind | None
+    about: str
+
+    @property
+    def inputs(self) -> int:
+        return 0 if self.learnt is None else self.learnt.inputs
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table, as training found them. ``str()`` is a short table of what became of each."""
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def learn(cls, table: Table, said: Mapping[Any, str] | None = None) -> Columns:
+        """Find what each column is, unless it is ``said``: number, category, date or drop. InputError for what cannot be."""
+        said = said or {}
+        for name, kind in said.items():
+            if name not in table:
+                raise InputError(f"columns names {name!r}, but the table has {_listed(list(table))}")
+            if kind not in (*KINDS, DROP):
+                raise InputError(
+                    f"columns says that {name!r} is {kind!r}; it must be one of {', '.join((*KINDS, DROP))}"
+                )
+        if not table:
+            raise InputError("X has 0 feature(s), while a minimum of 1 is required")
+        found = cls(tuple(_learnt(name, values, said.get(name)) for name, values in table.items()))
+        if not found.inputs:
+            reasons = "; ".join(f"{column.name!r}: {column.about}" for column in found.columns[:_NAMED])
+            raise InputError(f"no column is left to learn from ({reasons})")
+        return found
+
+    @property
+    def names(self) -> list[Hashable]:
+        return [column.name for column in self.columns]
+
+    @property
+    def inputs(self) -> int:
+        return sum(column.inputs for column in self.columns)
+
+    def encode(self, table: Table) -> np.ndarray | Sparse:
+        """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
+
+        Columns go by name, in any order. None may be missing, and none be there besides: it may be the same under a new name.
+        """
+        missing = [name for name in self.names if name not in table]
+        unknown = [name for name in table if name not in {*self.names}]
+        if missing or unknown:
+            parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(unknown)}"] * bool(unknown)
+            raise InputError(f"the table {' and '.join(parts)}; it must have the columns that the model was fitted to")
+        blocks: list[Block] = []
+        for column in self.columns:
+            if column.learnt is not None:
+                with _naming(column.name):
+                    blocks += column.learnt.blocks(table[column.name])
+        rows = len(table[self.names[0]])
+        entries = sum(1 if block.values.ndim == 1 else block.inputs for block in blocks)
+        sparse = self.inputs > _FEW_INPUTS and entries <= _DENSE * self.inputs
+        return _sparse(blocks, (rows, self.inputs)) if sparse else _dense(blocks, (rows, self.inputs))
+
+    def __str__(self) -> str:
+        head = ("column", "is", "inputs", "")
+        lines = [head, *((str(c.name), c.kind, str(c.inputs), c.about) for c in self.columns)]
+        widths = [max(len(line[k]) for line in lines) for k in range(3)]
+        return "\n".join(
+            f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {inputs:>{widths[2]}}  {about}".rstrip()
+            for name, kind, inputs, about in lines
+        )
+
+
+def _learnt(name: Hashable, values: np.ndarray, said: str | None) -> Column:
+    """What a column is. InputError where it is all gaps, or not what it is said to be."""
+    if said == DROP:
+        return Column(name, DROP, None, "as said")
+    present, different, whole = _counted(values)
+    if len(values) and not present:
+        raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
+    kind = said or guessed(values)
+    row_numbers = whole and 1 < different == len(values) and isinstance(name, str) and says_which_row(name)
+    if row_numbers and said is None:
+        return Column(name, DROP, None, "its integers are all different and say which row it is")
+    with _naming(name):
+        learnt = KINDS[kind].learn(values)
+    if learnt.inputs:
+        return Column(name, kind, learnt, learnt.about)
+    why = "constant" if different == 1 else "no value occurs twice" if kind == "category" else "nothing in it varies"
+    return Column(name, DROP, None, f"{kind}: {why}")
+
+
+def _counted(values: np.ndarray) -> tuple[int, int, bool]:
+    """(values that are no gaps, how many of them differ, whether they are integers)."""
+    if values.dtype.kind in "iufb":
+        present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        return (
+            len(present),
+            len(np.unique(present)),
+            values.dtype.kind != "b" and bool((present == np.floor(present)).all()),
+        )
+    texts, codes = texts_of(values)
+    known = {text for text in texts if text is not None}
+    present = np.array([text is not None for text in texts], bool)[codes]
+    return int(present.sum()), len(known), all(text.lstrip("-").isdigit() for text in known)
+
+
+@contextmanager
+def _naming(name: Hashable) -> Iterator[None]:
+    """What cannot be read is said of the column."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"column {name!r} {error}") from None
+
+
+def _listed(names: Sequence[Hashable]) -> str:
+    """The names, or the first few of many."""
+    return ", ".join(map(repr, names[:_NAMED])) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+
+
+def _dense(blocks: Sequence[Block], shape: tuple[int, int]) -> np.ndarray:
+    X, start = np.zeros(shape, np.float32), 0
+    for inputs, values in blocks:
+        if values.ndim == 2:
+            X[:, start : start + inputs] = values
+        else:
+            rows = np.flatnonzero(values >= 0)
+            X[rows, start + values[rows]] = 1
+        start += inputs
+    return X
+
+
+def _sparse(blocks: Sequence[Block], shape: tuple[int, int]) -> Sparse:
+    rows, columns, numbers, start = [], [], [], 0
+    for inputs, values in blocks:
+        if values.ndim == 2:
+            row, column = np.nonzero(values)
+            number = values[row, column]
+        else:
+            row = np.flatnonzero(values >= 0)
+            column, number = values[row], np.ones(len(row), np.float32)
+        rows.append(row)
+        columns.append(column + start)
+        numbers.append(number)
+        start += inputs
+    row = np.concatenate(rows)
+    order = np.argsort(row, kind="stable")
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=shape[0]))))
+    return Sparse(indptr, np.concatenate(columns)[order].astype(np.int32), np.concatenate(numbers)[order], shape)

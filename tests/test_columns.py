@@ -1,0 +1,205 @@
+"""What becomes of each column of a table on its way into a network."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+
+import numpy as np
+import pytest
+
+from fastmlp.columns import Columns, as_dates, as_numbers, read_table, texts_of
+from fastmlp.data import Sparse
+from fastmlp.errors import InputError
+
+
+def learnt(said=None, **columns):
+    return Columns.learn(read_table(columns), said)
+
+
+def inputs(columns, **values):
+    X = columns.encode(read_table(values))
+    return X.toarray() if isinstance(X, Sparse) else X
+
+
+GAPS = [None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("number", np.arange(6)),
+        ("number", np.linspace(0, 1, 6)),
+        ("number", ["1", "2.5", "?", "-3e2", "4", "5"]),
+        ("number", np.array([1, None, 2.5, "3", decimal.Decimal("4.5"), 6], object)),
+        ("category", ["a", "b", "a", "b", "a", ""]),
+        ("category", [True, False, True, False, True, False]),
+        ("category", np.array([True, None, False, True, False, None], object)),
+        ("category", ["02139", "02140", "02139", "02140", "?", "02139"]),
+        ("category", ["1", "2", "one", "1", "2", "one"]),
+        ("date", np.arange("2024-01-01", "2024-01-07", dtype="datetime64[D]")),
+        ("date", ["2024-01-01", "2024/1/2", "2024-01-03 12:30", "2024-01-04T01:02:03.5Z", "", "2024-01-05"]),
+        ("date", np.array([datetime.date(2024, 1, k) for k in range(1, 7)], object)),
+        ("drop", [3] * 6),
+        ("drop", ["same"] * 6),
+        ("drop", list("abcdef")),
+        ("drop", [datetime.date(2024, 1, 1)] * 6),
+    ],
+)
+def test_a_column_is_what_its_type_and_its_values_say(kind, values):
+    columns = learnt(x=values, other=np.arange(6.0))
+    assert columns.columns[0].kind == kind
+    assert (columns.columns[0].inputs > 0) == (kind != "drop")
+
+
+@pytest.mark.parametrize("gap", GAPS, ids=repr)
+def test_every_way_of_writing_a_gap_is_one(gap):
+    texts, codes = texts_of(np.array(["a", gap, "b"], object))
+    assert [texts[code] for code in codes] == ["a", None, "b"]
+    assert np.isnan(as_numbers(np.array([1, gap, 2], object))).tolist() == [False, True, False]
+    assert np.isnat(as_dates(np.array(["2024-01-31", gap], object))).tolist() == [False, True]
+
+
+def test_a_number_keeps_its_order_is_bounded_and_bends_at_each_quantile():
+    x = np.random.default_rng(0).standard_normal(1000)
+    columns = learnt(x=x)
+    new = np.array([-np.inf, -1e300, -1, 0, 1, 1e300, np.inf])
+    X = inputs(columns, x=new)
+    first, median, third = np.quantile(x, [0.25, 0.5, 0.75])
+    z = (new[2:5] - median) / (third - first)
+    np.testing.assert_allclose(X[2:5, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6)
+    np.testing.assert_allclose(X[[0, 1, 5, 6], 0], [-3, -3, 3, 3], rtol=1e-6)
+    assert X.shape[1] == 17
+    assert ((X[:, 1:] >= 0) & (X[:, 1:] <= 1)).all()
+    assert (X[0, 1:] == 0).all()
+    assert (X[-1, 1:] == 1).all()
+    # A sixteenth of the training rows ends in each bin, to within the two rows at its ends.
+    filled = (inputs(columns, x=x)[:, 1:] > 0).sum(0)
+    np.testing.assert_allclose(filled, 1000 - np.arange(16) * 1000 / 16, atol=2)
+
+
+def test_a_value_that_most_rows_have_leaves_bins_to_the_others():
+    x = np.concatenate([np.zeros(900), np.arange(1, 101)])
+    assert (
+        learnt(x=x).inputs >= 1 + 9
+    )  # 62 of the zeros count beside the hundred others: sixteen bins are shared out so
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none(sparse):
+    many = [f"v{k}" for k in range(400)] * 2 if sparse else []
+    columns = learnt(c=[*many, "b", "a", "b", "a", None, "once"])
+    values = sorted({*many, "a", "b"})
+    X = columns.encode(read_table({"c": ["b", "NA", "a", "never seen", "once"]}))
+    assert isinstance(X, Sparse) == sparse
+    expected = np.zeros((5, len(values) + 1))
+    expected[0, values.index("b")] = expected[1, -1] = expected[2, values.index("a")] = 1
+    assert np.array_equal(X.toarray() if sparse else X, expected)
+
+
+def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():
+    columns = learnt({"zip": "category"}, zip=[8001, 8002, 8001, 8002])
+    for zips in ([8002, 8001], [8002.0, 8001.0], ["8002", "8001"], np.array([8002, 8001.0], object)):
+        assert np.array_equal(inputs(columns, zip=zips), [[0, 1], [1, 0]])
+
+
+def test_a_date_is_days_month_and_weekday():
+    days = np.arange("2023-03-01", "2024-03-01", dtype="datetime64[D]")
+    columns = learnt(d=days)
+    assert [*columns.columns[0].learnt.parts] == ["elapsed days", "year", "month", "weekday"]
+    X = inputs(columns, d=["2024-02-29", None])
+    ones = X[0][-19:]
+    assert ones.sum() == 2
+    by_name = columns.columns[0].learnt.parts
+    assert by_name["month"].values[int(np.flatnonzero(ones[:12])[0])] == "2"
+    assert by_name["weekday"].values[int(np.flatnonzero(ones[12:])[0])] == "3"  # a Thursday
+    assert not X[1].any()
+
+
+def test_a_gap_is_neutral_and_said():
+    x = np.array([1.0, 2, np.nan, 4, 5, 6, 7, 8])
+    columns = learnt(x=x)
+    X = inputs(columns, x=x)
+    assert X[:, -1].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+    assert not X[2, :-1].any()
+    assert inputs(learnt(x=np.arange(8.0)), x=[np.nan])[0].tolist() == [0] * learnt(x=np.arange(8.0)).inputs
+    constant = learnt(x=[3.0, 3, np.nan], y=[1.0, 2, 3])
+    assert inputs(constant, x=[3, np.nan], y=[1, 1])[:, 0].tolist() == [0, 1]  # where it is missing may say something
+
+
+@pytest.mark.parametrize("name", ["id", "row_id", "PassengerId", "index"])
+def test_numbers_of_rows_are_dropped_unless_they_are_said_to_be_more(name):
+    values = {name: np.arange(100, 110), "x": np.arange(10.0)}
+    assert Columns.learn(read_table(values)).columns[0].kind == "drop"
+    assert Columns.learn(read_table(values), {name: "number"}).columns[0].kind == "number"
+    again = {name: np.arange(10) // 2, "x": np.arange(10.0)}
+    assert Columns.learn(read_table(again)).columns[0].kind == "number"
+
+
+def test_columns_go_by_name_in_any_order():
+    columns = learnt(a=[1.0, 2, 3], b=["x", "y", "x"], c=["u", "u", "v"])
+    given = inputs(columns, a=[1.0], b=["x"], c=["u"])
+    assert np.array_equal(inputs(columns, c=["u"], b=["x"], a=[1.0]), given)
+
+
+@pytest.mark.parametrize(
+    ("said", "table", "message"),
+    [
+        (None, {"a": [None, "?", "NA"], "b": [1, 2, 3]}, "column 'a' is all gaps; leave it out"),
+        (None, {"a": [1, 1, 1], "b": ["x", "x", "x"]}, "no column is left to learn from ('a': number: constant"),
+        (None, {"a": [1, 2], "b": [1]}, "differ in length"),
+        (None, {"a": [1j, 2]}, "Complex data not supported"),
+        (None, {}, "0 feature(s)"),
+        ({"z": "number"}, {"a": [1, 2]}, "columns names 'z', but the table has 'a'"),
+        ({"a": "integer"}, {"a": [1, 2]}, "it must be one of number, category, date, drop"),
+        ({"a": "number"}, {"a": ["1", "two"]}, "column 'a' holds 'two', which is no number"),
+        ({"a": "date"}, {"a": ["2024-02-30", "2024-01-01"]}, "column 'a' holds '2024-02-30', which is no date"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused_in_one_line(said, table, message):
+    with pytest.raises(InputError) as error:
+        Columns.learn(read_table(table), said)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"b": [1.0]}, "the table lacks 'a'; it must have the columns that the model was fitted to"),
+        ({"a": [1.0], "b": [1.0], "c": [1.0]}, "the table also has 'c'"),
+        ({"a": ["much"], "b": [1.0]}, "column 'a' holds 'much', which is no number"),
+    ],
+)
+def test_other_columns_than_in_training_are_refused_by_name(table, message):
+    columns = learnt(a=[1.0, 2, 3], b=[1.0, 2, 4])
+    with pytest.raises(InputError, match=message):
+        columns.encode(read_table(table))
+
+
+def test_what_became_of_each_column_is_a_short_table():
+    text = str(learnt(n=[1.0, 2, None, 4], c=["u", "v", "u", "v"], k=[1, 1, 1, 1]))
+    assert [line.split()[:3] for line in text.splitlines()] == [
+        ["column", "is", "inputs"], ["n", "number", "2"], ["c", "category", "2"], ["k", "drop", "0"],
+    ]  # fmt: skip
+    assert text.endswith("number: constant")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_data_frames_are_read_as_what_they_hold(library):
+    pytest.importorskip("narwhals")
+    module = pytest.importorskip(library)
+    days = [datetime.datetime(2024, 1, k, 12) for k in (1, 2, 3)]
+    given = {"n": [1, None, 3], "t": ["a", None, "b"], "b": [True, False, True], "d": days}
+    frame = module.table(given) if library == "pyarrow" else module.DataFrame(given)
+    table = read_table(frame)
+    assert np.array_equal(as_numbers(table["n"]), [1, np.nan, 3], equal_nan=True)
+    assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
+    assert as_dates(table["d"]).tolist() == days
+    if library == "pandas":
+        typed = frame.assign(n=module.array([1, None, 3], "Int64"), t=frame["t"].astype("category"))
+        typed["d"] = typed["d"].dt.tz_localize("Europe/Zurich")
+        table = read_table(typed)
+        assert np.array_equal(as_numbers(table["n"]), [1, np.nan, 3], equal_nan=True)
+        assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
+        assert as_dates(table["d"]).tolist() == [day - datetime.timedelta(hours=1) for day in days]
