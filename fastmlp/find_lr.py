@@ -1,8 +1,8 @@
 """A learning rate from the range test (Smith 2017), judged by what short runs reach.
 
-A run at a rising rate shows where the loss begins to rise, but not which rate below that is the best: over data sets and rules it
-was anything from that rate to a sixth of it. So short runs at some of these, and at the rate that a run has by default, decide
-by their loss on held-out training samples.
+A run at a rising rate shows where the loss begins to rise, but not which rate below that is the best: over data sets and rules
+it was anything from that rate to a sixth of it. So short runs at some of these, and at the rate that a run has by default,
+decide by their loss on held-out training samples.
 """
 
 from __future__ import annotations
