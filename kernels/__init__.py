@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .activations import ACTIVATIONS
     from .cores import get_num_threads, set_num_threads, threads
     from .csr_matrix import CSR
-    from .losses import LOSSES
+    from .losses import LOSSES, custom_loss
     from .network import Network
     from .ops import (
         adam_update,
@@ -51,6 +51,7 @@ _HOME = {
     "adamw": "update",
     "CSR": "csr_matrix",
     "csr": "ops",
+    "custom_loss": "losses",
     "distort": "ops",
     "dropout": "ops",
     "get_num_threads": "cores",
@@ -91,6 +92,7 @@ __all__ = [
     "adam_update",
     "adamw",
     "csr",
+    "custom_loss",
     "distort",
     "dropout",
     "get_num_threads",

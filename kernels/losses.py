@@ -11,18 +11,24 @@ functions here are raw: nothing is checked.
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numba import from_dtype, njit
 
 from . import checks, simd
 from .bundles import class_attribute
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
+from .network import OUTPUTS
 from .subnormals import normal
 from .team import share
 
-for _attribute in ("gradient", "point"):
+for _attribute in ("gradient", "point", "of_row"):
     class_attribute(_attribute)
 
 
@@ -308,7 +314,7 @@ class Focal(Loss, _Gamma):
             steepness = miss**self.gamma * (1 - self.gamma * np.exp(log_p) * log_p / miss)
         loss, weight = _weighted(np.where(miss > 0, -(miss**self.gamma) * log_p, 0 * miss), sample_weight)
         dZ = weight * np.where(miss > 0, steepness, 0 * miss)[:, None] * slopes
-        return loss, int((Z.argmax(1) == targets).sum()), normal(dZ.astype(Z.dtype))
+        return loss, int((wide.argmax(1) == targets).sum()), normal(dZ.astype(Z.dtype))
 
 
 @kernel
@@ -526,6 +532,96 @@ class Gamma(_LogLink):
     def twin_point(self, Z, Y):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return Y * np.exp(-Z) - 1 + Z - np.log(Y), 1 - Y * np.exp(-Z)
+
+
+@kernel
+def _row_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
+    """Rows lo .. hi - 1 of a ``custom_loss``, whose derivative its function leaves in dZ."""
+    width = loss.width if loss.width else O
+    for i in range(lo, hi):
+        row, of_targets = i * O, targets.rows[i] * width
+        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        y = targets.labels[of_targets : of_targets + width]
+        outcomes.losses[i] = weight * loss.of_row(Z[row : row + O], y, dZ[row : row + O])
+        outcomes.hits[i] = 0
+        factor = Z.dtype.type(scale * weight)
+        for k in range(row, row + O):
+            dZ[k] = factor * dZ[k]
+
+
+class _Width(NamedTuple):
+    width: int = 0
+
+
+class _RowLoss(Loss, _Width):
+    """loss = sum_i w_i f(Z[i], Y[i]), dZ = w f'(Z, Y): see ``custom_loss``."""
+
+    __slots__ = ()
+    gradient = _row_gradient
+    of_row: ClassVar[Any]
+    python: ClassVar[Any]
+
+    def checked(self):
+        return self
+
+    def targets(self, name, value, samples, outputs, dtype):
+        # First and by itself: within a step it would be compiled without Numba's runtime, and its errors come last.
+        self.of_row.compile((from_dtype(dtype)[::1],) * 3)
+        return checks.as_numbers(name, value, samples, self.width or outputs, dtype)
+
+    def twin(self, Z, targets, sample_weight):
+        Z, dZ = normal(Z), np.empty_like(Z)
+        Y = normal(np.asarray(targets, Z.dtype)).reshape(len(Z), -1)
+        losses = np.array([type(self).python(*row) for row in zip(Z, Y, dZ)], np.float64)
+        loss, weight = _weighted(losses, sample_weight)
+        return loss, 0, normal((weight * dZ).astype(Z.dtype))
+
+
+def _caught(function: Any) -> Any:
+    """The function, compiled, with NaN for what it raises: a part of a team that ended early would leave the others waiting."""
+
+    @njit
+    def of_row(z, y, dz):
+        loss = np.nan
+        try:
+            loss = np.float64(function(z, y, dz))
+        except Exception:
+            dz[:] = np.nan
+        return loss
+
+    return of_row
+
+
+@cache
+def custom_loss(function: Callable[..., Any], *, output: str = "identity", width: int = 0) -> Any:
+    """A loss of your own: loss = sum_i w_i f(Z[i], Y[i]), whose f compiled code calls for every row of a batch.
+
+    ``function(z, y, dz)``, plain or ``@njit``, takes what the network makes of a row, z [O], and the row's targets y [width],
+    or [O] where ``width`` is 0; it returns the row's loss and writes the derivative at z to dz [O]. All are of the network's
+    dtype. It may use all that Numba compiles, and must write nowhere else; a row for which it raises has the loss NaN. With
+    ``dz[:] = y`` a step goes back from any array that is given for targets. ``output`` is that of the network.
+
+    It is compiled into the step, in each process anew; a function made in a loop is another one every time. TypeError for a
+    function of other parameters, ValueError for an unknown output.
+    """
+    compiled = function if hasattr(function, "py_func") else njit(function)
+    python = compiled.py_func
+    if len(inspect.signature(python).parameters) != 3:
+        raise TypeError(f"function is {function!r}; it must be a function of three arrays, z, y and dz")
+    if output not in OUTPUTS:
+        raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
+    if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 0:
+        raise ValueError(f"width is {width!r}; it must be the number of targets of a row, or 0")
+    named = f"{python.__module__}.{python.__qualname__}"
+    _named[named] += 1
+    members = {"__slots__": (), "name": python.__name__, "output": output, "python": staticmethod(python)}
+    members["of_row"] = _caught(compiled)
+    members["__module__"] = "made by custom_loss"  # none that others could load it from: its code is not kept on disk
+    # The symbols of machine code are made of the names of classes.
+    return type(f"{named}_{_named[named]}", (_RowLoss,), members)(int(width))
+
+
+_named: Counter[str] = Counter()
 
 
 LOSSES: dict[str, type[Any]] = {

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops, reference
 from .activations import ACTIVATIONS
-from .losses import LOSSES, Smoothing
+from .losses import LOSSES, Smoothing, custom_loss
 from .network import Network
 from .update import RULES as MAKERS
 from .update import Rule, momentum, sgd
@@ -111,9 +111,23 @@ def _labelled(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Ca
         yield (10 * _normal(rng, (B, O), dtype), rng.integers(0, O, B)), options
 
 
+def _ordered(z: np.ndarray, y: np.ndarray, dz: np.ndarray) -> float:
+    """A loss that does not see outputs one by one: half the squares of the differences of neighbours, less their targets."""
+    loss = 0.0
+    dz[:] = 0
+    for k in range(1, z.size):
+        d = z[k] - z[k - 1] - y[0]
+        loss += 0.5 * d * d
+        dz[k] += d
+        dz[k - 1] -= d
+    return loss
+
+
 def _compared(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     B, _, O = shape
     made = (LOSSES["huber"](0.3), LOSSES["quantile"]((0.1, 0.5, 0.9)), LOSSES["focal"](0.5))
+    custom = custom_loss(_ordered, width=1)
+    yield (_normal(rng, (B, O), dtype), _normal(rng, (B,), dtype), custom), {"sample_weight": rng.random(B)}
     for loss in (*LOSSES, *made):
         name, each = (loss, 1) if isinstance(loss, str) else (loss.name, getattr(loss, "each", 1))
         for options in ({}, {"sample_weight": rng.random(B)}):

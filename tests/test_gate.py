@@ -117,6 +117,9 @@ BAD = {
     ),
     "negative counts": (lambda: kernels.loss_gradient(Y, Y - 1, "poisson"), ValueError, "targets holds -1.0; .* at least 0"),
     "sizes of zero": (lambda: kernels.loss_gradient(Y, Y, "gamma"), ValueError, "targets holds 0.0; .* positive numbers"),
+    "a loss of two arrays": (lambda: kernels.custom_loss(lambda z, y: 0.0), TypeError, "function is .*; it must be a function of three"),
+    "a loss for no output": (lambda: kernels.custom_loss(lambda z, y, dz: 0.0, output="linear"), ValueError, "output is 'linear'; it must be one of"),
+    "a loss of minus one target": (lambda: kernels.custom_loss(lambda z, y, dz: 0.0, width=-1), ValueError, "width is -1; it must be"),
     "smoothing beside a loss that is made": (
         lambda: train(loss=LOSSES["softmax_cross_entropy"](0.1), label_smoothing=0.1), ValueError, "label_smoothing or epsilon is given",
     ),

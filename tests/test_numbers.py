@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from numba import njit
 
 import kernels
 from kernels import LOSSES, gemm, simd
@@ -373,6 +374,73 @@ def test_a_focal_loss_of_zero_gamma_is_cross_entropy_and_certainty_costs_nothing
     for gamma in (0.5, 2):
         loss, _, dZ = kernels.loss_gradient(np.array([[2000.0, 0]], dtype), [0], LOSSES["focal"](gamma))
         assert (loss, abs(dZ).max()) == (0, 0)
+
+
+def half_squares(z, y, dz):
+    dz[:] = z - y
+    return 0.5 * (dz * dz).sum()
+
+
+@dtypes
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_loss_of_ones_own_trains_as_the_same_one_of_the_table(dtype, threads, rng):
+    """From dense and sparse samples, plain and compiled, by weights; within the rounding of a sum of three squares."""
+    X, Y = rng.integers(0, 9, (300, 50)).astype(np.uint8), rng.standard_normal((300, 3))
+    network = kernels.Network((50, 70, 3), output="identity", dtype=dtype)
+    network.params[:] = 0.1 * rng.standard_normal(network.params.size)
+    options = {"sample_weight": rng.random(300)}
+    expected = kernels.mlp_gradient(X, Y, np.arange(300), network, loss="squared_error", **options)
+    with kernels.threads(threads):
+        for given in (X, kernels.csr(X)):
+            for function in (half_squares, njit(half_squares)):
+                found = kernels.mlp_gradient(
+                    given, Y, np.arange(300), network, loss=kernels.custom_loss(function), **options
+                )
+                assert found[0] == pytest.approx(expected[0], rel=4 * UNIT[dtype])
+                np.testing.assert_allclose(
+                    found[2], expected[2], rtol=0, atol=300 * UNIT[dtype] * abs(expected[2]).max()
+                )
+
+
+def test_a_loss_is_the_function_that_it_was_made_of_though_another_has_its_name():
+    scope = {"np": np}
+    for factor in (2.0, 3.0):
+        exec(f"def scaled(z, y, dz):\n    dz[:] = {factor}\n    return {factor} * (z - y).sum()", scope)
+        loss = kernels.custom_loss(scope["scaled"])
+        for ops in (kernels, kernels.reference):
+            total, correct, dZ = ops.loss_gradient(np.ones((4, 2)), np.zeros((4, 2)), loss)
+            assert (total, correct) == (8 * factor, 0)
+            np.testing.assert_array_equal(dZ, factor)
+
+
+def test_a_step_goes_back_from_any_array_that_is_given_for_targets(rng):
+    def given(z, y, dz):
+        dz[:] = y
+        return 0.0
+
+    X, dY, W = rng.standard_normal((20, 6)), rng.standard_normal((20, 3)), rng.standard_normal((6, 3))
+    network = kernels.Network((6, 3), output="identity", dtype="float64", bias=False)
+    network.layers[0][0][...] = W
+    gradient = kernels.mlp_gradient(X, dY, np.arange(20), network, mean=False, loss=kernels.custom_loss(given))[2]
+    np.testing.assert_allclose(gradient[:18].reshape(6, 3), X.T @ dY, rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_for_which_a_loss_raises_costs_nan_on_any_number_of_threads(threads):
+    def inverse(z, y, dz):
+        if y[0] < 0:
+            raise ValueError("negative")
+        dz[:] = 1 / y[0]
+        return 1 / y[0]
+
+    Z, loss = np.ones((60_000, 1)), kernels.custom_loss(inverse)
+    with kernels.threads(threads):
+        for bad in (-1, 0):
+            Y = np.ones(len(Z))
+            Y[1] = bad
+            total, _, dZ = kernels.loss_gradient(Z, Y, loss)
+            assert np.isnan(total)
+            np.testing.assert_array_equal(np.isnan(dZ[:, 0]), bad == Y)
 
 
 def test_parameters_of_a_loss_are_compiled_once():

@@ -23,7 +23,7 @@ from typing import Any
 
 from .cache import store
 from .control import CONTROL, exchange_control
-from .dependencies import kernel_text, overload, type_text, vocabulary
+from .dependencies import is_of_the_package, kernel_text, made_by_the_package, overload, type_text, vocabulary
 from .numba_private import (
     Dispatcher,
     PieceCompiler,
@@ -181,7 +181,7 @@ class _Kept(StoredDispatcher):
     def _path(self, args: tuple[Any, ...]) -> Path | None:
         function = self.py_func
         # Others' functions are compiled in each process: no rule says what they may refer to.
-        if not function.__module__.startswith(f"{__package__.rpartition('.')[0]}."):
+        if not (is_of_the_package(function.__module__) and all(map(made_by_the_package, args))):
             return None
         signature = [type_text(kind) for kind in args]
         file = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"

@@ -83,7 +83,7 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
     names = sorted(_names(function.__code__))
     refers_to = {name: function.__globals__[name] for name in names if name in function.__globals__}
     for name, value in list(refers_to.items()):
-        if isinstance(value, ModuleType) and _is_of_the_package(value.__name__) and value.__name__ not in _vocabulary:
+        if isinstance(value, ModuleType) and is_of_the_package(value.__name__) and value.__name__ not in _vocabulary:
             refers_to |= {f"{name}.{part}": getattr(value, part) for part in names if hasattr(value, part)}
             del refers_to[name]
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
@@ -124,7 +124,7 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", type(value).__module__)
     if name is None:
         raise TypeError
-    if not _is_of_the_package(module) or module in _vocabulary:
+    if not is_of_the_package(module) or module in _vocabulary:
         return f"{module}.{name}"
     if isinstance(function := getattr(value, "py_func", None), FunctionType):
         callees.append(function)
@@ -135,8 +135,16 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     return str(name)
 
 
-def _is_of_the_package(module: str) -> bool:
+def is_of_the_package(module: str) -> bool:
     return module == _PACKAGE or module.startswith(f"{_PACKAGE}.")
+
+
+def made_by_the_package(kind: types.Type) -> bool:
+    """Whether compiled code reads no function from a class of somebody else's, as a loss of the user's is."""
+    if not isinstance(kind, types.BaseTuple):
+        return True
+    made = getattr(kind, "instance_class", tuple)
+    return (made is tuple or is_of_the_package(made.__module__)) and all(map(made_by_the_package, kind))
 
 
 def type_text(kind: types.Type) -> str:
