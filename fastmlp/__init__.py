@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .errors import InputError, RunError
     from .estimator import MLPClassifier as MLPClassifier
     from .estimator import MLPRegressor as MLPRegressor
+    from .estimator import TableClassifier as TableClassifier
+    from .estimator import TableRegressor as TableRegressor
     from .export import export
     from .loop import fit
     from .model import Model, load_model
@@ -33,6 +35,8 @@ _HOME = {
     "MLPRegressor": "estimator",
     "Model": "model",
     "RunError": "errors",
+    "TableClassifier": "estimator",
+    "TableRegressor": "estimator",
     "TrainConfig": "config",
     "export": "export",
     "fit": "loop",

@@ -34,8 +34,7 @@ _BINS = 16
 _FEW_EDGES = 3  # with which bins say no more than the number does
 _LARGEST = 1e300  # with which no difference overflows
 _FARTHEST = 1e6  # of z: its clip is at its end long before
-_FEW_INPUTS = 256  # with more, of which at most _DENSE are not zero, the matrix is sparse
-_DENSE = 0.4
+_DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
 _NAMED = 3  # columns, or values, in a line
 
 Table = dict[Hashable, np.ndarray]
@@ -274,14 +273,12 @@ KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {"number": Number
 
 def read_table(X: Any, name: str = "X") -> Table:
     """The columns of X by name; those of an array, or a list of rows, are numbered. InputError for what is no table."""
+    if hasattr(X, "tocsr"):
+        raise InputError(f"{name} is a sparse matrix; a table is dense: MLPClassifier and MLPRegressor take sparse X")
     if isinstance(X, Mapping):
         table = {key: _column(values) for key, values in X.items()}
     elif hasattr(X, "columns") or hasattr(X, "column_names"):
         table = _of_frame(X, name)
-    elif hasattr(X, "tocsr"):
-        raise InputError(
-            f"{name} is a sparse matrix; a table is dense: fastmlp.MLPClassifier and MLPRegressor take sparse X"
-        )
     else:
         array = np.asarray(X)
         if array.ndim != 2:
@@ -290,6 +287,9 @@ def read_table(X: Any, name: str = "X") -> Table:
                 "one feature is X.reshape(-1, 1), one sample X.reshape(1, -1)"
             )
         table = {k: _column(array[:, k]) for k in range(array.shape[1])}
+    if not table:
+        shape = getattr(X, "shape", (0, 0))
+        raise InputError(f"{name} has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     lengths = {key: len(column) for key, column in table.items()}
     if len({*lengths.values()}) > 1:
         raise InputError(f"the columns of {name} differ in length: {lengths}")
@@ -359,8 +359,6 @@ class Columns:
                 raise InputError(
                     f"columns says that {name!r} is {kind!r}; it must be one of {', '.join((*KINDS, DROP))}"
                 )
-        if not table:
-            raise InputError("X has 0 feature(s), while a minimum of 1 is required")
         found = cls(tuple(_learnt(name, values, said.get(name)) for name, values in table.items()))
         if not found.inputs:
             reasons = "; ".join(f"{column.name!r}: {column.about}" for column in found.columns[:_NAMED])
@@ -392,8 +390,8 @@ class Columns:
                     blocks += column.learnt.blocks(table[column.name])
         rows = len(table[self.names[0]])
         entries = sum(1 if block.values.ndim == 1 else block.inputs for block in blocks)
-        sparse = self.inputs > _FEW_INPUTS and entries <= _DENSE * self.inputs
-        return _sparse(blocks, (rows, self.inputs)) if sparse else _dense(blocks, (rows, self.inputs))
+        build = _sparse if entries <= _DENSE * self.inputs else _dense
+        return build(blocks, (rows, self.inputs))
 
     def __str__(self) -> str:
         head = ("column", "is", "inputs", "")

@@ -4,6 +4,8 @@ What their training does, scikit-learn's does too, in the same order and from th
 held-out samples, batches, updates and rules of stopping. So the same parameters give the same network to within rounding
 (the classes' docstrings have the exceptions), and what is tuned for one holds for the other.
 
+``TableClassifier`` and ``TableRegressor`` are others: they take tables as people have them, and are trained by ``ensemble``.
+
 ``base`` has what both do, ``classifier`` and ``regressor`` what each learns, ``checks`` what they are given, checked,
 ``training`` the loops.
 """
@@ -18,5 +20,6 @@ except ImportError as error:
 
 from .classifier import MLPClassifier
 from .regressor import MLPRegressor
+from .tables import TableClassifier, TableRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TableClassifier", "TableRegressor"]

@@ -185,9 +185,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         network = self._network()
         if len(network.sizes) == 2:
             raise ValueError("hidden_layer_sizes is empty: there is no hidden layer to transform X to")
-        hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=self.activation)
-        hidden.params[...] = network.params[: hidden.params.size]  # they begin alike
-        return kernels.ACTIVATIONS[self.activation].twin(self._last_layer(X, hidden))
+        hidden = without_last_layer(network)
+        return kernels.ACTIVATIONS[network.activation].twin(self._last_layer(X, hidden))
 
     @property
     def _n_features_out(self) -> int:
@@ -357,3 +356,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
             curve = getattr(self, name, None)
             setattr(self, name, None if curve is None else list(curve))
+
+
+def without_last_layer(network: Network) -> Network:
+    """The network whose outputs are the last hidden layer's, before their activation."""
+    hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=network.activation)
+    hidden.params[...] = network.params[: hidden.params.size]  # they begin alike
+    return hidden

@@ -1,0 +1,166 @@
+"""Networks that are trained at once, each on its own thread and without the part of the rows that chooses its best epoch.
+
+The recipe is that of RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart 2024), of which each part was measured anew here
+(bench/README.md). Its neural-tangent parametrisation, under Adam, is a matter of rates and first weights: W is drawn from
+N(0, 1 / inputs) and its rate is lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last layer begins at 0.
+Hidden layers all have H units here, and inputs are scaled so that a row's squares sum to H, too, on average. (Those of I inputs
+of about 1 do with sqrt(H / I); of categories, nearly all of whose inputs are 0, the sum is far smaller than I.) So one rate,
+lr / sqrt(H), is right for all layers and, within the measure of the recipe, for biases, and one deviation, 1 / sqrt(H), for W.
+
+Legend: ``N`` rows, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs, ``E`` epochs, ``S`` steps in each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import Network, kernels
+from ..data import Sparse
+
+_RULE = kernels.adam(0.9, 0.95)
+_LEAST_STEPS = 8  # in an epoch, of however few rows
+_CYCLES = 4  # of the rate
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How each network is trained."""
+
+    width: int
+    depth: int
+    activation: str
+    output: str
+    loss: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    dropout: float
+
+    def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
+        sizes = (inputs, *(self.width,) * self.depth, outputs)
+        return Network(sizes, slots=slots, activation=self.activation, output=self.output)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Samples X [N, I], dense or sparse, with targets as the kernels take them and weights, of mean 1, or None."""
+
+    X: np.ndarray | Sparse
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: np.ndarray) -> Rows:
+        return Rows(self.X[rows], self.targets[rows], None if self.weights is None else self.weights[rows])
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network: its loss on the held-out rows after each epoch, and its outputs for them after the best."""
+
+    network: Network
+    losses: list[float]
+    held_out: np.ndarray
+
+    @property
+    def best_epoch(self) -> int:
+        return int(np.argmin(self.losses)) + 1
+
+
+def input_scale(X: np.ndarray | Sparse, width: int) -> float:
+    """What X is multiplied by for squares that sum to ``width`` in a row, on average."""
+    numbers = X.data if isinstance(X, Sparse) else X
+    return float((width / max(np.square(numbers, dtype=np.float64).sum() / len(X), 1e-6)) ** 0.5)
+
+
+def outputs_of(network: Network, X: np.ndarray | Sparse, scale: float) -> np.ndarray:
+    """The network's outputs for scale * X, sparse where X is."""
+    return kernels.mlp_forward(kernels.csr(X) if isinstance(X, Sparse) else X, network, scale=scale)
+
+
+def mean_loss(Z: np.ndarray, rows: Rows, loss: str) -> float:
+    """The mean loss of outputs Z for the rows."""
+    total, _, _ = kernels.loss_gradient(Z, rows.targets, loss, sample_weight=rows.weights)
+    return float(total / (len(rows) if rows.weights is None else rows.weights.sum()))
+
+
+def train(
+    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int]
+) -> list[Member]:
+    """A network of scale * X for each of ``parts``: numbers of the rows of ``data`` to train on, and the rows held out.
+
+    Each is trained by one thread, or by more where there are fewer networks than threads; the bits do not depend on it. Ctrl-C
+    ends all of them.
+    """
+    read = kernels.csr(data.X).dictionary_encode() if isinstance(data.X, Sparse) else data.X
+    stopped, cores = threading.Event(), kernels.get_num_threads()
+
+    def member(part: tuple[np.ndarray, Rows], seed: int) -> Member:
+        with kernels.threads(max(1, cores // len(parts))):
+            return _train_one(recipe, scale, outputs, data, read, *part, seed, stopped.is_set)
+
+    with ThreadPoolExecutor(min(cores, len(parts))) as pool:
+        try:
+            return list(pool.map(member, parts, seeds))
+        except BaseException:
+            stopped.set()
+            raise
+
+
+def _cycles(epochs: int) -> list[int]:
+    """The epochs at which the rate's cycles end, each about twice as long as the one before: 1, 3, 7, 15 of fifteen parts."""
+    return sorted({max(1, round(epochs * (2**c - 1) / (2**_CYCLES - 1))) for c in range(1, _CYCLES + 1)})
+
+
+def _rates(ends: list[int], steps: int) -> np.ndarray:
+    """Parts of the full rate [epochs * steps]: in each cycle from 0 up to 1 and down to 0, soon up in the later ones.
+
+    With t from 0 to 1 over a cycle and the cycle before half as long, (1 - cos(2 pi log2(1 + t))) / 2: RealMLP's coslog4.
+    """
+    cycles = [np.log2(1 + np.arange(n * steps) / (n * steps)) for n in np.diff([0, *ends])]
+    return 0.5 * (1 - np.cos(2 * np.pi * np.concatenate(cycles)))
+
+
+def _train_one(
+    recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
+    stopped: Callable[[], bool],
+) -> Member:  # fmt: skip
+    """Train in cycles of the rate until one brings no lower loss of the held-out rows; the best epoch's weights are kept."""
+    rng, inputs = np.random.default_rng(seed), data.X.shape[1]
+    network = recipe.network(inputs, outputs, _RULE.slots)
+    for W, b in network.layers[:-1]:
+        W[...] = rng.standard_normal(W.shape) / recipe.width**0.5
+        b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
+    batch = min(recipe.batch_size, -(-len(rows) // _LEAST_STEPS))
+    steps, ends = -(-len(rows) // batch), _cycles(recipe.epochs)
+    rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
+    tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
+    losses: list[float] = []
+    best, outputs_then, cycle = network.params.copy(), np.empty((0, outputs)), 0
+    for epoch in range(ends[-1]):
+        kernels.mlp_train_steps(
+            read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=_RULE,
+            lr=rates[epoch * steps : (epoch + 1) * steps], t=1 + epoch * steps, scale=scale, loss=recipe.loss,
+            sample_weight=data.weights, dropout=recipe.dropout, seed=seed,
+        )  # fmt: skip
+        Z = kernels.mlp_forward(tested, network, scale=scale)
+        losses.append(mean_loss(Z, held_out, recipe.loss))
+        if losses[-1] <= min(losses):
+            best[...], outputs_then = network.params, Z
+        if stopped():
+            break
+        if epoch + 1 == ends[cycle]:
+            if cycle and np.argmin(losses) < ends[cycle - 1]:
+                break
+            cycle += 1
+    trained = recipe.network(inputs, outputs)
+    trained.params[...] = best
+    return Member(trained, losses, outputs_then)

@@ -1,0 +1,462 @@
+"""``TableClassifier`` and ``TableRegressor``: tables as people have them, good by default."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from numbers import Integral, Real
+from typing import Any, TypeVar
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+    _fit_context,
+)  # fmt: skip
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
+
+from ..backend import Network, kernels
+from ..columns import Columns, read_table
+from ..errors import InputError
+from . import checks
+from .base import without_last_layer
+from .ensemble import Recipe, Rows, input_scale, outputs_of, train
+
+_Self = TypeVar("_Self", bound="BaseTable")
+_FEW_ROWS = 50
+_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
+
+
+class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """Columns of a table, and networks trained on parts of its rows; what they learn is said by the abstract methods."""
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
+        "columns": [Mapping, None],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "width": [Interval(Integral, 1, None, closed="left")],
+        "depth": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(kernels.ACTIVATIONS))],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "random_state": ["random_state"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    columns: Mapping[Any, str] | None
+    n_networks: int
+    width: int
+    depth: int
+    activation: str
+    learning_rate: float | None
+    batch_size: int
+    epochs: int | None
+    dropout: float | None
+    random_state: Any
+    n_threads: int | None
+
+    columns_: Columns
+    n_features_in_: int
+    networks_: list[Network]
+
+    _loss: str
+    _output: str
+    _rate: float  # by default, as the dropout
+    _dropout: float
+
+    def __init__(
+        self,
+        *,
+        columns: Mapping[Any, str] | None = None,
+        n_networks: int = 8,
+        width: int = 128,
+        depth: int = 2,
+        activation: str = "gelu",
+        learning_rate: float | None = None,
+        batch_size: int = 64,
+        epochs: int | None = None,
+        dropout: float | None = None,
+        random_state: Any = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self.columns = columns
+        self.n_networks = n_networks
+        self.width = width
+        self.depth = depth
+        self.activation = activation
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.dropout = dropout
+        self.random_state = random_state
+        self.n_threads = n_threads
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    # -- what is learnt ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
+        """Set what encodes targets; returns the outputs of a network. ValueError for y that nothing can be learnt from."""
+
+    @abstractmethod
+    def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
+        """y as the kernels take it. ValueError, which calls it ``name``, where it is none of what was learnt."""
+
+    @abstractmethod
+    def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
+        """What the outputs of the networks say together."""
+
+    def _folds(self, targets: np.ndarray, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(rows to train on, rows held out), ``count`` times; every row is held out once."""
+        return KFold(count, shuffle=True, random_state=seed).split(targets)
+
+    # -- fit -----------------------------------------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self: _Self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> _Self:
+        """Fit the model to the table X and the targets y. A call that is refused leaves the model as it was.
+
+        Parameters
+        ----------
+        X : data frame, dict of arrays, or array of shape (n_samples, n_features)
+            Numbers, text, booleans, dates and gaps. A data frame needs narwhals (``pip install 'fastmlp[tables]'``).
+        y : array-like of shape (n_samples,)
+            The class labels, or the numbers to predict, without gaps.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative.
+        X_val, y_val : as X and y, default=None
+            Samples that choose each network's best epoch, in the place of a part of X. Then all networks learn from all of X.
+
+        Returns
+        -------
+        self : object
+        """
+        fitted = object.__new__(type(self))
+        fitted.__dict__.update({name: value for name, value in self.__dict__.items() if not name.endswith("_")})
+        with _value_errors(), self._threads():
+            fitted._fit(X, y, sample_weight, X_val, y_val)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
+        table = read_table(X)
+        y = _target("y", y, X)
+        rows = len(y)
+        found = len(next(iter(table.values()), y))
+        if found != rows:
+            raise ValueError(f"X has {found} rows, but y has {rows}")
+        if rows < 2:
+            raise ValueError(
+                f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
+            )
+        weights = checks.sample_weights(y[:, np.newaxis], sample_weight)
+        if weights is not None and not weights.all():  # a row without weight is not there
+            kept = np.flatnonzero(weights)
+            table, y, weights = {name: values[kept] for name, values in table.items()}, y[kept], weights[kept]
+            rows = len(y)
+        outputs = self._learn_targets(y, weights)
+        if rows < _FEW_ROWS:
+            warnings.warn(f"{rows} rows are too few to learn a table from: do not rely on this model", stacklevel=5)
+        self.columns_ = Columns.learn(table, self.columns)
+        self.n_features_in_ = len(table)
+        if all(isinstance(name, str) for name in table):
+            self.feature_names_in_ = np.array([*table], object)
+        targets = self._encoded("y", y)
+        data = Rows(self.columns_.encode(table), targets, None if weights is None else weights / weights.mean())
+        seed, *seeds = map(int, check_random_state(self.random_state).randint(2**31, size=1 + self.n_networks))
+        if (X_val is None) != (y_val is None):
+            raise ValueError(
+                f"{'X_val' if y_val is None else 'y_val'} is provided without the other of X_val and y_val."
+            )
+        if X_val is None:
+            folds = [*self._folds(targets, max(2, min(self.n_networks, rows)), seed)]
+            chosen = [folds[k % len(folds)] for k in range(self.n_networks)]
+            parts = [(kept, data.take(held_out)) for kept, held_out in chosen]
+        else:
+            validation = Rows(
+                self._encode(X_val, "X_val"), self._encoded("y_val", _target("y_val", y_val, X_val)), None
+            )
+            if validation.X.shape[0] != len(validation.targets) or not len(validation.targets):
+                raise ValueError(f"X_val has {validation.X.shape[0]} rows, and y_val {len(validation.targets)}")
+            parts = [(np.arange(rows), validation)] * self.n_networks
+        self._input_scale = input_scale(data.X, self.width)
+        members = train(self._recipe(rows), self._input_scale, outputs, data, parts, seeds)
+        self.networks_ = [member.network for member in members]
+        if not all(np.isfinite(network.params).all() for network in self.networks_):
+            raise ValueError("training diverged: learning_rate is too high")
+        self.best_epochs_ = [member.best_epoch for member in members]
+        self.validation_losses_ = [member.losses for member in members]
+        self.out_of_fold_ = None
+        if X_val is None and self.n_networks >= len(folds):
+            first = self._averaged([members[0].held_out])
+            self.out_of_fold_ = np.full((rows, *first.shape[1:]), np.nan)
+            for (_, held_out), member in zip(folds, members):
+                self.out_of_fold_[held_out] = self._averaged([member.held_out])
+
+    def _recipe(self, rows: int) -> Recipe:
+        epochs = self.epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
+        rate = self._rate if self.learning_rate is None else self.learning_rate
+        dropout = self._dropout if self.dropout is None else self.dropout
+        return Recipe(
+            self.width, self.depth, self.activation, self._output, self._loss, rate, self.batch_size, epochs, dropout
+        )
+
+    def _threads(self) -> Any:
+        return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "networks_" in state:
+            state = {**state, "networks_": [(each.sizes, each.activation, each.params) for each in self.networks_]}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "networks_" in state:
+            self.networks_ = []
+            for sizes, activation, params in state["networks_"]:
+                network = Network(sizes, activation=activation, output=self._output)
+                network.params[...] = params
+                self.networks_.append(network)
+
+    # -- predictions ---------------------------------------------------------------------------------------------------
+
+    def _encode(self, X: Any, name: str = "X") -> Any:
+        """The table X as the networks' inputs. InputError for other columns than in training."""
+        table = read_table(X, name)
+        names = self.columns_.names
+        if not any(isinstance(key, str) for key in table) and [*table] != names and not isinstance(X, Mapping):
+            if len(table) != len(names):
+                raise InputError(
+                    f"{name} has {len(table)} features, but {type(self).__name__} is expecting {len(names)} features as input"
+                )
+            table = dict(zip(names, table.values()))  # an array has no names: they go by place
+        return self.columns_.encode(table)
+
+    def _outputs(self, X: Any) -> list[np.ndarray]:
+        check_is_fitted(self)
+        with _value_errors(), self._threads():
+            inputs = self._encode(X)
+            return [outputs_of(network, inputs, self._input_scale) for network in self.networks_]
+
+    def transform(self, X: Any) -> np.ndarray:
+        """What the last hidden layers make of X, side by side: of shape (n_samples, n_networks * width)."""
+        check_is_fitted(self)
+        with _value_errors(), self._threads():
+            inputs = self._encode(X)
+            hidden = [without_last_layer(network) for network in self.networks_]
+            made = [
+                kernels.ACTIVATIONS[each.activation].twin(outputs_of(each, inputs, self._input_scale))
+                for each in hidden
+            ]
+            return np.concatenate(made, axis=1)
+
+    @property
+    def _n_features_out(self) -> int:
+        return sum(network.sizes[-2] for network in self.networks_)
+
+
+class TableClassifier(ClassifierMixin, BaseTable):
+    """Classes from a table with numbers, categories, dates and gaps: networks on parts of the rows, averaged.
+
+    Parameters
+    ----------
+    columns : dict or None, default=None
+        What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
+        or 'drop'. ``columns_`` shows what became of each.
+    n_networks : int, default=8
+        Networks that are trained, each without a part of the rows that chooses its best epoch by the log-loss; their
+        probabilities are averaged. Every thread trains one at a time.
+    width, depth : int, default=128 and 2
+        Units of each hidden layer, and hidden layers.
+    activation : str, default='gelu'
+        Of the hidden layers: one of ``kernels.ACTIVATIONS``.
+    learning_rate : float or None, default=None
+        Of the neural-tangent parametrisation; None for 0.04.
+    batch_size : int, default=64
+        Rows in a step, at most.
+    epochs : int or None, default=None
+        At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
+        before; a network stops after a cycle that brought no lower loss of its held-out rows.
+    dropout : float or None, default=None
+        Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1.
+    random_state : int, RandomState or None, default=None
+        Determines the folds, first weights, batches and dropout.
+    n_threads : int or None, default=None
+        Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``.
+
+    Attributes
+    ----------
+    columns_ : Columns
+        What became of each column; ``print`` it.
+    classes_ : ndarray of shape (n_classes,)
+        The class labels.
+    out_of_fold_ : ndarray of shape (n_samples, n_classes) or None
+        Probabilities of the training rows (those with a weight), each by the network that was trained without it; None with
+        ``X_val`` or where not every row was held out.
+    networks_, best_epochs_, validation_losses_ : lists of length n_networks
+        The networks; the epoch that each was kept after; its loss on the held-out rows after each epoch.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TableClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = {"size": rng.normal(size=300), "colour": rng.choice(["red", "blue", ""], 300)}
+    >>> y = np.where((X["size"] > 0) == (X["colour"] == "red"), "yes", "no")
+    >>> bool(TableClassifier(random_state=0).fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    classes_: np.ndarray
+    _loss, _output, _rate, _dropout = "softmax_cross_entropy", "softmax", 0.04, 0.1
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The predicted classes, of shape (n_samples,)."""
+        P = self.predict_proba(X)
+        return self.classes_[P.argmax(1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes in the order of ``classes_``, of shape (n_samples, n_classes)."""
+        return self._averaged(self._outputs(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities, of shape (n_samples, n_classes)."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
+        total = np.sum([kernels.softmax(each) for each in Z], axis=0, dtype=np.float64)
+        return total / total.sum(1, keepdims=True)
+
+    def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
+        self.classes_ = np.unique(y)
+        classes = len(self.classes_)
+        if classes == 1:
+            raise ValueError(f"y has one class only, {self.classes_.tolist()[0]!r}; it must have two or more")
+        if classes == len(y) > 2 and y.dtype.kind != "f":
+            raise ValueError(
+                f"y has {classes} classes in {len(y)} rows, one row each; a class must have more, or, if y is a quantity, "
+                "TableRegressor learns it"
+            )
+        check_classification_targets(y)
+        return classes
+
+    def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
+        checks.known_classes(name, y, self.classes_)
+        return np.searchsorted(self.classes_, y)
+
+    def _folds(self, targets: np.ndarray, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if np.bincount(targets).min() < count:  # too few of a class for every part
+            return super()._folds(targets, count, seed)
+        return StratifiedKFold(count, shuffle=True, random_state=seed).split(targets, targets)
+
+
+class TableRegressor(RegressorMixin, BaseTable):
+    """Numbers from a table with numbers, categories, dates and gaps: networks on parts of the rows, averaged.
+
+    The networks minimise the squared error of (y - mean) / deviation.
+
+    Parameters
+    ----------
+    columns, n_networks, width, depth, activation, learning_rate, batch_size, epochs, dropout, random_state, n_threads
+        As in ``TableClassifier``; the best epoch is chosen by the squared error, ``learning_rate=None`` is 0.07, and
+        ``dropout=None`` none.
+
+    Attributes
+    ----------
+    out_of_fold_ : ndarray of shape (n_samples,) or None
+        Predictions for the training rows (those with a weight), each by the network that was trained without it; None with
+        ``X_val`` or where not every row was held out.
+    target_mean_, target_scale_ : float
+        The mean and deviation of y.
+    columns_, networks_, best_epochs_, validation_losses_, n_features_in_, feature_names_in_
+        As in ``TableClassifier``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TableRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = {"size": rng.normal(size=300), "colour": rng.choice(["red", "blue", ""], 300)}
+    >>> y = 1000 + X["size"] * np.where(X["colour"] == "red", 10, 20)
+    >>> bool(TableRegressor(random_state=0).fit(X, y).score(X, y) > 0.9)
+    True
+    """
+
+    target_mean_: float
+    target_scale_: float
+    _loss, _output, _rate, _dropout = "squared_error", "identity", 0.07, 0.0
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The predicted numbers, float64 of shape (n_samples,)."""
+        return self._averaged(self._outputs(X))
+
+    def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(Z, axis=1).mean(1, dtype=np.float64) * self.target_scale_ + self.target_mean_
+
+    def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
+        y = _quantity("y", y)
+        self.target_mean_ = float(np.average(y, weights=weights))
+        self.target_scale_ = float(np.sqrt(np.average(np.square(y - self.target_mean_), weights=weights)))
+        if y.min() == y.max():
+            raise ValueError(f"y is constant, {y[0]:g}; there is nothing to learn")
+        return 1
+
+    def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
+        return ((_quantity(name, y) - self.target_mean_) / self.target_scale_).astype(np.float32)[:, np.newaxis]
+
+
+def _target(name: str, y: Any, X: Any) -> np.ndarray:
+    """y [n]. ValueError for gaps, and for what is no column."""
+    if y is None:
+        raise ValueError(f"requires {name} to be passed, but the target {name} is None")
+    if isinstance(y, str):
+        raise ValueError(
+            f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"
+        )
+    y = column_or_1d(np.asarray(y), warn=True)
+    if y.dtype.kind == "O":
+        gaps = np.array([value is None or str(value) in ("nan", "<NA>", "NaT") for value in y.tolist()], bool)
+        if not gaps.any():
+            y = np.array(y.tolist())  # of text, or of numbers
+    else:
+        gaps = np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), bool)
+    if gaps.any():
+        raise ValueError(f"Input {name} contains NaN: {gaps.sum():,} gaps in {len(y):,} rows; leave out these rows")
+    assert_all_finite(y, input_name=name)
+    return y
+
+
+def _quantity(name: str, y: np.ndarray) -> np.ndarray:
+    """y as float64 [n]. ValueError for text."""
+    try:
+        return y.astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"{name} holds no numbers ({error}); TableClassifier learns classes") from None
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """What the columns refuse is a ValueError here."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(str(error)) from None

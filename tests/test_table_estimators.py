@@ -1,0 +1,253 @@
+"""TableClassifier and TableRegressor: tables with categories, dates and gaps, as scikit-learn's estimators."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", minversion="1.6")
+
+from sklearn.base import clone
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.metrics import log_loss, r2_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import kernels
+from fastmlp import TableClassifier, TableRegressor
+from fastmlp.columns import read_table
+from fastmlp.data import Sparse
+from fastmlp.estimator.ensemble import _cycles, _rates
+
+QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}
+FOLDS = "the folds are drawn by rows: a row that is there twice may be trained on and held out, one of weight 2 not"
+
+
+@parametrize_with_checks(
+    [TableClassifier(n_networks=2, epochs=30), TableRegressor(n_networks=2, epochs=60)],
+    expected_failed_checks=lambda estimator: {"check_sample_weight_equivalence_on_dense_data": FOLDS},
+)
+@pytest.mark.filterwarnings("ignore:.*rows are too few:UserWarning")
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def table(rows=400, seed=0):
+    """(X, y): y is told by the category where the number is known, and by the gap else."""
+    rng = np.random.default_rng(seed)
+    x, colour = rng.standard_normal(rows), rng.choice(["red", "blue", "green"], rows)
+    x[rng.random(rows) < 0.2] = np.nan
+    day = np.datetime64("2024-01-01") + rng.integers(0, 700, rows)
+    y = np.where(np.isnan(x), 3.0, np.where(colour == "red", x, -x))
+    return {"x": x, "colour": colour, "day": day, "noise": rng.integers(0, 5, rows)}, y
+
+
+def rows_of(X, rows):
+    return {name: values[rows] for name, values in X.items()}
+
+
+def test_a_regressor_learns_what_categories_and_gaps_say():
+    X, y = table()
+    X_test, y_test = table(seed=1)
+    model = TableRegressor(random_state=0).fit(X, y)
+    assert model.score(X_test, y_test) > 0.9  # without the category, or without the gap, at most 0.7
+    assert [column.kind for column in model.columns_.columns] == ["number", "category", "date", "number"]
+
+
+def test_a_classifier_learns_what_categories_and_gaps_say():
+    X, y = table()
+    X_test, y_test = table(seed=1)
+    model = TableClassifier(random_state=0).fit(X, np.where(y > 0, "up", "down"))
+    assert model.score(X_test, np.where(y_test > 0, "up", "down")) > 0.93  # without the category at most 0.6
+    np.testing.assert_allclose(model.predict_proba(X_test).sum(1), 1)
+
+
+@pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
+def test_results_do_not_depend_on_the_number_of_threads_and_follow_the_seed(make):
+    X, y = table()
+    y = y > 0 if make is TableClassifier else y
+    models = [make(**QUICK, n_threads=n).fit(X, y) for n in (1, 2, 5)]
+    weights = [[network.params.tobytes() for network in model.networks_] for model in models]
+    assert weights[0] == weights[1] == weights[2]
+    other = make(**{**QUICK, "random_state": 1}).fit(X, y)
+    assert other.networks_[0].params.tobytes() != weights[0][0]
+
+
+def test_a_row_without_weight_is_not_there():
+    X, y = table()
+    weights = np.ones(len(y))
+    weights[::3] = 0
+    kept = np.flatnonzero(weights)
+    weighted = TableRegressor(**QUICK).fit(X, y, weights)
+    without = TableRegressor(**QUICK).fit(rows_of(X, kept), y[kept])
+    assert np.array_equal(weighted.predict(X), without.predict(X))
+
+
+def test_weights_move_what_is_learnt():
+    x = np.repeat(["a", "b"], 100)
+    y = np.tile([0.0, 1.0], 100)
+    model = TableRegressor(**QUICK).fit({"x": x}, y, np.where(y == 1, 3.0, 1.0))
+    np.testing.assert_allclose(model.predict({"x": ["a", "b"]}), 0.75, atol=0.05)
+
+
+def test_given_validation_rows_choose_the_epoch_and_all_rows_are_trained_on():
+    X, y = table()
+    labels = y > 0
+    model = TableClassifier(**{**QUICK, "n_networks": 1}).fit(X, labels, X_val=X, y_val=labels)
+    assert model.out_of_fold_ is None
+    assert model.best_epochs_[0] == np.argmin(model.validation_losses_[0]) + 1
+    loss = log_loss(labels, model.predict_proba(X))
+    np.testing.assert_allclose(min(model.validation_losses_[0]), loss, rtol=1e-5, atol=2**-23)  # of probabilities in float32
+
+
+@pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
+def test_out_of_fold_predictions_are_those_of_the_network_that_has_not_seen_the_row(make):
+    X, y = table()
+    y = y > 0 if make is TableClassifier else y
+    model = make(**QUICK).fit(X, y)
+    alone = []
+    for network in model.networks_:
+        one = pickle.loads(pickle.dumps(model))
+        one.networks_ = [network]
+        alone.append(one.predict_proba(X)[:, 1] if make is TableClassifier else one.predict(X))
+    found = model.out_of_fold_[:, 1] if make is TableClassifier else model.out_of_fold_
+    # A row's outputs do not depend on the rows beside it.
+    by_first, by_second = found == alone[0], found == alone[1]
+    assert (by_first | by_second).all()
+    assert abs(int(by_first.sum()) - len(y) // 2) <= 1 + int((by_first & by_second).sum())
+
+
+def test_rates_are_realmlps_and_training_stops_after_a_cycle_that_brought_nothing():
+    ends = _cycles(15)
+    assert ends == [1, 3, 7, 15]
+    t = np.arange(150) / 150
+    np.testing.assert_allclose(_rates(ends, 10), 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))), atol=1e-12)
+    rng = np.random.default_rng(0)
+    model = TableClassifier(**QUICK).fit(rng.standard_normal((300, 5)), rng.integers(0, 2, 300))
+    for losses in model.validation_losses_:
+        assert len(losses) in _cycles(30)[1:]
+        assert len(losses) < 30  # there is nothing to learn
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5])
+def test_few_epochs_are_cycles_too(epochs):
+    assert _cycles(epochs)[-1] == epochs
+    assert np.isfinite(_rates(_cycles(epochs), 3)).all()
+    X, y = table(100)
+    assert len(TableRegressor(**{**QUICK, "epochs": epochs}).fit(X, y).validation_losses_[0]) <= epochs
+
+
+def test_it_is_pickled_cloned_and_searched():
+    X, y = table(200)
+    model = TableRegressor(**QUICK).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(X), model.predict(X))
+    assert not hasattr(clone(model), "networks_")
+    array = np.column_stack([np.asarray(values, object) for values in X.values()])
+    search = GridSearchCV(TableRegressor(**QUICK), {"width": [8, 32]}, cv=2).fit(array, y)
+    assert search.best_params_["width"] in (8, 32)
+    assert make_pipeline(FunctionTransformer(), TableRegressor(**QUICK)).fit(array, y).predict(array).shape == y.shape
+
+
+def test_data_frames_go_by_name_and_scikit_learns_inspection_takes_them():
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("narwhals")
+    X, y = table()
+    frame = pandas.DataFrame(X)
+    model = TableRegressor(**QUICK).fit(frame, y)
+    assert [*model.feature_names_in_] == [*X]
+    assert np.array_equal(model.predict(frame[["day", "noise", "colour", "x"]]), model.predict(frame))
+    assert np.array_equal(TableRegressor(**QUICK).fit(X, y).predict(X), model.predict(frame))
+    assert [*model.set_output(transform="pandas").transform(frame).columns][:1] == ["tableregressor0"]
+    found = permutation_importance(model, frame, y, n_repeats=2, random_state=0).importances_mean
+    assert found.argmin() == 3
+    found = partial_dependence(model, frame, ["colour"], categorical_features=["colour"])
+    assert found["average"].shape == (1, 3)
+
+
+def test_columns_are_what_they_are_said_to_be():
+    X, y = table()
+    model = TableRegressor(**QUICK, columns={"noise": "category", "day": "drop"}).fit(X, y)
+    assert [column.kind for column in model.columns_.columns][2:] == ["drop", "category"]
+
+
+def test_many_categories_are_learnt_from_sparse_rows():
+    rng = np.random.default_rng(0)
+    key, x = rng.integers(0, 1000, 20_000), rng.standard_normal(20_000)
+    y = np.where(key % 2, x, -x)
+    model = TableRegressor(n_networks=2, epochs=10, width=32, columns={"key": "category"}, random_state=0)
+    model.fit({"key": key, "x": x}, y)
+    assert model.columns_.inputs > 1000
+    assert isinstance(model.columns_.encode(read_table({"key": key, "x": x})), Sparse)
+    assert r2_score(y, model.out_of_fold_) > 0.9  # of twenty rows a category
+
+
+def test_ten_rows_are_learnt_from_with_a_warning():
+    for make, y in ((TableClassifier, np.arange(10) % 2), (TableRegressor, np.arange(10.0))):
+        with pytest.warns(UserWarning, match="10 rows are too few"):
+            model = make(epochs=5, random_state=0).fit({"x": np.arange(10.0)}, y)
+        assert len(model.networks_) == 8
+
+
+X, Y = table(60)
+BAD = [
+    (TableRegressor, X, np.full(60, 2.0), "y is constant, 2; there is nothing to learn"),
+    (TableClassifier, X, np.full(60, "a"), "y has one class only, 'a'; it must have two or more"),
+    (TableClassifier, X, np.arange(60), "y has 60 classes in 60 rows, one row each"),
+    (TableRegressor, X, np.where(np.arange(60) < 3, np.nan, Y), "3 gaps in 60 rows; leave out these rows"),
+    (TableClassifier, X, np.array(["a", None] * 30, object), "30 gaps in 60 rows; leave out these rows"),
+    (TableRegressor, X, np.where(np.arange(60) < 3, np.inf, Y), "Input y contains infinity"),
+    (TableRegressor, X, np.full(60, "a"), "y holds no numbers"),
+    (TableRegressor, X, None, "the target y is None"),
+    (TableRegressor, X, "x", "y is 'x'; it must be the column itself"),
+    (TableRegressor, X, Y[:50], "X has 60 rows, but y has 50"),
+    (TableRegressor, {**X, "z": [None] * 60}, Y, "column 'z' is all gaps; leave it out"),
+    (TableRegressor, rows_of(X, [0]), Y[:1], "1 sample"),
+]
+
+
+@pytest.mark.parametrize(("make", "X", "y", "message"), BAD, ids=[message[:30] for *_, message in BAD])
+def test_what_cannot_be_learnt_is_refused_in_one_line_and_changes_nothing(make, X, y, message):
+    good, target = table(60)
+    model = make(n_networks=1, epochs=1, random_state=0).fit(good, np.where(target > 0, 1, 2))
+    before = model.predict(good)
+    with pytest.raises(ValueError, match="^[^\n]*$") as error:
+        model.fit(X, y)
+    assert message in str(error.value)
+    assert np.array_equal(model.predict(good), before)
+
+
+def test_other_columns_than_in_training_are_refused_by_name():
+    X, y = table(60)
+    model = TableRegressor(n_networks=1, epochs=1, random_state=0).fit(X, y)
+    for bad, message in (
+        ({"x": X["x"]}, "the table lacks 'colour', 'day', 'noise'"),
+        ({**X, "more": X["x"]}, "the table also has 'more'"),
+        (np.zeros((5, 3)), "X has 3 features, but TableRegressor is expecting 4 features as input"),
+        ({**X, "x": ["much"] * 60}, "column 'x' holds 'much', which is no number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.predict(bad)
+
+
+def test_an_interrupted_fit_ends_its_threads_and_leaves_the_model_as_it_was(monkeypatch):
+    X, y = table()
+    model = TableRegressor(**QUICK).fit(X, y)
+    before = model.predict(X)
+    train_steps, calls = kernels.mlp_train_steps, []
+
+    def interrupted(*args, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train_steps(*args, **options)
+
+    monkeypatch.setattr(kernels, "mlp_train_steps", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(epochs=1000).fit(X, y)
+    assert len(calls) < 1000  # the other network's epochs end, too
+    assert np.array_equal(model.predict(X), before)
