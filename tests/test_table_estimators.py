@@ -101,7 +101,9 @@ def test_given_validation_rows_choose_the_epoch_and_all_rows_are_trained_on():
     assert model.out_of_fold_ is None
     assert model.best_epochs_[0] == np.argmin(model.validation_losses_[0]) + 1
     loss = log_loss(labels, model.predict_proba(X))
-    np.testing.assert_allclose(min(model.validation_losses_[0]), loss, rtol=1e-5, atol=2**-23)  # of probabilities in float32
+    np.testing.assert_allclose(
+        min(model.validation_losses_[0]), loss, rtol=1e-5, atol=2**-23
+    )  # of probabilities in float32
 
 
 @pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
