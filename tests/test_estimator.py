@@ -874,7 +874,7 @@ def kinds_with_activations():
         yield pytest.param(kind, activation, marks=() if few else pytest.mark.nightly)
 
 
-@pytest.mark.parametrize(("kind", "activation"), kinds_with_activations())
+@pytest.mark.parametrize(("kind", "activation"), list(kinds_with_activations()))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_onnx_runtime_predicts_what_the_estimator_predicts(table, tmp_path, kind, activation, dtype):
     pytest.importorskip("onnx")
