@@ -194,6 +194,14 @@ def finite_number(name: str, value: Any, *, least: float | None = None) -> float
     return number
 
 
+def fraction(name: str, value: Any) -> float:
+    """``value`` as a float of at least 0 and below 1."""
+    number = finite_number(name, value, least=0.0)
+    if number >= 1:
+        raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")
+    return number
+
+
 def as_csr(name: str, X: Any) -> CSR:
     """A CSR from a dense array or anything with SciPy's CSR attributes (indptr, indices, data, shape)."""
     if isinstance(X, CSR):

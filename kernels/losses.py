@@ -68,14 +68,27 @@ class Loss:
 
     def checked(self) -> Any:
         """The loss with its parameters as compiled code takes them; ValueError or TypeError names one that is none."""
-        return type(self)(*(checks.finite_number(name, value) for name, value in self._asdict().items()))  # type: ignore
+        return self
 
 
-class Smoothing(NamedTuple):
-    """The parameters of the cross-entropies."""
-
+class _Smoothing(NamedTuple):
     smoothing: float = 0.0
     epsilon: float = 0.0
+
+
+class CrossEntropy(Loss, _Smoothing):
+    """A loss of labels, which may be smoothed."""
+
+    __slots__ = ()
+
+    def checked(self):
+        smoothing = checks.fraction("label_smoothing", self.smoothing)
+        epsilon = checks.finite_number("epsilon", self.epsilon, least=0.0)
+        if smoothing and epsilon:
+            raise ValueError(f"label_smoothing is {smoothing} and epsilon {epsilon}; one of them must be 0")
+        if epsilon and self.output != "softmax":
+            raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {self.output}")
+        return type(self)(smoothing, epsilon)
 
 
 @piece
@@ -173,7 +186,7 @@ def _softmax_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         dZ[row + label] -= real(factor * (1 - loss.smoothing))
 
 
-class SoftmaxCrossEntropy(Loss, Smoothing):
+class SoftmaxCrossEntropy(CrossEntropy):
     """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(Z), Q = (1 - s) onehot(label) + s / O.
 
     dZ = w (P - Q). With an ``epsilon`` > 0 the loss is -sum_i w_i log(P[i, label] + epsilon), and dZ the same.
@@ -221,7 +234,7 @@ def _logistic_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         outcomes.losses[i], outcomes.hits[i] = weight * lost, right
 
 
-class LogisticCrossEntropy(Loss, Smoothing):
+class LogisticCrossEntropy(CrossEntropy):
     """loss = -sum_ik w_i (Q log P + (1 - Q) log(1 - P)), P = 1 / (1 + exp(-Z)), Q = (1 - s) label + s / 2.
 
     dZ = w (P - Q).
@@ -638,7 +651,7 @@ def loss_of(output: str, loss: Any, smoothing: float = 0.0, epsilon: float = 0.0
     if isinstance(loss, Loss):
         return loss
     kind: Any = LOSSES[loss] if loss else next(kind for kind in LOSSES.values() if kind.output == output)
-    return kind(smoothing, epsilon) if issubclass(kind, Smoothing) else kind()
+    return kind(smoothing, epsilon) if issubclass(kind, CrossEntropy) else kind()
 
 
 @kernel

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
 from .activations import ACTIVATIONS
 from .csr_matrix import CSR
-from .losses import LOSSES, Loss, Outcomes, Smoothing, SoftmaxCrossEntropy, Targets, loss_of
+from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
 from .network import Network
 from .sparse import PanelLayer, PanelState
@@ -245,7 +245,7 @@ def softmax_cross_entropy(
     log(P + epsilon), as in the notebook that this project began with, and the gradient the same as without. ValueError
     for an empty batch, for labels outside 0 .. O-1, and for both smoothing and epsilon.
     """
-    loss = SoftmaxCrossEntropy(*_checked_smoothing(label_smoothing, epsilon))
+    loss = SoftmaxCrossEntropy(label_smoothing, epsilon).checked()
     return _loss_gradient(("logits", logits), ("labels", labels), loss, sample_weight, out)
 
 
@@ -297,21 +297,6 @@ def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array:
     return weights
 
 
-def _checked_smoothing(label_smoothing: float, epsilon: float) -> tuple[float, float]:
-    smoothing = _checked_fraction("label_smoothing", label_smoothing)
-    epsilon = checks.finite_number("epsilon", epsilon, least=0.0)
-    if smoothing and epsilon:
-        raise ValueError(f"label_smoothing is {smoothing} and epsilon {epsilon}; one of them must be 0")
-    return smoothing, epsilon
-
-
-def _checked_fraction(name: str, value: float) -> float:
-    number = checks.finite_number(name, value, least=0.0)
-    if number >= 1:
-        raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")
-    return number
-
-
 def _checked_seed(seed: int, name: str = "seed") -> int:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"{name} is {seed!r}; it must be an integer from 0 to 2^32 - 1")
@@ -324,7 +309,7 @@ def dropout(Y: ArrayLike, p: float, *, seed: int, out: Array | None = None) -> A
     The mask is a function of ``seed`` (32 bits) and the element's place. Srivastava et al. 2014.
     """
     Y = checks.as_input("Y", Y, None, (None, None))
-    p, seed = _checked_fraction("p", p), _checked_seed(seed)
+    p, seed = checks.fraction("p", p), _checked_seed(seed)
     result = checks.output("out", out, Y.dtype, Y.shape, Y)
     result[...] = Y
     run(dropout_mask.dropout, _parts(Y.size, SERIAL_ELEMENTS), seed, p, result)
@@ -578,24 +563,21 @@ def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, lab
     fitting = [name for name, kind in LOSSES.items() if kind.output == network.output]
     if not isinstance(loss, Loss) and loss is not None and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(fitting)}")
-    smoothing = _checked_smoothing(label_smoothing, epsilon)
-    chosen = loss_of(network.output, loss, *smoothing)
+    chosen = loss_of(network.output, loss, label_smoothing, epsilon)
     if chosen.output != network.output:
         raise ValueError(
             f"loss is {chosen.name!r}, for a network whose output is {chosen.output}; where it is {network.output}, as here, "
             f"it must be one of {', '.join(fitting)}"
         )
-    if any(smoothing) and (isinstance(loss, Loss) or not isinstance(chosen, Smoothing)):
+    if (label_smoothing or epsilon) and (isinstance(loss, Loss) or not isinstance(chosen, CrossEntropy)):
         raise ValueError(f"label_smoothing or epsilon is given; both must be 0 with the loss {chosen.name}")
-    if epsilon and network.output != "softmax":
-        raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {network.output}")
     return chosen.checked()
 
 
 def _checked_objective(
     network: Network, loss: Loss, mean: bool, dropout: float, seed: int, first_row: int = 0
 ) -> Objective:
-    dropout, seed = _checked_fraction("dropout", dropout), _checked_seed(seed)
+    dropout, seed = checks.fraction("dropout", dropout), _checked_seed(seed)
     return Objective(loss, ACTIVATIONS[network.activation], bool(mean), dropout, seed, first_row)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops, reference
 from .activations import ACTIVATIONS
-from .losses import LOSSES, Smoothing, custom_loss
+from .losses import LOSSES, CrossEntropy, custom_loss
 from .network import Network
 from .update import RULES as MAKERS
 from .update import Rule, momentum, sgd
@@ -225,7 +225,7 @@ def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, An
 def _options(loss: str, objective: dict[str, Any]) -> dict[str, Any]:
     """Those of a step that takes pixels, smoothed only where the loss is of labels."""
     options = {"scale": 1 / 255, "loss": loss, **objective}
-    if not issubclass(LOSSES[loss], Smoothing):
+    if not issubclass(LOSSES[loss], CrossEntropy):
         options.pop("label_smoothing", None)
     return options
 

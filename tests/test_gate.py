@@ -120,6 +120,7 @@ BAD = {
     "a loss of two arrays": (lambda: kernels.custom_loss(lambda z, y: 0.0), TypeError, "function is .*; it must be a function of three"),
     "a loss for no output": (lambda: kernels.custom_loss(lambda z, y, dz: 0.0, output="linear"), ValueError, "output is 'linear'; it must be one of"),
     "a loss of minus one target": (lambda: kernels.custom_loss(lambda z, y, dz: 0.0, width=-1), ValueError, "width is -1; it must be"),
+    "a smoothing of one": (lambda: train(loss=LOSSES["softmax_cross_entropy"](1.0)), ValueError, "label_smoothing is 1.0; .* below 1"),
     "smoothing beside a loss that is made": (
         lambda: train(loss=LOSSES["softmax_cross_entropy"](0.1), label_smoothing=0.1), ValueError, "label_smoothing or epsilon is given",
     ),
