@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,22 +33,32 @@ def permutation_importance(model: Model, X: np.ndarray | Sparse, y: np.ndarray) 
     it takes seconds. The same model and samples give the same numbers.
     """
     inputs = X.shape[1]
-    rows = int(min(_ROWS, max(100, _NUMBERS / (20 * _SHUFFLES * inputs)), len(X)))
-    chosen = np.linspace(0, len(X) - 1, rows).astype(np.int64)
+    chosen = rows_looked_at(len(X), 20 * _SHUFFLES * inputs)
     y, sample = y[chosen], X[chosen]
     values = sample.toarray() if isinstance(sample, Sparse) else sample
-    columns = _heaviest(model, values, max(20, int(_NUMBERS / (_SHUFFLES * rows * inputs))))
-    loss, *_ = model.evaluate(values, y)
+    columns = _heaviest(model, values, max(20, int(_NUMBERS / (_SHUFFLES * len(chosen) * inputs))))
+    shuffled = values.copy()
+
+    def loss(column: int, order: np.ndarray) -> float:
+        shuffled[:, column] = values[order, column]
+        found = model.evaluate(shuffled, y)[0]
+        shuffled[:, column] = values[:, column]
+        return found
+
+    return rises(columns, len(chosen), model.evaluate(values, y)[0], loss)
+
+
+def rows_looked_at(rows: int, numbers: float) -> np.ndarray:
+    """Evenly spaced rows, of which each takes so many numbers that are predicted from."""
+    return np.linspace(0, rows - 1, int(min(_ROWS, max(100, _NUMBERS / numbers), rows))).astype(np.int64)
+
+
+def rises(columns: np.ndarray, rows: int, loss: float, shuffled: Callable[[Any, np.ndarray], float]) -> Importance:
+    """The rise above ``loss``, which is ``shuffled(column, order)`` with the values of a column in that order."""
     rng = np.random.default_rng(0)
     orders = [rng.permutation(rows) for _ in range(_SHUFFLES)]  # the same for every column
-    rises = np.empty((len(columns), _SHUFFLES))
-    shuffled = values.copy()
-    for k, column in enumerate(columns):
-        for number, order in enumerate(orders):
-            shuffled[:, column] = values[order, column]
-            rises[k, number] = model.evaluate(shuffled, y)[0] - loss
-        shuffled[:, column] = values[:, column]
-    return Importance(columns, rises.mean(1), rises.std(1, ddof=1), loss)
+    risen = np.array([[shuffled(column, order) - loss for order in orders] for column in columns])
+    return Importance(columns, risen.mean(1), risen.std(1, ddof=1), loss)
 
 
 def _heaviest(model: Model, X: np.ndarray, most: int) -> np.ndarray:

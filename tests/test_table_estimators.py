@@ -171,6 +171,21 @@ def test_data_frames_go_by_name_and_scikit_learns_inspection_takes_them():
     assert found["average"].shape == (1, 3)
 
 
+@pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
+def test_importance_ranks_columns_by_name_and_one_that_is_dropped_has_none(make):
+    X, y = table()
+    y = y > 0 if make is TableClassifier else y
+    model = make(**QUICK, columns={"noise": "drop"}).fit(X, y)
+    found = model.importance(X, y)
+    assert [*found.columns] == [*X]
+    assert {*found.columns[np.argsort(-found.rise)[:2]]} == {"x", "colour"}
+    assert found.rise[3] == found.deviation[3] == 0
+    if make is TableClassifier:
+        np.testing.assert_allclose(found.loss, log_loss(y, model.predict_proba(X)), rtol=1e-6)
+    else:
+        np.testing.assert_allclose(found.loss, 1 - model.score(X, y), rtol=1e-3)  # targets are float32
+
+
 def test_columns_are_what_they_are_said_to_be():
     X, y = table()
     model = TableRegressor(**QUICK, columns={"noise": "category", "day": "drop"}).fit(X, y)
