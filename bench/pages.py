@@ -9,11 +9,13 @@ leave them.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import tables
 from claims import OURS, in_unit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +95,49 @@ def machines() -> str:
     return "\n\n".join(parts)
 
 
-FIGURES: dict[str, Callable[[], str]] = {"speed": speed, "machines": machines}
+def on_tables() -> str:
+    """Every method's mean over the splits on each table, and what sums them up: of all tables, and of those not chosen on."""
+    records = [record for record in json.loads((RESULTS / "tables.json").read_text()) if record["part"] == "test"]
+    methods = [method for method in tables.METHODS if any(record["method"] == method for record in records)]
+
+    def mean(table: str, method: str, measure: str) -> float:
+        found = [r[measure] for r in records if (r["table"], r["method"]) == (table, method) and measure in r]
+        return sum(found) / len(found) if found else math.nan
+
+    def line(title: str, cells: Sequence[str]) -> str:
+        return f"| {title} | " + " | ".join(cells) + " |"
+
+    parts = []
+    for measure, title in tables.MEASURES.items():
+        names = sorted({record["table"] for record in records if measure in record})
+        values = {name: [mean(name, method, measure) for method in methods] for name in names}
+        lines = [line(title, [method.replace("_", " ") for method in methods]), "| --- |" + " ---: |" * len(methods)]
+        lines += [line(name, [f"{value:.4f}" for value in row]) for name, row in values.items()]
+        for among, rows in (
+            ("all", [*values.values()]),
+            ("not chosen on", [row for name, row in values.items() if name not in tables.CHOSEN_ON]),
+        ):
+            # A table that somebody makes no errors on says nothing of ratios.
+            over = [[math.log(value / min(row)) for value in row] for row in rows if min(row) > 0]
+            ranks = [
+                [sum(other < value for other in row) + (row.count(value) + 1) / 2 for value in row] for row in rows
+            ]
+            if over:
+                means = [math.exp(sum(column) / len(over)) for column in zip(*over)]
+                lines.append(line(f"geometric mean over the best, {among}", [f"{value:.3f}" for value in means]))
+                means = [sum(column) / len(ranks) for column in zip(*ranks)]
+                lines.append(line(f"mean rank, {among}", [f"{value:.1f}" for value in means]))
+        parts.append("\n".join(lines))
+    names = sorted({record["table"] for record in records})
+    lines = [line("seconds, sum over the tables", [method.replace("_", " ") for method in methods])]
+    lines.append("| --- |" + " ---: |" * len(methods))
+    for measure, title in (("fit_seconds", "fit"), ("predict_seconds", "predict the test part")):
+        sums = [sum(mean(name, method, measure) for name in names) for method in methods]
+        lines.append(line(title, [f"{value:.3g}" for value in sums]))
+    return "\n\n".join([*parts, "\n".join(lines)])
+
+
+FIGURES: dict[str, Callable[[], str]] = {"speed": speed, "machines": machines, "tables": on_tables}
 
 
 def filled(text: str) -> str:

@@ -278,8 +278,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def importance(self, X: Any, y: Any) -> Importance:
         """How much the model relies on each column of X: how its loss rises when the column's values are dealt out anew.
 
-        ``columns`` are names, ``rise`` and ``deviation`` those of the loss over five shuffles, above ``loss``: the mean log-loss,
-        or the squared error over the variance of the y of the fit. Of many rows 2,000 are looked at. See
+        ``columns`` are names, ``rise`` and ``deviation`` those of the loss over five shuffles, above ``loss``: the mean
+        log-loss, or the squared error over the variance of the y of the fit. Of many rows 2,000 are looked at. See
         ``fastmlp.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.
         """
         check_is_fitted(self)
