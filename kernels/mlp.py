@@ -45,6 +45,7 @@ from .tuning import (
     SERIAL_FLOP,
 )
 from .update import Schedule, is_inert, sgd
+from .update import average as average_kernel
 
 _LINE = 16  # elements: workspace blocks start on cache lines
 
@@ -73,12 +74,12 @@ def _workspace(network: Network, objective: Objective, batch: int, parts: int, *
 def run_train_steps(
     X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, batch: int,
     objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
-    squares: np.ndarray | None = None,
+    squares: np.ndarray | None = None, average: np.ndarray | None = None, average_rate: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Steps over ``rows``, ``batch`` at a time, on the team; they change ``updated``, or the network's parameters.
 
     Returns the loss of each step, summed over its batch, and its rows that were right. ``squares`` [1] gets the sum over
-    the steps of |W|^2.
+    the steps of |W|^2; ``average`` is moved to the parameters after each step: see ``move_average``.
     """
     rooms = min(batch, len(rows))
     parts = 1 if rooms * network.flop_per_sample <= SERIAL_FLOP else team_size()
@@ -86,11 +87,22 @@ def run_train_steps(
     lanes = simd.REGISTER_BYTES // network.dtype.itemsize
     spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
     sums = np.zeros(0 if squares is None else 1 + spans)
-    results = Results(np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64), sums)
+    average_or_none = np.empty(0, network.dtype) if average is None else average
+    results = Results(
+        np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64), sums, average_or_none, average_rate
+    )
     parameters = Parameters(*network.fields(updated))
     if isinstance(X, CSR):
         block, sparse = _sparse_workspace(
-            X, rows, batch, parts, schedule, network, in_params=updated is None, squares=squares is not None
+            X,
+            rows,
+            batch,
+            parts,
+            schedule,
+            network,
+            in_params=updated is None,
+            squares=squares is not None,
+            averaged=average is not None,
         )
         samples = Samples(X.bundle(scale, network.dtype, block), labels, weights, rows, rooms)
         run_in_step(
@@ -102,6 +114,8 @@ def run_train_steps(
         run_in_step(
             train_steps, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *workspace, *results
         )  # fmt: skip
+    if average is not None:
+        move_average(network, average, average_rate, schedule.t + len(schedule.lr) - 1)
     if squares is not None:
         squares[0] = sums[0]
         if isinstance(X, CSR):
@@ -111,11 +125,12 @@ def run_train_steps(
 
 def _sparse_workspace(
     X: CSR, rows: np.ndarray, batch: int, parts: int, schedule: Schedule, network: Network, *, in_params: bool,
-    squares: bool,
+    squares: bool, averaged: bool,
 ) -> tuple[int, SparseWorkspace]:  # fmt: skip
     """How many columns of X to take at a time, and the memory for it: see ``step.SparseWorkspace``.
 
-    The first layer is packed where that pays, and ``in_params`` are stepped: a gradient is not.
+    The first layer is packed where that pays, and ``in_params`` are stepped: a gradient is not. Of parameters that are averaged
+    every number must be where it belongs after every step: none is packed, and no step put off.
     """
     (I, H), dtype, rule = network.sizes[:2], network.dtype, schedule.rule
     lanes, steps = simd.REGISTER_BYTES // dtype.itemsize, len(schedule.lr)
@@ -126,11 +141,11 @@ def _sparse_workspace(
     room = (1 + network.slots) * packed_size(I, H, lanes) * dtype.itemsize
     visits = int(lengths.sum()) / I  # of a column
     packed = (
-        in_params and visits >= PACKED_VISITS and room <= PACKED_BYTES
+        in_params and not averaged and visits >= PACKED_VISITS and room <= PACKED_BYTES
         and (room <= CACHED_BYTES or visits >= PACKED_ENTRIES * steps)
     )  # fmt: skip
     in_blocks = packed and lengths.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
-    put_off = not packed and not is_inert.py_func(rule)
+    put_off = not packed and not averaged and not is_inert.py_func(rule)
     # In place a panel may end inside a cache line: parts that own panels would take that from each other.
     ends = [H, *(panel_start.py_func(p, H, lanes) for p in range(panel_count.py_func(H, lanes)))]
     whole_lines = all(end * dtype.itemsize % LINE_BYTES == 0 for end in ends)
@@ -160,7 +175,7 @@ def run_gradient(
 ) -> tuple[float, int]:  # fmt: skip
     """One step that is not taken: (loss, correct), the gradient of all parameters in ``gradient``."""
     gradient[...] = 0
-    descent = Schedule(sgd(), np.array([-1.0]), t)  # 0 - (-1) * dW
+    descent = Schedule(sgd(), np.full((1, len(network.layers)), -1.0), t)  # 0 - (-1) * dW
     losses, correct = run_train_steps(
         X, scale, labels, weights, rows, len(rows), objective, descent, network, gradient, squares
     )  # fmt: skip
@@ -171,6 +186,12 @@ def run_update(network: Network, gradient: np.ndarray, schedule: Schedule, facto
     """Run ``update_network`` on the team."""
     parts = 1 if gradient.size <= SERIAL_ELEMENTS else get_num_threads()
     run(update_network, parts, schedule, factor, gradient, Parameters(*network.fields()))
+
+
+def move_average(network: Network, mean: np.ndarray, rate: float, t: int) -> None:
+    """mean += rate * (params - mean), or, where the rate is 0, 1 / t of it: that is the mean after all steps from 1 to t."""
+    parts = 1 if mean.size <= SERIAL_ELEMENTS else get_num_threads()
+    run(average_kernel, parts, network.params, mean, rate or 1 / t)
 
 
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:

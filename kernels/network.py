@@ -44,7 +44,8 @@ class Network:
     in the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
     ``activation`` of the hidden layers: one of ``kernels.activations.ACTIVATIONS``. ``output``: softmax over classes;
     logistic, each output a probability of its own (binary and multilabel targets); identity, numbers; exponential,
-    positive numbers, of which the last layer makes the logarithms. Raises ValueError for sizes that make no network and
+    positive numbers, of which the last layer makes the logarithms. ``layer_rates``: what the learning rate of each layer is
+    multiplied by in every step; a layer of rate 0 stays as it is. Raises ValueError for sizes that make no network and
     unknown names, TypeError for a dtype other than float32 and float64.
     """
 
@@ -57,6 +58,7 @@ class Network:
         slots: int = 0,
         activation: str = "relu",
         output: str = "softmax",
+        layer_rates: npt.ArrayLike | None = None,
     ) -> None:
         if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n >= 1 and n is not True for n in sizes):
             raise ValueError(f"sizes is {tuple(sizes)}; it must be two or more positive integers")
@@ -72,6 +74,11 @@ class Network:
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
         self.activation, self.output = activation, output
+        layers = len(self.sizes) - 1
+        rates = np.ones(layers) if layer_rates is None else np.array(layer_rates, np.float64)
+        if rates.shape != (layers,) or not (np.isfinite(rates) & (rates >= 0)).all():
+            raise ValueError(f"layer_rates is {layer_rates!r}; it must be {layers} numbers of at least 0, one a layer")
+        self.layer_rates = rates
         line = LINE_BYTES // self.dtype.itemsize
         self.offsets = [0]
         for inputs, outputs in zip(self.sizes, self.sizes[1:]):

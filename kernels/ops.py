@@ -472,6 +472,8 @@ def mlp_train_steps(
     dropout: float = 0.0,
     seed: int = 0,
     squares: Array | None = None,
+    average: Array | None = None,
+    average_decay: float | None = 0.999,
 ) -> tuple[Array, Array]:
     """Train a network in place on X[rows], ``batch`` rows a step; returns (losses [S], correct [S]), sums over a batch.
 
@@ -488,6 +490,10 @@ def mlp_train_steps(
     place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
     gradient is then stored, which takes about twice the time. ``squares``, float64 [1], gets the sum over the steps of |W|^2,
     all W before the step: half the weight decay times it is the penalty of an L2 term.
+
+    ``average``, flat as ``network.params`` and a copy of them at first, follows them in one more pass: after every step average
+    += (1 - average_decay) (params - average), an exponential moving average (Izmailov et al. 2018 use such weights); with
+    average_decay None it is the mean of the parameters after each step from number 1 on (Polyak and Juditsky 1992).
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
     batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network, minimised)
@@ -504,9 +510,17 @@ def mlp_train_steps(
         checks.output(
             "squares", squares, np.dtype(np.float64), (1,), network.params, network.state, *batch_arguments, lr
         )
+    average_rate = 0.0 if average_decay is None else 1 - checks.fraction("average_decay", average_decay)
+    if average is not None:
+        others = (
+            (network.params, network.state, lr) if squares is None else (network.params, network.state, lr, squares)
+        )
+        checks.output("average", average, network.dtype, network.params.shape, *others, *batch_arguments)
     if clip is None:
-        steps = int(batch), objective, Schedule(rule, lr, t), network
-        return mlp.run_train_steps(*batch_arguments, *steps, squares=squares)
+        steps = int(batch), objective, Schedule(rule, np.multiply.outer(lr, network.layer_rates), t), network
+        return mlp.run_train_steps(
+            *batch_arguments, *steps, squares=squares, average=average, average_rate=average_rate
+        )  # fmt: skip
     _checked_clip(clip)
     gradient = np.empty_like(network.params)
     losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
@@ -516,9 +530,10 @@ def mlp_train_steps(
         losses[step], correct[step] = mlp.run_gradient(
             *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
         )
-        mlp.run_update(
-            network, gradient, Schedule(rule, float(lr[step]), t + step), _clipped(1.0, gradient, clip)
-        )  # fmt: skip
+        rates = lr[step] * network.layer_rates[None]
+        mlp.run_update(network, gradient, Schedule(rule, rates, t + step), _clipped(1.0, gradient, clip))
+        if average is not None:
+            mlp.move_average(network, average, average_rate, t + step)
     if squares is not None and sums is not None:
         squares[0] = sums.sum()
     return losses, correct
@@ -642,4 +657,5 @@ def mlp_update(
         checks.no_overlap(name, written, gradient)
     _checked_clip(clip)
     factor = checks.finite_number("factor", factor)
-    mlp.run_update(network, gradient, Schedule(rule, lr, t), _clipped(factor, gradient, clip))
+    rates = lr * network.layer_rates[None]
+    mlp.run_update(network, gradient, Schedule(rule, rates, t), _clipped(factor, gradient, clip))

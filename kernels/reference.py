@@ -269,20 +269,24 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
     scaled.params[...] = network.dtype.type(factor) * gradient
     for l, ((W, b), (dW, db)) in enumerate(zip(network.layers, scaled.layers)):
         state, bias_state = network.states(l, rule)
-        rule.twin(lr, t, W, dW, state)
+        rate = lr * network.layer_rates[l]
+        rule.twin(rate, t, W, dW, state)
         if b is not None and db is not None:
-            rule._replace(weight_decay=0.0).twin(lr, t, b, db, bias_state)
+            rule._replace(weight_decay=0.0).twin(rate, t, b, db, bias_state)
 
 
 def mlp_train_steps(
     X, labels, rows, batch, network, *, rule, lr, t=1, clip=None, scale=1.0, sample_weight=None, loss=None, mean=True,
-    epsilon=0.0, label_smoothing=0.0, dropout=0.0, seed=0, squares=None,
+    epsilon=0.0, label_smoothing=0.0, dropout=0.0, seed=0, squares=None, average=None,
+    average_decay=0.999,
 ):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
     A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]`` and step
     number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last batch may be short.
-    squares[0] = the sum over the steps of |W|^2, all W before the step.
+    squares[0] = the sum over the steps of |W|^2, all W before the step. After each step average +=
+    (1 - average_decay) (params - average), or 1 / t of it where average_decay is None. Each layer's rate is multiplied by
+    ``network.layer_rates``.
     """
     if squares is not None:
         squares[0] = 0
@@ -297,4 +301,7 @@ def mlp_train_steps(
             mean=mean, epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
         )  # fmt: skip
         mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, clip=clip)
+        if average is not None:
+            rate = 1 / (t + step) if average_decay is None else 1 - average_decay
+            average += network.dtype.type(rate) * (network.params - average)
     return losses, correct

@@ -169,6 +169,7 @@ def _network(
     rng: np.random.Generator, sizes: tuple[int, ...], bias: bool, dtype: Any, slots: int, activation: str, output: str
 ) -> Network:
     network = Network(sizes, bias=bias, dtype=dtype, slots=slots, activation=activation, output=output)
+    network.layer_rates[...] = rng.choice([0.5, 1, 2], len(network.layers))
     for W, b in network.layers:
         W[...] = rng.standard_normal(W.shape) * (2 / len(W)) ** 0.5
         if b is not None:
@@ -239,6 +240,8 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
         lr = np.full(-(-samples // batch), 0.01)
         options = _options(loss, next(objectives)) | ({"clip": 0.5} if k % 5 == 4 else {})
+        if k % 3:
+            options |= {"average": network.params.copy(), "average_decay": (None, 0.9)[k % 3 - 1], "t": 3}
         yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, **options}
 
 

@@ -52,7 +52,7 @@ from .sparse import (
 )
 from .team import barrier, share
 from .tuning import DOT_ROWS, TRANSPOSE_VECTORS
-from .update import Schedule, is_inert, step_of, step_rows
+from .update import Schedule, average, is_inert, step_of, step_rows
 
 # -- what a step works on ------------------------------------------------------------------------------------------
 
@@ -102,12 +102,15 @@ class Results(NamedTuple):
     """Of each step the loss, summed over the batch, and the rows that were right; and the sum over the steps of |W|^2.
 
     squares[0], where it is wanted (else they are empty); behind it is room for the spans. Of a W_0 whose steps are put off the
-    squares are in ``PutOff``.
+    squares are in ``PutOff``. ``average``, where it is wanted, is moved to the parameters after each step but the last, by
+    ``average_rate`` of the way or, where that is 0, by 1 / t after step t.
     """
 
     losses: np.ndarray
     correct: np.ndarray
     squares: np.ndarray
+    average: np.ndarray
+    average_rate: float
 
 
 class SparseWorkspace(NamedTuple):
@@ -231,21 +234,21 @@ def backward_rows(lo, hi, n, t, objective, network, workspace):
 
 
 @kernel
-def update_layers(part, parts, first, n, step, network, workspace):
-    """The gradient and the step of this part's rows of every W, and of its b, from layer ``first`` on."""
+def update_layers(part, parts, first, n, rule, rates, t, network, workspace):
+    """The gradient and step t of this part's rows of every W, and of its b, from layer ``first`` on, each by its rate."""
     sizes = network.sizes
     for l in range(first, sizes.size - 1):
         X, dY = _outputs(workspace, l, 0, sizes[l]), _gradients(workspace, l + 1, 0, sizes[l + 1])
-        layer = layer_of(network, l, step.rule)
+        layer, step = layer_of(network, l, rule), step_of(rule, rates[l], t)
         backward_update(part, parts, n, X, dY, 1.0, layer, step, workspace.scratch)
 
 
 @kernel
 def update_network(part, parts, schedule, factor, gradient, network):
     """Step this part of every W and b by ``factor`` times its gradient, flat as the parameters."""
-    rule, step = schedule.rule, step_of(schedule.rule, schedule.lr, schedule.t)
+    rule = schedule.rule
     for l in range(network.sizes.size - 1):
-        layer, w = layer_of(network, l, rule), network.offsets[l]
+        layer, w, step = layer_of(network, l, rule), network.offsets[l], step_of(rule, schedule.lr[0, l], schedule.t)
         size = layer.inputs * layer.outputs
         lo, hi = share(part, parts, size)
         W_state, b_state = after(network.state, rule.slots * w + lo), after(network.state, rule.slots * (w + size))
@@ -269,7 +272,7 @@ def train_steps(
 ):  # fmt: skip
     """Steps over the samples, from a dense X; see ``ops.mlp_train_steps``."""
     workspace = _own_workspace(workspace, part, parts)
-    for step in range(schedule.lr.size):
+    for step in range(schedule.lr.shape[0]):
         first, last = _batch(samples, step)
         rows, n, t = samples.rows[first:last], last - first, schedule.t + step
         lo, hi = share(part, parts, n)
@@ -280,10 +283,11 @@ def train_steps(
         backward_rows(lo, hi, n, t, objective, network, workspace)
         if results.squares.size:
             _weight_squares(part, parts, 0, network, results.squares, 1)
+        _average_last(part, parts, step, t, network, results)
         barrier(arrivals, 2 * step + 1, parts)
         if part == 0:
             _sum_up(step, n, workspace.outcomes, results)
-        update_layers(part, parts, 0, n, step_of(schedule.rule, schedule.lr[step], t), network, workspace)
+        update_layers(part, parts, 0, n, schedule.rule, schedule.lr[step], t, network, workspace)
         barrier(arrivals, 2 * step + 2, parts)
 
 
@@ -315,6 +319,14 @@ def _meet(arrivals, arrived, parts, needed):
 def _sum_up(step, n, outcomes, results):
     results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
     add_spans(results.squares)
+
+
+@piece
+def _average_last(part, parts, step, t, network, results):
+    """Move the average to the parameters that step t - 1 of this call has left; after the last step the caller does."""
+    if results.average.size and step > 0:
+        rate = results.average_rate if results.average_rate > 0 else 1 / (t - 1)
+        average(part, parts, network.params, results.average, rate)
 
 
 @piece
@@ -424,8 +436,8 @@ def _pack_tasks(tasks, network, packed, slots, unpack):
 def _fill_coefficients(schedule, coefficients):
     """The coefficients of every step of W."""
     rule = schedule.rule
-    for step in range(schedule.lr.size):
-        numbers = rule.coefficients(rule, rule.weight_decay, schedule.lr[step], schedule.t + step)
+    for step in range(schedule.lr.shape[0]):
+        numbers = rule.coefficients(rule, rule.weight_decay, schedule.lr[step, 0], schedule.t + step)
         for k in range(len(numbers)):
             coefficients[step, k] = numbers[k]
 
@@ -491,7 +503,7 @@ def train_steps_sparse(
     if lazy:
         _fill_coefficients(schedule, put_off.coefficients)
     arrived = 0
-    for step in range(schedule.lr.size):
+    for step in range(schedule.lr.shape[0]):
         arrived = _meet(arrivals, arrived, parts, not alone)  # others have updated this part's panels
         first, last = _batch(samples, step)
         rows, n, t, parity = samples.rows[first:last], last - first, schedule.t + step, step & 1
@@ -515,16 +527,21 @@ def train_steps_sparse(
             size = sparse.packed.size // (1 + rule.slots) if layer.packed else X.columns * H
             spans = 1 if lazy else span_squares(part, parts, layer.W, size, results.squares, 1)
             _weight_squares(part, parts, 1, network, results.squares, spans)
+        _average_last(part, parts, step, t, network, results)
         arrived = _meet(arrivals, arrived, parts, True)
         if part == 0:
             _sum_up(step, n, own.outcomes, results)
-        now, every, dY = step_of(rule, schedule.lr[step], t), not lazy and not is_inert(rule), _gradients(own, 1, 0, H)
+        now, every, dY = (
+            step_of(rule, schedule.lr[step, 0], t),
+            not lazy and not is_inert(rule),
+            _gradients(own, 1, 0, H),
+        )
         _update_panels(tasks, every, columns, X.table, dY.values, now, updated, state, chosen, panel)
         if lazy:
             _count_steps(tasks, columns.starts, step + 1, put_off, chosen)
-        update_layers(part, parts, 1, n, now, network, own)
+        update_layers(part, parts, 1, n, rule, schedule.lr[step], t, network, own)
     arrived = _meet(arrivals, arrived, parts, not alone)
     if lazy:
-        _catch_up(tasks, True, sparse.starts[0], schedule.lr.size, rule, put_off, layer, state, chosen)
+        _catch_up(tasks, True, sparse.starts[0], schedule.lr.shape[0], rule, put_off, layer, state, chosen)
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, True)

@@ -268,7 +268,7 @@ class Step(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """A rule with the rate, or the rates of steps, and the number of the step, or of the first."""
+    """A rule with the rate and the number of a step; or the rates [steps, layers] of a network, and the first step's number."""
 
     rule: Rule
     lr: Any
@@ -306,6 +306,17 @@ def step_tile(rule, constants, W, state, w, g, n):
     x, moved = rule.step(constants, simd.tile_row(g, W, w, n), g, simd.tile_rows(g, state, w, n))
     simd.tile_store_each(state, w, moved, n)
     simd.tile_store(W, w, 0, x, n, 0)
+
+
+@kernel
+def average(part, parts, values, mean, rate):
+    """mean += rate * (values - mean), this part's elements of flat arrays."""
+    lo, hi = share(part, parts, values.size)
+    lanes, factor = simd.lanes(values), simd.broadcast(values, rate)
+    for i in range(lo, hi, lanes):
+        rest = min(lanes, hi - i)
+        m = simd.load_masked(mean, i, rest)
+        simd.store_masked(mean, i, fma(factor, simd.load_masked(values, i, rest) - m, m), rest)
 
 
 @kernel

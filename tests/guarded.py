@@ -143,7 +143,7 @@ def check(op, args, kwargs, at_end, rng) -> None:
     with kernels.threads(1):
         result = op.fast(*plain, **keywords)
     given = outputs(op, result)
-    states = [name for name in ("state", "bias_state") if name in kwargs]
+    states = [name for name in ("state", "bias_state", "average") if name in kwargs]
     expected = contents([result, [plain[k] for k in op.writes], [keywords[name] for name in states]])
 
     disguises = rng.choice([whole, read_only, every_second, unaligned], len(args) + len(kwargs))

@@ -220,6 +220,10 @@ BUGS = {
     "another output's quantile": Bug("Quantile.point", "a.quantiles[b % c]", "a.quantiles[0]"),
     "target of another output": Bug("_number_gradient", "a.labels[b + c]", "a.labels[b]"),
     "focal loss as steep as cross-entropy": Bug("_focused", "a * (1 - b)", "a", nth=0),
+    "one rate for all layers": Bug("update_layers", "step_of(a, b[c], d)", "step_of(a, b[0], d)"),
+    "an average that forgets the step before": Bug(
+        "_average_last", "a.average.size and b > 0", "a.average.size and b > 1"
+    ),
     "gradient not scaled by dropout": Bug("backward_rows", "mask(a, b, c, d, e)", "mask(a, b, c, d, 1.0)"),
     "one dropout mask for all steps": Bug("dropout_key", "a + b", "a", nth=1),
     "another image's distortion": Bug("distortion.distort", "hash32(a(b + a(c)))", "hash32(a(b + a(i)))", nth=1),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import Network, reference, registry, sgd
+from kernels import Network, momentum, reference, registry, sgd
 from kernels.registry import RULES
 
 STEP = 1e-5  # central differences err by O(STEP^2) and u / STEP: about 1e-10 of quantities of size one
@@ -212,6 +212,54 @@ def test_decoupled_decay_does_not_enter_the_moments():
     assert coupled[0] == pytest.approx(9.9)  # a full Adam step of the rate's size
     assert decoupled[0] == pytest.approx(9.5)
     assert states[2][0] == 0
+
+
+@pytest.mark.parametrize("ops", [kernels, reference], ids=["kernels", "reference"])
+@pytest.mark.parametrize("clip", [None, 1e9])
+@pytest.mark.parametrize("convert", [np.asarray, reference.csr], ids=["dense", "sparse"])
+def test_a_layer_steps_by_its_own_rate_and_one_of_rate_zero_stays(ops, clip, convert, rng):
+    """A step of sgd is linear in the rate; the weights that others have stepped do not enter it."""
+    X, y, moved = rng.standard_normal((8, 6)), rng.integers(0, 3, 8), []
+    for rates in (None, (0, 2, 0.5)):
+        network = Network((6, 5, 4, 3), dtype="float64", layer_rates=rates)
+        network.params[:] = np.random.default_rng(1).standard_normal(network.params.size)
+        before = [W.copy() for W, _ in network.layers]
+        ops.mlp_train_steps(convert(X), y, np.arange(8), 8, network, rule=sgd(), lr=np.ones(1), clip=clip)
+        moved.append([W - old for (W, _), old in zip(network.layers, before)])
+    for plain, scaled, rate in zip(*moved, (0, 2, 0.5)):
+        np.testing.assert_allclose(scaled, rate * plain, atol=1e-12)
+        assert abs(plain).max() > 1e-3
+
+
+@pytest.mark.parametrize("rule", [sgd(), momentum(weight_decay=0.01)], ids=["sgd", "put off"])
+@pytest.mark.parametrize("convert", [np.asarray, reference.csr], ids=["dense", "sparse"])
+@pytest.mark.parametrize("decay", [0.9, None])
+def test_an_average_is_that_of_the_parameters_after_every_step_however_they_are_called(rule, convert, decay, rng):
+    X, y = (
+        np.where(rng.random((40, 300)) < 0.05, rng.integers(1, 256, (40, 300)), 0).astype(np.uint8),
+        rng.integers(0, 3, 40),
+    )
+    X, rows, found = convert(X), np.arange(40), []
+    for chunk in (40, 12, 4):
+        network = Network((300, 20, 3), slots=rule.slots)
+        network.params[:] = 0.1 * np.random.default_rng(1).standard_normal(network.params.size)
+        average, after = network.params.copy(), []
+        for start in range(0, 40, chunk):
+            some = rows[start : start + chunk]
+            options = {"rule": rule, "lr": np.full(len(some) // 4, 0.1), "t": 1 + start // 4, "scale": 1 / 255}
+            kernels.mlp_train_steps(X, y, some, 4, network, **options, average=average, average_decay=decay)
+            after.append(network.params.astype(np.float64))
+        found.append((average, network.params))
+    assert all(a.tobytes() == b.tobytes() for pair in found[1:] for a, b in zip(pair, found[0]))
+    expected = np.mean(after, axis=0)
+    if decay:
+        expected = 0.1 * np.random.default_rng(1).standard_normal(network.params.size).astype(np.float32).astype(
+            np.float64
+        )
+        for params in after:
+            expected += (1 - decay) * (params - expected)
+    used = slice(0, 300 * 20 + 20)
+    np.testing.assert_allclose(average[used], expected[used], atol=40 * 2.0**-24)
 
 
 @pytest.mark.parametrize("rule", RULES)

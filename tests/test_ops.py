@@ -33,7 +33,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 def clone(value):
     """A deep copy whose arrays are aligned and writable like the original's."""
     if isinstance(value, Network):
-        functions = {"activation": value.activation, "output": value.output}
+        functions = {"activation": value.activation, "output": value.output, "layer_rates": value.layer_rates}
         other = Network(value.sizes, bias=value.bias, dtype=value.dtype, slots=value.slots, **functions)
         other.params[...], other.state[...] = value.params, value.state
         return other
@@ -58,7 +58,7 @@ def called(function, op: Op, args, kwargs) -> list[np.ndarray]:
     """What the call returns, then the arguments that it updates in place."""
     result = arrays_of(function(*args, **kwargs))
     written = [args[k] for k in op.writes if k < len(args)]
-    written += [kwargs[name] for name in ("state", "bias_state") if name in kwargs]
+    written += [kwargs[name] for name in ("state", "bias_state", "average") if name in kwargs]
     return result + arrays_of(written)
 
 

@@ -25,7 +25,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 def changed(value, change):
     """A copy of an op's argument in which ``change`` has been made to every array of floats."""
     if isinstance(value, Network):
-        functions = {"activation": value.activation, "output": value.output}
+        functions = {"activation": value.activation, "output": value.output, "layer_rates": value.layer_rates}
         other = Network(value.sizes, bias=value.bias, dtype=value.dtype, slots=value.slots, **functions)
         other.params[...], other.state[...] = change(value.params), change(value.state)
         return other
