@@ -135,7 +135,7 @@ def _seen(
         raise InputError(f"{picture.name}: is blank, all its pixels are {pixels.min()}{advice}")
     if framing is not None and not (pixels.shape == shape and framing.fits(pixels)):
         try:
-            digits = prepare(np.asarray(image), shape, framing.box)
+            digits = prepare(np.asarray(image), shape, framing.box, framing.busiest)
         except InputError as error:
             raise _NothingFound(error) from None
         return _Seen(digits.reshape(len(digits), -1), prepared=True)

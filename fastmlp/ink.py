@@ -20,7 +20,8 @@ from .errors import InputError
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
 
-LOOK = 240  # the longer side that is looked at: of six digits in a row each still has some 40 pixels
+LOOK = 240  # at so many times so many pixels is looked: of six digits in a row each still has some 80 in height
+GLOW = 60  # grey levels: of what is much darker the noise would pass for ink
 INK = 0.45  # of the full contrast: what is less is paper. Ruled lines have up to 0.35 of a pen's, pencil varies by a half.
 ISLAND = 0.3  # contrast of a sheet of paper with the table
 FILLED = 0.68  # of the box around a sheet of paper, at a slant, is paper; of that around the thickest digits two thirds
@@ -35,8 +36,13 @@ FULL, SHARP = (
     0.4,
 )  # of the contrast; of a part: of digits that touch a side 0.42 and more has it, of shadows up to 0.38
 FAINT = 0.04  # a row of that contrast is ruled
+LEAN = 0.3  # rows a column: ruled paper lies straighter than that
+EDGE = 0.25  # of a picture's width: what remains of a ruled line in a corner is that short
+PALE = 0.6  # of the ink's contrast; a lone line that is darker, at a slant, may be a digit
+MANY = 0.5  # of a digit's longer side: so busy may any drawing be
 THIN, THICK = 0.085, 0.17  # of a digit's longer side: 9 of 10 strokes of MNIST are within these
 BLOT = 0.45  # of a digit's longer side: the square in a disc has 0.7; MNIST's thickest strokes, 1 in 10,000, have 0.37
+FLAT = 3  # times as wide as high; of MNIST's digits the widest are 2.1 times
 MOST = 20  # digits in a picture; a page of writing or a face has more parts
 
 
@@ -46,18 +52,23 @@ MOST = 20  # digits in a picture; a page of writing or a face has more parts
 @dataclass(frozen=True)
 class Framing:
     """Images of light ink on black, scaled to a longer side of ``box`` pixels, ``most`` at the most, whose centre of mass is
-    at most ``off_centre`` pixels from the middle, which is at index rows / 2, columns / 2: of MNIST 20, 20 and 1."""
+    at most ``off_centre`` pixels from the middle, which is at index rows / 2, columns / 2: of MNIST 20, 20 and 1. What is
+    ``busier`` (see there) than ``busiest`` is a scribble, if that is known: of MNIST 18."""
 
     box: float
     most: float
     off_centre: float
+    busiest: float | None = None
 
     def checked(self, shape: tuple[int, int]) -> Framing:
         """As it is. ValueError where it cannot be that of images of ``shape``."""
         values = (float(self.box), float(self.most), float(self.off_centre))
-        if not (0 < values[0] <= values[1] <= max(shape) and 0 <= values[2] <= max(shape)):
+        busiest = None if self.busiest is None else float(self.busiest)
+        if not (0 < values[0] <= values[1] <= max(shape) and 0 <= values[2] <= max(shape)) or not (
+            busiest is None or busiest > 0
+        ):
             raise ValueError("framing")
-        return Framing(*values)
+        return Framing(*values, busiest)
 
     def fits(self, image: np.ndarray) -> bool:
         """Whether ``image`` [rows, columns] is framed so already."""
@@ -88,7 +99,18 @@ def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
     box, (most, off_centre) = float(np.median(found[:, 0])), found.max(0).tolist()
     if box > 0.9 * max(shape) or off_centre > 0.2 * min(shape):
         return None
-    return Framing(box, most, off_centre + 0.5)
+    scale = 255 / images.max()
+    return Framing(box, most, off_centre + 0.5, max(1.5 * max(busyness(scale * image) for image in images), MANY * box))
+
+
+def busyness(seen: np.ndarray) -> int:
+    """How often the rows of an image, from 0 to 255, are crossed by strokes beyond twice, and its columns beyond thrice.
+
+    A digit's are so now and then: of 30,000 of MNIST's the most is 14, 12 of a thousand. A zigzag has 25, a grid 45.
+    """
+    mask = np.pad(seen >= 128, 1).astype(np.int8)
+    rows, columns = ((np.diff(mask, axis=axis) == 1).sum(axis) for axis in (1, 0))
+    return int(np.maximum(rows - 2, 0).sum() + np.maximum(columns - 3, 0).sum())
 
 
 def has_light_border(X: Any, shape: tuple[int, int] | None) -> bool:
@@ -111,10 +133,11 @@ def border_means(images: np.ndarray) -> np.ndarray:
 # -- the preparation -----------------------------------------------------------------------------------------------
 
 
-def prepare(picture: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
+def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: float | None = None) -> np.ndarray:
     """The digits of ``picture`` [h, w, 3] in reading order: uint8 [digits, rows, columns], black 0.
 
-    Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read.
+    Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read, or that one
+    is busier than ``busiest``.
     """
     light, turned = dark_ink(shrink(picture))
     if inside := sheet(light, turned):
@@ -125,7 +148,10 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarr
     )  # the digits may be small in a large picture: closer by is more to see
     light, _ = dark_ink(shrink(picture))
     sheet(light, False)  # a small blot is refused only here
-    return np.stack([frame(piece, shape, box) for piece in pieces(ink(light, CLEAR))])
+    seen = np.stack([frame(piece, shape, box) for piece in pieces(ink(light, CLEAR))])
+    if busiest is not None and max(map(busyness, seen)) > busiest:
+        raise InputError("holds a scribble, no digit: too many strokes cross it")
+    return seen
 
 
 def sheet(light: np.ndarray, turned: bool) -> Box | None:
@@ -183,12 +209,13 @@ def ink(light: np.ndarray, least: float) -> np.ndarray:
 
 
 def shrinking(picture: np.ndarray) -> int:
-    """The least k for which the longer side of ``picture`` has at most LOOK squares of k x k pixels."""
-    return -(-max(picture.shape[:2]) // LOOK)
+    """The least k for which ``picture`` has at most LOOK x LOOK squares of k x k pixels."""
+    h, w = picture.shape[:2]
+    return math.ceil(math.sqrt(h * w) / LOOK)
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:
-    """The means over squares of k x k pixels, with the least k that makes the longer side LOOK or less."""
+    """The means over squares of k x k pixels, with the least k that leaves LOOK x LOOK of them or fewer."""
     h, w, _ = picture.shape
     k = shrinking(picture)
     rows, columns = max(h // k, 1), max(w // k, 1)
@@ -217,7 +244,8 @@ def dark_ink(picture: np.ndarray) -> tuple[np.ndarray, bool]:
         moment = favour * float((apart * apart * apart).sum())
         if abs(moment) > abs(most):
             best, most = colour, moment
-    return (255 - best, True) if most > 0 else (best, False)
+    # In the shade ink and ground are darker by the same factor, so light ink is turned by a quotient.
+    return (255 * GLOW / (GLOW + best), True) if most > 0 else (best, False)
 
 
 def local_mean(light: np.ndarray, reach: int) -> np.ndarray:
@@ -252,25 +280,76 @@ def running_max(rows: np.ndarray, reach: int) -> np.ndarray:
 
 
 def unruled(lacking: np.ndarray) -> np.ndarray:
-    """``lacking`` without the lines of ruled and squared paper, which leave what crosses them.
-
-    They are rows (then columns) with most of their length dark, and few are half dark side by side: the stroke of a digit
-    that reaches as far, in a picture cut close to it, is thicker.
-    """
+    """``lacking`` without the lines of ruled and squared paper, straight or at a slant, which leave what crosses them."""
     for _ in range(2):
-        h, w = lacking.shape
-        ordered = np.sort(lacking, 1)
-        level, middle = ordered[:, w // 5], ordered[:, w // 2]
-        ruled, row = np.zeros(h), 0
-        while row < h:
-            end = row
-            while end < h and middle[end] > FAINT:
-                end += 1
-            if end - row <= max(3, h // 40):
-                ruled[row:end] = level[row:end]
-            row = end + 1
-        lacking = np.maximum(lacking - ruled[:, None], 0).T
+        lacking = without_lines(without_leaning_lines(lacking)).T
     return lacking
+
+
+def without_lines(lacking: np.ndarray) -> np.ndarray:
+    """``lacking`` without rows that are lines: most of their length is dark, and few are half dark side by side. The stroke of
+    a digit that reaches as far, in a picture cut close to it, is thicker."""
+    h, w = lacking.shape
+    ordered = np.sort(lacking, 1)
+    level, middle = ordered[:, w // 5], ordered[:, w // 2]
+    ruled = np.zeros(h)
+    for first, end in thin_runs(middle, max(3, h // 40)):
+        ruled[first:end] = level[first:end]
+    return np.maximum(lacking - ruled[:, None], 0)
+
+
+def thin_runs(values: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """(first, end) of each run of values above FAINT that has at most so many of them."""
+    found, row = [], 0
+    while row < len(values):
+        end = row
+        while end < len(values) and values[end] > FAINT:
+            end += 1
+        if row < end <= row + most:
+            found.append((row, end))
+        row = end + 1
+    return found
+
+
+def without_leaning_lines(lacking: np.ndarray) -> np.ndarray:
+    """``lacking`` without lines that go from side to side, at a slant or straight.
+
+    One that is alone must be pale: it may be a digit. What is twice as dark as a line crosses it and stays.
+    """
+    shifts = slant(lacking)
+    h, w = lacking.shape
+    reach = int(np.abs(shifts).max())
+    rows = np.arange(h + 2 * reach)[:, None] - reach + shifts
+    upright = np.where((rows >= 0) & (rows < h), np.take_along_axis(lacking, rows.clip(0, h - 1), 0), -1)
+    grown = running_max(upright.T, 3).T  # a line at a slant is in one row and the next
+    length = (grown >= 0).sum(1)
+    level = np.sort(grown, 1)[np.arange(len(grown)), np.minimum(w - length + length // 5, w - 1)]
+    lines = thin_runs(np.where(length >= EDGE * w, level, 0), max(3, h // 40) + 2)
+    ruled = np.zeros(len(upright))
+    for first, end in lines:
+        line = level[first:end].max()
+        if len(lines) > 1 or line < PALE * largest(lacking, DUST):
+            ruled[first:end] = line
+    upright = np.where(upright < 2 * ruled[:, None], 0, upright)
+    return np.take_along_axis(upright, np.arange(h)[:, None] + reach - shifts, 0)
+
+
+def slant(lacking: np.ndarray) -> np.ndarray:
+    """By how many rows each column stands too low, for what is dark to stand in rows; all zeros where it does so best."""
+    w = lacking.shape[1]
+    y, x = np.nonzero(lacking > FAINT)
+
+    def shifts(rows: int) -> np.ndarray:
+        """``rows`` from side to side."""
+        return np.floor(rows / w * (np.arange(w) - w // 2) + 0.5).astype(np.intp)
+
+    def sharpness(rows: int) -> int:
+        counts = np.bincount(y - shifts(rows)[x] + w)
+        return int((counts * counts).sum())
+
+    steps = int(LEAN * w / 2)
+    best = max(sorted(range(-2 * steps, 2 * steps + 1, 2), key=abs), key=sharpness)  # of equals the straightest
+    return shifts(max((best, best - 1, best + 1), key=sharpness))
 
 
 def quantiles(values: np.ndarray, *shares: float) -> list[float]:
@@ -407,7 +486,7 @@ def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarra
             shared = min(rights[a], rights[b]) - max(lefts[a], lefts[b])
             gap = max(tops[a], tops[b]) - min(bottoms[a], bottoms[b])
             wanted = 1 if low else min(width[a], width[b]) / 2
-            if shared >= wanted and gap * (4 if low else 10) < height.max():
+            if shared >= wanted and gap * (4 if low else 6) < height.max():
                 number[number == number[a]] = number[b]
     one = np.unique(number)
     merged = np.array([[*boxes[number == k, :2].min(0), *boxes[number == k, 2:].max(0)] for k in one])
@@ -419,7 +498,7 @@ def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def divided(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Digits that touch cut apart: what is too wide for one digit, at the column with the least ink in its middle part.
 
-    A wide digit stays whole: a cut through it crosses two strokes, or leaves a part that is flat.
+    A wide digit stays whole: a cut through it crosses two strokes, or one that is thick, or leaves a part that is flat.
     """
     labels, found, k = labels.copy(), boxes.tolist(), 0
     while k < len(found):
@@ -433,7 +512,7 @@ def divided(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> tupl
             cut = side + int(np.argmin(profile[side : width - side]))
             tall = min(int(half.any(1).sum()) for half in (own[:, :cut], own[:, cut:]))
             crossed = int((np.diff(own[:, cut].astype(np.int8), prepend=0) == 1).sum())
-            if crossed <= 1 and 2 * tall > height:
+            if crossed <= 1 and 2 * int(own[:, cut].sum()) < height < 2 * tall:
                 found.append([top, left + cut, bottom, right])
                 found[k] = [top, left, bottom, left + cut]
                 here[:, cut:][own[:, cut:]] = len(found)
@@ -461,6 +540,8 @@ def frame(piece: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
     height, width = extent(piece)
     stroke, size = stroke_width(piece >= INK), max(height, width)
     refuse_blot(piece >= INK)
+    if width > FLAT * height:
+        raise InputError("holds a line, no digit")
     widened = math.floor((max(THIN * size, min(stroke, THICK * size)) - stroke) / 2 + 0.5)
     piece = thickened(np.pad(piece, abs(widened)), widened)
     if not (piece >= INK).any():

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .model import Model
 
 _CONSTANTS = (
-    "LOOK", "INK", "ISLAND", "FILLED", "NOISE", "LEAST", "CLEAR", "SMALLEST", "DUST", "SIDE", "FULL", "SHARP", "FAINT",
-    "THIN", "THICK", "BLOT", "MOST",
+    "LOOK", "GLOW", "INK", "ISLAND", "FILLED", "NOISE", "LEAST", "CLEAR", "SMALLEST", "DUST", "SIDE", "FULL", "SHARP", "FAINT",
+    "LEAN", "EDGE", "PALE", "THIN", "THICK", "BLOT", "FLAT", "MOST",
 )  # fmt: skip
 _PROBES = 200  # digits that the rounded weights are tried on
 _MOST_CHANGE = 0.005  # of a probability: half of the last digit that the page shows of a percentage is 0.0005
@@ -44,6 +44,7 @@ def page(model: Model, path: str) -> bytes:
         "classes": model.classes,
         "shape": model.image_shape,
         "box": model.framing.box,
+        "busiest": model.framing.busiest,
         "about": f"A network of {sizes} ({model.network.params.size:,} weights), trained with fastmlp.",
         "constants": {name: getattr(ink, name) for name in _CONSTANTS},
         "activation": model.network.activation,

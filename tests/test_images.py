@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from handwriting import STYLES, lines, on_paper, write
+from handwriting import STYLES, Look, compose, from_strokes, lines, on_paper, write
 from PIL import Image, ImageDraw
 
 import fastmlp
 from fastmlp import predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
-from fastmlp.ink import framing_of, prepare
+from fastmlp.ink import busyness, framing_of, prepare
 
 SHAPE = (28, 28)
 
@@ -128,15 +128,71 @@ def test_ink_and_paper_may_be_of_any_two_colours(rng):
         assert np.abs(seen.astype(float) - expected[0]).mean() < 4, (ink, paper)  # soft edges may be darker or lighter
 
 
+def leaning(angle: float, squares: bool) -> np.ndarray:
+    """Ruled paper photographed at a slant."""
+    ruled = Image.fromarray(
+        np.uint8(lines(squares)(np.full((700, 700, 3), 245.0), np.random.default_rng(int(100 + 10 * angle))))
+    )
+    return np.asarray(ruled.rotate(angle, Image.BICUBIC))[150:550, 200:500].astype(float)
+
+
+def framed(picture) -> np.ndarray:
+    """All its digits side by side."""
+    return np.hstack(list(prepare(np.uint8(np.clip(picture, 0, 255)), SHAPE, 20))).astype(float)
+
+
+@pytest.mark.parametrize("angle", [-8, -3, 0.5, 2, 5])
+@pytest.mark.parametrize("squares", [False, True])
+def test_a_digit_on_ruled_paper_at_a_slant_is_as_on_plain_paper(angle, squares, rng):
+    for digit in (0, 2, 5, 8):  # what runs along a line may be taken for it
+        picture = np.full((400, 300, 3), 255.0)
+        drawn = on_paper([digit], rng)[:390, :290]
+        picture[5 : 5 + drawn.shape[0], 5 : 5 + drawn.shape[1]] = drawn
+        share = (255 - picture) / 255
+        ruled = leaning(angle, squares) * (1 - share) + 20 * share
+        assert np.abs(framed(ruled) - framed(picture)).mean() < 12, digit  # as of half a pixel of the rounded centre
+
+
+def test_light_ink_is_as_strong_in_the_shade_as_in_the_light(rng):
+    share = (255 - on_paper([3], rng).astype(float)) / 255
+    board = 30 * (1 - share) + 220 * share
+    shade = np.where(np.arange(len(share)) < len(share) // 2, 0.5, 1)[:, None, None]
+    assert np.abs(framed(board * shade) - framed(board)).mean() < 12
+    assert np.abs(framed(board) - framed(255 * (1 - share))).mean() < 12
+
+
+def test_a_wide_digit_of_a_thick_pen_is_not_cut_in_two():
+    ring = with_pillow(lambda draw: draw.ellipse((40, 90, 260, 210), outline=0, width=40))
+    filled = ring.copy()
+    filled[100:200, 60:160] = 0  # one stroke only is crossed there, and it is as thick as the digit is high
+    assert len(prepare(filled, SHAPE, 20)) == 1
+
+
+def test_thin_strokes_of_digits_in_a_row_do_not_fade(rng):
+    look = Look(glyph=(200, 201), ink=(0, 1), paper=(255, 256))
+    glyphs = [
+        from_strokes(digit, 200, width, 0.05, rng)
+        for digit, width in zip((2, 0, 6, 5, 7), (0.03, 0.03, 0.015, 0.03, 0.015))
+    ]
+    assert len(prepare(np.uint8(np.clip(compose(glyphs, look, rng)[0], 0, 255)), SHAPE, 20)) == 5
+
+
 # -- what is no digit ---------------------------------------------------------------------------------------------------
 
 rng = np.random.default_rng(0)
 PAPER = np.full((400, 300, 3), 245.0)
+
+
 EMPTY = {
     "white": PAPER,
     "black": 0 * PAPER,
     "ruled": lines(False)(PAPER.copy(), rng),
     "squared": lines(True)(PAPER.copy(), rng),
+    **{
+        f"{'squared' if squares else 'ruled'} at {angle} degrees": leaning(angle, squares)
+        for angle in (-8, -3, 0.5, 2, 5)
+        for squares in (False, True)
+    },
     "noise": PAPER - 30 + rng.normal(0, 12, PAPER.shape),
     "more noise": rng.uniform(0, 255, PAPER.shape),
     "light from the left": PAPER * np.linspace(1, 0.4, 300)[None, :, None],
@@ -159,9 +215,33 @@ BLOTS = {
 }
 
 
+def path(points) -> np.ndarray:
+    return with_pillow(lambda draw: draw.line([tuple(point) for point in points], 0, 7, joint="curve"))
+
+
+TURNS = np.linspace(0, 1, 300)[:, None]
+SCRIBBLES = {
+    "zigzag": path((60 + 18 * k, 90 + 120 * (k % 2)) for k in range(11)),
+    "spiral": path(150 + 100 * TURNS * np.hstack((np.cos(20 * TURNS), np.sin(20 * TURNS)))),
+    "loops": path(np.hstack((60 + 180 * TURNS + 30 * np.cos(31 * TURNS), 150 + 50 * np.sin(31 * TURNS)))),
+    "grid": with_pillow(
+        lambda draw: [draw.line(side, 0, 6) for k in range(80, 201, 40) for side in ((80, k, 200, k), (k, 80, k, 200))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCRIBBLES)
+def test_a_scribble_is_refused_by_what_is_known_of_digits(name, mnist):
+    framing = framing_of(mnist.X, SHAPE)
+    with pytest.raises(InputError, match="holds a scribble"):
+        prepare(SCRIBBLES[name], SHAPE, 20, framing.busiest)
+    prepare(SCRIBBLES[name], SHAPE, 20)  # nothing is known
+    assert max(map(busyness, mnist.X_test.reshape(-1, *SHAPE))) <= framing.busiest
+
+
 @pytest.mark.parametrize("name", EMPTY)
 def test_an_empty_picture_is_refused(name):
-    with pytest.raises(InputError, match="holds (no|a blot)"):
+    with pytest.raises(InputError, match="holds (no|a blot|a line)"):
         prepare(np.uint8(np.clip(EMPTY[name], 0, 255)), SHAPE, 20)
 
 

@@ -37,7 +37,7 @@ image.onload = () => {
   context.drawImage(image, 0, 0);
   const {data, width, height} = context.getImageData(0, 0, image.width, image.height);
   try {
-    const digits = prepare({h: height, w: width, at: data}, MODEL.shape, MODEL.box);
+    const digits = prepare({h: height, w: width, at: data}, MODEL.shape, MODEL.box, MODEL.busiest);
     done(digits.map(pixels => [Array.from(pixels), Array.from(probabilities(pixels))]));
   } catch (error) { done(String(error)); }
 };
@@ -151,7 +151,7 @@ def test_the_page_sees_what_python_sees(window, model, tmp_path, rng):
         Image.fromarray(picture).save(file, "PNG")
         seen = window.later(_PREPARE, "data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
         try:
-            expected = prepare(picture, (28, 28), model.framing.box).reshape(-1, 784)
+            expected = prepare(picture, (28, 28), model.framing.box, model.framing.busiest).reshape(-1, 784)
         except InputError:
             assert isinstance(seen, str), style
             continue
