@@ -507,7 +507,7 @@ def divided(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> tupl
         here = labels[top:bottom, left:right]
         own = here == k + 1
         side = max(1, 2 * height // 5)
-        if 4 * width > 5 * height and width > 2 * side:
+        if 5 * width > 7 * height and width > 2 * side:
             profile = np.where(own, contrast[top:bottom, left:right], 0).sum(0)
             cut = side + int(np.argmin(profile[side : width - side]))
             tall = min(int(half.any(1).sum()) for half in (own[:, :cut], own[:, cut:]))
