@@ -131,7 +131,7 @@ def load_data(config: TrainConfig, **others: Any) -> Dataset:
     """The data set that a command's options name; ``others`` are further arguments of ``load``, or in place of options."""
     from . import data as readers  # NumPy: not for --help
 
-    arguments = {name: getattr(config, name) for name in DATA_OPTIONS if name != "data"}
+    arguments = {name: getattr(config, name) for name in (*DATA_OPTIONS, "task") if name != "data"}
     return readers.load(config.data, **{**arguments, "say": say, **others})
 
 

@@ -33,7 +33,7 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
     options name the data; it is said, too, where they are others by now.
     """
     try:
-        data = load_data(config, known=model.features, **({"val_fraction": None} if whole else {}))
+        data = load_data(config, known=model.features, task=model.task, **({"val_fraction": None} if whole else {}))
     except InputError as error:  # a relative path, or the file has moved
         raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
     from .data import split_rows
@@ -90,8 +90,12 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
 def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
     """The test set's labels [N] as indices of the model's classes, by name; ``path`` is the model's, for the error.
 
-    InputError when the test set has a class that the model does not know.
+    InputError when the test set has a class that the model does not know. Where the model predicts numbers they are the test
+    set's, which its loss must take.
     """
+    if model.target is not None:
+        model.target.require(data.y_test, data.source)
+        return data.y_test
     import numpy as np
 
     from .data.labels import listed
@@ -157,6 +161,7 @@ def _command(argv: Sequence[str] | None) -> int:
 
     from .config import configure
     from .model import load_model
+    from .target import scored
 
     file = model_file(path)
     path, run = str(file), run_options(file.parent)
@@ -172,21 +177,23 @@ def _command(argv: Sequence[str] | None) -> int:
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
     difference = model.unlike_training(X)
     with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
-        loss, accuracy = model.evaluate(X, y)
-    if not math.isfinite(loss):
+        measured = model.measure(X, y)
+    if not all(map(math.isfinite, measured.values())):
         raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")
     if difference is not None:
         say(f"{config.data}: {difference}")
-    predicted = model.predict(X)
-    scores = class_scores(y, predicted, model.classes)
-    if not as_json:
-        print(f"test accuracy {accuracy:.2%}, loss {loss:.4f}, on {len(y):,} samples of {data.name}")
-        print(*_table(scores), sep="\n")
-        return 0
-    result = {"test_accuracy": accuracy, "test_loss": loss, "samples": len(y), "data": data.name, "classes": scores}
-    if (K := len(model.classes)) <= _CONFUSION:
-        result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()
-    print(json.dumps(result, allow_nan=False))
+    result: dict[str, Any] = {f"test_{name}": value for name, value in measured.items()}
+    result |= {"samples": len(y), "data": data.name}
+    on = f"loss {measured['loss']:.4f}, on {len(y):,} samples of {data.name}"
+    if model.target is not None:
+        lines = [f"test {scored(measured['rmse'], measured['r2'])}, MAE {measured['mae']:.4g}, {on}"]
+    else:
+        predicted = model.predict(X)
+        scores = result["classes"] = class_scores(y, predicted, model.classes)
+        if (K := len(model.classes)) <= _CONFUSION:
+            result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()
+        lines = [f"test accuracy {measured['accuracy']:.2%}, {on}", *_table(scores)]
+    print(json.dumps(result, allow_nan=False) if as_json else "\n".join(lines))
     return 0
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model import Model
+    from .target import Target
 
 _OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.14
 _MOST_NAMED = 100  # columns or classes in a sentence
@@ -29,13 +30,14 @@ _PROTOBUF_BYTES = 2_000_000_000
 
 
 def described(model: Model) -> dict[str, str]:
-    """What is known of a model's inputs and outputs, each as JSON: classes, image_shape, columns, range, polarity.
+    """What is known of a model's inputs and outputs, each as JSON: classes or loss, image_shape, columns, range, polarity.
 
     ``range`` is [black, white] of images, [least, greatest] of each column of a table, or of all columns where they are not
     told apart.
     """
     meta, _ = model.contents()
-    known = {key: meta[key] for key in ("classes", "image_shape", "columns") if meta[key] is not None}
+    keys = ("classes" if model.target is None else "loss", "image_shape", "columns")
+    known = {key: meta[key] for key in keys if meta[key] is not None}
     if model.image_shape is not None:
         known |= {"range": list(_pixel_range(model)), "polarity": _polarity(model)}
     elif model.ranges is not None:
@@ -55,7 +57,7 @@ def _polarity(model: Model) -> str:
 
 
 def in_words(model: Model, *, uint8: bool = False) -> str:
-    """A sentence or two on what the inputs X are, and one on the classes."""
+    """A sentence or two on what the inputs X are, and one on the classes, or on the numbers."""
     inputs = model.network.sizes[0]
     if model.image_shape is not None:
         rows, columns = model.image_shape
@@ -72,7 +74,9 @@ def in_words(model: Model, *, uint8: bool = False) -> str:
             low, high = model.ranges[0].tolist(), model.ranges[-1].tolist()
             pairs = [f"{least:.5g} to {greatest:.5g}" for least, greatest in zip(low, high)]
             words += f" In training they were from {_listed(pairs)}."
-    return f"{words} Classes: {_listed(model.classes)}."
+    if model.target is None:
+        return f"{words} Classes: {_listed(model.classes)}."
+    return f"{words} The prediction is a number, in the units of the training data, learnt by {model.target.loss}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -83,9 +87,10 @@ def _listed(names: Sequence[str]) -> str:
 def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = False) -> Any:
     """An onnx.ModelProto: "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
 
-    With the ``labels`` of the classes the first output is "label": [N], one of them (numbers or text), or, of a network with
-    several logistic outputs, int64 [N, classes], zeros and ones. With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to
-    255, as a file of an image holds them, and the labels are the names of the classes.
+    Of a model that predicts numbers to "prediction" [N], or [N, outputs] where there are several. With the ``labels`` of the
+    classes the first output is "label": [N], one of them (numbers or text), or, of a network with several logistic outputs,
+    int64 [N, classes], zeros and ones. With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to 255, as a file of an image
+    holds them, and the labels are the names of the classes.
 
     Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, in double,
     since folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
@@ -96,15 +101,15 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
 
     onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
     helper, network = onnx.helper, model.network
-    dtype, outputs = network.dtype, network.sizes[-1]
+    dtype = network.dtype
     real = helper.np_dtype_to_tensor_dtype(dtype)
     nodes: list[Any] = []
     tensors: dict[str, np.ndarray] = {}
 
-    def node(kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
-        output = output or f"{kind}_{len(nodes)}"
-        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
+    def node(kind: str, inputs: list[str], output: str | list[str] | None = None, **attributes: Any) -> str:
+        outputs = output if isinstance(output, list) else [output or f"{kind}_{len(nodes)}"]
+        nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+        return outputs[0]
 
     def constant(name: str, value: Any) -> str:
         tensors[name] = value
@@ -113,7 +118,7 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
     Y, taken = "X", helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", network.sizes[0]])
     if uint8:
         assert model.image_shape is not None
-        labels = np.array(model.classes, object) if labels is None else labels
+        labels = np.array(model.classes, object) if labels is None and model.classes else labels
         taken = helper.make_tensor_value_info("X", onnx.TensorProto.UINT8, ["N", *model.image_shape])
         Y = node("Flatten", [node("Cast", [Y], to=onnx.TensorProto.FLOAT)])
         black, white = _pixel_range(model)
@@ -131,6 +136,54 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
         else:
             Y = kernels.ACTIVATIONS[network.activation].onnx(node, constant, Y, dtype)
         Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
+    if model.target is not None:
+        made = [("prediction", real, _numbers(node, constant, Y, model.target, dtype))]
+    else:
+        made = _classes(node, constant, Y, model, labels)
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [taken],
+        [helper.make_tensor_value_info(*output) for output in made],
+        [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    opset = helper.make_opsetid("", _OPSET)
+    whole = helper.make_model(graph, opset_imports=[opset], producer_name="fastmlp", producer_version=__version__)
+    whole.ir_version = _IR_VERSION
+    whole.doc_string = whole.graph.doc_string = in_words(model, uint8=uint8)
+    helper.set_model_props(whole, described(model))
+    onnx.checker.check_model(whole, full_check=True)
+    return whole
+
+
+def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) -> list[Any]:
+    """Nodes from the network's outputs to "prediction"; returns its shape."""
+    import numpy as np
+
+    T, each = len(target.mean), int(target.kernel.each)
+    Y = node("Exp", [Z]) if target.kernel.output == "exponential" else Z
+    if each > 1:  # a target's quantiles in their order
+        Y = node("Reshape", [Y, constant("apart", np.array([-1, T, each]))])
+        node("TopK", [Y, constant("all", np.array([each]))], ["sorted", "order"], axis=-1, largest=0)
+        Y = node("Reshape", ["sorted", constant("together", np.array([-1, T * each]))])
+    mean, std = (np.repeat(values, each).astype(dtype) for values in (target.mean, target.std))
+    Y = node("Mul", [Y, constant("target_std", std)])
+    if T * each > 1:
+        node("Add", [Y, constant("target_mean", mean)], "prediction")
+        return ["N", T * each]
+    Y = node("Add", [Y, constant("target_mean", mean)])
+    node("Squeeze", [Y, constant("column", np.array([1]))], "prediction")
+    return ["N"]
+
+
+def _classes(
+    node: Any, constant: Any, Y: str, model: Model, labels: np.ndarray | None
+) -> list[tuple[str, int, list[Any]]]:
+    """Nodes from the network's outputs to classes and probabilities; returns their names, types and shapes."""
+    import numpy as np
+
+    onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
+    network, dtype, outputs = model.network, model.network.dtype, model.network.sizes[-1]
     classes = len(model.classes)
     if network.output == "softmax" or classes == 1:  # whose probability is 1
         P = node("Softmax", [Y], "probabilities", axis=-1)
@@ -151,23 +204,8 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
         first, values = "label", _as_labels(labels)
         node("Gather", [constant("labels", values), node("ArgMax", [P], axis=-1, keepdims=0)], first)
         kind = onnx.numpy_helper.from_array(values).data_type
-    graph = helper.make_graph(
-        nodes,
-        "mlp",
-        [taken],
-        [
-            helper.make_tensor_value_info(first, kind, shape),
-            helper.make_tensor_value_info("probabilities", real, ["N", classes]),
-        ],
-        [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()],
-    )
-    opset = helper.make_opsetid("", _OPSET)
-    made = helper.make_model(graph, opset_imports=[opset], producer_name="fastmlp", producer_version=__version__)
-    made.ir_version = _IR_VERSION
-    made.doc_string = made.graph.doc_string = in_words(model, uint8=uint8)
-    helper.set_model_props(made, described(model))
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    real = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+    return [(first, kind, shape), ("probabilities", real, ["N", classes])]
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
@@ -183,13 +221,18 @@ def _as_labels(labels: np.ndarray) -> np.ndarray:
 def state_dict(model: Model) -> dict[str, np.ndarray]:
     """The parameters as torch.nn.Sequential(Linear, activation, Linear, ...) names and lays them out: "0.weight" [O, I], ...
 
-    In the network's dtype, but float64 where features are standardised: see ``onnx_model``. Biases are always there.
+    In the network's dtype, but float64 where features are standardised: see ``onnx_model``. Biases are always there. The
+    outputs are logits, or numbers in their own units, or, of a loss that learns logarithms, these.
     """
     import numpy as np
 
     dtype = model.network.dtype if model.mean is None else np.dtype(np.float64)
-    tensors = {}
-    for k, (W, b) in enumerate(model.folded_layers()):
+    tensors, layers = {}, model.folded_layers()
+    if (target := model.target) is not None:
+        W, b = layers[-1]
+        mean, std = (np.repeat(values, int(target.kernel.each)) for values in (target.mean, target.std))
+        layers[-1] = (W, b + np.log(std)) if target.kernel.output == "exponential" else (W * std, b * std + mean)
+    for k, (W, b) in enumerate(layers):
         tensors[f"{2 * k}.weight"] = np.ascontiguousarray(W.T, dtype)
         tensors[f"{2 * k}.bias"] = b.astype(dtype)
     return tensors
@@ -202,6 +245,8 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
     if model.network.params.nbytes > _PROTOBUF_BYTES:
         raise InputError(f"{path}: the weights take more than the 2 GB of an .onnx file; export to .safetensors")
     names = ["class" if labels is None and not uint8 else "label", "probabilities"]
+    if model.target is not None:
+        names = ["prediction"]
     kind = "uint8" if uint8 else "float32"
     usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("{kind}")}})'
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
@@ -229,7 +274,13 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
     between = f", torch.nn.{name if name.endswith(')') else name + '()'}, "
     layers = between.join(f"torch.nn.Linear({I}, {O})" for O, I in shapes)
     double = ".double()" if tensors["0.weight"].dtype == "float64" else ""
-    return f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"
+    usage = f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"
+    if model.target is None:
+        return usage
+    T, each = len(model.target.mean), int(model.target.kernel.each)
+    if each > 1:
+        return f"{usage}; y = net(X).unflatten(1, ({T}, {each})).sort(2).values.flatten(1)"
+    return f"{usage}; y = net(X)" + ".exp()" * (model.target.kernel.output == "exponential")
 
 
 def _page(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
@@ -244,13 +295,13 @@ _FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]
 
 
 def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
-    """Write a trained ``Model`` or a fitted ``MLPClassifier`` for another library, by the ending of ``path``.
+    """Write a trained ``Model``, or a fitted ``MLPClassifier`` or ``MLPRegressor``, by the ending of ``path``.
 
     ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
-    an estimator "label", what its ``predict`` returns; with ``uint8``, of a ``Model`` of images, X uint8 [N, rows, columns] to
-    "label", the classes' names. The file's documentation and metadata say what X must be. ``.safetensors`` or ``.pt``, for
-    PyTorch: the state_dict of a torch.nn.Sequential, to logits. ``.html``, for any browser: a page to draw digits on, of a
-    ``Model`` of such images.
+    an estimator "label", what its ``predict`` returns; of a model that predicts numbers to "prediction". With ``uint8``, of a
+    ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. The file's documentation and
+    metadata say what X must be. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a torch.nn.Sequential, to logits or
+    numbers. ``.html``, for any browser: a page to draw digits on, of a ``Model`` of such images.
 
     Returns what uses the file, in Python or in words; it is written whole or not at all. Raises InputError for another
     ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,
@@ -287,11 +338,13 @@ def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
     if isinstance(model, Model):
         return model, None
     if "sklearn" in sys.modules:  # else there is none
-        from .estimator import MLPClassifier
+        from .estimator import MLPClassifier, MLPRegressor
 
-        if isinstance(model, MLPClassifier):
-            return model._as_model(), model.classes_
-    raise TypeError(f"model is a {type(model).__name__}; it must be a fastmlp.Model or a fastmlp.MLPClassifier")
+        if isinstance(model, (MLPClassifier, MLPRegressor)):
+            return model._as_model(), getattr(model, "classes_", None)
+    raise TypeError(
+        f"model is a {type(model).__name__}; it must be a fastmlp.Model or a fastmlp.MLPClassifier or MLPRegressor"
+    )
 
 
 class _Callable(ModuleType):
@@ -316,8 +369,8 @@ def _command(argv: Sequence[str] | None) -> int:
     parser.add_argument(
         "out",
         metavar="OUT",
-        help="the file to write: .onnx (X float32 to class and probabilities), or .safetensors or .pt (a state_dict of "
-        "torch.nn.Sequential, to logits), or .html (a page to draw digits on, for any browser)",
+        help="the file to write: .onnx (X float32 to class and probabilities, or to prediction), or .safetensors or .pt (a "
+        "state_dict of torch.nn.Sequential, to logits or numbers), or .html (a page to draw digits on, for any browser)",
     )
     parser.add_argument(
         "--uint8",
@@ -330,7 +383,8 @@ def _command(argv: Sequence[str] | None) -> int:
     _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)
     usage = export(model, options.out, uint8=options.uint8)
-    print(f"{options.out}: {model.network.sizes[0]} inputs, {len(model.classes)} classes; use it with {usage}")
+    what = f"{len(model.classes)} classes" if model.target is None else f"numbers ({model.target.loss})"
+    print(f"{options.out}: {model.network.sizes[0]} inputs, {what}; use it with {usage}")
     return 0
 
 

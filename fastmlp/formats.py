@@ -51,7 +51,8 @@ class Query:
     """What is asked of a file.
 
     ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
-    on; ``cached`` that what has been parsed may be kept on disk. ``say`` takes lines for the user.
+    on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression. ``say`` takes
+    lines for the user.
     """
 
     label_column: str | None = None
@@ -59,6 +60,7 @@ class Query:
     known: Features | None = None
     testing: bool = False
     cached: bool = True
+    task: str = "auto"
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
 
 

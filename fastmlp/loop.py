@@ -26,6 +26,7 @@ from .parallel import World
 from .paths import as_path
 from .plan import Plan, plan
 from .ranges import input_ranges
+from .target import scored
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
@@ -55,6 +56,40 @@ class EpochReport:
     seconds: float
     samples_per_second: float
 
+    def headline(self, part: str) -> str:
+        """How good it is on a part of the data, in few words."""
+        return f"{getattr(self, f'{part}_accuracy'):.2%}"
+
+
+@dataclass(frozen=True)
+class NumbersReport:
+    """``EpochReport`` of a run that learns numbers. The losses are in the units of the network, see ``target.Target``; RMSE and
+    MAE are in those of the numbers, and R² has none.
+    """
+
+    epoch: float
+    step: int
+    train_loss: float
+    validation_loss: float | None
+    validation_rmse: float | None
+    validation_mae: float | None
+    validation_r2: float | None
+    test_loss: float | None
+    test_rmse: float | None
+    test_mae: float | None
+    test_r2: float | None
+    lr: float
+    seconds: float
+    samples_per_second: float
+
+    def headline(self, part: str) -> str:
+        """How good it is on a part of the data, in few words."""
+        return "" if part == "train" else scored(getattr(self, f"{part}_rmse"), getattr(self, f"{part}_r2"))
+
+
+Report = EpochReport | NumbersReport
+_METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "rmse", "mae", "r2")}
+
 
 @dataclass
 class Result:
@@ -62,7 +97,7 @@ class Result:
 
     model: Model
     config: TrainConfig
-    history: list[EpochReport] = field(default_factory=list)
+    history: list[Report] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,7 +108,7 @@ class Progress:
     step: int
     total: int
     loss: float
-    accuracy: float
+    accuracy: float | None  # of classes
     samples_per_second: float
     seconds_left: float
 
@@ -84,9 +119,9 @@ class Observer:
 
     say: Callable[[str], None] = lambda line: None
     chosen: Callable[[str, float], None] = lambda input, density: None
-    started: Callable[[list[EpochReport], bool], None] = lambda history, finished: None
+    started: Callable[[list[Report], bool], None] = lambda history, finished: None
     progress: Callable[[Progress], None] = lambda progress: None
-    report: Callable[[EpochReport], None] = lambda report: None
+    report: Callable[[Report], None] = lambda report: None
     stop: Callable[[], bool] = lambda: False
 
 
@@ -107,7 +142,7 @@ class _Best:
         self.value, self.epoch, self.waited = math.inf, 0.0, 0
         self.params: np.ndarray | None = None
 
-    def see(self, report: EpochReport, params: np.ndarray) -> None:
+    def see(self, report: Report, params: np.ndarray) -> None:
         if self.patience is None:
             return
         value = getattr(report, self.metric) * (-1 if self.metric.endswith("accuracy") else 1)
@@ -127,10 +162,9 @@ class Run:
         self.plan, self.config, self.observer, self.world = plan, plan.config, observer, world or World()
         config, data = plan.config, plan.data
         self.rule = rule(config)
-        sizes = (data.X.shape[1], *config.hidden, len(data.classes))
-        network = Network(
-            sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots, activation=config.activation
-        )
+        self.task, target = data.task, plan.target
+        outputs = len(data.classes) if target is None else target.outputs
+        network = self._network((data.X.shape[1], *config.hidden, outputs))
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
         _initialise(network, config, weights_rng)
         self.model = Model(
@@ -138,7 +172,8 @@ class Run:
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             light_border=has_light_border(data.X, data.image_shape),
-            ranges=input_ranges(data.X, is_image=data.image_shape is not None), **plan.scaling.standard,
+            ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
+            mean=plan.scaling.mean, std=plan.scaling.std,
         )  # fmt: skip
         if (line := self.model.unlike_training(data.X_test)) is not None:
             observer.say(f"test set: {line}")
@@ -149,7 +184,7 @@ class Run:
             config, start, stop, self.total, self.batches.steps_per_epoch
         )
         self.interval = config.report_steps or self.batches.steps_per_epoch
-        self.history: list[EpochReport] = []
+        self.history: list[Report] = []
         self.best = _Best(config)
         self.step = self.samples = self.interval_samples = self.interval_correct = 0
         self.seconds = self.interval_seconds = 0.0
@@ -158,19 +193,33 @@ class Run:
         self._chunk = 1
         self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
 
+    def _network(self, sizes: tuple[int, ...]) -> Network:
+        """A network of such layers, of zeros."""
+        config, target = self.config, self.plan.target
+        return Network(
+            sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots, activation=config.activation,
+            output="softmax" if target is None else target.kernel.output,
+        )  # fmt: skip
+
+    @property
+    def _loss(self) -> Any:
+        """The kernels' loss; None for that of the classes."""
+        return None if self.plan.target is None else self.plan.target.kernel
+
     def warm_up(self) -> None:
         """Compile, or load, all that the run will call, on a small network and some of the samples."""
         plan, config = self.plan, self.config
         if config.backend == "reference":
             return
-        inputs, classes = plan.data.X.shape[1], len(plan.data.classes)
+        inputs, outputs = plan.data.X.shape[1], self.model.network.sizes[-1]
         # The sparse kernels go by whether a row's number is a byte; and so wide that a step is for all threads.
         most = kernels.sparse.BYTE_ROWS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
-        width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * classes))
+        width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
         network = Network(
-            (inputs, width, classes), dtype=config.dtype, slots=self.rule.slots, activation=config.activation
-        )
+            (inputs, width, outputs), dtype=config.dtype, slots=self.rule.slots, activation=config.activation,
+            output=self.model.network.output,
+        )  # fmt: skip
         window = self.batches.window(self.step)
         X, y = window.X, window.y
         if plan.distort:
@@ -178,11 +227,13 @@ class Run:
             X = kernels.csr(X) if plan.input == "sparse" else X
         rows = np.zeros(batch, np.int64)
         for clip in {None, config.clip_norm}:
-            kernels.mlp_train_steps(X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip)
+            kernels.mlp_train_steps(X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss)
         if self.world.size > 1:
             kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
         X, y = plan.test
-        Model(network, 1.0, plan.data.classes).evaluate(X if isinstance(X, kernels.CSR) else X[:_WARM_ROWS], y)
+        if not isinstance(X, kernels.CSR):
+            X, y = X[:_WARM_ROWS], y[:_WARM_ROWS]
+        Model(network, 1.0, plan.data.classes, target=plan.target).evaluate(X, y)
 
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""
@@ -206,7 +257,7 @@ class Run:
                 ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
                 rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
                 sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
-                dropout=config.dropout, seed=config.seed % 2**32,
+                dropout=config.dropout, seed=config.seed % 2**32, loss=self._loss,
             )  # fmt: skip
         seconds = max(self.world.gather(time.perf_counter() - start))
         self.step += count
@@ -228,51 +279,63 @@ class Run:
         """Whether all steps have been taken, or no more progress is expected."""
         return self.step >= self.total or self.best.enough
 
-    def until_report(self, saver: _Saver) -> EpochReport:
+    def until_report(self, saver: _Saver) -> Report:
         """Train to the next report and make it."""
         goal = min((self.step // self.interval + 1) * self.interval, self.total)
         while self.step < goal:
             self.advance(goal - self.step)
             rate = self.interval_samples / self.interval_seconds
             left = self.seconds / self.step * (self.total - self.step)
-            loss, accuracy = sum(self.losses) / self.interval_samples, self.interval_correct / self.interval_samples
-            self.observer.progress(Progress(self.step, self.total, loss, accuracy, rate, left))
+            loss = sum(self.losses) / self.interval_samples
+            self.observer.progress(Progress(self.step, self.total, loss, self._accuracy(), rate, left))
             if self.step < goal:
                 self.stop_if_asked()
                 saver.save_if_due(self)
         ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
-        report = EpochReport(  # rank 0's, by which patience is decided: unlike CPUs round unlike
-            self.step / self.batches.steps_per_epoch,
-            self.step,
-            math.fsum(self.losses) / self.interval_samples,  # however the steps were cut into chunks
-            self.interval_correct / self.interval_samples,
-            *self._tested(self.plan.validation, "validation"),
-            *self._tested(self.plan.test if ends else None, "test"),
-            float(self.rates(self.step - 1, self.step)[0]),
-            self.seconds,
-            self.interval_samples / self.interval_seconds,
-        )
+        measured: dict[str, Any] = {
+            "epoch": self.step / self.batches.steps_per_epoch,
+            "step": self.step,
+            "train_loss": math.fsum(self.losses) / self.interval_samples,  # however the steps were cut into chunks
+            **self._tested(self.plan.validation, "validation"),
+            **self._tested(self.plan.test if ends else None, "test"),
+            "lr": float(self.rates(self.step - 1, self.step)[0]),
+            "seconds": self.seconds,
+            "samples_per_second": self.interval_samples / self.interval_seconds,
+        }
+        if self.task == "classification":
+            measured["train_accuracy"] = self._accuracy()
+        report = self._reported(measured)
         self.interval_samples = self.interval_correct = 0
         self.interval_seconds, self.losses = 0.0, []
-        report = self.world.gather(report)[0]
+        report = self.world.gather(report)[0]  # by which patience is decided: unlike CPUs round unlike
         self.history.append(report)
         self.best.see(report, self.model.network.params)
         return report
+
+    def _reported(self, measured: dict[str, Any]) -> Report:
+        if self.task == "regression":
+            return NumbersReport(**measured)
+        return EpochReport(**measured)
+
+    def _accuracy(self) -> float | None:
+        """That of the training since the last report, of classes."""
+        return self.interval_correct / self.interval_samples if self.task == "classification" else None
 
     def stop_if_asked(self) -> None:
         """Interrupted, on all ranks, where the observer of any of them wants to stop."""
         if any(self.world.gather(self.observer.stop())):
             raise Interrupted
 
-    def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> tuple[float | None, float | None]:
-        """(loss, accuracy) on held-out samples as the plan prepared them."""
+    def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> dict[str, float | None]:
+        """What is measured on held-out samples as the plan prepared them: {name}_loss, {name}_accuracy, ..."""
         if held_out is None:
-            return None, None
-        prepared = Model(self.model.network, self.model.scale, self.model.classes, self.config.backend)
-        tested = prepared.evaluate(*held_out)
-        if not math.isfinite(tested[0]):
+            return dict.fromkeys(f"{name}_{metric}" for metric in _METRICS[self.task])
+        model = self.model
+        prepared = Model(model.network, model.scale, model.classes, self.config.backend, target=model.target)
+        tested = prepared.measure(*held_out)
+        if not all(map(math.isfinite, tested.values())):
             raise self.divergence(f"after step {self.step}: the {name} loss")
-        return tested
+        return {f"{name}_{metric}": value for metric, value in tested.items()}
 
     def divergence(self, what: str) -> RunError:
         """The error of a run whose numbers have left the finite."""
@@ -316,7 +379,7 @@ class Run:
             self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
             self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
             self.losses = tensors["losses"].tolist()
-            self.history = [EpochReport(**report) for report in run["history"]]
+            self.history = [self._reported(report) for report in run["history"]]
             value, self.best.epoch, self.best.waited = run["best"]
             self.best.value = math.inf if value is None else value
             self.best.params = tensors.get("best")
@@ -336,17 +399,18 @@ class Run:
     def summary(self, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, but for those that the command line makes."""
         last, rate = self.history[-1], self.samples / self.seconds
-        tested = (last.test_loss, last.test_accuracy)
-        watched = (last.validation_loss, last.validation_accuracy)
-        if self.best.params is not None:
-            tested, watched = self._tested(self.plan.test, "test"), self._tested(self.plan.validation, "validation")
+        parts = {"test": self.plan.test, "validation": self.plan.validation}
+        if self.best.params is None:
+            tested = {
+                name: {key: value for key, value in asdict(last).items() if key.startswith(name)} for name in parts
+            }
+        else:
+            tested = {name: self._tested(part, name) for name, part in parts.items()}
         steps = self.step_seconds or [self.seconds / self.step]  # none where a finished run was resumed
         return {
-            "test_accuracy": tested[1],
-            "test_loss": tested[0],
+            **tested["test"],
             "train_loss": last.train_loss,
-            "validation_accuracy": watched[1],
-            "validation_loss": watched[0],
+            **tested["validation"],
             "best_epoch": self.best.epoch if self.best.params is not None else None,
             "epochs": self.step / self.batches.steps_per_epoch,
             "steps": self.step,

@@ -21,6 +21,7 @@ from .ink import Framing
 from .paths import as_path, model_file
 from .ranges import difference
 from .scaling import standardised
+from .target import Target, number_scores
 from .tensor_file import Tensors, read_tensors, write_tensors
 
 _LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
@@ -34,7 +35,9 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 
 
 class Model:
-    """A multilayer perceptron: its activation between layers, softmax over ``classes`` at the end.
+    """A multilayer perceptron: its activation between layers, at the end softmax over ``classes``, or numbers.
+
+    ``target`` says what the outputs mean where they are numbers; ``classes`` is empty then.
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
@@ -66,11 +69,12 @@ class Model:
         ranges: np.ndarray | None = None,
         framing: Framing | None = None,
         light_border: bool = False,
+        target: Target | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
         self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
-        self.framing, self.light_border = framing, light_border
+        self.framing, self.light_border, self.target = framing, light_border, target
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -83,6 +87,11 @@ class Model:
             self.network.sizes[0], self.columns, self.index_base, self.label,
             self.image_shape, self.framing, self.light_border,
         )  # fmt: skip
+
+    @property
+    def task(self) -> str:
+        """What it was trained for: classification, or regression."""
+        return "classification" if self.target is None else "regression"
 
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
@@ -176,23 +185,54 @@ class Model:
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes] for samples X [N, inputs] (numbers, CSR, or a data frame, whose columns go by name).
 
-        A row's do not depend on the others.
+        A row's do not depend on the others. InputError of a model that predicts numbers.
         """
+        if self.target is not None:
+            raise InputError("this model predicts numbers; it has no probabilities")
         blocks = [fast.softmax(logits) for fast, logits in self._blocks(X, quick=True)]
         return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
+        """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit.
+
+        Of a model that predicts numbers they, float64 [N], or [N, outputs] where there are several.
+        """
+        if self.target is not None:
+            Z = [logits for _, logits in self._blocks(X, quick=True)]
+            return self.target.numbers(_join(Z, np.empty((0, self.network.sizes[-1]), self.network.dtype)))
         blocks = [logits.argmax(1) for _, logits in self._blocks(X, quick=True)]
         return _join(blocks, np.empty(0, np.int64))
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N]."""
+        """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N].
+
+        Of a model that predicts numbers (mean loss, R²) with numbers y.
+        """
+        measured = self.measure(X, y)
+        return measured["loss"], measured["accuracy" if self.target is None else "r2"]
+
+    def measure(self, X: Any, y: Any) -> dict[str, float]:
+        """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
+
+        The loss is the mean over the samples: the cross-entropy, or what was minimised, in the units of the network.
+        """
+        if self.target is not None:
+            return self._number_scores(X, y)
         loss, correct, done = 0.0, 0, 0
         for fast, logits in self._blocks(X):
             part, hits, _ = fast.softmax_cross_entropy(logits, y[done : done + len(logits)])
             loss, correct, done = loss + part, correct + hits, done + len(logits)
-        return loss / done, correct / done
+        return {"loss": loss / done, "accuracy": correct / done}
+
+    def _number_scores(self, X: Any, y: Any) -> dict[str, float]:
+        assert self.target is not None
+        loss, blocks, done = 0.0, [], 0
+        targets = self.target.encoded(np.asarray(y), self.network.dtype)
+        for fast, Z in self._blocks(X):
+            loss += fast.loss_gradient(Z, targets[done : done + len(Z)], self.target.kernel)[0]
+            blocks.append(self.target.numbers(Z))
+            done += len(Z)
+        return {"loss": loss / done, **number_scores(y, self.target.central(np.concatenate(blocks)))}
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W, b) of each layer, float64 copies, for inputs as they come: scale, mean and std are folded into the first."""
@@ -215,7 +255,7 @@ class Model:
         return digest.hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges."""
+        """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges, ..."""
         meta = {
             "scale": self.scale,
             "classes": list(self.classes),
@@ -228,6 +268,8 @@ class Model:
             "framing": None if self.framing is None else asdict(self.framing),
             "light_border": self.light_border,
         }
+        if self.target is not None:
+            meta["loss"] = self.target.loss
         tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
             tensors[f"W{k}"] = W
@@ -237,6 +279,8 @@ class Model:
             tensors |= {"mean": self.mean, "std": self.std}
         if self.ranges is not None:
             tensors["ranges"] = self.ranges
+        if self.target is not None:
+            tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
         return meta, tensors
 
     def save(self, path: str | Path) -> None:
@@ -281,7 +325,9 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
-    network = _network(tensors, len(classes), activation, path)
+    target = None if meta.get("loss") is None else _target(meta["loss"], tensors, path)
+    outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
+    network = _network(tensors, outputs, activation, path)
     inputs = network.sizes[0]
     pixels = image_shape and math.prod(min(max(side, 0), 10**9) for side in image_shape)
     for what, count in (("columns", columns and len(columns)), ("image", pixels)):
@@ -299,9 +345,24 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
     known: dict[str, Any] = {
         "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
-        "ranges": ranges, "framing": framing, "light_border": light_border,
+        "ranges": ranges, "framing": framing, "light_border": light_border, "target": target,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
+
+
+def _target(loss: Any, tensors: Tensors, path: str) -> Target:
+    """What ``contents`` made of a model's ``target``."""
+    T = len(tensors["target_mean"]) if "target_mean" in tensors and tensors["target_mean"].ndim == 1 else 0
+    mean, std = (_vector(tensors, name, np.dtype(np.float64), T, path) for name in ("target_mean", "target_std"))
+    if T == 0 or not (std > 0).all():
+        raise InputError(f"{path}: target_std is not positive everywhere")
+    try:
+        target = Target(str(loss), mean, std)
+        if target.kernel.output not in ("identity", "exponential"):
+            raise ValueError(loss)
+    except (InputError, ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for numbers") from None
+    return target
 
 
 def _label(saved: Any) -> LabelColumn | None:
@@ -319,16 +380,19 @@ def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str
     return saved
 
 
-def _network(tensors: Tensors, classes: int, activation: str, path: str) -> Network:
+def _network(tensors: Tensors, output: tuple[str, int], activation: str, path: str) -> Network:
+    """The network of W0, b0, ... whose output is of that kind and width."""
     weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
         raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
     sizes = [weights[0].shape[0]] + [W.shape[1] for W in weights]
     if weights[0].dtype not in (np.float32, np.float64):
         raise InputError(f"{path}: the weights have dtype {weights[0].dtype}; it must be float32 or float64")
-    if sizes[-1] != classes or any(W.shape[0] != size for W, size in zip(weights, sizes)):
-        raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {classes} classes")
-    network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation)
+    kind, outputs = output
+    if sizes[-1] != outputs or any(W.shape[0] != size for W, size in zip(weights, sizes)):
+        what = "classes" if kind == "softmax" else "numbers"
+        raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {outputs} {what}")
+    network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation, output=kind)
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
         if b is not None:

@@ -27,6 +27,7 @@ from .scaling import (
     share_a_scale,
     standardised,
 )
+from .target import Target, measured
 
 _BLOCK = 1 << 17  # labels looked at together
 _ROW_BYTES = 64  # of a sample in two windows: its label, weight and places, and what they are drawn with
@@ -39,8 +40,9 @@ class Plan:
 
     ``config`` leaves nothing open. ``data`` are the training samples as they were read. ``X`` are they as the network takes
     them (an array, or ``kernels.CSR`` where ``sparse``), or None where they stay on disk and ``load`` reads windows of at
-    most ``window_rows``. ``test`` and ``validation`` are (X, y) as the network takes them. ``input`` is how the first layer
-    reads its input, dense or sparse.
+    most ``window_rows``. ``y`` are their class indices, or numbers in the units of the network, which ``target`` says.
+    ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the first layer reads its input, dense or
+    sparse.
     """
 
     config: TrainConfig
@@ -51,6 +53,8 @@ class Plan:
     sparse: bool
     distort: Distort | None
     X: Any
+    y: np.ndarray
+    target: Target | None
     weights: np.ndarray | None
     test: tuple[Any, np.ndarray]
     validation: tuple[Any, np.ndarray] | None
@@ -62,7 +66,7 @@ class Plan:
         Those on disk are read in the order of the file, and prepared on one thread: it is called beside the training.
         """
         if self.X is not None:
-            return replace(window, X=self.X, y=self.data.y, weights=self.weights)
+            return replace(window, X=self.X, y=self.y, weights=self.weights)
         order = np.argsort(window.rows)
         wanted = window.rows[order]
         try:
@@ -73,7 +77,7 @@ class Plan:
         rows = np.empty_like(order)
         rows[order] = np.arange(len(order))
         taken = None if self.weights is None else self.weights[wanted]
-        return replace(window, rows=rows, X=X, y=self.data.y[wanted].astype(np.int64), weights=taken)
+        return replace(window, rows=rows, X=X, y=_as_kernels_take(self.y[wanted]), weights=taken)
 
 
 def plan(
@@ -86,6 +90,7 @@ def plan(
     """
     told_apart = digest(data)
     config = completed(config, data)
+    _require_fitting(config, data)
     if config.input != "sparse":
         data = _dense_enough(data)
     data, validation = _watched(data, config)
@@ -100,9 +105,16 @@ def plan(
         return _prepared(X, scaling, config.dtype, data.source, sparse)
 
     X = None if isinstance(data.X, OnDisk) else prepared(data.X, sparse)
+    target = None
+    if data.task == "regression":
+        target = measured(data.y, str(config.loss), data.sample_weight, data.source)
+        for y in (data.y_test, data.y if validation is None else validation[1]):
+            target.require(y, data.source)
     return Plan(
         config, data, told_apart, scaling, input, sparse, distort,
         X=X.dictionary_encode() if sparse and X is not None else X,
+        y=data.y if target is None else target.encoded(data.y, config.dtype),
+        target=target,
         weights=_sample_weights(config, data),
         test=(prepared(data.X_test, input == "sparse"), data.y_test),
         validation=validation and (prepared(validation[0], input == "sparse"), validation[1]),
@@ -114,7 +126,30 @@ def completed(config: TrainConfig, data: Dataset) -> TrainConfig:
     """``config`` with the defaults that go by the data; completed again it stays the same. InputError for too wide data."""
     if data.X.shape[1] > WIDEST:
         raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
-    return config.completed(len(data.X), table=is_table(data))
+    return config.completed(len(data.X), table=is_table(data), regression=data.task == "regression")
+
+
+def _require_fitting(config: TrainConfig, data: Dataset) -> None:
+    """InputError for options that go with the other task."""
+    if data.task == "classification":
+        if config.loss is not None:
+            raise InputError(
+                f"--loss {config.loss}: is of numbers to predict; {data.source} has classes (--task regression?)"
+            )
+        if config.task == "regression":
+            raise InputError(f"{data.source}: has classes; --task must be auto or classification")
+        return
+    if config.task == "classification":
+        raise InputError(f"{data.source}: has numbers to predict; --task must be auto or regression")
+    for name, neutral in (("label_smoothing", 0), ("class_weight", None), ("epsilon", 0)):
+        if (value := getattr(config, name)) != neutral:
+            raise InputError(
+                f"--{name.replace('_', '-')} {value}: goes with classes; {data.source} has numbers to predict"
+            )
+    if config.patience is not None and config.monitor.endswith("accuracy"):
+        raise InputError(
+            f"--monitor {config.monitor}: goes with classes; of numbers it is validation_loss or train_loss"
+        )
 
 
 def is_table(data: Dataset) -> bool:
@@ -215,7 +250,7 @@ def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tup
         )
     if isinstance(data.X, OnDisk):
         if most >= len(data.X):
-            return replace(data, X=data.X.read(), y=data.y.astype(np.int64)), None
+            return replace(data, X=data.X.read(), y=_as_kernels_take(data.y)), None
         if config.sampling == "draw":
             raise InputError(f"--memory {memory}: batches drawn from all samples (--preset seed) need them in memory")
     return data, most
@@ -255,17 +290,22 @@ def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, tuple
     rows, kept = np.sort(order[:count]), np.sort(order[count:])
     weights = None if data.sample_weight is None else data.sample_weight[kept]
     X, held_out = divide(data.X, kept, rows)
-    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, data.y[rows].astype(np.int64))
+    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, _as_kernels_take(data.y[rows]))
+
+
+def _as_kernels_take(y: np.ndarray) -> np.ndarray:
+    """Class indices in whichever few bytes as int64; numbers as they are."""
+    return y if y.dtype.kind == "f" else y.astype(np.int64)
 
 
 def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
-    """CRC-32 of the labels and of evenly spaced samples, of all or of some ``rows``: tells one data set from another."""
+    """CRC-32 of y and of evenly spaced samples, of all or of some ``rows``: tells one data set from another."""
     y = data.y if rows is None else data.y[rows]
     sample = row_sample(data.X) if rows is None else data.X[row_sample(rows)]
     arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
     crc = 0
     for start in range(0, len(y), _BLOCK):  # in one type, whichever few bytes they are kept in
-        crc = zlib.crc32(y[start : start + _BLOCK].astype(np.int64).data, crc)
+        crc = zlib.crc32(np.ascontiguousarray(_as_kernels_take(y[start : start + _BLOCK])).data, crc)
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
     return crc

@@ -70,6 +70,7 @@ _SERIES = {  # by colour, mark and dash, so that grey prints can be read too
 _ERRORS = LinearSegmentedColormap.from_list("errors", ["#fbe3d0", "#f0a06a", _VERMILLION, "#8f3b00"])
 _SIGNED = LinearSegmentedColormap.from_list("signed", ["#004a75", _BLUE, "#ffffff", _VERMILLION, "#8f3b00"])
 
+_MOST_POINTS = 5000
 MOST_NUMBERED = 30  # classes of a confusion matrix with numbers in its cells
 MOST_CLASSES = 60  # and of one at all: more would have names too small to read
 MOST_BARS = 40
@@ -186,7 +187,7 @@ def series(history: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarra
 def learning_curves(
     history: Sequence[Mapping[str, float]], rates: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Figure:
-    """Loss and error rate of train, validation and test against epochs, and below them the learning rate.
+    """Loss and error rate, or RMSE, of train, validation and test against epochs, and below them the learning rate.
 
     ``history`` has a mapping a report: epoch and, where they were measured, train_loss, test_accuracy, lr, ...; ``rates`` are
     (epochs, rates) of as many steps as are known, by default those of the reports.
@@ -195,7 +196,11 @@ def learning_curves(
     rows = 3 if rates[0].size else 2
     figure = Figure(layout="constrained", figsize=(5, 6 if rows == 3 else 4.9))
     axes = figure.subplots(rows, 1, sharex=True, height_ratios=[3, 3, 1.2][:rows])
-    for ax, what, title in zip(axes, ("loss", "accuracy"), ("Loss (mean cross-entropy, nats)", "Error rate")):
+    numbers = any("test_rmse" in row or "validation_rmse" in row for row in history)
+    drawn_below = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
+    for ax, (what, title) in zip(
+        axes, (("loss", "Loss" if numbers else "Loss (mean cross-entropy, nats)"), drawn_below)
+    ):
         drawn = [np.zeros(0)]
         for name, look in _SERIES.items():
             epochs, values = series(history, f"{name}_{what}")
@@ -350,6 +355,43 @@ def _bars(
         side.set_yticks(rows, texts)
         side.tick_params(axis="y", colors=_INK)
     return figure
+
+
+@_style()
+def predicted_and_true(y: np.ndarray, predicted: np.ndarray) -> Figure:
+    """Points of true numbers y [N] and predicted ones, and the line where they are equal; of many, evenly spaced ones."""
+    figure = Figure(layout="constrained")
+    ax = figure.subplots()
+    chosen = np.linspace(0, len(y) - 1, min(len(y), _MOST_POINTS)).astype(np.int64)
+    ends = [float(min(y.min(), predicted.min())), float(max(y.max(), predicted.max()))]
+    ax.plot(ends, ends, color=_MUTED, linewidth=1)
+    ax.scatter(y[chosen], predicted[chosen], s=9, color=_BLUE, alpha=0.5, linewidths=0, zorder=3, rasterized=True)
+    ax.set_xlabel("true")
+    ax.set_ylabel("predicted")
+    ax.grid()
+    return figure
+
+
+@_style()
+def residuals(values: np.ndarray) -> Figure:
+    """A histogram of predicted minus true numbers; what lies beyond the last thousandth at either end is at the edge."""
+    figure = Figure(layout="constrained", figsize=(5, 3))
+    ax = figure.subplots()
+    low, high = np.quantile(values, [0.001, 0.999])
+    ax.hist(np.clip(values, low, high), bins=min(60, max(8, round(len(values) ** 0.5))), color=_BLUE)
+    ax.axvline(0, color=_INK, linewidth=1)
+    ax.set_xlabel("predicted - true")
+    ax.set_ylabel("samples")
+    ax.grid(axis="y")
+    return figure
+
+
+@_style()
+def error_bars(names: Sequence[str], errors: np.ndarray) -> Figure:
+    """Root mean squared errors, a bar each, in the order of ``names``."""
+    return _bars(
+        list(names), errors, [f"{error:.4g}" for error in errors], ("RMSE, by the true number", ""), _VERMILLION
+    )
 
 
 @_style()

@@ -80,6 +80,16 @@ def _print_table(model: Model, files: Sequence[str], rows: Sequence[tuple[np.nda
         sys.stdout.writelines(f"{head}{names[k]},{numbers % tuple(row)}" for k, row in zip(chosen.tolist(), P.tolist()))
 
 
+def _print_numbers(model: Model, files: Sequence[str], rows: Sequence[np.ndarray]) -> None:
+    """A number a line, to the last bit of the network's dtype, or, where several are predicted, these with commas between."""
+    digits = 9 if model.network.dtype == "float32" else 17
+    for file, predicted in zip(files, rows):
+        head = f"{file}\t" if len(files) > 1 else ""
+        numbers = predicted.reshape(len(predicted), model.network.sizes[-1]).tolist()
+        line = ",".join([f"%.{digits}g"] * model.network.sizes[-1]) + "\n"
+        sys.stdout.writelines(head + line % tuple(row) for row in numbers)
+
+
 def _quoted(fields: Sequence[str]) -> list[str]:
     """Each as a field of a CSV."""
     import csv
@@ -120,7 +130,7 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple
 
 
 def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator[Any]:
-    """(class indices [N], probabilities [N, classes]) of each file, after all have been read."""
+    """(class indices [N], probabilities [N, classes]) of each file, or numbers [N], after all have been read."""
     import numpy as np
 
     doubtful = []
@@ -130,11 +140,15 @@ def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator
     for name, X, is_image in samples:
         difference = model.unlike_training(X)
         with about(name), np.errstate(over="ignore", invalid="ignore"):  # refused below
-            P = model.predict_proba(X)
-        if P.size and not P.min() >= 0:  # NaN
-            raise RunError(f"{name}: the probabilities are not finite; its values are too large for this model")
+            P = model.predict_proba(X) if model.target is None else model.predict(X)
+        if not np.isfinite(P).all():
+            what = "probabilities" if model.target is None else "predictions"
+            raise RunError(f"{name}: the {what} are not finite; its values are too large for this model")
         if difference is not None:
             say(f"{name}: {difference}")
+        if model.target is not None:
+            yield P
+            continue
         if is_image:
             doubtful += [_doubt(name, row, model.classes) for row in P if row.max() < _SURE]
         yield model.predict(X), P
@@ -151,7 +165,8 @@ def _doubt(name: str, P: np.ndarray, classes: Sequence[str]) -> str:
 def _command(argv: Sequence[str] | None) -> int:
     parser = Parser(
         "predict",
-        "Print the class of each sample, one a line; with --proba its probabilities too, as CSV.",
+        "Print the class of each sample, or the number predicted for it, one a line; with --proba the probabilities of the\n"
+        "classes too, as CSV.",
         "python -m fastmlp.predict runs/mnist/model.npz digits.csv --proba",
     )
     parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
@@ -182,9 +197,12 @@ def _command(argv: Sequence[str] | None) -> int:
     from .model import load_model
 
     model = load_model(options.model)
+    if options.proba and model.target is not None:
+        raise InputError(f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out")
     samples = list(_read(_files(options.files), model, options))
     rows = list(_predictions(samples, model))
-    (_print_table if options.proba else _print_classes)(model, [name for name, _, _ in samples], rows)
+    show = _print_numbers if model.target is not None else _print_table if options.proba else _print_classes
+    show(model, [name for name, _, _ in samples], rows)
     return 0
 
 

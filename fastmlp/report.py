@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _SHOWN = 20  # of the errors that the model is surest of
 _VALUES = 12  # features of each of them
 _NUMBERS = {"epoch", "step", "lr", "seconds"} | {
-    f"{part}_{what}" for part in ("train", "validation", "test") for what in ("loss", "accuracy")
+    f"{part}_{what}" for part in ("train", "validation", "test") for what in ("loss", "accuracy", "rmse", "mae", "r2")
 }
+_DECILES = 10
 
 
 _LARGEST = 1e30  # what is more, a diverged loss, has no place on an axis
@@ -59,6 +60,21 @@ class Tested:
     probability: np.ndarray
     wrong: np.ndarray
     loss: float
+
+
+@dataclass(frozen=True)
+class TestedNumbers:
+    """A model's predictions on a test set: samples as it takes them, numbers y and predicted [N], and what was measured.
+
+    The rows in ``worst`` begin with the one that it was furthest off on.
+    """
+
+    data: Dataset
+    X: Any
+    y: np.ndarray
+    predicted: np.ndarray
+    worst: np.ndarray
+    scores: dict[str, float]
 
 
 # -- what a run left -----------------------------------------------------------------------------------------------
@@ -110,7 +126,7 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
     return config if data is None else replace(config, data=data, test=None), settings
 
 
-def _test(model: Model, data: Dataset, path: Path) -> Tested:
+def _test(model: Model, data: Dataset, path: Path) -> Tested | TestedNumbers:
     import numpy as np
 
     from .evaluate import model_inputs, model_labels
@@ -118,16 +134,20 @@ def _test(model: Model, data: Dataset, path: Path) -> Tested:
     X, y = model_inputs(data, model, str(path)), model_labels(data, model, str(path))
     difference = model.unlike_training(X)
     with about(data.source), np.errstate(over="ignore", invalid="ignore"):  # refused below
-        loss, _ = model.evaluate(X, y)
-    if not math.isfinite(loss):
+        measured = model.measure(X, y)
+    if not all(map(math.isfinite, measured.values())):
         raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")
     if difference is not None:
         say(f"{data.source}: {difference}")
     predicted = model.predict(X)
+    if model.target is not None:
+        predicted = model.target.central(predicted)
+        worst = np.argsort(-np.abs(predicted - y), kind="stable")
+        return TestedNumbers(data, X, y, predicted, worst, measured)
     probability = model.predict_proba(X)[np.arange(len(y)), predicted]
     wrong = np.flatnonzero(predicted != y)
     wrong = wrong[np.argsort(-probability[wrong], kind="stable")]
-    return Tested(data, X, y, predicted, probability, wrong, loss)
+    return Tested(data, X, y, predicted, probability, wrong, measured["loss"])
 
 
 # -- sections ------------------------------------------------------------------------------------------------------
@@ -143,6 +163,9 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
         losses, rates = (plots.series(history, f"{name}_{what}") for what in ("loss", "accuracy"))
         parts = [f"loss {losses[1][-1]:.3g}"] if losses[1].size else []
         parts += [f"error rate {_rate(1 - rates[1][-1])}{plots.PERCENT}"] if rates[1].size else []
+        for what, label in (("rmse", "RMSE"), ("r2", "R²")):
+            values = plots.series(history, f"{name}_{what}")[1]
+            parts += [f"{label} {values[-1]:.4g}"] if values.size else []
         if parts and name != "train" and losses[1].size and losses[1].argmin() < losses[1].size - 1:
             parts.append(f"lowest loss {losses[1].min():.3g} at epoch {losses[0][losses[1].argmin()]:.6g}")
         if parts:
@@ -150,7 +173,8 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
     words = f"After epoch {last['epoch']:.6g}: {'; '.join(sentences) or 'nothing was measured'}."
     if "train_loss" in last:
         words += " The train figures are means over the epoch, while the weights were changing."
-    alt = f"Line chart of loss, error rate and learning rate against epochs. {words}"
+    second = "RMSE" if any("test_rmse" in row or "validation_rmse" in row for row in history) else "error rate"
+    alt = f"Line chart of loss, {second} and learning rate against epochs. {words}"
     return Section(
         "Learning curves", words, "learning-curves", plots.learning_curves(history, _rates(history, config)), alt
     )
@@ -231,6 +255,84 @@ def _feature_names(model: Model) -> Sequence[str]:
     return model.columns or [f"feature {k + 1}" for k in range(model.network.sizes[0])]
 
 
+def _predicted_and_true(test: TestedNumbers) -> Section:
+    from . import plots
+    from .target import scored
+
+    words = (
+        f"{scored(test.scores['rmse'], test.scores['r2'])} on {len(test.y):,} test samples; on the line a prediction would be "
+        "right."
+    )
+    figure = plots.predicted_and_true(test.y, test.predicted)
+    return Section("Predicted against true", words, "predicted", figure, f"Scatter plot. {words}")
+
+
+def _residuals(test: TestedNumbers) -> Section:
+    import numpy as np
+
+    from . import plots
+
+    residuals = test.predicted - test.y
+    low, middle, high = np.quantile(residuals, [0.1, 0.5, 0.9]).tolist()
+    words = (
+        f"What was predicted too much, or, below zero, too little: for half of the test samples less than {middle:.4g}, for "
+        f"eight of ten from {low:.4g} to {high:.4g}."
+    )
+    return Section("Residuals", words, "residuals", plots.residuals(residuals), f"Histogram. {words}")
+
+
+def _deciles(test: TestedNumbers) -> Section:
+    """The errors of the least true numbers, the next, ..., the greatest."""
+    import numpy as np
+
+    from . import plots
+
+    order = np.argsort(test.y, kind="stable")
+    parts = [part for part in np.array_split(order, _DECILES) if part.size]
+    errors = np.array([np.sqrt(np.square(test.predicted[part] - test.y[part]).mean()) for part in parts])
+    ranges = [f"{test.y[part[0]]:.4g} to {test.y[part[-1]]:.4g}" for part in parts]
+    bias = [f"{(test.predicted[part] - test.y[part]).mean():.4g}" for part in parts]
+    worst = int(errors.argmax())
+    words = (
+        f"The root mean squared error of each tenth of the test samples, in the order of the true numbers: it is largest, "
+        f"{errors[worst]:.4g}, for those from {ranges[worst]}."
+    )
+    table: list[tuple[Any, ...]] = [("true number", "samples", "RMSE", "mean residual")]
+    table += zip(ranges, [len(part) for part in parts], [f"{error:.4g}" for error in errors], bias)
+    figure = plots.error_bars(ranges, errors)
+    return Section("Error by decile", words, "deciles", figure, f"Bar chart. {words}", table)
+
+
+def _largest_errors(test: TestedNumbers, model: Model, config: TrainConfig, columns: list[int]) -> Section:
+    """The table has the values of ``columns``, the first few, where the samples are no images."""
+    rows = test.worst[:_SHOWN]
+    place, places, said = _places(test.data, rows, config, model)
+    table: list[tuple[Any, ...]] = [(place, "true", "predicted", "residual")]
+    table += [
+        (where, f"{y:.6g}", f"{p:.6g}", f"{p - y:.4g}")
+        for where, y, p in zip(places, test.y[rows].tolist(), test.predicted[rows].tolist())
+    ]
+    words = f"The {len(rows)} test samples that the model was furthest off on. {said}"
+    if model.image_shape is None:
+        table, which = _with_values(table, test.X, rows, model, columns)
+        words += which
+    return Section("Largest errors", words, table=table)
+
+
+def _with_values(
+    table: list[tuple[Any, ...]], X: Any, rows: np.ndarray, model: Model, columns: list[int]
+) -> tuple[list[tuple[Any, ...]], str]:
+    """(the table with the values of the first few ``columns`` of the rows of X, a sentence that says so)."""
+    shown = columns[:_VALUES]
+    values = X[rows].toarray() if hasattr(X, "indptr") else X[rows]
+    features = _feature_names(model)
+    head, *body = table
+    table = [(*head, *(features[k] for k in shown))]
+    table += [(*row, *(f"{value:.6g}" for value in sample[shown].tolist())) for row, sample in zip(body, values)]
+    which = "" if len(shown) == X.shape[1] else f"the {len(shown)} of {X.shape[1]:,} that matter most to the model, "
+    return table, f" To the right are the values of the features: {which}the most important first."
+
+
 def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[int]) -> Section:
     """The table has the values of ``columns``, the first few, where the samples are no images."""
     from . import plots
@@ -247,17 +349,8 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
     words = f"{of} misclassified test samples, those first where the model gave the wrong class the highest probability. {said}"
     X = test.X
     if model.image_shape is None or hasattr(X, "indptr"):
-        shown = columns[:_VALUES]
-        values = X[rows].toarray() if hasattr(X, "indptr") else X[rows]
-        features = _feature_names(model)
-        head, *body = table
-        table = [(*head, *(features[k] for k in shown))]
-        table += [(*row, *(f"{value:.6g}" for value in sample[shown].tolist())) for row, sample in zip(body, values)]
-        which = (
-            "" if len(shown) == X.shape[1] else f"the {len(shown)} of {X.shape[1]:,} that matter most to the model, "
-        )
-        words += f" To the right are the values of the features: {which}the most important first."
-        return Section(title, words, table=table)
+        table, which = _with_values(table, X, rows, model, columns)
+        return Section(title, words + which, table=table)
     names = [(plots.short(t, 11), plots.short(p, 11)) for t, p in zip(true, answers)]
     joint = " → " if max(len(t) + len(p) for t, p in names) <= 8 else " →\n"
     titles = [f"{t}{joint}{p}\n{s}" for (t, p), s in zip(names, sure)]
@@ -337,7 +430,7 @@ def _weights(model: Model) -> Section:
     return Section("First-layer weights", words, "weights", figure, alt)
 
 
-def _importance(test: Tested, model: Model) -> tuple[Section, list[int]]:
+def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, list[int]]:
     """And the columns in the order of their importance."""
     import numpy as np
 
@@ -444,16 +537,22 @@ def _plain(value: Any) -> str:
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
-def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, float]]) -> str:
+def _summary(test: Tested | TestedNumbers, model: Model, path: Path, history: list[dict[str, float]]) -> str:
     from . import plots
+    from .target import scored
 
-    right = test.y.size - test.wrong.size
     sizes = "-".join(map(str, model.network.sizes))
     parameters = model.network.params.size
-    words = (
-        f"The network {sizes} ({parameters:,} parameters) classifies {plots.percent(right, test.y.size)} of the "
-        f"{test.y.size:,} test samples of {test.data.name} correctly; its mean loss is {test.loss:.3g}."
-    )
+    words = f"The network {sizes} ({parameters:,} parameters) "
+    samples = f"the {test.y.size:,} test samples of {test.data.name}"
+    if isinstance(test, Tested):
+        right = test.y.size - test.wrong.size
+        words += (
+            f"classifies {plots.percent(right, test.y.size)} of {samples} correctly; its mean loss is {test.loss:.3g}."
+        )
+    else:
+        words += f"predicts the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
+        words += f"MAE {test.scores['mae']:.4g}; its mean loss is {test.scores['loss']:.3g}."
     if history:
         last = history[-1]
         steps = f" ({last['step']:,.0f} steps)" if "step" in last else ""
@@ -493,14 +592,15 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     except OSError as error:
         raise InputError(f"--out {target}: cannot be made a directory ({error.strerror})") from None
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
-    sections = [
-        _curves(history, config),
-        _confusion(test, model.classes),
-        _confident_errors(test, model, config, columns),
-        _recall(test, model.classes),
-        inputs,
-        *_distorted(config, dataset),
-    ]
+    if isinstance(test, Tested):
+        answers = [
+            _confusion(test, model.classes), _confident_errors(test, model, config, columns), _recall(test, model.classes)
+        ]  # fmt: skip
+    else:
+        answers = [
+            _predicted_and_true(test), _residuals(test), _deciles(test), _largest_errors(test, model, config, columns)
+        ]  # fmt: skip
+    sections = [_curves(history, config), *answers, inputs, *_distorted(config, dataset)]
     written = []
     for section in sections:
         if section.figure is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .cli import say
 
 if TYPE_CHECKING:
-    from .loop import EpochReport, Progress
+    from .loop import Progress, Report
 
 _ERASE = "\r\x1b[K"
 _SECONDS_BETWEEN = 0.1  # two progress lines
@@ -71,7 +71,7 @@ class Screen:
             [
                 (0, f"step {progress.step}/{progress.total}"),
                 (3, f"loss {progress.loss:.4f}"),
-                (2, f"{progress.accuracy:.1%}"),
+                *([] if progress.accuracy is None else [(2, f"{progress.accuracy:.1%}")]),
                 (4, f"{progress.samples_per_second:,.0f} samples/s"),
                 (1, f"{duration(progress.seconds_left)} left"),
             ],
@@ -80,11 +80,13 @@ class Screen:
         size = min(_WIDEST_BAR, room - len(text) - 2)
         show(f"{bar(progress.step / progress.total, size)}  {text}")
 
-    def report(self, report: EpochReport) -> None:
+    def report(self, report: Report) -> None:
         parts = [(0, f"epoch {report.epoch:3.4g}")]
         for name, rank in (("train", 3), ("validation", 1), ("test", 1)):
             if (loss := getattr(report, f"{name}_loss")) is not None:
-                parts += [(rank, f"{name} {getattr(report, f'{name}_accuracy'):.2%}"), (rank + 1, f"loss {loss:.4f}")]
+                headline = report.headline(name)
+                parts += [(rank, f"{name} {headline}")] if headline else []
+                parts.append((rank + 1, f"loss {loss:.4f}" if headline else f"{name} loss {loss:.4f}"))
         if self.level > 0:
             parts += [
                 (4, f"step {report.step}"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, add_options, load_data, run_command, say
-from .config import BUILT_IN, PRESETS, TrainConfig, configure, read_toml
+from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
 from .paths import CHECKPOINT, MODEL, PREVIOUS, as_path, atomic_write
@@ -20,10 +20,11 @@ from .screen import Screen, duration
 
 if TYPE_CHECKING:
     from .data import Dataset
-    from .loop import EpochReport
+    from .loop import Report
 
 CONFIG, METRICS = "config.toml", "metrics.jsonl"
 _MOST_SEEDS = 1000
+_HEADLINES = {"accuracy": "accuracy", "rmse": "RMSE"}  # of several seeds
 
 
 class _Files:
@@ -47,11 +48,11 @@ class _Files:
         except OSError as error:
             raise RunError(f"{self.directory / name}: cannot be written ({error.strerror})") from None
 
-    def started(self, history: list[EpochReport]) -> None:
+    def started(self, history: list[Report]) -> None:
         """The metrics so far: those of a run that goes on, else none."""
         self.write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
 
-    def report(self, report: EpochReport) -> None:
+    def report(self, report: Report) -> None:
         """One line more; whole in the file before the next step."""
         try:
             with open(self.directory / METRICS, "a", encoding="utf-8") as file:
@@ -163,7 +164,8 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
             _output_directory(str(each.out))
     from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
 
-    sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, len(data.classes)))
+    outputs = len(data.classes) or outputs_of(config.loss)
+    sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, outputs))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
     if screen.level > 0:
         given = _changed(config, TrainConfig()) or "all as by default"
@@ -183,9 +185,14 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     summary = summaries[0]
     if seeds:
         summary = _over_seeds(summaries)
+        (name, value, deviation), *_ = (
+            (name, summary[f"test_{name}"], summary[f"test_{name}_std"])
+            for name in _HEADLINES
+            if f"test_{name}" in summary
+        )
+        shown = f"{value:.2%} ± {deviation:.2%}" if name == "accuracy" else f"{value:.4g} ± {deviation:.4g}"
         screen.conclude(
-            f"test accuracy {summary['test_accuracy']:.2%} ± {summary['test_accuracy_std']:.2%} "
-            f"(mean and standard deviation of {seeds} seeds); models in {out}"
+            f"test {_HEADLINES[name]} {shown} (mean and standard deviation of {seeds} seeds); models in {out}"
         )
     if screen.as_json:
         print(json.dumps(summary, allow_nan=False))
@@ -215,6 +222,7 @@ def _train(
     from .backend import kernels
     from .loop import Observer, fit
     from .plan import completed
+    from .target import scored
 
     asked, config = config, completed(config, data)
     if config.dropout and asked.dropout is None:
@@ -226,7 +234,7 @@ def _train(
                 screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
             files.begin(config)
 
-    def started(history: list[EpochReport], finished: bool) -> None:
+    def started(history: list[Report], finished: bool) -> None:
         if first:
             files.started(history)
         if first and resume:  # not before the checkpoint is known to be of these data
@@ -237,7 +245,7 @@ def _train(
             screen.line(f"the run is finished, {done}; {longer}" if finished else f"going on {done}")
         screen.patient = True
 
-    def report(report: EpochReport) -> None:
+    def report(report: Report) -> None:
         if first:
             files.report(report)
         screen.report(report)
@@ -270,9 +278,12 @@ def _train(
             f"{summary['gflops']:.0f} GFLOP/s, {team}"
         )
     best = "" if summary["best_epoch"] is None else f" (the weights of epoch {summary['best_epoch']:g})"
+    if "test_accuracy" in summary:
+        tested = f"accuracy {summary['test_accuracy']:.2%}"
+    else:
+        tested = f"{scored(summary['test_rmse'], summary['test_r2'])}, MAE {summary['test_mae']:.4g}"
     screen.conclude(
-        f"test accuracy {summary['test_accuracy']:.2%}{best} after {duration(summary['train_seconds'])} of training; "
-        f"model in {files.model}"
+        f"test {tested}{best} after {duration(summary['train_seconds'])} of training; model in {files.model}"
     )
     if first and result.model.framing is not None:
         screen.line(f"a page to draw digits for it on: python -m fastmlp.export {files.model} page.html")
@@ -284,7 +295,8 @@ def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     import statistics
 
     summary: dict[str, Any] = {"seeds": len(summaries)}
-    for key in ("test_accuracy", "test_loss", "train_loss", "train_seconds"):
+    keys = ("test_accuracy", "test_rmse", "test_mae", "test_r2", "test_loss", "train_loss", "train_seconds")
+    for key in (key for key in keys if key in summaries[0]):
         values = [run[key] for run in summaries]
         summary |= {key: statistics.fmean(values), f"{key}_std": statistics.stdev(values) if len(values) > 1 else 0.0}
     return summary | {"runs": summaries}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .cli import Parser, run_command, say
@@ -45,12 +46,14 @@ def warm_up(dtype: str) -> None:
 
     kernels.peak_gflops(dtype)
     pixels, numbers = _tiny("uint8"), _tiny(dtype)
+    y = numbers.y.astype(float)
     for what, data, reading, batch in (
         ("pixels", pixels, "dense", 128),
         ("pixels, most of them zero", pixels, "sparse", 128),
         ("pixels, most of them zero, in large batches", pixels, "sparse", 512),
         ("numbers", numbers, "dense", 128),
         ("numbers, most of them zero", numbers, "sparse", 128),
+        ("numbers to predict", replace(numbers, y=y, y_test=y, classes=()), "dense", 128),
         ("svmlight files", _tiny("float32", sparse=True), "sparse", 128),
         ("svmlight files of many features", _tiny("float32", _WIDE, sparse=True), "sparse", 128),
     ):
@@ -60,8 +63,9 @@ def warm_up(dtype: str) -> None:
             augment="elastic" if data is pixels else "none",
         )  # fmt: skip
         model = fit(data, config).model
-        model.predict_proba(data.X_test)
-        model.predict_proba(data.X_test[:1])  # on one thread
+        predict = model.predict_proba if data.classes else model.predict
+        predict(data.X_test)
+        predict(data.X_test[:1])  # on one thread
 
 
 def _command(argv: Sequence[str] | None) -> int:

@@ -432,10 +432,6 @@ BAD_NPZ = {
     "complex labels": (zipped(X=GOOD, y=npy(np.zeros(4, complex))), "'y' has dtype complex128; it must be numbers or text"),
     "a NaN as label": (zipped(X=GOOD, y=npy(np.array([0, 1, np.nan, 1]))), "y, row 2: holds a NaN or an infinity"),
     "one label": (zipped(X=GOOD, y=npy(np.zeros(4))), "all labels are '0'; there must be at least two classes"),
-    "a quantity": (
-        zipped(X=npy(np.zeros((40, 3))), y=npy(np.arange(40) / 7)),
-        "the labels are 40 different numbers with decimals, such as 0.142857, in 40 rows; that is a quantity",
-    ),
     "one text label": (zipped(X=GOOD, y=npy(np.array(["a"] * 4))), "all labels are 'a'; there must be at least two"),
     "an empty label": (zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 is empty"),
     "labels not of Unicode": (

@@ -895,6 +895,60 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(table, tmp_path, kind
     np.testing.assert_allclose(P, model.predict_proba(X), rtol=0, atol=100 * np.finfo(dtype).eps)
 
 
+EXPORTED = {
+    "number": ("number", {}),
+    "numbers, standardised": ("three numbers", {"standardize_target": True}),
+    "no hidden layer": ("number", {"hidden_layer_sizes": (), "standardize_target": True}),
+    "counts": ("number", {"loss": "poisson"}),
+    "sizes": ("three numbers", {"loss": "gamma", "standardize_target": True}),
+    "quantiles": ("number", {"loss": "quantile", "quantiles": [0.1, 0.5, 0.9], "standardize_target": True}),
+    "quantiles of three": ("three numbers", {"loss": "quantile", "quantiles": [0.25, 0.75]}),
+    "huber": ("number", {"loss": "huber", "delta": 0.5}),
+}
+
+
+@pytest.mark.parametrize("how", EXPORTED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_other_libraries_predict_the_numbers_that_the_regressor_predicts(table, tmp_path, how, dtype):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    tensors = pytest.importorskip("safetensors.numpy")
+    kind, options = EXPORTED[how]
+    X, y = table[0].astype(np.float32), targets(kind, table[1])
+    if options.get("loss") in ("poisson", "gamma"):
+        y = y - y.min() + 0.1
+    model = MLPRegressor(**{"hidden_layer_sizes": (9, 7), "max_iter": 5, "random_state": 0, **options})
+    expected = model.fit(X.astype(dtype), y).predict(X.astype(dtype))
+    fastmlp.export(model, tmp_path / "model.onnx")
+    (predicted,) = runtime.InferenceSession(str(tmp_path / "model.onnx")).run(["prediction"], {"X": X})
+    assert (predicted.dtype, predicted.shape) == (dtype, expected.shape)
+    # Orders of summing at most 12 terms of size 10 differ by that many roundings; exp multiplies them by the number itself.
+    bounds = {"rtol": 100 * np.finfo(dtype).eps, "atol": 100 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(predicted, expected, **bounds)
+    usage = fastmlp.export(model, tmp_path / "model.safetensors")
+    layers, Z = tensors.load_file(tmp_path / "model.safetensors"), X.astype(dtype)
+    for k in range(0, len(layers), 2):
+        Z = (np.maximum(Z, 0) if k else Z) @ layers[f"{k}.weight"].T + layers[f"{k}.bias"]
+    T = 3 if kind == "three numbers" else 1
+    outcome = {
+        "identity": (Z, "; y = net(X)"),
+        "exp": (np.exp(Z), "; y = net(X).exp()"),
+        "quantile": (
+            np.sort(Z.reshape(len(Z), T, -1)).reshape(Z.shape),
+            f"; y = net(X).unflatten(1, ({T}, {Z.shape[1] // T})).sort(2).values.flatten(1)",
+        ),
+    }
+    Y, sentence = outcome["quantile" if model.loss == "quantile" else model.out_activation_]
+    np.testing.assert_allclose(Y.reshape(expected.shape), expected, **bounds)
+    assert usage.endswith(sentence)
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        scope = {"torch": torch, "X": torch.from_numpy(X.astype(dtype))}
+        exec(f"import safetensors.torch; {usage}", scope)
+        np.testing.assert_allclose(scope["y"].detach().numpy().reshape(expected.shape), expected, **bounds)
+
+
 def test_a_state_dict_names_the_activation(table, tmp_path):
     numpy = pytest.importorskip("safetensors.numpy")
     model = MLPClassifier((9, 7), activation="tanh", max_iter=1, random_state=0).fit(*table)
@@ -910,7 +964,8 @@ def test_what_is_no_model_is_not_exported(table, tmp_path):
     with pytest.raises(NotFittedError, match="not fitted yet"):
         fastmlp.export(MLPClassifier(), path)
     with pytest.raises(
-        TypeError, match="model is a StandardScaler; it must be a fastmlp.Model or a fastmlp.MLPClassifier"
+        TypeError,
+        match="model is a StandardScaler; it must be a fastmlp.Model or a fastmlp.MLPClassifier or MLPRegressor",
     ):
         fastmlp.export(StandardScaler(), path)
     with pytest.raises(fastmlp.InputError, match="unknown format"):

@@ -20,7 +20,7 @@ from fastmlp.data import svmlight as svmlight_reader
 from fastmlp.data.columns import REMEDY
 from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.decimals import decimals, split_fields
-from fastmlp.data.labels import class_indices, distinct
+from fastmlp.data.labels import as_numbers, class_indices, distinct, task_of
 from fastmlp.data.svmlight import features, read
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
@@ -565,22 +565,53 @@ NO_LABEL_COLUMN = {
         "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' "
         "(60 different numbers with decimals)",
     ),
-    "decimals": (
-        "decimal class decimal", None,
-        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 3 "
-        "(60 different numbers with decimals)",
-    ),
     "names and nothing": (
         "name decimal zero", "a b c",
         "no column looks like labels: the first, 'a' (60 different texts in 60 rows), or the last, 'c' (one value only)",
     ),
     "two known names": ("decimal class text decimal", "a class target b", "'class' or 'target' may be the label column"),
     "two names for ends": ("class decimal class", "type b quality", "'type' or 'quality' may be the label column"),
+}  # fmt: skip
+
+# Of the same tables: what is refused of classes is a number to predict, in that column, which is said.
+NUMBER_COLUMN = {
+    "decimals": (
+        "decimal class decimal", None, "column 3",
+        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 3 "
+        "(60 different numbers with decimals)",
+    ),
     "decimals apart from numbered names": (
-        "pixel pixel pixel decimal", "p0 p1 p2 price",
+        "pixel pixel pixel decimal", "p0 p1 p2 price", "column 4, 'price'",
         "column 4, 'price', does not look like labels (60 different numbers with decimals)",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBER_COLUMN)
+def test_a_column_of_numbers_is_predicted_and_said_where_none_has_classes(write, name):
+    kinds, header, column, message = NUMBER_COLUMN[name]
+    path, notes = write("table.csv", a_table(kinds, header)), []
+    data = load(path, say=notes.append)
+    assert (data.task, data.classes, data.y.dtype) == ("regression", (), np.float64)
+    assert notes == [
+        f"{path}: the labels are {column} (60 different numbers); {REMEDY}",
+        f"{path}: the labels are 60 different numbers with decimals, such as 0.04, in 60 rows, and predicted as numbers "
+        "(--task classification makes classes of them)",
+    ]
+    with pytest.raises(InputError) as error:
+        load(path, task="classification")
+    one_line(error, path, f"{message}; {REMEDY}")
+
+
+def test_where_numbers_are_asked_for_the_last_column_of_them_is_taken(write):
+    for kinds, place in (("class decimal decimal", 2), ("class decimal class", 2), ("decimal class decimal", 2)):
+        path = write("table.csv", a_table(kinds, "a b c"))
+        data = load(path, task="regression")
+        assert data.columns == tuple("abc"[:place] + "abc"[place + 1 :])
+    with pytest.raises(
+        InputError, match="the label of row 0 is '.*'; with --task regression it must be a finite number"
+    ):
+        load(write("table.csv", a_table("decimal text", "a label")), task="regression")
 
 
 @pytest.mark.parametrize("name", NO_LABEL_COLUMN)
@@ -589,7 +620,8 @@ def test_a_label_column_in_doubt_is_refused_with_the_remedy(write, name):
     path = write("table.csv", a_table(kinds, header))
     with pytest.raises(InputError) as error:
         load(path)
-    one_line(error, path, f"{message}; {REMEDY}")
+    numbers = "; --task regression predicts the last" if name == "integers and decimals under unknown names" else ""
+    one_line(error, path, f"{message}; {REMEDY}{numbers}")
 
 
 def test_the_label_column_by_number(write):
@@ -794,17 +826,22 @@ QUANTITIES = {  # labels, what they are called, or None where they are classes
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_a_quantity_is_not_taken_for_classes(name):
     labels, message = QUANTITIES[name]
-    labels = distinct(labels)
-    if message is None:
-        assert len(class_indices(labels, "a file")[1]) == len(labels.values)
-        return
-    with pytest.raises(InputError) as error:
-        class_indices(labels, "a file")
-    assert message in str(error.value)
-    assert str(error.value).startswith("a file: the labels are ")
-    assert "; that is a quantity, and only classes can be trained on (another label column? or write" in str(
-        error.value
-    )
+    labels, said = distinct(labels), []
+    assert task_of(labels, "a file", "auto", said.append) == ("classification" if message is None else "regression")
+    assert len(class_indices(labels, "a file")[1]) == len(labels.values)  # where it is asked for
+    if message is not None:
+        (line,) = said
+        assert message in line
+        assert line.startswith("a file: the labels are ")
+        assert line.endswith(", and predicted as numbers (--task classification makes classes of them)")
+        numbers = as_numbers(labels, "a file")
+        np.testing.assert_array_equal(numbers, [float(labels.values[code]) for code in labels.codes])
+    elif name in ("a class for each two rows", "many classes, each often"):
+        assert said == [
+            f"a file: the labels are {len(labels.values)} numbers, taken for classes (--task regression predicts numbers)"
+        ]
+    else:
+        assert said == []
 
 
 # -- svmlight ------------------------------------------------------------------------------------------------------

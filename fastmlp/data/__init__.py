@@ -31,6 +31,7 @@ def load(
     seed: int = 0,
     offline: bool = False,
     memory: int | None = None,
+    task: str = "auto",
     known: Features | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Dataset:
@@ -41,17 +42,20 @@ def load(
     the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are columns
     of a table, by name or number (from 1, or from -1, the last, down): the labels, else known by their name or guessed, and
     what each training row counts. With ``memory`` the training samples in a directory stay on disk, and ``fit`` has about so
-    many MB of them in memory. ``known`` is what a model that is to be tested on the data knows of its inputs. ``say`` takes
-    the lines for the user. InputError for what cannot be read.
+    many MB of them in memory. ``task`` says what the labels are: "classification" takes them for classes, "regression" for
+    numbers to predict, "auto" text and few integers for classes; it says its doubts. ``known`` is what a model that is to be
+    tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for what cannot be read.
     """
     label, weight = (None if column is None else str(column) for column in (label_column, weight_column))
-    query = Query(label, weight, known=known, say=say)
+    query = Query(label, weight, known=known, task=task, say=say)
     if spec in ("mnist", "synthetic"):
         refuse_columns(query, spec)
         if test is not None:
             raise InputError(f"--test {test}: goes with --data FILE; {spec} has a test set of its own")
         if memory is not None:
             raise InputError(f"--memory {memory}: goes with --data DIRECTORY; {spec} fits in memory")
+        if task == "regression":
+            raise InputError(f"--task regression: the labels of {spec} are digits, which are classes")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
     path = as_path(spec)
     try:
@@ -94,7 +98,7 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
         tested, own = as_path(test), held_out
         held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     name = path.resolve().name if path.is_dir() else stem(path)
-    dataset = assemble(name, samples, held_out, val_fraction, seed, query.known)
+    dataset = assemble(name, samples, held_out, val_fraction, seed, query)
     if test is not None and own is not None:
         query.say(f"{path}: its own test set is not used; {test} is")
     return dataset

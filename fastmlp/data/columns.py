@@ -93,10 +93,13 @@ def apart(names: Sequence[str], candidates: Sequence[int]) -> int | None:
     return None
 
 
-def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], path: str) -> int:
+def guessed(
+    names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], task: str, path: str
+) -> int:
     """The first or the last of the ``candidates`` by their ``values``. InputError where neither or both may hold labels.
 
-    A header's (``names``) usual place for it is the last; without one there is none.
+    A header's (``names``) usual place for classes is the last; without one there is none. Numbers to predict are looked for
+    where ``task`` says so, or where neither end has classes; their usual place is the last.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -110,6 +113,10 @@ def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Call
         return f"the {('first', 'last')[end]}, {what} ({doubts[end] or f'{len(labels.values):,} values'})"
 
     text = [is_text(labels) for labels in (first, last)]
+    if task == "regression" or (task == "auto" and None not in doubts):
+        for end in (1, 0):
+            if not text[end] and len((first, last)[end].values) > 1:
+                return columns[end]
     if all(why is not None for why in doubts):
         raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
     choice = None
@@ -124,8 +131,9 @@ def guessed(names: Sequence[str] | None, candidates: Sequence[int], values: Call
     elif not text[0]:
         choice = _fewer(first, last)
     if choice is None:
+        numbers = "; --task regression predicts the last" if doubts[1] and not text[1] else ""
         raise InputError(
-            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}"
+            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}{numbers}"
         )
     return columns[choice]
 
@@ -144,6 +152,11 @@ def doubt(labels: Labels) -> str | None:
     if _has_decimals(labels):
         return f"{different:,} different numbers with decimals"
     return quantity(labels)
+
+
+def is_quantity(labels: Labels) -> bool:
+    """Whether a column's values are numbers to predict rather than classes."""
+    return len(labels.values) > 1 and not is_text(labels) and quantity(labels) is not None
 
 
 def missing(labels: Labels) -> int | None:

@@ -32,6 +32,7 @@ from .columns import (
     identifies,
     is_index,
     is_known,
+    is_quantity,
     is_text,
     missing,
     named,
@@ -130,10 +131,11 @@ class _Query:
     width: int | None = None
     label: LabelColumn | None = None
     labelled: bool = True
+    task: str = "auto"
 
 
 def _asked(query: Query) -> _Query:
-    asked = _Query(query.label_column, query.weight_column)
+    asked = _Query(query.label_column, query.weight_column, task=query.task)
     if (known := query.known) is not None:
         asked = replace(asked, columns=known.columns, width=known.width, label=known.label)
     return asked
@@ -310,7 +312,7 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
     elif query.width is not None:
         label = _label_of_width(head, path, query, rest, query.width)
     else:
-        label, told = _find_label(head, path, rest)
+        label, told = _find_label(head, path, rest, query.task)
     features = [k for k in rest if k != label]
     if query.width not in (None, len(features)):
         raise InputError(f"{path}: has {len(features)} columns for {query.width} features")
@@ -356,7 +358,7 @@ def _begins_with_numbers(head: _Head) -> bool:
     return all(map(bytes.isdigit, first)) and len(set(first)) == len(first)
 
 
-def _find_label(head: _Head, path: Path, candidates: list[int]) -> tuple[int, bool]:
+def _find_label(head: _Head, path: Path, candidates: list[int], task: str) -> tuple[int, bool]:
     """(the column that holds the labels of a file to train on, whether the user is told)."""
     names = head.names if head.is_header and not all(head.names[k].isdigit() for k in candidates) else None
     label = None if names is None else named(names, candidates, str(path))
@@ -364,8 +366,8 @@ def _find_label(head: _Head, path: Path, candidates: list[int]) -> tuple[int, bo
         return label, head.names[label] != "label"
     label = None if names is None else apart(names, candidates)
     if label is None:
-        label = guessed(names, candidates, head.values, str(path))
-    elif why := doubt(head.values(label)):
+        label = guessed(names, candidates, head.values, task, str(path))
+    elif (why := doubt(head.values(label))) and not (task != "classification" and is_quantity(head.values(label))):
         raise InputError(f"{path}: {head.described(label)}, does not look like labels ({why}); {REMEDY}")
     return label, True
 
@@ -403,7 +405,7 @@ def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], 
         if query.label is not None:
             label = columns[query.label.place]
         elif query.labelled:
-            label = _find_label(head, path, columns)[0]
+            label = _find_label(head, path, columns, query.task)[0]
         else:
             ends = [k for k in (columns[0], columns[-1]) if is_text(head.values(k))]
             label = ends[0] if len(ends) == 1 else None
@@ -430,7 +432,7 @@ def _told(samples: Samples, say: Say) -> Samples:
 
 def _parsed(content: bytes, path: Path, query: _Query) -> Samples:
     head = _read_head(unzip_text(content, path), path, query)
-    return _parse(head, path, _choose(head, path, query))
+    return _parse(head, path, _choose(head, path, query), query.task)
 
 
 def _arrays(samples: Samples) -> dict[str, np.ndarray]:
@@ -461,7 +463,7 @@ def _samples(
     return Samples(X, labels, str(path), square_image(X, columns), columns, weight, None, label, notes)
 
 
-def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
+def _parse(head: _Head, path: Path, chosen: _Chosen, task: str) -> Samples:
     columns = tuple(head.names[k] for k in chosen.features) if head.is_header else None
     pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
@@ -481,7 +483,8 @@ def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
                 f"{path}: the label of row {row} is {labels.values[gap]!r}, the others are numbers; it is missing"
             )
     label, notes = None, chosen.notes
-    for k in said_missing(labels):
+    number = task == "regression" or (task == "auto" and is_quantity(labels))
+    for k in said_missing(labels) if not number else ():
         rows = np.count_nonzero(labels.codes == k)
         notes += (
             f"{labels.values[k]!r}, the label of {rows:,} rows, is a class like others; leave them out if it is none",
@@ -490,8 +493,8 @@ def _parse(head: _Head, path: Path, chosen: _Chosen) -> Samples:
         name = head.names[chosen.label] if head.is_header else None
         label = LabelColumn(name, sum(k < chosen.label for k in chosen.features))
         if chosen.told and len(labels.values) > 1:
-            classes = f"{len(labels.values):,} classes"
-            notes += (f"the labels are {head.described(chosen.label)} ({classes}); {REMEDY}",)
+            what = "different numbers" if number else "classes"
+            notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
     return _samples(X, labels, columns, weight, path, label, notes)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..formats import Features, LabelColumn
-from .labels import Labels, class_indices
+from ..formats import Features, LabelColumn, Query
+from .labels import Labels, as_numbers, class_indices, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
@@ -64,7 +64,8 @@ class Origin:
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
-    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is.
+    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is. Where there are no ``classes``, y are the
+    numbers to predict, float64.
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
@@ -92,12 +93,16 @@ class Dataset:
                 raise InputError(f"{self.source}: the {part} set is empty; it must hold at least one sample")
             if len(X) != len(y):
                 raise InputError(f"{self.source}: {len(X)} {part} samples but {len(y)} labels; there must be as many")
+            if self.task == "regression":
+                self._check_numbers(part, y)
+                continue
             low, high = int(y.min()), int(y.max())
             if low < 0 or high >= len(self.classes):
                 raise InputError(
                     f"{self.source}: {part} label {low if low < 0 else high} is out of range; "
                     f"it must be from 0 to {len(self.classes) - 1}"
                 )
+        for part, X in (("training", self.X), ("test", self.X_test)):
             require_finite(X, f"{self.source}: {part} set")
         features = self.X.shape[1]
         if features == 0:
@@ -115,10 +120,26 @@ class Dataset:
             weights = as_weights(self.sample_weight, len(self.X), f"{self.source}: training set")
             object.__setattr__(self, "sample_weight", weights)
 
+    @property
+    def task(self) -> str:
+        """classification or, without classes, regression."""
+        return "classification" if self.classes else "regression"
+
+    def _check_numbers(self, part: str, y: np.ndarray) -> None:
+        """InputError unless y are finite numbers [N]; the dataset keeps them as float64."""
+        if y.ndim != 1 or y.dtype.kind not in "iuf":
+            raise InputError(
+                f"{self.source}: the {part} set's y is {y.dtype} of shape {y.shape}; without classes it must be numbers [N]"
+            )
+        name = "y" if part == "training" else "y_test"
+        object.__setattr__(self, name, y.astype(np.float64, copy=False))
+        require_finite(y[:, None], f"{self.source}: {part} set's y")
+
     def __repr__(self) -> str:
+        what = f"{len(self.classes)} classes" if self.classes else "numbers to predict"
         return (
             f"Dataset({self.name!r}, {len(self.X)} + {len(self.X_test)} samples of {self.X.shape[1]} {self.X.dtype} "
-            f"features, {len(self.classes)} classes)"
+            f"features, {what})"
         )
 
 
@@ -179,17 +200,20 @@ def assemble(
     held_out: Samples | None,
     val_fraction: float | None,
     seed: int,
-    known: Features | None = None,
+    query: Query,
 ) -> Dataset:
     """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows, or,
     where that is None, on all of them.
 
-    ``known`` is what a model that is to be tested knows of its inputs.
+    ``query.known`` is what a model that is to be tested knows of its inputs, ``query.task`` what the labels are for.
     """
-    samples, held_out, base = _counted_alike(samples, held_out, known)
-    y, classes = class_indices(
-        samples.labels, samples.source, small=isinstance(samples.X, OnDisk), testing=known is not None
-    )
+    samples, held_out, base = _counted_alike(samples, held_out, query.known)
+    small, testing = isinstance(samples.X, OnDisk), query.known is not None
+    classes: tuple[str, ...] = ()
+    if task_of(samples.labels, samples.source, query.task, query.say) == "regression":
+        y = as_numbers(samples.labels, samples.source)
+    else:
+        y, classes = class_indices(samples.labels, samples.source, small=small, testing=testing)
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape, columns = samples.image_shape, samples.columns
     if held_out is None and val_fraction is None:
@@ -207,7 +231,10 @@ def assemble(
         )  # fmt: skip
     if shape is not None and held_out.image_shape not in (None, shape):
         raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
-    y_test, _ = class_indices(held_out.labels, held_out.source, classes)
+    if classes:
+        y_test, _ = class_indices(held_out.labels, held_out.source, classes)
+    else:
+        y_test = as_numbers(held_out.labels, held_out.source)
     dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
     alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
     X, X_test = alike

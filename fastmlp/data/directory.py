@@ -71,7 +71,7 @@ def load_directory(
             held_out = _open_idx(path, idx_files, "test", memory, query.say)
     if memory is None:
         samples = _in_memory(samples)
-    return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed, query.known)
+    return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed, query)
 
 
 def is_of_images(path: Path) -> bool:

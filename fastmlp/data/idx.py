@@ -115,4 +115,4 @@ def load_idx(directory: Path, name: str, val_fraction: float | None, seed: int) 
     files = find_idx(directory)
     samples = read_idx_set(directory, files, "train")
     held_out = read_idx_set(directory, files, "test") if "test images" in files else None
-    return assemble(name, samples, held_out, val_fraction, seed)
+    return assemble(name, samples, held_out, val_fraction, seed, Query())

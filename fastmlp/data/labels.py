@@ -1,9 +1,9 @@
-"""Class names and class indices, out of labels that are integers, other numbers or text."""
+"""Class names and class indices, or the numbers to predict, out of labels that are integers, other numbers or text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,44 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(" ".join(name.split())[:40] for name in names[:5]) + (", ..." if len(names) > 5 else "")
 
 
+def task_of(labels: Labels, source: str, asked: str, say: Callable[[str], None]) -> str:
+    """What labels are for: "classification" or "regression". Where neither is ``asked`` it is guessed, and doubts are said.
+
+    Text is classes, and so are few integers for so many rows (see ``quantity``); other numbers are to be predicted as such.
+    """
+    if asked != "auto":
+        return asked
+    why = quantity(labels)
+    if why is not None:
+        say(f"{source}: the labels are {why}, and predicted as numbers (--task classification makes classes of them)")
+        return "regression"
+    if len(labels.values) > _FEW and all(_number(value) is not None for value in labels.values):
+        say(
+            f"{source}: the labels are {len(labels.values):,} numbers, taken for classes (--task regression predicts numbers)"
+        )
+    return "classification"
+
+
+def as_numbers(labels: Labels, source: str) -> np.ndarray:
+    """The numbers float64 [N] that the labels are. InputError for text, and for what is not finite."""
+    numbers = [_number(value) for value in labels.values]
+    if None in numbers:
+        value = str(labels.values[numbers.index(None)])
+        row = int(np.flatnonzero(labels.codes == numbers.index(None)).min())
+        raise InputError(
+            f"{source}: the label of row {row} is {value[:40]!r}; with --task regression it must be a finite number"
+        )
+    if not numbers:
+        raise InputError(f"{source}: is empty; it must hold at least one sample")
+    try:
+        found = np.array(numbers, np.float64)
+    except OverflowError:
+        found = np.array([math.inf])
+    if not np.isfinite(found).all():
+        raise InputError(f"{source}: a label is beyond the range of float64; it must be a finite number")
+    return found[labels.codes]
+
+
 def class_indices(
     labels: Labels, source: str, classes: tuple[str, ...] | None = None, *, small: bool = False, testing: bool = False
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -59,7 +97,7 @@ def class_indices(
 
     With ``small`` y has the smallest type that will do. ``testing`` a model, labels need not make sense as classes.
     Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are written
-    as integers. InputError for labels that make no sense as classes, and for one that is none of ``classes``.
+    as integers. InputError for labels that are no classes, and for one that is none of ``classes``.
     """
     if classes is None:
         classes = _classes(labels, source, testing)
@@ -87,12 +125,7 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     if len(classes) > MAX_CLASSES:
         raise InputError(
             f"{source}: {len(classes):,} distinct labels, {listed(classes)}; there can be {MAX_CLASSES:,} classes at most "
-            "(is this the label column?)"
-        )
-    if not testing and (why := quantity(labels)) is not None:
-        raise InputError(
-            f"{source}: the labels are {why}; that is a quantity, and only classes can be trained on (another label column? "
-            "or write them as text, such as c7, if they are classes)"
+            "(is this the label column? or, of numbers, --task regression)"
         )
     if not classes:
         raise InputError(f"{source}: is empty; it must hold at least one sample")
@@ -111,6 +144,8 @@ def quantity(labels: Labels) -> str | None:
     found = {number for number in numbers if number is not None}
     if None in numbers or len(found) <= _FEW_DECIMALS:
         return None
+    if len(found) > MAX_CLASSES:
+        return f"{len(found):,} different numbers"
     rows, decimals = len(labels.codes), [number for number in found if isinstance(number, float)]
     if decimals:
         if len(found) <= _FEW and len(found) * 5 <= rows:

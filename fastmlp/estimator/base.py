@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..backend import Network, kernels
+from ..model import Model
 from . import checks, training
 from .checks import TrainingData, Validation
 
@@ -191,6 +192,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     @property
     def _n_features_out(self) -> int:
         return len(self.coefs_[-1])
+
+    @abstractmethod
+    def _as_model(self) -> Model:
+        """What ``fastmlp.export`` takes."""
+
+    def _columns(self) -> tuple[str, ...] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else tuple(names)
 
     def _last_layer(self, X: Any, network: Network) -> np.ndarray:
         X = checks.samples(self, X, network.dtype)

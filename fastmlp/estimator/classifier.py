@@ -178,9 +178,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _as_model(self) -> Model:
         """What ``fastmlp.export`` takes."""
         check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        columns = None if names is None else tuple(names)
-        return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=columns)
+        return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
 
     def _probabilities(self, X: Any) -> np.ndarray:
         Z = self._last_layer(X, self._network())

@@ -14,6 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ..backend import kernels
+from ..model import Model
+from ..target import Target
 from .base import BaseMLP
 from .checks import Validation
 
@@ -178,6 +180,19 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         nearest = int(np.abs(np.asarray(self.quantiles) - 0.5).argmin())
         central = predicted[:, nearest::each]
         return central[:, 0] if central.shape[1] == 1 else central
+
+    def _as_model(self) -> Model:
+        check_is_fitted(self)
+        loss = self._loss
+        T = self.n_outputs_ // loss.each
+        parameters = ",".join(str(float(value)) for value in np.ravel(list(loss)))
+        mean, scale = self.target_mean_, self.target_scale_
+        target = Target(
+            f"{loss.name}:{parameters}" if parameters else loss.name,
+            np.zeros(T) if mean is None else mean,
+            np.ones(T) if scale is None else scale,
+        )
+        return Model(self._network(), 1.0, (), columns=self._columns(), target=target)
 
     # -- what the targets are --------------------------------------------------------------------------------------
 
