@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .estimator import TableClassifier as TableClassifier
     from .estimator import TableRegressor as TableRegressor
     from .export import export
-    from .loop import fit
+    from .fitting import fit
     from .model import Model, load_model
 
 # Imported when first used, so that `--help` does not wait for Numba.
@@ -39,7 +39,7 @@ _HOME = {
     "TableRegressor": "estimator",
     "TrainConfig": "config",
     "export": "export",
-    "fit": "loop",
+    "fit": "fitting",
     "load": "data",
     "load_model": "model",
 }

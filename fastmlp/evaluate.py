@@ -188,7 +188,7 @@ def _command(argv: Sequence[str] | None) -> int:
     if model.target is not None:
         lines = [f"test {scored(measured['rmse'], measured['r2'])}, MAE {measured['mae']:.4g}, {on}"]
     else:
-        predicted = model.predict(X)
+        predicted = model.class_indices(X)
         scores = result["classes"] = class_scores(y, predicted, model.classes)
         if (K := len(model.classes)) <= _CONFUSION:
             result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()

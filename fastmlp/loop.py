@@ -16,7 +16,7 @@ import numpy as np
 from .backend import Network, kernels, ops
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .config import TrainConfig, configure
+from .config import TrainConfig
 from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .ink import framing_of, has_light_border
@@ -100,6 +100,17 @@ class Result:
     history: list[Report] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        sizes, measured = "-".join(map(str, self.model.network.sizes)), self.summary
+        if not measured:
+            return f"Result({sizes}, interrupted after {len(self.history)} reports)"
+        if "test_accuracy" in measured:
+            tested = f"accuracy {measured['test_accuracy']:.2%}"
+        else:
+            tested = scored(measured["test_rmse"], measured["test_r2"])
+        trained = f"{measured['steps']:,} steps in {measured['train_seconds']:.3g} s"
+        return f"Result({sizes}, {trained}: test {tested}, loss {measured['test_loss']:.4g})"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -173,7 +184,7 @@ class Run:
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             light_border=has_light_border(data.X, data.image_shape),
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
-            mean=plan.scaling.mean, std=plan.scaling.std,
+            mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind,
         )  # fmt: skip
         if (line := self.model.unlike_training(data.X_test)) is not None:
             observer.say(f"test set: {line}")
@@ -456,15 +467,14 @@ class _Saver:
 
 def fit(
     data: Dataset,
-    config: TrainConfig | None = None,
+    config: TrainConfig,
     *,
     observer: Observer | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     world: World | None = None,
-    **options: Any,
 ) -> Result:
-    """Train a network on ``data``: ``fit(data, hidden=(256,), epochs=5, ...)``, the options of the command line.
+    """Train a network on ``data`` as ``config`` says.
 
     The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is interrupted and at
     its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where there is none.
@@ -472,7 +482,6 @@ def fit(
     RunError when the loss stops being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says
     so. In a ``world`` (see ``parallel``) all ranks call it alike, and rank 0 reads and writes the checkpoint.
     """
-    config = configure(**options) if config is None else config
     observer = observer or Observer()
     path = None if checkpoint is None else as_path(checkpoint)
     world = world or World()

@@ -25,6 +25,12 @@ from .target import Target, number_scores
 from .tensor_file import Tensors, read_tensors, write_tensors
 
 _LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
+_LABELS: dict[str, Any] = {
+    "bool": lambda name: name == "True",
+    "int": int,
+    "float": float,
+    "str": str,
+}  # of their names
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
@@ -70,11 +76,13 @@ class Model:
         framing: Framing | None = None,
         light_border: bool = False,
         target: Target | None = None,
+        label_kind: str | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
         self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
         self.framing, self.light_border, self.target = framing, light_border, target
+        self.label_kind = label_kind
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -195,13 +203,26 @@ class Model:
     def predict(self, X: Any) -> np.ndarray:
         """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit.
 
-        Of a model that predicts numbers they, float64 [N], or [N, outputs] where there are several.
+        Of a model that was trained on arrays the labels [N], in the type that they had there; of one that predicts numbers
+        these, float64 [N], or [N, outputs] where there are several.
         """
         if self.target is not None:
             Z = [logits for _, logits in self._blocks(X, quick=True)]
             return self.target.numbers(_join(Z, np.empty((0, self.network.sizes[-1]), self.network.dtype)))
+        indices = self.class_indices(X)
+        return indices if self.labels is None else self.labels[indices]
+
+    def class_indices(self, X: Any) -> np.ndarray:
+        """Indices into ``classes`` [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
         blocks = [logits.argmax(1) for _, logits in self._blocks(X, quick=True)]
         return _join(blocks, np.empty(0, np.int64))
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The labels of the classes, in the type that they had in the arrays of the training, if it was on such."""
+        if self.label_kind is None or self.target is not None:
+            return None
+        return np.array([_LABELS[self.label_kind](name) for name in self.classes])
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N].
@@ -267,6 +288,7 @@ class Model:
             "trained_on": self.trained_on,
             "framing": None if self.framing is None else asdict(self.framing),
             "light_border": self.light_border,
+            "label_kind": self.label_kind,
         }
         if self.target is not None:
             meta["loss"] = self.target.loss
@@ -317,6 +339,9 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
             if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
                 raise ValueError("trained_on")
         label, light_border = _label(meta.get("label")), meta.get("light_border", False)
+        label_kind = meta.get("label_kind")
+        if label_kind is not None:
+            [_LABELS[label_kind](name) for name in classes]
         if not isinstance(light_border, bool):
             raise ValueError("light_border")
         framing = meta.get("framing")
@@ -346,6 +371,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     known: dict[str, Any] = {
         "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
         "ranges": ranges, "framing": framing, "light_border": light_border, "target": target,
+        "label_kind": label_kind,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
 

@@ -151,7 +151,7 @@ def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator
             continue
         if is_image:
             doubtful += [_doubt(name, row, model.classes) for row in P if row.max() < _SURE]
-        yield model.predict(X), P
+        yield model.class_indices(X), P
     for line in doubtful if len(doubtful) <= _LINES else [f"{len(doubtful):,} images are doubtful; --proba says how"]:
         say(line)
 

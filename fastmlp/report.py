@@ -139,11 +139,11 @@ def _test(model: Model, data: Dataset, path: Path) -> Tested | TestedNumbers:
         raise RunError(f"{path}: the loss on {data.source} is not finite; its values are too large for this model")
     if difference is not None:
         say(f"{data.source}: {difference}")
-    predicted = model.predict(X)
     if model.target is not None:
-        predicted = model.target.central(predicted)
+        predicted = model.target.central(model.predict(X))
         worst = np.argsort(-np.abs(predicted - y), kind="stable")
         return TestedNumbers(data, X, y, predicted, worst, measured)
+    predicted = model.class_indices(X)
     probability = model.predict_proba(X)[np.arange(len(y)), predicted]
     wrong = np.flatnonzero(predicted != y)
     wrong = wrong[np.argsort(-probability[wrong], kind="stable")]

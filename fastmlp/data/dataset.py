@@ -70,7 +70,8 @@ class Dataset:
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
     float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1),
-    ``label`` where a table had its labels, ``tested`` where the test samples stand, if they are from files.
+    ``label`` where a table had its labels, ``tested`` where the test samples stand, if they are from files, ``label_kind`` the
+    type of labels that were Python's: bool, int, float or str.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Dataset:
     index_base: int | None = None
     label: LabelColumn | None = None
     tested: Origin | None = None
+    label_kind: str | None = None
 
     def __post_init__(self) -> None:
         for part, X, y in (("training", self.X, self.y), ("test", self.X_test, self.y_test)):

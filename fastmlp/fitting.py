@@ -1,0 +1,144 @@
+"""``fastmlp.fit``: a network from a data set, or from arrays, data frames and SciPy's sparse matrices."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from .arrays import dataset_of
+from .config import TrainConfig, configure
+from .data import Dataset
+from .errors import InputError
+from .loop import Observer, Result
+from .loop import fit as train
+from .parallel import World
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _keywords_given(run: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """``run`` with the signature and documentation of the function that is decorated, which has no other purpose.
+
+    ``run`` gets the keywords that were given, and no others: what a preset says holds unless it was said otherwise.
+    """
+
+    def documented(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **keywords: P.kwargs) -> R:
+            return run(*args, **keywords)
+
+        return called
+
+    return documented
+
+
+def _fit(
+    data: Any,
+    y: Any = None,
+    *,
+    X_test: Any = None,
+    y_test: Any = None,
+    sample_weight: Any = None,
+    config: TrainConfig | None = None,
+    observer: Observer | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    world: World | None = None,
+    **options: Any,
+) -> Result:
+    if isinstance(y, TrainConfig):
+        y, config = None, y
+    if config is None:
+        config = configure(**options)
+    elif options:
+        config = configure(**{**vars(config), **options})
+    if isinstance(data, Dataset):
+        for name, value in (("y", y), ("X_test", X_test), ("y_test", y_test), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise InputError(f"{name} goes with arrays; a Dataset has its own")
+    else:
+        say = (lambda line: print(line, file=sys.stderr)) if observer is None else observer.say
+        data = dataset_of(data, y, X_test, y_test, sample_weight, config, say)
+    return train(data, config, observer=observer, checkpoint=checkpoint, resume=resume, world=world)
+
+
+@_keywords_given(_fit)
+def fit(
+    data: Any,
+    y: Any = None,
+    *,
+    X_test: Any = None,
+    y_test: Any = None,
+    sample_weight: Any = None,
+    preset: str | None = None,
+    val_fraction: float = 0.1,
+    memory: int | None = None,
+    standardize: str = "auto",
+    task: str = "auto",
+    hidden: int | tuple[int, ...] = (256,),
+    activation: str = "relu",
+    bias: bool = True,
+    dtype: str = "float32",
+    loss: str | None = None,
+    batch_size: int | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    optimizer: str = "momentum",
+    lr: float | None = None,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    schedule: str = "onecycle",
+    warmup: float | None = None,
+    step_epochs: int | None = None,
+    step_factor: float = 0.1,
+    clip_norm: float | None = None,
+    weight_decay: float | None = None,
+    dropout: float | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: str | None = None,
+    augment: str = "none",
+    augment_strength: float = 1.0,
+    validation: float | None = None,
+    patience: int | None = None,
+    monitor: str = "validation_loss",
+    seed: int = 0,
+    threads: int | None = None,
+    backend: str = "numba",
+    input: str = "auto",
+    sync_every: int = 1,
+    checkpoint_seconds: float = 10.0,
+    init: str = "he",
+    sampling: str = "epoch",
+    mean: bool = True,
+    scale: float | None = None,
+    epsilon: float = 0.0,
+    report_steps: int | None = None,
+    evaluate_every: int = 1,
+    config: TrainConfig | None = None,
+    observer: Observer | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    world: World | None = None,
+) -> Result:
+    """Train a network: ``fit(X, y, hidden=(256,), epochs=5, ...)``, or ``fit(data, ...)`` of a ``Dataset``.
+
+    ``data`` is a ``Dataset`` (see ``fastmlp.load``), or X [N, inputs]: an array of numbers (uint8 and float64 as they are,
+    others as float32; images may have more dimensions), a data frame (pandas', Polars', Arrow's), whose columns the model knows
+    by name then, or a SciPy sparse matrix. ``y`` [N] are text, booleans, classes, or numbers to predict: ``task`` says what, or
+    is found out as on the command line, and doubts are said on stderr. It is tested on ``X_test`` and ``y_test``, or else
+    on a seeded ``val_fraction`` of the samples. ``sample_weight`` [N] is what each sample counts.
+
+    The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
+    seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is
+    interrupted and at its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where
+    there is none. ``observer`` is told how it goes; in a ``world`` (see ``parallel``) all ranks call alike.
+
+    Returns the model, the reports and the measurements. ``result.model.predict`` gives labels as they are in y. InputError for
+    data that cannot be used, impossible options and a checkpoint of another run; RunError when the loss stops being finite;
+    Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
+    """
+    raise NotImplementedError  # see ``_keywords_given``

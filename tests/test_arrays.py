@@ -1,0 +1,145 @@
+"""fastmlp.fit on arrays, data frames and sparse matrices."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.config import TrainConfig
+from fastmlp.errors import InputError
+
+QUICK = {"hidden": (8,), "steps": 20}
+X = np.random.default_rng(0).standard_normal((300, 6))
+Y = {
+    "text": np.where(X[:, 0] > 0, "yes", "no"),
+    "objects": np.where(X[:, 0] > 0, "yes", "no").astype(object),
+    "booleans": X[:, 0] > 0,
+    "integers": np.where(X[:, 0] > 0, 7, -2),
+    "ratings": np.where(X[:, 0] > 0, 2.5, 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", Y)
+def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind, tmp_path):
+    y = Y[kind]
+    model = fastmlp.fit(X, y, **QUICK).model
+    model.save(tmp_path / "model.npz")
+    for each in (model, fastmlp.load_model(tmp_path / "model.npz")):
+        predicted = each.predict(X)
+        assert predicted.dtype.kind == ("U" if kind == "objects" else y.dtype.kind)
+        assert (predicted == y).mean() > 0.8
+        np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
+
+
+def test_numbers_are_predicted_and_it_is_said(capsys):
+    y = 100 + 3 * X[:, 1]
+    result = fastmlp.fit(X, y, hidden=(16,), epochs=100)
+    assert capsys.readouterr().err.startswith("X: the labels are 300 different numbers with decimals")
+    assert result.summary["test_r2"] > 0.9
+    assert repr(result).startswith("Result(6-16-1, ")
+    assert f"R² {result.summary['test_r2']:.3f}" in repr(result)
+    assert np.corrcoef(result.model.predict(X), y)[0, 1] > 0.95
+    assert fastmlp.fit(X, np.arange(300) % 5, task="regression", **QUICK).model.task == "regression"
+    assert "accuracy" in repr(fastmlp.fit(X, Y["text"], **QUICK))
+
+
+def test_columns_of_a_data_frame_go_by_name():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcdef"))
+    model = fastmlp.fit(frame, pandas.Series(Y["text"]), **QUICK).model
+    assert model.columns == tuple("abcdef")
+    np.testing.assert_array_equal(model.predict(frame[list("fedcba")]), model.predict(frame))
+    same = fastmlp.fit(X, Y["text"], **QUICK).model
+    assert same.weights_sha256() == model.weights_sha256()
+    with pytest.raises(InputError, match="X: column 'c' has dtype object; it must hold numbers"):
+        fastmlp.fit(frame.assign(c=Y["objects"]), Y["text"], **QUICK)
+
+
+@pytest.mark.parametrize("form", ["csr_array", "csc_matrix", "coo_array"])
+def test_a_sparse_matrix_trains_the_network_of_its_entries(form):
+    sparse = pytest.importorskip("scipy.sparse")
+    dense = np.where(np.abs(X) > 1.5, X, 0)
+    model = fastmlp.fit(getattr(sparse, form)(dense), Y["text"], **QUICK).model
+    same = fastmlp.fit(dense, Y["text"], input="sparse", **QUICK).model
+    for (W, _), (V, _) in zip(model.network.layers, same.network.layers):
+        np.testing.assert_allclose(W, V, rtol=1e-5, atol=1e-6)
+    twice = sparse.csr_array((np.ones(2), [0, 0], [0, 2]), shape=(1, 6))  # two entries of one place
+    once = sparse.csr_array(([2.0], [0], [0, 1]), shape=(1, 6))
+    stacked = [sparse.vstack([each, sparse.csr_array(dense[1:])]).tocsr() for each in (twice, once)]
+    first, second = (fastmlp.fit(each, Y["text"], **QUICK).model.weights_sha256() for each in stacked)
+    assert first == second
+
+
+def test_given_test_samples_are_tested_and_weights_count():
+    result = fastmlp.fit(X[:200], Y["text"][:200], X_test=X[200:], y_test=Y["text"][200:], **QUICK)
+    right = (result.model.predict(X[200:]) == Y["text"][200:]).mean()
+    assert result.summary["test_accuracy"] == pytest.approx(right)
+    weights = np.where(np.arange(300) < 150, 0.0, 1.0)
+    spoilt = np.where(weights > 0, Y["text"], "no")
+    model = fastmlp.fit(X, spoilt, sample_weight=weights, hidden=(8,), steps=100).model
+    assert (model.predict(X) == Y["text"]).mean() > 0.8
+
+
+def test_images_of_more_dimensions_are_images(digits):
+    images = digits.X[:200].reshape(-1, 28, 28)
+    model = fastmlp.fit(images, digits.y[:200], **QUICK).model
+    assert (model.image_shape, model.network.sizes[0]) == ((28, 28), 784)
+
+
+def test_a_data_set_with_options_or_a_config_is_taken_as_before(digits):
+    one = fastmlp.fit(digits, **QUICK)
+    two = fastmlp.fit(digits, TrainConfig(**QUICK))
+    three = fastmlp.fit(digits, config=TrainConfig(hidden=(8,), steps=7), steps=20)
+    assert len({each.summary["weights_sha256"] for each in (one, two, three)}) == 1
+    seed = fastmlp.fit(digits, preset="seed", steps=3, dtype="float32")
+    assert (seed.config.optimizer, seed.config.dtype, seed.config.bias) == ("sgd", "float32", False)
+
+
+def test_the_signature_has_every_option_that_arrays_leave_open_as_it_is():
+    parameters = inspect.signature(fastmlp.fit).parameters
+    elsewhere = {"data", "test", "label_column", "weight_column", "offline", "out"}  # of files
+    for item in fields(TrainConfig):
+        if item.name in elsewhere - {"data"}:
+            assert item.name not in parameters
+        elif item.name != "data":
+            assert parameters[item.name].default == item.default
+            assert parameters[item.name].kind is inspect.Parameter.KEYWORD_ONLY
+    assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+
+
+BAD = {
+    "no y": ((X,), {}, "y is missing; fit takes samples X and their y, or a Dataset"),
+    "counts": ((X, Y["text"][1:]), {}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
+    "half a test set": ((X, Y["text"]), {"X_test": X}, "X_test and y_test go together"),
+    "NaN": ((np.where(X > 2, np.nan, X), Y["text"]), {}, r"X, row \d+: holds a NaN or an infinity"),
+    "NaN in y": ((X, np.where(X[:, 0] > 2, np.nan, X[:, 0])), {}, r"y, row \d+: holds a NaN or an infinity"),
+    "None in y": ((X, [None, *Y["text"][1:]]), {}, "y, row 0: is missing; every sample must have one"),
+    "mixed y": ((X, np.array([3, *Y["text"][1:].tolist()], object)), {}, "y holds values of several types"),
+    "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
+    "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),
+    "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
+    "text to predict": ((X, Y["text"]), {"task": "regression"}, "with --task regression it must be a finite number"),
+    "unknown option": ((X, Y["text"]), {"layers": 3}, "unknown option 'layers'; the options are"),
+    "an unknown class": (
+        (X, Y["text"]),
+        {"X_test": X[:1], "y_test": ["maybe"]},
+        "'maybe' is none of the training set's",
+    ),
+    "weights": ((X, Y["text"]), {"sample_weight": -np.ones(300)}, "the weight of row 0 is -1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_used_is_one_line(name):
+    arguments, options, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        fastmlp.fit(*arguments, **options)
+
+
+def test_a_data_set_has_its_own_labels(digits):
+    with pytest.raises(InputError, match="y goes with arrays; a Dataset has its own"):
+        fastmlp.fit(digits, digits.y)
