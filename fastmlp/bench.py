@@ -17,24 +17,28 @@ FAMILIES = ("torch", "jax", "sklearn", "tensorflow", "keras", "onnxruntime", "li
 _BENCH = Path(__file__).resolve().parent.parent / "bench"  # not in the wheel: peers and pictures are no user's code
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "bench",
         "Measure the README's claims on this machine, in minutes: training steps, time to accuracy, prediction and whole\n"
         "processes, against NumPy and the libraries that are installed, in turns. In a clone of the repository only.",
         "python -m fastmlp.bench --against torch,jax --json > mine.json",
     )
-    parser.add_argument(
+    made.add_argument(
         "--against",
         metavar="NAME[,NAME...]",
         default=",".join(FAMILIES),
         help=f"libraries to compare with, of {', '.join(FAMILIES)} (default: all that are installed)",
     )
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and seeds: a few minutes, and less certain")
-    parser.add_argument("--cold", action="store_true", help="also the first process, which compiles the kernels")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-    parser.add_argument("--plot", metavar="PNG", help="also draw the result, with Matplotlib")
-    options = parser.parse_args(argv)
+    made.add_argument("--quick", action="store_true", help="fewer rounds and seeds: a few minutes, and less certain")
+    made.add_argument("--cold", action="store_true", help="also the first process, which compiles the kernels")
+    made.add_argument("--json", action="store_true", help="print one JSON object instead")
+    made.add_argument("--plot", metavar="PNG", help="also draw the result, with Matplotlib")
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
     against = [name for name in options.against.split(",") if name]
     if unknown := [name for name in against if name not in FAMILIES]:
         raise InputError(f"--against {unknown[0]}: must be of {', '.join(FAMILIES)}")

@@ -273,20 +273,24 @@ def _examine(clean: bool) -> Findings:
             yield Finding("problem", topic, f"the check failed ({type(error).__name__}: {error})", "report this")
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "doctor",
         "Examine this machine and installation. Each line is ok, a note, or a problem, with its remedy; exit code 1 when\n"
         "there is a problem.",
         "python -m fastmlp.doctor --clean",
     )
-    parser.add_argument(
+    made.add_argument(
         "--clean",
         action="store_true",
         help="delete compiled kernels of other versions, which are made again when needed",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-    options = parser.parse_args(argv)
+    made.add_argument("--json", action="store_true", help="print one JSON object instead")
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
     findings = []
     for finding in _examine(options.clean):
         findings.append(finding)

@@ -145,17 +145,21 @@ def _table(scores: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "evaluate",
         "Test a model: on the test set of the run that MODEL lies in or, with --data, of other data. Labels are matched\n"
         "to the model's classes by name.",
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
-    add_options(parser, DATA_OPTIONS)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
-    options = vars(parser.parse_args(argv))
+    made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
+    add_options(made, DATA_OPTIONS)
+    made.add_argument("--json", action="store_true", help="print one JSON object instead")
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = vars(parser().parse_args(argv))
     path, as_json = options.pop("model"), options.pop("json")
     import numpy as np
 

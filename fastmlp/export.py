@@ -358,26 +358,30 @@ _Callable.__call__.__doc__ = export.__doc__
 sys.modules[__name__].__class__ = _Callable
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "export",
         "Write a model for ONNX Runtime or PyTorch, or as a page to draw digits on. It takes the samples as they come:\n"
         "scaling is part of it.",
         "python -m fastmlp.export runs/mnist/model.npz model.onnx",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
-    parser.add_argument(
+    made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
+    made.add_argument(
         "out",
         metavar="OUT",
         help="the file to write: .onnx (X float32 to class and probabilities, or to prediction), or .safetensors or .pt (a "
         "state_dict of torch.nn.Sequential, to logits or numbers), or .html (a page to draw digits on, for any browser)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--uint8",
         action="store_true",
         help="an .onnx of a model of images takes their pixels, uint8 [N, rows, columns], and gives the classes' names",
     )
-    options = parser.parse_args(argv)
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
     from .model import load_model
 
     _format_of(options.out)  # before anything is loaded

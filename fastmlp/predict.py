@@ -162,38 +162,40 @@ def _doubt(name: str, P: np.ndarray, classes: Sequence[str]) -> str:
     return f"{name}: doubtful: {classes[first]} with {P[first]:.0%}, {classes[second]} with {P[second]:.0%}"
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "predict",
         "Print the class of each sample, or the number predicted for it, one a line; with --proba the probabilities of the\n"
         "classes too, as CSV.",
         "python -m fastmlp.predict runs/mnist/model.npz digits.csv --proba",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
-    parser.add_argument(
+    made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
+    made.add_argument(
         "files",
         metavar="FILE",
         nargs="+",
         help=f"samples: {suffixes(FORMATS)} (labels are ignored), or a directory of images; with several files each line "
         "begins with the file's name",
     )
-    parser.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
-    parser.add_argument(
-        "--invert", action="store_true", help="images are dark ink on light paper (found out for digits)"
-    )
-    parser.add_argument(
+    made.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
+    made.add_argument("--invert", action="store_true", help="images are dark ink on light paper (found out for digits)")
+    made.add_argument(
         "--as-is", action="store_true",
         help="do not look for digits in images to scale and centre them as in training: only make them grey and resize",
     )  # fmt: skip
-    parser.add_argument(
+    made.add_argument(
         "--show", metavar="PATH", help="write the images as the network sees them: a .png, or a directory"
     )
-    parser.add_argument(
+    made.add_argument(
         "--label-column",
         metavar="NAME|N",
         help="the column of a CSV to leave out, by name or number (default: where the training file had its labels)",
     )
-    options = parser.parse_args(argv)
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
     from .model import load_model
 
     model = load_model(options.model)

@@ -616,16 +616,20 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     return written
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "report",
         "Draw a training run, finished or not: PNG pictures and one HTML page, report.html. Prints their paths.",
         "python -m fastmlp.report runs/mnist",
     )
-    parser.add_argument("run", metavar="DIR", help="the --out directory of fastmlp train")
-    parser.add_argument("--data", metavar="SPEC", help="data to test on (default: the run's own)")
-    parser.add_argument("--out", metavar="DIR2", help="where to write (default DIR/report)")
-    options = parser.parse_args(argv)
+    made.add_argument("run", metavar="DIR", help="the --out directory of fastmlp train")
+    made.add_argument("--data", metavar="SPEC", help="data to test on (default: the run's own)")
+    made.add_argument("--out", metavar="DIR2", help="where to write (default DIR/report)")
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
     for path in draw_report(options.run, data=options.data, out=options.out):
         print(path)
     return 0

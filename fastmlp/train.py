@@ -73,42 +73,40 @@ def _output_directory(path: str) -> Path:
     return directory
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "train",
         "Train a multilayer perceptron on a CPU. With no options: MNIST, to 98 % test accuracy.",
         "python -m fastmlp.train --data digits.csv.gz --hidden 512,256 --epochs 10 --out runs/digits",
         "fastmlp train [options]",
     )
-    parser.add_argument(
+    made.add_argument(
         "--preset",
         choices=sorted(PRESETS),
         help="seed: the recipe of the original notebook, exactly; record: MNIST to 99.5 %% or so, in minutes",
     )
-    parser.add_argument(
+    made.add_argument(
         "--config", metavar="FILE", help="options from a TOML file, such as a run's config.toml; flags win"
     )
-    parser.add_argument(
+    made.add_argument(
         "--resume",
         metavar="DIR",
         help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer, --data says where its data "
         "are now",
     )
-    parser.add_argument(
+    made.add_argument(
         "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
     )
-    parser.add_argument(
+    made.add_argument(
         "--find-lr", action="store_true", help="do not train: find a peak learning rate, and plot the test"
     )
-    add_options(parser)
-    parser.add_argument(
-        "--json", action="store_true", help="stdout is one JSON object of measurements, and nothing else"
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only errors and the result")
-    parser.add_argument(
+    add_options(made)
+    made.add_argument("--json", action="store_true", help="stdout is one JSON object of measurements, and nothing else")
+    made.add_argument("-q", "--quiet", action="store_true", help="no progress, only errors and the result")
+    made.add_argument(
         "-v", "--verbose", action="store_true", help="also where the data came from, what was chosen, learning rates"
     )
-    return parser
+    return made
 
 
 def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
@@ -130,7 +128,7 @@ def _command(argv: Sequence[str] | None) -> int:
 
 
 def _run(argv: Sequence[str] | None, world: World) -> int:
-    options = vars(_parser().parse_args(argv))
+    options = vars(parser().parse_args(argv))
     preset, file, resume, seeds = (options.pop(name) for name in ("preset", "config", "resume", "seeds"))
     finding = options.pop("find_lr")
     screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))

@@ -68,17 +68,21 @@ def warm_up(dtype: str) -> None:
         predict(data.X_test[:1])  # on one thread
 
 
-def _command(argv: Sequence[str] | None) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    made = Parser(
         "warmup",
         "Compile all kernels that the commands call, about a minute's work, and keep them in the cache: once for each\n"
         "version, as when an image of a container is made.",
         "python -m fastmlp.warmup --dtype float64",
     )
-    parser.add_argument(
+    made.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="of the runs to come (default float32)"
     )
-    options = parser.parse_args(argv)
+    return made
+
+
+def _command(argv: Sequence[str] | None) -> int:
+    options = parser().parse_args(argv)
     from .backend import kernels
 
     directory = kernels.jit.store().directory

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import evaluate, predict, train
+from fastmlp import completion, evaluate, predict, train
 from fastmlp.__main__ import main as dispatch
 from fastmlp.config import TrainConfig
 from fastmlp.tensor_file import write_tensors
@@ -309,3 +310,45 @@ def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys)
     assert json.loads(capsys.readouterr().out)["weights_sha256"] == longer["weights_sha256"]
     assert train.main(["--resume", "run", "--json"]) == 0  # its config.toml says 3 epochs now
     assert json.loads(capsys.readouterr().out)["epochs"] == 3
+
+
+TYPED = {
+    "tr": "train",
+    "train --optimizer adam": "adam adamw",
+    "train --optim": "--optimizer",
+    "evaluate runs/mnist --da": "--data",
+    "completion f": "fish",
+}
+
+
+@pytest.mark.parametrize("typed", TYPED)
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_completes_commands_options_and_values(shell, typed, tmp_path, capsys):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    assert completion.main([shell]) == 0
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    words = f"COMP_WORDS=(fastmlp {typed}); COMP_CWORD={len(typed.split())}"
+    asking = {
+        "bash": f'source {script}; {words}; _fastmlp; echo "${{COMPREPLY[*]}}"',
+        "fish": f"source {script}; complete -C 'fastmlp {typed}'",
+    }[shell]
+    result = subprocess.run(
+        [shell, "-c", asking], capture_output=True, text=True, env=os.environ | {"HOME": str(tmp_path)}
+    )
+    assert result.stderr == ""
+    answers = [line.split("\t")[0] for line in result.stdout.splitlines()]
+    assert " ".join(answers) == TYPED[typed]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_takes_the_completion_script(tmp_path, capsys):
+    assert completion.main(["zsh"]) == 0
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    asking = f"autoload -Uz compinit; compinit -u -d {tmp_path}/dump; source {script}; print $_comps[fastmlp]"
+    result = subprocess.run(
+        ["zsh", "-fc", asking], capture_output=True, text=True, env=os.environ | {"HOME": str(tmp_path)}
+    )
+    assert (result.stderr, "_fastmlp" in result.stdout) == ("", True)

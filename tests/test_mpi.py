@@ -16,7 +16,7 @@ import pytest
 
 import fastmlp
 from fastmlp import train
-from fastmlp.__main__ import _VERBS
+from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
 from fastmlp.parallel import World
 
@@ -250,7 +250,7 @@ def test_ctrl_c_saves_once_and_ends_all_ranks_with_130(ranks, tmp_path):
 FAILING = """
 import json, sys
 from fastmlp import train
-from fastmlp.__main__ import _VERBS
+from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
 from fastmlp.parallel import joined
 
@@ -330,7 +330,7 @@ def test_the_exit_code_of_mpiexec_is_the_commands(ranks, command):
     assert (status, out, len(lines)) == (2, "", 1)
 
 
-@pytest.mark.parametrize("verb", sorted(_VERBS.keys() - {"train"}))
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - {"train"}))
 def test_a_command_that_is_not_for_ranks_is_refused_by_rank_0_alone(verb, monkeypatch, capsys):
     monkeypatch.setenv("PMI_SIZE", "3")
     for rank, said in (0, f"fastmlp {verb}: runs in one process, not on 3 ranks; run it without mpiexec\n"), (2, ""):
