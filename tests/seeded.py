@@ -189,8 +189,8 @@ BUGS = {
     ),
     "the caller's control word not read": Bug("exchange_mxcsr", "builder.zext(...)", "ir.IntType(64)(CONTROL)"),
     # Parts.
-    "parts overlap": Bug("share", "(a + 1) * b // c", "min(b, (a + 1) * b // c + 1)"),
-    "a part forgotten": Bug("share", "a * b // c", "a * (b // c)"),
+    "parts overlap": Bug("team.share", "(a + 1) * b // c", "min(b, (a + 1) * b // c + 1)"),
+    "a part forgotten": Bug("team.share", "a * b // c", "a * (b // c)"),
     "no barrier before the update": Bug("train_steps", "barrier(a, b + 1, c)", "barrier(a, b, c)"),
     "gradient buffer shared by parts": Bug("own_scratch", "a * (b // c)", "0"),
     "no meeting before the sparse update": Bug(
