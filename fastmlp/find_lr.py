@@ -30,11 +30,11 @@ _HELD_OUT = 0.1
 
 @dataclass(frozen=True)
 class Trial:
-    """A short run: its peak rate, and its loss and accuracy on held-out training samples."""
+    """A short run: its peak rate, and its loss and, of classes, accuracy on held-out training samples."""
 
     rate: float
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def _trial(data: Dataset, config: TrainConfig, observer: Observer) -> Trial:
     watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
     last = fit(data, watched, observer=Observer(stop=observer.stop)).history[-1]
     assert last.validation_loss is not None
-    assert last.validation_accuracy is not None
-    observer.say(
-        f"lr {config.peak_lr:.2g}: held-out loss {last.validation_loss:.4f}, accuracy {last.validation_accuracy:.2%}"
-    )
-    return Trial(config.peak_lr, last.validation_loss, last.validation_accuracy)
+    accuracy = getattr(last, "validation_accuracy", None)
+    shown = last.headline("validation") if accuracy is None else f"accuracy {accuracy:.2%}"
+    observer.say(f"lr {config.peak_lr:.2g}: held-out loss {last.validation_loss:.4f}, {shown}")
+    return Trial(config.peak_lr, last.validation_loss, accuracy)

@@ -109,6 +109,14 @@ def test_a_run_goes_on_to_the_bits_of_one_that_never_stopped(place, command):
     assert type(again.history[0]).__name__ == "NumbersReport"
 
 
+def test_a_rate_is_found_for_numbers_too(place, command):
+    code, out, err = command(train, "--data", "houses.csv", "--out", "run", "--find-lr", "--steps", 50, "--hidden", 16)
+    assert code == 0, err
+    assert out.startswith("suggested --lr ")
+    assert ": held-out loss " in err
+    assert "RMSE" in err
+
+
 def test_a_report_draws_predictions_residuals_and_errors_by_decile(place, command):
     pytest.importorskip("matplotlib")
     command(train, "--data", "houses.csv", "--out", "run", *QUICK)
