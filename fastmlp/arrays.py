@@ -15,8 +15,10 @@ from .data.labels import distinct
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError
 from .formats import Query
+from .frames import column_names, named_columns
 
 Say = Callable[[str], None]
+_NUMBERS = "it must hold numbers (pandas.get_dummies makes columns of 0 and 1 of categories)"
 
 
 def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, config: TrainConfig, say: Say) -> Dataset:
@@ -28,21 +30,24 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     weight = None if sample_weight is None else np.asarray(sample_weight)
     samples, held_out = _samples("X", X, "y", y, weight, say), None
     if X_test is not None:
-        held_out = _samples("X_test", X_test, "y_test", y_test, None, say)
-        if held_out.columns is not None and samples.columns is not None and held_out.columns != samples.columns:
-            raise InputError(f"X_test: has the columns {held_out.columns!r:.80}; X has {samples.columns!r:.80}")
+        held_out = _samples("X_test", X_test, "y_test", y_test, None, say, samples.columns)
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
     kind = np.asarray(y).dtype.kind
     return replace(data, label_kind={"b": "bool", "i": "int", "u": "int", "f": "float"}.get(kind, "str"))
 
 
-def _samples(X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, say: Say) -> Samples:
-    labels = as_vector(_labels(y_name, y), y_name, say)
-    columns, shape = column_names(X), None
+def _samples(
+    X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, say: Say, known: tuple[str, ...] | None = None
+) -> Samples:
+    """X and y; of a data frame the columns that are ``known``, where any are."""
+    labels, shape = as_vector(_labels(y_name, y), y_name, say), None
+    columns = column_names(X)
+    if columns is not None and known is not None:
+        columns = known
     if hasattr(X, "tocsr"):
         features: Any = _sparse(X_name, X)
     else:
-        array = named_columns(X, columns, X_name) if columns is not None else _array(X_name, X)
+        array = named_columns(X, columns, X_name, _NUMBERS) if columns else _array(X_name, X)
         if array.dtype == object:
             raise InputError(
                 f"{X_name} has dtype object; it must hold numbers: rows of one length, and no text or None"
@@ -101,23 +106,3 @@ def _sparse(name: str, X: Any) -> Sparse:
     made = Sparse(csr.indptr.astype(np.int64), csr.indices.astype(np.int32), data, csr.shape)
     require_finite(made, name)
     return made
-
-
-def column_names(X: Any) -> tuple[str, ...] | None:
-    """The names of the columns of a data frame (pandas', Polars', Arrow's) whose columns have names; else None."""
-    names = getattr(X, "column_names", getattr(X, "columns", None))
-    if names is None or not len(names) or not all(isinstance(name, str) for name in names):
-        return None
-    return tuple(names)
-
-
-def named_columns(X: Any, columns: tuple[str, ...], what: str) -> np.ndarray:
-    """Those columns of a data frame as an array [N, columns]. InputError for one that is no numbers."""
-    arrays = [np.asarray(X[name]) for name in columns]
-    for name, column in zip(columns, arrays):
-        if column.dtype.kind not in "fiub":
-            raise InputError(
-                f"{what}: column {name[:40]!r} has dtype {column.dtype}; it must hold numbers (pandas.get_dummies makes "
-                "columns of 0 and 1 of categories)"
-            )
-    return np.column_stack(arrays)

@@ -14,9 +14,9 @@ import numpy as np
 from .backend import Network, kernels, ops, quick_ops
 from .data import Sparse
 from .data.dataset import require_finite
-from .data.labels import listed
 from .errors import InputError
 from .formats import Features, LabelColumn
+from .frames import column_names, named_columns
 from .ink import Framing
 from .paths import as_path, model_file
 from .ranges import difference
@@ -103,22 +103,9 @@ class Model:
 
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
-        names = getattr(X, "column_names", getattr(X, "columns", None))
-        if self.columns is None or names is None or not all(isinstance(name, str) for name in names):
+        if not self.columns or column_names(X) is None:
             return np.asarray(X)
-        names = list(names)
-        if missing := [name for name in self.columns if names.count(name) != 1]:
-            unknown = [name for name in names if name not in self.columns]
-            what = "is there twice" if missing[0] in names else "is missing"
-            others = f"; the model does not know {listed(unknown)}" if unknown else ""
-            raise InputError(f"X: column {missing[0][:40]!r} {what}{others}")
-        if not self.columns:
-            return np.asarray(X)
-        columns = [np.asarray(X[name]) for name in self.columns]
-        for name, column in zip(self.columns, columns):
-            if column.dtype.kind not in "fiub":
-                raise InputError(f"X: column {name[:40]!r} has dtype {column.dtype}; this model takes numbers")
-        return np.column_stack(columns)
+        return named_columns(X, self.columns, "X", "this model takes numbers")
 
     def standardise(self, X: Any) -> Any:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""

@@ -53,6 +53,11 @@ def test_columns_of_a_data_frame_go_by_name():
     model = fastmlp.fit(frame, pandas.Series(Y["text"]), **QUICK).model
     assert model.columns == tuple("abcdef")
     np.testing.assert_array_equal(model.predict(frame[list("fedcba")]), model.predict(frame))
+    turned = fastmlp.fit(
+        frame[:200], Y["text"][:200], X_test=frame[200:][list("fedcba")], y_test=Y["text"][200:], **QUICK
+    )
+    straight = fastmlp.fit(X[:200], Y["text"][:200], X_test=X[200:], y_test=Y["text"][200:], **QUICK)
+    assert turned.summary["test_loss"] == straight.summary["test_loss"]
     same = fastmlp.fit(X, Y["text"], **QUICK).model
     assert same.weights_sha256() == model.weights_sha256()
     with pytest.raises(InputError, match="X: column 'c' has dtype object; it must hold numbers"):
