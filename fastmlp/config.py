@@ -90,6 +90,9 @@ class TrainConfig:
     )
     activation: str = _option("relu", "of the hidden layers", choices=ACTIVATIONS)
     bias: bool = _option(True, "do not give the layers biases")
+    init_from: str | None = _option(
+        None, "begin with the weights of this model, of the same layers and classes", metavar="MODEL"
+    )
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     loss: str = _planned(
         f"of numbers to predict, standardised: {', '.join(LOSSES)}; huber:0.5, quantile:0.1,0.5,0.9 (default squared_error)",

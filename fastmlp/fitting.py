@@ -82,6 +82,7 @@ def fit(
     hidden: int | tuple[int, ...] = (256,),
     activation: str = "relu",
     bias: bool = True,
+    init_from: str | None = None,
     dtype: str = "float32",
     loss: str | None = None,
     batch_size: int | None = None,

@@ -177,7 +177,10 @@ class Run:
         outputs = len(data.classes) if target is None else target.outputs
         network = self._network((data.X.shape[1], *config.hidden, outputs))
         weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
-        _initialise(network, config, weights_rng)
+        if plan.start is None:
+            _initialise(network, config, weights_rng)
+        else:
+            network.params[...] = plan.start.network.params
         self.model = Model(
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),

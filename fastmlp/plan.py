@@ -16,6 +16,7 @@ from .batches import Window
 from .config import WIDEST, TrainConfig
 from .data import Dataset, OnDisk, divide, is_sparse
 from .errors import InputError, RunError
+from .model import Model, load_model
 from .scaling import (
     Scaling,
     column_scaling,
@@ -42,7 +43,7 @@ class Plan:
     them (an array, or ``kernels.CSR`` where ``sparse``), or None where they stay on disk and ``load`` reads windows of at
     most ``window_rows``. ``y`` are their class indices, or numbers in the units of the network, which ``target`` says.
     ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the first layer reads its input, dense or
-    sparse.
+    sparse. ``start`` is the model that the run begins with: inputs and numbers to predict have its units.
     """
 
     config: TrainConfig
@@ -59,6 +60,7 @@ class Plan:
     test: tuple[Any, np.ndarray]
     validation: tuple[Any, np.ndarray] | None
     window_rows: int | None
+    start: Model | None
 
     def load(self, window: Window) -> Window:
         """The window with its samples, their labels and weights.
@@ -94,7 +96,8 @@ def plan(
     if config.input != "sparse":
         data = _dense_enough(data)
     data, validation = _watched(data, config)
-    scaling = _scaling(data, config)
+    start = None if config.init_from is None else _start(config.init_from, config, data)
+    scaling = _scaling(data, config) if start is None else _scaling_of(start, data)
     input = _input(data, config, scaling.density)
     distort = distortion(config, data)
     sparse = input == "sparse" and distort is None
@@ -107,7 +110,7 @@ def plan(
     X = None if isinstance(data.X, OnDisk) else prepared(data.X, sparse)
     target = None
     if data.task == "regression":
-        target = measured(data.y, str(config.loss), data.sample_weight, data.source)
+        target = (start and start.target) or measured(data.y, str(config.loss), data.sample_weight, data.source)
         for y in (data.y_test, data.y if validation is None else validation[1]):
             target.require(y, data.source)
     return Plan(
@@ -119,6 +122,7 @@ def plan(
         test=(prepared(data.X_test, input == "sparse"), data.y_test),
         validation=validation and (prepared(validation[0], input == "sparse"), validation[1]),
         window_rows=window_rows,
+        start=start,
     )  # fmt: skip
 
 
@@ -150,6 +154,30 @@ def _require_fitting(config: TrainConfig, data: Dataset) -> None:
         raise InputError(
             f"--monitor {config.monitor}: goes with classes; of numbers it is validation_loss or train_loss"
         )
+
+
+def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
+    """The model to begin with. InputError where its layers, classes, columns or loss are not those of the run."""
+    model = load_model(path)
+    outputs = model.network.sizes[-1:]  # checked by what they mean
+    for what, have, want, remedy in (
+        ("layers", model.network.sizes, (data.X.shape[1], *config.hidden, *outputs), "--hidden and --data"),
+        ("activation", model.network.activation, config.activation, "--activation"),
+        ("biases", model.network.bias, config.bias, "--no-bias"),
+        ("classes", model.classes, data.classes, "--data"),
+        ("columns", model.columns, data.columns, "--data"),
+        ("loss", model.target and model.target.loss, config.loss, "--loss"),
+    ):
+        if have != want:
+            raise InputError(f"--init-from {path}: its {what} are {have}, this run's {want}; see {remedy}")
+    return model
+
+
+def _scaling_of(model: Model, data: Dataset) -> Scaling:
+    """The inputs' units in a model."""
+    sample = row_sample(data.X)
+    _, density = input_scale(sample if model.mean is None or is_sparse(sample) else sample - model.mean)
+    return Scaling(model.scale, density, model.mean, model.std)
 
 
 def is_table(data: Dataset) -> bool:

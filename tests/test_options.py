@@ -189,6 +189,33 @@ def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(dig
     assert len(losses) >= 4
 
 
+def test_a_run_begins_with_the_weights_and_the_units_of_another_model(digits, tmp_path):
+    path = tmp_path / "first.npz"
+    first = fastmlp.fit(digits, epochs=2, hidden=(32,)).model
+    first.save(path)
+    brighter = replace(digits, X=digits.X // 2, X_test=digits.X_test // 2)  # of another scale, did the run measure it
+    begun = fastmlp.fit(brighter, steps=1, lr=1e-30, hidden=(32,), init_from=str(path)).model
+    assert begun.weights_sha256() == first.weights_sha256()
+    assert begun.scale == first.scale
+    longer = fastmlp.fit(digits, epochs=2, hidden=(32,), init_from=str(path))
+    assert longer.history[0].train_loss < fastmlp.fit(digits, epochs=2, hidden=(32,)).history[0].train_loss / 2
+    for others, message in (
+        ({"hidden": (16,)}, "layers are .784, 32, 10., .*--hidden"),
+        ({"activation": "tanh"}, "--activation"),
+    ):
+        with pytest.raises(InputError, match=f"--init-from {path}: .*{message}"):
+            fastmlp.fit(digits, init_from=str(path), **{"hidden": (32,)} | others)
+
+
+def test_a_run_on_numbers_begins_in_the_units_of_another_model(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3)).astype(np.float32)
+    first = fastmlp.fit(X, X.sum(1) * 100, epochs=30, hidden=(16,)).model
+    first.save(tmp_path / "first.npz")
+    again = fastmlp.fit(2 * X, X.sum(1), epochs=1, lr=1e-30, hidden=(16,), init_from=str(tmp_path / "first.npz")).model
+    np.testing.assert_array_equal(again.predict(X), first.predict(X))
+
+
 def test_a_configuration_survives_toml(tmp_path):
     config = configure(
         data="mnist",
