@@ -237,8 +237,7 @@ class Run:
         window = self.batches.window(self.step)
         X, y = window.X, window.y
         if plan.distort:
-            X, y = plan.distort(np.arange(min(128, len(y))), 0, X), y[:128]
-            X = kernels.csr(X) if plan.input == "sparse" else X
+            X, y = plan.prepared(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
         rows = np.zeros(batch, np.int64)
         for clip in {None, config.clip_norm}:
             kernels.mlp_train_steps(X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss)
@@ -262,8 +261,7 @@ class Run:
         rows = self.world.share(rows, lengths)
         X, y, weights = window.X, window.y, window.weights
         if self.plan.distort and len(rows):
-            X, y = self.plan.distort(rows, window.number, X), y[rows]
-            X = kernels.csr(X) if self.plan.input == "sparse" else X
+            X, y = self.plan.prepared(self.plan.distort(rows, window.number, X)), y[rows]
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
         reading = self.batches.reading  # a team that shares a core waits for it at every meeting
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):

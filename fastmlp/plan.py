@@ -40,10 +40,11 @@ class Plan:
     """All that a run trains on.
 
     ``config`` leaves nothing open. ``data`` are the training samples as they were read. ``X`` are they as the network takes
-    them (an array, or ``kernels.CSR`` where ``sparse``), or None where they stay on disk and ``load`` reads windows of at
-    most ``window_rows``. ``y`` are their class indices, or numbers in the units of the network, which ``target`` says.
-    ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the first layer reads its input, dense or
-    sparse. ``start`` is the model that the run begins with: inputs and numbers to predict have its units.
+    them (an array, or ``kernels.CSR`` where ``sparse``), or as they were read where ``distort`` comes first, or None where they
+    stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are their class indices, or numbers in the units of
+    the network, which ``target`` says. ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the
+    first layer reads its input, dense or sparse. ``start`` is the model that the run begins with: inputs and numbers to predict
+    have its units.
     """
 
     config: TrainConfig
@@ -62,6 +63,11 @@ class Plan:
     window_rows: int | None
     start: Model | None
 
+    def prepared(self, X: Any) -> Any:
+        """Training samples as they were read, or distorted, as the network takes them."""
+        sparse = self.sparse if self.distort is None else self.input == "sparse"
+        return _prepared(X, self.scaling, self.config.dtype, self.data.source, sparse)
+
     def load(self, window: Window) -> Window:
         """The window with its samples, their labels and weights.
 
@@ -73,7 +79,7 @@ class Plan:
         wanted = window.rows[order]
         try:
             with kernels.threads(1):
-                X = _prepared(self.data.X[wanted], self.scaling, self.config.dtype, self.data.source, self.sparse)
+                X = self.data.X[wanted] if self.distort else self.prepared(self.data.X[wanted])
         except ValueError as error:
             raise RunError(f"{self.data.source}: was changed while it was being read ({error})") from None
         rows = np.empty_like(order)
@@ -101,13 +107,17 @@ def plan(
     input = _input(data, config, scaling.density)
     distort = distortion(config, data)
     sparse = input == "sparse" and distort is None
-    data, window_rows = _within_memory(data, config, _window_bytes(data.X, config.dtype, scaling, sparse=sparse))
+    data, window_rows = _within_memory(
+        data, config, _window_bytes(data.X, config.dtype, scaling, sparse=sparse, raw=distort is not None)
+    )
     chosen(input, scaling.density)
 
     def prepared(X: Any, sparse: bool) -> Any:
         return _prepared(X, scaling, config.dtype, data.source, sparse)
 
-    X = None if isinstance(data.X, OnDisk) else prepared(data.X, sparse)
+    X: Any = None
+    if not isinstance(data.X, OnDisk):
+        X = data.X if distort else prepared(data.X, sparse)
     target = None
     if data.task == "regression":
         target = (start and start.target) or measured(data.y, str(config.loss), data.sample_weight, data.source)
@@ -242,18 +252,18 @@ def _dense_enough(data: Dataset) -> Dataset:
     return replace(data, X=dense, X_test=kernels.csr(data.X_test).toarray())
 
 
-def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool) -> float:
+def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bool) -> float:
     """What a sample of X takes in memory where one window is trained on while the next is read and prepared.
 
     Of the next there may be three forms at once: as it is read, in the network's ``dtype`` or standardised, and without the
-    zeros (``sparse``); of the one trained on there is the last.
+    zeros (``sparse``); of the one trained on there is the last. What is distorted stays ``raw``.
     """
     inputs, kept = X.shape[1], X.dtype.itemsize
     if isinstance(X, np.ndarray):
         forms = [float(inputs * kept)]
     else:
         forms = [X.row_bytes if isinstance(X, OnDisk) else entries_per_row(X) * (kept + X.indices.itemsize) + 8]
-    if scaling.standard or (not is_sparse(X) and X.dtype not in (np.uint8, np.dtype(dtype))):
+    if not raw and (scaling.standard or (not is_sparse(X) and X.dtype not in (np.uint8, np.dtype(dtype)))):
         kept = np.dtype(dtype).itemsize
         forms.append(forms[0] if is_sparse(X) else float(inputs * kept))
     if sparse:

@@ -243,6 +243,15 @@ def test_windows_of_images_are_distorted_each_in_its_own_way(tmp_path, monkeypat
     assert sorted(set(numbers)) == list(range(2 * 4))  # four windows in each of two epochs
 
 
+def test_distorted_images_are_scaled_as_others_are(digits):
+    """Ink on white paper, which is centred; as distorted it would be read between 0 and 255, and tell nothing."""
+    X, X_test = 255 - digits.X, 255 - digits.X_test
+    paper = fastmlp.Dataset("paper", X, digits.y, X_test, digits.y_test, digits.classes, "paper", (28, 28))
+    result = fastmlp.fit(paper, augment="affine", augment_strength=0.2, epochs=8)
+    assert result.model.mean is not None
+    assert result.summary["test_accuracy"] > 0.8
+
+
 def test_a_learning_rate_is_found_from_disk(tmp_path):
     path = str(dataset(tmp_path / "data", np.float32))
     found, expected = (
