@@ -7,8 +7,8 @@ inputs of a network. Of a hundred thousand categories a row has one at most: the
 Where a value is missing all of the column's inputs are zero but one, which says so; a category that was not in the training
 rows, or once only, has none.
 
-Legend: ``n`` rows. A block is what some neighbouring inputs are: their numbers, float32 [n, inputs], or which one of them is 1,
-int64 [n], -1 for none.
+Legend: ``n`` rows; entries are those inputs of a column that may differ from zero: their numbers, int64 [n, m], rising in each
+row, -1 for none, and their values, float32 [n, m].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,13 +30,15 @@ DROP = "drop"
 _GAPS = frozenset((*MISSING, "<na>", "nat"))  # None, NaN, pandas.NA and NaT as text
 _CODE = re.compile(r"0\d")  # 02139 is no number
 _DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(?:Z|\+00:?00)?)?")
-_BINS = 16
+_ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
+_HEIGHT = 4.0  # of the widest hat, beside the 1 of a category
 _FEW_EDGES = 3  # with which bins say no more than the number does
 _LARGEST = 1e300  # with which no difference overflows
 _FARTHEST = 1e6  # of z: its clip is at its end long before
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
 _NAMED = 3  # columns, or values, in a line
 
+Entries = tuple[np.ndarray, np.ndarray]
 Table = dict[Hashable, np.ndarray]
 
 
@@ -112,11 +114,6 @@ def guessed(values: np.ndarray) -> str:
 # -- kinds -------------------------------------------------------------------------------------------------------------
 
 
-class Block(NamedTuple):
-    inputs: int
-    values: np.ndarray
-
-
 class Kind(Protocol):
     """What a column is, and what was learnt of it."""
 
@@ -128,8 +125,8 @@ class Kind(Protocol):
     def about(self) -> str:
         """What to say of it."""
 
-    def blocks(self, values: np.ndarray) -> Iterator[Block]:
-        """What the inputs are for the column's values [n]. ValueError for values of another kind."""
+    def entries(self, values: np.ndarray) -> Entries:
+        """The inputs that are not zero for the column's values [n]. ValueError for values of another kind."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +134,15 @@ class Number:
     """x as z / sqrt(1 + (z / 3)²), z = (x - median) / (third quartile - first), and piecewise linear.
 
     The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are bounded.
-    Between every two neighbouring ``edges``, quantiles of the training rows, an input rises from 0 to 1 (Gorishniy, Rubachev
-    and Babenko 2022): what the first layer makes of x can bend at each.
+    What the first layer makes of x can also bend at each of the ``edges``, quantiles of the training rows. With random weights,
+    inputs that rise from 0 to 1, one along each bin (Gorishniy, Rubachev and Babenko 2022), make a Brownian motion over the
+    quantiles, but a row has half of them. Faber's and Schauder's basis makes the same motion of few: the place among the
+    quantiles, and one hat of each level, where hats are half as wide as in the level before and sqrt(2) times lower.
     """
 
     median: float
     scale: float  # 0: a constant
-    edges: np.ndarray  # of z
+    edges: np.ndarray  # of z, rising
     gaps: bool
 
     @classmethod
@@ -157,32 +156,49 @@ class Number:
         return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], len(known) < len(x))
 
     @property
+    def _levels(self) -> int:
+        return int(np.ceil(np.log2(len(self.edges) - 1))) if len(self.edges) else 0
+
+    @property
     def inputs(self) -> int:
-        return (self.scale > 0) + max(0, len(self.edges) - 1) + self.gaps
+        return (self.scale > 0) + 2**self._levels * (self._levels > 0) + self.gaps
 
     @property
     def about(self) -> str:
         return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
 
-    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+    def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -_FARTHEST, _FARTHEST).astype(np.float32)
         gap = np.isnan(z)
-        found = np.empty((len(z), self.inputs), np.float32)
+        z[gap] = 0
+        index, found = [], []
         if self.scale:
-            found[:, 0] = z / np.sqrt(1 + np.square(z / 3))
-            low, high = self.edges[:-1], self.edges[1:]
-            np.clip((z[:, np.newaxis] - low) / (high - low), 0, 1, out=found[:, 1 : 1 + len(low)])
-        found[gap] = 0
+            index.append(np.zeros(len(z), np.int64))
+            found.append(z / np.sqrt(1 + np.square(z / 3)))
+        if levels := self._levels:
+            place = np.interp(z, self.edges, np.arange(len(self.edges), dtype=np.float64)) / 2**levels
+            index.append(np.full(len(z), 1))
+            found.append(_HEIGHT * place)
+            for level in range(levels):
+                at = place * 2**level
+                hat = np.minimum(at.astype(np.int64), 2**level - 1)
+                index.append(1 + 2**level + hat)
+                found.append(_HEIGHT * (0.5 - np.abs(at - hat - 0.5)) * 2 ** (-level / 2))
         if self.gaps:
-            found[:, -1] = gap
-        yield Block(self.inputs, found)
+            index = [np.where(gap, -1, part) for part in index]
+            index.append(np.where(gap, self.inputs - 1, -1))
+            found.append(np.ones(len(z)))
+        elif gap.any():
+            index = [np.where(gap, -1, part) for part in index]
+        return np.stack(index, axis=1), np.stack(found, axis=1).astype(np.float32)
 
 
 def _quantiles(z: np.ndarray) -> np.ndarray:
     """The ends of bins of about as many z each, float32. A value that fills more than a bin counts as one bin."""
+    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS)))
     values, counts = np.unique(z.astype(np.float32), return_counts=True)
-    filled = np.cumsum(np.minimum(counts, len(z) / _BINS))
-    return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], _BINS + 1)).clip(max=len(values) - 1)])
+    filled = np.cumsum(np.minimum(counts, len(z) / bins))
+    return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], bins + 1)).clip(max=len(values) - 1)])
 
 
 @dataclass(frozen=True)
@@ -216,12 +232,12 @@ class Category:
         once = f"; {self.once:,} that occur once are left out" if self.once else ""
         return f"{len(self.values):,} values: {first}{once}" if self.values else "constant but for gaps"
 
-    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+    def entries(self, values: np.ndarray) -> Entries:
         texts, codes = texts_of(values)
         numbers = {text: k for k, text in enumerate(self.values)}
         gap = len(self.values) if self.gaps else -1
         of_text = np.array([gap if text is None else numbers.get(text, -1) for text in texts], np.int64)
-        yield Block(self.inputs, of_text[codes])
+        return of_text[codes][:, np.newaxis], np.ones((len(codes), 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -243,10 +259,9 @@ class Date:
     def about(self) -> str:
         return ", ".join(self.parts)
 
-    def blocks(self, values: np.ndarray) -> Iterator[Block]:
+    def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(values)
-        for name, part in self.parts.items():
-            yield from part.blocks(found[name])
+        return _side_by_side([(part, part.entries(found[name])) for name, part in self.parts.items()], len(values))
 
 
 _PARTS: dict[str, type[Number] | type[Category]] = {
@@ -263,6 +278,16 @@ def _parts_of_date(values: np.ndarray) -> dict[str, np.ndarray]:
         "weekday": (days + 3) % 7, "hour": seconds % 86_400 / 3600,
     }  # fmt: skip
     return {name: np.where(np.isnat(dates), np.nan, part) for name, part in found.items()}
+
+
+def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
+    """The entries of columns whose inputs follow on each other."""
+    indices, values, start = [np.empty((rows, 0), np.int64)], [np.empty((rows, 0), np.float32)], 0
+    for kind, (index, value) in parts:
+        indices.append(np.where(index < 0, -1, index + start))
+        values.append(value)
+        start += kind.inputs
+    return np.concatenate(indices, axis=1), np.concatenate(values, axis=1)
 
 
 KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {"number": Number, "category": Category, "date": Date}
@@ -383,15 +408,17 @@ class Columns:
         if missing or unknown:
             parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(unknown)}"] * bool(unknown)
             raise InputError(f"the table {' and '.join(parts)}; it must have the columns that the model was fitted to")
-        blocks: list[Block] = []
+        rows = len(table[self.names[0]])
+        entries: list[tuple[Kind, Entries]] = []
         for column in self.columns:
             if column.learnt is not None:
                 with _naming(column.name):
-                    blocks += column.learnt.blocks(table[column.name])
-        rows = len(table[self.names[0]])
-        entries = sum(1 if block.values.ndim == 1 else block.inputs for block in blocks)
-        build = _sparse if entries <= _DENSE * self.inputs else _dense
-        return build(blocks, (rows, self.inputs))
+                    entries.append((column.learnt, column.learnt.entries(table[column.name])))
+        index, values = _side_by_side(entries, rows)
+        there = index >= 0
+        indptr = np.concatenate(([0], np.cumsum(there.sum(1))))
+        X = Sparse(indptr, index[there].astype(np.int32), values[there], (rows, self.inputs))
+        return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
 
     def __str__(self) -> str:
         head = ("column", "is", "inputs", "")
@@ -449,34 +476,3 @@ def _naming(name: Hashable) -> Iterator[None]:
 def _listed(names: Sequence[Hashable]) -> str:
     """The names, or the first few of many."""
     return ", ".join(map(repr, names[:_NAMED])) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
-
-
-def _dense(blocks: Sequence[Block], shape: tuple[int, int]) -> np.ndarray:
-    X, start = np.zeros(shape, np.float32), 0
-    for inputs, values in blocks:
-        if values.ndim == 2:
-            X[:, start : start + inputs] = values
-        else:
-            rows = np.flatnonzero(values >= 0)
-            X[rows, start + values[rows]] = 1
-        start += inputs
-    return X
-
-
-def _sparse(blocks: Sequence[Block], shape: tuple[int, int]) -> Sparse:
-    rows, columns, numbers, start = [], [], [], 0
-    for inputs, values in blocks:
-        if values.ndim == 2:
-            row, column = np.nonzero(values)
-            number = values[row, column]
-        else:
-            row = np.flatnonzero(values >= 0)
-            column, number = values[row], np.ones(len(row), np.float32)
-        rows.append(row)
-        columns.append(column + start)
-        numbers.append(number)
-        start += inputs
-    row = np.concatenate(rows)
-    order = np.argsort(row, kind="stable")
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=shape[0]))))
-    return Sparse(indptr, np.concatenate(columns)[order].astype(np.int32), np.concatenate(numbers)[order], shape)

@@ -69,32 +69,44 @@ def test_a_number_keeps_its_order_is_bounded_and_bends_at_each_quantile():
     z = (new[2:5] - median) / (third - first)
     np.testing.assert_allclose(X[2:5, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6)
     np.testing.assert_allclose(X[[0, 1, 5, 6], 0], [-3, -3, 3, 3], rtol=1e-6)
-    assert X.shape[1] == 17
-    assert ((X[:, 1:] >= 0) & (X[:, 1:] <= 1)).all()
-    assert (X[0, 1:] == 0).all()
-    assert (X[-1, 1:] == 1).all()
-    # A sixteenth of the training rows ends in each bin, to within the two rows at its ends.
-    filled = (inputs(columns, x=x)[:, 1:] > 0).sum(0)
-    np.testing.assert_allclose(filled, 1000 - np.arange(16) * 1000 / 16, atol=2)
+
+
+def test_the_hats_of_a_number_span_what_the_bins_between_quantiles_do_and_are_as_far_apart():
+    """Rows' products are those of inputs that rise from 0 to 1 along each bin: the least of both places among the edges."""
+    x = np.random.default_rng(0).standard_normal(20_000)
+    number = learnt(x=x).columns[0].learnt
+    assert number.inputs == 1 + 64
+    at = np.array([0, 1, 10, 20, 33, 64])
+    index, values = number.entries(number.edges[at] / number.scale + number.median)
+    assert index.shape[1] == 2 + 6
+    X = np.zeros((len(at), number.inputs))
+    np.put_along_axis(X, index, values, axis=1)
+    products = 64 / 16 * X[:, 1:] @ X[:, 1:].T
+    np.testing.assert_allclose(products, np.minimum.outer(at, at), atol=1e-3)  # places are told to the width of a float
+    filled = np.histogram(np.interp((x - number.median) * number.scale, number.edges, np.arange(65)), np.arange(65))[0]
+    np.testing.assert_allclose(filled, 20_000 / 64, atol=2)  # the rows at both ends of a bin
 
 
 def test_a_value_that_most_rows_have_leaves_bins_to_the_others():
     x = np.concatenate([np.zeros(900), np.arange(1, 101)])
-    assert (
-        learnt(x=x).inputs >= 1 + 9
-    )  # 62 of the zeros count beside the hundred others: sixteen bins are shared out so
+    edges = learnt(x=x).columns[0].learnt.edges
+    assert len(edges) >= 4  # 125 of the zeros count beside the hundred others, in eight bins
 
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none(sparse):
     many = [f"v{k}" for k in range(400)] * 2 if sparse else []
-    columns = learnt(c=[*many, "b", "a", "b", "a", None, "once"])
+    known = [*many, "b", "a", "b", "a", None, "once"]
+    columns = learnt(
+        c=known, x=np.arange(len(known)) // (len(known) // 2)
+    )  # a number of two values is told by one input
     values = sorted({*many, "a", "b"})
-    X = columns.encode(read_table({"c": ["b", "NA", "a", "never seen", "once"]}))
+    X = columns.encode(read_table({"c": ["b", "NA", "a", "never seen", "once"], "x": [0, 0, 1, 1, 1]}))
     assert isinstance(X, Sparse) == sparse
     expected = np.zeros((5, len(values) + 1))
     expected[0, values.index("b")] = expected[1, -1] = expected[2, values.index("a")] = 1
-    assert np.array_equal(X.toarray() if sparse else X, expected)
+    X = X.toarray() if sparse else X
+    assert np.array_equal(X[:, :-1], expected)
 
 
 def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():

@@ -23,7 +23,7 @@ import numpy as np
 from ..backend import Network, kernels
 from ..data import Sparse
 
-_RULE = kernels.adam(0.9, 0.95)
+_RULE = kernels.adamw(0.9, 0.95, weight_decay=0.2)
 _LEAST_STEPS = 8  # in an epoch, of however few rows
 _CYCLES = 4  # of the rate
 
