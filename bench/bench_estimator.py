@@ -1,4 +1,4 @@
-"""fastmlp.MLPClassifier against scikit-learn's, with the same parameters: seconds to fit, and accuracy over seeds."""
+"""The estimators against scikit-learn's, with the same parameters: seconds to fit, and scores over seeds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import pytest
 pytest.importorskip("sklearn", "1.6")
 
 import scipy.sparse
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import load_digits, make_classification, make_friedman1
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.preprocessing import StandardScaler
 
-from fastmlp import MLPClassifier
+from fastmlp import MLPClassifier, MLPRegressor
 
 SEEDS = 5
-POINTS = 0.3  # of accuracy, that the means over the seeds may lie apart
+POINTS = 0.3  # of accuracy, or hundredths of R², that the means over the seeds may lie apart
 _PAUSE_SECONDS = 0.3  # a BLAS keeps its threads spinning for a tenth of a second
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -52,7 +53,7 @@ def words(n, columns):
 
 @pytest.fixture
 def race(benchmark, capsys):
-    """``race(what, X, y, **options)``: fit both in turn, a seed a round, and print ratios and accuracies."""
+    """``race(what, X, y, **options)``: fit both in turn, a seed a round, and print ratios and scores (100 R² of numbers)."""
 
     def run(what, X, y, **options):
         benchmark.group = "estimator"
@@ -60,26 +61,27 @@ def race(benchmark, capsys):
         if benchmark.disabled:
             options["max_iter"] = 2
         X, X_test, y, y_test = train_test_split(X, y, test_size=0.2, random_state=0)
-        seconds, accuracy = {}, {}
-        MLPClassifier(**{**options, "max_iter": 1}).fit(X, y)  # loads the kernels
+        mine, other = (MLPRegressor, TheirRegressor) if y.dtype.kind == "f" else (MLPClassifier, Theirs)
+        seconds, scores = {}, {}
+        mine(**{**options, "max_iter": 1}).fit(X, y)  # loads the kernels
         for seed in range(seeds):
-            for make in (MLPClassifier, Theirs):
+            for make in (mine, other):
                 time.sleep(0 if benchmark.disabled else _PAUSE_SECONDS)
                 start = time.perf_counter()
                 model = make(random_state=seed, **options).fit(X, y)
                 seconds.setdefault(make, []).append(time.perf_counter() - start)
-                accuracy.setdefault(make, []).append(100 * model.score(X_test, y_test))
-        benchmark.pedantic(MLPClassifier(random_state=0, **options).fit, (X, y))
+                scores.setdefault(make, []).append(100 * model.score(X_test, y_test))
+        benchmark.pedantic(mine(random_state=0, **options).fit, (X, y))
         if benchmark.disabled:
             return
-        ours, theirs = (statistics.median(seconds[make]) for make in (MLPClassifier, Theirs))
-        ratios = [b / a for a, b in zip(seconds[MLPClassifier], seconds[Theirs])]
-        means = [statistics.mean(accuracy[make]) for make in (MLPClassifier, Theirs)]
+        ours, theirs = (statistics.median(seconds[make]) for make in (mine, other))
+        ratios = [b / a for a, b in zip(seconds[mine], seconds[other])]
+        means = [statistics.mean(scores[make]) for make in (mine, other)]
         benchmark.extra_info.update({"seconds": [ours, theirs], "accuracy": means})
         with capsys.disabled():
             print(
                 f"\n{what}: {ours:.2f} s, scikit-learn {theirs:.2f} s, {theirs / ours:.1f} times faster "
-                f"({min(ratios):.1f} to {max(ratios):.1f}); accuracy {means[0]:.2f} %, scikit-learn {means[1]:.2f} %, "
+                f"({min(ratios):.1f} to {max(ratios):.1f}); score {means[0]:.2f} %, scikit-learn {means[1]:.2f} %, "
                 f"over {seeds} seeds"
             )
         assert abs(means[0] - means[1]) <= POINTS
@@ -114,3 +116,22 @@ def test_fit_on_a_dense_table(race, benchmark):
 def test_fit_on_sparse_text(race, benchmark, columns):
     n, columns = (300, 1000) if benchmark.disabled else (10_000, columns)
     race(f"CSR {n:,} x {columns:,}, float32, 5 epochs", *words(n, columns), max_iter=5)
+
+
+def standardised_friedman(n, columns):
+    """n samples of Friedman's function of five features among ``columns``, all of them, and y, of unit deviation."""
+    X, y = make_friedman1(n, columns, noise=1.0, random_state=0)
+    return StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
+
+
+@pytest.mark.parametrize("columns", [10, 100])
+def test_fit_numbers_of_a_dense_table(race, benchmark, columns):
+    n = 500 if benchmark.disabled else 25_000
+    race(f"Friedman's function {n:,} x {columns}, 20 epochs", *standardised_friedman(n, columns), max_iter=20)
+
+
+def test_fit_numbers_of_sparse_text(race, benchmark):
+    n, columns = (300, 1000) if benchmark.disabled else (10_000, 20_000)
+    X, classes = words(n, columns)
+    y = (classes - classes.mean()) / classes.std()
+    race(f"CSR {n:,} x {columns:,}, float32, a number, 5 epochs", X, y, max_iter=5)
