@@ -41,8 +41,8 @@ class Plan:
 
     ``config`` leaves nothing open. ``data`` are the training samples as they were read. ``X`` are they as the network takes
     them (an array, or ``kernels.CSR`` where ``sparse``), or as they were read where ``distort`` comes first, or None where they
-    stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are their class indices, or numbers in the units of
-    the network, which ``target`` says. ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the
+    stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are their class indices, or numbers in the units
+    of the network, which ``target`` says. ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the
     first layer reads its input, dense or sparse. ``start`` is the model that the run begins with: inputs and numbers to predict
     have its units.
     """
