@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .intrinsics import flat, lowest_bit, nonzero_bits
+from .intrinsics import flat, flat_to_read, lowest_bit, nonzero_bits
 from .jit import kernel, piece
 from .team import get_num_threads, run, share
 from .tuning import SERIAL_ELEMENTS
@@ -27,6 +27,12 @@ class Sparse(NamedTuple):
     table: np.ndarray
     columns: int
     block: int
+
+
+@piece
+def to_read(X):
+    """X of the type that a ``Sparse`` of a kernel's own arrays has: those of a ``CSR`` are read-only (see ``flat_to_read``)."""
+    return Sparse(flat_to_read(X.indptr), flat_to_read(X.indices), flat_to_read(X.values), X.table, X.columns, X.block)
 
 
 _MOST_COLUMNS = 2**31 - 1

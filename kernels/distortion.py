@@ -19,10 +19,9 @@ import numpy as np
 
 from .bundles import Matrix, after
 from .dropout_mask import hash32
-from .gemm import PACK_SIZE, gemm
+from .gemm import gemm_in_place
 from .intrinsics import flat
 from .jit import kernel, piece
-from .memory import scratch
 from .team import share
 
 _ENERGY = 0.999  # of the field that the waves must hold
@@ -98,11 +97,10 @@ class Canvas(NamedTuple):
     displacements: np.ndarray  # [2, h * w] zeros
     places: np.ndarray  # [2, h * w]
     corners: np.ndarray  # [h * w], int64
-    pack_buffers: np.ndarray  # [gemm.PACK_SIZE]
 
 
 @piece
-def _displace(key, strength, field, noise, products, displacements, pack_buffer):
+def _displace(key, strength, field, noise, products, displacements):
     """Displacements [2, h * w] = A @ noise @ B for each axis, of noise drawn by ``key``."""
     (h, r), (s, w), k = field.A.shape, field.B.shape, _FIRST_NOISE
     A, B = Matrix(flat(field.A), r, 1), Matrix(flat(field.B), w, 1)
@@ -112,8 +110,8 @@ def _displace(key, strength, field, noise, products, displacements, pack_buffer)
             for j in range(s):
                 noise[i, j] = strength * _draw(key, k)
                 k += 1
-        gemm(r, w, s, Z, B, M, pack_buffer)
-        gemm(h, w, r, A, M, Matrix(after(flat(displacements), axis * h * w), w, 1), pack_buffer)
+        gemm_in_place(r, w, s, Z, B, M, False)
+        gemm_in_place(h, w, r, A, M, Matrix(after(flat(displacements), axis * h * w), w, 1), False)
 
 
 @kernel
@@ -137,8 +135,7 @@ def distort(part, parts, X, rows, seed, epoch, strengths, field, canvas, out):
         yy, yx = cosine * tall, cosine * shear - sine * wide
         xy, xx = sine * tall, sine * shear + cosine * wide
         if strengths.elastic > 0:
-            buffer = canvas.pack_buffers[part]
-            _displace(key, strengths.elastic, field, canvas.noise[part], canvas.products[part], U, buffer)
+            _displace(key, strengths.elastic, field, canvas.noise[part], canvas.products[part], U)
         from_y, from_x = 0.5 * (h - 1) + down, 0.5 * (w - 1) + right
         for p in range(h * w):
             ys[p] = from_y + yy * grid[0, p] + yx * grid[1, p] + U[0, p]
@@ -151,7 +148,6 @@ def field_and_canvas(h: int, w: int, sigma: float, parts: int) -> tuple[Field, C
     A, B = waves(h, sigma), np.ascontiguousarray(waves(w, sigma).T)
     r, s = A.shape[1], B.shape[0]
     grid = np.indices((h, w)).reshape(2, -1) - 0.5 * np.array([[h - 1], [w - 1]])
-    pack_buffers = scratch(parts * PACK_SIZE, np.dtype(np.float64))[: parts * PACK_SIZE].reshape(parts, PACK_SIZE)
     shapes = ((h + 2, w + 2), (r, s), (r, w), (2, h * w), (2, h * w))
-    arrays = (*(np.zeros((parts, *shape)) for shape in shapes), np.zeros((parts, h * w), np.int64), pack_buffers)
+    arrays = (*(np.zeros((parts, *shape)) for shape in shapes), np.zeros((parts, h * w), np.int64))
     return Field(A, B, grid), Canvas(*arrays)

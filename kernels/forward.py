@@ -12,9 +12,9 @@ import numpy as np
 
 from . import simd
 from .bundles import Matrix, after
-from .csr_matrix import Sparse, count_rows, fill_row
+from .csr_matrix import Sparse, count_rows, fill_row, to_read
 from .gemm import PACK_SIZE
-from .intrinsics import flat
+from .intrinsics import flat, flat_to_read
 from .jit import kernel, overload, piece
 from .layers import activate, weights_of
 from .network import Parameters
@@ -93,7 +93,7 @@ def _float_rows_overload(X, row, last, most, scale, copy):
 
     def as_they_lie(X, row, last, most, scale, copy):
         if scale == 1.0:
-            return after(flat(X), row * X.shape[1]), min(most, last - row)
+            return after(flat_to_read(X), row * X.shape[1]), min(most, last - row)
         n = min(ROW_BLOCK, last - row)
         for i in range(n):
             read_row(X, scale, row + i, after(copy, i * X.shape[1]))
@@ -170,5 +170,5 @@ def forward_sparse(part, parts, arrivals, X: Sparse, activation, network: Parame
     for row in range(lo, hi, ROW_BLOCK):
         n, out = min(ROW_BLOCK, hi - row), after(flat(logits), row * network.sizes[-1])
         rows, ends = blocks.rows[row : row + n], after(blocks.ends, row)
-        _sparse_rows(X, rows, ends, activation, network, blocks.packed, below, above, out)
+        _sparse_rows(to_read(X), rows, ends, activation, network, blocks.packed, below, above, out)
         _layers(n, 1, activation, network, below, below, above, out, pack_buffer)

@@ -17,7 +17,7 @@ from numba import types
 
 from . import simd
 from .bundles import Matrix, after, after_each, from_element, from_row
-from .intrinsics import flat, out_of_line
+from .intrinsics import flat, flat_to_read, out_of_line
 from .jit import kernel, overload, piece
 from .narrow import gemm_narrow
 from .team import share
@@ -114,7 +114,7 @@ def _few_rows(M, N, K, A, B, C, resume):
 
 
 @piece
-def _gemm_in_place(M, N, K, A, B, C, resume):
+def gemm_in_place(M, N, K, A, B, C, resume):
     """For few rows: B is read where it lies, its rows contiguous."""
     full = M - M % TILE_ROWS
     for i in range(0, full, TILE_ROWS):
@@ -180,7 +180,7 @@ def _gemm_packed(begun, M, N, K, A, B, C, pack_buffer):
             _pack(depth, n, from_element(B, k, j), pack_buffer, width)
             A_block, C_block = from_element(A, 0, k), from_element(C, 0, j)
             if M < TILE_ROWS:
-                _gemm_in_place(M, n, depth, A_block, Matrix(pack_buffer, width, 1), C_block, resume)
+                gemm_in_place(M, n, depth, A_block, Matrix(pack_buffer, width, 1), C_block, resume)
                 continue
             panels, group = Matrix(pack_buffer, width, depth), after(pack_buffer, BLOCK_DEPTH * BLOCK_COLUMNS)
             for i in range(0, M, TILE_ROWS):
@@ -260,7 +260,7 @@ def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
         depth = max(K, 1) if K * N * size <= STREAM_BYTES else STREAM_DEPTH
         for k in range(0, max(K, 1), depth):
             rest, more = min(depth, K - k), resume or k > 0
-            _gemm_in_place(M, N, rest, from_element(A, 0, k), from_row(B, k), C, more)
+            gemm_in_place(M, N, rest, from_element(A, 0, k), from_row(B, k), C, more)
     elif B.column != 1 and A.column == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * lanes):
         _gemm_swapped(M, N, K, A, B, C, pack_buffer)
     else:
@@ -317,7 +317,7 @@ def _float_rows(X, lo, hi, converted):
 @overload(_float_rows)
 def _float_rows_overload(X, lo, hi, converted):
     if isinstance(X.dtype, types.Float):
-        return lambda X, lo, hi, converted: Matrix(after(flat(X), lo * X.shape[1]), X.shape[1], 1)
+        return lambda X, lo, hi, converted: Matrix(after(flat_to_read(X), lo * X.shape[1]), X.shape[1], 1)
 
     def convert(X, lo, hi, converted):
         # Unsigned: a signed index might count from the end, and such a loop is not vectorised.
@@ -364,7 +364,7 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
     K, N = W.shape
     first, last, left, right = _block(part, parts, X.shape[0], N, TILE_VECTORS * simd.lanes(Y))
     own, pack_buffer = after(converted, part * ROW_BLOCK * K), after(pack_buffers, part * PACK_SIZE)
-    weights, bias = Matrix(after(flat(W), left), N, 1), after(b, left) if b.size else b
+    weights, bias = Matrix(after(flat_to_read(W), left), N, 1), after(b, left) if b.size else b
     # Integers are converted block by block; floats are taken in one go.
     step = ROW_BLOCK if converted.size else max(last - first, 1)
     for lo in range(first, last, step):
@@ -443,11 +443,11 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
     M = dY.shape[0]
     first, last, left, right = _block(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
     rows, columns, here = last - first, right - left, first * N + left
-    A, B = Matrix(after(flat(dY), first * K), K, 1), Matrix(after(flat(W), left * K), 1, K)
+    A, B = Matrix(after(flat_to_read(dY), first * K), K, 1), Matrix(after(flat_to_read(W), left * K), 1, K)
     C = Matrix(after(flat(dX), here), N, 1)
     gemm_transposed(M < DOT_ROWS, rows, columns, K, A, B, C, after(pack_buffers, part * PACK_SIZE))
     if relu_output.size:
-        mask(rows, columns, Matrix(after(flat(relu_output), here), N, 1), C, 1.0)
+        mask(rows, columns, Matrix(after(flat_to_read(relu_output), here), N, 1), C, 1.0)
 
 
 @kernel
@@ -510,15 +510,15 @@ def linear_backward_weight(part, parts, X, dY, scale, dW, db, pack_buffers):
     """dW = scale * X.T @ dY for this part of dW, and db = dY.sum(0) for its share of columns (db empty: none)."""
     (M, K), N = X.shape, dY.shape[1]
     first, last, left, right = _block(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
-    pack_buffer, B = after(pack_buffers, part * PACK_SIZE), Matrix(after(flat(dY), left), N, 1)
+    pack_buffer, B = after(pack_buffers, part * PACK_SIZE), Matrix(after(flat_to_read(dY), left), N, 1)
     step = STRIP_ROWS if X.itemsize == 1 else max(last - first, 1)  # a strip of integers is converted
     for k in range(first, last, step):
         rows, C = min(step, last - k), Matrix(after(flat(dW), k * N + left), N, 1)
-        _weight_product(rows, right - left, M, Matrix(after(flat(X), k), K, 1), B, C, pack_buffer)
+        _weight_product(rows, right - left, M, Matrix(after(flat_to_read(X), k), K, 1), B, C, pack_buffer)
         finish_rows(rows, right - left, C, db[:0], scale, False)
     if db.size:
         left, right = share(part, parts, N)
-        column_sums(M, right - left, Matrix(after(flat(dY), left), N, 1), after(db, left))
+        column_sums(M, right - left, Matrix(after(flat_to_read(dY), left), N, 1), after(db, left))
 
 
 class Scratch(NamedTuple):
@@ -586,4 +586,6 @@ def linear_backward_update(part, parts, X, dY, scale, layer: Layer, schedule: Sc
     """``backward_update`` of a layer by a rule; ``scratch`` is that of all parts."""
     step, own = step_of(schedule.rule, schedule.lr, schedule.t), own_scratch(scratch, part, parts)
     (M, K), N = X.shape, dY.shape[1]
-    backward_update(part, parts, M, Matrix(flat(X), K, 1), Matrix(flat(dY), N, 1), scale, layer, step, own)
+    backward_update(
+        part, parts, M, Matrix(flat_to_read(X), K, 1), Matrix(flat_to_read(dY), N, 1), scale, layer, step, own
+    )

@@ -22,9 +22,19 @@ def flat(typingctx: Any, array: Any) -> Any:
     ``array.reshape(-1)`` does the same but brings a second of compile time with it, most of it string formatting for its
     error message.
     """
+    return _flat(array, readonly=not getattr(array, "mutable", True))
+
+
+@intrinsic
+def flat_to_read(typingctx: Any, array: Any) -> Any:
+    """``flat`` of an array that is only read: its type, and so what is compiled, is the same for read-only arrays."""
+    return _flat(array, readonly=False)
+
+
+def _flat(array: Any, readonly: bool) -> Any:
     if not (isinstance(array, types.Array) and array.layout == "C"):
         raise TypingError(f"flat needs a C-contiguous array, not {array}")
-    result = array.copy(ndim=1)
+    result = array.copy(ndim=1, readonly=readonly)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source = {

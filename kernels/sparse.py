@@ -21,7 +21,7 @@ from numba import types
 
 from . import simd
 from .bundles import Matrix, after, after_each, numbers_like
-from .csr_matrix import CSR, index_dtype
+from .csr_matrix import CSR, index_dtype, to_read
 from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, out_of_line, prefetch, prefetch_each
 from .jit import kernel, overload, piece
@@ -436,7 +436,7 @@ def csr_forward(part, parts, X, rows, W, b, relu, Y, ends):
     I, H = W.shape
     layer, out = PanelLayer(I, H, flat(W), b, False), after(flat(Y), lo * H)
     for p in range(panel_count(H, simd.lanes(W))):
-        first_layer_forward(p, X, rows[lo:hi], layer, relu, out, flat(Y), after(ends, lo))
+        first_layer_forward(p, to_read(X), rows[lo:hi], layer, relu, out, flat(Y), after(ends, lo))
 
 
 @kernel
@@ -449,7 +449,7 @@ def csr_backward_update(part, parts, arrivals, X, dY, layer, state, schedule, co
     # The team may be smaller than expected.
     columns = Columns(dY.shape[0], columns.starts[:parts], columns.places, columns.entries)
     lo, hi = share(part, parts, columns.rows)
-    to_columns(part, lo, hi, scratch[0], X, columns)
+    to_columns(part, lo, hi, scratch[0], to_read(X), columns)
     barrier(arrivals, 1, parts)
     rule, chosen = schedule.rule, scratch[2][part]
     step = step_of(rule, schedule.lr, schedule.t)

@@ -27,6 +27,7 @@ import numpy as np
 from . import simd
 from .activations import Activation
 from .bundles import Matrix, after, views
+from .csr_matrix import to_read
 from .dropout_mask import dropout_key, dropout_rows
 from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
 from .intrinsics import flat, prefetch
@@ -489,7 +490,7 @@ def train_steps_sparse(
     workspace: Workspace, sparse: SparseWorkspace, results: Results,
 ):  # fmt: skip
     """Steps over the samples, from a sparse X; see ``ops.mlp_train_steps``."""
-    X, rule, H, lanes = samples.X, schedule.rule, network.sizes[1], simd.lanes(network.params)
+    X, rule, H, lanes = to_read(samples.X), schedule.rule, network.sizes[1], simd.lanes(network.params)
     tasks = _tasks_of(part, parts, panel_count(H, lanes), sparse.splits)
     layer = _panel_layer(network, network.params, sparse.packed)
     updated = _panel_layer(network, network.updated, sparse.packed)

@@ -58,7 +58,7 @@ EDITS = {
     "the head of a module of the vocabulary": ("intrinsics.py", [('"""What compiled code', '"""All that compiled code')], []),
     "a constant": ("tuning.py", [("PACK_ROWS = 24", "PACK_ROWS = 25")], ["gemm.gemm", "step.train_steps"]),
     "a kernel": ("gemm.py", [("else max(last - first, 1)", "else max(last - first, 2)")], ["gemm.linear_forward"]),
-    "an overload": ("gemm.py", [("(flat(X), lo * X.shape[1])", "(flat(X), (lo + 1) * X.shape[1])")], ["gemm.linear_forward"]),
+    "an overload": ("gemm.py", [("read(X), lo * X", "read(X), (lo + 1) * X")], ["gemm.linear_forward"]),
     "a piece of another module": ("team.py", [("return part * n // parts,", "return n // parts,")], ["update.update"]),
     "an intrinsic": ("intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None),
     "vectors": ("simd/vectors.py", [("builder.fadd(x, y)", "builder.fsub(x, y)")], None),
