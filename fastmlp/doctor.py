@@ -29,11 +29,11 @@ EXTRAS = {
     "export": ("onnx", "safetensors"),
     "mpi": ("mpi4py",),
 }
-_VARIABLES = ("FASTMLP_CACHE", "FASTMLP_DATA", "FASTMLP_NUM_THREADS")
+_VARIABLES = ("FASTMLP_CACHE", "FASTMLP_COMPILE_WORKERS", "FASTMLP_DATA", "FASTMLP_NUM_THREADS")
 _OTHER_THREADS = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
-_STAMP = re.compile(r"[0-9a-f]{24}")  # what kernels.jit names a version's directory
+_STAMP = re.compile(r"[0-9a-f]{24}(-.*)?")  # what kernels.jit names a version's directory
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,30 @@ def _cache(kernels: Any, clean: bool) -> Findings:
         yield Finding("ok", "cache", text, values=values)
     else:
         yield Finding("note", "cache", text, "fastmlp warmup compiles them ahead", values=values)
-    yield from _stale(directory, clean)
+    others = kernels.jit.store().of_other_cpus()
+    yield from _of_other_cpus(others)
+    yield from _stale(directory, {directory, *others}, clean)
 
 
-def _stale(directory: Path, clean: bool) -> Findings:
-    """The compiled kernels of other versions, CPUs and flags."""
-    others = [path for path in directory.parent.iterdir() if path != directory and _STAMP.fullmatch(path.name)]
+def _of_other_cpus(others: dict[Path, str]) -> Findings:
+    """Kernels compiled by the same versions for other CPUs, as in a container's image that was made elsewhere."""
+    for path, cpu in others.items():
+        entries = list(path.glob("*.kernel"))
+        size = _size(entries)
+        remedy = (
+            "run fastmlp warmup here; or give NUMBA_CPU_NAME and NUMBA_CPU_FEATURES the same values, of the lesser CPU, where "
+            "they are compiled and where they run"
+        )
+        text = (
+            f"{len(entries)} compiled functions, {size / 1e6:.1f} MB, are for another CPU, {cpu}, and lost to this one"
+        )
+        values = {"directory": str(path), "cpu": cpu, "entries": len(entries), "bytes": size}
+        yield Finding("note", "cache", text, remedy, values=values)
+
+
+def _stale(directory: Path, kept: set[Path], clean: bool) -> Findings:
+    """The compiled kernels of other versions and flags."""
+    others = [path for path in directory.parent.iterdir() if path not in kept and _STAMP.fullmatch(path.name)]
     size = _size([file for path in others for file in path.iterdir()])
     values = {"directories": len(others), "bytes": size}
     text = f"{len(others)} directories of other versions, {size / 1e6:.1f} MB"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,8 +149,11 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
         else:
             config = configure(preset, **((read_toml(file) if file else {}) | options))
 
+    from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
+
     try:
-        data, load_seconds = _load(config, world)
+        with _loading_kernels() if config.backend == "numba" and world.size == 1 else nullcontext():
+            data, load_seconds = _load(config, world)
     except InputError as error:
         if not resume or config.data in BUILT_IN or as_path(config.data).exists():
             raise
@@ -160,8 +165,6 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     with world.together():
         for each in configs if world.rank == 0 else ():
             _output_directory(str(each.out))
-    from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
-
     outputs = len(data.classes) or outputs_of(config.loss)
     sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, outputs))
     screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
@@ -195,6 +198,26 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     if screen.as_json:
         print(json.dumps(summary, allow_nan=False))
     return 0
+
+
+@contextmanager
+def _loading_kernels() -> Iterator[None]:
+    """Import Numba meanwhile, and start who compiles where nothing is compiled yet."""
+
+    def load() -> None:
+        from .backend import kernels
+
+        with suppress(Exception):  # which the import meets again, where it is asked for
+            kernels.jit.ahead.expect_work()
+
+    thread = threading.Thread(target=load)
+    with suppress(RuntimeError):  # no more threads are allowed
+        thread.start()
+    try:
+        yield
+    finally:
+        if thread.ident is not None:
+            thread.join()
 
 
 def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:

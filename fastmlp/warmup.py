@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, run_command, say
 from .config import TrainConfig
@@ -58,10 +58,10 @@ def warm_up(dtype: str) -> None:
         ("svmlight files of many features", _tiny("float32", _WIDE, sparse=True), "sparse", 128),
     ):
         say(f"compiling for {what}")
-        clip = 1.0 if data is pixels and batch == 128 else None
+        clip: dict[str, Any] = {"clip_norm": 1.0} if data is pixels and batch == 128 else {}
         config = TrainConfig(
-            steps=2, hidden=(8,), batch_size=batch, dtype=dtype, input=reading, standardize="no", clip_norm=clip,
-            augment="elastic" if data is pixels else "none",
+            steps=2, hidden=(8,), batch_size=batch, dtype=dtype, input=reading, standardize="no",
+            augment="elastic" if data is pixels else "none", **clip,
         )  # fmt: skip
         model = fit(data, config).model
         predict = model.predict_proba if data.classes else model.predict
@@ -72,7 +72,7 @@ def warm_up(dtype: str) -> None:
 def parser() -> Parser:
     made = Parser(
         "warmup",
-        "Compile all kernels that the commands call, about a minute's work, and keep them in the cache: once for each\n"
+        "Compile all kernels that the commands call, half a minute's work, and keep them in the cache: once for each\n"
         "version, as when an image of a container is made.",
         "python -m fastmlp.warmup --dtype float64",
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -146,7 +149,7 @@ assert double(2) == 4 and double(2.0) == 4
     ("patience", "setup", "said"),
     [
         (1e9, "", ""),
-        (-1, "", "compiling kernels for this kind of network and data, usually for 5 to 20 s; they are {}\n"),
+        (-1, "", "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are {}\n"),
         (-1, "logging.getLogger('fastmlp').setLevel(logging.ERROR)", ""),
         (-1, "logging.basicConfig(filename='log')", ""),
     ],
@@ -159,6 +162,70 @@ def test_who_waits_long_for_compilation_is_told_once(python, tmp_path, patience,
         result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(cache)}, all_lines=True)
         assert (result.returncode, result.stderr) == (0, said.format(kept))
     assert ("filename" in setup) == ((tmp_path / "log").exists() and "compiling" in (tmp_path / "log").read_text())
+
+
+# Nobody goes on before the message is there.
+WAITING = """
+import threading
+from kernels import jit
+jit._PATIENCE_SECONDS = 0.2
+said, tell, save = threading.Event(), jit._tell, jit._Kept.save
+
+def note():
+    tell()
+    said.set()
+
+def wait(*args):
+    assert said.wait(60)
+    save(*args)
+
+jit._tell, jit._Kept.save = note, wait
+
+@jit.kernel
+def double(x):
+    return 2 * x
+"""
+LOCKED = """
+import fcntl
+lock = open(jit.store().directory / "lock", "wb")
+fcntl.flock(lock, fcntl.LOCK_EX)
+threading.Thread(target=lambda: (said.wait(60), lock.close())).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("lock", "said"),
+    [
+        (
+            "",
+            "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are kept for the next time",
+        ),
+        (LOCKED, "another process is compiling kernels; this one waits for them, usually for 3 to 15 s"),
+    ],
+    ids=["one long kernel", "another process"],
+)
+def test_who_waits_is_told_while_waiting(python, tmp_path, lock, said):
+    code = WAITING + lock + "assert double(2) == 4"
+    result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(tmp_path / "cache")}, all_lines=True)
+    assert (result.returncode, result.stderr) == (0, f"{said}\n")
+
+
+def test_kernels_for_another_cpu_are_told_from_those_of_other_versions(python, tmp_path):
+    """As where a container's image was made on another machine."""
+    env = {"FASTMLP_CACHE": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir(mode=0o700)
+    code = WAITED.format(setup="", patience=-1)
+    here = python("-c", "from kernels import jit; print(jit.store().directory)", env=env).stdout.strip()
+    software, cpu = Path(here).name[:12], Path(here).name.partition("-")[2]
+    there = python("-c", code, env=env | {"NUMBA_CPU_NAME": "core2"}, all_lines=True)
+    assert there.stderr.endswith(f"; those in the cache are for another CPU, {cpu}\n")
+    assert {path.name[:12] for path in Path(here).parent.iterdir()} == {software}
+    doctor = python("-m", "fastmlp.doctor", "--json", env=env)
+    findings = json.loads(doctor.stdout)["findings"]
+    (lost,) = (each for each in findings if "another CPU" in each["text"])
+    assert (lost["topic"], lost["values"]["cpu"]) == ("cache", "core2")
+    (stale,) = (each for each in findings if each["topic"] == "stale")
+    assert stale["level"] == "ok"
 
 
 @pytest.mark.parametrize("quiet", [True, False])

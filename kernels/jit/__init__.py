@@ -11,16 +11,21 @@ Beside it: ``cache``, the store on disk; ``dependencies``, what a kernel's machi
 from __future__ import annotations
 
 import contextlib
+import dis
+import hashlib
 import inspect
+import itertools
 import logging
 import os
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from functools import cache as memoized
 from pathlib import Path
 from typing import Any
 
+from . import ahead
 from .cache import store
 from .control import CONTROL, exchange_control
 from .dependencies import is_of_the_package, kernel_text, made_by_the_package, overload, type_text, vocabulary
@@ -40,7 +45,7 @@ vocabulary()
 __all__ = ["Bound", "config", "entry", "from_python", "kernel", "overload", "piece", "store"]
 
 compile_seconds = 0.0
-"""Wall time this process has spent compiling kernels (not loading them from the cache)."""
+"""Wall time this process has spent compiling kernels, or having them compiled (not loading them from the cache)."""
 
 _LOGGER = logging.getLogger("fastmlp")
 _PATIENCE_SECONDS = 1.0
@@ -164,19 +169,26 @@ class _Kept(StoredDispatcher):
         _kernels[self.name] = self
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
-        global compile_seconds, _compiling_since
-        start, outermost = time.perf_counter(), self.depth == 0
+        outermost = self.depth == 0
         path = self._paths[args] = self._path(args)
+        if ahead.working and not outermost and self._leave_to_another(args):
+            del self._paths[args]
+            return self.overloads[args].entry_point
         try:
-            with contextlib.nullcontext() if path is not None and path.exists() else store().exclusive():
+            if path is not None and path.exists():
                 entry_point = super().compile_once(args)
+            else:
+                _begin_waiting()
+                with store().exclusive():
+                    if path is not None and not path.exists():
+                        self._compile_ahead(args)
+                    entry_point = super().compile_once(args)
             _symbols[self.overloads[args].fndesc.mangled_name] = self.name, args
             return entry_point
         finally:
             del self._paths[args]
-            if outermost and _compiling_since is not None:
-                _compiling_since = None
-                compile_seconds += time.perf_counter() - start
+            if outermost:
+                _end_compiling()
 
     def _path(self, args: tuple[Any, ...]) -> Path | None:
         function = self.py_func
@@ -186,6 +198,17 @@ class _Kept(StoredDispatcher):
         signature = [type_text(kind) for kind in args]
         file = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         return store().path(file, repr((self.name, signature, kernel_text(function))))
+
+    def number(self, args: tuple[Any, ...]) -> int | None:
+        path = self._paths.get(args) or self._path(args)
+        return (
+            None if path is None else int(hashlib.sha256(f"{store().stamp}/{path.name}".encode()).hexdigest()[:15], 16)
+        )
+
+    def _leave_to_another(self, args: tuple[Any, ...]) -> bool:
+        return False
+
+    def _compile_ahead(self, args: tuple[Any, ...]) -> None: ...
 
     def load(self, args: tuple[Any, ...]) -> Any:
         path = self._paths[args]
@@ -209,6 +232,32 @@ class _Kernel(_Kept):
     def for_python(self) -> Any:
         return from_python(self)
 
+    def _leave_to_another(self, args: tuple[Any, ...]) -> bool:
+        """In a worker: ask for this kernel, and go on without; unless its caller must know what it returns."""
+        path = self._paths[args]
+        if path is None or path.exists() or not _returns_nothing(self.py_func):
+            return False
+        _symbols[self.declare(args, ahead.NOWHERE)] = self.name, args
+        ahead.say((self.name, args))
+        return True
+
+    def _compile_ahead(self, args: tuple[Any, ...]) -> None:
+        if not ahead.working and ahead.is_large(kernel_text(self.py_func)):
+            _begin_compiling()
+            ahead.compile_ahead((self.name, args), lambda task: len(kernel_text(_kernels[task[0]].py_func)))
+
+
+def _returns_nothing(function: Any) -> bool:
+    steps = list(dis.get_instructions(function))
+    for before, step in itertools.pairwise(steps):
+        if step.opname == "RETURN_CONST" and step.argval is not None:
+            return False
+        if step.opname == "RETURN_VALUE" and (
+            step.is_jump_target or before.opname != "LOAD_CONST" or before.argval is not None
+        ):
+            return False
+    return True
+
 
 class _Entry(_Kept, PythonDispatcher): ...
 
@@ -222,16 +271,63 @@ def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
     return bool(dispatcher.overloads[args].fndesc.mangled_name == symbol)
 
 
+_patience: threading.Timer | None = None
+
+
 def _begin_compiling() -> None:
+    """From here on, to the end of the outermost call, kernels are compiled."""
+    global _compiling_since
+    if _compiling_since is None:
+        _compiling_since = time.perf_counter()
+        _begin_waiting()
+
+
+def _begin_waiting() -> None:
+    """And from here on the caller waits: for that, or for another process."""
+    global _patience
+    left = _PATIENCE_SECONDS - compile_seconds
+    if left <= 0:
+        _tell()
+    elif _patience is None and not (_told or ahead.working):
+        _patience = threading.Timer(left, _tell)
+        _patience.daemon = True
+        with contextlib.suppress(RuntimeError):  # no more threads are allowed
+            _patience.start()
+
+
+def _end_compiling() -> None:
+    global compile_seconds, _compiling_since, _patience
+    if _compiling_since is not None:
+        compile_seconds += time.perf_counter() - _compiling_since
+        _compiling_since = None
+    if _patience is not None:
+        _patience.cancel()
+        _patience = None
+
+
+def _tell() -> None:
     """Tell whoever has waited a second for compilation, in this call and those before, why; once.
 
     By ``logging``, as a warning of the logger ``fastmlp``: so it is on stderr unless the application has it elsewhere.
     """
-    global _compiling_since, _told
-    now = time.perf_counter()
-    if _compiling_since is None:
-        _compiling_since = now
-    if not _told and compile_seconds + now - _compiling_since > _PATIENCE_SECONDS:
-        _told = True
-        kept = "kept for the next time" if store().keeping and store().directory is not None else "not kept"
-        _LOGGER.warning("compiling kernels for this kind of network and data, usually for 5 to 20 s; they are %s", kept)
+    global _told
+    if _told:
+        return
+    _told = True
+    if store().waiting:
+        _LOGGER.warning("another process is compiling kernels; this one waits for them, usually for 3 to 15 s")
+        return
+    kept = "kept for the next time" if store().keeping and store().directory is not None else "not kept"
+    others = sorted(store().of_other_cpus().values())
+    reason = f"; those in the cache are for another CPU, {others[0]}" if others else ""
+    _LOGGER.warning(
+        "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are %s%s", kept, reason
+    )
+
+
+def compile_alone(name: str, args: tuple[Any, ...]) -> None:
+    """In a worker: compile a kernel, without those that it calls, into the store."""
+    dispatcher = _kernels[name]
+    dispatcher.overloads.pop(args, None)  # it may have been declared
+    with global_compiler_lock:
+        dispatcher.compile_once(args)

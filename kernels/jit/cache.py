@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import stat
 import sys
 import tempfile
@@ -41,6 +42,7 @@ except ImportError:  # pragma: no cover
 
 _SUFFIX = ".kernel"
 _DIGEST_BYTES = 32
+_DIGITS = 12
 _LOCK_PATIENCE_SECONDS = 60.0
 _DAY_SECONDS = 24 * 3600.0
 _STALE_SECONDS = 30 * _DAY_SECONDS
@@ -55,14 +57,15 @@ _HARMLESS_SETTINGS = (
     "HTML", "JIT_COVERAGE", "LLVM_PASS_TIMINGS", "NRT_STATS", "NUMBA_*NUM_THREADS", "PARALLEL_DIAGNOSTICS",
     "RUNNING_UNDER_PROFILER", "SHOW_HELP", "THREADING_LAYER*", "TRACE", "_*",
 )  # fmt: skip
+_OF_CPU = ("CPU_NAME", "CPU_FEATURES")
 
 
 def environment() -> str:
-    """Digest of what the code of all kernels depends on: versions, flags, CPU, and the vocabulary."""
+    """What the code of all kernels depends on: a digest of versions, flags and vocabulary, one of the CPU, and its name."""
     settings = {
         name: repr(getattr(config, name))
         for name in sorted(vars(config))
-        if name.isupper() and not any(fnmatchcase(name, pattern) for pattern in _HARMLESS_SETTINGS)
+        if name.isupper() and not any(fnmatchcase(name, pattern) for pattern in (*_HARMLESS_SETTINGS, *_OF_CPU))
     }
     facts = (
         sys.version,
@@ -70,11 +73,15 @@ def environment() -> str:
         numba.__version__,
         llvmlite.__version__,
         np.__version__,
-        config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
-        config.CPU_FEATURES or get_host_cpu_features(),
         settings,
+        vocabulary_text(),
     )
-    return hashlib.sha256((repr(facts) + vocabulary_text()).encode()).hexdigest()[:24]
+    cpu = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    digests = (
+        hashlib.sha256(repr(each).encode()).hexdigest()[:_DIGITS]
+        for each in (facts, (cpu, config.CPU_FEATURES or get_host_cpu_features()))
+    )
+    return f"{''.join(digests)}-{re.sub('[^A-Za-z0-9_.+-]', '', cpu)}"
 
 
 class Store:
@@ -85,7 +92,8 @@ class Store:
 
     def __init__(self) -> None:
         self._depth = threading.local()
-        self._locking = self.keeping = True
+        self.locking = self.keeping = True
+        self.waiting = False  # for another process that compiles
         self._swept = False
         self.vocabulary = vocabulary_now()
         self.directory: Path | None = None
@@ -102,6 +110,13 @@ class Store:
             self.directory = directory
         except OSError as error:
             warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
+
+    def of_other_cpus(self) -> dict[Path, str]:
+        """The directories whose kernels would be this process's, were it on the CPU of this name."""
+        if self.directory is None:
+            return {}
+        alike = self.directory.parent.glob(f"{self.stamp[:_DIGITS]}*")
+        return {place: place.name[2 * _DIGITS + 1 :] for place in alike if place != self.directory}
 
     def path(self, name: str, depends_on: str) -> Path | None:
         """The file of the kernel of this name that depends on this."""
@@ -169,7 +184,7 @@ class Store:
         self._depth.value = depth + 1
         handle = None
         try:
-            if depth == 0 and self._locking and self.directory is not None and fcntl is not None:
+            if depth == 0 and self.locking and self.directory is not None and fcntl is not None:
                 handle = self._locked_file(self.directory / "lock")
             yield
         finally:
@@ -182,20 +197,22 @@ class Store:
         try:
             handle = open(path, "wb")  # noqa: SIM115 (open as long as it is locked)
         except OSError:
-            self._locking = False
+            self.locking = False
             return None
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.waiting = False
                 return handle
             except BlockingIOError:
                 if time.monotonic() < deadline:
+                    self.waiting = True
                     time.sleep(0.02)
                     continue
             except OSError:  # a file system without locks
                 pass
             handle.close()
-            self._locking = False
+            self.locking = self.waiting = False
             return None
 
 

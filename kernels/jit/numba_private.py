@@ -6,6 +6,7 @@ The tests of this module name what a new version of Numba has changed.
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -13,13 +14,14 @@ import numpy.ma  # noqa: F401 (Numba's first call imports it outside its lock: a
 from numba import types
 
 try:
-    from numba.core import cgutils, compiler, config, sigutils
+    from llvmlite import binding
+    from numba.core import cgutils, compiler, config, funcdesc, sigutils, typing
     from numba.core.caching import _Cache
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.errors import TypingError
     from numba.core.imputils import impl_ret_new_ref
-    from numba.core.registry import CPUDispatcher
+    from numba.core.registry import CPUDispatcher, cpu_target
     from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
 except ImportError as error:
     raise ImportError(
@@ -46,6 +48,7 @@ __all__ = [
     "get_host_cpu_features",
     "global_compiler_lock",
     "infer_global",
+    "load_registries",
     "part_of",
     "with_part",
 ]
@@ -90,7 +93,14 @@ class _KernelCompiler(compiler.Compiler):
         "RewriteDynamicRaises", "WithLifting",
     )  # fmt: skip
 
+    dispatcher: Any = None  # whose compilation begins; under Numba's lock
+
     def define_pipelines(self) -> Any:
+        dispatcher, identity = self.dispatcher, self.state.func_id
+        if dispatcher is not None and identity.func is dispatcher.py_func:
+            number = dispatcher.number(self.state.args)
+            if number is not None:
+                identity.unique_id, identity.unique_name = number, f"{identity.func_qualname}${number}"
         self.state.library = library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         library.enable_object_caching()
         (pipeline,) = super().define_pipelines()
@@ -152,8 +162,37 @@ class StoredDispatcher(Dispatcher):
     depth = 0  # of compilations inside each other; under Numba's lock
 
     def __init__(self, function: Any, locals: Any = None, options: Any = None) -> None:
-        super().__init__(function, locals, options)
+        super().__init__(function, locals, options, _KernelCompiler)
         self._cache = _StoredCode(self)
+
+    def number(self, args: tuple[Any, ...]) -> int | None:
+        """What tells the symbol from others' of the same name: the same in all processes, or None of code not kept."""
+        raise NotImplementedError
+
+    def declare(self, args: tuple[Any, ...], address: int) -> str:
+        """Let compiled code call this, which returns nothing, before it is compiled: only by its symbol, which is returned.
+
+        The symbol stands for ``address`` in this process, which does not run such code.
+        """
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        function = self.py_func
+        described = funcdesc.FunctionDescriptor(
+            True, function.__module__, function.__qualname__, "", "", {}, types.none, {},
+            [f"arg{k}" for k in range(len(args))], {}, self.targetctx.mangler, args,
+            abi_tags=[flags.get_mangle_string()], uid=self.number(args),
+        )  # fmt: skip
+        declared = SimpleNamespace(
+            signature=typing.signature(types.none, *args),
+            entry_point=object(),
+            fndesc=described,
+            library=None,
+            objectmode=False,
+        )
+        self.overloads[args] = declared
+        self._call_in_place(args)
+        binding.add_symbol(described.mangled_name, address)
+        return str(described.mangled_name)
 
     def load(self, args: Any) -> Any:
         raise NotImplementedError
@@ -163,10 +202,13 @@ class StoredDispatcher(Dispatcher):
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         StoredDispatcher.depth += 1
+        before, _KernelCompiler.dispatcher = _KernelCompiler.dispatcher, self
         try:
             entry_point = super().compile_once(args)
         finally:
             StoredDispatcher.depth -= 1
+            _KernelCompiler.dispatcher = before
+        self.targetctx.remove_user_function(entry_point)
         self._call_in_place(args)
         return entry_point
 
@@ -198,7 +240,6 @@ class StoredDispatcher(Dispatcher):
 
         implementation: Any = call
         implementation.signature, implementation.libs = fndesc.argtypes, ()
-        self.targetctx.remove_user_function(compiled.entry_point)
         self.targetctx._defns[compiled.entry_point].append(implementation, fndesc.argtypes)
 
 
@@ -248,6 +289,12 @@ def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
     whatever is compiled later loads it then.
     """
     return compiler.CompileResult._rebuild(dispatcher.targetctx, *kept)
+
+
+def load_registries() -> None:
+    """Import what compiling asks for, which takes a quarter of a second: else the first kernel does."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 def part_of(context: Any, builder: Any, kind: Any, array: Any, name: str) -> Any:

@@ -1,0 +1,244 @@
+"""Kernels compiled ahead in worker processes, by as many as there are cores.
+
+Who needs a large kernel that is not in the store gives its name and argument types to workers. A worker compiles it without
+the kernels that it calls: it only declares these by their symbols, which are the same in every process, and asks for
+them; whoever is free compiles them. Workers write to the store and run nothing. In the end the process loads all from there,
+and compiles itself what is missing, as it does where there are no workers.
+
+A worker is ``python -c``, told what to do by its standard input, at whose end it ends: so it needs no ``__main__`` that can
+be imported, and does not outlive the process that it works for. Left without work it ends, too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..cores import available_cores
+from .cache import store
+
+working = False
+"""Whether this process is a worker."""
+
+NOWHERE = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value or 1  # any address will do: it is not called
+
+_MOST_WORKERS = 8
+_ROOM = 1 << 30  # bytes of free memory for each, which takes 250 MB
+_IDLE_SECONDS = 10.0
+_LARGE = 60_000  # characters of a kernel's text, with those it calls, that take a second or two to compile
+_out: Any = None
+
+Task = tuple[str, tuple[Any, ...]]
+
+
+def is_large(text: str) -> bool:
+    """Whether workers, which take half a second to start, would be done first with a kernel of this text."""
+    return len(text) > _LARGE
+
+
+def _free_memory() -> int:
+    """Bytes that the system, and this container or control group, still have."""
+    free = [_ROOM * _MOST_WORKERS]
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        free.append(1024 * int(re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())[1]))  # type: ignore[index]
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            most, now = (int((Path("/sys/fs/cgroup") / name).read_text()) for name in (limit, used))
+            free.append(most - now)
+    return min(free)
+
+
+def worker_count() -> int:
+    """How many processes may compile for this one; 0 where they could not, or should not be started."""
+    directory, python = store().directory, Path(sys.executable or "").name
+    if (
+        working
+        or _team.broken
+        or os.environ.get("FASTMLP_COMPILE_WORKERS") == "0"
+        or directory is None
+        or not (store().keeping and os.access(directory, os.W_OK))
+        or getattr(sys, "frozen", False)
+        or not python.lower().startswith("python")
+        or multiprocessing.current_process().daemon
+    ):
+        return 0
+    count = min(available_cores(), _MOST_WORKERS, _free_memory() // _ROOM)
+    return count if count > 1 else 0
+
+
+class _Worker:
+    def __init__(self) -> None:
+        code = f"import sys; sys.path[:] = {sys.path!r}; from kernels.jit import ahead; ahead.serve({store().stamp!r})"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def compile(self, task: Task) -> Iterator[Task]:
+        """Have it compile a kernel: those that it asks for. An error when it is no more."""
+        pickle.dump(task, self.process.stdin)  # type: ignore[arg-type]
+        self.process.stdin.flush()  # type: ignore[union-attr]
+        while (said := pickle.load(self.process.stdout)) is not None:  # type: ignore[arg-type]
+            yield said
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.close()
+
+
+class _Tasks:
+    """Kernels to compile: each once, first the one whose ``size``, with those it calls, is the largest."""
+
+    def __init__(self, first: Task, size: Callable[[Task], int]) -> None:
+        self._changed, self._size = threading.Condition(), size
+        self._known, self._waiting, self._running = {first}, [first], 0
+
+    def add(self, task: Task) -> None:
+        with self._changed:
+            if task not in self._known:
+                self._known.add(task)
+                self._waiting.append(task)
+                self._waiting.sort(key=self._size)
+                self._changed.notify()
+
+    def take(self) -> Task | None:
+        """The next task, when there is one; None when all are done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self._running)
+            if not self._waiting:
+                return None
+            self._running += 1
+            return self._waiting.pop()
+
+    def done(self) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+
+class _Team:
+    """The workers of this process."""
+
+    def __init__(self) -> None:
+        self.workers: list[_Worker] = []
+        self.broken = False  # a worker was killed, or could not be started: the next would fare alike
+
+    def start(self) -> None:
+        """Have as many workers as are allowed."""
+        self.workers = [worker for worker in self.workers if worker.process.poll() is None]
+        with contextlib.suppress(OSError):  # no more processes are allowed
+            while len(self.workers) < worker_count():
+                self.workers.append(_Worker())
+
+    def compile(self, tasks: _Tasks) -> None:
+        self.start()
+        threads = [threading.Thread(target=self._drive, args=(worker, tasks), daemon=True) for worker in self.workers]
+        try:
+            with contextlib.suppress(RuntimeError):  # no more threads are allowed
+                for thread in threads:
+                    thread.start()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        except BaseException:  # interrupted
+            self.end()
+            raise
+
+    def _drive(self, worker: _Worker, tasks: _Tasks) -> None:
+        try:
+            while (task := tasks.take()) is not None:
+                try:
+                    for asked in worker.compile(task):
+                        tasks.add(asked)
+                finally:
+                    tasks.done()
+        except Exception:  # it was killed, or its memory was short: what it was at is compiled here
+            self.broken = True
+            worker.end()
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.end()
+        self.workers = []
+
+    def forget(self) -> None:
+        """In a forked child: they work for its parent, and shall see when that ends."""
+        for worker in self.workers:
+            worker.close()
+            worker.process.returncode = 0
+        self.workers = []
+
+
+_team = _Team()
+atexit.register(_team.end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_team.forget)
+
+
+def expect_work() -> None:
+    """Start the workers where the store is empty: while data are read they import what they need."""
+    if worker_count() and next(store().directory.glob("*.kernel"), None) is None:  # type: ignore[union-attr]
+        _team.start()
+
+
+def compile_ahead(task: Task, size: Callable[[Task], int]) -> None:
+    """Have a kernel, by its name and argument types, and all that it calls compiled into the store, if workers may."""
+    if worker_count():
+        _team.compile(_Tasks(task, size))
+
+
+def say(what: Task | None) -> None:
+    """In a worker: ask for a kernel, or say that one is done."""
+    pickle.dump(what, _out)
+    _out.flush()
+
+
+def serve(stamp: str) -> None:
+    """Be a worker: compile what comes on the standard input, until its end."""
+    global working, _out
+    working = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that it works for
+    gc.disable()  # a tenth of the time
+    _out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    from .. import ops, peak  # noqa: F401 (all kernels)
+    from . import compile_alone
+    from .numba_private import load_registries
+
+    load_registries()
+    if store().stamp != stamp:
+        return
+    store().locking = False  # the process that it works for has locked the directory
+    while True:
+        rest = threading.Timer(_IDLE_SECONDS, os._exit, (0,))
+        rest.daemon = True
+        rest.start()
+        try:
+            task = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        rest.cancel()
+        with contextlib.suppress(Exception):  # which the process that asked meets, too
+            compile_alone(*task)
+        say(None)

@@ -1,0 +1,202 @@
+"""Compiling ahead in worker processes: who may, what comes of it, and what becomes of the workers."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kernels import ops  # noqa: F401 (all kernels)
+from kernels.jit import _kernels, ahead, store
+
+AHEAD = """
+import os, sys, threading
+import numpy as np, kernels
+from kernels.jit import ahead, store
+
+ahead._LARGE = 0
+ahead.available_cores = lambda: 2
+ahead._free_memory = lambda: 1 << 40
+started, written = [], []
+write, init = store().write, ahead._Worker.__init__
+
+def note(path, payload):
+    written.append(path.name.split("-")[0])
+    write(path, payload)
+
+def begin(self):
+    init(self)
+    started.append(self.process.pid)
+    print(self.process.pid, flush=True)
+
+store().write, ahead._Worker.__init__ = note, begin
+Z = np.random.default_rng(0).standard_normal((5, 7))
+"""
+
+SOFTMAX = """
+assert (abs(kernels.softmax(Z) - kernels.reference.softmax(Z)) < 1e-15).all()
+"""
+
+
+def run(python, code, cache, **options):
+    result = python("-W", "ignore", "-c", AHEAD + code, env={"FASTMLP_CACHE": str(cache)}, **options)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+def test_workers_compile_all_kernels_and_the_process_only_its_entries(python, cache):
+    """They find each other's machine code by its symbol, or the process would compile it again."""
+    run(
+        python,
+        SOFTMAX
+        + "assert len(started) == 2 and not ahead._team.broken\nassert set(written) == {'losses.launch'}, written",
+        cache,
+    )
+    assert any(path.name.startswith("losses.softmax-") for path in cache.glob("kernels/*/*.kernel"))
+    result = run(python, SOFTMAX + "assert not started and not written", cache)
+    assert result.stderr == ""
+
+
+def test_kernels_compiled_ahead_have_the_bits_of_those_that_are_not(python, tmp_path):
+    code = "kernels.softmax(Z)\nprint(kernels.softmax(Z).tobytes().hex())"
+    here = run(python, f"ahead._team.broken = True\n{code}", tmp_path / "here").stdout.split()
+    there = run(python, code, tmp_path / "there").stdout.split()
+    assert (len(here), len(there)) == (1, 3)
+    assert here[-1] == there[-1]
+
+
+@pytest.mark.parametrize("when", ["before it compiles", "while it compiles"])
+def test_a_killed_worker_costs_only_time(python, cache, when):
+    code = f"""
+compile = ahead._Worker.compile
+def kill(self, task):
+    answers = compile(self, task)
+    {"next(answers)" if when == "while it compiles" else ""}
+    self.process.kill()
+    yield from answers
+ahead._Worker.compile = kill
+labels = np.zeros(5, np.int64)
+(loss, *_), (twin, *_) = (where.softmax_cross_entropy(Z, labels) for where in (kernels, kernels.reference))
+assert abs(loss - twin) < 1e-12
+assert ahead._team.broken and "losses.loss_gradient" in written, written
+"""
+    run(python, code, cache)
+
+
+def test_what_a_worker_cannot_compile_is_compiled_where_it_is_needed(python, cache):
+    """It does not know the kernels of a user's own script, nor end for that."""
+    code = """
+from kernels import jit
+@jit.kernel
+def double(x):
+    return 2 * x
+args = (jit.numba_private.types.float64,)
+ahead.compile_ahead((double.name, args), lambda task: 0)
+assert len(started) == 2 and not ahead._team.broken
+assert double(2.0) == 4
+"""
+    run(python, code + SOFTMAX + "assert len(started) == 2", cache)
+
+
+def test_of_two_processes_that_start_at_once_one_has_the_kernels_compiled(cache):
+    env = {**os.environ, "FASTMLP_CACHE": str(cache)}
+    command = [sys.executable, "-W", "ignore", "-c", AHEAD + SOFTMAX + "print(len(written))"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=300)[0].split() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(len(lines) for lines in outputs) == [1, 3]  # two workers' numbers, and how many kernels were written
+    assert sorted(lines[-1] for lines in outputs) == ["0", "1"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such limit")
+def test_on_a_full_disk_the_process_compiles_for_itself(python, cache):
+    limit = "import resource, signal\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
+    run(python, limit + SOFTMAX + "assert not store().keeping and ahead.worker_count() == 0", cache)
+    assert not list(cache.glob("kernels/*/*.kernel"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("ending", ["killed", "interrupted"])
+def test_no_worker_outlives_its_process(cache, ending):
+    env = {**os.environ, "FASTMLP_CACHE": str(cache)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", AHEAD + SOFTMAX],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=env,
+        start_new_session=True,
+    )
+    workers = [int(process.stdout.readline()) for _ in range(2)]
+    process.kill() if ending == "killed" else os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+    process.stdout.close()
+    deadline = time.monotonic() + 60
+    while any(map(_lives, workers)):
+        assert time.monotonic() < deadline, "a worker is still there"
+        time.sleep(0.05)
+
+
+def _lives(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_who_starts_no_workers(monkeypatch, tmp_path):
+    monkeypatch.setattr(ahead, "available_cores", lambda: 4)
+    monkeypatch.setattr(ahead, "_free_memory", lambda: 3 * ahead._ROOM)
+    assert ahead.worker_count() == 3
+    monkeypatch.setattr(ahead, "_free_memory", lambda: 100 * ahead._ROOM)
+    assert ahead.worker_count() == 4
+
+    for place, name, value in (
+        (ahead, "available_cores", lambda: 1),
+        (ahead, "_free_memory", lambda: ahead._ROOM),
+        (ahead._team, "broken", True),
+        (ahead, "working", True),
+        (store(), "directory", None),
+        (store(), "keeping", False),
+        (sys, "frozen", True),
+        (sys, "executable", "/usr/bin/uwsgi"),
+        (sys, "executable", None),
+        (multiprocessing.current_process(), "_config", {"daemon": True}),
+    ):
+        with monkeypatch.context() as context:
+            context.setattr(place, name, value, raising=False)
+            assert ahead.worker_count() == 0, name
+    with monkeypatch.context() as context:
+        context.setenv("FASTMLP_COMPILE_WORKERS", "0")
+        assert ahead.worker_count() == 0
+    assert ahead.worker_count() == 4
+
+
+def test_what_a_kernel_returns_is_seen_in_its_code():
+    from kernels.jit import _returns_nothing
+
+    def sometimes(x):
+        if x:
+            return 1
+
+    def whichever(x):
+        return x or None
+
+    def never(x):
+        if x:
+            return
+        x += 1
+
+    assert [_returns_nothing(function) for function in (sometimes, whichever, never)] == [False, False, True]
+    assert _returns_nothing(_kernels["kernels.losses.softmax"].py_func)
+    assert not _returns_nothing(_kernels["kernels.losses.totals"].py_func)
