@@ -72,7 +72,7 @@ def _read(values: np.ndarray, parse: Callable[[str], Any], gap: Any) -> np.ndarr
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray:
-    """float64 [n], NaN for gaps. ValueError for what is no number."""
+    """float64 [n], NaN for gaps, durations in days. ValueError for what is no number."""
 
     def parse(text: str) -> float:
         known = {"true": 1.0, "false": 0.0}.get(text.lower(), number(text))
@@ -80,6 +80,8 @@ def as_numbers(values: np.ndarray) -> np.ndarray:
             raise ValueError(f"holds {text[:40]!r}, which is no number")
         return known
 
+    if values.dtype.kind == "m":
+        return values / np.timedelta64(1, "D")
     return values.astype(np.float64) if values.dtype.kind in "iufb" else _read(values, parse, np.nan).astype(np.float64)
 
 
@@ -102,7 +104,9 @@ def as_dates(values: np.ndarray) -> np.ndarray:
 
 def guessed(values: np.ndarray) -> str:
     """The kind of a column, by its type or by what its text says."""
-    known = {"i": "number", "u": "number", "f": "number", "M": "date", "b": "category"}.get(values.dtype.kind)
+    known = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date", "b": "category"}.get(
+        values.dtype.kind
+    )
     if known is not None:
         return known
     texts = [text for text in texts_of(values)[0] if text is not None]

@@ -68,11 +68,8 @@ class Member:
 
     network: Network
     losses: list[float]
+    best_epoch: int  # from 1; 0: there was none with a finite loss
     held_out: np.ndarray
-
-    @property
-    def best_epoch(self) -> int:
-        return int(np.argmin(self.losses)) + 1
 
 
 def input_scale(X: np.ndarray | Sparse, width: int) -> float:
@@ -104,13 +101,17 @@ def train(
     stopped, cores = threading.Event(), kernels.get_num_threads()
 
     def member(part: tuple[np.ndarray, Rows], seed: int) -> Member:
-        with kernels.threads(max(1, cores // len(parts))):
-            return _train_one(recipe, scale, outputs, data, read, *part, seed, stopped.is_set)
+        try:
+            with kernels.threads(max(1, cores // len(parts))):
+                return _train_one(recipe, scale, outputs, data, read, *part, seed, stopped.is_set)
+        except BaseException:
+            stopped.set()
+            raise
 
     with ThreadPoolExecutor(min(cores, len(parts))) as pool:
         try:
             return list(pool.map(member, parts, seeds))
-        except BaseException:
+        except BaseException:  # Ctrl-C
             stopped.set()
             raise
 
@@ -144,7 +145,7 @@ def _train_one(
     rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
     losses: list[float] = []
-    best, outputs_then, cycle = network.params.copy(), np.empty((0, outputs)), 0
+    best, best_epoch, best_loss, outputs_then, cycle = network.params.copy(), 0, np.inf, np.empty((0, outputs)), 0
     for epoch in range(ends[-1]):
         kernels.mlp_train_steps(
             read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=_RULE,
@@ -153,14 +154,14 @@ def _train_one(
         )  # fmt: skip
         Z = kernels.mlp_forward(tested, network, scale=scale)
         losses.append(mean_loss(Z, held_out, recipe.loss))
-        if losses[-1] <= min(losses):
-            best[...], outputs_then = network.params, Z
-        if stopped():
+        if losses[-1] < best_loss:
+            best[...], best_epoch, best_loss, outputs_then = network.params, epoch + 1, losses[-1], Z
+        if stopped() or not np.isfinite(losses[-1]):
             break
         if epoch + 1 == ends[cycle]:
-            if cycle and np.argmin(losses) < ends[cycle - 1]:
+            if cycle and best_epoch <= ends[cycle - 1]:
                 break
             cycle += 1
     trained = recipe.network(inputs, outputs)
     trained.params[...] = best
-    return Member(trained, losses, outputs_then)
+    return Member(trained, losses, best_epoch, outputs_then)

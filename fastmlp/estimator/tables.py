@@ -35,6 +35,7 @@ from .ensemble import Recipe, Rows, input_scale, outputs_of, train
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
+_FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
 
 
@@ -190,7 +191,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"{'X_val' if y_val is None else 'y_val'} is provided without the other of X_val and y_val."
             )
         if X_val is None:
-            folds = [*self._folds(targets, max(2, min(self.n_networks, rows)), seed)]
+            folds = [*self._folds(targets, min(max(_FEWEST_FOLDS, self.n_networks), rows), seed)]
             chosen = [folds[k % len(folds)] for k in range(self.n_networks)]
             parts = [(kept, data.take(held_out)) for kept, held_out in chosen]
         else:
@@ -203,8 +204,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._input_scale = input_scale(data.X, self.width)
         members = train(self._recipe(rows), self._input_scale, outputs, data, parts, seeds)
         self.networks_ = [member.network for member in members]
-        if not all(np.isfinite(network.params).all() for network in self.networks_):
-            raise ValueError("training diverged: learning_rate is too high")
+        if not all(member.best_epoch for member in members):
+            raise ValueError(f"training diverged with learning_rate={self.learning_rate}; it must be lower")
         self.best_epochs_ = [member.best_epoch for member in members]
         self.validation_losses_ = [member.losses for member in members]
         self.out_of_fold_ = None
