@@ -18,7 +18,7 @@ from .formats import Query
 from .frames import column_names, named_columns
 
 Say = Callable[[str], None]
-_NUMBERS = "it must hold numbers (pandas.get_dummies makes columns of 0 and 1 of categories)"
+_NUMBERS = "it must hold numbers (fastmlp.TableClassifier and TableRegressor take categories, dates and gaps)"
 
 
 def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, config: TrainConfig, say: Say) -> Dataset:
