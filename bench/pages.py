@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,20 @@ def machines() -> str:
 
 
 def on_tables() -> str:
-    """Every method's mean over the splits on each table, and what sums them up: of all tables, and of those not chosen on."""
+    """Every method's mean over the splits on each table, and what sums them up: of all tables, and of those not chosen on.
+
+    Splits on which a method is missing are left out.
+    """
     records = [record for record in json.loads((RESULTS / "tables.json").read_text()) if record["part"] == "test"]
     methods = [method for method in tables.METHODS if any(record["method"] == method for record in records)]
+    done = Counter((record["table"], record["seed"]) for record in records)
+    records = [record for record in records if done[record["table"], record["seed"]] == len(methods)]
+
+    splits = Counter(record["table"] for record in records if record["method"] == methods[0])
 
     def mean(table: str, method: str, measure: str) -> float:
         found = [r[measure] for r in records if (r["table"], r["method"]) == (table, method) and measure in r]
-        return sum(found) / len(found) if found else math.nan
+        return sum(found) / len(found)
 
     def line(title: str, cells: Sequence[str]) -> str:
         return f"| {title} | " + " | ".join(cells) + " |"
@@ -111,8 +119,11 @@ def on_tables() -> str:
     for measure, title in tables.MEASURES.items():
         names = sorted({record["table"] for record in records if measure in record})
         values = {name: [mean(name, method, measure) for method in methods] for name in names}
-        lines = [line(title, [method.replace("_", " ") for method in methods]), "| --- |" + " ---: |" * len(methods)]
-        lines += [line(name, [f"{value:.4f}" for value in row]) for name, row in values.items()]
+        lines = [
+            line(f"{title} (splits)", [method.replace("_", " ") for method in methods]),
+            "| --- |" + " ---: |" * len(methods),
+        ]
+        lines += [line(f"{name} ({splits[name]})", [f"{value:.4f}" for value in row]) for name, row in values.items()]
         for among, rows in (
             ("all", [*values.values()]),
             ("not chosen on", [row for name, row in values.items() if name not in tables.CHOSEN_ON]),
