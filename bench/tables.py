@@ -144,8 +144,12 @@ def read(about: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
 
     frame = pd.read_csv(TABLES / f"{about['name']}.csv.gz").drop(columns=about["drop"])
     y = frame.pop(about["target"])
-    text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name]) or name in about["categorical"]]
-    frame = frame.astype(dict.fromkeys(about["categorical"], str)).astype(dict.fromkeys(text, "category"))
+    said = [f"{name}_{frame.columns.get_loc(name)}" for name in about["categorical"]]
+    frame.columns = frame.columns.str.replace(r"\W", "_", regex=True) + [
+        f"_{k}" for k in range(frame.shape[1])
+    ]  # for LightGBM
+    text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name]) or name in said]
+    frame = frame.astype(dict.fromkeys(said, str)).astype(dict.fromkeys(text, "category"))
     if about["task"] == "classification":
         return frame, np.unique(y.astype(str), return_inverse=True)[1]
     return frame, y.to_numpy(float)
