@@ -50,7 +50,9 @@ def one_line(error, path, message):
     assert "\n" not in str(error.value)
 
 
-CATEGORIES = ", and only the labels may be text; fastmlp.TableClassifier and TableRegressor take categories, from Python"
+CATEGORIES = (
+    ", and only the labels may be text; fastmlp.TableClassifier and TableRegressor take categories, from Python"
+)
 FILL = "it must be a number: fill such fields, or leave their rows out"
 
 

@@ -637,7 +637,9 @@ def _wrong(field: str, value: float | None) -> str:
         written = f" ({field})" if field else ""
         return f"the value is missing{written}; it must be a number: fill such fields, or leave their rows out"
     if value is None:
-        advice = ", and only the labels may be text; fastmlp.TableClassifier and TableRegressor take categories, from Python"
+        advice = (
+            ", and only the labels may be text; fastmlp.TableClassifier and TableRegressor take categories, from Python"
+        )
         return f"{field[:20]!r} is not a number" + (advice if field[0].isalpha() else "")
     if not math.isfinite(value):
         return f"{field[:20]} is not finite"
