@@ -24,9 +24,9 @@ try:
 except ValueError as error:  # $FASTMLP_NUM_THREADS
     raise InputError(str(error)) from None
 
-from kernels import Network
+from kernels import Network, folders
 
-__all__ = ["Network", "kernels", "ops", "quick_ops"]
+__all__ = ["Network", "folders", "kernels", "ops", "quick_ops"]
 
 _quickly = 1 << 23
 """Weights times rows that this process may still go through without the kernels: some 40 ms; to load them takes 0.4 s."""

@@ -43,9 +43,9 @@ def model_file(given: str | Path) -> Path:
 
 def cache_dir(kind: str) -> Path:
     """The part of the cache for one kind of file."""
-    from kernels.folders import cache_root  # ``backend`` says first when this ``kernels`` is another package
+    from .backend import folders  # not for --help
 
-    return cache_root() / kind
+    return folders.cache_root() / kind
 
 
 def _locked(path: Path) -> IO[bytes]:

@@ -146,7 +146,9 @@ class _Team:
 
     def start(self) -> None:
         """Have as many workers as are allowed."""
-        self.workers = [worker for worker in self.workers if worker.process.poll() is None]
+        for worker in [worker for worker in self.workers if worker.process.poll() is not None]:  # left without work
+            worker.close()
+            self.workers.remove(worker)
         with contextlib.suppress(OSError):  # no more processes are allowed
             while len(self.workers) < worker_count():
                 self.workers.append(_Worker())
@@ -174,8 +176,8 @@ class _Team:
                 finally:
                     tasks.done()
         except Exception:  # it was killed, or its memory was short: what it was at is compiled here
-            self.broken = True
             worker.end()
+            self.broken = worker.process.returncode != 0  # else it had just ended for want of work
 
     def end(self) -> None:
         for worker in self.workers:
