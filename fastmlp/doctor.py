@@ -24,6 +24,7 @@ from .errors import InputError, RunError
 # The optional dependencies of pyproject.toml that commands use.
 EXTRAS = {
     "sklearn": ("scikit-learn",),
+    "tables": ("scikit-learn", "narwhals"),
     "plot": ("matplotlib",),
     "images": ("pillow",),
     "export": ("onnx", "safetensors"),

@@ -23,7 +23,7 @@ from unittest.mock import patch
 import numpy as np
 
 import kernels
-from kernels import CSR, Network, distortion, mlp, ops
+from kernels import CSR, Network, mlp, ops
 from kernels.registry import OPS
 from kernels.tuning import BLOCK_COLUMNS, GROUP_ROWS, SWAPPED_DEPTH
 
@@ -123,7 +123,7 @@ def guarded_scratch(at_end):
         return guarded(np.zeros(size, dtype), at_end)
 
     with contextlib.ExitStack() as patches:
-        for module in (ops, mlp, distortion):
+        for module in (ops, mlp):
             patches.enter_context(patch.object(module, "scratch", scratch))
         patches.enter_context(patch.object(mlp, "aligned_zeros", zeros))
         patches.enter_context(patch.object(mlp, "_kept", threading.local()))
