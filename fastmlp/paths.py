@@ -70,6 +70,22 @@ def keep_newest(files: Iterable[Path], count: int) -> None:
         old.unlink(missing_ok=True)
 
 
+def _begin_file(path: Path, until_renamed: contextlib.ExitStack) -> tuple[Path, IO[bytes]]:
+    """A new file beside ``path``, open and locked, so that no other process takes it for a leftover."""
+    while True:
+        temporary = path.parent / f".{path.name}-{os.urandom(4).hex()}.tmp"
+        file = open(temporary, "xb")  # noqa: SIM115 (it is closed by who asked)
+        if fcntl is not None:
+            try:
+                until_renamed.enter_context(_locked(temporary))
+            except (FileNotFoundError, BlockingIOError):  # one did, before it was locked
+                file.close()
+                continue
+            except OSError:  # a file system without locks
+                pass
+        return temporary, file
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
     """A binary file that takes ``path``'s place, flushed to disk, when the block ends well; else nothing is left.
@@ -78,13 +94,10 @@ def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]
     kill leaves behind is deleted by the next write of the same file.
     """
     remove_leftovers(path)
-    temporary = path.parent / f".{path.name}-{os.urandom(4).hex()}.tmp"
     with contextlib.ExitStack() as until_renamed:
+        temporary, file = _begin_file(path, until_renamed)
         try:
-            with open(temporary, "xb") as file:
-                if fcntl is not None:
-                    with contextlib.suppress(OSError):  # a file system without locks
-                        until_renamed.enter_context(_locked(temporary))
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

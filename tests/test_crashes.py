@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import loop, train
+from fastmlp import loop, paths, train
 from fastmlp.paths import CHECKPOINT, PREVIOUS, atomic_write
 from fastmlp.report import read_metrics
 from fastmlp.train import CONFIG, METRICS, MODEL
@@ -375,3 +375,25 @@ def test_files_get_the_permissions_that_the_user_asked_for_and_other_threads_fil
         monkeypatch.undo()
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, BlockingIOError])
+def test_a_file_that_another_process_takes_for_a_leftover_is_begun_anew(tmp_path, monkeypatch, error):
+    """In the instant before it is locked: the other has deleted it, or is about to."""
+    locked, taken = paths._locked, []
+
+    def lock(path):
+        if not taken:
+            taken.append(path)
+            path.unlink()
+            raise error
+        return locked(path)
+
+    monkeypatch.setattr(paths, "_locked", lock)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with atomic_write(folder / "file") as file:
+        file.write(b"whole")
+    assert (folder / "file").read_bytes() == b"whole"
+    assert [path.name for path in folder.iterdir()] == ["file"]
+    assert taken
