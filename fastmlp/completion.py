@@ -47,25 +47,23 @@ def parser() -> Parser:
     return made
 
 
-def _options(verb: str) -> list[argparse.Action]:
-    """The options of a command."""
-    return [action for action in import_module(f".{verb}", __package__).parser()._actions if action.option_strings]
+def _actions(verb: str) -> list[argparse.Action]:
+    """The options and arguments of a command."""
+    found: Parser = import_module(f".{verb}", __package__).parser()
+    return found._actions
 
 
 def bash(verbs: Sequence[str], *, zsh: bool = False) -> str:
     values, flags = [], []
     for verb in verbs:
-        options = _options(verb)
-        for option in options:
-            if option.choices:
-                pattern = "|".join(f'"{verb} {flag}"' for flag in option.option_strings)
-                words = " ".join(map(str, option.choices))
+        actions = _actions(verb)
+        for action in actions:
+            if action.choices:
+                before = action.option_strings or [verb]  # the word that the value stands behind
+                pattern = "|".join(f'"{verb} {word}"' for word in before)
+                words = " ".join(map(str, action.choices))
                 values.append(f'        {pattern}) COMPREPLY=($(compgen -W "{words}" -- "$word")); return ;;')
-        if verb == "completion":
-            values.append(
-                f'        "{verb} {verb}") COMPREPLY=($(compgen -W "{" ".join(_SHELLS)}" -- "$word")); return ;;'
-            )
-        names = " ".join(flag for option in options for flag in option.option_strings)
+        names = " ".join(flag for action in actions for flag in action.option_strings)
         flags.append(f'            {verb}) COMPREPLY=($(compgen -W "{names}" -- "$word")) ;;')
     script = _BASH.format(verbs=" ".join(verbs), values="\n".join(values), flags="\n".join(flags))
     return f"autoload -U +X bashcompinit && bashcompinit\n{script}" if zsh else script
@@ -75,19 +73,21 @@ def fish(verbs: Sequence[str], descriptions: Sequence[str]) -> str:
     lines = ["complete -c fastmlp -f -n __fish_use_subcommand"]
     for verb, what in zip(verbs, descriptions):
         lines.append(f"complete -c fastmlp -f -n __fish_use_subcommand -a {verb} -d {shlex.quote(what)}")
-    lines.append(f"complete -c fastmlp -f -n '__fish_seen_subcommand_from completion' -a '{' '.join(_SHELLS)}'")
     for verb in verbs:
         lines += [f"complete -c fastmlp -n '__fish_seen_subcommand_from {verb}' {each}" for each in _fish(verb)]
     return "\n".join(lines) + "\n"
 
 
 def _fish(verb: str) -> Iterator[str]:
-    for option in _options(verb):
-        names = [f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in option.option_strings]
-        values = f" -x -a {shlex.quote(' '.join(map(str, option.choices)))}" if option.choices else ""
-        taken = "" if option.nargs == 0 or option.choices else " -r"
-        sentence = shlex.quote((option.help or "").replace("%%", "%"))
-        yield f"{' '.join(names)}{taken}{values} -d {sentence}"
+    for action in _actions(verb):
+        names = [f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in action.option_strings]
+        values = f"-a {shlex.quote(' '.join(map(str, action.choices)))}" if action.choices else ""
+        if not names:
+            if values:
+                yield f"-f {values}"
+            continue
+        taken = f"-x {values} " if values else "" if action.nargs == 0 else "-r "
+        yield f"{' '.join(names)} {taken}-d {shlex.quote((action.help or '').replace('%%', '%'))}"
 
 
 def _command(argv: Sequence[str] | None) -> int:
