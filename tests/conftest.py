@@ -73,3 +73,15 @@ def python(tmp_path):
         return result
 
     return run
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command in this process; returns (exit code, stdout, stderr)."""
+
+    def run(verb, *arguments):
+        capsys.readouterr()
+        code = verb.main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run

@@ -28,18 +28,6 @@ from fastmlp.ranges import difference, input_ranges
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def command(capsys):
-    """Run a command in this process; returns (exit code, stdout, stderr)."""
-
-    def run(verb, *arguments):
-        capsys.readouterr()
-        code = verb.main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def trained(digits):
     """A model of synthetic digits that knows its inputs' shape."""

@@ -278,17 +278,6 @@ def test_no_picture_breaks_the_preparation(rng):
 
 
 @pytest.fixture
-def command(capsys):
-    """Run predict in this process; returns (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        return predict.main(list(arguments)), *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def files(tmp_path, monkeypatch, digits):
     """A directory with a model of synthetic digits, one of its digits large on paper, and three on one line."""
     monkeypatch.chdir(tmp_path)
@@ -300,7 +289,7 @@ def files(tmp_path, monkeypatch, digits):
 
 
 def test_a_drawing_is_found_and_the_command_says_so(files, command):
-    code, out, err = command("model.npz", "one.png")
+    code, out, err = command(predict, "model.npz", "one.png")
     assert (code, out) == (0, "4\n")
     assert err == (
         "one.png: 1 digit found, scaled and centred as in training (--as-is takes the whole image, --show writes what is "
@@ -309,33 +298,33 @@ def test_a_drawing_is_found_and_the_command_says_so(files, command):
 
 
 def test_digits_in_a_row_are_read_from_left_to_right_one_a_line(files, command):
-    code, out, err = command("model.npz", "three.png")
+    code, out, err = command(predict, "model.npz", "three.png")
     assert (code, out) == (0, "3\n1\n4\n")
     assert err.startswith("three.png: 3 digits found")
-    code, out, _ = command("model.npz", "three.png", "one.png")
+    code, out, _ = command(predict, "model.npz", "three.png", "one.png")
     assert out == "three.png\t3\nthree.png\t1\nthree.png\t4\none.png\t4\n"
-    assert command("model.npz", "three.png", "--proba")[1].count("\n") == 1 + 3
+    assert command(predict, "model.npz", "three.png", "--proba")[1].count("\n") == 1 + 3
 
 
 def test_as_is_takes_the_whole_image(files, command):
-    _, _, err = command("model.npz", "three.png", "--as-is")
+    _, _, err = command(predict, "model.npz", "three.png", "--as-is")
     assert "made grey and 28 x 28" in err
     assert "light border" in err
 
 
 def test_what_the_network_saw_is_written(files, command, digits):
     Image.fromarray(digits.X_test[0].reshape(SHAPE)).save("digit.png")
-    command("model.npz", "three.png", "one.png", "--show", "seen.png")
+    command(predict, "model.npz", "three.png", "one.png", "--show", "seen.png")
     assert pixels_of("seen.png").shape == (2 * 28, 3 * 28)
-    command("model.npz", "digit.png", "three.png", "--show", "seen")
+    command(predict, "model.npz", "digit.png", "three.png", "--show", "seen")
     np.testing.assert_array_equal(pixels_of("seen/digit.png"), digits.X_test[0].reshape(SHAPE))
     assert pixels_of("seen/three.png").shape == (28, 3 * 28)
     np.savez("table.npz", X=digits.X_test)
-    code, out, err = command("model.npz", "table.npz", "--show", "seen")
+    code, out, err = command(predict, "model.npz", "table.npz", "--show", "seen")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "--show writes what the network sees of images" in err
     Path("file").touch()
-    code, out, err = command("model.npz", "one.png", "--show", "file/seen.png")
+    code, out, err = command(predict, "model.npz", "one.png", "--show", "file/seen.png")
     assert (code, out) == (1, "")
     assert "--show file/seen.png: cannot be written" in err
 
@@ -345,10 +334,10 @@ def test_ink_on_nothing_is_read_and_nothing_on_paper_refused(files, command):
     rgba = np.zeros((*share.shape, 4), np.uint8)
     rgba[..., 3] = share
     Image.fromarray(rgba).save("ink.png")
-    assert command("model.npz", "ink.png")[1] == "4\n"
+    assert command(predict, "model.npz", "ink.png")[1] == "4\n"
     shade = np.broadcast_to(np.linspace(150, 250, 100), (80, 100)).astype(np.uint8)
     Image.fromarray(shade).save("nothing.png")
-    code, out, err = command("model.npz", "one.png", "nothing.png")
+    code, out, err = command(predict, "model.npz", "one.png", "nothing.png")
     assert (code, out) == (2, "")
     assert "nothing.png: holds no ink" in err
     assert "--as-is takes the whole image" in err
@@ -358,7 +347,7 @@ def test_a_photograph_turned_by_its_exif_tag_is_upright(files, command):
     tag = Image.Exif()
     tag[0x0112] = 6
     Image.fromarray(pixels_of("one.png")).transpose(Image.ROTATE_90).save("turned.jpg", exif=tag)
-    assert command("model.npz", "turned.jpg")[1] == "4\n"
+    assert command(predict, "model.npz", "turned.jpg")[1] == "4\n"
 
 
 def test_a_model_of_other_images_takes_them_whole(files, command, rng):
@@ -367,7 +356,7 @@ def test_a_model_of_other_images_takes_them_whole(files, command, rng):
     model = fastmlp.fit(fastmlp.load("texture.npz"), epochs=1).model
     assert (model.image_shape, model.framing) == (SHAPE, None)
     model.save("other.npz")
-    _, _, err = command("other.npz", "one.png")
+    _, _, err = command(predict, "other.npz", "one.png")
     assert "made grey and 28 x 28" in err
 
 

@@ -18,18 +18,6 @@ from fastmlp.target import Target, number_scores
 QUICK = ("--hidden", 16, "--epochs", 3, "--batch-size", 32)
 
 
-@pytest.fixture
-def command(capsys):
-    """Run a command in this process; returns (exit code, stdout, stderr)."""
-
-    def run(verb, *arguments):
-        capsys.readouterr()
-        code = verb.main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def house(n=400, seed=0):
     """X [N, 3] of unlike scales, and y about 200,000 +- 50,000."""
     rng = np.random.default_rng(seed)
