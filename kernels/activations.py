@@ -2,8 +2,9 @@
 
 An activation's class is all there is to say about it: its ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as
 a function of y = f(z), or of z itself where it is ``of_input``, which training then keeps; ``twin`` and ``twin_slope``,
-the same in NumPy, which are the definition; ``onnx`` and ``torch``, what it is in exported models. Whoever adds a class
-to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with.
+the same in NumPy, which are the definition; ``onnx``, ``torch`` and ``javascript``, what it is in exported models. Whoever
+adds a class to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with, or,
+where hidden layers have different ones, for a tuple of classes, one a layer (see ``layers``).
 
 Nothing here imports Numba, so that the definition runs without: ``function`` and ``slope`` are plain functions, which
 ``bundles.class_attribute`` makes pieces of, and ``simd`` is loaded when they are compiled.
@@ -12,7 +13,7 @@ Nothing here imports Numba, so that the definition runs without: ``function`` an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -36,6 +37,7 @@ class Activation(_Constants):
     linear: ClassVar[bool] = False  # the identity: there is nothing to do
     torch: ClassVar[str]  # torch.nn's name of it, with arguments where it takes any
     onnx_operator: ClassVar[str]
+    javascript: ClassVar[str]  # a function of z
 
     def twin(self, Z: np.ndarray) -> np.ndarray:
         """f(Z): the definition."""
@@ -59,6 +61,7 @@ class Relu(Activation):
 
     __slots__ = ()
     name, fused = "relu", True
+    javascript = "z => Math.max(z, 0)"
     function = slope = _nothing
     torch, onnx_operator = "ReLU", "Relu"
 
@@ -75,6 +78,7 @@ class Identity(Activation):
     __slots__ = ()
     name, linear = "identity", True
     torch = onnx_operator = "Identity"
+    javascript = "z => z"
     function = slope = _nothing
 
     def twin(self, Z):
@@ -89,6 +93,7 @@ class Logistic(Activation):
 
     __slots__ = ()
     name, torch, onnx_operator = "logistic", "Sigmoid", "Sigmoid"
+    javascript = "z => 1 / (1 + Math.exp(-z))"
 
     @staticmethod
     def function(z):
@@ -112,6 +117,7 @@ class Tanh(Activation):
 
     __slots__ = ()
     name, torch, onnx_operator = "tanh", "Tanh", "Tanh"
+    javascript = "Math.tanh"
 
     @staticmethod
     def function(z):
@@ -134,6 +140,12 @@ class Gelu(Activation):
 
     __slots__ = ()
     name, of_input, torch = "gelu", True, "GELU"
+    javascript = """z => {  // by the error function of Abramowitz and Stegun 7.1.26, to 2e-7
+      const x = Math.abs(z) * Math.SQRT1_2, t = 1 / (1 + 0.3275911 * x);
+      const series = (((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592;
+      const tail = series * t * Math.exp(-x * x) / 2;
+      return z * (z < 0 ? tail : 1 - tail);
+    }"""
 
     @staticmethod
     def function(z):
@@ -179,6 +191,7 @@ class GeluTanh(Activation):
 
     __slots__ = ()
     name, of_input, torch = "gelu_tanh", True, "GELU(approximate='tanh')"
+    javascript = "z => z / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3)))"
 
     @staticmethod
     def function(z):
@@ -216,6 +229,7 @@ class Silu(Activation):
 
     __slots__ = ()
     name, of_input, torch = "silu", True, "SiLU"
+    javascript = "z => z / (1 + Math.exp(-z))"
 
     @staticmethod
     def function(z):
@@ -248,6 +262,7 @@ class Mish(Activation):
 
     __slots__ = ()
     name, of_input, torch = "mish", True, "Mish"
+    javascript = "z => z * Math.tanh(Math.log1p(Math.exp(Math.min(z, 40))))"
 
     @staticmethod
     def function(z):
@@ -283,6 +298,7 @@ class Elu(Activation):
 
     __slots__ = ()
     name, torch = "elu", "ELU"
+    javascript = "z => z > 0 ? z : Math.expm1(z)"
 
     @staticmethod
     def function(z):
@@ -310,6 +326,7 @@ class Selu(Activation):
 
     __slots__ = ()
     name, torch = "selu", "SELU"
+    javascript = "z => 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * Math.expm1(z))"
 
     @staticmethod
     def function(z):
@@ -342,6 +359,7 @@ class LeakyRelu(Activation):
 
     __slots__ = ()
     name, torch = "leaky_relu", "LeakyReLU"
+    javascript = "z => Math.max(z, 0.01 * z)"
 
     @staticmethod
     def function(z):
@@ -366,6 +384,7 @@ class Softplus(Activation):
 
     __slots__ = ()
     name, torch = "softplus", "Softplus(threshold=40)"
+    javascript = "z => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)))"
 
     @staticmethod
     def function(z):
@@ -394,3 +413,23 @@ ACTIVATIONS: dict[str, Activation] = {
     for kind in (Relu, Identity, Logistic, Tanh, Gelu, GeluTanh, Silu, Mish, Elu, Selu, LeakyRelu, Softplus)
 }
 """The activations by name."""
+
+
+def common_activation(names: str | Sequence[str], layers: int) -> str | tuple[str, ...]:
+    """The one activation of so many hidden layers, or a tuple with that of each. ValueError for other names or too few."""
+    each = (names,) if isinstance(names, str) else tuple(names)
+    for name in each:
+        if name not in ACTIVATIONS:
+            raise ValueError(f"activation is {name!r}; it must be one of {', '.join(ACTIVATIONS)}")
+    if isinstance(names, str):
+        return names
+    if len(each) != layers:
+        raise ValueError(
+            f"activation has {len(each)} names; it must have {layers}, one for each hidden layer, or be one name"
+        )
+    return each if len(set(each)) > 1 else (*each, Relu.name)[0]
+
+
+def as_kernels_take(names: str | tuple[str, ...]) -> Activation | tuple[Activation, ...]:
+    """The activation, or the tuple of them, of a ``common_activation``."""
+    return ACTIVATIONS[names] if isinstance(names, str) else tuple(ACTIVATIONS[name] for name in names)

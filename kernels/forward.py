@@ -16,7 +16,7 @@ from .csr_matrix import Sparse, count_rows, fill_row, to_read
 from .gemm import PACK_SIZE
 from .intrinsics import flat, flat_to_read
 from .jit import kernel, overload, piece
-from .layers import activate, weights_of
+from .layers import activate, is_fused, weights_of
 from .network import Parameters
 from .sparse import PanelLayer, first_layer_forward, pack, panel_count
 from .step import layer_forward, read_row
@@ -60,9 +60,10 @@ def _sparse_rows(X, rows, ends, activation, network, packed, below, above, logit
     I, H, hidden = network.sizes[0], network.sizes[1], network.sizes.size > 2
     W, b = weights_of(network, 0)
     layer = PanelLayer(I, H, packed if packed.size else W, b, packed.size > 0)
+    relu = hidden and is_fused(activation, 1)
     Y = below if hidden else logits
     for p in range(panel_count(H, simd.lanes(Y))):
-        first_layer_forward(p, X, rows, layer, hidden and activation.fused, Y, above, ends)
+        first_layer_forward(p, X, rows, layer, relu, Y, above, ends)
 
 
 @piece
@@ -71,7 +72,7 @@ def _layers(rows, first, activation, network, X, below, above, logits, pack_buff
     sizes, depth = network.sizes, network.sizes.size - 1
     for l in range(first, depth):
         if l > 0:
-            activate(activation, X, X, rows * sizes[l])
+            activate(activation, l, X, X, rows * sizes[l])
         Y = above if l < depth - 1 else logits
         layer_forward(
             rows, l, activation, network, Matrix(X, sizes[l], 1), Matrix(Y, sizes[l + 1], 1), pack_buffer

@@ -5,10 +5,14 @@ All functions here are raw and work on flat arrays.
 
 from __future__ import annotations
 
+from typing import Any
+
+from numba import types
+
 from . import simd
 from .bundles import after, class_attribute, views
 from .gemm import Layer
-from .jit import kernel, piece
+from .jit import kernel, overload, piece
 
 for _attribute in ("function", "slope", "of_input", "fused", "linear"):  # of ``activations.Activation``
     class_attribute(_attribute)
@@ -35,7 +39,7 @@ def layer_of(network, l, rule):
 
 
 @kernel
-def activate(activation, Y, Z, n):
+def _activate(activation, Y, Z, n):
     """Y = f(Y), n elements, and for an activation of its input Z = what Y held."""
     if activation.fused or activation.linear:
         return
@@ -49,7 +53,7 @@ def activate(activation, Y, Z, n):
 
 
 @kernel
-def activation_backward(activation, Y, Z, dY, n, kept):
+def _activation_backward(activation, Y, Z, dY, n, kept):
     """dY *= f'(z), n elements; Y holds f(z) / kept, as dropout has left it, and Z z for an activation of its input."""
     if activation.linear:
         return
@@ -61,3 +65,37 @@ def activation_backward(activation, Y, Z, dY, n, kept):
         else:
             slope = activation.slope(undropped * simd.load_masked(Y, i, rest))
         simd.store_masked(dY, i, slope * simd.load_masked(dY, i, rest), rest)
+
+
+@piece
+def _is_fused(activation):
+    return activation.fused
+
+
+def _of_layer(work: Any) -> Any:
+    """``work(activation, *args)`` as a function of (activations, l, *args): of one for all hidden layers, or a tuple's l-th."""
+
+    def called(activations, l, *args): ...
+
+    @overload(called)
+    def implementation(activations, l, *args):
+        def one(activations, l, *args):
+            return work(activations, *args)
+
+        def last(activations, l, *args):
+            return work(activations[0], *args)
+
+        def first_or_another(activations, l, *args):
+            if l == 1:
+                return work(activations[0], *args)
+            return called(activations[1:], l - 1, *args)
+
+        if isinstance(activations, types.BaseNamedTuple):
+            return one
+        return last if len(activations) == 1 else first_or_another
+
+    return called
+
+
+activate, activation_backward, is_fused = map(_of_layer, (_activate, _activation_backward, _is_fused))
+"""Of hidden layer l = 1, 2, ...: activations, l, then what the functions above take."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from . import simd
-from .activations import ACTIVATIONS
+from .activations import ACTIVATIONS, as_kernels_take
 from .csr_matrix import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
 from .gemm import PACK_SIZE, Scratch, gradient_size
@@ -54,12 +55,12 @@ def _padded(length: int) -> int:
     return -(-length // _LINE) * _LINE
 
 
-def _workspace(network: Network, objective: Objective, batch: int, parts: int, *, sparse: bool) -> Workspace:
+def _workspace(network: Network, batch: int, parts: int, *, sparse: bool) -> Workspace:
     """Memory for a batch of so many rows: see ``step.Workspace``."""
     sizes, dtype = network.sizes, network.dtype
     lengths = [batch * sizes[1 if sparse else 0], 0, 0]  # Y_0, or the other Y_1
-    for l, outputs in enumerate(sizes[1:], 1):
-        kept = objective.activation.of_input and l < len(sizes) - 1
+    kept_inputs = [ACTIVATIONS[name].of_input for name in network.activations]
+    for outputs, kept in zip(sizes[1:], [*kept_inputs, False]):
         lengths += [batch * outputs, batch * outputs, batch * outputs * kept]
     offsets = np.cumsum([0, *map(_padded, lengths)])
     return Workspace(
@@ -83,7 +84,7 @@ def run_train_steps(
     """
     rooms = min(batch, len(rows))
     parts = 1 if rooms * network.flop_per_sample <= SERIAL_FLOP else team_size()
-    workspace = _workspace(network, objective, rooms, parts, sparse=isinstance(X, CSR))
+    workspace = _workspace(network, rooms, parts, sparse=isinstance(X, CSR))
     lanes = simd.REGISTER_BYTES // network.dtype.itemsize
     spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
     sums = np.zeros(0 if squares is None else 1 + spans)
@@ -207,15 +208,16 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
         rows = np.arange(X.shape[0])
         blocks = blocks._replace(rows=rows, ends=np.empty_like(rows))
         samples = X.bundle(scale, network.dtype, block)
-        run(_FORWARD_SPARSE[network.activation], parts, arrivals, *samples, *network.fields(), *blocks, out)
+        run(_forward(forward_sparse, network.activation), parts, arrivals, *samples, *network.fields(), *blocks, out)
     else:
-        run(_FORWARD[network.activation], parts, arrivals, X, scale, *network.fields(), *blocks, *entries, out)
+        run(_forward(forward, network.activation), parts, arrivals, X, scale, *network.fields(), *blocks, *entries, out)
 
 
-_FORWARD, _FORWARD_SPARSE = (
-    {name: Bound(kernel, activation=activation) for name, activation in ACTIVATIONS.items()}
-    for kernel in (forward, forward_sparse)
-)
+@cache
+def _forward(kernel: Any, activation: str | tuple[str, ...]) -> Bound:
+    return Bound(kernel, activation=as_kernels_take(activation))
+
+
 _kept = threading.local()
 _ALONE = barrier_state()  # where nobody meets
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .activations import ACTIVATIONS
+from .activations import common_activation
 from .memory import LINE_BYTES, aligned_zeros
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Network:
 
     ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds
     in the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
-    ``activation`` of the hidden layers: one of ``kernels.activations.ACTIVATIONS``. ``output``: softmax over classes;
+    ``activation`` of the hidden layers: one of ``kernels.activations.ACTIVATIONS``, or a sequence with one for each, of which
+    kernels are compiled for each mixture; it is a name again where all are the same. ``output``: softmax over classes;
     logistic, each output a probability of its own (binary and multilabel targets); identity, numbers; exponential,
     positive numbers, of which the last layer makes the logarithms. ``layer_rates``: what the learning rate of each layer is
     multiplied by in every step; a layer of rate 0 stays as it is. Raises ValueError for sizes that make no network and
@@ -56,7 +57,7 @@ class Network:
         bias: bool = True,
         dtype: npt.DTypeLike = "float32",
         slots: int = 0,
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         output: str = "softmax",
         layer_rates: npt.ArrayLike | None = None,
     ) -> None:
@@ -70,11 +71,10 @@ class Network:
         if slots not in range(_MOST_SLOTS + 1):
             raise ValueError(f"slots is {slots!r}; it must be an integer from 0 to {_MOST_SLOTS}")
         self.slots = slots
-        for name, value, known in (("activation", activation, ACTIVATIONS), ("output", output, OUTPUTS)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
-        self.activation, self.output = activation, output
+        if output not in OUTPUTS:
+            raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
         layers = len(self.sizes) - 1
+        self.activation, self.output = common_activation(activation, layers - 1), output
         rates = np.ones(layers) if layer_rates is None else np.array(layer_rates, np.float64)
         if rates.shape != (layers,) or not (np.isfinite(rates) & (rates >= 0)).all():
             raise ValueError(f"layer_rates is {layer_rates!r}; it must be {layers} numbers of at least 0, one a layer")
@@ -91,6 +91,11 @@ class Network:
     def fields(self, updated: np.ndarray | None = None) -> tuple[Any, ...]:
         """What kernels take, as the fields of ``Parameters``; a step changes ``updated`` in the place of the parameters."""
         return (*self._layout, self.params, self.params if updated is None else updated, self.state, self.bias)
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        return (self.activation,) * (len(self.sizes) - 2) if isinstance(self.activation, str) else self.activation
 
     @property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray | None]]:

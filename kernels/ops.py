@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
-from .activations import ACTIVATIONS
+from .activations import as_kernels_take
 from .csr_matrix import CSR
 from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
@@ -593,7 +593,7 @@ def _checked_objective(
     network: Network, loss: Loss, mean: bool, dropout: float, seed: int, first_row: int = 0
 ) -> Objective:
     dropout, seed = checks.fraction("dropout", dropout), _checked_seed(seed)
-    return Objective(loss, ACTIVATIONS[network.activation], bool(mean), dropout, seed, first_row)
+    return Objective(loss, as_kernels_take(network.activation), bool(mean), dropout, seed, first_row)
 
 
 def _require_slots(network: Network, rule: Rule) -> None:

@@ -212,8 +212,8 @@ def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, wei
 def mlp_forward(X, network, *, scale=1.0, out=None):
     """Logits of a ``kernels.Network``: f(X @ W + b), layer by layer; f its activation, in hidden layers."""
     Y = _dense(X, network.dtype) * network.dtype.type(scale)
-    for W, b in network.layers[:-1]:
-        Y = ACTIVATIONS[network.activation].twin(linear_forward(Y, W, b))
+    for (W, b), activation in zip(network.layers, network.activations):
+        Y = ACTIVATIONS[activation].twin(linear_forward(Y, W, b))
     return linear_forward(Y, *network.layers[-1], out=out)
 
 
@@ -231,10 +231,11 @@ def mlp_gradient(
     """
     from .losses import loss_of
 
-    real, activation = network.dtype.type, ACTIVATIONS[network.activation]
+    real = network.dtype.type
     activations = [_dense(X[rows] if isinstance(X, np.ndarray) else _dense(X, network.dtype)[rows], real) * real(scale)]
     slopes: list[Any] = [1]
-    for l, (W, b) in enumerate(network.layers[:-1], 1):
+    for l, ((W, b), name) in enumerate(zip(network.layers, network.activations), 1):
+        activation = ACTIVATIONS[name]
         Z = linear_forward(activations[-1], W, b)
         Y = activation.twin(Z)
         key = (int(_dropout_key(seed, t, l)[0]) + first_row) % 2**32

@@ -166,8 +166,9 @@ def _adam(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
 
 
 def _network(
-    rng: np.random.Generator, sizes: tuple[int, ...], bias: bool, dtype: Any, slots: int, activation: str, output: str
-) -> Network:
+    rng: np.random.Generator, sizes: tuple[int, ...], bias: bool, dtype: Any, slots: int, activation: str | list[str],
+    output: str,
+) -> Network:  # fmt: skip
     network = Network(sizes, bias=bias, dtype=dtype, slots=slots, activation=activation, output=output)
     network.layer_rates[...] = rng.choice([0.5, 1, 2], len(network.layers))
     for W, b in network.layers:
@@ -192,7 +193,8 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
     pixels = rng.integers(0, 256, (B, I)).astype(np.uint8)
     mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
     sparse = reference.csr(mostly_zero)
-    for k, (rule, activation, loss) in enumerate(_functions()):
+    triples = _functions()
+    for k, (rule, activation, loss) in enumerate(triples):  # the last has an activation for each layer where it has two
         inputs: tuple[Any, ...] = (pixels, sparse)
         if k >= len(
             RULES
@@ -202,7 +204,10 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
             inputs = inputs[k // 2 % 2 :][:1]
         for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
             for X in inputs:
-                network = _network(rng, sizes, k % 2 == 0, dtype, rule.slots, activation, LOSSES[loss].output)
+                mixed = (
+                    [next(iter(ACTIVATIONS)), activation] if k == len(triples) - 1 and len(sizes) == 4 else activation
+                )
+                network = _network(rng, sizes, k % 2 == 0, dtype, rule.slots, mixed, LOSSES[loss].output)
                 yield X, network, rule, loss
 
 

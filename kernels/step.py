@@ -32,7 +32,7 @@ from .dropout_mask import dropout_key, dropout_rows
 from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
 from .intrinsics import flat, prefetch
 from .jit import kernel, piece
-from .layers import activate, activation_backward, layer_of, weights_of
+from .layers import activate, activation_backward, is_fused, layer_of, weights_of
 from .losses import Loss, Outcomes, Targets, totals
 from .memory import LINE_BYTES
 from .network import Parameters
@@ -79,7 +79,7 @@ class Objective(NamedTuple):
     """What the steps minimise, and how the hidden layers work: see ``ops.mlp_train_steps`` and ``Network``."""
 
     loss: Loss
-    activation: Activation
+    activation: Activation | tuple[Activation, ...]  # of all hidden layers, or of each: see ``layers``
     mean: bool
     dropout: float
     seed: int  # of the dropout, 32 bits
@@ -176,7 +176,7 @@ def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
     """Y = X @ W_l + b_l for so many rows; ReLU has been done then, in all layers but the last."""
     W, b = weights_of(network, l)
     gemm(rows, Y.row, X.row, X, Matrix(W, Y.row, 1), Y, pack_buffer)
-    finish_rows(rows, Y.row, Y, b, 1.0, activation.fused and l < network.sizes.size - 2)
+    finish_rows(rows, Y.row, Y, b, 1.0, l < network.sizes.size - 2 and is_fused(activation, l + 1))
 
 
 @piece
@@ -195,7 +195,7 @@ def forward_rows(lo, hi, first, t, objective, network, workspace):
         X = _outputs(workspace, l, lo, sizes[l])
         if l > 0:
             Z = _inputs(workspace, l, lo, sizes[l])
-            activate(objective.activation, X.values, Z.values, rows * sizes[l])
+            activate(objective.activation, l, X.values, Z.values, rows * sizes[l])
             if objective.dropout > 0:
                 _drop(objective, t, l, lo, rows, X)
         Y = _outputs(workspace, l + 1, lo, sizes[l + 1])
@@ -223,12 +223,12 @@ def backward_rows(lo, hi, n, t, objective, network, workspace):
         Y, Z = _outputs(workspace, l, lo, I), _inputs(workspace, l, lo, I)
         W_transposed = Matrix(weights_of(network, l)[0], 1, O)
         gemm_transposed(n < DOT_ROWS, rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
-        if objective.activation.fused:  # ReLU; and what dropout dropped is 0, too
+        if is_fused(objective.activation, l):  # ReLU; and what dropout dropped is 0, too
             mask(rows, I, Y, dZ, 1 / kept)
         else:
             if objective.dropout > 0:
                 _drop(objective, t, l, lo, rows, dZ)
-            activation_backward(objective.activation, Y.values, Z.values, dZ.values, rows * I, kept)
+            activation_backward(objective.activation, l, Y.values, Z.values, dZ.values, rows * I, kept)
 
 
 # -- update: rows of weights ---------------------------------------------------------------------------------------
@@ -498,7 +498,7 @@ def train_steps_sparse(
     panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
     put_off = _own_put_off(sparse.put_off, part)
     lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
-    relu = objective.activation.fused and network.sizes.size > 2
+    relu = network.sizes.size > 2 and is_fused(objective.activation, 1)
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, False)
     if lazy:

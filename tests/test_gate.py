@@ -86,6 +86,9 @@ BAD = {
     "targets that are no zeros and ones": (lambda: multilabel(2 * np.ones((2, 2), int)), ValueError, "labels holds 2; it must be from 0 to 1"),
     "class indices for a logistic output": (lambda: multilabel([0, 1]), ValueError, r"labels has shape \[2\]; it must be \[2, 2\]"),
     "gradient of another network": (lambda: kernels.mlp_update(kernels.Network((2, 2)), np.zeros(3, np.float32), rule=kernels.sgd(), lr=1), ValueError, "gradient has shape"),
+    "one activation for two layers": (
+        lambda: kernels.Network((2, 2, 2, 2), activation=["relu"]), ValueError, "activation has 1 names; it must have 2, one for each",
+    ),
     "no such activation": (lambda: kernels.Network((2, 2), activation="step"), ValueError, "activation is 'step'; it must be one of relu, identity"),
     "negative epsilon": (lambda: kernels.softmax_cross_entropy(Y, LABELS, epsilon=-1), ValueError, "epsilon is -1"),
     "list to update": (lambda: kernels.sgd_update([1.0], [1.0], 0.1), TypeError, "W is a list"),
