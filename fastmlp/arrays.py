@@ -57,8 +57,10 @@ def _samples(
         if len(features) == 0:
             raise InputError(f"{X_name} is empty; it must hold at least one sample")
     if labels.ndim != 1 or len(labels) != len(features):
+        several = " (fastmlp.MLPRegressor learns several numbers)" if labels.ndim > 1 else ""
         raise InputError(
             f"{X_name} has shape {np.shape(X)} and {y_name} {np.shape(y)}; they must be (N, inputs) and (N,), N the same"
+            f"{several}"
         )
     texts = labels.tolist() if labels.dtype.kind == "O" else None
     found = as_labels(labels, y_name) if texts is None else distinct(texts)

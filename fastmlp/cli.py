@@ -150,6 +150,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "float": float,
     "str": str,
     "str | int": str,
+    "str | tuple[str, ...]": str,
     "tuple[int, ...]": widths,
 }
 

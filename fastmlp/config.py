@@ -27,12 +27,33 @@ RULES = {
 ACTIVATIONS = (
     "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",
 )  # fmt: skip
-# The losses of numbers to predict, and how many parameters each may have behind a colon.
-LOSSES = {"squared_error": 0, "absolute_error": 0, "huber": 1, "quantile": 99, "poisson": 0, "gamma": 0}
+# The losses of each task, the first by default, and how many parameters each may have behind a colon.
+LOSSES = {
+    "classification": {"softmax_cross_entropy": 0, "focal": 1},
+    "regression": {"squared_error": 0, "absolute_error": 0, "huber": 1, "quantile": 99, "poisson": 0, "gamma": 0},
+}
+_ALL_LOSSES = {name: most for losses in LOSSES.values() for name, most in losses.items()}
+METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "rmse", "mae", "r2")}
+"""What is measured of each task on held-out samples."""
+HIGHER_IS_BETTER = ("accuracy", "r2")
+TASKS = {"classification": "classes", "regression": "numbers to predict"}
 _STRONGEST = 100  # distortion: nothing of an image is left long before
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 # Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
 _DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
+
+
+class _Names(tuple[str, ...]):
+    """Choices, of which several may be given with commas between."""
+
+    def __contains__(self, text: object) -> bool:
+        return all(map(super().__contains__, str(text).split(",")))
+
+
+def monitors(task: str) -> list[str]:
+    """What ``--patience`` may watch."""
+    train = [name for name in METRICS[task] if name in ("loss", "accuracy")]  # the others take a pass of their own
+    return [f"validation_{name}" for name in METRICS[task]] + [f"train_{name}" for name in train]
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:
@@ -88,14 +109,18 @@ class TrainConfig:
     hidden: tuple[int, ...] = _option(
         (256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]", group="network"
     )
-    activation: str = _option("relu", "of the hidden layers", choices=ACTIVATIONS)
+    activation: str | tuple[str, ...] = _option(
+        "relu", "of the hidden layers, or a list such as gelu,tanh, one for each", choices=_Names(ACTIVATIONS)
+    )
     bias: bool = _option(True, "do not give the layers biases")
     init_from: str | None = _option(
         None, "begin with the weights of this model, of the same layers and classes", metavar="MODEL"
     )
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     loss: str = _planned(
-        f"of numbers to predict, standardised: {', '.join(LOSSES)}; huber:0.5, quantile:0.1,0.5,0.9 (default squared_error)",
+        f"of classes: {', '.join(LOSSES['classification'])}; of numbers to predict, which are standardised: "
+        f"{', '.join(LOSSES['regression'])}; with parameters such as focal:2, huber:0.5, quantile:0.1,0.5,0.9 (default: the "
+        "first)",
         metavar="NAME",
         group="optimisation",
     )
@@ -152,8 +177,9 @@ class TrainConfig:
     )
     monitor: str = _option(
         "validation_loss",
-        "what --patience watches (not the test set, which would no longer be one)",
-        choices=("validation_loss", "validation_accuracy", "train_loss", "train_accuracy"),
+        "what --patience watches: of classes losses and accuracies, of numbers losses, RMSE, MAE and R² (not of the test set, "
+        "which would no longer be one)",
+        choices=tuple(dict.fromkeys(name for task in METRICS for name in monitors(task))),
     )
     seed: int = _option(
         0, "of initial weights, shuffling, splits, dropout and augmentation", metavar="N", least=0, group="the run"
@@ -196,6 +222,14 @@ class TrainConfig:
             _check(item.name.replace("_", "-"), value, item.metadata)
         if self.epochs is not None and self.steps is not None:
             raise InputError("--epochs and --steps exclude each other; give one")
+        if not isinstance(self.activation, str):
+            if len(self.activation) != len(self.hidden):
+                raise InputError(
+                    f"--activation has {len(self.activation)} names; it must have {len(self.hidden)}, one for each layer of "
+                    "--hidden, or be one name"
+                )
+            if len(set(self.activation)) == 1:
+                object.__setattr__(self, "activation", self.activation[0])
         if any(not 1 <= width <= WIDEST for width in self.hidden):
             raise InputError(f"--hidden is {self.hidden!r:.60}; every width must be at least 1 and at most {WIDEST:,}")
         for name in ("val_fraction", "lr", "clip_norm", "step_factor", "scale"):
@@ -319,13 +353,13 @@ def loss_and_parameters(loss: str) -> tuple[str, tuple[float, ...]]:
         parameters = tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:
         parameters = (math.nan,)
-    if name not in LOSSES:
-        raise InputError(f"--loss is {loss!r:.60}; it must be one of {', '.join(LOSSES)}")
-    wrong = len(parameters) > LOSSES[name] or any(a >= b for a, b in pairwise(parameters))
+    if name not in _ALL_LOSSES:
+        raise InputError(f"--loss is {loss!r:.60}; it must be one of {', '.join(_ALL_LOSSES)}")
+    wrong = len(parameters) > _ALL_LOSSES[name] or any(a >= b for a, b in pairwise(parameters))
     if wrong or not all(0 < p < (1 if name == "quantile" else math.inf) for p in parameters):
         raise InputError(
-            f"--loss is {loss!r:.60}; parameters are such as huber:0.5, a positive number, and quantile:0.1,0.5,0.9, rising "
-            "from above 0 to below 1"
+            f"--loss is {loss!r:.60}; parameters are such as focal:2 and huber:0.5, a positive number, and "
+            "quantile:0.1,0.5,0.9, rising from above 0 to below 1"
         )
     return name, parameters
 
@@ -344,6 +378,8 @@ def _typed(name: str, value: Any, kind: str) -> Any:
     if value is None and wanted != kind:
         return None
     try:
+        if wanted == "str | tuple[str, ...]" and (names := value.split(",") if isinstance(value, str) else [*value]):
+            return names[0] if isinstance(value, str) and len(names) == 1 else tuple(names)
         if wanted == "tuple[int, ...]":
             return tuple(operator.index(width) for width in value)
         if wanted == "int" and not isinstance(value, bool):
@@ -357,14 +393,15 @@ def _typed(name: str, value: Any, kind: str) -> Any:
     if wanted in ("bool", "str") and type(value).__name__ == wanted:
         return value
     described = {"int": "an integer", "float": "a number", "str | int": "a name or a number"}
-    described["tuple[int, ...]"] = "widths such as (256, 128)"
+    described |= {"tuple[int, ...]": "widths such as (256, 128)", "str | tuple[str, ...]": "a name or names"}
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 
 def _check(name: str, value: Any, metadata: Any) -> None:
     choices, least, most = (metadata.get(key) for key in ("choices", "least", "most"))
-    if choices and value not in choices:
-        raise InputError(f"--{name} is {value!r:.60}; it must be one of {', '.join(choices)}")
+    for each in (value if isinstance(value, tuple) else (value,)) if choices else ():
+        if each not in choices:
+            raise InputError(f"--{name} is {each!r:.60}; it must be one of {', '.join(choices)}")
     if least is None or value is None:
         return
     if value < least or (most is not None and value > most):

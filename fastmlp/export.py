@@ -134,7 +134,7 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
         if k == 0:
             W = (W.astype("float64") * model.scale).astype(dtype)
         else:
-            Y = kernels.ACTIVATIONS[network.activation].onnx(node, constant, Y, dtype)
+            Y = kernels.ACTIVATIONS[network.activations[k - 1]].onnx(node, constant, Y, dtype)
         Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
     if model.target is not None:
         made = [("prediction", real, _numbers(node, constant, Y, model.target, dtype))]
@@ -270,9 +270,9 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
     from .backend import kernels
 
     shapes = [tensor.shape for name, tensor in tensors.items() if name.endswith("weight")]
-    name = kernels.ACTIVATIONS[model.network.activation].torch
-    between = f", torch.nn.{name if name.endswith(')') else name + '()'}, "
-    layers = between.join(f"torch.nn.Linear({I}, {O})" for O, I in shapes)
+    names = [kernels.ACTIVATIONS[name].torch for name in model.network.activations]
+    between = [*(f", torch.nn.{name if name.endswith(')') else name + '()'}, " for name in names), ""]
+    layers = "".join(f"torch.nn.Linear({I}, {O}){after}" for (O, I), after in zip(shapes, between))
     double = ".double()" if tensors["0.weight"].dtype == "float64" else ""
     usage = f"net = torch.nn.Sequential({layers}){double}; net.load_state_dict({loaded})"
     if model.target is None:

@@ -80,7 +80,7 @@ def fit(
     standardize: str = "auto",
     task: str = "auto",
     hidden: int | tuple[int, ...] = (256,),
-    activation: str = "relu",
+    activation: str | tuple[str, ...] = "relu",
     bias: bool = True,
     init_from: str | None = None,
     dtype: str = "float32",

@@ -16,7 +16,7 @@ import numpy as np
 from .backend import Network, kernels, ops
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .config import TrainConfig
+from .config import HIGHER_IS_BETTER, METRICS, TrainConfig
 from .data import Dataset
 from .errors import InputError, Interrupted, RunError
 from .ink import framing_of, has_light_border
@@ -26,7 +26,7 @@ from .parallel import World
 from .paths import as_path
 from .plan import Plan, plan
 from .ranges import input_ranges
-from .target import scored
+from .target import kernel_of, scored
 
 _CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
 _READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
@@ -40,8 +40,8 @@ class EpochReport:
     """Where the run stands; a line of metrics.jsonl. Means over the steps since the last report, the parts after them.
 
     ``train_loss`` includes sample weights and label smoothing, and training accuracy is that of the distorted images with units
-    dropped; validation and test are plain mean cross-entropy and accuracy, null where there is none. ``lr`` is the last step's
-    rate, ``seconds`` those spent training so far (no compilation, loading or testing).
+    dropped; validation and test are plain means of the loss and the accuracy, null where there is none. ``lr`` is the last
+    step's rate, ``seconds`` those spent training so far (no compilation, loading or testing).
     """
 
     epoch: float
@@ -88,7 +88,6 @@ class NumbersReport:
 
 
 Report = EpochReport | NumbersReport
-_METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "rmse", "mae", "r2")}
 
 
 @dataclass
@@ -156,7 +155,7 @@ class _Best:
     def see(self, report: Report, params: np.ndarray) -> None:
         if self.patience is None:
             return
-        value = getattr(report, self.metric) * (-1 if self.metric.endswith("accuracy") else 1)
+        value = getattr(report, self.metric) * (-1 if self.metric.endswith(HIGHER_IS_BETTER) else 1)
         self.waited += 1
         if value < self.value:
             self.value, self.epoch, self.waited, self.params = value, report.epoch, 0, params.copy()
@@ -187,7 +186,7 @@ class Run:
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             light_border=has_light_border(data.X, data.image_shape),
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
-            mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind,
+            mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind, loss=plan.loss,
         )  # fmt: skip
         if (line := self.model.unlike_training(data.X_test)) is not None:
             observer.say(f"test set: {line}")
@@ -217,8 +216,8 @@ class Run:
 
     @property
     def _loss(self) -> Any:
-        """The kernels' loss; None for that of the classes."""
-        return None if self.plan.target is None else self.plan.target.kernel
+        """The kernels' loss; None for the cross-entropy of classes, whose labels may be smoothed."""
+        return None if self.plan.loss is None else kernel_of(self.plan.loss)
 
     def warm_up(self) -> None:
         """Compile, or load, all that the run will call, on a small network and some of the samples."""
@@ -231,8 +230,8 @@ class Run:
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
         network = Network(
-            (inputs, width, outputs), dtype=config.dtype, slots=self.rule.slots, activation=config.activation,
-            output=self.model.network.output,
+            (inputs, width, *(1,) * (len(config.hidden) - 1), outputs), dtype=config.dtype, slots=self.rule.slots,
+            activation=config.activation, output=self.model.network.output,
         )  # fmt: skip
         window = self.batches.window(self.step)
         X, y = window.X, window.y
@@ -246,7 +245,7 @@ class Run:
         X, y = plan.test
         if not isinstance(X, kernels.CSR):
             X, y = X[:_WARM_ROWS], y[:_WARM_ROWS]
-        Model(network, 1.0, plan.data.classes, target=plan.target).evaluate(X, y)
+        Model(network, 1.0, plan.data.classes, target=plan.target, loss=plan.loss).evaluate(X, y)
 
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""
@@ -341,9 +340,11 @@ class Run:
     def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> dict[str, float | None]:
         """What is measured on held-out samples as the plan prepared them: {name}_loss, {name}_accuracy, ..."""
         if held_out is None:
-            return dict.fromkeys(f"{name}_{metric}" for metric in _METRICS[self.task])
+            return dict.fromkeys(f"{name}_{metric}" for metric in METRICS[self.task])
         model = self.model
-        prepared = Model(model.network, model.scale, model.classes, self.config.backend, target=model.target)
+        prepared = Model(
+            model.network, model.scale, model.classes, self.config.backend, target=model.target, loss=model.loss
+        )
         tested = prepared.measure(*held_out)
         if not all(map(math.isfinite, tested.values())):
             raise self.divergence(f"after step {self.step}: the {name} loss")

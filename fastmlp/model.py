@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Network, kernels, ops, quick_ops
+from .config import LOSSES
 from .data import Sparse
 from .data.dataset import require_finite
 from .errors import InputError
@@ -21,7 +22,7 @@ from .ink import Framing
 from .paths import as_path, model_file
 from .ranges import difference
 from .scaling import standardised
-from .target import Target, number_scores
+from .target import Target, kernel_of, number_scores
 from .tensor_file import Tensors, read_tensors, write_tensors
 
 _LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
@@ -43,7 +44,8 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 class Model:
     """A multilayer perceptron: its activation between layers, at the end softmax over ``classes``, or numbers.
 
-    ``target`` says what the outputs mean where they are numbers; ``classes`` is empty then.
+    ``target`` says what the outputs mean where they are numbers; ``classes`` is empty then. ``loss`` is what was minimised, as
+    --loss says it, or None for the cross-entropy of classes.
 
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
@@ -77,12 +79,13 @@ class Model:
         light_border: bool = False,
         target: Target | None = None,
         label_kind: str | None = None,
+        loss: str | None = None,
     ) -> None:
         self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
         self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
         self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
         self.framing, self.light_border, self.target = framing, light_border, target
-        self.label_kind = label_kind
+        self.label_kind, self.loss = label_kind, loss if target is None else target.loss
         self._looks = _LOOKS
 
     def __repr__(self) -> str:
@@ -222,13 +225,17 @@ class Model:
     def measure(self, X: Any, y: Any) -> dict[str, float]:
         """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
 
-        The loss is the mean over the samples: the cross-entropy, or what was minimised, in the units of the network.
+        The loss is what was minimised, its mean over the samples, in the units of the network.
         """
         if self.target is not None:
             return self._number_scores(X, y)
         loss, correct, done = 0.0, 0, 0
         for fast, logits in self._blocks(X):
-            part, hits, _ = fast.softmax_cross_entropy(logits, y[done : done + len(logits)])
+            labels = y[done : done + len(logits)]
+            if self.loss is None:
+                part, hits, _ = fast.softmax_cross_entropy(logits, labels)
+            else:
+                part, hits, _ = fast.loss_gradient(logits, labels, kernel_of(self.loss))
             loss, correct, done = loss + part, correct + hits, done + len(logits)
         return {"loss": loss / done, "accuracy": correct / done}
 
@@ -277,8 +284,8 @@ class Model:
             "light_border": self.light_border,
             "label_kind": self.label_kind,
         }
-        if self.target is not None:
-            meta["loss"] = self.target.loss
+        if self.loss is not None:
+            meta["loss"] = self.loss
         tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
             tensors[f"W{k}"] = W
@@ -317,8 +324,8 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         if not (index_base is None or (type(index_base) is int and index_base in (0, 1))):
             raise ValueError("index_base")
         activation = meta.get("activation", "relu")
-        if activation not in kernels.ACTIVATIONS:
-            raise ValueError("activation")
+        for name in [activation] if isinstance(activation, str) else activation:
+            kernels.ACTIVATIONS[name]
         trained_on = meta.get("trained_on")
         if trained_on is not None:
             kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
@@ -337,7 +344,11 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
-    target = None if meta.get("loss") is None else _target(meta["loss"], tensors, path)
+    loss = meta.get("loss")
+    of_classes = loss is None or str(loss).partition(":")[0] in LOSSES["classification"]
+    target = None if of_classes else _target(loss, tensors, path)
+    if target is None and loss is not None:
+        _kernel(loss, path)
     outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
     network = _network(tensors, outputs, activation, path)
     inputs = network.sizes[0]
@@ -358,7 +369,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     known: dict[str, Any] = {
         "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
         "ranges": ranges, "framing": framing, "light_border": light_border, "target": target,
-        "label_kind": label_kind,
+        "label_kind": label_kind, "loss": loss,
     }  # fmt: skip
     return Model(network, scale, classes, **known, **standard)
 
@@ -369,13 +380,15 @@ def _target(loss: Any, tensors: Tensors, path: str) -> Target:
     mean, std = (_vector(tensors, name, np.dtype(np.float64), T, path) for name in ("target_mean", "target_std"))
     if T == 0 or not (std > 0).all():
         raise InputError(f"{path}: target_std is not positive everywhere")
+    _kernel(loss, path)
+    return Target(str(loss), mean, std)
+
+
+def _kernel(loss: Any, path: str) -> None:
     try:
-        target = Target(str(loss), mean, std)
-        if target.kernel.output not in ("identity", "exponential"):
-            raise ValueError(loss)
-    except (InputError, ValueError, TypeError, KeyError):
-        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for numbers") from None
-    return target
+        kernel_of(str(loss))
+    except (InputError, ValueError):
+        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none") from None
 
 
 def _label(saved: Any) -> LabelColumn | None:
@@ -393,7 +406,7 @@ def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str
     return saved
 
 
-def _network(tensors: Tensors, output: tuple[str, int], activation: str, path: str) -> Network:
+def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[str], path: str) -> Network:
     """The network of W0, b0, ... whose output is of that kind and width."""
     weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
@@ -405,7 +418,10 @@ def _network(tensors: Tensors, output: tuple[str, int], activation: str, path: s
     if sizes[-1] != outputs or any(W.shape[0] != size for W, size in zip(weights, sizes)):
         what = "classes" if kind == "softmax" else "numbers"
         raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {outputs} {what}")
-    network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation, output=kind)
+    try:
+        network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation, output=kind)
+    except ValueError as error:  # of as many activations as there are not hidden layers
+        raise InputError(f"{path}: {error}") from None
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
         if b is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import ink
+from .backend import kernels
 from .data.synthetic import SIDE, synthetic_digits
 from .errors import InputError
 from .images import pixel_range
@@ -47,7 +48,6 @@ def page(model: Model, path: str) -> bytes:
         "busiest": model.framing.busiest,
         "about": f"A network of {sizes} ({model.network.params.size:,} weights), trained with fastmlp.",
         "constants": {name: getattr(ink, name) for name in _CONSTANTS},
-        "activation": model.network.activation,
         "dtype": dtype,
         "multiplier": _base64(multiplier, "float32"),
         "offset": _base64(offset, "float32"),
@@ -61,8 +61,10 @@ def page(model: Model, path: str) -> bytes:
         ],
     }
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    activations = ", ".join(kernels.ACTIVATIONS[name].javascript for name in model.network.activations)
     # A class named </script> must not end the script.
-    return template.replace("/*MODEL*/null", json.dumps(described).replace("<", "\\u003c")).encode()
+    text = json.dumps(described).replace("<", "\\u003c")
+    return template.replace("/*ACTIVATIONS*/[]", f"[{activations}]").replace("/*MODEL*/null", text).encode()
 
 
 def _base64(array: np.ndarray, dtype: str) -> str:

@@ -18,6 +18,7 @@ except ImportError:  # pragma: no cover
 
 MODEL = "model.npz"
 CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
+SEED = "seed-"  # and its number: the directory of one of several runs
 
 
 def as_path(given: str | Path) -> Path:
@@ -34,11 +35,22 @@ def model_file(given: str | Path) -> Path:
     if not path.is_dir():
         return path
     found = [file for name in (MODEL, CHECKPOINT) if (file := path / name).exists()]
+    if not found and (runs := runs_of_seeds(path)):
+        raise InputError(f"{path}: holds {len(runs)} runs of --seeds; name one of them, such as {runs[0]}")
     if not found:
         raise InputError(
             f"{path}: holds neither {MODEL} nor {CHECKPOINT}; it must be the --out directory of fastmlp train"
         )
     return max(found, key=lambda file: file.stat().st_mtime)
+
+
+def runs_of_seeds(directory: Path) -> list[Path]:
+    """The directories of the runs that ``train --seeds`` left in one that is no run itself, by their seeds."""
+    if any((directory / name).exists() for name in (MODEL, CHECKPOINT)):
+        return []
+    runs = [run for run in directory.glob(f"{SEED}*") if run.name.removeprefix(SEED).isdigit()]
+    runs = [run for run in runs if any((run / name).exists() for name in (MODEL, CHECKPOINT))]
+    return sorted(runs, key=lambda run: int(run.name.removeprefix(SEED)))
 
 
 def cache_dir(kind: str) -> Path:

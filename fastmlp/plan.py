@@ -13,7 +13,7 @@ import numpy as np
 from .augment import Distort, distortion
 from .backend import kernels
 from .batches import Window
-from .config import WIDEST, TrainConfig
+from .config import LOSSES, TASKS, WIDEST, TrainConfig, loss_and_parameters, monitors
 from .data import Dataset, OnDisk, divide, is_sparse
 from .errors import InputError, RunError
 from .model import Model, load_model
@@ -33,6 +33,7 @@ from .target import Target, measured
 _BLOCK = 1 << 17  # labels looked at together
 _ROW_BYTES = 64  # of a sample in two windows: its label, weight and places, and what they are drawn with
 _PATIENCE_VALIDATION = 0.1
+_CROSS_ENTROPY = next(iter(LOSSES["classification"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,11 @@ class Plan:
     validation: tuple[Any, np.ndarray] | None
     window_rows: int | None
     start: Model | None
+
+    @property
+    def loss(self) -> str | None:
+        """What the run minimises, as --loss says it; None for the cross-entropy of classes."""
+        return None if self.config.loss == _CROSS_ENTROPY else self.config.loss
 
     def prepared(self, X: Any) -> Any:
         """Training samples as they were read, or distorted, as the network takes them."""
@@ -145,25 +151,31 @@ def completed(config: TrainConfig, data: Dataset) -> TrainConfig:
 
 def _require_fitting(config: TrainConfig, data: Dataset) -> None:
     """InputError for options that go with the other task."""
+    has = TASKS[data.task]
+    other = "regression" if data.task == "classification" else "classification"
+    if config.task == other:
+        raise InputError(f"{data.source}: has {has}; --task must be auto or {data.task}")
+    name = "" if config.loss is None else loss_and_parameters(config.loss)[0]
+    if name in LOSSES[other]:
+        raise InputError(
+            f"--loss {config.loss}: is of {TASKS[other]}; {data.source} has {has} (--loss {', '.join(LOSSES[data.task])}; or "
+            f"--task {other})"
+        )
+    if config.patience is not None and config.monitor not in monitors(data.task):
+        raise InputError(
+            f"--monitor {config.monitor}: goes with {TASKS[other]}; of {has} it is one of {', '.join(monitors(data.task))}"
+        )
     if data.task == "classification":
-        if config.loss is not None:
+        if name and name != _CROSS_ENTROPY and (config.label_smoothing or config.epsilon):
             raise InputError(
-                f"--loss {config.loss}: is of numbers to predict; {data.source} has classes (--task regression?)"
+                f"--label-smoothing {config.label_smoothing}: goes with --loss {_CROSS_ENTROPY}, not with {config.loss}"
             )
-        if config.task == "regression":
-            raise InputError(f"{data.source}: has classes; --task must be auto or classification")
         return
-    if config.task == "classification":
-        raise InputError(f"{data.source}: has numbers to predict; --task must be auto or regression")
     for name, neutral in (("label_smoothing", 0), ("class_weight", None), ("epsilon", 0)):
         if (value := getattr(config, name)) != neutral:
             raise InputError(
                 f"--{name.replace('_', '-')} {value}: goes with classes; {data.source} has numbers to predict"
             )
-    if config.patience is not None and config.monitor.endswith("accuracy"):
-        raise InputError(
-            f"--monitor {config.monitor}: goes with classes; of numbers it is validation_loss or train_loss"
-        )
 
 
 def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
@@ -176,7 +188,7 @@ def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
         ("biases", model.network.bias, config.bias, "--no-bias"),
         ("classes", model.classes, data.classes, "--data"),
         ("columns", model.columns, data.columns, "--data"),
-        ("loss", model.target and model.target.loss, config.loss, "--loss"),
+        ("loss", model.target and model.target.loss, config.loss if data.task == "regression" else None, "--loss"),
     ):
         if have != want:
             raise InputError(f"--init-from {path}: its {what} are {have}, this run's {want}; see {remedy}")

@@ -185,12 +185,14 @@ def series(history: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarra
 
 @_style()
 def learning_curves(
-    history: Sequence[Mapping[str, float]], rates: tuple[np.ndarray, np.ndarray] | None = None
+    history: Sequence[Mapping[str, float]],
+    rates: tuple[np.ndarray, np.ndarray] | None = None,
+    loss: str | None = None,
 ) -> Figure:
     """Loss and error rate, or RMSE, of train, validation and test against epochs, and below them the learning rate.
 
     ``history`` has a mapping a report: epoch and, where they were measured, train_loss, test_accuracy, lr, ...; ``rates`` are
-    (epochs, rates) of as many steps as are known, by default those of the reports.
+    (epochs, rates) of as many steps as are known, by default those of the reports; ``loss`` is the name of what was minimised.
     """
     rates = series(history, "lr") if rates is None else rates
     rows = 3 if rates[0].size else 2
@@ -198,9 +200,8 @@ def learning_curves(
     axes = figure.subplots(rows, 1, sharex=True, height_ratios=[3, 3, 1.2][:rows])
     numbers = any("test_rmse" in row or "validation_rmse" in row for row in history)
     drawn_below = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
-    for ax, (what, title) in zip(
-        axes, (("loss", "Loss" if numbers else "Loss (mean cross-entropy, nats)"), drawn_below)
-    ):
+    minimised = loss or ("" if numbers else "mean cross-entropy, nats")
+    for ax, (what, title) in zip(axes, (("loss", f"Loss ({minimised})" if minimised else "Loss"), drawn_below)):
         drawn = [np.zeros(0)]
         for name, look in _SERIES.items():
             epochs, values = series(history, f"{name}_{what}")
@@ -228,6 +229,30 @@ def learning_curves(
     if not handles:
         handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0.3)
+    return figure
+
+
+@_style()
+def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
+    """The error rate, or RMSE, on the test set against epochs: a thin line a run, and the mean where all have reports."""
+    numbers = any("test_rmse" in row for history in histories for row in history)
+    what, title = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
+    figure = Figure(layout="constrained", figsize=(5, 3.2))
+    ax = figure.subplots()
+    curves = [series(history, f"test_{what}") for history in histories]
+    curves = [(epochs, values if numbers else 1 - values) for epochs, values in curves if epochs.size]
+    for k, (epochs, values) in enumerate(curves):
+        ax.plot(epochs, values, color=_BLUE, linewidth=1, alpha=0.6, label=None if k else "one run")
+    shared = min((epochs.size for epochs, _ in curves), default=0)
+    if shared and all((epochs[:shared] == curves[0][0][:shared]).all() for epochs, _ in curves):
+        mean = np.mean([values[:shared] for _, values in curves], axis=0)
+        ax.plot(curves[0][0][:shared], mean, color=_VERMILLION, label="mean", marker="o" if shared == 1 else "")
+    _magnitudes(ax, np.concatenate([np.zeros(0), *(values for _, values in curves)]), "" if numbers else "%")
+    ax.set_title(f"{title} on the test set")
+    ax.set_xlabel("epoch")
+    ax.grid(axis="y")
+    if curves:
+        ax.legend(loc="best")
     return figure
 
 

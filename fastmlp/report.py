@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from .cli import Parser, run_command, say
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
-from .paths import MODEL, as_path
+from .paths import MODEL, as_path, model_file, runs_of_seeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +48,13 @@ class Section(NamedTuple):
     table: list[tuple[Any, ...]] | None = None  # the first row is its head
 
 
+class Link(NamedTuple):
+    """A cell of a table that leads to another page."""
+
+    text: str
+    target: str
+
+
 @dataclass(frozen=True)
 class Tested:
     """A model's answers on a test set: samples as it takes them, class indices y and predicted [N], the probability of each
@@ -60,6 +70,10 @@ class Tested:
     probability: np.ndarray
     wrong: np.ndarray
     loss: float
+
+    @property
+    def scores(self) -> dict[str, float]:
+        return {"accuracy": 1 - self.wrong.size / self.y.size, "loss": self.loss}
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,11 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
     second = "RMSE" if any("test_rmse" in row or "validation_rmse" in row for row in history) else "error rate"
     alt = f"Line chart of loss, {second} and learning rate against epochs. {words}"
     return Section(
-        "Learning curves", words, "learning-curves", plots.learning_curves(history, _rates(history, config)), alt
+        "Learning curves",
+        words,
+        "learning-curves",
+        plots.learning_curves(history, _rates(history, config), config.loss),
+        alt,
     )
 
 
@@ -505,8 +523,14 @@ def _table(rows: list[tuple[Any, ...]], *, head: bool) -> str:
     lines = []
     for number, row in enumerate(rows):
         tags = ["th" if (number == 0 if head else column == 0) else "td" for column in range(len(row))]
-        lines.append("".join(f"<{tag}>{escape(str(cell))}</{tag}>" for tag, cell in zip(tags, row)))
+        lines.append("".join(f"<{tag}>{_cell(cell)}</{tag}>" for tag, cell in zip(tags, row)))
     return '<div class="wide"><table>' + "".join(f"<tr>{line}</tr>\n" for line in lines) + "</table></div>"
+
+
+def _cell(cell: Any) -> str:
+    if isinstance(cell, Link):
+        return f'<a href="{escape(quote(cell.target))}">{escape(cell.text)}</a>'
+    return escape(str(cell))
 
 
 def _html(title: str, words: str, sections: list[Section], settings: dict[str, Any]) -> str:
@@ -566,31 +590,107 @@ def _summary(test: Tested | TestedNumbers, model: Model, path: Path, history: li
 def draw_report(directory: str | Path, *, data: str | None = None, out: str | Path | None = None) -> list[Path]:
     """Draw the run in ``directory``, tested on its own data or ``data``, into ``out`` (default: report in it).
 
-    Returns the paths written: the pictures, then report.html. InputError for what cannot be read or does not fit; RunError
+    Of a directory of several runs, which ``train --seeds`` leaves, each is drawn, and a page that leads to them. Returns the
+    paths written: the pictures of each run, then its report.html. InputError for what cannot be read or does not fit; RunError
     for what cannot be written.
     """
     try:
-        from . import plots
+        from . import plots  # noqa: F401
     except ImportError as error:
         raise InputError(f"report needs matplotlib; pip install 'fastmlp[plot]' ({error})") from None
-    from .evaluate import load_to_test
-    from .model import load_model
-    from .paths import atomic_write, model_file
-
     directory = as_path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; it must be the --out directory of fastmlp train")
+    target = directory / "report" if out is None else as_path(out)
+    runs = runs_of_seeds(directory)
+    if not runs:
+        return _draw_run(directory, data, target)[0]
+    written, rows = [], []
+    for run in runs:
+        files, test, history = _draw_run(run, data, run / "report" if out is None else target / run.name)
+        written += files
+        rows.append((run, os.path.relpath(files[-1], target), test, history))
+    return written + _write(target, directory.resolve().name, *_over_seeds(rows), {})
+
+
+def _over_seeds(
+    runs: list[tuple[Path, str, Tested | TestedNumbers, list[dict[str, float]]]],
+) -> tuple[str, list[Section]]:
+    """(what several runs reach together, the page's sections), of each its directory, its page, its test and its reports."""
+    from . import plots
+
+    scores = [test.scores for _, _, test, _ in runs]
+    spread = {}
+    for name in scores[0]:
+        values = [each[name] for each in scores]
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        spread[name] = f"{_score(name, statistics.fmean(values))} ± {_score(name, deviation)}"
+    said = ", ".join(f"{_SCORES[name]} {text}" for name, text in spread.items())
+    tested = runs[0][2]
+    words = (
+        f"{len(runs)} runs that differ in their seed, on {tested.y.size:,} test samples of {tested.data.name}: {said} (mean "
+        "and standard deviation over the runs)."
+    )
+    head = ("Run", *(_SCORES[name] for name in spread), "Epochs", "Seconds")
+    table: list[tuple[Any, ...]] = [head]
+    for (run, page, _, history), each in zip(runs, scores):
+        last = history[-1] if history else {}
+        table.append((
+            Link(run.name, page), *(_score(name, each[name]) for name in spread), f"{last.get('epoch', 0):.6g}",
+            f"{last.get('seconds', 0):,.1f}",
+        ))  # fmt: skip
+    curves = plots.curves_of_seeds([history for *_, history in runs])
+    alt = f"Line chart of the test error of {len(runs)} runs against epochs. {words}"
+    return words, [
+        Section("Every run", "Each leads to its own report.", table=table),
+        Section("Learning curves", "How far the runs are apart while they learn.", "seeds", curves, alt),
+    ]
+
+
+_SCORES = {"accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "loss": "loss"}
+
+
+def _score(name: str, value: float) -> str:
+    return f"{value:.2%}" if name == "accuracy" else f"{value:.4g}"
+
+
+def _write(target: Path, title: str, words: str, sections: list[Section], settings: dict[str, Any]) -> list[Path]:
+    """Write the pictures, and the page with all of them, into ``target``; their paths."""
+    from . import plots
+    from .paths import atomic_write
+
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {target}: cannot be made a directory ({error.strerror})") from None
+    written = []
+    for section in sections:
+        if section.figure is not None:
+            written.append(target / f"{section.name}.png")
+            plots.write_png(section.figure, written[-1])
+    page = _html(title, words, sections, settings)
+    written.append(target / "report.html")
+    try:
+        with atomic_write(written[-1]) as file:
+            file.write(page.encode())
+    except OSError as error:
+        raise RunError(f"{written[-1]}: cannot be written ({error.strerror or error})") from None
+    return written
+
+
+def _draw_run(
+    directory: Path, data: str | None, target: Path
+) -> tuple[list[Path], Tested | TestedNumbers, list[dict[str, float]]]:
+    """(the paths written, its test, its reports) of one run."""
+    from .evaluate import load_to_test
+    from .model import load_model
+
     path = model_file(directory)
     config, settings = _config(directory, data)
     history = read_metrics(directory / "metrics.jsonl")
     model = load_model(path)
     dataset = load_to_test(config, model, whole=data is not None, recorded=data is None)
     test = _test(model, dataset, path)
-    target = directory / "report" if out is None else as_path(out)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {target}: cannot be made a directory ({error.strerror})") from None
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
     if isinstance(test, Tested):
         answers = [
@@ -601,19 +701,8 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
             _predicted_and_true(test), _residuals(test), _deciles(test), _largest_errors(test, model, config, columns)
         ]  # fmt: skip
     sections = [_curves(history, config), *answers, inputs, *_distorted(config, dataset)]
-    written = []
-    for section in sections:
-        if section.figure is not None:
-            written.append(target / f"{section.name}.png")
-            plots.write_png(section.figure, written[-1])
-    page = _html(directory.resolve().name, _summary(test, model, path, history), sections, settings)
-    written.append(target / "report.html")
-    try:
-        with atomic_write(written[-1]) as file:
-            file.write(page.encode())
-    except OSError as error:
-        raise RunError(f"{written[-1]}: cannot be written ({error.strerror or error})") from None
-    return written
+    written = _write(target, directory.resolve().name, _summary(test, model, path, history), sections, settings)
+    return written, test, history
 
 
 def parser() -> Parser:
@@ -622,7 +711,7 @@ def parser() -> Parser:
         "Draw a training run, finished or not: PNG pictures and one HTML page, report.html. Prints their paths.",
         "python -m fastmlp.report runs/mnist",
     )
-    made.add_argument("run", metavar="DIR", help="the --out directory of fastmlp train")
+    made.add_argument("run", metavar="DIR", help="the --out directory of fastmlp train, with or without --seeds")
     made.add_argument("--data", metavar="SPEC", help="data to test on (default: the run's own)")
     made.add_argument("--out", metavar="DIR2", help="where to write (default DIR/report)")
     return made

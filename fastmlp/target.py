@@ -14,6 +14,13 @@ from .config import loss_and_parameters
 from .errors import InputError
 
 
+def kernel_of(loss: str) -> Any:
+    """The kernels' loss that --loss calls so. ValueError where its parameters make none."""
+    name, parameters = loss_and_parameters(loss)
+    given = (parameters,) if name == "quantile" else parameters
+    return kernels.LOSSES[name](*given if parameters else ()).checked()
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """The numbers y [N, T] of a regression. The network learns (y - mean) / std, ``mean`` and ``std`` float64 [T].
@@ -28,9 +35,7 @@ class Target:
     @cached_property
     def kernel(self) -> Any:
         """The kernels' loss. ValueError where its parameters make none."""
-        name, parameters = loss_and_parameters(self.loss)
-        given = (parameters,) if name == "quantile" else parameters
-        return kernels.LOSSES[name](*given if parameters else ()).checked()
+        return kernel_of(self.loss)
 
     @property
     def outputs(self) -> int:

@@ -17,7 +17,7 @@ from .cli import Parser, add_options, load_data, run_command, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
-from .paths import CHECKPOINT, MODEL, PREVIOUS, as_path, atomic_write
+from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write
 from .screen import Screen, duration
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
     if seeds:
-        configs = [replace(config, seed=config.seed + k, out=f"{out}/seed-{config.seed + k}") for k in range(seeds)]
+        configs = [replace(config, seed=config.seed + k, out=f"{out}/{SEED}{config.seed + k}") for k in range(seeds)]
     with world.together():
         for each in configs if world.rank == 0 else ():
             _output_directory(str(each.out))

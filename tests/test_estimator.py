@@ -658,10 +658,15 @@ def test_held_out_samples_have_a_weight(table):
 
 def test_the_last_hidden_layer_is_a_transform(table):
     X, y = table
-    for activation, function in (("relu", lambda Z: np.maximum(Z, 0)), ("tanh", np.tanh)):
+    functions = {"relu": lambda Z: np.maximum(Z, 0), "tanh": np.tanh}
+    for activation in ("relu", "tanh", ["tanh", "relu"]):
         model = MLPClassifier((9, 5), activation=activation, max_iter=3, random_state=0).fit(X, y)
-        hidden = function(function(X @ model.coefs_[0] + model.intercepts_[0]) @ model.coefs_[1] + model.intercepts_[1])
+        first, last = (functions[name] for name in ([activation] * 2 if isinstance(activation, str) else activation))
+        hidden = last(first(X @ model.coefs_[0] + model.intercepts_[0]) @ model.coefs_[1] + model.intercepts_[1])
         np.testing.assert_allclose(model.transform(X), hidden, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(X), model.transform(X))
+    with pytest.raises(ValueError, match="activation has 2 names; it must have 1"):
+        MLPClassifier(9, activation=["tanh", "relu"]).fit(X, y)
     assert list(model.get_feature_names_out()) == [f"mlpclassifier{k}" for k in range(5)]
     head = make_pipeline(model, LogisticRegression()).fit(X, y)
     assert head[:-1].transform(X).shape == (len(X), 5)
@@ -872,6 +877,7 @@ def kinds_with_activations():
     for kind, activation in itertools.product(KINDS, kernels.ACTIVATIONS):
         few = kind == "multiclass" or activation in ("relu", "identity")
         yield pytest.param(kind, activation, marks=() if few else pytest.mark.nightly)
+    yield "multiclass", ("tanh", "relu")
 
 
 @pytest.mark.parametrize(("kind", "activation"), list(kinds_with_activations()))
@@ -951,9 +957,9 @@ def test_other_libraries_predict_the_numbers_that_the_regressor_predicts(table, 
 
 def test_a_state_dict_names_the_activation(table, tmp_path):
     numpy = pytest.importorskip("safetensors.numpy")
-    model = MLPClassifier((9, 7), activation="tanh", max_iter=1, random_state=0).fit(*table)
+    model = MLPClassifier((9, 7), activation=["tanh", "relu"], max_iter=1, random_state=0).fit(*table)
     usage = fastmlp.export(model, tmp_path / "model.safetensors")
-    assert "Linear(12, 9), torch.nn.Tanh(), torch.nn.Linear(9, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)" in usage
+    assert "Linear(12, 9), torch.nn.Tanh(), torch.nn.Linear(9, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3)" in usage
     tensors = numpy.load_file(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(tensors["4.weight"].T, model.coefs_[2])
     np.testing.assert_array_equal(tensors["0.bias"], model.intercepts_[0])

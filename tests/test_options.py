@@ -19,6 +19,7 @@ from fastmlp.find_lr import find_lr
 OPTIONS = [
     {"dropout": 0.3, "hidden": (40, 30)},
     {"label_smoothing": 0.1},
+    {"loss": "focal:2"},
     {"class_weight": "balanced"},
     {"class_weight": "1,2,3,4,5,5,4,3,2,1"},
     {"clip_norm": 0.1},
@@ -26,6 +27,7 @@ OPTIONS = [
     {"augment": "elastic", "augment_strength": 0.5},
     {"validation": 0.2, "standardize": "yes"},
     {"schedule": "step", "warmup": 0.2},
+    {"activation": "relu,silu", "hidden": (40, 30), "lr": 0.01},
     *({"activation": name, "hidden": (40, 30), "lr": 0.01} for name in kernels.ACTIVATIONS if name != "relu"),
 ]
 
@@ -36,9 +38,10 @@ def test_the_choices_are_those_of_the_kernels_tables():
     assert list(config.RULES) == list(kernels.RULES)
 
 
-@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*kernels.ACTIVATIONS, ("relu", "silu")], ids=str)
 def test_a_saved_model_has_the_activation_that_it_was_trained_with(digits, tmp_path, activation):
-    model = fastmlp.fit(digits, steps=5, hidden=(20,), activation=activation).model
+    hidden = (20,) if isinstance(activation, str) else (20, 10)
+    model = fastmlp.fit(digits, steps=5, hidden=hidden, activation=activation).model
     model.save(tmp_path / "model.npz")
     loaded = fastmlp.load_model(tmp_path / "model.npz")
     assert loaded.network.activation == activation
@@ -115,6 +118,20 @@ def test_early_stopping_keeps_the_best_weights(digits):
             assert result.summary[monitor] == best(values)
         assert result.summary["test_loss"] == result.history[first].test_loss
         assert result.model.evaluate(digits.X_test, digits.y_test)[0] == result.history[first].test_loss
+
+
+def test_a_loss_of_classes_is_measured_and_remembered(digits, tmp_path):
+    result = fastmlp.fit(digits, loss="focal:3", steps=40)
+    result.model.save(tmp_path / "model.npz")
+    again = fastmlp.load_model(tmp_path / "model.npz")
+    Z = kernels.mlp_forward(digits.X_test, again.network, scale=again.scale)
+    expected = kernels.loss_gradient(Z, digits.y_test, kernels.LOSSES["focal"](3.0))[0] / len(Z)
+    assert again.evaluate(digits.X_test, digits.y_test)[0] == result.summary["test_loss"] == pytest.approx(expected)
+    assert expected < 0.9 * kernels.softmax_cross_entropy(Z, digits.y_test)[0] / len(Z)
+    assert (
+        fastmlp.fit(digits, loss="softmax_cross_entropy", steps=2).summary["weights_sha256"]
+        == (fastmlp.fit(digits, steps=2).summary["weights_sha256"])
+    )
 
 
 def test_validation_samples_are_not_trained_on(digits):
@@ -220,6 +237,7 @@ def test_a_configuration_survives_toml(tmp_path):
     config = configure(
         data="mnist",
         hidden=(300, 100),
+        activation=("gelu", "tanh"),
         lr=1e-05,
         label_column='a "quoted"\tname\\é',
         patience=3,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
+import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -19,10 +22,12 @@ from test_commands import random_model
 
 import fastmlp
 import fastmlp.ink
+import kernels
 from fastmlp import export, predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
 from fastmlp.ink import Framing, prepare
+from fastmlp.model import Model
 from fastmlp.page import page
 
 needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver")
@@ -115,6 +120,20 @@ def test_weights_are_of_16_bits_where_that_changes_no_probability():
     np.testing.assert_array_equal(model.network.params, before)
     model.network.layers[1][0][...] *= 1e6  # beyond the range of float16
     assert '"dtype": "float32"' in page(model, "page.html").decode()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_the_page_computes_every_activation(rng):
+    """Each is of its layer; to float32's rounding, but GELU's error function is one of 1.5e-7."""
+    names = list(kernels.ACTIVATIONS)
+    network = kernels.Network((784, *(1 for _ in names), 10), activation=names)
+    made = Model(network, 1.0, tuple("0123456789"), image_shape=(28, 28), framing=Framing(20, 20, 1))
+    functions = re.search(r"const ACTIVATIONS = (\[.*?\]); //", page(made, "page.html").decode(), re.DOTALL)[1]
+    Z = 4 * rng.standard_normal(50)
+    script = f"console.log(JSON.stringify({functions}.map(f => {Z.tolist()}.map(z => f(z)))))"
+    ran = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True, timeout=60)
+    for name, Y in zip(names, json.loads(ran.stdout), strict=True):
+        np.testing.assert_allclose(Y, kernels.ACTIVATIONS[name].twin(Z), rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_a_model_of_no_drawings_gets_no_page():

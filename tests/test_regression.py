@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import fastmlp
+import kernels
 from fastmlp import evaluate, export, predict, report, train
 from fastmlp.config import LOSSES, RULES, loss_and_parameters
 from fastmlp.errors import InputError
 from fastmlp.model import model_from
-from fastmlp.target import Target, number_scores
+from fastmlp.target import kernel_of, number_scores
 
 QUICK = ("--hidden", 16, "--epochs", 3, "--batch-size", 32)
 
@@ -97,6 +98,16 @@ def test_a_run_goes_on_to_the_bits_of_one_that_never_stopped(place, command):
     assert type(again.history[0]).__name__ == "NumbersReport"
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("validation_r2", max), ("validation_rmse", min), ("train_loss", min)])
+def test_early_stopping_watches_what_is_measured_of_numbers(place, monitor, best):
+    X, y = place
+    result = fastmlp.fit(X, y, epochs=60, patience=3, monitor=monitor, lr=0.05, schedule="constant", hidden=(16,))
+    values = [getattr(report, monitor) for report in result.history]
+    first = values.index(best(values))
+    assert result.summary["best_epoch"] == result.history[first].epoch
+    assert result.summary["test_r2"] == result.history[first].test_r2
+
+
 def test_a_rate_is_found_for_numbers_too(place, command):
     code, out, err = command(train, "--data", "houses.csv", "--out", "run", "--find-lr", "--steps", 50, "--hidden", 16)
     assert code == 0, err
@@ -177,9 +188,15 @@ BAD = {
         "the number to predict is -3 in a row; --loss poisson takes numbers of at least 0"),
     "sizes of 0": ("a,b,label\n" + "1,2,0\n2,3,1\n3,5,2\n" * 9, ("--task", "regression", "--loss", "gamma"),
         "the number to predict is 0 in a row; --loss gamma takes numbers above 0"),
-    "a loss of classes": (None, ("--loss", "log_loss"), "--loss is 'log_loss'; it must be one of squared_error, absolute_"),
+    "a loss of classes": (None, ("--loss", "log_loss"), "--loss is 'log_loss'; it must be one of softmax_cross_entropy, focal"),
     "a loss with too much": (None, ("--loss", "squared_error:1"), "--loss is 'squared_error:1'; parameters are such as"),
     "falling quantiles": (None, ("--loss", "quantile:0.9,0.1"), "quantile:0.1,0.5,0.9, rising from above 0 to below 1"),
+    "a loss for classes, of numbers": (None, ("--loss", "focal:2"), "--loss focal:2: is of classes; houses.csv has numbers"),
+    "a smoothed loss for classes": ("a,b,label\n" + "1,2,x\n2,3,y\n" * 9, ("--loss", "focal", "--label-smoothing", "0.1"),
+        "--label-smoothing 0.1: goes with --loss softmax_cross_entropy, not with focal"),
+    "watched R²": ("a,b,label\n" + "1,2,x\n2,3,y\n" * 9, ("--patience", "3", "--monitor", "validation_r2"),
+        "--monitor validation_r2: goes with numbers to predict; of classes it is one of validation_loss, validation_accuracy"),
+    "several columns": (None, ("--label-column", "price,a"), "'price,a' is more than one column; a run learns one (fastmlp.M"),
     "a loss for classes": ("a,b,label\n" + "1,2,x\n2,3,y\n" * 9, ("--loss", "huber"), "--loss huber: is of numbers to predict"),
     "smoothed": (None, ("--label-smoothing", "0.1"), "--label-smoothing 0.1: goes with classes; houses.csv has numbers"),
     "weighted classes": (None, ("--class-weight", "balanced"), "--class-weight balanced: goes with classes"),
@@ -233,10 +250,12 @@ def test_the_scores_are_those_of_scikit_learn(rng):
 
 def test_the_names_of_the_losses_are_those_of_the_kernels():
     losses = fastmlp.target.kernels.LOSSES
-    numbers = {name for name, loss in losses.items() if loss.output in ("identity", "exponential")}
-    assert set(LOSSES) == numbers
-    for name in LOSSES:
-        assert Target(name, np.zeros(1), np.ones(1)).kernel.name == name
+    outputs = {"classification": ("softmax",), "regression": ("identity", "exponential")}
+    for task, named in LOSSES.items():
+        assert set(named) == {name for name, loss in losses.items() if loss.output in outputs[task]}
+        assert next(iter(named)) == kernels.losses.loss_of(outputs[task][0], None).name  # the default
+        for name in named:
+            assert kernel_of(name).name == name
     assert set(RULES) == set(fastmlp.target.kernels.RULES)
     assert loss_and_parameters("quantile:0.1,0.9") == ("quantile", (0.1, 0.9))
 

@@ -84,7 +84,7 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if "style" not in self.open:
             self.words.append(data)
-        if self.open[-1:] in (["td"], ["th"]):
+        if {"td", "th"} & set(self.open[-2:]):  # a link is in a cell
             self.tables[-1][-1].append(data)
 
     @property
@@ -167,6 +167,33 @@ def test_the_report_of_a_run_of_the_train_command(run, capsys):
     assert out.splitlines()[-1] == os.path.join("trained", "report", "report.html")
     accuracy = float(re.search(r"test accuracy ([\d.]+)%", out).group(1))
     assert f"classifies {accuracy:.1f} % of the 500 test samples" in page(run.parent / "trained" / "report").text
+
+
+def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, capsys):
+    for seed, steps in ((2, 15), (10, 40)):
+        shutil.copytree(run, f"many/seed-{seed}")
+        model = fastmlp.fit(digits, hidden=(70,), steps=steps, seed=seed).model
+        model.image_shape = (28, 28)
+        model.save(f"many/seed-{seed}/model.npz")
+    assert report.main(["many"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[-2:] == [os.path.join("many", "report", name) for name in ("seeds.png", "report.html")]
+    seen = page(run.parent / "many" / "report")
+    right = [
+        (fastmlp.load_model(f"many/seed-{seed}").predict(digits.X_test) == digits.y_test).mean() for seed in (2, 10)
+    ]
+    mean, deviation = np.mean(right), np.std(right, ddof=1)
+    shown = f"accuracy {mean:.2%} ± {deviation:.2%}"
+    assert f"2 runs that differ in their seed, on 500 test samples of digits: {shown}" in seen.text
+    head, *rows = seen.tables[0]
+    assert head == ["Run", "accuracy", "loss", "Epochs", "Seconds"]
+    assert [row[:2] for row in rows] == [[f"seed-{seed}", f"{share:.2%}"] for seed, share in zip((2, 10), right)]
+    for seed in (2, 10):
+        assert f"../seed-{seed}/report/report.html" in seen.references
+    assert "of the 500 test samples" in page(run.parent / "many" / "seed-10" / "report").text
+    assert evaluate.main(["many"]) == 2
+    assert "many: holds 2 runs of --seeds; name one of them, such as many/seed-2" in capsys.readouterr().err
 
 
 def test_a_table_has_a_list_of_errors_and_a_chart_of_features(tmp_path, monkeypatch, rng):

@@ -167,6 +167,10 @@ class _Head:
 
     def column(self, option: str, path: Path) -> int:
         """The column of that name, else of that number, from 1 on or from -1, the last, down."""
+        if "," in option and option not in self.names:
+            raise InputError(
+                f"{path}: {option!r} is more than one column; a run learns one (fastmlp.MLPRegressor learns several numbers)"
+            )
         if not re.fullmatch(r"[+-]?[0-9]{1,9}", option) or (self.is_header and option in self.names):
             return self.find([option], path)[0]
         k, count = int(option), len(self.names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(kernels.ACTIVATIONS))],
+        "activation": [StrOptions(set(kernels.ACTIVATIONS)), list, tuple],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -58,7 +59,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     }
 
     hidden_layer_sizes: Any
-    activation: str
+    activation: str | Sequence[str]
     solver: str
     alpha: float
     batch_size: int | str
@@ -187,7 +188,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         if len(network.sizes) == 2:
             raise ValueError("hidden_layer_sizes is empty: there is no hidden layer to transform X to")
         hidden = without_last_layer(network)
-        return kernels.ACTIVATIONS[network.activation].twin(self._last_layer(X, hidden))
+        return kernels.ACTIVATIONS[network.activations[-1]].twin(self._last_layer(X, hidden))
 
     @property
     def _n_features_out(self) -> int:
@@ -221,7 +222,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         network, views = self.__dict__.get("_bound", (None, ()))
         arrays = (*self.coefs_, *self.intercepts_)
         same = len(arrays) == len(views) and all(a is b for a, b in zip(arrays, views))
-        return same and (network.activation, network.output) == (self.activation, self._output)
+        if not same or network.output != self._output:
+            return False
+        return bool(network.activation == kernels.activations.common_activation(self.activation, len(self.coefs_) - 1))
 
     def _network(self) -> Network:
         """The network of ``coefs_`` and ``intercepts_``; where they have been set, of copies."""
@@ -259,8 +262,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(sizes)
         self.coefs_, self.intercepts_ = [], []
-        for inputs, outputs in zip(sizes, sizes[1:]):
-            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / (inputs + outputs))
+        each = [self.activation] * len(sizes) if isinstance(self.activation, str) else [*self.activation]
+        for inputs, outputs, name in zip(sizes, sizes[1:], each + (each[-1:] or ["relu"])):
+            bound = np.sqrt((2.0 if name == "logistic" else 6.0) / (inputs + outputs))
             for arrays, shape in ((self.coefs_, (inputs, outputs)), (self.intercepts_, (outputs,))):
                 arrays.append(self._random_state.uniform(-bound, bound, shape).astype(dtype, copy=False))
         self.loss_curve_, self.validation_loss_curve_ = [], None
@@ -354,6 +358,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         if not all(isinstance(units, Integral) for units in hidden):
             raise ValueError(f"hidden_layer_sizes must be integers, got {hidden}.")
+        kernels.activations.common_activation(self.activation, len(hidden))
         if self.dropout and self.solver == "lbfgs":
             raise ValueError("dropout is only available for stochastic optimizers. lbfgs is not stochastic.")
         if self.early_stopping and incremental:
@@ -369,6 +374,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
 def without_last_layer(network: Network) -> Network:
     """The network whose outputs are the last hidden layer's, before their activation."""
-    hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=network.activation)
+    activations = network.activations[:-1]
+    hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=activations)
     hidden.params[...] = network.params[: hidden.params.size]  # they begin alike
     return hidden

@@ -269,10 +269,11 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         with _value_errors(), self._threads():
             inputs = self._encode(X)
-            hidden = [without_last_layer(network) for network in self.networks_]
             made = [
-                kernels.ACTIVATIONS[each.activation].twin(outputs_of(each, inputs, self._input_scale))
-                for each in hidden
+                kernels.ACTIVATIONS[each.activations[-1]].twin(
+                    outputs_of(without_last_layer(each), inputs, self._input_scale)
+                )
+                for each in self.networks_
             ]
             return np.concatenate(made, axis=1)
 
