@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Network, kernels, ops, quick_ops
-from .config import LOSSES
+from .config import LOSSES, TASKS
 from .data import Sparse
 from .data.dataset import require_finite
 from .errors import InputError
@@ -345,10 +345,10 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
     loss = meta.get("loss")
-    of_classes = loss is None or str(loss).partition(":")[0] in LOSSES["classification"]
-    target = None if of_classes else _target(loss, tensors, path)
-    if target is None and loss is not None:
-        _kernel(loss, path)
+    of_numbers = loss is not None and (not classes or "target_mean" in tensors)
+    if loss is not None:
+        _require_loss(loss, "regression" if of_numbers else "classification", path)
+    target = _target(loss, tensors, path) if of_numbers else None
     outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
     network = _network(tensors, outputs, activation, path)
     inputs = network.sizes[0]
@@ -380,15 +380,17 @@ def _target(loss: Any, tensors: Tensors, path: str) -> Target:
     mean, std = (_vector(tensors, name, np.dtype(np.float64), T, path) for name in ("target_mean", "target_std"))
     if T == 0 or not (std > 0).all():
         raise InputError(f"{path}: target_std is not positive everywhere")
-    _kernel(loss, path)
     return Target(str(loss), mean, std)
 
 
-def _kernel(loss: Any, path: str) -> None:
+def _require_loss(loss: Any, task: str, path: str) -> None:
+    """InputError for what is no loss of the task."""
     try:
-        kernel_of(str(loss))
+        kernel = kernel_of(str(loss))
     except (InputError, ValueError):
-        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none") from None
+        kernel = None
+    if kernel is None or kernel.name not in LOSSES[task]:
+        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for {TASKS[task]}")
 
 
 def _label(saved: Any) -> LabelColumn | None:
