@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] == "--version":
         print(f"fastmlp {__version__}")
         return 0
-    from .cli import similar
+    from .errors import similar
 
     given = f"unknown verb {words[0]!r}; {similar(words[0], VERBS)}" if words else "no verb given; "
     print(f"fastmlp: {given}the verbs are {', '.join(VERBS)}", file=sys.stderr)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .config import TrainConfig, read_toml
-from .errors import InputError, Interrupted, RunError
+from .errors import InputError, Interrupted, RunError, not_one_of, similar
 from .parallel import launched
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ class Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""
         raise InputError(f"{message} ({similar(unknown, flags)}--help lists the options)")
 
-
-def similar(word: str, known: Iterable[str]) -> str:
-    """ "did you mean ...? ", where one of the ``known`` words is much like ``word``; else nothing."""
-    import difflib
-
-    close = difflib.get_close_matches(word.partition("=")[0], list(known), 1)
-    return f"did you mean {close[0]}? " if close else ""
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, or the first such part of a list, as ``TrainConfig`` does."""
+        if action.choices is not None and value not in action.choices:
+            wrong = next((part for part in str(value).split(",") if part not in action.choices), value)
+            raise InputError(
+                not_one_of("".join(action.option_strings[:1]) or str(action.metavar), wrong, action.choices)
+            )
 
 
 def say(line: str) -> None:
@@ -86,7 +86,8 @@ def run_command(
         say(f"fastmlp {verb}: {_one_line(error)}")
         return 1
     except (KeyboardInterrupt, Interrupted) as interruption:
-        say(f"fastmlp {verb}: interrupted{_one_line(interruption)}")
+        echoed = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the ^C that the terminal prints
+        say(f"{echoed}fastmlp {verb}: interrupted{_one_line(interruption)}")
         return 128 + signal.SIGINT
     except MemoryError:
         say(f"fastmlp {verb}: out of memory")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, not_one_of, similar
 from .formats import TRAINING, suffixes
 from .paths import as_path
 
@@ -340,7 +340,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     known = {item.name for item in fields(TrainConfig)}
     for key in options:
         if key not in known:
-            raise InputError(f"{path}: {key[:40].replace('_', '-')!r} is no option of train (--help lists them)")
+            advice = f"{similar(key, known)}--help lists them".replace("_", "-")
+            raise InputError(f"{path}: {key[:40].replace('_', '-')!r} is no option of train ({advice})")
     if isinstance(options.get("hidden"), list):
         options["hidden"] = tuple(options["hidden"])
     return options
@@ -354,7 +355,7 @@ def loss_and_parameters(loss: str) -> tuple[str, tuple[float, ...]]:
     except ValueError:
         parameters = (math.nan,)
     if name not in _ALL_LOSSES:
-        raise InputError(f"--loss is {loss!r:.60}; it must be one of {', '.join(_ALL_LOSSES)}")
+        raise InputError(not_one_of("--loss", loss, _ALL_LOSSES))
     wrong = len(parameters) > _ALL_LOSSES[name] or any(a >= b for a, b in pairwise(parameters))
     if wrong or not all(0 < p < (1 if name == "quantile" else math.inf) for p in parameters):
         raise InputError(
@@ -401,7 +402,7 @@ def _check(name: str, value: Any, metadata: Any) -> None:
     choices, least, most = (metadata.get(key) for key in ("choices", "least", "most"))
     for each in (value if isinstance(value, tuple) else (value,)) if choices else ():
         if each not in choices:
-            raise InputError(f"--{name} is {each!r:.60}; it must be one of {', '.join(choices)}")
+            raise InputError(not_one_of(f"--{name}", each, choices))
     if least is None or value is None:
         return
     if value < least or (most is not None and value > most):
@@ -493,10 +494,12 @@ PRESETS: dict[str, dict[str, Any]] = {"seed": SEED_RECIPE, "record": RECORD_RECI
 def configure(preset: str | None = None, **options: Any) -> TrainConfig:
     """A TrainConfig from a preset and the options that override it. InputError for what cannot be."""
     if preset is not None and preset not in PRESETS:
-        raise InputError(f"--preset is {preset!r}; it must be one of {', '.join(PRESETS)}")
+        raise InputError(not_one_of("--preset", preset, PRESETS))
     known = {item.name for item in fields(TrainConfig)}
     if unknown := sorted(set(options) - known):
-        raise InputError(f"unknown option {unknown[0]!r}; the options are {', '.join(sorted(known))}")
+        raise InputError(
+            f"unknown option {unknown[0]!r}; {similar(unknown[0], known)}the options are {', '.join(sorted(known))}"
+        )
     recipe = dict(PRESETS[preset]) if preset else {}
     if options.get("epochs") is not None:
         recipe.pop("steps", None)

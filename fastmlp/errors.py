@@ -1,6 +1,6 @@
 """The two ways a command ends badly: each is one line on stderr and an exit code, never a traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -23,3 +23,16 @@ def about(source: object) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def similar(word: str, known: Iterable[str]) -> str:
+    """ "did you mean ...? ", where one of the ``known`` words is much like ``word``; else nothing."""
+    import difflib
+
+    close = difflib.get_close_matches(word.partition("=")[0], [*known], 1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def not_one_of(name: str, value: object, known: Iterable[str]) -> str:
+    """The sentence that refuses ``value``."""
+    return f"{name} is {value!r:.60}; {similar(str(value), known)}it must be one of {', '.join(known)}"

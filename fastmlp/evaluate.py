@@ -138,10 +138,11 @@ def _table(scores: list[dict[str, Any]]) -> list[str]:
         lines.append(f"the {len(scores)} classes of the lowest F1:")
     names = [" ".join(score["class"].split()) for score in scores]
     width = max(map(len, ["class", *names]))
-    lines.append(f"{'class':{width}s}  samples  precision    recall        F1")
+    lines.append(f"{'class':{width}s} samples precision  recall      F1")
     for name, score in zip(names, scores):
         shares = ("-" if score[key] is None else f"{score[key]:.2%}" for key in ("precision", "recall", "f1"))
-        lines.append(f"{name:{width}s}  {score['samples']:7d}  " + " ".join(f"{share:>9s}" for share in shares))
+        shown = " ".join(f"{share:>{size}s}" for share, size in zip(shares, (9, 7, 7)))
+        lines.append(f"{name:{width}s} {score['samples']:7d} {shown}")
     return lines
 
 

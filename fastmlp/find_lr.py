@@ -8,6 +8,7 @@ decide by their loss on held-out training samples.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +17,8 @@ from .backend import kernels
 from .config import TrainConfig
 from .data import Dataset
 from .errors import Interrupted, RunError
-from .loop import Observer, Run, fit
-from .plan import plan
+from .loop import Observer, Run, Saver
+from .plan import Plan, plan
 
 _LOWEST, _HIGHEST = 1e-5, 10.0
 _STEPS = 600
@@ -60,27 +61,32 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
     """Train for up to 600 steps at rates from 1e-5 to 10, each a constant factor above the last, until the loss diverges.
 
     Then runs of up to 2,000 steps at parts of the rate where the smoothed loss is least, and at the default rate: the best on
-    held-out training samples is the suggestion. RunError when the loss never falls.
+    held-out training samples is the suggestion. The data are prepared once, for all. RunError when the loss never falls.
     """
     observer = observer or Observer()
-    rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
+    watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
     threads = contextlib.nullcontext() if config.threads is None else kernels.threads(config.threads)
-    with threads:
-        planned = plan(data, config, observer.chosen)
-        run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)
-        run.rates = lambda start, stop: rates[start:stop]
-        run.warm_up()
-        batches = run.batches
-        sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
-        sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
-        with contextlib.closing(batches), contextlib.suppress(RunError):  # the end of the range
-            while run.step < _STEPS:
-                run.advance(min(20, _STEPS - run.step))
-                if observer.stop():
-                    raise Interrupted
-                smooth = _smooth(np.array(run.losses) / sizes[: run.step])
-                if smooth[-1] > _DIVERGED * smooth.min():
-                    break
+    with threads, np.errstate(over="ignore", invalid="ignore"):  # a rate is too high where the loss is not finite
+        return _judged(plan(data, watched, observer.chosen), observer)
+
+
+def _judged(planned: Plan, observer: Observer) -> RangeTest:
+    """The range test and the trials, on samples that are prepared."""
+    rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
+    run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)
+    run.rates = lambda start, stop: rates[start:stop]
+    run.warm_up()
+    batches = run.batches
+    sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
+    sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
+    with contextlib.closing(batches), contextlib.suppress(RunError):  # the end of the range
+        while run.step < _STEPS:
+            run.advance(min(20, _STEPS - run.step))
+            if observer.stop():
+                raise Interrupted
+            smooth = _smooth(np.array(run.losses) / sizes[: run.step])
+            if smooth[-1] > _DIVERGED * smooth.min():
+                break
     losses = np.array(run.losses) / sizes[: run.step]
     smooth = _smooth(losses[np.isfinite(losses)])
     best = int(smooth.argmin()) if len(smooth) else 0
@@ -91,17 +97,22 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
     trials = []
     for rate in tried:
         with contextlib.suppress(RunError):  # it diverged
-            trials.append(_trial(data, replace(config, lr=rate, epochs=None, steps=steps), observer))
+            trials.append(
+                _trial(replace(planned, config=replace(planned.config, lr=rate, epochs=None, steps=steps)), observer)
+            )
     if not trials:
         raise RunError(f"--find-lr: training diverges at every rate from {tried[0]:.2g} to {tried[-1]:.2g}")
     return RangeTest(rates[: len(smooth)], smooth, tuple(trials), min(trials, key=lambda trial: trial.loss).rate)
 
 
-def _trial(data: Dataset, config: TrainConfig, observer: Observer) -> Trial:
-    watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
-    last = fit(data, watched, observer=Observer(stop=observer.stop)).history[-1]
+def _trial(planned: Plan, observer: Observer) -> Trial:
+    run, rate = Run(planned, Observer(stop=observer.stop)), planned.config.peak_lr
+    with contextlib.closing(run.batches):
+        while not run.finished:
+            last = run.until_report(Saver(None, math.inf))
+            run.stop_if_asked()
     assert last.validation_loss is not None
     accuracy = getattr(last, "validation_accuracy", None)
     shown = last.headline("validation") if accuracy is None else f"accuracy {accuracy:.2%}"
-    observer.say(f"lr {config.peak_lr:.2g}: held-out loss {last.validation_loss:.4f}, {shown}")
-    return Trial(config.peak_lr, last.validation_loss, accuracy)
+    observer.say(f"lr {rate:.2g}: held-out loss {last.validation_loss:.4f}, {shown}")
+    return Trial(rate, last.validation_loss, accuracy)

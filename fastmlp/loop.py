@@ -290,7 +290,7 @@ class Run:
         """Whether all steps have been taken, or no more progress is expected."""
         return self.step >= self.total or self.best.enough
 
-    def until_report(self, saver: _Saver) -> Report:
+    def until_report(self, saver: Saver) -> Report:
         """Train to the next report and make it."""
         goal = min((self.step // self.interval + 1) * self.interval, self.total)
         while self.step < goal:
@@ -443,7 +443,7 @@ class Run:
         }
 
 
-class _Saver:
+class Saver:
     """Writes checkpoints when they are due, and none without a path."""
 
     def __init__(self, path: Path | None, seconds: float) -> None:
@@ -503,7 +503,7 @@ def fit(
         found = world.gather(found)[0]
         if found is not None and path is not None:
             run.resume(found, path)
-        saver = _Saver(path, config.checkpoint_seconds)
+        saver = Saver(path, config.checkpoint_seconds)
         result = Result(run.model, run.config, run.history)
         run.warm_up()
         compile_seconds = kernels.jit.compile_seconds - before

@@ -307,7 +307,7 @@ def _train(
         f"test {tested}{best} after {duration(summary['train_seconds'])} of training; model in {files.model}"
     )
     if first and result.model.framing is not None:
-        screen.line(f"a page to draw digits for it on: python -m fastmlp.export {files.model} page.html")
+        screen.line(f"draw digits for it: python -m fastmlp.export {files.model} page.html")
     return summary
 
 

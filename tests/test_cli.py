@@ -112,7 +112,7 @@ def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, di
 BAD = {
     "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
     "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (did you mean --data? --help lists the options)"),
-    "unknown choice": (["--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
+    "unknown choice": (["--optimizer", "lbfgs"], "--optimizer is 'lbfgs'; it must be one of sgd, momentum"),
     "text for a number": (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
     "impossible number": (["--batch-size", "0"], "--batch-size is 0; it must be an integer of at least 1"),
     "impossible rate": (["--lr", "nan"], "--lr is nan; it must be positive and finite"),

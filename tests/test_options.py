@@ -199,11 +199,15 @@ def test_the_range_test_suggests_a_rate_that_trains(digits):
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(digits, optimizer):
+def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(digits, optimizer, monkeypatch):
+    prepared = []
+    planned = find_lr.__globals__["plan"]
+    monkeypatch.setitem(find_lr.__globals__, "plan", lambda *given: prepared.append(given) or planned(*given))
     test = find_lr(digits, configure(optimizer=optimizer, epochs=2))
     losses = {trial.rate: trial.loss for trial in test.trials}
     assert losses[test.suggestion] == min(losses.values()) <= losses[configure(optimizer=optimizer).peak_lr]
     assert len(losses) >= 4
+    assert len(prepared) == 1  # for all trials
 
 
 def test_a_run_begins_with_the_weights_and_the_units_of_another_model(digits, tmp_path):
@@ -249,7 +253,7 @@ def test_a_configuration_survives_toml(tmp_path):
     assert configure(**read_toml(tmp_path / "config.toml"), out=str(tmp_path)) == config
     for text, message in (
         ("epochs = 'many'", "--epochs is 'many'; it must be an integer"),
-        ("epoch = 3", "config.toml: 'epoch' is no option of train"),
+        ("epoch = 3", r"config.toml: 'epoch' is no option of train \(did you mean epochs\? --help"),
         ("epochs = ", "config.toml: not valid TOML"),
         ("hidden = [1, 'a']", "--hidden is"),
         ("[epochs]\na = 1", "--epochs is"),
@@ -270,7 +274,7 @@ def test_a_configuration_survives_toml(tmp_path):
         ({"clip_norm": 0.0}, "--clip-norm is 0.0; it must be positive"),
         ({"patience": 0}, "--patience is 0"),
         ({"patience": 2, "validation": 0.0}, "--patience watches validation_loss; --validation must be above 0"),
-        ({"monitor": "test_accuracy"}, "--monitor is 'test_accuracy'; it must be one of"),
+        ({"monitor": "test_accuracy"}, r"--monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of"),
         ({"warmup": 1.0}, "--warmup is 1.0"),
         ({"validation": 0.9999}, "cannot be split with --validation"),
     ],
