@@ -61,7 +61,7 @@ EDITS = {
     "an overload": ("gemm.py", [("read(X), lo * X", "read(X), (lo + 1) * X")], ["gemm.linear_forward"]),
     "a piece of another module": ("team.py", [("return part * n // parts,", "return n // parts,")], ["update.update"]),
     "an intrinsic": ("intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None),
-    "vectors": ("simd/vectors.py", [("builder.fadd(x, y)", "builder.fsub(x, y)")], None),
+    "vectors": ("simd/vectors.py", [('"add", _of_builder("fadd")', '"add", _of_builder("fsub")')], None),
     "options": ("jit/__init__.py", [('"error_model": "numpy"', '"error_model": "python"')], None),
     "what Numba is made to do": ("jit/numba_private.py", [("= fndesc.argtypes, ()", "= fndesc.argtypes, []")], None),
 }  # fmt: skip

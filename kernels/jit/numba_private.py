@@ -15,7 +15,7 @@ from numba import types
 
 try:
     from llvmlite import binding
-    from numba.core import cgutils, compiler, config, funcdesc, sigutils, typing
+    from numba.core import cgutils, compiler, config, errors, funcdesc, sigutils, typing
     from numba.core.caching import _Cache
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
@@ -50,6 +50,8 @@ __all__ = [
     "infer_global",
     "load_registries",
     "part_of",
+    "place_of_typing",
+    "tell_a_compilation_of_new_names",
     "with_part",
 ]
 
@@ -113,7 +115,9 @@ class PieceCompiler(_KernelCompiler):
 
 
 class Dispatcher(CPUDispatcher):
-    """A function that is compiled for the compiled code that calls it."""
+    """A function that is compiled for the compiled code that calls it, for argument types that ``check`` does not refuse."""
+
+    check: Any = None
 
     def __init__(
         self, function: Any, locals: Any = None, options: Any = None, pipeline: type = _KernelCompiler
@@ -130,6 +134,8 @@ class Dispatcher(CPUDispatcher):
                 f"NUMBA_DISABLE_JIT is set, and {self.py_func.__qualname__} exists only compiled; unset it, or use "
                 "kernels.reference"
             )
+        if self.check is not None:
+            self.check(args)
         # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
         with global_compiler_lock:
             return self.compile_once(args)
@@ -297,6 +303,12 @@ def load_registries() -> None:
     cpu_target.target_context.refresh()
 
 
+def tell_a_compilation_of_new_names() -> None:
+    """What was registered since the running compilation began, as a module was loaded by its first use in compiled code."""
+    if global_compiler_lock.is_locked():
+        load_registries()
+
+
 def part_of(context: Any, builder: Any, kind: Any, array: Any, name: str) -> Any:
     """``data``, ``nitems``, ``shape``, ... of an array of that type.
 
@@ -313,3 +325,9 @@ def with_part(context: Any, builder: Any, kind: Any, array: Any, name: str, valu
 def definition(intrinsic: Any) -> Any:
     """The function of (typing context, *argument types) that gives an intrinsic's signature and code."""
     return intrinsic._defn
+
+
+def place_of_typing() -> str:
+    """Where in the user's code the call is whose types Numba finds out now, to begin a message with."""
+    place = getattr(errors, "loc_info", {}).get("loc")
+    return f"{place.filename}, line {place.line}: " if place else ""

@@ -39,10 +39,13 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     names = import_module(".names", __name__)
+    from ..jit.numba_private import tell_a_compilation_of_new_names
+
     globals().update({each: value for each, value in vars(names).items() if not each.startswith("_")})
     globals()["__all__"] = names.__all__
+    tell_a_compilation_of_new_names()
     return getattr(names, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__getattr__("__all__")})
+    return [*__getattr__("__all__")]

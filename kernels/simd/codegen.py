@@ -36,15 +36,17 @@ REGISTERS = 32 if REGISTER_BYTES == 64 or platform.machine() in ("aarch64", "arm
 # Without an FMA unit llvm.fma is a library call per lane; fmuladd is then a product and a sum.
 HAS_FMA = "+fma" in FEATURES or platform.machine() in ("aarch64", "arm64")
 
-_IR_ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 I32 = ir.IntType(32)
 I1 = ir.IntType(1)
+_IR_ELEMENT = {
+    types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int32: I32, types.int64: ir.IntType(64),
+}  # fmt: skip
 
 
 class Vector(types.Type):
-    """``lanes`` floats of one type, in one register."""
+    """``lanes`` numbers of one type, in one register: float32, float64, int32 or int64."""
 
-    def __init__(self, element: types.Float) -> None:
+    def __init__(self, element: types.Number) -> None:
         self.element = element
         self.lanes = REGISTER_BYTES * 8 // element.bitwidth
         super().__init__(name=f"simd.{element}x{self.lanes}")
@@ -52,6 +54,10 @@ class Vector(types.Type):
     @property
     def ir(self) -> ir.VectorType:
         return ir.VectorType(_IR_ELEMENT[self.element], self.lanes)
+
+    @property
+    def real(self) -> bool:
+        return isinstance(self.element, types.Float)
 
 
 class Mask(types.Type):
@@ -104,19 +110,41 @@ class _TileModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _in_memory(fe_type.ir))
 
 
+# What Numba's ``fastmath`` marks, where nothing has marked it before.
+_MARKED = frozenset(("fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"))
+
+
+def _instructions(builder: Any) -> list[Any]:
+    return [instruction for block in builder.function.blocks for instruction in block.instructions]
+
+
 def intrinsic(function: Callable[..., Any]) -> Any:
-    """Numba's ``intrinsic`` for code on the vectors themselves, out of their structures and back into them."""
+    """Numba's ``intrinsic`` for code on the vectors themselves, out of their structures and back into them.
+
+    Its errors name the function and the types that it was called with. In a function whose ``fastmath`` allows more than
+    products and sums to be fused, all else is kept from the code on vectors: NaN and the stated errors hold there, too.
+    """
+    name = function.__name__
 
     @functools.wraps(function)
     def typed(typingctx: Any, *args: Any) -> Any:
-        signature, codegen = function(typingctx, *args)
+        try:
+            signature, codegen = function(typingctx, *args)
+        except TypingError as error:
+            raise TypingError(f"simd.{name}({', '.join(map(str, args))}): {error}") from None
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            fast = context.fastmath and context.fastmath.flags - {"contract"}
+            before = {id(instruction) for instruction in _instructions(builder)} if fast else set()
             bare = [
                 builder.extract_value(arg, 0) if isinstance(kind, _REGISTERS) else arg
                 for arg, kind in zip(args, signature.args)
             ]
             result = codegen(context, builder, signature, bare)
+            if fast:
+                for instruction in _instructions(builder):
+                    if instruction.opname in _MARKED and id(instruction) not in before:
+                        instruction.flags.append("contract")
             return stored(builder, result) if isinstance(signature.return_type, _REGISTERS) else result
 
         return signature, generate
@@ -133,13 +161,21 @@ def stored(builder: Any, value: Any) -> Any:
 
 
 def vector_of(like: Any) -> Vector:
-    """The vector type of an array's, a scalar's or a vector's element."""
-    if isinstance(like, Vector):
-        return like
-    element = like.dtype if isinstance(like, types.Array) else like
+    """The vector type of an array's, a scalar's, a NumPy type's, a vector's or a tile's element."""
+    if isinstance(like, (Vector, Tile)):
+        return like if isinstance(like, Vector) else like.vector
+    element = like.dtype if isinstance(like, (types.Array, types.NumberClass)) else like
     if element not in _IR_ELEMENT:
-        raise TypingError(f"simd works on float32 and float64, not on {element}")
+        raise TypingError(f"simd works on float32, float64, int32 and int64, not on {element}")
     return Vector(element)
+
+
+def real_vector_of(like: Any) -> Vector:
+    """``vector_of`` what must be floats."""
+    vector = vector_of(like)
+    if not vector.real:
+        raise TypingError(f"it takes float32 or float64, not {vector.element}")
+    return vector
 
 
 def require_readable(array: Any) -> None:
@@ -175,6 +211,10 @@ def emit_store(
     store.align = element_bytes(vector)
 
 
+def constant(vector: Vector, value: float) -> Any:
+    return ir.Constant(vector.ir, [value] * vector.lanes)
+
+
 def splat(builder: Any, vector_ir: Any, scalar: Any) -> Any:
     undefined = ir.Constant(vector_ir, ir.Undefined)
     one = builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
@@ -188,7 +228,7 @@ def call_llvm(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
 
 
 def suffix(vector: Vector) -> str:
-    return f"v{vector.lanes}f{vector.element.bitwidth}"
+    return f"v{vector.lanes}{'f' if vector.real else 'i'}{vector.element.bitwidth}"
 
 
 def emit_fma(builder: Any, vector: Vector, x: Any, y: Any, z: Any) -> Any:
@@ -229,25 +269,39 @@ def named(name: str, implementation: Callable[..., Any], doc: str | None = None)
     return intrinsic(implementation)
 
 
-def lanewise(kinds: tuple[Any, ...], build: Callable[..., Any]) -> Any:
-    """Signature and code of ``build(builder, *vectors)`` on vectors, or on every vector of tiles of one size.
-
-    A vector among tiles goes with each of their vectors.
-    """
-    tiles = [kind for kind in kinds if isinstance(kind, Tile)]
-    vector = tiles[0].vector if tiles else vector_of(kinds[0])
-    result = tiles[0] if tiles else vector
+def combined(kinds: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+    """(tile or vector, what each is taken as): vectors and tiles of one element type, and numbers, which go to every lane."""
+    found = [kind for kind in kinds if isinstance(kind, (Vector, Tile))]
+    if not found:
+        raise TypingError("it takes a vector")
+    result = next((kind for kind in found if isinstance(kind, Tile)), found[0])
+    vector, taken = vector_of(result), []
     for kind in kinds:
-        if kind not in (vector, result):
+        number = isinstance(kind, (types.Integer, types.Float) if vector.real else types.Integer)
+        if not (number or kind in (vector, result)):
             raise TypingError(f"cannot combine {kind} with {result}")
+        taken.append(vector.element if number else kind)
+    return result, taken
+
+
+def lanewise(
+    kinds: tuple[Any, ...], build: Callable[..., Any], returns: Callable[[Any], Any] = lambda kind: kind
+) -> Any:
+    """Signature and code of ``build(builder, vector, *vectors)`` on vectors, or on every vector of tiles of one size.
+
+    A vector or a number among tiles goes with each of their vectors, a number among vectors with each lane.
+    """
+    result, taken = combined(kinds)
+    vector = vector_of(result)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not tiles:
-            return build(builder, *args)
+        args = [splat(builder, vector.ir, a) if kind == vector.element else a for a, kind in zip(args, taken)]
+        if not isinstance(result, Tile):
+            return build(builder, vector, *args)
         acc = ir.Constant(result.ir, ir.Undefined)
         for k in range(result.rows * result.vectors):
-            picked = [builder.extract_value(a, k) if kind == result else a for a, kind in zip(args, kinds)]
-            acc = builder.insert_value(acc, build(builder, *picked), k)
+            picked = [builder.extract_value(a, k) if kind == result else a for a, kind in zip(args, taken)]
+            acc = builder.insert_value(acc, build(builder, vector, *picked), k)
         return acc
 
-    return result(*kinds), codegen
+    return returns(result)(*taken), codegen

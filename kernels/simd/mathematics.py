@@ -1,4 +1,4 @@
-"""Exponentials, logarithms, the hyperbolic tangent, the error function and the normal distribution of vectors."""
+"""Exponentials, logarithms, powers, the logistic and hyperbolic functions, the error function, the normal distribution."""
 
 from __future__ import annotations
 
@@ -12,14 +12,33 @@ from numba.extending import overload
 
 from ..jit import piece
 from ..jit.dependencies import vocabulary
-from .codegen import Vector, call_llvm, emit_fma, intrinsic, named, stored, suffix, vector_of
-from .vectors import add, broadcast, div, fma, greater, maximum, minimum, mul, select, sub, zeros
+from ..jit.numba_private import place_of_typing
+from .codegen import Vector, call_llvm, constant, emit_fma, intrinsic, named, stored, suffix, vector_of
+from .vectors import (
+    absolute,
+    add,
+    both,
+    broadcast,
+    div,
+    either,
+    equal,
+    fma,
+    greater,
+    inverse,
+    less,
+    maximum,
+    minimum,
+    mul,
+    nearest,
+    negative,
+    not_equal,
+    reciprocal,
+    select,
+    sub,
+    zeros,
+)  # fmt: skip
 
 vocabulary()
-
-
-def _constant(vector: Vector, value: float) -> Any:
-    return ir.Constant(vector.ir, [value] * vector.lanes)
 
 
 def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any, int]) -> Any:
@@ -29,9 +48,9 @@ def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any,
         vector = vector_of(x)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            result = _constant(vector, coefficients(terms[vector.element] - 1))
+            result = constant(vector, coefficients(terms[vector.element] - 1))
             for k in reversed(range(terms[vector.element] - 1)):
-                result = emit_fma(builder, vector, result, args[0], _constant(vector, coefficients(k)))
+                result = emit_fma(builder, vector, result, args[0], constant(vector, coefficients(k)))
             return result
 
         return vector(vector), codegen
@@ -45,17 +64,6 @@ _exp_series = polynomial("_exp_series", lambda k: 1 / math.factorial(k), {types.
 _expm1_series = polynomial("_expm1_series", lambda k: 1 / math.factorial(k + 2), {types.float32: 6, types.float64: 12})
 # artanh(s) / s in s^2 for |s| <= 3 - 2 sqrt(2): the next term is below 3e-9 and 4e-18.
 _log_series = polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
-
-
-@intrinsic
-def _round(typingctx: Any, x: Any) -> Any:
-    """The nearest integer, as a float."""
-    vector = vector_of(x)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return call_llvm(builder, f"llvm.rint.{suffix(vector)}", vector.ir, [args[0]])
-
-    return vector(vector), codegen
 
 
 def _layout(vector: Vector) -> tuple[ir.VectorType, int, int]:
@@ -127,6 +135,31 @@ _TINY = 2.0**-60
 """Where an odd function with slope 1 at 0 is its argument, signed zeros and subnormal numbers included."""
 
 
+def _require_vectors(name: str, *kinds: Any) -> None:
+    if not all(isinstance(kind, Vector) and kind.real and kind == kinds[0] for kind in kinds):
+        given = ", ".join(map(str, kinds))
+        raise TypeError(f"{place_of_typing()}simd.{name}({given}): it takes vectors of float32 or float64")
+
+
+def _of_vectors(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The overload of a function of one vector."""
+
+    def decorate(implementation: Any) -> Any:
+        def checked(x):
+            _require_vectors(function.__name__, x)
+            return implementation(x)
+
+        return overload(function, inline="always")(checked)
+
+    return decorate
+
+
+def _checked(function: Any) -> Any:
+    """A piece that takes one vector."""
+    function.check = lambda args: _require_vectors(function.py_func.__name__, *args)
+    return function
+
+
 def exp(x):
     """e^x within 1 unit in the last place (2 on a CPU without FMA), subnormal results included, where the caller's control
     word lets there be any; NaN gives NaN.
@@ -136,7 +169,7 @@ def exp(x):
     raise RuntimeError("simd works inside @njit functions only")
 
 
-@overload(exp, inline="always")
+@_of_vectors(exp)
 def _exp_overload(x):
     high, low = _LOG2[x.element]
     least, most, _ = _RANGE[x.element]
@@ -144,7 +177,7 @@ def _exp_overload(x):
 
     def implementation(x):
         bounded = minimum(maximum(x, broadcast(x, least)), broadcast(x, most))
-        n = _round(mul(bounded, broadcast(x, log2e)))
+        n = nearest(mul(bounded, broadcast(x, log2e)))
         r = fma(n, broadcast(x, -low), fma(n, broadcast(x, -high), bounded))
         return _scale(_exp_series(r), n)
 
@@ -159,7 +192,7 @@ def log(x):
     raise RuntimeError("simd works inside @njit functions only")
 
 
-@overload(log, inline="always")
+@_of_vectors(log)
 def _log_overload(x):
     high, low = _LOG2[x.element]
     smallest = _RANGE[x.element][2]
@@ -194,7 +227,7 @@ def expm1(x):
     raise RuntimeError("simd works inside @njit functions only")
 
 
-@overload(expm1, inline="always")
+@_of_vectors(expm1)
 def _expm1_overload(x):
     high, low = _LOG2[x.element]
     most = _RANGE[x.element][1]
@@ -202,7 +235,7 @@ def _expm1_overload(x):
 
     def implementation(x):
         bounded = minimum(maximum(x, broadcast(x, -40.0)), broadcast(x, most))
-        n = _round(mul(bounded, broadcast(x, log2e)))
+        n = nearest(mul(bounded, broadcast(x, log2e)))
         r = fma(n, broadcast(x, -low), fma(n, broadcast(x, -high), bounded))
         p = fma(mul(r, r), _expm1_series(r), r)
         half = _scale(broadcast(x, 0.5), n)  # half of 2^n, which may be too large
@@ -220,7 +253,7 @@ def log1p(x):
     raise RuntimeError("simd works inside @njit functions only")
 
 
-@overload(log1p, inline="always")
+@_of_vectors(log1p)
 def _log1p_overload(x):
     high, low = _LOG2[x.element]
     infinity, tiny = math.inf, _TINY
@@ -249,6 +282,7 @@ def _log1p_overload(x):
     return implementation
 
 
+@_checked
 @piece
 def tanh(x):
     """Hyperbolic tangent within 3 units in the last place; NaN gives NaN.
@@ -290,6 +324,7 @@ def _upper_tail(size, shape):
     return shape * t * _tail_series(t + t - one)
 
 
+@_checked
 @piece
 def normal_distribution(z):
     """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
@@ -307,7 +342,7 @@ def erf(x):
     raise RuntimeError("simd works inside @njit functions only")
 
 
-@overload(erf, inline="always")
+@_of_vectors(erf)
 def _erf_overload(x):
     near = _ERF_NEAR[x.element]
     root = math.sqrt(2.0)
@@ -319,5 +354,91 @@ def _erf_overload(x):
         far = sub(one, add(tail, tail))
         far = select(greater(zero, x), sub(zero, far), far)
         return select(greater(size, broadcast(x, near)), far, fma(x, _erf_series(mul(x, x)), x))
+
+    return implementation
+
+
+@_checked
+@piece
+def sigmoid(x):
+    """The logistic function 1 / (1 + e^-x) within 3 units in the last place, near 0 too; NaN gives NaN.
+
+    Measured: MEASURED_SIGMOID units over all float32.
+    """
+    power = exp(zeros(x) - absolute(x))
+    return select(x < 0, power, 1) / (power + 1)
+
+
+def power(x, y):
+    """x^y within 2 units in the last place where the CPU has FMA; special cases as in NumPy (C99, annex F).
+
+    y may be a number. Measured: MEASURED_POW.
+    """
+    raise RuntimeError("simd works inside @njit functions only")
+
+
+power.__name__ = power.__qualname__ = "pow"
+
+
+# artanh(s) / s - 1 - s^2 / 3 in s^2, over s^4.
+_power_series = polynomial("_power_series", lambda k: 1 / (2 * k + 5), {types.float32: 4, types.float64: 10})
+# 1 / 3 and what its rounding loses.
+_THIRD = {
+    types.float32: (float.fromhex("0x1.555556p-2"), 1 / 3 - float.fromhex("0x1.555556p-2")),
+    types.float64: (1 / 3, 2.0**-54 / 3),
+}
+
+
+@overload(power, inline="always")
+def _power_overload(x, y):
+    if isinstance(x, Vector) and isinstance(y, (types.Integer, types.Float)):
+        return lambda x, y: power(x, broadcast(x, y))
+    _require_vectors("pow", x, y)
+    high, low = _LOG2[x.element]
+    third, rest_of_third = _THIRD[x.element]
+    least, most, smallest = _RANGE[x.element]
+    up = 24.0 if x.element == types.float32 else 53.0
+    log2e, infinity, nan = 1 / math.log(2), math.inf, math.nan
+
+    def implementation(x, y):
+        # log |x| = H + L, L far smaller: all that is added to the leading terms is known to twice the precision.
+        one, size = broadcast(x, 1.0), absolute(x)
+        subnormal = less(size, smallest)
+        m, n = _fraction(select(subnormal, mul(size, 2.0**up), size))
+        n = select(subnormal, sub(n, up), n)
+        f, d = sub(m, one), add(m, one)
+        s = div(f, d)
+        s_rest = div(sub(fma(negative(s), d, f), mul(s, sub(m, sub(d, one)))), d)
+        z = mul(s, s)
+        z_rest = fma(add(s, s), s_rest, fma(s, s, negative(z)))
+        cube = mul(s, z)
+        cube_rest = fma(s, z_rest, fma(s_rest, z, fma(s, z, negative(cube))))
+        t = mul(cube, third)
+        t_rest = fma(cube_rest, third, fma(cube, rest_of_third, fma(cube, third, negative(t))))
+        h = add(s, t)
+        h_rest = add(sub(t, sub(h, s)), add(add(s_rest, t_rest), mul(mul(cube, z), _power_series(z))))
+        exponent, h = mul(n, high), add(h, h)
+        H = add(exponent, h)
+        L = add(sub(h, sub(H, exponent)), fma(n, low, add(h_rest, h_rest)))
+        H = select(equal(size, 0), negative(broadcast(x, infinity)), select(equal(size, infinity), size, H))
+        # e^(y (H + L))
+        p = mul(y, H)
+        p_rest = fma(y, L, fma(y, H, negative(p)))
+        bounded = minimum(maximum(p, least), most)
+        p_rest = select(equal(bounded, p), p_rest, 0)
+        n = nearest(mul(bounded, log2e))
+        r = add(fma(n, negative(broadcast(x, low)), fma(n, negative(broadcast(x, high)), bounded)), p_rest)
+        result = _scale(_exp_series(r), n)
+        # What has no logarithm, and what has several.
+        half = mul(y, 0.5)
+        whole = equal(nearest(y), y)
+        odd = both(whole, not_equal(nearest(half), half))
+        below = either(less(x, 0), equal(reciprocal(x), negative(broadcast(x, infinity))))
+        result = select(both(below, odd), negative(result), result)
+        undefined = both(both(less(x, 0), not_equal(size, infinity)), inverse(whole))
+        result = select(undefined, nan, result)
+        result = select(both(equal(x, x), equal(y, y)), result, add(x, y))
+        ones = either(equal(x, 1), equal(y, 0))
+        return select(either(ones, both(equal(size, 1), equal(absolute(y), infinity))), one, result)
 
     return implementation

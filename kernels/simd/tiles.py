@@ -19,6 +19,7 @@ from .codegen import (
     emit_store,
     intrinsic,
     pointer_to,
+    real_vector_of,
     require_readable,
     require_writable,
     splat,
@@ -34,7 +35,7 @@ def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
     """A tile of ``rows`` x ``vectors`` zero vectors; both are compile-time constants."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
         raise TypingError("the size of a tile must be a compile-time constant")
-    tile = Tile(vector_of(like), rows.literal_value, vectors.literal_value)
+    tile = Tile(real_vector_of(like), rows.literal_value, vectors.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(tile.ir, None)
@@ -111,7 +112,7 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
         raise TypingError("the size of a tile must be a compile-time constant")
     require_readable(C)
-    tile = Tile(vector_of(C), rows.literal_value, vectors.literal_value)
+    tile = Tile(real_vector_of(C), rows.literal_value, vectors.literal_value)
     vector = tile.vector
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Vectors and masks: loads and stores, arithmetic, comparisons, sums."""
+"""Vectors and masks: loads and stores, arithmetic, comparisons, conversions, sums."""
 
 from __future__ import annotations
 
+import builtins
 import itertools
 import operator
 from collections.abc import Callable
@@ -12,13 +13,17 @@ from numba import types
 from numba.extending import lower_builtin
 
 from ..jit.dependencies import vocabulary
-from ..jit.numba_private import AbstractTemplate, TypingError, definition, infer_global
+from ..jit.numba_private import AbstractTemplate, TypingError, definition, infer_global, place_of_typing
 from .codegen import (
+    FEATURES,
+    I1,
     I32,
     Mask,
     Tile,
     Vector,
     call_llvm,
+    combined,
+    constant,
     emit_fma,
     emit_load,
     emit_masked_load,
@@ -29,6 +34,7 @@ from .codegen import (
     leading_mask,
     named,
     pointer_to,
+    real_vector_of,
     require_readable,
     require_writable,
     splat,
@@ -58,7 +64,7 @@ def zeros(typingctx: Any, like: Any) -> Any:
 def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
     """A vector with ``scalar``, converted to ``like``'s element type, in every lane."""
     vector = vector_of(like)
-    if not isinstance(scalar, (types.Number, types.Boolean)):
+    if not isinstance(scalar, (types.Number, types.Boolean)) or isinstance(scalar, types.Complex):
         raise TypingError(f"only a number can be broadcast, not {scalar}")
     return vector(like, vector.element), lambda context, builder, signature, args: splat(builder, vector.ir, args[1])
 
@@ -153,98 +159,479 @@ def leading(typingctx: Any, like: Any, n: Any) -> Any:
     )
 
 
-def _binary(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
-    def implementation(typingctx: Any, x: Any, y: Any) -> Any:
-        return lanewise((x, y), build)
+# -- conversions ---------------------------------------------------------------------------------------------------
+
+
+def _number_type(array: Any) -> Any:
+    """The element type of an array of numbers or flags in any size, a flag taken as a byte."""
+    require_readable(array)
+    element = types.uint8 if array.dtype == types.boolean else array.dtype
+    if not isinstance(element, (types.Integer, types.Float)):
+        raise TypingError(f"it takes an array of integers or floats, not {array}")
+    return element
+
+
+def _converted(builder: Any, value: Any, source: Any, target: Any) -> Any:
+    """Lanes of one element type as another's: to floats rounded to nearest, to integers towards zero and saturating."""
+    count, width = value.type.count, target.bitwidth
+    to = ir.VectorType(Vector(target).ir.element if target in _IN_LANES else ir.IntType(width), count)
+    if value.type == to:
+        return value
+    if isinstance(source, types.Float):
+        if isinstance(target, types.Float):
+            return (builder.fpext if width > source.bitwidth else builder.fptrunc)(value, to)
+        kind = "s" if target.signed else "u"
+        return call_llvm(builder, f"llvm.fpto{kind}i.sat.v{count}i{width}.v{count}f{source.bitwidth}", to, [value])
+    if isinstance(target, types.Float):
+        return (builder.sitofp if source.signed else builder.uitofp)(value, to)
+    if width < source.bitwidth:
+        return builder.trunc(value, to)
+    return (builder.sext if source.signed else builder.zext)(value, to)
+
+
+_IN_LANES = (types.float32, types.float64, types.int32, types.int64)
+
+
+def _in_memory(context: Any, element: Any, vector: Vector) -> ir.VectorType:
+    """As many of an array's elements as the vector has lanes."""
+    return ir.VectorType(context.get_data_type(element), vector.lanes)
+
+
+def _masked(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, kind: ir.VectorType
+) -> tuple[Any, Any, Any, str]:
+    """What LLVM's masked loads and stores of such elements take and are named by."""
+    bits = context.get_abi_sizeof(kind.element) * 8
+    name = f"v{kind.count}{'i' if isinstance(kind.element, ir.IntType) else 'f'}{bits}.p0"
+    pointer = pointer_to(context, builder, array_type, array, offset, kind)
+    return pointer, ir.Constant(I32, bits // 8), leading_mask(builder, kind.count, n), name
+
+
+@intrinsic
+def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
+    """array[i : i + lanes] of any integers, floats or flags, converted to ``like``'s element type.
+
+    Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that are too
+    wide for integers lose their upper bits.
+    """
+    vector, element = vector_of(like), _number_type(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        small = _in_memory(context, element, vector)
+        value = builder.load(pointer_to(context, builder, array, args[1], args[2], small))
+        value.align = element.bitwidth // 8
+        return _converted(builder, value, element, vector.element)
+
+    return vector(like, array, types.intp), codegen
+
+
+@intrinsic
+def load_as_masked(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
+    """``load_as`` of array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
+    vector, element = vector_of(like), _number_type(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        small = _in_memory(context, element, vector)
+        pointer, align, mask, name = _masked(context, builder, array, args[1], args[2], args[3], small)
+        found = [pointer, align, mask, ir.Constant(small, None)]
+        return _converted(
+            builder, call_llvm(builder, f"llvm.masked.load.{name}", small, found), element, vector.element
+        )
+
+    return vector(like, array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store_as(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
+    """array[i : i + lanes] = x, converted to the array's type as by ``load_as``. A read-only array is a typing error."""
+    require_writable(array)
+    vector, element = vector_of(x), _number_type(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = _converted(builder, args[2], vector.element, element)
+        store = builder.store(value, pointer_to(context, builder, array, args[0], args[1], value.type))
+        store.align = element.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), codegen
+
+
+@intrinsic
+def store_as_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
+    """``store_as`` of the first n lanes: array[i : i + n] = x[:n]."""
+    require_writable(array)
+    vector, element = vector_of(x), _number_type(array)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = _converted(builder, args[2], vector.element, element)
+        pointer, align, mask, name = _masked(context, builder, array, args[0], args[1], args[3], value.type)
+        call_llvm(builder, f"llvm.masked.store.{name}", ir.VoidType(), [value, pointer, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), codegen
+
+
+@intrinsic
+def convert(typingctx: Any, like: Any, x: Any) -> Any:
+    """x, a vector, in ``like``'s element type, which has as many lanes (float32 and int32, float64 and int64).
+
+    Conversions are those of ``load_as``.
+    """
+    vector, source = vector_of(like), vector_of(x)
+    if vector.lanes != source.lanes:
+        raise TypingError(f"{source} has {source.lanes} lanes, and {vector} has {vector.lanes}")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _converted(builder, args[1], source.element, vector.element)
+
+    return vector(like, source), codegen
+
+
+# Of a float16: what moves its exponent to a float32's, and the least magnitude that is infinite or NaN.
+_HALF_BIAS, _HALF_INFINITE = 127 - 15, 0x7C00
+_HAS_HALF = "+f16c" in FEATURES or "+avx512f" in FEATURES or "+fullfp16" in FEATURES
+_SINGLE, _BITS = Vector(types.float32), Vector(types.int32)
+
+
+def _from_half(builder: Any, bits: Any) -> Any:
+    """float32 of the lower 16 bits of each lane, by integers alone: for a CPU without an instruction for it."""
+
+    def number(value: int) -> Any:
+        return constant(_BITS, value)
+
+    magnitude = builder.and_(bits, number(0x7FFF))
+    moved = builder.add(builder.shl(magnitude, number(13)), number(_HALF_BIAS << 23))
+    # 2^-14 with a subnormal's fraction behind it, less 2^-14, is that number, exactly: no operand is a subnormal float32.
+    base = number((_HALF_BIAS + 1) << 23)
+    small = builder.fsub(
+        builder.bitcast(builder.add(builder.shl(magnitude, number(13)), base), _SINGLE.ir),
+        builder.bitcast(base, _SINGLE.ir),
+    )
+    large = builder.select(
+        builder.icmp_signed(">=", magnitude, number(_HALF_INFINITE)),
+        builder.add(moved, number(_HALF_BIAS << 23)),
+        moved,
+    )
+    quiet = builder.select(builder.icmp_signed(">", magnitude, number(_HALF_INFINITE)), number(1 << 22), number(0))
+    found = builder.select(
+        builder.icmp_signed("<", magnitude, number(1 << 10)),
+        builder.bitcast(small, _BITS.ir),
+        builder.or_(large, quiet),
+    )
+    sign = builder.shl(builder.and_(bits, number(0x8000)), number(16))
+    return builder.bitcast(builder.or_(found, sign), _SINGLE.ir)
+
+
+def _to_half(builder: Any, x: Any) -> Any:
+    """The bits of the float16 nearest to each lane, ties to even, likewise."""
+
+    def number(value: int) -> Any:
+        return constant(_BITS, value)
+
+    bits = builder.bitcast(x, _BITS.ir)
+    magnitude = builder.and_(bits, number(0x7FFFFFFF))
+    odd = builder.and_(builder.lshr(magnitude, number(13)), number(1))
+    rounded = builder.add(magnitude, builder.add(odd, number(0xFFF - (_HALF_BIAS << 23))))
+    normal = builder.lshr(rounded, number(13))
+    # A float whose unit in the last place is the smallest float16: adding it rounds to one.
+    unit = number((127 - 1) << 23)
+    small = builder.fadd(builder.bitcast(magnitude, _SINGLE.ir), builder.bitcast(unit, _SINGLE.ir))
+    small = builder.sub(builder.bitcast(small, _BITS.ir), unit)
+    found = builder.select(builder.icmp_signed("<", magnitude, number((_HALF_BIAS + 1) << 23)), small, normal)
+    infinite = builder.icmp_signed(">=", magnitude, number(0x477FF000))  # from 65,520 on
+    found = builder.select(infinite, number(_HALF_INFINITE), found)
+    nan = builder.or_(number(0x7E00), builder.and_(builder.lshr(bits, number(13)), number(0x3FF)))
+    found = builder.select(builder.icmp_signed(">", magnitude, number(0x7F800000)), nan, found)
+    return builder.or_(found, builder.and_(builder.lshr(bits, number(16)), number(0x8000)))
+
+
+def _from_half_by_instruction(builder: Any, bits: Any) -> Any:
+    short = builder.trunc(bits, ir.VectorType(ir.IntType(16), _BITS.lanes))
+    return builder.fpext(builder.bitcast(short, ir.VectorType(ir.HalfType(), _BITS.lanes)), _SINGLE.ir)
+
+
+def _to_half_by_instruction(builder: Any, x: Any) -> Any:
+    half = builder.fptrunc(x, ir.VectorType(ir.HalfType(), _BITS.lanes))
+    return builder.zext(builder.bitcast(half, ir.VectorType(ir.IntType(16), _BITS.lanes)), _BITS.ir)
+
+
+def _from_brain(builder: Any, bits: Any) -> Any:
+    return builder.bitcast(builder.shl(bits, constant(_BITS, 16)), _SINGLE.ir)
+
+
+def _to_brain(builder: Any, x: Any) -> Any:
+    bits, sixteen = builder.bitcast(x, _BITS.ir), constant(_BITS, 16)
+    odd = builder.and_(builder.lshr(bits, sixteen), constant(_BITS, 1))
+    rounded = builder.add(bits, builder.add(odd, constant(_BITS, 0x7FFF)))
+    nan = builder.or_(bits, constant(_BITS, 1 << 22))
+    return builder.lshr(builder.select(builder.fcmp_unordered("uno", x, x), nan, rounded), sixteen)
+
+
+def _short_float(name: str, source: Vector, target: Vector, build: Callable[[Any, Any], Any], doc: str) -> Any:
+    def implementation(typingctx: Any, x: Any) -> Any:
+        if x != source:
+            raise TypingError(f"it takes {source}")
+        return target(source), lambda context, builder, signature, args: build(builder, *args)
 
     return named(name, implementation, doc)
+
+
+from_float16 = _short_float(
+    "from_float16", _BITS, _SINGLE, _from_half_by_instruction if _HAS_HALF else _from_half,
+    """The float32 that the lower 16 bits of each int32 lane are as a float16, exactly.
+
+    To load: ``from_float16(load_as(np.int32, bits, i))``, bits = array.view(np.uint16).""",
+)  # fmt: skip
+to_float16 = _short_float(
+    "to_float16", _SINGLE, _BITS, _to_half_by_instruction if _HAS_HALF else _to_half,
+    """The bits, in int32 lanes, of the float16 nearest to each float32, ties to even.
+
+    To store: ``store_as(bits, i, to_float16(x))``, bits = array.view(np.uint16).""",
+)  # fmt: skip
+from_bfloat16 = _short_float(
+    "from_bfloat16", _BITS, _SINGLE, _from_brain, "``from_float16`` of bfloat16, the upper half of a float32."
+)
+to_bfloat16 = _short_float(
+    "to_bfloat16", _SINGLE, _BITS, _to_brain, "``to_float16`` for bfloat16: nearest, ties to even, NaN stays NaN."
+)
+
+
+@intrinsic
+def gather(typingctx: Any, array: Any, index: Any) -> Any:
+    """array[index[k]] in lane k, of an int32 or int64 vector of as many lanes; the array is taken as flat."""
+    return _gather(array, index, None)
+
+
+@intrinsic
+def gather_masked(typingctx: Any, array: Any, index: Any, mask: Any) -> Any:
+    """``gather`` where the mask is set and zero elsewhere; memory is touched only where it is set."""
+    return _gather(array, index, mask)
+
+
+def _gather(array: Any, index: Any, mask: Any) -> Any:
+    require_readable(array)
+    vector = vector_of(array)
+    if not (isinstance(index, Vector) and not index.real and index.lanes == vector.lanes):
+        raise TypingError(f"the index must be a vector of {vector.lanes} integers, not {index}")
+    if mask not in (None, Mask(vector.lanes)):
+        raise TypingError(f"the mask must have {vector.lanes} lanes, not be {mask}")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = pointer_to(context, builder, array, args[0], ir.Constant(ir.IntType(64), 0), vector.ir.element)
+        pointers = splat(builder, ir.VectorType(base.type, vector.lanes), base)
+        places = builder.gep(pointers, [args[1]], source_etype=vector.ir.element)
+        chosen = args[2] if mask else ir.Constant(ir.VectorType(I1, vector.lanes), [1] * vector.lanes)
+        align = ir.Constant(I32, vector.element.bitwidth // 8)
+        name = f"llvm.masked.gather.{suffix(vector)}.v{vector.lanes}p0"
+        return call_llvm(builder, name, vector.ir, [places, align, chosen, constant(vector, 0)])
+
+    return (vector(array, index, mask) if mask else vector(array, index)), codegen
+
+
+# -- arithmetic ----------------------------------------------------------------------------------------------------
+
+
+def _lanewise(name: str, real: Any, integer: Any, doc: str, arity: int = 2) -> Any:
+    """A function of vectors, tiles and numbers by what one vector's code is, of floats and of integers (None: not defined)."""
+
+    def typed(*kinds: Any) -> Any:
+        vector = vector_of(combined(kinds)[0])
+        build = real if vector.real else integer
+        if build is None:
+            raise TypingError(f"it is not defined for {vector.element}")
+        return lanewise(kinds, build)
+
+    def unary(typingctx: Any, x: Any) -> Any:
+        return typed(x)
+
+    def binary(typingctx: Any, x: Any, y: Any) -> Any:
+        return typed(x, y)
+
+    return named(name, unary if arity == 1 else binary, doc)
+
+
+def _of_builder(method: str) -> Callable[..., Any]:
+    return lambda builder, vector, *args: getattr(builder, method)(*args)
+
+
+def _of_llvm(name: str) -> Callable[..., Any]:
+    return lambda builder, vector, *args: call_llvm(builder, f"llvm.{name}.{suffix(vector)}", vector.ir, list(args))
 
 
 @intrinsic
 def fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
     """x * y + z, rounded once (twice on a CPU without FMA)."""
-    vector = vector_of(next((kind.vector for kind in (x, y, z) if isinstance(kind, Tile)), x))
-    return lanewise((x, y, z), lambda builder, *args: emit_fma(builder, vector, *args))
+    real_vector_of(combined((x, y, z))[0])
+    return lanewise((x, y, z), emit_fma)
 
 
-add = _binary("add", lambda builder, x, y: builder.fadd(x, y), "x + y; also written with the operator.")
-sub = _binary("sub", lambda builder, x, y: builder.fsub(x, y), "x - y; also written with the operator.")
-mul = _binary("mul", lambda builder, x, y: builder.fmul(x, y), "x * y; also written with the operator.")
-div = _binary("div", lambda builder, x, y: builder.fdiv(x, y), "x / y; also written with the operator.")
+_WRITTEN = "also written with the operator."
+add = _lanewise("add", _of_builder("fadd"), _of_builder("add"), f"x + y; {_WRITTEN}")
+sub = _lanewise("sub", _of_builder("fsub"), _of_builder("sub"), f"x - y; {_WRITTEN}")
+mul = _lanewise("mul", _of_builder("fmul"), _of_builder("mul"), f"x * y; {_WRITTEN}")
+div = _lanewise("div", _of_builder("fdiv"), None, f"x / y of floats, correctly rounded; {_WRITTEN}")
+negative = _lanewise(
+    "negative", _of_builder("fneg"), _of_builder("neg"), f"-x: of floats the sign alone changes; {_WRITTEN}", 1
+)
+shift_left = _lanewise("shift_left", None, _of_builder("shl"), f"x << y of integers, 0 <= y < their bits; {_WRITTEN}")
+shift_right = _lanewise(
+    "shift_right", None, _of_builder("ashr"), f"x >> y of integers, 0 <= y < their bits, keeping the sign; {_WRITTEN}"
+)
+reciprocal = _lanewise(
+    "reciprocal", lambda builder, vector, x: builder.fdiv(constant(vector, 1.0), x), None,
+    "1 / x, correctly rounded; infinity of its sign at 0.", 1,
+)  # fmt: skip
+sqrt = _lanewise("sqrt", _of_llvm("sqrt"), None, "The square root, correctly rounded; NaN below zero.", 1)
+floor = _lanewise("floor", _of_llvm("floor"), None, "The largest integer at most x, as a float, exactly.", 1)
+ceil = _lanewise("ceil", _of_llvm("ceil"), None, "The smallest integer at least x, as a float, exactly.", 1)
+nearest = _lanewise("round", _of_llvm("rint"), None, "np.rint(x): the nearest integer, ties to even, as a float.", 1)
 
 
-@intrinsic
-def sqrt(typingctx: Any, x: Any) -> Any:
-    """The square root, correctly rounded; NaN below zero."""
-    vector = x.vector if isinstance(x, Tile) else vector_of(x)
-    return lanewise((x,), lambda builder, x: call_llvm(builder, f"llvm.sqrt.{suffix(vector)}", vector.ir, [x]))
+def _absolute(builder: Any, vector: Vector, x: Any) -> Any:
+    return builder.select(builder.icmp_signed("<", x, constant(vector, 0)), builder.neg(x), x)
 
 
-@intrinsic
-def sign(typingctx: Any, x: Any) -> Any:
-    """np.sign(x): 1, 0 or -1; NaN stays."""
-    vector = x.vector if isinstance(x, Tile) else vector_of(x)
-
-    def build(builder: Any, x: Any) -> Any:
-        one, zero = ir.Constant(vector.ir, [1.0] * vector.lanes), ir.Constant(vector.ir, None)
-        positive = builder.select(builder.fcmp_ordered(">", x, zero), one, zero)
-        signed = builder.select(builder.fcmp_ordered("<", x, zero), builder.fneg(one), positive)
-        return builder.select(builder.fcmp_unordered("uno", x, x), x, signed)
-
-    return lanewise((x,), build)
+absolute = _lanewise("abs", _of_llvm("fabs"), _absolute, "The magnitude, exactly; also written abs(x). NaN stays.", 1)
 
 
-def _extreme(comparison: str) -> Callable[[Any, Any, Any], Any]:
+def _signed(builder: Any, vector: Vector, x: Any) -> Any:
+    one, zero = constant(vector, 1.0), ir.Constant(vector.ir, None)
+    positive = builder.select(builder.fcmp_ordered(">", x, zero), one, zero)
+    signed = builder.select(builder.fcmp_ordered("<", x, zero), builder.fneg(one), positive)
+    return builder.select(builder.fcmp_unordered("uno", x, x), x, signed)
+
+
+sign = _lanewise("sign", _signed, None, "np.sign(x): 1, 0 or -1; NaN stays.", 1)
+
+
+def _extreme(comparison: str) -> Callable[..., Any]:
     """NumPy's rule: where either is NaN the result is NaN. Unordered-or-greater picks a NaN x; then a NaN y."""
 
-    def build(builder: Any, x: Any, y: Any) -> Any:
+    def build(builder: Any, vector: Vector, x: Any, y: Any) -> Any:
         picked = builder.select(builder.fcmp_unordered(comparison, x, y), x, y)
         return builder.select(builder.fcmp_unordered("uno", y, y), y, picked)
 
     return build
 
 
-maximum = _binary("maximum", _extreme(">"), "np.maximum(x, y): NaN in either gives NaN.")
-minimum = _binary("minimum", _extreme("<"), "np.minimum(x, y): NaN in either gives NaN.")
+def _extreme_integer(comparison: str) -> Callable[..., Any]:
+    return lambda builder, vector, x, y: builder.select(builder.icmp_signed(comparison, x, y), x, y)
+
+
+_OF_NAN = "NaN in either gives NaN; of 0 and -0 the one or the other."
+maximum = _lanewise("maximum", _extreme(">"), _extreme_integer(">"), f"np.maximum(x, y): {_OF_NAN}")
+minimum = _lanewise("minimum", _extreme("<"), _extreme_integer("<"), f"np.minimum(x, y): {_OF_NAN}")
+
+
+# -- masks ---------------------------------------------------------------------------------------------------------
 
 
 def _comparison(name: str, symbol: str) -> Any:
+    def build(builder: Any, vector: Vector, x: Any, y: Any) -> Any:
+        if not vector.real:
+            return builder.icmp_signed(symbol, x, y)
+        return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, x, y)
+
     def implementation(typingctx: Any, x: Any, y: Any) -> Any:
-        vector = vector_of(x)
+        if isinstance(combined((x, y))[0], Tile):
+            raise TypingError("it compares vectors, not tiles")
+        return lanewise((x, y), build, lambda vector: Mask(vector.lanes))
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.fcmp_ordered(symbol, args[0], args[1])
-
-        return Mask(vector.lanes)(vector, vector), codegen
-
-    doc = f"The mask of lanes where x {symbol} y; false where either is NaN. Also written with the operator."
+    of_nan = "true" if symbol == "!=" else "false"
+    doc = f"The mask of lanes where x {symbol} y; {of_nan} where either is NaN. Also written with the operator."
     return named(name, implementation, doc)
 
 
 greater = _comparison("greater", ">")
+at_least = _comparison("at_least", ">=")
+less = _comparison("less", "<")
 at_most = _comparison("at_most", "<=")
+equal = _comparison("equal", "==")
+not_equal = _comparison("not_equal", "!=")
+
+
+def _bitwise(name: str, method: str, doc: str) -> Any:
+    def implementation(typingctx: Any, x: Any, y: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, method)(*args)
+
+        if isinstance(x, Mask) and x == y:
+            return x(x, y), codegen
+        if isinstance(combined((x, y))[0], Vector) and not vector_of(combined((x, y))[0]).real:
+            return lanewise((x, y), _of_builder(method))
+        raise TypingError("it takes two masks of as many lanes, or vectors of integers")
+
+    return named(name, implementation, f"{doc}, of masks or of integers; {_WRITTEN}")
+
+
+both = _bitwise("both", "and_", "x & y")
+either = _bitwise("either", "or_", "x | y")
+differ = _bitwise("differ", "xor", "x ^ y")
+
+
+@intrinsic
+def inverse(typingctx: Any, x: Any) -> Any:
+    """~x, of a mask or of integers; also written with the operator."""
+    if not (isinstance(x, Mask) or (isinstance(x, Vector) and not x.real)):
+        raise TypingError("it takes a mask or a vector of integers")
+    return x(x), lambda context, builder, signature, args: builder.not_(args[0])
+
+
+def _of_mask(name: str, doc: str, returns: Any, build: Callable[[Any, Any, Any], Any]) -> Any:
+    def implementation(typingctx: Any, mask: Any) -> Any:
+        if not isinstance(mask, Mask):
+            raise TypingError("it takes a mask")
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return build(builder, mask, builder.bitcast(args[0], ir.IntType(mask.lanes)))
+
+        return returns(mask), codegen
+
+    return named(name, implementation, doc)
+
+
+def _count(builder: Any, mask: Mask, bits: Any) -> Any:
+    return builder.zext(call_llvm(builder, f"llvm.ctpop.i{mask.lanes}", bits.type, [bits]), ir.IntType(64))
+
+
+any_lane = _of_mask(
+    "any", "Whether the mask is set in any lane.", types.boolean,
+    lambda builder, mask, bits: builder.icmp_unsigned("!=", bits, bits.type(0)),
+)  # fmt: skip
+all_lanes = _of_mask(
+    "all", "Whether the mask is set in every lane.", types.boolean,
+    lambda builder, mask, bits: builder.icmp_unsigned("==", bits, bits.type(2**mask.lanes - 1)),
+)  # fmt: skip
+count = _of_mask("count", "The number of lanes in which the mask is set.", types.intp, _count)
 
 
 @intrinsic
 def select(typingctx: Any, mask: Any, x: Any, y: Any) -> Any:
-    """x where the mask is set, else y."""
-    vector = vector_of(x)
-    if mask != Mask(vector.lanes):
-        raise TypingError(f"select needs a mask of {vector.lanes} lanes, not {mask}")
+    """x where the mask is set, else y; one of them may be a number."""
+    vector, taken = combined((x, y))
+    if not isinstance(vector, Vector) or mask != Mask(vector.lanes):
+        raise TypingError("it takes a mask and vectors of as many lanes")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(*args)
+        x, y = (splat(builder, vector.ir, a) if kind == vector.element else a for a, kind in zip(args[1:], taken))
+        return builder.select(args[0], x, y)
 
-    return vector(mask, vector, vector), codegen
+    return vector(mask, *taken), codegen
 
 
-def _reduce(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+# -- all lanes -----------------------------------------------------------------------------------------------------
+
+
+def _reduce(name: str, function: Any, doc: str) -> Any:
     """Fold the upper half onto the lower until one lane is left: log2(lanes) operations in a fixed order."""
 
     def implementation(typingctx: Any, x: Any) -> Any:
-        vector = vector_of(x)
+        if not isinstance(x, Vector):
+            raise TypingError("it takes a vector")
+        vector = x
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            build = function[0 if vector.real else 1]
             value, width = args[0], vector.lanes
             while width > 1:
                 half = width // 2
@@ -252,7 +639,7 @@ def _reduce(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
                 pick = ir.VectorType(I32, half)
                 low = builder.shuffle_vector(value, undefined, ir.Constant(pick, list(range(half))))
                 high = builder.shuffle_vector(value, undefined, ir.Constant(pick, list(range(half, width))))
-                value, width = build(builder, low, high), half
+                value, width = build(builder, vector, low, high), half
             return builder.extract_element(value, ir.Constant(I32, 0))
 
         return vector.element(vector), codegen
@@ -260,33 +647,59 @@ def _reduce(name: str, build: Callable[[Any, Any, Any], Any], doc: str) -> Any:
     return named(name, implementation, doc)
 
 
-reduce_add = _reduce("reduce_add", lambda builder, x, y: builder.fadd(x, y), "Sum of the lanes, by halves.")
-reduce_max = _reduce("reduce_max", _extreme(">"), "Largest lane; NaN if any lane is NaN.")
+reduce_add = _reduce("reduce_add", (_of_builder("fadd"), _of_builder("add")), "Sum of the lanes, by halves.")
+reduce_max = _reduce("reduce_max", (_extreme(">"), _extreme_integer(">")), "Largest lane; NaN if any lane is NaN.")
+reduce_min = _reduce("reduce_min", (_extreme("<"), _extreme_integer("<")), "Smallest lane; NaN if any lane is NaN.")
 
 
-def _operator(symbol: Callable[..., Any], function: Any) -> None:
-    """Have ``x symbol y`` mean ``function(x, y)`` where both are vectors or tiles.
+# -- operators -----------------------------------------------------------------------------------------------------
 
-    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time.
+_KINDS = (Vector, Mask, Tile)
+
+
+def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None:
+    """Have ``symbol`` mean ``function`` where an operand is a vector, a mask or a tile; or, of a text, what to write instead.
+
+    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time. What
+    cannot be is an error of one line, not Numba's list of all operators of that name.
     """
 
     class Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
-            if len(args) == 2 and all(isinstance(kind, (Vector, Tile)) for kind in args):
+            if len(args) != arity or not builtins.any(isinstance(kind, _KINDS) for kind in args):
+                return None
+            if isinstance(function, str):
+                kinds = ", ".join(map(str, args))
+                raise TypeError(f"{place_of_typing()}simd has no operator {symbol.__name__} for {kinds}; {function}")
+            try:
                 return definition(function)(self.context, *args)[0]
-            return None
+            except TypingError as error:
+                raise TypeError(f"{place_of_typing()}operator {symbol.__name__}: {error}") from None
 
     def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return definition(function)(context.typing_context, *signature.args)[1](context, builder, signature, args)
 
     infer_global(symbol)(Template)
-    for kinds in itertools.product((Vector, Tile), repeat=2):
-        lower_builtin(symbol, *kinds)(lower)
+    if not isinstance(function, str):
+        for kinds in itertools.product((*_KINDS, types.Number), repeat=arity):
+            if builtins.any(kind is not types.Number for kind in kinds):
+                lower_builtin(symbol, *kinds)(lower)
 
 
-_operator(operator.add, add)
-_operator(operator.sub, sub)
-_operator(operator.mul, mul)
-_operator(operator.truediv, div)
-_operator(operator.gt, greater)
-_operator(operator.le, at_most)
+_BINARY: dict[str, Any] = {
+    "add": add, "sub": sub, "mul": mul, "truediv": div, "and_": both, "or_": either, "xor": differ,
+    "lshift": shift_left, "rshift": shift_right, "floordiv": "write simd.floor(x / y)",
+    "mod": "write x - simd.floor(x / y) * y", "pow": "write simd.pow(x, y)", "matmul": "tiles multiply matrices",
+}  # fmt: skip
+_COMPARISONS = {"gt": greater, "ge": at_least, "lt": less, "le": at_most, "eq": equal, "ne": not_equal}
+_UNARY = {
+    "neg": negative, "invert": inverse, "not_": "write ~mask, or simd.any(mask)",
+}  # fmt: skip
+for _name, _function in (_BINARY | _COMPARISONS).items():
+    _operator(getattr(operator, _name), _function)
+    if _name in _BINARY:
+        _operator(getattr(operator, f"i{_name.rstrip('_')}"), _function)
+for _name, _function in _UNARY.items():
+    _operator(getattr(operator, _name), _function, 1)
+_operator(abs, absolute, 1)
+_operator(bool, "write simd.any(mask) or simd.all(mask)", 1)
