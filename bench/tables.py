@@ -128,6 +128,19 @@ def scikit_learn_mlp(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -
     return make_pipeline(readable, network).fit(X, y).predict
 
 
+def realmlp_td_s(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -> Fitted:
+    """RealMLP-TD-S in PyTorch, by its authors; it takes no gaps in numbers."""
+    import pytabkit
+
+    make = pytabkit.RealMLP_TD_S_Classifier if classes else pytabkit.RealMLP_TD_S_Regressor
+    medians = X.median(numeric_only=True)
+    categories = [name for name in X if X[name].dtype == "category"]
+    model = make(device="cpu", n_threads=THREADS, random_state=seed)
+    model.fit(X.fillna(medians), y, cat_col_names=categories)
+    predict = model.predict_proba if classes else model.predict
+    return lambda X: np.asarray(predict(X.fillna(medians)))
+
+
 METHODS: dict[str, tuple[str, Fit]] = {  # by name, the package that it needs
     "fastmlp": ("fastmlp", ours),
     "catboost": ("catboost", catboost),
@@ -135,6 +148,7 @@ METHODS: dict[str, tuple[str, Fit]] = {  # by name, the package that it needs
     "xgboost": ("xgboost", xgboost),
     "hist_gradient_boosting": ("sklearn", hist_gradient_boosting),
     "scikit_learn_mlp": ("sklearn", scikit_learn_mlp),
+    "realmlp_td_s": ("pytabkit", realmlp_td_s),
 }
 
 

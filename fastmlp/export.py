@@ -21,10 +21,11 @@ from .paths import as_path, atomic_write
 if TYPE_CHECKING:
     import numpy as np
 
+    from .estimator.tables import BaseTable
     from .model import Model
+    from .onnx_graph import End, Graph
     from .target import Target
 
-_OPSET, _IR_VERSION = 17, 8  # read by every ONNX Runtime since 1.14
 _MOST_NAMED = 100  # columns or classes in a sentence
 _PROTOBUF_BYTES = 2_000_000_000
 
@@ -98,38 +99,25 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
     import numpy as np
 
     from .backend import kernels
+    from .onnx_graph import Graph
 
-    onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
-    helper, network = onnx.helper, model.network
-    dtype = network.dtype
-    real = helper.np_dtype_to_tensor_dtype(dtype)
-    nodes: list[Any] = []
-    tensors: dict[str, np.ndarray] = {}
-
-    def node(kind: str, inputs: list[str], output: str | list[str] | None = None, **attributes: Any) -> str:
-        outputs = output if isinstance(output, list) else [output or f"{kind}_{len(nodes)}"]
-        nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
-        return outputs[0]
-
-    def constant(name: str, value: Any) -> str:
-        tensors[name] = value
-        return name
-
-    Y, taken = "X", helper.make_tensor_value_info("X", onnx.TensorProto.FLOAT, ["N", network.sizes[0]])
+    network, graph = model.network, Graph()
+    node, constant, dtype = graph.node, graph.constant, network.dtype
+    Y, taken = "X", ("X", "float32", ["N", network.sizes[0]])
     if uint8:
         assert model.image_shape is not None
         labels = np.array(model.classes, object) if labels is None and model.classes else labels
-        taken = helper.make_tensor_value_info("X", onnx.TensorProto.UINT8, ["N", *model.image_shape])
-        Y = node("Flatten", [node("Cast", [Y], to=onnx.TensorProto.FLOAT)])
+        taken = ("X", "uint8", ["N", *model.image_shape])
+        Y = node("Flatten", [graph.cast(Y, "float32")])
         black, white = _pixel_range(model)
         if (black, white) != (0, 255):
             Y = node("Mul", [Y, constant("contrast", np.float32((white - black) / 255))])
             Y = node("Add", [Y, constant("black", np.float32(black))])
     if dtype == "float64" or model.mean is not None:
-        Y = node("Cast", [Y], "double", to=onnx.TensorProto.DOUBLE)
+        Y = graph.cast(Y, "float64")
     if model.mean is not None:
         Y = node("Div", [node("Sub", [Y, constant("mean", model.mean)]), constant("std", model.std)])
-        Y = node("Cast", [Y], "standardised", to=real)
+        Y = graph.cast(Y, dtype)
     for k, (W, b) in enumerate(network.layers):
         if k == 0:
             W = (W.astype("float64") * model.scale).astype(dtype)
@@ -137,23 +125,10 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
             Y = kernels.ACTIVATIONS[network.activations[k - 1]].onnx(node, constant, Y, dtype)
         Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
     if model.target is not None:
-        made = [("prediction", real, _numbers(node, constant, Y, model.target, dtype))]
+        made = [("prediction", dtype, _numbers(node, constant, Y, model.target, dtype))]
     else:
-        made = _classes(node, constant, Y, model, labels)
-    graph = helper.make_graph(
-        nodes,
-        "mlp",
-        [taken],
-        [helper.make_tensor_value_info(*output) for output in made],
-        [onnx.numpy_helper.from_array(array, name) for name, array in tensors.items()],
-    )
-    opset = helper.make_opsetid("", _OPSET)
-    whole = helper.make_model(graph, opset_imports=[opset], producer_name="fastmlp", producer_version=__version__)
-    whole.ir_version = _IR_VERSION
-    whole.doc_string = whole.graph.doc_string = in_words(model, uint8=uint8)
-    helper.set_model_props(whole, described(model))
-    onnx.checker.check_model(whole, full_check=True)
-    return whole
+        made = _classes(graph, Y, model, labels)
+    return graph.model([taken], made, in_words(model, uint8=uint8), described(model))
 
 
 def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) -> list[Any]:
@@ -176,15 +151,12 @@ def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) 
     return ["N"]
 
 
-def _classes(
-    node: Any, constant: Any, Y: str, model: Model, labels: np.ndarray | None
-) -> list[tuple[str, int, list[Any]]]:
-    """Nodes from the network's outputs to classes and probabilities; returns their names, types and shapes."""
+def _classes(graph: Graph, Y: str, model: Model, labels: np.ndarray | None) -> list[End]:
+    """Nodes from the network's outputs to classes and probabilities."""
     import numpy as np
 
-    onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
     network, dtype, outputs = model.network, model.network.dtype, model.network.sizes[-1]
-    classes = len(model.classes)
+    node, constant, classes = graph.node, graph.constant, len(model.classes)
     if network.output == "softmax" or classes == 1:  # whose probability is 1
         P = node("Softmax", [Y], "probabilities", axis=-1)
     elif outputs == classes:
@@ -193,19 +165,21 @@ def _classes(
         yes = node("Sigmoid", [Y])
         no = node("Sub", [constant("one", np.ones((1, 1), dtype)), yes])
         P = node("Concat", [no, yes], "probabilities", axis=-1)
-    first, kind = "class", onnx.TensorProto.INT64
-    shape: list[Any] = ["N"]
+    probabilities: End = ("probabilities", dtype, ["N", classes])
     if labels is None:
-        node("ArgMax", [Y], first, axis=-1, keepdims=0)
-    elif network.output == "logistic" and outputs == classes > 1:
-        first, shape = "label", ["N", classes]
-        node("Cast", [node("Greater", [P, constant("half", np.array(0.5, dtype))])], first, to=kind)
-    else:
-        first, values = "label", _as_labels(labels)
-        node("Gather", [constant("labels", values), node("ArgMax", [P], axis=-1, keepdims=0)], first)
-        kind = onnx.numpy_helper.from_array(values).data_type
-    real = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-    return [(first, kind, shape), ("probabilities", real, ["N", classes])]
+        node("ArgMax", [Y], "class", axis=-1, keepdims=0)
+        return [("class", "int64", ["N"]), probabilities]
+    if network.output == "logistic" and outputs == classes > 1:
+        graph.cast(node("Greater", [P, constant("half", np.array(0.5, dtype))]), "int64", "label")
+        return [("label", "int64", ["N", classes]), probabilities]
+    return [most_probable(graph, P, labels), probabilities]
+
+
+def most_probable(graph: Graph, P: str, labels: np.ndarray) -> End:
+    """Nodes from probabilities to "label"."""
+    values = _as_labels(labels)
+    graph.node("Gather", [graph.constant("labels", values), graph.node("ArgMax", [P], axis=-1, keepdims=0)], "label")
+    return ("label", values.dtype, ["N"])
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:
@@ -252,6 +226,16 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
+def _onnx_of_tables(model: BaseTable, path: str) -> tuple[bytes, str]:
+    from .onnx_tables import table_model
+
+    made = table_model(model)
+    names = [each.name for each in made.graph.output]
+    columns = ", ".join(f"{each.name!r}: ..." for each in made.graph.input)
+    usage = f"onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{{columns}}})"
+    return made.SerializeToString(), usage
+
+
 def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
     library = optional("safetensors.numpy", ".safetensors needs safetensors; pip install 'fastmlp[export]'")
     tensors = state_dict(model)
@@ -295,27 +279,38 @@ _FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]
 
 
 def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
-    """Write a trained ``Model``, or a fitted ``MLPClassifier`` or ``MLPRegressor``, by the ending of ``path``.
+    """Write a trained ``Model``, or a fitted estimator, by the ending of ``path``.
 
     ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
     an estimator "label", what its ``predict`` returns; of a model that predicts numbers to "prediction". With ``uint8``, of a
-    ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. The file's documentation and
-    metadata say what X must be. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a torch.nn.Sequential, to logits or
-    numbers. ``.html``, for any browser: a page to draw digits on, of a ``Model`` of such images.
+    ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. A ``TableClassifier`` or
+    ``TableRegressor`` takes each of its columns by name in the place of X (``onnx_tables.table_model``), and goes to no other
+    format. The file's documentation and metadata say what the inputs must be. ``.safetensors`` or ``.pt``, for PyTorch: the
+    state_dict of a torch.nn.Sequential, to logits or numbers. ``.html``, for any browser: a page to draw digits on, of a
+    ``Model`` of such images.
 
     Returns what uses the file, in Python or in words; it is written whole or not at all. Raises InputError for another
     ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,
     scikit-learn's NotFittedError for an estimator without a network.
     """
     path = as_path(path)
-    convert, (model, labels) = _format_of(path), _as_model(model)
+    convert = _format_of(path)
+    if _is_of_tables(model):
+        if convert is not _onnx or uint8:
+            raise InputError(f"{path}: a model of tables goes to .onnx only, without uint8")
+        return _write(path, *_onnx_of_tables(model, str(path)))
+    model, labels = _as_model(model)
     if uint8 and convert is not _onnx:
         raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
     if uint8 and model.image_shape is None:
         raise InputError(
             f"{path}: cannot take uint8 pixels (--uint8): the inputs of this model are not known to be images"
         )
-    content, usage = _onnx(model, labels, str(path), uint8) if uint8 else convert(model, labels, str(path))
+    made = _onnx(model, labels, str(path), uint8) if uint8 else convert(model, labels, str(path))
+    return _write(path, *made)
+
+
+def _write(path: Path, content: bytes, usage: str) -> str:
     try:
         with atomic_write(path) as file:
             file.write(content)
@@ -331,6 +326,14 @@ def _format_of(path: str | Path) -> Callable[[Model, np.ndarray | None, str], tu
     return convert
 
 
+def _is_of_tables(model: Any) -> bool:
+    if "sklearn" not in sys.modules:  # else there is no estimator
+        return False
+    from .estimator.tables import BaseTable
+
+    return isinstance(model, BaseTable)
+
+
 def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
     """(the model, the labels of an estimator's classes)."""
     from .model import Model
@@ -342,9 +345,7 @@ def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
 
         if isinstance(model, (MLPClassifier, MLPRegressor)):
             return model._as_model(), getattr(model, "classes_", None)
-    raise TypeError(
-        f"model is a {type(model).__name__}; it must be a fastmlp.Model or a fastmlp.MLPClassifier or MLPRegressor"
-    )
+    raise TypeError(f"model is a {type(model).__name__}; it must be a fastmlp.Model or an estimator of fastmlp")
 
 
 class _Callable(ModuleType):

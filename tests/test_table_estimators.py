@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6")
 
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
@@ -17,10 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import fastmlp
 import kernels
 from fastmlp import TableClassifier, TableRegressor
 from fastmlp.columns import read_table
 from fastmlp.data import Sparse
+from fastmlp.errors import InputError
 from fastmlp.estimator.ensemble import _cycles, _rates
 
 QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}
@@ -277,3 +280,70 @@ def test_an_interrupted_fit_ends_its_threads_and_leaves_the_model_as_it_was(monk
         model.set_params(epochs=1000).fit(X, y)
     assert len(calls) < 1000  # the other network's epochs end, too
     assert np.array_equal(model.predict(X), before)
+
+
+def exported(X, model, path):
+    """What ONNX Runtime makes of the columns X, each as its file says."""
+    fastmlp.export(model, path)
+    session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
+    feed = {}
+    for column in session.get_inputs():
+        values = X[column.name]
+        if values.dtype.kind == "M":
+            values = np.where(np.isnat(values), np.nan, (values - np.datetime64(0, "s")) / np.timedelta64(1, "D"))
+        feed[column.name] = values.astype(object if column.type == "tensor(string)" else float)
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, feed)))
+
+
+@pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
+def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
+    pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+
+    def columns(rows, colours, zips, days):
+        x = np.where(rng.random(rows) < 0.2, np.nan, 1e6 + 1e3 * rng.standard_normal(rows))
+        day = np.datetime64("1950-01-01T00:00:00") + rng.integers(*days, rows) * np.timedelta64(1, "s")
+        return {
+            "x": x, "Add_3": rng.integers(0, 5, rows), "colour": rng.choice(np.array(colours, object), rows),
+            "zip": rng.choice(zips, rows), "day": np.where(np.arange(rows) % 50 == 7, np.datetime64("NaT"), day),
+            "same": np.full(rows, "same", object), "label or so": rng.standard_normal(rows),
+        }  # fmt: skip
+
+    X = columns(600, ["red", "blue", ""], [8001.0, 8002], (0, 3 * 10**9))
+    y = 1e4 * np.nan_to_num(X["x"], nan=9e5) + 1e6 * (X["colour"] == "red") + 1e6 * (X["zip"] == 8001)
+    labels = np.digitize(y, np.quantile(y, [0.3, 0.6])) + 7
+    model = make(**QUICK, columns={"zip": "category"}).fit(X, labels if make is TableClassifier else y)
+    assert [column.kind for column in model.columns_.columns] == [
+        "number", "number", "category", "category", "date", "drop", "number",
+    ]  # fmt: skip
+    T = columns(900, ["red", "blue", "green", "", "n/A", "NAN"], [8001.0, 8002, 8003, np.nan], (-(10**10), 10**10))
+    T["x"][:4] = 1e300, -1e300, np.inf, -np.inf
+    T["zip"] = T["zip"].astype(str)  # 8001.0
+    found = exported(T, model, tmp_path / "model.onnx")
+    read = {**T, "zip": T["zip"].astype(float)}
+    # Orders of summing 128 terms of about 1 differ by at most that many roundings.
+    eps = 128 * np.finfo(np.float32).eps
+    if make is TableClassifier:
+        P = model.predict_proba(read)
+        np.testing.assert_allclose(found["probabilities"], P, rtol=0, atol=eps)
+        assert P.std(0).min() > 0.05
+        assert np.array_equal(found["label"], model.predict(read))
+    else:
+        np.testing.assert_allclose(found["prediction"], model.predict(read), rtol=eps, atol=eps * y.std())
+
+
+def test_a_table_that_cannot_be_an_onnx_graph_is_refused_in_one_line(tmp_path):
+    pytest.importorskip("onnx")
+    X = {"label": np.arange(60.0), 1: np.arange(60) % 7, "1": np.arange(60) % 5}
+    for dropped, path, message in (
+        ("1", "m.onnx", "column 'label' cannot be an input of an .onnx file: an output has this name; rename it"),
+        ("label", "m.onnx", "column '1' cannot be an input of an .onnx file: another has this name; rename it"),
+        ("1", "m.pt", "a model of tables goes to .onnx only"),
+    ):
+        model = TableClassifier(n_networks=1, epochs=1, random_state=0, columns={dropped: "drop"})
+        model.fit(X, np.arange(60) % 2)
+        with pytest.raises(InputError, match="^[^\n]*$") as error:
+            fastmlp.export(model, tmp_path / path)
+        assert message in str(error.value)
+    with pytest.raises(NotFittedError):
+        fastmlp.export(TableRegressor(), tmp_path / "m.onnx")
