@@ -7,13 +7,14 @@ inputs of a network. Of a hundred thousand categories a row has one at most: the
 Where a value is missing all of the column's inputs are zero but one, which says so; a category that was not in the training
 rows, or once only, has none.
 
-Legend: ``n`` rows; entries are those inputs of a column that may differ from zero: their numbers, int64 [n, m], rising in each
-row, -1 for none, and their values, float32 [n, m].
+Legend: ``n`` rows; entries are those inputs of a column that may differ from zero: their numbers, int32 [n, m], rising in each
+row, and their values, float32 [n, m].
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,13 +57,19 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     else:
         rows = values.tolist() if values.dtype.kind != "M" else values.astype(str).tolist()
         try:
-            numbers = {value: code for code, value in enumerate(dict.fromkeys(rows))}
+            listed, codes = _numbered(rows)
         except TypeError:  # of what cannot be a key, such as a list
-            rows = [*map(str, rows)]
-            numbers = {value: code for code, value in enumerate(dict.fromkeys(rows))}
-        listed, codes = list(numbers), np.array([numbers[value] for value in rows], np.int64)
+            listed, codes = _numbered([*map(str, rows)])
     texts = [str(int(v) if isinstance(v, float) and v.is_integer() else v).strip() for v in listed]
     return [None if text.lower() in _GAPS else text for text in texts], codes.reshape(len(values))
+
+
+def _numbered(rows: list[Any]) -> tuple[list[Any], np.ndarray]:
+    """(the different ones in the order in which they come, the number of each row's)."""
+    numbers: defaultdict[Any, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    codes = np.fromiter(map(numbers.__getitem__, rows), np.int64, len(rows))
+    return list(numbers), codes
 
 
 def _read(values: np.ndarray, parse: Callable[[str], Any], gap: Any) -> np.ndarray:
@@ -173,28 +180,24 @@ class Number:
 
     def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -_FARTHEST, _FARTHEST).astype(np.float32)
-        gap = np.isnan(z)
+        gap, scaled, levels = np.isnan(z), int(self.scale > 0), self._levels
         z[gap] = 0
-        index, found = [], []
-        if self.scale:
-            index.append(np.zeros(len(z), np.int64))
-            found.append(z / np.sqrt(1 + np.square(z / 3)))
-        if levels := self._levels:
+        index = np.empty((scaled + (levels > 0) + levels + self.gaps, len(z)), np.int32)
+        found = np.empty(index.shape, np.float32)
+        if scaled:
+            index[0], found[0] = 0, z / np.sqrt(1 + np.square(z / 3))
+        if levels:
             place = np.interp(z, self.edges, np.arange(len(self.edges), dtype=np.float64)) / 2**levels
-            index.append(np.full(len(z), 1))
-            found.append(_HEIGHT * place)
-            for level in range(levels):
-                at = place * 2**level
-                hat = np.minimum(at.astype(np.int64), 2**level - 1)
-                index.append(1 + 2**level + hat)
-                found.append(_HEIGHT * (0.5 - np.abs(at - hat - 0.5)) * 2 ** (-level / 2))
+            index[1], found[1] = 1, _HEIGHT * place
+            hats = 2 ** np.arange(levels, dtype=np.float32)[:, np.newaxis]  # of each level
+            at = hats * place.astype(np.float32)
+            hat = np.minimum(np.floor(at), hats - 1)
+            index[2 : 2 + levels] = 1 + hats + hat
+            found[2 : 2 + levels] = (0.5 - np.abs(at - hat - 0.5)) * (_HEIGHT / np.sqrt(hats))
+        found[:, gap] = 0
         if self.gaps:
-            index = [np.where(gap, -1, part) for part in index]
-            index.append(np.where(gap, self.inputs - 1, -1))
-            found.append(np.ones(len(z)))
-        elif gap.any():
-            index = [np.where(gap, -1, part) for part in index]
-        return np.stack(index, axis=1), np.stack(found, axis=1).astype(np.float32)
+            index[-1], found[-1] = self.inputs - 1, gap
+        return index, found
 
 
 def _quantiles(z: np.ndarray) -> np.ndarray:
@@ -240,8 +243,9 @@ class Category:
         texts, codes = texts_of(values)
         numbers = {text: k for k, text in enumerate(self.values)}
         gap = len(self.values) if self.gaps else -1
-        of_text = np.array([gap if text is None else numbers.get(text, -1) for text in texts], np.int64)
-        return of_text[codes][:, np.newaxis], np.ones((len(codes), 1), np.float32)
+        of_text = np.array([gap if text is None else numbers.get(text, -1) for text in texts], np.int32)
+        index = of_text[codes][np.newaxis]
+        return np.maximum(index, 0), (index >= 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -286,12 +290,12 @@ def _parts_of_date(values: np.ndarray) -> dict[str, np.ndarray]:
 
 def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
     """The entries of columns whose inputs follow on each other."""
-    indices, values, start = [np.empty((rows, 0), np.int64)], [np.empty((rows, 0), np.float32)], 0
+    indices, values, start = [np.empty((0, rows), np.int32)], [np.empty((0, rows), np.float32)], 0
     for kind, (index, value) in parts:
-        indices.append(np.where(index < 0, -1, index + start))
+        indices.append(index + np.int32(start))
         values.append(value)
         start += kind.inputs
-    return np.concatenate(indices, axis=1), np.concatenate(values, axis=1)
+    return np.concatenate(indices), np.concatenate(values)
 
 
 KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {"number": Number, "category": Category, "date": Date}
@@ -349,8 +353,8 @@ def _of_frame(X: Any, name: str) -> Table:
         raise InputError(f"{name} has two columns of one name")
     table: Table = {}
     for series in frame.iter_columns():
-        if series.dtype in (nw.Categorical, nw.Enum):
-            series = series.cast(nw.String)
+        if series.dtype in (nw.Categorical, nw.Enum) and not frame.implementation.is_pandas():
+            series = series.cast(nw.String)  # of an Arrow dictionary with gaps NumPy makes other values
         elif series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None):
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         table[series.name] = _column(series.to_numpy())
@@ -418,10 +422,11 @@ class Columns:
             if column.learnt is not None:
                 with _naming(column.name):
                     entries.append((column.learnt, column.learnt.entries(table[column.name])))
-        index, values = _side_by_side(entries, rows)
-        there = index >= 0
-        indptr = np.concatenate(([0], np.cumsum(there.sum(1))))
-        X = Sparse(indptr, index[there].astype(np.int32), values[there], (rows, self.inputs))
+        index, values = (np.ascontiguousarray(part.T) for part in _side_by_side(entries, rows))
+        there = values != 0
+        indptr = np.concatenate(([0], np.cumsum(np.count_nonzero(there, axis=1))))
+        kept = np.flatnonzero(there)  # taking by number is many times faster than by a mask
+        X = Sparse(indptr, index.ravel()[kept], values.ravel()[kept], (rows, self.inputs))
         return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
 
     def __str__(self) -> str:

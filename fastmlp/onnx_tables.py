@@ -168,12 +168,12 @@ def _of_number(kind: Number, x: _Value) -> _Value:
     if levels := kind._levels:
         low, high = kind.edges[:-1].astype(np.float64), kind.edges[1:].astype(np.float64)
         passed = ((z.cast(np.float64) - low) / (high - low)).clip(0, 1)
-        place = passed.made_by("ReduceSum", np.array([1])) / 2.0**levels
-        parts.append((place * _HEIGHT).cast(np.float32))
-        level = np.repeat(np.arange(levels), 2 ** np.arange(levels))
-        middle = np.concatenate([np.arange(2**k) + 0.5 for k in range(levels)])
-        below = (place * 2.0**level - middle).made_by("Abs") * -1 + 0.5
-        parts.append((below.made_by("Relu") * (_HEIGHT * 2 ** (-level / 2))).cast(np.float32))
+        place = (passed.made_by("ReduceSum", np.array([1])) / 2.0**levels).cast(np.float32)
+        parts.append(place * _HEIGHT)
+        hats = np.concatenate([np.full(2**k, 2**k, np.float32) for k in range(levels)])  # of each hat's level
+        middle = np.arange(1, 2**levels, dtype=np.float32) - hats + np.float32(0.5)
+        below = (place * hats - middle).made_by("Abs") * -1 + 0.5
+        parts.append(below.made_by("Relu") * (_HEIGHT / np.sqrt(hats)))
     known = [gap.where(0, part, np.float32) for part in parts]
     names = [each.name for each in [*known, *([gap.cast(np.float32)] if kind.gaps else [])]]
     return _Value(x.graph, x.graph.node("Concat", names, axis=-1), np.float32)

@@ -79,9 +79,9 @@ def test_the_hats_of_a_number_span_what_the_bins_between_quantiles_do_and_are_as
     assert number.inputs == 1 + 64
     at = np.array([0, 1, 10, 20, 33, 64])
     index, values = number.entries(number.edges[at] / number.scale + number.median)
-    assert index.shape[1] == 2 + 6
+    assert len(index) == 2 + 6
     X = np.zeros((len(at), number.inputs))
-    np.put_along_axis(X, index, values, axis=1)
+    np.put_along_axis(X, index.T, values.T, axis=1)
     products = 64 / 16 * X[:, 1:] @ X[:, 1:].T
     np.testing.assert_allclose(products, np.minimum.outer(at, at), atol=1e-3)  # places are told to the width of a float
     filled = np.histogram(np.interp((x - number.median) * number.scale, number.edges, np.arange(65)), np.arange(65))[0]
@@ -108,6 +108,14 @@ def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none
     expected[0, values.index("b")] = expected[1, -1] = expected[2, values.index("a")] = 1
     X = X.toarray() if sparse else X
     assert np.array_equal(X[:, :-1], expected)
+
+
+def test_rows_hold_no_zeros():
+    x = np.maximum(np.arange(20_000.0), 4000)
+    X = learnt(x=x).encode(read_table({"x": x}))
+    assert isinstance(X, Sparse)
+    assert X.data.all()
+    assert np.diff(X.indptr)[[0, -2]].tolist() == [1, 8]  # no hat rises at the least of the values
 
 
 def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():

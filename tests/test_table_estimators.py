@@ -76,6 +76,9 @@ def test_results_do_not_depend_on_the_number_of_threads_and_follow_the_seed(make
     models = [make(**QUICK, n_threads=n).fit(X, y) for n in (1, 2, 5)]
     weights = [[network.params.tobytes() for network in model.networks_] for model in models]
     assert weights[0] == weights[1] == weights[2]
+    many = rows_of(X, np.resize(np.arange(len(y)), 3000))  # of which each thread predicts a part
+    for model in models:
+        assert np.array_equal(model.predict(many), np.resize(models[0].predict(X), 3000))
     other = make(**{**QUICK, "random_state": 1}).fit(X, y)
     assert other.networks_[0].params.tobytes() != weights[0][0]
 

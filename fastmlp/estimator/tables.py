@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from itertools import repeat
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -36,6 +38,7 @@ from .ensemble import Recipe, Rows, input_scale, outputs_of, train
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
 _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
+_FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
 
 
@@ -196,7 +199,9 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             parts = [(kept, data.take(held_out)) for kept, held_out in chosen]
         else:
             validation = Rows(
-                self._encode(X_val, "X_val"), self._encoded("y_val", _target("y_val", y_val, X_val)), None
+                self.columns_.encode(self._named(X_val, "X_val")),
+                self._encoded("y_val", _target("y_val", y_val, X_val)),
+                None,
             )
             if validation.X.shape[0] != len(validation.targets) or not len(validation.targets):
                 raise ValueError(f"X_val has {validation.X.shape[0]} rows, and y_val {len(validation.targets)}")
@@ -254,28 +259,32 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         return dict(zip(names, table.values()))
 
-    def _encode(self, X: Any, name: str = "X") -> np.ndarray | Sparse:
-        """The table X as the networks' inputs. InputError for other columns than in training."""
-        return self.columns_.encode(self._named(X, name))
-
-    def _outputs(self, X: Any) -> list[np.ndarray]:
+    def _outputs(self, X: Any, networks: list[Network] | None = None) -> list[np.ndarray]:
+        """The outputs of the networks, or of others, for the table X. Each thread takes some of its rows at a time."""
         check_is_fitted(self)
+        networks = self.networks_ if networks is None else networks
+
+        def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
+            with kernels.threads(threads):
+                inputs = self.columns_.encode({name: values[rows] for name, values in table.items()})
+                read = kernels.csr(inputs) if isinstance(inputs, Sparse) else inputs
+                return [outputs_of(network, read, self._input_scale) for network in networks]
+
         with _value_errors(), self._threads():
-            inputs = self._encode(X)
-            return [outputs_of(network, inputs, self._input_scale) for network in self.networks_]
+            table, threads = self._named(X, "X"), kernels.get_num_threads()
+            rows = len(next(iter(table.values())))
+            each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
+            parts = [slice(start, start + each) for start in range(0, rows, each)]
+            if len(parts) < 2:
+                return of_rows(slice(None), threads)
+            with ThreadPoolExecutor(threads) as pool:
+                return [np.concatenate(Z) for Z in zip(*pool.map(of_rows, parts, repeat(1)))]
 
     def transform(self, X: Any) -> np.ndarray:
         """What the last hidden layers make of X, side by side: of shape (n_samples, n_networks * width)."""
         check_is_fitted(self)
-        with _value_errors(), self._threads():
-            inputs = self._encode(X)
-            made = [
-                kernels.ACTIVATIONS[each.activations[-1]].twin(
-                    outputs_of(without_last_layer(each), inputs, self._input_scale)
-                )
-                for each in self.networks_
-            ]
-            return np.concatenate(made, axis=1)
+        Z = self._outputs(X, [without_last_layer(network) for network in self.networks_])
+        return kernels.ACTIVATIONS[self.networks_[0].activations[-1]].twin(np.concatenate(Z, axis=1))
 
     def importance(self, X: Any, y: Any) -> Importance:
         """How much the model relies on each column of X: how its loss rises when the column's values are dealt out anew.
