@@ -97,56 +97,100 @@ def machines() -> str:
     return "\n\n".join(parts)
 
 
-def on_tables() -> str:
-    """Every method's mean over the splits on each table, and what sums them up: of all tables, and of those not chosen on.
+Means = dict[str, dict[str, list[float]]]
+
+
+def on_every_table() -> tuple[list[str], Counter[str], Means]:
+    """(methods, splits of each table, of each measure the methods' means over the splits of each table).
 
     Splits on which a method is missing are left out.
     """
-    records = [record for record in json.loads((RESULTS / "tables.json").read_text()) if record["part"] == "test"]
+    records = [record for record in table_records() if record["method"] not in tables.ON_SOME]
     methods = [method for method in tables.METHODS if any(record["method"] == method for record in records)]
     done = Counter((record["table"], record["seed"]) for record in records)
     records = [record for record in records if done[record["table"], record["seed"]] == len(methods)]
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for record in records:
+        for measure in record.keys() & {*tables.MEASURES, *tables.SECONDS}:
+            of_table = found.setdefault(measure, {}).setdefault(record["table"], {})
+            of_table.setdefault(record["method"], []).append(record[measure])
+    means = {
+        measure: {
+            table: [sum(values[method]) / len(values[method]) for method in methods]
+            for table, values in sorted(rows.items())
+        }
+        for measure, rows in found.items()
+    }
+    return methods, Counter(record["table"] for record in records if record["method"] == methods[0]), means
 
-    splits = Counter(record["table"] for record in records if record["method"] == methods[0])
 
-    def mean(table: str, method: str, measure: str) -> float:
-        found = [r[measure] for r in records if (r["table"], r["method"]) == (table, method) and measure in r]
-        return sum(found) / len(found)
+def table_records() -> list[Result]:
+    return [record for record in json.loads((RESULTS / "tables.json").read_text()) if record["part"] == "test"]
 
-    def line(title: str, cells: Sequence[str]) -> str:
-        return f"| {title} | " + " | ".join(cells) + " |"
 
+def over_the_best(rows: Sequence[list[float]]) -> list[float]:
+    """Of each method the geometric mean over the tables of its value over the best of the table; [] without tables.
+
+    A table that somebody makes next to no errors on says nothing of ratios.
+    """
+    logarithms = [[math.log(value / min(row)) for value in row] for row in rows if min(row) > SOLVED]
+    return [math.exp(sum(column) / len(logarithms)) for column in zip(*logarithms)]
+
+
+def ranks(rows: Sequence[list[float]]) -> list[float]:
+    """The mean rank of each method."""
+    each = [[sum(other < value for other in row) + (row.count(value) + 1) / 2 for value in row] for row in rows]
+    return [sum(column) / len(each) for column in zip(*each)]
+
+
+def line(title: str, cells: Sequence[str]) -> str:
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def head(title: str, cells: Sequence[str]) -> list[str]:
+    return [line(title, cells), "| --- |" + " ---: |" * len(cells)]
+
+
+def on_tables() -> str:
+    """Every method's mean over the splits on each table, and what sums them up: of all tables, and of those not chosen on."""
+    methods, splits, means = on_every_table()
+    names = [method.replace("_", " ") for method in methods]
     parts = []
     for measure, title in tables.MEASURES.items():
-        names = sorted({record["table"] for record in records if measure in record})
-        values = {name: [mean(name, method, measure) for method in methods] for name in names}
-        lines = [
-            line(f"{title} (splits)", [method.replace("_", " ") for method in methods]),
-            "| --- |" + " ---: |" * len(methods),
-        ]
-        lines += [line(f"{name} ({splits[name]})", [f"{value:.4f}" for value in row]) for name, row in values.items()]
-        for among, rows in (
-            ("all", [*values.values()]),
-            ("not chosen on", [row for name, row in values.items() if name not in tables.CHOSEN_ON]),
+        rows = means.get(measure, {})
+        lines = head(f"{title} (splits)", names)
+        lines += [line(f"{name} ({splits[name]})", [f"{value:.4f}" for value in row]) for name, row in rows.items()]
+        for among, some in (
+            ("all", [*rows.values()]),
+            ("not chosen on", [row for name, row in rows.items() if name not in tables.CHOSEN_ON]),
         ):
-            # A table that somebody makes next to no errors on says nothing of ratios.
-            over = [[math.log(value / min(row)) for value in row] for row in rows if min(row) > SOLVED]
-            ranks = [
-                [sum(other < value for other in row) + (row.count(value) + 1) / 2 for value in row] for row in rows
-            ]
-            if over:
-                means = [math.exp(sum(column) / len(over)) for column in zip(*over)]
-                lines.append(line(f"geometric mean over the best, {among}", [f"{value:.3f}" for value in means]))
-                means = [sum(column) / len(ranks) for column in zip(*ranks)]
-                lines.append(line(f"mean rank, {among}", [f"{value:.1f}" for value in means]))
+            if over := over_the_best(some):
+                lines.append(line(f"geometric mean over the best, {among}", [f"{value:.3f}" for value in over]))
+                lines.append(line(f"mean rank, {among}", [f"{value:.1f}" for value in ranks(some)]))
         parts.append("\n".join(lines))
-    names = sorted({record["table"] for record in records})
-    lines = [line("seconds, sum over the tables", [method.replace("_", " ") for method in methods])]
-    lines.append("| --- |" + " ---: |" * len(methods))
-    for measure, title in (("fit_seconds", "fit"), ("predict_seconds", "predict the test part")):
-        sums = [sum(mean(name, method, measure) for name in names) for method in methods]
-        lines.append(line(title, [f"{value:.3g}" for value in sums]))
-    return "\n\n".join([*parts, "\n".join(lines)])
+    lines = head("seconds, sum over the tables", names)
+    for measure, title in tables.SECONDS.items():
+        lines.append(line(title, [f"{sum(column):.3g}" for column in zip(*means[measure].values())]))
+    return "\n\n".join([*parts, "\n".join(lines), *on_some_tables()])
+
+
+def on_some_tables() -> list[str]:
+    """Beside us, split by split, the methods that were tried on some tables only."""
+    by = {(record["table"], record["seed"], record["method"]): record for record in table_records()}
+    parts = []
+    for method in tables.ON_SOME:
+        name = method.replace("_", " ")
+        lines = head("table, split", ["measure", "fastmlp", name, "fit, s: fastmlp", name])
+        rows = [key[:2] for key in by if key[2] == method and (*key[:2], "fastmlp") in by]
+        for table, seed in rows:
+            ours, theirs = (by[table, seed, each] for each in ("fastmlp", method))
+            for measure in [measure for measure in tables.MEASURES if measure in ours]:
+                cells = [tables.MEASURES[measure], *(f"{each[measure]:.4f}" for each in (ours, theirs))]
+                seconds = [f"{each['fit_seconds']:.3g}" for each in (ours, theirs)]
+                lines.append(line(f"{table}, {seed}", [*cells, *seconds]))
+        if rows:
+            parts.append("\n".join(lines))
+    return parts
 
 
 FIGURES: dict[str, Callable[[], str]] = {"speed": speed, "machines": machines, "tables": on_tables}

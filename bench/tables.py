@@ -1,10 +1,11 @@
 """Accuracy and time on tables as people have them, beside gradient boosting and scikit-learn's MLP.
 
 ``python bench/tables.py german concrete --methods fastmlp,catboost --seeds 2``: names in the tables.json of ``$FASTMLP_TABLES``
-(../shared/data/tables), all without; of the methods those that are installed (extras: tables, table_peers). Splits are as the
-tables' README has them. ``--part validation`` fits on the training part without its last fifth and tests on that: all that was
-chosen of our defaults was chosen so, on the tables in ``CHOSEN_ON``. What is measured goes to results/tables.json, in the place
-of what was there for the same table, method, part and seed; ``python bench/pages.py`` makes the tables of README.md from it.
+(../shared/data/tables), all without; of the methods those that are installed (extras: tables, table_peers; pytabkit for
+RealMLP-TD-S). Splits are as the tables' README has them. ``--part validation`` fits on the training part without its last fifth
+and tests on that: all that was chosen of our defaults was chosen so, on the tables in ``CHOSEN_ON``. What is measured goes to
+results/tables.json, in the place of what was there for the same table, method, part and seed; ``python bench/pages.py`` makes
+the tables of README.md from it, ``python bench/table_picture.py`` the picture.
 
 ``error`` is the part of wrong classes, ``log_loss`` the mean, ``nrmse`` the root mean squared error over the deviation of the
 target, all on the part that is tested on.
@@ -31,6 +32,8 @@ TABLES = Path(os.environ.get("FASTMLP_TABLES", "../shared/data/tables"))
 RESULTS = Path(__file__).with_name("results") / "tables.json"
 CHOSEN_ON = ("adult", "letter", "german", "phoneme", "california", "airfoil", "concrete")
 MEASURES = {"error": "error", "log_loss": "log-loss", "nrmse": "nRMSE"}
+SECONDS = {"fit_seconds": "fit", "predict_seconds": "predict the test part"}
+ON_SOME = ("realmlp_td_s",)  # methods that take too long for all tables
 THREADS = 2
 ROUNDS, PATIENCE = 2000, 100  # of boosting: at most, and without progress on the last fifth of the training part
 
