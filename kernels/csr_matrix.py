@@ -91,6 +91,12 @@ class CSR:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, and what was pickled, is read-only too: for writable arrays every kernel would be compiled anew."""
+        self.__dict__.update(state)
+        for array in (*self.arrays, self.stored):
+            array.flags.writeable = False
+
     @classmethod
     def trusted(cls, indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> CSR:
         """Of arrays that are right, in the dtypes that the class keeps, and nobody else's; rows' columns rise."""

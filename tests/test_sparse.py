@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from numba import njit
@@ -207,6 +210,15 @@ def test_a_dictionary_holds_at_most_256_values_each_with_its_bits():
         row(special).dictionary_encode().toarray().view(np.int64)[0], (special + 0).view(np.int64)
     )
     assert row(np.empty(0, "float32")).dictionary_encode().toarray().size == 0
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda X: pickle.loads(pickle.dumps(X))])
+def test_a_copy_of_a_matrix_can_not_be_written_to_either(rng, copied):
+    """Kernels trust what was checked once; and for arrays that can be written to they would be compiled anew."""
+    X = kernels.csr(sparse_samples(rng, 9, 20, 0.3, "float32")).dictionary_encode()
+    twin = copied(X)
+    np.testing.assert_array_equal(twin.toarray(), X.toarray())
+    assert not any(array.flags.writeable for array in (*twin.arrays, twin.dictionary))
 
 
 def test_columns_in_any_order_and_twice_give_the_same_product(rng):
