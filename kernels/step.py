@@ -86,6 +86,15 @@ class Objective(NamedTuple):
     first_row: int  # of the batch, where it is a part of another: its dropout counts rows from there
 
 
+class Hidden(NamedTuple):
+    """Of an objective what the hidden layers need: their kernels are the same machine code whatever the loss."""
+
+    activation: Activation
+    dropout: float
+    seed: int
+    first_row: int
+
+
 class Workspace(NamedTuple):
     """Memory for the batch: in ``values``, from offsets[3 * l] on, Y_l, then dZ_l, then Z_l if the activation needs it.
 
@@ -141,6 +150,11 @@ def _batch(samples, step):
 
 
 @piece
+def _hidden(objective):
+    return Hidden(objective.activation, objective.dropout, objective.seed, objective.first_row)
+
+
+@piece
 def _outputs(workspace, l, lo, n):
     """Y_l from row ``lo`` on, of n elements a row."""
     start = workspace.hidden if l == 1 else workspace.offsets[3 * l]
@@ -180,14 +194,14 @@ def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
 
 
 @piece
-def _drop(objective, t, l, lo, rows, Y):
+def _drop(hidden, t, l, lo, rows, Y):
     """Dropout on rows of hidden layer l, from row ``lo`` of the batch on."""
-    key = dropout_key(objective.seed, t, l)
-    dropout_rows(key, objective.first_row + lo, rows, objective.dropout, Y.values, Y.row)
+    key = dropout_key(hidden.seed, t, l)
+    dropout_rows(key, hidden.first_row + lo, rows, hidden.dropout, Y.values, Y.row)
 
 
 @kernel
-def forward_rows(lo, hi, first, t, objective, network, workspace):
+def forward_rows(lo, hi, first, t, hidden, network, workspace):
     """Y_l of the rows ``lo`` .. ``hi`` - 1 of the batch, from layer ``first`` on, and the logits."""
     sizes, rows = network.sizes, hi - lo
     depth = sizes.size - 1
@@ -195,27 +209,26 @@ def forward_rows(lo, hi, first, t, objective, network, workspace):
         X = _outputs(workspace, l, lo, sizes[l])
         if l > 0:
             Z = _inputs(workspace, l, lo, sizes[l])
-            activate(objective.activation, l, X.values, Z.values, rows * sizes[l])
-            if objective.dropout > 0:
-                _drop(objective, t, l, lo, rows, X)
+            activate(hidden.activation, l, X.values, Z.values, rows * sizes[l])
+            if hidden.dropout > 0:
+                _drop(hidden, t, l, lo, rows, X)
         Y = _outputs(workspace, l + 1, lo, sizes[l + 1])
-        layer_forward(rows, l, objective.activation, network, X, Y, workspace.scratch.pack_buffer)
+        layer_forward(rows, l, hidden.activation, network, X, Y, workspace.scratch.pack_buffer)
 
 
 @kernel
-def loss_rows(lo, hi, n, samples, rows, objective, network, workspace):
+def loss_rows(lo, hi, n, loss, mean, targets, network, workspace):
     """Losses and hits of the rows ``lo`` .. ``hi`` - 1 of the batch's n, and dZ at the logits."""
     depth = network.sizes.size - 1
-    scale, O = 1.0 / n if objective.mean else 1.0, network.sizes[depth]
+    scale, O = 1.0 / n if mean else 1.0, network.sizes[depth]
     logits, dZ = _outputs(workspace, depth, 0, O), _gradients(workspace, depth, 0, O)
-    targets, loss = Targets(samples.labels, samples.weights, rows), objective.loss
     loss.gradient(loss, lo, hi, O, logits.values, targets, scale, workspace.outcomes, dZ.values)
 
 
 @kernel
-def backward_rows(lo, hi, n, t, objective, network, workspace):
+def backward_rows(lo, hi, n, t, hidden, network, workspace):
     """dZ_l of the rows ``lo`` .. ``hi`` - 1 of the batch's n, from the last hidden layer to the first."""
-    sizes, rows, kept = network.sizes, hi - lo, 1 - objective.dropout
+    sizes, rows, kept = network.sizes, hi - lo, 1 - hidden.dropout
     for l in range(sizes.size - 2, 0, -1):
         # Y_l = f(Z_l), Z_l+1 = Y_l @ W_l + b_l  =>  dZ_l = (dZ_l+1 @ W_l.T) * f'(Z_l)
         I, O = sizes[l], sizes[l + 1]
@@ -223,12 +236,12 @@ def backward_rows(lo, hi, n, t, objective, network, workspace):
         Y, Z = _outputs(workspace, l, lo, I), _inputs(workspace, l, lo, I)
         W_transposed = Matrix(weights_of(network, l)[0], 1, O)
         gemm_transposed(n < DOT_ROWS, rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
-        if is_fused(objective.activation, l):  # ReLU; and what dropout dropped is 0, too
+        if is_fused(hidden.activation, l):  # ReLU; and what dropout dropped is 0, too
             mask(rows, I, Y, dZ, 1 / kept)
         else:
-            if objective.dropout > 0:
-                _drop(objective, t, l, lo, rows, dZ)
-            activation_backward(objective.activation, l, Y.values, Z.values, dZ.values, rows * I, kept)
+            if hidden.dropout > 0:
+                _drop(hidden, t, l, lo, rows, dZ)
+            activation_backward(hidden.activation, l, Y.values, Z.values, dZ.values, rows * I, kept)
 
 
 # -- update: rows of weights ---------------------------------------------------------------------------------------
@@ -272,16 +285,17 @@ def train_steps(
     workspace: Workspace, results: Results,
 ):  # fmt: skip
     """Steps over the samples, from a dense X; see ``ops.mlp_train_steps``."""
-    workspace = _own_workspace(workspace, part, parts)
+    workspace, hidden = _own_workspace(workspace, part, parts), _hidden(objective)
     for step in range(schedule.lr.shape[0]):
         first, last = _batch(samples, step)
         rows, n, t = samples.rows[first:last], last - first, schedule.t + step
         lo, hi = share(part, parts, n)
         for i in range(lo, hi):
             read_row(samples.X.values, samples.X.scale, rows[i], _outputs(workspace, 0, i, network.sizes[0]).values)
-        forward_rows(lo, hi, 0, t, objective, network, workspace)
-        loss_rows(lo, hi, n, samples, rows, objective, network, workspace)
-        backward_rows(lo, hi, n, t, objective, network, workspace)
+        forward_rows(lo, hi, 0, t, hidden, network, workspace)
+        targets = Targets(samples.labels, samples.weights, rows)
+        loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, workspace)
+        backward_rows(lo, hi, n, t, hidden, network, workspace)
         if results.squares.size:
             _weight_squares(part, parts, 0, network, results.squares, 1)
         _average_last(part, parts, step, t, network, results)
@@ -379,7 +393,7 @@ def _vectors_of(part, parts, panels, splits, H, lanes):
     return total
 
 
-@piece
+@kernel
 def rows_to_transpose(part, parts, panels, splits, H, lanes, n):
     """The range of a batch's n rows that a part transposes: more where it has less of the panels to compute."""
     effort = TRANSPOSE_VECTORS * splits + splits * panel_start(panels, H, lanes) // lanes
@@ -420,7 +434,7 @@ def _panel_state(network, rule, packed):
     return PanelState(layer.W_state, layer.b_state)
 
 
-@piece
+@kernel
 def _pack_tasks(tasks, network, packed, slots, unpack):
     """W_0 and its state, in this part's share, into ``packed`` or back."""
     I, H, size = network.sizes[0], network.sizes[1], packed.size // (1 + slots)
@@ -449,7 +463,7 @@ def _own_put_off(put_off, part):
     return PutOff(put_off.steps_done[part], put_off.coefficients[part], put_off.squares)
 
 
-@piece
+@kernel
 def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
     """The rows of this part's panels of W_0 whose columns have entries, or ``every`` row, as after ``last`` steps."""
     for split in _splits_of(tasks):
@@ -458,7 +472,7 @@ def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
             catch_up(p, rows, last, rule, put_off, layer, state)
 
 
-@piece
+@kernel
 def _forward_panels(tasks, X, rows, layer, relu, Y, sums, ends):
     """This part's panels of Z_1, or of Y_1 where the activation is ReLU."""
     for split in _splits_of(tasks):
@@ -467,7 +481,7 @@ def _forward_panels(tasks, X, rows, layer, relu, Y, sums, ends):
             first_layer_forward(p, X, rows[lo:hi], layer, relu, after(Y, lo * layer.outputs), sums, ends)
 
 
-@piece
+@kernel
 def _update_panels(tasks, every, columns, table, dY, step, layer, state, chosen, dY_panel):
     """The gradient and the step of this part's panels of W_0, and of b_0."""
     for split in _splits_of(tasks):
@@ -498,7 +512,7 @@ def train_steps_sparse(
     panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
     put_off = _own_put_off(sparse.put_off, part)
     lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
-    relu = network.sizes.size > 2 and is_fused(objective.activation, 1)
+    hidden, relu = _hidden(objective), network.sizes.size > 2 and is_fused(objective.activation, 1)
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, False)
     if lazy:
@@ -521,9 +535,10 @@ def train_steps_sparse(
         _forward_panels(tasks, X, rows, layer, relu, _outputs(own, 1, 0, H).values, panel, ends)
         arrived = _meet(arrivals, arrived, parts, True)
         lo, hi = share(part, parts, n)
-        forward_rows(lo, hi, 1, t, objective, network, own)
-        loss_rows(lo, hi, n, samples, rows, objective, network, own)
-        backward_rows(lo, hi, n, t, objective, network, own)
+        forward_rows(lo, hi, 1, t, hidden, network, own)
+        targets = Targets(samples.labels, samples.weights, rows)
+        loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, own)
+        backward_rows(lo, hi, n, t, hidden, network, own)
         if results.squares.size:
             size = sparse.packed.size // (1 + rule.slots) if layer.packed else X.columns * H
             spans = 1 if lazy else span_squares(part, parts, layer.W, size, results.squares, 1)
