@@ -179,13 +179,15 @@ def _network(
 
 
 def _functions() -> list[tuple[Rule, str, str]]:
-    """Update rules, activations and losses, every one of each in at least one triple, in as few as that takes.
+    """Every update rule with one activation and loss, then every activation and loss with one rule.
 
-    Kernels are compiled for each.
+    In as few triples as that takes: kernels are compiled for each. Updates are the same code for all activations and losses.
     """
-    triples = max(len(RULES), len(ACTIVATIONS), len(LOSSES))
-    tables = (list(table) for table in (RULES, ACTIVATIONS, LOSSES))
-    return list(itertools.islice(zip(*map(itertools.cycle, tables)), triples))
+    others = itertools.zip_longest(ACTIVATIONS, LOSSES)
+    return [
+        *((rule, "relu", "softmax_cross_entropy") for rule in RULES),
+        *((sgd(), activation or "tanh", loss or "squared_error") for activation, loss in others),
+    ]
 
 
 def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tuple[Any, Network, Rule, str]]:
@@ -196,9 +198,7 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
     triples = _functions()
     for k, (rule, activation, loss) in enumerate(triples):  # the last has an activation for each layer where it has two
         inputs: tuple[Any, ...] = (pixels, sparse)
-        if k >= len(
-            RULES
-        ):  # every rule is there in both dtypes, dense and sparse: of the others, one, as each is compiled anew
+        if k >= len(RULES):  # every rule is there in both dtypes, dense and sparse: of the others, one
             if np.dtype(dtype) != (np.float32, np.float64)[k % 2]:
                 continue
             inputs = inputs[k // 2 % 2 :][:1]
