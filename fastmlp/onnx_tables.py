@@ -221,7 +221,7 @@ def _hidden(model: BaseTable, Z: _Value) -> _Value:
     """From what the first layers make, [K, N, H], to the outputs of the networks, [K, N, O]."""
     layers = [each.layers for each in model.networks_]
     for k in range(1, len(layers[0])):
-        activation = kernels.ACTIVATIONS[model.networks_[0].activation]
+        activation = kernels.ACTIVATIONS[model.networks_[0].activations[k - 1]]
         Y = activation.onnx(Z.graph.node, Z.graph.constant, Z.name, Z.dtype)
         W, b = (np.stack([np.asarray(each[k][part]) for each in layers]) for part in (0, 1))
         Z = _Value(Z.graph, Y, Z.dtype).made_by("MatMul", W) + b[:, np.newaxis]

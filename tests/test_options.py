@@ -274,7 +274,10 @@ def test_a_configuration_survives_toml(tmp_path):
         ({"clip_norm": 0.0}, "--clip-norm is 0.0; it must be positive"),
         ({"patience": 0}, "--patience is 0"),
         ({"patience": 2, "validation": 0.0}, "--patience watches validation_loss; --validation must be above 0"),
-        ({"monitor": "test_accuracy"}, r"--monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of"),
+        (
+            {"monitor": "test_accuracy"},
+            r"--monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of",
+        ),
         ({"warmup": 1.0}, "--warmup is 1.0"),
         ({"validation": 0.9999}, "cannot be split with --validation"),
     ],

@@ -268,7 +268,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             with kernels.threads(threads):
                 inputs = self.columns_.encode({name: values[rows] for name, values in table.items()})
                 read = kernels.csr(inputs) if isinstance(inputs, Sparse) else inputs
-                return [outputs_of(network, read, self._input_scale) for network in networks]
+                return [kernels.mlp_forward(read, network, scale=self._input_scale) for network in networks]
 
         with _value_errors(), self._threads():
             table, threads = self._named(X, "X"), kernels.get_num_threads()
