@@ -337,7 +337,7 @@ def _columns_share(part, parts, N, width):
 
 
 @piece
-def _block(part, parts, M, N, width):
+def block_of(part, parts, M, N, width):
     """(first row, last row, first column, last column) of this part of an M x N result, of a grid of equal blocks.
 
     Of those grids the one whose blocks take least to pack their columns of B, twice as dear, and to read their rows of
@@ -362,7 +362,7 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
     ``pack_buffers`` is flat, PACK_SIZE elements for each part.
     """
     K, N = W.shape
-    first, last, left, right = _block(part, parts, X.shape[0], N, TILE_VECTORS * simd.lanes(Y))
+    first, last, left, right = block_of(part, parts, X.shape[0], N, TILE_VECTORS * simd.lanes(Y))
     own, pack_buffer = after(converted, part * ROW_BLOCK * K), after(pack_buffers, part * PACK_SIZE)
     weights, bias = Matrix(after(flat_to_read(W), left), N, 1), after(b, left) if b.size else b
     # Integers are converted block by block; floats are taken in one go.
@@ -441,7 +441,7 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
     """dX = dY @ W.T for this part of dX, zero where relu_output <= 0 (empty for no mask); buffers as in the forward."""
     N, K = W.shape
     M = dY.shape[0]
-    first, last, left, right = _block(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
+    first, last, left, right = block_of(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
     rows, columns, here = last - first, right - left, first * N + left
     A, B = Matrix(after(flat_to_read(dY), first * K), K, 1), Matrix(after(flat_to_read(W), left * K), 1, K)
     C = Matrix(after(flat(dX), here), N, 1)
@@ -509,7 +509,7 @@ def _weight_product_overload(rows, n, M, X, dY, C, pack_buffer):
 def linear_backward_weight(part, parts, X, dY, scale, dW, db, pack_buffers):
     """dW = scale * X.T @ dY for this part of dW, and db = dY.sum(0) for its share of columns (db empty: none)."""
     (M, K), N = X.shape, dY.shape[1]
-    first, last, left, right = _block(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
+    first, last, left, right = block_of(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
     pack_buffer, B = after(pack_buffers, part * PACK_SIZE), Matrix(after(flat_to_read(dY), left), N, 1)
     step = STRIP_ROWS if X.itemsize == 1 else max(last - first, 1)  # a strip of integers is converted
     for k in range(first, last, step):

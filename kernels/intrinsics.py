@@ -31,10 +31,33 @@ def flat_to_read(typingctx: Any, array: Any) -> Any:
     return _flat(array, readonly=False)
 
 
-def _flat(array: Any, readonly: bool) -> Any:
-    if not (isinstance(array, types.Array) and array.layout == "C"):
+@intrinsic
+def from_first(typingctx: Any, array: Any) -> Any:
+    """The memory of an array of any strides from its first element on: as by ``flat_to_read``, but of no certain length."""
+    return _flat(array, readonly=False, strided=True)
+
+
+@intrinsic
+def flat_or_empty(typingctx: Any, array: Any, like: Any) -> Any:
+    """``flat_to_read`` of an array, or, for None, an empty array of the type of ``like``."""
+    absent = not isinstance(array, types.Array)
+    signature, view_of = _flat(like if absent else array, readonly=False)
+    result = signature.return_type
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view, none = view_of(context, builder, signature, args[1:] if absent else args), ir.IntType(64)(0)
+        if absent:
+            view = with_part(context, builder, result, view, "nitems", none)
+            view = with_part(context, builder, result, view, "shape", cgutils.pack_array(builder, [none]))
+        return view
+
+    return result(array, like), codegen
+
+
+def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
+    if not (isinstance(array, types.Array) and (strided or array.layout == "C")):
         raise TypingError(f"flat needs a C-contiguous array, not {array}")
-    result = array.copy(ndim=1, readonly=readonly)
+    result = array.copy(ndim=1, layout="C", readonly=readonly)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source = {

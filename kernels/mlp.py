@@ -55,7 +55,7 @@ def _padded(length: int) -> int:
     return -(-length // _LINE) * _LINE
 
 
-def _workspace(network: Network, batch: int, parts: int, *, sparse: bool) -> Workspace:
+def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> Workspace:
     """Memory for a batch of so many rows: see ``step.Workspace``."""
     sizes, dtype = network.sizes, network.dtype
     lengths = [batch * sizes[1 if sparse else 0], 0, 0]  # Y_0, or the other Y_1
@@ -84,7 +84,7 @@ def run_train_steps(
     """
     rooms = min(batch, len(rows))
     parts = 1 if rooms * network.flop_per_sample <= SERIAL_FLOP else team_size()
-    workspace = _workspace(network, rooms, parts, sparse=isinstance(X, CSR))
+    workspace = workspace_of(network, rooms, parts, sparse=isinstance(X, CSR))
     lanes = simd.REGISTER_BYTES // network.dtype.itemsize
     spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
     sums = np.zeros(0 if squares is None else 1 + spans)
@@ -94,7 +94,7 @@ def run_train_steps(
     )
     parameters = Parameters(*network.fields(updated))
     if isinstance(X, CSR):
-        block, sparse = _sparse_workspace(
+        block, sparse = sparse_workspace(
             X,
             rows,
             batch,
@@ -124,7 +124,7 @@ def run_train_steps(
     return results.losses, results.correct
 
 
-def _sparse_workspace(
+def sparse_workspace(
     X: CSR, rows: np.ndarray, batch: int, parts: int, schedule: Schedule, network: Network, *, in_params: bool,
     squares: bool, averaged: bool,
 ) -> tuple[int, SparseWorkspace]:  # fmt: skip
@@ -223,19 +223,24 @@ _ALONE = barrier_state()  # where nobody meets
 
 
 def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:
-    """What ``forward`` writes on, kept for this thread's next call like it: for one sample, making it took longer."""
+    """``forward_workspace`` kept for this thread's next call like it: for one sample, making it took longer."""
     key = network.sizes, network.dtype, dtype, parts, scale
     if getattr(_kept, "key", None) != key:
-        widest, room = _padded(max(network.sizes)), parts * ROW_BLOCK * network.sizes[0]
-        blocks = Blocks(
-            aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype),
-            widest,
-            np.arange(ROW_BLOCK),
-            np.empty(2 * parts * (ROW_BLOCK + 1), np.int64),
-            aligned_zeros(parts * PACK_SIZE, network.dtype),
-            np.empty(0, network.dtype),
-        )
-        indices, values = np.empty(room, index_dtype(network.sizes[0])), np.empty(room, dtype)
-        _kept.workspace = blocks, Entries(indices, values, value_table(dtype, scale, network.dtype))
+        _kept.workspace = forward_workspace(network, parts, dtype, scale)
         _kept.key = key
     return _kept.workspace
+
+
+def forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> tuple[Blocks, Entries]:
+    """What ``forward`` writes on."""
+    widest, room = _padded(max(network.sizes)), parts * ROW_BLOCK * network.sizes[0]
+    blocks = Blocks(
+        aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype),
+        widest,
+        np.arange(ROW_BLOCK),
+        np.empty(2 * parts * (ROW_BLOCK + 1), np.int64),
+        aligned_zeros(parts * PACK_SIZE, network.dtype),
+        np.empty(0, network.dtype),
+    )
+    indices, values = np.empty(room, index_dtype(network.sizes[0])), np.empty(room, dtype)
+    return blocks, Entries(indices, values, value_table(dtype, scale, network.dtype))

@@ -1,17 +1,24 @@
-"""The unchecked kernels, for use from your own ``@njit`` code.
+"""The ops without the checks of values, for use from your own ``@njit`` code: they raise nothing and allocate nothing.
 
-Each that can be split takes ``(part, parts, ...)`` first and computes its share of the outputs: pass ``(0, 1)`` for all
-of it, or ``(i, n)`` from n threads of your own (a ``prange``, a pool: they release the GIL). They allocate nothing,
-raise nothing and **check nothing**: a wrong shape, index or label corrupts memory. Arrays are C-contiguous float32 or
-float64, one type in a call; an absent bias, mask or state is an empty array of the right dimensions.
+Each op has the name and the arguments of the public one (``kernels.linear_forward`` and so on, whose docstring says what it
+computes), in one order: ``(part, parts, inputs and what is updated, out, scratch, options)``. It computes its share of the
+outputs: pass ``(0, 1)`` for all of it, or ``(i, n)`` from n threads of your own (a ``prange``, a pool: they release the GIL);
+the bits are those of the public op for any n. What may be absent is None. Arguments can be given by name.
+
+    scratch = raw.linear_scratch(4, X, W)
 
     @njit(parallel=True)
-    def forward(X, W, b, Y, converted, pack_buffers):
+    def forward(X, W, b, Y, scratch):
         for part in prange(4):
-            raw.linear_forward(part, 4, X, W, b, 1.0, True, Y, converted, pack_buffers)
+            raw.linear_relu_forward(part, 4, X, W, b, Y, scratch, scale=1 / 255)
 
-What belongs together comes in a named tuple, which Python and compiled code make alike: ``Matrix(values, row,
-column)``.
+Arrays have the public op's shapes and are C-contiguous; what is only read may be read-only. They are float32 or float64, all of
+a call in one type, but for X of uint8, and what is a count, a label or a row's number, int64. An array of another type, layout
+or number of dimensions is a typing error that names it. Nothing else is looked at: **a wrong shape, index or label corrupts
+memory**. ``gemm`` alone takes strided and transposed views. A sparse X is ``sparse(X, dtype, scale)``.
+
+Memory to write on comes from ``linear_scratch``, ``distort_scratch``, ``forward_scratch``, ``step_scratch``; in compiled code,
+for a dense X, from ``np.empty(parts * raw.scratch_size(inputs, outputs), dtype)``.
 
 They run under their caller's floating-point control word. The public ops, and these when Python calls them, set CONTROL,
 under which subnormal numbers are zeros: without it a CPU may take a hundred times as long for them. So set it yourself, in
@@ -25,45 +32,757 @@ The kernels are kept on disk compiled; a function of yours that calls one is com
 quick, as Numba does not keep (``cache=True``) what calls code by its address.
 """
 
-from .bundles import Matrix
-from .gemm import (
-    PACK_SIZE,
-    Layer,
-    Scratch,
-    column_sums,
-    gemm,
-    gradient_size,
-    linear_backward_input,
-    linear_backward_update,
-    linear_backward_weight,
-    linear_forward,
-)
+# Without ``from __future__ import annotations``: the kinds of arguments below are read from the functions.
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+
+import numpy as np
+from numba import types
+from numba.extending import register_jitable
+
+from . import distortion, dropout_mask, forward, losses, mlp, simd, step, team
+from . import gemm as _gemm
+from . import sparse as _sparse
+from . import update as _update
+from .activations import Activation, as_kernels_take
+from .bundles import Matrix, after, from_element, from_row, views
+from .csr_matrix import CSR, Sparse, index_dtype, to_read
+from .gemm import PACK_SIZE, TILE_VECTORS, block_of
+from .gemm import gemm as _product
+from .intrinsics import flat, flat_or_empty, flat_to_read, from_first
+from .jit import kernel, overload, piece
 from .jit.control import CONTROL, exchange_control
-from .losses import Outcomes, SoftmaxCrossEntropy, Targets, loss_gradient, softmax
-from .sparse import csr_backward_update, csr_forward
-from .update import Schedule, update
+from .jit.numba_private import TypingError
+from .losses import Loss, Outcomes, SoftmaxCrossEntropy, Targets
+from .memory import aligned_zeros
+from .network import Network, Parameters
+from .step import Dense, Objective, Results, Samples
+from .tuning import ROW_BLOCK
+from .update import Adam, AdamW, Momentum, Nesterov, Rule, Schedule, Sgd, sgd
+
+# -- what arguments are --------------------------------------------------------------------------------------------
+
+
+class _Kind(NamedTuple):
+    """An array of so many dimensions (None: any): ``dtype`` is float32 or float64, the same in a call, where it is None."""
+
+    dimensions: int | None
+    dtype: Any = None
+    written: bool = False
+    views: bool = False  # of any layout
+    also: tuple[Any, ...] = ()  # other dtypes
+    bundle: Any = None  # a named tuple in the place of the array
+    optional: bool = False  # or None
+
+
+_Matrix = Annotated[np.ndarray, _Kind(2)]
+_Row = Annotated[np.ndarray, _Kind(1)]
+_View = Annotated[np.ndarray, _Kind(2, views=True)]
+_WrittenView = Annotated[np.ndarray, _Kind(2, views=True, written=True)]
+_Samples = Annotated[Any, _Kind(2, also=(types.uint8,), bundle=Sparse)]
+_Pixels = Annotated[np.ndarray, _Kind(2, types.uint8)]
+_WrittenPixels = Annotated[np.ndarray, _Kind(2, types.uint8, written=True)]
+_Written = Annotated[np.ndarray, _Kind(2, written=True)]
+_WrittenRow = Annotated[np.ndarray, _Kind(1, written=True)]
+_Any = Annotated[np.ndarray, _Kind(None)]
+_WrittenAny = Annotated[np.ndarray, _Kind(None, written=True)]
+_Integers = Annotated[np.ndarray, _Kind(1, types.int64)]
+_Numbers = Annotated[np.ndarray, _Kind(1, types.float64)]
+_Losses = Annotated[np.ndarray, _Kind(1, types.float64, written=True)]
+_Hits = Annotated[np.ndarray, _Kind(1, types.int64, written=True)]
+_Labels = Annotated[np.ndarray, _Kind(None, also=(types.int64,))]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _op(function: _F) -> _F:
+    """A kernel whose arguments are arrays of the kinds that it says they are."""
+    kinds = {}
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        optional = not hasattr(hint, "__metadata__")  # a union with None, which the arguments of are in
+        for each in getattr(hint, "__args__", ()) if optional else (hint,):
+            for kind in getattr(each, "__metadata__", ()):
+                kinds[name] = kind._replace(optional=optional)
+    made: Any = kernel(function)
+    made.check = partial(_check, made, kinds)
+    return made
+
+
+def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> None:
+    """Refuse what an argument is not, in one line."""
+    real = None
+    for name, given in zip(function.py_func.__code__.co_varnames, args):
+        kind = kinds.get(name)
+        absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
+        if kind is None or absent or (kind.bundle and getattr(given, "instance_class", None) is kind.bundle):
+            continue
+        told = f"raw.{function.py_func.__name__}: {name} is "
+        if not isinstance(given, types.Array):
+            raise TypingError(f"{told}{given}; it must be an array")
+        wanted = (kind.dtype,) if kind.dtype else (real,) if real else (types.float32, types.float64)
+        if given.dtype not in (*wanted, *kind.also):
+            raise TypingError(f"{told}of {given.dtype}; it must be of {' or '.join(map(str, (*wanted, *kind.also)))}")
+        if kind.dtype is None and given.dtype not in kind.also:
+            real = given.dtype
+        if kind.dimensions not in (None, given.ndim):
+            raise TypingError(f"{told}of {given.ndim} dimensions; it must have {kind.dimensions}")
+        if given.layout != "C" and not kind.views:
+            raise TypingError(f"{told}strided or of another order; it must be C-contiguous")
+        if kind.written and not given.mutable:
+            raise TypingError(f"{told}read-only; it is written to")
+
+
+# -- scratch -------------------------------------------------------------------------------------------------------
+
+
+class SparseScratch(NamedTuple):
+    """What linear ops of a sparse X [B, I] write on: see ``sparse.Columns``, and for each part a panel and its columns."""
+
+    rows: np.ndarray  # 0 .. B - 1
+    ends: np.ndarray  # [B]
+    starts: np.ndarray  # this and what follows: [parts, ...]
+    places: np.ndarray
+    entries: np.ndarray
+    panels: np.ndarray
+    chosen: np.ndarray
+
+
+@register_jitable
+def scratch_size(inputs: int, outputs: int) -> int:
+    """Elements of scratch memory that each part of a linear op of a dense X, or of ``gemm``, needs."""
+    return _gemm.PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.STRIP_ROWS * min(outputs, _gemm.BLOCK_COLUMNS), outputs)
+
+
+def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
+    """What the linear ops of X [B, I] (an array, or a CSR as ``csr`` makes it) and W [I, O] write on, for so many parts."""
+    if not isinstance(X, CSR):
+        return aligned_zeros(parts * scratch_size(*W.shape), W.dtype)
+    B, I = X.shape
+    panel = _sparse.PANEL_VECTORS * simd.REGISTER_BYTES // W.dtype.itemsize
+    return SparseScratch(
+        np.arange(B),
+        np.empty(B, np.int64),
+        np.empty((parts, 1, I + 2), np.int32),
+        *_sparse.entry_arrays((parts, X.values.size), B, X.values.dtype),
+        np.empty((parts, (B + 1) * panel), W.dtype),
+        np.empty((parts, I), index_dtype(I)),
+    )
+
+
+def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
+    """``scale`` * X, of ``kernels.csr``, as ops take it whose weights are of ``dtype``; they use no other scale then."""
+    return X.bundle(float(scale), np.dtype(dtype), X.shape[1])
+
+
+# -- linear layers -------------------------------------------------------------------------------------------------
+
+
+@_op
+def gemm(part: int, parts: int, A: _View, B: _View, out: _WrittenView, scratch: _WrittenRow) -> None:
+    """out [M, N] = A [M, K] @ B [K, N]; views of any strides, but rows or columns of B and the rows of ``out`` contiguous."""
+    (M, K), N = A.shape, B.shape[1]
+    first, last, left, right = block_of(part, parts, M, N, TILE_VECTORS * simd.lanes(out))
+    size = out.itemsize
+    rows = Matrix(from_first(A), A.strides[0] // size, A.strides[1] // size)
+    columns = Matrix(from_first(B), B.strides[0] // size, B.strides[1] // size)
+    product = from_element(Matrix(from_first(out), out.strides[0] // size, 1), first, left)
+    rows, columns, buffer = from_row(rows, first), from_element(columns, 0, left), after(scratch, part * PACK_SIZE)
+    _product(last - first, right - left, K, rows, columns, product, buffer)
+
+
+def _forward(part, parts, X, W, b, scale, relu, out, scratch):
+    """``linear_forward`` and ``linear_relu_forward``."""
+
+
+@overload(_forward)
+def _forward_overload(part, parts, X, W, b, scale, relu, out, scratch):
+    if isinstance(X, types.Array):
+
+        def dense(part, parts, X, W, b, scale, relu, out, scratch):
+            converted = after(scratch, parts * _gemm.PACK_SIZE)
+            _gemm.linear_forward(part, parts, X, W, b, scale, relu, out, converted, scratch)
+
+        return dense
+
+    def of_sparse(part, parts, X, W, b, scale, relu, out, scratch):
+        _sparse.csr_forward(part, parts, X, scratch.rows, W, b, relu, out, scratch.ends)
+
+    return of_sparse
+
+
+@_op
+def linear_forward(
+    part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: Any, scale: float = 1.0
+) -> None:
+    """out = scale * X @ W + b."""
+    _forward(part, parts, X, W, flat_or_empty(b, W), scale, False, out, scratch)
+
+
+@_op
+def linear_relu_forward(
+    part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: Any, scale: float = 1.0
+) -> None:
+    """out = max(scale * X @ W + b, 0)."""
+    _forward(part, parts, X, W, flat_or_empty(b, W), scale, True, out, scratch)
+
+
+@_op
+def linear_backward_input(
+    part: int, parts: int, dY: _Matrix, W: _Matrix, relu_output: _Matrix | None, out: _Written, scratch: _WrittenRow
+) -> None:
+    """out = dY @ W.T, zero where relu_output <= 0."""
+    _gemm.linear_backward_input(part, parts, dY, W, flat_or_empty(relu_output, W), out, scratch)
+
+
+@piece
+def _step_sparse(part, parts, X, dY, layer, state, schedule, scratch):
+    """``sparse.step_panels`` with this part's own transposition of X: parts need not meet."""
+    columns = _sparse.Columns(dY.shape[0], scratch.starts[part], scratch.places[part], scratch.entries[part])
+    _sparse.to_columns(0, 0, dY.shape[0], scratch.rows, to_read(X), columns)
+    _sparse.step_panels(part, parts, X, dY, layer, state, schedule, columns, scratch.chosen[part], scratch.panels[part])
+
+
+def _weight_gradient(part, parts, X, dY, scale, out, out_bias, scratch):
+    """``linear_backward_weight``."""
+
+
+@overload(_weight_gradient)
+def _weight_gradient_overload(part, parts, X, dY, scale, out, out_bias, scratch):
+    if isinstance(X, types.Array):
+
+        def dense(part, parts, X, dY, scale, out, out_bias, scratch):
+            _gemm.linear_backward_weight(part, parts, X, dY, scale, out, out_bias, scratch)
+
+        return dense
+
+    def of_sparse(part, parts, X, dY, scale, out, out_bias, scratch):
+        layer = _sparse.PanelLayer(out.shape[0], out.shape[1], flat(out), out_bias, False)
+        _sparse.clear_panels(part, parts, layer)
+        state = _sparse.PanelState(views(flat(out), 0, 0), views(flat(out), 0, 0))
+        _step_sparse(part, parts, X, dY, layer, state, Schedule(_DESCENT, -1.0, 1), scratch)  # 0 - (-1) * dW
+
+    return of_sparse
+
+
+_DESCENT = sgd()
+
+
+@_op
+def linear_backward_weight(
+    part: int,
+    parts: int,
+    X: _Samples,
+    dY: _Matrix,
+    out: _Written,
+    out_bias: _WrittenRow | None,
+    scratch: Any,
+    scale: float = 1.0,
+) -> None:
+    """out = scale * X.T @ dY and out_bias = dY.sum(0)."""
+    _weight_gradient(part, parts, X, dY, scale, out, flat_or_empty(out_bias, out), scratch)
+
+
+def _weight_step(part, parts, X, dY, scale, layer, schedule, scratch):
+    """``linear_backward_update`` of a ``gemm.Layer``."""
+
+
+@overload(_weight_step)
+def _weight_step_overload(part, parts, X, dY, scale, layer, schedule, scratch):
+    if isinstance(X, types.Array):
+
+        def dense(part, parts, X, dY, scale, layer, schedule, scratch):
+            memory = _gemm.Scratch(scratch, after(scratch, parts * _gemm.PACK_SIZE))
+            _gemm.linear_backward_update(part, parts, X, dY, scale, layer, schedule, memory)
+
+        return dense
+
+    def of_sparse(part, parts, X, dY, scale, layer, schedule, scratch):
+        panels = _sparse.PanelLayer(layer.inputs, layer.outputs, layer.W, layer.b, False)
+        _step_sparse(part, parts, X, dY, panels, _sparse.PanelState(layer.W_state, layer.b_state), schedule, scratch)
+
+    return of_sparse
+
+
+@_op
+def linear_backward_update(
+    part: int,
+    parts: int,
+    X: _Samples,
+    dY: _Matrix,
+    W: _Written,
+    b: _WrittenRow | None,
+    rule: Rule,
+    lr: float,
+    t: int,
+    state: _WrittenAny | None,
+    bias_state: _WrittenAny | None,
+    scratch: Any,
+    scale: float = 1.0,
+) -> None:
+    """Step W by scale * X.T @ dY and b by dY.sum(0); states [rule.slots, I, O] and [rule.slots, O], None where slots are 0."""
+    I, O = W.shape
+    W_state = views(flat_or_empty(state, W), I * O, rule.slots)
+    b_state = views(flat_or_empty(bias_state, W), O, rule.slots)
+    layer = _gemm.Layer(I, O, flat(W), flat_or_empty(b, W), W_state, b_state)
+    _weight_step(part, parts, X, dY, scale, layer, Schedule(rule, lr, t), scratch)
+
+
+# -- losses, activations, dropout, distortions ---------------------------------------------------------------------
+
+
+@_op
+def softmax(part: int, parts: int, logits: _Matrix, out: _Written) -> None:
+    """out = softmax of each row of logits; ``out`` may be ``logits``."""
+    losses.softmax(part, parts, logits, out)
+
+
+@_op
+def loss_gradient(
+    part: int,
+    parts: int,
+    Z: _Matrix,
+    targets: _Labels,
+    loss: Loss,
+    sample_weight: _Numbers | None,
+    out: _Written,
+    row_losses: _Losses,
+    hits: _Hits,
+) -> None:
+    """out = dZ, and of each row its loss, float64 [B], and whether it is right, int64 [B]; ``loss`` a made one.
+
+    Class numbers are int64 [B], zeros and ones or numbers in the type of Z, [B, O] or flat. The public op's loss and count are
+    the sums in order.
+    """
+    lo, hi = team.share(part, parts, Z.shape[0])
+    for i in range(lo, hi):
+        hits[i] = i  # which row of the targets is meant, until the row's outcome is there
+    compared = Targets(flat_to_read(targets), flat_or_empty(sample_weight, row_losses), hits)
+    losses.loss_gradient(part, parts, Z, compared, loss, 1.0, Outcomes(row_losses, hits), out)
+
+
+@_op
+def softmax_cross_entropy(
+    part: int,
+    parts: int,
+    logits: _Matrix,
+    labels: _Integers,
+    sample_weight: _Numbers | None,
+    out: _Written,
+    row_losses: _Losses,
+    hits: _Hits,
+    label_smoothing: float = 0.0,
+    epsilon: float = 0.0,
+) -> None:
+    """``loss_gradient`` of softmax and cross-entropy."""
+    loss = SoftmaxCrossEntropy(label_smoothing, epsilon)
+    loss_gradient(part, parts, logits, labels, loss, sample_weight, out, row_losses, hits)
+
+
+@_op
+def activation_forward(part: int, parts: int, Z: _Any, activation: Activation, out: _WrittenAny) -> None:
+    """out = f(Z), of ``kernels.ACTIVATIONS[name]``; ``out`` may be Z."""
+    z, y = flat_to_read(Z), flat(out)
+    lo, hi = team.share(part, parts, y.size)
+    lanes = simd.lanes(y)
+    for i in range(lo, hi, lanes):
+        rest = min(lanes, hi - i)
+        x = simd.load_masked(z, i, rest)
+        if activation.fused:
+            simd.store_masked(y, i, simd.maximum(x, simd.zeros(y)), rest)
+        else:
+            simd.store_masked(y, i, activation.function(x), rest)
+
+
+@_op
+def activation_backward(part: int, parts: int, dY: _Any, A: _Any, activation: Activation, out: _WrittenAny) -> None:
+    """out = dZ = dY * f'(Z), of A = f(Z), or of A = Z where ``activation.of_input``; ``out`` may be dY."""
+    dy, a, dz = flat_to_read(dY), flat_to_read(A), flat(out)
+    lo, hi = team.share(part, parts, dz.size)
+    lanes = simd.lanes(dz)
+    for i in range(lo, hi, lanes):
+        rest = min(lanes, hi - i)
+        d, x = simd.load_masked(dy, i, rest), simd.load_masked(a, i, rest)
+        if activation.fused:
+            d = simd.select(simd.at_most(x, simd.zeros(dz)), simd.zeros(dz), d)
+        elif not activation.linear:
+            d = activation.slope(x) * d
+        simd.store_masked(dz, i, d, rest)
+
+
+@_op
+def dropout(part: int, parts: int, Y: _Matrix, p: float, seed: int, out: _Written) -> None:
+    """out = Y with elements zero with probability p and the others divided by 1 - p; ``out`` may be Y."""
+    n = Y.shape[1]
+    lo, hi = team.share(part, parts, Y.shape[0])
+    source, target = flat_to_read(Y), flat(out)
+    for k in range(np.uintp(lo * n), np.uintp(hi * n)):
+        target[k] = source[k]
+    dropout_mask.dropout(part, parts, seed, p, out)
+
+
+class DistortScratch(NamedTuple):
+    """What ``distort`` needs for images of one shape: see ``distortion``."""
+
+    field: distortion.Field
+    canvas: distortion.Canvas
+
+
+def distort_scratch(parts: int, shape: tuple[int, int], sigma: float = 4.0) -> DistortScratch:
+    """What ``distort`` writes on, for images of that shape and elastic distortions of that smoothness."""
+    return DistortScratch(*distortion.field_and_canvas(*shape, float(sigma), parts))
+
+
+@_op
+def distort(
+    part: int,
+    parts: int,
+    X: _Pixels,
+    rows: _Integers,
+    out: _WrittenPixels,
+    scratch: DistortScratch,
+    seed: int,
+    epoch: int = 0,
+    rotation: float = 0.0,
+    scale: float = 0.0,
+    shear: float = 0.0,
+    shift: float = 0.0,
+    elastic: float = 0.0,
+) -> None:
+    """Distorted copies of X[rows], of the shape and the sigma of the scratch."""
+    strengths = distortion.Strengths(rotation, scale, shear, shift, elastic)
+    distortion.distort(part, parts, X, rows, seed, epoch, strengths, scratch.field, scratch.canvas, out)
+
+
+# -- updates -------------------------------------------------------------------------------------------------------
+
+
+@_op
+def update(
+    part: int, parts: int, W: _WrittenAny, dW: _Any, state: _WrittenAny | None, rule: Rule, lr: float, t: int = 1
+) -> None:
+    """Step W by dW, of any shape, by a rule of ``kernels.RULES``; ``state`` [rule.slots, *W.shape], None where slots are 0."""
+    _update.update(
+        part,
+        parts,
+        Schedule(rule, lr, t),
+        flat(W),
+        views(flat_or_empty(state, W), W.size, rule.slots),
+        flat_to_read(dW),
+    )
+
+
+@_op
+def sgd_update(part: int, parts: int, W: _WrittenAny, dW: _Any, lr: float, weight_decay: float = 0.0) -> None:
+    """W -= lr * (dW + weight_decay * W)."""
+    schedule = Schedule(Sgd(0.0, 0.0, 0.0, weight_decay), lr, 1)
+    _update.update(part, parts, schedule, flat(W), views(flat(W), 0, 0), flat_to_read(dW))
+
+
+@_op
+def momentum_update(
+    part: int,
+    parts: int,
+    W: _WrittenAny,
+    dW: _Any,
+    V: _WrittenAny,
+    lr: float,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None:
+    """V = momentum * V + g, W -= lr * V, g = dW + weight_decay * W."""
+    w, g, state = flat(W), flat_to_read(dW), (flat(V),)
+    if nesterov:
+        _update.update(part, parts, Schedule(Nesterov(momentum, 0.0, 0.0, weight_decay), lr, 1), w, state, g)
+    else:
+        _update.update(part, parts, Schedule(Momentum(momentum, 0.0, 0.0, weight_decay), lr, 1), w, state, g)
+
+
+@_op
+def adam_update(
+    part: int,
+    parts: int,
+    W: _WrittenAny,
+    dW: _Any,
+    M: _WrittenAny,
+    V: _WrittenAny,
+    t: int,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> None:
+    """M and V follow g and its square, W -= lr M' / (sqrt(V') + epsilon)."""
+    w, g, state = flat(W), flat_to_read(dW), (flat(M), flat(V))
+    if decoupled:
+        _update.update(part, parts, Schedule(AdamW(beta1, beta2, epsilon, weight_decay), lr, t), w, state, g)
+    else:
+        _update.update(part, parts, Schedule(Adam(beta1, beta2, epsilon, weight_decay), lr, t), w, state, g)
+
+
+# -- whole networks ------------------------------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """A network as the ops take it: ``model(network)``."""
+
+    parameters: Parameters
+    activation: Activation | tuple[Activation, ...]
+    layer_rates: np.ndarray
+
+
+def model(network: Network) -> Model:
+    """The network for compiled code, which sees and changes its parameters, state and rates."""
+    return Model(Parameters(*network.fields()), as_kernels_take(network.activation), network.layer_rates)
+
+
+class ForwardScratch(NamedTuple):
+    """What ``mlp_forward`` writes on, and the scale that it was made for."""
+
+    arrivals: np.ndarray
+    scale: float
+    blocks: forward.Blocks
+    entries: forward.Entries
+
+
+def forward_scratch(parts: int, X: Any, network: Network, scale: float = 1.0) -> ForwardScratch:
+    """What ``mlp_forward`` needs to read scale * X, an array or a CSR, of no more rows than this one where it is sparse."""
+    blocks, entries = mlp.forward_workspace(network, parts, X.dtype, float(scale))
+    if isinstance(X, CSR):
+        rows = np.arange(X.shape[0])
+        blocks = blocks._replace(rows=rows, ends=np.empty_like(rows))
+    return ForwardScratch(team.barrier_state(), float(scale), blocks, entries)
+
+
+def _outputs(part, parts, X, network, out, scratch):
+    """``mlp_forward``."""
+
+
+@overload(_outputs)
+def _outputs_overload(part, parts, X, network, out, scratch):
+    if isinstance(X, types.Array):
+
+        def dense(part, parts, X, network, out, scratch):
+            forward.forward(
+                part, parts, scratch.arrivals, X, scratch.scale, network.activation, network.parameters, scratch.blocks,
+                scratch.entries, out,
+            )  # fmt: skip
+
+        return dense
+
+    def of_sparse(part, parts, X, network, out, scratch):
+        forward.forward_sparse(
+            part, parts, scratch.arrivals, X, network.activation, network.parameters, scratch.blocks, out
+        )
+
+    return of_sparse
+
+
+@_op
+def mlp_forward(part: int, parts: int, X: _Samples, network: Model, out: _Written, scratch: ForwardScratch) -> None:
+    """Logits of a network, which reads X as the scratch says."""
+    _outputs(part, parts, X, network, out, scratch)
+
+
+class StepScratch(NamedTuple):
+    """What steps of a network write on. Parts of one call meet: run them at once; before a next call set arrivals[0] = 0."""
+
+    arrivals: np.ndarray
+    workspace: step.Workspace
+    for_sparse: Any  # step.SparseWorkspace, or empty
+    rates: np.ndarray  # [parts, steps, layers]
+    nothing: np.ndarray  # an empty array of the network's type
+
+
+def step_scratch(
+    parts: int, X: Any, rows: np.ndarray, batch: int, network: Network, rule: Rule | None = None
+) -> StepScratch:
+    """What ``mlp_train_steps`` by this rule, ``mlp_gradient`` and ``mlp_update`` need for so many rows, ``batch`` at a time.
+
+    X is an array or a CSR; of a CSR these rows, or others that have no more entries.
+    """
+    rule = sgd() if rule is None else rule
+    steps, is_sparse = -(-len(rows) // batch), isinstance(X, CSR)
+    rates = np.empty((parts, steps, len(network.layers)))
+    room: Any = ()
+    if is_sparse:
+        schedule = Schedule(rule, rates[0], 1)
+        _, room = mlp.sparse_workspace(
+            X, rows, batch, parts, schedule, network, in_params=False, squares=False, averaged=True
+        )
+    return StepScratch(
+        team.barrier_state(),
+        mlp.workspace_of(network, batch, parts, sparse=is_sparse),
+        room,
+        rates,
+        np.empty(0, network.dtype),
+    )
+
+
+def _steps(part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results):
+    """``mlp_train_steps``."""
+
+
+@overload(_steps)
+def _steps_overload(
+    part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
+):
+    if isinstance(X, types.Array):
+
+        def dense(
+            part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
+        ):
+            samples = Samples(Dense(X, scale), labels, weights, rows, batch)
+            step.train_steps(
+                part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, results
+            )  # fmt: skip
+
+        return dense
+
+    def of_sparse(
+        part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
+    ):
+        samples = Samples(X, labels, weights, rows, batch)
+        step.train_steps_sparse(
+            part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, scratch.for_sparse,
+            results,
+        )  # fmt: skip
+
+    return of_sparse
+
+
+@_op
+def mlp_train_steps(
+    part: int,
+    parts: int,
+    X: _Samples,
+    labels: _Labels,
+    rows: _Integers,
+    batch: int,
+    network: Model,
+    rule: Rule,
+    lr: _Numbers,
+    loss: Loss,
+    sample_weight: _Numbers | None,
+    step_losses: _Losses,
+    correct: _Hits,
+    scratch: StepScratch,
+    t: int = 1,
+    mean: bool = True,
+    dropout: float = 0.0,
+    seed: int = 0,
+    scale: float = 1.0,
+) -> None:
+    """Train the network in place on X[rows]; of each step the loss, float64 [S], and the rows that were right, int64 [S].
+
+    ``lr`` [S]; labels as in ``loss_gradient``. Gradients are not clipped, nor parameters averaged. See ``StepScratch``.
+    """
+    rates = scratch.rates[part]
+    for s in range(lr.size):
+        for l in range(network.layer_rates.size):
+            rates[s, l] = lr[s] * network.layer_rates[l]
+    objective = Objective(loss, network.activation, mean, dropout, seed, 0)
+    results = Results(step_losses, correct, step_losses[:0], scratch.nothing, 0.0)
+    _steps(
+        part, parts, X, scale, flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, batch, objective,
+        Schedule(rule, rates[: lr.size], t), network.parameters, scratch, results,
+    )  # fmt: skip
+
+
+@_op
+def mlp_gradient(
+    part: int,
+    parts: int,
+    X: _Samples,
+    labels: _Labels,
+    rows: _Integers,
+    network: Model,
+    loss: Loss,
+    sample_weight: _Numbers | None,
+    out: _WrittenRow,
+    step_losses: _Losses,
+    correct: _Hits,
+    scratch: StepScratch,
+    t: int = 1,
+    mean: bool = True,
+    dropout: float = 0.0,
+    seed: int = 0,
+    first_row: int = 0,
+    scale: float = 1.0,
+) -> None:
+    """out = the gradient of one batch X[rows], flat as ``network.params``; its loss, float64 [1], and how many are right."""
+    lo, hi = team.share(part, parts, out.size)
+    for k in range(lo, hi):
+        out[k] = 0  # before parts meet, and any adds to it
+    rates = scratch.rates[part]
+    for l in range(network.layer_rates.size):
+        rates[0, l] = -1.0  # 0 - (-1) * dW
+    p = network.parameters
+    objective = Objective(loss, network.activation, mean, dropout, seed, first_row)
+    results = Results(step_losses, correct, step_losses[:0], scratch.nothing, 0.0)
+    _steps(
+        part, parts, X, scale, flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size,
+        objective, Schedule(_DESCENT, rates[:1], t), Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased),
+        scratch, results,
+    )  # fmt: skip
+
+
+@_op
+def mlp_update(
+    part: int,
+    parts: int,
+    network: Model,
+    gradient: _Row,
+    rule: Rule,
+    lr: float,
+    scratch: StepScratch,
+    t: int = 1,
+    factor: float = 1.0,
+) -> None:
+    """Step every W and b by ``factor`` * gradient, flat as ``network.params``; nothing is clipped."""
+    rates = scratch.rates[part]
+    for l in range(network.layer_rates.size):
+        rates[0, l] = lr * network.layer_rates[l]
+    step.update_network(part, parts, Schedule(rule, rates[:1], t), factor, gradient, network.parameters)
+
 
 __all__ = [
     "CONTROL",
-    "PACK_SIZE",
-    "Layer",
-    "Matrix",
-    "Outcomes",
-    "Schedule",
-    "Scratch",
-    "SoftmaxCrossEntropy",
-    "Targets",
-    "column_sums",
-    "csr_backward_update",
-    "csr_forward",
+    "activation_backward",
+    "activation_forward",
+    "adam_update",
+    "distort",
+    "distort_scratch",
+    "dropout",
     "exchange_control",
+    "forward_scratch",
     "gemm",
-    "gradient_size",
     "linear_backward_input",
     "linear_backward_update",
     "linear_backward_weight",
     "linear_forward",
+    "linear_relu_forward",
+    "linear_scratch",
     "loss_gradient",
+    "mlp_forward",
+    "mlp_gradient",
+    "mlp_train_steps",
+    "mlp_update",
+    "model",
+    "momentum_update",
+    "scratch_size",
+    "sgd_update",
     "softmax",
+    "softmax_cross_entropy",
+    "sparse",
+    "step_scratch",
     "update",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

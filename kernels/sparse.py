@@ -451,12 +451,37 @@ def csr_backward_update(part, parts, arrivals, X, dY, layer, state, schedule, co
     lo, hi = share(part, parts, columns.rows)
     to_columns(part, lo, hi, scratch[0], to_read(X), columns)
     barrier(arrivals, 1, parts)
-    rule, chosen = schedule.rule, scratch[2][part]
-    step = step_of(rule, schedule.lr, schedule.t)
+    step_panels(part, parts, X, dY, layer, state, schedule, columns, scratch[2][part], scratch[1][part])
+
+
+@piece
+def panels_share(part, parts, layer):
+    """This part's panels of a layer."""
+    return share(part, parts, panel_count(layer.outputs, simd.lanes(layer.W)))
+
+
+@piece
+def step_panels(part, parts, X, dY, layer, state, schedule, columns, chosen, dY_panel):
+    """Step this part's panels by X.T @ dY, X as ``columns``; scratch as ``first_layer_update`` has it, and for the columns."""
+    rule, step = schedule.rule, step_of(schedule.rule, schedule.lr, schedule.t)
     chosen = chosen[: columns_to_step(0, 1, not is_inert(rule), columns.starts, chosen)]
-    lo, hi = share(part, parts, panel_count(layer.outputs, simd.lanes(layer.W)))
+    lo, hi = panels_share(part, parts, layer)
     for p in range(lo, hi):
-        first_layer_update(p, chosen, columns, X.table, flat(dY), step, layer, state, True, scratch[1][part])
+        first_layer_update(p, chosen, columns, X.table, flat(dY), step, layer, state, True, dY_panel)
+
+
+@piece
+def clear_panels(part, parts, layer):
+    """Zeros in this part's panels of a layer, not packed, and of its b."""
+    lo, hi = panels_share(part, parts, layer)
+    for p in range(lo, hi):
+        panel = panel_of(p, layer)
+        for i in range(layer.inputs):
+            for j in range(panel.n):
+                panel.W[i * panel.row + j] = 0
+        if layer.b.size:
+            for j in range(panel.n):
+                layer.b[panel.column + j] = 0
 
 
 def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, Y: np.ndarray, parts: int) -> None:

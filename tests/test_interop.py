@@ -13,10 +13,10 @@ from kernels import raw
 
 
 @njit(nogil=True)
-def forward_parts(first, step, parts, X, W, b, Y, rows, P):
+def forward_parts(first, step, parts, X, W, b, Y, scratch):
     """A user's own function: every ``step``-th part of a layer."""
     for part in range(first, parts, step):
-        raw.linear_forward(part, parts, X, W, b, 1.0, True, Y, rows, P)
+        raw.linear_relu_forward(part, parts, X, W, b, out=Y, scratch=scratch)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -24,11 +24,11 @@ def test_raw_kernels_run_in_the_users_own_compiled_code_and_threads(dtype, rng):
     X, W, b = (rng.standard_normal(shape).astype(dtype) for shape in ((90, 70), (70, 50), (50,)))
     expected = kernels.linear_relu_forward(X, W, b)
     parts = 4
-    Y, rows, P = np.empty_like(expected), np.empty(0, dtype), np.empty(parts * raw.PACK_SIZE, dtype)
-    forward_parts(0, 1, parts, X, W, b, Y, rows, P)
+    Y, scratch = np.empty_like(expected), raw.linear_scratch(parts, X, W)
+    forward_parts(0, 1, parts, X, W, b, Y, scratch)
     assert Y.tobytes() == expected.tobytes()
     Y[...] = np.nan
-    threads = [threading.Thread(target=forward_parts, args=(k, 2, parts, X, W, b, Y, rows, P)) for k in range(2)]
+    threads = [threading.Thread(target=forward_parts, args=(k, 2, parts, X, W, b, Y, scratch)) for k in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -40,7 +40,7 @@ def test_read_only_arrays_go_into_raw_kernels_too(rng):
     X = rng.standard_normal((5, 4))
     X.flags.writeable = False
     Y = np.empty((5, 4))
-    forward_parts(0, 1, 1, X, np.eye(4), np.zeros(4), Y, np.empty(0), np.empty(raw.PACK_SIZE))
+    forward_parts(0, 1, 1, X, np.eye(4), np.zeros(4), Y, raw.linear_scratch(1, X, np.eye(4)))
     np.testing.assert_array_equal(Y, np.maximum(X, 0))
 
 

@@ -31,8 +31,7 @@ import numpy as np, kernels
 from guarded import guarded
 W = guarded(np.ones((4, 4), np.float32), True)
 X, Y = np.ones((2, 5), np.float32), np.empty((2, 4), np.float32)
-X, W, Y = (kernels.raw.Matrix(A.reshape(-1), A.shape[1], 1) for A in (X, W, Y))
-kernels.raw.gemm(2, 4, 5, X, W, Y, np.empty(kernels.raw.PACK_SIZE, np.float32))
+kernels.raw.gemm(0, 1, X, W, Y, np.empty(kernels.raw.scratch_size(5, 4), np.float32))
 """
 
 

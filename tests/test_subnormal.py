@@ -241,7 +241,7 @@ def test_a_refused_call_leaves_the_control_word(word):
     for refused in (
         lambda: kernels.linear_forward(X, X),
         lambda: kernels.linear_forward(X, X.T, out=X),
-        lambda: raw.linear_forward(0, 1, "X", X, X, 1.0, True, X, X, X),
+        lambda: raw.linear_forward(0, 1, "X", X, None, X, X),
         lambda: kernels.set_num_threads(0),
     ):
         with pytest.raises((TypeError, ValueError, TypingError)):
@@ -254,13 +254,13 @@ def test_kernels_in_compiled_code_run_under_its_control_word():
     """As ``raw`` says: the caller's, which it can exchange for that of the ops."""
 
     @njit
-    def step(schedule, W, g, word):
+    def step(rule, W, g, word):
         before = raw.exchange_control(word)
-        raw.update(0, 1, schedule, W, (), g)
+        raw.update(0, 1, W, g, None, rule, 0.5)
         raw.exchange_control(before)
 
-    schedule, small = raw.Schedule(kernels.sgd(), 0.5, 1), np.float32(smallest("float32"))
+    rule, small = kernels.sgd(), np.float32(smallest("float32"))
     for word, expected in ((0x1F80 if FLAGS else 0, 37 * small), (raw.CONTROL, 0)):
         W = np.full(20, 40 * small, np.float32)
-        step(schedule, W, np.full(20, 6 * small, np.float32), word)
+        step(rule, W, np.full(20, 6 * small, np.float32), word)
         np.testing.assert_array_equal(W, np.full(20, expected, np.float32))

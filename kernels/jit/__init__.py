@@ -142,6 +142,8 @@ def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **name
     arguments, bundled, bound = "", "", "".join(f", {each}={value!r}" for each, value in constants.items())
     for parameter in list(inspect.signature(function.py_func).parameters.values())[skip:]:
         given = made = f"{parameter.name}, "
+        if parameter.default is not parameter.empty:
+            given = f"{parameter.name}={parameter.default!r}, "
         if parameter.name in constants:
             given = ""
         elif isinstance(parameter.annotation, str):

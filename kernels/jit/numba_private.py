@@ -124,6 +124,14 @@ class Dispatcher(CPUDispatcher):
     ) -> None:
         super().__init__(function, locals, options, pipeline)
 
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        if not self.py_func.__defaults__:
+            return super().get_call_template(args, kws)
+        # A default value has the type that it would have if it were given: else each is another function.
+        _, args = self._compiler.fold_argument_types(args, kws)
+        given = (numba.typeof(kind.value) if isinstance(kind, types.Omitted) else kind for kind in args)
+        return super().get_call_template(tuple(given), {})
+
     def compile(self, sig: Any) -> Any:
         # Without literals f(0) and f(n) are one function, not two.
         args = tuple(map(types.unliteral, sigutils.normalize_signature(sig)[0]))

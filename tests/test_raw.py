@@ -1,0 +1,244 @@
+"""``kernels.raw``: every op of the registry without its checks gives the bits of the public op, in any number of parts."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+
+import numpy as np
+import pytest
+from numba import njit, prange
+from numba.core.errors import TypingError
+
+import kernels
+from kernels import CSR, raw
+from kernels.activations import ACTIVATIONS
+from kernels.losses import loss_of
+from kernels.registry import OPS
+
+SHAPE = (21, 37, 19)
+
+
+def first_cases(op, dtype):
+    """A case of each kind of input, by rules of every number of slots, and of what may be absent: few, as each is compiled."""
+    kinds, slots = set(), set()
+    for args, kwargs in op.cases(np.random.default_rng(5), SHAPE, np.dtype(dtype)):
+        arguments = inspect.signature(op.fast).bind(*args, **kwargs).arguments
+        X, rule, loss = (arguments.get(name) for name in ("X", "rule", "loss"))
+        kind = isinstance(X, CSR) or getattr(X, "dtype", None)
+        if op.name[:3] != "mlp":
+            absent = kind == dtype and arguments.get("b") is None
+            kind = kind, absent, arguments.get("relu_output") is None, loss and loss_of("", loss).output
+        if arguments.keys() & {"average", "clip"} and op.name != "mlp_update":
+            continue  # not of the raw ops
+        if kind not in kinds and (X is None or rule is None or op.name[:3] == "mlp" or rule.slots not in slots):
+            kinds.add(kind)
+            slots.add(rule and rule.slots)
+            yield arguments
+
+
+def test_every_op_of_the_registry_is_there_with_the_arguments_of_the_public_one():
+    """But for what is checked, chosen or summed up in Python."""
+    in_python = {"clip", "average", "average_decay", "squares", "epsilon", "label_smoothing", "shape", "sigma"}
+    for op in OPS:
+        public, own = (inspect.signature(function).parameters for function in (op.fast, getattr(raw, op.name)))
+        assert op.name in raw.__all__
+        assert list(own)[:2] == ["part", "parts"]
+        assert set(public) - set(own) <= in_python | ({"scale"} if op.name == "mlp_forward" else set()), op.name
+        positional = [name for name, parameter in public.items() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+        assert [name for name in own if name in positional] == [name for name in positional if name in own], op.name
+
+
+def of_network(arguments, parts):
+    """(arguments of the raw op, network) of an op on a network."""
+    network, X, rule = arguments["network"], arguments.get("X"), arguments.get("rule")
+    given = dict(arguments) | {"network": raw.model(network)}
+    scale = arguments.get("scale", 1.0)
+    if "rows" in arguments:
+        rows = arguments["rows"]
+        given["scratch"] = raw.step_scratch(parts, X, rows, arguments.get("batch", len(rows)), network, rule)
+        loss = loss_of(network.output, arguments["loss"], arguments.get("label_smoothing", 0.0)).checked()
+        targets = loss.targets("labels", arguments["labels"], X.shape[0], network.sizes[-1], network.dtype)
+        given |= {"loss": loss, "labels": targets, "rows": np.asarray(rows, np.int64)}
+        given["sample_weight"] = arguments.get("sample_weight")
+    elif X is not None:
+        given["scratch"] = raw.forward_scratch(parts, X, network, scale)
+    else:
+        given["scratch"] = raw.step_scratch(parts, np.empty((1, 1)), np.arange(1), 1, network, rule)
+    if isinstance(X, CSR):
+        given["X"] = raw.sparse(X, network.dtype, scale)
+    return given
+
+
+def of_layer(arguments, parts):
+    """The arguments of the raw op of one layer, a loss or an update."""
+    given, X = dict(arguments), arguments.get("X")
+    W = arguments.get("W", arguments.get("dY"))
+    if isinstance(X, np.ndarray | CSR) and "shape" not in arguments:
+        W = np.empty((X.shape[1], W.shape[1]), W.dtype)
+        given["scratch"] = raw.linear_scratch(parts, X, W)
+    elif "dY" in arguments:
+        given["scratch"] = raw.linear_scratch(parts, np.empty((1, W.shape[1])), W)
+    if isinstance(X, CSR):
+        given["X"] = raw.sparse(X, W.dtype, arguments.get("scale", 1.0))
+    if "shape" in arguments:
+        given["scratch"] = raw.distort_scratch(parts, arguments["shape"], arguments.get("sigma", 4.0))
+    if "loss" in arguments:
+        Z = arguments["Z"]
+        given["loss"] = loss = loss_of("", arguments["loss"]).checked()
+        given["targets"] = loss.targets("targets", arguments["targets"], len(Z), Z.shape[1], Z.dtype)
+    if "rule" in arguments and not arguments["rule"].slots:
+        given["state"] = given["bias_state"] = None
+    return given
+
+
+def run_raw(name, given, expected, parts):
+    """Run the raw op in so many parts at once; returns what the public op returns."""
+    op = getattr(raw, name)
+    of_rows = [each for each in ("row_losses", "step_losses") if each in inspect.signature(op).parameters]
+    if of_rows:
+        count = len(expected[0]) if name == "mlp_train_steps" else len(expected[-1]) if name[:3] != "mlp" else 1
+        hits = "hits" if "hits" in inspect.signature(op).parameters else "correct"
+        given |= {of_rows[0]: np.full(count, np.nan), hits: np.full(count, -1)}
+    results = [
+        each for each in (expected if isinstance(expected, tuple) else (expected,)) if isinstance(each, np.ndarray)
+    ]
+    if name != "mlp_train_steps":
+        for out, result in zip(("out", "out_bias"), results[-1:] if of_rows else results):
+            given[out] = np.full_like(result, 7)
+    names = [each for each in inspect.signature(op).parameters if each not in ("part", "parts")]
+    kept = {each: given.get(each) for each in names if each in given or each in ("b", "relu_output", "sample_weight")}
+    failures = []
+
+    def run(part):
+        try:
+            op(part=part, parts=parts, **kept)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(part,)) for part in range(1, parts)]
+    for thread in threads:
+        thread.start()
+    run(0)
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    if name == "mlp_train_steps":
+        return given["step_losses"], given["correct"]
+    if of_rows:
+        loss = 0.0
+        for each in given[of_rows[0]]:
+            loss += each
+        return loss, given[hits].sum(), given["out"]
+    return given["out"] if len(results) == 1 else (given["out"], given["out_bias"]) if results else None
+
+
+def written(op, arguments):
+    found = []
+    for value in (list(arguments.values())[place] for place in op.writes):
+        found += [value.params, value.state] if isinstance(value, kernels.Network) else [value]
+    return [*found, *(arguments[each] for each in ("state", "bias_state") if each in arguments)]
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_a_raw_op_has_the_bits_of_the_public_one(op):
+    for arguments in first_cases(op, "float32"):
+        for parts in (1, 3):
+            places = written(op, arguments)
+            before = [array.copy() for array in places]
+            expected = op.fast(**arguments)
+            after = [array.copy() for array in places]
+            for array, old in zip(places, before):
+                array[...] = old
+            made = of_network if op.name.startswith("mlp") else of_layer
+            found = run_raw(op.name, made(arguments, parts), expected, parts)
+            for a, b in zip(*((each if isinstance(each, tuple) else (each,)) for each in (found, expected))):
+                assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), arguments.keys()
+            for array, new in zip(places, after):
+                assert array.tobytes() == new.tobytes()
+            for array, old in zip(places, before):
+                array[...] = old
+
+
+@pytest.mark.parametrize("name", ["relu", "identity", "tanh", "gelu"])
+def test_raw_activations_are_those_of_the_table(name, rng):
+    """One that is fused into products, none at all, one by its output and one by its input."""
+    activation = ACTIVATIONS[name]
+    Z, dY = (rng.standard_normal((7, 13)) for _ in range(2))
+    Z[0, :3] = 0.0, -0.0, np.nan
+    Y, dZ = np.empty_like(Z), np.empty_like(Z)
+    for part in range(2):
+        raw.activation_forward(part, 2, Z, activation, Y)
+        raw.activation_backward(part, 2, dY, Z if activation.of_input else Y, activation, dZ)
+    tolerance = 8 * np.finfo(Z.dtype).eps  # two units of 1, and those of the twin and of the products
+    np.testing.assert_allclose(Y, activation.twin(Z), tolerance, tolerance)
+    np.testing.assert_allclose(dZ, dY * activation.twin_slope(Z if activation.of_input else Y), tolerance, tolerance)
+
+
+def test_raw_products_take_views_of_any_strides(rng):
+    """And memory that the user's own function has made, of the size that it can ask for."""
+
+    @njit
+    def multiply(A, B, C):
+        scratch = np.empty(2 * raw.scratch_size(A.shape[1], C.shape[1]), C.dtype)
+        for part in range(2):
+            raw.gemm(part=part, parts=2, A=A, B=B, out=C, scratch=scratch)
+
+    whole = rng.integers(-4, 5, (3, 90, 100)).astype(np.float32)
+    for A, B in ((whole[0, :40, ::2], whole[1, 5:55, 3:33]), (whole[0, ::-1, 7:57].T[:, :50], whole[1, 9:39, :50].T)):
+        C = np.full((2 + len(A), 37), 7, np.float32)
+        multiply(A, B, C[1:-1, 4:34])
+        np.testing.assert_array_equal(C[1:-1, 4:34], A @ B)
+        assert (np.delete(C[1:-1], range(4, 34), 1) == 7).all()
+        assert (C[[0, -1]] == 7).all()
+
+
+def test_the_example_of_the_documentation_runs_under_prange(rng):
+    source = raw.__doc__.split("Arguments can be given by name.\n\n")[1].split("\nArrays have")[0]
+    X = rng.integers(0, 256, (90, 70)).astype(np.uint8)
+    W, b = rng.standard_normal((70, 50)).astype(np.float32), np.zeros(50, np.float32)
+    namespace = {"njit": njit, "prange": prange, "raw": raw, "X": X, "W": W}
+    exec("\n".join(line[4:] for line in source.splitlines()), namespace)
+    expected = kernels.linear_relu_forward(X, W, b, scale=1 / 255)
+    for array in (X, W, b):
+        array.flags.writeable = False
+    Y = np.full_like(expected, np.nan)
+    namespace["forward"](X, W, b, Y, namespace["scratch"])
+    assert Y.tobytes() == expected.tobytes()
+
+
+def changed(**arguments):
+    good = {"X": np.ones((3, 4)), "W": np.ones((4, 2)), "b": np.ones(2), "out": np.ones((3, 2)), "scratch": np.ones(10)}
+    return good | arguments
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+REFUSED = {
+    "integers": (changed(W=np.ones((4, 2), int)), "W is of int64; it must be of float64"),
+    "another float": (changed(b=np.ones(2, "f")), "b is of float32; it must be of float64"),
+    "samples": (changed(X=np.ones((3, 4), np.int8)), "X is of int8; it must be of float32 or float64 or uint8"),
+    "dimensions": (changed(X=np.ones(4)), "X is of 1 dimensions; it must have 2"),
+    "order": (changed(W=np.ones((2, 4)).T), "W is strided or of another order; it must be C-contiguous"),
+    "strides": (changed(X=np.ones((6, 4))[::2]), "X is strided or of another order; it must be C-contiguous"),
+    "read-only": (changed(out=read_only(np.ones((3, 2)))), "out is read-only; it is written to"),
+    "a number": (changed(W=3.0), "W is float64; it must be an array"),
+    "nothing": (changed(out=None), "out is none; it must be an array"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_array_of_another_kind_is_an_error_of_one_line_that_names_it(name):
+    arguments, message = REFUSED[name]
+    with pytest.raises(TypingError) as error:
+        raw.linear_forward(0, 1, **arguments)
+    assert f"raw.linear_forward: {message}" in str(error.value).splitlines()
+
+
+def test_the_module_shows_its_own_names_and_no_others():
+    assert dir(raw) == sorted(raw.__all__)
+    assert all(getattr(raw, name).__doc__ for name in raw.__all__ if name.islower())
