@@ -28,10 +28,7 @@ not depend on the number of threads. Sources: LLVM Language Reference; BLIS for 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .names import *  # noqa: F403
+from typing import Any
 
 
 def __getattr__(name: str) -> Any:
