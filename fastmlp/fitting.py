@@ -3,70 +3,50 @@
 from __future__ import annotations
 
 import functools
-import sys
+import inspect
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from . import log
 from .arrays import dataset_of
 from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError
-from .loop import Observer, Result
+from .loop import Observer, Progress, Report, Result
 from .loop import fit as train
 from .parallel import World
+from .screen import Screen, in_notebook
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_NOT_GIVEN: Any = object()
+_OPTIONS = {"preset", *(item.name for item in fields(TrainConfig))} - {"data"}
 
-def _keywords_given(run: Callable[..., R]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """``run`` with the signature and documentation of the function that is decorated, which has no other purpose.
 
-    ``run`` gets the keywords that were given, and no others: what a preset says holds unless it was said otherwise.
+def _telling_what_is_given(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, to which an option that was not given comes as _NOT_GIVEN: what a preset says holds then.
+
+    Its signature has the defaults, and its documentation what the command line's help says of each option.
     """
+    names = inspect.signature(function).parameters
+    options = [name for name in names if name in _OPTIONS]
+    said = {item.name: item.metadata["help"] for item in fields(TrainConfig) if "help" in item.metadata}
+    lines = (f"    {name}: {said[name]}" for name in options if name in said)
+    function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n    Options:\n\n" + "\n".join(lines) + "\n"
 
-    def documented(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def called(*args: P.args, **keywords: P.kwargs) -> R:
-            return run(*args, **keywords)
+    @functools.wraps(function)
+    def called(*args: P.args, **keywords: P.kwargs) -> R:
+        if unknown := keywords.keys() - names:
+            configure(**dict.fromkeys(unknown))  # which says what there is
+        return function(*args, **{**dict.fromkeys(options, _NOT_GIVEN), **keywords})
 
-        return called
-
-    return documented
-
-
-def _fit(
-    data: Any,
-    y: Any = None,
-    *,
-    X_test: Any = None,
-    y_test: Any = None,
-    sample_weight: Any = None,
-    config: TrainConfig | None = None,
-    observer: Observer | None = None,
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    world: World | None = None,
-    **options: Any,
-) -> Result:
-    if isinstance(y, TrainConfig):
-        y, config = None, y
-    if config is None:
-        config = configure(**options)
-    elif options:
-        config = configure(**{**vars(config), **options})
-    if isinstance(data, Dataset):
-        for name, value in (("y", y), ("X_test", X_test), ("y_test", y_test), ("sample_weight", sample_weight)):
-            if value is not None:
-                raise InputError(f"{name} goes with arrays; a Dataset has its own")
-    else:
-        say = (lambda line: print(line, file=sys.stderr)) if observer is None else observer.say
-        data = dataset_of(data, y, X_test, y_test, sample_weight, config, say)
-    return train(data, config, observer=observer, checkpoint=checkpoint, resume=resume, world=world)
+    return called
 
 
-@_keywords_given(_fit)
+@_telling_what_is_given
 def fit(
     data: Any,
     y: Any = None,
@@ -121,6 +101,7 @@ def fit(
     evaluate_every: int = 1,
     config: TrainConfig | None = None,
     observer: Observer | None = None,
+    progress: bool | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     world: World | None = None,
@@ -136,10 +117,51 @@ def fit(
     The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
     seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is
     interrupted and at its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where
-    there is none. ``observer`` is told how it goes; in a ``world`` (see ``parallel``) all ranks call alike.
+    there is none. In a ``world`` (see ``parallel``) all ranks call alike.
+
+    ``observer`` has the callbacks: it is told of every report, and may stop the run; without one the logger ``fastmlp`` gets
+    what there is to say (warnings) and a line an epoch (INFO). ``progress`` shows a bar, on a terminal or in a notebook; None
+    does in a notebook, where there is no ``observer``.
 
     Returns the model, the reports and the measurements. ``result.model.predict`` gives labels as they are in y. InputError for
     data that cannot be used, impossible options and a checkpoint of another run; RunError when the loss stops being finite;
     Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
     """
-    raise NotImplementedError  # see ``_keywords_given``
+    given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not _NOT_GIVEN}
+    if isinstance(y, TrainConfig):
+        y, config = None, y
+    if config is None:
+        config = configure(**given)
+    elif given:
+        config = configure(**{**vars(config), **given})
+    if progress is None:
+        progress = observer is None and in_notebook()
+    observer = observer or Observer(say=log.warn, report=_log)
+    if isinstance(data, Dataset):
+        for name, value in (("y", y), ("X_test", X_test), ("y_test", y_test), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise InputError(f"{name} goes with arrays; a Dataset has its own")
+    else:
+        data = dataset_of(data, y, X_test, y_test, sample_weight, config, observer.say)
+    shown = _with_bar(observer) if progress else observer
+    return train(data, config, observer=shown, checkpoint=checkpoint, resume=resume, world=world)
+
+
+def _log(report: Report) -> None:
+    tested = "" if report.test_loss is None else f", test {report.headline('test')}"
+    log.inform(f"epoch {report.epoch:.4g}: train loss {report.train_loss:.4f}{tested}")
+
+
+def _with_bar(observer: Observer) -> Observer:
+    """The observer, behind a progress bar."""
+    screen = Screen(0)
+
+    def progressed(progress: Progress) -> None:
+        screen.progress(progress)
+        observer.progress(progress)
+
+    def reported(report: Report) -> None:
+        screen.report(report)
+        observer.report(report)
+
+    return replace(observer, progress=progressed, report=reported)

@@ -13,7 +13,6 @@ Nothing here imports NumPy, so that --help can name the formats.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import InputError
+from .log import warn
 
 
 class LabelColumn(NamedTuple):
@@ -61,7 +61,7 @@ class Query:
     testing: bool = False
     cached: bool = True
     task: str = "auto"
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+    say: Callable[[str], None] = warn
 
 
 @dataclass(frozen=True)

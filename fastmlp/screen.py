@@ -1,4 +1,4 @@
-"""What ``train`` shows while it runs: on a terminal one line that moves, elsewhere plain lines; and Ctrl-C."""
+"""What training shows while it runs: on a terminal one line that moves, in a notebook one display; and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,6 +22,36 @@ _COLUMNS = 80  # where stderr is no terminal, or one of unknown width
 _FREE_COLUMNS = 3
 
 
+def hush(quiet: bool) -> None:
+    """Keep from stderr what the logger warns of, such as that kernels are compiled; or no longer."""
+    import logging  # not for --help
+
+    logging.getLogger("fastmlp").setLevel(logging.ERROR if quiet else logging.NOTSET)
+
+
+class Line:
+    """A line that is written over: the last of the terminal, or the one display of a notebook's cell; none elsewhere."""
+
+    def __init__(self) -> None:
+        self.notebook = in_notebook()
+        self.live = self.notebook or sys.stderr.isatty()
+        self._display: Any = None
+
+    def show(self, text: str) -> None:
+        if not self.notebook:
+            print(f"{_ERASE}{text}", end="", file=sys.stderr, flush=True)
+        elif self._display is not None:
+            self._display.update({"text/plain": text}, raw=True)
+        elif text:
+            self._display = sys.modules["IPython"].display.display({"text/plain": text}, raw=True, display_id=True)
+
+
+def in_notebook() -> bool:
+    """Whether Python runs for a notebook (Jupyter, Colab, an editor's), which shows no terminal's line."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
 class Screen:
     """Lines on stderr, none longer than the terminal is wide: ``level`` -1 shows none, 1 more of them.
 
@@ -29,13 +59,9 @@ class Screen:
     """
 
     def __init__(self, level: int, as_json: bool = False) -> None:
-        import logging  # not for --help
-
         self.level, self.as_json = level, as_json
-        logging.getLogger("fastmlp").setLevel(
-            logging.ERROR if level < 0 else logging.NOTSET
-        )  # that kernels are compiled
-        self.live = sys.stderr.isatty() and level >= 0
+        self._line, self._reported = Line(), ""
+        self.live = self._line.live and level >= 0
         self.patient = False  # whether a Ctrl-C can wait for what is being computed
         self._shown = 0.0
         self._interrupted = False
@@ -56,7 +82,7 @@ class Screen:
     def clear(self) -> None:
         """Erase the progress line, and the ^C that a terminal prints into it."""
         if self.live:
-            show("")
+            self._line.show(self._reported)
 
     def chosen(self, input: str, density: float) -> None:
         if self.level > 0:
@@ -78,7 +104,8 @@ class Screen:
             room - 6,  # a bar of four at least
         )
         size = min(_WIDEST_BAR, room - len(text) - 2)
-        show(f"{bar(progress.step / progress.total, size)}  {text}")
+        shown = f"{bar(progress.step / progress.total, size)}  {text}"
+        self._line.show("\n".join(filter(None, (self._reported, shown))))
 
     def report(self, report: Report) -> None:
         parts = [(0, f"epoch {report.epoch:3.4g}")]
@@ -93,13 +120,19 @@ class Screen:
                 (5, f"lr {report.lr:.3g}"),
                 (6, f"{report.samples_per_second:,.0f} samples/s"),
             ]
-        self.line(_fitted([*parts, (2, duration(report.seconds))], self._room()))
+        text = _fitted([*parts, (2, duration(report.seconds))], self._room())
+        if self._line.notebook:  # the last report stands above the bar
+            self._reported = text
+            self.clear()
+        else:
+            self.line(text)
 
     def _room(self) -> int:
         """Columns that a line may take: some terminals wrap in the last, and a Ctrl-C puts ^C behind the line."""
         with contextlib.suppress(OSError):
-            if self.live and (columns := os.get_terminal_size(sys.stderr.fileno()).columns):  # 0: it does not know
-                return columns - _FREE_COLUMNS
+            if self.live and not self._line.notebook:
+                columns = os.get_terminal_size(sys.stderr.fileno()).columns
+                return (columns or _COLUMNS) - _FREE_COLUMNS  # 0: it does not know
         return _COLUMNS - _FREE_COLUMNS
 
     def interrupt(self, *_: Any) -> None:
@@ -110,11 +143,6 @@ class Screen:
 
     def stopped(self) -> bool:
         return self._interrupted
-
-
-def show(text: str) -> None:
-    """Write over the progress line of a terminal."""
-    print(f"{_ERASE}{text}", end="", file=sys.stderr, flush=True)
 
 
 def bar(part: float, size: int) -> str:

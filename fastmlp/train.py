@@ -18,7 +18,7 @@ from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_
 from .errors import InputError, Interrupted, RunError
 from .parallel import World, joined
 from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write
-from .screen import Screen, duration
+from .screen import Screen, duration, hush
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -134,6 +134,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     preset, file, resume, seeds = (options.pop(name) for name in ("preset", "config", "resume", "seeds"))
     finding = options.pop("find_lr")
     screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
+    hush(screen.level < 0)
     chosen = [name for name, given in (("--resume", resume), ("--seeds", seeds), ("--find-lr", finding)) if given]
     if len(chosen) > 1:
         raise InputError(f"{chosen[0]} and {chosen[1]} exclude each other; give one")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
+import re
+import sys
+import types
 from dataclasses import fields
 
 import numpy as np
@@ -35,16 +39,48 @@ def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind,
         np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
 
 
-def test_numbers_are_predicted_and_it_is_said(capsys):
+def test_numbers_are_predicted_and_it_is_said(caplog):
     y = 100 + 3 * X[:, 1]
-    result = fastmlp.fit(X, y, hidden=(16,), epochs=100)
-    assert capsys.readouterr().err.startswith("X: the labels are 300 different numbers with decimals")
+    with caplog.at_level("INFO", "fastmlp"):
+        result = fastmlp.fit(X, y, hidden=(16,), epochs=100)
+    (_, level, first), *_, (_, last_level, last) = caplog.record_tuples
+    assert first.startswith("X: the labels are 300 different numbers with decimals")
+    assert (level, last_level) == (logging.WARNING, logging.INFO)
+    assert re.fullmatch(r"epoch 100: train loss 0\.\d+, test RMSE .*, R² 0\.\d+", last)
     assert result.summary["test_r2"] > 0.9
     assert repr(result).startswith("Result(6-16-1, ")
     assert f"R² {result.summary['test_r2']:.3f}" in repr(result)
     assert np.corrcoef(result.model.predict(X), y)[0, 1] > 0.95
     assert fastmlp.fit(X, np.arange(300) % 5, task="regression", **QUICK).model.task == "regression"
     assert "accuracy" in repr(fastmlp.fit(X, Y["text"], **QUICK))
+
+
+def test_a_notebook_has_one_display_of_the_last_report_and_the_bar(monkeypatch, capsys):
+    """A notebook's Python has IPython with a kernel."""
+    shown, displays = [], []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data["text/plain"])
+
+    def display(data, raw, display_id):
+        displays.append(display_id)
+        shown.append(data["text/plain"])
+        return Handle()
+
+    notebook = types.SimpleNamespace(
+        get_ipython=lambda: types.SimpleNamespace(kernel=1), display=types.SimpleNamespace(display=display)
+    )
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setattr("fastmlp.screen._SECONDS_BETWEEN", 0.0)
+    fastmlp.fit(X, Y["text"], hidden=(8,), epochs=3)
+    assert displays == [True]
+    assert re.fullmatch(r"[━╌#-]+  step \d+/\d+ .*", shown[0])
+    assert re.fullmatch(r"epoch   2  train .*\n[━╌#-]+  step \d+/\d+ .*", shown[-2])
+    assert re.fullmatch(r"epoch   3  train .*", shown[-1])
+    fastmlp.fit(X, Y["text"], hidden=(8,), epochs=3, progress=False)
+    assert len(displays) == 1
+    assert capsys.readouterr() == ("", "")
 
 
 def test_columns_of_a_data_frame_go_by_name():

@@ -232,7 +232,7 @@ def test_kernels_for_another_cpu_are_told_from_those_of_other_versions(python, t
 def test_a_quiet_run_does_not_say_that_it_compiles(quiet):
     import logging
 
-    from fastmlp.screen import Screen
+    from fastmlp.screen import hush
 
-    Screen(-1 if quiet else 0)
+    hush(quiet)
     assert logging.getLogger("fastmlp").isEnabledFor(logging.WARNING) is not quiet

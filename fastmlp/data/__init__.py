@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
 from ..formats import TRAINING, Features, Query, format_of, stem
+from ..log import warn
 from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
 from .directory import is_of_images, load_directory, refuse_columns
@@ -33,7 +33,7 @@ def load(
     memory: int | None = None,
     task: str = "auto",
     known: Features | None = None,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    say: Callable[[str], None] = warn,
 ) -> Dataset:
     """The data set that ``spec`` names: ``mnist``, ``synthetic``, a file of a format in ``fastmlp.formats``, or a directory
     (see ``load_directory``).

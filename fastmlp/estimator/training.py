@@ -6,7 +6,6 @@ They note on the estimator what scikit-learn's note there: losses, scores, epoch
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -269,7 +268,7 @@ class _Epochs:
         self.seed = int(model._random_state.randint(2**32, dtype=np.uint32)) if model.dropout else 0
         self.chunk = _FIRST_CHUNK
         self.chunk_seconds = _SPARSE_CHUNK_SECONDS if isinstance(data.X, kernels.CSR) else _CHUNK_SECONDS
-        self._live, self._shown = bool(model.verbose) and sys.stderr.isatty(), 0.0
+        self._line, self._shown = screen.Line() if model.verbose else None, 0.0
 
     def run(self, rows: np.ndarray) -> float:
         """Train on ``rows`` in this order; returns the mean loss, with the penalty."""
@@ -318,8 +317,9 @@ class _Epochs:
         return losses, 0.0 if squares is None else float(squares[0])
 
     def _show(self, part: float) -> None:
-        """The progress bar of an epoch, on a terminal."""
-        if not self._live or (part < 1 and time.monotonic() - self._shown < 0.1):
+        """The progress bar of an epoch, on a terminal and in a notebook."""
+        line = self._line
+        if line is None or not line.live or (part < 1 and time.monotonic() - self._shown < 0.1):
             return
         self._shown = time.monotonic()
-        screen.show(f"{screen.bar(part, 20)} epoch {self.model.n_iter_ + 1}/{self.model.max_iter}" if part < 1 else "")
+        line.show(f"{screen.bar(part, 20)} epoch {self.model.n_iter_ + 1}/{self.model.max_iter}" if part < 1 else "")
