@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .activations import ACTIVATIONS
     from .cores import get_num_threads, set_num_threads, threads
     from .csr_matrix import CSR
+    from .jit import kernel
     from .losses import LOSSES, custom_loss
     from .network import Network
     from .ops import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         softmax_cross_entropy,
     )
     from .peak import peak_gflops
+    from .team import parallel
     from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
 # Tells this package from the others on the Python package index that install a top-level `kernels`.
@@ -55,6 +57,7 @@ _HOME = {
     "distort": "ops",
     "dropout": "ops",
     "get_num_threads": "cores",
+    "kernel": "jit",
     "linear_backward_input": "ops",
     "linear_backward_update": "ops",
     "linear_backward_weight": "ops",
@@ -70,6 +73,7 @@ _HOME = {
     "momentum": "update",
     "momentum_update": "ops",
     "Network": "network",
+    "parallel": "team",
     "peak_gflops": "peak",
     "Rule": "update",
     "RULES": "update",
@@ -97,6 +101,7 @@ __all__ = [
     "dropout",
     "get_num_threads",
     "jit",
+    "kernel",
     "linear_backward_input",
     "linear_backward_update",
     "linear_backward_weight",
@@ -110,6 +115,7 @@ __all__ = [
     "mlp_update",
     "momentum",
     "momentum_update",
+    "parallel",
     "peak_gflops",
     "raw",
     "reference",

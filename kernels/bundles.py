@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import infer_getattr, intrinsic, lower_getattr
+from numba.extending import infer_getattr, lower_getattr
 
 from .jit import piece
 from .jit.dependencies import class_attributes, vocabulary
-from .jit.numba_private import AttributeTemplate, TypingError, cgutils, part_of, with_part
+from .jit.numba_private import AttributeTemplate, TypingError, cgutils, intrinsic, part_of, with_part
 
 vocabulary()
 

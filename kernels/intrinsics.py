@@ -7,10 +7,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .jit.dependencies import vocabulary
-from .jit.numba_private import TypingError, cgutils, part_of, with_part
+from .jit.numba_private import TypingError, cgutils, intrinsic, outcome, part_of, with_part
 
 vocabulary()
 
@@ -225,35 +224,56 @@ def lowest_bit(typingctx: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
-_JOB = ir.FunctionType(ir.VoidType(), [ir.IntType(64), ir.IntType(64), ir.IntType(64)])
+_WORD = ir.IntType(64)
+_JOB = ir.FunctionType(ir.VoidType(), [_WORD, _WORD, _WORD])
+_OUTCOME = ir.LiteralStructType([_WORD, _WORD])
 
 
 @intrinsic
 def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
     """(code, data): two addresses with which ``job_call`` calls ``function(part, parts, *args)`` from any thread.
 
-    ``data`` is on the stack of the calling kernel: it must not return before the job is done. ``function`` is a kernel that
-    raises nothing.
+    ``data`` is on the stack of the calling kernel: it must not return before the job is done. ``job_outcome`` tells what a
+    part has raised.
     """
     resolved = function.get_call_type(typingctx, (types.intp, types.intp, *args.types), {})
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         compiled = function.dispatcher.get_compile_result(resolved)
+        packed = ir.LiteralStructType([_OUTCOME, values[1].type])
         name = builder.module.get_unique_name("job")
         job = ir.Function(builder.module, _JOB, name)
         job.linkage = "internal"
         inside = ir.IRBuilder(job.append_basic_block("entry"))
-        packed = inside.load(inside.inttoptr(job.args[2], values[1].type.as_pointer()))
-        unpacked = [inside.extract_value(packed, k) for k in range(len(args.types))]
-        context.call_internal_no_propagate(
+        data = inside.inttoptr(job.args[2], packed.as_pointer())
+        given = inside.load(cgutils.gep_inbounds(inside, data, 0, 1))
+        unpacked = [inside.extract_value(given, k) for k in range(len(args.types))]
+        status, _ = context.call_internal_no_propagate(
             inside, compiled.fndesc, compiled.signature, [job.args[0], job.args[1], *unpacked]
         )
+        with cgutils.if_unlikely(inside, status.is_error):
+            for k, word in enumerate(outcome(inside, status)):
+                inside.store(word, cgutils.gep_inbounds(inside, data, 0, 0, k))
         inside.ret_void()
-        data = cgutils.alloca_once_value(builder, values[1])
-        code = builder.ptrtoint(job, ir.IntType(64))
-        return context.make_tuple(builder, signature.return_type, [code, builder.ptrtoint(data, ir.IntType(64))])
+        data = cgutils.alloca_once(builder, packed)
+        builder.store(ir.Constant(_OUTCOME, None), cgutils.gep_inbounds(builder, data, 0, 0))
+        builder.store(values[1], cgutils.gep_inbounds(builder, data, 0, 1))
+        code = builder.ptrtoint(job, _WORD)
+        return context.make_tuple(builder, signature.return_type, [code, builder.ptrtoint(data, _WORD)])
 
     return types.UniTuple(types.int64, 2)(function, args), codegen
+
+
+@intrinsic
+def job_outcome(typingctx: Any, data: Any) -> Any:
+    """What the parts of a job that is done came to, for ``settle``: what one of them has raised, or nothing."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        found = builder.load(builder.inttoptr(args[0], _OUTCOME.as_pointer()))
+        words = [builder.extract_value(found, k) for k in range(2)]
+        return context.make_tuple(builder, signature.return_type, [*words, context.get_dummy_value()])
+
+    return types.Tuple((types.int64, types.int64, types.none))(types.int64), codegen
 
 
 @intrinsic

@@ -17,18 +17,29 @@ forked child makes a new team at its first call.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 import sys
 import threading
 import time
+from functools import cache as memoized
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from .cores import MAX_THREADS, get_num_threads
-from .intrinsics import atomic_add, atomic_load, atomic_replace, atomic_store, job_call, job_entry, yield_core
-from .jit import entry, kernel, piece
+from .intrinsics import (
+    atomic_add,
+    atomic_load,
+    atomic_replace,
+    atomic_store,
+    job_call,
+    job_entry,
+    job_outcome,
+    yield_core,
+)
+from .jit import Kernel, entry, kernel, piece, written
 from .jit.cache import warn
 
 # -- the barrier ---------------------------------------------------------------------------------------------------
@@ -149,7 +160,7 @@ def _lead(mail, parts, job):
     code, data = job
     if parts == 1:
         job_call(code, 0, 1, data)
-        return
+        return job_outcome(data)
     mail[_CODE], mail[_DATA] = code, data
     mail[_DONE] = 0
     mail[_CORE] = _core()
@@ -160,12 +171,13 @@ def _lead(mail, parts, job):
         spins += 1
         if spins > _SPINS:
             yield_core()
+    return job_outcome(data)
 
 
 def _make_launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
-    work = "lead(mail, parts, job_entry(function, ({arguments})))"
-    launcher = entry("launch", "mail, parts, ", work, function, skip=2, job_entry=job_entry, lead=_lead)
+    work = "_lead(_mail, _parts, _job_entry(_function, ({arguments})))"
+    launcher = entry("launch", "_mail, _parts, ", work, function, skip=2, _job_entry=job_entry, _lead=_lead)
     compile_it = launcher.compile
 
     def compile_while_the_team_rests(sig: Any) -> Any:
@@ -271,6 +283,49 @@ def run(function: Any, parts: int, *args: Any) -> None:
         if team.callers == {0: caller}:
             team.calling = False
             del team.callers[0]
+
+
+_CLAIM_PARTS = """
+def claim_parts(_runner, _runners, _next, _count, {arguments}):
+    while True:
+        _part = _atomic_add(_next, 0, 1)
+        if _part >= _count:
+            return
+        _function(_part, _count, {arguments})
+"""
+
+
+@memoized
+def _claiming(function: Any) -> tuple[Any, int]:
+    """A kernel of which each runner claims parts of ``function`` one by one; and how many arguments come with a part."""
+    if not isinstance(function, Kernel):
+        raise TypeError(f"kernel is {function!r}; it must be a function under @kernels.kernel")
+    if len(inspect.signature(function.py_func).parameters) < 2:
+        raise TypeError(f"kernel {function.py_func.__qualname__} must take part and parts first")
+    names = list(inspect.signature(function.py_func).parameters)[2:]
+    source = _CLAIM_PARTS.format(arguments=", ".join(names))
+    claim = written(source, "claim_parts", function, _atomic_add=atomic_add)
+    claim.__qualname__ = f"claim_parts({function.py_func.__qualname__})"
+    return kernel(claim), len(names)
+
+
+def parallel(kernel: Any, parts: int, *args: Any) -> None:
+    """Call ``kernel(part, parts, *args)`` for part 0, 1, ..., ``parts`` - 1 on the team, and return when all are done.
+
+    ``kernel`` is a function under ``@kernels.kernel``. There may be more parts than threads: who is free takes the next. As a
+    part never depends on who takes it, nor on how many threads there are (``kernels.set_num_threads``), a kernel whose parts
+    compute outputs of their own, or sums that are added up afterwards in the order of the parts, has the same bits on any
+    number of threads. Parts must not wait for each other. From several Python threads, and from a call inside a call, one has
+    the team and the others run their parts themselves. What a part raises is raised here when all are done, of several
+    one; some parts may then be left out. Raises TypeError for what is not a kernel and for another number of
+    arguments, ValueError for ``parts`` that are not a positive integer.
+    """
+    claim, count = _claiming(kernel)
+    if isinstance(parts, bool) or not isinstance(parts, (int, np.integer)) or parts < 1:
+        raise ValueError(f"parts is {parts!r}; it must be a positive integer")
+    if len(args) != count:
+        raise TypeError(f"{kernel.py_func.__qualname__} takes {count} arguments after part and parts, not {len(args)}")
+    run(claim, int(parts), np.zeros(1, np.int64), int(parts), *args)
 
 
 # -- in company of other processes ---------------------------------------------------------------------------------

@@ -213,7 +213,8 @@ REFERS = "def f(x): return x * thing"
     [
         (1, 1.0), (1, True), ("a", "b"), (np.float32(1), np.float64(1)), ((1, 2), (2, 1)), (np.dtype("f4"), np.dtype("f8")),
         (namedtuple("P", "a b"), namedtuple("P", "b a")), (namedtuple("P", "a b")(1, 2), namedtuple("P", "b a")(1, 2)),
-        (np.exp, np.log), (np, len), (types.float32, types.float64), (0.0, -0.0),
+        (np.exp, np.log), (np, len), (np.zeros(2), np.ones(2)), (np.zeros(2), np.zeros((1, 2))),
+        (types.float32, types.float64), (0.0, -0.0),
     ],
 )  # fmt: skip
 def test_different_things_that_a_kernel_refers_to_make_different_keys(one, other):
@@ -239,7 +240,7 @@ def test_a_kernel_that_calls_itself_has_a_key():
 @pytest.mark.parametrize(
     "thing",
     [
-        [1], {"a": 1}, np.zeros(1), object(), in_the_package("def f(x): return x"),
+        [1], {"a": 1}, np.array([None]), object(), in_the_package("def f(x): return x"),
         type("Own", (), {"__module__": "kernels.made_up"}),
     ],
     ids=["list", "dict", "array", "object", "function", "class"],

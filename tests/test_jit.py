@@ -22,7 +22,7 @@ from numba.core.errors import NumbaError
 
 from kernels import raw
 from kernels.jit import cache as cache_module
-from kernels.jit import kernel
+from kernels.jit import kernel, piece
 from kernels.team import share
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -580,9 +580,18 @@ def test_kernels_count_no_references_and_own_no_arrays(empty_cache):
                 refused(A)
 
 
-def test_a_kernel_may_not_close_over_what_has_no_stable_text():
+def test_pieces_and_kernels_of_ours_may_not_close_over_what_has_no_stable_text():
+    """It would not be in their names; of a user's kernel it is in the key, or the kernel is not kept."""
+    numbers = [1]
+
+    def first(x):
+        return x + numbers[0]
+
     with pytest.raises(TypeError, match="close over numbers, strings and kernels"):
-        _add([1])
+        piece(first)
+    first.__module__ = "kernels.made_up"
+    with pytest.raises(TypeError, match="close over numbers, strings and kernels"):
+        kernel(first)
 
 
 def test_importing_kernels_compiles_nothing_and_needs_no_cache(python, cache):

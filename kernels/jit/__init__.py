@@ -20,20 +20,34 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import cache as memoized
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
+
+from numba import types
 
 from . import ahead
 from .cache import store
-from .control import CONTROL, exchange_control
-from .dependencies import is_of_the_package, kernel_text, made_by_the_package, overload, type_text, vocabulary
+from .control import CONTROL, attempt, exchange_control, settle
+from .dependencies import (
+    found_by_name,
+    is_of_the_package,
+    kernel_text,
+    made_by_the_package,
+    overload,
+    type_text,
+    vocabulary,
+)
+from .linked import is_piece
 from .numba_private import (
     Dispatcher,
     PieceCompiler,
     PythonDispatcher,
     StoredDispatcher,
+    TypingError,
     code_from,
     code_to_keep,
     config,
@@ -42,7 +56,18 @@ from .numba_private import (
 
 vocabulary()
 
-__all__ = ["Bound", "config", "entry", "from_python", "kernel", "overload", "piece", "store"]
+__all__ = [
+    "Bound",
+    "Kernel",
+    "config",
+    "entry",
+    "from_python",
+    "kernel",
+    "overload",
+    "piece",
+    "store",
+    "written",
+]
 
 compile_seconds = 0.0
 """Wall time this process has spent compiling kernels, or having them compiled (not loading them from the cache)."""
@@ -69,6 +94,7 @@ _FOR_COMPILED_CODE = {**_OPTIONS, "no_cpython_wrapper": True}
 
 _kernels: dict[str, Any] = {}  # every kernel's dispatcher by its name
 _symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all machine code there is
+_not_kept: set[str] = set()  # why, as was told
 _compiling_since: float | None = None
 _told = False
 
@@ -92,17 +118,47 @@ def piece(function: Callable[..., Any]) -> Any:
     """Compile ``function`` into each kernel that calls it: what is too small for a call, or made to be inlined."""
     # The name is in the symbol, and of two weak symbols with one name the linker takes either.
     function.__qualname__ = _name(function)
+    is_piece(cast(FunctionType, function))
     return Dispatcher(function, {}, _FOR_COMPILED_CODE, PieceCompiler)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` on its own, in nopython mode under the project's one policy, and keep it on disk.
+    """Decorator: compile ``function`` with Numba on its own, under the project's one policy, and keep it on disk.
 
-    Other kernels, and the user's ``@njit`` code, call it by its symbol or address: linked in, as Numba does by default,
-    it would be optimised again in every caller, which took most of the compile time. Python calls it ``from_python``.
+    For the argument types of its first call, in nopython mode, without the GIL, with fused multiply-adds and no other liberty
+    with floating-point numbers; subnormal numbers are zeros. It may take numbers, arrays and tuples of them, raise, and
+    return numbers; it owns no memory: Numba refuses code that makes an array. Parameters have no defaults.
+
+    What is kept follows every change: of the function, of kernels and ``@njit`` functions that it calls, in whichever module,
+    of numbers, strings, dtypes, arrays and tuples that it refers to, of ``kernels``, NumPy, Numba, the CPU. One that refers to
+    anything else is compiled anew in each process, and a warning says so. What cannot be seen: an ``overload`` of your own of
+    NumPy's or Python's functions.
+
+    Other kernels and ``@njit`` code call it by its symbol or address. Raises TypeError for what is not a plain function.
     """
-    function.__qualname__ = _name(function)
-    return _Kernel(function, {}, _FOR_COMPILED_CODE)
+    # Linked in, as Numba does by default, it would be optimised again in every caller: most of the compile time.
+    _check(function)
+    try:
+        function.__qualname__ = _name(function)
+    except (TypeError, ValueError):
+        if is_of_the_package(function.__module__):
+            raise
+        # What a user's kernel closes over is in its key, or it is not kept.
+    return Kernel(function, {}, _FOR_COMPILED_CODE)
+
+
+def _check(function: Any) -> None:
+    if not inspect.isfunction(function):
+        raise TypeError(
+            f"a kernel is made of a function, not of {function!r}; it is compiled for the types of its first call"
+        )
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is not parameter.empty or parameter.kind not in (
+            parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD,
+        ):  # fmt: skip
+            raise TypeError(
+                f"kernel {function.__qualname__} has the parameter {parameter}; it may have plain ones, as x"
+            )
 
 
 class Bound:
@@ -115,26 +171,27 @@ class Bound:
 @memoized
 def from_python(function: Any) -> Any:
     """The entry to a kernel. To call the kernel itself does the same more slowly."""
-    return entry("call", "", "function({arguments})", function)
+    return entry("call", "", "_attempt(_function, ({arguments}))", function, _attempt=attempt)
 
 
 _ENTRY = """
 def {name}({first}{arguments}):
-    before = exchange_control(CONTROL)
-    result = {work}
-    exchange_control(before)
-    return result
+    _before = _exchange_control(_CONTROL)
+    _result = {work}
+    _exchange_control(_before)
+    return _settle(_result)
 """
 
 
 def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
-    """A kernel that Python can call, ``name(first, arguments)``, from its ``work`` with the kernel ``function`` and ``names``.
+    """A kernel that Python can call, ``name(first, arguments)``, from its ``work`` with the kernel ``_function`` and ``names``.
 
-    {arguments} stands for the arguments of ``function`` without the first ``skip``. As ``*args`` they would come in a tuple,
-    whose type Numba finds out anew at each call; so a parameter that is annotated with a named tuple comes as its fields,
-    too, and one that is bound does not come. Only entries have the code that takes Python's objects apart: in every
-    kernel it took a fifth of the compile time. And all that runs from here on, on this thread, runs under one floating-point
-    control word, whatever the caller's is: kernels raise nothing, so the caller always gets its own back.
+    {arguments} stands for the arguments of the kernel without the first ``skip``. As ``*args`` they would come in a tuple,
+    whose type Numba finds out anew at each call; so a parameter of a kernel of ours that is annotated with a named tuple
+    comes as its fields, too, and one that is bound does not come. Only entries have the code that takes Python's objects
+    apart: in every kernel it took a fifth of the compile time. And all that runs from here on, on this thread, runs under
+    one floating-point control word, whatever the caller's is. The caller gets its own back before it gets what a kernel has
+    raised, so ``work`` is an ``attempt``, or like one.
     """
     constants: dict[str, Any] = {}
     if isinstance(function, Bound):
@@ -146,19 +203,25 @@ def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **name
             given = f"{parameter.name}={parameter.default!r}, "
         if parameter.name in constants:
             given = ""
-        elif isinstance(parameter.annotation, str):
+        elif isinstance(parameter.annotation, str) and is_of_the_package(function.py_func.__module__):
             constants[parameter.annotation] = kind = function.py_func.__globals__[parameter.annotation]
             given = "".join(f"{parameter.name}_{field}, " for field in kind._fields)
             made = f"{parameter.annotation}({given}), "
         arguments, bundled = arguments + given, bundled + made
     source = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=bundled))
-    code = compile(source, f"<entry to {function.py_func.__qualname__}>", "exec")
-    scope = {"__name__": function.py_func.__module__, "function": function, **names, **constants}
-    scope |= {"exchange_control": exchange_control, "CONTROL": CONTROL}
-    exec(code, scope)
-    call = scope[name]
+    scope = {"_exchange_control": exchange_control, "_CONTROL": CONTROL, "_settle": settle, **names, **constants}
+    call = written(source, name, function, **scope)
     call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__}{bound})"
-    return _Entry(call, {}, _OPTIONS)
+    made = _Entry(call, {}, _OPTIONS)
+    made.to = None if is_of_the_package(function.py_func.__module__) else (function, skip)
+    return made
+
+
+def written(source: str, name: str, function: Any, **scope: Any) -> Any:
+    """The Python function ``name`` of a source that is made for a kernel, ``_function`` in it, and belongs to its module."""
+    scope |= {"__name__": function.py_func.__module__, "_function": function}
+    exec(compile(source, f"<{name} of {function.py_func.__qualname__}>", "exec"), scope)
+    return scope[name]
 
 
 class _Kept(StoredDispatcher):
@@ -194,12 +257,18 @@ class _Kept(StoredDispatcher):
 
     def _path(self, args: tuple[Any, ...]) -> Path | None:
         function = self.py_func
-        # Others' functions are compiled in each process: no rule says what they may refer to.
-        if not (is_of_the_package(function.__module__) and all(map(made_by_the_package, args))):
+        if not all(map(found_by_name, args)):  # as a loss of the user's, whose class is made in each process
             return None
-        signature = [type_text(kind) for kind in args]
-        file = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        return store().path(file, repr((self.name, signature, kernel_text(function))))
+        try:
+            text = repr((self.name, [type_text(kind) for kind in args], kernel_text(function)))
+        except TypeError as error:
+            if is_of_the_package(function.__module__):
+                raise
+            if str(error) not in _not_kept:
+                _not_kept.add(str(error))
+                warnings.warn(f"{error}: it is compiled anew in each process", RuntimeWarning, stacklevel=2)
+            return None
+        return store().path(f"{function.__module__.rpartition('.')[2]}.{function.__name__}", text)
 
     def number(self, args: tuple[Any, ...]) -> int | None:
         path = self._paths.get(args) or self._path(args)
@@ -216,9 +285,10 @@ class _Kept(StoredDispatcher):
         path = self._paths[args]
         payload = None if path is None else store().read(path)
         if payload is not None:
-            calls, code = pickle.loads(payload)
-            if all(_has_symbol(*call) for call in calls):
-                return code_from(code, self)
+            with contextlib.suppress(AttributeError, ImportError):  # a class of the user's that is now elsewhere
+                calls, code = pickle.loads(payload)
+                if all(_has_symbol(*call) for call in calls):
+                    return code_from(code, self)
         _begin_compiling()
         return None
 
@@ -230,7 +300,23 @@ class _Kept(StoredDispatcher):
             store().write(path, pickle.dumps((calls, code), protocol=pickle.HIGHEST_PROTOCOL))
 
 
-class _Kernel(_Kept):
+_MAKES_AN_ARRAY = (
+    "Only accept returning of array passed into the function as argument"  # Numba's words, without its runtime
+)
+
+
+class Kernel(_Kept):
+    def compile_once(self, args: tuple[Any, ...]) -> Any:
+        try:
+            return super().compile_once(args)
+        except TypingError as error:
+            if _MAKES_AN_ARRAY not in str(error):
+                raise
+            name = self.py_func.__qualname__
+            raise TypingError(
+                f"kernel {name} makes an array; a kernel owns no memory: let it take one to fill"
+            ) from error
+
     def for_python(self) -> Any:
         return from_python(self)
 
@@ -244,7 +330,8 @@ class _Kernel(_Kept):
         return True
 
     def _compile_ahead(self, args: tuple[Any, ...]) -> None:
-        if not ahead.working and ahead.is_large(kernel_text(self.py_func)):
+        known = is_of_the_package(self.py_func.__module__) and all(map(made_by_the_package, args))
+        if known and not ahead.working and ahead.is_large(kernel_text(self.py_func)):
             _begin_compiling()
             ahead.compile_ahead((self.name, args), lambda task: len(kernel_text(_kernels[task[0]].py_func)))
 
@@ -261,7 +348,14 @@ def _returns_nothing(function: Any) -> bool:
     return True
 
 
-class _Entry(_Kept, PythonDispatcher): ...
+class _Entry(_Kept, PythonDispatcher):
+    to: tuple[Any, int] | None = None  # a kernel of the user's, and how many arguments of its own come first
+
+    def compile_once(self, args: tuple[Any, ...]) -> Any:
+        if self.to is not None:  # first, so that an error in it is told as Numba tells it
+            kernel, own = self.to
+            kernel.compile((types.intp,) * own + args[own:])
+        return super().compile_once(args)
 
 
 def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:

@@ -43,6 +43,7 @@ except ImportError:  # pragma: no cover
 _SUFFIX = ".kernel"
 _DIGEST_BYTES = 32
 _DIGITS = 12
+_NAME_LENGTH = 100  # of a file, before its digest
 _LOCK_PATIENCE_SECONDS = 60.0
 _DAY_SECONDS = 24 * 3600.0
 _STALE_SECONDS = 30 * _DAY_SECONDS
@@ -123,7 +124,7 @@ class Store:
         if self.directory is None:
             return None
         key = hashlib.sha256(depends_on.encode()).hexdigest()[:16]
-        return self.directory / f"{name}-{key}{_SUFFIX}"
+        return self.directory / f"{re.sub('[^A-Za-z0-9_.]', '_', name)[-_NAME_LENGTH:]}-{key}{_SUFFIX}"
 
     def _checksum(self, path: Path, payload: bytes) -> bytes:
         return hashlib.sha256(b"\0".join((self.stamp.encode(), path.name.encode(), payload))).digest()

@@ -1,4 +1,4 @@
-"""The floating-point control word, under which every kernel runs that Python calls: see ``jit.entry``."""
+"""What Python's way into kernels needs: the floating-point control word, and what a kernel raises. See ``jit.entry``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from .dependencies import vocabulary
-from .numba_private import cgutils
+from .numba_private import cgutils, intrinsic, outcome, propagate
 
 vocabulary()
 
@@ -49,3 +48,29 @@ def exchange_control(typingctx: Any, word: Any) -> Any:
         return wide(0)
 
     return types.int64(types.int64), exchange_mxcsr if _X86 else exchange_fpcr if _ARM else exchange_nothing
+
+
+@intrinsic
+def attempt(typingctx: Any, function: Any, args: Any) -> Any:
+    """Call a kernel with a tuple of arguments; what it raises goes no further: see ``settle``."""
+    resolved = function.get_call_type(typingctx, args.types, {})
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        compiled = function.dispatcher.get_compile_result(resolved)
+        unpacked = [builder.extract_value(values[1], k) for k in range(len(args.types))]
+        status, value = context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, unpacked)
+        return context.make_tuple(builder, signature.return_type, [*outcome(builder, status), value])
+
+    return types.Tuple((types.int64, types.int64, resolved.return_type))(function, args), codegen
+
+
+@intrinsic
+def settle(typingctx: Any, attempted: Any) -> Any:
+    """What the kernel of an ``attempt`` has returned; or raise what it has raised."""
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        code, info, value = (builder.extract_value(values[0], k) for k in range(3))
+        propagate(context, builder, code, info)
+        return value
+
+    return attempted.types[2](attempted), codegen

@@ -3,11 +3,12 @@
 The key of a kernel on disk is a digest of this text and of the environment (``cache.environment``). A key that leaves
 something out runs stale code without a word, so the text is taken from the objects that are really loaded, whichever
 way they were (a file, a zip archive, bytecode alone, a frozen application), and a kernel that refers to a kind of thing
-not listed here is refused:
+not listed here is refused, or not kept where it is not ours:
 
 - kernels, pieces and overloads: the code of their functions, and what these refer to in turn;
-- numbers, strings, dtypes and tuples of them, which Numba freezes into the code: their values;
+- numbers, strings, dtypes, arrays and tuples of them, which Numba freezes into the code: their values;
 - named tuples: their fields, in order;
+- functions compiled by Numba's own ``njit``, which kernels of others may call: their code, too, and their options;
 - what NumPy, Numba and Python bring: its name, since their versions are in the environment;
 - what a module of the *vocabulary* defines (intrinsics, vector types, the compile policy), which acts on kernels by more than
   being named: its name, since the code of all these modules is in the environment.
@@ -18,6 +19,7 @@ Docstrings, comments, file names and line numbers are left out: no machine code 
 from __future__ import annotations
 
 import dis
+import hashlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -33,6 +35,7 @@ _PACKAGE = __name__.rpartition(".jit.")[0]
 _HAS_DOCSTRING = 0x4000000  # since Python 3.13
 _TOLD = {"__doc__", "__firstlineno__"}  # what a class or module is told about its source
 _JUMPS = {*dis.hasjrel, *dis.hasjabs}
+_BROUGHT = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # in versions that are in the environment
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
 _vocabulary: dict[str, CodeType] = {}
@@ -82,10 +85,13 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
     callees: list[FunctionType] = []
     names = sorted(_names(function.__code__))
     refers_to = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    for name, value in list(refers_to.items()):
-        if isinstance(value, ModuleType) and is_of_the_package(value.__name__) and value.__name__ not in _vocabulary:
-            refers_to |= {f"{name}.{part}": getattr(value, part) for part in names if hasattr(value, part)}
-            del refers_to[name]
+    modules = [(name, value) for name, value in refers_to.items() if _is_looked_into(value)]
+    for name, module in modules:  # it grows meanwhile
+        parts = {f"{name}.{part}": getattr(module, part) for part in names if hasattr(module, part)}
+        known = [each for _, each in modules]
+        modules += [(part, value) for part, value in parts.items() if _is_looked_into(value) and value not in known]
+        refers_to |= parts
+    refers_to = {name: value for name, value in refers_to.items() if not _is_looked_into(value)}
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
     refers_to |= {name: cell.cell_contents for name, cell in cells.items()}
     texts = []
@@ -95,10 +101,15 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
         except TypeError:
             raise TypeError(
                 f"kernel {function.__qualname__} refers to {name}, {value!r}; it may refer to numbers, strings, dtypes, "
-                "tuples of them, named tuples, kernels, functions with a jit.overload, and to what NumPy, Numba and the "
-                "modules of the vocabulary define"
+                "arrays, tuples of them, named tuples, kernels, functions with a jit.overload, and to what NumPy, Numba and "
+                "the modules of the vocabulary define"
             ) from None
     return repr((function.__module__, function.__qualname__, _code(function.__code__), texts)), callees
+
+
+def _is_looked_into(value: Any) -> bool:
+    """Whether it is a module of which only what code names counts."""
+    return isinstance(value, ModuleType) and not _is_brought(value.__name__) and value.__name__ not in _vocabulary
 
 
 @cache
@@ -113,6 +124,8 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, (np.generic, np.dtype)):
         return f"{type(value)} {value!r}"
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"array {value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, types.Type):
         return type_text(value)
     if isinstance(value, tuple):
@@ -124,10 +137,14 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", type(value).__module__)
     if name is None:
         raise TypeError
-    if not is_of_the_package(module) or module in _vocabulary:
+    if _is_brought(module) or module in _vocabulary:
         return f"{module}.{name}"
     if isinstance(function := getattr(value, "py_func", None), FunctionType):
         callees.append(function)
+        if not is_of_the_package(module):
+            from .numba_private import options_text
+
+            return f"{name} {options_text(value)}"
     elif value in _overloads:
         callees += _overloads[value]
     else:
@@ -135,16 +152,33 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     return str(name)
 
 
+def _is_brought(module: str) -> bool:
+    return module.partition(".")[0] in _BROUGHT
+
+
 def is_of_the_package(module: str) -> bool:
     return module == _PACKAGE or module.startswith(f"{_PACKAGE}.")
 
 
 def made_by_the_package(kind: types.Type) -> bool:
-    """Whether compiled code reads no function from a class of somebody else's, as a loss of the user's is."""
+    """Whether workers know the type: it has no class of somebody else's, as a loss of the user's is."""
+    return all(each is tuple or is_of_the_package(each.__module__) for each in _classes(kind))
+
+
+def found_by_name(kind: types.Type) -> bool:
+    """Whether another process finds the classes of the type, named tuples of the user's, by their names."""
+    return all(
+        each is tuple
+        or is_of_the_package(each.__module__)
+        or getattr(sys.modules.get(each.__module__), each.__qualname__, None) is each
+        for each in _classes(kind)
+    )
+
+
+def _classes(kind: types.Type) -> set[type]:
     if not isinstance(kind, types.BaseTuple):
-        return True
-    made = getattr(kind, "instance_class", tuple)
-    return (made is tuple or is_of_the_package(made.__module__)) and all(map(made_by_the_package, kind))
+        return set()
+    return {getattr(kind, "instance_class", tuple)}.union(*map(_classes, kind))
 
 
 def type_text(kind: types.Type) -> str:

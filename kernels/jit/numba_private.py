@@ -5,6 +5,7 @@ The tests of this module name what a new version of Numba has changed.
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,9 @@ import numpy.ma  # noqa: F401 (Numba's first call imports it outside its lock: a
 from numba import types
 
 try:
-    from llvmlite import binding
-    from numba.core import cgutils, compiler, config, errors, funcdesc, sigutils, typing
+    from llvmlite import binding, ir
+    from numba import extending
+    from numba.core import callconv, cgutils, compiler, config, errors, funcdesc, sigutils, typing
     from numba.core.caching import _Cache
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
@@ -29,6 +31,7 @@ except ImportError as error:
     ) from error
 
 from .dependencies import vocabulary
+from .linked import VOCABULARY, Linked
 
 vocabulary()
 
@@ -48,9 +51,13 @@ __all__ = [
     "get_host_cpu_features",
     "global_compiler_lock",
     "infer_global",
+    "intrinsic",
     "load_registries",
+    "options_text",
+    "outcome",
     "part_of",
     "place_of_typing",
+    "propagate",
     "tell_a_compilation_of_new_names",
     "with_part",
 ]
@@ -112,6 +119,11 @@ class _KernelCompiler(compiler.Compiler):
 
 class PieceCompiler(_KernelCompiler):
     library = _PieceLibrary
+
+    def define_pipelines(self) -> Any:
+        pipelines = super().define_pipelines()
+        self.state.library._reload_init.add(Linked(self.state.func_id.func))
+        return pipelines
 
 
 class Dispatcher(CPUDispatcher):
@@ -292,6 +304,7 @@ def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
     if compiled.library.has_dynamic_globals:
         return None
     called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
+    compiled.reload_init.clear()
     return compiled._reduce(), called
 
 
@@ -328,6 +341,49 @@ def part_of(context: Any, builder: Any, kind: Any, array: Any, name: str) -> Any
 def with_part(context: Any, builder: Any, kind: Any, array: Any, name: str, value: Any) -> Any:
     """The array with another value of a part."""
     return builder.insert_value(array, value, context.data_model_manager[kind].get_field_position(name))
+
+
+_WORD = ir.IntType(64)
+
+
+def outcome(builder: Any, status: Any) -> tuple[Any, Any]:
+    """What a call came to, as two integers that may go to another function or thread: see ``propagate``."""
+    return builder.sext(status.code, _WORD), builder.ptrtoint(status.excinfoptr, _WORD)
+
+
+def propagate(context: Any, builder: Any, code: Any, info: Any) -> None:
+    """Raise here what the call of this ``outcome`` has raised, if it has."""
+    info = builder.inttoptr(info, callconv.excinfo_ptr_t)
+    status = context.call_conv._get_return_status(builder, builder.trunc(code, callconv.errcode_t), info)
+    with cgutils.if_unlikely(builder, status.is_error):
+        context.call_conv.return_status_propagate(builder, status)
+
+
+def options_text(dispatcher: Any) -> str:
+    """What ``njit`` was told about a function: options, types of variables and, where it was given any, signatures."""
+    options = {name: sorted(map(str, value)) if isinstance(value, (set, frozenset)) else repr(value) for name, value in
+               dispatcher.targetoptions.items()}  # fmt: skip
+    signatures = () if dispatcher._can_compile else dispatcher.signatures
+    return repr((sorted(options.items()), sorted(map(repr, dispatcher.locals.items())), signatures))
+
+
+def intrinsic(function: Any) -> Any:
+    """Numba's, and what others compile with it knows when ours has changed: see ``linked``."""
+
+    @functools.wraps(function)
+    def typed(typingctx: Any, *args: Any) -> Any:
+        found = function(typingctx, *args)
+        if found is None:
+            return None
+        signature, codegen = found
+
+        def generate(context: Any, *values: Any) -> Any:
+            context.active_code_library._reload_init.add(VOCABULARY)
+            return codegen(context, *values)
+
+        return signature, generate
+
+    return extending.intrinsic(typed)
 
 
 def definition(intrinsic: Any) -> Any:

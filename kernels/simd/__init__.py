@@ -32,7 +32,10 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Load all, with Numba, when the first is asked for: tables of plain functions that call these import this module."""
+    """Load all, with Numba, when the first is asked for: tables of plain functions that call these import this module.
+
+    It may be Numba that asks, while it compiles a user's function.
+    """
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     names = import_module(".names", __name__)

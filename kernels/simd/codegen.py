@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 from numba.extending import models, register_model
 
+from ..jit import numba_private
 from ..jit.dependencies import vocabulary
 from ..jit.numba_private import TypingError, cgutils, config, get_host_cpu_features, part_of
 
@@ -149,7 +150,7 @@ def intrinsic(function: Callable[..., Any]) -> Any:
 
         return signature, generate
 
-    return extending.intrinsic(typed)
+    return numba_private.intrinsic(typed)
 
 
 def stored(builder: Any, value: Any) -> Any:
