@@ -17,6 +17,7 @@ from fastmlp.data.synthetic import load_synthetic
 
 import claims
 import compare
+import own_kernel
 import peers
 import workloads
 from interleave import Effort, interleave, spread
@@ -450,3 +451,9 @@ def test_callgrind_counts_the_kernels_instructions():
     multiply_adds = 32 * 784 * 256 / 8  # a vector has eight lanes
     for name in ("linear_relu_forward 32x784x256", "linear_backward_weight 32x784x256"):
         assert multiply_adds < counts["values"][name] < 4 * multiply_adds
+
+
+def test_the_steps_to_a_kernel_are_the_pages_and_are_all_timed():
+    found = own_kernel.record(TINY)["seconds"]
+    assert list(found) == list(json.loads((own_kernel.RESULTS / "own_kernel.json").read_text())["seconds"])
+    assert all(each["median"] > 0 for each in found.values())
