@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import jit, raw, reference, simd
     from .activations import ACTIVATIONS
+    from .compiled import cache_info, warmup
     from .cores import get_num_threads, set_num_threads, threads
     from .csr_matrix import CSR
     from .jit import kernel
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from .team import parallel
     from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
+__version__ = "0.1.0"
 # Tells this package from the others on the Python package index that install a top-level `kernels`.
-__fastmlp__ = "0.1.0"
+__fastmlp__ = __version__
 
 # Imported when first used: most of it with Numba, which takes longer than a small prediction by ``reference``.
 _HOME = {
@@ -51,6 +53,7 @@ _HOME = {
     "adam": "update",
     "adam_update": "ops",
     "adamw": "update",
+    "cache_info": "compiled",
     "CSR": "csr_matrix",
     "csr": "ops",
     "custom_loss": "losses",
@@ -83,6 +86,7 @@ _HOME = {
     "softmax": "ops",
     "softmax_cross_entropy": "ops",
     "threads": "cores",
+    "warmup": "compiled",
 }
 
 __all__ = [
@@ -95,6 +99,7 @@ __all__ = [
     "adam",
     "adam_update",
     "adamw",
+    "cache_info",
     "csr",
     "custom_loss",
     "distort",
@@ -126,6 +131,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "threads",
+    "warmup",
 ]
 
 _MODULES = ("jit", "mlp", "raw", "reference", "simd", "sparse", "team", "tuning")
@@ -148,4 +154,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted((*__all__, "__version__"))

@@ -73,7 +73,12 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Let kernels use ``n`` threads, more than there are cores if you like; results do not depend on it."""
+    """Let kernels use ``n`` threads, in all of this process's Python threads and from now on; results do not depend on it.
+
+    ``n`` may be more than there are cores. It holds for the process, not for the calling thread as Numba's does; for a block,
+    in one thread, there is ``with kernels.threads(n):``. A forked child has it, a spawned one has not. Raises ValueError for
+    what is not an integer from 1 to 1024.
+    """
     global _count
     _count = _checked_count(n)
 

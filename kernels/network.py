@@ -88,6 +88,15 @@ class Network:
         self._layout = np.array(self.sizes), np.array(self.offsets)
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
+    def __repr__(self) -> str:
+        """As it was made, without what is as by default."""
+        usual = {"bias": True, "dtype": "float32", "slots": 0, "activation": "relu", "output": "softmax"}
+        own = {name: getattr(self, name) for name in usual} | {"dtype": self.dtype.name}
+        options = [f"{name}={own[name]!r}" for name, value in usual.items() if own[name] != value]
+        if (self.layer_rates != 1).any():
+            options.append(f"layer_rates={self.layer_rates.tolist()}")
+        return f"Network({', '.join([str(self.sizes), *options])})"
+
     def fields(self, updated: np.ndarray | None = None) -> tuple[Any, ...]:
         """What kernels take, as the fields of ``Parameters``; a step changes ``updated`` in the place of the parameters."""
         return (*self._layout, self.params, self.params if updated is None else updated, self.state, self.bias)

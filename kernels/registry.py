@@ -131,7 +131,7 @@ def _compared(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Ca
     for loss in (*LOSSES, *made):
         name, each = (loss, 1) if isinstance(loss, str) else (loss.name, getattr(loss, "each", 1))
         for options in ({}, {"sample_weight": rng.random(B)}):
-            yield (2 * _normal(rng, (B, each * O), dtype), _targets(rng, name, B, O), loss), options
+            yield (2 * _normal(rng, (B, each * O), dtype), targets(rng, name, B, O), loss), options
 
 
 def _dropped(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
@@ -211,7 +211,7 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
                 yield X, network, rule, loss
 
 
-def _targets(rng: np.random.Generator, loss: str, samples: int, outputs: int) -> np.ndarray:
+def targets(rng: np.random.Generator, loss: str, samples: int, outputs: int) -> np.ndarray:
     """What a loss may compare so many outputs with."""
     if LOSSES[loss].output == "softmax":
         return rng.integers(0, outputs, samples)
@@ -248,7 +248,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
     objectives = _objectives(rng, shape[0])
     for k, (X, network, rule, loss) in enumerate(_networks(rng, shape, dtype)):
         samples = X.shape[0]
-        labels = _targets(rng, loss, samples, network.sizes[-1])
+        labels = targets(rng, loss, samples, network.sizes[-1])
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
         lr = np.full(-(-samples // batch), 0.01)
@@ -260,7 +260,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
     for (X, network, _, loss), objective in zip(_networks(rng, shape, dtype), _objectives(rng, shape[0])):
-        labels = _targets(rng, loss, shape[0], network.sizes[-1])
+        labels = targets(rng, loss, shape[0], network.sizes[-1])
         options = _options(loss, objective) | {"first_row": 2**32 - 3}
         yield (X, labels, rng.permutation(shape[0]), network), options
 

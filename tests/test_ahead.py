@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import kernels
 from kernels import ops  # noqa: F401 (all kernels)
 from kernels.jit import _kernels, ahead, store
 
@@ -75,6 +77,42 @@ def test_kernels_compiled_ahead_have_the_bits_of_those_that_are_not(python, tmp_
     there = run(python, code, tmp_path / "there").stdout.split()
     assert (len(here), len(there)) == (1, 3)
     assert here[-1] == there[-1]
+
+
+def test_warmup_has_workers_compile_at_once_what_each_op_needs_and_nothing_is_left_to_compile(python, cache):
+    code = """
+from kernels import jit
+asked, compile_all = [], ahead.compile_all
+def note(tasks, size):
+    asked.extend(tasks)
+    compile_all(tasks, size)
+ahead.compile_all = note
+assert kernels.cache_info()[1:] == (0, 0, 0)
+kernels.warmup(("softmax", "dropout"), dtypes="float64")
+assert {name for name, _ in asked} == {"kernels.losses.softmax", "kernels.dropout_mask.dropout"}, asked
+assert len(started) == 2 and not ahead._team.broken and not [name for name in written if "launch" not in name], written
+before, info = jit.compile_seconds, kernels.cache_info()
+kernels.dropout(Z, 0.5, seed=1)
+assert jit.compile_seconds == before and kernels.cache_info() == info
+kept = list(info.folder.glob("*.kernel"))
+assert info[1:] == (len(kept), sum(path.stat().st_size for path in kept), len({path.name[:-24] for path in kept})), info
+"""
+    run(python, code + SOFTMAX + "assert jit.compile_seconds == before", cache)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"ops": ["softmax", "soft"]}, ValueError, "ops has 'soft'; each must be one of linear_forward, "),
+        ({"ops": "softmax", "dtypes": ["float16"]}, TypeError, "dtypes has float16; each must be float32 or float64"),
+        ({"activations": ["swish"]}, ValueError, "activations has 'swish'; each must be one of relu, "),
+        ({"losses": ["mse"]}, ValueError, "losses has 'mse'; each must be one of softmax_cross_entropy, "),
+        ({"rules": ["adam"]}, TypeError, "rules has 'adam'; each must be a rule, as kernels.adam()"),
+    ],
+)
+def test_warmup_names_what_there_is_not(options, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        kernels.warmup(**options)
 
 
 @pytest.mark.parametrize("when", ["before it compiles", "while it compiles"])

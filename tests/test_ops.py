@@ -236,3 +236,15 @@ def test_arguments_updated_in_place_are_refused_when_read_only_or_overlapping(op
     changed[1] = changed[target]
     with pytest.raises(ValueError, match="overlaps"):
         op.fast(*changed, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Network((3, 2))",
+        "Network((3, 4, 2), bias=False, dtype='float64', slots=2, activation='gelu', output='identity')",
+        "Network((3, 4, 2), layer_rates=[0.0, 1.0])",
+    ],
+)
+def test_a_network_shows_as_it_was_made(text):
+    assert repr(eval(text, {"Network": Network})) == text

@@ -21,7 +21,7 @@ import pickle
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache as memoized
 from pathlib import Path
 from types import FunctionType
@@ -59,6 +59,7 @@ vocabulary()
 __all__ = [
     "Bound",
     "Kernel",
+    "compile_for",
     "config",
     "entry",
     "from_python",
@@ -333,7 +334,24 @@ class Kernel(_Kept):
         known = is_of_the_package(self.py_func.__module__) and all(map(made_by_the_package, args))
         if known and not ahead.working and ahead.is_large(kernel_text(self.py_func)):
             _begin_compiling()
-            ahead.compile_ahead((self.name, args), lambda task: len(kernel_text(_kernels[task[0]].py_func)))
+            ahead.compile_ahead((self.name, args), _size)
+
+
+def _size(task: ahead.Task) -> int:
+    return len(kernel_text(_kernels[task[0]].py_func))
+
+
+def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
+    """Make the calls, after workers have compiled at once the first large kernel that each needs."""
+    if tasks := ahead.large_kernels(calls):
+        _begin_compiling()
+        try:
+            with store().exclusive():
+                ahead.compile_all(tasks, _size)
+        finally:
+            _end_compiling()
+    for call in calls:
+        call()
 
 
 def _returns_nothing(function: Any) -> bool:

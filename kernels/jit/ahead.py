@@ -23,7 +23,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,10 @@ class _Worker:
 class _Tasks:
     """Kernels to compile: each once, first the one whose ``size``, with those it calls, is the largest."""
 
-    def __init__(self, first: Task, size: Callable[[Task], int]) -> None:
+    def __init__(self, first: Iterable[Task], size: Callable[[Task], int]) -> None:
         self._changed, self._size = threading.Condition(), size
-        self._known, self._waiting, self._running = {first}, [first], 0
+        self._known = set(first)
+        self._waiting, self._running = sorted(self._known, key=size), 0
 
     def add(self, task: Task) -> None:
         with self._changed:
@@ -206,8 +207,38 @@ def expect_work() -> None:
 
 def compile_ahead(task: Task, size: Callable[[Task], int]) -> None:
     """Have a kernel, by its name and argument types, and all that it calls compiled into the store, if workers may."""
+    if _met is not None:
+        _met.append(task)
+        raise _Met
     if worker_count():
-        _team.compile(_Tasks(task, size))
+        _team.compile(_Tasks([task], size))
+
+
+class _Met(BaseException):
+    """A call has come to a large kernel: see ``large_kernels``."""
+
+
+_met: list[Task] | None = None
+
+
+def large_kernels(calls: Iterable[Callable[[], Any]]) -> list[Task]:
+    """The first large kernel that each call needs and that is not in the store; the call ends there. None without workers."""
+    global _met
+    tasks: list[Task] = []
+    if worker_count():
+        _met = tasks
+        try:
+            for call in calls:
+                with contextlib.suppress(_Met):
+                    call()
+        finally:
+            _met = None
+    return tasks
+
+
+def compile_all(tasks: Iterable[Task], size: Callable[[Task], int]) -> None:
+    """Have kernels, and all that they call, compiled into the store at once."""
+    _team.compile(_Tasks(tasks, size))
 
 
 def say(what: Task | None) -> None:

@@ -1,0 +1,150 @@
+"""What is compiled: all that somebody will need, ahead of time; and what of it is kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import jit, registry
+from . import ops as public
+from .activations import ACTIVATIONS
+from .csr_matrix import CSR
+from .losses import LOSSES
+from .network import Network
+from .sparse import BYTE_ROWS
+from .update import Rule, sgd
+
+_SHAPE = (
+    64,
+    40,
+    24,
+)  # samples, inputs, outputs: enough of each that no kernel is left out for being of use to larger ones only
+_SAMPLES, _CLASSES = 1024, 10
+_WIDE = 2**16 + 1  # features whose numbers take 32 bits
+_EVERY = 8  # of the features of a sparse sample
+
+
+def warmup(
+    ops: str | Iterable[str] | None = None,
+    *,
+    dtypes: str | Iterable[npt.DTypeLike] = ("float32",),
+    sparse: bool = True,
+    activations: Iterable[str] = ("relu",),
+    losses: Iterable[str] = ("softmax_cross_entropy",),
+    rules: Iterable[Rule] = (sgd(),),
+) -> None:
+    """Compile ahead what these ops will call, or load it: on as many processes as there are cores, into the cache.
+
+    ``ops`` are names of public functions, all by default. Each is compiled for weights of each of ``dtypes``, for X of that
+    dtype, of uint8 and, where ``sparse``, of CSR of both, of few and of many columns; those of networks for every combination
+    of ``activations``, ``losses`` (names of ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and ``rules`` (``kernels.adam()``;
+    its parameters do not matter). As when the image of a container is made, or before a server forks. Raises ValueError for
+    names that there are not, TypeError for other dtypes than float32 and float64 and for what is no rule.
+    """
+    known = {op.name: op for op in registry.OPS}
+    chosen = tuple(known) if ops is None else _names("ops", ops, known)
+    reals = [np.dtype(each) for each in ((dtypes,) if isinstance(dtypes, str) else dtypes)]
+    for each in reals:
+        if each not in (np.float32, np.float64):
+            raise TypeError(f"dtypes has {each}; each must be float32 or float64")
+    rules = tuple(rules)
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            raise TypeError(f"rules has {rule!r}; each must be a rule, as kernels.adam()")
+    networks = tuple(
+        itertools.product(_names("activations", activations, ACTIVATIONS), _names("losses", losses, LOSSES), rules)
+    )
+    calls: list[Callable[[], Any]] = []
+    for name, dtype in itertools.product(chosen, reals):
+        if name.startswith("mlp_"):
+            for X, kind in itertools.product(_inputs(dtype, sparse), networks):
+                calls += _of_network(name, X, dtype, *kind)
+        else:
+            calls += _cases(known[name], dtype, sparse, losses=[loss for _, loss, _ in networks], rules=rules)
+    jit.compile_for(calls)
+
+
+def _names(argument: str, given: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{argument} has {name!r}; each must be one of {', '.join(known)}")
+    return names
+
+
+def _cases(
+    op: Any, dtype: np.dtype, sparse: bool, losses: list[str], rules: tuple[Rule, ...]
+) -> Iterator[Callable[[], Any]]:
+    """An op on what it is tested on."""
+    kinds = {type(rule) for rule in rules}
+    for args, options in op.cases(np.random.default_rng(0), _SHAPE, dtype):
+        if isinstance(args[0], CSR) and not sparse:
+            continue
+        if "rule" in options and type(options["rule"]) not in kinds:
+            continue
+        if op.name == "loss_gradient" and args[2] not in losses:
+            continue
+        yield partial(op.fast, *args, **options)
+
+
+def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
+    """Few samples of each kind that a network's first layer reads by code of its own."""
+    numbers = np.zeros((_SAMPLES, _SHAPE[1]), dtype)
+    numbers[:, ::_EVERY] = 1
+    yield from (numbers, numbers.astype(np.uint8))
+    if sparse:
+        wide = np.arange(0, _WIDE, _WIDE // _EVERY)
+        yield from (public.csr(numbers.astype(kind)) for kind in {"uint8", "float32", dtype.name})
+        yield CSR(
+            np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), "float32"),
+            (_SAMPLES, _WIDE),
+        )  # fmt: skip
+
+
+def _of_network(
+    name: str, X: Any, dtype: np.dtype, activation: str, loss: str, rule: Rule
+) -> Iterator[Callable[[], Any]]:
+    """An op of networks on X."""
+    sizes = (X.shape[1], _SHAPE[2], _CLASSES)
+    network = Network(sizes, dtype=dtype, slots=rule.slots, activation=activation, output=LOSSES[loss].output)
+    y = registry.targets(np.random.default_rng(0), loss, X.shape[0], _CLASSES)
+    if name == "mlp_forward":
+        yield partial(public.mlp_forward, X, network)
+        return
+    if name == "mlp_update":
+        yield partial(public.mlp_update, network, np.zeros_like(network.params), rule=rule, lr=0.0)
+        return
+    for batch in (BYTE_ROWS, BYTE_ROWS + 1):  # the sparse kernels go by whether a row's number is a byte
+        rows = np.arange(batch)
+        if name == "mlp_gradient":
+            yield partial(public.mlp_gradient, X, y, rows, network, loss=loss)
+        else:
+            average = network.params.copy()
+            options: dict[str, Any] = {"rule": rule, "lr": np.zeros(1), "loss": loss, "average": average}
+            yield partial(public.mlp_train_steps, X, y, rows, batch, network, **options)
+
+
+class CacheInfo(NamedTuple):
+    """The cache of compiled kernels: where it is (None without one), its files, their bytes, of how many kernels they are.
+
+    A kernel has a file for each combination of argument types that it was called with.
+    """
+
+    folder: Path | None
+    files: int
+    bytes: int
+    kernels: int
+
+
+def cache_info() -> CacheInfo:
+    """What is kept for this version, CPU and settings: see ``CacheInfo``. ``$FASTMLP_CACHE`` says where."""
+    folder = jit.store().directory
+    files = [] if folder is None else list(folder.glob("*.kernel"))
+    names = {path.stem.rpartition("-")[0] for path in files}
+    return CacheInfo(folder, len(files), sum(path.stat().st_size for path in files), len(names))
