@@ -6,20 +6,23 @@ import sys
 from collections.abc import Sequence
 
 from .cli import Parser, run_command, say
-from .config import TrainConfig
+from .config import RULES, TrainConfig
 from .errors import RunError
 
 
-def warm_up(dtype: str) -> None:
-    """Compile, or load, all kernels that training, evaluation and prediction in ``dtype`` call with their defaults."""
+def warm_up(dtype: str, optimizer: str) -> None:
+    """Compile, or load, all kernels that training, evaluation and prediction call, with the defaults for what is not given."""
     from .backend import kernels
     from .optimizers import rule
 
+    rules = (rule(TrainConfig(optimizer=optimizer, weight_decay=0.0)),)
+    network = ("mlp_train_steps", "mlp_forward", "loss_gradient", "softmax")
     kernels.peak_gflops(dtype)
-    kernels.warmup(
-        ("mlp_train_steps", "mlp_gradient", "mlp_update", "mlp_forward", "loss_gradient", "softmax", "distort"),
-        dtypes=(dtype,), losses=("softmax_cross_entropy", "squared_error"), rules=(rule(TrainConfig(weight_decay=0.0)),),
-    )  # fmt: skip
+    say("compiling for classes, on dense and sparse data")
+    kernels.warmup((*network, "distort"), dtypes=dtype, rules=rules, large_batches=True)
+    say("compiling for numbers to predict, and for gradients that are clipped")
+    kernels.warmup(network, dtypes=dtype, rules=rules, losses=("squared_error",), sparse=False)
+    kernels.warmup(("mlp_gradient", "mlp_update"), dtypes=dtype, rules=rules, sparse=False)
 
 
 def parser() -> Parser:
@@ -32,6 +35,7 @@ def parser() -> Parser:
     made.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="of the runs to come (default float32)"
     )
+    made.add_argument("--optimizer", choices=tuple(RULES), default="momentum", help="likewise (default momentum)")
     return made
 
 
@@ -42,8 +46,7 @@ def _command(argv: Sequence[str] | None) -> int:
     folder, before, *_ = kernels.cache_info()
     if folder is None:
         raise RunError("there is no cache directory to keep compiled kernels in; set FASTMLP_CACHE to one")
-    say("compiling for every kind of data, dense and sparse")
-    warm_up(options.dtype)
+    warm_up(options.dtype, options.optimizer)
     if not kernels.jit.store().keeping:
         raise RunError(f"{folder}: what was compiled could not all be kept")
     made = kernels.cache_info().files - before

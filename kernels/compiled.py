@@ -20,11 +20,7 @@ from .network import Network
 from .sparse import BYTE_ROWS
 from .update import Rule, sgd
 
-_SHAPE = (
-    64,
-    40,
-    24,
-)  # samples, inputs, outputs: enough of each that no kernel is left out for being of use to larger ones only
+_SHAPE = (64, 40, 24)  # samples, inputs, outputs
 _SAMPLES, _CLASSES = 1024, 10
 _WIDE = 2**16 + 1  # features whose numbers take 32 bits
 _EVERY = 8  # of the features of a sparse sample
@@ -35,6 +31,7 @@ def warmup(
     *,
     dtypes: str | Iterable[npt.DTypeLike] = ("float32",),
     sparse: bool = True,
+    large_batches: bool = False,
     activations: Iterable[str] = ("relu",),
     losses: Iterable[str] = ("softmax_cross_entropy",),
     rules: Iterable[Rule] = (sgd(),),
@@ -42,10 +39,11 @@ def warmup(
     """Compile ahead what these ops will call, or load it: on as many processes as there are cores, into the cache.
 
     ``ops`` are names of public functions, all by default. Each is compiled for weights of each of ``dtypes``, for X of that
-    dtype, of uint8 and, where ``sparse``, of CSR of both, of few and of many columns; those of networks for every combination
-    of ``activations``, ``losses`` (names of ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and ``rules`` (``kernels.adam()``;
-    its parameters do not matter). As when the image of a container is made, or before a server forks. Raises ValueError for
-    names that there are not, TypeError for other dtypes than float32 and float64 and for what is no rule.
+    dtype, of uint8 and, where ``sparse``, of CSR of both, of few and of many columns; those of networks for every
+    combination of ``activations``, ``losses`` (names of ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and ``rules``
+    (``kernels.adam()``; its parameters do not matter), and with ``large_batches`` for steps of more than 256 rows, too, which
+    take kernels of their own on CSR. Call it where the image of a container is made, or before a server forks. Raises
+    ValueError for names that there are not, TypeError for other dtypes than float32 and float64 and for what is no rule.
     """
     known = {op.name: op for op in registry.OPS}
     chosen = tuple(known) if ops is None else _names("ops", ops, known)
@@ -53,6 +51,7 @@ def warmup(
     for each in reals:
         if each not in (np.float32, np.float64):
             raise TypeError(f"dtypes has {each}; each must be float32 or float64")
+    steps = (BYTE_ROWS, BYTE_ROWS + 1)[: 1 + large_batches]
     rules = tuple(rules)
     for rule in rules:
         if not isinstance(rule, Rule):
@@ -64,7 +63,7 @@ def warmup(
     for name, dtype in itertools.product(chosen, reals):
         if name.startswith("mlp_"):
             for X, kind in itertools.product(_inputs(dtype, sparse), networks):
-                calls += _of_network(name, X, dtype, *kind)
+                calls += _of_network(name, X, dtype, steps, *kind)
         else:
             calls += _cases(known[name], dtype, sparse, losses=[loss for _, loss, _ in networks], rules=rules)
     jit.compile_for(calls)
@@ -108,7 +107,7 @@ def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
 
 
 def _of_network(
-    name: str, X: Any, dtype: np.dtype, activation: str, loss: str, rule: Rule
+    name: str, X: Any, dtype: np.dtype, batches: tuple[int, ...], activation: str, loss: str, rule: Rule
 ) -> Iterator[Callable[[], Any]]:
     """An op of networks on X."""
     sizes = (X.shape[1], _SHAPE[2], _CLASSES)
@@ -120,7 +119,7 @@ def _of_network(
     if name == "mlp_update":
         yield partial(public.mlp_update, network, np.zeros_like(network.params), rule=rule, lr=0.0)
         return
-    for batch in (BYTE_ROWS, BYTE_ROWS + 1):  # the sparse kernels go by whether a row's number is a byte
+    for batch in batches:
         rows = np.arange(batch)
         if name == "mlp_gradient":
             yield partial(public.mlp_gradient, X, y, rows, network, loss=loss)

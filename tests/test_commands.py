@@ -1068,6 +1068,8 @@ def test_after_warmup_no_command_compiles(python, place, digits):
     out = run("warmup")
     compiled = kept()
     assert out.startswith(f"{len(compiled)} functions compiled in ")
+    run("warmup", "--optimizer", "adam")
+    compiled = kept()
     augmented = ("--augment", "affine", "--clip-norm", "1", "--dropout", "0.1", "--label-smoothing", "0.1")
     for data, options in [
         ("images.npz", ()),
