@@ -153,10 +153,10 @@ def _check(function: Any) -> None:
         raise TypeError(
             f"a kernel is made of a function, not of {function!r}; it is compiled for the types of its first call"
         )
+    ours = is_of_the_package(function.__module__)  # which may have defaults: those of ``raw`` are for compiled callers
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.default is not parameter.empty or parameter.kind not in (
-            parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD,
-        ):  # fmt: skip
+        plain = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if not plain or not (ours or parameter.default is parameter.empty):
             raise TypeError(
                 f"kernel {function.__qualname__} has the parameter {parameter}; it may have plain ones, as x"
             )

@@ -1,0 +1,18 @@
+"""What the library has to say where no command was called, by the logger ``fastmlp`` of ``logging``.
+
+Its warnings (guesses, doubts, compilation) are on stderr unless the application has them elsewhere; epochs are of level INFO.
+"""
+
+from __future__ import annotations
+
+
+def warn(line: str) -> None:
+    import logging  # not for --help
+
+    logging.getLogger("fastmlp").warning("%s", line)
+
+
+def inform(line: str) -> None:
+    import logging
+
+    logging.getLogger("fastmlp").info("%s", line)
