@@ -14,10 +14,11 @@ row, and their values, float32 [n, m].
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,7 @@ _GAPS = frozenset((*MISSING, "<na>", "nat"))  # None, NaN, pandas.NA and NaT as 
 _CODE = re.compile(r"0\d")  # 02139 is no number
 _DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(?:Z|\+00:?00)?)?")
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
+_LEAST_A_BIN = 32  # rows, with which the fewest bins are fewer
 _HEIGHT = 4.0  # of the widest hat, beside the 1 of a category
 _FEW_EDGES = 3  # with which bins say no more than the number does
 _LARGEST = 1e300  # with which no difference overflows
@@ -202,7 +204,8 @@ class Number:
 
 def _quantiles(z: np.ndarray) -> np.ndarray:
     """The ends of bins of about as many z each, float32. A value that fills more than a bin counts as one bin."""
-    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS)))
+    fewest = np.clip(len(z) / _LEAST_A_BIN, 1, _FEWEST_BINS)
+    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, fewest, _MOST_BINS)))
     values, counts = np.unique(z.astype(np.float32), return_counts=True)
     filled = np.cumsum(np.minimum(counts, len(z) / bins))
     return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], bins + 1)).clip(max=len(values) - 1)])
@@ -306,6 +309,8 @@ KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {"number": Number
 
 def read_table(X: Any, name: str = "X") -> Table:
     """The columns of X by name; those of an array, or a list of rows, are numbered. InputError for what is no table."""
+    if isinstance(X, (str, PathLike)):
+        raise InputError(f"{name} is {str(X)!r}; it must be the table itself: pandas.read_csv({str(X)!r}), for one")
     if hasattr(X, "tocsr"):
         raise InputError(f"{name} is a sparse matrix; a table is dense: MLPClassifier and MLPRegressor take sparse X")
     if isinstance(X, Mapping):
@@ -323,6 +328,9 @@ def read_table(X: Any, name: str = "X") -> Table:
     if not table:
         shape = getattr(X, "shape", (0, 0))
         raise InputError(f"{name} has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    for key, column in table.items():
+        if column.ndim != 1:
+            raise InputError(f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values")
     lengths = {key: len(column) for key, column in table.items()}
     if len({*lengths.values()}) > 1:
         raise InputError(f"the columns of {name} differ in length: {lengths}")
@@ -343,14 +351,15 @@ def _of_frame(X: Any, name: str) -> Table:
         raise InputError(
             f"a data frame needs narwhals; pip install 'fastmlp[tables]', or give a dict of arrays ({error})"
         ) from None
+    names = Counter(X.columns if hasattr(X, "columns") else X.column_names)
+    if twice := [column for column, count in names.items() if count > 1]:
+        raise InputError(f"{name} has more than one column {twice[0]!r}; each must have a name of its own")
     try:
         frame = nw.from_native(X, eager_only=True)
     except TypeError:
         raise InputError(
             f"{name} is {type(X).__name__}; it must be a data frame, a dict of arrays or an array"
         ) from None
-    if len({*frame.columns}) < len(frame.columns):
-        raise InputError(f"{name} has two columns of one name")
     table: Table = {}
     for series in frame.iter_columns():
         if series.dtype in (nw.Categorical, nw.Enum) and not frame.implementation.is_pandas():

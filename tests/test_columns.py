@@ -169,6 +169,9 @@ def test_columns_go_by_name_in_any_order():
         (None, {"a": [None, "?", "NA"], "b": [1, 2, 3]}, "column 'a' is all gaps; leave it out"),
         (None, {"a": [1, 1, 1], "b": ["x", "x", "x"]}, "no column is left to learn from ('a': number: constant"),
         (None, {"a": [1, 2], "b": [1]}, "differ in length"),
+        (None, {"a": 1.0}, "column 'a' of X has the shape (); it must be a list of values"),
+        (None, {"a": [[1, 2], [3, 4]]}, "column 'a' of X has the shape (2, 2)"),
+        (None, "table.csv", "X is 'table.csv'; it must be the table itself: pandas.read_csv('table.csv')"),
         (None, {"a": [1j, 2]}, "Complex data not supported"),
         (None, {}, "0 feature(s)"),
         ({"z": "number"}, {"a": [1, 2]}, "columns names 'z', but the table has 'a'"),
@@ -221,6 +224,8 @@ def test_data_frames_are_read_as_what_they_hold(library):
         table = read_table(module.table({"t": module.array(["a", None, "b"]).dictionary_encode()}))
         assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
     if library == "pandas":
+        with pytest.raises(InputError, match="^X has more than one column 'n'; each must have a name of its own$"):
+            read_table(module.concat([frame, frame[["n"]]], axis=1))
         typed = frame.assign(n=module.array([1, None, 3], "Int64"), t=frame["t"].astype("category"))
         typed["d"] = typed["d"].dt.tz_localize("Europe/Zurich")
         table = read_table(typed)

@@ -78,8 +78,8 @@ def input_scale(X: np.ndarray | Sparse, width: int) -> float:
     return float((width / max(np.square(numbers, dtype=np.float64).sum() / len(X), 1e-6)) ** 0.5)
 
 
-def outputs_of(network: Network, X: np.ndarray | Sparse, scale: float) -> np.ndarray:
-    """The network's outputs for scale * X, sparse where X is."""
+def outputs_of(network: Network, X: Any, scale: float) -> np.ndarray:
+    """The network's outputs for scale * X, dense, Sparse, or sparse as the kernels have it."""
     return kernels.mlp_forward(kernels.csr(X) if isinstance(X, Sparse) else X, network, scale=scale)
 
 

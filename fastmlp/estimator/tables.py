@@ -204,7 +204,10 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 None,
             )
             if validation.X.shape[0] != len(validation.targets) or not len(validation.targets):
-                raise ValueError(f"X_val has {validation.X.shape[0]} rows, and y_val {len(validation.targets)}")
+                raise ValueError(
+                    f"X_val has {validation.X.shape[0]} rows, and y_val {len(validation.targets)}; they must have as many, "
+                    "and one at least"
+                )
             parts = [(np.arange(rows), validation)] * self.n_networks
         self._input_scale = input_scale(data.X, self.width)
         members = train(self._recipe(rows), self._input_scale, outputs, data, parts, seeds)
@@ -485,11 +488,15 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
         )
     y = column_or_1d(np.asarray(y), warn=True)
     if y.dtype.kind == "O":
-        gaps = np.array([value is None or str(value) in ("nan", "<NA>", "NaT") for value in y.tolist()], bool)
+        gaps = np.array(
+            [value is None or str(value).strip() in ("", "nan", "<NA>", "NaT") for value in y.tolist()], bool
+        )
         if not gaps.any():
             y = np.array(y.tolist())  # of text, or of numbers
+    elif y.dtype.kind in "fmM":
+        gaps = np.isnan(y)
     else:
-        gaps = np.isnan(y) if y.dtype.kind == "f" else np.zeros(len(y), bool)
+        gaps = np.char.strip(y) == "" if y.dtype.kind == "U" else np.zeros(len(y), bool)
     if gaps.any():
         raise ValueError(f"Input {name} contains NaN: {gaps.sum():,} gaps in {len(y):,} rows; leave out these rows")
     assert_all_finite(y, input_name=name)
@@ -497,10 +504,12 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
 
 
 def _quantity(name: str, y: np.ndarray) -> np.ndarray:
-    """y as float64 [n]. ValueError for text."""
+    """y as float64 [n]. ValueError for dates and text."""
+    if y.dtype.kind in "mM":
+        raise ValueError(f"{name} holds dates or durations; it must hold numbers, such as the days since a date")
     try:
         return y.astype(np.float64)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name} holds no numbers ({error}); TableClassifier learns classes") from None
 
 
