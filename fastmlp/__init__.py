@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -18,22 +19,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .config import TrainConfig
     from .data import Dataset, load
-    from .errors import InputError, RunError
-    from .estimator import MLPClassifier as MLPClassifier
-    from .estimator import MLPRegressor as MLPRegressor
-    from .estimator import TableClassifier as TableClassifier
-    from .estimator import TableRegressor as TableRegressor
+    from .errors import InputError, Interrupted, RunError
+    from .estimator import MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
     from .export import export
     from .fitting import fit
+    from .loop import EpochReport, NumbersReport, Observer, Progress, Result
     from .model import Model, load_model
 
 # Imported when first used, so that `--help` does not wait for Numba.
 _HOME = {
     "Dataset": "data",
+    "EpochReport": "loop",
     "InputError": "errors",
+    "Interrupted": "errors",
     "MLPClassifier": "estimator",
     "MLPRegressor": "estimator",
     "Model": "model",
+    "NumbersReport": "loop",
+    "Observer": "loop",
+    "Progress": "loop",
+    "Result": "loop",
     "RunError": "errors",
     "TableClassifier": "estimator",
     "TableRegressor": "estimator",
@@ -44,7 +49,27 @@ _HOME = {
     "load_model": "model",
 }
 
-__all__ = ["Dataset", "InputError", "Model", "RunError", "TrainConfig", "export", "fit", "load", "load_model"]
+__all__ = [
+    "Dataset",
+    "EpochReport",
+    "InputError",
+    "Interrupted",
+    "MLPClassifier",
+    "MLPRegressor",
+    "Model",
+    "NumbersReport",
+    "Observer",
+    "Progress",
+    "Result",
+    "RunError",
+    "TableClassifier",
+    "TableRegressor",
+    "TrainConfig",
+    "export",
+    "fit",
+    "load",
+    "load_model",
+]
 
 
 _importing = threading.RLock()
@@ -64,4 +89,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    """What Tab and ``help`` look at: all that is public; of the estimators only where scikit-learn is installed."""
+    absent = {name for name in __all__ if _HOME[name] == "estimator"} if find_spec("sklearn") is None else set()
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))} - absent)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class InputError(Exception):
@@ -13,7 +14,9 @@ class RunError(Exception):
 
 
 class Interrupted(Exception):
-    """Ctrl-C, after what was being computed is whole. Exit code 130."""
+    """Ctrl-C, or an observer's ``stop``, after what was being computed is whole. Exit code 130."""
+
+    result: Any = None  # of ``fit``: the ``Result`` so far
 
 
 @contextmanager

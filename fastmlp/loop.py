@@ -519,7 +519,7 @@ def fit(
                     saver.save_if_due(run)
         except Interrupted as interruption:
             saver.save(run)
-            interruption.result = result  # type: ignore[attr-defined]
+            interruption.result = result
             raise
         saver.save(run)
         run.finish()

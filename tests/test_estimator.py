@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import doctest
 import importlib.util
+import inspect
 import io
 import itertools
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -672,6 +674,19 @@ def test_the_last_hidden_layer_is_a_transform(table):
     assert head[:-1].transform(X).shape == (len(X), 5)
     with pytest.raises(ValueError, match="there is no hidden layer"):
         MLPClassifier((), max_iter=1).fit(X, y).transform(X)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [MLPClassifier, MLPRegressor, fastmlp.TableClassifier, fastmlp.TableRegressor],
+    ids=lambda kind: kind.__name__,
+)
+def test_every_parameter_is_documented_with_its_default(kind):
+    text = inspect.getdoc(kind).partition("Parameters\n----------\n")[2].partition("\n\nAttributes\n")[0]
+    said = re.findall(r"^(\w+) : .*default=(\S+)$", text, re.MULTILINE)
+    assert len(said) == len(re.findall(r"^\S.*$", text, re.MULTILINE))
+    parameters = inspect.signature(kind).parameters
+    assert {name: eval(default) for name, default in said} == {name: each.default for name, each in parameters.items()}
 
 
 def test_class_weights_are_sample_weights(table):

@@ -64,6 +64,28 @@ def test_no_name_is_both_a_module_and_something_that_kernels_offers():
     assert len(modules) > 15
 
 
+def test_tab_and_help_show_everything_public_before_scikit_learn_is_imported(python):
+    result = python("""
+import sys, fastmlp
+assert set(fastmlp.__all__) == set(fastmlp._HOME) == {name for name in dir(fastmlp) if not name.startswith("_")}
+assert not {"sklearn", "numba"} & set(sys.modules)
+import pydoc
+shown = pydoc.plain(pydoc.render_doc(fastmlp))
+assert all(name in shown for name in fastmlp.__all__)
+from fastmlp import *
+assert MLPClassifier is fastmlp.MLPClassifier and fit is fastmlp.fit
+""")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_typed_consumer_uses_every_public_name(tmp_path):
+    """mypy checks the module, where the project's code is checked."""
+    import consumer
+
+    assert set(fastmlp.__all__) <= vars(consumer).keys()
+    assert consumer.use(tmp_path)["reports"] == 2
+
+
 def test_nothing_is_compiled_but_under_the_compile_policy():
     def names(path):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -23,6 +23,8 @@ from .checks import TrainingData, Validation
 
 _STOCHASTIC_SOLVERS = ("sgd", "adam")
 _Self = TypeVar("_Self", bound="BaseMLP")
+Callback = Callable[[Any, int], object]
+"""What is called as callback(estimator, epoch) after every epoch; a true answer ends the training."""
 
 
 class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -83,7 +85,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     max_fun: int
     dropout: float
     scoring: Any
-    callbacks: Any
+    callbacks: Callback | list[Callback] | None
     n_threads: int | None
 
     n_outputs_: int

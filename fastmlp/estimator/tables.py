@@ -328,8 +328,10 @@ class TableClassifier(ClassifierMixin, BaseTable):
     n_networks : int, default=8
         Networks that are trained, each without a part of the rows that chooses its best epoch by the log-loss; their
         probabilities are averaged. Every thread trains one at a time.
-    width, depth : int, default=128 and 2
-        Units of each hidden layer, and hidden layers.
+    width : int, default=128
+        Units of each hidden layer.
+    depth : int, default=2
+        Hidden layers.
     activation : str, default='gelu'
         Of the hidden layers: one of ``kernels.ACTIVATIONS``.
     learning_rate : float or None, default=None
@@ -426,9 +428,31 @@ class TableRegressor(RegressorMixin, BaseTable):
 
     Parameters
     ----------
-    columns, n_networks, width, depth, activation, learning_rate, batch_size, epochs, dropout, random_state, n_threads
-        As in ``TableClassifier``; the best epoch is chosen by the squared error, ``learning_rate=None`` is 0.07, and
-        ``dropout=None`` none.
+    columns : dict or None, default=None
+        What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
+        or 'drop'. ``columns_`` shows what became of each.
+    n_networks : int, default=8
+        Networks that are trained, each without a part of the rows that chooses its best epoch by the squared error; their
+        predictions are averaged. Every thread trains one at a time.
+    width : int, default=128
+        Units of each hidden layer.
+    depth : int, default=2
+        Hidden layers.
+    activation : str, default='gelu'
+        Of the hidden layers: one of ``kernels.ACTIVATIONS``.
+    learning_rate : float or None, default=None
+        Of the neural-tangent parametrisation; None for 0.07.
+    batch_size : int, default=64
+        Rows in a step, at most.
+    epochs : int or None, default=None
+        At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
+        before; a network stops after a cycle that brought no lower loss of its held-out rows.
+    dropout : float or None, default=None
+        Fraction of the hidden units dropped in each training step, in [0, 1); None for none.
+    random_state : int, RandomState or None, default=None
+        Determines the folds, first weights, batches and dropout.
+    n_threads : int or None, default=None
+        Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``.
 
     Attributes
     ----------
