@@ -131,7 +131,7 @@ def _seen(
     grey = image.convert("L")
     pixels = np.asarray(grey)
     if not blank and pixels.min() == pixels.max():
-        advice = "; what is transparent is taken for white paper" if transparent else ""
+        advice = "; what is transparent is taken for paper" if transparent else ""
         raise InputError(f"{picture.name}: is blank, all its pixels are {pixels.min()}{advice}")
     if framing is not None and not (pixels.shape == shape and framing.fits(pixels)):
         try:
@@ -258,13 +258,16 @@ def _is_transparent(image: Any) -> bool:
 
 
 def _opaque(image: Any, pil: Any) -> Any:
-    """``image`` in mode RGB: what is transparent as on white paper, 16 bits cut to 8."""
+    """``image`` in mode RGB: what is transparent as on white paper, or black where nothing would be seen; 16 bits cut to 8."""
     if image.mode.startswith(("I", "F")):  # Pillow's own conversion makes 255 of all that is above
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
             raise InputError("has pixels of 32 bits; they must have 8 or 16")
         image = pil.Image.fromarray((values >> 8).astype(np.uint8))
     if _is_transparent(image):
-        paper = pil.Image.new("RGBA", image.size, "white")
-        image = pil.Image.alpha_composite(paper, image.convert("RGBA"))
+        drawn = image.convert("RGBA")
+        for paper in ("white", "black"):
+            image = pil.Image.alpha_composite(pil.Image.new("RGBA", drawn.size, paper), drawn).convert("RGB")
+            if any(low < high for low, high in image.getextrema()):
+                break
     return image.convert("RGB")

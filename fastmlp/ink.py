@@ -43,6 +43,8 @@ MANY = 0.5  # of a digit's longer side: so busy may any drawing be
 THIN, THICK = 0.085, 0.17  # of a digit's longer side: 9 of 10 strokes of MNIST are within these
 BLOT = 0.45  # of a digit's longer side: the square in a disc has 0.7; MNIST's thickest strokes, 1 in 10,000, have 0.37
 FLAT = 3  # times as wide as high; of MNIST's digits the widest are 2.1 times
+HAIR = 2.0  # pixels: of a stroke that is one pixel wide 1.3 are measured
+ENTRIES = 4  # places of the border: digits cut out tightly touch it at 2, squared paper at a slant at 5 and more
 MOST = 20  # digits in a picture; a page of writing or a face has more parts
 
 
@@ -143,12 +145,14 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
     if inside := sheet(light, turned):
         picture = cut(picture, inside)
         light, _ = dark_ink(shrink(picture))
-    picture = cut(
-        picture, around(ink(light, LEAST))
-    )  # the digits may be small in a large picture: closer by is more to see
+    # The digits may be small in a large picture: closer by is more to see.
+    picture = cut(picture, around(bridged(ink(light, LEAST))))
     light, _ = dark_ink(shrink(picture))
     sheet(light, False)  # a small blot is refused only here
-    seen = np.stack([frame(piece, shape, box) for piece in pieces(ink(light, CLEAR))])
+    contrast = ink(light, CLEAR)
+    times = max(1, LOOK // math.ceil(math.sqrt(contrast.size)))
+    contrast = bridged(enlarged(contrast, times))
+    seen = np.stack([frame(piece, shape, box) for piece in pieces(contrast, times * SMALLEST)])
     if busiest is not None and max(map(busyness, seen)) > busiest:
         raise InputError("holds a scribble, no digit: too many strokes cross it")
     return seen
@@ -208,6 +212,28 @@ def ink(light: np.ndarray, least: float) -> np.ndarray:
     return np.minimum(lacking / full, 1)
 
 
+def bridged(contrast: np.ndarray) -> np.ndarray:
+    """``contrast`` with strokes of a hair's width, which are broken where they go from one row to the next, made whole.
+
+    The mean over three pixels across a stroke is the same wherever it lies between them.
+    """
+    if stroke_width(contrast >= INK) >= HAIR:
+        return contrast
+    mean = local_mean(contrast, 1)
+    full = quantiles(mean[mean >= INK * largest(mean, DUST)], 0.5)[0]
+    return np.minimum(mean / full, 1)
+
+
+def enlarged(contrast: np.ndarray, times: int) -> np.ndarray:
+    """``contrast`` with ``times`` as many rows and columns, interpolated: strokes a pixel apart do not touch in it."""
+    for _ in range(2):
+        at = np.clip((np.arange(times * len(contrast)) + 0.5) / times - 0.5, 0, len(contrast) - 1)
+        above = np.floor(at).astype(np.intp)
+        below, share = np.minimum(above + 1, len(contrast) - 1), (at - above)[:, None]
+        contrast = ((1 - share) * contrast[above] + share * contrast[below]).T
+    return contrast
+
+
 def shrinking(picture: np.ndarray) -> int:
     """The least k for which ``picture`` has at most LOOK x LOOK squares of k x k pixels."""
     h, w = picture.shape[:2]
@@ -218,11 +244,11 @@ def shrink(picture: np.ndarray) -> np.ndarray:
     """The means over squares of k x k pixels, with the least k that leaves LOOK x LOOK of them or fewer."""
     h, w, _ = picture.shape
     k = shrinking(picture)
-    rows, columns = max(h // k, 1), max(w // k, 1)
-    kept = picture[: rows * k, : columns * k]
-    sums = np.add.reduceat(kept, np.arange(0, len(kept), k), 0, np.float64)
-    sums = np.add.reduceat(sums, np.arange(0, kept.shape[1], k), 1)
-    return sums / (min(k, h) * min(k, w))
+    high, wide = min(k, h), min(k, w)
+    rows, columns = h // high, w // wide
+    kept = picture[: rows * high, : columns * wide]
+    sums = kept.reshape(rows, high, columns * wide * 3).sum(1, dtype=np.uint32)
+    return sums.reshape(rows, columns, wide, 3).sum(2) / (high * wide)
 
 
 def dark_ink(picture: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -366,10 +392,10 @@ def largest(values: np.ndarray, rank: int) -> float:
 # -- from ink to digits --------------------------------------------------------------------------------------------
 
 
-def pieces(contrast: np.ndarray) -> list[np.ndarray]:
+def pieces(contrast: np.ndarray, smallest: int) -> list[np.ndarray]:
     """The contrast of each digit alone, [h, w] as large as it is, in reading order."""
     labels, boxes = parts(contrast)
-    if (boxes[:, 2:] - boxes[:, :2]).max() < SMALLEST:
+    if (boxes[:, 2:] - boxes[:, :2]).max() < smallest:
         raise InputError(f"holds no digit: all marks are smaller than {SMALLEST} pixels")
     labels, boxes = joined(labels, boxes)
     labels, boxes = divided(labels, boxes, contrast)
@@ -400,8 +426,12 @@ def parts(contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def shadows(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> np.ndarray:
     """Which parts come in from a side of the picture and are no strokes: they are soft, blots, or fill that side and not the
-    one across."""
-    sides = [np.bincount(side, minlength=len(boxes) + 1)[1:] / len(side) for side in edges(labels)]
+    one across. InputError for one that comes in at many places, as squared paper does."""
+    top, bottom, left, right = edges(labels)
+    ring = np.concatenate((top, right, bottom[::-1], left[::-1]))
+    if max(np.bincount(ring[ring != np.roll(ring, 1)], minlength=2)[1:]) > ENTRIES:
+        raise InputError("holds no digit: a pattern goes from side to side")
+    sides = [np.bincount(side, minlength=len(boxes) + 1)[1:] / len(side) for side in (top, bottom, left, right)]
     top, bottom, left, right = (share >= SIDE for share in sides)
     found = (top != bottom) | (left != right)
     for k in np.flatnonzero(np.max(sides, 0)).tolist():

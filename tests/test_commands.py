@@ -666,15 +666,13 @@ def test_images_of_every_kind_are_read(images, command, digits, trained, suffix)
 
 
 def test_blank_images_several_in_a_file_and_numbers_of_32_bits_are_refused(images, command, digits):
-    white_ink = np.full((28, 28, 4), 255, np.uint8)
-    white_ink[..., 3] = digits.X_test[0].reshape(28, 28)
-    images.fromarray(white_ink).save("white.png")
+    images.new("RGBA", (28, 28)).save("clear.png")
     images.new("L", (28, 28), 200).save("page.png")
     grey = images.fromarray(digits.X_test[0].reshape(28, 28))
     grey.save("two.tif", save_all=True, append_images=[grey])
     images.fromarray(digits.X_test[0].reshape(28, 28) / np.float32(255)).save("real.tif")
     for name, message in {
-        "white.png": "is blank, all its pixels are 255; what is transparent is taken for white paper",
+        "clear.png": "is blank, all its pixels are 0; what is transparent is taken for paper",
         "page.png": "is blank, all its pixels are 200\n",
         "two.tif": "holds 2 images; it must hold one",
         "real.tif": "has pixels of 32 bits; they must have 8 or 16",

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from handwriting import STYLES, Look, compose, from_strokes, lines, on_paper, write
+from handwriting import STYLES, Look, compose, from_strokes, lines, on_paper, pen_strokes, write
 from PIL import Image, ImageDraw
 
 import fastmlp
@@ -177,6 +177,25 @@ def test_thin_strokes_of_digits_in_a_row_do_not_fade(rng):
     assert len(prepare(np.uint8(np.clip(compose(glyphs, look, rng)[0], 0, 255)), SHAPE, 20)) == 5
 
 
+@pytest.mark.parametrize("height", [10, 14])
+def test_digits_a_pixel_apart_are_read_apart(height, rng):
+    for _ in range(5):
+        glyphs = [from_strokes(digit, height, 0.1, 0.05, rng) for digit in (3, 1, 0)]
+        picture, _ = compose(glyphs, Look(ink=(0, 1), paper=(255, 256)), rng, gap=(1.1 / height, 1.2 / height))
+        assert len(prepare(np.uint8(np.clip(picture, 0, 255)), SHAPE, 20)) == 3
+
+
+@pytest.mark.parametrize("fine", [1, 3])
+def test_strokes_a_pixel_wide_are_whole_on_a_large_canvas(fine, rng):
+    """With hard edges, and with soft ones: drawn ``fine`` times as large, and made smaller."""
+    for digit in (0, 2, 3, 5, 7, 8):
+        canvas = Image.new("L", (1000 * fine, 1000 * fine), 255)
+        for stroke in pen_strokes(digit, rng):
+            ImageDraw.Draw(canvas).line([tuple(fine * (150 + 700 * point)) for point in stroke], 0, fine)
+        picture = np.asarray(canvas.resize((1000, 1000), Image.BOX).convert("RGB"))
+        assert len(prepare(picture, SHAPE, 20)) == 1, digit
+
+
 # -- what is no digit ---------------------------------------------------------------------------------------------------
 
 rng = np.random.default_rng(0)
@@ -193,6 +212,7 @@ EMPTY = {
         for angle in (-8, -3, 0.5, 2, 5)
         for squares in (False, True)
     },
+    **{f"squared at {angle} degrees": leaning(angle, True) for angle in (20, 35, 45)},
     "noise": PAPER - 30 + rng.normal(0, 12, PAPER.shape),
     "more noise": rng.uniform(0, 255, PAPER.shape),
     "light from the left": PAPER * np.linspace(1, 0.4, 300)[None, :, None],
@@ -335,6 +355,9 @@ def test_ink_on_nothing_is_read_and_nothing_on_paper_refused(files, command):
     rgba[..., 3] = share
     Image.fromarray(rgba).save("ink.png")
     assert command(predict, "model.npz", "ink.png")[1] == "4\n"
+    rgba[..., :3] = 255  # not to be seen on white paper
+    Image.fromarray(rgba).save("chalk.png")
+    assert command(predict, "model.npz", "chalk.png")[1] == "4\n"
     shade = np.broadcast_to(np.linspace(150, 250, 100), (80, 100)).astype(np.uint8)
     Image.fromarray(shade).save("nothing.png")
     code, out, err = command(predict, "model.npz", "one.png", "nothing.png")
