@@ -12,10 +12,11 @@ the bits are those of the public op for any n. What may be absent is None. Argum
         for part in prange(4):
             raw.linear_relu_forward(part, 4, X, W, b, Y, scratch, scale=1 / 255)
 
-Arrays have the public op's shapes and are C-contiguous; what is only read may be read-only. They are float32 or float64, all of
-a call in one type, but for X of uint8, and what is a count, a label or a row's number, int64. An array of another type, layout
-or number of dimensions is a typing error that names it. Nothing else is looked at: **a wrong shape, index or label corrupts
-memory**. ``gemm`` alone takes strided and transposed views. A sparse X is ``sparse(X, dtype, scale)``.
+Arrays have the public op's shapes and are C-contiguous; what is only read may be read-only. They are float32 or
+float64, all of a call in one type, but for X of uint8, and what is a count, a label or a row's number, int64. An
+array of another type, layout or number of dimensions is a TypeError of one line, when your function is typed, that
+names it. Nothing else is looked at: **a wrong shape, index or label corrupts memory**. ``gemm`` alone takes strided
+and transposed views. A sparse X is ``sparse(X, dtype, scale)``.
 
 Memory to write on comes from ``linear_scratch``, ``distort_scratch``, ``forward_scratch``, ``step_scratch``; in compiled code,
 for a dense X, from ``np.empty(parts * raw.scratch_size(inputs, outputs), dtype)``.
@@ -54,7 +55,7 @@ from .gemm import gemm as _product
 from .intrinsics import flat, flat_or_empty, flat_to_read, from_first
 from .jit import kernel, overload, piece
 from .jit.control import CONTROL, exchange_control
-from .jit.numba_private import TypingError
+from .jit.numba_private import place_of_typing
 from .losses import Loss, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import aligned_zeros
 from .network import Network, Parameters
@@ -118,20 +119,20 @@ def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> Non
         absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
         if kind is None or absent or (kind.bundle and getattr(given, "instance_class", None) is kind.bundle):
             continue
-        told = f"raw.{function.py_func.__name__}: {name} is "
+        told = f"{place_of_typing()}raw.{function.py_func.__name__}: {name} is "
         if not isinstance(given, types.Array):
-            raise TypingError(f"{told}{given}; it must be an array")
+            raise TypeError(f"{told}{given}; it must be an array")
         wanted = (kind.dtype,) if kind.dtype else (real,) if real else (types.float32, types.float64)
         if given.dtype not in (*wanted, *kind.also):
-            raise TypingError(f"{told}of {given.dtype}; it must be of {' or '.join(map(str, (*wanted, *kind.also)))}")
+            raise TypeError(f"{told}of {given.dtype}; it must be of {' or '.join(map(str, (*wanted, *kind.also)))}")
         if kind.dtype is None and given.dtype not in kind.also:
             real = given.dtype
         if kind.dimensions not in (None, given.ndim):
-            raise TypingError(f"{told}of {given.ndim} dimensions; it must have {kind.dimensions}")
+            raise TypeError(f"{told}of {given.ndim} dimensions; it must have {kind.dimensions}")
         if given.layout != "C" and not kind.views:
-            raise TypingError(f"{told}strided or of another order; it must be C-contiguous")
+            raise TypeError(f"{told}strided or of another order; it must be C-contiguous")
         if kind.written and not given.mutable:
-            raise TypingError(f"{told}read-only; it is written to")
+            raise TypeError(f"{told}read-only; it is written to")
 
 
 # -- scratch -------------------------------------------------------------------------------------------------------

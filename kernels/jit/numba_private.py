@@ -394,4 +394,4 @@ def definition(intrinsic: Any) -> Any:
 def place_of_typing() -> str:
     """Where in the user's code the call is whose types Numba finds out now, to begin a message with."""
     place = getattr(errors, "loc_info", {}).get("loc")
-    return f"{place.filename}, line {place.line}: " if place else ""
+    return f"{place.filename}, line {place.line}: " if place and not place.filename.startswith("<") else ""

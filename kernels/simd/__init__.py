@@ -11,20 +11,29 @@ unused in a dot product or a matrix product. Here a *vector* is a value like any
         lanes = simd.lanes(Y)
         n = X.size - X.size % lanes
         for i in range(0, n, lanes):
-            simd.store(Y, i, simd.fma(simd.broadcast(Y, a), simd.load(X, i), simd.load(Y, i)))
+            simd.store(Y, i, simd.fma(a, simd.load(X, i), simd.load(Y, i)))
         rest = X.size - n
-        y = simd.fma(simd.broadcast(Y, a), simd.load_masked(X, n, rest), simd.load_masked(Y, n, rest))
+        y = simd.fma(a, simd.load_masked(X, n, rest), simd.load_masked(Y, n, rest))
         simd.store_masked(Y, n, y, rest)
 
-Legend: ``array`` is any C-contiguous float32 or float64 array and only gives the element type where it is a first
-argument called ``like``; ``i`` is an offset in elements from the array's first; ``n`` counts leading lanes. Nothing is
-bounds-checked: an offset outside the array corrupts memory. Addresses need no alignment beyond the element's.
+Legend: ``array`` is any C-contiguous array of float32, float64, int32 or int64; ``like``, a first argument, only
+gives the element type: an array, a number, a vector or a NumPy type (``np.int32``); ``i`` is an offset in elements
+from the array's first; ``n`` counts leading lanes. Nothing is bounds-checked: an offset outside the array corrupts
+memory. Addresses need no alignment beyond the element's.
 
-A vector has as many lanes as the widest registers hold (AVX-512: 16 float32 or 8 float64; AVX: half; else SSE or
-NEON). A *tile* is a block of vectors that LLVM keeps in registers: the accumulators of a matrix product; arithmetic
-works on all its vectors at once. Horizontal
-sums run in a fixed order (a tree of halves), and fused multiply-add rounds once where the CPU has it, so results do
-not depend on the number of threads. Sources: LLVM Language Reference; BLIS for the register tile.
+A vector has as many lanes as the widest registers hold (AVX-512: 16 float32 or int32, 8 float64 or int64; AVX: half;
+else SSE or NEON). It has NumPy's operators (``+ - * /``, ``-x``, ``abs(x)``, in place; of integers ``& | ^ ~ <<
+>>``), with vectors of its type and with numbers, which are converted to it. Comparisons give *masks*, with ``& | ^
+~``, for ``select``, ``any``, ``all`` and ``count``. ``load_as`` and ``store_as`` convert from and to arrays of other
+types: bytes, labels, float16. A *tile* is a block of vectors that LLVM keeps in registers: the accumulators of a
+matrix product; arithmetic works on all its vectors at once.
+
+Integers wrap. NaN and infinity are as in NumPy: a comparison with NaN is false (``!=`` true), and ``maximum`` of NaN
+is NaN. Functions state their error in units in the last place. All of that holds whatever ``fastmath`` the calling
+function has: of its flags only ``contract``, which fuses a product with a sum, reaches code on vectors. Horizontal
+sums run in a fixed order (a tree of halves), and ``fma`` rounds once where the CPU has it, so results do not depend
+on the number of threads. What an operation cannot do is an error when the function is typed, which names the
+operation, the types and, of operators, the line. Sources: LLVM Language Reference; BLIS for the register tile.
 """
 
 from importlib import import_module

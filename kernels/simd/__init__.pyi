@@ -248,7 +248,7 @@ def load_uint8(like: _Like, array: _Array, i: _Index) -> Vector:
 def log(x: Vector) -> Vector:
     """Natural logarithm within 2 units in the last place; -infinity at 0, NaN below.
 
-    Measured: 1.8 units over 2.6 million float32, 1.7 over as many float64, half of them near 1.
+    Measured: 1.81 units over all float32, 1.7 over 2.6 million float64, half of them near 1.
     """
 
 def log1p(x: Vector) -> Vector:
@@ -302,7 +302,7 @@ def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any,
 def pow(x: Vector, y: Vector | _Number) -> Vector:
     """x^y within 2 units in the last place where the CPU has FMA; special cases as in NumPy (C99, annex F).
 
-    y may be a number. Measured: MEASURED_POW.
+    y may be a number. Measured: 1.00 units over a million pairs of float32, 1.06 over as many of float64.
     """
 
 def reciprocal(x: _V) -> _V:
@@ -332,7 +332,7 @@ def shift_right(x: Vector, y: Vector | int) -> Vector:
 def sigmoid(x: Vector) -> Vector:
     """The logistic function 1 / (1 + e^-x) within 3 units in the last place, near 0 too; NaN gives NaN.
 
-    Measured: MEASURED_SIGMOID units over all float32.
+    Measured: 2.41 units over all float32.
     """
 
 def sign(x: _V) -> _V:
