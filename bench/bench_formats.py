@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.formats import PICTURES, TRAINING, Query
+from fastmlp.formats import Query
 
-from written import write
+from written import WRITTEN, write
 
 
-@pytest.mark.parametrize("form", [form for form in TRAINING if form is not PICTURES], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", WRITTEN, ids=lambda form: form.name)
 def test_reading(form, benchmark, tmp_path):
     benchmark.group = "50,000 rows of 20 numbers"
     n = 50_000 if not benchmark.disabled else 50

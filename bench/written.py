@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from fastmlp.formats import Format
+from fastmlp.formats import PICTURES, TRAINING, Format
+
+# The formats of numbers that can be read here.
+WRITTEN = [each for each in TRAINING if each is not PICTURES and (each.package is None or find_spec(each.package))]
 
 
 def write(form: Format, path: Path, X: np.ndarray, y: np.ndarray, columns: list[str] | None = None) -> Path:
@@ -15,6 +19,14 @@ def write(form: Format, path: Path, X: np.ndarray, y: np.ndarray, columns: list[
     if form.name == ".npz":
         with open(path, "wb") as file:
             np.savez(file, X=X, y=y)
+        return path
+    if form.name == "Parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        arrays = [y, *X.T]
+        names = ["label", *(columns or [f"p{k}" for k in range(X.shape[1])])]
+        pyarrow.parquet.write_table(pyarrow.table([pyarrow.array(array) for array in arrays], names), path)
         return path
     if form.has_columns:
         names = columns or [f"p{k}" for k in range(X.shape[1])]

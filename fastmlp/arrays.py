@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from .columns import read_table
 from .config import TrainConfig
-from .data import Dataset, Sparse
+from .data import Dataset, Frame, Sparse
 from .data.dataset import Samples, assemble, require_finite
-from .data.labels import distinct
+from .data.labels import distinct, listed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
-from .errors import InputError
-from .formats import Query
-from .frames import column_names, named_columns
+from .errors import InputError, similar
+from .formats import Query, kinds_of
+from .frames import column_names
 
 Say = Callable[[str], None]
-_NUMBERS = "it must hold numbers (fastmlp.TableClassifier and TableRegressor take categories, dates and gaps)"
 
 
 def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, config: TrainConfig, say: Say) -> Dataset:
@@ -28,26 +28,56 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     if (X_test is None) != (y_test is None):
         raise InputError("X_test and y_test go together; give both or neither")
     weight = None if sample_weight is None else np.asarray(sample_weight)
-    samples, held_out = _samples("X", X, "y", y, weight, say), None
+    kinds = kinds_of(config.column or ())
+    dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]
+    X, X_test = (_without(dropped, part) for part in (X, X_test))
+    samples, held_out = _samples("X", X, "y", y, weight, say, said=len(kinds) > 0), None
     if X_test is not None:
-        held_out = _samples("X_test", X_test, "y_test", y_test, None, say, samples.columns)
+        known = samples.columns
+        said = isinstance(samples.X, Frame)
+        held_out = _samples("X_test", X_test, "y_test", y_test, None, say, known, said=said)
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
     kind = np.asarray(y).dtype.kind
     return replace(data, label_kind={"b": "bool", "i": "int", "u": "int", "f": "float"}.get(kind, "str"))
 
 
+def _without(dropped: list[str], X: Any) -> Any:
+    """A data frame, or a dict of arrays, without some columns. InputError for anything else, and for unknown columns."""
+    if not dropped or X is None:
+        return X
+    if not isinstance(X, Mapping) and column_names(X) is None:
+        raise InputError("drop names columns of a data frame or a dict of arrays; X has none")
+    table = read_table(X)
+    for name in dropped:
+        if name not in table:
+            raise InputError(f"drop names {name!r}; {similar(name, map(str, table))}X has {listed([*map(str, table)])}")
+    return {name: values for name, values in table.items() if name not in dropped}
+
+
 def _samples(
-    X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, say: Say, known: tuple[str, ...] | None = None
-) -> Samples:
-    """X and y; of a data frame the columns that are ``known``, where any are."""
+    X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, say: Say, known: tuple[str, ...] | None = None,
+    *, said: bool,
+) -> Samples:  # fmt: skip
+    """X and y; of a data frame the columns that are ``known``, where any are.
+
+    A table with text, dates or gaps is a Frame, and so is one of whose columns it is ``said`` what they are.
+    """
     labels, shape = as_vector(_labels(y_name, y), y_name, say), None
-    columns = column_names(X)
+    columns = tuple(map(str, X)) if isinstance(X, Mapping) else column_names(X)
     if columns is not None and known is not None:
         columns = known
     if hasattr(X, "tocsr"):
         features: Any = _sparse(X_name, X)
+    elif columns:
+        table = read_table(X, X_name)
+        if missing := [name for name in columns if name not in table]:
+            raise InputError(f"{X_name}: column {missing[0]!r} is missing")
+        features = Frame({name: table[name] for name in columns})
+        if not said and all(map(_finite, features.columns.values())):
+            features = as_samples(np.column_stack([*features.columns.values()]), X_name)
+            shape = image_shape(features.shape)
     else:
-        array = named_columns(X, columns, X_name, _NUMBERS) if columns else _array(X_name, X)
+        array = _array(X_name, X)
         if array.dtype == object:
             raise InputError(
                 f"{X_name} has dtype object; it must hold numbers: rows of one length, and no text or None"
@@ -65,6 +95,10 @@ def _samples(
     texts = labels.tolist() if labels.dtype.kind == "O" else None
     found = as_labels(labels, y_name) if texts is None else distinct(texts)
     return Samples(features, found, X_name, shape, columns, weight)
+
+
+def _finite(values: np.ndarray) -> bool:
+    return values.dtype.kind in "iub" or (values.dtype.kind == "f" and bool(np.isfinite(values).all()))
 
 
 def _array(name: str, value: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
     if config.augment == "none":
         return None
     shape = data.image_shape
-    if shape is None or data.X.dtype != np.uint8 or is_sparse(data.X):
+    if shape is None or is_sparse(data.X) or data.X.dtype != np.uint8:  # type: ignore[union-attr]
         raise InputError(f"--augment {config.augment}: {data.source} holds no images of 8-bit pixels")
     side, strength = max(shape), config.augment_strength
     elastic = _ELASTIC * side * strength if config.augment == "elastic" else 0.0

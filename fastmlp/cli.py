@@ -136,7 +136,9 @@ def load_data(config: TrainConfig, **others: Any) -> Dataset:
     return readers.load(config.data, **{**arguments, "say": say, **others})
 
 
-DATA_OPTIONS = ("data", "test", "val_fraction", "label_column", "weight_column", "seed", "offline", "memory")
+DATA_OPTIONS = (
+    "data", "test", "val_fraction", "label_column", "weight_column", "column", "drop", "seed", "offline", "memory"
+)  # fmt: skip
 
 
 def run_options(directory: Path) -> dict[str, Any]:
@@ -175,6 +177,11 @@ def _add_option(parser: Any, item: Field[Any]) -> None:
         parser.add_argument(name, dest=item.name, action=action, default=argparse.SUPPRESS, help=meta["help"])
         return
     default = item.default
+    if kind == "tuple[str, ...] | None":
+        parser.add_argument(
+            flag, dest=item.name, action="append", metavar=meta["metavar"], default=argparse.SUPPRESS, help=meta["help"]
+        )
+        return
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     sentence = meta["help"].replace("%", "%%")
     help_text = sentence if default in (None, MISSING) else f"{sentence} (default {shown})"

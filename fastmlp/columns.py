@@ -14,10 +14,10 @@ row, and their values, float32 [n, m].
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any, Protocol
 
@@ -27,11 +27,12 @@ from .data import Sparse
 from .data.columns import says_which_row
 from .data.dialect import MISSING, number
 from .errors import InputError
+from .frames import frame_columns
 
 DROP = "drop"
 _GAPS = frozenset((*MISSING, "<na>", "nat"))  # None, NaN, pandas.NA and NaT as text
 _CODE = re.compile(r"0\d")  # 02139 is no number
-_DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(?:Z|\+00:?00)?)?")
+_DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(Z|[+-]\d\d:?\d\d)?)?")
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
 _LEAST_A_BIN = 32  # rows, with which the fewest bins are fewer
 _HEIGHT = 4.0  # of the widest hat, beside the 1 of a category
@@ -95,13 +96,16 @@ def as_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def as_dates(values: np.ndarray) -> np.ndarray:
-    """datetime64[s] [n], NaT for gaps. ValueError for what is no date."""
+    """datetime64[s] [n], NaT for gaps, with a zone in UTC. ValueError for what is no date."""
 
     def parse(text: str) -> np.datetime64:
         if found := _DATE.fullmatch(text):
-            year, month, day, hour, minute, second = (part or "0" for part in found.groups())
+            *parts, zone = (part or "0" for part in found.groups())
+            year, month, day, hour, minute, second = parts
+            east = int(zone[:3]) * 60 + int(zone[0] + zone[-2:]) if len(zone) > 1 else 0  # minutes
             try:
-                return np.datetime64(f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}", "s")
+                local = np.datetime64(f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}", "s")
+                return local - np.timedelta64(east, "m")
             except ValueError:  # the 31st of February
                 pass
         raise ValueError(f"holds {text[:40]!r}, which is no date such as 2024-01-31 or 2024-01-31 12:30")
@@ -239,7 +243,7 @@ class Category:
     @property
     def about(self) -> str:
         first = ", ".join(self.values[:_NAMED]) + (", ..." if len(self.values) > _NAMED else "")
-        once = f"; {self.once:,} that occur once are left out" if self.once else ""
+        once = f"; left out: {self.once:,} that occur{'s' * (self.once == 1)} once" if self.once else ""
         return f"{len(self.values):,} values: {first}{once}" if self.values else "constant but for gaps"
 
     def entries(self, values: np.ndarray) -> Entries:
@@ -291,6 +295,38 @@ def _parts_of_date(values: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isnat(dates), np.nan, part) for name, part in found.items()}
 
 
+def _described(learnt: Kind) -> dict[str, Any]:
+    if isinstance(learnt, Date):
+        return {"parts": {name: _described(part) for name, part in learnt.parts.items()}}
+    if isinstance(learnt, Number):
+        return {**asdict(learnt), "edges": learnt.edges.tolist()}
+    assert isinstance(learnt, Category)
+    return {**asdict(learnt), "values": list(learnt.values)}
+
+
+def _of(kind: str, described: Any) -> Kind:
+    if kind == "date":
+        parts: dict[str, Number | Category] = {}
+        for name in described["parts"]:
+            part = _of("number" if _PARTS[name] is Number else "category", described["parts"][name])
+            assert isinstance(part, (Number, Category))
+            parts[name] = part
+        return Date(parts)
+    gaps = bool(described["gaps"])
+    if kind == "category":
+        return Category(tuple(map(str, described["values"])), gaps, int(described["once"]))
+    median, scale, edges = (
+        float(described["median"]),
+        float(described["scale"]),
+        np.array(described["edges"], np.float32),
+    )
+    if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
+        raise ValueError("number")
+    if len(edges) == 1 or (np.diff(edges) <= 0).any():
+        raise ValueError("edges")
+    return Number(median, scale, edges, gaps)
+
+
 def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
     """The entries of columns whose inputs follow on each other."""
     indices, values, start = [np.empty((0, rows), np.int32)], [np.empty((0, rows), np.float32)], 0
@@ -316,7 +352,7 @@ def read_table(X: Any, name: str = "X") -> Table:
     if isinstance(X, Mapping):
         table = {key: _column(values) for key, values in X.items()}
     elif hasattr(X, "columns") or hasattr(X, "column_names"):
-        table = _of_frame(X, name)
+        table = {key: _column(values) for key, values in frame_columns(X, name).items()}
     else:
         array = np.asarray(X)
         if array.ndim != 2:
@@ -344,32 +380,6 @@ def _column(values: Any) -> np.ndarray:
     return column
 
 
-def _of_frame(X: Any, name: str) -> Table:
-    try:
-        import narwhals as nw
-    except ImportError as error:
-        raise InputError(
-            f"a data frame needs narwhals; pip install 'fastmlp[tables]', or give a dict of arrays ({error})"
-        ) from None
-    names = Counter(X.columns if hasattr(X, "columns") else X.column_names)
-    if twice := [column for column, count in names.items() if count > 1]:
-        raise InputError(f"{name} has more than one column {twice[0]!r}; each must have a name of its own")
-    try:
-        frame = nw.from_native(X, eager_only=True)
-    except TypeError:
-        raise InputError(
-            f"{name} is {type(X).__name__}; it must be a data frame, a dict of arrays or an array"
-        ) from None
-    table: Table = {}
-    for series in frame.iter_columns():
-        if series.dtype in (nw.Categorical, nw.Enum) and not frame.implementation.is_pandas():
-            series = series.cast(nw.String)  # of an Arrow dictionary with gaps NumPy makes other values
-        elif series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None):
-            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        table[series.name] = _column(series.to_numpy())
-    return table
-
-
 @dataclass(frozen=True)
 class Column:
     """What became of a column: what was learnt of it, None where it is dropped, and what to say of that."""
@@ -391,8 +401,11 @@ class Columns:
     columns: tuple[Column, ...]
 
     @classmethod
-    def learn(cls, table: Table, said: Mapping[Any, str] | None = None) -> Columns:
-        """Find what each column is, unless it is ``said``: number, category, date or drop. InputError for what cannot be."""
+    def learn(cls, table: Table, said: Mapping[Any, str] | None = None, *, drop_empty: bool = False) -> Columns:
+        """Find what each column is, unless it is ``said``: number, category, date or drop. InputError for what cannot be.
+
+        A column that is all gaps is refused, or left out with ``drop_empty``.
+        """
         said = said or {}
         for name, kind in said.items():
             if name not in table:
@@ -401,7 +414,7 @@ class Columns:
                 raise InputError(
                     f"columns says that {name!r} is {kind!r}; it must be one of {', '.join((*KINDS, DROP))}"
                 )
-        found = cls(tuple(_learnt(name, values, said.get(name)) for name, values in table.items()))
+        found = cls(tuple(_learnt(name, values, said.get(name), drop_empty) for name, values in table.items()))
         if not found.inputs:
             reasons = "; ".join(f"{column.name!r}: {column.about}" for column in found.columns[:_NAMED])
             raise InputError(f"no column is left to learn from ({reasons})")
@@ -425,18 +438,75 @@ class Columns:
         if missing or unknown:
             parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(unknown)}"] * bool(unknown)
             raise InputError(f"the table {' and '.join(parts)}; it must have the columns that the model was fitted to")
-        rows = len(table[self.names[0]])
-        entries: list[tuple[Kind, Entries]] = []
+        return self.matrix(self.entries(table))
+
+    def entries(self, table: Table) -> list[tuple[Kind, Entries]]:
+        """Those of each column that was learnt; the table may lack the others."""
+        found: list[tuple[Kind, Entries]] = []
         for column in self.columns:
             if column.learnt is not None:
                 with _naming(column.name):
-                    entries.append((column.learnt, column.learnt.entries(table[column.name])))
+                    found.append((column.learnt, column.learnt.entries(table[column.name])))
+        return found
+
+    def matrix(self, entries: Sequence[tuple[Kind, Entries]]) -> np.ndarray | Sparse:
+        """The network's inputs, float32 [n, inputs], of the entries of all columns."""
+        rows = entries[0][1][0].shape[1]
         index, values = (np.ascontiguousarray(part.T) for part in _side_by_side(entries, rows))
         there = values != 0
         indptr = np.concatenate(([0], np.cumsum(np.count_nonzero(there, axis=1))))
         kept = np.flatnonzero(there)  # taking by number is many times faster than by a mask
         X = Sparse(indptr, index.ravel()[kept], values.ravel()[kept], (rows, self.inputs))
         return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
+
+    @property
+    def used(self) -> list[Hashable]:
+        """The names of the columns that were learnt from."""
+        return [column.name for column in self.columns if column.learnt is not None]
+
+    def described(self) -> list[dict[str, Any]]:
+        """All of it as JSON takes it; ``of`` reads it."""
+        return [
+            {
+                "name": c.name,
+                "kind": c.kind,
+                "about": c.about,
+                "learnt": None if c.learnt is None else _described(c.learnt),
+            }
+            for c in self.columns
+        ]
+
+    @classmethod
+    def of(cls, described: Any) -> Columns:
+        """What ``described`` described. ValueError, TypeError, KeyError or IndexError for anything else."""
+        columns = []
+        for column in described:
+            name, kind, about = (str(column[key]) for key in ("name", "kind", "about"))
+            if kind not in (*KINDS, DROP) or (kind == DROP) != (column["learnt"] is None):
+                raise ValueError(kind)
+            columns.append(Column(name, kind, None if kind == DROP else _of(kind, column["learnt"]), about))
+        found = cls(tuple(columns))
+        if len({*found.names}) < len(columns) or not found.inputs:
+            raise ValueError("columns")
+        return found
+
+    @property
+    def summary(self) -> str:
+        """How many columns there are of each kind, in a line."""
+        counts: dict[str, int] = {}
+        for column in self.columns:
+            counts[column.kind] = counts.get(column.kind, 0) + 1
+        kinds = {"number": ("number", "numbers"), "category": ("category", "categories"), "date": ("date", "dates")}
+        named = [(counts[kind], names[counts[kind] > 1]) for kind, names in kinds.items() if kind in counts]
+        parts = [
+            f"{count} {name}" for count, name in (*named, *([(counts[DROP], "dropped")] if DROP in counts else []))
+        ]
+        return f"columns: {', '.join(parts)}; {self.inputs:,} inputs"
+
+    @property
+    def dropped(self) -> list[str]:
+        """A line for each column that was dropped."""
+        return [f"dropped {column.name!r}: {column.about}" for column in self.columns if column.kind == DROP]
 
     def __str__(self) -> str:
         head = ("column", "is", "inputs", "")
@@ -448,11 +518,13 @@ class Columns:
         )
 
 
-def _learnt(name: Hashable, values: np.ndarray, said: str | None) -> Column:
+def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bool) -> Column:
     """What a column is. InputError where it is all gaps, or not what it is said to be."""
     if said == DROP:
         return Column(name, DROP, None, "as said")
     present, different, whole = _counted(values)
+    if drop_empty and not present:
+        return Column(name, DROP, None, "all gaps")
     if len(values) and not present:
         raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
     kind = said or guessed(values)

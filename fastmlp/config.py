@@ -6,13 +6,14 @@ import json
 import math
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, not_one_of, similar
-from .formats import TRAINING, suffixes
+from .formats import TRAINING, kinds_of, suffixes
 from .paths import as_path
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
@@ -89,6 +90,12 @@ class TrainConfig:
     weight_column: str | int | None = _option(
         None, "a CSV's column of sample weights, by name or number", metavar="NAME|N"
     )
+    column: tuple[str, ...] | None = _option(
+        None,
+        "what a table's column is, where its values do not say it: number, category, date or drop (again for each column)",
+        metavar="NAME=KIND",
+    )
+    drop: tuple[str, ...] | None = _option(None, "leave out a table's column (again for each)", metavar="NAME|N")
     memory: int | None = _option(
         None,
         "leave the training samples of a directory on disk: about so many MB of them in memory (default all)",
@@ -106,11 +113,21 @@ class TrainConfig:
         "what the labels are: classes, or numbers to predict (auto: text and few integers are classes, and doubts are said)",
         choices=("auto", "classification", "regression"),
     )
+    networks: int | None = _option(
+        None,
+        "learn a table by so many networks, each without a part of the rows that chooses its best epoch, and average them; 0: "
+        "one network, as all options say (default 8; of numbers 0 where options of the network or its training are given)",
+        metavar="N",
+        least=0,
+        group="network",
+    )
     hidden: tuple[int, ...] = _option(
-        (256,), "widths of the hidden layers, 0 for none", metavar="N[,N...]", group="network"
+        (256,), "widths of the hidden layers, 0 for none (several --networks: 128,128)", metavar="N[,N...]"
     )
     activation: str | tuple[str, ...] = _option(
-        "relu", "of the hidden layers, or a list such as gelu,tanh, one for each", choices=_Names(ACTIVATIONS)
+        "relu",
+        "of the hidden layers, or a list such as gelu,tanh, one for each (several --networks: gelu)",
+        choices=_Names(ACTIVATIONS),
     )
     bias: bool = _option(True, "do not give the layers biases")
     init_from: str | None = _option(
@@ -211,6 +228,9 @@ class TrainConfig:
     epsilon: float = 0.0  # loss -log(p + epsilon)
     report_steps: int | None = None  # a report every so many steps; None: every epoch
     evaluate_every: int = 1  # a test every so many reports
+    given: tuple[str, ...] = field(
+        default=(), compare=False, repr=False
+    )  # the options that were said, if only as by default
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -245,6 +265,7 @@ class TrainConfig:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and finite")
         if self.augment_strength > _STRONGEST:
             raise InputError(f"--augment-strength is {self.augment_strength}; it must be at most {_STRONGEST}")
+        kinds_of(self.column or ())
         if self.loss is not None:
             loss_and_parameters(self.loss)
         if self.class_weight not in (None, "balanced"):
@@ -253,6 +274,10 @@ class TrainConfig:
             raise InputError(
                 f"--sync-every is {self.sync_every}; it must be 1 where steps sum over a batch (--preset seed)"
             )
+
+    def said(self, names: Sequence[str]) -> list[str]:
+        """Those of the options ``names`` that were given."""
+        return [name for name in names if name in self.given or getattr(self, name) != getattr(TrainConfig, name)]
 
     @property
     def peak_lr(self) -> float:
@@ -309,10 +334,11 @@ class TrainConfig:
         if self.data in BUILT_IN:
             del paths["data"]
         explicit = replace(self, lr=self.peak_lr, **paths)
+        left_out = {"out", "given", *(OF_ONE_NETWORK if self.networks else ())}
         lines = (
             f"{name.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
             for name, value in asdict(explicit).items()
-            if value is not None and name != "out"
+            if value is not None and name not in left_out
         )
         return "".join(lines)
 
@@ -337,14 +363,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
         raise InputError(f"{path}: not valid TOML ({str(error) or 'nested too deeply'})") from None
-    known = {item.name for item in fields(TrainConfig)}
+    known = {item.name for item in fields(TrainConfig)} - {"given"}
     for key in options:
         if key not in known:
             advice = f"{similar(key, known)}--help lists them".replace("_", "-")
             raise InputError(f"{path}: {key[:40].replace('_', '-')!r} is no option of train ({advice})")
-    if isinstance(options.get("hidden"), list):
-        options["hidden"] = tuple(options["hidden"])
-    return options
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def loss_and_parameters(loss: str) -> tuple[str, tuple[float, ...]]:
@@ -383,6 +407,8 @@ def _typed(name: str, value: Any, kind: str) -> Any:
             return names[0] if isinstance(value, str) and len(names) == 1 else tuple(names)
         if wanted == "tuple[int, ...]":
             return tuple(operator.index(width) for width in value)
+        if wanted == "tuple[str, ...]" and not isinstance(value, str) and all(isinstance(text, str) for text in value):
+            return tuple(value)
         if wanted == "int" and not isinstance(value, bool):
             return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
         if wanted == "float" and not isinstance(value, (bool, str)):
@@ -395,6 +421,7 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         return value
     described = {"int": "an integer", "float": "a number", "str | int": "a name or a number"}
     described |= {"tuple[int, ...]": "widths such as (256, 128)", "str | tuple[str, ...]": "a name or names"}
+    described |= {"tuple[str, ...]": "several texts"}
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 
@@ -453,6 +480,16 @@ def number_recipe(samples: int) -> dict[str, Any]:
     return recipe | {"weight_decay": float(f"{1 / samples:.2g}")}
 
 
+# What goes with one network that is trained by the steps of an optimizer, and not with several on parts of a table; the first
+# are also said of those.
+OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
+OF_ONE_NETWORK = (
+    "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "momentum", "nesterov", "schedule", "warmup",
+    "step_epochs", "step_factor", "clip_norm", "weight_decay", "label_smoothing", "augment", "augment_strength", "validation",
+    "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling", "mean", "scale", "epsilon",
+    "report_steps", "evaluate_every",
+)  # fmt: skip
+
 # The notebook this project began with, exactly.
 SEED_RECIPE: dict[str, Any] = {
     "hidden": (256,),
@@ -495,7 +532,7 @@ def configure(preset: str | None = None, **options: Any) -> TrainConfig:
     """A TrainConfig from a preset and the options that override it. InputError for what cannot be."""
     if preset is not None and preset not in PRESETS:
         raise InputError(not_one_of("--preset", preset, PRESETS))
-    known = {item.name for item in fields(TrainConfig)}
+    known = {item.name for item in fields(TrainConfig)} - {"given"}
     if unknown := sorted(set(options) - known):
         raise InputError(
             f"unknown option {unknown[0]!r}; {similar(unknown[0], known)}the options are {', '.join(sorted(known))}"
@@ -506,4 +543,6 @@ def configure(preset: str | None = None, **options: Any) -> TrainConfig:
     if "hidden" in options:
         hidden = options["hidden"]
         options["hidden"] = tuple(hidden) if hasattr(hidden, "__iter__") else (hidden,)
-    return replace(TrainConfig(), **{**recipe, **options})
+    said = {**recipe, **options}
+    given = tuple(sorted(name for name, value in said.items() if value is not None))
+    return replace(TrainConfig(), given=given, **said)

@@ -65,9 +65,9 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     Columns are found by name where both name theirs, and a sparse test set may be narrower: its last features do not occur
     in it. InputError for other features.
     """
-    from .data import Sparse
+    from .data import Frame, Sparse
 
-    X, inputs = data.X_test, model.network.sizes[0]
+    X, columns, inputs = data.X_test, model.features.columns, model.features.width
     if data.tested is not None and data.tested.files is not None:
         import numpy as np
 
@@ -77,11 +77,11 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     if isinstance(X, Sparse):
         if X.shape[1] < inputs:
             return replace(X, shape=(len(X), inputs))
-    elif model.columns is not None and data.columns not in (None, model.columns):
+    elif columns is not None and data.columns not in (None, columns) and not isinstance(X, Frame):
         places = {name: k for k, name in enumerate(data.columns or ())}
-        if missing := [name for name in model.columns if name not in places]:
+        if missing := [name for name in columns if name not in places]:
             raise InputError(f"{data.source}: has no column {missing[0]!r}, which {path} takes")
-        return X[:, [places[name] for name in model.columns]]
+        return X[:, [places[name] for name in columns]]
     if X.shape[1] != inputs:
         raise InputError(f"{path}: takes {inputs} features; {data.source} has {X.shape[1]}")
     return X

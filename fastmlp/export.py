@@ -21,7 +21,6 @@ from .paths import as_path, atomic_write
 if TYPE_CHECKING:
     import numpy as np
 
-    from .estimator.tables import BaseTable
     from .model import Model
     from .onnx_graph import End, Graph
     from .target import Target
@@ -226,9 +225,16 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
-def _onnx_of_tables(model: BaseTable, path: str) -> tuple[bytes, str]:
+def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
     from .onnx_tables import table_model
+    from .table_model import TableModel
 
+    if isinstance(model, TableModel):
+        model = model.as_fitted()
+    else:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(model)
     made = table_model(model)
     names = [each.name for each in made.graph.output]
     columns = ", ".join(f"{each.name!r}: ..." for each in made.graph.input)
@@ -283,11 +289,11 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
 
     ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
     an estimator "label", what its ``predict`` returns; of a model that predicts numbers to "prediction". With ``uint8``, of a
-    ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. A ``TableClassifier`` or
-    ``TableRegressor`` takes each of its columns by name in the place of X (``onnx_tables.table_model``), and goes to no other
-    format. The file's documentation and metadata say what the inputs must be. ``.safetensors`` or ``.pt``, for PyTorch: the
-    state_dict of a torch.nn.Sequential, to logits or numbers. ``.html``, for any browser: a page to draw digits on, of a
-    ``Model`` of such images.
+    ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. A model of a table, as
+    ``TableClassifier`` and ``TableRegressor`` are, takes each of its columns by name in the place of X
+    (``onnx_tables.table_model``), and goes to no other format. The file's documentation and metadata say what the inputs must
+    be. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a torch.nn.Sequential, to logits or numbers. ``.html``, for
+    any browser: a page to draw digits on, of a ``Model`` of such images.
 
     Returns what uses the file, in Python or in words; it is written whole or not at all. Raises InputError for another
     ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,
@@ -327,6 +333,10 @@ def _format_of(path: str | Path) -> Callable[[Model, np.ndarray | None, str], tu
 
 
 def _is_of_tables(model: Any) -> bool:
+    from .table_model import TableModel
+
+    if isinstance(model, TableModel):
+        return True
     if "sklearn" not in sys.modules:  # else there is no estimator
         return False
     from .estimator.tables import BaseTable
@@ -389,7 +399,7 @@ def _command(argv: Sequence[str] | None) -> int:
     model = load_model(options.model)
     usage = export(model, options.out, uint8=options.uint8)
     what = f"{len(model.classes)} classes" if model.target is None else f"numbers ({model.target.loss})"
-    print(f"{options.out}: {model.network.sizes[0]} inputs, {what}; use it with {usage}")
+    print(f"{options.out}: {model.features.width} inputs, {what}; use it with {usage}")
     return 0
 
 

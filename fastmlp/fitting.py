@@ -14,10 +14,11 @@ from .arrays import dataset_of
 from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError
-from .loop import Observer, Progress, Report, Result
+from .loop import Observer, Progress, Result
 from .loop import fit as train
 from .parallel import World
 from .screen import Screen, in_notebook
+from .table_fit import NetworkReport
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,9 +57,12 @@ def fit(
     sample_weight: Any = None,
     preset: str | None = None,
     val_fraction: float = 0.1,
+    column: tuple[str, ...] | None = None,
+    drop: tuple[str, ...] | None = None,
     memory: int | None = None,
     standardize: str = "auto",
     task: str = "auto",
+    networks: int | None = None,
     hidden: int | tuple[int, ...] = (256,),
     activation: str | tuple[str, ...] = "relu",
     bias: bool = True,
@@ -109,10 +113,11 @@ def fit(
     """Train a network: ``fit(X, y, hidden=(256,), epochs=5, ...)``, or ``fit(data, ...)`` of a ``Dataset``.
 
     ``data`` is a ``Dataset`` (see ``fastmlp.load``), or X [N, inputs]: an array of numbers (uint8 and float64 as they are,
-    others as float32; images may have more dimensions), a data frame (pandas', Polars', Arrow's), whose columns the model knows
-    by name then, or a SciPy sparse matrix. ``y`` [N] are text, booleans, classes, or numbers to predict: ``task`` says what, or
-    is found out as on the command line, and doubts are said on stderr. It is tested on ``X_test`` and ``y_test``, or else
-    on a seeded ``val_fraction`` of the samples. ``sample_weight`` [N] is what each sample counts.
+    others as float32; images may have more dimensions), a data frame (pandas', Polars', Arrow's) or a dict of arrays, whose
+    columns the model knows by name then, and which may hold text, dates and gaps, or a SciPy sparse matrix. ``y`` [N] are
+    text, booleans, classes, or numbers to predict: ``task`` says what, or is found out as on the command line, and doubts are
+    said on stderr. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction`` of the samples.
+    ``sample_weight`` [N] is what each sample counts.
 
     The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
     seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is
@@ -133,7 +138,8 @@ def fit(
     if config is None:
         config = configure(**given)
     elif given:
-        config = configure(**{**vars(config), **given})
+        known = {name: value for name, value in vars(config).items() if name != "given"}
+        config = replace(configure(**{**known, **given}), given=(*config.given, *given))
     if progress is None:
         progress = observer is None and in_notebook()
     observer = observer or Observer(say=log.warn, report=_log)
@@ -147,7 +153,10 @@ def fit(
     return train(data, config, observer=shown, checkpoint=checkpoint, resume=resume, world=world)
 
 
-def _log(report: Report) -> None:
+def _log(report: Any) -> None:
+    if isinstance(report, NetworkReport):
+        log.inform(f"network {report.network}: validation loss {report.validation_loss:.4f}, {report.headline}")
+        return
     tested = "" if report.test_loss is None else f", test {report.headline('test')}"
     log.inform(f"epoch {report.epoch:.4g}: train loss {report.train_loss:.4f}{tested}")
 
@@ -160,7 +169,7 @@ def _with_bar(observer: Observer) -> Observer:
         screen.progress(progress)
         observer.progress(progress)
 
-    def reported(report: Report) -> None:
+    def reported(report: Any) -> None:
         screen.report(report)
         observer.report(report)
 

@@ -44,6 +44,8 @@ class Features:
     image_shape: tuple[int, int] | None = None
     framing: Any = None
     light_border: bool | None = None
+    frame: str | None = None
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Query:
 
     ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
     on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression. ``say`` takes
-    lines for the user.
+    lines for the user. The columns in ``drop`` are left out. Where the user has ``said`` what some are, all are read as they
+    stand, even if they are numbers.
     """
 
     label_column: str | None = None
@@ -61,6 +64,8 @@ class Query:
     testing: bool = False
     cached: bool = True
     task: str = "auto"
+    drop: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
     say: Callable[[str], None] = warn
 
 
@@ -70,6 +75,7 @@ class Format:
     is known by how it ``begins``.
 
     ``trains``: its files hold labels, and may be the shards of a directory. ``has_columns``: labels and weights are columns.
+    ``package`` is what its reader needs.
     """
 
     name: str
@@ -80,6 +86,7 @@ class Format:
     is_text: bool = False
     has_columns: bool = False
     zipped: bool = True
+    package: str | None = None
 
     def read(self, path: Path, query: Query) -> Any:
         """(Samples, Samples held out in the same file or None). InputError for a file that is not of this format."""
@@ -154,6 +161,15 @@ FORMATS = (
     _NPZ,
     Format(".npy", (".npy",), "npy", re.compile(rb"\x93NUMPY.*", re.DOTALL), trains=False, zipped=False),
     IMAGE,
+    Format(
+        "Parquet",
+        (".parquet", ".pq"),
+        "parquet",
+        re.compile(rb"PAR1.*", re.DOTALL),
+        has_columns=True,
+        zipped=False,
+        package="pyarrow",
+    ),
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)
@@ -161,7 +177,6 @@ _TEXTS = (".txt", ".data", ".dat", "")  # names that say no more than that there
 
 # Files that are known and not read: (how they begin, what they are).
 _FOREIGN = (
-    (re.compile(rb"PAR1"), "a Parquet file"),
     (re.compile(rb"ARROW1|FEA1"), "an Arrow file"),
     (re.compile(rb"\x89HDF\r\n"), "an HDF5 file"),
     (re.compile(rb"MATLAB "), "a MATLAB file"),
@@ -175,6 +190,20 @@ _FOREIGN = (
     (re.compile(rb"\s*<"), "XML or HTML"),
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer"),
 )
+
+
+KINDS = ("number", "category", "date", "drop")  # of columns
+
+
+def kinds_of(said: Sequence[str]) -> dict[str, str]:
+    """{column: kind} of texts such as "zip=category". InputError for others."""
+    kinds = {}
+    for text in said:
+        name, mark, kind = text.rpartition("=")
+        if not (name and mark) or kind not in KINDS:
+            raise InputError(f"--column {text!r:.60}: must be NAME=KIND; kinds are {', '.join(KINDS)}")
+        kinds[name] = kind
+    return kinds
 
 
 def suffixes(formats: tuple[Format, ...]) -> str:

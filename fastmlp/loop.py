@@ -24,7 +24,7 @@ from .model import Model
 from .optimizers import learning_rates, rule
 from .parallel import World
 from .paths import as_path
-from .plan import Plan, plan
+from .plan import Plan, completed, plan
 from .ranges import input_ranges
 from .target import kernel_of, scored
 
@@ -96,19 +96,19 @@ class Result:
 
     model: Model
     config: TrainConfig
-    history: list[Report] = field(default_factory=list)
+    history: list[Any] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        sizes, measured = "-".join(map(str, self.model.network.sizes)), self.summary
+        what, measured = self.model.described.removeprefix("network "), self.summary
         if not measured:
-            return f"Result({sizes}, interrupted after {len(self.history)} reports)"
+            return f"Result({what}, interrupted after {len(self.history)} reports)"
         if "test_accuracy" in measured:
             tested = f"accuracy {measured['test_accuracy']:.2%}"
         else:
             tested = scored(measured["test_rmse"], measured["test_r2"])
         trained = f"{measured['steps']:,} steps in {measured['train_seconds']:.3g} s"
-        return f"Result({sizes}, {trained}: test {tested}, loss {measured['test_loss']:.4g})"
+        return f"Result({what}, {trained}: test {tested}, loss {measured['test_loss']:.4g})"
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,18 @@ class Progress:
 
 @dataclass
 class Observer:
-    """What the loop tells whoever watches; each may be replaced. ``stop`` is asked every 50 ms or so."""
+    """What the loop tells whoever watches; each may be replaced. ``stop`` is asked every 50 ms or so.
+
+    Of a table ``columns`` gets what became of its columns, and ``report`` a ``table_fit.NetworkReport`` for each network.
+    """
 
     say: Callable[[str], None] = lambda line: None
     chosen: Callable[[str, float], None] = lambda input, density: None
-    started: Callable[[list[Report], bool], None] = lambda history, finished: None
+    started: Callable[[list[Any], bool], None] = lambda history, finished: None
     progress: Callable[[Progress], None] = lambda progress: None
-    report: Callable[[Report], None] = lambda report: None
+    report: Callable[[Any], None] = lambda report: None
     stop: Callable[[], bool] = lambda: False
+    columns: Callable[[Any], None] = lambda columns: None
 
 
 def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator) -> None:
@@ -484,9 +488,13 @@ def fit(
     RunError when the loss stops being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says
     so. In a ``world`` (see ``parallel``) all ranks call it alike, and rank 0 reads and writes the checkpoint.
     """
-    observer = observer or Observer()
+    observer, world = observer or Observer(), world or World()
+    config = completed(config, data, world.size)
+    if config.networks:
+        from .table_fit import fit_table  # which imports this module
+
+        return fit_table(data, config, observer=observer, checkpoint=checkpoint, resume=resume)
     path = None if checkpoint is None else as_path(checkpoint)
-    world = world or World()
     threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:
         if threads is not None:

@@ -92,6 +92,15 @@ class Model:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
 
     @property
+    def described(self) -> str:
+        """The layers, in words."""
+        return f"network {'-'.join(map(str, self.network.sizes))}"
+
+    @property
+    def parameters(self) -> int:
+        return self.network.params.size
+
+    @property
     def features(self) -> Features:
         """What readers of files must know of the inputs."""
         return Features(
@@ -315,6 +324,10 @@ def load_model(path: str | Path) -> Model:
 
 def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     """The model that ``Model.contents`` described, and perhaps more; ``path`` is for the errors."""
+    if "table" in meta:
+        from .table_model import table_model_from
+
+        return table_model_from(meta, tensors, path)
     try:
         scale, classes = float(meta["scale"]), tuple(map(str, meta["classes"]))
         shape, columns = meta["image_shape"], meta["columns"]
@@ -326,16 +339,8 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         activation = meta.get("activation", "relu")
         for name in [activation] if isinstance(activation, str) else activation:
             kernels.ACTIVATIONS[name]
-        trained_on = meta.get("trained_on")
-        if trained_on is not None:
-            kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
-            trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
-            if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
-                raise ValueError("trained_on")
-        label, light_border = _label(meta.get("label")), meta.get("light_border", False)
-        label_kind = meta.get("label_kind")
-        if label_kind is not None:
-            [_LABELS[label_kind](name) for name in classes]
+        label, trained_on, label_kind = whence(meta, classes)
+        light_border = meta.get("light_border", False)
         if not isinstance(light_border, bool):
             raise ValueError("light_border")
         framing = meta.get("framing")
@@ -344,11 +349,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         raise InputError(f"{path}: not a fastmlp model") from None
     if not 0 < scale < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
-    loss = meta.get("loss")
-    of_numbers = loss is not None and (not classes or "target_mean" in tensors)
-    if loss is not None:
-        _require_loss(loss, "regression" if of_numbers else "classification", path)
-    target = _target(loss, tensors, path) if of_numbers else None
+    target, loss = target_from(meta, tensors, path), meta.get("loss")
     outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
     network = _network(tensors, outputs, activation, path)
     inputs = network.sizes[0]
@@ -374,8 +375,30 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     return Model(network, scale, classes, **known, **standard)
 
 
-def _target(loss: Any, tensors: Tensors, path: str) -> Target:
-    """What ``contents`` made of a model's ``target``."""
+def whence(
+    meta: dict[str, Any], classes: tuple[str, ...]
+) -> tuple[LabelColumn | None, dict[str, Any] | None, str | None]:
+    """(label, trained_on, label_kind) of a model's file. TypeError, ValueError or KeyError for what is none."""
+    trained_on = meta.get("trained_on")
+    if trained_on is not None:
+        kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
+        trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
+        if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
+            raise ValueError("trained_on")
+    label_kind = meta.get("label_kind")
+    if label_kind is not None:
+        [_LABELS[label_kind](name) for name in classes]
+    return _label(meta.get("label")), trained_on, label_kind
+
+
+def target_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
+    """What ``contents`` made of a model's ``target``; None where it has classes."""
+    loss = meta.get("loss")
+    of_numbers = loss is not None and (not meta.get("classes") or "target_mean" in tensors)
+    if loss is not None:
+        _require_loss(loss, "regression" if of_numbers else "classification", path)
+    if not of_numbers:
+        return None
     T = len(tensors["target_mean"]) if "target_mean" in tensors and tensors["target_mean"].ndim == 1 else 0
     mean, std = (_vector(tensors, name, np.dtype(np.float64), T, path) for name in ("target_mean", "target_std"))
     if T == 0 or not (std > 0).all():

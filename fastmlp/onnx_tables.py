@@ -14,7 +14,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from .backend import kernels
 from .columns import _FARTHEST, _GAPS, _HEIGHT, Category, Column, Date, Number
@@ -83,7 +82,6 @@ def table_model(model: BaseTable) -> Any:
     Numbers are float64, NaN for gaps; categories are text; dates are float64 days since 1970-01-01. The outputs are "label" [N]
     and "probabilities" float32 [N, classes], or "prediction" float64 [N].
     """
-    check_is_fitted(model)
     columns = [column for column in model.columns_.columns if column.learnt is not None]
     names = [str(column.name) for column in columns]
     outputs = ["label", "probabilities"] if hasattr(model, "classes_") else ["prediction"]

@@ -13,8 +13,19 @@ import numpy as np
 from .augment import Distort, distortion
 from .backend import kernels
 from .batches import Window
-from .config import LOSSES, TASKS, WIDEST, TrainConfig, loss_and_parameters, monitors
-from .data import Dataset, OnDisk, divide, is_sparse
+from .config import (
+    LOSSES,
+    OF_ANY_NETWORK,
+    OF_ONE_NETWORK,
+    TASKS,
+    WIDEST,
+    TrainConfig,
+    loss_and_parameters,
+    monitors,
+)  # fmt: skip
+from .data import Dataset, Frame, OnDisk, divide, is_sparse
+from .data.dialect import number
+from .ensemble import NETWORKS, recipe_for
 from .errors import InputError, RunError
 from .model import Model, load_model
 from .scaling import (
@@ -34,6 +45,7 @@ _BLOCK = 1 << 17  # labels looked at together
 _ROW_BYTES = 64  # of a sample in two windows: its label, weight and places, and what they are drawn with
 _PATIENCE_VALIDATION = 0.1
 _CROSS_ENTROPY = next(iter(LOSSES["classification"]))
+_MOST_NUMBERS = 10_000_000  # of a table that several networks learn: its inputs take 64 bytes for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +146,7 @@ def plan(
         X=X.dictionary_encode() if sparse and X is not None else X,
         y=data.y if target is None else target.encoded(data.y, config.dtype),
         target=target,
-        weights=_sample_weights(config, data),
+        weights=sample_weights(config, data),
         test=(prepared(data.X_test, input == "sparse"), data.y_test),
         validation=validation and (prepared(validation[0], input == "sparse"), validation[1]),
         window_rows=window_rows,
@@ -142,11 +154,71 @@ def plan(
     )  # fmt: skip
 
 
-def completed(config: TrainConfig, data: Dataset) -> TrainConfig:
-    """``config`` with the defaults that go by the data; completed again it stays the same. InputError for too wide data."""
+def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig:
+    """``config`` with the defaults that go by the data; completed again it stays the same. InputError for too wide data, and
+    for options that do not go with it."""
     if data.X.shape[1] > WIDEST:
         raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
+    config = replace(config, networks=_networks(config, data, ranks))
+    if config.networks:
+        return _several(config, data)
     return config.completed(len(data.X), table=is_table(data), regression=data.task == "regression")
+
+
+def _networks(config: TrainConfig, data: Dataset, ranks: int) -> int:
+    """By how many networks a table is learnt; 0: by one, as all options say. InputError where that cannot be."""
+    frame, asked = isinstance(data.X, Frame), config.networks
+    if frame and (ranks > 1 or asked == 0):
+        where = "one network takes numbers only" if asked == 0 else f"--data: {ranks} ranks take numbers only"
+        remedy = "leave it out" if asked == 0 else "run it without mpiexec"
+        given = "--networks 0: " if asked == 0 else ""
+        raise InputError(f"{given}{where}; {data.source} has text, dates or gaps, or --column: {remedy}")
+    if asked is None:
+        chosen = config.said((*OF_ANY_NETWORK, *OF_ONE_NETWORK))
+        small = isinstance(data.X, np.ndarray) and data.X.size <= _MOST_NUMBERS
+        return NETWORKS if frame or (small and not chosen and ranks == 1 and is_table(data)) else 0
+    if asked and (ranks > 1 or data.image_shape is not None or not isinstance(data.X, (Frame, np.ndarray))):
+        kind = "a table in memory" if ranks == 1 else "one process"
+        raise InputError(f"--networks {asked}: goes with {kind}; leave it out for {data.source}")
+    return asked
+
+
+def one_network(config: TrainConfig, data: Dataset) -> TrainConfig:
+    """The options for what tries one network. InputError for a table that only several learn."""
+    if isinstance(data.X, Frame) or config.networks:
+        raise InputError(
+            f"--find-lr tries one network; {data.source} is a table that several learn: --lr tries another rate"
+        )
+    return replace(config, networks=0)
+
+
+def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
+    """The options of a table that several networks learn. InputError for those of one network."""
+    _require_fitting(config, data)
+    if wrong := config.said(OF_ONE_NETWORK):
+        option = ("no-bias" if wrong[0] == "bias" else wrong[0]).replace("_", "-")
+        one = "leave it out" if isinstance(data.X, Frame) else "leave it out, or --networks 0 trains one"
+        raise InputError(
+            f"--{option}: goes with one network; {data.source} is a table that {config.networks} networks learn: {one}"
+        )
+    hidden = config.hidden if config.said(["hidden"]) else (128, 128)
+    if len({*hidden}) != 1:
+        raise InputError(
+            f"--hidden {','.join(map(str, hidden)) or 0}: the layers of a table's networks have one width; such as 128,128"
+        )
+    if config.said(["activation"]) and not isinstance(config.activation, str):
+        raise InputError(
+            f"--activation {','.join(config.activation)}: the layers of a table's networks have one; such as gelu"
+        )
+    recipe = recipe_for(
+        len(data.X), classes=data.task == "classification", learning_rate=config.lr, epochs=config.epochs,
+        dropout=config.dropout,
+    )  # fmt: skip
+    return replace(
+        config, hidden=hidden, activation=config.activation if config.said(["activation"]) else recipe.activation,
+        batch_size=recipe.batch_size if config.batch_size is None else config.batch_size, epochs=recipe.epochs,
+        lr=recipe.learning_rate, dropout=recipe.dropout, given=(*config.given, "hidden", "activation"),
+    )  # fmt: skip
 
 
 def _require_fitting(config: TrainConfig, data: Dataset) -> None:
@@ -204,8 +276,8 @@ def _scaling_of(model: Model, data: Dataset) -> Scaling:
 
 def is_table(data: Dataset) -> bool:
     """Whether each column is of a kind of its own: the samples are no images, and not mostly zeros of one scale."""
-    if data.image_shape is not None:
-        return False
+    if data.image_shape is not None or isinstance(data.X, Frame):
+        return data.image_shape is None
     sample = row_sample(data.X)
     return input_scale(sample)[1] > kernels.tuning.SPARSE_DENSITY or not share_a_scale(sample)
 
@@ -319,7 +391,7 @@ def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, sparse: bool) -
     return kernels.csr(X) if sparse else X
 
 
-def _sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
+def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     """The samples' own weights times those of their classes, float64 [N]; None where all are 1."""
     if config.class_weight is None:
         return data.sample_weight
@@ -351,11 +423,23 @@ def _as_kernels_take(y: np.ndarray) -> np.ndarray:
 def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
     """CRC-32 of y and of evenly spaced samples, of all or of some ``rows``: tells one data set from another."""
     y = data.y if rows is None else data.y[rows]
-    sample = row_sample(data.X) if rows is None else data.X[row_sample(rows)]
-    arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
+    sample: Any = row_sample(data.X) if rows is None else data.X[row_sample(rows)]
+    if isinstance(sample, Frame):
+        arrays = tuple(map(_as_text, sample.columns.values()))
+    else:
+        arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
     crc = 0
     for start in range(0, len(y), _BLOCK):  # in one type, whichever few bytes they are kept in
         crc = zlib.crc32(np.ascontiguousarray(_as_kernels_take(y[start : start + _BLOCK])).data, crc)
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
     return crc
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """The bytes of what a column says, the same whether numbers came as text, as float32 or as float64."""
+    with np.errstate(over="ignore"):
+        texts = [
+            text if (x := number(text)) is None else repr(float(np.float32(x))) for text in map(str, values.tolist())
+        ]
+    return np.frombuffer("\n".join(texts).encode(), np.uint8)

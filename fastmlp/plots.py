@@ -184,6 +184,24 @@ def series(history: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarra
 
 
 @_style()
+def network_curves(losses: Mapping[int, Sequence[float]]) -> Figure:
+    """The losses of several networks against epochs, each network's lowest marked."""
+    figure = Figure(layout="constrained", figsize=(5, 3.2))
+    ax = figure.subplots()
+    for values in losses.values():
+        best = min(range(len(values)), key=lambda k: values[k])
+        (line,) = ax.plot(range(1, len(values) + 1), values, linewidth=1, clip_on=False)
+        ax.plot([best + 1], [values[best]], marker="o", markersize=4, color=line.get_color(), clip_on=False, zorder=4)
+    _magnitudes(ax, np.concatenate([np.asarray(values) for values in losses.values()]), "")
+    ax.set_title("Loss on the network's held-out rows")
+    ax.set_xlabel("epoch")
+    ax.margins(x=0.02)
+    ax.grid(axis="y")
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    return figure
+
+
+@_style()
 def learning_curves(
     history: Sequence[Mapping[str, float]],
     rates: tuple[np.ndarray, np.ndarray] | None = None,

@@ -135,8 +135,8 @@ def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator
 
     doubtful = []
     for name, X, _ in samples:
-        if X.shape[1] != model.network.sizes[0]:
-            raise InputError(f"{name}: has {X.shape[1]} features; the model takes {model.network.sizes[0]}")
+        if X.shape[1] != model.features.width:
+            raise InputError(f"{name}: has {X.shape[1]} features; the model takes {model.features.width}")
     for name, X, is_image in samples:
         difference = model.unlike_training(X)
         with about(name), np.errstate(over="ignore", invalid="ignore"):  # refused below

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .data import Dataset
     from .model import Model
+    from .table_model import TableModel
 
 _SHOWN = 20  # of the errors that the model is surest of
 _VALUES = 12  # features of each of them
@@ -269,6 +270,44 @@ def _places(data: Dataset, rows: np.ndarray, config: TrainConfig, model: Model) 
     return "line", form.lines(path, stand, query), f"Lines are those of {path.name}."
 
 
+def _network_losses(path: Path) -> dict[int, list[float]]:
+    """The validation losses after each epoch that a metrics.jsonl has of each network of a table. InputError for a bad line."""
+    from .data.files import read_file
+
+    found: dict[int, list[float]] = {}
+    for number, line in enumerate(read_file(path).splitlines(), 1):
+        try:
+            row = json.loads(line)
+            found[int(row["network"])] = [float(value) for value in row["validation_losses"]]
+        except (KeyError, TypeError, ValueError, RecursionError):
+            raise InputError(f"{path}: line {number} is not of a network of a table; the file is damaged") from None
+    return found
+
+
+def _network_curves(losses: dict[int, list[float]]) -> Section:
+    from . import plots
+
+    title = "Learning curves"
+    if not losses:
+        return Section(title, "No network is trained yet.")
+    best = {network: values.index(min(values)) + 1 for network, values in losses.items()}
+    words = (
+        f"The loss of each of the {len(losses)} networks on the part of the training rows that it was not trained on; each was "
+        f"kept as it was after its lowest, which came after epoch {min(best.values())} to {max(best.values())}."
+    )
+    figure = plots.network_curves(losses)
+    return Section(title, words, "learning-curves", figure, f"Line chart, a line a network. {words}")
+
+
+def _columns(model: TableModel) -> Section:
+    """What became of each column."""
+    table: list[tuple[Any, ...]] = [("column", "is", "inputs", "")]
+    table += [(column.name, column.kind, f"{column.inputs:,}", column.about) for column in model.columns.columns]
+    used = len(model.columns.used)
+    words = f"What the {len(table) - 1:,} columns become: {model.columns.inputs:,} inputs, of {used:,} of them."
+    return Section("Columns", words, table=table)
+
+
 def _feature_names(model: Model) -> Sequence[str]:
     return model.columns or [f"feature {k + 1}" for k in range(model.network.sizes[0])]
 
@@ -321,7 +360,7 @@ def _deciles(test: TestedNumbers) -> Section:
     return Section("Error by decile", words, "deciles", figure, f"Bar chart. {words}", table)
 
 
-def _largest_errors(test: TestedNumbers, model: Model, config: TrainConfig, columns: list[int]) -> Section:
+def _largest_errors(test: TestedNumbers, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
     """The table has the values of ``columns``, the first few, where the samples are no images."""
     rows = test.worst[:_SHOWN]
     place, places, said = _places(test.data, rows, config, model)
@@ -338,20 +377,26 @@ def _largest_errors(test: TestedNumbers, model: Model, config: TrainConfig, colu
 
 
 def _with_values(
-    table: list[tuple[Any, ...]], X: Any, rows: np.ndarray, model: Model, columns: list[int]
+    table: list[tuple[Any, ...]], X: Any, rows: np.ndarray, model: Model, columns: list[Any]
 ) -> tuple[list[tuple[Any, ...]], str]:
     """(the table with the values of the first few ``columns`` of the rows of X, a sentence that says so)."""
+    from .data import Frame
+
     shown = columns[:_VALUES]
-    values = X[rows].toarray() if hasattr(X, "indptr") else X[rows]
-    features = _feature_names(model)
     head, *body = table
-    table = [(*head, *(features[k] for k in shown))]
-    table += [(*row, *(f"{value:.6g}" for value in sample[shown].tolist())) for row, sample in zip(body, values)]
+    if isinstance(X, Frame):
+        values = [X.columns[name][rows].tolist() for name in shown]
+        table = [(*head, *shown), *((*row, *sample) for row, sample in zip(body, zip(*values)))]
+    else:
+        samples = X[rows].toarray() if hasattr(X, "indptr") else X[rows]
+        features = _feature_names(model)
+        table = [(*head, *(features[k] for k in shown))]
+        table += [(*row, *(f"{value:.6g}" for value in sample[shown].tolist())) for row, sample in zip(body, samples)]
     which = "" if len(shown) == X.shape[1] else f"the {len(shown)} of {X.shape[1]:,} that matter most to the model, "
     return table, f" To the right are the values of the features: {which}the most important first."
 
 
-def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[int]) -> Section:
+def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
     """The table has the values of ``columns``, the first few, where the samples are no images."""
     from . import plots
 
@@ -448,15 +493,16 @@ def _weights(model: Model) -> Section:
     return Section("First-layer weights", words, "weights", figure, alt)
 
 
-def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, list[int]]:
+def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, list[Any]]:
     """And the columns in the order of their importance."""
     import numpy as np
 
     from . import plots
     from .importance import permutation_importance
+    from .table_model import TableModel
 
-    found, names = permutation_importance(model, test.X, test.y), _feature_names(model)
-    order, inputs = np.argsort(-found.rise, kind="stable"), model.network.sizes[0]
+    found = permutation_importance(model, test.X, test.y)
+    order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
     words = (
         f"By how much the mean loss, {found.loss:.3g}, rises when a feature's values are dealt out anew among the test "
         "samples, so that they say nothing of their rows: the mean of five times ± the standard deviation. Of features that "
@@ -467,7 +513,11 @@ def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, li
     if len(found.columns) > plots.MOST_FEATURES:
         words += f" Shown are the first {plots.MOST_FEATURES} of {len(found.columns):,}."
     columns = found.columns[order]
-    figure = plots.importance_bars([names[k] for k in columns], found.rise[order], found.deviation[order])
+    names = columns.tolist()
+    if not isinstance(model, TableModel):
+        features = _feature_names(model)
+        names = [features[k] for k in names]
+    figure = plots.importance_bars(names, found.rise[order], found.deviation[order])
     section = Section("Importance of the features", words, "importance", figure, f"Bar chart, largest first. {words}")
     return section, columns.tolist()
 
@@ -563,21 +613,23 @@ def _plain(value: Any) -> str:
 
 def _summary(test: Tested | TestedNumbers, model: Model, path: Path, history: list[dict[str, float]]) -> str:
     from . import plots
+    from .table_model import TableModel
     from .target import scored
 
-    sizes = "-".join(map(str, model.network.sizes))
-    parameters = model.network.params.size
-    words = f"The network {sizes} ({parameters:,} parameters) "
+    verbs = ("classify", "predict") if isinstance(model, TableModel) else ("classifies", "predicts")
+    words = f"The {model.described} ({model.parameters:,} parameters) "
     samples = f"the {test.y.size:,} test samples of {test.data.name}"
     if isinstance(test, Tested):
         right = test.y.size - test.wrong.size
         words += (
-            f"classifies {plots.percent(right, test.y.size)} of {samples} correctly; its mean loss is {test.loss:.3g}."
+            f"{verbs[0]} {plots.percent(right, test.y.size)} of {samples} correctly; the mean loss is {test.loss:.3g}."
         )
     else:
-        words += f"predicts the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
-        words += f"MAE {test.scores['mae']:.4g}; its mean loss is {test.scores['loss']:.3g}."
-    if history:
+        words += f"{verbs[1]} the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
+        words += f"MAE {test.scores['mae']:.4g}; the mean loss is {test.scores['loss']:.3g}."
+    if history and isinstance(model, TableModel):
+        words += f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s."
+    elif history:
         last = history[-1]
         steps = f" ({last['step']:,.0f} steps)" if "step" in last else ""
         seconds = f" in {last['seconds']:,.1f} s" if "seconds" in last else ""
@@ -639,12 +691,13 @@ def _over_seeds(
             Link(run.name, page), *(_score(name, each[name]) for name in spread), f"{last.get('epoch', 0):.6g}",
             f"{last.get('seconds', 0):,.1f}",
         ))  # fmt: skip
+    sections = [Section("Every run", "Each leads to its own report.", table=table)]
+    if not any({"test_accuracy", "test_rmse"} & row.keys() for *_, history in runs for row in history):  # of a table
+        return words, sections
     curves = plots.curves_of_seeds([history for *_, history in runs])
     alt = f"Line chart of the test error of {len(runs)} runs against epochs. {words}"
-    return words, [
-        Section("Every run", "Each leads to its own report.", table=table),
-        Section("Learning curves", "How far the runs are apart while they learn.", "seeds", curves, alt),
-    ]
+    how = "How far the runs are apart while they learn."
+    return words, [*sections, Section("Learning curves", how, "seeds", curves, alt)]
 
 
 _SCORES = {"accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "loss": "loss"}
@@ -684,10 +737,12 @@ def _draw_run(
     """(the paths written, its test, its reports) of one run."""
     from .evaluate import load_to_test
     from .model import load_model
+    from .table_model import TableModel
 
     path = model_file(directory)
     config, settings = _config(directory, data)
-    history = read_metrics(directory / "metrics.jsonl")
+    metrics = directory / "metrics.jsonl"
+    history = read_metrics(metrics)
     model = load_model(path)
     dataset = load_to_test(config, model, whole=data is not None, recorded=data is None)
     test = _test(model, dataset, path)
@@ -700,7 +755,10 @@ def _draw_run(
         answers = [
             _predicted_and_true(test), _residuals(test), _deciles(test), _largest_errors(test, model, config, columns)
         ]  # fmt: skip
-    sections = [_curves(history, config), *answers, inputs, *_distorted(config, dataset)]
+    if isinstance(model, TableModel):
+        sections = [_network_curves(_network_losses(metrics)), *answers, inputs, _columns(model)]
+    else:
+        sections = [_curves(history, config), *answers, inputs, *_distorted(config, dataset)]
     written = _write(target, directory.resolve().name, _summary(test, model, path, history), sections, settings)
     return written, test, history
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .cli import say
 
 if TYPE_CHECKING:
-    from .loop import Progress, Report
+    from .loop import Progress
 
 _ERASE = "\r\x1b[K"
 _SECONDS_BETWEEN = 0.1  # two progress lines
@@ -107,7 +107,10 @@ class Screen:
         shown = f"{bar(progress.step / progress.total, size)}  {text}"
         self._line.show("\n".join(filter(None, (self._reported, shown))))
 
-    def report(self, report: Report) -> None:
+    def report(self, report: Any) -> None:
+        if not hasattr(report, "lr"):
+            self._network(report)
+            return
         parts = [(0, f"epoch {report.epoch:3.4g}")]
         for name, rank in (("train", 3), ("validation", 1), ("test", 1)):
             if (loss := getattr(report, f"{name}_loss")) is not None:
@@ -126,6 +129,17 @@ class Screen:
             self.clear()
         else:
             self.line(text)
+
+    def _network(self, report: Any) -> None:
+        """Of several networks one that is trained."""
+        parts = [
+            (0, f"network {report.network}"),
+            (1, f"validation {report.headline}"),
+            (3, f"loss {report.validation_loss:.4f}"),
+            (4, f"epoch {report.epoch} of {report.epochs}"),
+            (2, duration(report.seconds)),
+        ]
+        self.line(_fitted(parts, self._room()))
 
     def _room(self) -> int:
         """Columns that a line may take: some terminals wrap in the last, and a Ctrl-C puts ^C behind the line."""

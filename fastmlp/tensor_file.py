@@ -19,7 +19,10 @@ from .errors import InputError, RunError
 from .paths import atomic_write
 
 _FORMAT = "fastmlp"
-VERSION = 2
+VERSION, TABLE_VERSION = (
+    2,
+    3,
+)  # of one network, and of several with the columns of a table, which version 2 does not know
 
 Tensors = dict[str, np.ndarray]
 
@@ -33,7 +36,8 @@ def _digest(array: np.ndarray) -> str:
 def write_tensors(path: Path, meta: dict[str, Any], tensors: Tensors, *, keep: Path | None = None) -> None:
     """Write the file whole or not at all; the one that was there becomes ``keep``. RunError when it cannot be written."""
     sums = {name: _digest(array) for name, array in tensors.items()}
-    header = json.dumps({"format": _FORMAT, "version": VERSION, "sha256": sums, **meta}, allow_nan=False)
+    version = TABLE_VERSION if "table" in meta else VERSION
+    header = json.dumps({"format": _FORMAT, "version": version, "sha256": sums, **meta}, allow_nan=False)
     try:
         with atomic_write(path, keep=keep) as file:
             np.savez(file, meta=np.frombuffer(header.encode(), np.uint8), **tensors)  # type: ignore[arg-type]
@@ -51,8 +55,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
         version, sums = operator.index(meta["version"]), {**meta["sha256"]}
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise InputError(f"{path}: not a fastmlp model or checkpoint") from None
-    if version != VERSION:
-        raise InputError(f"{path}: model format {version}; this version reads {VERSION}")
+    if version not in (VERSION, TABLE_VERSION):
+        raise InputError(f"{path}: model format {version}; this version reads {VERSION} and {TABLE_VERSION}")
     if sums.keys() != tensors.keys():
         odd = sorted(sums.keys() ^ tensors.keys())[0]
         raise InputError(f"{path}: tensor {odd[:40]!r} is missing or without a checksum; the file is damaged")

@@ -21,8 +21,8 @@ from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write
 from .screen import Screen, duration, hush
 
 if TYPE_CHECKING:
+    from .columns import Columns
     from .data import Dataset
-    from .loop import Report
 
 CONFIG, METRICS = "config.toml", "metrics.jsonl"
 _MOST_SEEDS = 1000
@@ -50,11 +50,11 @@ class _Files:
         except OSError as error:
             raise RunError(f"{self.directory / name}: cannot be written ({error.strerror})") from None
 
-    def started(self, history: list[Report]) -> None:
+    def started(self, history: list[Any]) -> None:
         """The metrics so far: those of a run that goes on, else none."""
         self.write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
 
-    def report(self, report: Report) -> None:
+    def report(self, report: Any) -> None:
         """One line more; whole in the file before the next step."""
         try:
             with open(self.directory / METRICS, "a", encoding="utf-8") as file:
@@ -113,12 +113,13 @@ def parser() -> Parser:
 
 def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
     """The configuration of the run in ``directory``, which ``options`` may make longer, and say where its data are now."""
-    if other := sorted(set(options) - {"threads", "epochs", "steps", "data", "test"}):
-        raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
     path = as_path(directory) / CONFIG
-    if not path.exists():
+    run = read_toml(path) if path.exists() else {}
+    longer = () if run.get("networks") else ("epochs", "steps")  # several networks stop by themselves
+    if other := sorted(set(options) - {"threads", *longer, "data", "test"}):
+        raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
+    if not run:
         raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")
-    run = read_toml(path)
     if {"epochs", "steps"} & set(options):
         run = {name: value for name, value in run.items() if name not in ("epochs", "steps")}
     return configure(**(run | options | {"out": directory}))
@@ -151,6 +152,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
             config = configure(preset, **((read_toml(file) if file else {}) | options))
 
     from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
+    from .plan import completed, one_network
 
     try:
         with _loading_kernels() if config.backend == "numba" and world.size == 1 else nullcontext():
@@ -166,9 +168,15 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     with world.together():
         for each in configs if world.rank == 0 else ():
             _output_directory(str(each.out))
+    with world.together():
+        if finding:
+            config = one_network(config, data)
+        whole = completed(config, data, world.size)
     outputs = len(data.classes) or outputs_of(config.loss)
-    sizes = "-".join(str(n) for n in (data.X.shape[1], *config.hidden, outputs))
-    screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; network {sizes}")
+    inputs = f"{data.X.shape[1]} columns" if whole.networks else f"network {data.X.shape[1]}"
+    sizes = "-".join(map(str, (*whole.hidden, outputs)))
+    inputs += f"; {whole.networks} networks of {sizes}" if whole.networks else f"-{sizes}"
+    screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; {inputs}")
     if screen.level > 0:
         given = _changed(config, TrainConfig()) or "all as by default"
         screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {given}")
@@ -232,9 +240,14 @@ def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:
 def _changed(config: TrainConfig, default: TrainConfig) -> str:
     """The options that are not as in ``default``."""
     options = {item.name: getattr(config, item.name) for item in fields(config) if "help" in item.metadata}
-    return ", ".join(
-        f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value != getattr(default, name)
-    )
+    changed = []
+    for name, value in options.items():
+        if value != getattr(default, name):
+            values = (
+                value if name in ("column", "drop") else [",".join(map(str, value))] if name == "hidden" else [value]
+            )
+            changed += [f"--{name.replace('_', '-')} {each}" for each in values]
+    return ", ".join(changed)
 
 
 def _train(
@@ -246,8 +259,8 @@ def _train(
     from .plan import completed
     from .target import scored
 
-    asked, config = config, completed(config, data)
-    if config.dropout and asked.dropout is None:
+    asked, config = config, completed(config, data, world.size)
+    if config.dropout and asked.dropout is None and not config.networks:
         screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(config, asked)}")
     files, first = _Files(as_path(str(config.out))), world.rank == 0
     with world.together():
@@ -256,7 +269,12 @@ def _train(
                 screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
             files.begin(config)
 
-    def started(history: list[Report], finished: bool) -> None:
+    def columns(found: Columns) -> None:
+        lines = str(found).splitlines() if screen.level > 0 else [found.summary, *found.dropped]
+        for line in lines:
+            screen.line(line)
+
+    def started(history: list[Any], finished: bool) -> None:
         if first:
             files.started(history)
         if first and resume:  # not before the checkpoint is known to be of these data
@@ -264,18 +282,22 @@ def _train(
         if resume:
             done = f"after step {history[-1].step if history else 0}"
             longer = "more --epochs or --steps train longer"
+            if config.networks:
+                done, longer = f"with {len(history)} of {config.networks} networks", "--out trains anew"
             screen.line(f"the run is finished, {done}; {longer}" if finished else f"going on {done}")
         screen.patient = True
 
-    def report(report: Report) -> None:
+    def report(report: Any) -> None:
         if first:
             files.report(report)
         screen.report(report)
 
-    observer = Observer(say, screen.chosen, started, screen.progress, report, screen.stopped)
+    observer = Observer(say, screen.chosen, started, screen.progress, report, screen.stopped, columns)
     try:
         result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
     except Interrupted:
+        if not files.checkpoint.exists():
+            raise Interrupted(f" before a network was finished; --resume {config.out} begins anew") from None
         raise Interrupted(f"; the run so far is in {files.checkpoint}, and --resume {config.out} goes on") from None
     except RunError as error:
         kept = f"; the last finite state is in {files.checkpoint}" if files.checkpoint.exists() else ""
@@ -300,6 +322,8 @@ def _train(
             f"{summary['gflops']:.0f} GFLOP/s, {team}"
         )
     best = "" if summary["best_epoch"] is None else f" (the weights of epoch {summary['best_epoch']:g})"
+    if config.networks:
+        best = ""
     if "test_accuracy" in summary:
         tested = f"accuracy {summary['test_accuracy']:.2%}"
     else:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.config import TrainConfig
-from fastmlp.formats import FORMATS, IMAGE, PICTURES, TRAINING, Format
+from fastmlp.formats import FORMATS, IMAGE, PICTURES, Format
 from fastmlp.tensor_file import _digest
 
 # -- seeds -----------------------------------------------------------------------------------------------------------
@@ -329,18 +329,24 @@ TO_PREDICT = {  # of the features that the model has; an .npz to train on has no
     ".npz": [zipped(NPZ[0]), zipped(NPZ[2])],
 }
 
+OURS = [form for form in FORMATS if form.package is None]  # what others' packages read is theirs to test
+
 # Whatever is in the table of formats is here under each of its suffixes, to train on and to predict. A directory of IDX files
 # has the other files beside the mutant.
 KINDS = {
     "idx": Kind("idx/train-images-idx3-ubyte", [IDX["train-images-idx3-ubyte"]], one_of(_IDX)),
     "idx.gz": Kind("idx-gz/t10k-labels-idx1-ubyte.gz", [gzip.compress(IDX["t10k-labels-idx1-ubyte"])], gzipped(_IDX)),
-    **{suffix[1:]: of_format(form, f"a{suffix}") for form in TRAINING for suffix in form.suffixes},
-    **{f"{form.suffixes[0][1:]}.gz": of_format(form, f"a{form.suffixes[0]}.gz") for form in TRAINING if form.zipped},
+    **{suffix[1:]: of_format(form, f"a{suffix}") for form in OURS for suffix in form.suffixes if form.trains},
+    **{
+        f"{form.suffixes[0][1:]}.gz": of_format(form, f"a{form.suffixes[0]}.gz")
+        for form in OURS
+        if form.zipped and form.trains
+    },
     "weights.csv": Kind("w.csv", WEIGHTED, one_of(WEIGHTED)),
     "model": Kind("model.npz", [tensor_file(META, TENSORS)], lambda draw: hostile_tensors(META, TENSORS, draw)),
     "checkpoint": Kind("checkpoint.npz", [tensor_file(*OF_RUN)], lambda draw: hostile_tensors(*OF_RUN, draw)),
     "toml": Kind("config.toml", TOML[:2], one_of(TOML)),
-    **{f"predict {form.name}": of_format(form, f"p{form.suffixes[0]}", TO_PREDICT.get(form.name)) for form in FORMATS},
+    **{f"predict {form.name}": of_format(form, f"p{form.suffixes[0]}", TO_PREDICT.get(form.name)) for form in OURS},
 }
 
 

@@ -96,7 +96,9 @@ def test_columns_of_a_data_frame_go_by_name():
     assert turned.summary["test_loss"] == straight.summary["test_loss"]
     same = fastmlp.fit(X, Y["text"], **QUICK).model
     assert same.weights_sha256() == model.weights_sha256()
-    with pytest.raises(InputError, match="X: column 'c' has dtype object; it must hold numbers"):
+    with pytest.raises(
+        InputError, match="--steps: goes with one network; X is a table that 8 networks learn: leave it out"
+    ):
         fastmlp.fit(frame.assign(c=Y["objects"]), Y["text"], **QUICK)
 
 
@@ -142,7 +144,7 @@ def test_a_data_set_with_options_or_a_config_is_taken_as_before(digits):
 
 def test_the_signature_has_every_option_that_arrays_leave_open_as_it_is():
     parameters = inspect.signature(fastmlp.fit).parameters
-    elsewhere = {"data", "test", "label_column", "weight_column", "offline", "out"}  # of files
+    elsewhere = {"data", "test", "label_column", "weight_column", "offline", "out", "given"}  # of files, and no option
     for item in fields(TrainConfig):
         if item.name in elsewhere - {"data"}:
             assert item.name not in parameters

@@ -165,7 +165,7 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
     rewritten("lost.npz", b1=None)
     rewritten("shape.npz", W1=arrays["W1"][:, :9])
     rewritten("nan.npz", W0=arrays["W0"] * np.nan)
-    rewritten("version.npz", {"version": 3})
+    rewritten("version.npz", {"version": 4})
     rewritten("scale.npz", {"scale": -1.0})
     rewritten("columns.npz", {"columns": ["a", "b"]})
     rewritten("std.npz", mean=np.zeros(784), std=np.zeros(784))
@@ -182,7 +182,7 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
         (evaluate, ["damaged.npz", "--data", dataset], "tensor 'b0' does not match its SHA-256"),
         (evaluate, ["shape.npz", "--data", dataset], "do not lead to 10 classes"),
         (evaluate, ["nan.npz", "--data", dataset], "the weights are not all finite"),
-        (evaluate, ["version.npz", "--data", dataset], "model format 3; this version reads 2"),
+        (evaluate, ["version.npz", "--data", dataset], "model format 4; this version reads 2 and 3"),
         (evaluate, [model, "--data", "narrow.npz"], "takes 784 features; narrow.npz has 3"),
         (evaluate, [model, "--data", "labels.npz"], "labels.npz: has class '11', which is none of the 10"),
         (predict, [model, "narrow.npz"], "has 3 features"),

@@ -412,18 +412,14 @@ def test_a_data_frames_columns_go_by_name(place):
             model.predict(given)
 
 
-class Arrow:
-    """The part of a pyarrow.Table that counts."""
-
-    column_names = ("b", "a")
-
-    def __getitem__(self, name):
-        return {"a": [1.0, 2.0], "b": [0.0, 5.0]}[name]
-
-
-def test_an_arrow_tables_columns_go_by_name():
+def test_an_arrow_tables_columns_go_by_name_and_a_gap_in_them_is_none_of_their_values():
+    arrow = pytest.importorskip("pyarrow")
     model = random_model((2, 2), columns=("a", "b"))
-    np.testing.assert_array_equal(model.predict_proba(Arrow()), model.predict_proba([[1.0, 0.0], [2.0, 5.0]]))
+    table = arrow.table({"b": [0.0, 5.0], "a": [1.0, 2.0]})
+    np.testing.assert_array_equal(model.predict_proba(table), model.predict_proba([[1.0, 0.0], [2.0, 5.0]]))
+    coded = arrow.array([7.0, None]).dictionary_encode()  # NumPy's own view of it has 7 in the gap
+    with pytest.raises(InputError, match="column .b. has dtype object; this model takes numbers"):
+        model.predict(arrow.table({"b": coded, "a": [1.0, 2.0]}))
 
 
 SCALES = {"unit": 1 / 255, "bytes": 1, "standardised": None}

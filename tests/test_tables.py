@@ -50,10 +50,8 @@ def one_line(error, path, message):
     assert "\n" not in str(error.value)
 
 
-CATEGORIES = (
-    ", and only the labels may be text; fastmlp.TableClassifier and TableRegressor take categories, from Python"
-)
-FILL = "it must be a number: fill such fields, or leave their rows out"
+ODD = ", as the others of the column are; mend it, or --column "
+LEAVE = "every row must have one: leave such rows out"
 
 
 # -- numbers -------------------------------------------------------------------------------------------------------
@@ -251,8 +249,8 @@ def test_a_table_in_every_common_dialect(write, dialect):
             "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
         ),
         ("label,a\nx,\xe9\n".encode("latin-1"), "line 2: not text in UTF-8 (byte 0xe9); save it as UTF-8"),
-        ("a\tclass\n1,500\tx\n2,500\ty\n", "line 2, column 1 (a): '1,500' is not a number"),
-        ("sepal;class\n1.000,5;x\n2,5;y\n", "line 2, column 1 (sepal): '1.000,5' is not a number"),
+        ("a\tclass\n1,500\tx\n2,500\ty\n", f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
+        ("sepal;class\n1.000,5;x\n2,5;y\n", f"line 2, column 1 (sepal): '1.000,5' is not a number{ODD}sepal=category"),
         *(
             (content, f"is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
             for content, what in (
@@ -337,9 +335,10 @@ def test_columns_of_true_and_false_are_ones_and_zeros_and_labels_stay_text(write
 
 
 def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(write):
-    path = write("a.csv", "code,language,a,class\nA,Creole English,1,x\nB,French,2,y\n")
-    with pytest.raises(InputError, match=r"line 2, column 1 \(code\): 'A' is not a number"):
-        load(path)
+    data = load(write("a.csv", "code,language,a,class\nA,Creole English,1,x\nB,French,2,y\n"), val_fraction=None)
+    assert [(name, *values) for name, values in data.X.columns.items()] == [
+        ("code", "A", "B"), ("language", "Creole English", "French"), ("a", "1", "2")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
@@ -699,7 +698,7 @@ def test_features_for_a_model_that_knows_its_columns(write):
     for content, message in [
         ("label,a,c\n0,1,2\n", "no column 'b'; the columns are label, a, c"),
         ("1,2,3,4\n", "has 4 columns for 2 features"),
-        ("a,b\n1,x\n", f"line 2, column 2 (b): 'x' is not a number{CATEGORIES}"),
+        ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),
     ]:
         path = write("bad.csv", content)
         with pytest.raises(InputError) as error:
@@ -707,24 +706,80 @@ def test_features_for_a_model_that_knows_its_columns(write):
         one_line(error, path, message)
 
 
+FRAMES = {  # content, the columns as they are read
+    "text": ("a,b,label\nx,1,p\ny y,2.50,q\n", {"a": ["x", "y y"], "b": ["1", "2.50"]}),
+    "gaps": ("label,a,b\np,1,\nq,NA,?\np,2,3\n", {"a": ["1", "NA", "2"], "b": ["", "?", "3"]}),
+    "NaN": ("label,a\np,1.5\nq,NaN\n", {"a": ["1.5", "NaN"]}),
+    "dates, yes and no": ("on,paid,class\n2024-01-31,yes,p\n,no,q\n", {"on": ["2024-01-31", ""], "paid": ["yes", "no"]}),
+    "quotes and newlines": ('a,label\n"x, ""y""\nz",p\n1,q\n2,q\nw,q\nv,q\n', {"a": ['x, "y"\nz', "1", "2", "w", "v"]}),
+    "decimal commas": ("a;b;label\nx;1,5;p\ny;-2,25;q\n", {"a": ["x", "y"], "b": ["1.5", "-2.25"]}),
+    "no header": ("x,p,1.5\ny,q,2\nx,p,3\n", {"column 1": ["x", "y", "x"], "column 3": ["1.5", "2", "3"]}),
+    "no header, all text": ("p,x,n\ne,y,n\np,y,m\n", {"column 2": ["x", "y", "y"], "column 3": ["n", "n", "m"]}),
+    "a header of names that are values below": ("a,b,label\nx,a,p\ny,b,q\n", {"a": ["x", "y"], "b": ["a", "b"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_columns_of_text_dates_and_gaps_are_kept_as_they_stand(write, name):
+    content, columns = FRAMES[name]
+    label = {"no header": 2, "no header, all text": 1}.get(name)
+    data = load(write("a.csv", content), val_fraction=None, label_column=label)
+    assert {name: values.tolist() for name, values in data.X.columns.items()} == columns
+    assert data.X is data.X_test
+    assert data.classes == (("e", "p") if name.endswith("all text") else ("p", "q"))
+
+
+def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
+    path = write("a.csv", "zip,size,label\n02139,1,x\n2139,2,y\n")
+    said = load(path, val_fraction=None, column=("zip=category",))
+    assert said.X.columns["zip"].tolist() == ["02139", "2139"]
+    assert load(path, val_fraction=None).X.tolist() == [[2139, 1], [2139, 2]]
+    assert load(path, val_fraction=None, drop=("zip",)).X.tolist() == [[1], [2]]
+    assert load(path, val_fraction=None, column=("zip=drop",)).columns == ("size",)
+    assert load(path, val_fraction=None, drop=("label",), label_column="size").classes == ("1", "2")
+    for options, message in [
+        ({"column": ("zpi=category",)}, "no column 'zpi'; did you mean zip? the columns are zip, size, label"),
+        ({"drop": ("sise",)}, "no column 'sise'; did you mean size? the columns are zip, size, label"),
+        ({"column": ("label=category",)}, "--column: column 3, 'label' holds the labels; --task says what they are"),
+        ({"drop": ("label",), "label_column": "label"}, "--drop label: holds the labels; it cannot be left out"),
+    ]:
+        with pytest.raises(InputError) as error:
+            load(path, val_fraction=None, **options)
+        one_line(error, path, message)
+    for column in ("zip", "zip=code", "=category"):
+        with pytest.raises(
+            InputError, match=f"--column '{column}': must be NAME=KIND; kinds are number, category, date, drop"
+        ):
+            load(path, column=(column,))
+
+
+def test_a_test_file_may_have_the_gaps(write):
+    train, test = "a,b,label\n1,2,x\n3,4,y\n", "b,a,label\n2,,x\n1,5,y\n"
+    data = load(write("train.csv", train), test=write("test.csv", test))
+    assert data.X.columns["a"].tolist() == [1, 3]
+    assert {name: values.tolist() for name, values in data.X_test.columns.items()} == {"a": ["", "5"], "b": ["2", "1"]}
+
+
 BAD_TABLES = {
-    "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{CATEGORIES}"),
-    "missing": ("label,a,b\nx,1,2\ny,,3\n", f"line 3, column 2 (a): the value is missing; {FILL}"),
-    "missing at the end": ("label,a,b\nx,1,2.5\ny,1,\n", f"line 3, column 3 (b): the value is missing; {FILL}"),
-    "NA": ("label,a\nx,1.5\ny,NA\n", f"line 3, column 2 (a): the value is missing (NA); {FILL}"),
-    "NaN": ("label,a\nx,1.5\ny,NaN\n", f"line 3, column 2 (a): the value is missing (NaN); {FILL}"),
+    "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{ODD}b=category"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
-    "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", "line 2, column 2 (a): '1,5' is not a number"),
-    "thousands": ('label,a\nx,"1,500"\ny,2\n', "line 2, column 2 (a): '1,500' is not a number"),
-    "Python's number": ("label,a\nx,1.5\ny,1_0\n", "line 3, column 2 (a): '1_0' is not a number"),
-    "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{CATEGORIES}"),
+    "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
+    "thousands": ('label,a\nx,"1,500"\ny,2\n', f"line 2, column 2 (a): '1,500' is not a number{ODD}a=category"),
+    "Python's number": ("label,a\nx,1.5\ny,1_0\n", f"line 3, column 2 (a): '1_0' is not a number{ODD}a=category"),
+    "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
-    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{CATEGORIES}"),
-    "after blank lines": ("\n\nlabel,a\n\nx,bad\n", f"line 5, column 2 (a): 'bad' is not a number{CATEGORIES}"),
-    "label missing": ("label,a\nx,1.5\n,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
-    "label NA": ("label,a\n1,1.5\n2,2\nNA,2\n", "the label of row 3 is 'NA', the others are numbers; it is missing"),
-    "label NaN": ("label,a\n1,1.5\nnan,2\n", "line 3, column 1 (label): the label is missing; every row must have one"),
+    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{ODD}a=category"),
+    "after blank lines": ("\n\nlabel,a\n\nx,bad\ny,1\n", f"line 5, column 2 (a): 'bad' is not a number{ODD}a=category"),
+    "label missing": ("label,a\nx,1.5\n,2\n", f"line 3, column 1 (label): the label is missing; {LEAVE}"),
+    "label NA": (
+        "label,a\n1,1.5\n2,2\nNA,2\nNA,3\n",
+        "the label of row 3 is 'NA', the others are numbers; it is missing in 2 of 4 rows: leave such rows out",
+    ),
+    "label NaN": (
+        "label,a\n1,1.5\nnan,2\n2,3\nnan,x\n",
+        f"line 3, column 1 (label): the label is missing in 2 of 4 rows; {LEAVE}",
+    ),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
     "not text": (b"label,a\nx,1.5\n\xff,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
@@ -732,6 +787,16 @@ BAD_TABLES = {
     "no name": ("label,,a\nx,1,2\n", "line 1: column 2 has no name; every column must have one"),
     "a few rows": ("label,a\nx,1.5\ny,2\n", "2 samples cannot be split with --val-fraction 0.1; give --test"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kinds", ["text text decimal", "class text decimal decimal", "class text decimal class", "text text text"]
+)
+def test_where_text_stands_between_the_ends_the_labels_are_the_last(write, kinds):
+    header = "abcd"[: len(kinds.split())]
+    data = load(write("a.csv", a_table(kinds, " ".join(header))), say=lambda line: None)
+    assert data.label.name == header[-1]
+    assert [*data.X.columns] == list(header[:-1])
 
 
 @pytest.mark.parametrize("name", BAD_TABLES)
@@ -747,7 +812,7 @@ BAD_WEIGHTS = {
     "no such column": ("label,a\n0,1\n", {}, "no column 'w'; the columns are label, a"),
     "no header": ("0,1\n1,2\n", {}, "no column 'w'; the columns are not named (there is no header line)"),
     "negative": ("label,w\nx,1\ny,-2\n", {}, "line 3, column 2 (w): the weight is -2; it must be at least 0"),
-    "text": ("label,w\nx,1\ny,heavy\n", {}, f"line 3, column 2 (w): 'heavy' is not a number{CATEGORIES}"),
+    "text": ("label,w\nx,1\ny,heavy\n", {}, "line 3, column 2 (w): 'heavy' is not a number"),
     "all zero": ("label,a,w\nx,1,0\ny,2,0\n", {}, "all sample weights are 0; at least one must be positive"),
     "the labels": (
         "a,w\n1,1\n2,0\n", {"label_column": "w"}, "column 'w' holds the labels; it cannot hold the weights, too"

@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..formats import TRAINING, Features, Query, format_of, stem
+from ..formats import TRAINING, Features, Query, format_of, kinds_of, stem
 from ..log import warn
 from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
 from .directory import is_of_images, load_directory, refuse_columns
+from .frame import Frame
 from .mnist import load_mnist
 from .ondisk import OnDisk, divide, is_sparse
 from .sparse import Sparse
 from .svmlight import say_contradiction, say_guess
 from .synthetic import load_synthetic, synthetic_digits
 
-__all__ = ["Dataset", "OnDisk", "Sparse", "divide", "is_sparse", "load", "split_rows", "synthetic_digits"]
+__all__ = ["Dataset", "Frame", "OnDisk", "Sparse", "divide", "is_sparse", "load", "split_rows", "synthetic_digits"]
 
 
 def load(
@@ -32,6 +33,8 @@ def load(
     offline: bool = False,
     memory: int | None = None,
     task: str = "auto",
+    column: tuple[str, ...] | None = None,
+    drop: tuple[str, ...] | None = None,
     known: Features | None = None,
     say: Callable[[str], None] = warn,
 ) -> Dataset:
@@ -43,11 +46,15 @@ def load(
     of a table, by name or number (from 1, or from -1, the last, down): the labels, else known by their name or guessed, and
     what each training row counts. With ``memory`` the training samples in a directory stay on disk, and ``fit`` has about so
     many MB of them in memory. ``task`` says what the labels are: "classification" takes them for classes, "regression" for
-    numbers to predict, "auto" text and few integers for classes; it says its doubts. ``known`` is what a model that is to be
+    numbers to predict, "auto" text and few integers for classes; it says its doubts. ``column`` are what columns are said to
+    be, as in "zip=category"; those in ``drop`` are left out. ``known`` is what a model that is to be
     tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for what cannot be read.
     """
     label, weight = (None if column is None else str(column) for column in (label_column, weight_column))
-    query = Query(label, weight, known=known, task=task, say=say)
+    kinds = kinds_of(column or ())
+    dropped = (*(drop or ()), *(name for name, kind in kinds.items() if kind == "drop"))
+    said = tuple(name for name, kind in kinds.items() if kind != "drop")
+    query = Query(label, weight, known=known, task=task, drop=dropped, said=said, say=say)
     if spec in ("mnist", "synthetic"):
         refuse_columns(query, spec)
         if test is not None:
@@ -93,8 +100,9 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
     samples, held_out = form.read(path, query)
     if test is not None:
         learnt = query.known or Features(
-            samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape
-        )
+            samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape,
+            frame="must" if isinstance(samples.X, Frame) else "may",
+        )  # fmt: skip
         tested, own = as_path(test), held_out
         held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     name = path.resolve().name if path.is_dir() else stem(path)

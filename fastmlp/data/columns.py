@@ -29,6 +29,7 @@ _ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)$|[a-z](?:Id|ID)$")
 _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
+_LOOKED_AT = 30  # columns, for text
 REMEDY = "--label-column takes its name or number (-1: the last)"
 
 
@@ -98,7 +99,8 @@ def guessed(
 ) -> int:
     """The first or the last of the ``candidates`` by their ``values``. InputError where neither or both may hold labels.
 
-    A header's (``names``) usual place for classes is the last; without one there is none. Numbers to predict are looked for
+    A header's (``names``) usual place for classes is the last, as in any table with text in between; without one there is none.
+    Numbers to predict are looked for
     where ``task`` says so, or where neither end has classes; their usual place is the last.
     """
     if len(candidates) == 1:
@@ -120,7 +122,10 @@ def guessed(
     if all(why is not None for why in doubts):
         raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
     choice = None
-    if doubts[0] is not None:
+    # Text between the ends is a feature: then so may be text at the first end, and the labels are the last as usual.
+    usual = names is not None and (doubts[1] is None or not text[1])
+    text_between = usual and any(is_text(values(k)) for k in candidates[1:-1][:_LOOKED_AT])
+    if doubts[0] is not None or text_between:
         choice = 1
     elif doubts[1] is not None:
         choice = 0 if text[0] or (names is None and _numbered(first)) else None

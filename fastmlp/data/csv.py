@@ -1,8 +1,9 @@
-"""CSV: a label and numbers a line, with or without a header; the label may be text.
+"""CSV: a label and numbers a line, with or without a header; the label may be text, and so may other columns.
 
 Files of pixels (all numbers short integers) and tables are parsed with whole-array NumPy operations; whatever those cannot
 take (quotes, blank lines) goes line by line through the csv module, which also finds the field to complain about. The
-result is kept in the cache under a digest of the file's bytes.
+result is kept in the cache under a digest of the file's bytes. Where features are no numbers, or missing, all are read as
+text, into a ``Frame``.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, similar
 from ..formats import LabelColumn, Query
 from .cached import cached
 from .columns import (
@@ -37,18 +39,21 @@ from .columns import (
     missing,
     named,
     said_missing,
+    says_which_row,
 )
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
-from .dialect import BOOLEANS, MISSING, SEPARATORS, Table, feature, number, read_dialect
+from .dialect import BOOLEANS, MISSING, SEPARATORS, Table, feature, is_written_number, number, read_dialect
 from .files import read_file, unzip_text
+from .frame import Frame, numbered
 from .labels import Labels, class_indices, distinct, listed
 from .pixels import square_image
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 4
+_CACHE_VERSION = 5
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
+_FEW_ODD = 0.05  # of the fields of a column of numbers: mistakes rather than categories
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 _NEWLINE, _ZERO = b"\n0"
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
@@ -63,13 +68,20 @@ def _silent(line: str) -> None:
     """Says nothing."""
 
 
-def read(path: Path, query: Query) -> tuple[Samples, None]:
-    """The label column goes by ``query.label_column``, a name or a number, else by its name, else by what the columns hold.
+def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Samples, None]:
+    """The samples in a file, or in its ``content``.
+
+    The label column goes by ``query.label_column``, a name or a number, else by its name, else by what the columns hold.
 
     A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
     asked = _asked(query)
-    samples = _read(path, asked) if query.cached else _parsed(read_file(path), path, asked)
+    if query.cached:
+        samples = _read(path, asked, content=content)
+    else:
+        samples = _parsed(read_file(path) if content is None else content, path, asked)
+    if asked.frame and not query.testing:  # for a model of such columns
+        samples = replace(samples, X=_as_frame(samples, asked.label))
     return _told(samples, query.say), None
 
 
@@ -86,10 +98,19 @@ def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
     return [head.line + ends[row] - 1 for row in rows]
 
 
-def features(path: Path, query: Query) -> np.ndarray:
-    """``read_features`` for the model that ``query.known`` describes."""
-    assert query.known is not None
-    return read_features(path, query.known.width, query.known.columns, query.label_column, query.known.label)
+def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarray | Frame:
+    """X of a file with or without labels, for the model that ``query.known`` describes, as ``read_features`` finds them."""
+    samples = _read(path, replace(_asked(query), labelled=False), query.say, content)
+    known = query.known
+    return _as_frame(samples, known.label) if known is not None and known.frame else np.asarray(samples.X)
+
+
+def _as_frame(samples: Samples, label: LabelColumn | None) -> Frame:
+    """The columns; without names they are called by their place in the training file, where ``label`` was."""
+    if isinstance(samples.X, Frame):
+        return samples.X
+    names = samples.columns or numbered(samples.X.shape[1], label and label.place)
+    return Frame.of(np.asarray(samples.X), names)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +132,8 @@ def read_features(
     columns but the label's are features: that named ``label_column``, or known as such, or where the training file had it
     (``label``). InputError where there is one column more and none of this says which.
     """
-    return np.asarray(_read(path, _Query(label_column, None, columns, width, label, labelled=False)).X)
+    query = _Query(label_column, None, columns, width, label, labelled=False)
+    return np.asarray(_read(path, query).X)
 
 
 # -- the header and the columns -------------------------------------------------------------------------------------
@@ -122,7 +144,7 @@ class _Query:
     """What is asked of a file: samples to train on or, where ``width`` is known, the number of features, to test.
 
     ``columns`` are the features' names and ``label`` is where the training file had its labels. Where nothing is to be
-    ``labelled``, only features are asked for.
+    ``labelled``, only features are asked for. ``drop``, ``said``, ``frame`` and ``unused`` are as in ``formats``.
     """
 
     label_column: str | None
@@ -132,13 +154,23 @@ class _Query:
     label: LabelColumn | None = None
     labelled: bool = True
     task: str = "auto"
+    drop: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    frame: str | None = None
+    unused: tuple[str, ...] = ()
 
 
 def _asked(query: Query) -> _Query:
-    asked = _Query(query.label_column, query.weight_column, task=query.task)
+    asked = _Query(query.label_column, query.weight_column, task=query.task, drop=query.drop, said=query.said)
     if (known := query.known) is not None:
-        asked = replace(asked, columns=known.columns, width=known.width, label=known.label)
+        asked = replace(
+            asked, columns=known.columns, width=known.width, label=known.label, frame=known.frame, unused=known.unused
+        )
     return asked
+
+
+class _NoNumber(InputError):
+    """A feature is text or missing, or a label is missing."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +191,11 @@ class _Head:
     def find(self, wanted: Sequence[str], path: Path) -> list[int]:
         """The columns of those names. InputError for the first that is missing."""
         places = {name: k for k, name in reversed([*enumerate(self.names)])} if self.is_header else {}
-        missing = next((name for name in wanted if name not in places), None)
-        if missing is not None:
+        missing = [name for name in wanted if name not in places]
+        if missing:
             columns = listed(self.names) if self.is_header else "not named (there is no header line)"
-            raise InputError(f"{path}: no column {missing!r}; the columns are {columns}")
+            which = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {listed([*map(repr, missing)])}"
+            raise InputError(f"{path}: no {which}; {similar(missing[0], places)}the columns are {columns}")
         return [places[name] for name in wanted]
 
     def column(self, option: str, path: Path) -> int:
@@ -275,17 +308,17 @@ def _is_header(table: Table, path: Path, query: _Query) -> bool:
         return True
     below = [row for row in table.below if len(row) == len(names)]
     text = [k for k, name in enumerate(names) if table.number(name) is None and name.lower() not in MISSING]
-    numbered = [k for k, name in enumerate(names) if table.number(name) is not None]
-    if not numbered:
-        return True
+    numbers = [k for k, name in enumerate(names) if table.number(name) is not None]
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
+    if not numbers:
+        return 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
-    order = [[str(k + start) for k in range(len(numbered))] for start in (0, 1)]
-    if below and not again and [names[k] for k in numbered] in order:
-        decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbered)
-        few = names[numbered[0]] == "0" and len(numbered) > 1 and (decimals or len(numbered) < len(names))
-        if len(numbered) >= _COLUMN_NUMBERS or few:
+    order = [[str(k + start) for k in range(len(numbers))] for start in (0, 1)]
+    if below and not again and [names[k] for k in numbers] in order:
+        decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbers)
+        few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
+        if len(numbers) >= _COLUMN_NUMBERS or few:
             return True
     odd = next((k for k in text if below and all(table.number(row[k]) is not None for row in below)), None)
     if odd is None:
@@ -302,13 +335,21 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
         raise InputError(
             f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
         )
+    if query.frame == "must" and query.columns is not None and not head.is_header:
+        raise InputError(
+            f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(query.columns)})"
+        )
     if query.columns is not None and head.is_header:
         return _choose_by_name(head, path, query, query.columns)
     weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
     asked = None if query.label_column is None else head.column(query.label_column, path)
     if weight is not None and weight == asked:
         raise InputError(f"{path}: column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
-    rest, notes = _without_row_numbers(head, path, [k for k in range(len(head.names)) if k != weight], asked)
+    dropped = {head.column(option, path) for option in query.drop}
+    if asked in dropped:
+        raise InputError(f"{path}: --drop {head.names[asked]}: holds the labels; it cannot be left out")
+    candidates = [k for k in range(len(head.names)) if k != weight and k not in dropped]
+    rest, notes = _without_row_numbers(head, path, candidates, asked)
     label: int | None
     told = False  # of what was guessed, and of what a number means
     if asked is not None:
@@ -327,10 +368,13 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
 
 def _choose_by_name(head: _Head, path: Path, query: _Query, columns: tuple[str, ...]) -> _Chosen:
     features = head.find(columns, path)
-    if not query.labelled:
-        return _Chosen(features, None, None)
-    label, told = _other_label(head, path, query, [k for k in range(len(head.names)) if k not in features])
-    return _Chosen(features, label, None, told=told)
+    rest = [k for k in range(len(head.names)) if k not in features]
+    label, told = _other_label(head, path, query, rest) if query.labelled else (None, False)
+    known = None if query.label is None else query.label.name
+    others = [name for k in rest if k != label and (name := head.names[k]) not in (known, *query.unused)]
+    extra = [name for name in others if not (is_index(name) or says_which_row(name))]
+    unknown = f"the model does not know these columns, which are left out: {listed(extra)}"
+    return _Chosen(features, label, None, (unknown,) if extra and query.frame and not query.labelled else (), told=told)
 
 
 def _without_row_numbers(
@@ -421,11 +465,17 @@ def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], 
 # -- the file ------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, query: _Query, say: Say = _silent) -> Samples:
-    content = read_file(path)
+def _read(path: Path, query: _Query, say: Say = _silent, content: bytes | None = None) -> Samples:
+    content = read_file(path) if content is None else content
     key = repr((_CACHE_VERSION, query)).encode() + hashlib.sha256(content).digest()
-    arrays = cached("csv", key, lambda: _arrays(_parsed(content, path, query)))
-    return _told(_from_arrays(arrays, path), say)
+    if not (query.said or query.frame == "must"):
+        try:
+            arrays = cached("csv", key, lambda: _arrays(_parsed(content, path, query)))
+            return _told(_from_arrays(arrays, path), say)
+        except _NoNumber:
+            if query.width is not None and query.frame is None:  # for a model of numbers
+                raise
+    return _told(_parsed(content, path, query, as_text=True), say)
 
 
 def _told(samples: Samples, say: Say) -> Samples:
@@ -434,9 +484,9 @@ def _told(samples: Samples, say: Say) -> Samples:
     return samples
 
 
-def _parsed(content: bytes, path: Path, query: _Query) -> Samples:
+def _parsed(content: bytes, path: Path, query: _Query, *, as_text: bool = False) -> Samples:
     head = _read_head(unzip_text(content, path), path, query)
-    return _parse(head, path, _choose(head, path, query), query.task)
+    return _parse(head, path, _choose(head, path, query), query, as_text)
 
 
 def _arrays(samples: Samples) -> dict[str, np.ndarray]:
@@ -456,7 +506,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Samples:
 
 
 def _samples(
-    X: np.ndarray,
+    X: np.ndarray | Frame,
     labels: Labels,
     columns: tuple[str, ...] | None,
     weight: np.ndarray | None,
@@ -464,42 +514,68 @@ def _samples(
     label: LabelColumn | None,
     notes: tuple[str, ...],
 ) -> Samples:
-    return Samples(X, labels, str(path), square_image(X, columns), columns, weight, None, label, notes)
+    shape = None if isinstance(X, Frame) else square_image(X, columns)
+    return Samples(X, labels, str(path), shape, columns, weight, None, label, notes)
 
 
-def _parse(head: _Head, path: Path, chosen: _Chosen, task: str) -> Samples:
-    columns = tuple(head.names[k] for k in chosen.features) if head.is_header else None
+def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: bool) -> Samples:
+    """The samples: numbers, or, ``as_text``, a Frame."""
+    names = tuple(head.names[k] for k in chosen.features) if head.is_header else None
+    label, place = None, sum(k < (chosen.label or 0) for k in chosen.features)
+    if chosen.label is not None:
+        label = LabelColumn(head.names[chosen.label] if head.is_header else None, place)
+    X: Any
+    if as_text:
+        known = label or query.label
+        keys = names or numbered(len(chosen.features), known and known.place)
+        X, labels, weight = _text_columns(head, path, chosen, keys, _said(head, path, chosen, query))
+    else:
+        X, labels, weight = _numeric_columns(head, path, chosen)
+    if (gap := missing(labels)) is not None:
+        rows = np.flatnonzero(labels.codes == gap)
+        raise InputError(
+            f"{path}: the label of row {rows[0] + 1} is {labels.values[gap]!r}, the others are numbers; it is missing"
+            f"{_in_rows(rows.size, len(labels.codes))}: leave such rows out"
+        )
+    notes = chosen.notes
+    number = query.task == "regression" or (query.task == "auto" and is_quantity(labels))
+    for k in said_missing(labels) if not number else ():
+        count = np.count_nonzero(labels.codes == k)
+        notes += (
+            f"{labels.values[k]!r}, the label of {count:,} rows, is a class like others; leave them out if it is none",
+        )
+    if chosen.label is not None and chosen.told and len(labels.values) > 1:
+        what = "different numbers" if number else "classes"
+        notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
+    return _samples(X, labels, names, weight, path, label, notes)
+
+
+def _said(head: _Head, path: Path, chosen: _Chosen, query: _Query) -> set[int]:
+    """The columns that the user says what they are. InputError for the labels', and for what is no column."""
+    said = set(head.find(query.said, path) if head.is_header else [head.column(name, path) for name in query.said])
+    if chosen.label in said:
+        raise InputError(
+            f"{path}: --column: {head.described(chosen.label or 0)} holds the labels; --task says what they are"
+        )
+    return said
+
+
+def _in_rows(count: int, rows: int) -> str:
+    return f" in {count:,} of {rows:,} rows" if count > 1 else ""
+
+
+def _numeric_columns(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarray, Labels, np.ndarray | None]:
+    """(X, labels, weights). _NoNumber where a feature is none."""
     pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
         labels = distinct(np.empty(0, np.int64) if chosen.label is None else pixels[:, chosen.label])
         weight = None if chosen.weight is None else pixels[:, chosen.weight].astype(np.float64)
         X = _columns(pixels, chosen.features)
-        X = X.astype(np.uint8 if X.max(initial=0) <= 255 else np.float32)
-    else:
-        numbers, texts = _parse_table(head, chosen) or _parse_carefully(head, path, chosen)
-        weight = None if chosen.weight is None else numbers[:, -1].copy()
-        X, labels = _narrow(numbers[:, : len(chosen.features)]), distinct(texts)
-        if head.decimal == ",":
-            labels = _with_points(labels)
-        if (gap := missing(labels)) is not None:
-            row = int(np.argmax(labels.codes == gap)) + 1
-            raise InputError(
-                f"{path}: the label of row {row} is {labels.values[gap]!r}, the others are numbers; it is missing"
-            )
-    label, notes = None, chosen.notes
-    number = task == "regression" or (task == "auto" and is_quantity(labels))
-    for k in said_missing(labels) if not number else ():
-        rows = np.count_nonzero(labels.codes == k)
-        notes += (
-            f"{labels.values[k]!r}, the label of {rows:,} rows, is a class like others; leave them out if it is none",
-        )
-    if chosen.label is not None:
-        name = head.names[chosen.label] if head.is_header else None
-        label = LabelColumn(name, sum(k < chosen.label for k in chosen.features))
-        if chosen.told and len(labels.values) > 1:
-            what = "different numbers" if number else "classes"
-            notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
-    return _samples(X, labels, columns, weight, path, label, notes)
+        return X.astype(np.uint8 if X.max(initial=0) <= 255 else np.float32), labels, weight
+    numbers, texts = _parse_table(head, chosen) or _parse_carefully(head, path, chosen)
+    weight = None if chosen.weight is None else numbers[:, -1].copy()
+    labels = distinct(texts)
+    return _narrow(numbers[:, : len(chosen.features)]), _with_points(labels) if head.decimal == "," else labels, weight
 
 
 def _with_points(labels: Labels) -> Labels:
@@ -593,23 +669,32 @@ def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] |
 # -- line by line --------------------------------------------------------------------------------------------------
 
 
-def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarray, list[str]]:
-    """The same of rows however they are written; InputError with line and column for the first that is wrong."""
-    tables, rows, labels = [], [], []
+def _rows(head: _Head, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each row, however it is written. InputError for one of another length."""
     text = io.StringIO(head.rows.decode("utf-8"), newline="")
     reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
     try:
         for fields in reader:
             if not any(field.strip() for field in fields):  # nor are lines of nothing but separators rows
                 continue
-            rows.append(_row(fields, head, chosen, path, head.line + reader.line_num - 1))
-            if chosen.label is not None:
-                labels.append(fields[chosen.label].strip())
-            if len(rows) == 1000:
-                tables.append(np.array(rows))
-                rows.clear()
+            line = head.line + reader.line_num - 1
+            if len(fields) != len(head.names):
+                raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
+            yield line, fields
     except csv.Error as error:
         raise InputError(f"{path}: line {head.line + reader.line_num - 1}: {error}") from None
+
+
+def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarray, list[str]]:
+    """The same of rows however they are written; InputError with line and column for the first that is wrong."""
+    tables, rows, labels = [], [], []
+    for line, fields in _rows(head, path):
+        rows.append(_row(fields, head, chosen, path, line))
+        if chosen.label is not None:
+            labels.append(fields[chosen.label].strip())
+        if len(rows) == 1000:
+            tables.append(np.array(rows))
+            rows.clear()
     if rows:
         tables.append(np.array(rows))
     if not tables:
@@ -617,11 +702,63 @@ def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarr
     return np.concatenate(tables), labels
 
 
+def _text_columns(
+    head: _Head, path: Path, chosen: _Chosen, names: Sequence[str], said: set[int]
+) -> tuple[Frame, Labels, np.ndarray | None]:
+    """(the features by those names as text, labels, weights). InputError for what is wrong in a label or weight, and for a
+    column of numbers but for a few fields, unless it is ``said`` what it is."""
+    columns: list[list[str]] = [[] for _ in chosen.features]
+    known: list[dict[str, str]] = [{} for _ in chosen.features]  # a text that comes again is kept once
+    labels, weights, lines, gaps = [], [], [], []
+    only_weight = replace(chosen, features=[], label=None)
+    for line, fields in _rows(head, path):
+        lines.append(line)
+        for column, texts, k in zip(columns, known, chosen.features):
+            field = fields[k].strip()
+            if head.decimal == "," and number(swapped := field.replace(",", ".")) is not None:
+                field = swapped
+            column.append(texts.setdefault(field, field))
+        if chosen.weight is not None:
+            weights += _row(fields, head, only_weight, path, line)
+        if chosen.label is not None:
+            labels.append(fields[chosen.label].strip())
+            if labels[-1] in _NO_LABEL:
+                gaps.append(line)
+    if not lines:
+        raise InputError(f"{path}: no rows")
+    if chosen.label is not None and gaps:
+        raise InputError(
+            f"{head.where(path, gaps[0], chosen.label)}: the label is missing{_in_rows(len(gaps), len(lines))}; every row must "
+            "have one: leave such rows out"
+        )
+    for k, column, texts in zip(chosen.features, columns, known):
+        if k not in said and (odd := _odd(column, texts)) is not None:
+            name = head.names[k] if head.is_header else k + 1
+            raise InputError(
+                f"{head.where(path, lines[odd], k)}: {column[odd][:20]!r} is not a number, as the others of the column are; "
+                f"mend it, or --column {shlex.quote(f'{name}=category')}"
+            )
+    found = distinct(labels)
+    arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
+    weight = None if chosen.weight is None else np.array(weights)
+    return Frame(arrays), _with_points(found) if head.decimal == "," else found, weight
+
+
+def _odd(column: list[str], texts: dict[str, str]) -> int | None:
+    """The first row with text in a column that holds numbers in all rows but few, or numbers such as 1,500; else None."""
+    strange = {text for text in texts if number(text) is None and text.lower() not in MISSING}
+    if strange and all(map(is_written_number, strange)):
+        return next(k for k, text in enumerate(column) if text in strange)
+    if not strange or len(strange) == len(texts):
+        return None
+    rows = [k for k, text in enumerate(column) if text in strange]
+    numbers = sum(number(text) is not None for text in column)
+    return rows[0] if len(rows) <= max(1, numbers * _FEW_ODD) and numbers else None
+
+
 def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int) -> list[float]:
-    if len(fields) != len(head.names):
-        raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
     if chosen.label is not None and fields[chosen.label].strip() in _NO_LABEL:
-        raise InputError(f"{head.where(path, line, chosen.label)}: the label is missing; every row must have one")
+        raise _NoNumber(f"{head.where(path, line, chosen.label)}: the label is missing; every row must have one")
     numbers = [fields[column] for column in chosen.numeric]
     if head.decimal == ",":
         numbers = [field.replace(".", "_").replace(",", ".") for field in numbers]
@@ -629,7 +766,9 @@ def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int)
     for column, field in zip(chosen.numeric, numbers):
         value = feature(field.strip())
         if value is None or not math.isfinite(value) or (value < 0 and column == chosen.weight):
-            raise InputError(f"{head.where(path, line, column)}: {_wrong(fields[column], value)}")
+            never = column == chosen.weight or (value is not None and math.isinf(value))
+            kind = InputError if never else _NoNumber
+            raise kind(f"{head.where(path, line, column)}: {_wrong(fields[column], value)}")
         values.append(value)
     return values
 
@@ -641,10 +780,7 @@ def _wrong(field: str, value: float | None) -> str:
         written = f" ({field})" if field else ""
         return f"the value is missing{written}; it must be a number: fill such fields, or leave their rows out"
     if value is None:
-        advice = (
-            ", and only the labels may be text; fastmlp.TableClassifier and TableRegressor take categories, from Python"
-        )
-        return f"{field[:20]!r} is not a number" + (advice if field[0].isalpha() else "")
+        return f"{field[:20]!r} is not a number"
     if not math.isfinite(value):
         return f"{field[:20]} is not finite"
     return f"the weight is {field[:20]}; it must be at least 0"

@@ -9,17 +9,18 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, LabelColumn, Query
+from .frame import Frame, numbered
 from .labels import Labels, as_numbers, class_indices, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
 
-def require_finite(X: np.ndarray | Sparse | OnDisk, what: str, first: int = 0) -> None:
+def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: int = 0) -> None:
     """InputError that names the first row of X [N, I], counted from ``first`` on, with a NaN or an infinity.
 
-    What is on disk has been looked through when it was opened.
+    What is on disk has been looked through when it was opened; a Frame may have gaps.
     """
-    if isinstance(X, OnDisk):
+    if isinstance(X, (OnDisk, Frame)):
         return
     values = X.data if isinstance(X, Sparse) else X
     if values.dtype.kind != "f" or np.isfinite(values).all():
@@ -64,7 +65,8 @@ class Origin:
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
-    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is. Where there are no ``classes``, y are the
+    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is. Both may be a ``Frame``: columns of text,
+    numbers and dates with gaps. Where there are no ``classes``, y are the
     numbers to predict, float64.
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
@@ -75,9 +77,9 @@ class Dataset:
     """
 
     name: str
-    X: np.ndarray | Sparse | OnDisk
+    X: np.ndarray | Sparse | OnDisk | Frame
     y: np.ndarray
-    X_test: np.ndarray | Sparse
+    X_test: np.ndarray | Sparse | Frame
     y_test: np.ndarray
     classes: tuple[str, ...]
     source: str
@@ -139,10 +141,13 @@ class Dataset:
 
     def __repr__(self) -> str:
         what = f"{len(self.classes)} classes" if self.classes else "numbers to predict"
-        return (
-            f"Dataset({self.name!r}, {len(self.X)} + {len(self.X_test)} samples of {self.X.shape[1]} {self.X.dtype} "
-            f"features, {what})"
-        )
+        kind = "columns" if isinstance(self.X, Frame) else f"{self.X.dtype} features"
+        return f"Dataset({self.name!r}, {len(self.X)} + {len(self.X_test)} samples of {self.X.shape[1]} {kind}, {what})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns are called, by their place where they have no names."""
+        return self.columns or tuple(numbered(self.X.shape[1], self.label and self.label.place))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +159,7 @@ class Samples:
     name of each row's file, where it has one of its own.
     """
 
-    X: np.ndarray | Sparse | OnDisk
+    X: np.ndarray | Sparse | OnDisk | Frame
     labels: Labels
     source: str
     image_shape: tuple[int, int] | None = None
@@ -237,14 +242,25 @@ def assemble(
         y_test, _ = class_indices(held_out.labels, held_out.source, classes)
     else:
         y_test = as_numbers(held_out.labels, held_out.source)
-    dtype = np.result_type(samples.X.dtype, held_out.X.dtype)  # a column may be whole numbers in one file only
-    alike: Any = (part if part.dtype == dtype else part.astype(dtype) for part in (samples.X, held_out.X))
-    X, X_test = alike
+    X, X_test = _alike(samples, held_out)
     return Dataset(
         name, X, y, X_test, y_test, classes, samples.source,
         shape, columns, weight, base, samples.label,
         Origin(held_out.source, np.arange(len(y_test)), held_out.files),
     )  # fmt: skip
+
+
+def _alike(samples: Samples, held_out: Samples) -> tuple[Any, Any]:
+    """The X of both in one type: a column may be whole numbers in one file only, or have gaps in one only."""
+    parts: list[Any] = [samples.X, held_out.X]
+    if any(isinstance(X, Frame) for X in parts):
+        place = samples.label and samples.label.place
+        names = samples.columns or numbered(samples.X.shape[1], place)
+        X, X_test = (X if isinstance(X, Frame) else Frame.of(X, names) for X in parts)
+        return X, X_test
+    dtype = np.result_type(*(X.dtype for X in parts))
+    X, X_test = (X if X.dtype == dtype else X.astype(dtype) for X in parts)
+    return X, X_test
 
 
 def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[np.ndarray, np.ndarray]:

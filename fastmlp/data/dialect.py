@@ -62,6 +62,11 @@ def number(text: str) -> float | None:
         return None
 
 
+def is_written_number(text: str) -> bool:
+    """Whether it is a number as people write them in some country."""
+    return bool(_NUMBER.fullmatch(text))
+
+
 def feature(text: str) -> float | None:
     """The number that a field of a feature says: True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
     return BOOLEANS[text] if text in BOOLEANS else number(text)
@@ -182,7 +187,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
             failure = error
             continue
         fields = [field for row in table for field in row if field.lower() not in MISSING]
-        count = sum(number(field) is not None or bool(_NUMBER.fullmatch(field)) for field in fields)
+        count = sum(number(field) is not None or is_written_number(field) for field in fields)
         mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
         if max(lengths) > 1:

@@ -83,10 +83,12 @@ def is_of_images(path: Path) -> bool:
 
 
 def refuse_columns(query: Query, spec: str) -> None:
-    """InputError for names of columns where there are none."""
+    """InputError for names of columns where there are none, or which are said of one table alone."""
     for option, name in (("label", query.label_column), ("weight", query.weight_column)):
         if name is not None:
             raise InputError(f"--{option}-column {name}: names a column of a table; {spec} is none")
+    if query.drop or query.said:
+        raise InputError(f"--{'drop' if query.drop else 'column'} goes with one table; {spec} is none")
 
 
 def _in_memory(samples: Samples) -> Samples:
@@ -209,7 +211,7 @@ class _Part:
         self.codes.append(np.array(codes, np.int32)[samples.labels.codes])
         if samples.weight is not None:
             self.weights.append(np.asarray(samples.weight, np.float64))
-        X = samples.X
+        X: Any = samples.X
         piece: dict[str, Any] = {"rows": len(X), "dtype": X.dtype.str}
         if isinstance(X, Sparse):
             self.pieces.append(piece | {"entries": len(X.data), "offset": _write(file, X.data)})

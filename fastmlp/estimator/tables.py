@@ -20,7 +20,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )  # fmt: skip
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -29,17 +28,15 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 from ..backend import Network, kernels
 from ..columns import Columns, Table, read_table
 from ..data import Sparse
+from ..ensemble import NETWORKS, Recipe, Rows, folds, input_scale, mean_probabilities, outputs_of, recipe_for, train
 from ..errors import InputError
-from ..importance import Importance, rises, rows_looked_at
+from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
 from .base import without_last_layer
-from .ensemble import Recipe, Rows, input_scale, outputs_of, train
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
-_FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 _FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
-_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
 
 
 class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -75,16 +72,13 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     n_features_in_: int
     networks_: list[Network]
 
-    _loss: str
-    _output: str
-    _rate: float  # by default, as the dropout
-    _dropout: float
+    _learns_classes: bool
 
     def __init__(
         self,
         *,
         columns: Mapping[Any, str] | None = None,
-        n_networks: int = 8,
+        n_networks: int = NETWORKS,
         width: int = 128,
         depth: int = 2,
         activation: str = "gelu",
@@ -130,10 +124,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     @abstractmethod
     def _mean_loss(self, averaged: np.ndarray, targets: np.ndarray) -> float:
         """The mean loss of what the networks say together, for targets as the kernels take them."""
-
-    def _folds(self, targets: np.ndarray, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(rows to train on, rows held out), ``count`` times; every row is held out once."""
-        return KFold(count, shuffle=True, random_state=seed).split(targets)
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
@@ -194,8 +184,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"{'X_val' if y_val is None else 'y_val'} is provided without the other of X_val and y_val."
             )
         if X_val is None:
-            folds = [*self._folds(targets, min(max(_FEWEST_FOLDS, self.n_networks), rows), seed)]
-            chosen = [folds[k % len(folds)] for k in range(self.n_networks)]
+            found_folds = folds(targets, self.n_networks, seed)
+            chosen = [found_folds[k % len(found_folds)] for k in range(self.n_networks)]
             parts = [(kept, data.take(held_out)) for kept, held_out in chosen]
         else:
             validation = Rows(
@@ -217,19 +207,15 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.best_epochs_ = [member.best_epoch for member in members]
         self.validation_losses_ = [member.losses for member in members]
         self.out_of_fold_ = None
-        if X_val is None and self.n_networks >= len(folds):
+        if X_val is None and self.n_networks >= len(found_folds):
             first = self._averaged([members[0].held_out])
             self.out_of_fold_ = np.full((rows, *first.shape[1:]), np.nan)
-            for (_, held_out), member in zip(folds, members):
+            for (_, held_out), member in zip(found_folds, members):
                 self.out_of_fold_[held_out] = self._averaged([member.held_out])
 
     def _recipe(self, rows: int) -> Recipe:
-        epochs = self.epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
-        rate = self._rate if self.learning_rate is None else self.learning_rate
-        dropout = self._dropout if self.dropout is None else self.dropout
-        return Recipe(
-            self.width, self.depth, self.activation, self._output, self._loss, rate, self.batch_size, epochs, dropout
-        )
+        names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
+        return recipe_for(rows, classes=self._learns_classes, **{name: getattr(self, name) for name in names})
 
     def _threads(self) -> Any:
         return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
@@ -245,7 +231,9 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if "networks_" in state:
             self.networks_ = []
             for sizes, activation, params in state["networks_"]:
-                network = Network(sizes, activation=activation, output=self._output)
+                network = Network(
+                    sizes, activation=activation, output="softmax" if self._learns_classes else "identity"
+                )
                 network.params[...] = params
                 self.networks_.append(network)
 
@@ -302,15 +290,11 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             chosen = rows_looked_at(len(targets), 1)
             table, rows = {name: values[chosen] for name, values in table.items()}, targets[chosen]
 
-            def loss(column: Any = None, order: Any = slice(None)) -> float:
-                shuffled = {name: values[order] if name == column else values for name, values in table.items()}
-                inputs = self.columns_.encode(shuffled)
+            def loss(inputs: Any) -> float:
                 Z = [outputs_of(network, inputs, self._input_scale) for network in self.networks_]
                 return self._mean_loss(self._averaged(Z), rows)
 
-            names = np.empty(len(table), object)
-            names[:] = self.columns_.names
-            return rises(names, len(chosen), loss(), loss)
+            return columns_importance(self.columns_, table, loss, self.columns_.names)
 
     @property
     def _n_features_out(self) -> int:
@@ -374,7 +358,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
     """
 
     classes_: np.ndarray
-    _loss, _output, _rate, _dropout = "softmax_cross_entropy", "softmax", 0.04, 0.1
+    _learns_classes = True
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted classes, of shape (n_samples,)."""
@@ -391,8 +375,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
             return np.log(self.predict_proba(X))
 
     def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
-        total = np.sum([kernels.softmax(each) for each in Z], axis=0, dtype=np.float64)
-        return total / total.sum(1, keepdims=True)
+        return mean_probabilities(Z)
 
     def _mean_loss(self, averaged: np.ndarray, targets: np.ndarray) -> float:
         told = averaged[np.arange(len(targets)), targets]
@@ -414,11 +397,6 @@ class TableClassifier(ClassifierMixin, BaseTable):
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
         checks.known_classes(name, y, self.classes_)
         return np.searchsorted(self.classes_, y)
-
-    def _folds(self, targets: np.ndarray, count: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        if np.bincount(targets).min() < count:  # too few of a class for every part
-            return super()._folds(targets, count, seed)
-        return StratifiedKFold(count, shuffle=True, random_state=seed).split(targets, targets)
 
 
 class TableRegressor(RegressorMixin, BaseTable):
@@ -477,7 +455,7 @@ class TableRegressor(RegressorMixin, BaseTable):
 
     target_mean_: float
     target_scale_: float
-    _loss, _output, _rate, _dropout = "squared_error", "identity", 0.07, 0.0
+    _learns_classes = False
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted numbers, float64 of shape (n_samples,)."""

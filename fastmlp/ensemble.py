@@ -13,19 +13,22 @@ Legend: ``N`` rows, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..backend import Network, kernels
-from ..data import Sparse
+from .backend import Network, kernels
+from .data import Sparse
 
 _RULE = kernels.adamw(0.9, 0.95, weight_decay=0.2)
 _LEAST_STEPS = 8  # in an epoch, of however few rows
 _CYCLES = 4  # of the rate
+_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
+NETWORKS = 8  # by default
+_FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ class Recipe:
     def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
         sizes = (inputs, *(self.width,) * self.depth, outputs)
         return Network(sizes, slots=slots, activation=self.activation, output=self.output)
+
+
+def recipe_for(
+    rows: int, *, classes: bool, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
+    batch_size: int = 64, epochs: int | None = None, dropout: float | None = None,
+) -> Recipe:  # fmt: skip
+    """The recipe for so many rows of ``classes``, or of numbers to predict; what is None is chosen."""
+    if classes:
+        output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1
+    else:
+        output, loss, rate, dropped = "identity", "squared_error", 0.07, 0.0
+    rate = rate if learning_rate is None else learning_rate
+    epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
+    dropped = dropped if dropout is None else dropout
+    return Recipe(width, depth, activation, output, loss, rate, batch_size, epochs, dropped)
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,37 @@ class Member:
     losses: list[float]
     best_epoch: int  # from 1; 0: there was none with a finite loss
     held_out: np.ndarray
+    train_losses: list[float]  # means over each epoch, while the weights were changing
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What training tells whoever watches, from any thread; networks count from 0. ``stop`` is asked after each epoch."""
+
+    epoch: Callable[[int, int, float], None] = lambda network, epoch, loss: None
+    finished: Callable[[int, Member], None] = lambda network, member: None
+    stop: Callable[[], bool] = lambda: False
+
+
+def folds(targets: np.ndarray, networks: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows to train on, rows held out) of each fold, for so many networks; every row is held out in one.
+
+    Of class indices [N] each fold has as many of a class, or one more or less; of numbers as many rows.
+    """
+    rows = len(targets)
+    count = min(max(_FEWEST_FOLDS, networks), rows)
+    order = np.random.default_rng(seed).permutation(rows)
+    if targets.dtype.kind in "iu":
+        order = order[np.argsort(targets[order], kind="stable")]
+    fold = np.empty(rows, np.int64)
+    fold[order] = np.arange(rows) % count
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
+
+
+def mean_probabilities(Z: Sequence[np.ndarray]) -> np.ndarray:
+    """What the outputs Z [N, classes] of the networks say together: float64 [N, classes]."""
+    total = np.sum([kernels.softmax(each) for each in Z], axis=0, dtype=np.float64)
+    return np.asarray(total / total.sum(1, keepdims=True))
 
 
 def input_scale(X: np.ndarray | Sparse, width: int) -> float:
@@ -90,27 +139,39 @@ def mean_loss(Z: np.ndarray, rows: Rows, loss: str) -> float:
 
 
 def train(
-    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int]
-) -> list[Member]:
+    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int],
+    watch: Watch = Watch(),
+) -> list[Member]:  # fmt: skip
     """A network of scale * X for each of ``parts``: numbers of the rows of ``data`` to train on, and the rows held out.
 
     Each is trained by one thread, or by more where there are fewer networks than threads; the bits do not depend on it. Ctrl-C
-    ends all of them.
+    ends all of them, as ``watch.stop`` does: then those that have not finished are not told to ``watch.finished``.
     """
     read = kernels.csr(data.X).dictionary_encode() if isinstance(data.X, Sparse) else data.X
     stopped, cores = threading.Event(), kernels.get_num_threads()
 
-    def member(part: tuple[np.ndarray, Rows], seed: int) -> Member:
+    def stop() -> bool:
+        if watch.stop():
+            stopped.set()
+        return stopped.is_set()
+
+    def member(k: int) -> Member:
         try:
             with kernels.threads(max(1, cores // len(parts))):
-                return _train_one(recipe, scale, outputs, data, read, *part, seed, stopped.is_set)
+                made = _train_one(
+                    recipe, scale, outputs, data, read, *parts[k], seeds[k], stop,
+                    lambda epoch, loss: watch.epoch(k, epoch, loss),
+                )  # fmt: skip
+            if not stopped.is_set():
+                watch.finished(k, made)
+            return made
         except BaseException:
             stopped.set()
             raise
 
     with ThreadPoolExecutor(min(cores, len(parts))) as pool:
         try:
-            return list(pool.map(member, parts, seeds))
+            return list(pool.map(member, range(len(parts))))
         except BaseException:  # Ctrl-C
             stopped.set()
             raise
@@ -132,7 +193,7 @@ def _rates(ends: list[int], steps: int) -> np.ndarray:
 
 def _train_one(
     recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
-    stopped: Callable[[], bool],
+    stopped: Callable[[], bool], told: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
     """Train in cycles of the rate until one brings no lower loss of the held-out rows; the best epoch's weights are kept."""
     rng, inputs = np.random.default_rng(seed), data.X.shape[1]
@@ -145,17 +206,20 @@ def _train_one(
     rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
     losses: list[float] = []
+    train_losses: list[float] = []
     best, best_epoch, best_loss, outputs_then, cycle = network.params.copy(), 0, np.inf, np.empty((0, outputs)), 0
     for epoch in range(ends[-1]):
-        kernels.mlp_train_steps(
+        step_losses, _ = kernels.mlp_train_steps(
             read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=_RULE,
             lr=rates[epoch * steps : (epoch + 1) * steps], t=1 + epoch * steps, scale=scale, loss=recipe.loss,
             sample_weight=data.weights, dropout=recipe.dropout, seed=seed,
         )  # fmt: skip
         Z = kernels.mlp_forward(tested, network, scale=scale)
         losses.append(mean_loss(Z, held_out, recipe.loss))
+        train_losses.append(float(step_losses.sum() / len(rows)))
         if losses[-1] < best_loss:
             best[...], best_epoch, best_loss, outputs_then = network.params, epoch + 1, losses[-1], Z
+        told(epoch + 1, losses[-1])
         if stopped() or not np.isfinite(losses[-1]):
             break
         if epoch + 1 == ends[cycle]:
@@ -164,4 +228,4 @@ def _train_one(
             cycle += 1
     trained = recipe.network(inputs, outputs)
     trained.params[...] = best
-    return Member(trained, losses, best_epoch, outputs_then)
+    return Member(trained, losses, best_epoch, outputs_then, train_losses)

@@ -1,0 +1,40 @@
+"""A table's columns as a file or a data frame has them, before ``columns.Columns`` makes inputs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Columns by name, each an array [N] of numbers, text, booleans or dates, with gaps; rows are taken as of an array."""
+
+    columns: Mapping[Hashable, np.ndarray]
+
+    @classmethod
+    def of(cls, X: np.ndarray, names: Sequence[Hashable]) -> Frame:
+        """The columns of X [N, I] by those names."""
+        return cls({name: X[:, k] for k, name in enumerate(names)})
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self), len(self.columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, rows: Any) -> Frame:
+        return Frame({name: values[rows] for name, values in self.columns.items()})
+
+    def only(self, names: Sequence[Hashable]) -> Frame:
+        """The columns of those names, in that order."""
+        return Frame({name: self.columns[name] for name in names})
+
+
+def numbered(count: int, label: int | None = None) -> list[str]:
+    """What columns without names are called, by their place in the file; ``label`` of them stand before its labels."""
+    return [f"column {k + 1 + (label is not None and k >= label)}" for k in range(count)]

@@ -1,0 +1,56 @@
+"""Parquet, through pyarrow: the table as text, which ``csv`` reads, so that labels, numbers, dates and gaps are found alike."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..formats import Query
+from . import csv
+from .dataset import Samples
+from .files import read_file, require_size
+from .frame import Frame
+
+
+def read(path: Path, query: Query) -> tuple[Samples, None]:
+    """As ``csv.read``."""
+    return csv.read(path, query, _as_text(path))
+
+
+def features(path: Path, query: Query) -> np.ndarray | Frame:
+    """As ``csv.features``."""
+    return csv.features(path, query, _as_text(path))
+
+
+def _as_text(path: Path) -> bytes:
+    try:
+        import pyarrow
+        import pyarrow.csv
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError(f"{path}: a Parquet file needs pyarrow; pip install 'fastmlp[parquet]' ({error})") from None
+    content = read_file(path)
+    try:
+        table = pyarrow.parquet.read_table(io.BytesIO(content))
+        plain = pyarrow.table([_plain(column, pyarrow) for column in table.columns], table.column_names)
+        stream = io.BytesIO()
+        pyarrow.csv.write_csv(plain, stream)
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: is no Parquet table of numbers, text and dates ({str(error)[:200]})") from None
+    text = stream.getvalue()
+    require_size(len(text), path)
+    return text
+
+
+def _plain(column: Any, pyarrow: Any) -> Any:
+    """Without dictionaries and time zones (times are UTC), which text has none of."""
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        return column.cast(kind.value_type)
+    if pyarrow.types.is_timestamp(kind) and kind.tz is not None:
+        return column.cast(pyarrow.timestamp("s", "UTC"), safe=False).cast(pyarrow.timestamp("s"))
+    return column

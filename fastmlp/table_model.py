@@ -1,0 +1,189 @@
+"""The model of a table: what its columns become, and networks on parts of its rows that answer together."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .backend import Network, ops
+from .columns import Columns, Table, read_table
+from .data import Frame
+from .data.labels import listed
+from .ensemble import mean_probabilities, outputs_of
+from .errors import InputError
+from .formats import Features, LabelColumn
+from .model import Model, target_from, whence
+from .target import Target
+from .tensor_file import Tensors
+
+_ROWS = 4096  # predicted at a time
+
+
+class TableModel(Model):
+    """Networks that share their inputs, which ``columns`` make of a table's, and whose probabilities, or numbers, are averaged.
+
+    To whoever asks for the outputs of the network these are the logarithms of the mean probabilities, or the mean outputs: what
+    ``Model`` makes of outputs holds for several networks, too. Samples are a ``Frame``, a data frame, a dict of arrays, or an
+    array: columns go by name in any order, others are ignored, and without names (``named``) they go by their place.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        scale: float,
+        classes: tuple[str, ...],
+        columns: Columns,
+        *,
+        named: bool,
+        label: LabelColumn | None = None,
+        trained_on: dict[str, Any] | None = None,
+        target: Target | None = None,
+        label_kind: str | None = None,
+    ) -> None:
+        super().__init__(
+            networks[0], scale, classes, label=label, trained_on=trained_on, target=target, label_kind=label_kind
+        )
+        self.networks, self.columns, self.named = list(networks), columns, named
+
+    columns: Columns  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"TableModel({len(self.columns.columns)} columns, {self.described})"
+
+    @property
+    def described(self) -> str:
+        return f"{len(self.networks)} networks {'-'.join(map(str, self.network.sizes))}"
+
+    @property
+    def parameters(self) -> int:
+        return len(self.networks) * self.network.params.size
+
+    @property
+    def features(self) -> Features:
+        names = [str(name) for name in self.columns.used]
+        texts = any(column.kind not in ("number", "drop") for column in self.columns.columns)
+        return Features(
+            len(names) if self.named else len(self.columns.columns), tuple(names) if self.named else None,
+            label=self.label, frame="must" if texts else "may",
+            unused=tuple(str(column.name) for column in self.columns.columns if column.learnt is None),
+        )  # fmt: skip
+
+    def table(self, X: Any) -> Table:
+        """The columns of X that were learnt from. InputError that names those which are missing."""
+        table = dict(X.columns) if isinstance(X, Frame) else read_table(X)
+        if not any(isinstance(name, str) for name in table):  # an array's: by their place
+            names = self.columns.names
+            if len(table) != len(names):
+                raise InputError(f"X has {len(table)} columns; this model takes {len(names)}")
+            table = dict(zip(names, table.values()))
+        if missing := [str(name) for name in self.columns.used if name not in table]:
+            raise InputError(f"X lacks the columns {listed(missing)}; it must have those that the model was trained on")
+        return {name: table[name] for name in self.columns.used}
+
+    def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
+        frame = Frame(self.table(X))
+        for start in range(0, len(frame), _ROWS):
+            inputs = self.columns.matrix(self.columns.entries(dict(frame[start : start + _ROWS].columns)))
+            yield ops(self.backend), self.outputs(inputs)
+
+    def outputs(self, inputs: Any) -> np.ndarray:
+        """Those of all networks together, for inputs as ``columns`` make them: float32 [N, outputs]."""
+        Z = [outputs_of(network, inputs, self.scale) for network in self.networks]
+        if self.target is not None:
+            mean: np.ndarray = np.stack(Z).mean(0, dtype=np.float64).astype(np.float32)
+            return mean
+        P = mean_probabilities(Z).astype(np.float32)
+        logits: np.ndarray = np.log(np.maximum(P, np.finfo(np.float32).tiny))
+        return logits
+
+    def loss_of(self, inputs: Any, y: np.ndarray) -> float:
+        """The mean loss for inputs as ``columns`` make them, and class indices or numbers y [N]."""
+        Z, fast = self.outputs(inputs), ops(self.backend)
+        if self.target is None:
+            total = fast.softmax_cross_entropy(Z, y)[0]
+        else:
+            total = fast.loss_gradient(Z, self.target.encoded(y, Z.dtype), self.target.kernel)[0]
+        return float(total) / len(y)
+
+    def unlike_training(self, X: Any) -> str | None:
+        return None  # a number is bounded, however large
+
+    def as_fitted(self) -> Any:
+        """The attributes that a ``TableClassifier`` or ``TableRegressor`` has of the same columns and networks."""
+        learnt: dict[str, Any] = {"columns_": self.columns, "networks_": self.networks, "_input_scale": self.scale}
+        if self.target is None:
+            return SimpleNamespace(**learnt, classes_=np.array(self.classes) if self.labels is None else self.labels)
+        return SimpleNamespace(**learnt, target_mean_=self.target.mean[0], target_scale_=self.target.std[0])
+
+    def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        raise InputError(
+            f"a model of a table is {self.described}, and what its columns become; it has no single layers"
+        )
+
+    def weights_sha256(self) -> str:
+        each = [Model(network, self.scale, self.classes).weights_sha256() for network in self.networks]
+        return hashlib.sha256("".join(each).encode()).hexdigest()
+
+    def contents(self) -> tuple[dict[str, Any], Tensors]:
+        meta = {
+            "scale": self.scale,
+            "classes": list(self.classes),
+            "table": self.columns.described(),
+            "named": self.named,
+            "activation": self.network.activation,
+            "label": None if self.label is None else list(self.label),
+            "trained_on": self.trained_on,
+            "label_kind": self.label_kind,
+        }
+        tensors: Tensors = {}
+        for k, layers in enumerate(zip(*(network.layers for network in self.networks))):
+            W, b = zip(*layers)
+            tensors |= {f"W{k}": np.stack(W), f"b{k}": np.stack(b)}
+        if self.target is not None:
+            meta["loss"] = self.target.loss
+            tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
+        return meta, tensors
+
+
+def _networks(tensors: Tensors, activation: str, output: str) -> list[Network]:
+    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError or KeyError for what is none."""
+    weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
+    biases = [tensors[f"b{k}"] for k in range(len(weights))]
+    for k, (W, b) in enumerate(zip(weights, biases)):
+        before = weights[k - 1].shape[::2] if k else W.shape[:2]
+        if W.ndim != 3 or 0 in W.shape or before != W.shape[:2] or b.shape != W.shape[::2]:
+            raise ValueError(f"W{k}")
+        if any(A.dtype != np.float32 or not np.isfinite(A).all() for A in (W, b)):
+            raise ValueError(f"W{k}")
+    sizes = (weights[0].shape[1], *(W.shape[2] for W in weights))
+    networks = [Network(sizes, activation=activation, output=output) for _ in weights[0]]
+    for i, network in enumerate(networks):
+        for k, layer in enumerate(network.layers):
+            for A, saved in zip(layer, (weights[k], biases[k])):
+                A[...] = saved[i]  # type: ignore[index]
+    return networks
+
+
+def table_model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
+    """The model that ``TableModel.contents`` described, and perhaps more; ``path`` is for the errors."""
+    target = target_from(meta, tensors, path)
+    try:
+        columns, classes = Columns.of(meta["table"]), tuple(map(str, meta["classes"]))
+        scale, named = float(meta["scale"]), meta["named"]
+        output, outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
+        label, trained_on, label_kind = whence(meta, classes)
+        networks = _networks(tensors, meta["activation"], output)
+        sizes = networks[0].sizes
+        if (sizes[0], sizes[-1]) != (columns.inputs, outputs) or not 0 < scale < math.inf or type(named) is not bool:
+            raise ValueError("sizes")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError):
+        raise InputError(f"{path}: not a fastmlp model of a table, or a damaged one") from None
+    return TableModel(
+        networks, scale, classes, columns, named=named, label=label, trained_on=trained_on, target=target,
+        label_kind=label_kind,
+    )  # fmt: skip

@@ -1,0 +1,430 @@
+"""Tables with text, dates and gaps on the command line: train, predict, evaluate and report them, and what is refused."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import evaluate, export, predict, report, train
+from fastmlp.checkpoint import read_checkpoint
+from fastmlp.columns import Columns, read_table
+from fastmlp.config import OF_ANY_NETWORK, OF_ONE_NETWORK, TrainConfig, configure
+from fastmlp.data import Dataset, Frame
+from fastmlp.errors import InputError, Interrupted
+from fastmlp.loop import Observer
+from fastmlp.model import model_from
+from fastmlp.plan import completed
+from fastmlp.table_model import TableModel
+
+QUICK = ("--networks", 3, "--epochs", 30)
+COLUMNS = ["trip_id", "start", "zone", "km", "bags", "cab"]
+
+
+def trips(n=240, seed=0):
+    """Rows of a trip's number, start, zone, km, bags and cab (always the same), whether it was paid, and its price.
+
+    It was paid where the zone is north and it took more than 5 km, or neither; the price is 3 and 2 a km, 4 in the north.
+    """
+    rng = np.random.default_rng(seed)
+    for k in range(n):
+        north, km = rng.random() < 0.5, round(rng.uniform(0, 10), 2)
+        zone = "north" if north else str(rng.choice(["south", "west"]))
+        start = f"2024-{1 + k % 12:02}-{1 + k % 28:02}" if k % 7 else "NA"
+        bags = "" if k % 9 == 0 else str(k % 4)
+        yield (
+            [str(1000 + k), start, zone, f"{km}", bags, "x"],
+            "yes" if north == (km > 5) else "no",
+            3 + km * (4 if north else 2),
+        )
+
+
+def lines_of(rows, names=COLUMNS, order=None):
+    order = range(len(names)) if order is None else order
+    return "\n".join(",".join(row[k] for k in order) for row in (names, *rows)) + "\n"
+
+
+def files(place):
+    table = list(trips())
+    (place / "trips.csv").write_text(lines_of([[*row, paid] for row, paid, _ in table], [*COLUMNS, "paid"]))
+    (place / "prices.csv").write_text(
+        lines_of([[*row, f"{price:.2f}"] for row, _, price in table], [*COLUMNS, "price"])
+    )
+    (place / "new.csv").write_text(lines_of([row for row, _, _ in trips(40, seed=1)]))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A directory with the tables, a run of classes (paid) and one of numbers (price)."""
+    place = tmp_path_factory.mktemp("tables")
+    files(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for name in ("trips", "prices"):
+            assert train.main(["--data", f"{name}.csv", "--out", name, "-q", *map(str, QUICK)]) == 0
+    return place
+
+
+@pytest.fixture
+def place(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    return runs
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, command, tmp_path):
+    run = ("--data", "trips.csv", "--out", tmp_path / "run", *QUICK)
+    code, out, err = command(train, *run, "--json")
+    assert code == 0, err
+    assert "trips: 216 training and 24 test samples; 5 columns; 3 networks of 128-128-2\n" in err
+    assert "\ncolumns: 2 numbers, 1 category, 1 date, 1 dropped; " in err
+    assert "\ndropped 'cab': category: constant\n" in err
+    assert err.count("\nnetwork ") == 3
+    measured = json.loads(out)
+    promised = {
+        "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step", "networks",
+        "samples_per_second", "compile_seconds", "load_seconds", "gflops", "peak_gflops", "input", "density", "threads", "seed",
+        "backend", "dtype", "weights_sha256",
+    }  # fmt: skip
+    assert promised < {*measured}
+    assert measured["test_accuracy"] >= 22 / 24  # half of it are guesses
+    model = fastmlp.load_model(tmp_path / "run")
+    assert (measured["weights_sha256"], measured["networks"]) == (model.weights_sha256(), 3)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(line["network"] for line in lines) == [1, 2, 3]
+    for line in lines:
+        losses = line["validation_losses"]
+        assert (len(losses), losses[line["epoch"] - 1]) == (line["epochs"], min(losses))
+    assert (tmp_path / "run" / "checkpoint.npz").exists()
+    code, out, err = command(train, *run, "-v", "--threads", 1, "--json")
+    assert str(model.columns) in err
+    assert json.loads(out)["weights_sha256"] == measured["weights_sha256"]
+    again = command(train, "--config", tmp_path / "run" / "config.toml", "--out", tmp_path / "again", "-q", "--json")[1]
+    assert json.loads(again)["weights_sha256"] == measured["weights_sha256"]
+
+
+def test_numbers_are_predicted_in_their_units(place, command):
+    code, out, _ = command(evaluate, "prices", "--json")
+    assert code == 0
+    assert json.loads(out)["test_r2"] > 0.9
+    table = [(row, price) for row, _, price in trips(40, seed=1)]
+    _, out, _ = command(predict, "prices", "new.csv")
+    errors = np.array(out.split(), float) - [price for _, price in table]
+    assert np.square(errors).mean() < 0.2 * np.var([price for _, price in table])
+
+
+def test_several_seeds_are_several_models(place, command, tmp_path):
+    run = ("--data", "prices.csv", "--networks", 2, "--epochs", 2, "--seeds", 2, "--out", tmp_path, "--json")
+    summary = json.loads(command(train, *run)[1])
+    assert len({each["weights_sha256"] for each in summary["runs"]}) == 2
+    assert summary["test_rmse_std"] > 0
+
+
+def test_a_stopped_run_goes_on_to_the_bits_of_one_that_never_stopped(place, tmp_path):
+    data = fastmlp.load("trips.csv", say=lambda line: None)
+    options = {"networks": 3, "epochs": 4, "threads": 1, "checkpoint": tmp_path / "checkpoint.npz"}
+    whole = fastmlp.fit(data, **{**options, "checkpoint": None})
+    finished = []
+    with pytest.raises(Interrupted) as stopped:
+        fastmlp.fit(data, **options, observer=Observer(report=finished.append, stop=lambda: len(finished) > 0))
+    assert len(stopped.value.result.model.networks) == len(finished) == 1
+    assert len(fastmlp.load_model(tmp_path / "checkpoint.npz").networks) == 1
+    result = fastmlp.fit(data, **options, resume=True)
+    assert result.model.weights_sha256() == whole.model.weights_sha256()
+    assert [report.network for report in result.history] == [1, 2, 3]
+    assert result.summary["test_loss"] == whole.summary["test_loss"]
+    assert len(read_checkpoint(tmp_path / "checkpoint.npz", print).run["networks"]) == 3
+    with pytest.raises(InputError, match="is of a run on other data"):
+        fastmlp.fit(fastmlp.load("trips.csv", seed=1, say=lambda line: None), **options, resume=True)
+    with pytest.raises(InputError, match="is of another network"):
+        fastmlp.fit(data, **options, hidden=(32,), resume=True)
+
+
+def a_dataset(X):
+    shape = (8, 8) if X.shape[1] == 64 else None
+    return Dataset("d", X, np.arange(len(X)) % 2, X[:2], np.array([0, 1]), ("a", "b"), "d.csv", shape)
+
+
+TABLE = np.random.default_rng(0).standard_normal((60, 3)) * [1, 10, 100]
+KINDS = {
+    "columns": Frame({"a": np.array(["x", "y"] * 30, object), "b": np.arange(60.0)}),
+    "a table of numbers": TABLE,
+    "images": np.tile(np.array([0, 0, 0, 255], np.uint8), (60, 16)),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "networks"),
+    [
+        ("columns", {}, 8),
+        ("columns", {"epochs": 3, "lr": 0.1, "hidden": (64,)}, 8),
+        ("columns", {"networks": 2}, 2),
+        ("a table of numbers", {}, 8),
+        ("a table of numbers", {"seed": 3, "threads": 1}, 8),
+        ("a table of numbers", {"networks": 2, "epochs": 3}, 2),
+        ("a table of numbers", {"networks": 0}, 0),
+        ("images", {}, 0),
+        *(
+            ("a table of numbers", {name: getattr(TrainConfig, name)}, 0)
+            for name in ("hidden", "optimizer", "schedule")
+        ),
+        *(("a table of numbers", {name: 3}, 0) for name in ("epochs", "steps", "batch_size")),
+    ],
+)
+def test_a_table_is_learnt_by_several_networks_unless_one_is_asked_for(kind, options, networks):
+    config = completed(configure(**options), a_dataset(KINDS[kind]))
+    assert config.networks == networks
+    assert completed(config, a_dataset(KINDS[kind])) == config
+    if networks:
+        assert config.hidden == options.get("hidden", (128, 128))
+
+
+def test_every_option_of_training_is_obeyed_or_refused_for_a_table():
+    """Those of the data and the run are what is left: they go with any."""
+    others = {
+        "data", "test", "val_fraction", "label_column", "weight_column", "column", "drop", "offline", "task", "networks",
+        "class_weight", "seed", "threads", "out", "checkpoint_seconds", "given",
+    }  # fmt: skip
+    assert {*OF_ANY_NETWORK} | {*OF_ONE_NETWORK} | others == {*TrainConfig.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--optimizer", "momentum"], "--optimizer: goes with one network; trips.csv is a table that 8 networks learn"),
+        (["--no-bias"], "--no-bias: goes with one network; trips.csv is a table that 8 networks learn: leave it out"),
+        (
+            ["--networks", 0],
+            "--networks 0: one network takes numbers only; trips.csv has text, dates or gaps, or --column",
+        ),
+        (["--hidden", "64,32"], "--hidden 64,32: the layers of a table's networks have one width; such as 128,128"),
+        (["--find-lr"], "--find-lr tries one network; trips.csv is a table that several learn"),
+        (["--resume", "trips", "--epochs", 9], "--epochs cannot be changed by --resume"),
+        (
+            ["--column", "zone=place"],
+            "--column 'zone=place': must be NAME=KIND; kinds are number, category, date, drop",
+        ),
+        (
+            ["--column", "zon=category"],
+            "trips.csv: no column 'zon'; did you mean zone? the columns are trip_id, start, zone",
+        ),
+        (["--column", "zone=number"], "trips.csv: column 'zone' holds 'south', which is no number"),
+        (["--column", "paid=category"], "--column: column 7, 'paid' holds the labels; --task says what they are"),
+        (["--drop", "zone", "--drop", "bag"], "trips.csv: no column 'bag'; did you mean bags?"),
+        (["--label-column", "piad"], "trips.csv: no column 'piad'; did you mean paid?"),
+        (["--label-column", "cab"], "trips.csv: all labels are 'x'; there must be at least two classes"),
+        (
+            ["--label-column", "bags"],
+            "trips.csv: line 2, column 5 (bags): the label is missing in 27 of 240 rows; every row",
+        ),
+        (["--label-column", "trip_id", "--task", "classification"], "216 rows, no class twice; it must have more rows"),
+        (["--column", "zone=drop", *(f"--drop={name}" for name in COLUMNS if name != "zone")], "no features"),
+    ],
+)
+def test_what_does_not_go_with_a_table_is_refused_in_one_line(place, command, tmp_path, arguments, message):
+    given = arguments if "--resume" in arguments else [*arguments, "--data", "trips.csv", "--out", tmp_path]
+    code, out, err = command(train, *given)
+    last = err.splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert message in last
+    assert not (tmp_path / "model.npz").exists()
+
+
+def test_few_rows_are_learnt_from_and_a_column_of_gaps_is_left_out_and_said(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{k},{'ab'[k % 2]},NA,{'xy'[k % 2]}" for k in range(10)]
+    Path("few.csv").write_text("\n".join(["n,c,empty,label", *rows]) + "\n")
+    code, _, err = command(train, "--data", "few.csv", "--networks", 2, "--epochs", 2)
+    assert code == 0, err
+    assert "few.csv: 9 rows are too few to learn a table from: do not rely on this model" in err
+    assert "dropped 'empty': all gaps" in err
+
+
+# -- what a model is good for ----------------------------------------------------------------------------------------
+
+
+def test_columns_are_found_by_name_and_what_is_unknown_or_missing_is_a_gap(place, command, tmp_path):
+    rows = [row for row, _, _ in trips(40, seed=1)]
+    expected = command(predict, "trips", "new.csv", "--proba")
+    assert expected[0] == 0
+    assert expected[1].startswith("class,no,yes\n")
+    assert expected[2] == ""
+
+    def predicted(text):
+        (tmp_path / "other.csv").write_text(text)
+        return command(predict, "trips", tmp_path / "other.csv", "--proba")
+
+    assert predicted(lines_of(rows, order=[3, 5, 2, 0, 1, 4]))[:2] == expected[:2]
+    assert predicted(lines_of(rows, order=[4, 3, 2, 1])) == expected  # without those that training left out
+    assert predicted(lines_of([[*row, "yes"] for row in rows], [*COLUMNS, "paid"])) == expected
+    code, out, err = predicted(lines_of([[*row, "7"] for row in rows], [*COLUMNS, "tip"]))
+    assert (code, out) == (0, expected[1])
+    assert err.endswith("other.csv: the model does not know these columns, which are left out: tip\n")
+    strange = [[*row[:2], ("east", "?", "")[k % 3], *row[3:]] for k, row in enumerate(rows)]
+    code, out, err = predicted(lines_of(strange))
+    assert (code, err, out.count("\n")) == (0, "", 41)
+    assert out != expected[1]
+    for order, message in [
+        ([2, 1], "no columns 'km', 'bags'; the columns are zone, start"),
+        ([1, 2, 4], "no column 'km'"),
+    ]:
+        code, out, err = predicted(lines_of(rows, order=order))
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+    code, _, err = predicted(lines_of(rows).partition("\n")[2])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "has no header line; it must have one, as the model knows its columns by name (start, zone, km, bags)" in err
+
+
+def test_python_predicts_what_the_command_predicts(place, command):
+    rows = [row for row, _, _ in trips(40, seed=1)]
+    table = dict(zip(COLUMNS, zip(*rows)))
+    model = fastmlp.load_model("trips")
+    assert repr(model) == f"TableModel(5 columns, 3 networks {model.columns.inputs}-128-128-2)"
+    assert model.predict(table).tolist() == command(predict, "trips", "new.csv")[1].split()
+    P = model.predict_proba(table)
+    assert P.shape == (40, 2)
+    np.testing.assert_allclose(P.sum(1), 1, rtol=4 * np.finfo(np.float32).eps)
+    assert (
+        model.predict({name: table[name] for name in ("bags", "km", "zone", "start")}).tolist()
+        == model.predict(table).tolist()
+    )
+    assert [column.kind for column in model.columns.columns] == ["date", "category", "number", "number", "drop"]
+    with pytest.raises(InputError, match="X lacks the columns km; it must have those that the model was trained on"):
+        model.predict({name: values for name, values in table.items() if name != "km"})
+    with pytest.raises(InputError, match="X has 2 columns; this model takes 5"):
+        model.predict(np.zeros((3, 2)))
+    assert fastmlp.load_model("prices").predict(table).dtype == np.float64
+
+
+def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
+    code, out, err = command(evaluate, "trips")
+    assert (code, err) == (0, "")
+    assert out.startswith("test accuracy ")
+    assert ", on 24 samples of trips" in out
+    code, again, err = command(evaluate, "trips", "--data", "trips.csv")
+    assert (code, again) == (0, out)
+    assert err == "trips.csv: is what the model was trained on; it is tested on the 24 samples held out then\n"
+    code, out, err = command(evaluate, "trips", "--data", "new.csv")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "new.csv: has no labels: no column 'paid'" in err
+
+
+def test_a_report_has_the_columns_and_how_much_each_matters(place, command):
+    pytest.importorskip("matplotlib")
+    code, out, err = command(report, "trips")
+    assert code == 0, err
+    names = [Path(line).stem for line in out.split()]
+    assert names == ["learning-curves", "confusion", "recall", "importance", "report"]
+    page = Path("trips/report/report.html").read_text()
+    for words in (
+        "The 3 networks ",
+        "They were trained in",
+        "<td>cab</td><td>drop</td><td>0</td><td>category: constant</td>",
+    ):
+        assert words in page
+    importance = page.partition("Importance of the features")[2]
+    assert importance.index("zone") < importance.index("bags")
+
+
+def test_a_table_is_exported_to_onnx_a_column_each(place, command, tmp_path):
+    code, out, err = command(export, "trips", tmp_path / "model.safetensors")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "a model of tables goes to .onnx only" in err
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    code, out, err = command(export, "trips", tmp_path / "model.onnx")
+    assert code == 0, err
+    assert "model.onnx: 4 inputs, 2 classes; use it with " in out
+    onnx.checker.check_model(str(tmp_path / "model.onnx"))
+    rows = [row for row, _, _ in trips(40, seed=1)]
+    start, zone, km, bags = (np.array(column, object) for column in [*zip(*rows)][1:5])
+    days = [np.nan if text == "NA" else np.datetime64(text).astype(int) for text in start]
+    given = {"start": np.array(days, float), "zone": zone, "km": km.astype(float)}
+    given["bags"] = np.array([float(text or "nan") for text in bags])
+    (labels,) = runtime.InferenceSession(tmp_path / "model.onnx").run(["label"], given)
+    assert labels.tolist() == command(predict, "trips", "new.csv")[1].split()
+
+
+def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = dict(zip(COLUMNS, zip(*(row for row, _, _ in trips(40, seed=1)))))
+    km, zone = arrow.array(map(float, columns.pop("km"))), arrow.array(columns.pop("zone")).dictionary_encode()
+    start = arrow.array([None if text == "NA" else datetime.date.fromisoformat(text) for text in columns.pop("start")])
+    bags = arrow.array([int(text) if text else None for text in columns.pop("bags")])
+    table = arrow.table({"zone": zone, "km": km, "bags": bags, "start": start})
+    parquet.write_table(table, tmp_path / "new.parquet")
+    assert command(predict, "trips", tmp_path / "new.parquet", "--proba") == command(
+        predict, "trips", "new.csv", "--proba"
+    )
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
+    code, _, err = command(predict, "trips", tmp_path / "bad.parquet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "bad.parquet: is no Parquet table of numbers, text and dates" in err
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_learnt_of_columns_survives_json():
+    rng = np.random.default_rng(0)
+    table = read_table(
+        {
+            "many": rng.normal(size=600), "gaps": np.where(rng.random(600) < 0.1, np.nan, rng.integers(0, 9, 600)),
+            "text": rng.choice(["a", "b", "?", ""], 600), "on": rng.choice(["2024-01-31", "2023-05-01 12:30", ""], 600),
+            "same": ["x"] * 600,
+        }
+    )  # fmt: skip
+    columns = Columns.learn(table)
+    again = Columns.of(json.loads(json.dumps(columns.described())))
+    assert str(again) == str(columns)
+    X, Y = (each.encode(table) for each in (columns, again))
+    np.testing.assert_array_equal(Y, X)
+
+
+DAMAGES = {
+    "no columns": lambda meta, tensors: meta.update(table=[]),
+    "columns of another kind": lambda meta, tensors: meta["table"][1].update(kind="number"),
+    "an unknown kind": lambda meta, tensors: meta["table"][1].update(kind="colour"),
+    "a column twice": lambda meta, tensors: meta["table"][1].update(name="km"),
+    "edges that fall": lambda meta, tensors: meta["table"][2]["learnt"]["edges"].reverse(),
+    "a median that is none": lambda meta, tensors: meta["table"][2]["learnt"].update(median="many"),
+    "another class": lambda meta, tensors: meta["classes"].append("perhaps"),
+    "no scale": lambda meta, tensors: meta.update(scale=0),
+    "no activation": lambda meta, tensors: meta.update(activation="none"),
+    "no biases": lambda meta, tensors: tensors.pop("b1"),
+    "fewer networks in a layer": lambda meta, tensors: tensors.update(W1=tensors["W1"][:2]),
+    "weights that are not finite": lambda meta, tensors: tensors["W0"].fill(np.nan),
+    "weights of one network": lambda meta, tensors: tensors.update(W0=tensors["W0"][0]),
+    "no weights": lambda meta, tensors: tensors.clear(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_refused_in_one_line(place, damage):
+    meta, tensors = fastmlp.load_model("trips").contents()
+    meta = json.loads(json.dumps(meta))
+    assert isinstance(model_from(meta, tensors, "model.npz"), TableModel)
+    DAMAGES[damage](meta, tensors)
+    with pytest.raises(InputError, match="^model.npz: not a fastmlp model of a table, or a damaged one$"):
+        model_from(meta, tensors, "model.npz")
+
+
+# -- real tables -----------------------------------------------------------------------------------------------------
+
+
+def test_german_credit_is_learnt_from_its_file(command, tmp_path):
+    file = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "tables" / "german.csv.gz"
+    if not file.exists():
+        pytest.skip("the tables are not on this machine (../shared/data/tables)")
+    code, out, err = command(train, "--data", file, "--out", tmp_path, "--networks", 4, "--json")
+    assert code == 0, err
+    assert "columns: 7 numbers, 13 categories; " in err
+    # 70 % is the larger class; 76 % was reached on five splits, with a deviation of 4 % on 100 rows.
+    assert json.loads(out)["test_accuracy"] > 0.68
