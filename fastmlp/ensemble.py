@@ -23,7 +23,7 @@ import numpy as np
 from .backend import Network, kernels
 from .data import Sparse
 
-_RULE = kernels.adamw(0.9, 0.95, weight_decay=0.2)
+_DECAY = 0.2  # of the weights, under AdamW
 _LEAST_STEPS = 8  # in an epoch, of however few rows
 _CYCLES = 4  # of the rate
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
@@ -197,11 +197,13 @@ def _train_one(
 ) -> Member:  # fmt: skip
     """Train in cycles of the rate until one brings no lower loss of the held-out rows; the best epoch's weights are kept."""
     rng, inputs = np.random.default_rng(seed), data.X.shape[1]
-    network = recipe.network(inputs, outputs, _RULE.slots)
+    batch = min(recipe.batch_size, -(-len(rows) // _LEAST_STEPS))
+    # Steps of fewer rows are not fewer: then the decay grows, as a prior's share does.
+    rule = kernels.adamw(0.9, 0.95, weight_decay=_DECAY * recipe.batch_size / batch)
+    network = recipe.network(inputs, outputs, rule.slots)
     for W, b in network.layers[:-1]:
         W[...] = rng.standard_normal(W.shape) / recipe.width**0.5
         b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
-    batch = min(recipe.batch_size, -(-len(rows) // _LEAST_STEPS))
     steps, ends = -(-len(rows) // batch), _cycles(recipe.epochs)
     rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
@@ -210,7 +212,7 @@ def _train_one(
     best, best_epoch, best_loss, outputs_then, cycle = network.params.copy(), 0, np.inf, np.empty((0, outputs)), 0
     for epoch in range(ends[-1]):
         step_losses, _ = kernels.mlp_train_steps(
-            read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=_RULE,
+            read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=rule,
             lr=rates[epoch * steps : (epoch + 1) * steps], t=1 + epoch * steps, scale=scale, loss=recipe.loss,
             sample_weight=data.weights, dropout=recipe.dropout, seed=seed,
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -94,6 +95,12 @@ def test_a_value_that_most_rows_have_leaves_bins_to_the_others():
     assert len(edges) >= 4  # 125 of the zeros count beside the hundred others, in eight bins
 
 
+@pytest.mark.parametrize(("rows", "bins"), [(60, 0), (127, 0), (128, 4), (256, 8), (4000, 8), (4096, 16), (20_000, 64)])
+def test_bins_of_a_number_are_fewer_where_rows_are_few(rows, bins):
+    number = learnt(x=np.arange(float(rows))).columns[0].learnt
+    assert len(number.edges) == (bins and bins + 1)
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none(sparse):
     many = [f"v{k}" for k in range(400)] * 2 if sparse else []
@@ -108,6 +115,19 @@ def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none
     expected[0, values.index("b")] = expected[1, -1] = expected[2, values.index("a")] = 1
     X = X.toarray() if sparse else X
     assert np.array_equal(X[:, :-1], expected)
+
+
+def test_a_hundred_thousand_categories_cost_an_entry_a_row():
+    rows = 200_000
+    table = read_table({"key": np.arange(rows) % 100_000, "x": np.arange(rows) % 2})
+    columns = Columns.learn(table, {"key": "category"})
+    assert columns.inputs == 100_000 + 1
+    tracemalloc.start()
+    X = columns.encode(table)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(X.data) <= 2 * rows
+    assert most < 200 * rows  # bytes, of which the matrix has 24; with its zeros it would have 400,000
 
 
 def test_rows_hold_no_zeros():

@@ -141,6 +141,20 @@ def test_rates_are_realmlps_and_training_stops_after_a_cycle_that_brought_nothin
     assert min(ran) < 30  # there is nothing to learn
 
 
+def test_of_few_rows_batches_are_small_and_the_decay_is_larger(monkeypatch):
+    seen = {}
+
+    def noted(X, targets, rows, batch, network, *, rule, **options):
+        seen[len(targets)] = batch, rule.weight_decay
+
+    monkeypatch.setattr(kernels, "mlp_train_steps", noted)
+    for rows in (80, 200, 1000):
+        x = np.arange(float(rows))
+        TableRegressor(n_networks=1, epochs=1, random_state=0).fit({"x": x}, x)
+    assert [batch for batch, _ in seen.values()] == [8, 20, 64]  # four fifths of the rows in eight steps, 64 at most
+    np.testing.assert_allclose([batch * decay for batch, decay in seen.values()], 64 * 0.2)
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
 def test_few_epochs_are_cycles_too(epochs):
     assert _cycles(epochs)[-1] == epochs
