@@ -531,9 +531,10 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; --page: #fff; --ink: #24292f; --muted: #656d76; --grid: #d0d7de }}
+:root {{ color-scheme: light dark; --page: #fff; --ink: #24292f; --muted: #656d76; --grid: #d0d7de;
+  --link: #0969da }}
 @media (prefers-color-scheme: dark) {{
-  :root {{ --page: #0d1117; --ink: #e6edf3; --muted: #9198a1; --grid: #3d444d }}
+  :root {{ --page: #0d1117; --ink: #e6edf3; --muted: #9198a1; --grid: #3d444d; --link: #4493f8 }}
 }}
 body {{ max-width: 78rem; margin: 0 auto; padding: 1rem; background: var(--page); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }}
@@ -554,6 +555,7 @@ th, td {{ overflow-wrap: normal }}
 th {{ font-weight: 600 }}
 .columns th {{ white-space: nowrap }}
 .columns td {{ overflow-wrap: anywhere }}
+a {{ color: var(--link); white-space: nowrap }}
 summary {{ margin: .75rem 0; color: var(--muted); cursor: pointer }}
 </style>
 </head>
@@ -662,7 +664,8 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         files, test, history = _draw_run(run, data, run / "report" if out is None else target / run.name)
         written += files
         rows.append((run, os.path.relpath(files[-1], target), test, history))
-    return written + _write(target, directory.resolve().name, *_over_seeds(rows), {})
+    settings = {name: value for name, value in _config(runs[0], data)[1].items() if name != "seed"}
+    return written + _write(target, directory.resolve().name, *_over_seeds(rows), settings)
 
 
 def _over_seeds(
@@ -676,14 +679,15 @@ def _over_seeds(
     for name in scores[0]:
         values = [each[name] for each in scores]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        spread[name] = f"{_score(name, statistics.fmean(values))} ± {_score(name, deviation)}"
+        shown = _score(name, deviation) if name == "accuracy" else f"{deviation:.2g}"
+        spread[name] = f"{_score(name, statistics.fmean(values))} ± {shown}"
     said = ", ".join(f"{_SCORES[name]} {text}" for name, text in spread.items())
     tested = runs[0][2]
     words = (
         f"{len(runs)} runs that differ in their seed, on {tested.y.size:,} test samples of {tested.data.name}: {said} (mean "
         "and standard deviation over the runs)."
     )
-    head = ("Run", *(_SCORES[name] for name in spread), "Epochs", "Seconds")
+    head = ("run", *(_SCORES[name] for name in spread), "epochs", "seconds")
     table: list[tuple[Any, ...]] = [head]
     for (run, page, _, history), each in zip(runs, scores):
         last = history[-1] if history else {}

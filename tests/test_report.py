@@ -187,7 +187,7 @@ def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, capsy
     shown = f"accuracy {mean:.2%} ± {deviation:.2%}"
     assert f"2 runs that differ in their seed, on 500 test samples of digits: {shown}" in seen.text
     head, *rows = seen.tables[0]
-    assert head == ["Run", "accuracy", "loss", "Epochs", "Seconds"]
+    assert head == ["run", "accuracy", "loss", "epochs", "seconds"]
     assert [row[:2] for row in rows] == [[f"seed-{seed}", f"{share:.2%}"] for seed, share in zip((2, 10), right)]
     for seed in (2, 10):
         assert f"../seed-{seed}/report/report.html" in seen.references
