@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -28,6 +29,7 @@ import numpy as np
 import kernels
 from fastmlp.doctor import _cpu_name
 from fastmlp.errors import RunError
+from fastmlp.screen import duration
 
 import workloads
 from interleave import FULL as FULL
@@ -40,6 +42,11 @@ LR = 0.05
 ALWAYS = ("fastmlp", "notebook", "numpy")
 OURS = "fastmlp"
 TARGETS = {0.97: 1, 0.98: 3}  # accuracy: epochs of the recipe that reach it
+PARTS = {
+    "training small": 20.0, "training large": 12.0, "training table": 12.0, "training wide": 12.0, "accuracy 97%": 8.0,
+    "accuracy 98%": 16.0, "prediction 1": 5.0, "prediction 10,000": 7.0, "processes": 25.0, "roofline": 5.0,
+}  # fmt: skip
+"""What is measured, in this order, and the share of the time that each gets."""
 AGREEMENT = 1e-3  # of two trained networks, relative to how far training has moved them; tests are stricter
 BANDWIDTH_BYTES = 1 << 28  # more than caches hold
 
@@ -56,9 +63,29 @@ class Session:
     say: Callable[[str], None] = lambda line: None
     skipped: dict[str, str] = field(default_factory=dict)
     threads: int = field(default_factory=kernels.get_num_threads)
+    started: float = field(default_factory=time.monotonic)
+    parts: list[str] = field(default_factory=lambda: list(PARTS))  # that are to come
+    until: float = math.inf  # on the monotonic clock: when the part that is measured is to end
 
     def __post_init__(self) -> None:
         self.makes, self.skipped = find(self.families)
+
+    def begin(self, part: str, what: str) -> None:
+        """Say what is measured now, and give it its share of the time that is left for all."""
+        if part not in self.parts:  # another measurement
+            self.parts, self.started = list(PARTS), time.monotonic()
+        to_come = self.parts[self.parts.index(part) :]
+        left = max(0.0, 60 * self.effort.minutes - (time.monotonic() - self.started))
+        self.until = time.monotonic() + left * PARTS[part] / sum(PARTS[each] for each in to_come)
+        self.parts = to_come[1:]
+        self.say(f"[{len(PARTS) - len(self.parts)}/{len(PARTS)}, at most {duration(left)} left] {what}")
+
+    def no_time_for(self, label: str, what: str) -> bool:
+        """Whether the time of this part is over for a peer, which is told then; ourselves never."""
+        if label == OURS or time.monotonic() < self.until:
+            return False
+        self.skipped[f"{label}, {what}"] = "no time was left for it; --against names fewer libraries"
+        return True
 
     @cached_property
     def data(self) -> Any:
@@ -124,6 +151,8 @@ def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callab
     calls: dict[str, Callable[[], None]] = {}
     ours: Any = None
     for make in trainers(session, work):
+        if session.no_time_for(make.label, str(work)):
+            continue
         rows = workloads.shuffled_rows(work, steps)
         with session.without(make, str(work)):
             peer = make(work, session.threads)
@@ -140,8 +169,9 @@ def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callab
 def training(session: Session) -> Iterator[Sample]:
     for which in TRAINING:
         work, steps = training_work(session, which)
-        session.say(f"training steps: {work}")
-        for label, seconds in interleave(training_calls(session, work, steps), session.effort).items():
+        session.begin(f"training {which}", f"training steps: {work}")
+        calls = training_calls(session, work, steps)
+        for label, seconds in interleave(calls, session.effort, session.until).items():
             each = [value / steps for value in seconds]
             sample = {"claim": "training", "work": str(work), "peer": label, "unit": "s", **spread(each)}
             yield sample | {"gflops": work.flop / sample["median"] / 1e9}
@@ -158,18 +188,25 @@ def accuracy(session: Session) -> Iterator[Sample]:
     work, data = workloads.recipe(session.data), session.data
     makes = [m for m in trainers(session, work) if m.predicts and m.label != "fastmlp, dense" and not m.slow_to_compile]
     peers = {}
+    first, *_ = TARGETS
+    session.begin(f"accuracy {first:.0%}", f"time to {first:.0%} of test accuracy")
     for make in makes:
+        if session.no_time_for(make.label, "time to accuracy"):
+            continue
         with session.without(make, "time to accuracy"):  # and compiled, and tried
             peers[make.label] = peer = make(work, session.threads)
             peer.load(work.initial_layers())
             peer.epoch(np.random.default_rng(0), workloads.one_cycle(work, 1)[0])
             workloads.test_accuracy(peer, data)
     for target, epochs in TARGETS.items():
-        session.say(f"time to {target:.0%} of test accuracy, {epochs} epoch{'s' * (epochs > 1)}")
+        if target != first:
+            session.begin(f"accuracy {target:.0%}", f"time to {target:.0%} of test accuracy")
         rates = workloads.one_cycle(work, epochs)
         seconds: dict[str, list[float]] = {label: [] for label in peers}
         reached: dict[str, list[float]] = {label: [] for label in peers}
         for seed in range(session.effort.seeds):
+            if seed and time.monotonic() > session.until:
+                break
             for label, peer in peers.items():
                 peer.load(work.initial_layers(seed))
                 rng = np.random.default_rng(seed)
@@ -203,7 +240,7 @@ def prediction_calls(session: Session, samples: int) -> dict[str, Callable[[], A
     calls: dict[str, Callable[[], Any]] = {}
     ours: Any = None
     for make in session.makes:
-        if not make.predicts or make.label == "fastmlp, dense":
+        if not make.predicts or make.label == "fastmlp, dense" or session.no_time_for(make.label, "prediction"):
             continue
         with session.without(make, "prediction"):
             peer = make(work, session.threads)
@@ -220,9 +257,9 @@ def prediction_calls(session: Session, samples: int) -> dict[str, Callable[[], A
 
 def prediction(session: Session) -> Iterator[Sample]:
     for samples in (1, 50 if session.effort.tiny else 10_000):
-        session.say(f"prediction: {samples:,} at a time")
+        session.begin(f"prediction {1 if samples == 1 else 10_000:,}", f"prediction: {samples:,} at a time")
         what = f"784-256-10, {samples:,} sample{'s' * (samples > 1)} a call"
-        for label, seconds in interleave(prediction_calls(session, samples), session.effort).items():
+        for label, seconds in interleave(prediction_calls(session, samples), session.effort, session.until).items():
             yield {"claim": "prediction", "work": what, "peer": label, "unit": "s", **spread(seconds)}
 
 
@@ -272,15 +309,17 @@ def processes(session: Session) -> Iterator[Sample]:
             with tempfile.TemporaryDirectory() as cache:
                 cold = run_process(train, {**environment, "FASTMLP_CACHE": cache, "FASTMLP_DATA": source})
             runs["fastmlp, first time"] = [cold]
-        session.say("whole process: import, read MNIST, one epoch, test")
+        session.begin("processes", "whole process: import, read MNIST, one epoch, test")
         run_process(train, environment)  # has the kernels compiled
-        for _ in range(session.effort.seeds):
+        for k in range(session.effort.seeds):
             for label, command in commands.items():
-                runs[label].append(run_process(command, environment))
+                late = time.monotonic() > session.until if k else session.no_time_for(label, "whole process")
+                if not late:
+                    runs[label].append(run_process(command, environment))
     for claim, unit, k in (("whole process", "s", 0), ("peak memory", "bytes", 1)):
         for label, results in runs.items():
             values = [result[k] for result in results]
-            if None not in values:
+            if values and None not in values:
                 known = {"work": "import, read MNIST, 1 epoch of 784-256-10, test", "peer": label}
                 reached = float(np.median([result[2] for result in results]))
                 yield {"claim": claim, "unit": unit, **known, **spread(values), "accuracy": reached}
@@ -308,7 +347,7 @@ def roofline(session: Session) -> Iterator[Sample]:
     Bytes are each operand's once, read or written: what must move at least.
     """
     width = 256 if session.effort.tiny else 4096
-    session.say(f"kernels on a layer of {width} x {width}")
+    session.begin("roofline", f"kernels on a layer of {width} x {width}")
     rng = np.random.default_rng(0)
     W, dW, M, V = (rng.random((width, width), np.float32) for _ in range(4))
     sgd_rule = kernels.sgd()
@@ -325,7 +364,7 @@ def roofline(session: Session) -> Iterator[Sample]:
             lambda X=X, Y=Y: kernels.linear_backward_update(X, Y, W, rule=sgd_rule, lr=0.0),
         )  # fmt: skip
     for name, (flop, moved, call) in calls.items():
-        (seconds,) = interleave({name: call}, session.effort._replace(pause_seconds=0)).values()
+        (seconds,) = interleave({name: call}, session.effort._replace(pause_seconds=0), session.until).values()
         sample = {"claim": "roofline", "work": f"{width} x {width}", "peer": name, "unit": "s", **spread(seconds)}
         yield sample | {"gflops": flop / sample["median"] / 1e9, "flop_per_byte": flop / moved}
 
@@ -358,7 +397,10 @@ def machine(effort: Effort) -> dict[str, Any]:
 
 def measure(session: Session, command: str) -> dict[str, Any]:
     """Everything, as it is recorded: machine, versions, date, command, samples, and what was skipped and why."""
-    session.say(f"measuring on {session.threads} threads; leave the machine alone meanwhile")
+    session.say(
+        f"measuring on {session.threads} threads, in {session.effort.minutes:g} minutes or less and what the slowest peer's "
+        "last call takes; leave the machine alone meanwhile"
+    )
     samples = [sample for claim in CLAIMS for sample in claim(session)]
     return {
         "machine": machine(session.effort), "versions": versions(),

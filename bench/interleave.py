@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -16,10 +17,11 @@ class Effort(NamedTuple):
     pause_seconds: float = 0.3
     seeds: int = 3
     patient: bool = True  # with peers that compile for half a minute
+    minutes: float = 5  # for everything, however many peers there are
     tiny: bool = False  # the smallest work there is, for tests
 
 
-FULL, QUICK = Effort(), Effort(rounds=3, block_seconds=0.03, seeds=1, patient=False)
+FULL, QUICK = Effort(), Effort(rounds=3, block_seconds=0.03, seeds=1, patient=False, minutes=2)
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -28,10 +30,17 @@ def spread(values: list[float]) -> dict[str, Any]:
     return {"median": median, "q1": q1, "q3": q3, "rounds": len(values)}
 
 
-def interleave(calls: Mapping[str, Callable[[], Any]], effort: Effort) -> dict[str, list[float]]:
-    """Seconds of each call, round by round: the median of a block, after one call untimed and a pause before it."""
+def interleave(
+    calls: Mapping[str, Callable[[], Any]], effort: Effort, until: float = math.inf
+) -> dict[str, list[float]]:
+    """Seconds of each call, round by round: the median of a block, after one call untimed and a pause before it.
+
+    After the first, no round begins when the monotonic clock is past ``until``.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(effort.rounds):
+    for k in range(effort.rounds):
+        if k and time.monotonic() > until:
+            break
         for name, call in calls.items():
             time.sleep(effort.pause_seconds)
             call()

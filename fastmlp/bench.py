@@ -20,7 +20,7 @@ _BENCH = Path(__file__).resolve().parent.parent / "bench"  # not in the wheel: p
 def parser() -> Parser:
     made = Parser(
         "bench",
-        "Measure the README's claims on this machine, in minutes: training steps, time to accuracy, prediction and whole\n"
+        "Measure the README's claims on this machine, in five minutes: training steps, time to accuracy, prediction and whole\n"
         "processes, against NumPy and the libraries that are installed, in turns. In a clone of the repository only.",
         "python -m fastmlp.bench --against torch,jax --json > mine.json",
     )
@@ -30,7 +30,7 @@ def parser() -> Parser:
         default=",".join(FAMILIES),
         help=f"libraries to compare with, of {', '.join(FAMILIES)} (default: all that are installed)",
     )
-    made.add_argument("--quick", action="store_true", help="fewer rounds and seeds: a few minutes, and less certain")
+    made.add_argument("--quick", action="store_true", help="fewer rounds and seeds: two minutes, and less certain")
     made.add_argument("--cold", action="store_true", help="also the first process, which compiles the kernels")
     made.add_argument("--json", action="store_true", help="print one JSON object instead")
     made.add_argument("--plot", metavar="PNG", help="also draw the result, with Matplotlib")

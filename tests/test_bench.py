@@ -215,6 +215,16 @@ def test_calls_take_turns_and_their_quartiles_are_told():
     assert spread([7.0]) == {"median": 7.0, "q1": 7.0, "q3": 7.0, "rounds": 1}
 
 
+def test_in_no_time_only_ours_is_measured_once_and_the_others_are_told(monkeypatch, session):
+    lines = []
+    hurried = claims.Session(claims.ALWAYS, TINY._replace(minutes=0, rounds=3), say=lines.append)
+    samples = claims.measure(hurried, "fastmlp bench")["samples"]
+    assert {(s["peer"], s["rounds"]) for s in samples if s["claim"] in ("training", "prediction")} == {("fastmlp", 1)}
+    assert hurried.skipped["NumPy float32, prediction"] == "no time was left for it; --against names fewer libraries"
+    assert lines[1].startswith("[1/10, at most 0.00 s left] training steps: ")
+    assert lines[-1].startswith("[10/10, at most 0.00 s left] kernels on a layer of")
+
+
 @pytest.fixture
 def result(session):
     return claims.measure(session, "fastmlp bench")
