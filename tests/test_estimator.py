@@ -401,6 +401,44 @@ def test_data_that_is_refused_leaves_a_fitted_model_as_it_was(table):
         np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
+def refusal(call, X):
+    """What the ValueError of call(X) says."""
+    try:
+        call(X)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_is_checked_as_many_rows_are(make, dtype, rng):
+    """A few plain floats are found to be sound at a glance: what is not gets scikit-learn's words."""
+    X = rng.standard_normal((60, 5)).astype(dtype)
+    model = make(max_iter=2, random_state=0).fit(X, X[:, 0] > 0)
+    call = getattr(model, "predict_proba", model.predict)
+    for k in range(3):
+        assert call(X[k : k + 1]).tobytes() == call(np.tile(X[k : k + 1], (3000, 1)))[:1].tobytes()
+    for given in (X[:1].tolist(), np.asfortranarray(X[:3])[:1], scipy.sparse.csr_array(X[:1]), X[:1].astype(">f8")):
+        np.testing.assert_allclose(call(given), call(X[:1]), rtol=1e-6)
+    wrong = [
+        np.where(np.arange(5) == 2, value, X[:1]) for value in (np.nan, np.inf, -np.inf)
+    ] + [X[0], X[:1, :4], X[:0], X[:1, None], X[:1] + 1j, np.array(1.0)]  # fmt: skip
+    if dtype == "float32":
+        wrong.append(np.full((1, 5), 1e300))
+    theirs = (Theirs if make is MLPClassifier else TheirRegressor)(max_iter=2).fit(X, X[:, 0] > 0)
+    for given in wrong:
+        found = refusal(call, given)
+        assert found
+        if dtype == given.dtype:  # theirs takes what is beyond float32's range
+            assert found == refusal(theirs.predict, given)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        make().predict(X[:1])
+    model.feature_names_in_ = np.array(list("abcde"), object)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        call(X[:1])
+
+
 @pytest.mark.parametrize("kind", ["multiclass", "number"])
 @pytest.mark.parametrize(("given", "made"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")])
 def test_the_network_has_the_dtype_of_X(table, given, made, kind):

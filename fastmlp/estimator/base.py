@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from ..backend import Network, kernels
 from ..model import Model
@@ -185,7 +184,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     def transform(self, X: Any) -> np.ndarray:
         """What the last hidden layer makes of X, of shape (n_samples, units)."""
-        check_is_fitted(self)
+        checks.require_fitted(self)
         network = self._network()
         if len(network.sizes) == 2:
             raise ValueError("hidden_layer_sizes is empty: there is no hidden layer to transform X to")

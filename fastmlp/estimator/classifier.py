@@ -13,7 +13,6 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted
 
 from ..backend import kernels
 from ..model import Model
@@ -202,13 +201,18 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted classes, of shape (n_samples,) or, multilabel, (n_samples, n_outputs)."""
-        check_is_fitted(self)
+        checks.require_fitted(self)
         P = self._probabilities(X)
+        kind = self._label_binarizer.y_type_
+        if kind == "multiclass":
+            return self.classes_[P.argmax(1)]
+        if kind == "binary" and len(self.classes_) == 2:
+            return self.classes_[(P[:, 0] > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(P.ravel() if self.n_outputs_ == 1 else P)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes in the order of ``classes_``, of shape (n_samples, n_classes)."""
-        check_is_fitted(self)
+        checks.require_fitted(self)
         P = self._probabilities(X)
         if self.n_outputs_ > 1:
             return P
@@ -221,7 +225,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _as_model(self) -> Model:
         """What ``fastmlp.export`` takes."""
-        check_is_fitted(self)
+        checks.require_fitted(self)
         return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
 
     def _probabilities(self, X: Any) -> np.ndarray:

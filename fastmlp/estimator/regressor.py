@@ -12,11 +12,11 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from ..backend import kernels
 from ..model import Model
 from ..target import Target
+from . import checks
 from .base import BaseMLP, Callback
 from .checks import Validation
 
@@ -210,7 +210,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted numbers, of shape (n_samples,) or (n_samples, n_outputs_), in the dtype of the network."""
-        check_is_fitted(self)
+        checks.require_fitted(self)
         return self._numbers(self._last_layer(X, self._network()))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -236,7 +236,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return central[:, 0] if central.shape[1] == 1 else central
 
     def _as_model(self) -> Model:
-        check_is_fitted(self)
+        checks.require_fitted(self)
         loss = self._loss
         T = self.n_outputs_ // loss.each
         parameters = ",".join(str(float(value)) for value in np.ravel(list(loss)))
