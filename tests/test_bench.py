@@ -437,9 +437,10 @@ def test_the_baseline_is_recorded_and_then_held_to(tmp_path, monkeypatch, capsys
         (4.0, ("--record",), 0),
         (3.9, (), 0),
         (2.0, (), 1),
+        (2.0, ("--quick",), 0),
         (2.0, ("--record",), 0),
     ):
-        monkeypatch.setattr(compare, "ratios", lambda ratio=ratio: measured(ratio, 0)["ratios"])
+        monkeypatch.setattr(compare, "ratios", lambda effort, ratio=ratio: measured(ratio, 0)["ratios"])
         monkeypatch.setattr(compare, "instructions", lambda ratio=ratio: None)
         assert run(*options) == code
     assert "slower than the baseline: a step" in capsys.readouterr().err
