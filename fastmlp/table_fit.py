@@ -327,7 +327,7 @@ def fit_table(
             run.train()
         except Interrupted as interruption:
             if run.members:
-                interruption.result = Result(run.model(), config, run.history)  # type: ignore[attr-defined]
+                interruption.result = Result(run.model(), config, run.history)
             raise
         return Result(run.model(), config, run.history, run.summary(compile_seconds))
 
