@@ -1,25 +1,44 @@
-"""Every op of the registry against its NumPy twin, at the shapes that networks have."""
+"""Every op of the registry, dense and on CSR, beside NumPy, SciPy's sparse matrices and PyTorch, in one table."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
+import kernels
 from kernels import CSR, Network
-from kernels.registry import OPS
+from kernels.registry import OPS, Op, Shape
 
-SHAPES = [(1, 784, 256), (128, 784, 256), (128, 256, 10), (256, 1024, 1024)]
-
-
-def shape_matters(op, shape):
-    """Element updates do not depend on the batch: one shape of each size is enough."""
-    return shape[0] > 1 or not op.name.endswith("_update") or op.name.startswith("linear")
+STEP, TINY = (128, 784, 256), (7, 30, 12)
+PRODUCTS = [(1, 784, 256), STEP, (1024, 1024, 1024)]
+ROWS, WEIGHTS, IMAGES = (1024, 1, 1000), (1, 2048, 2048), (128, 28, 28)
 
 
-CASES = [(op, shape) for op in OPS for shape in SHAPES if shape_matters(op, shape)]
+def shapes(op: Op) -> list[Shape]:
+    """Those that networks have: of products, of a step, of rows of outputs, of weights, of images."""
+    if op.name.startswith("linear"):
+        return PRODUCTS
+    if op.name.startswith("mlp"):
+        return [STEP]
+    if op.name == "distort":
+        return [IMAGES]
+    return [WEIGHTS] if op.writes else [ROWS]
 
 
-def fresh(value):
+def takes_csr(op: Op) -> bool:
+    return any(
+        isinstance(args[0], CSR) for args, _ in op.cases(np.random.default_rng(0), (2, 3, 2), np.dtype("float32"))
+    )
+
+
+CASES = [(op, shape, False) for op in OPS for shape in shapes(op)]
+CASES += [(op, STEP, True) for op in OPS if takes_csr(op)]
+
+
+def fresh(value: Any) -> Any:
     """Arguments that are updated in place, apart for each implementation."""
     if isinstance(value, Network):
         copy = Network(value.sizes, bias=value.bias, dtype=value.dtype, slots=value.slots)
@@ -28,14 +47,74 @@ def fresh(value):
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-@pytest.mark.parametrize(("op", "shape"), CASES, ids=[f"{op.name}-{'x'.join(map(str, shape))}" for op, shape in CASES])
-def test_op(op, shape, compare, rng):
-    args, kwargs = next(op.cases(rng, shape, np.dtype("float32")))
-    assert not isinstance(args[0], CSR)
-    if "lr" in kwargs:
-        kwargs["lr"] = 0 * np.asarray(kwargs["lr"])  # the weights stay in range however often it runs
-    calls = []
-    for function in (op.fast, op.twin):
-        own, named = [fresh(a) for a in args], {name: fresh(value) for name, value in kwargs.items()}
-        calls.append(lambda function=function, own=own, named=named: function(*own, **named))
-    compare(op.name, "x".join(map(str, shape)), calls[0], {"numpy": calls[1]}, op.flop(shape))
+def scipy_call(name: str, X: Any, rest: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
+    """The op on one of SciPy's matrices of floats, made once; None where SciPy has none for it."""
+    sparse = pytest.importorskip("scipy.sparse") if isinstance(X, CSR) else None
+    if sparse is None or name not in ("linear_forward", "linear_relu_forward", "linear_backward_weight"):
+        return None
+    values = X.values * np.float32(options.get("scale", 1))
+    A = sparse.csr_array((values, X.indices, X.indptr), X.shape)
+    if name == "linear_backward_weight":
+        (dY,), At = rest, A.T.tocsr()
+        return lambda: (At @ dY, dY.sum(0))
+    W, b = rest
+    return (lambda: A @ W + b) if name == "linear_forward" else lambda: np.maximum(A @ W + b, 0)
+
+
+def torch_call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
+    try:
+        from peers import torch_ops
+    except ImportError:
+        return None
+    torch_ops.set_num_threads(kernels.get_num_threads())
+    return torch_ops.call(name, args, options)
+
+
+def numbers_of(value: Any) -> list[np.ndarray]:
+    """The arrays that a call reads or makes."""
+    if isinstance(value, CSR):
+        return [value.indptr, value.indices, value.values]
+    if isinstance(value, Network):
+        return [value.params, value.state]
+    if isinstance(value, tuple):
+        return [array for each in value for array in numbers_of(each)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+def as_tuple(result: Any) -> tuple[Any, ...]:
+    return () if result is None else result if isinstance(result, tuple) else (result,)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "sparse"),
+    CASES,
+    ids=[f"{op.name}-{'x'.join(map(str, shape))}{'-csr' * sparse}" for op, shape, sparse in CASES],
+)
+def test_op(op, shape, sparse, compare_op, benchmark, rng):
+    if benchmark.disabled:
+        shape = TINY
+    args, options = next(
+        case for case in op.cases(rng, shape, np.dtype("float32")) if isinstance(case[0][0], CSR) == sparse
+    )
+    if "lr" in options:
+        options["lr"] = 0 * np.asarray(options["lr"])  # the weights stay in range however often it runs
+        options["lr"] = options["lr"] if options["lr"].ndim else 0.0
+    calls = {}
+    for who, make in (
+        ("ours", lambda own, named: lambda: op.fast(*own, **named)),
+        ("NumPy", lambda own, named: lambda: op.twin(*own, **named)),
+        ("SciPy", lambda own, named: scipy_call(op.name, own[0], own[1:], named)),
+        ("PyTorch", lambda own, named: torch_call(op.name, own, named)),
+    ):
+        made = make(tuple(map(fresh, args)), {name: fresh(value) for name, value in options.items()})
+        if made is not None:
+            calls[who] = made
+    found = calls["ours"]()
+    for who in {"SciPy", "PyTorch"} & set(calls) if op.name != "dropout" else ():
+        for have, want in zip(as_tuple(calls[who]()), as_tuple(found)):  # sums in another order
+            assert np.abs(np.asarray(have) - want).max() <= 1e-4 * np.abs(want).max(), who
+    read = [array.nbytes for value in (*args, *options.values()) for array in numbers_of(value)]
+    written = [array.nbytes for value in (found, *(args[k] for k in op.writes)) for array in numbers_of(value)]
+    density = len(args[0].indices) / (args[0].shape[0] * args[0].shape[1]) if sparse else 1
+    what = " x ".join(map(str, shape)) + f", CSR {density:.0%}" * sparse
+    compare_op(op.name, what, calls, density * op.flop(shape), sum(read) + sum(written))

@@ -10,13 +10,18 @@ import statistics
 import numpy as np
 import pytest
 
+import kernels
+
 import claims
 import workloads
 from interleave import Effort, interleave
 from peers import MODULES
 
 _EFFORT = Effort(rounds=5, block_seconds=0.03)
-_ROWS: list[tuple[str, float, float | None, dict[str, float]]] = []
+_OPS_EFFORT = Effort(rounds=3, block_seconds=0.03, pause_seconds=0.15)
+_PEERS = ("NumPy", "SciPy", "PyTorch")
+_ROWS: list[str] = []
+_OPS: list[tuple[str, str, float, float, dict[str, float]]] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,6 +30,14 @@ def pytest_configure(config):
     measuring = options.benchmark_only or options.benchmark_enable or options.benchmark_json
     if not measuring and not options.benchmark_skip:
         options.benchmark_disable = True
+    options.benchmark_quiet = not options.benchmark_verbose  # the tables below say it, and what it is compared with
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without a path --benchmark-only is the table of ops; the others, of minutes each, are measured file by file."""
+    if config.option.benchmark_only and config.args_source == pytest.Config.ArgsSource.TESTPATHS:
+        config.hook.pytest_deselected(items=[item for item in items if item.path.name != "bench_kernels.py"])
+        items[:] = [item for item in items if item.path.name == "bench_kernels.py"]
 
 
 @pytest.fixture
@@ -35,31 +48,70 @@ def compare(benchmark):
     """
 
     def run(group, what, ours, peers, flop=None, each=1):
-        benchmark.group = group
-        for call in (ours, *peers.values()):
-            call()
-        if benchmark.disabled:
-            benchmark(ours)
+        medians = _medians(benchmark, group, {"ours": ours, **peers}, _EFFORT)
+        if medians is None:
             return
-        timed = interleave({"ours": ours, **peers}, _EFFORT)
-        medians = {name: statistics.median(seconds) for name, seconds in timed.items()}
-        benchmark.pedantic(ours, rounds=20, warmup_rounds=1)
         ratios = {name: medians[name] / medians["ours"] for name in peers}
         gflops = None if flop is None else flop / medians["ours"] / 1e9
         benchmark.extra_info.update({"gflops": gflops, "median_seconds": medians, "times_faster_than": ratios})
-        _ROWS.append((f"{group} {what}", medians["ours"] / each, gflops, ratios))
+        work = "" if gflops is None else f"{gflops:8.1f} GFLOP/s"
+        against = "  ".join(f"{ratio:.2f} x {name}" for name, ratio in ratios.items())
+        _ROWS.append(f"{f'{group} {what}':58s} {medians['ours'] / each * 1e6:11.1f} us {work:17s}  {against}")
 
     return run
 
 
+@pytest.fixture
+def compare_op(benchmark):
+    """``compare_op(name, what, calls, flop, bytes)``: likewise an op and its peers, with the work of a call."""
+
+    def run(name, what, calls, flop, moved):
+        medians = _medians(benchmark, name, calls, _OPS_EFFORT)
+        if medians is not None:
+            benchmark.extra_info.update({"flop": flop, "bytes": moved, "median_seconds": medians})
+            _OPS.append((name, what, flop, moved, medians))
+
+    return run
+
+
+def _medians(benchmark, group, calls, effort):
+    """Median seconds of each call, or None where nothing is measured: each is made once."""
+    benchmark.group = group
+    if benchmark.disabled:
+        for name, call in calls.items():
+            call() if name != "ours" else benchmark(call)
+        return None
+    medians = {name: statistics.median(seconds) for name, seconds in interleave(calls, effort).items()}
+    benchmark.pedantic(calls["ours"], rounds=20, warmup_rounds=1)
+    return medians
+
+
 def pytest_terminal_summary(terminalreporter):
-    if not _ROWS:
-        return
-    terminalreporter.write_sep("=", "side by side, medians of interleaved rounds")
-    for name, seconds, gflops, ratios in _ROWS:
-        work = "" if gflops is None else f"{gflops:8.1f} GFLOP/s"
-        against = "  ".join(f"{ratio:.2f} x {name}" for name, ratio in ratios.items())
-        terminalreporter.write_line(f"{name:58s} {seconds * 1e6:11.1f} us {work:17s}  {against}")
+    write = terminalreporter.write_line
+    if _OPS:
+        peak, bandwidth = kernels.peak_gflops(), claims.bandwidth_gbs(kernels.get_num_threads(), 1 << 27)
+        terminalreporter.write_sep("=", "ops, float32, medians of interleaved rounds")
+        write(
+            f"{kernels.get_num_threads()} threads; this run's peaks: {peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s of memory, which "
+            "caches exceed. Each rate is in the unit of what bounds the op; of the peers: how many times as long they take."
+        )
+        write(
+            f"{'op':22s} {'shape':24s} {'us':>9s} {'rate':>14s} {'of peak':>8s}"
+            + "".join(f"{peer:>9s}" for peer in _PEERS)
+        )
+        for name, what, flop, moved, medians in _OPS:
+            seconds = medians["ours"]
+            by_memory = moved / bandwidth > flop / peak
+            rate, most, unit = (moved, bandwidth, "GB/s") if by_memory else (flop, peak, "GFLOP/s")
+            rate /= 1e9 * seconds
+            ratios = [f"{medians[peer] / seconds:9.1f}" if peer in medians else " " * 9 for peer in _PEERS]
+            write(
+                f"{name:22s} {what:24s} {1e6 * seconds:9.1f} {rate:6.1f} {unit:7s} {rate / most:8.0%}" + "".join(ratios)
+            )
+    if _ROWS:
+        terminalreporter.write_sep("=", "side by side, medians of interleaved rounds")
+        for row in _ROWS:
+            write(row)
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,7 @@ class Environment:
         start = f"""
 import logging, sys, warnings
 logging.disable(logging.WARNING)  # that kernels are compiled
+warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork")  # of Python 3.12, whatever threads do
 warnings.filterwarnings("ignore", "Cannot cache compiled function")  # of Numba, of what calls kernels by their addresses
 import kernels
 from {self.name} import check, check_once

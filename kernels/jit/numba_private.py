@@ -120,10 +120,17 @@ class _KernelCompiler(compiler.Compiler):
 class PieceCompiler(_KernelCompiler):
     library = _PieceLibrary
 
-    def define_pipelines(self) -> Any:
-        pipelines = super().define_pipelines()
-        self.state.library._reload_init.add(Linked(self.state.func_id.func))
-        return pipelines
+
+def _keep_with(library: Any, environment: Any, linked: Linked) -> None:
+    """Have Numba keep this with a function, and with all that have the function linked in.
+
+    Through what it calls after loading, which only newer versions hand on; or among the constants of its environment, which do
+    not come out of parallel loops.
+    """
+    if hasattr(library, "_reload_init"):
+        library._reload_init.add(linked)
+    elif linked not in environment.consts:
+        environment.consts.append(linked)
 
 
 class Dispatcher(CPUDispatcher):
@@ -162,7 +169,11 @@ class Dispatcher(CPUDispatcher):
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         """Compile for ``args``, alone, for the first time."""
-        return super().compile(args)
+        entry_point = super().compile(args)
+        if self._compiler.pipeline_class is PieceCompiler:
+            compiled = self.overloads[args]
+            _keep_with(compiled.library, compiled.environment, Linked(self.py_func))
+        return entry_point
 
     def for_python(self) -> Any:
         """What Python calls in the place of this."""
@@ -378,7 +389,7 @@ def intrinsic(function: Any) -> Any:
         signature, codegen = found
 
         def generate(context: Any, *values: Any) -> Any:
-            context.active_code_library._reload_init.add(VOCABULARY)
+            _keep_with(context.active_code_library, context.environment, VOCABULARY)
             return codegen(context, *values)
 
         return signature, generate
