@@ -13,7 +13,6 @@ from types import FunctionType
 import numpy as np
 import pytest
 from numba import njit, types
-from numba.core.codegen import JITCodeLibrary
 from numba.core.errors import TypingError
 
 import kernels
@@ -309,7 +308,9 @@ def test_functions_that_numba_keeps_are_compiled_anew_when_what_is_ours_in_them_
     assert run() == [values, "[1, 1, 1, 1, 1]"]
     vectors = tmp_path / "kernels" / "simd" / "vectors.py"
     vectors.write_text(vectors.read_text() + "\n_edited = 1\n")
-    parallel_loops = int(not hasattr(JITCodeLibrary, "_reload_init"))  # of Numba 0.61: see kernels.jit.numba_private
+    _called(1)
+    (compiled,) = _called.overloads.values()
+    parallel_loops = int(not hasattr(compiled.library, "_reload_init"))  # of Numba 0.61: see kernels.jit.numba_private
     assert run() == [values, f"[0, 0, 0, {parallel_loops}, 1]"]
 
 
