@@ -41,7 +41,6 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 from numba import types
-from numba.extending import register_jitable
 
 from . import distortion, dropout_mask, forward, losses, mlp, simd, step, team
 from . import gemm as _gemm
@@ -150,10 +149,21 @@ class SparseScratch(NamedTuple):
     chosen: np.ndarray
 
 
-@register_jitable
+@piece
+def _scratch_size(inputs, outputs):
+    return _gemm.PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.STRIP_ROWS * min(outputs, _gemm.BLOCK_COLUMNS), outputs)
+
+
 def scratch_size(inputs: int, outputs: int) -> int:
     """Elements of scratch memory that each part of a linear op of a dense X, or of ``gemm``, needs."""
-    return _gemm.PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.STRIP_ROWS * min(outputs, _gemm.BLOCK_COLUMNS), outputs)
+    return int(_scratch_size.py_func(inputs, outputs))
+
+
+@overload(scratch_size)
+def _scratch_size_overload(
+    inputs, outputs
+):  # through a piece, for what Numba keeps of users to go stale with: see jit.linked
+    return lambda inputs, outputs: _scratch_size(inputs, outputs)
 
 
 def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from numba import njit, types
 from numba.core.errors import TypingError
+from numba.core.serialize import dumps
 
 import kernels
-from kernels import jit
+from kernels import jit, raw
 from kernels.intrinsics import atomic_add, atomic_load
 from kernels.jit.dependencies import kernel_text
 from kernels.team import _claiming
@@ -312,6 +313,15 @@ def test_functions_that_numba_keeps_are_compiled_anew_when_what_is_ours_in_them_
     (compiled,) = _called.overloads.values()
     parallel_loops = int(not hasattr(compiled.library, "_reload_init"))  # of Numba 0.61: see kernels.jit.numba_private
     assert run() == [values, f"[0, 0, 0, {parallel_loops}, 1]"]
+
+
+def test_a_size_that_numba_keeps_is_told_when_it_changes():
+    """Else a scratch of an older version's size would be too small, and memory corrupted."""
+    size = njit(lambda inputs, outputs: raw.scratch_size(inputs, outputs))
+    assert size(3, 4) == raw.scratch_size(3, 4)
+    (compiled,) = size.overloads.values()
+    assert b"_scratch_size" in (kept := dumps(compiled._reduce()))
+    assert b"_unchanged" in kept
 
 
 def test_what_others_keep_of_a_piece_goes_with_that_pieces_own_text(monkeypatch):
