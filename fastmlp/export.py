@@ -232,7 +232,7 @@ def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
     if isinstance(model, TableModel):
         model = model.as_fitted()
     else:
-        from sklearn.utils.validation import check_is_fitted
+        from .estimator.tables import check_is_fitted
 
         check_is_fitted(model)
     made = table_model(model)

@@ -143,6 +143,15 @@ IMAGE = Format(
     zipped=False,
 )
 
+_PARQUET = Format(
+    "Parquet",
+    (".parquet", ".pq"),
+    "parquet",
+    re.compile(rb"PAR1.*", re.DOTALL),
+    has_columns=True,
+    zipped=False,
+    package="pyarrow",
+)
 _NPZ = Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False)
 _FIRST_MEMBER = b"|".join([rb"[^\0]{1,200}" + re.escape(suffix.encode()) for suffix in IMAGE.suffixes])
 PICTURES = Format(
@@ -161,15 +170,7 @@ FORMATS = (
     _NPZ,
     Format(".npy", (".npy",), "npy", re.compile(rb"\x93NUMPY.*", re.DOTALL), trains=False, zipped=False),
     IMAGE,
-    Format(
-        "Parquet",
-        (".parquet", ".pq"),
-        "parquet",
-        re.compile(rb"PAR1.*", re.DOTALL),
-        has_columns=True,
-        zipped=False,
-        package="pyarrow",
-    ),
+    _PARQUET,
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)
@@ -219,7 +220,8 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     if path.is_dir():
         return PICTURES
     found = next((each for each in FORMATS if each.has(path.name)), None)
-    if found is None or (found is PICTURES and _NPZ.begins.fullmatch(_begins(path))):
+    other = found is PICTURES and any(each.begins.fullmatch(_begins(path)) for each in (_NPZ, _PARQUET))
+    if found is None or other:
         found = _by_content(path)
     if found is None:
         kinds = f"a {suffixes(formats)} file, or .txt or .data"

@@ -115,7 +115,7 @@ def _as_frame(samples: Samples, label: LabelColumn | None) -> Frame:
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``read``."""
-    samples = _read(path, _Query(label_column))
+    samples = _read(path, _Query(label_column, frame="never"))
     return np.asarray(samples.X), class_indices(samples.labels, str(path))[0]
 
 
@@ -473,7 +473,7 @@ def _read(path: Path, query: _Query, say: Say = _silent, content: bytes | None =
             arrays = cached("csv", key, lambda: _arrays(_parsed(content, path, query)))
             return _told(_from_arrays(arrays, path), say)
         except _NoNumber:
-            if query.width is not None and query.frame is None:  # for a model of numbers
+            if query.frame == "never" or (query.width is not None and query.frame is None):  # for a model of numbers
                 raise
     return _told(_parsed(content, path, query, as_text=True), say)
 
