@@ -412,7 +412,7 @@ def check_powers(X, Y):
         finite = np.isfinite(rounded) & np.isfinite(Z)
         np.testing.assert_array_equal(Z[number & ~finite], rounded[number & ~finite])
         worst = (abs(Z - wide) / np.spacing(abs(rounded)))[finite].max(initial=0)
-    assert worst <= (2 if simd.HAS_FMA else 600), (X[finite], Y[finite])
+    assert worst <= (2 if simd.HAS_FMA else 3), (X[finite], Y[finite])
     return float(worst)
 
 
