@@ -763,6 +763,11 @@ def mlp_update(
 
 __all__ = [
     "CONTROL",
+    "DistortScratch",
+    "ForwardScratch",
+    "Model",
+    "SparseScratch",
+    "StepScratch",
     "activation_backward",
     "activation_forward",
     "adam_update",

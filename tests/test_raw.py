@@ -34,6 +34,8 @@ def first_cases(op, dtype):
             kinds.add(kind)
             slots.add(rule and rule.slots)
             yield arguments
+            if op.name == "linear_relu_forward":
+                return  # the others are the cases of ``linear_forward``, by the same code
 
 
 def test_every_op_of_the_registry_is_there_with_the_arguments_of_the_public_one():

@@ -372,7 +372,7 @@ def sigmoid(x):
 def power(x, y):
     """x^y within 2 units in the last place (3 on a CPU without FMA); special cases as in NumPy (C99, annex F).
 
-    y may be a number. Measured: 1.00 units over a million pairs of float32, 1.06 over as many of float64.
+    y may be a number. Measured: 1.10 units over 268 million float32 with six exponents, 1.06 over a million pairs of float64.
     """
     raise RuntimeError("simd works inside @njit functions only")
 
