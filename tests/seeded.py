@@ -209,7 +209,7 @@ BUGS = {
     "weight of another sample": Bug("_softmax_gradient", "a.weights[b[c]]", "a.weights[c]"),
     "sparse layer without its activation": Bug("forward_rows", "a > 0", "a > first", nth=0),
     "slope of the shrunk output": Bug("_activation_backward", "a.slope(b * c)", "a.slope(c)"),
-    "inputs of GELU not kept": Bug("activate", "a.of_input", "False"),
+    "inputs of GELU not kept": Bug("_activate", "a.of_input", "False"),
     "GELU's slope without its density": Bug("Gelu.slope", "simd.fma(a, b, c)", "c"),
     "GELU's other tail": Bug("normal_distribution", "select(a, b, c)", "c"),
     "softplus without its rest": Bug("Softplus.function", "a + b", "a"),
