@@ -30,7 +30,7 @@ for _ in range(2):
     child = os.fork()
     if not child:
         try:
-            check()
+            getattr(sys.modules[check.__module__], "check_forked", check)()
         finally:
             os._exit(sys.exc_info()[0] is not None)
     children.append(child)
