@@ -203,11 +203,27 @@ def own_kernel() -> str:
     return "\n".join([f"| 4,096 x 768, float32; {machine} | | times faster |", "| --- | ---: | ---: |", *lines])
 
 
+def on_estimators() -> str:
+    """Both classes' seconds to fit, how many times as long scikit-learn's take, and the scores."""
+    path = RESULTS / "estimators.json"
+    if not path.exists():
+        return "`python bench/estimators.py` measures and records them."
+    found = json.loads(path.read_text())
+    lines = ["| | fastmlp, s | scikit-learn, s | times | score | scikit-learn's |", "| --- |" + " ---: |" * 5]
+    for row in found["cases"]:
+        (ours, theirs), scores = (each["median"] for each in row["seconds"].values()), row["score"].values()
+        shown = " | ".join(f"{score:.4f}" for score in scores)
+        lines.append(f"| {row['case']} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.1f} | {shown} |")
+    told = f"Medians of {found['seeds']} seeds, in turn; `estimators.json`: {where(found)}."
+    return "\n".join(lines) + f"\n\n{told}"
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "machines": machines,
     "tables": on_tables,
     "own_kernel": own_kernel,
+    "estimators": on_estimators,
 }
 
 
