@@ -1,7 +1,7 @@
 """Distorted copies of images: random affine maps, and elastic distortion on top of them.
 
 The pixel at p of a new image, measured from the centre, is the old one at M p + shift + u(p), bilinearly interpolated,
-zero outside. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003, uniform
+a fixed value outside. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003, uniform
 noise smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and nearly all of the
 smoothed noise is a few waves along each axis, so the noise is drawn in their basis: a tenth of the numbers and of the
 arithmetic.
@@ -62,7 +62,7 @@ def _draw(key, k):
 
 @piece
 def _sample(P, y, x, corner, out, o):
-    """out[o + p] = the image in P [h + 2, w + 2], a border of zeros around it, at row y[p], column x[p], interpolated.
+    """out[o + p] = the image in P [h + 2, w + 2], a border around it, at row y[p], column x[p], interpolated.
 
     Two loops, as the first becomes vectors, and the second, whose loads go by an index, cannot. Changes y and x.
     """
@@ -91,7 +91,7 @@ class Field(NamedTuple):
 class Canvas(NamedTuple):
     """Memory to write on, a first dimension of parts before each."""
 
-    images: np.ndarray  # [h + 2, w + 2] zeros
+    images: np.ndarray  # [h + 2, w + 2], of what is outside of an image
     noise: np.ndarray  # [r, s]
     products: np.ndarray  # [r, w]
     displacements: np.ndarray  # [2, h * w] zeros
@@ -143,11 +143,12 @@ def distort(part, parts, X, rows, seed, epoch, strengths, field, canvas, out):
         _sample(image, ys, xs, canvas.corners[part], flat(out), i * h * w)
 
 
-def field_and_canvas(h: int, w: int, sigma: float, parts: int) -> tuple[Field, Canvas]:
-    """What ``distort`` needs for images of h x w."""
+def field_and_canvas(h: int, w: int, sigma: float, fill: int, parts: int) -> tuple[Field, Canvas]:
+    """What ``distort`` needs for images of h x w with ``fill`` outside."""
     A, B = waves(h, sigma), np.ascontiguousarray(waves(w, sigma).T)
     r, s = A.shape[1], B.shape[0]
     grid = np.indices((h, w)).reshape(2, -1) - 0.5 * np.array([[h - 1], [w - 1]])
-    shapes = ((h + 2, w + 2), (r, s), (r, w), (2, h * w), (2, h * w))
-    arrays = (*(np.zeros((parts, *shape)) for shape in shapes), np.zeros((parts, h * w), np.int64))
+    shapes = ((r, s), (r, w), (2, h * w), (2, h * w))
+    images, corners = np.full((parts, h + 2, w + 2), float(fill)), np.zeros((parts, h * w), np.int64)
+    arrays = (images, *(np.zeros((parts, *shape)) for shape in shapes), corners)
     return Field(A, B, grid), Canvas(*arrays)

@@ -329,11 +329,12 @@ def distort(
     shift: float = 0.0,
     elastic: float = 0.0,
     sigma: float = 4.0,
+    fill: int = 0,
     out: Array | None = None,
 ) -> Array:
     """Distorted copies [R, h * w] of the uint8 images X[rows], X [N, h * w] with ``shape`` = (h, w), for augmentation.
 
-    out(p) = image(M p + d + u(p)), bilinear, zero outside, p from the centre. With e uniform in [-1, 1), anew for each:
+    out(p) = image(M p + d + u(p)), bilinear, ``fill`` outside, p from the centre. With e uniform in [-1, 1), anew for each:
     M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in pixels,
     both axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard, Steinkraus and
     Platt 2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A
@@ -349,10 +350,12 @@ def distort(
     for name, value in given.items():
         if checks.finite_number(name, value, least=0.1 if name == "sigma" else 0.0) > _STRONGEST:
             raise ValueError(f"{name} is {value!r}; it must be at most {_STRONGEST:g}")
+    if isinstance(fill, bool) or not isinstance(fill, (int, np.integer)) or not 0 <= fill <= 255:
+        raise ValueError(f"fill is {fill!r}; it must be an integer from 0 to 255")
     strengths = distortion.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
     parts = _parts(20 * result.size, SERIAL_ELEMENTS)
-    field, canvas = distortion.field_and_canvas(h, w, float(sigma), parts)
+    field, canvas = distortion.field_and_canvas(h, w, float(sigma), int(fill), parts)
     run(
         distortion.distort, parts, X, rows, _checked_seed(seed), _checked_seed(epoch), strengths, field, canvas,
         result,

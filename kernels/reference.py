@@ -146,9 +146,10 @@ def dropout(Y, p, *, seed, out=None):
 
 
 def distort(
-    X, rows, shape, *, seed, epoch=0, rotation=0.0, scale=0.0, shear=0.0, shift=0.0, elastic=0.0, sigma=4.0, out=None
+    X, rows, shape, *, seed, epoch=0, rotation=0.0, scale=0.0, shear=0.0, shift=0.0, elastic=0.0, sigma=4.0, fill=0,
+    out=None,
 ):  # fmt: skip
-    """out[i](p) = X[rows[i]](M p + d + u(p)), bilinear, zero outside, p from the image's centre, rounded to uint8.
+    """out[i](p) = X[rows[i]](M p + d + u(p)), bilinear, ``fill`` outside, p from the image's centre, rounded to uint8.
 
     Image r draws e_k = hash(hash(hash(hash(seed) + epoch) + r) + k) * 2^-31 - 1, k = 0, 1, ...: M = R(rotation e_0)
     [[1 + scale e_1, shear e_3], [0, 1 + scale e_2]] in (y, x), d = shift (e_4, e_5), u_y = elastic A Z_y B^T and u_x
@@ -169,7 +170,7 @@ def distort(
         Z = e[6:].reshape(2, A.shape[1], B.shape[1])
         at_y = M[0, 0] * y + M[0, 1] * x + shift * e[4] + elastic * (A @ Z[0] @ B.T) + 0.5 * (h - 1)
         at_x = M[1, 0] * y + M[1, 1] * x + shift * e[5] + elastic * (A @ Z[1] @ B.T) + 0.5 * (w - 1)
-        image = np.pad(X[row].reshape(h, w).astype(float), 1)
+        image = np.pad(X[row].reshape(h, w).astype(float), 1, constant_values=fill)
         at_y, at_x = at_y.clip(-1, h), at_x.clip(-1, w)
         top, left = np.minimum(np.floor(at_y), h - 1).astype(int), np.minimum(np.floor(at_x), w - 1).astype(int)
         dy, dx = at_y - top, at_x - left

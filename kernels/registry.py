@@ -144,7 +144,7 @@ def _distorted(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[C
     B, h, w = (min(side, 40) for side in shape)
     images = rng.integers(0, 256, (B, h * w)).astype(np.uint8)
     affine = {"rotation": 0.3, "scale": 0.2, "shear": 0.1, "shift": 2.0}
-    for options in ({**affine, "elastic": 34.0}, affine, {"elastic": 20.0, "sigma": 2.0}, {}):
+    for options in ({**affine, "elastic": 34.0}, affine, {"elastic": 20.0, "sigma": 2.0, "fill": 200}, {}):
         yield (images, rng.integers(0, B, 2 * B), (h, w)), {"seed": int(rng.integers(2**32)), "epoch": 3, **options}
 
 

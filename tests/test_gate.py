@@ -75,6 +75,7 @@ BAD = {
     ),
     "too strong a distortion": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, elastic=1e300), ValueError, "elastic is 1e.300; it must be at most 1e.06"),
     "distortion that is no number": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, shift=np.nan), ValueError, "shift is nan"),
+    "no pixel to fill with": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, fill=256), ValueError, "fill is 256; it must be an integer from 0"),
     "no smoothing": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, sigma=0), ValueError, "sigma is 0"),
     "not its images": (lambda: kernels.distort(PIXELS, [0], (2, 3), seed=0), ValueError, r"X has shape \[3, 4\]; it must be \[any, 6\]"),
     "images that are no pixels": (lambda: kernels.distort(np.zeros((3, 4)), [0], (2, 2), seed=0), TypeError, "X has dtype float64; it must be uint8"),

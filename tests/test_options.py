@@ -181,6 +181,9 @@ def test_distorted_images_depend_on_seed_epoch_and_row_alone(digits):
     assert (distortion(configure(augment="affine", augment_strength=0.0), digits)(rows, 0) == digits.X[rows]).all()
     ink = digits.X[:200].astype(float).sum()
     assert distort(np.arange(200), 0).sum() == pytest.approx(ink, rel=0.1)  # moved, not made
+    paper = replace(digits, X=255 - digits.X)  # dark on light: paper comes in from outside, not ink
+    turned = distortion(configure(augment="elastic", seed=4), paper)(rows, 0)
+    assert np.abs(255 - turned.astype(int) - first).max() <= 1  # a half is rounded up in both
 
 
 def test_training_on_distorted_images_generalises_better(digits):
