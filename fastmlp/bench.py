@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .cli import Parser, optional, run_command, say
 from .errors import InputError
+from .extras import to_install
 from .paths import as_path
 
 FAMILIES = ("torch", "jax", "sklearn", "tensorflow", "keras", "onnxruntime", "litert")
@@ -48,7 +49,7 @@ def _command(argv: Sequence[str] | None) -> int:
             "`pip install --editable .`"
         )
     if options.plot:
-        optional("matplotlib", "--plot needs Matplotlib; pip install 'fastmlp[plot]'")
+        optional("matplotlib", f"--plot needs Matplotlib; {to_install('plot')}")
         if not as_path(options.plot).resolve().parent.is_dir():
             raise InputError(f"--plot {options.plot}: there is no such directory")
     sys.path.insert(0, str(_BENCH))

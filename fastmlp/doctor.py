@@ -20,6 +20,7 @@ from typing import Any
 from . import __version__
 from .cli import Parser, run_command
 from .errors import InputError, RunError
+from .extras import to_install
 
 # The optional dependencies of pyproject.toml that commands use.
 EXTRAS = {
@@ -74,7 +75,7 @@ def _versions() -> Findings:
         found = {package: _version(package) for package in packages}
         text = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())
         if None in found.values():
-            yield Finding("note", "extra", f"{extra}: {text}", f"pip install 'fastmlp[{extra}]'", values=found)
+            yield Finding("note", "extra", f"{extra}: {text}", to_install(extra), values=found)
         else:
             yield Finding("ok", "extra", f"{extra}: {text}", values=found)
 

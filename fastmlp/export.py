@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .cli import Parser, optional, run_command
 from .errors import InputError, RunError
+from .extras import to_install
 from .paths import as_path, atomic_write
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
 
 
 def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
-    library = optional("safetensors.numpy", ".safetensors needs safetensors; pip install 'fastmlp[export]'")
+    library = optional("safetensors.numpy", f".safetensors needs safetensors; {to_install('export')}")
     tensors = state_dict(model)
     metadata = {"format": "pt", "producer": f"fastmlp {__version__}", **described(model)}
     return library.save(tensors, metadata), _in_torch(model, tensors, f"safetensors.torch.load_file({path!r})")

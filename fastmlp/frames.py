@@ -10,6 +10,7 @@ import numpy as np
 
 from .data.labels import listed
 from .errors import InputError
+from .extras import to_install
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
@@ -29,7 +30,7 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
         import narwhals as nw
     except ImportError as error:
         raise InputError(
-            f"a data frame needs narwhals; pip install 'fastmlp[tables]', or give an array or a dict of arrays ({error})"
+            f"a data frame needs narwhals; {to_install('tables')}, or give an array or a dict of arrays ({error})"
         ) from None
     names = Counter(getattr(X, "column_names", getattr(X, "columns", ())))
     if wanted is None and (twice := [column for column, count in names.items() if count > 1]):

@@ -17,13 +17,13 @@ import numpy as np
 from .cli import optional
 from .data.files import read_file
 from .errors import InputError, RunError
+from .extras import to_install
 from .ink import Framing, border_means, prepare
 from .paths import atomic_write
 
 if TYPE_CHECKING:
     from .model import Model
 
-_NEEDED = "images need Pillow; pip install 'fastmlp[images]'"
 _KINDS = (
     "PNG",
     "JPEG",
@@ -50,8 +50,9 @@ class Picture(NamedTuple):
 
 def pillow() -> Any:
     """The package PIL. InputError where it is missing."""
-    optional("PIL.ImageOps", _NEEDED)
-    return optional("PIL", _NEEDED)
+    needed = f"images need Pillow; {to_install('images')}"
+    optional("PIL.ImageOps", needed)
+    return optional("PIL", needed)
 
 
 def picture(path: Path) -> Picture:
@@ -193,7 +194,7 @@ def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
 def write_seen(place: Path, names: Sequence[str], seen: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
     """What the network sees of each file, its digits side by side: ``place``.png of all below one another, or else a
     directory of a PNG for each. RunError when it cannot be written."""
-    pil = optional("PIL.Image", _NEEDED)
+    pil = optional("PIL.Image", f"images need Pillow; {to_install('images')}")
     strips = [np.hstack(list(digits.reshape(-1, *shape))) for digits in seen]
     try:
         if place.suffix.lower() == ".png":

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import __version__
 from .cli import optional
+from .extras import to_install
 
 _OPSETS, _IR_VERSION = {"": 17, "ai.onnx.ml": 2}, 8  # read by every ONNX Runtime since 1.14
 
@@ -21,7 +22,7 @@ class Graph:
     """Collects nodes and constants; no name that it makes up is among those ``taken``."""
 
     def __init__(self, taken: Collection[str] = ()) -> None:
-        self.onnx = optional("onnx", ".onnx needs onnx; pip install 'fastmlp[export]'")
+        self.onnx = optional("onnx", f".onnx needs onnx; {to_install('export')}")
         self._taken, self._nodes = {*taken}, list[Any]()
         self._constants: dict[str, np.ndarray] = {}
 

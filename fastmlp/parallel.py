@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import InputError, Interrupted, RunError
+from .extras import to_install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,7 +155,7 @@ def _start_mpi(size: int) -> Any:
     try:
         MPI = import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # it, or the MPI library behind it
-        raise InputError(f"{size} ranks need mpi4py; pip install 'fastmlp[mpi]' ({error})") from None
+        raise InputError(f"{size} ranks need mpi4py; {to_install('mpi')} ({error})") from None
     finally:
         signal.signal(signal.SIGINT, before)
     if (seen := MPI.COMM_WORLD.size) != size:

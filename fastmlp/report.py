@@ -17,6 +17,7 @@ from urllib.parse import quote
 from .cli import Parser, run_command, say
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
+from .extras import to_install
 from .paths import MODEL, as_path, model_file, runs_of_seeds
 
 if TYPE_CHECKING:
@@ -651,7 +652,7 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     try:
         from . import plots  # noqa: F401
     except ImportError as error:
-        raise InputError(f"report needs matplotlib; pip install 'fastmlp[plot]' ({error})") from None
+        raise InputError(f"report needs matplotlib; {to_install('plot')} ({error})") from None
     directory = as_path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; it must be the --out directory of fastmlp train")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .cli import Parser, add_options, load_data, run_command, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
+from .extras import to_install
 from .parallel import World, joined
 from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write
 from .screen import Screen, duration, hush
@@ -362,7 +363,7 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
         write_png(lr_range_figure(result.rates.tolist(), result.losses.tolist(), result.suggestion), where)
         drawn = f"; the curve is in {where}"
     except ImportError:
-        drawn = "; pip install 'fastmlp[plot]' to see the curve"
+        drawn = f"; {to_install('plot')} to see the curve"
     screen.conclude(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
     if screen.as_json:
         curve = {

@@ -440,9 +440,9 @@ class DistortScratch(NamedTuple):
     canvas: distortion.Canvas
 
 
-def distort_scratch(parts: int, shape: tuple[int, int], sigma: float = 4.0) -> DistortScratch:
-    """What ``distort`` writes on, for images of that shape and elastic distortions of that smoothness."""
-    return DistortScratch(*distortion.field_and_canvas(*shape, float(sigma), parts))
+def distort_scratch(parts: int, shape: tuple[int, int], sigma: float = 4.0, fill: int = 0) -> DistortScratch:
+    """What ``distort`` writes on, for images of that shape, with ``fill`` outside, and distortions of that smoothness."""
+    return DistortScratch(*distortion.field_and_canvas(*shape, float(sigma), fill, parts))
 
 
 @_op

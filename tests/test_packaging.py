@@ -78,6 +78,17 @@ assert MLPClassifier is fastmlp.MLPClassifier and fit is fastmlp.fit
     assert result.returncode == 0, result.stderr
 
 
+def test_an_extra_is_installed_from_the_clone_that_runs(monkeypatch, tmp_path):
+    from fastmlp import extras
+
+    monkeypatch.chdir(tmp_path)
+    assert extras.to_install("plot") == f"pip install -e '{ROOT}[plot]'"
+    monkeypatch.chdir(ROOT)
+    assert extras.to_install("plot") == "pip install -e '.[plot]'"
+    monkeypatch.setattr(extras, "_ROOT", tmp_path)  # as where the package lies in site-packages
+    assert extras.to_install("plot") == "pip install 'fastmlp[plot]'"
+
+
 def test_a_typed_consumer_uses_every_public_name(tmp_path):
     """mypy checks the module, where the project's code is checked."""
     import consumer

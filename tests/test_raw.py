@@ -40,7 +40,7 @@ def first_cases(op, dtype):
 
 def test_every_op_of_the_registry_is_there_with_the_arguments_of_the_public_one():
     """But for what is checked, chosen or summed up in Python."""
-    in_python = {"clip", "average", "average_decay", "squares", "epsilon", "label_smoothing", "shape", "sigma"}
+    in_python = {"clip", "average", "average_decay", "squares", "epsilon", "label_smoothing", "shape", "sigma", "fill"}
     for op in OPS:
         public, own = (inspect.signature(function).parameters for function in (op.fast, getattr(raw, op.name)))
         assert op.name in raw.__all__
@@ -83,7 +83,9 @@ def of_layer(arguments, parts):
     if isinstance(X, CSR):
         given["X"] = raw.sparse(X, W.dtype, arguments.get("scale", 1.0))
     if "shape" in arguments:
-        given["scratch"] = raw.distort_scratch(parts, arguments["shape"], arguments.get("sigma", 4.0))
+        given["scratch"] = raw.distort_scratch(
+            parts, arguments["shape"], arguments.get("sigma", 4.0), arguments.get("fill", 0)
+        )
     if "loss" in arguments:
         Z = arguments["Z"]
         given["loss"] = loss = loss_of("", arguments["loss"]).checked()

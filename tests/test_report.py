@@ -345,7 +345,7 @@ def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, caps
     assert report.main(["run"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "report needs matplotlib; pip install 'fastmlp[plot]'" in err
+    assert "report needs matplotlib; pip install -e '" in err
 
 
 def test_help_needs_neither_numpy_nor_matplotlib(python):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..extras import to_install
 from ..formats import Query
 from . import csv
 from .dataset import Samples
@@ -32,7 +33,7 @@ def _as_text(path: Path) -> bytes:
         import pyarrow.csv
         import pyarrow.parquet
     except ImportError as error:
-        raise InputError(f"{path}: a Parquet file needs pyarrow; pip install 'fastmlp[parquet]' ({error})") from None
+        raise InputError(f"{path}: a Parquet file needs pyarrow; {to_install('parquet')} ({error})") from None
     content = read_file(path)
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))

@@ -10,12 +10,14 @@ held-out samples, batches, updates and rules of stopping. So the same parameters
 ``training`` the loops.
 """
 
+from ..extras import to_install
+
 try:
     import sklearn as _sklearn  # noqa: F401
     from sklearn.utils.validation import validate_data as _validate_data  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f"an estimator of fastmlp needs scikit-learn 1.6 or newer; pip install 'fastmlp[sklearn]' ({error})"
+        f"an estimator of fastmlp needs scikit-learn 1.6 or newer; {to_install('sklearn')} ({error})"
     ) from error
 
 from .classifier import MLPClassifier
