@@ -643,7 +643,8 @@ def _summary(test: Tested | TestedNumbers, model: Model, path: Path, history: li
 
 
 def draw_report(directory: str | Path, *, data: str | None = None, out: str | Path | None = None) -> list[Path]:
-    """Draw the run in ``directory``, tested on its own data or ``data``, into ``out`` (default: report in it).
+    """Draw the run in ``directory``, or that of a model's file, tested on its own data or ``data``, into ``out`` (default:
+    report in it).
 
     Of a directory of several runs, which ``train --seeds`` leaves, each is drawn, and a page that leads to them. Returns the
     paths written: the pictures of each run, then its report.html. InputError for what cannot be read or does not fit; RunError
@@ -653,13 +654,16 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         from . import plots  # noqa: F401
     except ImportError as error:
         raise InputError(f"report needs matplotlib; {to_install('plot')} ({error})") from None
-    directory = as_path(directory)
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; it must be the --out directory of fastmlp train")
+    run = as_path(directory)
+    if not run.exists():
+        raise InputError(
+            f"{run}: no such directory; it must be the --out directory of fastmlp train, or the model in it"
+        )
+    directory = _directory_of(run)
     target = directory / "report" if out is None else as_path(out)
     runs = runs_of_seeds(directory)
-    if not runs:
-        return _draw_run(directory, data, target)[0]
+    if not runs or run != directory:
+        return _draw_run(run, data, target)[0]
     written, rows = [], []
     for run in runs:
         files, test, history = _draw_run(run, data, run / "report" if out is None else target / run.name)
@@ -667,6 +671,11 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
         rows.append((run, os.path.relpath(files[-1], target), test, history))
     settings = {name: value for name, value in _config(runs[0], data)[1].items() if name != "seed"}
     return written + _write(target, directory.resolve().name, *_over_seeds(rows), settings)
+
+
+def _directory_of(run: Path) -> Path:
+    """The directory of a run that is named by it or by its model."""
+    return run if run.is_dir() else run.parent
 
 
 def _over_seeds(
@@ -737,14 +746,14 @@ def _write(target: Path, title: str, words: str, sections: list[Section], settin
 
 
 def _draw_run(
-    directory: Path, data: str | None, target: Path
+    run: Path, data: str | None, target: Path
 ) -> tuple[list[Path], Tested | TestedNumbers, list[dict[str, float]]]:
     """(the paths written, its test, its reports) of one run."""
     from .evaluate import load_to_test
     from .model import load_model
     from .table_model import TableModel
 
-    path = model_file(directory)
+    path, directory = model_file(run), _directory_of(run)
     config, settings = _config(directory, data)
     metrics = directory / "metrics.jsonl"
     history = read_metrics(metrics)
@@ -774,7 +783,9 @@ def parser() -> Parser:
         "Draw a training run, finished or not: PNG pictures and one HTML page, report.html. Prints their paths.",
         "python -m fastmlp.report runs/mnist",
     )
-    made.add_argument("run", metavar="DIR", help="the --out directory of fastmlp train, with or without --seeds")
+    made.add_argument(
+        "run", metavar="DIR", help="the --out directory of fastmlp train, with or without --seeds, or the model in it"
+    )
     made.add_argument("--data", metavar="SPEC", help="data to test on (default: the run's own)")
     made.add_argument("--out", metavar="DIR2", help="where to write (default DIR/report)")
     return made

@@ -265,6 +265,11 @@ def test_a_stopped_run_is_drawn_from_its_checkpoint_and_says_so(run):
     assert "This is checkpoint.npz: the run was stopped, or goes on." in page(run / "report").text
 
 
+def test_a_run_may_be_named_by_its_model(run, capsys):
+    assert report.main(["run/model.npz"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == os.path.join("run", "report", "report.html")
+
+
 def test_the_newer_of_model_and_checkpoint_is_drawn(run, digits):
     fastmlp.fit(digits, hidden=(3,), steps=1).model.save(run / "checkpoint.npz")
     model = (run / "model.npz").stat().st_mtime
