@@ -1,7 +1,12 @@
-"""Digits as people have them: pictures in many styles, drawn from MNIST's test digits or from strokes of a pen."""
+"""Digits as people have them: pictures in many styles, drawn from MNIST's test digits or from strokes of a pen.
+
+``python tests/handwriting.py runs/mnist data/mnist --seed 777`` prints what a model reads of them, as a table of styles.
+"""
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -327,6 +332,37 @@ def write(path: Path, digits: list[int], pixels: list[np.ndarray | None], style:
     return (look.save or plain_png)(picture, alpha, path, rng)
 
 
+def reading(model: Any, path: Path) -> Any:
+    """The classes that ``model`` reads from an image, or why it reads none."""
+    from fastmlp.errors import InputError
+    from fastmlp.images import picture, read_images
+
+    try:
+        (X,) = read_images([picture(path)], model.image_shape, model.framing, say=lambda line: None)
+    except InputError as error:
+        return str(error)
+    return model.predict(X).tolist()
+
+
+def styled(
+    model: Any, mnist: Any, folder: Path, style: str, count: int, source: str, digits: tuple[int, int] = (1, 1),
+    seed: int = 7, **how: Any,
+) -> tuple[float, float, list[Any]]:  # fmt: skip
+    """The share of ``count`` pictures of so many digits that is read right, the share of which the model reads MNIST's own
+    images right, and the wrong ones. ``source`` says of what they are drawn: "mnist" or "strokes"."""
+    rng = np.random.default_rng([seed, list(STYLES).index(style)])
+    own, wrong = 0, []
+    for k in range(count):
+        rows = rng.integers(len(mnist.X_test), size=int(rng.integers(digits[0], digits[1] + 1)))
+        wanted = mnist.y_test[rows].tolist()
+        own += model.predict(mnist.X_test[rows]).tolist() == wanted
+        pixels = [mnist.X_test[row].reshape(28, 28) if source == "mnist" else None for row in rows]
+        found = reading(model, write(folder / f"{k}", wanted, pixels, style, rng, **how))
+        if found != wanted:
+            wrong.append((k, wanted, found))
+    return 1 - len(wrong) / count, own / count, wrong
+
+
 def on_paper(digits: list[int], rng: Rng) -> np.ndarray:
     """A picture uint8 [h, w, 3] of digits in a row, written with a round pen, black on white."""
     look = Look(ink=(0, 1), paper=(255, 256))
@@ -340,5 +376,35 @@ def pen_strokes(digit: int, rng: Rng) -> list[np.ndarray]:
     found = []
     for stroke in ways[rng.integers(len(ways))]:
         control, weights = _template([stroke])
-        found.append((weights @ (control + rng.normal(0, 0.012, control.shape)))[::6])
+        dots = weights @ (control + rng.normal(0, 0.012, control.shape))
+        found.append(dots[np.linspace(0, len(dots) - 1, max(2, len(dots) // 10)).astype(int)])
     return found
+
+
+def main() -> None:
+    made = argparse.ArgumentParser(description="A table of what a model reads of each style, in percent.")
+    made.add_argument("model")
+    made.add_argument("data", help="MNIST's directory")
+    made.add_argument("--seed", type=int, default=777)
+    made.add_argument("--count", type=int, default=20, help="pictures of each kind and style")
+    made.add_argument("--style", choices=STYLES, action="append")
+    options = made.parse_args()
+    import fastmlp
+
+    model, mnist = fastmlp.load_model(options.model), fastmlp.load(options.data)
+    kinds = [(digits, source) for digits in ((1, 1), (2, 6)) for source in ("strokes", "mnist")]
+    print("percent read right, one digit and 2 to 6 in a row; (of the same digits in MNIST's own images)")
+    print(f"{'':18s} strokes          mnist  strokes, row     mnist, row")
+    with tempfile.TemporaryDirectory() as folder:
+        for style in options.style or STYLES:
+            line = f"{style:18s}"
+            for digits, source in kinds:
+                if style == "black 28" and digits[1] > 1:
+                    continue  # no row fits in 28 x 28
+                share, own, _ = styled(model, mnist, Path(folder), style, options.count, source, digits, options.seed)
+                line += f"{100 * share:8.1f}" if source == "strokes" else f"{100 * share:7.1f} ({100 * own:5.1f})"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
