@@ -21,14 +21,15 @@ import numpy as np
 from numba import from_dtype, njit
 
 from . import checks, simd
-from .bundles import class_attribute
+from .bundles import Matrix, after, class_attribute
 from .intrinsics import flat, out_of_line
 from .jit import kernel, piece
+from .narrow import transpose_rows
 from .network import OUTPUTS
 from .subnormals import normal
 from .team import share
 
-for _attribute in ("gradient", "point", "of_row"):
+for _attribute in ("gradient", "columns", "point", "of_row"):
     class_attribute(_attribute)
 
 
@@ -50,6 +51,20 @@ class Outcomes(NamedTuple):
     hits: np.ndarray
 
 
+@kernel
+def _columns_as_rows(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
+    """The loss of n samples that lie along the vectors, Z and dZ [O, width], by ``gradient``; dZ is 0 behind them.
+
+    Scratch: 2 O + 2 rows of ``width`` elements in ``room``, and what ``outcomes.losses`` has behind the first of three.
+    """
+    rows, errors = Matrix(room, O, 1), Matrix(after(room, n * O), O, 1)
+    transpose_rows(O, n, Matrix(Z, width, 1), rows)
+    loss.gradient(loss, 0, n, O, rows.values, targets, scale, outcomes, errors.values)
+    transpose_rows(n, O, errors, Matrix(dZ, width, 1))
+    for k in range(O):
+        dZ[k * width + n : (k + 1) * width] = 0
+
+
 class Loss:
     """A loss with its parameters, which are the fields of the named tuple that its class is, too."""
 
@@ -57,6 +72,7 @@ class Loss:
     name: ClassVar[str]
     output: ClassVar[str]
     gradient: ClassVar[Any]
+    columns: ClassVar[Any] = _columns_as_rows  # the same where samples lie along the vectors
 
     def targets(self, name: str, value: Any, samples: int, outputs: int, dtype: np.dtype) -> np.ndarray:
         """``value``, checked and in one type: what each of so many samples is to become, in any shape, row by row."""
@@ -186,6 +202,60 @@ def _softmax_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         dZ[row + label] -= real(factor * (1 - loss.smoothing))
 
 
+@kernel
+def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
+    """``_softmax_gradient`` of n samples that lie along the vectors: see ``_columns_as_rows``."""
+    real, lanes, losses = Z.dtype.type, simd.lanes(Z), outcomes.losses
+    factors, largest, totals, firsts = room, after(room, width), after(room, 2 * width), after(room, 3 * width)
+    for s in range(n):
+        factors[s] = scale * (targets.weights[targets.rows[s]] if targets.weights.size else 1.0)
+    factors[n:width] = 0
+    for s in range(0, width, lanes):
+        most, first, total = simd.load(Z, s), simd.zeros(Z), simd.zeros(Z)
+        for k in range(1, O):
+            x = simd.load(Z, k * width + s)
+            first = simd.select(x > most, simd.broadcast(Z, real(k)), first)
+            most = simd.maximum(most, x)
+        for z in range(s, s + O * width, width):
+            power = simd.exp(simd.load(Z, z) - most)
+            simd.store(dZ, z, power)
+            total = total + power
+        simd.store(largest, s, most)
+        simd.store(firsts, s, first)
+        simd.store(totals, s, total)
+    for s in range(n):
+        losses[s] = totals[s]
+        if loss.epsilon > 0:
+            losses[s] = np.float64(dZ[targets.labels[targets.rows[s]] * width + s] / totals[s]) + loss.epsilon
+    for s in range(0, n, simd.lanes(losses)):
+        simd.store_masked(losses, s, simd.log(simd.load_masked(losses, s, n - s)), n - s)
+    others = simd.broadcast(Z, real(loss.smoothing / O))
+    for s in range(0, width, lanes):
+        factor, total = simd.load(factors, s), simd.load(totals, s)
+        for z in range(s, s + O * width, width):
+            simd.store(dZ, z, factor * (simd.load(dZ, z) / total - others))
+    for s in range(n):
+        label = targets.labels[targets.rows[s]]
+        at, hit = label * width + s, firsts[s] == label
+        if np.isnan(largest[s]):  # the first NaN is the largest
+            hit = np.isnan(Z[at])
+            for z in range(s, at, width):
+                hit &= not np.isnan(Z[z])
+        if loss.epsilon > 0:
+            lost = -losses[s]
+        else:
+            logit = np.float64(Z[at])
+            if loss.smoothing > 0:
+                every = 0.0
+                for z in range(s, s + O * width, width):
+                    every += np.float64(Z[z])
+                logit = (1 - loss.smoothing) * logit + loss.smoothing * (every / O)
+            lost = losses[s] - (logit - np.float64(largest[s]))
+        weight = targets.weights[targets.rows[s]] if targets.weights.size else 1.0
+        losses[s], outcomes.hits[s] = lost * weight, hit
+        dZ[at] -= real(factors[s] * (1 - loss.smoothing))
+
+
 class SoftmaxCrossEntropy(CrossEntropy):
     """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(Z), Q = (1 - s) onehot(label) + s / O.
 
@@ -194,7 +264,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
     __slots__ = ()
     name, output = "softmax_cross_entropy", "softmax"
-    gradient = _softmax_gradient
+    gradient, columns = _softmax_gradient, _softmax_columns
 
     def targets(self, name, value, samples, outputs, dtype):
         return checks.as_labels(name, value, samples, outputs)
@@ -234,6 +304,34 @@ def _logistic_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         outcomes.losses[i], outcomes.hits[i] = weight * lost, right
 
 
+@kernel
+def _logistic_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
+    """``_logistic_gradient`` of n samples that lie along the vectors: see ``_columns_as_rows``."""
+    real, losses, smoothing = Z.dtype.type, outcomes.losses, loss.smoothing
+    logits, rest = after(losses, width), after(losses, 2 * width)
+    zero, one = simd.zeros(losses), simd.broadcast(losses, 1)
+    for s in range(n):
+        losses[s], outcomes.hits[s] = 0.0, 1
+    for k in range(O):
+        for s in range(n):
+            logits[s] = Z[k * width + s]
+            rest[s] = (1 - smoothing) * targets.labels[targets.rows[s] * O + k] + 0.5 * smoothing
+        for s in range(0, n, simd.lanes(losses)):
+            z, target = simd.load_masked(logits, s, n - s), simd.load_masked(rest, s, n - s)
+            small = simd.exp(simd.minimum(z, zero - z))
+            lost = simd.maximum(z, zero) - z * target + simd.log1p(small)
+            simd.store_masked(losses, s, simd.load_masked(losses, s, n - s) + lost, n - s)
+            simd.store_masked(rest, s, simd.select(z > zero, one, small) / (one + small) - target, n - s)
+        for s in range(n):
+            weight = targets.weights[targets.rows[s]] if targets.weights.size else 1.0
+            dZ[k * width + s] = real(scale * weight) * real(rest[s])
+            outcomes.hits[s] &= (logits[s] > 0) == (targets.labels[targets.rows[s] * O + k] == 1)
+        dZ[k * width + n : (k + 1) * width] = 0
+    if targets.weights.size:
+        for s in range(n):
+            losses[s] *= targets.weights[targets.rows[s]]
+
+
 class LogisticCrossEntropy(CrossEntropy):
     """loss = -sum_ik w_i (Q log P + (1 - Q) log(1 - P)), P = 1 / (1 + exp(-Z)), Q = (1 - s) label + s / 2.
 
@@ -242,7 +340,7 @@ class LogisticCrossEntropy(CrossEntropy):
 
     __slots__ = ()
     name, output = "logistic_cross_entropy", "logistic"
-    gradient = _logistic_gradient
+    gradient, columns = _logistic_gradient, _logistic_columns
 
     def targets(self, name, value, samples, outputs, dtype):
         return checks.as_targets(name, value, samples, outputs)

@@ -18,6 +18,7 @@ from .losses import Outcomes
 from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network, Parameters
 from .penalty import span_count
+from .small import BlockWorkspace, ForwardBlocks, block_offsets, chunk_count, forward_in_blocks, train_steps_in_blocks
 from .sparse import COLUMNS_TOGETHER, PutOff, entry_arrays, packed_size, panel_count, panel_start
 from .step import (
     Dense,
@@ -32,7 +33,9 @@ from .step import (
 )
 from .team import barrier_state, get_num_threads, run, run_in_step, team_size
 from .tuning import (
+    BLOCK_CHUNKS,
     BLOCK_ENTRIES,
+    BLOCK_ROWS,
     CACHED_BYTES,
     COLUMN_BLOCK,
     OWNED_BYTES,
@@ -44,6 +47,9 @@ from .tuning import (
     ROW_BLOCK,
     SERIAL_ELEMENTS,
     SERIAL_FLOP,
+    SMALL_PARAMETERS,
+    SMALL_ROWS,
+    SMALL_UNITS,
 )
 from .update import Schedule, is_inert, sgd
 from .update import average as average_kernel
@@ -72,6 +78,26 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
     )
 
 
+def takes_blocks(network: Network, rows: int) -> bool:
+    """Whether so many rows at a time are worth going through the network in blocks of samples: see ``small``."""
+    return max(network.sizes) <= SMALL_UNITS and network.params.size <= SMALL_PARAMETERS * rows and rows >= SMALL_ROWS
+
+
+def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:
+    """Memory for the blocks of a small network, for no rows none: see ``small.BlockWorkspace``."""
+    size, dtype, rows = network.params.size, network.dtype, BLOCK_ROWS * (batch > 0)
+    *offsets, room = (block_offsets(network) * (batch > 0)).tolist()
+    return BlockWorkspace(
+        aligned_zeros(parts * room, dtype),
+        room,
+        np.array(offsets),
+        aligned_zeros(chunk_count(batch) * size, dtype),
+        aligned_zeros(parts * size * (batch > 0), dtype),
+        Outcomes(np.empty(3 * parts * rows), np.empty(parts * rows, np.int64)),
+        Outcomes(np.empty(BLOCK_CHUNKS), np.empty(BLOCK_CHUNKS, np.int64)),
+    )
+
+
 def run_train_steps(
     X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, batch: int,
     objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
@@ -84,7 +110,6 @@ def run_train_steps(
     """
     rooms = min(batch, len(rows))
     parts = 1 if rooms * network.flop_per_sample <= SERIAL_FLOP else team_size()
-    workspace = workspace_of(network, rooms, parts, sparse=isinstance(X, CSR))
     lanes = simd.REGISTER_BYTES // network.dtype.itemsize
     spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
     sums = np.zeros(0 if squares is None else 1 + spans)
@@ -93,7 +118,14 @@ def run_train_steps(
         np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64), sums, average_or_none, average_rate
     )
     parameters = Parameters(*network.fields(updated))
-    if isinstance(X, CSR):
+    if not isinstance(X, CSR) and objective.dropout == 0 and takes_blocks(network, batch):
+        samples, parts = Samples(Dense(X, scale), labels, weights, rows, rooms), min(parts, chunk_count(rooms))
+        in_blocks = block_workspace(network, rooms, parts)
+        run_in_step(
+            train_steps_in_blocks, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *in_blocks, *results
+        )  # fmt: skip
+    elif isinstance(X, CSR):
+        workspace = workspace_of(network, rooms, parts, sparse=True)
         block, sparse = sparse_workspace(
             X,
             rows,
@@ -111,6 +143,7 @@ def run_train_steps(
             *results,
         )  # fmt: skip
     else:
+        workspace = workspace_of(network, rooms, parts, sparse=False)
         samples = Samples(Dense(X, scale), labels, weights, rows, rooms)
         run_in_step(
             train_steps, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *workspace, *results
@@ -198,6 +231,11 @@ def move_average(network: Network, mean: np.ndarray, rate: float, t: int) -> Non
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:
     """Logits of X, in ``out``, on the team."""
     parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
+    # One output is summed in another order: see gemm.
+    if not isinstance(X, CSR) and takes_blocks(network, len(X)) and min(network.sizes[1:]) > 1:
+        in_blocks = _forward_blocks(network, parts)
+        run(_forward(forward_in_blocks, network.activation), parts, X, scale, *network.fields(), *in_blocks, out)
+        return
     blocks, entries = _forward_workspace(network, parts, X.dtype, scale)
     arrivals, block = _ALONE, 0
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
@@ -220,6 +258,17 @@ def _forward(kernel: Any, activation: str | tuple[str, ...]) -> Bound:
 
 _kept = threading.local()
 _ALONE = barrier_state()  # where nobody meets
+
+
+def _forward_blocks(network: Network, parts: int) -> ForwardBlocks:
+    """What ``forward_in_blocks`` writes on, kept likewise."""
+    key = network.sizes, network.dtype, network.activation, parts
+    if getattr(_kept, "blocks_key", None) != key:
+        *offsets, room = block_offsets(network).tolist()
+        values = aligned_zeros(parts * room, network.dtype)
+        _kept.blocks = ForwardBlocks(values, room, np.array(offsets), np.arange(BLOCK_ROWS))
+        _kept.blocks_key = key
+    return _kept.blocks
 
 
 def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:

@@ -66,7 +66,7 @@ _full_columns, _last_columns = _make_columns(True), _make_columns(False)
 
 
 @piece
-def _transpose(rows, columns, A, T):
+def transpose_rows(rows, columns, A, T):
     """T[c, r] = A[r, c]; the rows of both are contiguous."""
     out_of_line()
     lanes = simd.lanes(T.values)
@@ -89,17 +89,17 @@ def gemm_narrow(M, N, K, A, B, C, pack_buffer, room, resume):
         m, rows = min(most, M - first), from_row(C, first)
         S = Matrix(rows.values if C.row == 1 else sums, 0 if C.row == 1 else m, 1)
         if resume and C.row != 1:
-            _transpose(m, N, rows, S)
+            transpose_rows(m, N, rows, S)
         for k in range(0, max(K, 1), NARROW_DEPTH):
             depth, more, terms = min(NARROW_DEPTH, K - k), resume or k > 0, from_row(B, k)
             for i in range(0, m, wide):
                 n, samples, out = min(wide, m - i), from_element(A, first + i, k), from_element(S, 0, i)
                 if A.row != 1:
-                    _transpose(n, depth, samples, turned)
+                    transpose_rows(n, depth, samples, turned)
                     _full_columns(N, depth, turned, terms, out, n, more)
                 elif n == wide:
                     _full_columns(N, depth, Matrix(samples.values, A.column, 1), terms, out, n, more)
                 else:
                     _last_columns(N, depth, Matrix(samples.values, A.column, 1), terms, out, n, more)
         if C.row != 1:
-            _transpose(N, m, S, rows)
+            transpose_rows(N, m, S, rows)

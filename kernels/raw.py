@@ -42,7 +42,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 import numpy as np
 from numba import types
 
-from . import distortion, dropout_mask, forward, losses, mlp, simd, step, team
+from . import distortion, dropout_mask, forward, losses, mlp, simd, small, step, team
 from . import gemm as _gemm
 from . import sparse as _sparse
 from . import update as _update
@@ -604,6 +604,7 @@ class StepScratch(NamedTuple):
 
     arrivals: np.ndarray
     workspace: step.Workspace
+    blocks: small.BlockWorkspace  # of no room where rows are not taken in blocks of samples
     for_sparse: Any  # step.SparseWorkspace, or empty
     rates: np.ndarray  # [parts, steps, layers]
     nothing: np.ndarray  # an empty array of the network's type
@@ -628,6 +629,7 @@ def step_scratch(
     return StepScratch(
         team.barrier_state(),
         mlp.workspace_of(network, batch, parts, sparse=is_sparse),
+        mlp.block_workspace(network, batch if mlp.takes_blocks(network, batch) and not is_sparse else 0, parts),
         room,
         rates,
         np.empty(0, network.dtype),
@@ -648,9 +650,14 @@ def _steps_overload(
             part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
         ):
             samples = Samples(Dense(X, scale), labels, weights, rows, batch)
-            step.train_steps(
-                part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, results
-            )  # fmt: skip
+            if scratch.blocks.room > 0 and objective.dropout == 0:
+                small.train_steps_in_blocks(
+                    part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.blocks, results
+                )  # fmt: skip
+            else:
+                step.train_steps(
+                    part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, results
+                )  # fmt: skip
 
         return dense
 

@@ -143,7 +143,7 @@ class SparseWorkspace(NamedTuple):
 
 
 @piece
-def _batch(samples, step):
+def batch_range(samples, step):
     """The range of the samples' rows that are a step's batch: empty after the last."""
     size = samples.rows.size
     return min(step * samples.batch, size), min((step + 1) * samples.batch, size)
@@ -287,7 +287,7 @@ def train_steps(
     """Steps over the samples, from a dense X; see ``ops.mlp_train_steps``."""
     workspace, hidden = _own_workspace(workspace, part, parts), _hidden(objective)
     for step in range(schedule.lr.shape[0]):
-        first, last = _batch(samples, step)
+        first, last = batch_range(samples, step)
         rows, n, t = samples.rows[first:last], last - first, schedule.t + step
         lo, hi = share(part, parts, n)
         for i in range(lo, hi):
@@ -297,11 +297,11 @@ def train_steps(
         loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, workspace)
         backward_rows(lo, hi, n, t, hidden, network, workspace)
         if results.squares.size:
-            _weight_squares(part, parts, 0, network, results.squares, 1)
-        _average_last(part, parts, step, t, network, results)
+            weight_squares(part, parts, 0, network, results.squares, 1)
+        average_last(part, parts, step, t, network, results)
         barrier(arrivals, 2 * step + 1, parts)
         if part == 0:
-            _sum_up(step, n, workspace.outcomes, results)
+            sum_up(step, n, workspace.outcomes, results)
         update_layers(part, parts, 0, n, schedule.rule, schedule.lr[step], t, network, workspace)
         barrier(arrivals, 2 * step + 2, parts)
 
@@ -331,13 +331,13 @@ def _meet(arrivals, arrived, parts, needed):
 
 
 @piece
-def _sum_up(step, n, outcomes, results):
+def sum_up(step, n, outcomes, results):
     results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
     add_spans(results.squares)
 
 
 @piece
-def _average_last(part, parts, step, t, network, results):
+def average_last(part, parts, step, t, network, results):
     """Move the average to the parameters that step t - 1 of this call has left; after the last step the caller does."""
     if results.average.size and step > 0:
         rate = results.average_rate if results.average_rate > 0 else 1 / (t - 1)
@@ -345,7 +345,7 @@ def _average_last(part, parts, step, t, network, results):
 
 
 @piece
-def _weight_squares(part, parts, first, network, squares, s):
+def weight_squares(part, parts, first, network, squares, s):
     """The sums of squares of the spans of W from layer ``first`` on, from squares[s] on."""
     for l in range(first, network.sizes.size - 1):
         W, size = weights_of(network, l)[0], network.sizes[l] * network.sizes[l + 1]
@@ -520,13 +520,13 @@ def train_steps_sparse(
     arrived = 0
     for step in range(schedule.lr.shape[0]):
         arrived = _meet(arrivals, arrived, parts, not alone)  # others have updated this part's panels
-        first, last = _batch(samples, step)
+        first, last = batch_range(samples, step)
         rows, n, t, parity = samples.rows[first:last], last - first, schedule.t + step, step & 1
         own = _with_outputs(own, parity)
         columns = Columns(n, sparse.starts[parity, :parts], sparse.places[parity], sparse.entries[parity])
         lo, hi = rows_to_transpose(part, parts, tasks.panels, tasks.splits, H, lanes, n)
         to_columns(part, lo, hi, rows, X, columns)
-        first, last = _batch(samples, step + 1)
+        first, last = batch_range(samples, step + 1)
         _prefetch_rows(samples.rows[first:last], X)
         if lazy:
             arrived = _meet(arrivals, arrived, parts, True)
@@ -542,11 +542,11 @@ def train_steps_sparse(
         if results.squares.size:
             size = sparse.packed.size // (1 + rule.slots) if layer.packed else X.columns * H
             spans = 1 if lazy else span_squares(part, parts, layer.W, size, results.squares, 1)
-            _weight_squares(part, parts, 1, network, results.squares, spans)
-        _average_last(part, parts, step, t, network, results)
+            weight_squares(part, parts, 1, network, results.squares, spans)
+        average_last(part, parts, step, t, network, results)
         arrived = _meet(arrivals, arrived, parts, True)
         if part == 0:
-            _sum_up(step, n, own.outcomes, results)
+            sum_up(step, n, own.outcomes, results)
         now, every, dY = (
             step_of(rule, schedule.lr[step, 0], t),
             not lazy and not is_inert(rule),

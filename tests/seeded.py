@@ -192,6 +192,14 @@ BUGS = {
     "parts overlap": Bug("team.share", "(a + 1) * b // c", "min(b, (a + 1) * b // c + 1)"),
     "a part forgotten": Bug("team.share", "a * b // c", "a * (b // c)"),
     "no barrier before the update": Bug("train_steps", "barrier(a, b + 1, c)", "barrier(a, b, c)"),
+    "no barrier before a small network's update": Bug(
+        "train_steps_in_blocks", "barrier(a, b + 1, c)", "barrier(a, b, c)"
+    ),
+    "a chunk of a small network's gradient forgotten": Bug("_add_chunks", "range(1, a)", "range(1, a - 1)"),
+    "weight of another sample of a block": Bug("_softmax_columns", "a.weights[b[c]]", "a.weights[c]"),
+    "the last unit of a small network without its gradient": Bug(
+        "_block_gradient", "range(0, a, 2)", "range(0, a - 1, 2)"
+    ),
     "gradient buffer shared by parts": Bug("own_scratch", "a * (b // c)", "0"),
     "no meeting before the sparse update": Bug(
         "train_steps_sparse", "_meet(a, b, c, True)", "_meet(a, b, c, False)", nth=2
@@ -222,7 +230,7 @@ BUGS = {
     "focal loss as steep as cross-entropy": Bug("_focused", "a * (1 - b)", "a", nth=0),
     "one rate for all layers": Bug("update_layers", "step_of(a, b[c], d)", "step_of(a, b[0], d)"),
     "an average that forgets the step before": Bug(
-        "_average_last", "a.average.size and b > 0", "a.average.size and b > 1"
+        "average_last", "a.average.size and b > 0", "a.average.size and b > 1"
     ),
     "gradient not scaled by dropout": Bug("backward_rows", "mask(a, b, c, d, e)", "mask(a, b, c, d, 1.0)"),
     "one dropout mask for all steps": Bug("dropout_key", "a + b", "a", nth=1),

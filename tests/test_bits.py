@@ -185,6 +185,40 @@ def test_bits_do_not_depend_on_where_arrays_lie_and_what_calls_take(rule, dtype,
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("sizes", [(4, 32, 16, 4), (6, 64, 8, 1)], ids=str)
+def test_bits_of_a_small_network_depend_on_no_thread_place_or_call(sizes, rng):
+    """Its blocks of samples, and the chunks that their gradients are added up in, are those of the batch; the last is short."""
+    X, rows = rng.standard_normal((2900, sizes[0])).astype(np.float32), rng.permutation(2900)
+    output = "identity" if sizes[-1] == 1 else "softmax"
+    y = X[:, :1] if sizes[-1] == 1 else rng.integers(0, sizes[-1], len(X))
+    start, rates = rng.standard_normal(2000).astype(np.float32) / 4, np.full(3, 0.02)
+    found = set()
+    for threads, offset, cuts in ((1, 0, (0, 3)), (2, 1, (0, 1, 3)), (3, 3, (0, 2, 3)), (4, 0, (0, 1, 2, 3))):
+        network = kernels.Network(sizes, slots=2, output=output)
+        network.params[...] = start[: network.params.size]
+        network.params = shifted(network.params, offset)
+        losses = []
+        with kernels.threads(threads):
+            for first, last in itertools.pairwise(cuts):
+                losses += kernels.mlp_train_steps(
+                    shifted(X, offset), y, rows[1000 * first : 1000 * last], 1000, network, rule=kernels.adam(),
+                    lr=rates[first:last], t=first + 1,
+                )[0].tolist()  # fmt: skip
+        found.add((network.params.tobytes(), network.state.tobytes(), tuple(losses)))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logits_of_a_small_network_are_the_same_in_blocks_and_row_by_row(dtype, rng):
+    network = kernels.Network((6, 33, 8, 4), dtype=dtype, activation="gelu")
+    network.params[...] = rng.standard_normal(network.params.size) / 3
+    X = rng.standard_normal((333, 6)).astype(dtype)
+    expected = np.concatenate([kernels.mlp_forward(X[i : i + 1], network) for i in range(len(X))])
+    for n, threads in ((333, 3), (129, 2), (128, 1), (17, 1)):
+        with kernels.threads(threads):
+            assert kernels.mlp_forward(X[:n], network).tobytes() == expected[:n].tobytes()
+
+
 @kernel
 def occupy(part, parts, flags):
     """Tell that the team is at work, and be it until told otherwise."""

@@ -20,9 +20,11 @@ SHAPES = [
     (17, 33, 31),
     (37, 50, 45),
     (9, 530, BLOCK_COLUMNS + 14),  # in several blocks
+    (300, 7, 20),  # a network that is taken in blocks of samples
     *((70, 69, outputs) for outputs in range(1, NARROW_COLUMNS + 1)),
 ]
 LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
+SMALL_NETWORK = (2000, 20, 40)  # above them, too, and taken in blocks of samples
 DTYPES = ["float32", "float64"]
 FLOAT64_UNIT = 2.0**-53
 
@@ -93,9 +95,11 @@ def test_op_equals_its_twin_in_float64(op, shape, rng):
 
 
 @ops
-@dtypes
-def test_bits_do_not_depend_on_the_number_of_threads(op, dtype, rng):
-    for args, kwargs in op.cases(rng, LARGE, np.dtype(dtype)):
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [(LARGE, "float32"), (LARGE, "float64"), (SMALL_NETWORK, "float64")], ids=str
+)
+def test_bits_do_not_depend_on_the_number_of_threads(op, shape, dtype, rng):
+    for args, kwargs in op.cases(rng, shape, np.dtype(dtype)):
         results = []
         for count in (1, 2, 3, 4):
             with kernels.threads(count):
