@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,29 @@ class Model:
             raise InputError("this model predicts numbers; it has no probabilities")
         blocks = [fast.softmax(logits) for fast, logits in self._blocks(X, quick=True)]
         return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
+
+    def predictor(self) -> Callable[[Any], np.ndarray]:
+        """A function of X that is ``predict_proba``, or ``predict`` of a model of numbers, prepared for one row at a time.
+
+        The same bits and errors in 1 to 3 microseconds, for a row [1, inputs] in the network's dtype or uint8; but it does not
+        compare the row's range with that of the training. Several threads may call it. It follows the weights as they change.
+        """
+        whole = self.predict_proba if self.target is None else self.predict
+        if self.backend != "numba":
+            return whole
+        of_classes, standard = self.target is None, self.mean is not None
+        few = kernels.Predictor(self.network, scale=self.scale, probabilities=of_classes)
+        shape = (1, self.network.sizes[0])
+
+        def predict(X: Any) -> np.ndarray:
+            if standard and (type(X) is not np.ndarray or X.shape != shape or X.dtype.kind not in "fu"):
+                return whole(X)
+            made = few.row(self.standardise(X) if standard else X)
+            if made is None:
+                return whole(X)
+            return made if self.target is None else self.target.numbers(made)
+
+        return predict
 
     def predict(self, X: Any) -> np.ndarray:
         """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit.

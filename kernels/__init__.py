@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         softmax_cross_entropy,
     )
     from .peak import peak_gflops
+    from .predictor import Predictor
     from .team import parallel
     from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
@@ -78,6 +79,7 @@ _HOME = {
     "Network": "network",
     "parallel": "team",
     "peak_gflops": "peak",
+    "Predictor": "predictor",
     "Rule": "update",
     "RULES": "update",
     "set_num_threads": "cores",
@@ -95,6 +97,7 @@ __all__ = [
     "LOSSES",
     "RULES",
     "Network",
+    "Predictor",
     "Rule",
     "adam",
     "adam_update",

@@ -77,6 +77,36 @@ def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
     return result(array), codegen
 
 
+@intrinsic
+def array_at(typingctx: Any, like: Any, table: Any, k: Any) -> Any:
+    """A flat array of the element type of ``like``, at the address table[2 * k] and of table[2 * k + 1] elements.
+
+    Who keeps its memory is the caller's business.
+    """
+    if not (isinstance(like, types.Array) and like.layout == "C"):
+        raise TypingError(f"array_at needs a C-contiguous array to be like, not {like}")
+    result = like.copy(ndim=1)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, index = args[0], builder.mul(args[2], ir.Constant(args[2].type, 2))
+        address, size = (
+            builder.load(_element(context, builder, table, args[1], at))
+            for at in (index, builder.add(index, ir.Constant(index.type, 1)))
+        )
+        itemsize = part_of(context, builder, like, array, "itemsize")
+        parts = {
+            "nitems": size, "itemsize": itemsize,
+            "data": builder.inttoptr(address, part_of(context, builder, like, array, "data").type),
+            "shape": cgutils.pack_array(builder, [size]), "strides": cgutils.pack_array(builder, [itemsize]),
+        }  # fmt: skip
+        view = ir.Constant(context.get_value_type(result), None)
+        for name, part in parts.items():
+            view = with_part(context, builder, result, view, name, part)
+        return view
+
+    return result(like, table, types.intp), codegen
+
+
 def _attribute(name: str, attribute: str, doc: str) -> Any:
     def implementation(typingctx: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -1,0 +1,108 @@
+"""Rows one at a time, prepared: the bits and the errors of the calls that they stand for."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastmlp
+import kernels
+from fastmlp.errors import InputError
+from fastmlp.model import Model
+
+
+def network(sizes, rng, dtype="float32", **options):
+    made = kernels.Network(sizes, dtype=dtype, **options)
+    made.params[...] = rng.standard_normal(made.params.size) / 4
+    return made
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(6, 64, 8, 4), (300, 70, 10), (5, 3, 1), (7, 2)], ids=str)
+def test_a_predictor_gives_the_bits_of_mlp_forward_from_any_input_that_it_takes(sizes, dtype, rng):
+    of = network(sizes, rng, dtype)
+    predictor = kernels.Predictor(of, scale=0.5)
+    dense, pixels = rng.standard_normal((3, sizes[0])), rng.integers(0, 256, (3, sizes[0]))
+    few = dense * (rng.random(dense.shape) < 0.2)
+    infinite = np.where(few == 0, np.inf, few)
+    for X in (dense.astype(dtype), few.astype(dtype), infinite.astype(dtype), pixels.astype(np.uint8)):
+        expected = kernels.mlp_forward(X, of, scale=0.5)
+        frozen = X[:1].copy()
+        frozen.flags.writeable = False
+        for given in (X[:1], X[1:2], X, X[:0], frozen, X[:, ::-1][:1, ::-1], X[:1].tolist(), kernels.csr(X[:1])):
+            assert predictor(given).tobytes() == kernels.mlp_forward(given, of, scale=0.5).tobytes()
+        assert predictor(X[2:]).tobytes() == expected[2:].tobytes()
+
+
+def test_a_predictor_follows_the_weights_in_place_and_replaced(rng):
+    of = network((6, 64, 8, 4), rng)
+    predictor, X = kernels.Predictor(of), rng.standard_normal((1, 6)).astype(np.float32)
+    found = [predictor(X)]
+    of.params *= 2
+    found.append(predictor(X))
+    of.params = of.params * np.float32(2)
+    found.append(predictor(X))
+    assert (found[2] == kernels.mlp_forward(X, of)).all()
+    assert len({logits.tobytes() for logits in found}) == 3
+
+
+def test_threads_share_a_predictor_and_each_gets_its_own_rows(rng):
+    of = network((30, 64, 10), rng)
+    predictor, X = kernels.Predictor(of, probabilities=True), rng.standard_normal((40, 30)).astype(np.float32)
+    expected, wrong = kernels.softmax(kernels.mlp_forward(X, of)), []
+
+    def work(first):
+        for k in range(3000):
+            i = (first + k) % len(X)
+            if predictor(X[i : i + 1]).tobytes() != expected[i : i + 1].tobytes():
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(7 * k,)) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_a_predictor_refuses_what_mlp_forward_refuses(rng):
+    of = network((6, 4), rng, output="logistic")
+    predictor = kernels.Predictor(of)
+    for X in (np.ones(6, np.float32), np.ones((1, 5), np.float32), np.array([["a"] * 6])):
+        with pytest.raises((ValueError, TypeError)) as expected:
+            kernels.mlp_forward(X, of)
+        with pytest.raises(expected.type) as found:
+            predictor(X)
+        assert str(found.value) == str(expected.value)
+    with pytest.raises(ValueError, match="output is logistic"):
+        kernels.Predictor(of, probabilities=True)
+    with pytest.raises(TypeError, match="network is a str"):
+        kernels.Predictor("model")
+    with pytest.raises(ValueError, match="scale"):
+        kernels.Predictor(of, scale=float("nan"))
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_a_models_predictor_gives_what_predict_proba_gives(standardised, backend, rng):
+    standard = {"mean": rng.standard_normal(6), "std": rng.random(6) + 0.5} if standardised else {}
+    model = Model(network((6, 64, 8, 4), rng), 1.0 if standardised else 0.5, tuple("abcd"), backend, **standard)
+    predict, X = model.predictor(), rng.standard_normal((5, 6)).astype(np.float32)
+    huge = np.full((1, 6), 1e30, np.float32)
+    for rows in (X[:1], X, X[:1].astype(np.float64), (100 * abs(X[:1])).astype(np.uint8), huge):
+        assert predict(rows).tobytes() == model.predict_proba(rows).tobytes()
+    for bad in (np.nan, np.inf):
+        X[0, 2] = bad
+        with pytest.raises(InputError, match="row"):
+            predict(X[:1])
+    with pytest.raises(InputError, match="shape"):
+        predict(X[:1, :5])
+
+
+def test_the_predictor_of_a_model_of_numbers_gives_what_predict_gives(rng):
+    X = rng.standard_normal((60, 4)).astype(np.float32)
+    model = fastmlp.fit(X, X[:, :1] * 3 + 1, epochs=1, hidden=(8,)).model
+    row = X[:1].astype(model.network.dtype)
+    assert model.predictor()(row).tobytes() == model.predict(row).tobytes()
