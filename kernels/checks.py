@@ -172,8 +172,10 @@ def output(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...], *inpu
 
 def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
     """Refuse an array to be written to that shares memory with another argument; a CSR has memory of its own."""
+    if not array.size:
+        return
     for other in others:
-        if isinstance(other, np.ndarray) and array.size and np.may_share_memory(array, other):
+        if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
             raise ValueError(f"{name} overlaps the memory of another argument; it must have memory of its own")
 
 

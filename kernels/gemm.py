@@ -302,6 +302,15 @@ def finish_rows(rows, n, Y, b, scale, relu):
         return
     lanes = simd.lanes(b)
     factor, eights = simd.broadcast(b, scale), rows - rows % 8
+    if n == 1 and Y.row == 1:  # one output: the rows are one
+        shift = simd.broadcast(b, b[0] if b.size else 0)
+        for i in range(0, rows, lanes):
+            x = simd.load_masked(Y.values, i, rows - i)
+            x = simd.fma(x, factor, shift) if b.size else x * factor
+            if relu:
+                x = simd.maximum(x, simd.zeros(b))
+            simd.store_masked(Y.values, i, x, rows - i)
+        return
     for j in range(0, n, lanes):
         rest = min(lanes, n - j)
         for i in range(0, eights, 8):
