@@ -113,20 +113,24 @@ def _of_network(
     sizes = (X.shape[1], _SHAPE[2], _CLASSES)
     network = Network(sizes, dtype=dtype, slots=rule.slots, activation=activation, output=LOSSES[loss].output)
     y = registry.targets(np.random.default_rng(0), loss, X.shape[0], _CLASSES)
+    # A network so small goes in blocks of samples, but not with dropout, nor by single rows, nor from a CSR.
+    dense = isinstance(X, np.ndarray)
     if name == "mlp_forward":
         yield partial(public.mlp_forward, X, network)
+        if dense:
+            yield partial(public.mlp_forward, X[:1], network)
         return
     if name == "mlp_update":
         yield partial(public.mlp_update, network, np.zeros_like(network.params), rule=rule, lr=0.0)
         return
-    for batch in batches:
+    for batch, dropout in itertools.product(batches, (0.0, 0.5) if dense else (0.0,)):
         rows = np.arange(batch)
         if name == "mlp_gradient":
-            yield partial(public.mlp_gradient, X, y, rows, network, loss=loss)
+            yield partial(public.mlp_gradient, X, y, rows, network, loss=loss, dropout=dropout)
         else:
             average = network.params.copy()
-            options: dict[str, Any] = {"rule": rule, "lr": np.zeros(1), "loss": loss, "average": average}
-            yield partial(public.mlp_train_steps, X, y, rows, batch, network, **options)
+            options: dict[str, Any] = {"rule": rule, "lr": np.zeros(1), "loss": loss, "dropout": dropout}
+            yield partial(public.mlp_train_steps, X, y, rows, batch, network, average=average, **options)
 
 
 class CacheInfo(NamedTuple):
