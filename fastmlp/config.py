@@ -116,7 +116,7 @@ class TrainConfig:
     networks: int | None = _option(
         None,
         "learn a table by so many networks, each without a part of the rows that chooses its best epoch, and average them; 0: "
-        "one network, as all options say (default 8; of numbers 0 where options of the network or its training are given)",
+        "one network, as all options say (default 8; of numbers 0 for few rows, and where options of the network are given)",
         metavar="N",
         least=0,
         group="network",

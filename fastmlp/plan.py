@@ -45,6 +45,9 @@ _BLOCK = 1 << 17  # labels looked at together
 _ROW_BYTES = 64  # of a sample in two windows: its label, weight and places, and what they are drawn with
 _PATIENCE_VALIDATION = 0.1
 _CROSS_ENTROPY = next(iter(LOSSES["classification"]))
+# Rows of numbers that several networks learn: an eighth of fewer chooses no best epoch. One network, as the options say, was
+# better on five splits of iris (120 rows, 94.0 to 92.7 %) and wine (142, 99.4 to 98.3 %), and worse on breast_cancer (455).
+_FEWEST_ROWS = 300
 _MOST_NUMBERS = 10_000_000  # of a table that several networks learn: its inputs take 64 bytes for each
 
 
@@ -109,13 +112,13 @@ class Plan:
 def plan(
     data: Dataset, config: TrainConfig, chosen: Callable[[str, float], None] = lambda input, density: None
 ) -> Plan:
-    """Decide what the run described by ``config`` trains on, tests on and watches, and prepare it.
+    """Decide what the run of one network that ``config`` describes trains on, tests on and watches, and prepare it.
 
     ``chosen`` is told how the first layer reads its input, and the density, before the work begins. InputError where the
     options do not fit the data.
     """
     told_apart = digest(data)
-    config = completed(config, data)
+    config = completed(replace(config, networks=0), data)
     _require_fitting(config, data)
     if config.input != "sparse":
         data = _dense_enough(data)
@@ -175,8 +178,8 @@ def _networks(config: TrainConfig, data: Dataset, ranks: int) -> int:
         raise InputError(f"{given}{where}; {data.source} has text, dates or gaps, or --column: {remedy}")
     if asked is None:
         chosen = config.said((*OF_ANY_NETWORK, *OF_ONE_NETWORK))
-        small = isinstance(data.X, np.ndarray) and data.X.size <= _MOST_NUMBERS
-        return NETWORKS if frame or (small and not chosen and ranks == 1 and is_table(data)) else 0
+        fits = isinstance(data.X, np.ndarray) and len(data.X) >= _FEWEST_ROWS and data.X.size <= _MOST_NUMBERS
+        return NETWORKS if frame or (fits and not chosen and ranks == 1 and is_table(data)) else 0
     if asked and (ranks > 1 or data.image_shape is not None or not isinstance(data.X, (Frame, np.ndarray))):
         kind = "a table in memory" if ranks == 1 else "one process"
         raise InputError(f"--networks {asked}: goes with {kind}; leave it out for {data.source}")

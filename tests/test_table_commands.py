@@ -151,11 +151,12 @@ def a_dataset(X):
     return Dataset("d", X, np.arange(len(X)) % 2, X[:2], np.array([0, 1]), ("a", "b"), "d.csv", shape)
 
 
-TABLE = np.random.default_rng(0).standard_normal((60, 3)) * [1, 10, 100]
+TABLE = np.random.default_rng(0).standard_normal((300, 3)) * [1, 10, 100]
 KINDS = {
     "columns": Frame({"a": np.array(["x", "y"] * 30, object), "b": np.arange(60.0)}),
     "a table of numbers": TABLE,
-    "images": np.tile(np.array([0, 0, 0, 255], np.uint8), (60, 16)),
+    "few numbers": TABLE[:299],
+    "images": np.tile(np.array([0, 0, 0, 255], np.uint8), (300, 16)),
 }
 
 
@@ -169,6 +170,8 @@ KINDS = {
         ("a table of numbers", {"seed": 3, "threads": 1}, 8),
         ("a table of numbers", {"networks": 2, "epochs": 3}, 2),
         ("a table of numbers", {"networks": 0}, 0),
+        ("few numbers", {}, 0),
+        ("few numbers", {"networks": 3}, 3),
         ("images", {}, 0),
         *(
             ("a table of numbers", {name: getattr(TrainConfig, name)}, 0)
