@@ -80,7 +80,7 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
 
 def takes_blocks(network: Network, rows: int) -> bool:
     """Whether so many rows at a time are worth going through the network in blocks of samples: see ``small``."""
-    return max(network.sizes) <= SMALL_UNITS and network.params.size <= SMALL_PARAMETERS * rows and rows >= SMALL_ROWS
+    return rows >= SMALL_ROWS and network.params.size <= SMALL_PARAMETERS * rows and max(network.sizes) <= SMALL_UNITS
 
 
 def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:
