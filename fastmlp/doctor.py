@@ -26,6 +26,7 @@ from .extras import to_install
 EXTRAS = {
     "sklearn": ("scikit-learn",),
     "tables": ("scikit-learn", "narwhals"),
+    "parquet": ("pyarrow",),
     "plot": ("matplotlib",),
     "images": ("pillow",),
     "export": ("onnx", "safetensors"),

@@ -251,8 +251,9 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
         labels = targets(rng, loss, samples, network.sizes[-1])
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
-        lr = np.full(-(-samples // batch), 0.01)
         options = _options(loss, next(objectives)) | ({"clip": 0.5} if k % 5 == 4 else {})
+        rate = 0.01 if options.get("mean", True) else 0.01 / batch  # exponential outputs would soon overflow
+        lr = np.full(-(-samples // batch), rate)
         if k % 3:
             options |= {"average": network.params.copy(), "average_decay": (None, 0.9)[k % 3 - 1], "t": 3}
         yield (X, labels, rows, batch, network), {"rule": rule, "lr": lr, **options}

@@ -95,7 +95,7 @@ def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, lo
     network = Network(sizes, dtype="float64", activation=activation, output=kernels.LOSSES[loss].output)
     network.params[:] = 0.5 * rng.standard_normal(network.params.size)
     X, rows = rng.standard_normal((8, 6)), np.array([5, 1, 7, 2, 0])
-    y = registry._targets(rng, loss, 8, sizes[-1])
+    y = registry.targets(rng, loss, 8, sizes[-1])
     options = registry._options(loss, {"label_smoothing": 0.2, "sample_weight": rng.random(8), "dropout": 0.4})
     options |= {"scale": 1.0, "seed": 3, "t": 9}
     numeric = central_difference(

@@ -52,6 +52,7 @@ from fastmlp.checkpoint import read_checkpoint
 from fastmlp.config import configure, read_toml
 from fastmlp.data import Sparse, load
 from fastmlp.data import files as files_reader
+from fastmlp.data.frame import Frame
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
@@ -123,10 +124,13 @@ def bounded(most: int):
 def require_samples(X, y=None, classes=()):
     """What every reader promises of samples, and of their labels."""
     assert len(X.shape) == 2
-    values = X.data if isinstance(X, Sparse) else X
-    assert values.dtype in (np.uint8, np.float32, np.float64)
-    assert values.dtype.isnative
-    assert np.isfinite(values).all()
+    if isinstance(X, Frame):
+        assert all(len(column) == len(X) for column in X.columns.values())
+    else:
+        values = X.data if isinstance(X, Sparse) else X
+        assert values.dtype in (np.uint8, np.float32, np.float64)
+        assert values.dtype.isnative
+        assert np.isfinite(values).all()
     if isinstance(X, Sparse):
         assert X.indptr[0] == 0
         assert X.indptr[-1] == len(X.indices) == len(values)
@@ -136,6 +140,10 @@ def require_samples(X, y=None, classes=()):
         assert not len(values) or (X.indices.min() >= 0 and X.indices.max() < X.shape[1])
     if y is not None:
         assert y.shape == X.shape[:1]
+    if y is not None and y.dtype == np.float64:  # numbers to learn
+        assert np.isfinite(y).all()
+        assert not len(classes)
+    elif y is not None:
         assert y.dtype == np.int64
         assert ((y >= 0) & (y < len(classes))).all()
         assert len(set(classes)) == len(classes) >= 2

@@ -65,6 +65,7 @@ def test_no_name_is_both_a_module_and_something_that_kernels_offers():
 
 
 def test_tab_and_help_show_everything_public_before_scikit_learn_is_imported(python):
+    pytest.importorskip("sklearn")
     result = python("""
 import sys, fastmlp
 assert set(fastmlp.__all__) == set(fastmlp._HOME) == {name for name in dir(fastmlp) if not name.startswith("_")}
@@ -91,6 +92,7 @@ def test_an_extra_is_installed_from_the_clone_that_runs(monkeypatch, tmp_path):
 
 def test_a_typed_consumer_uses_every_public_name(tmp_path):
     """mypy checks the module, where the project's code is checked."""
+    pytest.importorskip("sklearn")
     import consumer
 
     assert set(fastmlp.__all__) <= vars(consumer).keys()
