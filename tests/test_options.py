@@ -41,11 +41,12 @@ def test_the_choices_are_those_of_the_kernels_tables():
 @pytest.mark.parametrize("activation", [*kernels.ACTIVATIONS, ("relu", "silu")], ids=str)
 def test_a_saved_model_has_the_activation_that_it_was_trained_with(digits, tmp_path, activation):
     hidden = (20,) if isinstance(activation, str) else (20, 10)
-    model = fastmlp.fit(digits, steps=5, hidden=hidden, activation=activation, backend="reference").model  # compiles nothing
+    model = fastmlp.fit(digits, steps=5, hidden=hidden, activation=activation, backend="reference").model
     model.save(tmp_path / "model.npz")
     loaded = fastmlp.load_model(tmp_path / "model.npz")
     assert loaded.network.activation == activation
-    np.testing.assert_array_equal(loaded.predict_proba(digits.X_test[:9]), model.predict_proba(digits.X_test[:9]))
+    few = digits.X_test[:9]  # which is predicted without kernels: within roundings of float32
+    np.testing.assert_allclose(loaded.predict_proba(few), model.predict_proba(few), atol=1e-5)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
