@@ -339,7 +339,7 @@ def tell_a_compilation_of_new_names() -> None:
     """What was registered since the running compilation began, as a module was loaded by its first use in compiled code."""
     if (
         global_compiler_lock.is_locked() and cpu_target.typing_context._registries
-    ):  # none yet while kernels come from the store
+    ):  # none while all comes from the store
         load_registries()
 
 

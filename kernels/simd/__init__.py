@@ -47,13 +47,16 @@ def __getattr__(name: str) -> Any:
     """
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    names = import_module(".names", __name__)
-    from ..jit.numba_private import tell_a_compilation_of_new_names
+    if "__all__" not in globals():
+        from ..jit.numba_private import tell_a_compilation_of_new_names
 
-    globals().update({each: value for each, value in vars(names).items() if not each.startswith("_")})
-    globals()["__all__"] = names.__all__
-    tell_a_compilation_of_new_names()
-    return getattr(names, name)
+        names = import_module(".names", __name__)
+        globals().update({each: value for each, value in vars(names).items() if not each.startswith("_")})
+        globals()["__all__"] = names.__all__
+        tell_a_compilation_of_new_names()
+    if name not in globals():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
