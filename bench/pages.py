@@ -186,7 +186,7 @@ def on_some_tables() -> list[str]:
             ours, theirs = (by[table, seed, each] for each in ("fastmlp", method))
             for measure in [measure for measure in tables.MEASURES if measure in ours]:
                 cells = [tables.MEASURES[measure], *(f"{each[measure]:.4f}" for each in (ours, theirs))]
-                seconds = [f"{each['fit_seconds']:.3g}" for each in (ours, theirs)]
+                seconds = [f"{each['fit_seconds']:.3g}" if "fit_seconds" in each else "" for each in (ours, theirs)]
                 lines.append(line(f"{table}, {seed}", [*cells, *seconds]))
         if rows:
             parts.append("\n".join(lines))
