@@ -21,6 +21,7 @@ try:
     from numba.core.caching import _Cache
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.environment import Environment
     from numba.core.errors import TypingError
     from numba.core.imputils import impl_ret_new_ref
     from numba.core.registry import CPUDispatcher, cpu_target
@@ -316,7 +317,27 @@ def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
         return None
     called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
     compiled.reload_init.clear()
-    return compiled._reduce(), called
+    return tuple(map(_without_linked, compiled._reduce())), called
+
+
+class _Reduced:
+    """What pickles as another object."""
+
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+def _without_linked(part: Any) -> Any:
+    """An environment, or several, without what only functions that Numba keeps need: a key of ours covers the pieces."""
+    if isinstance(part, tuple):
+        return tuple(map(_without_linked, part))
+    if not isinstance(part, Environment) or not any(isinstance(const, Linked) for const in part.consts):
+        return part
+    rebuild, (module, consts, name) = part.__reduce__()
+    return _Reduced(rebuild, (module, [None if isinstance(const, Linked) else const for const in consts], name))
 
 
 def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
