@@ -171,11 +171,11 @@ def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig
 def _networks(config: TrainConfig, data: Dataset, ranks: int) -> int:
     """By how many networks a table is learnt; 0: by one, as all options say. InputError where that cannot be."""
     frame, asked = isinstance(data.X, Frame), config.networks
-    if frame and (ranks > 1 or asked == 0):
-        where = "one network takes numbers only" if asked == 0 else f"--data: {ranks} ranks take numbers only"
-        remedy = "leave it out" if asked == 0 else "run it without mpiexec"
-        given = "--networks 0: " if asked == 0 else ""
-        raise InputError(f"{given}{where}; {data.source} has text, dates or gaps, or --column: {remedy}")
+    has = f"{data.source} has text, dates or gaps, or --column"
+    if frame and asked == 0:
+        raise InputError(f"--networks 0: one network takes numbers only; {has}: leave it out")
+    if frame and ranks > 1:
+        raise InputError(f"--data: {ranks} ranks take numbers only; {has}: run it without mpiexec")
     if asked is None:
         chosen = config.said((*OF_ANY_NETWORK, *OF_ONE_NETWORK))
         fits = isinstance(data.X, np.ndarray) and len(data.X) >= _FEWEST_ROWS and data.X.size <= _MOST_NUMBERS

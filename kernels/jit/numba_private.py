@@ -358,9 +358,8 @@ def load_registries() -> None:
 
 def tell_a_compilation_of_new_names() -> None:
     """What was registered since the running compilation began, as a module was loaded by its first use in compiled code."""
-    if (
-        global_compiler_lock.is_locked() and cpu_target.typing_context._registries
-    ):  # none while all comes from the store
+    # There are no registries yet where all that was called has come from the store.
+    if global_compiler_lock.is_locked() and cpu_target.typing_context._registries:
         load_registries()
 
 
