@@ -24,7 +24,7 @@ from .backend import Network, kernels
 from .data import Sparse
 
 _DECAY = 0.2  # of the weights, under AdamW
-_LEAST_STEPS = 8  # in an epoch, of however few rows
+LEAST_STEPS = 8  # in an epoch, of however few rows
 _CYCLES = 4  # of the rate
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
 NETWORKS = 8  # by default
@@ -44,6 +44,14 @@ class Recipe:
     batch_size: int
     epochs: int
     dropout: float
+
+    def batch(self, rows: int) -> int:
+        """Rows in a step of a network that is trained on so many."""
+        return min(self.batch_size, -(-rows // LEAST_STEPS))
+
+    def steps(self, rows: int) -> int:
+        """Steps in an epoch of so many rows."""
+        return -(-rows // self.batch(rows))
 
     def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
         sizes = (inputs, *(self.width,) * self.depth, outputs)
@@ -127,9 +135,10 @@ def input_scale(X: np.ndarray | Sparse, width: int) -> float:
     return float((width / max(np.square(numbers, dtype=np.float64).sum() / len(X), 1e-6)) ** 0.5)
 
 
-def outputs_of(network: Network, X: Any, scale: float) -> np.ndarray:
-    """The network's outputs for scale * X, dense, Sparse, or sparse as the kernels have it."""
-    return kernels.mlp_forward(kernels.csr(X) if isinstance(X, Sparse) else X, network, scale=scale)
+def outputs_of(networks: Sequence[Network], X: np.ndarray | Sparse, scale: float) -> list[np.ndarray]:
+    """The outputs of each network for scale * X."""
+    read = kernels.csr(X) if isinstance(X, Sparse) else X
+    return [kernels.mlp_forward(read, network, scale=scale) for network in networks]
 
 
 def mean_loss(Z: np.ndarray, rows: Rows, loss: str) -> float:
@@ -196,15 +205,14 @@ def _train_one(
     stopped: Callable[[], bool], told: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
     """Train in cycles of the rate until one brings no lower loss of the held-out rows; the best epoch's weights are kept."""
-    rng, inputs = np.random.default_rng(seed), data.X.shape[1]
-    batch = min(recipe.batch_size, -(-len(rows) // _LEAST_STEPS))
+    rng, inputs, batch = np.random.default_rng(seed), data.X.shape[1], recipe.batch(len(rows))
     # Steps of fewer rows are not fewer: then the decay grows, as a prior's share does.
     rule = kernels.adamw(0.9, 0.95, weight_decay=_DECAY * recipe.batch_size / batch)
     network = recipe.network(inputs, outputs, rule.slots)
     for W, b in network.layers[:-1]:
         W[...] = rng.standard_normal(W.shape) / recipe.width**0.5
         b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
-    steps, ends = -(-len(rows) // batch), _cycles(recipe.epochs)
+    steps, ends = recipe.steps(len(rows)), _cycles(recipe.epochs)
     rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
     losses: list[float] = []

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .backend import kernels
 from .config import TrainConfig
 from .data import Dataset
 from .errors import Interrupted, RunError
-from .loop import Observer, Run, Saver
+from .loop import Observer, Run, Saver, on_threads
 from .plan import Plan, plan
 
 _LOWEST, _HIGHEST = 1e-5, 10.0
@@ -65,8 +64,7 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
     """
     observer = observer or Observer()
     watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
-    threads = contextlib.nullcontext() if config.threads is None else kernels.threads(config.threads)
-    with threads, np.errstate(over="ignore", invalid="ignore"):  # a rate is too high where the loss is not finite
+    with on_threads(config.threads):
         return _judged(plan(data, watched, observer.chosen), observer)
 
 

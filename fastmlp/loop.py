@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -471,6 +471,16 @@ class Saver:
         self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
 
 
+@contextlib.contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """Train on so many threads, or as many as are set; a loss that is not finite says so itself, not by NumPy's warnings."""
+    with (
+        contextlib.nullcontext() if count is None else kernels.threads(count),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        yield
+
+
 def fit(
     data: Dataset,
     config: TrainConfig,
@@ -497,9 +507,7 @@ def fit(
     path = None if checkpoint is None else as_path(checkpoint)
     threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:
-        if threads is not None:
-            during.enter_context(kernels.threads(threads))
-        during.enter_context(np.errstate(over="ignore", invalid="ignore"))  # a loss that is not finite says so itself
+        during.enter_context(on_threads(threads))
         found, before = None, kernels.jit.compile_seconds
         with world.together():
             run = Run(plan(data, config, observer.chosen), observer, world)

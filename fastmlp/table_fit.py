@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,23 @@ from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .columns import DROP, Columns
 from .config import TrainConfig
 from .data import Dataset, Frame, Sparse
+from .data.frame import as_frame
 from .data.labels import listed
-from .ensemble import Member, Recipe, Rows, Watch, folds, input_scale, mean_probabilities, recipe_for, train
+from .ensemble import (
+    LEAST_STEPS,
+    Member,
+    Recipe,
+    Rows,
+    Watch,
+    folds,
+    input_scale,
+    mean_probabilities,
+    recipe_for,
+    train,
+)
 from .errors import InputError, Interrupted, RunError, about, similar
 from .formats import kinds_of
-from .loop import Observer, Progress, Result
+from .loop import Observer, Progress, Result, on_threads
 from .paths import as_path
 from .plan import digest, sample_weights
 from .table_model import TableModel
@@ -29,7 +39,6 @@ from .target import Target, measured, number_scores
 
 _FEW_ROWS = 50
 _SEED = 0x7AB1E
-_WARM_STEPS = 8  # an epoch has as many at least
 
 
 @dataclass(frozen=True)
@@ -91,9 +100,13 @@ def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
     return {key: kind for key, kind in kinds.items() if kind != DROP}
 
 
+def _frame(data: Dataset) -> Frame:
+    """The columns of the samples to train on."""
+    return as_frame(data.X, data.columns, data.label)
+
+
 def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
-    X = data.X if isinstance(data.X, Frame) else Frame.of(np.asarray(data.X), data.names)
-    y, weights = data.y, sample_weights(config, data)
+    X, y, weights = _frame(data), data.y, sample_weights(config, data)
     if weights is not None and not weights.all():  # a row without weight is not there
         kept = np.flatnonzero(weights)
         X, y, weights = X[kept], y[kept], weights[kept]
@@ -137,9 +150,7 @@ class _Run:
         self.members: dict[int, Any] = {}  # networks by their number
         self.history: list[NetworkReport] = []
         self.seconds = 0.0  # of earlier runs
-        used = Frame.of(np.asarray(data.X), data.names) if isinstance(data.X, np.ndarray) else data.X
-        assert isinstance(used, Frame)
-        used = used.only(plan.columns.used)
+        used = _frame(data).only(plan.columns.used)
         self.digest = digest(replace(data, X=used, X_test=used, y_test=data.y, columns=None))
         self._lock = threading.Lock()
         self._epochs = dict.fromkeys(range(len(plan.parts)), 0)
@@ -162,10 +173,11 @@ class _Run:
     def _epoch(self, network: int, epoch: int, loss: float) -> None:
         with self._lock:
             self._epochs[network], self._losses[network] = epoch, loss
-            each = -(-len(self.plan.parts[0][0]) // self.plan.recipe.batch_size)
+            rows = len(self.plan.parts[0][0])
+            each = self.plan.recipe.steps(rows)
             done, most = sum(self._epochs.values()), self.plan.recipe.epochs * len(self.plan.parts)
             seconds = time.perf_counter() - self._start
-            rate = done * len(self.plan.parts[0][0]) / seconds
+            rate = done * rows / seconds
             mean = sum(self._losses.values()) / len(self._losses)
             left = seconds / done * (most - done)
             self.observer.progress(Progress(done * each, most * each, mean, None, rate, left))
@@ -191,9 +203,8 @@ class _Run:
             told, true = (self.plan.target.numbers(Z) for Z in (member.held_out, held_out.targets))
             rmse = number_scores(true, told)["rmse"]
         best, epochs = member.best_epoch, len(member.losses)
-        batch = min(self.plan.recipe.batch_size, -(-len(rows) // _WARM_STEPS))
         return NetworkReport(
-            1 + network, best, epochs, epochs * -(-len(rows) // batch), member.train_losses[best - 1],
+            1 + network, best, epochs, epochs * self.plan.recipe.steps(len(rows)), member.train_losses[best - 1],
             member.losses[best - 1], accuracy, rmse, member.losses, self.seconds + time.perf_counter() - self._start,
         )  # fmt: skip
 
@@ -230,7 +241,7 @@ class _Run:
 
     def warm_up(self) -> None:
         """Compile, or load, all that the run will call, on a few rows."""
-        plan, few = self.plan, self.plan.recipe.batch_size * _WARM_STEPS
+        plan, few = self.plan, self.plan.recipe.batch_size * LEAST_STEPS
         train(
             replace(plan.recipe, epochs=1), plan.scale, plan.outputs, plan.rows,
             [(rows[:few], held_out) for rows, held_out in plan.parts[:1]], plan.seeds[:1],
@@ -313,7 +324,7 @@ def fit_table(
     The file ``checkpoint`` keeps the networks that have been trained; with ``resume`` the others are, to the same bits.
     """
     path = None if checkpoint is None else as_path(checkpoint)
-    with _threads(config.threads):
+    with on_threads(config.threads):
         before = kernels.jit.compile_seconds
         plan = _planned(data, config, observer.say)
         run = _Run(data, config, plan, observer, path)
@@ -330,12 +341,3 @@ def fit_table(
                 interruption.result = Result(run.model(), config, run.history)
             raise
         return Result(run.model(), config, run.history, run.summary(compile_seconds))
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    with (
-        contextlib.nullcontext() if count is None else kernels.threads(count),
-        np.errstate(over="ignore", invalid="ignore"),
-    ):
-        yield

@@ -93,7 +93,7 @@ class TableModel(Model):
 
     def outputs(self, inputs: Any) -> np.ndarray:
         """Those of all networks together, for inputs as ``columns`` make them: float32 [N, outputs]."""
-        Z = [outputs_of(network, inputs, self.scale) for network in self.networks]
+        Z = outputs_of(self.networks, inputs, self.scale)
         if self.target is not None:
             mean: np.ndarray = np.stack(Z).mean(0, dtype=np.float64).astype(np.float32)
             return mean

@@ -45,7 +45,7 @@ from .dataset import Samples
 from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
 from .dialect import BOOLEANS, MISSING, SEPARATORS, Table, feature, is_written_number, number, read_dialect
 from .files import read_file, unzip_text
-from .frame import Frame, numbered
+from .frame import Frame, as_frame, names_of
 from .labels import Labels, class_indices, distinct, listed
 from .pixels import square_image
 
@@ -81,7 +81,7 @@ def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Sample
     else:
         samples = _parsed(read_file(path) if content is None else content, path, asked)
     if asked.frame and not query.testing:  # for a model of such columns
-        samples = replace(samples, X=_as_frame(samples, asked.label))
+        samples = replace(samples, X=as_frame(samples.X, samples.columns, asked.label))
     return _told(samples, query.say), None
 
 
@@ -102,15 +102,9 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
     """X of a file with or without labels, for the model that ``query.known`` describes, as ``read_features`` finds them."""
     samples = _read(path, replace(_asked(query), labelled=False), query.say, content)
     known = query.known
-    return _as_frame(samples, known.label) if known is not None and known.frame else np.asarray(samples.X)
-
-
-def _as_frame(samples: Samples, label: LabelColumn | None) -> Frame:
-    """The columns; without names they are called by their place in the training file, where ``label`` was."""
-    if isinstance(samples.X, Frame):
-        return samples.X
-    names = samples.columns or numbered(samples.X.shape[1], label and label.place)
-    return Frame.of(np.asarray(samples.X), names)
+    if known is not None and known.frame:
+        return as_frame(samples.X, samples.columns, known.label)
+    return np.asarray(samples.X)
 
 
 def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -526,8 +520,7 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: boo
         label = LabelColumn(head.names[chosen.label] if head.is_header else None, place)
     X: Any
     if as_text:
-        known = label or query.label
-        keys = names or numbered(len(chosen.features), known and known.place)
+        keys = names_of(names, len(chosen.features), label or query.label)
         X, labels, weight = _text_columns(head, path, chosen, keys, _said(head, path, chosen, query))
     else:
         X, labels, weight = _numeric_columns(head, path, chosen)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, LabelColumn, Query
-from .frame import Frame, numbered
+from .frame import Frame, as_frame, names_of
 from .labels import Labels, as_numbers, class_indices, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
@@ -147,7 +147,7 @@ class Dataset:
     @property
     def names(self) -> tuple[str, ...]:
         """What the columns are called, by their place where they have no names."""
-        return self.columns or tuple(numbered(self.X.shape[1], self.label and self.label.place))
+        return names_of(self.columns, self.X.shape[1], self.label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,9 +254,7 @@ def _alike(samples: Samples, held_out: Samples) -> tuple[Any, Any]:
     """The X of both in one type: a column may be whole numbers in one file only, or have gaps in one only."""
     parts: list[Any] = [samples.X, held_out.X]
     if any(isinstance(X, Frame) for X in parts):
-        place = samples.label and samples.label.place
-        names = samples.columns or numbered(samples.X.shape[1], place)
-        X, X_test = (X if isinstance(X, Frame) else Frame.of(X, names) for X in parts)
+        X, X_test = (as_frame(X, samples.columns, samples.label) for X in parts)
         return X, X_test
     dtype = np.result_type(*(X.dtype for X in parts))
     X, X_test = (X if X.dtype == dtype else X.astype(dtype) for X in parts)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..formats import LabelColumn
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:
@@ -35,6 +37,13 @@ class Frame:
         return Frame({name: self.columns[name] for name in names})
 
 
-def numbered(count: int, label: int | None = None) -> list[str]:
-    """What columns without names are called, by their place in the file; ``label`` of them stand before its labels."""
-    return [f"column {k + 1 + (label is not None and k >= label)}" for k in range(count)]
+def names_of(columns: Sequence[str] | None, count: int, label: LabelColumn | None) -> tuple[str, ...]:
+    """What ``count`` columns are called: their names or, without, their place in the file, where the labels' is ``label``."""
+    if columns is not None:
+        return tuple(columns)
+    return tuple(f"column {k + 1 + (label is not None and k >= label.place)}" for k in range(count))
+
+
+def as_frame(X: Any, columns: Sequence[str] | None, label: LabelColumn | None) -> Frame:
+    """X, or the columns of an array by what they are called."""
+    return X if isinstance(X, Frame) else Frame.of(np.asarray(X), names_of(columns, X.shape[1], label))

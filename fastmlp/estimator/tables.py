@@ -27,7 +27,6 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
 from ..columns import Columns, Table, read_table
-from ..data import Sparse
 from ..ensemble import NETWORKS, Recipe, Rows, folds, input_scale, mean_probabilities, outputs_of, recipe_for, train
 from ..errors import InputError
 from ..importance import Importance, columns_importance, rows_looked_at
@@ -258,8 +257,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
             with kernels.threads(threads):
                 inputs = self.columns_.encode({name: values[rows] for name, values in table.items()})
-                read = kernels.csr(inputs) if isinstance(inputs, Sparse) else inputs
-                return [kernels.mlp_forward(read, network, scale=self._input_scale) for network in networks]
+                return outputs_of(networks, inputs, self._input_scale)
 
         with _value_errors(), self._threads():
             table, threads = self._named(X, "X"), kernels.get_num_threads()
@@ -291,8 +289,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             table, rows = {name: values[chosen] for name, values in table.items()}, targets[chosen]
 
             def loss(inputs: Any) -> float:
-                Z = [outputs_of(network, inputs, self._input_scale) for network in self.networks_]
-                return self._mean_loss(self._averaged(Z), rows)
+                return self._mean_loss(self._averaged(outputs_of(self.networks_, inputs, self._input_scale)), rows)
 
             return columns_importance(self.columns_, table, loss, self.columns_.names)
 
