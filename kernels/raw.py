@@ -160,9 +160,8 @@ def scratch_size(inputs: int, outputs: int) -> int:
 
 
 @overload(scratch_size)
-def _scratch_size_overload(
-    inputs, outputs
-):  # through a piece, for what Numba keeps of users to go stale with: see jit.linked
+def _scratch_size_overload(inputs, outputs):
+    # Through a piece, for what Numba keeps of users to go stale with: see ``jit.linked``.
     return lambda inputs, outputs: _scratch_size(inputs, outputs)
 
 

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 _INPUT_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _SAMPLE_ROWS = 1000  # looked at for the zeros
-_FEW_NUMBERS = (
-    10_000  # in X: to predict a row of it, checks that it cannot fail took twenty times as long as its network
-)
+_FEW_NUMBERS = 10_000
+"""In X: to predict a row of it, checks that it cannot fail took twenty times as long as its network."""
 
 
 @dataclass(frozen=True)
