@@ -100,10 +100,11 @@ def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
     if sparse:
         wide = np.arange(0, _WIDE, _WIDE // _EVERY)
         yield from (public.csr(numbers.astype(kind)) for kind in {"uint8", "float32", dtype.name})
-        yield CSR(
+        X = CSR(
             np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), "float32"),
             (_SAMPLES, _WIDE),
         )  # fmt: skip
+        yield from (X, X.dictionary_encode())
 
 
 def _of_network(
