@@ -194,7 +194,7 @@ def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
 def write_seen(place: Path, names: Sequence[str], seen: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
     """What the network sees of each file, its digits side by side: ``place``.png of all below one another, or else a
     directory of a PNG for each. RunError when it cannot be written."""
-    pil = optional("PIL.Image", f"images need Pillow; {to_install('images')}")
+    pil = pillow().Image
     strips = [np.hstack(list(digits.reshape(-1, *shape))) for digits in seen]
     try:
         if place.suffix.lower() == ".png":
