@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,13 +213,14 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
 
 @contextmanager
 def _loading_kernels() -> Iterator[None]:
-    """Import Numba meanwhile, and start who compiles where nothing is compiled yet."""
+    """Import Numba and the kernels meanwhile, and start who compiles where nothing is compiled yet."""
 
     def load() -> None:
         from .backend import kernels
 
         with suppress(Exception):  # which the import meets again, where it is asked for
             kernels.jit.ahead.expect_work()
+            import_module("kernels.ops")
 
     thread = threading.Thread(target=load)
     with suppress(RuntimeError):  # no more threads are allowed
