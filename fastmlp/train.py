@@ -154,7 +154,6 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
             config = configure(preset, **((read_toml(file) if file else {}) | options))
 
     from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
-    from .plan import completed, one_network
 
     try:
         with _loading_kernels() if config.backend == "numba" and world.size == 1 else nullcontext():
@@ -163,6 +162,9 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
         if not resume or config.data in BUILT_IN or as_path(config.data).exists():
             raise
         raise InputError(f"{error}; --data says where the data of the run are now") from None
+
+    from .plan import completed, one_network
+
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
     if seeds:
@@ -213,14 +215,15 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
 
 @contextmanager
 def _loading_kernels() -> Iterator[None]:
-    """Import Numba and the kernels meanwhile, and start who compiles where nothing is compiled yet."""
+    """Import meanwhile what trains, Numba above all, and start who compiles where nothing is compiled yet."""
 
     def load() -> None:
         from .backend import kernels
 
         with suppress(Exception):  # which the import meets again, where it is asked for
             kernels.jit.ahead.expect_work()
-            import_module("kernels.ops")
+            for module in ("kernels.ops", "fastmlp.loop"):
+                import_module(module)
 
     thread = threading.Thread(target=load)
     with suppress(RuntimeError):  # no more threads are allowed
