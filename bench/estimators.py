@@ -2,7 +2,7 @@
 
     python bench/estimators.py
 
-writes results/estimators.json, from which ``pages.py`` fills the page. It takes about fifteen minutes, most of them
+writes results/estimators.json, from which ``pages.py`` fills the page. It takes five minutes, most of them
 scikit-learn's; leave the machine alone meanwhile.
 """
 

@@ -205,10 +205,7 @@ def own_kernel() -> str:
 
 def on_estimators() -> str:
     """Both classes' seconds to fit, how many times as long scikit-learn's take, and the scores."""
-    path = RESULTS / "estimators.json"
-    if not path.exists():
-        return "`python bench/estimators.py` measures and records them."
-    found = json.loads(path.read_text())
+    found = result("estimators")
     lines = ["| | fastmlp, s | scikit-learn, s | times | score | scikit-learn's |", "| --- |" + " ---: |" * 5]
     for row in found["cases"]:
         (ours, theirs), scores = (each["median"] for each in row["seconds"].values()), row["score"].values()
@@ -218,12 +215,37 @@ def on_estimators() -> str:
     return "\n".join(lines) + f"\n\n{told}"
 
 
+def on_products() -> str:
+    """Of each machine, how many times as long as ours the peers' products take."""
+    parts = []
+    for path in sorted(RESULTS.glob("products_*.json")):
+        found = json.loads(path.read_text())
+        by_shape: dict[str, dict[str, list[float]]] = {}
+        for row in found["products"]:
+            ours, *theirs = (each["median"] for each in row["seconds"].values())
+            by_shape.setdefault("x".join(map(str, row["shape"])), {})[row["op"]] = [each / ours for each in theirs]
+        peers = [peer for peer in found["products"][0]["seconds"] if peer != OURS]
+        ratios = [each for ops in by_shape.values() for each in ops.values()]
+        lines = head(f"samples x inputs x outputs: {' / '.join(peers)}, times", [*next(iter(by_shape.values()))])
+        lines += [
+            line(shape, [" / ".join(f"{x:.2f}" for x in each) for each in ops.values()])
+            for shape, ops in by_shape.items()
+        ]
+        means = (
+            f"{peer} {math.exp(math.fsum(map(math.log, each)) / len(each)):.2f}"
+            for peer, each in zip(peers, zip(*ratios))
+        )
+        parts.append("\n".join([*lines, "", f"Geometric means: {', '.join(means)}. `{path.name}`: {where(found)}."]))
+    return "\n\n".join(parts)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "machines": machines,
     "tables": on_tables,
     "own_kernel": own_kernel,
     "estimators": on_estimators,
+    "products": on_products,
 }
 
 

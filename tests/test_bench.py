@@ -19,6 +19,7 @@ import claims
 import compare
 import own_kernel
 import peers
+import products
 import workloads
 from interleave import Effort, interleave, spread
 from peers.notebook import LR
@@ -468,3 +469,9 @@ def test_the_steps_to_a_kernel_are_the_pages_and_are_all_timed():
     found = own_kernel.record(TINY)["seconds"]
     assert list(found) == list(json.loads((own_kernel.RESULTS / "own_kernel.json").read_text())["seconds"])
     assert all(each["median"] > 0 for each in found.values())
+
+
+def test_products_are_recorded_for_every_op_and_peer():
+    found = products.record(TINY, [(2, 9, 3)])["products"]
+    assert [row["op"] for row in found] == ["linear_forward", "linear_backward_input", "linear_backward_weight"]
+    assert all({"fastmlp", "NumPy"} <= set(row["seconds"]) for row in found)

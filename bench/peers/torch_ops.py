@@ -31,8 +31,11 @@ def _relu_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
     return lambda: F.relu_(linear())
 
 
-def _backward_input(dY: Any, W: Any, relu_output: Any) -> Callable[[], Any]:
-    transposed, relu_output = W.T.contiguous(), torch.from_numpy(relu_output)
+def _backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], Any]:
+    transposed = W.T.contiguous()
+    if relu_output is None:
+        return lambda: dY @ transposed
+    relu_output = torch.from_numpy(relu_output)
     return lambda: torch.ops.aten.threshold_backward(dY @ transposed, relu_output, 0)
 
 

@@ -1,0 +1,65 @@
+"""The three products of a linear layer, at nine shapes of networks, beside NumPy's BLAS and PyTorch.
+
+    python bench/products.py
+
+writes results/products_<processor>.json; ``python bench/pages.py`` puts it on the page. It takes three minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding
+
+import kernels
+
+from claims import machine, versions
+from interleave import FULL, Effort, interleave, spread
+from pages import RESULTS
+from peers import numpy_ops
+
+EFFORT = FULL._replace(rounds=5, block_seconds=0.05)
+SHAPES = [
+    (1, 784, 256), (8, 784, 256), (128, 784, 256), (128, 256, 10), (256, 784, 1024), (256, 1024, 1024),
+    (1024, 1024, 1024), (10_000, 784, 256), (128, 4096, 4096),
+]  # fmt: skip
+"""Samples, inputs, outputs."""
+
+
+def arguments(shape: tuple[int, int, int]) -> dict[str, tuple[np.ndarray, ...]]:
+    """What each product takes."""
+    B, I, O = shape
+    rng = np.random.default_rng(0)
+    X, W, b, dY = (rng.standard_normal(size, np.float32) for size in ((B, I), (I, O), O, (B, O)))
+    return {"linear_forward": (X, W, b), "linear_backward_input": (dY, W), "linear_backward_weight": (X, dY)}
+
+
+def record(effort: Effort = EFFORT, shapes: list[tuple[int, int, int]] = SHAPES) -> dict[str, Any]:
+    peers = {"NumPy": numpy_ops}
+    try:
+        from peers import torch_ops
+    except ImportError:
+        pass
+    else:
+        torch_ops.set_num_threads(kernels.get_num_threads())
+        peers["PyTorch"] = torch_ops
+    found = []
+    for shape in shapes:
+        for name, args in arguments(shape).items():
+            calls = {"fastmlp": lambda name=name, args=args: getattr(kernels, name)(*args)}
+            calls |= {peer: made for peer, ops in peers.items() if (made := ops.call(name, args, {}))}
+            seconds = {peer: spread(each) for peer, each in interleave(calls, effort).items()}
+            found.append({"op": name, "shape": shape, "seconds": seconds})
+    return {
+        "machine": machine(effort), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "python bench/products.py", "products": found,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    processor = numba.config.CPU_NAME or binding.get_host_cpu_name()
+    (RESULTS / f"products_{processor}.json").write_text(json.dumps(record(), indent=1) + "\n")
