@@ -780,6 +780,15 @@ BAD_TABLES = {
         "label,a\n1,1.5\nnan,2\n2,3\nnan,x\n",
         f"line 3, column 1 (label): the label is missing in 2 of 4 rows; {LEAVE}",
     ),
+    "labels that are quantities": (
+        "a,label\n" + "".join(f"1.5,${k / 8}\n" for k in range(40)),
+        "the labels are 40 different texts in 40 rows, such as '$0.0', which are no classes; give another --label-column, or "
+        "write quantities as plain numbers",
+    ),
+    "one infinite number": (
+        "a,label\n" + "".join(f"1.5,{k / 8}\n" for k in range(40)) + "2,inf\n",
+        "the label of row 40 is 'inf', where most are numbers; it must be a finite number",
+    ),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
     "not text": (b"label,a\nx,1.5\n\xff,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
@@ -886,7 +895,7 @@ QUANTITIES = {  # labels, what they are called, or None where they are classes
     "years": (np.arange(60) % 20 + 1990, None),
     "a class for each two rows": (np.arange(60) // 2, None),
     "many classes, each often": (np.arange(3000) % 100 * 7, None),
-    "names": ([f"name {k}" for k in range(60)], None),
+    "names": ([f"name {k // 2}" for k in range(60)], None),
 }
 
 

@@ -120,6 +120,8 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
         raise InputError(f"{source}: the label of row {row} is empty; every row must have one")
     if None in numbers:
         classes = sorted(map(str, labels.values))
+        if not testing:
+            _require_repetition(labels, numbers, source)
     else:
         classes = [_name(number, True) for number in sorted(number for number in set(numbers) if number is not None)]
     if len(classes) > MAX_CLASSES:
@@ -132,6 +134,23 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     if len(classes) < 2 and not testing:
         raise InputError(f"{source}: all labels are {classes[0][:40]!r}; there must be at least two classes")
     return tuple(classes)
+
+
+def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], source: str) -> None:
+    """InputError where labels, some of them text, occur less than twice on average: they name rows, or are quantities."""
+    rows = len(labels.codes)
+    if len(numbers) <= _FEW or 2 * len(numbers) <= rows:
+        return
+    k = numbers.index(None)
+    row, text = int(np.flatnonzero(labels.codes == k).min()), str(labels.values[k])[:40]
+    if 2 * (len(numbers) - numbers.count(None)) > len(numbers):
+        raise InputError(
+            f"{source}: the label of row {row} is {text!r}, where most are numbers; it must be a finite number"
+        )
+    raise InputError(
+        f"{source}: the labels are {len(numbers):,} different texts in {rows:,} rows, such as {text!r}, which are no classes; "
+        "give another --label-column, or write quantities as plain numbers"
+    )
 
 
 def quantity(labels: Labels) -> str | None:
