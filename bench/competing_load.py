@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 import kernels
-from kernels.team import _PAUSE, _Crowd
+from kernels.team import _PAUSE, _Backoff
 
 from interleave import Effort, interleave
 from peers.ours import Dense, Fused
@@ -35,7 +35,7 @@ def load(busy):
     try:
         time.sleep(0.5 if others else 0)  # until they have begun
         # As in a new process, which knows nothing of the load before.
-        _Crowd.until, _Crowd.pause = 0.0, _PAUSE
+        _Backoff.until, _Backoff.pause = 0.0, _PAUSE
         yield
     finally:
         for other in others:

@@ -243,16 +243,16 @@ def encode(part, parts, bits, slots, different, codes, count):
     """
     one, last, free = np.uint64(1), np.uint64(slots.size - 1), different.size
     for k in range(bits.size):
-        at = (np.uint64(bits[k]) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(54)  # Knuth's multiplicative hash
-        while slots[at] < free and different[slots[at]] != bits[k]:
-            at = (at + one) & last
-        if slots[at] == free:
+        slot = (np.uint64(bits[k]) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(54)  # Knuth's multiplicative hash
+        while slots[slot] < free and different[slots[slot]] != bits[k]:
+            slot = (slot + one) & last
+        if slots[slot] == free:
             count[0] += 1
             if count[0] > free:
                 return
-            slots[at] = count[0] - 1
-            different[slots[at]] = bits[k]
-        codes[k] = slots[at]
+            slots[slot] = count[0] - 1
+            different[slots[slot]] = bits[k]
+        codes[k] = slots[slot]
 
 
 @lru_cache(maxsize=64)

@@ -40,10 +40,10 @@ def dropout_rows(key, first, rows, p, Y, n):
     factor = Y.dtype.type(1 / (1 - p))
     for i in range(rows):
         row = hash32(u(u(key) + u(first + i)))
-        at = np.uintp(i * n)  # unsigned: see gemm._float_rows
+        start = np.uintp(i * n)  # unsigned: see gemm._float_rows
         for j in range(np.uintp(n)):
             kept = hash32(u(row + u(j))) >= limit
-            Y[at + j] = Y[at + j] * factor if kept else Y.dtype.type(0)
+            Y[start + j] = Y[start + j] * factor if kept else Y.dtype.type(0)
 
 
 @kernel

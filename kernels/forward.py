@@ -146,7 +146,8 @@ def forward(part, parts, arrivals, X, scale, activation, network: Parameters, bl
     I, sizes, size = X.shape[1], network.sizes, ROW_BLOCK + 1
     below, above, pack_buffer = _own_blocks(blocks, part)
     starts, ends = blocks.ends[2 * part * size :], blocks.ends[(2 * part + 1) * size :]
-    block, together = COLUMN_BLOCK if blocks.packed.size else I, _rows_together(sizes, blocks.widest, below.itemsize)
+    block = COLUMN_BLOCK if blocks.packed.size else I
+    rows_at_once = _rows_together(sizes, blocks.widest, below.itemsize)
     while row < last:
         n, out = min(ROW_BLOCK, last - row), after(flat(logits), row * sizes[-1])
         # One output is summed in another order: see gemm.
@@ -156,7 +157,7 @@ def forward(part, parts, arrivals, X, scale, activation, network: Parameters, bl
             _sparse_rows(sparse, blocks.rows[:n], ends, activation, network, blocks.packed, below, above, out)
             samples, first = below, 1
         else:
-            samples, n = _float_rows(X, row, last, together, scale, below)
+            samples, n = _float_rows(X, row, last, rows_at_once, scale, below)
             first = 0
         _layers(n, first, activation, network, samples, below, above, out, pack_buffer)
         row += n

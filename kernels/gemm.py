@@ -80,10 +80,10 @@ def _make_stripe(rows: int, vectors: int) -> Any:
     def gemm_stripe(N, K, A, B, C, resume, skip):
         out_of_line()
         lanes = simd.lanes(C.values)
-        wide = vectors * lanes
-        full = N - N % wide
-        for j in range(0, full, wide):
-            tile(K, A, from_element(B, 0, j), from_element(C, 0, j), wide, resume, skip)
+        width = vectors * lanes
+        full = N - N % width
+        for j in range(0, full, width):
+            tile(K, A, from_element(B, 0, j), from_element(C, 0, j), width, resume, skip)
         rest = from_element(B, 0, full)
         for j in range(full, N, lanes):  # in one panel, whose columns lie side by side
             here = Matrix(after(rest.values, j - full), B.row, 1)
@@ -92,7 +92,7 @@ def _make_stripe(rows: int, vectors: int) -> Any:
     return gemm_stripe
 
 
-_tiles = kernel(_make_stripe(TILE_ROWS, TILE_VECTORS))
+_stripe = kernel(_make_stripe(TILE_ROWS, TILE_VECTORS))
 # Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
 _wide4, _wide2, _wide1 = (
     piece(_make_stripe(rows, vectors * simd.REGISTERS // 32)) for rows, vectors in ((4, 4), (2, 8), (1, 8))
@@ -118,7 +118,7 @@ def gemm_in_place(M, N, K, A, B, C, resume):
     """For few rows: B is read where it lies, its rows contiguous."""
     full = M - M % TILE_ROWS
     for i in range(0, full, TILE_ROWS):
-        _tiles(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
+        _stripe(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
     if full < M:
         _few_rows(M - full, N, K, from_row(A, full), B, from_row(C, full), resume)
 
@@ -168,19 +168,19 @@ def _pack_group(first, M, depth, A, tiles):
 
 
 @piece
-def _gemm_packed(begun, M, N, K, A, B, C, pack_buffer):
+def _gemm_packed(resume, M, N, K, A, B, C, pack_buffer):
     """For many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008); A is read in place, or see PACK_A."""
     lanes = simd.lanes(C.values)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
-        resume = begun or k > 0
+        onto = resume or k > 0
         for j in range(0, N, BLOCK_COLUMNS):
             n = min(BLOCK_COLUMNS, N - j)
             width = TILE_VECTORS * lanes if M >= TILE_ROWS else n + -n % lanes
             _pack(depth, n, from_element(B, k, j), pack_buffer, width)
             A_block, C_block = from_element(A, 0, k), from_element(C, 0, j)
             if M < TILE_ROWS:
-                gemm_in_place(M, n, depth, A_block, Matrix(pack_buffer, width, 1), C_block, resume)
+                gemm_in_place(M, n, depth, A_block, Matrix(pack_buffer, width, 1), C_block, onto)
                 continue
             panels, group = Matrix(pack_buffer, width, depth), after(pack_buffer, BLOCK_DEPTH * BLOCK_COLUMNS)
             for i in range(0, M, TILE_ROWS):
@@ -190,9 +190,9 @@ def _gemm_packed(begun, M, N, K, A, B, C, pack_buffer):
                     if i % GROUP_ROWS == 0:
                         _pack_group(i, M, depth, A_block, group)
                     packed = Matrix(after(group, i % GROUP_ROWS * depth), 1, TILE_ROWS)
-                    _tiles(n, depth, packed, panels, C_rows, resume, skip)
+                    _stripe(n, depth, packed, panels, C_rows, onto, skip)
                 else:  # not one call for both: A may be read-only, which is another type
-                    _tiles(n, depth, from_row(A_block, row), panels, C_rows, resume, skip)
+                    _stripe(n, depth, from_row(A_block, row), panels, C_rows, onto, skip)
 
 
 GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
@@ -212,8 +212,8 @@ def _gemm_swapped(M, N, K, A, B, C, pack_buffer):
     most = GEMM_SIZE // (deepest + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
-        wide = m + -m % width
-        strip = after(pack_buffer, deepest * wide)
+        padded = m + -m % width
+        strip = after(pack_buffer, deepest * padded)
         for k in range(0, K, SWAPPED_DEPTH):
             depth = min(SWAPPED_DEPTH, K - k)
             rows = from_element(A, first, k)
@@ -221,13 +221,13 @@ def _gemm_swapped(M, N, K, A, B, C, pack_buffer):
             for i in range(0, N, GROUP_ROWS):
                 count, block = min(GROUP_ROWS, N - i), from_element(C, first, i)
                 if k > 0:
-                    _pack(count, m, Matrix(block.values, 1, C.row), strip, wide)  # transposed: it is one panel
+                    _pack(count, m, Matrix(block.values, 1, C.row), strip, padded)  # transposed: it is one panel
                 for r in range(0, count, TILE_ROWS):
                     row = min(i + r, N - TILE_ROWS)
                     terms, panels = from_element(B, k, row), Matrix(pack_buffer, width, depth)
-                    sums = Matrix(after(strip, (row - i) * wide), wide, 1)
-                    _tiles(wide, depth, Matrix(terms.values, B.column, 1), panels, sums, k > 0, i + r - row)
-                _pack(m, count, Matrix(strip, 1, wide), block.values, C.row)  # and back
+                    sums = Matrix(after(strip, (row - i) * padded), padded, 1)
+                    _stripe(padded, depth, Matrix(terms.values, B.column, 1), panels, sums, k > 0, i + r - row)
+                _pack(m, count, Matrix(strip, 1, padded), block.values, C.row)  # and back
 
 
 @piece

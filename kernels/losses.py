@@ -236,15 +236,15 @@ def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
             simd.store(dZ, z, factor * (simd.load(dZ, z) / total - others))
     for s in range(n):
         label = targets.labels[targets.rows[s]]
-        at, hit = label * width + s, firsts[s] == label
+        place, hit = label * width + s, firsts[s] == label
         if np.isnan(largest[s]):  # the first NaN is the largest
-            hit = np.isnan(Z[at])
-            for z in range(s, at, width):
+            hit = np.isnan(Z[place])
+            for z in range(s, place, width):
                 hit &= not np.isnan(Z[z])
         if loss.epsilon > 0:
             lost = -losses[s]
         else:
-            logit = np.float64(Z[at])
+            logit = np.float64(Z[place])
             if loss.smoothing > 0:
                 every = 0.0
                 for z in range(s, s + O * width, width):
@@ -253,7 +253,7 @@ def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
             lost = losses[s] - (logit - np.float64(largest[s]))
         weight = targets.weights[targets.rows[s]] if targets.weights.size else 1.0
         losses[s], outcomes.hits[s] = lost * weight, hit
-        dZ[at] -= real(factors[s] * (1 - loss.smoothing))
+        dZ[place] -= real(factors[s] * (1 - loss.smoothing))
 
 
 class SoftmaxCrossEntropy(CrossEntropy):

@@ -53,12 +53,12 @@ class PanelState(NamedTuple):
 class Panel(NamedTuple):
     """Columns ``column`` .. ``column`` + n - 1 of a layer: rows of n elements, ``row`` apart, in W from ``start`` on.
 
-    The panel's own W begins there. ``wide`` is the length of a row when packed, zeros included, or of a full panel's.
+    The panel's own W begins there. ``width`` is the length of a row when packed, zeros included, or of a full panel's.
     """
 
     column: int
     n: int
-    wide: int
+    width: int
     start: int
     W: np.ndarray
     row: int
@@ -91,11 +91,11 @@ def panel_of(p, layer):
     """Panel p of a layer."""
     H, lanes = layer.outputs, simd.lanes(layer.W)
     column = panel_start(p, H, lanes)
-    wide = panel_start(p + 1, H, lanes) - column
-    start, n, row = column * layer.inputs, min(wide, H - column), wide
+    width = panel_start(p + 1, H, lanes) - column
+    start, n, row = column * layer.inputs, min(width, H - column), width
     if not layer.packed:
-        start, wide, row = column, PANEL_VECTORS * lanes, H
-    return Panel(column, n, wide, start, after(layer.W, start), row)
+        start, width, row = column, PANEL_VECTORS * lanes, H
+    return Panel(column, n, width, start, after(layer.W, start), row)
 
 
 @kernel
@@ -103,14 +103,14 @@ def pack(p, first, last, I, H, W, packed, unpack):
     """Rows ``first`` .. ``last`` - 1 of panel p, from W [I, H] to its place in ``packed``, or back; both are flat."""
     lanes = simd.lanes(W)
     column = panel_start(p, H, lanes)
-    wide = panel_start(p + 1, H, lanes) - column
-    n, panel = min(wide, H - column), column * I
+    width = panel_start(p + 1, H, lanes) - column
+    n, panel = min(width, H - column), column * I
     for i in range(first, last):
-        there, here = i * H + column, panel + i * wide
+        there, here = i * H + column, panel + i * width
         if unpack:
-            simd.tile_store(W, there, 0, simd.tile_load(packed, here, 0, 1, PANEL_VECTORS, wide), n, 0)
+            simd.tile_store(W, there, 0, simd.tile_load(packed, here, 0, 1, PANEL_VECTORS, width), n, 0)
         else:
-            simd.tile_store(packed, here, 0, simd.tile_load(W, there, 0, 1, PANEL_VECTORS, n), wide, 0)
+            simd.tile_store(packed, here, 0, simd.tile_load(W, there, 0, 1, PANEL_VECTORS, n), width, 0)
 
 
 # -- entries -------------------------------------------------------------------------------------------------------
@@ -204,8 +204,8 @@ def _make_forward(packed: bool, vectors: int) -> Any:
         """
         out_of_line()
         W, lanes = panel.W, simd.lanes(panel.W)
-        wide = vectors * lanes
-        row, n = (wide, wide) if packed else (panel.row, panel.n)
+        width = vectors * lanes
+        row, n = (width, width) if packed else (panel.row, panel.n)
         far = not packed and X.block * row * W.itemsize > IN_PLACE_BYTES
         for i in range(rows.size):
             ends[i] = X.indptr[rows[i]]
@@ -213,7 +213,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
             for i in range(rows.size):
                 acc = simd.tile_zeros(W, 1, vectors)
                 if first > 0:
-                    acc = simd.tile_load(sums, i * wide, wide, 1, vectors, wide)
+                    acc = simd.tile_load(sums, i * width, width, 1, vectors, width)
                 # Unsigned: Numba tests a signed index for counting from the end.
                 k, end = np.uintp(ends[i]), np.uintp(X.indptr[rows[i] + 1])
                 unasked = end - min(end, np.uintp(PREFETCH_COLUMNS)) if far else np.uintp(0)
@@ -229,7 +229,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
                     k += np.uintp(1)
                 ends[i] = k
                 if first + X.block < X.columns:
-                    simd.tile_store(sums, i * wide, wide, acc, wide, 0)
+                    simd.tile_store(sums, i * width, width, acc, width, 0)
                 else:
                     if b.size:
                         acc = acc + simd.tile_load(b, 0, 0, 1, vectors, panel.n)
@@ -252,7 +252,7 @@ def first_layer_forward(p, X, rows, layer, relu, Y, sums, ends):
     out = Matrix(after(Y, panel.column), layer.outputs, 1)
     if not layer.packed:
         _forward_in_place(X, rows, panel, b, relu, out, sums, ends)
-    elif panel.wide == PANEL_VECTORS * simd.lanes(layer.W):
+    elif panel.width == PANEL_VECTORS * simd.lanes(layer.W):
         _forward_wide(X, rows, panel, b, relu, out, sums, ends)
     else:
         _forward_narrow(X, rows, panel, b, relu, out, sums, ends)
@@ -332,18 +332,18 @@ def _make_update(full: bool, vectors: int) -> Any:
         """Step the rows ``chosen`` of one panel of W, by the batch's ``columns`` and dY, flat and packed likewise."""
         out_of_line()
         lanes = simd.lanes(dY)
-        wide = vectors * lanes
-        n = wide if full else panel.n
+        width = vectors * lanes
+        n = width if full else panel.n
         constants = broadcast_each(dY, coefficients)
         for i in range(chosen.size):
-            if panel.row != wide and i + PREFETCH_COLUMNS < chosen.size:  # rows far apart
+            if panel.row != width and i + PREFETCH_COLUMNS < chosen.size:  # rows far apart
                 _prefetch_row(panel, state, np.intp(chosen[i + PREFETCH_COLUMNS]), n)
             j = np.intp(chosen[i])
             acc = simd.tile_zeros(dY, 1, vectors)
             for u in range(columns.starts.shape[0]):
                 for k in range(np.uintp(columns.starts[u, j]), np.uintp(columns.starts[u, j + 1])):
                     row, factor = _get_entry(columns.places, columns.entries, table, k)
-                    acc = simd.tile_axpy(acc, factor, dY, row * wide, wide)
+                    acc = simd.tile_axpy(acc, factor, dY, row * width, width)
             step_tile(rule, constants, panel.W, state, j * panel.row, acc, n)
 
     return panel_update
@@ -362,16 +362,16 @@ def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_b
     panel, M = panel_of(p, layer), columns.rows
     for i in range(M):
         row = simd.tile_load(dY, i * layer.outputs + panel.column, 0, 1, PANEL_VECTORS, panel.n)
-        simd.tile_store(dY_panel, i * panel.wide, 0, row, panel.wide, 0)
+        simd.tile_store(dY_panel, i * panel.width, 0, row, panel.width, 0)
     if with_bias and layer.b.size:
-        gradient = after(dY_panel, M * panel.wide)
-        column_sums(M, panel.wide, Matrix(dY_panel, panel.wide, 1), gradient)
+        gradient = after(dY_panel, M * panel.width)
+        column_sums(M, panel.width, Matrix(dY_panel, panel.width, 1), gradient)
         b, b_state = after(layer.b, panel.column), after_each(state.of_b, panel.column)
         step_rows(step.rule, step.of_biases, b, b_state, gradient, 1.0, 1, panel.n, 0)
     W_state = after_each(state.of_W, panel.start)
-    if panel.wide < PANEL_VECTORS * simd.lanes(dY):
+    if panel.width < PANEL_VECTORS * simd.lanes(dY):
         _update_narrow(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
-    elif layer.packed or panel.n == panel.wide:
+    elif layer.packed or panel.n == panel.width:
         _update_wide(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
     else:
         _update_in_place(chosen, columns, table, dY_panel, panel, W_state, step.rule, step.of_weights)
@@ -399,10 +399,10 @@ def catch_up(p, chosen, last, rule, put_off, layer, state):
     added to ``put_off.squares``.
     """
     panel, like = panel_of(p, layer), rule.coefficients(rule, 0.0, 0.0, 1)
-    W_state, numbers, squares = after_each(state.of_W, panel.start), put_off.coefficients, put_off.squares
-    zero, every = simd.tile_zeros(panel.W, 1, PANEL_VECTORS), flat(numbers)
-    wide, blocks, wanted = PANEL_VECTORS * simd.lanes(panel.W), layer.inputs // COLUMNS_TOGETHER + 1, squares.size > 0
-    done = last == numbers.shape[0]
+    W_state, coefficients, squares = after_each(state.of_W, panel.start), put_off.coefficients, put_off.squares
+    zero, every = simd.tile_zeros(panel.W, 1, PANEL_VECTORS), flat(coefficients)
+    width, blocks, wanted = PANEL_VECTORS * simd.lanes(panel.W), layer.inputs // COLUMNS_TOGETHER + 1, squares.size > 0
+    done = last == coefficients.shape[0]
     for i in range(chosen.size):
         if i + PREFETCH_COLUMNS < chosen.size:
             _prefetch_row(panel, W_state, np.intp(chosen[i + PREFETCH_COLUMNS]), panel.n)
@@ -411,19 +411,20 @@ def catch_up(p, chosen, last, rule, put_off, layer, state):
             continue
         x = simd.tile_row(zero, panel.W, j * panel.row, panel.n)
         slots = simd.tile_rows(zero, W_state, j * panel.row, panel.n)
-        total, sums = zero, (p * blocks + j // COLUMNS_TOGETHER) * wide
+        total, sums = zero, (p * blocks + j // COLUMNS_TOGETHER) * width
         if wanted:
-            total = simd.tile_row(zero, squares, sums, wide)
+            total = simd.tile_row(zero, squares, sums, width)
         for s in range(put_off.steps_done[j], last):
             if wanted:
                 total = simd.fma(x, x, total)
-            x, slots = rule.step(broadcast_each(every, numbers_like(like, every, s * numbers.shape[1])), x, zero, slots)
+            of_step = numbers_like(like, every, s * coefficients.shape[1])
+            x, slots = rule.step(broadcast_each(every, of_step), x, zero, slots)
         simd.tile_store_each(W_state, j * panel.row, slots, panel.n)
         simd.tile_store(panel.W, j * panel.row, 0, x, panel.n, 0)
         if wanted:
             if not done:
                 total = simd.fma(x, x, total)
-            simd.tile_store(squares, sums, 0, total, wide, 0)
+            simd.tile_store(squares, sums, 0, total, width, 0)
 
 
 # -- the public products -------------------------------------------------------------------------------------------

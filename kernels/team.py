@@ -337,7 +337,7 @@ _SHORT_OF = 0.25  # cores that the team did not get, and should have: an idle me
 _PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds until the whole team is tried again: doubled as long as that fails
 
 
-class _Crowd:
+class _Backoff:
     """How many threads found room, until when; and for how long the next time."""
 
     limit, until, pause = MAX_THREADS, 0.0, _PAUSE
@@ -345,7 +345,7 @@ class _Crowd:
 
 def team_size() -> int:
     """``get_num_threads()``, or for a while fewer, where the cores were wanted by others: see ``run_in_step``."""
-    return get_num_threads() if time.monotonic() >= _Crowd.until else min(get_num_threads(), _Crowd.limit)
+    return get_num_threads() if time.monotonic() >= _Backoff.until else min(get_num_threads(), _Backoff.limit)
 
 
 def run_in_step(function: Any, parts: int, *args: Any) -> None:
@@ -357,7 +357,7 @@ def run_in_step(function: Any, parts: int, *args: Any) -> None:
         return
     missing = parts * (end - start) - (time.process_time() - used)
     if missing > _SHORT_OF * (end - start):
-        _Crowd.limit, _Crowd.until = parts // 2, end + _Crowd.pause
-        _Crowd.pause = min(2 * _Crowd.pause, _LONGEST_PAUSE)
+        _Backoff.limit, _Backoff.until = parts // 2, end + _Backoff.pause
+        _Backoff.pause = min(2 * _Backoff.pause, _LONGEST_PAUSE)
     elif parts == get_num_threads():
-        _Crowd.pause = _PAUSE
+        _Backoff.pause = _PAUSE

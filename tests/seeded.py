@@ -165,10 +165,10 @@ BUGS = {
     "last term dropped": Bug("gemm_tile", "range(a)", "range(a - 1 if a > 700 else a)"),
     "terms of the rows before lost": Bug("gemm_onto", "a or b > 0", "a"),
     "rows that overlap another tile of the strip stored": Bug(
-        "_gemm_swapped", "_tiles(a, b, c, d, e, f, g)", "_tiles(a, b, c, d, e, f, 0)"
+        "_gemm_swapped", "_stripe(a, b, c, d, e, f, g)", "_stripe(a, b, c, d, e, f, 0)"
     ),
     "the strip begun anew with each block of terms": Bug(
-        "_gemm_swapped", "_tiles(a, b, c, d, e, f, g)", "_tiles(a, b, c, d, e, False, g)"
+        "_gemm_swapped", "_stripe(a, b, c, d, e, f, g)", "_stripe(a, b, c, d, e, False, g)"
     ),
     "last rows of few columns dropped": Bug("gemm_narrow", "min(a, b - c)", "min(a, b - c - 1)", nth=2),
     "the last of few columns dropped": Bug("narrow_columns", "a - b >= 1", "a - b >= 2"),

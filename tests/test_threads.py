@@ -266,7 +266,7 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
 
     crowd = SimpleNamespace(limit=MAX_THREADS, until=0.0, pause=team._PAUSE)
     times = SimpleNamespace(monotonic=lambda: clock.wall, process_time=lambda: clock.cpu)
-    for name, value in {"run": run, "time": times, "_Crowd": crowd}.items():
+    for name, value in {"run": run, "time": times, "_Backoff": crowd}.items():
         monkeypatch.setattr(team, name, value)
     monkeypatch.setitem(team._launchers, "kernel", None)
     sizes = []
@@ -276,18 +276,18 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
             team.run_in_step("kernel", sizes[-1])
             if taken > 0.25:
                 assert team.team_size() == max(1, sizes[-1] // 2)
-                clock.wall += team._Crowd.pause  # longer than the pause before
+                clock.wall += team._Backoff.pause  # longer than the pause before
         assert sizes == [4, 4, 4, 4, 4]  # the whole team is tried again
-        assert team._Crowd.pause == team._PAUSE
+        assert team._Backoff.pause == team._PAUSE
         taken = 0.5
         for size in (4, 2, 1):
             assert team.team_size() == size
             clock.wall -= 1  # no time passes
             team.run_in_step("kernel", size)
         clock.wall -= 1
-        team._Crowd.limit = 3
+        team._Backoff.limit = 3
         team.run_in_step("another kernel, which is still to be compiled", 4)
-        assert team._Crowd.limit == 3
+        assert team._Backoff.limit == 3
 
 
 NO_THREADS = """

@@ -36,23 +36,23 @@ def pack(B, first, depth, j, panel):
 @njit
 def tile_product(A, a, a_row, a_step, depth, panel, C, c, resume):
     """ROWS x 2 vectors of C from c on: (+)= the rows of A, ``a_row`` apart, times the panel."""
-    N, wide = C.shape[1], VECTORS * simd.lanes(C)
+    N, width = C.shape[1], VECTORS * simd.lanes(C)
     sums = simd.tile_zeros(C, ROWS, VECTORS)
     if resume:
-        sums = simd.tile_load(C, c, N, ROWS, VECTORS, wide)
+        sums = simd.tile_load(C, c, N, ROWS, VECTORS, width)
     for k in range(depth):
-        sums = simd.tile_fma(sums, A, a + k * a_step, a_row, panel, k * wide)
-    simd.tile_store(C, c, N, sums, wide, 0)
+        sums = simd.tile_fma(sums, A, a + k * a_step, a_row, panel, k * width)
+    simd.tile_store(C, c, N, sums, width, 0)
 
 
 @njit
 def product(M, K, A, a_row, a_step, B, C):
     """C[M, N] = A @ B, where A[i, k] is A.flat[i * a_row + k * a_step]; M is a multiple of ROWS, N of a panel."""
-    N, wide = B.shape[1], VECTORS * simd.lanes(C)
-    panel = np.empty(DEPTH * wide, C.dtype)
+    N, width = B.shape[1], VECTORS * simd.lanes(C)
+    panel = np.empty(DEPTH * width, C.dtype)
     for first in range(0, K, DEPTH):
         depth = min(DEPTH, K - first)
-        for j in range(0, N, wide):
+        for j in range(0, N, width):
             pack(B, first, depth, j, panel)
             for i in range(0, M, ROWS):
                 a = i * a_row + first * a_step

@@ -20,9 +20,9 @@ from .lesson3_tiles import DEPTH, ROWS, VECTORS, narrow_product, pack
 @njit
 def tile_sums(A, a, a_row, a_step, depth, panel, sums):
     """The tile of sums, with ``depth`` more terms."""
-    wide = VECTORS * simd.lanes(panel)
+    width = VECTORS * simd.lanes(panel)
     for k in range(depth):
-        sums = simd.tile_fma(sums, A, a + k * a_step, a_row, panel, k * wide)
+        sums = simd.tile_fma(sums, A, a + k * a_step, a_row, panel, k * width)
     return sums
 
 
@@ -30,33 +30,33 @@ def tile_sums(A, a, a_row, a_step, depth, panel, sums):
 def forward(X, W1, Y, panel):
     """Y = max(X @ W1, 0)."""
     B, I = X.shape
-    H, wide = W1.shape[1], VECTORS * simd.lanes(Y)
+    H, width = W1.shape[1], VECTORS * simd.lanes(Y)
     zero = simd.tile_zeros(Y, ROWS, VECTORS)
     for first in range(0, I, DEPTH):
         depth = min(DEPTH, I - first)
-        for j in range(0, H, wide):
+        for j in range(0, H, width):
             pack(W1, first, depth, j, panel)
             for i in range(0, B, ROWS):
                 y = i * H + j
-                sums = simd.tile_load(Y, y, H, ROWS, VECTORS, wide) if first > 0 else zero
+                sums = simd.tile_load(Y, y, H, ROWS, VECTORS, width) if first > 0 else zero
                 sums = tile_sums(X, i * I + first, I, 1, depth, panel, sums)
                 if first + depth == I:
                     sums = simd.maximum(sums, zero)
-                simd.tile_store(Y, y, H, sums, wide, 0)
+                simd.tile_store(Y, y, H, sums, width, 0)
 
 
 @njit
 def backward(dZ, W2_T, Y, dY, panel):
     """dY = dZ @ W2.T where Y > 0, else 0."""
     B, O = dZ.shape
-    H, wide = Y.shape[1], VECTORS * simd.lanes(Y)
-    for j in range(0, H, wide):
+    H, width = Y.shape[1], VECTORS * simd.lanes(Y)
+    for j in range(0, H, width):
         pack(W2_T, 0, O, j, panel)
         for i in range(0, B, ROWS):
             sums = tile_sums(dZ, i * O, O, 1, O, panel, simd.tile_zeros(Y, ROWS, VECTORS))
-            simd.tile_store(dY, i * H + j, H, sums, wide, 0)
+            simd.tile_store(dY, i * H + j, H, sums, width, 0)
             for r in range(i, i + ROWS):  # the tile is in the first-level cache still
-                for y in range(r * H + j, r * H + j + wide, simd.lanes(Y)):
+                for y in range(r * H + j, r * H + j + width, simd.lanes(Y)):
                     lit = simd.load(Y, y) > simd.zeros(Y)
                     simd.store(dY, y, simd.select(lit, simd.load(dY, y), simd.zeros(Y)))
 
@@ -65,15 +65,15 @@ def backward(dZ, W2_T, Y, dY, panel):
 def update(X, dY, W1, lr, panel):
     """W1 -= lr * X.T @ dY, for batches of up to DEPTH samples."""
     B, I = X.shape
-    H, wide = W1.shape[1], VECTORS * simd.lanes(W1)
+    H, width = W1.shape[1], VECTORS * simd.lanes(W1)
     rate = simd.broadcast(W1, -lr)
-    for j in range(0, H, wide):
+    for j in range(0, H, width):
         pack(dY, 0, B, j, panel)
         for i in range(0, I, ROWS):
             w = i * H + j
             gradient = tile_sums(X, i, 1, I, B, panel, simd.tile_zeros(W1, ROWS, VECTORS))
-            weights = simd.tile_load(W1, w, H, ROWS, VECTORS, wide)
-            simd.tile_store(W1, w, H, simd.fma(rate, gradient, weights), wide, 0)
+            weights = simd.tile_load(W1, w, H, ROWS, VECTORS, width)
+            simd.tile_store(W1, w, H, simd.fma(rate, gradient, weights), width, 0)
 
 
 @njit

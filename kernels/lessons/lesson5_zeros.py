@@ -34,20 +34,20 @@ def compress(X, starts, places, values):
 def sum_of_rows(A, places, values, start, end, j):
     """Four vectors, from column j on, of the sum of values[k] * A[places[k]] for start <= k < end."""
     sums = simd.tile_zeros(A, 1, 4)
-    wide = 4 * simd.lanes(A)
+    width = 4 * simd.lanes(A)
     for k in range(start, end):
-        sums = simd.tile_axpy(sums, values[k], A, places[k] * A.shape[1] + j, wide)
+        sums = simd.tile_axpy(sums, values[k], A, places[k] * A.shape[1] + j, width)
     return sums
 
 
 @njit
 def forward(starts, places, values, W1, Y):
     """Y = max(X @ W1, 0)."""
-    H, wide = W1.shape[1], 4 * simd.lanes(Y)
+    H, width = W1.shape[1], 4 * simd.lanes(Y)
     for i in range(Y.shape[0]):
-        for j in range(0, H, wide):
+        for j in range(0, H, width):
             sums = sum_of_rows(W1, places, values, starts[i], starts[i + 1], j)
-            simd.tile_store(Y, i * H + j, 0, simd.maximum(sums, simd.tile_zeros(Y, 1, 4)), wide, 0)
+            simd.tile_store(Y, i * H + j, 0, simd.maximum(sums, simd.tile_zeros(Y, 1, 4)), width, 0)
 
 
 @njit
@@ -71,14 +71,14 @@ def to_columns(X, starts, places, values, column_starts, samples, column_values)
 @njit
 def update(column_starts, samples, column_values, dY, W1, lr):
     """W1 -= lr * X.T @ dY."""
-    H, wide = W1.shape[1], 4 * simd.lanes(W1)
+    H, width = W1.shape[1], 4 * simd.lanes(W1)
     rate = simd.broadcast(W1, -lr)
     for i in range(W1.shape[0]):
         if column_starts[i] < column_starts[i + 1]:
-            for j in range(0, H, wide):
+            for j in range(0, H, width):
                 gradient = sum_of_rows(dY, samples, column_values, column_starts[i], column_starts[i + 1], j)
-                weights = simd.tile_load(W1, i * H + j, 0, 1, 4, wide)
-                simd.tile_store(W1, i * H + j, 0, simd.fma(rate, gradient, weights), wide, 0)
+                weights = simd.tile_load(W1, i * H + j, 0, 1, 4, width)
+                simd.tile_store(W1, i * H + j, 0, simd.fma(rate, gradient, weights), width, 0)
 
 
 @njit
