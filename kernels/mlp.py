@@ -21,7 +21,6 @@ from .penalty import span_count
 from .small import BlockWorkspace, ForwardBlocks, block_offsets, chunk_count, forward_in_blocks, train_steps_in_blocks
 from .sparse import COLUMNS_TOGETHER, PutOff, entry_arrays, packed_size, panel_count, panel_start
 from .step import (
-    Dense,
     Objective,
     Results,
     Samples,
@@ -99,62 +98,56 @@ def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:
 
 
 def run_train_steps(
-    X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, batch: int,
-    objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
+    samples: Samples, objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
     squares: np.ndarray | None = None, average: np.ndarray | None = None, average_rate: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Steps over ``rows``, ``batch`` at a time, on the team; they change ``updated``, or the network's parameters.
+    """Steps over the samples, whose X is ``Scaled``, on the team; they change ``updated``, or the network's parameters.
 
     Returns the loss of each step, summed over its batch, and its rows that were right. ``squares`` [1] gets the sum over
     the steps of |W|^2; ``average`` is moved to the parameters after each step: see ``move_average``.
     """
-    rooms = min(batch, len(rows))
-    parts = 1 if rooms * network.flop_per_sample <= SERIAL_FLOP else team_size()
-    lanes = simd.REGISTER_BYTES // network.dtype.itemsize
-    spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
-    sums = np.zeros(0 if squares is None else 1 + spans)
-    average_or_none = np.empty(0, network.dtype) if average is None else average
-    results = Results(
-        np.empty(len(schedule.lr)), np.empty(len(schedule.lr), np.int64), sums, average_or_none, average_rate
-    )
-    parameters = Parameters(*network.fields(updated))
-    if not isinstance(X, CSR) and objective.dropout == 0 and takes_blocks(network, batch):
-        samples, parts = Samples(Dense(X, scale), labels, weights, rows, rooms), min(parts, chunk_count(rooms))
-        in_blocks = block_workspace(network, rooms, parts)
-        run_in_step(
-            train_steps_in_blocks, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *in_blocks, *results
-        )  # fmt: skip
-    elif isinstance(X, CSR):
-        workspace = workspace_of(network, rooms, parts, sparse=True)
+    X, scale = samples.X
+    batch = min(samples.batch, len(samples.rows))
+    parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else team_size()
+    results = _results(len(schedule.lr), network, squares, average, average_rate)
+    put_off = np.empty(0)  # the squares of weights whose steps are
+    read = samples._replace(batch=batch)
+    kernel: Any
+    memory: tuple[Any, ...]
+    if isinstance(X, CSR):
         block, sparse = sparse_workspace(
-            X,
-            rows,
-            batch,
-            parts,
-            schedule,
-            network,
-            in_params=updated is None,
-            squares=squares is not None,
-            averaged=average is not None,
-        )
-        samples = Samples(X.bundle(scale, network.dtype, block), labels, weights, rows, rooms)
-        run_in_step(
-            train_steps_sparse, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *workspace, *sparse,
-            *results,
+            X, samples.rows, samples.batch, parts, schedule, network, in_params=updated is None,
+            squares=squares is not None, averaged=average is not None,
         )  # fmt: skip
+        read, put_off = read._replace(X=X.bundle(scale, network.dtype, block)), sparse.put_off.squares
+        kernel, memory = train_steps_sparse, (*workspace_of(network, batch, parts, sparse=True), *sparse)
+    elif objective.dropout == 0 and takes_blocks(network, samples.batch):
+        parts = min(parts, chunk_count(batch))
+        kernel, memory = train_steps_in_blocks, block_workspace(network, batch, parts)
     else:
-        workspace = workspace_of(network, rooms, parts, sparse=False)
-        samples = Samples(Dense(X, scale), labels, weights, rows, rooms)
-        run_in_step(
-            train_steps, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *workspace, *results
-        )  # fmt: skip
+        kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
+    parameters = network.fields(updated)
+    run_in_step(kernel, parts, barrier_state(), *read, *objective, *schedule, *parameters, *memory, *results)
     if average is not None:
         move_average(network, average, average_rate, schedule.t + len(schedule.lr) - 1)
     if squares is not None:
-        squares[0] = sums[0]
-        if isinstance(X, CSR):
-            squares[0] += sparse.put_off.squares.sum(dtype=np.float64)
+        squares[0] = results.squares[0] + put_off.sum(dtype=np.float64)
     return results.losses, results.correct
+
+
+def _results(
+    steps: int, network: Network, squares: np.ndarray | None, average: np.ndarray | None, average_rate: float
+) -> Results:
+    """Room for what is told of so many steps: see ``step.Results``."""
+    lanes = simd.REGISTER_BYTES // network.dtype.itemsize
+    spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
+    return Results(
+        np.empty(steps),
+        np.empty(steps, np.int64),
+        np.zeros(0 if squares is None else 1 + spans),
+        np.empty(0, network.dtype) if average is None else average,
+        average_rate,
+    )
 
 
 def sparse_workspace(
@@ -204,15 +197,14 @@ def sparse_workspace(
 
 
 def run_gradient(
-    X: np.ndarray | CSR, scale: float, labels: np.ndarray, weights: np.ndarray, rows: np.ndarray, objective: Objective,
-    t: int, network: Network, gradient: np.ndarray, squares: np.ndarray | None = None,
+    samples: Samples, objective: Objective, t: int, network: Network, gradient: np.ndarray,
+    squares: np.ndarray | None = None,
 ) -> tuple[float, int]:  # fmt: skip
-    """One step that is not taken: (loss, correct), the gradient of all parameters in ``gradient``."""
+    """One step over all the samples that is not taken: (loss, correct), the gradient of all parameters in ``gradient``."""
     gradient[...] = 0
     descent = Schedule(sgd(), np.full((1, len(network.layers)), -1.0), t)  # 0 - (-1) * dW
-    losses, correct = run_train_steps(
-        X, scale, labels, weights, rows, len(rows), objective, descent, network, gradient, squares
-    )  # fmt: skip
+    whole = samples._replace(batch=len(samples.rows))
+    losses, correct = run_train_steps(whole, objective, descent, network, gradient, squares)
     return float(losses[0]), int(correct[0])
 
 

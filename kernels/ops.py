@@ -32,7 +32,7 @@ from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, T
 from .memory import scratch
 from .network import Network
 from .sparse import PanelLayer, PanelState
-from .step import Objective
+from .step import Objective, Samples, Scaled
 from .team import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
 from .update import RULES, Rule, Schedule, adam, adamw, sgd
@@ -499,45 +499,44 @@ def mlp_train_steps(
     average_decay None it is the mean of the parameters after each step from number 1 on (Polyak and Juditsky 1992).
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
-    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network, minimised)
+    samples = _checked_samples(X, scale, labels, sample_weight, rows, batch, network, minimised)
     objective = _checked_objective(network, minimised, mean, dropout, seed)
-    rows = batch_arguments[-1]
-    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-        raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
-    lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(rows) // int(batch)),))
+    lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(samples.rows) // samples.batch),))
     rule, _, t = _checked_step(rule, 0.0, t)
     _require_slots(network, rule)
     checks.no_overlap("network.params", network.params, lr)
     checks.no_overlap("network.state", network.state, lr)
+    others = (samples.X.values, *samples, network.params, network.state, lr)
     if squares is not None:
-        checks.output(
-            "squares", squares, np.dtype(np.float64), (1,), network.params, network.state, *batch_arguments, lr
-        )
+        checks.output("squares", squares, np.dtype(np.float64), (1,), *others)
     average_rate = 0.0 if average_decay is None else 1 - checks.fraction("average_decay", average_decay)
     if average is not None:
-        others = (
-            (network.params, network.state, lr) if squares is None else (network.params, network.state, lr, squares)
-        )
-        checks.output("average", average, network.dtype, network.params.shape, *others, *batch_arguments)
+        checks.output("average", average, network.dtype, network.params.shape, *others, squares)
+    schedule = Schedule(rule, np.multiply.outer(lr, network.layer_rates), t)
     if clip is None:
-        steps = int(batch), objective, Schedule(rule, np.multiply.outer(lr, network.layer_rates), t), network
         return mlp.run_train_steps(
-            *batch_arguments, *steps, squares=squares, average=average, average_rate=average_rate
-        )  # fmt: skip
-    _checked_clip(clip)
-    gradient = np.empty_like(network.params)
-    losses, correct = np.empty(len(lr)), np.empty(len(lr), np.int64)
-    sums = None if squares is None else np.zeros((len(lr), 1))
-    for step in range(len(lr)):
-        few = rows[step * batch : (step + 1) * batch]
-        losses[step], correct[step] = mlp.run_gradient(
-            *batch_arguments[:-1], few, objective, t + step, network, gradient, None if sums is None else sums[step]
+            samples, objective, schedule, network, squares=squares, average=average, average_rate=average_rate
         )
-        rates = lr[step] * network.layer_rates[None]
-        mlp.run_update(network, gradient, Schedule(rule, rates, t + step), _clipped(1.0, gradient, clip))
+    _checked_clip(clip)
+    return _clipped_steps(samples, objective, schedule, network, clip, squares, average, average_rate)
+
+
+def _clipped_steps(
+    samples: Samples, objective: Objective, schedule: Schedule, network: Network, clip: float, squares: Array | None,
+    average: Array | None, average_rate: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """``mlp_train_steps`` with the gradient of each step stored, as its norm is known only when it is whole."""
+    steps, gradient = len(schedule.lr), np.empty_like(network.params)
+    losses, correct, sums = np.empty(steps), np.empty(steps, np.int64), np.zeros((steps, 1))
+    for step in range(steps):
+        few = samples._replace(rows=samples.rows[step * samples.batch : (step + 1) * samples.batch])
+        t, wanted = schedule.t + step, None if squares is None else sums[step]
+        losses[step], correct[step] = mlp.run_gradient(few, objective, t, network, gradient, wanted)
+        now = Schedule(schedule.rule, schedule.lr[step : step + 1], t)
+        mlp.run_update(network, gradient, now, _clipped(1.0, gradient, clip))
         if average is not None:
-            mlp.move_average(network, average, average_rate, t + step)
-    if squares is not None and sums is not None:
+            mlp.move_average(network, average, average_rate, t)
+    if squares is not None:
         squares[0] = sums.sum()
     return losses, correct
 
@@ -555,23 +554,22 @@ def _clipped(factor: float, gradient: Array, clip: float | None) -> float:
     return factor * (min(1.0, clip / norm) if norm > 0 else 1.0)
 
 
-def _checked_batch(
-    X: Any,
-    scale: float,
-    labels: ArrayLike,
-    sample_weight: ArrayLike | None,
-    rows: ArrayLike,
-    network: Network,
-    loss: Loss,
-) -> tuple[Any, float, Array, Array, Array]:
-    """X, scale, labels, weights and rows as the kernels take them."""
+def _checked_samples(
+    X: Any, scale: float, labels: ArrayLike, sample_weight: ArrayLike | None, rows: ArrayLike, batch: int | None,
+    network: Network, loss: Loss,
+) -> Samples:  # fmt: skip
+    """X, scale, labels, weights, rows and batch as the kernels take them; a batch of None is all rows."""
     X = _as_network_input(X, network)
     y = loss.targets("labels", labels, X.shape[0], network.sizes[-1], network.dtype).reshape(-1)
     rows = checks.as_rows("rows", rows, X.shape[0])
     weights = _checked_weights(sample_weight, X.shape[0])
     for name, written in (("network.params", network.params), ("network.state", network.state)):
         checks.no_overlap(name, written, X, y, weights, rows)
-    return X, checks.finite_number("scale", scale), y, weights, rows
+    if batch is None:
+        batch = len(rows)
+    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+        raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
+    return Samples(Scaled(X, checks.finite_number("scale", scale)), y, weights, rows, int(batch))
 
 
 def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, label_smoothing: float) -> Loss:
@@ -629,12 +627,13 @@ def mlp_gradient(
     whole.
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
-    batch_arguments = _checked_batch(X, scale, labels, sample_weight, rows, network, minimised)
+    samples = _checked_samples(X, scale, labels, sample_weight, rows, None, network, minimised)
     first_row = _checked_seed(first_row, "first_row")
     objective = _checked_objective(network, minimised, mean, dropout, seed, first_row)
     _, _, t = _checked_step(sgd(), 0.0, t)
-    gradient = checks.output("out", out, network.dtype, network.params.shape, network.params, *batch_arguments)
-    return *mlp.run_gradient(*batch_arguments, objective, t, network, gradient), gradient
+    inputs = samples.X.values, *samples, network.params
+    gradient = checks.output("out", out, network.dtype, network.params.shape, *inputs)
+    return *mlp.run_gradient(samples, objective, t, network, gradient), gradient
 
 
 def mlp_update(

@@ -58,7 +58,7 @@ from .jit.numba_private import place_of_typing
 from .losses import Loss, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import aligned_zeros
 from .network import Network, Parameters
-from .step import Dense, Objective, Results, Samples
+from .step import Objective, Results, Samples, Scaled
 from .tuning import ROW_BLOCK
 from .update import Adam, AdamW, Momentum, Nesterov, Rule, Schedule, Sgd, sgd
 
@@ -635,35 +635,36 @@ def step_scratch(
     )
 
 
-def _steps(part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results):
+def _scaled(X, scale):
+    """X as steps read it."""
+
+
+@overload(_scaled)
+def _scaled_overload(X, scale):
+    return (lambda X, scale: Scaled(X, scale)) if isinstance(X, types.Array) else lambda X, scale: X
+
+
+def _steps(part, parts, samples, objective, schedule, parameters, scratch, results):
     """``mlp_train_steps``."""
 
 
 @overload(_steps)
-def _steps_overload(
-    part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
-):
-    if isinstance(X, types.Array):
+def _steps_overload(part, parts, samples, objective, schedule, parameters, scratch, results):
+    if samples.types[0].instance_class is Scaled:
 
-        def dense(
-            part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
-        ):
-            samples = Samples(Dense(X, scale), labels, weights, rows, batch)
+        def dense(part, parts, samples, objective, schedule, parameters, scratch, results):
             if scratch.blocks.room > 0 and objective.dropout == 0:
                 small.train_steps_in_blocks(
                     part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.blocks, results
-                )  # fmt: skip
+                )
             else:
                 step.train_steps(
                     part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, results
-                )  # fmt: skip
+                )
 
         return dense
 
-    def of_sparse(
-        part, parts, X, scale, labels, weights, rows, batch, objective, schedule, parameters, scratch, results
-    ):
-        samples = Samples(X, labels, weights, rows, batch)
+    def of_sparse(part, parts, samples, objective, schedule, parameters, scratch, results):
         step.train_steps_sparse(
             part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, scratch.for_sparse,
             results,
@@ -704,10 +705,11 @@ def mlp_train_steps(
             rates[s, l] = lr[s] * network.layer_rates[l]
     objective = Objective(loss, network.activation, mean, dropout, seed, 0)
     results = Results(step_losses, correct, step_losses[:0], scratch.nothing, 0.0)
-    _steps(
-        part, parts, X, scale, flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, batch, objective,
-        Schedule(rule, rates[: lr.size], t), network.parameters, scratch, results,
+    samples = Samples(
+        _scaled(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, batch
     )  # fmt: skip
+    schedule = Schedule(rule, rates[: lr.size], t)
+    _steps(part, parts, samples, objective, schedule, network.parameters, scratch, results)
 
 
 @_op
@@ -741,11 +743,11 @@ def mlp_gradient(
     p = network.parameters
     objective = Objective(loss, network.activation, mean, dropout, seed, first_row)
     results = Results(step_losses, correct, step_losses[:0], scratch.nothing, 0.0)
-    _steps(
-        part, parts, X, scale, flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size,
-        objective, Schedule(_DESCENT, rates[:1], t), Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased),
-        scratch, results,
+    samples = Samples(
+        _scaled(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size
     )  # fmt: skip
+    parameters = Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased)
+    _steps(part, parts, samples, objective, Schedule(_DESCENT, rates[:1], t), parameters, scratch, results)
 
 
 @_op

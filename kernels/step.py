@@ -58,17 +58,17 @@ from .update import Schedule, average, is_inert, step_of, step_rows
 # -- what a step works on ------------------------------------------------------------------------------------------
 
 
-class Dense(NamedTuple):
-    """Samples as rows of numbers, read as scale * values."""
+class Scaled(NamedTuple):
+    """An X that is read as scale * values: kernels take it dense; a CSR becomes ``Sparse`` on the way to them."""
 
-    values: np.ndarray
+    values: Any
     scale: float
 
 
 class Samples(NamedTuple):
     """What to train on: the rows ``rows`` of X with their labels and weights, ``batch`` at a time."""
 
-    X: Any  # Dense or Sparse
+    X: Any  # Scaled or Sparse
     labels: np.ndarray
     weights: np.ndarray
     rows: np.ndarray
@@ -452,9 +452,9 @@ def _fill_coefficients(schedule, coefficients):
     """The coefficients of every step of W."""
     rule = schedule.rule
     for step in range(schedule.lr.shape[0]):
-        numbers = rule.coefficients(rule, rule.weight_decay, schedule.lr[step, 0], schedule.t + step)
-        for k in range(len(numbers)):
-            coefficients[step, k] = numbers[k]
+        of_step = rule.coefficients(rule, rule.weight_decay, schedule.lr[step, 0], schedule.t + step)
+        for k in range(len(of_step)):
+            coefficients[step, k] = of_step[k]
 
 
 @piece
@@ -547,11 +547,8 @@ def train_steps_sparse(
         arrived = _meet(arrivals, arrived, parts, True)
         if part == 0:
             sum_up(step, n, own.outcomes, results)
-        now, every, dY = (
-            step_of(rule, schedule.lr[step, 0], t),
-            not lazy and not is_inert(rule),
-            _gradients(own, 1, 0, H),
-        )
+        now, dY = step_of(rule, schedule.lr[step, 0], t), _gradients(own, 1, 0, H)
+        every = not lazy and not is_inert(rule)
         _update_panels(tasks, every, columns, X.table, dY.values, now, updated, state, chosen, panel)
         if lazy:
             _count_steps(tasks, columns.starts, step + 1, put_off, chosen)
