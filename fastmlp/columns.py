@@ -27,9 +27,9 @@ from .data import Sparse
 from .data.columns import says_which_row
 from .data.dialect import MISSING, number
 from .errors import InputError
+from .formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
 from .frames import frame_columns
 
-DROP = "drop"
 _GAPS = frozenset((*MISSING, "<na>", "nat"))  # None, NaN, pandas.NA and NaT as text
 _CODE = re.compile(r"0\d")  # 02139 is no number
 _DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(Z|[+-]\d\d:?\d\d)?)?")
@@ -117,15 +117,13 @@ def as_dates(values: np.ndarray) -> np.ndarray:
 
 def guessed(values: np.ndarray) -> str:
     """The kind of a column, by its type or by what its text says."""
-    known = {"i": "number", "u": "number", "f": "number", "m": "number", "M": "date", "b": "category"}.get(
-        values.dtype.kind
-    )
+    known = {"i": NUMBER, "u": NUMBER, "f": NUMBER, "m": NUMBER, "M": DATE, "b": CATEGORY}.get(values.dtype.kind)
     if known is not None:
         return known
     texts = [text for text in texts_of(values)[0] if text is not None]
     if all(number(text) is not None and not _CODE.match(text) for text in texts):
-        return "number"
-    return "date" if all(map(_DATE.fullmatch, texts)) else "category"
+        return NUMBER
+    return DATE if all(map(_DATE.fullmatch, texts)) else CATEGORY
 
 
 # -- kinds -------------------------------------------------------------------------------------------------------------
@@ -305,15 +303,15 @@ def _described(learnt: Kind) -> dict[str, Any]:
 
 
 def _of(kind: str, described: Any) -> Kind:
-    if kind == "date":
+    if kind == DATE:
         parts: dict[str, Number | Category] = {}
         for name in described["parts"]:
-            part = _of("number" if _PARTS[name] is Number else "category", described["parts"][name])
+            part = _of(NUMBER if _PARTS[name] is Number else CATEGORY, described["parts"][name])
             assert isinstance(part, (Number, Category))
             parts[name] = part
         return Date(parts)
     gaps = bool(described["gaps"])
-    if kind == "category":
+    if kind == CATEGORY:
         return Category(tuple(map(str, described["values"])), gaps, int(described["once"]))
     median, scale, edges = (
         float(described["median"]),
@@ -337,7 +335,7 @@ def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
     return np.concatenate(indices), np.concatenate(values)
 
 
-KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {"number": Number, "category": Category, "date": Date}
+KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -410,10 +408,8 @@ class Columns:
         for name, kind in said.items():
             if name not in table:
                 raise InputError(f"columns names {name!r}, but the table has {_listed(list(table))}")
-            if kind not in (*KINDS, DROP):
-                raise InputError(
-                    f"columns says that {name!r} is {kind!r}; it must be one of {', '.join((*KINDS, DROP))}"
-                )
+            if kind not in COLUMN_KINDS:
+                raise InputError(f"columns says that {name!r} is {kind!r}; it must be one of {', '.join(COLUMN_KINDS)}")
         found = cls(tuple(_learnt(name, values, said.get(name), drop_empty) for name, values in table.items()))
         if not found.inputs:
             reasons = "; ".join(f"{column.name!r}: {column.about}" for column in found.columns[:_NAMED])
@@ -482,7 +478,7 @@ class Columns:
         columns = []
         for column in described:
             name, kind, about = (str(column[key]) for key in ("name", "kind", "about"))
-            if kind not in (*KINDS, DROP) or (kind == DROP) != (column["learnt"] is None):
+            if kind not in COLUMN_KINDS or (kind == DROP) != (column["learnt"] is None):
                 raise ValueError(kind)
             columns.append(Column(name, kind, None if kind == DROP else _of(kind, column["learnt"]), about))
         found = cls(tuple(columns))
@@ -496,7 +492,7 @@ class Columns:
         counts: dict[str, int] = {}
         for column in self.columns:
             counts[column.kind] = counts.get(column.kind, 0) + 1
-        kinds = {"number": ("number", "numbers"), "category": ("category", "categories"), "date": ("date", "dates")}
+        kinds = {NUMBER: ("number", "numbers"), CATEGORY: ("category", "categories"), DATE: ("date", "dates")}
         named = [(counts[kind], names[counts[kind] > 1]) for kind, names in kinds.items() if kind in counts]
         parts = [
             f"{count} {name}" for count, name in (*named, *([(counts[DROP], "dropped")] if DROP in counts else []))
@@ -535,7 +531,7 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         learnt = KINDS[kind].learn(values)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
-    why = "constant" if different == 1 else "no value occurs twice" if kind == "category" else "nothing in it varies"
+    why = "constant" if different == 1 else "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
     return Column(name, DROP, None, f"{kind}: {why}")
 
 

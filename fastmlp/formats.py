@@ -193,7 +193,7 @@ _FOREIGN = (
 )
 
 
-KINDS = ("number", "category", "date", "drop")  # of columns
+COLUMN_KINDS = NUMBER, CATEGORY, DATE, DROP = "number", "category", "date", "drop"
 
 
 def kinds_of(said: Sequence[str]) -> dict[str, str]:
@@ -201,8 +201,8 @@ def kinds_of(said: Sequence[str]) -> dict[str, str]:
     kinds = {}
     for text in said:
         name, mark, kind = text.rpartition("=")
-        if not (name and mark) or kind not in KINDS:
-            raise InputError(f"--column {text!r:.60}: must be NAME=KIND; kinds are {', '.join(KINDS)}")
+        if not (name and mark) or kind not in COLUMN_KINDS:
+            raise InputError(f"--column {text!r:.60}: must be NAME=KIND; kinds are {', '.join(COLUMN_KINDS)}")
         kinds[name] = kind
     return kinds
 

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class Plan:
     def prepared(self, X: Any) -> Any:
         """Training samples as they were read, or distorted, as the network takes them."""
         sparse = self.sparse if self.distort is None else self.input == "sparse"
-        return _prepared(X, self.scaling, self.config.dtype, self.data.source, sparse)
+        return _prepared(X, self.scaling, self.config.dtype, self.data.source, sparse=sparse)
 
     def load(self, window: Window) -> Window:
         """The window with its samples, their labels and weights.
@@ -133,12 +134,10 @@ def plan(
     )
     chosen(input, scaling.density)
 
-    def prepared(X: Any, sparse: bool) -> Any:
-        return _prepared(X, scaling, config.dtype, data.source, sparse)
-
+    prepared = partial(_prepared, scaling=scaling, dtype=config.dtype, source=data.source)
     X: Any = None
     if not isinstance(data.X, OnDisk):
-        X = data.X if distort else prepared(data.X, sparse)
+        X = data.X if distort else prepared(data.X, sparse=sparse)
     target = None
     if data.task == "regression":
         target = (start and start.target) or measured(data.y, str(config.loss), data.sample_weight, data.source)
@@ -150,8 +149,8 @@ def plan(
         y=data.y if target is None else target.encoded(data.y, config.dtype),
         target=target,
         weights=sample_weights(config, data),
-        test=(prepared(data.X_test, input == "sparse"), data.y_test),
-        validation=validation and (prepared(validation[0], input == "sparse"), validation[1]),
+        test=(prepared(data.X_test, sparse=input == "sparse"), data.y_test),
+        validation=validation and (prepared(validation[0], sparse=input == "sparse"), validation[1]),
         window_rows=window_rows,
         start=start,
     )  # fmt: skip
@@ -381,7 +380,7 @@ def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tup
     return data, most
 
 
-def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, sparse: bool) -> Any:
+def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, *, sparse: bool) -> Any:
     """X as the kernels take it: once, not at every call. InputError for values beyond the range of ``dtype``."""
     with np.errstate(over="ignore"):  # refused below
         if scaling.standard:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .backend import kernels
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .columns import DROP, Columns
+from .columns import Columns
 from .config import TrainConfig
 from .data import Dataset, Frame, Sparse
 from .data.frame import as_frame
@@ -30,7 +30,7 @@ from .ensemble import (
     train,
 )
 from .errors import InputError, Interrupted, RunError, about, similar
-from .formats import kinds_of
+from .formats import DROP, kinds_of
 from .loop import Observer, Progress, Result, on_threads
 from .paths import as_path
 from .plan import digest, sample_weights

@@ -16,7 +16,7 @@ from .data import Frame
 from .data.labels import listed
 from .ensemble import mean_probabilities, outputs_of
 from .errors import InputError
-from .formats import Features, LabelColumn
+from .formats import DROP, NUMBER, Features, LabelColumn
 from .model import Model, target_from, whence
 from .target import Target
 from .tensor_file import Tensors
@@ -66,7 +66,7 @@ class TableModel(Model):
     @property
     def features(self) -> Features:
         names = [str(name) for name in self.columns.used]
-        texts = any(column.kind not in ("number", "drop") for column in self.columns.columns)
+        texts = any(column.kind not in (NUMBER, DROP) for column in self.columns.columns)
         return Features(
             len(names) if self.named else len(self.columns.columns), tuple(names) if self.named else None,
             label=self.label, frame="must" if texts else "may",
