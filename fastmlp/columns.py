@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -25,14 +25,12 @@ import numpy as np
 
 from .data import Sparse
 from .data.columns import says_which_row
-from .data.dialect import MISSING, number
+from .data.values import BOOLEANS, date, day_first, feature, is_code, is_gap, odd_one, written_date, written_number
 from .errors import InputError
 from .formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
 from .frames import frame_columns
 
-_GAPS = frozenset((*MISSING, "<na>", "nat"))  # None, NaN, pandas.NA and NaT as text
-_CODE = re.compile(r"0\d")  # 02139 is no number
-_DATE = re.compile(r"(\d{4})[-/](\d\d?)[-/](\d\d?)(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:\.\d*)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
 _LEAST_A_BIN = 32  # rows, with which the fewest bins are fewer
 _HEIGHT = 4.0  # of the widest hat, beside the 1 of a category
@@ -52,7 +50,7 @@ Table = dict[Hashable, np.ndarray]
 def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """(the different values as text, None for a gap; which of them each row has, int64 [n]).
 
-    Integers are written alike, whether they came as integers, as floats or as text.
+    Integers are written alike, whether they came as integers, as floats or as text, and so are True and False.
     """
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
@@ -63,8 +61,16 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
             listed, codes = _numbered(rows)
         except TypeError:  # of what cannot be a key, such as a list
             listed, codes = _numbered([*map(str, rows)])
-    texts = [str(int(v) if isinstance(v, float) and v.is_integer() else v).strip() for v in listed]
-    return [None if text.lower() in _GAPS else text for text in texts], codes.reshape(len(values))
+    return [*map(_text_of, listed)], codes.reshape(len(values))
+
+
+def _text_of(value: Any) -> str | None:
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    if is_gap(text):
+        return None
+    if text in BOOLEANS:
+        return str(BOOLEANS[text] > 0)
+    return text[:-2] if _WHOLE.fullmatch(text) else text
 
 
 def _numbered(rows: list[Any]) -> tuple[list[Any], np.ndarray]:
@@ -75,55 +81,52 @@ def _numbered(rows: list[Any]) -> tuple[list[Any], np.ndarray]:
     return list(numbers), codes
 
 
-def _read(values: np.ndarray, parse: Callable[[str], Any], gap: Any) -> np.ndarray:
-    """Every value's text, parsed. ValueError names the first that cannot be."""
-    texts, codes = texts_of(values)
-    return np.array([gap if text is None else parse(text) for text in texts])[codes]
-
-
 def as_numbers(values: np.ndarray) -> np.ndarray:
     """float64 [n], NaN for gaps, durations in days. ValueError for what is no number."""
 
-    def parse(text: str) -> float:
-        known = {"true": 1.0, "false": 0.0}.get(text.lower(), number(text))
-        if known is None:
-            raise ValueError(f"holds {text[:40]!r}, which is no number")
-        return known
-
     if values.dtype.kind == "m":
         return values / np.timedelta64(1, "D")
-    return values.astype(np.float64) if values.dtype.kind in "iufb" else _read(values, parse, np.nan).astype(np.float64)
+    if values.dtype.kind in "iufb":
+        return values.astype(np.float64)
+    texts, codes = texts_of(values)
+    numbers = [np.nan if text is None else feature(text) for text in texts]
+    if None in numbers:
+        raise ValueError(f"holds {str(texts[numbers.index(None)])[:40]!r}, which is no number")
+    return np.array(numbers, np.float64)[codes]
 
 
-def as_dates(values: np.ndarray) -> np.ndarray:
-    """datetime64[s] [n], NaT for gaps, with a zone in UTC. ValueError for what is no date."""
+def as_dates(values: np.ndarray, first: bool | None = None) -> np.ndarray:
+    """datetime64[s] [n], NaT for gaps, with a zone in UTC. ValueError for what is no date.
 
-    def parse(text: str) -> np.datetime64:
-        if found := _DATE.fullmatch(text):
-            *parts, zone = (part or "0" for part in found.groups())
-            year, month, day, hour, minute, second = parts
-            east = int(zone[:3]) * 60 + int(zone[0] + zone[-2:]) if len(zone) > 1 else 0  # minutes
-            try:
-                local = np.datetime64(f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}", "s")
-                return local - np.timedelta64(east, "m")
-            except ValueError:  # the 31st of February
-                pass
-        raise ValueError(f"holds {text[:40]!r}, which is no date such as 2024-01-31 or 2024-01-31 12:30")
-
+    Where a day and a month may be either, it is the day's that is ``first``; without that what all values say decides.
+    """
     if values.dtype.kind == "M":
         return values.astype("datetime64[s]")
-    return _read(values, parse, np.datetime64("NaT", "s")).astype("datetime64[s]")
+    texts, codes = texts_of(values)
+    first = day_first([text for text in texts if text is not None]) if first is None else first
+    gap = np.datetime64("NaT", "s")
+    dates = [gap if text is None else date(text, first) for text in texts]
+    return np.array(dates, "datetime64[s]")[codes]
 
 
 def guessed(values: np.ndarray) -> str:
-    """The kind of a column, by its type or by what its text says."""
+    """The kind of a column, by its type or by what its text says. ValueError for numbers or dates but for a few texts."""
     known = {"i": NUMBER, "u": NUMBER, "f": NUMBER, "m": NUMBER, "M": DATE, "b": CATEGORY}.get(values.dtype.kind)
     if known is not None:
         return known
-    texts = [text for text in texts_of(values)[0] if text is not None]
-    if all(number(text) is not None and not _CODE.match(text) for text in texts):
+    listed, codes = texts_of(values)
+    counts = {text: 0 for text in listed if text is not None}
+    for text, count in zip(listed, np.bincount(codes, minlength=len(listed)).tolist()):
+        if text is not None:
+            counts[text] += count
+    if (found := odd_one(counts)) is not None:
+        text, kind = found
+        raise ValueError(
+            f"holds {text[:40]!r}, which is no {kind} as its others are; mend it, or say that it is a category"
+        )
+    if all(written_number(text) is not None and not is_code(text) for text in counts):
         return NUMBER
-    return DATE if all(map(_DATE.fullmatch, texts)) else CATEGORY
+    return DATE if all(map(written_date, counts)) else CATEGORY
 
 
 # -- kinds -------------------------------------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ class Number:
         low, first, median, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
         spread = third - first or (high - low) / 2
         scale = float(1 / spread) if spread else 0.0
-        edges = _quantiles((known - median) * scale)
+        edges = _quantiles(np.clip((known - median) * scale, -_FARTHEST, _FARTHEST))
         return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], len(known) < len(x))
 
     @property
@@ -255,14 +258,20 @@ class Category:
 
 @dataclass(frozen=True)
 class Date:
-    """Days elapsed, year and hour as numbers, month and weekday as categories: those that vary."""
+    """Days elapsed, year and hour as numbers, month and weekday as categories: those that vary.
+
+    ``day_first`` says whether days stand before months, where the table had either; else None.
+    """
 
     parts: dict[str, Number | Category]
+    day_first: bool | None
 
     @classmethod
     def learn(cls, values: np.ndarray) -> Date:
-        parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(values).items()}
-        return cls({name: part for name, part in parts.items() if part.inputs > part.gaps})
+        texts = [] if values.dtype.kind == "M" else [text for text in texts_of(values)[0] if text is not None]
+        first = day_first(texts)
+        parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(as_dates(values, first)).items()}
+        return cls({name: part for name, part in parts.items() if part.inputs > part.gaps}, first)
 
     @property
     def inputs(self) -> int:
@@ -273,7 +282,7 @@ class Date:
         return ", ".join(self.parts)
 
     def entries(self, values: np.ndarray) -> Entries:
-        found = _parts_of_date(values)
+        found = _parts_of_date(as_dates(values, self.day_first))
         return _side_by_side([(part, part.entries(found[name])) for name, part in self.parts.items()], len(values))
 
 
@@ -282,9 +291,8 @@ _PARTS: dict[str, type[Number] | type[Category]] = {
 }  # fmt: skip
 
 
-def _parts_of_date(values: np.ndarray) -> dict[str, np.ndarray]:
-    """float64 [n] of each, NaN for gaps. Weekday 0 is Monday."""
-    dates = as_dates(values)
+def _parts_of_date(dates: np.ndarray) -> dict[str, np.ndarray]:
+    """Of datetime64[s] [n] float64 [n] of each, NaN for gaps. Weekday 0 is Monday."""
     seconds, days, months = (dates.astype(f"datetime64[{unit}]").astype(np.int64) for unit in "sDM")
     found = {
         "elapsed days": seconds / 86_400, "year": 1970 + months // 12, "month": 1 + months % 12,
@@ -295,7 +303,7 @@ def _parts_of_date(values: np.ndarray) -> dict[str, np.ndarray]:
 
 def _described(learnt: Kind) -> dict[str, Any]:
     if isinstance(learnt, Date):
-        return {"parts": {name: _described(part) for name, part in learnt.parts.items()}}
+        return {"parts": {name: _described(part) for name, part in learnt.parts.items()}, "day_first": learnt.day_first}
     if isinstance(learnt, Number):
         return {**asdict(learnt), "edges": learnt.edges.tolist()}
     assert isinstance(learnt, Category)
@@ -309,7 +317,9 @@ def _of(kind: str, described: Any) -> Kind:
             part = _of(NUMBER if _PARTS[name] is Number else CATEGORY, described["parts"][name])
             assert isinstance(part, (Number, Category))
             parts[name] = part
-        return Date(parts)
+        if (first := described.get("day_first")) not in (None, True, False):
+            raise ValueError("day_first")
+        return Date(parts, first)
     gaps = bool(described["gaps"])
     if kind == CATEGORY:
         return Category(tuple(map(str, described["values"])), gaps, int(described["once"]))
@@ -523,7 +533,8 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         return Column(name, DROP, None, "all gaps")
     if len(values) and not present:
         raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
-    kind = said or guessed(values)
+    with _naming(name):
+        kind = said or guessed(values)
     row_numbers = whole and 1 < different == len(values) and isinstance(name, str) and says_which_row(name)
     if row_numbers and said is None:
         return Column(name, DROP, None, "its integers are all different and say which row it is")

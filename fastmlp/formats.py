@@ -162,9 +162,11 @@ PICTURES = Format(
     zipped=False,
 )
 
+_CSV = Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True)
+
 # From the most general content to the most special: of those that a file begins as the last is meant.
 FORMATS = (
-    Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True),
+    _CSV,
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
     PICTURES,
     _NPZ,
@@ -220,6 +222,8 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     if path.is_dir():
         return PICTURES
     found = next((each for each in FORMATS if each.has(path.name)), None)
+    if found is PICTURES and (name := _zipped_name(path)) is not None:
+        found = next((each for each in FORMATS if each.has(name)), _CSV)
     other = found is PICTURES and any(each.begins.fullmatch(_begins(path)) for each in (_NPZ, _PARQUET))
     if found is None or other:
         found = _by_content(path)
@@ -249,6 +253,20 @@ def _begins(path: Path) -> bytes:
     return beginning(path)
 
 
+def _zipped_name(path: Path) -> str | None:
+    """The name of the one file of text that a .zip holds."""
+    from .data.files import require_file, zipped_text
+
+    require_file(path, fits=False)
+    member = zipped_text(path)
+    return None if member is None else member.filename
+
+
+def is_text_name(name: str) -> bool:
+    """Whether a file of that name is of text."""
+    return any(each.is_text and each.has(name) for each in FORMATS) or Path(_plain(name)).suffix.lower() in _TEXTS[:-1]
+
+
 def refuse_foreign(head: bytes, path: Path) -> None:
     """InputError for a file that begins as one that is known, and not read."""
     for pattern, what in _FOREIGN:
@@ -257,7 +275,9 @@ def refuse_foreign(head: bytes, path: Path) -> None:
 
 
 def _plain(name: str) -> str:
-    """A file's name without .gz."""
+    """A file's name without .gz, or the .zip of a text."""
+    if name.lower().endswith(".zip") and is_text_name(name[:-4]):
+        return name[:-4]
     return name[:-3] if name.lower().endswith(".gz") else name
 
 

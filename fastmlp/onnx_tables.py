@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backend import kernels
-from .columns import _FARTHEST, _GAPS, _HEIGHT, Category, Column, Date, Number
+from .columns import _FARTHEST, _HEIGHT, Category, Column, Date, Number
+from .data.values import GAPS
 from .errors import InputError
 from .export import most_probable
 from .onnx_graph import End, Graph
@@ -182,7 +183,7 @@ def _row_of(kind: Category, text: _Value) -> _Value:
     rows = {each: row for row, each in enumerate(kind.values)}
     rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
     if kind.gaps:
-        for gap in _GAPS:
+        for gap in GAPS:
             rows |= dict.fromkeys(map("".join, product(*((c, c.upper()) for c in gap))), len(kind.values))
     return text.made_by(
         "LabelEncoder", dtype=np.int64, domain="ai.onnx.ml", keys_strings=[*rows], values_int64s=[*rows.values()],

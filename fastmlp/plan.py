@@ -25,7 +25,7 @@ from .config import (
     monitors,
 )  # fmt: skip
 from .data import Dataset, Frame, OnDisk, divide, is_sparse
-from .data.dialect import number
+from .data.values import number
 from .ensemble import NETWORKS, recipe_for
 from .errors import InputError, RunError
 from .model import Model, load_model

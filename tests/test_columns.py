@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
 import tracemalloc
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from fastmlp.columns import Columns, as_dates, as_numbers, read_table, texts_of
 from fastmlp.data import Sparse
+from fastmlp.data.values import written_number
 from fastmlp.errors import InputError
 
 
@@ -23,7 +25,23 @@ def inputs(columns, **values):
     return X.toarray() if isinstance(X, Sparse) else X
 
 
-GAPS = [None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT")]
+GAPS = [
+    None,
+    "",
+    " ",
+    "?",
+    "NA",
+    "n/a",
+    "NaN",
+    "null",
+    float("nan"),
+    np.datetime64("NaT"),
+    "#N/A",
+    "-",
+    ".",
+    "#DIV/0!",
+    r"\N",
+]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +52,12 @@ GAPS = [None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetim
         ("number", ["1", "2.5", "?", "-3e2", "4", "5"]),
         ("number", np.array([1, None, 2.5, "3", decimal.Decimal("4.5"), 6], object)),
         ("number", np.array([1, 2, 3, "NaT", 5, 6], "timedelta64[h]")),
+        ("number", ["12 %", "7.5%", "-", "100%", "-3 %", "0%"]),
+        ("number", ["$1,250", "$980.50", "-$3", "($4.20)", "$0", "#N/A"]),
+        ("number", ["1'250.00", "1 250", "1,250,000", "1,250.5", "−3", "950 €"]),
+        ("number", ["12:30", "08:15:30", "1 days 02:00:00", "", "00:00", "23:59"]),
         ("category", ["a", "b", "a", "b", "a", ""]),
+        ("category", ["1.10.2", "1.9.1", "1.10.2", "1.9.1", "", "1.9.1"]),
         ("category", [True, False, True, False, True, False]),
         ("category", np.array([True, None, False, True, False, None], object)),
         ("category", ["02139", "02140", "02139", "02140", "?", "02139"]),
@@ -42,6 +65,13 @@ GAPS = [None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetim
         ("date", np.arange("2024-01-01", "2024-01-07", dtype="datetime64[D]")),
         ("date", ["2024-01-01", "2024/1/2", "2024-01-03 12:30", "2024-01-04T01:02:03.5Z", "", "2024-01-05"]),
         ("date", np.array([datetime.date(2024, 1, k) for k in range(1, 7)], object)),
+        ("date", ["31.01.2024", "01.02.2024 08:30", "1.3.2024", "", "02.02.2024", "03.02.2024"]),
+        ("date", ["1/31/2024", "02/01/2024", "?", "2/3/2024 1:05 PM", "02/04/2024", "02/05/2024"]),
+        (
+            "date",
+            ["Jan 31 2024", "February 1, 2024", "2 Feb 2024", "03-Feb-24", "Sun, 04 Feb 2024 10:00:00 +0100", "-"],
+        ),
+        ("date", ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05", "2024-06"]),
         ("drop", [3] * 6),
         ("drop", ["same"] * 6),
         ("drop", list("abcdef")),
@@ -60,6 +90,49 @@ def test_every_way_of_writing_a_gap_is_one(gap):
     assert [texts[code] for code in codes] == ["a", None, "b"]
     assert np.isnan(as_numbers(np.array([1, gap, 2], object))).tolist() == [False, True, False]
     assert np.isnat(as_dates(np.array(["2024-01-31", gap], object))).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["31.01.2024", "01.02.24"], ["2024-01-31", "2024-02-01"]),
+        (["31/01/2024", "02-01-2024"], ["2024-01-31", "2024-01-02"]),
+        (["01/31/2024", "2/1/24"], ["2024-01-31", "2024-02-01"]),
+        (["01/02/2024", "01/03/2024"], ["2024-02-01", "2024-03-01"]),  # first days of months
+        (["01/02/2024", "02/02/2024"], ["2024-01-02", "2024-02-02"]),
+        (["1/31/2024 12:05 AM", "1/31/2024, 1:05 p.m."], ["2024-01-31T00:05", "2024-01-31T13:05"]),
+        (["Jan 31 2024", "31st January 2024"], ["2024-01-31", "2024-01-31"]),
+        (["31-JAN-24", "Wed, 31 Jan 1969"], ["2024-01-31", "1969-01-31"]),
+        (["2024-01-31 12:00:00.250+0200", "2024.01.31 12:00 UTC"], ["2024-01-31T10:00", "2024-01-31T12:00"]),
+        (["20240131", "2024-01", "January 2024"], ["2024-01-31", "2024-01-01", "2024-01-01"]),
+    ],
+)
+def test_dates_are_read_as_people_write_them(texts, said):
+    assert as_dates(np.array(texts, object)).tolist() == [np.datetime64(text, "s").item() for text in said]
+
+
+def test_days_and_months_stand_in_new_rows_as_they_stood_in_training():
+    days = np.arange("2023-03-01", "2024-03-01", dtype="datetime64[D]")
+    columns = learnt(d=[f"{day.day}/{day.month}/{day.year}" for day in days.tolist()])
+    assert np.array_equal(
+        inputs(columns, d=["2/5/2023", "5/2/2024"]), inputs(learnt(d=days), d=["2023-05-02", "2024-02-05"])
+    )
+    again = Columns.of(json.loads(json.dumps(columns.described())))
+    assert np.array_equal(inputs(again, d=["2/5/2023"]), inputs(columns, d=["2/5/2023"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *{
+            "12.5 %": 0.125, "$1,250": 1250, "1,250.5": 1250.5, "1,250,000": 1.25e6, "1'250": 1250, "1\u202f250 €": 1250,
+            "(3.20)": -3.2, "-$3.20": -3.2, "\u22123": -3, "+£.5": 0.5, "06:00": 0.25, "1 days 12:00:00": 1.5, "-1 days": -1,
+        }.items(),
+        *dict.fromkeys(["1,250", "€1,250", "1,25", "(3", "3)", "$", "1_0", "12:60", "1 2", "5 kg", "1,2500.5", ""]).items(),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_people_write_them_where_that_is_sure(text, said):
+    assert written_number(text) == (said and pytest.approx(said, rel=1e-15))
 
 
 def test_a_number_keeps_its_order_is_bounded_and_bends_at_each_quantile():
@@ -140,8 +213,14 @@ def test_rows_hold_no_zeros():
 
 def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():
     columns = learnt({"zip": "category"}, zip=[8001, 8002, 8001, 8002])
-    for zips in ([8002, 8001], [8002.0, 8001.0], ["8002", "8001"], np.array([8002, 8001.0], object)):
+    for zips in ([8002, 8001], [8002.0, 8001.0], ["8002", "8001.0"], np.array([8002, 8001.0], object)):
         assert np.array_equal(inputs(columns, zip=zips), [[0, 1], [1, 0]])
+
+
+def test_true_and_false_are_the_same_as_booleans_and_as_text_of_any_program():
+    columns = learnt(paid=[True, False, True, False])
+    for paid in ([False, True], ["False", "True"], ["false", "TRUE"], np.array([False, "true"], object)):
+        assert np.array_equal(inputs(columns, paid=paid), [[1, 0], [0, 1]])
 
 
 def test_a_date_is_days_month_and_weekday():
@@ -197,6 +276,28 @@ def test_columns_go_by_name_in_any_order():
         ({"z": "number"}, {"a": [1, 2]}, "columns names 'z', but the table has 'a'"),
         ({"a": "integer"}, {"a": [1, 2]}, "it must be one of number, category, date, drop"),
         ({"a": "number"}, {"a": ["1", "two"]}, "column 'a' holds 'two', which is no number"),
+        (
+            None,
+            {"a": ["1", "2", "3", "two"]},
+            "column 'a' holds 'two', which is no number as its others are; mend it, or say",
+        ),
+        (
+            None,
+            {"a": [*map(str, range(50)), *["unknown"] * 50]},
+            "column 'a' holds 'unknown', which is no number as its others",
+        ),
+        (
+            None,
+            {"a": ["2024-01-01", "2024-01-02", "never"]},
+            "column 'a' holds 'never', which is no date as its others are",
+        ),
+        (None, {"a": ["1,500", "2,500"]}, "column 'a' holds '1,500', which is no number as its others are"),
+        (None, {"a": [f"{k} kg" for k in range(50)]}, "column 'a' holds '0 kg', which is no number as its others are"),
+        (
+            None,
+            {"a": ["01/02/2024", "03/02/2024", "02/03/2024"]},
+            "of which either number may be the month; it must have them as 2024-",
+        ),
         ({"a": "date"}, {"a": ["2024-02-30", "2024-01-01"]}, "column 'a' holds '2024-02-30', which is no date"),
     ],
 )

@@ -6,6 +6,7 @@ import gzip
 import io
 import math
 import random
+import zipfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -165,6 +166,14 @@ def quoted(fields):
     return [f'"{field}"' for field in fields]
 
 
+def zipped(text):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__MACOSX/._flowers.csv", "unasked")
+        archive.writestr("data/flowers.csv", text)
+    return content.getvalue()
+
+
 ROW_NAMES = "column 1, '', is taken for row numbers and left out"
 COMMAS = "commas are read as decimal points"
 DIALECTS = {  # content, what is said of it besides the label column
@@ -217,6 +226,11 @@ DIALECTS = {  # content, what is said of it besides the label column
     "separators at the ends": (written(",", ends=",\n"), []),
     "separators at the ends of rows": ("sepal;petal;class\n" + written(";", header="", ends=";\n"), []),
     "empty columns and rows of Excel": (",,,,\n" + written(",", ends=",,\n") + ",,,,\n,,,,\n", []),
+    "a .zip of one file": (zipped(written(",")), []),
+    "#, a row's number": (
+        written(",", header='"#",sepal,petal,class', row=lambda k, f: [str(k), *f]),
+        ["column 1, '#', is taken for row numbers and left out"],
+    ),
     "empty rows of Excel": (",,\n" + written(",") + ",,\n\n", []),
 }  # fmt: skip
 
@@ -240,9 +254,23 @@ def test_a_table_in_every_common_dialect(write, dialect):
     np.testing.assert_array_equal(X, samples.X[:, ::-1])
 
 
+def test_a_zip_of_one_text_is_that_text_under_any_name(write):
+    for name in ("flowers.csv.zip", "flowers.zip", "flowers.csv"):
+        data = load(write(name, zipped(written(","))), val_fraction=None)
+        assert (data.name, len(data.X), data.classes) == ("flowers", 4, ("setosa", "virginica"))
+    damaged = bytearray(zipped(written(",")))
+    damaged[damaged.index(b"data/flowers.csv") + 20] ^= 1
+    with pytest.raises(InputError, match="not a valid .zip file"):
+        load(write("bad.csv.zip", bytes(damaged)))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (
+            "Quarterly report\n\nsepal,class\n1,x\n2,y\n",
+            "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
+        ),
         ("1~2~x\n3~4~y\n", "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it"),
         (
             "Flowers\n\nsepal,class\n1,x\n2,y\n",
@@ -604,6 +632,20 @@ def test_a_column_of_numbers_is_predicted_and_said_where_none_has_classes(write,
     one_line(error, path, f"{message}; {REMEDY}")
 
 
+@pytest.mark.parametrize("price", ["${k},250.50", "{k}.25 %", "{k}'000", "({k}.5)"])
+def test_prices_and_shares_are_numbers_to_predict(write, price):
+    data = load(
+        write("a.csv", "x,price\n" + "".join(f'{k},"{price.format(k=k)}"\n' for k in range(1, 61))), val_fraction=None
+    )
+    assert (data.task, data.X.shape) == ("regression", (60, 1))
+    assert np.ptp(np.diff(data.y)) < 1e-9 < abs(np.diff(data.y)[0])
+
+
+def test_a_minus_is_a_class_beside_a_plus(write):
+    data = load(write("a.csv", "strand,class\n" + "+,-\n-,+\n" * 20), val_fraction=None)
+    assert data.classes == ("+", "-")
+
+
 def test_where_numbers_are_asked_for_the_last_column_of_them_is_taken(write):
     for kinds, place in (("class decimal decimal", 2), ("class decimal class", 2), ("decimal class decimal", 2)):
         path = write("table.csv", a_table(kinds, "a b c"))
@@ -711,6 +753,11 @@ FRAMES = {  # content, the columns as they are read
     "gaps": ("label,a,b\np,1,\nq,NA,?\np,2,3\n", {"a": ["1", "NA", "2"], "b": ["", "?", "3"]}),
     "NaN": ("label,a\np,1.5\nq,NaN\n", {"a": ["1.5", "NaN"]}),
     "dates, yes and no": ("on,paid,class\n2024-01-31,yes,p\n,no,q\n", {"on": ["2024-01-31", ""], "paid": ["yes", "no"]}),
+    "a header with newlines": ('"a\n(cm)",b,label\n1,red,p\n2,blue,q\n', {"a\n(cm)": ["1", "2"], "b": ["red", "blue"]}),
+    "gaps of Excel": ("a,b,label\n1,#N/A,p\n-,2,q\n3,#DIV/0!,p\n", {"a": ["1", "-", "3"], "b": ["#N/A", "2", "#DIV/0!"]}),
+    "codes": ("zip,label\n02139,p\n10001,q\n", {"zip": ["02139", "10001"]}),
+    "short codes": ("code,label\n0042,p\n0017,q\n", {"code": ["0042", "0017"]}),
+    "quoted codes": ('zip,label\n"02139",p\n"10001",q\n', {"zip": ["02139", "10001"]}),
     "quotes and newlines": ('a,label\n"x, ""y""\nz",p\n1,q\n2,q\nw,q\nv,q\n', {"a": ['x, "y"\nz', "1", "2", "w", "v"]}),
     "decimal commas": ("a;b;label\nx;1,5;p\ny;-2,25;q\n", {"a": ["x", "y"], "b": ["1.5", "-2.25"]}),
     "no header": ("x,p,1.5\ny,q,2\nx,p,3\n", {"column 1": ["x", "y", "x"], "column 3": ["1.5", "2", "3"]}),
@@ -733,7 +780,10 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
     path = write("a.csv", "zip,size,label\n02139,1,x\n2139,2,y\n")
     said = load(path, val_fraction=None, column=("zip=category",))
     assert said.X.columns["zip"].tolist() == ["02139", "2139"]
-    assert load(path, val_fraction=None).X.tolist() == [[2139, 1], [2139, 2]]
+    notes = []
+    assert load(path, val_fraction=None, say=notes.append).X.columns["zip"].tolist() == ["02139", "2139"]
+    assert notes[0] == f"{path}: column 1, 'zip', with '02139', is taken for codes; --column zip=number reads numbers"
+    assert load(path, val_fraction=None, column=("zip=number",)).X.columns["zip"].tolist() == ["02139", "2139"]
     assert load(path, val_fraction=None, drop=("zip",)).X.tolist() == [[1], [2]]
     assert load(path, val_fraction=None, column=("zip=drop",)).columns == ("size",)
     assert load(path, val_fraction=None, drop=("label",), label_column="size").classes == ("1", "2")
@@ -771,6 +821,27 @@ BAD_TABLES = {
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
     "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{ODD}a=category"),
     "after blank lines": ("\n\nlabel,a\n\nx,bad\ny,1\n", f"line 5, column 2 (a): 'bad' is not a number{ODD}a=category"),
+    "units": (
+        "label,a\n" + "".join(f"{'xy'[k % 2]},{k}.5 kg\n" for k in range(40)),
+        f"line 2, column 2 (a): '0.5 kg' is not a number{ODD}a=category",
+    ),
+    "a word for gaps": (
+        "label,a\n" + "".join(f"{'xy'[k % 2]},{'unknown' if k % 3 else k}\n" for k in range(90)),
+        f"line 3, column 2 (a): 'unknown' is not a number{ODD}a=category",
+    ),
+    "a word among dates": (
+        "label,on\nx,2024-01-31\ny,never\nx,2024-02-01\n", f"line 3, column 2 (on): 'never' is not a date{ODD}on=category"
+    ),
+    "a label of thousands": (
+        "a,target\n" + "".join(f'{k},"1,{k:03}"\n' for k in range(90)),
+        "the label of row 1 is '1,000', the others are numbers; it is no number: mend it, or --task classification, or leave "
+        "such rows out",
+    ),
+    "a word among prices": (
+        "a,target\n" + "".join(f"{k},{'sold' if k == 7 else k + 0.5}\n" for k in range(90)),
+        "the label of row 8 is 'sold', the others are numbers; it is no number: mend it, or --task classification, or leave "
+        "such rows out",
+    ),
     "label missing": ("label,a\nx,1.5\n,2\n", f"line 3, column 1 (label): the label is missing; {LEAVE}"),
     "label NA": (
         "label,a\n1,1.5\n2,2\nNA,2\nNA,3\n",
@@ -896,6 +967,7 @@ QUANTITIES = {  # labels, what they are called, or None where they are classes
     "a class for each two rows": (np.arange(60) // 2, None),
     "many classes, each often": (np.arange(3000) % 100 * 7, None),
     "names": ([f"name {k // 2}" for k in range(60)], None),
+    "doses": ([f"{k % 7} %" for k in range(60)], None),
 }
 
 

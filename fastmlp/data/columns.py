@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import InputError
-from .dialect import MISSING, number
 from .labels import Labels, quantity
+from .values import MISSING, is_gap, number, odd_one, written_number
 
 # Written in lower case, without blanks and marks. The first list counts anywhere in a header, the second at its ends; the
 # third are names of row numbers, as all that ends in "id" may be.
@@ -35,7 +35,7 @@ REMEDY = "--label-column takes its name or number (-1: the last)"
 
 def is_index(name: str) -> bool:
     """Whether a first column of that name is what pandas writes and reads as a data frame's index."""
-    return _word(name) in ("", "unnamed0")
+    return not name.strip() or _word(name) == "unnamed0"
 
 
 def counts(labels: Labels) -> bool:
@@ -56,7 +56,8 @@ def identifies(name: str, labels: Labels) -> bool:
 
 def says_which_row(name: str) -> bool:
     """Whether a column of that name may hold numbers of rows."""
-    return bool(_ID.search(name.strip())) or _word(name) in _ROW_NUMBERS or _word(name).endswith("id")
+    name, word = name.strip(), _word(name)
+    return name == "#" or bool(_ID.search(name)) or word in _ROW_NUMBERS or word.endswith("id")
 
 
 def is_known(name: str) -> bool:
@@ -164,10 +165,28 @@ def is_quantity(labels: Labels) -> bool:
     return len(labels.values) > 1 and not is_text(labels) and quantity(labels) is not None
 
 
-def missing(labels: Labels) -> int | None:
-    """The code of a label such as NA or ? where all others are numbers; or None."""
-    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
-    return gaps[0] if gaps and len(gaps) < len(labels.values) and not is_text(labels) else None
+def as_plain_numbers(labels: Labels) -> Labels:
+    """Labels that are many different numbers as people write them, $1,250 or 12 %, in digits; others as they are."""
+    numbers = [written_number(str(value)) for value in labels.values]
+    if len(numbers) <= _MANY_NAMES or None in numbers or not is_text(labels):
+        return labels
+    return Labels([*map(str, numbers)], labels.codes)
+
+
+def odd(labels: Labels) -> int | None:
+    """The code of a label that is missing, or is no number, where the others are numbers; or None.
+
+    Numbers beside a few texts are classes only where they are few, too.
+    """
+    texts = [*map(str, labels.values)]
+    numbers = sum(number(text) is not None for text in texts)
+    gaps = [k for k, text in enumerate(texts) if is_gap(text)]
+    if numbers and gaps and numbers + len(gaps) == len(texts):
+        return gaps[0]
+    if len(texts) <= _MANY_NAMES or (numbers and numbers <= _MANY_NAMES):
+        return None
+    found = odd_one(dict(zip(texts, np.bincount(labels.codes, minlength=len(texts)).tolist())))
+    return texts.index(found[0]) if found is not None and found[1] == "number" else None
 
 
 def said_missing(labels: Labels) -> list[int]:

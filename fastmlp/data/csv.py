@@ -15,6 +15,7 @@ import json
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from .cached import cached
 from .columns import (
     REMEDY,
     apart,
+    as_plain_numbers,
     counts,
     doubt,
     guessed,
@@ -36,26 +38,27 @@ from .columns import (
     is_known,
     is_quantity,
     is_text,
-    missing,
     named,
+    odd,
     said_missing,
     says_which_row,
 )
 from .dataset import Samples
-from .decimals import CHUNK_BYTES, as_single, chunks, decimals, split_fields
-from .dialect import BOOLEANS, MISSING, SEPARATORS, Table, feature, is_written_number, number, read_dialect
+from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fields
+from .dialect import SEPARATORS, Table, read_dialect
 from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
 from .labels import Labels, class_indices, distinct, listed
 from .pixels import square_image
+from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 5
+_CACHE_VERSION = 6
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
-_FEW_ODD = 0.05  # of the fields of a column of numbers: mistakes rather than categories
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 _NEWLINE, _ZERO = b"\n0"
+_SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
 Say = Callable[[str], None]
 _DIGIT = np.zeros(256, np.uint8)
@@ -229,7 +232,7 @@ class _Head:
             fields = (end[0].decode("utf-8", "replace") for end in ends if end)
         if self.decimal == ",":
             fields = (field.replace(",", ".") for field in fields)
-        return distinct(field.strip() for field in fields)
+        return as_plain_numbers(distinct(field.strip() for field in fields))
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,7 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
     elif is_header := _is_header(table, path, query):
         if all(map(str.isdigit, names)):
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
-        rows, line = rows.partition(b"\n")[2], line + 1
+        rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
         if (
             len(names) > 1
             and {len(row) for row in table.below} == {len(names) + 1}
@@ -519,18 +522,23 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: boo
     if chosen.label is not None:
         label = LabelColumn(head.names[chosen.label] if head.is_header else None, place)
     X: Any
+    trains, notes = query.width is None, chosen.notes
     if as_text:
         keys = names_of(names, len(chosen.features), label or query.label)
-        X, labels, weight = _text_columns(head, path, chosen, keys, _said(head, path, chosen, query))
+        said = _said(head, path, chosen, query) if trains else {*chosen.features}
+        X, labels, weight, codes = _text_columns(head, path, chosen, keys, said)
+        notes += codes
     else:
-        X, labels, weight = _numeric_columns(head, path, chosen)
-    if (gap := missing(labels)) is not None:
-        rows = np.flatnonzero(labels.codes == gap)
+        X, labels, weight = _numeric_columns(head, path, chosen, codes=trains and query.frame is None)
+    labels = as_plain_numbers(_with_points(labels) if head.decimal == "," else labels)
+    wrong = odd(labels)
+    if wrong is not None and ((gap := is_gap(text := str(labels.values[wrong]))) or query.task != "classification"):
+        rows = np.flatnonzero(labels.codes == wrong)
+        what, remedy = ("is missing", "") if gap else ("is no number", "mend it, or --task classification, or ")
         raise InputError(
-            f"{path}: the label of row {rows[0] + 1} is {labels.values[gap]!r}, the others are numbers; it is missing"
-            f"{_in_rows(rows.size, len(labels.codes))}: leave such rows out"
+            f"{path}: the label of row {rows[0] + 1} is {text[:40]!r}, the others are numbers; it {what}"
+            f"{_in_rows(rows.size, len(labels.codes))}: {remedy}leave such rows out"
         )
-    notes = chosen.notes
     number = query.task == "regression" or (query.task == "auto" and is_quantity(labels))
     for k in said_missing(labels) if not number else ():
         count = np.count_nonzero(labels.codes == k)
@@ -557,18 +565,19 @@ def _in_rows(count: int, rows: int) -> str:
     return f" in {count:,} of {rows:,} rows" if count > 1 else ""
 
 
-def _numeric_columns(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarray, Labels, np.ndarray | None]:
-    """(X, labels, weights). _NoNumber where a feature is none."""
+def _numeric_columns(
+    head: _Head, path: Path, chosen: _Chosen, *, codes: bool
+) -> tuple[np.ndarray, Labels, np.ndarray | None]:
+    """(X, labels, weights). _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
     pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
         labels = distinct(np.empty(0, np.int64) if chosen.label is None else pixels[:, chosen.label])
         weight = None if chosen.weight is None else pixels[:, chosen.weight].astype(np.float64)
         X = _columns(pixels, chosen.features)
         return X.astype(np.uint8 if X.max(initial=0) <= 255 else np.float32), labels, weight
-    numbers, texts = _parse_table(head, chosen) or _parse_carefully(head, path, chosen)
+    numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
     weight = None if chosen.weight is None else numbers[:, -1].copy()
-    labels = distinct(texts)
-    return _narrow(numbers[:, : len(chosen.features)]), _with_points(labels) if head.decimal == "," else labels, weight
+    return _narrow(numbers[:, : len(chosen.features)]), distinct(texts), weight
 
 
 def _with_points(labels: Labels) -> Labels:
@@ -620,7 +629,10 @@ def _parse_pixel_chunk(data: np.ndarray, columns: int, delimiter: int) -> np.nda
         far = lengths >= place
         if not far.any():
             break
-        values[far] += _DIGIT[padded[ends[far] + 4 - place]] * np.int16(factor)
+        digits = _DIGIT[padded[ends[far] + 4 - place]]
+        if place == 4 and not digits.all():  # 0042 may be a code
+            return None
+        values[far] += digits * np.int16(factor)
     return values.reshape(-1, columns)
 
 
@@ -632,8 +644,9 @@ def _are_rows(separators: np.ndarray, columns: int, delimiter: int) -> bool:
     return bool((table[:, :-1] == delimiter).all() and (table[:, -1] == _NEWLINE).all())
 
 
-def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] | None:
-    """(numbers float64 [N, features and weight], labels), if the rows are whole, unquoted and right."""
+def _parse_table(head: _Head, chosen: _Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]] | None:
+    """(numbers float64 [N, features and weight], labels), if the rows are whole, unquoted and right, and, where ``codes`` are
+    looked for, there are none."""
     if b'"' in head.rows:
         return None
     tables, texts, columns = [], [], len(head.names)
@@ -643,8 +656,9 @@ def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] |
         fields = split_fields(chunk, separators, ord(head.decimal))
         if not _are_rows(fields.kind, columns, ord(head.delimiter)):
             return None
-        numbers = decimals(fields, np.tile(wanted, len(fields) // columns), _WORDS)
-        if numbers is None:
+        asked = np.tile(wanted, len(fields) // columns)
+        numbers = decimals(fields, asked, _WORDS)
+        if numbers is None or (codes and _has_codes(fields, asked)):
             return None
         tables.append(_columns(numbers.reshape(-1, columns), chosen.numeric))
         if chosen.label is not None:
@@ -657,6 +671,13 @@ def _parse_table(head: _Head, chosen: _Chosen) -> tuple[np.ndarray, list[str]] |
     if any(missing in labels for missing in _NO_LABEL) or (chosen.weight is not None and (table[:, -1] < 0).any()):
         return None
     return table, labels
+
+
+def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
+    """Whether one of the ``wanted`` (bool [N]) fields is digits that begin with 0, as 02139 does."""
+    digits = fields.plain & ~fields.negative & (fields.dot == fields.end) & wanted
+    long = digits & (fields.end - fields.start >= _SHORTEST_CODE)
+    return bool((fields.data[fields.start[long]] == _ZERO).any())
 
 
 # -- line by line --------------------------------------------------------------------------------------------------
@@ -678,10 +699,13 @@ def _rows(head: _Head, path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path}: line {head.line + reader.line_num - 1}: {error}") from None
 
 
-def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarray, list[str]]:
+def _parse_carefully(head: _Head, path: Path, chosen: _Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     tables, rows, labels = [], [], []
     for line, fields in _rows(head, path):
+        for k in chosen.features if codes else ():
+            if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
+                raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
         rows.append(_row(fields, head, chosen, path, line))
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
@@ -697,9 +721,9 @@ def _parse_carefully(head: _Head, path: Path, chosen: _Chosen) -> tuple[np.ndarr
 
 def _text_columns(
     head: _Head, path: Path, chosen: _Chosen, names: Sequence[str], said: set[int]
-) -> tuple[Frame, Labels, np.ndarray | None]:
-    """(the features by those names as text, labels, weights). InputError for what is wrong in a label or weight, and for a
-    column of numbers but for a few fields, unless it is ``said`` what it is."""
+) -> tuple[Frame, Labels, np.ndarray | None, tuple[str, ...]]:
+    """(the features by those names as text, labels, weights, what the user is told). InputError for what is wrong in a label or
+    weight, and for a column of numbers or dates but for a few fields, unless it is ``said`` what it is."""
     columns: list[list[str]] = [[] for _ in chosen.features]
     known: list[dict[str, str]] = [{} for _ in chosen.features]  # a text that comes again is kept once
     labels, weights, lines, gaps = [], [], [], []
@@ -708,7 +732,7 @@ def _text_columns(
         lines.append(line)
         for column, texts, k in zip(columns, known, chosen.features):
             field = fields[k].strip()
-            if head.decimal == "," and number(swapped := field.replace(",", ".")) is not None:
+            if head.decimal == "," and feature(swapped := field.replace(",", ".")) is not None:
                 field = swapped
             column.append(texts.setdefault(field, field))
         if chosen.weight is not None:
@@ -724,29 +748,25 @@ def _text_columns(
             f"{head.where(path, gaps[0], chosen.label)}: the label is missing{_in_rows(len(gaps), len(lines))}; every row must "
             "have one: leave such rows out"
         )
-    for k, column, texts in zip(chosen.features, columns, known):
-        if k not in said and (odd := _odd(column, texts)) is not None:
-            name = head.names[k] if head.is_header else k + 1
+    notes: tuple[str, ...] = ()
+    for k, column in zip(chosen.features, columns):
+        if k in said:
+            continue
+        option = f"--column {shlex.quote(f'{head.names[k] if head.is_header else k + 1}=%s')}"
+        counts = Counter(column)
+        if (found := odd_one(counts)) is not None:
+            text, kind = found
             raise InputError(
-                f"{head.where(path, lines[odd], k)}: {column[odd][:20]!r} is not a number, as the others of the column are; "
-                f"mend it, or --column {shlex.quote(f'{name}=category')}"
+                f"{head.where(path, lines[column.index(text)], k)}: {text[:20]!r} is not a {kind}, as the others of the column "
+                f"are; mend it, or {option % 'category'}"
             )
-    found = distinct(labels)
+        code, digits = next(filter(is_code, counts), None), all(text.isdigit() or is_gap(text) for text in counts)
+        if code is not None and digits:
+            notes += (
+                f"{head.described(k)}, with {code[:20]!r}, is taken for codes; {option % 'number'} reads numbers",
+            )
     arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
-    weight = None if chosen.weight is None else np.array(weights)
-    return Frame(arrays), _with_points(found) if head.decimal == "," else found, weight
-
-
-def _odd(column: list[str], texts: dict[str, str]) -> int | None:
-    """The first row with text in a column that holds numbers in all rows but few, or numbers such as 1,500; else None."""
-    strange = {text for text in texts if number(text) is None and text.lower() not in MISSING}
-    if strange and all(map(is_written_number, strange)):
-        return next(k for k, text in enumerate(column) if text in strange)
-    if not strange or len(strange) == len(texts):
-        return None
-    rows = [k for k, text in enumerate(column) if text in strange]
-    numbers = sum(number(text) is not None for text in column)
-    return rows[0] if len(rows) <= max(1, numbers * _FEW_ODD) and numbers else None
+    return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights), notes
 
 
 def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int) -> list[float]:

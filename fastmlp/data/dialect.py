@@ -15,20 +15,17 @@ from typing import NamedTuple
 
 from ..errors import InputError
 from ..formats import refuse_foreign
+from .values import MISSING, feature, is_number_of_some_country, number
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
-BOOLEANS = {
-    text: value for name, value in (("true", 1.0), ("false", 0.0)) for text in (name, name.title(), name.upper())
-}
-MISSING = ("", "?", "na", "n/a", "nan", "null", "none")  # in lower case
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
 _SAMPLE_FIELDS = 1000  # of a line
+_MOST_NAME_LINES = 100  # of a header
 _COMMENT = (b"#", b"%")
 _EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
-_NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eE][+-]?\d+)?")  # of any country
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
@@ -37,13 +34,14 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 class Table:
     """``rows`` are the file's lines without comments, the first of them ``fields``; its number in the file is ``line``.
 
-    ``below`` are the fields of some lines after it. ``comment`` are names in a comment line above, as np.savetxt writes
-    its header, and ``decimal`` is the mark before decimals.
+    ``below`` are the fields of some lines after it, and ``start`` is where these begin in ``rows``. ``comment`` are names in a
+    comment line above, as np.savetxt writes its header, and ``decimal`` is the mark before decimals.
     """
 
     rows: bytes
     fields: list[str]
     below: list[list[str]]
+    start: int
     delimiter: str
     decimal: str
     line: int
@@ -52,24 +50,6 @@ class Table:
     def number(self, field: str) -> float | None:
         """What a field says, with this table's decimal mark; None for text."""
         return feature(field.replace(",", ".") if self.decimal == "," else field)
-
-
-def number(text: str) -> float | None:
-    """float(text), but for Python's own 1_000."""
-    try:
-        return None if "_" in text else float(text)
-    except ValueError:
-        return None
-
-
-def is_written_number(text: str) -> bool:
-    """Whether it is a number as people write them in some country."""
-    return bool(_NUMBER.fullmatch(text))
-
-
-def feature(text: str) -> float | None:
-    """The number that a field of a feature says: True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
-    return BOOLEANS[text] if text in BOOLEANS else number(text)
 
 
 def read_dialect(text: bytes, path: Path) -> Table:
@@ -107,7 +87,7 @@ def _read(text: bytes, path: Path) -> Table:
     lines = _first_lines(rest)
     fields, *below = map(split, lines)
     decimal = "," if _has_decimal_commas(rest, delimiter, [fields, *below]) else "."
-    return Table(rest, fields, below, delimiter, decimal, above + 1, title)
+    return Table(rest, fields, below, _first_end(rest) + 1, delimiter, decimal, above + 1, title)
 
 
 def _require_text(text: bytes, path: Path) -> None:
@@ -153,12 +133,24 @@ def _first_lines(rows: bytes) -> list[bytes]:
     lines: list[bytes] = []
     start = 0
     while start < len(rows) and (len(lines) < 2 or start < _SAMPLE_BYTES):
-        end = rows.find(b"\n", start)
+        end = rows.find(b"\n", start) if start else _first_end(rows)
         end = len(rows) if end < 0 else end
         if line := rows[start:end].strip(b" \r"):
             lines.append(line)
         start = end + 1
     return lines
+
+
+def _first_end(rows: bytes) -> int:
+    """Where the first line ends, which may be a header with newlines in quotes, as Excel writes them."""
+    first = end = rows.find(b"\n")
+    for _ in range(_MOST_NAME_LINES):
+        if end < 0 or rows.count(b'"', 0, end) % 2 == 0:
+            break
+        end = rows.find(b"\n", end + 1)
+    else:
+        end = first
+    return len(rows) if end < 0 else end
 
 
 def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
@@ -168,7 +160,7 @@ def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
         text = line.decode("utf-8", "replace")
         if delimiter == " ":
             text = text.replace("\t", " ").strip()
-        fields = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
+        fields = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True), [])
         return [field.strip() for field in fields]
 
     return split
@@ -187,11 +179,13 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
             failure = error
             continue
         fields = [field for row in table for field in row if field.lower() not in MISSING]
-        count = sum(number(field) is not None or is_written_number(field) for field in fields)
+        count = sum(number(field) is not None or is_number_of_some_country(field) for field in fields)
         mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
         if max(lengths) > 1:
-            alike = len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1))
+            alike = (
+                len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1)) and lengths[-1] > 1
+            )
             scores[mark] = (alike, 2 * count - len(fields) - mixed, len(fields) - sum(lengths), sum(lengths))
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
@@ -231,7 +225,7 @@ def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], li
             head, row = split(first), split(more[0])
             if len(row) != len(head) + 1 or _numbers(head) == len(head):
                 return rows
-            head_line, body = first + b"\n", rows.partition(b"\n")[2]
+            head_line, body = first + b"\n", rows[_first_end(rows) + 1 :]
         body = body.rstrip(b"\n") + b"\n"
         if body.count(end + b"\n") != body.count(b"\n"):
             return rows

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
 import sys
+import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from ..errors import InputError
+from ..formats import is_text_name
 
-GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC, _ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
@@ -86,6 +90,28 @@ def beginning(path: Path, *, unzipped: bool = True) -> bytes:
         raise InputError(f"{path}: not a valid gzip file ({error})") from None
 
 
+def zipped_text(file: str | Path | IO[bytes]) -> zipfile.ZipInfo | None:
+    """The file of text in a .zip that holds no other; None for anything else."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [each for each in archive.infolist() if not (each.is_dir() or is_hidden(each.filename))]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return None
+    return members[0] if len(members) == 1 and is_text_name(members[0].filename) else None
+
+
+def _of_archive(content: bytes, path: Path) -> bytes:
+    """The text in a .zip of one file; other content as it is. InputError for a damaged or encrypted one."""
+    if not content.startswith(_ZIP_MAGIC) or (member := zipped_text(io.BytesIO(content))) is None:
+        return content
+    require_size(member.file_size, path)  # and no more is read
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read(member)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not a valid .zip file ({error})") from None
+
+
 def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
     """``content`` decompressed if it is gzip (by its first bytes, not its name), and no more than ``limit`` bytes of it.
 
@@ -116,11 +142,12 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
 
 def unzip_text(content: bytes, path: Path) -> bytes:
-    """``content`` decompressed, its lines ended by newlines, in UTF-8 without a byte order mark if it is UTF-16 or -32.
+    """``content`` decompressed, or the one file in it if it is a .zip, its lines ended by newlines, in UTF-8 without a byte
+    order mark if it is UTF-16 or -32.
 
     InputError for a line that is no row, and for what begins as UTF-16 but is not.
     """
-    text = unzip(content, path)
+    text = unzip(_of_archive(content, path), path)
     if text.startswith(GZIP_MAGIC):
         raise InputError(f"{path}: is gzipped twice; it must be once")
     encoding = next((name for begins, name in _ENCODINGS if begins.match(text)), None)

@@ -1,0 +1,197 @@
+"""What a field of a table says, as people write it: a number, a date, that the value is missing, or just its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+BOOLEANS = {
+    text: value for name, value in (("true", 1.0), ("false", 0.0)) for text in (name, name.title(), name.upper())
+}
+# In lower case. A label may be one of the second: + and - are classes.
+MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
+MARKS = ("-", "--", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!")
+GAPS = frozenset((*MISSING, *MARKS))
+_FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
+_MOST_UNITS = 3  # kg and g, say; of more they are parts of names
+_MANY = 20  # different numbers or dates beside which a few texts are no categories
+
+_NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
+_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_]+[²³/\w]*|[°'\"]\w?)")
+_CURRENCIES = "$€£¥"
+_MARKED = re.compile(
+    rf"(?P<open>\()?(?P<first>[{_CURRENCIES}])? ?(?P<sign>[-+−])?(?P<before>[{_CURRENCIES}])? ?"
+    r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’ \u00a0\u202f])\d{3}(?:(?P=between)\d{3})*)"
+    rf"(?P<decimals>\.\d*)?[ \u00a0\u202f]?(?P<after>[%{_CURRENCIES}])?(?(open)\))"
+)
+_DURATION = re.compile(
+    r"(?:(?P<days>-?\d+) days?,? ?\+?)?(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?))?)?"
+)
+_CODE = re.compile(r"0\d+")
+
+_MONTH = (
+    "(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?)"
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CENTURY = r"(?P<year>1[5-9]\d\d|20\d\d)"
+_DATES = [
+    re.compile(
+        rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
+        r"(?:(?:t|,? +)(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
+        r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?)?",
+        re.IGNORECASE,
+    )
+    for day in (
+        r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
+        r"(?P<one>\d\d?)(?P<mark>[-/.])(?P<other>\d\d?)(?P=mark)(?P<year>\d{4})",
+        r"(?P<one>\d\d?)(?P<mark>/)(?P<other>\d\d?)/(?P<year>\d\d)",
+        r"(?P<one>\d\d)(?P<mark>\.)(?P<other>\d\d)\.(?P<year>\d\d)",
+        rf"(?P<day>\d\d?)(?:st|nd|rd|th)?[-. ]*{_MONTH}[-., ]*(?P<year>\d{{4}}|\d\d)",
+        rf"{_MONTH}[-. ]*(?P<day>\d\d?)(?:st|nd|rd|th)?,? +(?P<year>\d{{4}})",
+        rf"{_MONTH}[-., ]*(?P<year>\d{{4}})",
+        rf"{_CENTURY}-(?P<month>\d\d)",
+        rf"{_CENTURY}(?P<month>\d\d)(?P<day>\d\d)",
+    )
+]  # fmt: skip
+
+
+def is_gap(text: str) -> bool:
+    """Whether a feature's field says that its value is missing."""
+    return text.lower() in GAPS
+
+
+def number(text: str) -> float | None:
+    """float(text), but for Python's own 1_000."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def written_number(text: str) -> float | None:
+    """``number``, also of what people write: 12.5 %, which is 0.125, $1,250, 1'250.00, (3.20) for -3.20; 12:30 in days.
+
+    None where a comma may stand before decimals: 1,250.
+    """
+    if (plain := number(text)) is not None:
+        return plain
+    if not any(map(str.isdigit, text)):
+        return None
+    if found := _DURATION.fullmatch(text):
+        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return days + ((seconds / 60 + minutes) / 60 + hours) / 24
+    if (found := _MARKED.fullmatch(text)) is None:
+        return None
+    whole, between, decimals = found["whole"], found["between"], found["decimals"] or ""
+    sure = decimals or whole.count(",") > 1 or {found["first"], found["before"]} & {*"$£¥"}
+    if between == "," and not sure:
+        return None
+    size = float("".join(filter(str.isdigit, whole)) + decimals)
+    signed = -size if found["open"] or found["sign"] in ("-", "−") else size
+    return signed / 100 if found["after"] == "%" else signed
+
+
+def is_number_of_some_country(text: str) -> bool:
+    """Whether it is a number as people write them somewhere: 1,250 and 1.250,00, too."""
+    return bool(_NUMBER.fullmatch(text.strip(f" %{_CURRENCIES}")))
+
+
+def feature(text: str) -> float | None:
+    """The number that a field of a feature says: True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
+    return BOOLEANS[text] if text in BOOLEANS else written_number(text)
+
+
+def is_code(text: str) -> bool:
+    """Whether it is digits that would lose something as a number: 02139."""
+    return bool(_CODE.fullmatch(text))
+
+
+# -- dates -------------------------------------------------------------------------------------------------------------
+
+
+def written_date(text: str) -> re.Match[str] | None:
+    """The parts of what looks like a date, with or without a time."""
+    return next((found for pattern in _DATES if (found := pattern.fullmatch(text))), None)
+
+
+def day_first(texts: list[str]) -> bool | None:
+    """Whether the day stands before the month in dates such as 31.01.2024 and 01/31/2024; None where there are none.
+
+    With points it does. Else a number above 12, or the same in all of several dates, as a month's first day is, tells it.
+    ValueError where nothing does.
+    """
+    found = [match for text in texts if (match := written_date(text)) and "one" in match.re.groupindex]
+    if not found:
+        return None
+    pairs = [(int(match["one"]), int(match["other"])) for match in found]
+    first, second = ({*numbers} for numbers in zip(*pairs))
+    if max(first) > 12 or all(match["mark"] == "." for match in found):
+        return True
+    if max(second) > 12 or (len(second) == 1 < len(first)):
+        return False
+    if len(first) == 1 < len(second):
+        return True
+    raise ValueError(
+        f"holds dates such as {found[0].string[:40]!r}, of which either number may be the month; it must have them as "
+        f"{found[0]['year']:0>4}-{pairs[0][0]:02}-{pairs[0][1]:02}, or be left out"
+    )
+
+
+def date(text: str, first: bool | None) -> np.datetime64:
+    """datetime64[s] of a date, with a zone in UTC. ValueError for what is none.
+
+    Where a number may be the day's or the month's, the day's is the ``first``.
+    """
+    if found := written_date(text):
+        part = {"month": "1", "day": "1", "one": "", "other": "", "name": ""} | found.groupdict(default="")
+        if part["one"]:
+            part["day"], part["month"] = (part["one"], part["other"])[:: 1 if first else -1]
+        if part["name"]:
+            part["month"] = str(1 + _MONTHS.index(part["name"][:3].lower()))
+        year, hour, zone = int(part["year"]), int(part["hour"] or 0), part["zone"].lower()
+        if len(part["year"]) == 2:  # as POSIX has it
+            year += 1900 if year > 68 else 2000
+        if part["half"]:
+            hour = hour % 12 + 12 * (part["half"].lower() == "p")
+        east = (
+            int(zone[:3]) * 60 + int(zone[0] + (zone[3:].lstrip(":") or "0")) if zone[:1] in ("+", "-") else 0
+        )  # minutes
+        try:
+            return np.datetime64(
+                f"{year:04}-{part['month']:0>2}-{part['day']:0>2}T{hour:02}:{part['minute'] or '00'}:"
+                f"{part['second'] or '00'}", "s",
+            ) - np.timedelta64(east, "m")  # fmt: skip
+        except ValueError:  # the 31st of February
+            pass
+    raise ValueError(f"holds {text[:40]!r}, which is no date such as 2024-01-31 or 2024-01-31 12:30")
+
+
+def _have_units(texts: list[str]) -> bool:
+    """Whether many texts are numbers with a unit behind them, one or few for all."""
+    units = {found[1] if (found := _UNIT.fullmatch(text)) else None for text in texts}
+    return len(texts) > _MANY and len(units) <= _MOST_UNITS and None not in units
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def odd_one(counts: Mapping[str, int]) -> tuple[str, str] | None:
+    """(a text, "number" or "date") where a column with so many fields of each text holds these but for a few; else None.
+
+    So it is, too, of numbers in which a comma may stand before decimals, and of many with units: 12.5 kg.
+    """
+    texts = [text for text in counts if not is_gap(text)]
+    for kind, of_it in (("number", written_number), ("date", written_date)):
+        odd = [text for text in texts if of_it(text) is None]
+        if not odd:
+            return None
+        if kind == "number" and (all(map(is_number_of_some_country, odd)) or _have_units(odd)):
+            return odd[0], kind
+        others, rows = len(texts) - len(odd), sum(counts[text] for text in odd)
+        few = rows <= max(1, (sum(counts[text] for text in texts) - rows) * _FEW_ODD)
+        if others and (few or (others > _MANY and len(odd) <= others * _FEW_ODD)):
+            return odd[0], kind
+    return None
