@@ -54,22 +54,20 @@ __all__ = [
     "EpochReport",
     "InputError",
     "Interrupted",
-    "MLPClassifier",
-    "MLPRegressor",
     "Model",
     "NumbersReport",
     "Observer",
     "Progress",
     "Result",
     "RunError",
-    "TableClassifier",
-    "TableRegressor",
     "TrainConfig",
     "export",
     "fit",
     "load",
     "load_model",
 ]
+if find_spec("sklearn") is not None:
+    __all__ += ["MLPClassifier", "MLPRegressor", "TableClassifier", "TableRegressor"]
 
 
 _importing = threading.RLock()
@@ -90,5 +88,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """What Tab and ``help`` look at: all that is public; of the estimators only where scikit-learn is installed."""
-    absent = {name for name in __all__ if _HOME[name] == "estimator"} if find_spec("sklearn") is None else set()
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))} - absent)
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -11,14 +11,17 @@ import numpy as np
 from .columns import read_table
 from .config import TrainConfig
 from .data import Dataset, Frame, Sparse
+from .data.columns import checked
 from .data.dataset import Samples, assemble, require_finite
+from .data.frame import names_of
 from .data.labels import distinct, listed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
-from .frames import column_names
+from .frames import column_names, has_columns
 
 Say = Callable[[str], None]
+_GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
 
 
 def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, config: TrainConfig, say: Say) -> Dataset:
@@ -31,11 +34,11 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     kinds = kinds_of(config.column or ())
     dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]
     X, X_test = (_without(dropped, part) for part in (X, X_test))
-    samples, held_out = _samples("X", X, "y", y, weight, say, said=len(kinds) > 0), None
+    samples, held_out = _samples("X", X, "y", y, weight, config.task, say, said=len(kinds) > 0), None
     if X_test is not None:
         known = samples.columns
         said = isinstance(samples.X, Frame)
-        held_out = _samples("X_test", X_test, "y_test", y_test, None, say, known, said=said)
+        held_out = _samples("X_test", X_test, "y_test", y_test, None, config.task, say, known, said=said)
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
     kind = np.asarray(y).dtype.kind
     return replace(data, label_kind={"b": "bool", "i": "int", "u": "int", "f": "float"}.get(kind, "str"))
@@ -55,24 +58,25 @@ def _without(dropped: list[str], X: Any) -> Any:
 
 
 def _samples(
-    X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, say: Say, known: tuple[str, ...] | None = None,
-    *, said: bool,
+    X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, task: str, say: Say,
+    known: tuple[str, ...] | None = None, *, said: bool,
 ) -> Samples:  # fmt: skip
     """X and y; of a data frame the columns that are ``known``, where any are.
 
     A table with text, dates or gaps is a Frame, and so is one of whose columns it is ``said`` what they are.
     """
-    labels, shape = as_vector(_labels(y_name, y), y_name, say), None
-    columns = tuple(map(str, X)) if isinstance(X, Mapping) else column_names(X)
-    if columns is not None and known is not None:
-        columns = known
+    labels, shape, columns = as_vector(_labels(y_name, y), y_name, say), None, None
     if hasattr(X, "tocsr"):
         features: Any = _sparse(X_name, X)
-    elif columns:
+    elif has_columns(X) or np.ma.is_masked(X):
         table = read_table(X, X_name)
-        if missing := [name for name in columns if name not in table]:
-            raise InputError(f"{X_name}: column {missing[0]!r} is missing")
-        features = Frame({name: table[name] for name in columns})
+        if all(isinstance(name, str) for name in table):
+            columns = tuple(map(str, table)) if known is None else known
+            if missing := [name for name in columns if name not in table]:
+                raise InputError(f"{X_name}: column {missing[0]!r} is missing")
+            features = Frame({name: table[name] for name in columns})
+        else:  # by their place
+            features = Frame(dict(zip(names_of(None, len(table), None), table.values())))
         if not said and all(map(_finite, features.columns.values())):
             features = as_samples(np.column_stack([*features.columns.values()]), X_name)
             shape = image_shape(features.shape)
@@ -93,7 +97,9 @@ def _samples(
             f"{several}"
         )
     texts = labels.tolist() if labels.dtype.kind == "O" else None
-    found = as_labels(labels, y_name) if texts is None else distinct(texts)
+    found, notes = checked(as_labels(labels, y_name) if texts is None else distinct(texts), y_name, task)
+    for note in notes:
+        say(f"{y_name}: {note}")
     return Samples(features, found, X_name, shape, columns, weight)
 
 
@@ -114,7 +120,10 @@ def _labels(name: str, y: Any) -> np.ndarray:
     if array.dtype != object:
         return array
     flat = array.ravel().tolist()
-    gap = next((k for k, value in enumerate(flat) if value is None or value != value), None)
+    gap = next(
+        (k for k, value in enumerate(flat) if value is None or (not isinstance(value, str) and str(value) in _GAPS)),
+        None,
+    )
     if gap is not None:
         raise InputError(f"{name}, row {gap}: is missing; every sample must have one")
     kinds = {type(value) for value in flat}

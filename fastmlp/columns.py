@@ -28,7 +28,7 @@ from .data.columns import says_which_row
 from .data.values import BOOLEANS, date, day_first, feature, is_code, is_gap, odd_one, written_date, written_number
 from .errors import InputError
 from .formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
-from .frames import frame_columns
+from .frames import frame_columns, has_columns
 
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
@@ -111,7 +111,9 @@ def as_dates(values: np.ndarray, first: bool | None = None) -> np.ndarray:
 
 def guessed(values: np.ndarray) -> str:
     """The kind of a column, by its type or by what its text says. ValueError for numbers or dates but for a few texts."""
-    known = {"i": NUMBER, "u": NUMBER, "f": NUMBER, "m": NUMBER, "M": DATE, "b": CATEGORY}.get(values.dtype.kind)
+    kinds = {"i": NUMBER, "u": NUMBER, "f": NUMBER, "m": NUMBER, "M": DATE, "b": CATEGORY}
+    said: Any = values.dtype.metadata or {}
+    known: str | None = said.get("kind", kinds.get(values.dtype.kind))
     if known is not None:
         return known
     listed, codes = texts_of(values)
@@ -359,10 +361,10 @@ def read_table(X: Any, name: str = "X") -> Table:
         raise InputError(f"{name} is a sparse matrix; a table is dense: MLPClassifier and MLPRegressor take sparse X")
     if isinstance(X, Mapping):
         table = {key: _column(values) for key, values in X.items()}
-    elif hasattr(X, "columns") or hasattr(X, "column_names"):
+    elif has_columns(X):
         table = {key: _column(values) for key, values in frame_columns(X, name).items()}
     else:
-        array = np.asarray(X)
+        array = np.asanyarray(X)  # of a masked array the masked are gaps
         if array.ndim != 2:
             raise InputError(
                 f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. Reshape your data: "
@@ -382,6 +384,8 @@ def read_table(X: Any, name: str = "X") -> Table:
 
 
 def _column(values: Any) -> np.ndarray:
+    if np.ma.is_masked(values):
+        values = values.astype(object).filled("")
     column = np.asarray(values)
     if column.dtype.kind == "c":
         raise InputError("Complex data not supported: a column holds numbers, text or dates")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,14 @@ import numpy as np
 from .data.labels import listed
 from .errors import InputError
 from .extras import to_install
+
+# Of a column that a data frame says to be a category, whatever is in it.
+CATEGORY = np.dtype(object, metadata={"kind": "category"})
+
+
+def has_columns(X: Any) -> bool:
+    """Whether X is a data frame or a dict of arrays."""
+    return isinstance(X, Mapping) or hasattr(X, "columns") or hasattr(X, "column_names")
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
@@ -24,17 +32,21 @@ def column_names(X: Any) -> tuple[str, ...] | None:
 def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dict[Hashable, np.ndarray]:
     """The columns of a data frame, ``what``, by name, or those that are ``wanted``: numbers, text (None for gaps) or dates.
 
-    InputError for what is no data frame, and for two columns of one name.
+    Without narwhals only one of numbers can be read. InputError for what is no data frame, and for two columns of one name.
     """
+    names = [*getattr(X, "column_names", getattr(X, "columns", ()))]
+    if wanted is None and (twice := [column for column, count in Counter(names).items() if count > 1]):
+        raise InputError(f"{what} has more than one column {twice[0]!r}; each must have a name of its own")
     try:
         import narwhals as nw
     except ImportError as error:
+        array = np.asarray(X)
+        if array.ndim == 2 and array.dtype.kind in "iufb":
+            found = dict(zip(names, array.T))
+            return found if wanted is None else {name: found[name] for name in wanted}
         raise InputError(
-            f"a data frame needs narwhals; {to_install('tables')}, or give an array or a dict of arrays ({error})"
+            f"a data frame of text, dates or gaps needs narwhals; {to_install('tables')}, or give a dict of arrays ({error})"
         ) from None
-    names = Counter(getattr(X, "column_names", getattr(X, "columns", ())))
-    if wanted is None and (twice := [column for column, count in names.items() if count > 1]):
-        raise InputError(f"{what} has more than one column {twice[0]!r}; each must have a name of its own")
     try:
         frame = nw.from_native(X, eager_only=True)
     except TypeError:
@@ -43,11 +55,13 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
         ) from None
     columns: dict[Hashable, np.ndarray] = {}
     for series in frame.iter_columns() if wanted is None else (frame.get_column(name) for name in wanted):
-        if series.dtype in (nw.Categorical, nw.Enum) and not frame.implementation.is_pandas():
+        category = series.dtype in (nw.Categorical, nw.Enum)
+        if category and not frame.implementation.is_pandas():
             series = series.cast(nw.String)  # of an Arrow dictionary with gaps NumPy makes other values
         elif series.dtype == nw.Datetime and getattr(series.dtype, "time_zone", None):
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        columns[series.name] = series.to_numpy()
+        values = series.to_numpy()
+        columns[series.name] = values.astype(CATEGORY) if category else values
     return columns
 
 

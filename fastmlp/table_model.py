@@ -76,7 +76,7 @@ class TableModel(Model):
     def table(self, X: Any) -> Table:
         """The columns of X that were learnt from. InputError that names those which are missing."""
         table = dict(X.columns) if isinstance(X, Frame) else read_table(X)
-        if not any(isinstance(name, str) for name in table):  # an array's: by their place
+        if not all(isinstance(name, str) for name in table):  # as those of an array: by their place
             names = self.columns.names
             if len(table) != len(names):
                 raise InputError(f"X has {len(table)} columns; this model takes {len(names)}")

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.config import TrainConfig
+from fastmlp.arrays import dataset_of
+from fastmlp.columns import read_table
+from fastmlp.config import TrainConfig, configure
 from fastmlp.errors import InputError
 
 QUICK = {"hidden": (8,), "steps": 20}
@@ -102,6 +104,21 @@ def test_columns_of_a_data_frame_go_by_name():
         fastmlp.fit(frame.assign(c=Y["objects"]), Y["text"], **QUICK)
 
 
+def test_columns_whose_names_are_no_text_go_by_their_place():
+    x = np.arange(40) % 7
+    for names in ((0, 1), ("a", 1), (("a", "b"), ("a", "c"))):
+        data = dataset_of(dict(zip(names, (x, ["p", "q"] * 20))), x % 2, None, None, None, configure(), print)
+        assert (data.names, data.columns) == (("column 1", "column 2"), None)
+        assert set(data.X.columns["column 2"]) == {"p", "q"}
+
+
+def test_what_a_masked_array_masks_is_a_gap():
+    masked = np.ma.masked_array(X, mask=np.arange(1800).reshape(300, 6) % 7 == 0)
+    data = dataset_of(masked, Y["text"], None, None, None, configure(val_fraction=0.01), print)
+    assert [value == "" for value in read_table(masked)[0].tolist()] == masked.mask[:, 0].tolist()
+    assert "" in data.X.columns["column 1"].tolist()
+
+
 @pytest.mark.parametrize("form", ["csr_array", "csc_matrix", "coo_array"])
 def test_a_sparse_matrix_trains_the_network_of_its_entries(form):
     sparse = pytest.importorskip("scipy.sparse")
@@ -154,6 +171,21 @@ def test_the_signature_has_every_option_that_arrays_leave_open_as_it_is():
     assert not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
 
 
+class NA:
+    """As pandas' own: whether it is equal to anything is unknown."""
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    def __str__(self):
+        return "<NA>"
+
+    __hash__ = __ne__ = None
+
+
 BAD = {
     "no y": ((X,), {}, "y is missing; fit takes samples X and their y, or a Dataset"),
     "counts": ((X, Y["text"][1:]), {}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
@@ -161,6 +193,21 @@ BAD = {
     "NaN": ((np.where(X > 2, np.nan, X), Y["text"]), {}, r"X, row \d+: holds a NaN or an infinity"),
     "NaN in y": ((X, np.where(X[:, 0] > 2, np.nan, X[:, 0])), {}, r"y, row \d+: holds a NaN or an infinity"),
     "None in y": ((X, [None, *Y["text"][1:]]), {}, "y, row 0: is missing; every sample must have one"),
+    "pandas.NA in y": (
+        (X, np.array([NA(), *Y["text"][1:]], object)),
+        {},
+        "y, row 0: is missing; every sample must have one",
+    ),
+    "a gap among numbers": (
+        (X, ["?", *map(str, X[1:, 0])]),
+        {},
+        r"y: the label of row 0 is '\?', the others are numbers; it is missing",
+    ),
+    "a word among numbers": (
+        (X, ["sold", *map(str, X[1:, 0])]),
+        {},
+        "y: the label of row 0 is 'sold', the others are numbers; it is no number",
+    ),
     "mixed y": ((X, np.array([3, *Y["text"][1:].tolist()], object)), {}, "y holds values of several types"),
     "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
     "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),

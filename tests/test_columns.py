@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+import sys
 import tracemalloc
 
 import numpy as np
@@ -330,6 +331,15 @@ def test_what_became_of_each_column_is_a_short_table():
     assert text.endswith("number: constant")
 
 
+def test_a_data_frame_of_numbers_needs_no_narwhals(monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 2], "b": [0.5, np.nan]})
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    assert {name: values.tolist()[0] for name, values in read_table(frame).items()} == {"a": 1, "b": 0.5}
+    with pytest.raises(InputError, match="a data frame of text, dates or gaps needs narwhals; pip install"):
+        read_table(frame.assign(c="x"))
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
 def test_data_frames_are_read_as_what_they_hold(library):
     pytest.importorskip("narwhals")
@@ -344,6 +354,14 @@ def test_data_frames_are_read_as_what_they_hold(library):
     if library == "pyarrow":  # a dictionary with a gap, of which NumPy's own view has another value in the gap
         table = read_table(module.table({"t": module.array(["a", None, "b"]).dictionary_encode()}))
         assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
+    if library != "pyarrow":  # integers that are said to be categories
+        integers = module.Series([3, 7, 3])
+        said = (
+            integers.astype("category")
+            if library == "pandas"
+            else integers.cast(module.String).cast(module.Categorical)
+        )
+        assert Columns.learn(read_table(module.DataFrame({"x": said}))).columns[0].kind == "category"
     if library == "pandas":
         with pytest.raises(InputError, match="^X has more than one column 'n'; each must have a name of its own$"):
             read_table(module.concat([frame, frame[["n"]]], axis=1))

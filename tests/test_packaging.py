@@ -77,6 +77,14 @@ from fastmlp import *
 assert MLPClassifier is fastmlp.MLPClassifier and fit is fastmlp.fit
 """)
     assert result.returncode == 0, result.stderr
+    result = python("""
+import sys
+sys.modules["sklearn"] = None  # as where it is not installed
+from fastmlp import *
+import fastmlp
+assert fit is fastmlp.fit and "MLPClassifier" not in dir()
+""")
+    assert result.returncode == 0, result.stderr
 
 
 def test_an_extra_is_installed_from_the_clone_that_runs(monkeypatch, tmp_path):

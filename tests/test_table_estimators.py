@@ -242,6 +242,8 @@ BAD = [
     (TableRegressor, X, X["day"], "y holds dates or durations; it must hold numbers"),
     (TableRegressor, X, X["day"].astype(object), "y holds no numbers"),
     (TableRegressor, X, np.where(np.arange(60) < 3, np.inf, Y), "Input y contains infinity"),
+    (TableRegressor, X, Y * 1e300, "is too large or too small to standardise; scale it by a power of ten"),
+    (TableRegressor, X, Y * 1e-300, "is too large or too small to standardise; scale it by a power of ten"),
     (TableRegressor, X, np.full(60, "a"), "y holds no numbers"),
     (TableRegressor, X, None, "the target y is None"),
     (TableRegressor, X, "x", "y is 'x'; it must be the column itself"),

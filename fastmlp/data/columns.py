@@ -189,10 +189,31 @@ def odd(labels: Labels) -> int | None:
     return texts.index(found[0]) if found is not None and found[1] == "number" else None
 
 
-def said_missing(labels: Labels) -> list[int]:
-    """The codes of labels such as NA or ? among others that are text."""
+def checked(labels: Labels, source: str, task: str, *, first: int = 0) -> tuple[Labels, tuple[str, ...]]:
+    """(the labels, numbers in digits; what the user is told of them). ``first`` is what rows count from.
+
+    InputError for a label that is missing, or is no number, where the others are numbers.
+    """
+    labels = as_plain_numbers(labels)
+    wrong = odd(labels)
+    if wrong is not None and ((gap := is_gap(text := str(labels.values[wrong]))) or task != "classification"):
+        rows = np.flatnonzero(labels.codes == wrong)
+        what, remedy = ("is missing", "") if gap else ("is no number", "mend it, or --task classification, or ")
+        where = f" in {rows.size:,} of {len(labels.codes):,} rows" if rows.size > 1 else ""
+        raise InputError(
+            f"{source}: the label of row {first + rows[0]} is {text[:40]!r}, the others are numbers; it {what}{where}: "
+            f"{remedy}leave such rows out"
+        )
+    if task == "regression" or (task == "auto" and is_quantity(labels)):
+        return labels, ()
     gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
-    return gaps if len(gaps) < len(labels.values) else []
+    if len(gaps) == len(labels.values):
+        return labels, ()
+    return labels, tuple(
+        f"{labels.values[k]!r}, the label of {np.count_nonzero(labels.codes == k):,} rows, is a class like others; leave them "
+        "out if it is none"
+        for k in gaps
+    )
 
 
 def _has_decimals(labels: Labels) -> bool:

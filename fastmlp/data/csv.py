@@ -30,6 +30,7 @@ from .columns import (
     REMEDY,
     apart,
     as_plain_numbers,
+    checked,
     counts,
     doubt,
     guessed,
@@ -39,8 +40,6 @@ from .columns import (
     is_quantity,
     is_text,
     named,
-    odd,
-    said_missing,
     says_which_row,
 )
 from .dataset import Samples
@@ -525,28 +524,16 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: boo
     trains, notes = query.width is None, chosen.notes
     if as_text:
         keys = names_of(names, len(chosen.features), label or query.label)
-        said = _said(head, path, chosen, query) if trains else {*chosen.features}
-        X, labels, weight, codes = _text_columns(head, path, chosen, keys, said)
+        known = _said(head, path, chosen, query) if trains else {*chosen.features}
+        X, labels, weight, codes = _text_columns(head, path, chosen, keys, known)
         notes += codes
     else:
         X, labels, weight = _numeric_columns(head, path, chosen, codes=trains and query.frame is None)
-    labels = as_plain_numbers(_with_points(labels) if head.decimal == "," else labels)
-    wrong = odd(labels)
-    if wrong is not None and ((gap := is_gap(text := str(labels.values[wrong]))) or query.task != "classification"):
-        rows = np.flatnonzero(labels.codes == wrong)
-        what, remedy = ("is missing", "") if gap else ("is no number", "mend it, or --task classification, or ")
-        raise InputError(
-            f"{path}: the label of row {rows[0] + 1} is {text[:40]!r}, the others are numbers; it {what}"
-            f"{_in_rows(rows.size, len(labels.codes))}: {remedy}leave such rows out"
-        )
-    number = query.task == "regression" or (query.task == "auto" and is_quantity(labels))
-    for k in said_missing(labels) if not number else ():
-        count = np.count_nonzero(labels.codes == k)
-        notes += (
-            f"{labels.values[k]!r}, the label of {count:,} rows, is a class like others; leave them out if it is none",
-        )
+    labels, said = checked(_with_points(labels) if head.decimal == "," else labels, str(path), query.task, first=1)
+    notes += said
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
-        what = "different numbers" if number else "classes"
+        quantity = query.task == "regression" or (query.task == "auto" and is_quantity(labels))
+        what = "different numbers" if quantity else "classes"
         notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
     return _samples(X, labels, names, weight, path, label, notes)
 

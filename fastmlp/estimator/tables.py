@@ -467,10 +467,15 @@ class TableRegressor(RegressorMixin, BaseTable):
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
         y = _quantity("y", y)
-        self.target_mean_ = float(np.average(y, weights=weights))
-        self.target_scale_ = float(np.sqrt(np.average(np.square(y - self.target_mean_), weights=weights)))
         if y.min() == y.max():
             raise ValueError(f"y is constant, {y[0]:g}; there is nothing to learn")
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            self.target_mean_ = float(np.average(y, weights=weights))
+            self.target_scale_ = float(np.sqrt(np.average(np.square(y - self.target_mean_), weights=weights)))
+        if not np.finfo(np.float32).tiny < self.target_scale_ < np.inf:
+            raise ValueError(
+                f"y, from {y.min():.3g} to {y.max():.3g}, is too large or too small to standardise; scale it by a power of ten"
+            )
         return 1
 
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
