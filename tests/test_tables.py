@@ -851,9 +851,9 @@ BAD_TABLES = {
         "label,a\n1,1.5\nnan,2\n2,3\nnan,x\n",
         f"line 3, column 1 (label): the label is missing in 2 of 4 rows; {LEAVE}",
     ),
-    "labels that are quantities": (
-        "a,label\n" + "".join(f"1.5,${k / 8}\n" for k in range(40)),
-        "the labels are 40 different texts in 40 rows, such as '$0.0', which are no classes; give another --label-column, or "
+    "labels that name rows": (
+        "a,label\n" + "".join(f"1.5,no. {k}\n" for k in range(40)),
+        "the labels are 40 different texts in 40 rows, such as 'no. 0', which are no classes; give another --label-column, or "
         "write quantities as plain numbers",
     ),
     "one infinite number": (
