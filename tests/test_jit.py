@@ -58,6 +58,21 @@ def probe(python, cache):
     return run
 
 
+@pytest.fixture(scope="session")
+def compiled_once(tmp_path_factory):
+    """A cache in which the probe's kernel is."""
+    cache = tmp_path_factory.mktemp("compiled")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE": str(cache)}
+    subprocess.run([sys.executable, "-c", PROBE], env=env, check=True, capture_output=True)
+    return cache
+
+
+@pytest.fixture
+def warm(compiled_once, cache):
+    """The probe's cache with that kernel in it."""
+    shutil.copytree(compiled_once, cache)
+
+
 KERNEL, ENTRY = "losses.totals", "losses.call"  # and what Python calls it through
 
 
@@ -72,22 +87,19 @@ def test_the_second_process_loads_what_the_first_compiled(probe, cache):
     assert probe() == WARM
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: b"",
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-        lambda content: content[:100] + bytes([content[100] ^ 128]) + content[101:],
-        lambda content: os.urandom(len(content)),
-    ],
-    ids=["empty", "truncated", "last bit", "one bit", "foreign"],
-)
-@pytest.mark.parametrize("name", [KERNEL, ENTRY])
-def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage, name):
-    probe()
+DAMAGE = {
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "last bit": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "one bit": lambda content: content[:100] + bytes([content[100] ^ 128]) + content[101:],
+    "foreign": lambda content: os.urandom(len(content)),
+}
+
+
+@pytest.mark.parametrize(("name", "damage"), [*((KERNEL, damage) for damage in DAMAGE), (ENTRY, "last bit")])
+def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage, name, warm):
     (file,) = compiled(cache, name)
-    file.write_bytes(damage(file.read_bytes()))
+    file.write_bytes(DAMAGE[damage](file.read_bytes()))
     first, *warning = probe().splitlines()
     assert first == "(2.0, 2) True 1"
     assert len(warning) == 1
@@ -95,8 +107,7 @@ def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage, name)
     assert probe() == WARM
 
 
-def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache):
-    probe()
+def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache, warm):
     (file,) = compiled(cache)
     other = PROBE.replace("np.ones(2)", "np.ones(2, np.float32)")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE": str(cache)}
@@ -115,8 +126,7 @@ def test_an_unusable_cache_directory_costs_one_warning(probe, cache, kind, tmp_p
     assert "no usable cache directory" in warning[0]
 
 
-def test_directories_in_the_place_of_files_cost_one_warning(probe, cache):
-    probe()
+def test_directories_in_the_place_of_files_cost_one_warning(probe, cache, warm):
     for file in (*compiled(cache, "*"), *cache.glob("kernels/*/lock")):
         file.unlink()
         file.mkdir()
@@ -291,8 +301,7 @@ def read_only(directory):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
-def test_a_cache_that_can_only_be_read_is_read(probe, cache):
-    probe()
+def test_a_cache_that_can_only_be_read_is_read(probe, cache, warm):
     (directory,) = cache.glob("kernels/*")
     with read_only(directory):
         assert probe() == WARM
@@ -312,9 +321,8 @@ for dtype in (np.float32, np.float64):
 """
 
 
-def test_a_full_disk_costs_one_warning_and_what_is_in_the_cache_is_still_read(probe, python, cache):
+def test_a_full_disk_costs_one_warning_and_what_is_in_the_cache_is_still_read(probe, python, cache, warm):
     pytest.importorskip("resource")
-    probe()
     result = python(NO_SPACE, env={"FASTMLP_CACHE": str(cache)})
     assert (result.returncode, result.stdout) == (0, "(2.0, 2) True\n(2.0, 2) False\n")
     warning, *source = result.stderr.splitlines()
@@ -369,9 +377,8 @@ print(kernels.linear_forward(np.ones((1, 2)), np.ones((2, 1)))[0, 0])
     assert run() == 200.0
 
 
-def test_a_lock_that_another_process_holds_does_not_stop_a_warm_start(probe, cache):
+def test_a_lock_that_another_process_holds_does_not_stop_a_warm_start(probe, cache, warm):
     fcntl = pytest.importorskip("fcntl")
-    probe()
     (lock,) = cache.glob("kernels/*/lock")
     with open(lock, "wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

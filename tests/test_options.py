@@ -28,7 +28,13 @@ OPTIONS = [
     {"validation": 0.2, "standardize": "yes"},
     {"schedule": "step", "warmup": 0.2},
     {"activation": "relu,silu", "hidden": (40, 30), "lr": 0.01},
-    *({"activation": name, "hidden": (40, 30), "lr": 0.01} for name in kernels.ACTIVATIONS if name != "relu"),
+    {"activation": "gelu", "hidden": (40, 30), "lr": 0.01},
+    # Of the others only the name is another here; test_ops compares every activation with its twin.
+    *(
+        pytest.param({"activation": name, "hidden": (40, 30), "lr": 0.01}, marks=pytest.mark.nightly)
+        for name in kernels.ACTIVATIONS
+        if name not in ("relu", "gelu")
+    ),
 ]
 
 
@@ -45,8 +51,8 @@ def test_a_saved_model_has_the_activation_that_it_was_trained_with(digits, tmp_p
     model.save(tmp_path / "model.npz")
     loaded = fastmlp.load_model(tmp_path / "model.npz")
     assert loaded.network.activation == activation
-    few = digits.X_test[:9]  # which is predicted without kernels: within roundings of float32
-    np.testing.assert_allclose(loaded.predict_proba(few), model.predict_proba(few), atol=1e-5)
+    loaded.backend = "reference"  # for which nothing is compiled
+    np.testing.assert_array_equal(loaded.predict_proba(digits.X_test), model.predict_proba(digits.X_test))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -67,7 +73,7 @@ def test_both_backends_do_the_same(digits, options):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_options_change_the_weights_and_threads_do_not(digits, options):
     few = replace(digits, X=digits.X[:400], y=digits.y[:400])
-    base = {"steps": 12, "hidden": (40,), "seed": 1}
+    base = {"steps": 12, "hidden": (40,), "seed": 1, "dtype": "float64"}  # for which the test above has compiled
     plain = fastmlp.fit(few, **base).summary["weights_sha256"]
     digests = {
         fastmlp.fit(few, threads=n, **{**base, **options}).summary["weights_sha256"] for n in (1, 2, 3)
