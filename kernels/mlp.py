@@ -19,6 +19,7 @@ from .memory import LINE_BYTES, aligned_zeros, scratch
 from .network import Network, Parameters
 from .penalty import span_count
 from .small import BlockWorkspace, ForwardBlocks, block_offsets, chunk_count, forward_in_blocks, train_steps_in_blocks
+from .small import takes_blocks as _takes_blocks
 from .sparse import COLUMNS_TOGETHER, PutOff, entry_arrays, packed_size, panel_count, panel_start
 from .step import (
     Objective,
@@ -46,9 +47,6 @@ from .tuning import (
     ROW_BLOCK,
     SERIAL_ELEMENTS,
     SERIAL_FLOP,
-    SMALL_PARAMETERS,
-    SMALL_ROWS,
-    SMALL_UNITS,
 )
 from .update import Schedule, is_inert, sgd
 from .update import average as average_kernel
@@ -78,8 +76,8 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
 
 
 def takes_blocks(network: Network, rows: int) -> bool:
-    """Whether so many rows at a time are worth going through the network in blocks of samples: see ``small``."""
-    return rows >= SMALL_ROWS and network.params.size <= SMALL_PARAMETERS * rows and max(network.sizes) <= SMALL_UNITS
+    """Whether so many rows at a time go through the network in blocks of samples: see ``small``."""
+    return bool(_takes_blocks.py_func(network.params, network.sizes, rows))
 
 
 def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:

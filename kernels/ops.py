@@ -35,7 +35,7 @@ from .sparse import PanelLayer, PanelState
 from .step import Objective, Samples, Scaled
 from .team import get_num_threads, run
 from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
-from .update import RULES, Rule, Schedule, adam, adamw, sgd
+from .update import RULES, Rule, Schedule, adam, adamw, clipped, sgd
 from .update import momentum as _momentum
 from .update import update as update_kernel
 
@@ -517,8 +517,8 @@ def mlp_train_steps(
         return mlp.run_train_steps(
             samples, objective, schedule, network, squares=squares, average=average, average_rate=average_rate
         )
-    _checked_clip(clip)
-    return _clipped_steps(samples, objective, schedule, network, clip, squares, average, average_rate)
+    norm = _checked_clip(clip)
+    return _clipped_steps(samples, objective, schedule, network, norm, squares, average, average_rate)
 
 
 def _clipped_steps(
@@ -533,7 +533,7 @@ def _clipped_steps(
         t, wanted = schedule.t + step, None if squares is None else sums[step]
         losses[step], correct[step] = mlp.run_gradient(few, objective, t, network, gradient, wanted)
         now = Schedule(schedule.rule, schedule.lr[step : step + 1], t)
-        mlp.run_update(network, gradient, now, _clipped(1.0, gradient, clip))
+        mlp.run_update(network, gradient, now, clipped(1.0, gradient, clip))
         if average is not None:
             mlp.move_average(network, average, average_rate, t)
     if squares is not None:
@@ -541,17 +541,10 @@ def _clipped_steps(
     return losses, correct
 
 
-def _checked_clip(clip: float | None) -> None:
-    if clip is not None and checks.finite_number("clip", clip) <= 0:
+def _checked_clip(clip: Any) -> float:
+    if (norm := checks.finite_number("clip", clip)) <= 0:
         raise ValueError(f"clip is {clip!r}; it must be positive")
-
-
-def _clipped(factor: float, gradient: Array, clip: float | None) -> float:
-    """What ``gradient`` is multiplied by instead of ``factor``, so that its norm is at most ``clip``."""
-    if clip is None:
-        return factor
-    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
-    return factor * (min(1.0, clip / norm) if norm > 0 else 1.0)
+    return norm
 
 
 def _checked_samples(
@@ -657,7 +650,8 @@ def mlp_update(
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     for name, written in (("network.params", network.params), ("network.state", network.state)):
         checks.no_overlap(name, written, gradient)
-    _checked_clip(clip)
     factor = checks.finite_number("factor", factor)
+    if clip is not None:
+        factor = clipped(factor, gradient, _checked_clip(clip))
     rates = lr * network.layer_rates[None]
-    mlp.run_update(network, gradient, Schedule(rule, rates, t), _clipped(factor, gradient, clip))
+    mlp.run_update(network, gradient, Schedule(rule, rates, t), factor)

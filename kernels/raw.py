@@ -129,7 +129,9 @@ def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> Non
         if kind.dimensions not in (None, given.ndim):
             raise TypeError(f"{told}of {given.ndim} dimensions; it must have {kind.dimensions}")
         if given.layout != "C" and not kind.views:
-            raise TypeError(f"{told}strided or of another order; it must be C-contiguous")
+            raise TypeError(
+                f"{told}strided or of another order; it must be C-contiguous (np.ascontiguousarray copies it)"
+            )
         if kind.written and not given.mutable:
             raise TypeError(f"{told}read-only; it is written to")
 
@@ -599,14 +601,14 @@ def mlp_forward(part: int, parts: int, X: _Samples, network: Model, out: _Writte
 
 
 class StepScratch(NamedTuple):
-    """What steps of a network write on. Parts of one call meet: run them at once; before a next call set arrivals[0] = 0."""
+    """What steps of a network write on. The parts of a call wait for each other: run them at once, each on a thread."""
 
     arrivals: np.ndarray
     workspace: step.Workspace
     blocks: small.BlockWorkspace  # of no room where rows are not taken in blocks of samples
     for_sparse: Any  # step.SparseWorkspace, or empty
     rates: np.ndarray  # [parts, steps, layers]
-    nothing: np.ndarray  # an empty array of the network's type
+    gradient: np.ndarray  # flat as the parameters, where gradients are clipped
 
 
 def step_scratch(
@@ -631,7 +633,7 @@ def step_scratch(
         mlp.block_workspace(network, batch if mlp.takes_blocks(network, batch) and not is_sparse else 0, parts),
         room,
         rates,
-        np.empty(0, network.dtype),
+        np.empty_like(network.params),
     )
 
 
@@ -653,7 +655,8 @@ def _steps_overload(part, parts, samples, objective, schedule, parameters, scrat
     if samples.types[0].instance_class is Scaled:
 
         def dense(part, parts, samples, objective, schedule, parameters, scratch, results):
-            if scratch.blocks.room > 0 and objective.dropout == 0:
+            in_blocks = small.takes_blocks(parameters.params, parameters.sizes, samples.batch)
+            if scratch.blocks.room > 0 and objective.dropout == 0 and in_blocks:
                 small.train_steps_in_blocks(
                     part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.blocks, results
                 )
@@ -694,22 +697,45 @@ def mlp_train_steps(
     dropout: float = 0.0,
     seed: int = 0,
     scale: float = 1.0,
+    clip: float | None = None,
+    average: _WrittenRow | None = None,
+    average_decay: float | None = 0.999,
 ) -> None:
     """Train the network in place on X[rows]; of each step the loss, float64 [S], and the rows that were right, int64 [S].
 
-    ``lr`` [S]; labels as in ``loss_gradient``. Gradients are not clipped, nor parameters averaged. See ``StepScratch``.
+    ``lr`` [S]; labels as in ``loss_gradient``. See ``StepScratch``.
     """
-    rates = scratch.rates[part]
-    for s in range(lr.size):
-        for l in range(network.layer_rates.size):
-            rates[s, l] = lr[s] * network.layer_rates[l]
-    objective = Objective(loss, network.activation, mean, dropout, seed, 0)
-    results = Results(step_losses, correct, step_losses[:0], scratch.nothing, 0.0)
-    samples = Samples(
-        _scaled(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, batch
-    )  # fmt: skip
-    schedule = Schedule(rule, rates[: lr.size], t)
-    _steps(part, parts, samples, objective, schedule, network.parameters, scratch, results)
+    steps, mean_of = lr.size, flat_or_empty(average, scratch.gradient)
+    weight = 0.0 if average_decay is None else 1.0 - average_decay
+    if clip is None:
+        rates = scratch.rates[part]
+        for s in range(steps):
+            for l in range(network.layer_rates.size):
+                rates[s, l] = lr[s] * network.layer_rates[l]
+        objective = Objective(loss, network.activation, mean, dropout, seed, 0)
+        results = Results(step_losses, correct, step_losses[:0], mean_of, weight)
+        weights = flat_or_empty(sample_weight, step_losses)
+        samples = Samples(_scaled(X, scale), flat_to_read(labels), weights, rows, batch)
+        _steps(part, parts, samples, objective, Schedule(rule, rates[:steps], t), network.parameters, scratch, results)
+        team.meet(scratch.arrivals, parts)
+        _follow(part, parts, network, mean_of, weight, t + steps - 1)
+    else:
+        for s in range(steps):
+            few = rows[s * batch : min((s + 1) * batch, rows.size)]
+            mlp_gradient(
+                part, parts, X, labels, few, network, loss, sample_weight, scratch.gradient, step_losses[s : s + 1],
+                correct[s : s + 1], scratch, t + s, mean, dropout, seed, 0, scale,
+            )  # fmt: skip
+            mlp_update(part, parts, network, scratch.gradient, rule, lr[s], scratch, t + s, 1.0, clip)
+            team.meet(scratch.arrivals, parts)
+            _follow(part, parts, network, mean_of, weight, t + s)
+
+
+@piece
+def _follow(part, parts, network, average, weight, t):
+    """Move the average, where there is one, to the parameters after step t; all parts have taken it."""
+    if average.size > 0:
+        _update.average(part, parts, network.parameters.params, average, weight if weight > 0 else 1 / t)
 
 
 @_op
@@ -742,12 +768,13 @@ def mlp_gradient(
         rates[0, l] = -1.0  # 0 - (-1) * dW
     p = network.parameters
     objective = Objective(loss, network.activation, mean, dropout, seed, first_row)
-    results = Results(step_losses, correct, step_losses[:0], scratch.nothing, 0.0)
+    results = Results(step_losses, correct, step_losses[:0], scratch.gradient[:0], 0.0)
     samples = Samples(
         _scaled(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size
     )  # fmt: skip
     parameters = Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased)
     _steps(part, parts, samples, objective, Schedule(_DESCENT, rates[:1], t), parameters, scratch, results)
+    team.meet(scratch.arrivals, parts)
 
 
 @_op
@@ -761,12 +788,16 @@ def mlp_update(
     scratch: StepScratch,
     t: int = 1,
     factor: float = 1.0,
+    clip: float | None = None,
 ) -> None:
-    """Step every W and b by ``factor`` * gradient, flat as ``network.params``; nothing is clipped."""
+    """Step every W and b by ``factor`` * gradient, flat as ``network.params``."""
     rates = scratch.rates[part]
     for l in range(network.layer_rates.size):
         rates[0, l] = lr * network.layer_rates[l]
-    step.update_network(part, parts, Schedule(rule, rates[:1], t), factor, gradient, network.parameters)
+    g = flat_to_read(gradient)
+    if clip is not None:
+        factor = _update.clipped(factor, g, clip)
+    step.update_network(part, parts, Schedule(rule, rates[:1], t), factor, g, network.parameters)
 
 
 __all__ = [

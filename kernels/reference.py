@@ -264,7 +264,7 @@ def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
 
     With ``clip``, factor * gradient of a larger norm, over all parameters, is scaled down to it.
     """
-    norm = factor * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
+    norm = abs(factor) * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
     if clip is not None and norm > clip:
         factor *= clip / norm
     scaled = Network(network.sizes, bias=network.bias, dtype=network.dtype)

@@ -31,7 +31,7 @@ from .narrow import transpose_rows
 from .network import Network, Parameters
 from .step import Objective, Results, Samples, average_last, batch_range, sum_up, update_network, weight_squares
 from .team import barrier, share
-from .tuning import BLOCK_CHUNKS, BLOCK_ROWS, DOT_COLUMNS
+from .tuning import BLOCK_CHUNKS, BLOCK_ROWS, DOT_COLUMNS, SMALL_PARAMETERS, SMALL_ROWS, SMALL_UNITS
 from .update import Schedule
 
 
@@ -63,6 +63,15 @@ def block_offsets(network: Network) -> np.ndarray:
 def chunk_count(n: int) -> int:
     """Chunks of a batch of n samples."""
     return min(BLOCK_CHUNKS, -(-n // BLOCK_ROWS))
+
+
+@piece
+def takes_blocks(params, sizes, rows):
+    """Whether so many rows at a time are worth going through a network of these parameters and sizes in blocks."""
+    widest = 0
+    for size in sizes:
+        widest = max(widest, size)
+    return rows >= SMALL_ROWS and params.size <= SMALL_PARAMETERS * rows and widest <= SMALL_UNITS
 
 
 @kernel

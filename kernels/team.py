@@ -50,8 +50,8 @@ _SPINS = 2000
 
 
 def barrier_state() -> np.ndarray:
-    """What ``barrier`` counts in: one a run."""
-    return np.zeros(1, np.int64)
+    """What ``barrier`` counts in, one a run; behind it what ``meet`` does."""
+    return np.zeros(3, np.int64)
 
 
 @piece
@@ -62,6 +62,19 @@ def barrier(state, round_number, parts):
     atomic_add(state, 0, 1)
     spins = 0
     while atomic_load(state, 0) < round_number * parts:
+        spins += 1
+        if spins > _SPINS:
+            yield_core()
+
+
+@piece
+def meet(state, parts):
+    """Wait until all ``parts`` are here, however often they have met; ``barrier`` counts from one again then."""
+    turn, spins = atomic_load(state, 2), 0
+    if atomic_add(state, 1, 1) == parts - 1:
+        state[0] = state[1] = 0
+        atomic_store(state, 2, turn + 1)
+    while atomic_load(state, 2) == turn:
         spins += 1
         if spins > _SPINS:
             yield_core()

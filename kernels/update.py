@@ -320,6 +320,17 @@ def average(part, parts, values, mean, rate):
 
 
 @kernel
+def clipped(factor, gradient, clip):
+    """``factor``, or what it must be for the norm of factor * flat ``gradient`` to be ``clip``, where that is less."""
+    total = simd.zeros(np.float64)
+    for i in range(0, gradient.size, simd.lanes(np.float64)):
+        g = simd.load_as_masked(np.float64, gradient, i, gradient.size - i)
+        total = fma(g, g, total)
+    norm = abs(factor) * np.sqrt(simd.reduce_add(total))
+    return factor * (clip / norm) if norm > clip else factor
+
+
+@kernel
 def update(part, parts, schedule, W, state, dW):
     """Step this part's elements of flat W by dW; ``state`` is a tuple of as many flat arrays as the rule has slots."""
     lo, hi = share(part, parts, W.size)
