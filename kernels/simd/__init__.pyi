@@ -62,9 +62,12 @@ class Vector:
     def __le__(self, other: Vector | _Number) -> Mask: ...
     def __eq__(self, other: Vector | _Number) -> Mask: ...  # type: ignore[override]
     def __ne__(self, other: Vector | _Number) -> Mask: ...  # type: ignore[override]
+    def __getitem__(self, k: _Index) -> _Number: ...
     def __neg__(self) -> Vector: ...
+    def __pos__(self) -> Vector: ...
     def __invert__(self) -> Vector: ...
     def __abs__(self) -> Vector: ...
+    def __round__(self) -> Vector: ...
 
 class Mask:
     """One bit a lane: the result of a comparison."""
@@ -92,7 +95,9 @@ class Tile:
     def __truediv__(self, other: Tile | Vector | _Number) -> Tile: ...
     def __rtruediv__(self, other: Vector | _Number) -> Tile: ...
     def __neg__(self) -> Tile: ...
+    def __pos__(self) -> Tile: ...
     def __abs__(self) -> Tile: ...
+    def __round__(self) -> Tile: ...
 
 _V = TypeVar("_V", Vector, Tile)
 _M = TypeVar("_M", Vector, Mask)
@@ -121,6 +126,9 @@ def at_least(x: Vector | _Number, y: Vector | _Number) -> Mask:
 
 def at_most(x: Vector | _Number, y: Vector | _Number) -> Mask:
     """The mask of lanes where x <= y; false where either is NaN. Also written with the operator."""
+
+def bitcast(like: _Like, x: Vector) -> Vector:
+    """The bits of x, a vector, as lanes of ``like``'s element type, which has the same size: int32 of float32, ..."""
 
 def both(x: _M, y: _M) -> _M:
     """x & y, of masks or of integers; also written with the operator."""
@@ -216,6 +224,12 @@ def greater(x: Vector | _Number, y: Vector | _Number) -> Mask:
 
 def inverse(x: _M) -> _M:
     """~x, of a mask or of integers; also written with the operator."""
+
+def iota(like: _Like) -> Vector:
+    """0, 1, 2, ... in the lanes: with an offset, what ``gather`` and ``scatter`` take."""
+
+def lane(x: Vector, k: _Index) -> _Number:
+    """The number in lane k of a vector, 0 <= k < lanes; also written x[k]."""
 
 def lanes(like: _Like) -> int:
     """Lanes in a vector of ``like``'s element type: a compile-time constant."""
@@ -318,7 +332,13 @@ def reduce_min(x: Vector) -> _Number:
     """Smallest lane; NaN if any lane is NaN."""
 
 def round(x: _V) -> _V:
-    """np.rint(x): the nearest integer, ties to even, as a float."""
+    """np.rint(x): the nearest integer, ties to even, as a float; also written round(x)."""
+
+def scatter(array: _Array, index: Vector, x: Vector) -> None:
+    """array[index[k]] = x[k] for each lane k, in their order: of lanes with one index the last stays."""
+
+def scatter_masked(array: _Array, index: Vector, x: Vector, mask: Mask) -> None:
+    """``scatter`` of the lanes where the mask is set; memory is touched only where it is set."""
 
 def select(mask: Mask, x: Vector | _Number, y: Vector | _Number) -> Vector:
     """x where the mask is set, else y; one of them may be a number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import platform
 from collections.abc import Callable
 from typing import Any
@@ -122,7 +123,8 @@ def _instructions(builder: Any) -> list[Any]:
 def intrinsic(function: Callable[..., Any]) -> Any:
     """Numba's ``intrinsic`` for code on the vectors themselves, out of their structures and back into them.
 
-    Its errors name the function and the types that it was called with. In a function whose ``fastmath`` allows more than
+    What it cannot be called with is an error of one line that names the function and the types, at the place of the call in the
+    user's code; ``typed`` of what this returns tells it to operators. In a function whose ``fastmath`` allows more than
     products and sums to be fused, all else is kept from the code on vectors: NaN and the stated errors hold there, too.
     """
     name = function.__name__
@@ -131,8 +133,10 @@ def intrinsic(function: Callable[..., Any]) -> Any:
     def typed(typingctx: Any, *args: Any) -> Any:
         try:
             signature, codegen = function(typingctx, *args)
+            for given, taken in zip(args, signature.args):
+                _require(taken, types.unliteral(given))
         except TypingError as error:
-            raise TypingError(f"simd.{name}({', '.join(map(str, args))}): {error}") from None
+            raise type(error)(f"simd.{name}({', '.join(map(str, args))}): {error}") from None
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             fast = context.fastmath and context.fastmath.flags - {"contract"}
@@ -150,7 +154,31 @@ def intrinsic(function: Callable[..., Any]) -> Any:
 
         return signature, generate
 
-    return numba_private.intrinsic(typed)
+    @functools.wraps(typed)
+    def told(typingctx: Any, *args: Any, **named: Any) -> Any:
+        if named:
+            args = inspect.signature(function).bind(typingctx, *args, **named).args[1:]
+        try:
+            return typed(typingctx, *args)
+        except NotConstant:
+            raise
+        except TypingError as error:  # which Numba would wrap in twenty lines
+            raise TypeError(f"{numba_private.place_of_typing()}{error}") from None
+
+    made = numba_private.intrinsic(told)
+    made.typed = typed
+    return made
+
+
+class NotConstant(TypingError):
+    """An argument has no value at typing, and Numba will try whether it has one."""
+
+
+def _require(taken: Any, given: Any) -> None:
+    """Refuse what Numba could not convert, or would round to an integer."""
+    numbers = (types.Integer, types.Boolean) + (() if isinstance(taken, types.Integer) else (types.Float,))
+    if given != taken and not (isinstance(taken, types.Number) and isinstance(given, numbers)):
+        raise TypingError(f"it takes {taken}, not {given}")
 
 
 def stored(builder: Any, value: Any) -> Any:
@@ -162,10 +190,10 @@ def stored(builder: Any, value: Any) -> Any:
 
 
 def vector_of(like: Any) -> Vector:
-    """The vector type of an array's, a scalar's, a NumPy type's, a vector's or a tile's element."""
+    """The vector type of an array's, a scalar's, a NumPy type's or dtype's, a vector's or a tile's element."""
     if isinstance(like, (Vector, Tile)):
         return like if isinstance(like, Vector) else like.vector
-    element = like.dtype if isinstance(like, (types.Array, types.NumberClass)) else like
+    element = like.dtype if isinstance(like, (types.Array, types.NumberClass, types.DType)) else like
     if element not in _IR_ELEMENT:
         raise TypingError(f"simd works on float32, float64, int32 and int64, not on {element}")
     return Vector(element)

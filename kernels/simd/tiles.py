@@ -11,6 +11,7 @@ from ..jit.dependencies import vocabulary
 from ..jit.numba_private import TypingError
 from .codegen import (
     I32,
+    NotConstant,
     Tile,
     emit_fma,
     emit_load,
@@ -34,7 +35,7 @@ vocabulary()
 def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
     """A tile of ``rows`` x ``vectors`` zero vectors; both are compile-time constants."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
-        raise TypingError("the size of a tile must be a compile-time constant")
+        raise NotConstant("the size of a tile must be a compile-time constant")
     tile = Tile(real_vector_of(like), rows.literal_value, vectors.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -110,7 +111,7 @@ def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
 def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors: Any, n: Any) -> Any:
     """A tile from C[c + r * c_stride + v * lanes : ...]; only the first n columns, the others zero."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
-        raise TypingError("the size of a tile must be a compile-time constant")
+        raise NotConstant("the size of a tile must be a compile-time constant")
     require_readable(C)
     tile = Tile(real_vector_of(C), rows.literal_value, vectors.literal_value)
     vector = tile.vector

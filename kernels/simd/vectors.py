@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import itertools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin
@@ -66,7 +68,27 @@ def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
     vector = vector_of(like)
     if not isinstance(scalar, (types.Number, types.Boolean)) or isinstance(scalar, types.Complex):
         raise TypingError(f"only a number can be broadcast, not {scalar}")
-    return vector(like, vector.element), lambda context, builder, signature, args: splat(builder, vector.ir, args[1])
+    number = types.unliteral(scalar)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return splat(builder, vector.ir, context.cast(builder, args[1], number, vector.element))
+
+    return vector(like, number), codegen
+
+
+@intrinsic
+def iota(typingctx: Any, like: Any) -> Any:
+    """0, 1, 2, ... in the lanes: with an offset, what ``gather`` and ``scatter`` take."""
+    vector = vector_of(like)
+    return vector(like), lambda context, builder, signature, args: ir.Constant(vector.ir, list(range(vector.lanes)))
+
+
+@intrinsic
+def lane(typingctx: Any, x: Any, k: Any) -> Any:
+    """The number in lane k of a vector, 0 <= k < lanes; also written x[k]."""
+    if not (isinstance(x, Vector) and isinstance(k, types.Integer)):
+        raise TypingError("it takes a vector and an integer")
+    return x.element(x, types.intp), lambda context, builder, signature, args: builder.extract_element(*args)
 
 
 @intrinsic
@@ -166,6 +188,8 @@ def _number_type(array: Any) -> Any:
     """The element type of an array of numbers or flags in any size, a flag taken as a byte."""
     require_readable(array)
     element = types.uint8 if array.dtype == types.boolean else array.dtype
+    if element == types.float16:  # Numba itself cannot touch it
+        raise TypingError("float16 comes as its bits: array.view(np.uint16), and from_float16 or to_float16")
     if not isinstance(element, (types.Integer, types.Float)):
         raise TypingError(f"it takes an array of integers or floats, not {array}")
     return element
@@ -285,6 +309,15 @@ def convert(typingctx: Any, like: Any, x: Any) -> Any:
         return _converted(builder, args[1], source.element, vector.element)
 
     return vector(like, source), codegen
+
+
+@intrinsic
+def bitcast(typingctx: Any, like: Any, x: Any) -> Any:
+    """The bits of x, a vector, as lanes of ``like``'s element type, which has the same size: int32 of float32, ..."""
+    vector, source = vector_of(like), vector_of(x)
+    if vector.lanes != source.lanes:
+        raise TypingError(f"{source} has {source.lanes} lanes, and {vector} has {vector.lanes}")
+    return vector(like, source), lambda context, builder, signature, args: builder.bitcast(args[1], vector.ir)
 
 
 # Of a float16: what moves its exponent to a float32's, and the least magnitude that is infinite or NaN.
@@ -408,24 +441,59 @@ def gather_masked(typingctx: Any, array: Any, index: Any, mask: Any) -> Any:
     return _gather(array, index, mask)
 
 
-def _gather(array: Any, index: Any, mask: Any) -> Any:
-    require_readable(array)
+@intrinsic
+def scatter(typingctx: Any, array: Any, index: Any, x: Any) -> Any:
+    """array[index[k]] = x[k] for each lane k, in their order: of lanes with one index the last stays."""
+    return _scatter(array, index, x, None)
+
+
+@intrinsic
+def scatter_masked(typingctx: Any, array: Any, index: Any, x: Any, mask: Any) -> Any:
+    """``scatter`` of the lanes where the mask is set; memory is touched only where it is set."""
+    return _scatter(array, index, x, mask)
+
+
+def _places(array: Any, index: Any, mask: Any) -> tuple[Vector, Any]:
+    """The vector type of an array's elements, and code for LLVM's (addresses, alignment, mask) of those with such an index."""
     vector = vector_of(array)
     if not (isinstance(index, Vector) and not index.real and index.lanes == vector.lanes):
         raise TypingError(f"the index must be a vector of {vector.lanes} integers, not {index}")
     if mask not in (None, Mask(vector.lanes)):
         raise TypingError(f"the mask must have {vector.lanes} lanes, not be {mask}")
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base = pointer_to(context, builder, array, args[0], ir.Constant(ir.IntType(64), 0), vector.ir.element)
+    def build(context: Any, builder: Any, memory: Any, indices: Any, chosen: Any) -> tuple[Any, Any, Any]:
+        base = pointer_to(context, builder, array, memory, ir.Constant(ir.IntType(64), 0), vector.ir.element)
         pointers = splat(builder, ir.VectorType(base.type, vector.lanes), base)
-        places = builder.gep(pointers, [args[1]], source_etype=vector.ir.element)
-        chosen = args[2] if mask else ir.Constant(ir.VectorType(I1, vector.lanes), [1] * vector.lanes)
-        align = ir.Constant(I32, vector.element.bitwidth // 8)
+        places = builder.gep(pointers, [indices], source_etype=vector.ir.element)
+        every = ir.Constant(ir.VectorType(I1, vector.lanes), [1] * vector.lanes)
+        return places, ir.Constant(I32, vector.element.bitwidth // 8), chosen if mask else every
+
+    return vector, build
+
+
+def _gather(array: Any, index: Any, mask: Any) -> Any:
+    require_readable(array)
+    vector, places = _places(array, index, mask)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         name = f"llvm.masked.gather.{suffix(vector)}.v{vector.lanes}p0"
-        return call_llvm(builder, name, vector.ir, [places, align, chosen, constant(vector, 0)])
+        found = places(context, builder, args[0], args[1], args[-1])
+        return call_llvm(builder, name, vector.ir, [*found, constant(vector, 0)])
 
     return (vector(array, index, mask) if mask else vector(array, index)), codegen
+
+
+def _scatter(array: Any, index: Any, x: Any, mask: Any) -> Any:
+    require_writable(array)
+    vector, places = _places(array, index, mask)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        name = f"llvm.masked.scatter.{suffix(vector)}.v{vector.lanes}p0"
+        found = places(context, builder, args[0], args[1], args[-1])
+        call_llvm(builder, name, ir.VoidType(), [args[2], *found])
+        return context.get_dummy_value()
+
+    return (types.void(array, index, vector, mask) if mask else types.void(array, index, vector)), codegen
 
 
 # -- arithmetic ----------------------------------------------------------------------------------------------------
@@ -473,6 +541,13 @@ div = _lanewise("div", _of_builder("fdiv"), None, f"x / y of floats, correctly r
 negative = _lanewise(
     "negative", _of_builder("fneg"), _of_builder("neg"), f"-x: of floats the sign alone changes; {_WRITTEN}", 1
 )
+
+
+def _itself(builder: Any, vector: Vector, x: Any) -> Any:
+    return x
+
+
+positive = _lanewise("positive", _itself, _itself, f"x itself; {_WRITTEN}", 1)
 shift_left = _lanewise("shift_left", None, _of_builder("shl"), f"x << y of integers, 0 <= y < their bits; {_WRITTEN}")
 shift_right = _lanewise(
     "shift_right", None, _of_builder("ashr"), f"x >> y of integers, 0 <= y < their bits, keeping the sign; {_WRITTEN}"
@@ -484,7 +559,13 @@ reciprocal = _lanewise(
 sqrt = _lanewise("sqrt", _of_llvm("sqrt"), None, "The square root, correctly rounded; NaN below zero.", 1)
 floor = _lanewise("floor", _of_llvm("floor"), None, "The largest integer at most x, as a float, exactly.", 1)
 ceil = _lanewise("ceil", _of_llvm("ceil"), None, "The smallest integer at least x, as a float, exactly.", 1)
-nearest = _lanewise("round", _of_llvm("rint"), None, "np.rint(x): the nearest integer, ties to even, as a float.", 1)
+nearest = _lanewise(
+    "round",
+    _of_llvm("rint"),
+    None,
+    "np.rint(x): the nearest integer, ties to even, as a float; also written round(x).",
+    1,
+)
 
 
 def _absolute(builder: Any, vector: Vector, x: Any) -> Any:
@@ -669,10 +750,11 @@ def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None
             if len(args) != arity or not builtins.any(isinstance(kind, _KINDS) for kind in args):
                 return None
             if isinstance(function, str):
-                kinds = ", ".join(map(str, args))
-                raise TypeError(f"{place_of_typing()}simd has no operator {symbol.__name__} for {kinds}; {function}")
+                kinds, name = ", ".join(map(str, args)), symbol.__name__
+                lacks = f"simd has no operator {name} for" if symbol not in _WRITE else f"{name} does not take"
+                raise TypeError(f"{place_of_typing()}{lacks} {kinds}; {function}")
             try:
-                return definition(function)(self.context, *args)[0]
+                return function.typed(self.context, *args)[0]
             except TypingError as error:
                 raise TypeError(f"{place_of_typing()}operator {symbol.__name__}: {error}") from None
 
@@ -688,12 +770,14 @@ def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None
 
 _BINARY: dict[str, Any] = {
     "add": add, "sub": sub, "mul": mul, "truediv": div, "and_": both, "or_": either, "xor": differ,
-    "lshift": shift_left, "rshift": shift_right, "floordiv": "write simd.floor(x / y)",
-    "mod": "write x - simd.floor(x / y) * y", "pow": "write simd.pow(x, y)", "matmul": "tiles multiply matrices",
+    "lshift": shift_left, "rshift": shift_right,
+    "floordiv": "of floats write simd.floor(x / y), of integers x >> k for a y of 2**k",
+    "mod": "of floats write x - simd.floor(x / y) * y, of integers x & (y - 1) for a y of 2**k",
+    "pow": "write simd.pow(x, y)", "matmul": "tiles multiply matrices",
 }  # fmt: skip
 _COMPARISONS = {"gt": greater, "ge": at_least, "lt": less, "le": at_most, "eq": equal, "ne": not_equal}
 _UNARY = {
-    "neg": negative, "invert": inverse, "not_": "write ~mask, or simd.any(mask)",
+    "neg": negative, "pos": positive, "invert": inverse, "not_": "write ~mask, or simd.any(mask)",
 }  # fmt: skip
 for _name, _function in (_BINARY | _COMPARISONS).items():
     _operator(getattr(operator, _name), _function)
@@ -701,5 +785,18 @@ for _name, _function in (_BINARY | _COMPARISONS).items():
         _operator(getattr(operator, f"i{_name.rstrip('_')}"), _function)
 for _name, _function in _UNARY.items():
     _operator(getattr(operator, _name), _function, 1)
+_operator(operator.getitem, lane)
 _operator(abs, absolute, 1)
-_operator(bool, "write simd.any(mask) or simd.all(mask)", 1)
+_operator(round, nearest, 1)
+_operator(bool, "write simd.any(mask) or simd.all(mask); of two masks & and |, not and and or", 1)
+_operator(operator.setitem, "lanes stay as they are: write simd.select(simd.iota(x) == k, value, x)", 3)
+_WRITE = {
+    len: "lanes(x)", sum: "reduce_add(x)", min: "minimum(x, y)", max: "maximum(x, y)", np.sum: "reduce_add(x)",
+    np.min: "reduce_min(x)", np.max: "reduce_max(x)", np.minimum: "minimum(x, y)", np.maximum: "maximum(x, y)",
+    np.where: "select(mask, x, y)", np.abs: "abs(x)", math.fabs: "abs(x)", np.rint: "round(x)", np.round: "round(x)",
+    np.sign: "sign(x)", np.power: "pow(x, y)", math.pow: "pow(x, y)", math.erf: "erf(x)", np.reciprocal: "reciprocal(x)",
+    **{getattr(module, name): f"{name}(x)" for module in (np, math) for name in
+       ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "floor", "ceil")},
+}  # fmt: skip
+for _symbol, _call in _WRITE.items():
+    _operator(_symbol, f"write simd.{_call}", _call.count(",") + 1)
