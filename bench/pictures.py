@@ -2,7 +2,8 @@
 
 python bench/pictures.py [RESULT.json]
 
-writes training.png, accuracy.png and roofline.png beside it (default bench/results/result.json).
+writes step.png, which the first page shows, training.png, accuracy.png and roofline.png beside it (default
+bench/results/result.json).
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ from matplotlib.figure import Figure, FigureBase
 from PIL import Image
 
 from claims import OURS, Sample, in_unit
+from pages import PEERS, works
 
 RESULT = Path(__file__).with_name("results") / "result.json"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
-WIDTH, DPI = 8.0, 150  # inches, and dots an inch: 1200 across
+WIDTH, NARROW = (
+    8.0,
+    3.6,
+)  # inches: of a picture by itself, and of one on a page, whose letters a telephone makes no smaller
+ACROSS = 1200  # dots
 BAR = 0.27  # inches a row
 COLORS = 32  # of the file: three, and their shades at the edges
 
@@ -39,8 +45,8 @@ def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
     return {work: sorted(samples, key=lambda s: s["median"]) for work, samples in works.items()}
 
 
-def bars(ax: Axes, samples: list[Sample], title: str) -> None:
-    """A bar each from zero, its quartiles as a line, the number and how many times ours behind it."""
+def bars(ax: Axes, samples: list[Sample], title: str, room: float = 1.42) -> None:
+    """A bar each from zero, its quartiles as a line, the number and how many times ours behind it, in ``room`` widest bars."""
     ours = next(sample["median"] for sample in samples if sample["peer"] == OURS)
     medians = np.array([sample["median"] for sample in samples])
     rows = np.arange(len(samples))
@@ -58,7 +64,7 @@ def bars(ax: Axes, samples: list[Sample], title: str) -> None:
     ax.set_yticks(rows, [sample["peer"] for sample in samples], fontsize=8)
     for label, sample in zip(ax.get_yticklabels(), samples):
         label.set_fontweight("bold" if sample["peer"] == OURS else "normal")
-    ax.set(xlim=(0, 1.42 * widest), xticks=[])
+    ax.set(xlim=(0, room * widest), xticks=[])
     ax.set_title(title, fontsize=9, loc="left")
     ax.tick_params(length=0)
     ax.spines[["top", "right", "bottom"]].set_visible(False)
@@ -83,6 +89,16 @@ def panels(figure: FigureBase, works: dict[str, list[Sample]], title: str, colum
 
 def where(result: Result) -> str:
     return f"{result['machine']['cpu']}, {result['machine']['threads']} threads, {result['date'][:10]}"
+
+
+def step(result: Result, figure: FigureBase) -> None:
+    """The first of the training steps, by each library in its fastest form."""
+    (_, work), fastest = next((work, row) for work, row in works(result).items() if work[0] == "training")
+    samples = [sample | {"peer": name} for name, sample in fastest.items() if name in (OURS, *PEERS)]
+    ax = figure.subplots()
+    bars(ax, sorted(samples, key=lambda s: s["median"]), f"{work}\n{where(result)}", 1.6)
+    ax.invert_yaxis()
+    figure.suptitle("One training step: less is better", fontsize=10, x=0.01, ha="left", fontweight="bold")
 
 
 def training(result: Result, figure: FigureBase) -> None:
@@ -158,7 +174,7 @@ def save(result: Result, path: str | Path, claims: tuple[str, ...] = tuple(PICTU
 def keep(figure: Figure, path: str | Path) -> None:
     """A small PNG of it."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI, format="png")
+    figure.savefig(drawn, dpi=ACROSS / figure.get_figwidth(), format="png")
     Image.open(drawn).convert("RGB").quantize(COLORS).save(path, "PNG", optimize=True)
 
 
@@ -167,3 +183,6 @@ if __name__ == "__main__":
     recorded = json.loads(source.read_text())
     for claim in PICTURES:
         save(recorded, source.with_name(f"{claim}.png"), (claim,))
+    first = Figure(figsize=(NARROW, 2.2), layout="constrained", facecolor="white")
+    step(recorded, first)
+    keep(first, source.with_name("step.png"))

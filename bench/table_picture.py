@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import tables
 from pages import RESULTS, on_every_table, over_the_best
-from pictures import BLUE, GREY, WIDTH, keep
+from pictures import BLUE, GREY, NARROW, keep
 
 HALF = 0.36  # of a row: a bar
 
@@ -19,8 +19,8 @@ HALF = 0.36  # of a row: a bar
 def draw() -> Figure:
     """A panel for each measure, in it two bars for each method: tables that nothing was chosen on, and the others, paler."""
     methods, _, means = on_every_table()
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, len(tables.MEASURES), sharey=True)
+    figure = Figure(figsize=(NARROW, 6.0), layout="constrained", facecolor="white")
+    axes = figure.subplots(len(tables.MEASURES), 1)
     for ax, (measure, title) in zip(axes, tables.MEASURES.items()):
         groups = [
             {name: row for name, row in means.get(measure, {}).items() if (name in tables.CHOSEN_ON) == chosen}
@@ -38,10 +38,10 @@ def draw() -> Figure:
         ax.set_yticks(range(len(methods)), [method.replace("_", " ") for method in methods], fontsize=8)
         ax.tick_params(length=0)
         ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
-    axes[0].get_yticklabels()[methods.index("fastmlp")].set_fontweight("bold")
-    title = "Over the best method of each table: the geometric mean, less is better"
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
-    figure.supxlabel("dark: tables that no default was chosen on; pale: tables that were chosen on", fontsize=8)
+        ax.get_yticklabels()[methods.index("fastmlp")].set_fontweight("bold")
+    title = "How many times the best method's:\ngeometric mean over tables, less is better"
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel("dark: tables that no default was chosen on; pale: the others", fontsize=8)
     return figure
 
 

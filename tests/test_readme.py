@@ -124,8 +124,11 @@ def test_every_figure_is_what_the_files_of_results_say(page):
     assert TEXTS[page] == pages.filled(TEXTS[page])
 
 
-def test_the_first_page_is_short():
+def test_the_first_page_is_short_and_no_page_has_a_wall_of_words():
     assert len(re.sub(r"<!-- \w+ -->(?s:.*?)<!-- end -->", "", README).split()) <= 700
+    for text in (*TEXTS.values(), (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")):
+        prose = re.sub(r"^(```(?s:.*?)^```|\|.*)$", "", text, flags=re.M)
+        assert [part[:60] for part in prose.split("\n\n") if len(part.split()) > 80] == []
 
 
 def test_the_first_block_is_two_commands_and_ci_runs_the_second():
@@ -148,7 +151,7 @@ def test_ci_installs_every_extra_that_the_pages_name():
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.parent.name)
 def test_every_file_that_a_page_shows_or_lists_is_there(page):
-    shown = re.findall(r"\]\(([^)#]+)\)", TEXTS[page])
+    shown = [link or source for link, source in re.findall(r'\]\(([^)#]+)|src="([^"]+)"', TEXTS[page])]
     for text in (text for language, text in BLOCKS[page] if language == ""):
         shown += re.findall(r"(?<![\w/])[\w/]+\.py\b", text)
     assert [name for name in shown if not (page.parent / name).exists()] == []
