@@ -33,7 +33,7 @@ def parser() -> Parser:
     )
     made.add_argument("--quick", action="store_true", help="fewer rounds and seeds: two minutes, and less certain")
     made.add_argument("--cold", action="store_true", help="also the first process, which compiles the kernels")
-    made.add_argument("--json", action="store_true", help="print one JSON object instead")
+    made.add_json()
     made.add_argument("--plot", metavar="PNG", help="also draw the result, with Matplotlib")
     return made
 

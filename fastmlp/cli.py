@@ -37,6 +37,9 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("--version", action="version", version=f"fastmlp {__version__}")
 
+    def add_json(self) -> None:
+        self.add_argument("--json", action="store_true", help="print one JSON object instead")
+
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""

@@ -306,7 +306,7 @@ def parser() -> Parser:
         action="store_true",
         help="delete compiled kernels of other versions, which are made again when needed",
     )
-    made.add_argument("--json", action="store_true", help="print one JSON object instead")
+    made.add_json()
     return made
 
 

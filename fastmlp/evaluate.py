@@ -155,7 +155,7 @@ def parser() -> Parser:
     )
     made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     add_options(made, DATA_OPTIONS)
-    made.add_argument("--json", action="store_true", help="print one JSON object instead")
+    made.add_json()
     return made
 
 

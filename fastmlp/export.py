@@ -389,6 +389,7 @@ def parser() -> Parser:
         action="store_true",
         help="an .onnx of a model of images takes their pixels, uint8 [N, rows, columns], and gives the classes' names",
     )
+    made.add_json()
     return made
 
 
@@ -399,6 +400,10 @@ def _command(argv: Sequence[str] | None) -> int:
     _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)
     usage = export(model, options.out, uint8=options.uint8)
+    if options.json:
+        told = {"file": options.out, "inputs": model.features.width, "classes": [*model.classes], "usage": usage}
+        print(json.dumps(told))
+        return 0
     what = f"{len(model.classes)} classes" if model.target is None else f"numbers ({model.target.loss})"
     print(f"{options.out}: {model.features.width} inputs, {what}; use it with {usage}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -88,6 +89,19 @@ def _print_numbers(model: Model, files: Sequence[str], rows: Sequence[np.ndarray
         numbers = predicted.reshape(len(predicted), model.network.sizes[-1]).tolist()
         line = ",".join([f"%.{digits}g"] * model.network.sizes[-1]) + "\n"
         sys.stdout.writelines(head + line % tuple(row) for row in numbers)
+
+
+def _print_json(model: Model, files: Sequence[str], rows: Sequence[Any], proba: bool) -> None:
+    """An object with one for each file: its rows' numbers, or classes and, with ``proba``, the probabilities of all."""
+    found: list[dict[str, Any]] = []
+    for file, row in zip(files, rows):
+        if model.target is not None:
+            found.append({"file": file, "predictions": row.tolist()})
+        else:
+            chosen, P = row
+            found.append({"file": file, "predictions": [model.classes[k] for k in chosen.tolist()]})
+            found[-1] |= {"probabilities": P.tolist()} if proba else {}
+    print(json.dumps({"classes": [*model.classes], "files": found}, allow_nan=False))
 
 
 def _quoted(fields: Sequence[str]) -> list[str]:
@@ -178,6 +192,7 @@ def parser() -> Parser:
         "begins with the file's name",
     )
     made.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
+    made.add_json()
     made.add_argument("--invert", action="store_true", help="images are dark ink on light paper (found out for digits)")
     made.add_argument(
         "--as-is", action="store_true",
@@ -203,8 +218,12 @@ def _command(argv: Sequence[str] | None) -> int:
         raise InputError(f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out")
     samples = list(_read(_files(options.files), model, options))
     rows = list(_predictions(samples, model))
-    show = _print_numbers if model.target is not None else _print_table if options.proba else _print_classes
-    show(model, [name for name, _, _ in samples], rows)
+    files = [name for name, _, _ in samples]
+    if options.json:
+        _print_json(model, files, rows, options.proba)
+    else:
+        show = _print_numbers if model.target is not None else _print_table if options.proba else _print_classes
+        show(model, files, rows)
     return 0
 
 

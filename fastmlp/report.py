@@ -788,13 +788,14 @@ def parser() -> Parser:
     )
     made.add_argument("--data", metavar="SPEC", help="data to test on (default: the run's own)")
     made.add_argument("--out", metavar="DIR2", help="where to write (default DIR/report)")
+    made.add_json()
     return made
 
 
 def _command(argv: Sequence[str] | None) -> int:
     options = parser().parse_args(argv)
-    for path in draw_report(options.run, data=options.data, out=options.out):
-        print(path)
+    files = draw_report(options.run, data=options.data, out=options.out)
+    print(json.dumps({"files": [*map(str, files)]}) if options.json else "\n".join(map(str, files)))
     return 0
 
 

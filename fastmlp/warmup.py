@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +37,7 @@ def parser() -> Parser:
         "--dtype", choices=("float32", "float64"), default="float32", help="of the runs to come (default float32)"
     )
     made.add_argument("--optimizer", choices=tuple(RULES), default="momentum", help="likewise (default momentum)")
+    made.add_json()
     return made
 
 
@@ -50,7 +52,11 @@ def _command(argv: Sequence[str] | None) -> int:
     if not kernels.jit.store().keeping:
         raise RunError(f"{folder}: what was compiled could not all be kept")
     made = kernels.cache_info().files - before
-    print(f"{made} functions compiled in {kernels.jit.compile_seconds:.1f} s, {before} were there before; in {folder}")
+    seconds = kernels.jit.compile_seconds
+    if options.json:
+        print(json.dumps({"compiled": made, "seconds": seconds, "before": before, "folder": str(folder)}))
+    else:
+        print(f"{made} functions compiled in {seconds:.1f} s, {before} were there before; in {folder}")
     return 0
 
 

@@ -122,7 +122,7 @@ def _of_network(
             yield partial(public.mlp_forward, X[:1], network)
         return
     if name == "mlp_update":
-        yield partial(public.mlp_update, network, np.zeros_like(network.params), rule=rule, lr=0.0)
+        yield partial(public.mlp_update, network, np.zeros_like(network.params), rule=rule, lr=0.0, clip=1.0)
         return
     for batch, dropout in itertools.product(batches, (0.0, 0.5) if dense else (0.0,)):
         rows = np.arange(batch)

@@ -110,6 +110,7 @@ def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, di
 
 
 BAD = {
+    "missing data set": (["--data", "mnst"], "mnst: no such file or directory (did you mean mnist? data sets"),
     "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
     "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (did you mean --data? --help lists the options)"),
     "unknown choice": (["--optimizer", "lbfgs"], "--optimizer is 'lbfgs'; it must be one of sgd, momentum"),

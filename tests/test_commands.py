@@ -21,6 +21,7 @@ from fastmlp.backend import Network, kernels
 from fastmlp.data import Sparse
 from fastmlp.errors import InputError
 from fastmlp.formats import IMAGE
+from fastmlp.ink import Framing
 from fastmlp.loop import Observer
 from fastmlp.model import Model
 from fastmlp.ranges import difference, input_ranges
@@ -1040,6 +1041,20 @@ def test_the_doctor_knows_the_extras_of_the_project():
     assert {name: tuple(p.partition(">")[0] for p in packages) for name, packages in declared.items()} == doctor.EXTRAS
 
 
+def test_with_json_stdout_is_one_object_that_says_what_the_lines_say(place, command, trained, digits):
+    np.savetxt("new.csv", digits.X_test[:3], "%d", ",")
+    predicted = command(predict, "model.npz", "new.csv")[1].split()
+    code, out, _ = command(predict, "model.npz", "new.csv", "digits.npz", "--json", "--proba")
+    first, second = json.loads(out)["files"]
+    assert (code, first["file"], first["predictions"]) == (0, "new.csv", predicted)
+    assert first["probabilities"] == trained.predict_proba(digits.X_test[:3]).tolist()
+    assert len(second["predictions"]) == len(digits.X)
+    random_model((784, 5, 10), image_shape=(28, 28), framing=Framing(20, 20, 1)).save("images.npz")
+    code, out, err = command(export, "images.npz", "page.html", "--json")
+    assert (code, err) == (0, "")
+    assert (json.loads(out)["file"], json.loads(out)["inputs"]) == ("page.html", 784)
+
+
 # -- warmup, and all ---------------------------------------------------------------------------------------------------
 
 
@@ -1077,7 +1092,7 @@ def test_after_warmup_no_command_compiles(python, place, digits):
         run("evaluate", "run/model.npz", "--data", data)
         run("predict", "run/model.npz", data)
     assert kept() == compiled
-    assert run("warmup").startswith("0 functions compiled in 0.0 s, ")
+    assert json.loads(run("warmup", "--json"))["compiled"] == 0
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "report", "export", "doctor", "warmup", "bench"])

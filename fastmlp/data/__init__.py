@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import InputError
+from ..config import BUILT_IN
+from ..errors import InputError, similar
 from ..formats import TRAINING, Features, Query, format_of, kinds_of, stem
 from ..log import warn
 from ..paths import as_path
@@ -93,7 +94,8 @@ def load(
 def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: int, query: Query) -> Dataset:
     """The data set in a file, or in a directory of images."""
     if not path.exists():
-        raise InputError(f"{path}: no such file or directory (data sets by name: mnist, synthetic)")
+        meant = similar(str(path), BUILT_IN)
+        raise InputError(f"{path}: no such file or directory ({meant}data sets by name: {', '.join(BUILT_IN)})")
     form = format_of(path, TRAINING)
     if not form.has_columns:
         refuse_columns(query, f"{path}")
