@@ -188,6 +188,24 @@ def _size(files: Sequence[Path]) -> int:
     return total
 
 
+def _wheel(kernels: Any) -> Findings:
+    """The compiled kernels that the wheel brought, if it was built with any."""
+    store = kernels.jit.store()
+    places = sorted(import_module(".jit.cache", kernels.__name__).PREBUILT.glob("*-*"))
+    names = ", ".join(path.name.partition("-")[2] for path in places)
+    if store.prebuilt is not None:
+        entries = list(store.prebuilt.glob("*.kernel"))
+        size, level = _size(entries), store.prebuilt.name.partition("-")[2]
+        text = f"{len(entries)} compiled functions came with fastmlp for {level} and are used, {size / 1e6:.1f} MB"
+        values = {"directory": str(store.prebuilt), "entries": len(entries), "bytes": size}
+        yield Finding("ok", "wheel", text, values=values)
+    elif places:
+        of_cpu = any(path.name.startswith(store.software) for path in places)
+        reason = "this CPU" if of_cpu else "these versions and settings of Python, NumPy, Numba and llvmlite"
+        text = f"the compiled functions that came with fastmlp, for {names}, are not for {reason}"
+        yield Finding("note", "wheel", text, "fastmlp warmup compiles them here")
+
+
 def _cache(kernels: Any, clean: bool) -> Findings:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -207,7 +225,7 @@ def _cache(kernels: Any, clean: bool) -> Findings:
     size = _size(entries)
     values = {"directory": str(directory), "entries": len(entries), "bytes": size}
     text = f"{directory}: writable, {len(entries)} compiled functions, {size / 1e6:.1f} MB"
-    if entries:
+    if entries or kernels.jit.store().prebuilt:
         yield Finding("ok", "cache", text, values=values)
     else:
         yield Finding("note", "cache", text, "fastmlp warmup compiles them ahead", values=values)
@@ -283,6 +301,7 @@ def _examine(clean: bool) -> Findings:
         checks += [
             ("cpu", lambda: _cpu(kernels)),
             ("threads", lambda: _threads(kernels)),
+            ("wheel", lambda: _wheel(kernels)),
             ("cache", lambda: _cache(kernels, clean)),
             ("peak", lambda: _peak(kernels)),
         ]

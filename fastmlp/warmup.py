@@ -52,11 +52,14 @@ def _command(argv: Sequence[str] | None) -> int:
     if not kernels.jit.store().keeping:
         raise RunError(f"{folder}: what was compiled could not all be kept")
     made = kernels.cache_info().files - before
-    seconds = kernels.jit.compile_seconds
+    seconds, wheel = kernels.jit.compile_seconds, kernels.jit.store().prebuilt
+    brought = 0 if wheel is None else len(list(wheel.glob("*.kernel")))
     if options.json:
-        print(json.dumps({"compiled": made, "seconds": seconds, "before": before, "folder": str(folder)}))
+        found = {"compiled": made, "seconds": seconds, "before": before, "brought": brought, "folder": str(folder)}
+        print(json.dumps(found))
     else:
-        print(f"{made} functions compiled in {seconds:.1f} s, {before} were there before; in {folder}")
+        came = f", {brought} came with fastmlp" if brought else ""
+        print(f"{made} functions compiled in {seconds:.1f} s, {before} were there before{came}; in {folder}")
     return 0
 
 

@@ -1,11 +1,10 @@
 """Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32, unless it says another)."""
 
-from llvmlite import binding
-
-from .jit import config
+from .jit import cache
+from .jit.numba_private import target
 from .simd import REGISTER_BYTES, REGISTERS
 
-ZEN = (config.CPU_NAME or binding.get_host_cpu_name()) in ("znver1", "znver2", "znver3", "znver4")
+ZEN = target()[0] in cache.ZEN
 """These read operands of a product where they lie as fast as packed ones; and a register of 64 bytes is two halves to them,
 one product a cycle, not two. Others were measured on Ice Lake."""
 

@@ -117,6 +117,34 @@ def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache, warm):
     assert probe().startswith("(2.0, 2) True 1\n")
 
 
+def test_kernels_that_a_wheel_brings_are_used_where_they_fit_and_left_as_they_are(python, cache, tmp_path):
+    level = next(filter(cache_module._fits, cache_module.LEVELS), None)
+    if level is None:
+        pytest.skip("wheels bring no kernels for this CPU")
+    brought = tmp_path / "brought"
+    code = f"from kernels.jit import cache\ncache.PREBUILT = cache.Path({str(brought / 'kernels')!r})\n{PROBE}"
+
+    def run(cache, **env):
+        result = python(code, env={"FASTMLP_CACHE": str(cache), **env})
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert run(brought, NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES=cache_module.LEVELS[level]) == COLD
+    assert run(cache) == WARM
+    assert compiled(cache, "*") == []
+    (entry,) = compiled(brought, ENTRY)
+    entry.write_bytes(damaged := entry.read_bytes()[:-1])
+    first, warning = run(cache).splitlines()
+    assert (first, warning) == (
+        "(2.0, 2) True 1",
+        f"fastmlp kernels: damaged file of fastmlp's: {entry}; compiling anew",
+    )
+    assert len(compiled(cache, "*")) == len(compiled(cache, ENTRY)) == 1
+    assert entry.read_bytes() == damaged
+    assert run(cache) == WARM
+    assert run(cache, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == COLD
+
+
 @pytest.mark.parametrize("kind", ["file in its place", "below a file"])
 def test_an_unusable_cache_directory_costs_one_warning(probe, cache, kind, tmp_path):
     cache.write_text("not a directory")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import os
 import pkgutil
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -142,15 +145,19 @@ def test_a_foreign_kernels_package_is_named_in_one_line(python, tmp_path):
     assert "pip uninstall kernels" in result.stderr
 
 
-def test_the_wheel_holds_both_packages(tmp_path):
+def build(place, **env):
     pytest.importorskip("hatchling")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=ROOT, check=True, capture_output=True,
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)],
+        cwd=ROOT, check=True, capture_output=True, env=os.environ | env,
     )  # fmt: skip
-    import zipfile
+    (wheel,) = place.glob("fastmlp-*.whl")
+    return wheel
 
-    (wheel,) = tmp_path.glob("fastmlp-*.whl")
+
+def test_the_wheel_holds_both_packages(tmp_path):
+    wheel = build(tmp_path)
+    assert wheel.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "kernels/gemm.py",
@@ -160,4 +167,22 @@ def test_the_wheel_holds_both_packages(tmp_path):
         "fastmlp/py.typed",
     ):
         assert wanted in names
-    assert not [name for name in names if name.startswith(("tests", "bench"))]
+    assert not [name for name in names if name.startswith(("tests", "bench", "kernels/prebuilt"))]
+
+
+@pytest.mark.nightly
+def test_a_wheel_that_brings_kernels_compiles_nothing_in_its_first_run(python, tmp_path, mnist_dir):
+    """Installed alone, with an empty cache; and it trains to the same bits."""
+    wheel = build(tmp_path, HATCH_BUILD_HOOK_ENABLE_CUSTOM="true")
+    assert "none-any" not in wheel.name
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+
+    def train(place, cache):
+        env = {"PYTHONPATH": str(place), "FASTMLP_CACHE": str(cache)}
+        result = python("-m", "fastmlp.train", "--data", str(mnist_dir), "--epochs", "1", "--json", env=env)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)["weights_sha256"]
+
+    assert train(tmp_path / "installed", tmp_path / "empty") == train(ROOT, tmp_path / "filled")
+    assert not list((tmp_path / "empty").rglob("*.kernel"))
+    assert list((tmp_path / "filled").rglob("*.kernel"))

@@ -273,9 +273,9 @@ class _Kept(StoredDispatcher):
 
     def number(self, args: tuple[Any, ...]) -> int | None:
         path = self._paths.get(args) or self._path(args)
-        return (
-            None if path is None else int(hashlib.sha256(f"{store().stamp}/{path.name}".encode()).hexdigest()[:15], 16)
-        )
+        if path is None:
+            return None
+        return int(hashlib.sha256(f"{store().software}/{path.name}".encode()).hexdigest()[:15], 16)
 
     def _leave_to_another(self, args: tuple[Any, ...]) -> bool:
         return False

@@ -201,7 +201,7 @@ if hasattr(os, "register_at_fork"):
 
 def expect_work() -> None:
     """Start the workers where the store is empty: while data are read they import what they need."""
-    if worker_count() and next(store().directory.glob("*.kernel"), None) is None:  # type: ignore[union-attr]
+    if worker_count() and store().prebuilt is None and next(store().directory.glob("*.kernel"), None) is None:  # type: ignore[union-attr]
         _team.start()
 
 

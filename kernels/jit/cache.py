@@ -7,6 +7,9 @@ signature) has its own file, written atomically and verified by checksum before 
 
 Unpickling can run anything, and a checksum is no signature: neither a directory in which others could put something,
 itself or on the way to it, is used, nor a file that others can write to.
+
+A wheel may bring kernels that were compiled where it was built (``hatch_build.py``), for processors of a few ``LEVELS``. They
+lie beside the package's own code, are trusted as that is, and are loaded where the user's directory has none.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ import os
 import platform
 import re
 import stat
-import sys
 import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +36,7 @@ import numpy as np
 
 from ..folders import cache_root
 from .dependencies import vocabulary_now, vocabulary_text
-from .numba_private import config, get_host_cpu_features
+from .numba_private import config, target
 
 try:  # Windows has no fcntl: there processes may compile the same kernel twice, which only costs time.
     import fcntl
@@ -60,35 +63,72 @@ _HARMLESS_SETTINGS = (
 )  # fmt: skip
 _OF_CPU = ("CPU_NAME", "CPU_FEATURES")
 
+_AVX2 = (
+    "+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,"
+    "+sse4.2,+ssse3,+xsave"
+)
+_AVX512 = f"{_AVX2},+avx512bw,+avx512cd,+avx512dq,+avx512f,+avx512vl"
+LEVELS = {
+    "x86-64-v4": _AVX512,
+    "znver4": f"{_AVX512},+avx512bitalg,+avx512ifma,+avx512vbmi,+avx512vbmi2,+avx512vnni,+avx512vpopcntdq,+gfni,+sse4a",
+    "x86-64-v3": _AVX2,
+    "znver1": f"{_AVX2},+sse4a",
+}
+"""Processors that a wheel can bring kernels for: LLVM's names of them, and the features that their code may use."""
+ZEN = ("znver1", "znver2", "znver3", "znver4")  # which ``tuning`` has tile sizes of their own for
+PREBUILT = Path(__file__).absolute().parent.parent / "prebuilt"
+"""Where a wheel brings kernels, in a directory for each level."""
 
-def environment() -> str:
-    """What the code of all kernels depends on: a digest of versions, flags and vocabulary, one of the CPU, and its name."""
+
+def can_run(level: str) -> bool:
+    """Whether code for this level runs where this process's does."""
+    return set(LEVELS[level].split(",")) <= set(target()[1].split(","))
+
+
+def _fits(level: str) -> bool:
+    """Whether kernels of this level can take the place of this process's: with vectors as wide, and tiles of the same sizes."""
+    cpu, features = target()
+    return (
+        can_run(level) and ("+avx512f" in LEVELS[level]) == ("+avx512f" in features) and (level in ZEN) == (cpu in ZEN)
+    )
+
+
+def _software() -> str:
+    """What the code of all kernels depends on but the CPU, as a digest: versions, flags and vocabulary."""
     settings = {
         name: repr(getattr(config, name))
         for name in sorted(vars(config))
         if name.isupper() and not any(fnmatchcase(name, pattern) for pattern in (*_HARMLESS_SETTINGS, *_OF_CPU))
     }
     facts = (
-        sys.version,
+        EXTENSION_SUFFIXES[0],  # of Python's version and system
         platform.machine(),
         numba.__version__,
         llvmlite.__version__,
-        np.__version__,
+        np.__version__.split(".")[:2],  # as Numba tells NumPy's versions apart
         settings,
         vocabulary_text(),
     )
-    cpu = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    digests = (
-        hashlib.sha256(repr(each).encode()).hexdigest()[:_DIGITS]
-        for each in (facts, (cpu, config.CPU_FEATURES or get_host_cpu_features()))
-    )
-    return f"{''.join(digests)}-{re.sub('[^A-Za-z0-9_.+-]', '', cpu)}"
+    return _digest(facts)
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:_DIGITS]
+
+
+def environment() -> str:
+    """What the code of all kernels depends on: ``_software``, a digest of the CPU, and its name."""
+    return _stamp(_software(), *target())
+
+
+def _stamp(software: str, cpu: str, features: str) -> str:
+    return f"{software}{_digest((cpu, features))}-{re.sub('[^A-Za-z0-9_.+-]', '', cpu)}"
 
 
 class Store:
     """One directory of compiled kernels that share one environment; unusable directories switch it off.
 
-    One that can be read only, or is on a full disk, is still read.
+    One that can be read only, or is on a full disk, is still read. ``prebuilt`` has those that a wheel brought.
     """
 
     def __init__(self) -> None:
@@ -98,8 +138,11 @@ class Store:
         self._swept = False
         self.vocabulary = vocabulary_now()
         self.directory: Path | None = None
+        self.stamp = environment()
+        self.software = self.stamp[:_DIGITS]
+        fit = (PREBUILT / _stamp(self.software, level, LEVELS[level]) for level in LEVELS if _fits(level))
+        self.prebuilt = next((directory for directory in fit if directory.is_dir()), None)
         try:
-            self.stamp = environment()
             directory = cache_root().absolute() / "kernels" / self.stamp
             for place in (*reversed(directory.parents), directory):
                 if not place.is_dir():
@@ -116,29 +159,30 @@ class Store:
         """The directories whose kernels would be this process's, were it on the CPU of this name."""
         if self.directory is None:
             return {}
-        alike = self.directory.parent.glob(f"{self.stamp[:_DIGITS]}*")
+        alike = self.directory.parent.glob(f"{self.software}*")
         return {place: place.name[2 * _DIGITS + 1 :] for place in alike if place != self.directory}
 
     def path(self, name: str, depends_on: str) -> Path | None:
-        """The file of the kernel of this name that depends on this."""
-        if self.directory is None:
-            return None
+        """The file of the kernel of this name that depends on this: where it is, or is to be."""
         key = hashlib.sha256(depends_on.encode()).hexdigest()[:16]
-        return self.directory / f"{re.sub('[^A-Za-z0-9_.]', '_', name)[-_NAME_LENGTH:]}-{key}{_SUFFIX}"
-
-    def _checksum(self, path: Path, payload: bytes) -> bytes:
-        return hashlib.sha256(b"\0".join((self.stamp.encode(), path.name.encode(), payload))).digest()
+        file = f"{re.sub('[^A-Za-z0-9_.]', '_', name)[-_NAME_LENGTH:]}-{key}{_SUFFIX}"
+        own = None if self.directory is None else self.directory / file
+        if self.prebuilt is None or (own is not None and own.exists()):
+            return own
+        brought = self.prebuilt / file
+        return brought if brought.exists() else own
 
     def read(self, path: Path) -> bytes | None:
-        """The payload, or None when there is none that can be trusted; a damaged file is removed."""
+        """The payload, or None when there is none that can be trusted; a damaged file of the user's is removed."""
+        brought = path.parent == self.prebuilt
         try:
             with open(path, "rb", opener=_open_without_waiting) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise OSError(f"{path} is not a file")
-                if os.name != "nt" and _others_can_write(status):
+                if not brought and os.name != "nt" and _others_can_write(status):
                     raise PermissionError(f"others can write to {path}, and what is in it would be run")
-                if time.time() - status.st_mtime > _DAY_SECONDS:
+                if not brought and time.time() - status.st_mtime > _DAY_SECONDS:
                     with contextlib.suppress(OSError):  # a cache that can only be read
                         os.utime(path)  # it is in use: see _remove_stale
                 content = file.read()
@@ -148,16 +192,21 @@ class Store:
             warn(f"a file in the kernel cache cannot be read ({error}); compiling anew")
             return None
         payload = content[_DIGEST_BYTES:]
-        if content[:_DIGEST_BYTES] == self._checksum(path, payload):
+        if content[:_DIGEST_BYTES] == _checksum(path, payload):
             return payload
+        if brought:
+            warn(f"damaged file of fastmlp's: {path}; compiling anew")
+            return None
         warn(f"damaged file in the kernel cache removed: {path}; compiling anew")
         with contextlib.suppress(OSError):
             path.unlink()
         return None
 
     def write(self, path: Path, payload: bytes) -> None:
-        if not self.keeping:
+        """Keep the payload of the file of this name, in the user's directory."""
+        if self.directory is None or not self.keeping:
             return
+        path = self.directory / path.name
         temporary = None
         try:
             if not self._swept:
@@ -165,7 +214,7 @@ class Store:
                 _remove_stale(path.parent.parent)
             with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
                 temporary = file.name
-                file.write(self._checksum(path, payload) + payload)
+                file.write(_checksum(path, payload) + payload)
             os.replace(temporary, path)
         except OSError as error:
             if temporary is not None:
@@ -215,6 +264,10 @@ class Store:
             handle.close()
             self.locking = self.waiting = False
             return None
+
+
+def _checksum(path: Path, payload: bytes) -> bytes:
+    return hashlib.sha256(b"\0".join((path.parent.name.encode(), path.name.encode(), payload))).digest()
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -49,7 +49,6 @@ __all__ = [
     "code_to_keep",
     "config",
     "definition",
-    "get_host_cpu_features",
     "global_compiler_lock",
     "infer_global",
     "intrinsic",
@@ -59,9 +58,16 @@ __all__ = [
     "part_of",
     "place_of_typing",
     "propagate",
+    "target",
     "tell_a_compilation_of_new_names",
     "with_part",
 ]
+
+
+def target() -> tuple[str, str]:
+    """The CPU that code is compiled for: LLVM's name of it, and its features, each with a + or -, between commas."""
+    features = config.CPU_FEATURES
+    return config.CPU_NAME or binding.get_host_cpu_name(), get_host_cpu_features() if features is None else features
 
 
 class _Library(JITCodeLibrary):
@@ -317,7 +323,12 @@ def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
         return None
     called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
     compiled.reload_init.clear()
-    return tuple(map(_without_linked, compiled._reduce())), called
+    (name, kind, (machine_code, _)), *others = compiled._reduce()
+    # Numba keeps the bitcode, too, for functions that link the code in, as none does, and to know what the code defines.
+    module = compiled.library._final_module
+    defined = (each.name for each in (*module.functions, *module.global_variables) if not each.is_declaration)
+    names = binding.parse_assembly("".join(f'@"{name}" = global i8 0\n' for name in defined))
+    return ((name, kind, (machine_code, names.as_bitcode())), *map(_without_linked, others)), called
 
 
 class _Reduced:

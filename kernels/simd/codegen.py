@@ -14,16 +14,11 @@ from numba.extending import models, register_model
 
 from ..jit import numba_private
 from ..jit.dependencies import vocabulary
-from ..jit.numba_private import TypingError, cgutils, config, get_host_cpu_features, part_of
+from ..jit.numba_private import TypingError, cgutils, part_of, target
 
 vocabulary()
 
 # -- the machine -------------------------------------------------------------------------------------------------
-
-
-def _features() -> frozenset[str]:
-    text = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()
-    return frozenset(text.split(","))
 
 
 def _register_bytes(features: frozenset[str]) -> int:
@@ -32,7 +27,7 @@ def _register_bytes(features: frozenset[str]) -> int:
     return 32 if "+avx" in features else 16
 
 
-FEATURES = _features()
+FEATURES = frozenset(target()[1].split(","))
 REGISTER_BYTES = _register_bytes(FEATURES)
 REGISTERS = 32 if REGISTER_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else 16
 # Without an FMA unit llvm.fma is a library call per lane; fmuladd is then a product and a sum.
