@@ -59,6 +59,8 @@ class _Memory:
 
 def float_dtype(name: str, value: Any) -> np.dtype:
     """The dtype of the argument that sets what an op runs in."""
+    if type(value) is np.ndarray and value.dtype in FLOATS:  # the usual case
+        return value.dtype
     refuse_sparse(name, value)
     dtype = np.asarray(value).dtype
     if (native := dtype.newbyteorder("=")) not in FLOATS:
@@ -105,6 +107,8 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
 
 def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     """``as_input`` for the network's input: uint8 stays uint8."""
+    if type(value) is np.ndarray and value.dtype == dtype:  # the usual case
+        return as_input(name, value, dtype, shape)
     array = np.asarray(value)
     return as_input(name, array, UINT8 if array.dtype == UINT8 else dtype, shape)
 
@@ -147,7 +151,8 @@ def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int
 
 def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     """``value`` itself, which an op will write to: never a copy."""
-    if not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray)):
+    unusual = type(value) is not np.ndarray
+    if unusual and (not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray))):
         raise TypeError(f"{name} is a {type(value).__name__}; it must be a numpy array, which is written to in place")
     if value.dtype != dtype:
         raise TypeError(f"{name} has dtype {value.dtype}; it must be {dtype}")
@@ -175,7 +180,7 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
     if not array.size:
         return
     for other in others:
-        if isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+        if isinstance(other, np.ndarray) and other.size and np.may_share_memory(array, other):
             raise ValueError(f"{name} overlaps the memory of another argument; it must have memory of its own")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 
 from . import simd
-from .bundles import Matrix, after, after_each, from_element, from_row
+from .bundles import Matrix, after, after_each, from_element, from_row, views
 from .intrinsics import flat, flat_to_read, out_of_line
 from .jit import kernel, overload, piece
 from .narrow import gemm_narrow
@@ -590,11 +590,31 @@ def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
         step_rows(step.rule, step.of_biases, b, state, gradient, 1.0, 1, hi - lo, 0)
 
 
+class Stepped(NamedTuple):
+    """What ``linear_backward_update`` changes: W [inputs, outputs], flat b or empty for none, and the state of each.
+
+    A state is one array, [slots, ...] of any shape: of a caller in Python, for whom a tuple of views takes longer to make.
+    """
+
+    W: np.ndarray
+    b: np.ndarray
+    state: np.ndarray
+    bias_state: np.ndarray
+
+
+@piece
+def layer_to_step(stepped, rule):
+    """The same as a ``Layer``."""
+    (I, O), slots = stepped.W.shape, rule.slots
+    W_state, b_state = views(flat(stepped.state), I * O, slots), views(flat(stepped.bias_state), O, slots)
+    return Layer(I, O, flat(stepped.W), stepped.b, W_state, b_state)
+
+
 @kernel
-def linear_backward_update(part, parts, X, dY, scale, layer: Layer, schedule: Schedule, scratch: Scratch):
+def linear_backward_update(part, parts, X, dY, scale, stepped: Stepped, schedule: Schedule, scratch: Scratch):
     """``backward_update`` of a layer by a rule; ``scratch`` is that of all parts."""
     step, own = step_of(schedule.rule, schedule.lr, schedule.t), own_scratch(scratch, part, parts)
-    (M, K), N = X.shape, dY.shape[1]
+    (M, K), N, layer = X.shape, dY.shape[1], layer_to_step(stepped, schedule.rule)
     backward_update(
         part, parts, M, Matrix(flat_to_read(X), K, 1), Matrix(flat_to_read(dY), N, 1), scale, layer, step, own
     )

@@ -92,7 +92,7 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
     X = checks.as_samples("X", X, dtype, (None, I))
     Y = checks.output("out", out, dtype, (len(X), O), X, W, b)
     parts = _parts(2 * X.size * O, SERIAL_FLOP)
-    rows = np.empty(parts * ROW_BLOCK * I if X.dtype == np.uint8 else 0, dtype)
+    rows = np.empty(parts * ROW_BLOCK * I if X.itemsize == 1 else 0, dtype)
     run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, rows, scratch(parts * gemm.PACK_SIZE, dtype))
     return Y
 
@@ -124,7 +124,8 @@ def linear_backward_weight(
 
     From Y = scale * X @ W + b: X [B, I] (also uint8 or CSR) and dY [B, O] give dW [I, O] and db [O].
     """
-    dY, X, dtype, factor = _weight_gradient_inputs(X, dY, scale)
+    dtype = checks.float_dtype("dY", dY)
+    X, dY, factor = _weight_gradient_inputs(X, dY, scale, dtype, (None, None))
     shape = (X.shape[1], dY.shape[1])
     dW = checks.output("out", out, dtype, shape, dY, X)
     db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
@@ -143,15 +144,17 @@ def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, state: PanelState, sch
     sparse.run_backward_update(X, dY, layer, state, schedule, scale, parts)
 
 
-def _weight_gradient_inputs(X: Any, dY: ArrayLike, scale: float) -> tuple[Array, Any, np.dtype, Any]:
-    dtype = checks.float_dtype("dY", dY)
-    dY = checks.as_input("dY", dY, dtype, (None, None))
+def _weight_gradient_inputs(
+    X: Any, dY: ArrayLike, scale: float, dtype: np.dtype, shape: tuple[int | None, int | None]
+) -> tuple[Any, Array, float]:
+    """X, dY and scale as the kernels take them for weights of ``shape``, where None stands for any length."""
+    dY = checks.as_input("dY", dY, dtype, (None, shape[1]))
     if _is_sparse(X):
         X = checks.as_csr("X", X)
-        checks.require_shape("X", X, (len(dY), None))
+        checks.require_shape("X", X, (len(dY), shape[0]))
     else:
-        X = checks.as_samples("X", X, dtype, (len(dY), None))
-    return dY, X, dtype, checks.finite_number("scale", scale)
+        X = checks.as_samples("X", X, dtype, (len(dY), shape[0]))
+    return X, dY, checks.finite_number("scale", scale)
 
 
 def linear_backward_update(
@@ -175,29 +178,27 @@ def linear_backward_update(
     """
     dtype = checks.weight_dtype(W)
     W = checks.in_place("W", W, dtype, (None, None))
-    dY = checks.as_input("dY", dY, dtype, (None, W.shape[1]))
-    dY, X, _, scale = _weight_gradient_inputs(X, dY, scale)
-    checks.require_shape("X", X, (None, W.shape[0]))
+    X, dY, scale = _weight_gradient_inputs(X, dY, scale, dtype, W.shape)
     rule, lr, t = _checked_step(rule, lr, t)
-    state = _checked_state("state", state, dtype, (rule.slots, *W.shape))
-    written = [W, state]
+    I, O = W.shape
+    state = _checked_state("state", state, dtype, (rule.slots, I, O))
+    bias, of_bias = np.empty(0, dtype), np.empty((rule.slots, 0), dtype)
     if b is not None:
-        bias_state = _checked_state("bias_state", bias_state, dtype, (rule.slots, W.shape[1]))
-        written += [checks.in_place("b", b, dtype, (W.shape[1],)), bias_state]
+        bias = checks.in_place("b", b, dtype, (O,))
+        of_bias = _checked_state("bias_state", bias_state, dtype, (rule.slots, O))
+    written = [array for array in (W, state, bias, of_bias) if array.size]
     for k, array in enumerate(written):
         checks.no_overlap("an argument updated in place", array, dY, X, *written[:k])
-    bias = np.empty(0, dtype) if b is None else b
-    states = (tuple(slot.reshape(-1) for slot in array) for array in (state, written[-1]))
-    I, O = W.shape
-    layer, schedule = gemm.Layer(I, O, W.reshape(-1), bias, *states), Schedule(rule, lr, t)
     if isinstance(X, CSR):
-        panels = PanelLayer(I, O, layer.W, bias, False)
-        _run_csr_update(X, dY, panels, PanelState(layer.W_state, layer.b_state), schedule, scale)
+        slots = (tuple(slot.reshape(-1) for slot in array) for array in (state, of_bias))
+        layer, schedule = PanelLayer(I, O, W.reshape(-1), bias, False), Schedule(rule, lr, t)
+        _run_csr_update(X, dY, layer, PanelState(*slots), schedule, scale)
         return
     parts = _parts(2 * X.size * O, SERIAL_FLOP)
     gradient = np.empty(parts * gemm.gradient_size(O), dtype)
-    own = gemm.Scratch(scratch(parts * gemm.PACK_SIZE, dtype), gradient)
-    run(gemm.linear_backward_update, parts, X, dY, scale, *layer, *schedule, *own)
+    own = scratch(parts * gemm.PACK_SIZE, dtype), gradient
+    # Neither layer nor schedule: each would be made in Python to be taken apart at once.
+    run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, *own)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:

@@ -296,21 +296,22 @@ def linear_backward_weight(
     _weight_gradient(part, parts, X, dY, scale, out, flat_or_empty(out_bias, out), scratch)
 
 
-def _weight_step(part, parts, X, dY, scale, layer, schedule, scratch):
-    """``linear_backward_update`` of a ``gemm.Layer``."""
+def _weight_step(part, parts, X, dY, scale, stepped, schedule, scratch):
+    """``linear_backward_update``."""
 
 
 @overload(_weight_step)
-def _weight_step_overload(part, parts, X, dY, scale, layer, schedule, scratch):
+def _weight_step_overload(part, parts, X, dY, scale, stepped, schedule, scratch):
     if isinstance(X, types.Array):
 
-        def dense(part, parts, X, dY, scale, layer, schedule, scratch):
+        def dense(part, parts, X, dY, scale, stepped, schedule, scratch):
             memory = _gemm.Scratch(scratch, after(scratch, parts * _gemm.PACK_SIZE))
-            _gemm.linear_backward_update(part, parts, X, dY, scale, layer, schedule, memory)
+            _gemm.linear_backward_update(part, parts, X, dY, scale, stepped, schedule, memory)
 
         return dense
 
-    def of_sparse(part, parts, X, dY, scale, layer, schedule, scratch):
+    def of_sparse(part, parts, X, dY, scale, stepped, schedule, scratch):
+        layer = _gemm.layer_to_step(stepped, schedule.rule)
         panels = _sparse.PanelLayer(layer.inputs, layer.outputs, layer.W, layer.b, False)
         _step_sparse(part, parts, X, dY, panels, _sparse.PanelState(layer.W_state, layer.b_state), schedule, scratch)
 
@@ -334,11 +335,8 @@ def linear_backward_update(
     scale: float = 1.0,
 ) -> None:
     """Step W by scale * X.T @ dY and b by dY.sum(0); states [rule.slots, I, O] and [rule.slots, O], None where slots are 0."""
-    I, O = W.shape
-    W_state = views(flat_or_empty(state, W), I * O, rule.slots)
-    b_state = views(flat_or_empty(bias_state, W), O, rule.slots)
-    layer = _gemm.Layer(I, O, flat(W), flat_or_empty(b, W), W_state, b_state)
-    _weight_step(part, parts, X, dY, scale, layer, Schedule(rule, lr, t), scratch)
+    stepped = _gemm.Stepped(W, flat_or_empty(b, W), flat_or_empty(state, W), flat_or_empty(bias_state, W))
+    _weight_step(part, parts, X, dY, scale, stepped, Schedule(rule, lr, t), scratch)
 
 
 # -- losses, activations, dropout, distortions ---------------------------------------------------------------------
