@@ -20,11 +20,12 @@ from .errors import InputError
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right
 
-LOOK = 240  # at so many times so many pixels is looked: of six digits in a row each still has some 80 in height
+LOOK = 360  # pixels of the shorter side: strokes as thin as a fiftieth of a digit's height are whole there
 GLOW = 60  # grey levels: of what is much darker the noise would pass for ink
 INK = 0.45  # of the full contrast: what is less is paper. Ruled lines have up to 0.35 of a pen's, pencil varies by a half.
 ISLAND = 0.3  # contrast of a sheet of paper with the table
 FILLED = 0.68  # of the box around a sheet of paper, at a slant, is paper; of that around the thickest digits two thirds
+EVEN = 1.25  # times as light two pixels further: paper to table has 1.4 and more, soft shadows have less
 NOISE = 5.5  # times the distance of the quantiles 0.05 and 0.25; the tenth largest of 100,000 normal numbers is at 4.5
 LEAST = 0.08  # contrast of ink in the whole picture, where thin strokes fade
 CLEAR = 0.25  # and close by: soft pencil has 0.35, most shadows have less
@@ -164,7 +165,7 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
     light, _ = dark_ink(shrink(picture))
     sheet(light, False)  # a small blot is refused only here
     contrast = ink(light, CLEAR)
-    times = max(1, LOOK // math.ceil(math.sqrt(contrast.size)))
+    times = max(1, LOOK // math.ceil(across(contrast)))
     contrast = bridged(enlarged(contrast, times))
     seen = np.stack([frame(piece, shape, box) for piece in pieces(contrast, times * SMALLEST)])
     if busiest is not None and busyness(seen).max() > busiest:
@@ -175,29 +176,53 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
 def sheet(light: np.ndarray, turned: bool) -> Box | None:
     """The inside of a sheet of paper that lies on something darker; None where there is none.
 
-    Blurred so much that what is written on it vanishes it stands out, and it reaches no side. It fills the box around it,
-    but for what is written on it. InputError for a blot, which stands out, too.
+    Shadows have soft edges, a sheet has sharp ones: it is an even area that reaches no side, with something written in it.
+    InputError for a blot, which is an even area, too.
     """
     h, w = light.shape
-    blurred = local_mean(light, h // 10)
-    shore = (1 - ISLAND) * quantiles(np.concatenate(edges(blurred)), 0.5)[0]
-    for top, left, bottom, right in components(blurred < shore)[1].tolist():
+    smooth = local_mean(light, 1)
+    even = dilated(smooth, 5) < EVEN * -dilated(-smooth, 5)
+    labels, boxes = components(even)
+    shore = (1 - ISLAND) * quantiles(np.concatenate(edges(smooth)), 0.5)[0]
+    for k, (top, left, bottom, right) in enumerate(boxes.tolist()):
         height, width = bottom - top, right - left
         if top == 0 or left == 0 or bottom == h or right == w or height * width * 10 < h * w:
             continue
-        filled = light[top:bottom, left:right] < shore
-        y, x = height // 8, width // 8  # its sides may be at a slant
-        if turned and filled.mean() > FILLED and not filled[y : height - y, x : width - x].all():
-            return top + y, left + x, bottom - y, right - x
-        refuse_blot(filled)
+        own = labels[top:bottom, left:right] == k + 1
+        if light[top:bottom, left:right][own].mean() >= shore:
+            continue
+        y, x, below, beyond = inside(spanned(own))
+        if turned and own.mean() > FILLED and not own[y:below, x:beyond].all():
+            return top + y, left + x, top + below, left + beyond
+        refuse_blot(own)
     return None
 
 
+def spanned(mask: np.ndarray) -> np.ndarray:
+    """``mask`` with what has some of it on both sides in its row, and then in its column."""
+    for _ in range(2):
+        before, behind = (np.logical_or.accumulate(mask[:, ::step], 1)[:, ::step] for step in (1, -1))
+        mask = (before & behind).T
+    return mask
+
+
+def inside(mask: np.ndarray) -> Box:
+    """A box that ``mask`` fills the sides of, found by leaving out whichever side it fills least of."""
+    top, left, bottom, right = 0, 0, *mask.shape
+    while top < bottom and left < right:
+        filled = [side.mean() for side in edges(mask[top:bottom, left:right])]
+        least = int(np.argmin(filled))
+        if filled[least] == 1:
+            break
+        top, bottom, left, right = top + (least == 0), bottom - (least == 1), left + (least == 2), right - (least == 3)
+    return top, left, bottom, right
+
+
 def around(contrast: np.ndarray) -> Box:
-    """What holds ink, with a margin."""
+    """What holds ink, with a margin of a quarter of its height: a row's length would leave most of the picture empty."""
     _, boxes = parts(contrast)
     top, left, bottom, right = boxes[:, :2].min(0).tolist() + boxes[:, 2:].max(0).tolist()
-    margin = max(bottom - top, right - left) // 4 + 4
+    margin = (bottom - top) // 4 + 4
     return max(top - margin, 0), max(left - margin, 0), bottom + margin, right + margin
 
 
@@ -248,14 +273,19 @@ def enlarged(contrast: np.ndarray, times: int) -> np.ndarray:
     return contrast
 
 
-def shrinking(picture: np.ndarray) -> int:
-    """The least k for which ``picture`` has at most LOOK x LOOK squares of k x k pixels."""
+def across(picture: np.ndarray) -> float:
+    """The shorter side of ``picture``; where the other is more than four times as long, that of one of such a shape."""
     h, w = picture.shape[:2]
-    return math.ceil(math.sqrt(h * w) / LOOK)
+    return max(min(h, w), math.sqrt(h * w) / 2)
+
+
+def shrinking(picture: np.ndarray) -> int:
+    """The least k for which ``picture`` is at most LOOK squares of k x k pixels across."""
+    return math.ceil(across(picture) / LOOK)
 
 
 def shrink(picture: np.ndarray) -> np.ndarray:
-    """The means over squares of k x k pixels, with the least k that leaves LOOK x LOOK of them or fewer."""
+    """The means over squares of k x k pixels, with the k of ``shrinking``."""
     h, w, _ = picture.shape
     k = shrinking(picture)
     high, wide = min(k, h), min(k, w)
@@ -300,9 +330,12 @@ def local_mean(light: np.ndarray, reach: int) -> np.ndarray:
 
 def closing(light: np.ndarray, reach: int) -> np.ndarray:
     """``light`` without what is dark and narrower than ``reach``: the minimum over squares of the maximum over squares."""
-    for step in (1, 1, -1, -1):
-        light = step * running_max(step * light, reach).T
-    return light
+    return -dilated(-dilated(light, reach), reach)
+
+
+def dilated(light: np.ndarray, reach: int) -> np.ndarray:
+    """The maximum over squares of ``reach``."""
+    return running_max(running_max(light, reach).T, reach).T
 
 
 def running_max(rows: np.ndarray, reach: int) -> np.ndarray:
@@ -415,7 +448,7 @@ def pieces(contrast: np.ndarray, smallest: int) -> list[np.ndarray]:
     labels, boxes = divided(labels, boxes, contrast)
     if len(boxes) > MOST:
         raise InputError(f"holds {len(boxes)} marks, more than the {MOST} digits that are read from one picture")
-    grown = running_max(running_max(labels.astype(np.float64), 5).T, 5).T  # soft edges belong to their strokes
+    grown = dilated(labels.astype(np.float64), 5)  # soft edges belong to their strokes
     grown = np.where(labels > 0, labels, grown)
     found = []
     for k in reading_order(boxes):
@@ -468,10 +501,7 @@ def edges(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
 def is_blot(mask: np.ndarray) -> bool:
     """Whether a square of BLOT times the longer side fits in."""
     side = 2 * math.ceil((BLOT * max(mask.shape) - 1) / 2) + 1
-    inner = np.pad(mask.astype(np.float64), side)
-    for _ in range(2):
-        inner = -running_max(-inner, side).T
-    return bool(inner.max() > 0)
+    return bool(dilated(-np.pad(mask.astype(np.float64), side), side).min() < 0)
 
 
 def selected(labels: np.ndarray, boxes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -540,18 +570,20 @@ def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def divided(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Digits that touch cut apart: what is too wide for one digit, at the column with the least ink in its middle part.
+    """Digits that touch cut apart: what is too wide for one digit of the tallest's height, at the column with the least ink in
+    its middle part.
 
     A wide digit stays whole: a cut through it crosses two strokes, or one that is thick, or leaves a part that is flat.
     """
     labels, found, k = labels.copy(), boxes.tolist(), 0
+    tallest = int((boxes[:, 2] - boxes[:, 0]).max())
     while k < len(found):
         top, left, bottom, right = found[k]
         height, width = bottom - top, right - left
         here = labels[top:bottom, left:right]
         own = here == k + 1
         side = max(1, 2 * height // 5)
-        if 5 * width > 7 * height and width > 2 * side:
+        if 5 * width > 7 * tallest and width > 2 * side:
             profile = np.where(own, contrast[top:bottom, left:right], 0).sum(0)
             cut = side + int(np.argmin(profile[side : width - side]))
             tall = min(int(half.any(1).sum()) for half in (own[:, :cut], own[:, cut:]))
@@ -611,10 +643,7 @@ def stroke_width(mask: np.ndarray) -> float:
 
 def thickened(piece: np.ndarray, by: int) -> np.ndarray:
     """``piece`` with strokes wider by that many pixels on each side; narrower where it is negative."""
-    sign = 1 if by > 0 else -1
-    for _ in range(2):
-        piece = sign * running_max(sign * piece, 2 * abs(by) + 1).T
-    return piece
+    return dilated(piece, 2 * by + 1) if by > 0 else -dilated(-piece, 1 - 2 * by)
 
 
 def resampled(piece: np.ndarray, n: int, scale: float) -> np.ndarray:
