@@ -13,14 +13,16 @@ Legend: ``N`` rows, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from .backend import Network, kernels
+from .columns import Columns, Table
 from .data import Sparse
 
 _DECAY = 0.2  # of the weights, under AdamW
@@ -28,6 +30,7 @@ LEAST_STEPS = 8  # in an epoch, of however few rows
 _CYCLES = 4  # of the rate
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
 NETWORKS = 8  # by default
+_FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
 _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 
 
@@ -139,6 +142,26 @@ def outputs_of(networks: Sequence[Network], X: np.ndarray | Sparse, scale: float
     """The outputs of each network for scale * X."""
     read = kernels.csr(X) if isinstance(X, Sparse) else X
     return [kernels.mlp_forward(read, network, scale=scale) for network in networks]
+
+
+def outputs_by_rows(
+    columns: Columns, networks: Sequence[Network], table: Table, scale: float
+) -> Iterator[list[np.ndarray]]:
+    """The outputs of each network for rows of the table, some at a time and in order; each thread takes some."""
+    rows, threads = len(next(iter(table.values()))), kernels.get_num_threads()
+    each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
+    parts = [slice(start, start + each) for start in range(0, max(rows, 1), each)]
+
+    def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
+        with kernels.threads(threads):
+            inputs = columns.matrix(columns.entries({name: values[rows] for name, values in table.items()}))
+            return outputs_of(networks, inputs, scale)
+
+    if len(parts) == 1:
+        yield of_rows(parts[0], threads)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(of_rows, parts, repeat(1))
 
 
 def mean_loss(Z: np.ndarray, rows: Rows, loss: str) -> float:

@@ -14,14 +14,12 @@ from .backend import Network, ops
 from .columns import Columns, Table, read_table
 from .data import Frame
 from .data.labels import listed
-from .ensemble import mean_probabilities, outputs_of
+from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 from .errors import InputError
 from .formats import DROP, NUMBER, Features, LabelColumn
 from .model import Model, target_from, whence
 from .target import Target
 from .tensor_file import Tensors
-
-_ROWS = 4096  # predicted at a time
 
 
 class TableModel(Model):
@@ -86,14 +84,11 @@ class TableModel(Model):
         return {name: table[name] for name in self.columns.used}
 
     def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
-        frame = Frame(self.table(X))
-        for start in range(0, len(frame), _ROWS):
-            inputs = self.columns.matrix(self.columns.entries(dict(frame[start : start + _ROWS].columns)))
-            yield ops(self.backend), self.outputs(inputs)
+        for Z in outputs_by_rows(self.columns, self.networks, self.table(X), self.scale):
+            yield ops(self.backend), self._together(Z)
 
-    def outputs(self, inputs: Any) -> np.ndarray:
-        """Those of all networks together, for inputs as ``columns`` make them: float32 [N, outputs]."""
-        Z = outputs_of(self.networks, inputs, self.scale)
+    def _together(self, Z: list[np.ndarray]) -> np.ndarray:
+        """What the outputs of the networks say together: float32 [N, outputs]."""
         if self.target is not None:
             mean: np.ndarray = np.stack(Z).mean(0, dtype=np.float64).astype(np.float32)
             return mean
@@ -103,7 +98,7 @@ class TableModel(Model):
 
     def loss_of(self, inputs: Any, y: np.ndarray) -> float:
         """The mean loss for inputs as ``columns`` make them, and class indices or numbers y [N]."""
-        Z, fast = self.outputs(inputs), ops(self.backend)
+        Z, fast = self._together(outputs_of(self.networks, inputs, self.scale)), ops(self.backend)
         if self.target is None:
             total = fast.softmax_cross_entropy(Z, y)[0]
         else:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+import kernels
 from fastmlp import evaluate, export, predict, report, train
 from fastmlp.checkpoint import read_checkpoint
 from fastmlp.columns import Columns, read_table
@@ -298,6 +299,10 @@ def test_python_predicts_what_the_command_predicts(place, command):
         model.predict({name: table[name] for name in ("bags", "km", "zone", "start")}).tolist()
         == model.predict(table).tolist()
     )
+    many = {name: np.resize(np.array(values, object), 3000) for name, values in table.items()}
+    for threads in (1, 2, 5):  # each predicts a part
+        with kernels.threads(threads):
+            np.testing.assert_array_equal(model.predict_proba(many), np.resize(P, (3000, 2)))
     assert [column.kind for column in model.columns.columns] == ["date", "category", "number", "number", "drop"]
     with pytest.raises(InputError, match="X lacks the columns km; it must have those that the model was trained on"):
         model.predict({name: values for name, values in table.items() if name != "km"})

@@ -5,9 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from itertools import repeat
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -27,7 +25,18 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
 from ..columns import Columns, Table, read_table
-from ..ensemble import NETWORKS, Recipe, Rows, folds, input_scale, mean_probabilities, outputs_of, recipe_for, train
+from ..ensemble import (
+    NETWORKS,
+    Recipe,
+    Rows,
+    folds,
+    input_scale,
+    mean_probabilities,
+    outputs_by_rows,
+    outputs_of,
+    recipe_for,
+    train,
+)
 from ..errors import InputError
 from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
@@ -35,7 +44,6 @@ from .base import without_last_layer
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
-_FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
 
 
 class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -250,24 +258,14 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return dict(zip(names, table.values()))
 
     def _outputs(self, X: Any, networks: list[Network] | None = None) -> list[np.ndarray]:
-        """The outputs of the networks, or of others, for the table X. Each thread takes some of its rows at a time."""
+        """The outputs of the networks, or of others, for the table X."""
         check_is_fitted(self)
         networks = self.networks_ if networks is None else networks
-
-        def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
-            with kernels.threads(threads):
-                inputs = self.columns_.encode({name: values[rows] for name, values in table.items()})
-                return outputs_of(networks, inputs, self._input_scale)
-
         with _value_errors(), self._threads():
-            table, threads = self._named(X, "X"), kernels.get_num_threads()
-            rows = len(next(iter(table.values())))
-            each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
-            parts = [slice(start, start + each) for start in range(0, rows, each)]
-            if len(parts) < 2:
-                return of_rows(slice(None), threads)
-            with ThreadPoolExecutor(threads) as pool:
-                return [np.concatenate(Z) for Z in zip(*pool.map(of_rows, parts, repeat(1)))]
+            table = self._named(X, "X")
+            self.columns_.require(table)
+            parts = outputs_by_rows(self.columns_, networks, table, self._input_scale)
+            return [np.concatenate(Z) for Z in zip(*parts)]
 
     def transform(self, X: Any) -> np.ndarray:
         """What the last hidden layers make of X, side by side: of shape (n_samples, n_networks * width)."""
