@@ -371,6 +371,12 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     assert command(predict, "trips", tmp_path / "new.parquet", "--proba") == command(
         predict, "trips", "new.csv", "--proba"
     )
+    for name in ("__index_level_0__", "id"):  # pandas' index, which is no label
+        rows = arrow.table({"x": [1.5, 2.5] * 5, "y": ["p", "q"] * 5, name: range(7, 27, 2)})
+        said = json.dumps({"index_columns": [name], "columns": []}).encode()
+        parquet.write_table(rows.replace_schema_metadata({"pandas": said}), tmp_path / "index.parquet")
+        data = fastmlp.load(str(tmp_path / "index.parquet"), say=lambda line: None)
+        assert (data.columns, data.label.name, data.classes) == (("x",), "y", ("p", "q"))
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     code, _, err = command(predict, "trips", tmp_path / "bad.parquet")
     assert (code, err.count("\n")) == (2, 1)

@@ -37,6 +37,7 @@ def _as_text(path: Path) -> bytes:
     content = read_file(path)
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))
+        table = table.select(_in_order(table))
         plain = pyarrow.table([_plain(column, pyarrow) for column in table.columns], table.column_names)
         stream = io.BytesIO()
         pyarrow.csv.write_csv(plain, stream)
@@ -45,6 +46,13 @@ def _as_text(path: Path) -> bytes:
     text = stream.getvalue()
     require_size(len(text), path)
     return text
+
+
+def _in_order(table: Any) -> list[int]:
+    """The columns as pandas' to_csv writes them: its index, which Parquet has at the end, comes first, if it has a name."""
+    index, names = (table.schema.pandas_metadata or {}).get("index_columns", []), table.column_names
+    named = [k for k, name in enumerate(names) if name in index and not name.startswith("__index_level_")]
+    return named + [k for k, name in enumerate(names) if name not in index]
 
 
 def _plain(column: Any, pyarrow: Any) -> Any:
