@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
 
 def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, config: TrainConfig, say: Say) -> Dataset:
     """The Dataset of samples X and their y, as ``fastmlp.fit`` takes them; what is guessed of y is told to ``say``."""
+    if isinstance(X, (str, Path)):
+        raise InputError(f"data is {str(X)!r}; read what is there with fastmlp.load, and fit that")
     if y is None:
         raise InputError("y is missing; fit takes samples X and their y, or a Dataset")
     if (X_test is None) != (y_test is None):

@@ -24,6 +24,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NOT_GIVEN: Any = object()
+_INSTEAD = {
+    "out": "checkpoint= keeps the run, and result.model.save(path) the model",
+    **dict.fromkeys(
+        ("test", "label_column", "weight_column", "offline"), "fastmlp.load takes it, and fit what that has read"
+    ),
+}
 _OPTIONS = {"preset", *(item.name for item in fields(TrainConfig))} - {"data"}
 
 
@@ -40,8 +46,10 @@ def _telling_what_is_given(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def called(*args: P.args, **keywords: P.kwargs) -> R:
-        if unknown := keywords.keys() - names:
-            configure(**dict.fromkeys(unknown))  # which says what there is
+        for name in sorted(keywords.keys() - names):
+            if name in _INSTEAD:
+                raise InputError(f"{name} is of the commands; in Python {_INSTEAD[name]}")
+            configure(**{name: None})  # which says what there is
         return function(*args, **{**dict.fromkeys(options, _NOT_GIVEN), **keywords})
 
     return called

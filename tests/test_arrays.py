@@ -187,6 +187,12 @@ class NA:
 
 
 BAD = {
+    "a path": (("flats.csv",), {}, "data is 'flats.csv'; read what is there with fastmlp.load"),
+    "out": (
+        (X, Y["text"]),
+        {"out": "run"},
+        r"out is of the commands; in Python checkpoint= keeps the run, and result.model.save",
+    ),
     "no y": ((X,), {}, "y is missing; fit takes samples X and their y, or a Dataset"),
     "counts": ((X, Y["text"][1:]), {}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
     "half a test set": ((X, Y["text"]), {"X_test": X}, "X_test and y_test go together"),
