@@ -91,10 +91,11 @@ def pytest_terminal_summary(terminalreporter):
     if _OPS:
         peak, bandwidth = kernels.peak_gflops(), claims.bandwidth_gbs(kernels.get_num_threads(), 1 << 27)
         terminalreporter.write_sep("=", "ops, float32, medians of interleaved rounds")
+        threads = kernels.get_num_threads()
         write(
-            f"{kernels.get_num_threads()} threads; this run's peaks: {peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s of memory, which "
-            "caches exceed. Each rate is in the unit of what bounds the op; of the peers: how many times as long they take."
+            f"{threads} threads; this run's peaks: {peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s of memory, which caches exceed."
         )
+        write("A rate is in the unit of what bounds the op. NumPy, SciPy, PyTorch: how many times as long they take.")
         write(
             f"{'op':22s} {'shape':24s} {'us':>9s} {'rate':>14s} {'of peak':>8s}"
             + "".join(f"{peer:>9s}" for peer in _PEERS)
