@@ -118,5 +118,5 @@ def test_op(op, shape, sparse, compare_op, benchmark, rng):
     read = [array.nbytes for value in (*args, *options.values()) for array in numbers_of(value)]
     written = [array.nbytes for value in (found, *(args[k] for k in op.writes)) for array in numbers_of(value)]
     density = len(args[0].indices) / (args[0].shape[0] * args[0].shape[1]) if sparse else 1
-    what = " x ".join(map(str, shape)) + f", CSR {density:.0%}" * sparse
+    what = "x".join(map(str, shape)) + f", CSR {density:.0%}" * sparse
     compare_op(op.name, what, calls, density * op.flop(shape), sum(read) + sum(written))

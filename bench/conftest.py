@@ -55,8 +55,8 @@ def compare(benchmark):
         gflops = None if flop is None else flop / medians["ours"] / 1e9
         benchmark.extra_info.update({"gflops": gflops, "median_seconds": medians, "times_faster_than": ratios})
         work = "" if gflops is None else f"{gflops:8.1f} GFLOP/s"
-        against = "  ".join(f"{ratio:.2f} x {name}" for name, ratio in ratios.items())
-        _ROWS.append(f"{f'{group} {what}':58s} {medians['ours'] / each * 1e6:11.1f} us {work:17s}  {against}")
+        _ROWS.append(f"{f'{group} {what}':64s} {medians['ours'] / each * 1e6:11.1f} us {work:17s}".rstrip())
+        _ROWS.extend(f"    {name:60s} {ratio:11.2f} times ours" for name, ratio in ratios.items())
 
     return run
 
@@ -95,19 +95,19 @@ def pytest_terminal_summary(terminalreporter):
         write(
             f"{threads} threads; this run's peaks: {peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s of memory, which caches exceed."
         )
-        write("A rate is in the unit of what bounds the op. NumPy, SciPy, PyTorch: how many times as long they take.")
+        write("A rate is in the unit of what bounds the op. NumPy, SciPy and PyTorch take so many times as long.")
         write(
-            f"{'op':22s} {'shape':24s} {'us':>9s} {'rate':>14s} {'of peak':>8s}"
-            + "".join(f"{peer:>9s}" for peer in _PEERS)
+            f"{'op':22s} {'shape':20s} {'us':>8s} {'rate':>14s} {'of peak':>8s}"
+            + "".join(f"{peer:>8s}" for peer in _PEERS)
         )
         for name, what, flop, moved, medians in _OPS:
             seconds = medians["ours"]
             by_memory = moved / bandwidth > flop / peak
             rate, most, unit = (moved, bandwidth, "GB/s") if by_memory else (flop, peak, "GFLOP/s")
             rate /= 1e9 * seconds
-            ratios = [f"{medians[peer] / seconds:9.1f}" if peer in medians else " " * 9 for peer in _PEERS]
+            ratios = [f"{medians[peer] / seconds:8.1f}" if peer in medians else " " * 8 for peer in _PEERS]
             write(
-                f"{name:22s} {what:24s} {1e6 * seconds:9.1f} {rate:6.1f} {unit:7s} {rate / most:8.0%}" + "".join(ratios)
+                f"{name:22s} {what:20s} {1e6 * seconds:8.1f} {rate:6.1f} {unit:7s} {rate / most:8.0%}" + "".join(ratios)
             )
     if _ROWS:
         terminalreporter.write_sep("=", "side by side, medians of interleaved rounds")
