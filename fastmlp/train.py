@@ -34,13 +34,14 @@ _HEADLINES = {"accuracy": "accuracy", "rmse": "RMSE"}  # of several seeds
 class _Files:
     """What a run leaves in its directory, but for the checkpoints, which ``fit`` writes."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, resume: bool) -> None:
+        self.directory, self.begun = directory, resume
         self.model, self.checkpoint = directory / MODEL, directory / CHECKPOINT
         self._metrics: Any = None
 
     def begin(self, config: TrainConfig) -> None:
         """A new run in this directory: its configuration, and nothing left of the one before it but its model."""
+        self.begun = True
         for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
             (self.directory / name).unlink(missing_ok=True)
         self.write(CONFIG, config.to_toml())
@@ -268,12 +269,7 @@ def _train(
     asked, config = config, completed(config, data, world.size)
     if config.dropout and asked.dropout is None and not config.networks:
         screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(config, asked)}")
-    files, first = _Files(as_path(str(config.out))), world.rank == 0
-    with world.together():
-        if first and not resume:
-            if files.model.exists():
-                screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
-            files.begin(config)
+    files, first = _Files(as_path(str(config.out)), resume), world.rank == 0
 
     def columns(found: Columns) -> None:
         lines = str(found).splitlines() if screen.level > 0 else [found.summary, *found.dropped]
@@ -281,6 +277,11 @@ def _train(
             screen.line(line)
 
     def started(history: list[Any], finished: bool) -> None:
+        """Nothing has been written before: what is refused leaves the run that was there."""
+        if first and not resume:
+            if files.model.exists():
+                screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
+            files.begin(config)
         if first:
             files.started(history)
         if first and resume:  # not before the checkpoint is known to be of these data
@@ -306,7 +307,8 @@ def _train(
             raise Interrupted(f" before a network was finished; --resume {config.out} begins anew") from None
         raise Interrupted(f"; the run so far is in {files.checkpoint}, and --resume {config.out} goes on") from None
     except RunError as error:
-        kept = f"; the last finite state is in {files.checkpoint}" if files.checkpoint.exists() else ""
+        ours = files.begun and files.checkpoint.exists()
+        kept = f"; the last finite state is in {files.checkpoint}" if ours else ""
         raise RunError(f"{error}{kept}") from None
     finally:
         screen.patient = False
@@ -360,7 +362,7 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
     from .loop import Observer
 
     screen.patient = True
-    result = find_lr(data, config, Observer(say, screen.chosen, stop=screen.stopped))
+    result = find_lr(data, config, Observer(screen.line, screen.chosen, stop=screen.stopped))
     where = directory / "lr.png"
     try:
         from .plots import lr_range_figure, write_png

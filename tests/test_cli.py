@@ -303,6 +303,10 @@ def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys)
     assert "replaced" not in capsys.readouterr().err
     assert train.main(run) == 0
     assert "the run that was in run is replaced" in capsys.readouterr().err
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    assert train.main([*run, "--hidden", "3", "--init-from", "run"]) == 2  # which is found out when all is prepared
+    assert "replaced" not in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
     assert train.main(["--resume", "run"]) == 0
     assert "the run is finished, after step 24; more --epochs or --steps train longer" in capsys.readouterr().err
     assert train.main(["--resume", "run", "--epochs", "3", "--json"]) == 0
