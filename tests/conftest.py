@@ -30,6 +30,26 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_at_once(request):
+    """Compile what the chosen tests of a file will call, if they are marked ``compiles``, at once and on all cores.
+
+    One kernel after another, as tests come to them, would leave all cores but one idle.
+    """
+    calls = []
+    for item in request.session.items:
+        mark = item.get_closest_marker("compiles")
+        if mark and item.module is request.module and not item.get_closest_marker("skip"):
+            calls += mark.kwargs["calls"](**(item.callspec.params if hasattr(item, "callspec") else {}))
+    if calls:
+        import kernels
+        from kernels.jit import ahead, compile_at_once
+
+        with pytest.MonkeyPatch.context() as patch, kernels.threads(1):
+            patch.setattr(ahead, "_LARGE", 0)
+            compile_at_once(calls)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

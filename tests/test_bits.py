@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiling import calls_of
 from guarded import contents
 
 import fastmlp
@@ -259,6 +260,7 @@ def results(op, args, kwargs):
     return contents([returned, list(args), list(kwargs.values())])
 
 
+@pytest.mark.compiles(calls=lambda op: calls_of(op, "float32", shapes=[(8, 32, 16)]))
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_an_op_that_finds_the_team_busy_computes_the_same_bits(op, rng, request):
     """By itself, on room that it made for four."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from compiling import calls_of
+
+from kernels.registry import OPS
 
 GUARDED = str(Path(__file__).with_name("guarded.py"))
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
 
+@pytest.mark.compiles(calls=lambda: itertools.chain(*(calls_of(op, "float32", "float64") for op in OPS)))
 def test_ops_stay_inside_their_arguments(python):
     result = python(GUARDED, "0", "1500", timeout=300)
     assert result.returncode == 0, result.stderr

@@ -7,6 +7,7 @@ import inspect
 
 import numpy as np
 import pytest
+from compiling import calls_of
 
 import kernels
 from kernels import CSR, Network
@@ -84,6 +85,7 @@ def test_every_public_op_is_registered():
     assert exported - not_ops == {op.name for op in OPS}
 
 
+@pytest.mark.compiles(calls=lambda op, shape: calls_of(op, "float64") if shape == SHAPES[0] else ())
 @ops
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_op_equals_its_twin_in_float64(op, shape, rng):

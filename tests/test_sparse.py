@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -35,6 +36,14 @@ def train(X, y, sizes, rule, *, dtype="float32", threads=2, batch=16):
     return np.concatenate((network.params, network.state, losses))
 
 
+def trainings(rule, dtype, sizes):
+    """A training on uint8 by each kernel that ``train`` may call."""
+    if len(sizes) == 2:
+        X, y = np.zeros((20, 150), np.uint8), np.zeros(20, np.int64)
+        yield from (partial(train, given, y, sizes, rule, dtype=dtype) for given in (X, kernels.csr(X)))
+
+
+@pytest.mark.compiles(calls=trainings)
 @rules
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 96, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)

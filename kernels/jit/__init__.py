@@ -59,6 +59,7 @@ vocabulary()
 __all__ = [
     "Bound",
     "Kernel",
+    "compile_at_once",
     "compile_for",
     "config",
     "entry",
@@ -342,7 +343,17 @@ def _size(task: ahead.Task) -> int:
 
 
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
-    """Make the calls, after workers have compiled at once the first large kernel that each needs."""
+    """Make the calls, after workers have compiled at once what they need."""
+    compile_at_once(calls)
+    for call in calls:
+        call()
+
+
+def compile_at_once(calls: Sequence[Callable[[], Any]]) -> None:
+    """Have workers compile at once the first large kernel that each call needs; where there are none, nothing is done.
+
+    A call that needs none is made, and the others end there.
+    """
     if tasks := ahead.large_kernels(calls):
         _begin_compiling()
         try:
@@ -350,8 +361,6 @@ def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
                 ahead.compile_all(tasks, _size)
         finally:
             _end_compiling()
-    for call in calls:
-        call()
 
 
 def _returns_nothing(function: Any) -> bool:
