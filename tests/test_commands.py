@@ -980,21 +980,30 @@ def test_another_kernels_package_is_diagnosed(examine, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "topic", "level", "text"),
+    ("variables", "topic", "level", "texts"),
     [
-        ("NUMBA_DISABLE_JIT", "1", "kernels", "problem", "NUMBA_DISABLE_JIT is set"),
-        ("FASTMLP_NUM_THREADS", "abc", "kernels", "problem", "must be an integer from 1 to 1024, not 'abc'"),
-        ("FASTMLP_DATA", "/nowhere", "mnist", "problem", "it must be a directory"),
-        ("FASTMLP_THREADS", "2", "variable", "note", "FASTMLP_THREADS=2 is not known"),
-        ("OMP_NUM_THREADS", "2", "variable", "note", "OMP_NUM_THREADS=2 limits the kernels' threads"),
-        ("MKL_NUM_THREADS", "2", "variable", "note", "does not concern the kernels"),
-        ("NUMBA_CPU_NAME", "generic", "variable", "note", "may change the compiled code"),
+        ({"NUMBA_DISABLE_JIT": "1"}, "kernels", "problem", ["NUMBA_DISABLE_JIT is set"]),
+        ({"FASTMLP_NUM_THREADS": "abc"}, "kernels", "problem", ["must be an integer from 1 to 1024, not 'abc'"]),
+        ({"FASTMLP_DATA": "/nowhere"}, "mnist", "problem", ["it must be a directory"]),
+        (
+            {"FASTMLP_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "NUMBA_CPU_NAME": "generic"},
+            "variable",
+            "note",
+            [
+                "FASTMLP_THREADS=2 is not known",
+                "OMP_NUM_THREADS=2 limits the kernels' threads",
+                "does not concern the kernels",
+                "may change the compiled code",
+            ],
+        ),
     ],
+    ids=["no JIT", "threads", "data", "of others"],
 )
-def test_variables_that_stand_in_the_way(examine, variable, value, topic, level, text):
-    code, found, err = examine(**{variable: value})
+def test_variables_that_stand_in_the_way(examine, variables, topic, level, texts):
+    code, found, err = examine(**variables)
     assert (code, err) == (level == "problem", "")
-    assert any(finding["level"] == level and text in finding["text"] for finding in found[topic])
+    for text in texts:
+        assert any(finding["level"] == level and text in finding["text"] for finding in found[topic]), text
 
 
 def test_a_cache_that_cannot_be_used_is_a_problem(examine, tmp_path):
