@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,15 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
 @pytest.mark.compiles(calls=lambda: itertools.chain(*(calls_of(op, "float32", "float64") for op in OPS)))
 def test_ops_stay_inside_their_arguments(python):
-    result = python(GUARDED, "0", "1500", timeout=300)
-    assert result.returncode == 0, result.stderr
-    assert int(result.stdout) >= 1500
+    with ThreadPoolExecutor(2) as pool:  # in two processes
+        results = pool.map(lambda seed: python(GUARDED, seed, "750", timeout=300), ("0", "1"))
+    for result in results:
+        assert result.returncode == 0, result.stderr
+        assert int(result.stdout) >= 750
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", range(2, 6))
 def test_ops_stay_inside_their_arguments_a_hundred_thousand_times(python, seed):
     result = python(GUARDED, str(seed), "25000", timeout=3000)
     assert result.returncode == 0, result.stderr
