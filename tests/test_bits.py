@@ -7,8 +7,10 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -39,43 +41,45 @@ FEW = [(INPUTS[k % 4], OPTIONS[(k + k // 4) % 4], DTYPES[k // 4]) for k in range
 ALL = list(itertools.product(INPUTS, OPTIONS, DTYPES))
 
 
-def samples(kind, directory):
-    """300 digits as pixels, as floats in which nothing is zero, or from an svmlight file in ``directory``; and the options."""
+@cache
+def samples(kind):
+    """300 digits as pixels, as floats in which nothing is zero, or from an svmlight file; and the options."""
     digits = load_synthetic(seed=1, n=300, n_test=50)
     if kind == "svmlight":
-        path = Path(directory, "digits.svm")
-        if not path.exists():
-            lines = (
-                f"{label} {' '.join(f'{j + 1}:{x[j] / 7:.5f}' for j in np.flatnonzero(x))}\n"
-                for x, label in zip(digits.X, digits.y)
-            )
+        lines = (
+            f"{label} {' '.join(f'{j + 1}:{x[j] / 7:.5f}' for j in np.flatnonzero(x))}\n"
+            for x, label in zip(digits.X, digits.y)
+        )
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, "digits.svm")
             path.write_text("".join(lines))
-        return fastmlp.load(str(path)), {"input": "sparse"}
+            return fastmlp.load(str(path)), {"input": "sparse"}
     if kind == "float":
         return replace(digits, X=digits.X / 256 + 0.125, X_test=digits.X_test / 256 + 0.125, image_shape=None), {}
     return digits, {"input": kind}
 
 
-def digests(cases, directory, threads=THREADS, repeats=1):
+def digests(cases, threads=THREADS, repeats=1):
     """For each case the different digests of its runs."""
     found = []
     for kind, options, dtype in cases:
-        data, how = samples(kind, directory)
+        data, how = samples(kind)
         run = {"hidden": (70, 33), "batch_size": 64, "epochs": 3, "dtype": dtype, **how, **options}
         runs = (fastmlp.fit(data, threads=n, **run).summary for n in threads for _ in range(repeats))
         found.append(sorted({summary["weights_sha256"] for summary in runs}))
     return found
 
 
+@pytest.mark.compiles(calls=lambda case: [partial(digests, [case], (1,))])
 @pytest.mark.parametrize("case", FEW, ids=str)
-def test_a_run_has_one_digest_on_any_number_of_threads(case, tmp_path):
-    assert len(digests([case], tmp_path, repeats=2)[0]) == 1
+def test_a_run_has_one_digest_on_any_number_of_threads(case):
+    assert len(digests([case], repeats=2)[0]) == 1
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("case", ALL, ids=str)
-def test_every_run_has_one_digest_on_any_number_of_threads_ten_times(case, tmp_path):
-    assert len(digests([case], tmp_path, repeats=10)[0]) == 1
+def test_every_run_has_one_digest_on_any_number_of_threads_ten_times(case):
+    assert len(digests([case], repeats=10)[0]) == 1
 
 
 # The user's own parallel code keeps the layer's threads at work in between.
@@ -102,7 +106,7 @@ done = threading.Event()
 beside = threading.Thread(target=work)
 beside.start()
 try:
-    found = digests({cases}, {data!r}, {threads}, {repeats})
+    found = digests({cases}, {threads}, {repeats})
 finally:
     done.set(); beside.join()
 assert numba.threading_layer() == {layer!r}
@@ -110,10 +114,10 @@ print(found)
 """
 
 
-def beside_a_layer(python, layer, directory, cases, threads=THREADS, repeats=1):
+def beside_a_layer(python, layer, cases, threads=THREADS, repeats=1):
     code = BESIDE_A_LAYER.format(
-        directory=str(Path(__file__).parent), layer=layer, cases=cases, data=str(directory), threads=threads, repeats=repeats
-    )  # fmt: skip
+        directory=str(Path(__file__).parent), layer=layer, cases=cases, threads=threads, repeats=repeats
+    )
     result = python(code, timeout=3000)
     if result.stderr.strip() == "no such layer here":
         pytest.skip(f"Numba's threading layer {layer} is not on this machine")
@@ -125,18 +129,18 @@ layers = pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 
 
 @layers
-def test_digests_are_the_same_beside_every_threading_layer(python, layer, tmp_path):
-    assert beside_a_layer(python, layer, tmp_path, "FEW[1:6:4]", (2,)) == str(digests(FEW[1:6:4], tmp_path, (1,)))
+def test_digests_are_the_same_beside_every_threading_layer(python, layer):
+    assert beside_a_layer(python, layer, "FEW[1:6:4]", (2,)) == str(digests(FEW[1:6:4], (1,)))
 
 
 @pytest.mark.nightly
 @layers
-def test_all_digests_are_the_same_beside_every_threading_layer(python, layer, tmp_path):
-    assert beside_a_layer(python, layer, tmp_path, "ALL", repeats=10) == str(digests(ALL, tmp_path, (1,)))
+def test_all_digests_are_the_same_beside_every_threading_layer(python, layer):
+    assert beside_a_layer(python, layer, "ALL", repeats=10) == str(digests(ALL, (1,)))
 
 
 @pytest.mark.parametrize("case", FEW, ids=str)
-def test_digests_do_not_depend_on_how_steps_are_cut_into_calls(case, tmp_path, monkeypatch):
+def test_digests_do_not_depend_on_how_steps_are_cut_into_calls(case, monkeypatch):
     """From one step a call to as many as there are."""
     found, lengths, train = [], [], kernels.mlp_train_steps
     monkeypatch.setattr(
@@ -145,7 +149,7 @@ def test_digests_do_not_depend_on_how_steps_are_cut_into_calls(case, tmp_path, m
     for seconds, longest in ((0.0, 1), (1e9, 5)):  # of the five of an epoch
         lengths.clear()
         monkeypatch.setattr(loop, "_CHUNK_SECONDS", seconds)
-        found += digests([case], tmp_path, threads=(2,))
+        found += digests([case], threads=(2,))
         assert max(lengths) == longest
     assert found[0] == found[1]
 
@@ -271,14 +275,14 @@ def test_an_op_that_finds_the_team_busy_computes_the_same_bits(op, rng, request)
         assert [results(op, *case) for case in cases] == expected
 
 
-def test_digests_do_not_depend_on_what_else_the_machine_does(tmp_path):
+def test_digests_do_not_depend_on_what_else_the_machine_does():
     """Three runs at once in threads of one process, and as many other processes as cores."""
-    alone = digests(FEW[4:6], tmp_path, (3,))
+    alone = digests(FEW[4:6], (3,))
     spin = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
     found: list[list[list[str]]] = []
     try:
-        runs = [threading.Thread(target=lambda: found.append(digests(FEW[4:6], tmp_path, (3,)))) for _ in range(3)]
+        runs = [threading.Thread(target=lambda: found.append(digests(FEW[4:6], (3,)))) for _ in range(3)]
         for run in runs:
             run.start()
         for run in runs:
