@@ -23,6 +23,7 @@ from .update import Rule, sgd
 _SHAPE = (64, 40, 24)  # samples, inputs, outputs
 _SAMPLES, _CLASSES = 1024, 10
 _WIDE = 2**16 + 1  # features whose numbers take 32 bits
+_STATES = ("state", "bias_state")
 _EVERY = 8  # of the features of a sparse sample
 
 
@@ -81,15 +82,17 @@ def _cases(
     op: Any, dtype: np.dtype, sparse: bool, losses: list[str], rules: tuple[Rule, ...]
 ) -> Iterator[Callable[[], Any]]:
     """An op on what it is tested on."""
-    kinds = {type(rule) for rule in rules}
     for args, options in op.cases(np.random.default_rng(0), _SHAPE, dtype):
         if isinstance(args[0], CSR) and not sparse:
             continue
-        if "rule" in options and type(options["rule"]) not in kinds:
-            continue
         if op.name == "loss_gradient" and args[2] not in losses:
             continue
-        yield partial(op.fast, *args, **options)
+        if "rule" not in options:
+            yield partial(op.fast, *args, **options)
+        elif options["rule"] == sgd():
+            for rule in rules:
+                states = {name: np.zeros((rule.slots, *a.shape), dtype) for name, a in zip(_STATES, args[2:])}
+                yield partial(op.fast, *args, **options | {"rule": rule, **states})
 
 
 def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:

@@ -90,9 +90,14 @@ def _backward_weight(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 
 def _backward_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    """By sgd from every kind of X; by each other rule from half of them in one dtype and from the others in the other."""
     B, I, O = shape
+    kinds = list(dict.fromkeys(rule.kind for rule in RULES))
     for rule in RULES:
-        for X, scale in _inputs(rng, B, I, dtype):
+        inputs = list(_inputs(rng, B, I, dtype))
+        if rule.kind != "sgd":
+            inputs = inputs[(kinds.index(rule.kind) + (np.dtype(dtype) == np.float64)) % 2 :: 2]
+        for X, scale in inputs:
             dY, W, b = _normal(rng, (B, O), dtype), _normal(rng, (I, O), dtype), _normal(rng, (O,), dtype)
             states = {
                 name: abs(_normal(rng, (rule.slots, *a.shape), dtype)) for name, a in (("state", W), ("bias_state", b))
