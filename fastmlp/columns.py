@@ -202,10 +202,10 @@ class Number:
             place = np.interp(z, self.edges, np.arange(len(self.edges), dtype=np.float64)) / 2**levels
             index[1], found[1] = 1, _HEIGHT * place
             hats = 2 ** np.arange(levels, dtype=np.float32)[:, np.newaxis]  # of each level
-            at = hats * place.astype(np.float32)
-            hat = np.minimum(np.floor(at), hats - 1)
+            position = hats * place.astype(np.float32)
+            hat = np.minimum(np.floor(position), hats - 1)
             index[2 : 2 + levels] = 1 + hats + hat
-            found[2 : 2 + levels] = (0.5 - np.abs(at - hat - 0.5)) * (_HEIGHT / np.sqrt(hats))
+            found[2 : 2 + levels] = (0.5 - np.abs(position - hat - 0.5)) * (_HEIGHT / np.sqrt(hats))
         found[:, gap] = 0
         if self.gaps:
             index[-1], found[-1] = self.inputs - 1, gap

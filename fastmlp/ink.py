@@ -266,9 +266,9 @@ def bridged(contrast: np.ndarray) -> np.ndarray:
 def enlarged(contrast: np.ndarray, times: int) -> np.ndarray:
     """``contrast`` with ``times`` as many rows and columns, interpolated: strokes a pixel apart do not touch in it."""
     for _ in range(2):
-        at = np.clip((np.arange(times * len(contrast)) + 0.5) / times - 0.5, 0, len(contrast) - 1)
-        above = np.floor(at).astype(np.intp)
-        below, share = np.minimum(above + 1, len(contrast) - 1), (at - above)[:, None]
+        source = np.clip((np.arange(times * len(contrast)) + 0.5) / times - 0.5, 0, len(contrast) - 1)
+        above = np.floor(source).astype(np.intp)
+        below, share = np.minimum(above + 1, len(contrast) - 1), (source - above)[:, None]
         contrast = ((1 - share) * contrast[above] + share * contrast[below]).T
     return contrast
 
@@ -652,9 +652,9 @@ def resampled(piece: np.ndarray, n: int, scale: float) -> np.ndarray:
     Each is a mean weighted by a triangle that reaches the next row's middle, and at least one of ``piece``'s rows.
     """
     h = len(piece)
-    at = np.arange(h)
+    row = np.arange(h)
     mass = piece.sum(1)
-    middle = float((mass * at).sum() / mass.sum())
+    middle = float((mass * row).sum() / mass.sum())
     wanted = middle + (np.arange(n) - n // 2) * scale
-    weights = np.maximum(1 - np.abs(wanted[:, None] - at) / max(scale, 1), 0)
+    weights = np.maximum(1 - np.abs(wanted[:, None] - row) / max(scale, 1), 0)
     return weights @ piece / max(scale, 1)

@@ -71,9 +71,9 @@ _STROKES: dict[int, list[list[_Stroke]]] = {
 def _smooth(control: np.ndarray, count: int) -> np.ndarray:
     """Weights [count, K] of K control points at ``count`` places along their Catmull-Rom spline."""
     K = len(control)
-    at = np.linspace(0, K - 1, count)
-    segment = np.minimum(at.astype(int), K - 2)
-    u = (at - segment)[:, None]
+    position = np.linspace(0, K - 1, count)
+    segment = np.minimum(position.astype(int), K - 2)
+    u = (position - segment)[:, None]
     basis = 0.5 * np.concatenate(
         (-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, -(u**2) + u**3), axis=1
     )
@@ -142,8 +142,8 @@ def _draw(dots: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     reach = range(-_BLUR_RADIUS, _BLUR_RADIUS + 1)
     for axis in (1, 2):
         padded = np.pad(image, [(0, 0)] + [(_BLUR_RADIUS,) * 2 if axis == a else (0, 0) for a in (1, 2)])
-        at = [padded.take(range(_BLUR_RADIUS + step, _BLUR_RADIUS + step + SIDE), axis) for step in reach]
-        image = np.sum([np.exp(-0.5 * (step / thickness) ** 2) * part for step, part in zip(reach, at)], axis=0)
+        shifted = [padded.take(range(_BLUR_RADIUS + step, _BLUR_RADIUS + step + SIDE), axis) for step in reach]
+        image = np.sum([np.exp(-0.5 * (step / thickness) ** 2) * part for step, part in zip(reach, shifted)], axis=0)
     image = image / np.quantile(image.reshape(N, -1), 0.90, axis=1)[:, None, None]
     image = np.clip(rng.uniform(0.95, 1.45, (N, 1, 1)) * image - 0.22, 0, 1)
     noise = rng.normal(0, 0.10, image.shape)  # on the ink only, as paper is white
