@@ -501,7 +501,7 @@ def test_sqrt_and_leading_lanes(dtype, rng):
     @njit
     def apply(X, out, n):
         x = simd.load(X, 0)
-        simd.store(out, 0, simd.select(simd.leading(out, n), simd.sqrt(x), x))
+        simd.store(out, i=0, x=simd.select(y=x, mask=simd.leading(out, n=n), x=simd.sqrt(x)))
 
     width = lanes(dtype)
     X, out = rng.random(width).astype(dtype), np.empty(width, dtype)
@@ -609,6 +609,10 @@ MISTAKES = {
     "an index of floats": (
         lambda v, d: simd.leading(v, 1.5),
         r"simd.leading\(.*, float64\): it takes int64, not float64",
+    ),
+    "a tile of n rows": (
+        lambda v, d: simd.tile_zeros(v, len((v, d)) + simd.lanes(v), 1),
+        "the size of a tile must be a compile-time",
     ),
     "select(mask, v, d)": (lambda v, d: simd.select(v < 0, v, d), r"simd.select\(.*\): cannot combine simd.float64x"),
     "v ** 2": (lambda v, d: v**2, "simd has no operator pow for .*; write simd.pow"),

@@ -39,6 +39,7 @@ def on_vectors(a: float, X: F32, Y: F32) -> None:
         simd.store(Y, i, simd.maximum(simd.exp(y), 0.0))
     k: simd.Vector = simd.load_as(np.int32, Y, 0)
     simd.store_as(Y, 0, simd.gather(X, (k & 7) << 1))
+    simd.scatter_masked(Y, simd.iota(k) + 1, round(+y), mask=simd.less(y[0], simd.bitcast(y, k)))
     found: bool = simd.any(y > 3)
     tile: simd.Tile = simd.maximum(simd.tile_zeros(Y, 2, 1) * y + 1.0, y)
     simd.lanes()  # type: ignore[call-arg]

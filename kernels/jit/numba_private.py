@@ -411,12 +411,15 @@ def options_text(dispatcher: Any) -> str:
     return repr((sorted(options.items()), sorted(map(repr, dispatcher.locals.items())), signatures))
 
 
-def intrinsic(function: Any) -> Any:
-    """Numba's, and what others compile with it knows when ours has changed: see ``linked``."""
+def intrinsic(function: Any, constants: bool = False) -> Any:
+    """Numba's, and what others compile with it knows when ours has changed: see ``linked``.
+
+    With ``constants`` a number in the code comes as its literal type.
+    """
 
     @functools.wraps(function)
-    def typed(typingctx: Any, *args: Any) -> Any:
-        found = function(typingctx, *args)
+    def typed(typingctx: Any, *args: Any, **named: Any) -> Any:
+        found = function(typingctx, *args, **named)
         if found is None:
             return None
         signature, codegen = found
@@ -427,7 +430,7 @@ def intrinsic(function: Any) -> Any:
 
         return signature, generate
 
-    return extending.intrinsic(typed)
+    return extending.intrinsic(prefer_literal=constants)(typed)
 
 
 def definition(intrinsic: Any) -> Any:

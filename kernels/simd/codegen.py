@@ -115,7 +115,7 @@ def _instructions(builder: Any) -> list[Any]:
     return [instruction for block in builder.function.blocks for instruction in block.instructions]
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
+def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
     """Numba's ``intrinsic`` for code on the vectors themselves, out of their structures and back into them.
 
     What it cannot be called with is an error of one line that names the function and the types, at the place of the call in the
@@ -131,7 +131,7 @@ def intrinsic(function: Callable[..., Any]) -> Any:
             for given, taken in zip(args, signature.args):
                 _require(taken, types.unliteral(given))
         except TypingError as error:
-            raise type(error)(f"simd.{name}({', '.join(map(str, args))}): {error}") from None
+            raise TypingError(f"simd.{name}({', '.join(map(str, args))}): {error}") from None
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             fast = context.fastmath and context.fastmath.flags - {"contract"}
@@ -155,18 +155,12 @@ def intrinsic(function: Callable[..., Any]) -> Any:
             args = inspect.signature(function).bind(typingctx, *args, **named).args[1:]
         try:
             return typed(typingctx, *args)
-        except NotConstant:
-            raise
         except TypingError as error:  # which Numba would wrap in twenty lines
             raise TypeError(f"{numba_private.place_of_typing()}{error}") from None
 
-    made = numba_private.intrinsic(told)
+    made = numba_private.intrinsic(told, constants)
     made.typed = typed
     return made
-
-
-class NotConstant(TypingError):
-    """An argument has no value at typing, and Numba will try whether it has one."""
 
 
 def _require(taken: Any, given: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -11,7 +12,6 @@ from ..jit.dependencies import vocabulary
 from ..jit.numba_private import TypingError
 from .codegen import (
     I32,
-    NotConstant,
     Tile,
     emit_fma,
     emit_load,
@@ -31,11 +31,11 @@ from .codegen import (
 vocabulary()
 
 
-@intrinsic
+@functools.partial(intrinsic, constants=True)
 def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
     """A tile of ``rows`` x ``vectors`` zero vectors; both are compile-time constants."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
-        raise NotConstant("the size of a tile must be a compile-time constant")
+        raise TypingError("the size of a tile must be a compile-time constant")
     tile = Tile(real_vector_of(like), rows.literal_value, vectors.literal_value)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -107,11 +107,11 @@ def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
     return tile(tile, vector.element, B, types.intp, types.intp), codegen
 
 
-@intrinsic
+@functools.partial(intrinsic, constants=True)
 def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors: Any, n: Any) -> Any:
     """A tile from C[c + r * c_stride + v * lanes : ...]; only the first n columns, the others zero."""
     if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
-        raise NotConstant("the size of a tile must be a compile-time constant")
+        raise TypingError("the size of a tile must be a compile-time constant")
     require_readable(C)
     tile = Tile(real_vector_of(C), rows.literal_value, vectors.literal_value)
     vector = tile.vector
