@@ -29,6 +29,7 @@ from .tuning import (
     DOT_ROWS,
     GROUP_ROWS,
     NARROW_COLUMNS,
+    NARROW_VECTORS,
     PACK_A,
     PACK_ROWS,
     READ_IN_PLACE_BYTES,
@@ -240,6 +241,16 @@ def _packs_less_swapped(M, N, K, width):
     return SWAPPED_ROWS * M * (K + N) + -M % width * N * K < SWAPPED_ROWS * N * K and N >= TILE_ROWS
 
 
+@piece
+def _is_narrow(M, N, A, lanes):
+    """Whether vectors are better used down the columns of C than across: see NARROW_COLUMNS."""
+    turned, panel, tile = A.row != 1, TILE_VECTORS * lanes, NARROW_VECTORS * lanes
+    if turned and (A.column != 1 or lanes < TURNED_LANES):
+        return False
+    least = lanes if N <= NARROW_COLUMNS else 2 * tile if turned else tile // 2
+    return least <= M and panel > N
+
+
 @kernel
 def gemm(M, N, K, A, B, C, pack_buffer):
     """C[M, N] = A[M, K] @ B[K, N]; the rows of C are contiguous, and the rows or the columns of B.
@@ -258,7 +269,7 @@ def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
     one_output = N == 1 and C.row == 1 and B.row == 1  # of the layer: a part with one column of many is another matter
     if one_output and A.column == 1 and A.row != 1:
         _dots(1, M, K, Matrix(B.values, K, 1), Matrix(A.values, 1, A.row), Matrix(C.values, M, 1))
-    elif N <= NARROW_COLUMNS and lanes <= M and (A.row == 1 or (A.column == 1 and lanes >= TURNED_LANES)):
+    elif _is_narrow(M, N, A, lanes):
         gemm_narrow(M, N, K, A, B, C, pack_buffer, GEMM_SIZE, resume)
     elif B.column == 1 and (M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES):
         depth = max(K, 1) if K * N * size <= STREAM_BYTES else STREAM_DEPTH
