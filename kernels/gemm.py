@@ -269,9 +269,15 @@ def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
     one_output = N == 1 and C.row == 1 and B.row == 1  # of the layer: a part with one column of many is another matter
     if one_output and A.column == 1 and A.row != 1:
         _dots(1, M, K, Matrix(B.values, K, 1), Matrix(A.values, 1, A.row), Matrix(C.values, M, 1))
-    elif _is_narrow(M, N, A, lanes):
-        gemm_narrow(M, N, K, A, B, C, pack_buffer, GEMM_SIZE, resume)
-    elif B.column == 1 and (M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES):
+        return
+    # Columns beyond whole panels are few, too; but not where columns of B are packed, or C.T is computed.
+    few = N % (TILE_VECTORS * lanes) if B.column == 1 else N
+    if few and _is_narrow(M, few, A, lanes):
+        N -= few
+        gemm_narrow(M, few, K, A, from_element(B, 0, N), from_element(C, 0, N), pack_buffer, GEMM_SIZE, resume)
+    if N == 0:
+        return
+    if B.column == 1 and (M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES):
         depth = max(K, 1) if K * N * size <= STREAM_BYTES else STREAM_DEPTH
         for k in range(0, max(K, 1), depth):
             rest, more = min(depth, K - k), resume or k > 0

@@ -99,7 +99,7 @@ def test_layers_with_few_outputs_or_inputs_are_exact_for_every_remainder(dtype, 
     lanes = simd.REGISTER_BYTES // np.dtype(dtype).itemsize
     tall = [lanes - 1, lanes, NARROW_VECTORS * lanes - 1, NARROW_VECTORS * lanes, 2 * NARROW_VECTORS * lanes + 3]
     deep = [1, NARROW_DEPTH - 1, NARROW_DEPTH, NARROW_DEPTH + 1, 2 * NARROW_DEPTH + 3]
-    for N in (*range(1, NARROW_COLUMNS + 2), panel(dtype) - 1):
+    for N in (*range(1, NARROW_COLUMNS + 2), panel(dtype) - 1, panel(dtype) + NARROW_COLUMNS + 1):
         for B, I in itertools.chain(zip(tall, deep), zip(deep, tall), ((tall[-1], deep[-1]),)):
             for O, K in ((N, I), (I, N)):
                 X, dY, W = (small_integers(rng, shape, dtype) for shape in ((B, K), (B, O), (K, O)))
