@@ -737,7 +737,14 @@ def test_features_for_a_model_that_knows_its_columns(write):
     for content in ("a,b\n1,2.5\n", "b,name,label,a\n2.5,x y,?,1\n", "1,2.5\n", "label,a,b\n,1,2.5\n", "cat,1,2.5\n"):
         X = read_features(Path(write("new.csv", content)), 2, columns)
         np.testing.assert_array_equal(X, np.array([[1, 2.5]], np.float32))
+    known = Features(2, columns, frame="may")
+    path = Path(write("gaps.csv", "a,b\n1,2.5\n,\n2,\n,\n,\n"))  # a line of Excel's at the end is no row
+    assert csv_reader.features(path, Query(known=known)).columns["a"].tolist() == ["1", "", "2"]
     for content, message in [
+        (
+            "a,b\n1,2.5\n,\n1,2.5\n",
+            "line 3, column 1 (a): the value is missing; it must be a number: fill such fields, or leave their rows out",
+        ),
         ("label,a,c\n0,1,2\n", "no column 'b'; the columns are label, a, c"),
         ("1,2,3,4\n", "has 4 columns for 2 features"),
         ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),

@@ -670,15 +670,21 @@ def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
 # -- line by line --------------------------------------------------------------------------------------------------
 
 
-def _rows(head: _Head, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of each row, however it is written. InputError for one of another length."""
+def _rows(head: _Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each row, however it is written. InputError for one of another length.
+
+    Lines of nothing but separators are none, but for those between rows without labels: all gaps are predicted from, too.
+    """
     text = io.StringIO(head.rows.decode("utf-8"), newline="")
-    reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
+    reader, gaps = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True), list[tuple[int, list[str]]]()
     try:
         for fields in reader:
-            if not any(field.strip() for field in fields):  # nor are lines of nothing but separators rows
-                continue
             line = head.line + reader.line_num - 1
+            if not any(field.strip() for field in fields):
+                gaps += [(line, fields)] * (not labelled and len(fields) == len(head.names) > 1)
+                continue
+            yield from gaps
+            gaps.clear()
             if len(fields) != len(head.names):
                 raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
             yield line, fields
@@ -689,7 +695,7 @@ def _rows(head: _Head, path: Path) -> Iterator[tuple[int, list[str]]]:
 def _parse_carefully(head: _Head, path: Path, chosen: _Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     tables, rows, labels = [], [], []
-    for line, fields in _rows(head, path):
+    for line, fields in _rows(head, path, labelled=chosen.label is not None):
         for k in chosen.features if codes else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
@@ -715,7 +721,7 @@ def _text_columns(
     known: list[dict[str, str]] = [{} for _ in chosen.features]  # a text that comes again is kept once
     labels, weights, lines, gaps = [], [], [], []
     only_weight = replace(chosen, features=[], label=None)
-    for line, fields in _rows(head, path):
+    for line, fields in _rows(head, path, labelled=chosen.label is not None):
         lines.append(line)
         for column, texts, k in zip(columns, known, chosen.features):
             field = fields[k].strip()
