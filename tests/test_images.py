@@ -151,6 +151,15 @@ def test_light_ink_is_as_strong_in_the_shade_as_in_the_light(rng):
     assert np.abs(framed(board) - framed(255 * (1 - share))).mean() < 12
 
 
+def test_a_sheet_on_a_table_is_found_where_half_of_it_is_as_dark_as_the_table(rng):
+    paper = np.pad(0.9 * on_paper([4], rng).astype(float), ((60, 60), (60, 60), (0, 0)), constant_values=0.9 * 255)
+    table = np.pad(paper, ((120, 90), (80, 150), (0, 0)), constant_values=110)
+    rows, columns = np.indices(table.shape[:2])
+    beyond = (rows + columns - sum(table.shape[:2]) / 2) / 12  # of the shadow's soft edge, across the sheet
+    shade = 1 - 0.55 / (1 + np.exp(-beyond.clip(-50, 50)))
+    assert np.abs(framed(table * shade[..., None]) - framed(paper)).mean() < 12
+
+
 def test_a_wide_digit_of_a_thick_pen_is_not_cut_in_two():
     ring = with_pillow(lambda draw: draw.ellipse((40, 90, 260, 210), outline=0, width=40))
     filled = ring.copy()
@@ -158,11 +167,20 @@ def test_a_wide_digit_of_a_thick_pen_is_not_cut_in_two():
     assert len(prepare(filled, SHAPE, 20)) == 1
 
 
-def test_thin_strokes_of_digits_in_a_row_do_not_fade(rng):
+def test_a_digit_lower_than_its_neighbours_may_be_as_wide_as_two():
+    flat = with_pillow(lambda draw: draw.line([(90, 150), (150, 210), (210, 150)], 0, 8))
+    assert len(prepare(flat, SHAPE, 20)) == 2
+    row = flat.copy()
+    row[90:220, 60:68] = row[90:220, 240:248] = 0
+    assert len(prepare(row, SHAPE, 20)) == 3
+
+
+@pytest.mark.parametrize(("thick", "thin"), [(0.03, 0.015), (0.09, 0.01)])
+def test_thin_strokes_of_digits_in_a_row_do_not_fade(thick, thin, rng):
     look = Look(glyph=(200, 201), ink=(0, 1), paper=(255, 256))
     glyphs = [
         from_strokes(digit, 200, width, 0.05, rng)
-        for digit, width in zip((2, 0, 6, 5, 7), (0.03, 0.03, 0.015, 0.03, 0.015))
+        for digit, width in zip((2, 0, 6, 5, 7), (thick, thick, thin, thick, thin))
     ]
     assert len(prepare(np.uint8(np.clip(compose(glyphs, look, rng)[0], 0, 255)), SHAPE, 20)) == 5
 
