@@ -43,11 +43,11 @@ def compiled_at_once(request):
             calls += mark.kwargs["calls"](**(item.callspec.params if hasattr(item, "callspec") else {}))
     if calls:
         import kernels
-        from kernels.jit import ahead, compile_at_once
+        from kernels.jit import ahead, compile_for
 
         with pytest.MonkeyPatch.context() as patch, kernels.threads(1):
             patch.setattr(ahead, "_LARGE", 0)
-            compile_at_once(calls)
+            compile_for(calls)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fastmlp import config
 from fastmlp.augment import distortion
 from fastmlp.config import configure, read_toml
 from fastmlp.data import Sparse
+from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
 from fastmlp.find_lr import find_lr
 
@@ -55,6 +57,14 @@ def test_a_saved_model_has_the_activation_that_it_was_trained_with(digits, tmp_p
     np.testing.assert_array_equal(loaded.predict_proba(digits.X_test), model.predict_proba(digits.X_test))
 
 
+@cache
+def few_digits():
+    return load_synthetic(seed=1, n=400, n_test=100)
+
+
+@pytest.mark.compiles(
+    calls=lambda options: [partial(fastmlp.fit, few_digits(), **{"steps": 2, "dtype": "float64", **options})]
+)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_both_backends_do_the_same(digits, options):
     """In float64, where 12 steps cannot amplify a rounding error to 1e-9."""

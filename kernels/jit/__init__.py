@@ -59,7 +59,6 @@ vocabulary()
 __all__ = [
     "Bound",
     "Kernel",
-    "compile_at_once",
     "compile_for",
     "config",
     "entry",
@@ -343,24 +342,24 @@ def _size(task: ahead.Task) -> int:
 
 
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
-    """Make the calls, after workers have compiled at once what they need."""
-    compile_at_once(calls)
-    for call in calls:
-        call()
+    """Make the calls; what they need is compiled by workers, for all of them at once.
 
-
-def compile_at_once(calls: Sequence[Callable[[], Any]]) -> None:
-    """Have workers compile at once the first large kernel that each call needs; where there are none, nothing is done.
-
-    A call that needs none is made, and the others end there.
+    In rounds, as a call ends at the first large kernel that is missing. One that workers do not compile is compiled here.
     """
-    if tasks := ahead.large_kernels(calls):
+    asked: set[ahead.Task] = set()
+    while calls:
+        tasks, calls = ahead.large_kernels(calls)
+        if asked.issuperset(tasks):
+            break
+        asked.update(tasks)
         _begin_compiling()
         try:
             with store().exclusive():
                 ahead.compile_all(tasks, _size)
         finally:
             _end_compiling()
+    for call in calls:
+        call()
 
 
 def _returns_nothing(function: Any) -> bool:

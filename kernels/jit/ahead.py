@@ -23,7 +23,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,19 +221,26 @@ class _Met(BaseException):
 _met: list[Task] | None = None
 
 
-def large_kernels(calls: Iterable[Callable[[], Any]]) -> list[Task]:
-    """The first large kernel that each call needs and that is not in the store; the call ends there. None without workers."""
+def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[Callable[[], Any]]]:
+    """Make the calls: the large kernels that are not in the store, and the calls that ended at one.
+
+    Without workers no call is made.
+    """
     global _met
     tasks: list[Task] = []
-    if worker_count():
-        _met = tasks
-        try:
-            for call in calls:
-                with contextlib.suppress(_Met):
-                    call()
-        finally:
-            _met = None
-    return tasks
+    if not worker_count():
+        return tasks, list(calls)
+    ended = []
+    _met = tasks
+    try:
+        for call in calls:
+            try:
+                call()
+            except _Met:
+                ended.append(call)
+    finally:
+        _met = None
+    return tasks, ended
 
 
 def compile_all(tasks: Iterable[Task], size: Callable[[Task], int]) -> None:
