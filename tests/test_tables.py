@@ -761,6 +761,7 @@ FRAMES = {  # content, the columns as they are read
     "NaN": ("label,a\np,1.5\nq,NaN\n", {"a": ["1.5", "NaN"]}),
     "dates, yes and no": ("on,paid,class\n2024-01-31,yes,p\n,no,q\n", {"on": ["2024-01-31", ""], "paid": ["yes", "no"]}),
     "a header with newlines": ('"a\n(cm)",b,label\n1,red,p\n2,blue,q\n', {"a\n(cm)": ["1", "2"], "b": ["red", "blue"]}),
+    "other ends of lines": ("a\u2028b,c\x0bd,label\n1,u\x85,p\n2,v\x0c,q\n", {"a\u2028b": ["1", "2"], "c\x0bd": ["u", "v"]}),
     "gaps of Excel": ("a,b,label\n1,#N/A,p\n-,2,q\n3,#DIV/0!,p\n", {"a": ["1", "-", "3"], "b": ["#N/A", "2", "#DIV/0!"]}),
     "codes": ("zip,label\n02139,p\n10001,q\n", {"zip": ["02139", "10001"]}),
     "short codes": ("code,label\n0042,p\n0017,q\n", {"code": ["0042", "0017"]}),

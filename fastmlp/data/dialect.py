@@ -7,6 +7,7 @@ it, where it must, to the one that the parsers take: UTF-8 lines of as many fiel
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -160,7 +161,7 @@ def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
         text = line.decode("utf-8", "replace")
         if delimiter == " ":
             text = text.replace("\t", " ").strip()
-        fields = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True), [])
+        fields = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True), [])
         return [field.strip() for field in fields]
 
     return split
