@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .images import Picture
     from .model import Model
 
-_SURE = 0.6  # a lower probability of an image's class is said
+_SURE = 0.6  # a lower probability is said: 1 % of MNIST's test digits have one, and 11 % of letters and crosses
 _LINES = 5  # of doubtful images; of more their number
 
 
