@@ -606,8 +606,9 @@ def reading_order(boxes: np.ndarray) -> list[int]:
         middle = (boxes[k][0] + boxes[k][2]) / 2
         if middle > bottom:
             order += sorted(line, key=lambda k: boxes[k][1])
-            line, bottom = [], boxes[k][2]
+            line = []
         line.append(k)
+        bottom = max(bottom, boxes[k][2])
     return order + sorted(line, key=lambda k: boxes[k][1])
 
 

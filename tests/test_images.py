@@ -16,7 +16,7 @@ import fastmlp
 from fastmlp import predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
-from fastmlp.ink import busyness, framing_of, prepare
+from fastmlp.ink import busyness, framing_of, prepare, reading_order
 
 SHAPE = (28, 28)
 
@@ -165,6 +165,16 @@ def test_a_wide_digit_of_a_thick_pen_is_not_cut_in_two():
     filled = ring.copy()
     filled[100:200, 60:160] = 0  # one stroke only is crossed there, and it is as thick as the digit is high
     assert len(prepare(filled, SHAPE, 20)) == 1
+
+
+def test_digits_are_in_one_line_unless_one_is_below_all_of_it():
+    short_first, low, tall, below = (
+        (10, 40, 40, 60),
+        (25, 20, 65, 38),
+        (5, 0, 60, 18),
+        (70, 0, 100, 20),
+    )  # top, left, ...
+    assert reading_order([short_first, low, tall, below]) == [2, 1, 0, 3]
 
 
 def test_a_digit_lower_than_its_neighbours_may_be_as_wide_as_two():
