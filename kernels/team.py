@@ -187,11 +187,12 @@ def _lead(mail, parts, job):
     return job_outcome(data)
 
 
-def _make_launcher(function: Any) -> Any:
+@memoized
+def launcher(function: Any) -> Any:
     """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
     work = "_lead(_mail, _parts, _job_entry(_function, ({arguments})))"
-    launcher = entry("launch", "_mail, _parts, ", work, function, skip=2, _job_entry=job_entry, _lead=_lead)
-    compile_it = launcher.compile
+    made = entry(launcher, "launch", "_mail, _parts, ", work, function, skip=2, _job_entry=job_entry, _lead=_lead)
+    compile_it = made.compile
 
     def compile_while_the_team_rests(sig: Any) -> Any:
         team = _team
@@ -203,8 +204,8 @@ def _make_launcher(function: Any) -> Any:
         finally:
             team.gather(0)
 
-    launcher.compile = compile_while_the_team_rests
-    return launcher
+    made.compile = compile_while_the_team_rests
+    return made
 
 
 class _Team:
@@ -281,7 +282,7 @@ def run(function: Any, parts: int, *args: Any) -> None:
     team = _team
     launch = _launchers.get(function)
     if launch is None:
-        launch = _launchers.setdefault(function, _make_launcher(function))
+        launch = _launchers.setdefault(function, launcher(function))
     if parts == 1 or (parts := min(parts, get_num_threads())) == 1:
         launch(team.mail, 1, *args)
         return

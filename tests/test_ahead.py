@@ -58,12 +58,11 @@ def cache(tmp_path):
     return tmp_path / "cache"
 
 
-def test_workers_compile_all_kernels_and_the_process_only_its_entries(python, cache):
+def test_workers_compile_all_kernels_and_entries_and_the_process_nothing(python, cache):
     """They find each other's machine code by its symbol, or the process would compile it again."""
     run(
         python,
-        SOFTMAX
-        + "assert len(started) == 2 and not ahead._team.broken\nassert set(written) == {'losses.launch'}, written",
+        SOFTMAX + "assert len(started) == 2 and not ahead._team.broken\nassert not written, written",
         cache,
     )
     assert any(path.name.startswith("losses.softmax-") for path in cache.glob("kernels/*/*.kernel"))
@@ -89,8 +88,9 @@ def note(tasks, size):
 ahead.compile_all = note
 assert kernels.cache_info()[1:] == (0, 0, 0)
 kernels.warmup(("softmax", "dropout"), dtypes="float64")
-assert {name for name, _ in asked} == {"kernels.losses.softmax", "kernels.dropout_mask.dropout"}, asked
-assert len(started) == 2 and not ahead._team.broken and not [name for name in written if "launch" not in name], written
+names = {jit._of(source).name for source, _ in asked}
+assert names == {"kernels.losses.launch(softmax)", "kernels.dropout_mask.launch(dropout)"}, names
+assert len(started) == 2 and not ahead._team.broken and not written, written
 before, info = jit.compile_seconds, kernels.cache_info()
 kernels.dropout(Z, 0.5, seed=1)
 assert jit.compile_seconds == before and kernels.cache_info() == info
@@ -155,7 +155,7 @@ def test_of_two_processes_that_start_at_once_one_has_the_kernels_compiled(cache)
     outputs = [process.communicate(timeout=300)[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted(len(lines) for lines in outputs) == [1, 3]  # two workers' numbers, and how many kernels were written
-    assert sorted(lines[-1] for lines in outputs) == ["0", "1"]
+    assert sorted(lines[-1] for lines in outputs) == ["0", "0"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such limit")

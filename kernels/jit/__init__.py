@@ -172,7 +172,7 @@ class Bound:
 @memoized
 def from_python(function: Any) -> Any:
     """The entry to a kernel. To call the kernel itself does the same more slowly."""
-    return entry("call", "", "_attempt(_function, ({arguments}))", function, _attempt=attempt)
+    return entry(from_python, "call", "", "_attempt(_function, ({arguments}))", function, _attempt=attempt)
 
 
 _ENTRY = """
@@ -184,7 +184,7 @@ def {name}({first}{arguments}):
 """
 
 
-def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
+def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
     """A kernel that Python can call, ``name(first, arguments)``, from its ``work`` with the kernel ``_function`` and ``names``.
 
     {arguments} stands for the arguments of the kernel without the first ``skip``. As ``*args`` they would come in a tuple,
@@ -192,9 +192,9 @@ def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **name
     comes as its fields, too, and one that is bound does not come. Only entries have the code that takes Python's objects
     apart: in every kernel it took a fifth of the compile time. And all that runs from here on, on this thread, runs under
     one floating-point control word, whatever the caller's is. The caller gets its own back before it gets what a kernel has
-    raised, so ``work`` is an ``attempt``, or like one.
+    raised, so ``work`` is an ``attempt``, or like one. In another process ``maker(function)`` makes the same.
     """
-    constants: dict[str, Any] = {}
+    source, constants = (maker, function), {}
     if isinstance(function, Bound):
         function, constants = function.kernel, dict(function.constants)
     arguments, bundled, bound = "", "", "".join(f", {each}={value!r}" for each, value in constants.items())
@@ -209,11 +209,12 @@ def entry(name: str, first: str, work: str, function: Any, skip: int = 0, **name
             given = "".join(f"{parameter.name}_{field}, " for field in kind._fields)
             made = f"{parameter.annotation}({given}), "
         arguments, bundled = arguments + given, bundled + made
-    source = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=bundled))
+    text = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=bundled))
     scope = {"_exchange_control": exchange_control, "_CONTROL": CONTROL, "_settle": settle, **names, **constants}
-    call = written(source, name, function, **scope)
+    call = written(text, name, function, **scope)
     call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__}{bound})"
     made = _Entry(call, {}, _OPTIONS)
+    made.source = source
     made.to = None if is_of_the_package(function.py_func.__module__) else (function, skip)
     return made
 
@@ -231,6 +232,7 @@ class _Kept(StoredDispatcher):
     def __init__(self, function: Any, locals: Any, options: Any) -> None:
         super().__init__(function, locals, options)
         self.name = f"{function.__module__}.{function.__qualname__}"
+        self.source: Any = self.name
         self._paths: dict[tuple[Any, ...], Path | None] = {}
         _kernels[self.name] = self
 
@@ -280,7 +282,11 @@ class _Kept(StoredDispatcher):
     def _leave_to_another(self, args: tuple[Any, ...]) -> bool:
         return False
 
-    def _compile_ahead(self, args: tuple[Any, ...]) -> None: ...
+    def _compile_ahead(self, args: tuple[Any, ...]) -> None:
+        known = is_of_the_package(self.py_func.__module__) and all(map(made_by_the_package, args))
+        if known and not ahead.working and ahead.is_large(kernel_text(self.py_func)):
+            _begin_compiling()
+            ahead.compile_ahead((self.source, args), _size)
 
     def load(self, args: tuple[Any, ...]) -> Any:
         path = self._paths[args]
@@ -330,15 +336,17 @@ class Kernel(_Kept):
         ahead.say((self.name, args))
         return True
 
-    def _compile_ahead(self, args: tuple[Any, ...]) -> None:
-        known = is_of_the_package(self.py_func.__module__) and all(map(made_by_the_package, args))
-        if known and not ahead.working and ahead.is_large(kernel_text(self.py_func)):
-            _begin_compiling()
-            ahead.compile_ahead((self.name, args), _size)
+
+def _of(source: Any) -> Any:
+    """The kernel of a name, or the entry that a maker makes for a function: what tasks are told by."""
+    if isinstance(source, str):
+        return _kernels[source]
+    maker, function = source
+    return maker(function)
 
 
 def _size(task: ahead.Task) -> int:
-    return len(kernel_text(_kernels[task[0]].py_func))
+    return len(kernel_text(_of(task[0]).py_func))
 
 
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
@@ -447,9 +455,9 @@ def _tell() -> None:
     )
 
 
-def compile_alone(name: str, args: tuple[Any, ...]) -> None:
-    """In a worker: compile a kernel, without those that it calls, into the store."""
-    dispatcher = _kernels[name]
+def compile_alone(source: Any, args: tuple[Any, ...]) -> None:
+    """In a worker: compile a kernel or an entry, without the kernels that it calls, into the store."""
+    dispatcher = _of(source)
     dispatcher.overloads.pop(args, None)  # it may have been declared
     with global_compiler_lock:
         dispatcher.compile_once(args)

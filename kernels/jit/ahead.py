@@ -41,12 +41,12 @@ _IDLE_SECONDS = 10.0
 _LARGE = 60_000  # characters of a kernel's text, with those it calls, that take a second or two to compile
 _out: Any = None
 
-Task = tuple[str, tuple[Any, ...]]
+Task = tuple[Any, tuple[Any, ...]]  # a kernel's name, or what makes an entry of what; and argument types
 
 
 def is_large(text: str) -> bool:
-    """Whether workers, which take half a second to start, would be done first with a kernel of this text."""
-    return len(text) > _LARGE
+    """Whether workers, which take half a second to start, would be done first with this text, or are wanted anyway."""
+    return _met is not None or len(text) > _LARGE
 
 
 def _free_memory() -> int:
