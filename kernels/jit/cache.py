@@ -8,8 +8,8 @@ signature) has its own file, written atomically and verified by checksum before 
 Unpickling can run anything, and a checksum is no signature: neither a directory in which others could put something,
 itself or on the way to it, is used, nor a file that others can write to.
 
-A wheel may bring kernels that were compiled where it was built (``.ci/hatch_build.py``), for processors of a few ``LEVELS``. They
-lie beside the package's own code, are trusted as that is, and are loaded where the user's directory has none.
+A wheel may bring kernels that were compiled where it was built (``.ci/hatch_build.py``), for processors of a few ``LEVELS``.
+They lie beside the package's own code, are trusted as that is, and are loaded where the user's directory has none.
 """
 
 from __future__ import annotations
