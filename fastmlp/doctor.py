@@ -301,8 +301,8 @@ def _examine(clean: bool) -> Findings:
         checks += [
             ("cpu", lambda: _cpu(kernels)),
             ("threads", lambda: _threads(kernels)),
-            ("wheel", lambda: _wheel(kernels)),
             ("cache", lambda: _cache(kernels, clean)),
+            ("wheel", lambda: _wheel(kernels)),
             ("peak", lambda: _peak(kernels)),
         ]
     checks.append(("mnist", _mnist))
