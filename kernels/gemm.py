@@ -408,7 +408,7 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
 def mask(rows, n, Y, dY, factor):
     """dY = 0 where Y <= 0, else factor * dY: the derivative of ReLU, and of dropout, ``factor`` 1 / (1 - p), behind it.
 
-    Matrixs of ``rows`` contiguous rows of n elements; NaN passes.
+    Both are ``rows`` contiguous rows of n elements; NaN passes.
     """
     out_of_line()
     lanes = simd.lanes(dY.values)

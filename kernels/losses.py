@@ -109,7 +109,7 @@ class CrossEntropy(Loss, _Smoothing):
 
 @piece
 def _largest(O, Z, z):
-    """(maximum, its first index) of a row of O; a NaN is larger than all, as in NumPy."""
+    """The maximum of a row of O; a NaN is larger than all, as in NumPy."""
     lanes = simd.lanes(Z)
     full = O - O % lanes
     running = simd.broadcast(Z, Z[z])
@@ -119,11 +119,23 @@ def _largest(O, Z, z):
         rest = O - full
         last = simd.select(simd.leading(Z, rest), simd.load_masked(Z, z + full, rest), running)
         running = simd.maximum(running, last)
-    largest = simd.reduce_max(running)
-    for j in range(O):
+    return simd.reduce_max(running)
+
+
+@piece
+def _index_of(largest, O, Z, z):
+    """The first index of the maximum of a row of O."""
+    lanes = simd.lanes(Z)
+    first = 0
+    while first + lanes <= O:
+        x = simd.load(Z, z + first)
+        if simd.count((x == largest) | (x != x)):
+            break
+        first += lanes
+    for j in range(first, O):
         if Z[z + j] == largest or np.isnan(Z[z + j]):
-            return largest, j
-    return largest, 0
+            return j
+    return 0
 
 
 @piece
@@ -161,7 +173,7 @@ def softmax(part, parts, Z, P):
     lo, hi = share(part, parts, Z.shape[0])
     O = Z.shape[1]
     for i in range(lo, hi):
-        largest, _ = _largest(O, flat(Z), i * O)
+        largest = _largest(O, flat(Z), i * O)
         total = _exp_row(O, flat(Z), i * O, largest, flat(P))
         _affine(O, flat(P), i * O, total, P.dtype.type(1), P.dtype.type(0))
 
@@ -185,7 +197,8 @@ def _softmax_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
         label = targets.labels[targets.rows[i]]
         weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
         factor, row = real(scale * weight), i * O
-        largest, argmax = _largest(O, Z, row)
+        largest = _largest(O, Z, row)
+        argmax = _index_of(largest, O, Z, row)
         total = _exp_row(O, Z, row, largest, dZ)
         if loss.epsilon > 0:
             lost = -np.log(np.float64(dZ[row + label] / total) + loss.epsilon)
@@ -363,7 +376,8 @@ def _focal_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     for i in range(lo, hi):
         label, row = targets.labels[targets.rows[i]], i * O
         weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
-        largest, argmax = _largest(O, Z, row)
+        largest = _largest(O, Z, row)
+        argmax = _index_of(largest, O, Z, row)
         total = _exp_row(O, Z, row, largest, dZ)
         others = 0.0
         for j in range(row, row + O):
