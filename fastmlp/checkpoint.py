@@ -1,7 +1,8 @@
 """The state of a run on disk: enough to go on to the same bits. The file is a model's (see ``tensor_file``) with more in it.
 
-Beside the model: tensors ``state`` (the optimizer's, flat), ``losses`` (of the steps since the last report) and, where a run
-watches for its best, ``best`` (those parameters, flat); in ``meta`` ``config`` (every option) and ``run`` (where it stands).
+Beside the model: tensors ``state`` (the optimizer's, flat), ``losses`` (of the steps since the last report) and flat parameters
+where a run has them, ``best`` (where it watches for them) and ``average``; in ``meta`` ``config`` (every option) and ``run``
+(where it stands).
 """
 
 from __future__ import annotations

@@ -171,6 +171,11 @@ class TrainConfig:
     clip_norm: float = _planned(
         "scale gradients of a larger norm down to this (default not at all; where numbers are predicted 1)", metavar="X"
     )
+    average: float | None = _option(
+        None,
+        "test and keep an average of the weights, w += (1 - X) (weights - w) after every step, such as 0.999 (1: their mean)",
+        metavar="X",
+    )
     weight_decay: float = _planned(
         "L2 penalty on weights; adamw: decoupled (default 0, tables see --epochs)", metavar="X", group="regularisation"
     )
@@ -257,6 +262,8 @@ class TrainConfig:
             if (value := getattr(self, name)) is not None and not 0 < value < most:
                 wanted = "between 0 and 1" if most == 1 else "positive and finite"
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be {wanted}")
+        if self.average is not None and not 0 < self.average <= 1:
+            raise InputError(f"--average is {self.average}; it must be above 0 and at most 1")
         for name in ("momentum", "warmup", "dropout", "label_smoothing", "validation"):
             if (value := getattr(self, name)) is not None and not 0 <= value < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and below 1")
@@ -485,9 +492,9 @@ def number_recipe(samples: int) -> dict[str, Any]:
 OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
 OF_ONE_NETWORK = (
     "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "momentum", "nesterov", "schedule", "warmup",
-    "step_epochs", "step_factor", "clip_norm", "weight_decay", "label_smoothing", "augment", "augment_strength", "validation",
-    "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling", "mean", "scale", "epsilon",
-    "report_steps", "evaluate_every",
+    "step_epochs", "step_factor", "clip_norm", "average", "weight_decay", "label_smoothing", "augment", "augment_strength",
+    "validation", "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling", "mean", "scale",
+    "epsilon", "report_steps", "evaluate_every",
 )  # fmt: skip
 
 # The notebook this project began with, exactly.

@@ -89,6 +89,7 @@ def fit(
     step_epochs: int | None = None,
     step_factor: float = 0.1,
     clip_norm: float | None = None,
+    average: float | None = None,
     weight_decay: float | None = None,
     dropout: float | None = None,
     label_smoothing: float = 0.0,

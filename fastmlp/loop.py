@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,10 @@ class Run:
             _initialise(network, config, weights_rng)
         else:
             network.params[...] = plan.start.network.params
+        self.judged = network  # the weights that are tested and kept: those of the last step, or their average
+        if config.average is not None:
+            self.judged = self._network(network.sizes, slots=0)
+            self.judged.params[...] = network.params
         self.model = Model(
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
@@ -210,11 +214,12 @@ class Run:
         self._chunk = 1
         self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
 
-    def _network(self, sizes: tuple[int, ...]) -> Network:
-        """A network of such layers, of zeros."""
+    def _network(self, sizes: Sequence[int], slots: int | None = None) -> Network:
+        """A network of such layers, of zeros, for the run's update rule or with so many slots."""
         config, target = self.config, self.plan.target
+        slots = self.rule.slots if slots is None else slots
         return Network(
-            sizes, bias=config.bias, dtype=config.dtype, slots=self.rule.slots, activation=config.activation,
+            sizes, bias=config.bias, dtype=config.dtype, slots=slots, activation=config.activation,
             output="softmax" if target is None else target.kernel.output,
         )  # fmt: skip
 
@@ -242,8 +247,11 @@ class Run:
         if plan.distort:
             X, y = plan.prepared(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
         rows = np.zeros(batch, np.int64)
+        average = None if config.average is None else network.params.copy()
         for clip in {None, config.clip_norm}:
-            kernels.mlp_train_steps(X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss)
+            kernels.mlp_train_steps(
+                X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss, average=average
+            )
         if self.world.size > 1:
             kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
         X, y = plan.test
@@ -272,7 +280,7 @@ class Run:
                 ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
                 rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
                 sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
-                dropout=config.dropout, seed=config.seed % 2**32, loss=self._loss,
+                dropout=config.dropout, seed=config.seed % 2**32, loss=self._loss, **self._averaged,
             )  # fmt: skip
         seconds = max(self.world.gather(time.perf_counter() - start))
         self.step += count
@@ -288,6 +296,16 @@ class Run:
         if not np.isfinite(losses).all():
             bad = step + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
             raise self.divergence(f"at step {bad}: the loss")
+
+    @property
+    def _averaged(self) -> dict[str, Any]:
+        """The options of the kernels' steps that have the weights averaged."""
+        if self.config.average is None:
+            return {}
+        return {
+            "average": self.judged.params,
+            "average_decay": None if self.config.average == 1 else self.config.average,
+        }
 
     @property
     def finished(self) -> bool:
@@ -324,7 +342,7 @@ class Run:
         self.interval_seconds, self.losses = 0.0, []
         report = self.world.gather(report)[0]  # by which patience is decided: unlike CPUs round unlike
         self.history.append(report)
-        self.best.see(report, self.model.network.params)
+        self.best.see(report, self.judged.params)
         return report
 
     def _reported(self, measured: dict[str, Any]) -> Report:
@@ -347,7 +365,7 @@ class Run:
             return dict.fromkeys(f"{name}_{metric}" for metric in METRICS[self.task])
         model = self.model
         prepared = Model(
-            model.network, model.scale, model.classes, self.config.backend, target=model.target, loss=model.loss
+            self.judged, model.scale, model.classes, self.config.backend, target=model.target, loss=model.loss
         )
         tested = prepared.measure(*held_out)
         if not all(map(math.isfinite, tested.values())):
@@ -362,9 +380,8 @@ class Run:
         return RunError(f"diverged {what} is not finite; try {cure}")
 
     def finish(self) -> None:
-        """Put the best parameters back, where the run watched for them."""
-        if self.best.params is not None:
-            self.model.network.params[...] = self.best.params
+        """Give the model the parameters that are kept: the best ones, where the run watched for them, or the last judged."""
+        self.model.network.params[...] = self.judged.params if self.best.params is None else self.best.params
 
     def checkpoint(self) -> Checkpoint:
         """All that ``resume`` needs."""
@@ -381,6 +398,8 @@ class Run:
         tensors = {"state": self.model.network.state, "losses": np.array(self.losses)}
         if self.best.params is not None:
             tensors["best"] = self.best.params
+        if self.config.average is not None:
+            tensors["average"] = self.judged.params
         return Checkpoint(self.model, asdict(self.config), run, tensors)
 
     def resume(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -393,6 +412,8 @@ class Run:
         try:
             network.params[...] = checkpoint.model.network.params
             network.state[...] = tensors["state"]
+            if self.config.average is not None:
+                self.judged.params[...] = tensors["average"]
             self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
             self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
             self.losses = tensors["losses"].tolist()

@@ -161,6 +161,8 @@ def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig
     for options that do not go with it."""
     if data.X.shape[1] > WIDEST:
         raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
+    if config.average is not None and ranks > 1:
+        raise InputError(f"--average runs in one process, not on {ranks} ranks; run it without mpiexec")
     config = replace(config, networks=_networks(config, data, ranks))
     if config.networks:
         return _several(config, data)

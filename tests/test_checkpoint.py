@@ -26,7 +26,7 @@ from fastmlp.tensor_file import read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = [
-    {"epochs": 8, "hidden": (48,)},
+    {"epochs": 8, "hidden": (48,), "average": 0.9},
     {"epochs": 6, "hidden": (40, 24), "dropout": 0.2, "optimizer": "adamw", "batch_size": 100},
     {"epochs": 30, "hidden": (32,), "patience": 3, "lr": 0.5, "schedule": "constant", "augment": "affine"},
     {"steps": 90, "sampling": "draw", "optimizer": "sgd", "report_steps": 20, "evaluate_every": 2, "hidden": (32,)},

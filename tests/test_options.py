@@ -25,6 +25,8 @@ OPTIONS = [
     {"class_weight": "balanced"},
     {"class_weight": "1,2,3,4,5,5,4,3,2,1"},
     {"clip_norm": 0.1},
+    {"average": 0.8},
+    {"average": 1.0, "clip_norm": 0.1},
     {"augment": "affine"},
     {"augment": "elastic", "augment_strength": 0.5},
     {"validation": 0.2, "standardize": "yes"},
@@ -283,6 +285,13 @@ def test_a_configuration_survives_toml(tmp_path):
             configure(**read_toml(tmp_path / "config.toml"))
 
 
+def test_the_average_of_all_steps_is_kept(digits):
+    run = partial(fastmlp.fit, digits, hidden=(20,), schedule="constant", warmup=0.0, backend="reference")
+    steps = [run(steps=n).model.network.params for n in (1, 2, 3)]
+    kept = run(steps=3, average=1.0).model.network.params
+    np.testing.assert_allclose(kept, np.mean(steps, 0, np.float64), rtol=0, atol=4 * np.spacing(abs(kept).max()))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -292,6 +301,7 @@ def test_a_configuration_survives_toml(tmp_path):
         ({"dropout": 1.0}, "--dropout is 1.0; it must be at least 0 and below 1"),
         ({"label_smoothing": -0.1}, "--label-smoothing is -0.1"),
         ({"clip_norm": 0.0}, "--clip-norm is 0.0; it must be positive"),
+        ({"average": 0.0}, "--average is 0.0; it must be above 0 and at most 1"),
         ({"patience": 0}, "--patience is 0"),
         ({"patience": 2, "validation": 0.0}, "--patience watches validation_loss; --validation must be above 0"),
         (
