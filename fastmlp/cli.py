@@ -131,6 +131,14 @@ def widths(text: str) -> tuple[int, ...]:
     return () if parsed == (0,) else parsed
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """'0.1,1' -> (0.1, 1.0)."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.1,1") from None
+
+
 def load_data(config: TrainConfig, **others: Any) -> Dataset:
     """The data set that a command's options name; ``others`` are further arguments of ``load``, or in place of options."""
     from . import data as readers  # NumPy: not for --help
@@ -158,6 +166,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "str | int": str,
     "str | tuple[str, ...]": str,
     "tuple[int, ...]": widths,
+    "tuple[float, ...]": numbers,
 }
 
 

@@ -156,6 +156,9 @@ class TrainConfig:
         f"peak learning rate (default {', '.join(f'{rate:g} {name}' for name, rate in RULES.items())})",
         metavar="X",
     )
+    layer_rates: tuple[float, ...] | None = _option(
+        None, "what the rate is multiplied by for each layer, such as 0.1,1; 0: it stays as it is", metavar="X[,X...]"
+    )
     momentum: float = _option(0.9, "of the momentum optimizer", metavar="X")
     nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
     schedule: str = _option(
@@ -262,6 +265,13 @@ class TrainConfig:
             if (value := getattr(self, name)) is not None and not 0 < value < most:
                 wanted = "between 0 and 1" if most == 1 else "positive and finite"
                 raise InputError(f"--{name.replace('_', '-')} is {value}; it must be {wanted}")
+        if self.layer_rates is not None:
+            layers, right = len(self.hidden) + 1, all(0 <= rate < math.inf for rate in self.layer_rates)
+            if len(self.layer_rates) != layers or not right:
+                raise InputError(
+                    f"--layer-rates is {','.join(f'{rate:g}' for rate in self.layer_rates)[:60]}; it must be {layers} numbers "
+                    "of at least 0, one for each layer"
+                )
         if self.average is not None and not 0 < self.average <= 1:
             raise InputError(f"--average is {self.average}; it must be above 0 and at most 1")
         for name in ("momentum", "warmup", "dropout", "label_smoothing", "validation"):
@@ -414,6 +424,8 @@ def _typed(name: str, value: Any, kind: str) -> Any:
             return names[0] if isinstance(value, str) and len(names) == 1 else tuple(names)
         if wanted == "tuple[int, ...]":
             return tuple(operator.index(width) for width in value)
+        if wanted == "tuple[float, ...]":
+            return tuple(float(rate) for rate in value)
         if wanted == "tuple[str, ...]" and not isinstance(value, str) and all(isinstance(text, str) for text in value):
             return tuple(value)
         if wanted == "int" and not isinstance(value, bool):
@@ -428,7 +440,7 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         return value
     described = {"int": "an integer", "float": "a number", "str | int": "a name or a number"}
     described |= {"tuple[int, ...]": "widths such as (256, 128)", "str | tuple[str, ...]": "a name or names"}
-    described |= {"tuple[str, ...]": "several texts"}
+    described |= {"tuple[str, ...]": "several texts", "tuple[float, ...]": "numbers such as (0.1, 1)"}
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 
@@ -491,10 +503,10 @@ def number_recipe(samples: int) -> dict[str, Any]:
 # are also said of those.
 OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
 OF_ONE_NETWORK = (
-    "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "momentum", "nesterov", "schedule", "warmup",
-    "step_epochs", "step_factor", "clip_norm", "average", "weight_decay", "label_smoothing", "augment", "augment_strength",
-    "validation", "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling", "mean", "scale",
-    "epsilon", "report_steps", "evaluate_every",
+    "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "layer_rates", "momentum", "nesterov",
+    "schedule", "warmup", "step_epochs", "step_factor", "clip_norm", "average", "weight_decay", "label_smoothing", "augment",
+    "augment_strength", "validation", "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling",
+    "mean", "scale", "epsilon", "report_steps", "evaluate_every",
 )  # fmt: skip
 
 # The notebook this project began with, exactly.

@@ -82,6 +82,7 @@ def fit(
     steps: int | None = None,
     optimizer: str = "momentum",
     lr: float | None = None,
+    layer_rates: tuple[float, ...] | None = None,
     momentum: float = 0.9,
     nesterov: bool = True,
     schedule: str = "onecycle",

@@ -220,7 +220,7 @@ class Run:
         slots = self.rule.slots if slots is None else slots
         return Network(
             sizes, bias=config.bias, dtype=config.dtype, slots=slots, activation=config.activation,
-            output="softmax" if target is None else target.kernel.output,
+            output="softmax" if target is None else target.kernel.output, layer_rates=config.layer_rates,
         )  # fmt: skip
 
     @property

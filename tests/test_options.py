@@ -25,7 +25,7 @@ OPTIONS = [
     {"class_weight": "balanced"},
     {"class_weight": "1,2,3,4,5,5,4,3,2,1"},
     {"clip_norm": 0.1},
-    {"average": 0.8},
+    {"average": 0.8, "layer_rates": (0.5, 2)},
     {"average": 1.0, "clip_norm": 0.1},
     {"augment": "affine"},
     {"augment": "elastic", "augment_strength": 0.5},
@@ -285,6 +285,13 @@ def test_a_configuration_survives_toml(tmp_path):
             configure(**read_toml(tmp_path / "config.toml"))
 
 
+def test_a_layer_of_rate_zero_stays_as_it_is(digits):
+    run = partial(fastmlp.fit, digits, hidden=(20,), backend="reference")
+    first, second = (run(steps=n, layer_rates=(0, 1)).model.network.layers for n in (1, 5))
+    np.testing.assert_array_equal(first[0][0], second[0][0])
+    assert (first[1][0] != second[1][0]).all()
+
+
 def test_the_average_of_all_steps_is_kept(digits):
     run = partial(fastmlp.fit, digits, hidden=(20,), schedule="constant", warmup=0.0, backend="reference")
     steps = [run(steps=n).model.network.params for n in (1, 2, 3)]
@@ -301,6 +308,8 @@ def test_the_average_of_all_steps_is_kept(digits):
         ({"dropout": 1.0}, "--dropout is 1.0; it must be at least 0 and below 1"),
         ({"label_smoothing": -0.1}, "--label-smoothing is -0.1"),
         ({"clip_norm": 0.0}, "--clip-norm is 0.0; it must be positive"),
+        ({"layer_rates": (1,)}, "--layer-rates is 1; it must be 2 numbers of at least 0, one for each layer"),
+        ({"layer_rates": "a"}, "--layer-rates is 'a'; it must be numbers such as"),
         ({"average": 0.0}, "--average is 0.0; it must be above 0 and at most 1"),
         ({"patience": 0}, "--patience is 0"),
         ({"patience": 2, "validation": 0.0}, "--patience watches validation_loss; --validation must be above 0"),
