@@ -28,11 +28,26 @@ def about(source: object) -> Iterator[None]:
         raise InputError(f"{source}: {error}") from None
 
 
+_ELSEWHERE = {
+    "alpha": "weight_decay", "hidden_layer_sizes": "hidden", "layers": "hidden", "learning_rate": "lr",
+    "learning_rate_init": "lr", "max_iter": "epochs", "n_iter_no_change": "patience", "random_state": "seed",
+    "solver": "optimizer",
+}  # fmt: skip
+"""What options are called in other libraries."""
+
+
+def _plain(option: str) -> str:
+    """'--weight-decay' -> 'weight_decay'."""
+    return option.lstrip("-").replace("-", "_")
+
+
 def similar(word: str, known: Iterable[str]) -> str:
-    """ "did you mean ...? ", where one of the ``known`` words is much like ``word``; else nothing."""
+    """ "did you mean ...? ", where one of the ``known`` words is much like ``word``, or its name here; else nothing."""
     import difflib
 
-    close = difflib.get_close_matches(word.partition("=")[0], [*known], 1)
+    word, names = word.partition("=")[0], [*known]
+    here = _ELSEWHERE.get(_plain(word))
+    close = [name for name in names if _plain(name) == here] or difflib.get_close_matches(word, names, 1)
     return f"did you mean {close[0]}? " if close else ""
 
 

@@ -230,7 +230,11 @@ BAD = {
     "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),
     "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
     "text to predict": ((X, Y["text"]), {"task": "regression"}, "with --task regression it must be a finite number"),
-    "unknown option": ((X, Y["text"]), {"layers": 3}, "unknown option 'layers'; the options are"),
+    "unknown option": (
+        (X, Y["text"]),
+        {"layers": 3},
+        r"unknown option 'layers'; did you mean hidden\? the options are",
+    ),
     "an unknown class": (
         (X, Y["text"]),
         {"X_test": X[:1], "y_test": ["maybe"]},
