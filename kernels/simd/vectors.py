@@ -746,6 +746,8 @@ def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None
     """
 
     class Template(AbstractTemplate):
+        key = symbol
+
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) != arity or not builtins.any(isinstance(kind, _KINDS) for kind in args):
                 return None
@@ -761,7 +763,8 @@ def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None
     def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return definition(function)(context.typing_context, *signature.args)[1](context, builder, signature, args)
 
-    infer_global(symbol)(Template)
+    # As a decorator it asks for the symbol's module, which functions of NumPy 1.24 lack.
+    infer_global(symbol, types.Function(Template))
     if not isinstance(function, str):
         for kinds in itertools.product((*_KINDS, types.Number), repeat=arity):
             if builtins.any(kind is not types.Number for kind in kinds):
