@@ -24,17 +24,17 @@ from typing import Any
 import counted
 import numba
 import numpy as np
-from llvmlite import binding
 
 from fastmlp.cli import Parser, run_command, say
 from fastmlp.doctor import _cpu_name
 from fastmlp.errors import InputError, RunError
+from kernels.jit.numba_private import target
 
 import claims
 from claims import Session
 from interleave import QUICK, Effort, interleave, spread
 
-BASELINE = Path(__file__).with_name("results") / f"baseline_{numba.config.CPU_NAME or binding.get_host_cpu_name()}.json"
+BASELINE = Path(__file__).with_name("results") / f"baseline_{target()[0]}.json"
 NUMPY = "NumPy float32"
 EFFORT = Effort(rounds=9)
 

@@ -11,11 +11,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import binding
 
 import kernels
+from kernels.jit.numba_private import target
 
 from claims import machine, versions
 from interleave import FULL, Effort, interleave, spread
@@ -61,5 +60,4 @@ def record(effort: Effort = EFFORT, shapes: list[tuple[int, int, int]] = SHAPES)
 
 
 if __name__ == "__main__":
-    processor = numba.config.CPU_NAME or binding.get_host_cpu_name()
-    (RESULTS / f"products_{processor}.json").write_text(json.dumps(record(), indent=1) + "\n")
+    (RESULTS / f"products_{target()[0]}.json").write_text(json.dumps(record(), indent=1) + "\n")
