@@ -260,7 +260,6 @@ class _Team:
 
 
 _team = _Team()
-_launchers: dict[Any, Any] = {}
 
 
 def _forget_team() -> None:
@@ -280,9 +279,7 @@ def run(function: Any, parts: int, *args: Any) -> None:
     ``parts`` is cut to the number of threads.
     """
     team = _team
-    launch = _launchers.get(function)
-    if launch is None:
-        launch = _launchers.setdefault(function, launcher(function))
+    launch = launcher(function)
     if parts == 1 or (parts := min(parts, get_num_threads())) == 1:
         launch(team.mail, 1, *args)
         return
@@ -364,10 +361,10 @@ def team_size() -> int:
 
 def run_in_step(function: Any, parts: int, *args: Any) -> None:
     """``run`` a kernel whose parts meet often; when the team did not get its cores, ``team_size`` is halved for a while."""
-    known, start, used = function in _launchers, time.monotonic(), time.process_time()
+    compiled, start, used = bool(launcher(function).overloads), time.monotonic(), time.process_time()
     run(function, parts, *args)
     end = time.monotonic()
-    if parts == 1 or not known or end - start < _MEASURABLE:
+    if parts == 1 or not compiled or end - start < _MEASURABLE:
         return
     missing = parts * (end - start) - (time.process_time() - used)
     if missing > _SHORT_OF * (end - start):

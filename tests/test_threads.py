@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -266,9 +267,11 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
 
     crowd = SimpleNamespace(limit=MAX_THREADS, until=0.0, pause=team._PAUSE)
     times = SimpleNamespace(monotonic=lambda: clock.wall, process_time=lambda: clock.cpu)
-    for name, value in {"run": run, "time": times, "_Backoff": crowd}.items():
+    launchers = defaultdict(
+        lambda: SimpleNamespace(overloads={}), kernel=SimpleNamespace(overloads={"its types": None})
+    )
+    for name, value in {"run": run, "time": times, "_Backoff": crowd, "launcher": launchers.__getitem__}.items():
         monkeypatch.setattr(team, name, value)
-    monkeypatch.setitem(team._launchers, "kernel", None)
     sizes = []
     with kernels.threads(4):
         for taken in (0.0, 0.2, 0.5, 0.5, 0.0):
