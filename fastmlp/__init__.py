@@ -12,7 +12,10 @@ import os
 import threading
 from importlib import import_module
 from importlib.util import find_spec
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+from .errors import in_python
 
 __version__ = "0.1.0"
 
@@ -82,7 +85,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         with _importing:
             module = import_module(f".{_HOME[name]}", __name__)
-        return module if name == _HOME[name] else getattr(module, name)  # ``export`` is a module that can be called
+        value = module if name == _HOME[name] else getattr(module, name)  # ``export`` is a module that can be called
+        return globals().setdefault(name, in_python(value) if isinstance(value, FunctionType) else value)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

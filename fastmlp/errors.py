@@ -1,8 +1,13 @@
 """The two ways a command ends badly: each is one line on stderr and an exit code, never a traceback."""
 
-from collections.abc import Iterable, Iterator
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class InputError(Exception):
@@ -26,6 +31,25 @@ def about(source: object) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def as_parameters(line: str) -> str:
+    """A line for Python's users, who know --label-column and --no-bias as the parameters label_column and bias."""
+    return re.sub(r"(?<![\w-])--(?:no-)?([a-z]+(?:-[a-z]+)*)", lambda option: option[1].replace("-", "_"), line)
+
+
+def in_python(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, whose refusals name parameters instead of the command line's options."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **keywords: P.kwargs) -> R:
+        try:
+            return function(*args, **keywords)
+        except (InputError, RunError) as error:
+            error.args = (as_parameters(str(error)),)
+            raise
+
+    return called
 
 
 _ELSEWHERE = {

@@ -5,11 +5,13 @@ Its warnings (guesses, doubts, compilation) are on stderr unless the application
 
 from __future__ import annotations
 
+from .errors import as_parameters
+
 
 def warn(line: str) -> None:
     import logging  # not for --help
 
-    logging.getLogger("fastmlp").warning("%s", line)
+    logging.getLogger("fastmlp").warning("%s", as_parameters(line))
 
 
 def inform(line: str) -> None:

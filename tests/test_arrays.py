@@ -110,7 +110,7 @@ def test_columns_of_a_data_frame_go_by_name():
     same = fastmlp.fit(X, Y["text"], **QUICK).model
     assert same.weights_sha256() == model.weights_sha256()
     with pytest.raises(
-        InputError, match="--steps: goes with one network; X is a table that 8 networks learn: leave it out"
+        InputError, match="^steps: goes with one network; X is a table that 8 networks learn: leave it out"
     ):
         fastmlp.fit(frame.assign(c=Y["objects"]), Y["text"], **QUICK)
 
@@ -229,11 +229,22 @@ BAD = {
     "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
     "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),
     "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
-    "text to predict": ((X, Y["text"]), {"task": "regression"}, "with --task regression it must be a finite number"),
+    "text to predict": ((X, Y["text"]), {"task": "regression"}, "with task regression it must be a finite number"),
     "unknown option": (
         (X, Y["text"]),
         {"layers": 3},
         r"unknown option 'layers'; did you mean hidden\? the options are",
+    ),
+    "an option": (
+        (X, Y["text"]),
+        {"clip_norm": -1},
+        "^clip_norm is -1.0; it must be positive",
+    ),  # the command's: --clip-norm
+    "a choice": ((X, Y["text"]), {"augment": True}, "^augment is True; it must be a name"),
+    "a loss": (
+        (X, Y["text"]),
+        {"loss": "absolute"},
+        r"classes \(loss softmax_cross_entropy, focal; or task regression\)",
     ),
     "an unknown class": (
         (X, Y["text"]),

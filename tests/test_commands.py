@@ -163,7 +163,7 @@ def test_without_data_the_runs_own_data_is_used(place, command, trained, digits)
     Path("run/config.toml").write_text("data = \n")
     one_line(command(evaluate, "run/model.npz"), 2, "config.toml: not valid TOML (Invalid value (at line 1")
     Path("run/config.toml").write_text("data = 3\n")
-    one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be str")
+    one_line(command(evaluate, "run/model.npz"), 2, "--data is 3; it must be a name")
 
 
 def test_data_of_a_run_that_have_changed_or_moved_are_said(place, command, digits):

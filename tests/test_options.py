@@ -243,10 +243,10 @@ def test_a_run_begins_with_the_weights_and_the_units_of_another_model(digits, tm
     longer = fastmlp.fit(digits, epochs=2, hidden=(32,), init_from=str(path))
     assert longer.history[0].train_loss < fastmlp.fit(digits, epochs=2, hidden=(32,)).history[0].train_loss / 2
     for others, message in (
-        ({"hidden": (16,)}, "layers are .784, 32, 10., .*--hidden"),
-        ({"activation": "tanh"}, "--activation"),
+        ({"hidden": (16,)}, "layers are .784, 32, 10., .*hidden"),
+        ({"activation": "tanh"}, "activation"),
     ):
-        with pytest.raises(InputError, match=f"--init-from {path}: .*{message}"):
+        with pytest.raises(InputError, match=f"^init_from {path}: .*{message}"):
             fastmlp.fit(digits, init_from=str(path), **{"hidden": (32,)} | others)
 
 
@@ -302,23 +302,23 @@ def test_the_average_of_all_steps_is_kept(digits):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"class_weight": "1,2"}, "--class-weight has 2 numbers; there are 10 classes"),
-        ({"class_weight": "heavy"}, "--class-weight is 'heavy'; it must be balanced or numbers"),
-        ({"class_weight": "0,0"}, "--class-weight is '0,0'"),
-        ({"dropout": 1.0}, "--dropout is 1.0; it must be at least 0 and below 1"),
-        ({"label_smoothing": -0.1}, "--label-smoothing is -0.1"),
-        ({"clip_norm": 0.0}, "--clip-norm is 0.0; it must be positive"),
-        ({"layer_rates": (1,)}, "--layer-rates is 1; it must be 2 numbers of at least 0, one for each layer"),
-        ({"layer_rates": "a"}, "--layer-rates is 'a'; it must be numbers such as"),
-        ({"average": 0.0}, "--average is 0.0; it must be above 0 and at most 1"),
-        ({"patience": 0}, "--patience is 0"),
-        ({"patience": 2, "validation": 0.0}, "--patience watches validation_loss; --validation must be above 0"),
+        ({"class_weight": "1,2"}, "class_weight has 2 numbers; there are 10 classes"),
+        ({"class_weight": "heavy"}, "class_weight is 'heavy'; it must be balanced or numbers"),
+        ({"class_weight": "0,0"}, "class_weight is '0,0'"),
+        ({"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and below 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0; it must be positive"),
+        ({"layer_rates": (1,)}, "layer_rates is 1; it must be 2 numbers of at least 0, one for each layer"),
+        ({"layer_rates": "a"}, "layer_rates is 'a'; it must be numbers such as"),
+        ({"average": 0.0}, "average is 0.0; it must be above 0 and at most 1"),
+        ({"patience": 0}, "patience is 0"),
+        ({"patience": 2, "validation": 0.0}, "patience watches validation_loss; validation must be above 0"),
         (
             {"monitor": "test_accuracy"},
-            r"--monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of",
+            r"monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of",
         ),
-        ({"warmup": 1.0}, "--warmup is 1.0"),
-        ({"validation": 0.9999}, "cannot be split with --validation"),
+        ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"validation": 0.9999}, "cannot be split with validation"),
     ],
     ids=str,
 )
@@ -329,7 +329,7 @@ def test_impossible_options_are_one_line(digits, options, message):
 
 def test_only_images_can_be_distorted(digits):
     table = replace(digits, image_shape=None)
-    with pytest.raises(InputError, match="--augment affine: synthetic digits holds no images of 8-bit pixels"):
+    with pytest.raises(InputError, match="^augment affine: synthetic digits holds no images of 8-bit pixels"):
         fastmlp.fit(table, augment="affine")
 
 

@@ -137,7 +137,7 @@ def test_every_optimizer_learns_with_its_default_rate(digits, optimizer):
 
 
 def test_a_run_that_diverges_says_so(digits):
-    with pytest.raises(RunError, match=r"diverged at step \d+: the loss is not finite; try a lower --lr than 1e\+30"):
+    with pytest.raises(RunError, match=r"diverged at step \d+: the loss is not finite; try a lower lr than 1e\+30"):
         fastmlp.fit(digits, lr=1e30)
     with warnings.catch_warnings(action="error"), pytest.raises(RunError, match="diverged at step"):
         fastmlp.fit(digits, lr=1e30, backend="reference")
@@ -145,10 +145,10 @@ def test_a_run_that_diverges_says_so(digits):
 
 def test_a_last_step_that_leaves_the_finite_is_seen_too(digits):
     with pytest.raises(
-        RunError, match=r"diverged after step 1: the test loss is not finite; try a lower --lr than 1e\+38"
+        RunError, match=r"diverged after step 1: the test loss is not finite; try a lower lr than 1e\+38"
     ):
         fastmlp.fit(digits, steps=1, lr=1e38, optimizer="sgd", schedule="constant")
-    with pytest.raises(RunError, match="or a lower --weight-decay than 1e"):
+    with pytest.raises(RunError, match="or a lower weight_decay than 1e"):
         fastmlp.fit(digits, weight_decay=1e37, lr=1.0)
 
 
@@ -322,7 +322,7 @@ def test_reference_and_fast_train_with_user_threads_setting(digits):
         ({"hidden": None}, "--hidden is"),
         ({"seed": 1.5}, "--seed is 1.5; it must be an integer"),
         ({"lr": "0.1"}, "--lr is '0.1'; it must be a number"),
-        ({"bias": "no"}, "--bias is 'no'; it must be bool"),
+        ({"bias": "no"}, "--bias is 'no'; it must be True or False"),
         ({"threads": float("nan")}, "--threads is nan"),
         ({"batch_size": 0}, "--batch-size is 0; it must be an integer of at least 1"),
         ({"batch_size": 1.5}, "--batch-size is 1.5"),
