@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from .data import Dataset, Frame, Sparse
 from .data.columns import checked
 from .data.dataset import Samples, assemble, require_finite
 from .data.frame import names_of
-from .data.labels import distinct, listed
+from .data.labels import distinct, listed, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
-from .frames import column_names, has_columns
+from .frames import column_names, has_columns, in_other_order
 
 Say = Callable[[str], None]
 _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
@@ -33,6 +33,8 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
         raise InputError("y is missing; fit takes samples X and their y, or a Dataset")
     if (X_test is None) != (y_test is None):
         raise InputError("X_test and y_test go together; give both or neither")
+    if line := in_other_order(X, y):
+        say(line)
     weight = None if sample_weight is None else np.asarray(sample_weight)
     kinds = kinds_of(config.column or ())
     dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]
@@ -43,15 +45,15 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
         said = isinstance(samples.X, Frame)
         held_out = _samples("X_test", X_test, "y_test", y_test, None, config.task, say, known, said=said)
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
-    kind = np.asarray(y).dtype.kind
-    return replace(data, label_kind={"b": "bool", "i": "int", "u": "int", "f": "float"}.get(kind, "str"))
+    kinds_of_labels = {"b": "bool", "i": "int", "u": "int", "f": "float", "S": "bytes"}
+    return replace(data, label_kind=kinds_of_labels.get(_labels("y", y).dtype.kind, "str"))
 
 
 def _without(dropped: list[str], X: Any) -> Any:
     """A data frame, or a dict of arrays, without some columns. InputError for anything else, and for unknown columns."""
     if not dropped or X is None:
         return X
-    if not isinstance(X, Mapping) and column_names(X) is None:
+    if column_names(X) is None:
         raise InputError("drop names columns of a data frame or a dict of arrays; X has none")
     table = read_table(X)
     for name in dropped:
@@ -71,7 +73,7 @@ def _samples(
     labels, shape, columns = as_vector(_labels(y_name, y), y_name, say), None, None
     if hasattr(X, "tocsr"):
         features: Any = _sparse(X_name, X)
-    elif has_columns(X) or np.ma.is_masked(X):
+    elif has_columns(X) or np.ma.is_masked(X) or _array(X_name, X).dtype == object:
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table):
             columns = tuple(map(str, table)) if known is None else known
@@ -85,10 +87,6 @@ def _samples(
             shape = image_shape(features.shape)
     else:
         array = _array(X_name, X)
-        if array.dtype == object:
-            raise InputError(
-                f"{X_name} has dtype object; it must hold numbers: rows of one length, and no text or None"
-            )
         shape = image_shape(array.shape)
         features = as_samples(array, X_name)
         if len(features) == 0:
@@ -129,16 +127,10 @@ def _labels(name: str, y: Any) -> np.ndarray:
     )
     if gap is not None:
         raise InputError(f"{name}, row {gap}: is missing; every sample must have one")
-    kinds = {type(value) for value in flat}
-    if kinds <= {str}:
-        return np.array(flat, object).reshape(array.shape)
     try:
-        return np.array([float(value) for value in flat]).reshape(array.shape)
-    except (TypeError, ValueError):
-        names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise InputError(
-            f"{name} holds values of several types ({names}); they must be all text or all numbers"
-        ) from None
+        return typed(flat, name).reshape(array.shape)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _sparse(name: str, X: Any) -> Sparse:

@@ -362,9 +362,7 @@ def read_table(X: Any, name: str = "X") -> Table:
         raise InputError(f"{name} is {str(X)!r}; it must be the table itself: pandas.read_csv({str(X)!r}), for one")
     if hasattr(X, "tocsr"):
         raise InputError(f"{name} is a sparse matrix; a table is dense: MLPClassifier and MLPRegressor take sparse X")
-    if isinstance(X, Mapping):
-        table = {key: _column(values) for key, values in X.items()}
-    elif has_columns(X):
+    if has_columns(X):
         table = {key: _column(values) for key, values in frame_columns(X, name).items()}
     else:
         array = np.asanyarray(X)  # of a masked array the masked are gaps

@@ -22,18 +22,32 @@ def has_columns(X: Any) -> bool:
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
-    """The names of a data frame's columns; None where X is no data frame, or its columns have no names."""
-    names = getattr(X, "column_names", getattr(X, "columns", None))
+    """The names of the columns of a data frame or a dict; None where X is neither, or its columns have no names."""
+    names = [*X] if isinstance(X, Mapping) else getattr(X, "column_names", getattr(X, "columns", None))
     if names is None or not all(isinstance(name, str) for name in names):
         return None
     return tuple(names)
 
 
+def in_other_order(X: Any, y: Any) -> str | None:
+    """What to say where X and y are pandas' and each has a row of every label in the other's index, but elsewhere."""
+    indices: list[Any] = [getattr(each, "index", None) for each in (X, y)]
+    first, second = indices
+    if not (hasattr(first, "equals") and hasattr(second, "equals")) or first.equals(second):
+        return None
+    if len(first) != len(second) or {*first} != {*second}:
+        return None
+    return "X and y have one index in two orders; their rows are taken as they stand: y.loc[X.index] has the order of X"
+
+
 def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dict[Hashable, np.ndarray]:
     """The columns of a data frame, ``what``, by name, or those that are ``wanted``: numbers, text (None for gaps) or dates.
 
+    Those of a dict are as it has them.
     Without narwhals only one of numbers can be read. InputError for what is no data frame, and for two columns of one name.
     """
+    if isinstance(X, Mapping):
+        return {name: np.asanyarray(X[name]) for name in (X if wanted is None else wanted)}
     names = [*getattr(X, "column_names", getattr(X, "columns", ()))]
     if wanted is None and (twice := [column for column, count in Counter(names).items() if count > 1]):
         raise InputError(f"{what} has more than one column {twice[0]!r}; each must have a name of its own")

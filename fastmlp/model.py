@@ -31,6 +31,7 @@ _LABELS: dict[str, Any] = {
     "bool": lambda name: name == "True",
     "int": int,
     "float": float,
+    "bytes": str.encode,
     "str": str,
 }  # of their names
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import logging
 import re
@@ -27,6 +28,9 @@ Y = {
     "booleans": X[:, 0] > 0,
     "integers": np.where(X[:, 0] > 0, 7, -2),
     "ratings": np.where(X[:, 0] > 0, 2.5, 1.0),
+    "objects that are booleans": (X[:, 0] > 0).astype(object),
+    "objects that are integers": np.where(X[:, 0] > 0, 7, -2).astype(object),
+    "bytes": np.where(X[:, 0] > 0, b"yes", b"no"),
 }
 
 
@@ -47,7 +51,7 @@ def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind,
     model.save(tmp_path / "model.npz")
     for each in (model, fastmlp.load_model(tmp_path / "model.npz")):
         predicted = each.predict(X)
-        assert predicted.dtype.kind == ("U" if kind == "objects" else y.dtype.kind)
+        assert predicted.dtype.kind == np.array(y.tolist()).dtype.kind
         assert (predicted == y).mean() > 0.8
         np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
 
@@ -101,7 +105,8 @@ def test_columns_of_a_data_frame_go_by_name():
     frame = pandas.DataFrame(X, columns=list("abcdef"))
     model = fastmlp.fit(frame, pandas.Series(Y["text"]), **QUICK).model
     assert model.columns == tuple("abcdef")
-    np.testing.assert_array_equal(model.predict(frame[list("fedcba")]), model.predict(frame))
+    for same in (frame[list("fedcba")], dict(frame)):
+        np.testing.assert_array_equal(model.predict(same), model.predict(frame))
     turned = fastmlp.fit(
         frame[:200], Y["text"][:200], X_test=frame[200:][list("fedcba")], y_test=Y["text"][200:], **QUICK
     )
@@ -121,6 +126,22 @@ def test_columns_whose_names_are_no_text_go_by_their_place():
         data = dataset_of(dict(zip(names, (x, ["p", "q"] * 20))), x % 2, None, None, None, configure(), print)
         assert (data.names, data.columns) == (("column 1", "column 2"), None)
         assert set(data.X.columns["column 2"]) == {"p", "q"}
+
+
+def test_an_array_of_objects_is_a_table():
+    objects = np.array([[1, "p"], [2.5, None], [3, "q"], [4, "p"]], object)
+    data = dataset_of(objects, [0, 1, 0, 1], None, None, None, configure(val_fraction=0.5), print)
+    assert {*data.X.columns["column 2"], *data.X_test.columns["column 2"]} == {"p", None, "q"}
+
+
+def test_rows_of_x_and_y_in_two_orders_are_said():
+    pandas = pytest.importorskip("pandas")
+    frame, y, said = pandas.DataFrame(X), pandas.Series(Y["text"]), []
+    for labels in (y, y.set_axis(y.index + 1), y[::-1]):
+        dataset_of(frame, labels, None, None, None, configure(), said.append)
+    assert said == [
+        "X and y have one index in two orders; their rows are taken as they stand: y.loc[X.index] has the order of X"
+    ]
 
 
 def test_what_a_masked_array_masks_is_a_gap():
@@ -225,6 +246,8 @@ BAD = {
         {},
         "y: the label of row 0 is 'sold', the others are numbers; it is no number",
     ),
+    "huge integers": ((X, [10**20, *range(299)]), {}, "y holds integers of more than 64 bits; give them as text"),
+    "dates in y": ((X, [datetime.date(2024, 1, 1)] * 300), {}, r"y holds values of another type \(date\)"),
     "mixed y": ((X, np.array([3, *Y["text"][1:].tolist()], object)), {}, "y holds values of several types"),
     "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
     "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),

@@ -73,7 +73,7 @@ class Dataset:
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
     float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1),
     ``label`` where a table had its labels, ``tested`` where the test samples stand, if they are from files, ``label_kind`` the
-    type of labels that were Python's: bool, int, float or str.
+    type of labels that were Python's: bool, int, float, bytes or str.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,24 @@ def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
     index: dict[str, int] = {}
     codes = np.fromiter((index.setdefault(text, len(index)) for text in labels), np.int64)
     return Labels(list(index), codes)
+
+
+def typed(values: list[Any], name: str) -> np.ndarray:
+    """Python's objects as an array of booleans, numbers, bytes or, of dtype object, text. ValueError for other types."""
+    kinds = {type(value) for value in values}
+    if all(issubclass(kind, str) for kind in kinds):
+        return np.array(values, object)
+    array = np.array(values)
+    if kinds <= {bytes} or (array.ndim == 1 and array.dtype.kind in ("iu" if kinds <= {int} else "biufmM")):
+        return array
+    if kinds <= {int}:
+        raise ValueError(f"{name} holds integers of more than 64 bits; give them as text")
+    try:
+        return np.array([float(value) for value in values])
+    except (TypeError, ValueError):
+        types = "several types" if len(kinds) > 1 else "another type"
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"{name} holds values of {types} ({names}); they must be all text or all numbers") from None
 
 
 def listed(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ and ones [N, O] for a logistic one, numbers [N, O] else.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from sklearn.utils.validation import (
 )
 
 from ..backend import kernels
+from ..frames import in_other_order
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -143,6 +145,8 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     ``dtype`` is that of the network, or None for X's own: float64 where X is, else float32.
     """
     given = X
+    if line := in_other_order(X, y):
+        warnings.warn(line, stacklevel=5)
     X, y = check_X_y(
         X,
         y,

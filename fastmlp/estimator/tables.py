@@ -25,6 +25,7 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
 from ..columns import Columns, Table, read_table
+from ..data.labels import typed
 from ..ensemble import (
     NETWORKS,
     Recipe,
@@ -38,6 +39,7 @@ from ..ensemble import (
     train,
 )
 from ..errors import InputError
+from ..frames import in_other_order
 from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
 from .base import without_last_layer
@@ -488,13 +490,15 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
         raise ValueError(
             f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"
         )
+    if line := in_other_order(X, y):
+        warnings.warn(line, stacklevel=5)
     y = column_or_1d(np.asarray(y), warn=True)
     if y.dtype.kind == "O":
         gaps = np.array(
             [value is None or str(value).strip() in ("", "nan", "<NA>", "NaT") for value in y.tolist()], bool
         )
         if not gaps.any():
-            y = np.array(y.tolist())  # of text, or of numbers
+            y = np.array(typed(y.tolist(), name).tolist())  # of text in their own dtype
     elif y.dtype.kind in "fmM":
         gaps = np.isnan(y)
     else:
