@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,8 +23,84 @@ from .checks import TrainingData, Validation
 
 _STOCHASTIC_SOLVERS = ("sgd", "adam")
 _Self = TypeVar("_Self", bound="BaseMLP")
+_Class = TypeVar("_Class")
 Callback = Callable[[Any, int], object]
 """What is called as callback(estimator, epoch) after every epoch; a true answer ends the training."""
+
+PARAMETERS = """\
+hidden_layer_sizes : int or array-like of shape (n_layers - 2,), default=(100,)
+    Units of each hidden layer; () for none, which is a linear model.
+activation : str or list of str, default='relu'
+    Of the hidden layers: one of ``kernels.ACTIVATIONS``, or a list of them, one for each.
+solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+    What trains: L-BFGS on all samples at once, or stochastic gradient descent or Adam on batches.
+alpha : float, default=0.0001
+    Strength of the L2 penalty: alpha / 2 times the sum of the squared weights, divided by the samples.
+batch_size : int or 'auto', default='auto'
+    Samples in a step of 'sgd' and 'adam'; 'auto' is min(200, n_samples).
+learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+    The rate of 'sgd' stays, is learning_rate_init / t ** power_t at step t, or is divided by 5 whenever two epochs in a row
+    are no better by ``tol``.
+learning_rate_init : float, default=0.001
+    The rate of 'sgd' and 'adam', or the first one.
+power_t : float, default=0.5
+    The exponent of 'invscaling'.
+max_iter : int, default=200
+    Epochs of 'sgd' and 'adam', or iterations of 'lbfgs', at most.
+shuffle : bool, default=True
+    Whether each epoch of 'sgd' and 'adam' has the samples in another order.
+random_state : int, RandomState instance or None, default=None
+    What initial weights, held-out samples, batches and dropout are drawn by; an int makes ``fit`` repeatable.
+tol : float, default=0.0001
+    Training ends when the loss, or with ``early_stopping`` the score, is no better by so much for ``n_iter_no_change``
+    epochs.
+verbose : bool or int, default=False
+    Print the loss of each epoch, and show a progress bar on a terminal and in a notebook.
+warm_start : bool, default=False
+    Whether ``fit`` goes on from the weights that the last one left.
+momentum : float, default=0.9
+    Of 'sgd', from 0 to 1.
+nesterovs_momentum : bool, default=True
+    Whether the momentum of 'sgd' is Nesterov's.
+early_stopping : bool, default=False
+    Hold samples out, end when their score gets no better, and keep the weights of the best. Not of 'lbfgs'.
+validation_fraction : float, default=0.1
+    The part of the samples that ``early_stopping`` holds out, from 0 to 1.
+beta_1 : float, default=0.9
+    Decay of the mean of the gradients of 'adam', in [0, 1).
+beta_2 : float, default=0.999
+    Decay of the mean of their squares, in [0, 1).
+epsilon : float, default=1e-08
+    What 'adam' adds to the root of that mean.
+n_iter_no_change : int, default=10
+    Epochs without progress after which 'sgd' and 'adam' end.
+max_fun : int, default=15000
+    Evaluations of the loss by 'lbfgs', at most.
+dropout : float, default=0.0
+    Fraction of the hidden units dropped in each training step, in [0, 1). Only for solver 'sgd' and 'adam'.
+scoring : str, callable or None, default=None
+    The score of the held-out samples that ``early_stopping`` watches, as in scikit-learn's model selection, of which the
+    best weights are kept; None for the accuracy, of numbers R². A callable takes (estimator, X, y), and sample_weight where
+    there are.
+callbacks : callable, list of callables or None, default=None
+    Each is called as ``callback(estimator, epoch)`` after every epoch (from 1; of lbfgs, iteration), when the estimator
+    can predict; training stops when one returns something true.
+n_threads : int or None, default=None
+    Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``, which in the
+    worker processes of joblib and Dask is what these allow: a parallel search does not use more threads than cores.
+"""
+"""What ``MLPClassifier`` and ``MLPRegressor`` say of the parameters that both have."""
+
+
+def documented(parameters: str) -> Callable[[type[_Class]], type[_Class]]:
+    """Puts the text of shared ``parameters`` into a class's docstring, where it has the line {shared parameters}."""
+
+    def decorate(cls: type[_Class]) -> type[_Class]:
+        if cls.__doc__:  # python -OO has none
+            cls.__doc__ = inspect.cleandoc(cls.__doc__).replace("{shared parameters}\n", parameters)
+        return cls
+
+    return decorate
 
 
 class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):

@@ -42,10 +42,37 @@ from ..errors import InputError
 from ..frames import in_other_order
 from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
-from .base import without_last_layer
+from .base import documented, without_last_layer
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
+_PARAMETERS = """\
+columns : dict or None, default=None
+    What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
+    or 'drop'. ``columns_`` shows what became of each.
+n_networks : int, default=8
+    Networks that are trained, each without a part of the rows that chooses its best epoch by the loss; what they predict is
+    averaged. Every thread trains one at a time.
+width : int, default=128
+    Units of each hidden layer.
+depth : int, default=2
+    Hidden layers.
+activation : str, default='gelu'
+    Of the hidden layers: one of ``kernels.ACTIVATIONS``.
+learning_rate : float or None, default=None
+    Of the neural-tangent parametrisation; None for 0.04, of numbers 0.07.
+batch_size : int, default=64
+    Rows in a step, at most.
+epochs : int or None, default=None
+    At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
+    before; a network stops after a cycle that brought no lower loss of its held-out rows.
+dropout : float or None, default=None
+    Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1, of numbers none.
+random_state : int, RandomState or None, default=None
+    Determines the folds, first weights, batches and dropout.
+n_threads : int or None, default=None
+    Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``.
+"""
 
 
 class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -64,18 +91,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         "random_state": ["random_state"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
-
-    columns: Mapping[Any, str] | None
-    n_networks: int
-    width: int
-    depth: int
-    activation: str
-    learning_rate: float | None
-    batch_size: int
-    epochs: int | None
-    dropout: float | None
-    random_state: Any
-    n_threads: int | None
 
     columns_: Columns
     n_features_in_: int
@@ -298,36 +313,13 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return sum(network.sizes[-2] for network in self.networks_)
 
 
+@documented(_PARAMETERS)
 class TableClassifier(ClassifierMixin, BaseTable):
     """Classes from a table with numbers, categories, dates and gaps: networks on parts of the rows, averaged.
 
     Parameters
     ----------
-    columns : dict or None, default=None
-        What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
-        or 'drop'. ``columns_`` shows what became of each.
-    n_networks : int, default=8
-        Networks that are trained, each without a part of the rows that chooses its best epoch by the log-loss; their
-        probabilities are averaged. Every thread trains one at a time.
-    width : int, default=128
-        Units of each hidden layer.
-    depth : int, default=2
-        Hidden layers.
-    activation : str, default='gelu'
-        Of the hidden layers: one of ``kernels.ACTIVATIONS``.
-    learning_rate : float or None, default=None
-        Of the neural-tangent parametrisation; None for 0.04.
-    batch_size : int, default=64
-        Rows in a step, at most.
-    epochs : int or None, default=None
-        At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
-        before; a network stops after a cycle that brought no lower loss of its held-out rows.
-    dropout : float or None, default=None
-        Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1.
-    random_state : int, RandomState or None, default=None
-        Determines the folds, first weights, batches and dropout.
-    n_threads : int or None, default=None
-        Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``.
+    {shared parameters}
 
     Attributes
     ----------
@@ -396,6 +388,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
         return np.searchsorted(self.classes_, y)
 
 
+@documented(_PARAMETERS)
 class TableRegressor(RegressorMixin, BaseTable):
     """Numbers from a table with numbers, categories, dates and gaps: networks on parts of the rows, averaged.
 
@@ -403,31 +396,7 @@ class TableRegressor(RegressorMixin, BaseTable):
 
     Parameters
     ----------
-    columns : dict or None, default=None
-        What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
-        or 'drop'. ``columns_`` shows what became of each.
-    n_networks : int, default=8
-        Networks that are trained, each without a part of the rows that chooses its best epoch by the squared error; their
-        predictions are averaged. Every thread trains one at a time.
-    width : int, default=128
-        Units of each hidden layer.
-    depth : int, default=2
-        Hidden layers.
-    activation : str, default='gelu'
-        Of the hidden layers: one of ``kernels.ACTIVATIONS``.
-    learning_rate : float or None, default=None
-        Of the neural-tangent parametrisation; None for 0.07.
-    batch_size : int, default=64
-        Rows in a step, at most.
-    epochs : int or None, default=None
-        At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
-        before; a network stops after a cycle that brought no lower loss of its held-out rows.
-    dropout : float or None, default=None
-        Fraction of the hidden units dropped in each training step, in [0, 1); None for none.
-    random_state : int, RandomState or None, default=None
-        Determines the folds, first weights, batches and dropout.
-    n_threads : int or None, default=None
-        Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``.
+    {shared parameters}
 
     Attributes
     ----------
