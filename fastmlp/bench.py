@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from .cli import Parser, optional, run_command, say
+from .cli import Parser, command, optional, say
 from .errors import InputError
 from .extras import to_install
 from .paths import as_path
@@ -38,7 +38,9 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("bench")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     against = [name for name in options.against.split(",") if name]
     if unknown := [name for name in against if name not in FAMILIES]:
@@ -66,11 +68,6 @@ def _command(argv: Sequence[str] | None) -> int:
     else:
         print(*claims.table(result), sep="\n")
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("bench", _command, argv)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import signal
@@ -21,6 +22,9 @@ from .parallel import launched
 
 if TYPE_CHECKING:
     from .data import Dataset
+
+
+_Main = Callable[..., int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,6 +106,19 @@ def run_command(
         _drop_stdout()
         say(f"fastmlp {verb}: {_one_line(error)}")
         return 1
+
+
+def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
+    """Makes a command's ``main`` of the function that does its work: see ``run_command``."""
+
+    def decorate(work: _Main) -> _Main:
+        @functools.wraps(work)
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run_command(verb, work, argv, on_ranks=on_ranks)
+
+        return main
+
+    return decorate
 
 
 def _drop_stdout() -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 
-from .cli import Parser, run_command
+from .cli import Parser, command
 
 _BASH = """\
 _fastmlp() {{
@@ -90,18 +90,15 @@ def _fish(verb: str) -> Iterator[str]:
         yield f"{' '.join(names)} {taken}-d {shlex.quote((action.help or '').replace('%%', '%'))}"
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("completion")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 2 bad input."""
     from .__main__ import VERBS
 
     shell = parser().parse_args(argv).shell
     script = fish([*VERBS], [*VERBS.values()]) if shell == "fish" else bash([*VERBS], zsh=shell == "zsh")
     print(script, end="")
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 2 bad input."""
-    return run_command("completion", _command, argv)
 
 
 if __name__ == "__main__":

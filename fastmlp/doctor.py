@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .cli import Parser, run_command
+from .cli import Parser, command
 from .errors import InputError, RunError
 from .extras import to_install
 
@@ -329,7 +329,9 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("doctor")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 no problem, 1 a problem, 2 bad usage, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     findings = []
     for finding in _examine(options.clean):
@@ -340,11 +342,6 @@ def _command(argv: Sequence[str] | None) -> int:
     if options.json:
         print(json.dumps({"problems": problems, "findings": [asdict(finding) for finding in findings]}))
     return 1 if problems else 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 no problem, 1 a problem, 2 bad usage, 130 Ctrl-C."""
-    return run_command("doctor", _command, argv)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .cli import DATA_OPTIONS, Parser, add_options, load_data, run_command, run_options, say
+from .cli import DATA_OPTIONS, Parser, add_options, command, load_data, run_options, say
 from .errors import InputError, RunError, about
 from .paths import model_file
 
@@ -159,7 +159,9 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("evaluate")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = vars(parser().parse_args(argv))
     path, as_json = options.pop("model"), options.pop("json")
     import numpy as np
@@ -200,11 +202,6 @@ def _command(argv: Sequence[str] | None) -> int:
         lines = [f"test accuracy {measured['accuracy']:.2%}, {on}", *_table(scores)]
     print(json.dumps(result, allow_nan=False) if as_json else "\n".join(lines))
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("evaluate", _command, argv)
 
 
 if __name__ == "__main__":

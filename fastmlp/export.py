@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .cli import Parser, optional, run_command
+from .cli import Parser, command, optional
 from .errors import InputError, RunError
 from .extras import to_install
 from .paths import as_path, atomic_write
@@ -393,7 +393,9 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("export")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     from .model import load_model
 
@@ -407,11 +409,6 @@ def _command(argv: Sequence[str] | None) -> int:
     what = f"{len(model.classes)} classes" if model.target is None else f"numbers ({model.target.loss})"
     print(f"{options.out}: {model.features.width} inputs, {what}; use it with {usage}")
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("export", _command, argv)
 
 
 if __name__ == "__main__":

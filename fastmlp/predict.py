@@ -11,7 +11,7 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, run_command, say
+from .cli import Parser, command, say
 from .errors import InputError, RunError, about
 from .formats import FORMATS, IMAGE, PICTURES, Query, format_of, suffixes
 from .paths import as_path
@@ -209,7 +209,9 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("predict")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     from .model import load_model
 
@@ -225,11 +227,6 @@ def _command(argv: Sequence[str] | None) -> int:
         show = _print_numbers if model.target is not None else _print_table if options.proba else _print_classes
         show(model, files, rows)
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("predict", _command, argv)
 
 
 if __name__ == "__main__":

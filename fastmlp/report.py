@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from .cli import Parser, run_command, say
+from .cli import Parser, command, say
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError, about
 from .extras import to_install
@@ -792,16 +792,13 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("report")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     files = draw_report(options.run, data=options.data, out=options.out)
     print(json.dumps({"files": [*map(str, files)]}) if options.json else "\n".join(map(str, files)))
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("report", _command, argv)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, add_options, load_data, run_command, say
+from .cli import Parser, add_options, command, load_data, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
@@ -128,7 +128,9 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
     return configure(**(run | options | {"out": directory}))
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("train", on_ranks=True)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     with joined() as world:
         return _run(argv, world)
 
@@ -380,11 +382,6 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
         }
         print(json.dumps({"suggestion": result.suggestion, **curve}))
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("train", _command, argv, on_ranks=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from .cli import Parser, run_command, say
+from .cli import Parser, command, say
 from .config import RULES, TrainConfig
 from .errors import RunError
 
@@ -41,7 +41,9 @@ def parser() -> Parser:
     return made
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("warmup")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     from .backend import kernels
 
@@ -61,11 +63,6 @@ def _command(argv: Sequence[str] | None) -> int:
         came = f", {brought} came with fastmlp" if brought else ""
         print(f"{made} functions compiled in {seconds:.1f} s, {before} were there before{came}; in {folder}")
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    return run_command("warmup", _command, argv)
 
 
 if __name__ == "__main__":

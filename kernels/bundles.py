@@ -80,11 +80,7 @@ def after(typingctx: Any, array: Any, offset: Any) -> Any:
     ``array[offset:]`` is the same, but tests whether the offset counts from the end, and is cut to the array's length.
     """
     _require_flat(array)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _view(context, builder, array, *args)
-
-    return array(array, types.intp), codegen
+    return array(array, types.intp), lambda context, builder, *args: _view(context, builder, array, *args)
 
 
 @intrinsic
@@ -93,12 +89,12 @@ def after_each(typingctx: Any, arrays: Any, offset: Any) -> Any:
     for array in arrays:
         _require_flat(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        sources = [builder.extract_value(args[0], k) for k in range(len(arrays))]
-        found = [_view(context, builder, *pair, args[1]) for pair in zip(arrays, sources)]
+    def emit(context: Any, builder: Any, values: Any, offset: Any) -> Any:
+        sources = [builder.extract_value(values, k) for k in range(len(arrays))]
+        found = [_view(context, builder, *pair, offset) for pair in zip(arrays, sources)]
         return context.make_tuple(builder, arrays, found)
 
-    return arrays(arrays, types.intp), codegen
+    return arrays(arrays, types.intp), emit
 
 
 @intrinsic
@@ -109,12 +105,13 @@ def views(typingctx: Any, array: Any, step: Any, count: Any) -> Any:
         raise TypingError("the number of views must be a compile-time constant")
     result = types.UniTuple(array, count.literal_value)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        offsets = [builder.mul(args[1], ir.Constant(args[1].type, k)) for k in range(len(result))]
-        found = [_view(context, builder, array, args[0], offset) for offset in offsets]
-        return context.make_tuple(builder, result, found)
+    def emit(context: Any, builder: Any, value: Any, step: Any, count: Any) -> Any:
+        offsets = [builder.mul(step, step.type(k)) for k in range(len(result))]
+        return context.make_tuple(
+            builder, result, [_view(context, builder, array, value, offset) for offset in offsets]
+        )
 
-    return result(array, types.intp, count), codegen
+    return result(array, types.intp, count), emit
 
 
 @intrinsic
@@ -122,12 +119,12 @@ def numbers_like(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     """As many numbers of a flat array, from array[i] on, as the tuple ``like`` has: a tuple."""
     result = types.UniTuple(array.dtype, len(like))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = part_of(context, builder, array, args[1], "data")
-        offsets = [builder.add(args[2], ir.Constant(args[2].type, k)) for k in range(len(like))]
+    def emit(context: Any, builder: Any, _: Any, value: Any, i: Any) -> Any:
+        data = part_of(context, builder, array, value, "data")
+        offsets = [builder.add(i, i.type(k)) for k in range(len(like))]
         return context.make_tuple(builder, result, [builder.load(builder.gep(data, [offset])) for offset in offsets])
 
-    return result(like, array, types.intp), codegen
+    return result(like, array, types.intp), emit
 
 
 class Matrix(NamedTuple):

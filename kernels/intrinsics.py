@@ -40,17 +40,17 @@ def from_first(typingctx: Any, array: Any) -> Any:
 def flat_or_empty(typingctx: Any, array: Any, like: Any) -> Any:
     """``flat_to_read`` of an array, or, for None, an empty array of the type of ``like``."""
     absent = not isinstance(array, types.Array)
-    signature, view_of = _flat(like if absent else array, readonly=False)
+    signature, emit_flat = _flat(like if absent else array, readonly=False)
     result = signature.return_type
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        view, none = view_of(context, builder, signature, args[1:] if absent else args), ir.IntType(64)(0)
+    def emit(context: Any, builder: Any, array: Any, like: Any) -> Any:
+        view, none = emit_flat(context, builder, like if absent else array), ir.IntType(64)(0)
         if absent:
             view = with_part(context, builder, result, view, "nitems", none)
             view = with_part(context, builder, result, view, "shape", cgutils.pack_array(builder, [none]))
         return view
 
-    return result(array, like), codegen
+    return result(array, like), emit
 
 
 def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
@@ -58,11 +58,9 @@ def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
         raise TypingError(f"flat needs a C-contiguous array, not {array}")
     result = array.copy(ndim=1, layout="C", readonly=readonly)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source = {
-            name: part_of(context, builder, array, args[0], name)
-            for name in ("meminfo", "parent", "nitems", "itemsize", "data")
-        }
+    def emit(context: Any, builder: Any, value: Any) -> Any:
+        names = ("meminfo", "parent", "nitems", "itemsize", "data")
+        source = {name: part_of(context, builder, array, value, name) for name in names}
         sides = {
             "shape": cgutils.pack_array(builder, [source["nitems"]]),
             "strides": cgutils.pack_array(builder, [source["itemsize"]]),
@@ -74,7 +72,7 @@ def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
             context.nrt.incref(builder, result, view)
         return view
 
-    return result(array), codegen
+    return result(array), emit
 
 
 @intrinsic
@@ -87,12 +85,10 @@ def array_at(typingctx: Any, like: Any, table: Any, k: Any) -> Any:
         raise TypingError(f"array_at needs a C-contiguous array to be like, not {like}")
     result = like.copy(ndim=1)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array, index = args[0], builder.mul(args[2], ir.Constant(args[2].type, 2))
-        address, size = (
-            builder.load(_element(context, builder, table, args[1], at))
-            for at in (index, builder.add(index, ir.Constant(index.type, 1)))
-        )
+    def emit(context: Any, builder: Any, array: Any, pairs: Any, k: Any) -> Any:
+        index = builder.mul(k, k.type(2))
+        places = index, builder.add(index, index.type(1))
+        address, size = (builder.load(_element(context, builder, table, pairs, place)) for place in places)
         itemsize = part_of(context, builder, like, array, "itemsize")
         parts = {
             "nitems": size, "itemsize": itemsize,
@@ -104,16 +100,12 @@ def array_at(typingctx: Any, like: Any, table: Any, k: Any) -> Any:
             view = with_part(context, builder, result, view, name, part)
         return view
 
-    return result(like, table, types.intp), codegen
+    return result(like, table, types.intp), emit
 
 
 def _attribute(name: str, attribute: str, doc: str) -> Any:
     def implementation(typingctx: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            builder.function.attributes.add(attribute)
-            return context.get_dummy_value()
-
-        return types.void(), codegen
+        return types.void(), lambda context, builder: builder.function.attributes.add(attribute)
 
     implementation.__name__ = implementation.__qualname__ = name
     implementation.__doc__ = doc
@@ -121,15 +113,13 @@ def _attribute(name: str, attribute: str, doc: str) -> Any:
 
 
 out_of_line = _attribute(
-    "out_of_line",
-    "noinline",
-    """As the first statement of a piece: its callers call it instead of taking a copy of its code each.""",
-)
+    "out_of_line", "noinline",
+    "As the first statement of a piece: its callers call it instead of taking a copy of its code each.",
+)  # fmt: skip
 in_line = _attribute(
-    "in_line",
-    "alwaysinline",
-    """As the first statement of a piece: no caller calls it, which would pass its vectors through memory.""",
-)
+    "in_line", "alwaysinline",
+    "As the first statement of a piece: no caller calls it, which would pass its vectors through memory.",
+)  # fmt: skip
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -140,44 +130,42 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 def atomic_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] += value for every thread at once; returns the value before. int64."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], args[0], args[1])
-        return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
+    def emit(context: Any, builder: Any, memory: Any, i: Any, number: Any) -> Any:
+        return builder.atomic_rmw("add", _element(context, builder, array, memory, i), number, "seq_cst")
 
-    return types.int64(array, types.intp, types.int64), codegen
+    return types.int64(array, types.intp, types.int64), emit
 
 
 @intrinsic
 def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
     """array[index], and all that other threads wrote before they set it. int64."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], args[0], args[1])
+    def emit(context: Any, builder: Any, *place: Any) -> Any:
+        pointer = _element(context, builder, array, *place)
         return builder.load_atomic(pointer, "acquire", 8)
 
-    return types.int64(array, types.intp), codegen
+    return types.int64(array, types.intp), emit
 
 
 @intrinsic
 def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] = value, after all that this thread wrote before. int64."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _element(context, builder, signature.args[0], args[0], args[1]), "release", 8)
-        return context.get_dummy_value()
+    def emit(context: Any, builder: Any, memory: Any, i: Any, number: Any) -> None:
+        builder.store_atomic(number, _element(context, builder, array, memory, i), "release", 8)
 
-    return types.void(array, types.intp, types.int64), codegen
+    return types.void(array, types.intp, types.int64), emit
 
 
 @intrinsic
 def atomic_replace(typingctx: Any, array: Any, index: Any, expected: Any, value: Any) -> Any:
     """Set array[index] to ``value`` if it is ``expected``; returns whether it was. int64."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], args[0], args[1])
-        return builder.extract_value(builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst"), 1)
+    def emit(context: Any, builder: Any, memory: Any, i: Any, *numbers: Any) -> Any:
+        pointer = _element(context, builder, array, memory, i)
+        return builder.extract_value(builder.cmpxchg(pointer, *numbers, "seq_cst", "seq_cst"), 1)
 
-    return types.boolean(array, types.intp, types.int64, types.int64), codegen
+    return types.boolean(array, types.intp, types.int64, types.int64), emit
 
 
 def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> None:
@@ -191,24 +179,18 @@ def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: An
 @intrinsic
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     """Begin to bring array[index] into the second-level cache; any index will do."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _prefetch(context, builder, array, *args)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), codegen
+    return types.void(array, types.intp), lambda context, builder, *place: _prefetch(context, builder, array, *place)
 
 
 @intrinsic
 def prefetch_each(typingctx: Any, arrays: Any, index: Any) -> Any:
     """``prefetch`` of each of a tuple of arrays."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, values: Any, i: Any) -> None:
         for k, array in enumerate(arrays):
-            _prefetch(context, builder, array, builder.extract_value(args[0], k), args[1])
-        return context.get_dummy_value()
+            _prefetch(context, builder, array, builder.extract_value(values, k), i)
 
-    return types.void(arrays, types.intp), codegen
+    return types.void(arrays, types.intp), emit
 
 
 def _load_64(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -224,34 +206,30 @@ def nonzero_bits(typingctx: Any, array: Any, index: Any) -> Any:
     """Of the 64 elements from array[index] on, a bit for each that is not zero, the first one's the lowest. NaN is not."""
     real = isinstance(array.dtype, types.Float)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        elements = _load_64(context, builder, array, *args)
+    def emit(context: Any, builder: Any, *place: Any) -> Any:
+        elements = _load_64(context, builder, array, *place)
         zeros = ir.Constant(elements.type, None)
         flags = builder.fcmp_unordered("!=", elements, zeros) if real else builder.icmp_unsigned("!=", elements, zeros)
         return builder.bitcast(flags, ir.IntType(64))
 
-    return types.uint64(array, types.intp), codegen
+    return types.uint64(array, types.intp), emit
 
 
 @intrinsic
 def differing_bits(typingctx: Any, array: Any, i: Any, j: Any) -> Any:
     """Of the 64 integers from array[i] on, a bit for each that differs from its like from array[j] on."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        these, those = (_load_64(context, builder, array, args[0], index) for index in args[1:])
+    def emit(context: Any, builder: Any, memory: Any, *places: Any) -> Any:
+        these, those = (_load_64(context, builder, array, memory, place) for place in places)
         return builder.bitcast(builder.icmp_unsigned("!=", these, those), ir.IntType(64))
 
-    return types.uint64(array, types.intp, types.intp), codegen
+    return types.uint64(array, types.intp, types.intp), emit
 
 
 @intrinsic
 def lowest_bit(typingctx: Any, bits: Any) -> Any:
     """The number of the lowest bit that is set; there must be one."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), codegen
+    return types.uint64(types.uint64), lambda context, builder, bits: builder.cttz(bits, ir.IntType(1)(1))
 
 
 _WORD = ir.IntType(64)
@@ -268,9 +246,11 @@ def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
     """
     resolved = function.get_call_type(typingctx, (types.intp, types.intp, *args.types), {})
 
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    result = types.UniTuple(types.int64, 2)
+
+    def emit(context: Any, builder: Any, _: Any, values: Any) -> Any:
         compiled = function.dispatcher.get_compile_result(resolved)
-        packed = ir.LiteralStructType([_OUTCOME, values[1].type])
+        packed = ir.LiteralStructType([_OUTCOME, values.type])
         name = builder.module.get_unique_name("job")
         job = ir.Function(builder.module, _JOB, name)
         job.linkage = "internal"
@@ -287,35 +267,35 @@ def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
         inside.ret_void()
         data = cgutils.alloca_once(builder, packed)
         builder.store(ir.Constant(_OUTCOME, None), cgutils.gep_inbounds(builder, data, 0, 0))
-        builder.store(values[1], cgutils.gep_inbounds(builder, data, 0, 1))
+        builder.store(values, cgutils.gep_inbounds(builder, data, 0, 1))
         code = builder.ptrtoint(job, _WORD)
-        return context.make_tuple(builder, signature.return_type, [code, builder.ptrtoint(data, _WORD)])
+        return context.make_tuple(builder, result, [code, builder.ptrtoint(data, _WORD)])
 
-    return types.UniTuple(types.int64, 2)(function, args), codegen
+    return result(function, args), emit
 
 
 @intrinsic
 def job_outcome(typingctx: Any, data: Any) -> Any:
     """What the parts of a job that is done came to, for ``settle``: what one of them has raised, or nothing."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        found = builder.load(builder.inttoptr(args[0], _OUTCOME.as_pointer()))
-        words = [builder.extract_value(found, k) for k in range(2)]
-        return context.make_tuple(builder, signature.return_type, [*words, context.get_dummy_value()])
+    result = types.Tuple((types.int64, types.int64, types.none))
 
-    return types.Tuple((types.int64, types.int64, types.none))(types.int64), codegen
+    def emit(context: Any, builder: Any, data: Any) -> Any:
+        found = builder.load(builder.inttoptr(data, _OUTCOME.as_pointer()))
+        words = [builder.extract_value(found, k) for k in range(2)]
+        return context.make_tuple(builder, result, [*words, context.get_dummy_value()])
+
+    return result(types.int64), emit
 
 
 @intrinsic
 def job_call(typingctx: Any, code: Any, part: Any, parts: Any, data: Any) -> Any:
     """Call what ``job_entry`` gave the addresses of."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        job = builder.inttoptr(args[0], _JOB.as_pointer())
-        builder.call(job, args[1:])
-        return context.get_dummy_value()
+    def emit(context: Any, builder: Any, code: Any, *args: Any) -> None:
+        builder.call(builder.inttoptr(code, _JOB.as_pointer()), args)
 
-    return types.void(types.int64, types.intp, types.intp, types.int64), codegen
+    return types.void(types.int64, types.intp, types.intp, types.int64), emit
 
 
 yield_core = types.ExternalFunction("SwitchToThread" if os.name == "nt" else "sched_yield", types.int32())

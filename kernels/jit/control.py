@@ -25,7 +25,7 @@ def exchange_control(typingctx: Any, word: Any) -> Any:
     """Set this thread's floating-point control word and return the one before."""
     wide = ir.IntType(64)
 
-    def exchange_mxcsr(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def exchange_mxcsr(context: Any, builder: Any, word: Any) -> Any:
         place = cgutils.alloca_once(builder, ir.IntType(32))
         pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
         declared = ir.FunctionType(ir.VoidType(), [pointer.type])
@@ -35,19 +35,17 @@ def exchange_control(typingctx: Any, word: Any) -> Any:
         )
         builder.call(read, [pointer])
         before = builder.zext(builder.load(place), wide)
-        builder.store(builder.trunc(args[0], ir.IntType(32)), place)
+        builder.store(builder.trunc(word, ir.IntType(32)), place)
         builder.call(write, [pointer])
         return before
 
-    def exchange_fpcr(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def exchange_fpcr(context: Any, builder: Any, word: Any) -> Any:
         before = builder.asm(ir.FunctionType(wide, []), "mrs $0, fpcr", "=r", [], True)
-        builder.asm(ir.FunctionType(ir.VoidType(), [wide]), "msr fpcr, $0", "r", [args[0]], True)
+        builder.asm(ir.FunctionType(ir.VoidType(), [wide]), "msr fpcr, $0", "r", [word], True)
         return before
 
-    def exchange_nothing(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return wide(0)
-
-    return types.int64(types.int64), exchange_mxcsr if _X86 else exchange_fpcr if _ARM else exchange_nothing
+    emit = exchange_mxcsr if _X86 else exchange_fpcr if _ARM else lambda context, builder, word: wide(0)
+    return types.int64(types.int64), emit
 
 
 @intrinsic
@@ -55,22 +53,24 @@ def attempt(typingctx: Any, function: Any, args: Any) -> Any:
     """Call a kernel with a tuple of arguments; what it raises goes no further: see ``settle``."""
     resolved = function.get_call_type(typingctx, args.types, {})
 
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        compiled = function.dispatcher.get_compile_result(resolved)
-        unpacked = [builder.extract_value(values[1], k) for k in range(len(args.types))]
-        status, value = context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, unpacked)
-        return context.make_tuple(builder, signature.return_type, [*outcome(builder, status), value])
+    result = types.Tuple((types.int64, types.int64, resolved.return_type))
 
-    return types.Tuple((types.int64, types.int64, resolved.return_type))(function, args), codegen
+    def emit(context: Any, builder: Any, _: Any, values: Any) -> Any:
+        compiled = function.dispatcher.get_compile_result(resolved)
+        unpacked = [builder.extract_value(values, k) for k in range(len(args.types))]
+        status, value = context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, unpacked)
+        return context.make_tuple(builder, result, [*outcome(builder, status), value])
+
+    return result(function, args), emit
 
 
 @intrinsic
 def settle(typingctx: Any, attempted: Any) -> Any:
     """What the kernel of an ``attempt`` has returned; or raise what it has raised."""
 
-    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code, info, value = (builder.extract_value(values[0], k) for k in range(3))
+    def emit(context: Any, builder: Any, values: Any) -> Any:
+        code, info, value = (builder.extract_value(values, k) for k in range(3))
         propagate(context, builder, code, info)
         return value
 
-    return attempted.types[2](attempted), codegen
+    return attempted.types[2](attempted), emit

@@ -412,23 +412,22 @@ def options_text(dispatcher: Any) -> str:
 
 
 def intrinsic(function: Any, constants: bool = False) -> Any:
-    """Numba's, and what others compile with it knows when ours has changed: see ``linked``.
+    """Numba's, of a function that returns a signature and ``emit(context, builder, *values)``, which writes the code.
 
-    With ``constants`` a number in the code comes as its literal type.
+    What others compile with it knows when ours has changed: see ``linked``. With ``constants`` a number in the code comes as
+    its literal type.
     """
 
     @functools.wraps(function)
     def typed(typingctx: Any, *args: Any, **named: Any) -> Any:
-        found = function(typingctx, *args, **named)
-        if found is None:
-            return None
-        signature, codegen = found
+        signature, emit = function(typingctx, *args, **named)
 
-        def generate(context: Any, *values: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             _keep_with(context.active_code_library, context.environment, VOCABULARY)
-            return codegen(context, *values)
+            made = emit(context, builder, *values)
+            return context.get_dummy_value() if signature.return_type == types.void else made
 
-        return signature, generate
+        return signature, codegen
 
     return extending.intrinsic(prefer_literal=constants)(typed)
 

@@ -127,27 +127,27 @@ def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
     @functools.wraps(function)
     def typed(typingctx: Any, *args: Any) -> Any:
         try:
-            signature, codegen = function(typingctx, *args)
+            signature, emit = function(typingctx, *args)
             for given, taken in zip(args, signature.args):
                 _require(taken, types.unliteral(given))
         except TypingError as error:
             raise TypingError(f"simd.{name}({', '.join(map(str, args))}): {error}") from None
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def emit_bare(context: Any, builder: Any, *args: Any) -> Any:
             fast = context.fastmath and context.fastmath.flags - {"contract"}
             before = {id(instruction) for instruction in _instructions(builder)} if fast else set()
             bare = [
                 builder.extract_value(arg, 0) if isinstance(kind, _REGISTERS) else arg
                 for arg, kind in zip(args, signature.args)
             ]
-            result = codegen(context, builder, signature, bare)
+            result = emit(context, builder, *bare)
             if fast:
                 for instruction in _instructions(builder):
                     if instruction.opname in _MARKED and id(instruction) not in before:
                         instruction.flags.append("contract")
             return stored(builder, result) if isinstance(signature.return_type, _REGISTERS) else result
 
-        return signature, generate
+        return signature, emit_bare
 
     @functools.wraps(typed)
     def told(typingctx: Any, *args: Any, **named: Any) -> Any:
@@ -312,8 +312,8 @@ def lanewise(
     result, taken = combined(kinds)
     vector = vector_of(result)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        args = [splat(builder, vector.ir, a) if kind == vector.element else a for a, kind in zip(args, taken)]
+    def emit(context: Any, builder: Any, *values: Any) -> Any:
+        args = [splat(builder, vector.ir, a) if kind == vector.element else a for a, kind in zip(values, taken)]
         if not isinstance(result, Tile):
             return build(builder, vector, *args)
         acc = ir.Constant(result.ir, ir.Undefined)
@@ -322,4 +322,4 @@ def lanewise(
             acc = builder.insert_value(acc, build(builder, vector, *picked), k)
         return acc
 
-    return returns(result)(*taken), codegen
+    return returns(result)(*taken), emit

@@ -47,13 +47,13 @@ def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any,
     def implementation(typingctx: Any, x: Any) -> Any:
         vector = vector_of(x)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def emit(context: Any, builder: Any, x: Any) -> Any:
             result = constant(vector, coefficients(terms[vector.element] - 1))
             for k in reversed(range(terms[vector.element] - 1)):
-                result = emit_fma(builder, vector, result, args[0], constant(vector, coefficients(k)))
+                result = emit_fma(builder, vector, result, x, constant(vector, coefficients(k)))
             return result
 
-        return vector(vector), codegen
+        return vector(vector), emit
 
     return named(name, implementation)
 
@@ -66,57 +66,50 @@ _expm1_series = polynomial("_expm1_series", lambda k: 1 / math.factorial(k + 2),
 _log_series = polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
 
 
-def _layout(vector: Vector) -> tuple[ir.VectorType, int, int]:
-    """(integers of the same width, bits of the fraction, exponent bias)."""
+def _layout(vector: Vector) -> tuple[ir.VectorType, Callable[[int], Any], int, int]:
+    """(integers of the same width, one of them in every lane, bits of the fraction, exponent bias)."""
     bits = vector.element.bitwidth
-    return ir.VectorType(ir.IntType(bits), vector.lanes), *((23, 127) if bits == 32 else (52, 1023))
+    integers = ir.VectorType(ir.IntType(bits), vector.lanes)
+    return integers, lambda value: integers([value] * vector.lanes), *((23, 127) if bits == 32 else (52, 1023))
 
 
 @intrinsic
 def _scale(typingctx: Any, x: Any, n: Any) -> Any:
     """x * 2^n for integral n, by two factors so that neither overflows; subnormal results round once."""
     vector = vector_of(x)
-    integers, fraction, bias = _layout(vector)
+    integers, integer, fraction, bias = _layout(vector)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def integer(value: int) -> Any:
-            return ir.Constant(integers, [value] * vector.lanes)
-
+    def emit(context: Any, builder: Any, result: Any, n: Any) -> Any:
+        # Saturating: NaN is a defined number here, and stays NaN in x.
         name = f"llvm.fptosi.sat.v{vector.lanes}i{vector.element.bitwidth}.{suffix(vector)}"
-        n = call_llvm(
-            builder, name, integers, [args[1]]
-        )  # saturating: NaN is a defined number here, and stays NaN in x
+        n = call_llvm(builder, name, integers, [n])
         half = builder.ashr(n, integer(1))
-        result = args[0]
         for power in (half, builder.sub(n, half)):
             factor = builder.shl(builder.add(power, integer(bias)), integer(fraction))
             result = builder.fmul(result, builder.bitcast(factor, vector.ir))
         return result
 
-    return vector(vector, vector), codegen
+    return vector(vector, vector), emit
 
 
 @intrinsic
 def _fraction(typingctx: Any, x: Any) -> Any:
     """(m, n) with x = m * 2^n and sqrt(1/2) <= m < sqrt(2), for normal positive x."""
     vector = vector_of(x)
-    integers, fraction, _ = _layout(vector)
+    integers, integer, fraction, _ = _layout(vector)
     pair = types.UniTuple(vector, 2)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def integer(value: int) -> Any:
-            return ir.Constant(integers, [value] * vector.lanes)
-
+    def emit(context: Any, builder: Any, x: Any) -> Any:
         # Shifted so that the exponent field changes at sqrt(1/2), whose bits these are.
         root = 0x3F3504F3 if vector.element == types.float32 else 0x3FE6A09E667F3BCD
-        bits = builder.bitcast(args[0], integers)
+        bits = builder.bitcast(x, integers)
         shifted = builder.sub(bits, integer(root))
         n = builder.ashr(shifted, integer(fraction))
         m = builder.bitcast(builder.sub(bits, builder.shl(n, integer(fraction))), vector.ir)
         parts = [stored(builder, part) for part in (m, builder.sitofp(n, vector.ir))]
         return context.make_tuple(builder, pair, parts)
 
-    return pair(vector), codegen
+    return pair(vector), emit
 
 
 # log 2 in two parts, the first so short that its product with an exponent is exact.

@@ -31,17 +31,17 @@ from .codegen import (
 vocabulary()
 
 
+def _tile_like(like: Any, rows: Any, vectors: Any) -> Tile:
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+        raise TypingError("the size of a tile must be a compile-time constant")
+    return Tile(real_vector_of(like), rows.literal_value, vectors.literal_value)
+
+
 @functools.partial(intrinsic, constants=True)
 def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
     """A tile of ``rows`` x ``vectors`` zero vectors; both are compile-time constants."""
-    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
-        raise TypingError("the size of a tile must be a compile-time constant")
-    tile = Tile(real_vector_of(like), rows.literal_value, vectors.literal_value)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(tile.ir, None)
-
-    return tile(like, rows, vectors), codegen
+    tile = _tile_like(like, rows, vectors)
+    return tile(like, rows, vectors), lambda context, builder, *args: ir.Constant(tile.ir, None)
 
 
 @intrinsic
@@ -63,28 +63,28 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
     require_readable(B)
     vector = tile.vector
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        acc, array_a, a, a_stride, array_b, b = args[:6]
+    def emit(
+        context: Any, builder: Any, acc: Any, array_a: Any, a: Any, a_stride: Any, array_b: Any, b: Any, few: Any = None
+    ) -> Any:
         row_b = []
         for v in range(tile.vectors):
-            offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
+            first = v * vector.lanes
+            offset = builder.add(b, b.type(first))
             if n is None:
                 row_b.append(emit_load(context, builder, B, array_b, offset, vector))
             else:
-                row_b.append(emit_masked_load(context, builder, B, array_b, offset, args[6], vector, v * vector.lanes))
+                row_b.append(emit_masked_load(context, builder, B, array_b, offset, few, vector, first))
         for r in range(tile.rows):
-            offset = builder.add(a, builder.mul(a_stride, ir.Constant(a.type, r)))
+            offset = builder.add(a, builder.mul(a_stride, a.type(r)))
             scalar = builder.load(pointer_to(context, builder, A, array_a, offset, vector.ir.element))
             x = splat(builder, vector.ir, scalar)
             for v in range(tile.vectors):
                 k = r * tile.vectors + v
-                acc = builder.insert_value(
-                    acc, emit_fma(builder, vector, x, row_b[v], builder.extract_value(acc, k)), k
-                )
+                total = emit_fma(builder, vector, x, row_b[v], builder.extract_value(acc, k))
+                acc = builder.insert_value(acc, total, k)
         return acc
 
-    args = (tile, A, types.intp, types.intp, B, types.intp)
-    return tile(*(args if n is None else (*args, n))), codegen
+    return tile(tile, A, types.intp, types.intp, B, types.intp, *(() if n is None else (n,))), emit
 
 
 @intrinsic
@@ -95,39 +95,35 @@ def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
     require_readable(B)
     vector = tile.vector
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        acc, x, array_b, b, n = args
+    def emit(context: Any, builder: Any, acc: Any, x: Any, array_b: Any, b: Any, n: Any) -> Any:
         factor = splat(builder, vector.ir, x)
         for v in range(tile.vectors):
-            offset = builder.add(b, ir.Constant(b.type, v * vector.lanes))
+            offset = builder.add(b, b.type(v * vector.lanes))
             row = emit_masked_load(context, builder, B, array_b, offset, n, vector, v * vector.lanes)
             acc = builder.insert_value(acc, emit_fma(builder, vector, factor, row, builder.extract_value(acc, v)), v)
         return acc
 
-    return tile(tile, vector.element, B, types.intp, types.intp), codegen
+    return tile(tile, vector.element, B, types.intp, types.intp), emit
 
 
 @functools.partial(intrinsic, constants=True)
 def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors: Any, n: Any) -> Any:
     """A tile from C[c + r * c_stride + v * lanes : ...]; only the first n columns, the others zero."""
-    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
-        raise TypingError("the size of a tile must be a compile-time constant")
     require_readable(C)
-    tile = Tile(real_vector_of(C), rows.literal_value, vectors.literal_value)
+    tile = _tile_like(C, rows, vectors)
     vector = tile.vector
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array_c, c, c_stride, _, _, n = args
+    def emit(context: Any, builder: Any, array_c: Any, c: Any, c_stride: Any, _rows: Any, _vectors: Any, n: Any) -> Any:
         acc = ir.Constant(tile.ir, ir.Undefined)
         for r in range(tile.rows):
-            row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
+            row = builder.add(c, builder.mul(c_stride, c.type(r)))
             for v in range(tile.vectors):
-                offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                offset = builder.add(row, c.type(v * vector.lanes))
                 value = emit_masked_load(context, builder, C, array_c, offset, n, vector, v * vector.lanes)
                 acc = builder.insert_value(acc, value, r * tile.vectors + v)
         return acc
 
-    return tile(C, types.intp, types.intp, rows, vectors, types.intp), codegen
+    return tile(C, types.intp, types.intp, rows, vectors, types.intp), emit
 
 
 @intrinsic
@@ -136,25 +132,23 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
     require_writable(C)
     vector = tile.vector
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array_c, c, c_stride, acc, n, skip = args
+    def emit(context: Any, builder: Any, array_c: Any, c: Any, c_stride: Any, acc: Any, n: Any, skip: Any) -> None:
         for r in range(tile.rows):
-            row = builder.add(c, builder.mul(c_stride, ir.Constant(c.type, r)))
-            with builder.if_then(builder.icmp_signed("<=", skip, ir.Constant(skip.type, r))):
+            row = builder.add(c, builder.mul(c_stride, c.type(r)))
+            with builder.if_then(builder.icmp_signed("<=", skip, skip.type(r))):
                 for v in range(tile.vectors):
-                    offset = builder.add(row, ir.Constant(c.type, v * vector.lanes))
+                    offset = builder.add(row, c.type(v * vector.lanes))
                     value = builder.extract_value(acc, r * tile.vectors + v)
                     emit_masked_store(context, builder, C, array_c, offset, value, n, vector, v * vector.lanes)
-        return context.get_dummy_value()
 
-    return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), codegen
+    return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), emit
 
 
 def _emit_row(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, i: Any, n: Any) -> Any:
     row = ir.Constant(tile.ir, ir.Undefined)
     for v in range(tile.vectors):
         first = v * tile.vector.lanes
-        offset = builder.add(i, ir.Constant(i.type, first))
+        offset = builder.add(i, i.type(first))
         value = emit_masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
         row = builder.insert_value(row, value, v)
     return row
@@ -165,10 +159,10 @@ def tile_row(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
     """A tile of one row with as many vectors as ``like`` has: array[i : i + n], and zeros behind."""
     require_readable(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _emit_row(context, builder, like, array, *args[1:])
+    def emit(context: Any, builder: Any, _: Any, *place: Any) -> Any:
+        return _emit_row(context, builder, like, array, *place)
 
-    return like(like, array, types.intp, types.intp), codegen
+    return like(like, array, types.intp, types.intp), emit
 
 
 @intrinsic
@@ -178,12 +172,12 @@ def tile_rows(typingctx: Any, like: Any, arrays: Any, i: Any, n: Any) -> Any:
         require_readable(array)
     result = types.UniTuple(like, len(arrays))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        sources = [builder.extract_value(args[1], k) for k in range(len(arrays))]
-        rows = [_emit_row(context, builder, like, *pair, *args[2:]) for pair in zip(arrays, sources)]
+    def emit(context: Any, builder: Any, _: Any, values: Any, i: Any, n: Any) -> Any:
+        sources = [builder.extract_value(values, k) for k in range(len(arrays))]
+        rows = [_emit_row(context, builder, like, *pair, i, n) for pair in zip(arrays, sources)]
         return context.make_tuple(builder, result, [stored(builder, row) for row in rows])
 
-    return result(like, arrays, types.intp, types.intp), codegen
+    return result(like, arrays, types.intp, types.intp), emit
 
 
 @intrinsic
@@ -192,17 +186,16 @@ def tile_store_each(typingctx: Any, arrays: Any, i: Any, tiles: Any, n: Any) -> 
     for array in arrays:
         require_writable(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, targets: Any, i: Any, rows: Any, n: Any) -> None:
         for k, (array, tile) in enumerate(zip(arrays, tiles)):
-            target, row = (builder.extract_value(args[which], k) for which in (0, 2))
+            target, row = (builder.extract_value(values, k) for values in (targets, rows))
             row = builder.extract_value(row, 0)
             for v in range(tile.vectors):
                 first = v * tile.vector.lanes
-                offset, value = builder.add(args[1], ir.Constant(args[1].type, first)), builder.extract_value(row, v)
-                emit_masked_store(context, builder, array, target, offset, value, args[3], tile.vector, first)
-        return context.get_dummy_value()
+                offset, value = builder.add(i, i.type(first)), builder.extract_value(row, v)
+                emit_masked_store(context, builder, array, target, offset, value, n, tile.vector, first)
 
-    return types.void(arrays, types.intp, tiles, types.intp), codegen
+    return types.void(arrays, types.intp, tiles, types.intp), emit
 
 
 @intrinsic
@@ -217,9 +210,9 @@ def tile_sums(typingctx: Any, tile: Any) -> Any:
         )
     vector = tile.vector
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, acc: Any) -> Any:
         pick = ir.VectorType(I32, vector.lanes)
-        rows = [builder.extract_value(args[0], r) for r in range(tile.rows)]
+        rows = [builder.extract_value(acc, r) for r in range(tile.rows)]
         length = vector.lanes  # of what is left of a row
         while length > 1:
             length //= 2
@@ -230,7 +223,7 @@ def tile_sums(typingctx: Any, tile: Any) -> Any:
             rows = [builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks)) for x, y in pairs]
         return rows[0]
 
-    return vector(tile), codegen
+    return vector(tile), emit
 
 
 # -- transposition -------------------------------------------------------------------------------------------------
@@ -252,17 +245,16 @@ def transpose(
         raise TypingError(f"cannot transpose {A} into {B}")
     lanes = vector.lanes
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, *args: Any) -> None:
         array_a, a, a_stride, rows, columns, array_b, b, b_stride = args
 
         def offset(base: Any, stride: Any, k: int) -> Any:
-            return builder.add(base, builder.mul(stride, ir.Constant(base.type, k)))
+            return builder.add(base, builder.mul(stride, base.type(k)))
 
         def lengths(count: Any, length: Any) -> list[Any]:
             """``length`` for the first ``count`` of the lines and 0, touching nothing, for the others."""
-            none = ir.Constant(length.type, 0)
-            inside = [builder.icmp_signed(">", count, ir.Constant(count.type, k)) for k in range(lanes)]
-            return [builder.select(flag, length, none) for flag in inside]
+            inside = [builder.icmp_signed(">", count, count.type(k)) for k in range(lanes)]
+            return [builder.select(flag, length, length.type(0)) for flag in inside]
 
         def exchanged(block: list[Any]) -> list[Any]:
             step = 1
@@ -279,7 +271,7 @@ def transpose(
             return block
 
         reads, writes = ([offset(at, by, k) for k in range(lanes)] for at, by in ((a, a_stride), (b, b_stride)))
-        whole = builder.and_(*(builder.icmp_signed(">=", n, ir.Constant(n.type, lanes)) for n in (rows, columns)))
+        whole = builder.and_(*(builder.icmp_signed(">=", n, n.type(lanes)) for n in (rows, columns)))
         with builder.if_else(whole) as (then, otherwise):
             with then:
                 block = exchanged([emit_load(context, builder, A, array_a, at, vector) for at in reads])
@@ -290,6 +282,5 @@ def transpose(
                 block = exchanged([emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few])
                 for at, x, n in zip(writes, block, lengths(columns, rows)):
                     emit_masked_store(context, builder, B, array_b, at, x, n, vector)
-        return context.get_dummy_value()
 
-    return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), codegen
+    return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), emit

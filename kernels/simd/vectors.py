@@ -52,14 +52,14 @@ vocabulary()
 def lanes(typingctx: Any, like: Any) -> Any:
     """Lanes in a vector of ``like``'s element type: a compile-time constant."""
     count = vector_of(like).lanes
-    return types.intp(like), lambda context, builder, signature, args: ir.Constant(ir.IntType(64), count)
+    return types.intp(like), lambda context, builder, like: ir.Constant(ir.IntType(64), count)
 
 
 @intrinsic
 def zeros(typingctx: Any, like: Any) -> Any:
     """A vector of zeros of ``like``'s element type."""
     vector = vector_of(like)
-    return vector(like), lambda context, builder, signature, args: ir.Constant(vector.ir, None)
+    return vector(like), lambda context, builder, like: ir.Constant(vector.ir, None)
 
 
 @intrinsic
@@ -70,17 +70,17 @@ def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
         raise TypingError(f"only a number can be broadcast, not {scalar}")
     number = types.unliteral(scalar)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return splat(builder, vector.ir, context.cast(builder, args[1], number, vector.element))
+    def emit(context: Any, builder: Any, like: Any, value: Any) -> Any:
+        return splat(builder, vector.ir, context.cast(builder, value, number, vector.element))
 
-    return vector(like, number), codegen
+    return vector(like, number), emit
 
 
 @intrinsic
 def iota(typingctx: Any, like: Any) -> Any:
     """0, 1, 2, ... in the lanes: with an offset, what ``gather`` and ``scatter`` take."""
     vector = vector_of(like)
-    return vector(like), lambda context, builder, signature, args: ir.Constant(vector.ir, list(range(vector.lanes)))
+    return vector(like), lambda context, builder, like: ir.Constant(vector.ir, list(range(vector.lanes)))
 
 
 @intrinsic
@@ -88,7 +88,7 @@ def lane(typingctx: Any, x: Any, k: Any) -> Any:
     """The number in lane k of a vector, 0 <= k < lanes; also written x[k]."""
     if not (isinstance(x, Vector) and isinstance(k, types.Integer)):
         raise TypingError("it takes a vector and an integer")
-    return x.element(x, types.intp), lambda context, builder, signature, args: builder.extract_element(*args)
+    return x.element(x, types.intp), lambda context, builder, x, k: builder.extract_element(x, k)
 
 
 @intrinsic
@@ -97,13 +97,13 @@ def broadcast_each(typingctx: Any, like: Any, scalars: Any) -> Any:
     vector = vector_of(like)
     result = types.UniTuple(vector, len(scalars))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        numbers = [builder.extract_value(args[1], k) for k in range(len(scalars))]
+    def emit(context: Any, builder: Any, like: Any, values: Any) -> Any:
+        numbers = [builder.extract_value(values, k) for k in range(len(scalars))]
         numbers = [context.cast(builder, number, scalars.dtype, vector.element) for number in numbers]
         splats = [stored(builder, splat(builder, vector.ir, number)) for number in numbers]
         return context.make_tuple(builder, result, splats)
 
-    return result(like, scalars), codegen
+    return result(like, scalars), emit
 
 
 @intrinsic
@@ -111,11 +111,9 @@ def load(typingctx: Any, array: Any, i: Any) -> Any:
     """array[i : i + lanes]."""
     require_readable(array)
     vector = vector_of(array)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return emit_load(context, builder, signature.args[0], args[0], args[1], vector)
-
-    return vector(array, types.intp), codegen
+    return vector(array, types.intp), lambda context, builder, memory, i: emit_load(
+        context, builder, array, memory, i, vector
+    )
 
 
 @intrinsic
@@ -124,11 +122,10 @@ def store(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
     require_writable(array)
     vector = vector_of(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit_store(context, builder, signature.args[0], args[0], args[1], args[2], vector)
-        return context.get_dummy_value()
+    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any) -> None:
+        emit_store(context, builder, array, memory, i, x, vector)
 
-    return types.void(array, types.intp, vector), codegen
+    return types.void(array, types.intp, vector), emit
 
 
 @intrinsic
@@ -138,13 +135,13 @@ def load_uint8(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
         raise TypingError(f"load_uint8 needs a C-contiguous uint8 array, not {array}")
     vector = vector_of(like)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any) -> Any:
         small = ir.VectorType(ir.IntType(8), vector.lanes)
-        value = builder.load(pointer_to(context, builder, array, args[1], args[2], small))
+        value = builder.load(pointer_to(context, builder, array, memory, i, small))
         value.align = 1
         return builder.uitofp(value, vector.ir)
 
-    return vector(like, array, types.intp), codegen
+    return vector(like, array, types.intp), emit
 
 
 @intrinsic
@@ -153,10 +150,10 @@ def load_masked(typingctx: Any, array: Any, i: Any, n: Any) -> Any:
     require_readable(array)
     vector = vector_of(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return emit_masked_load(context, builder, signature.args[0], args[0], args[1], args[2], vector)
+    def emit(context: Any, builder: Any, memory: Any, i: Any, n: Any) -> Any:
+        return emit_masked_load(context, builder, array, memory, i, n, vector)
 
-    return vector(array, types.intp, types.intp), codegen
+    return vector(array, types.intp, types.intp), emit
 
 
 @intrinsic
@@ -165,20 +162,17 @@ def store_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
     require_writable(array)
     vector = vector_of(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        emit_masked_store(context, builder, signature.args[0], args[0], args[1], args[2], args[3], vector)
-        return context.get_dummy_value()
+    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any, n: Any) -> None:
+        emit_masked_store(context, builder, array, memory, i, x, n, vector)
 
-    return types.void(array, types.intp, vector, types.intp), codegen
+    return types.void(array, types.intp, vector, types.intp), emit
 
 
 @intrinsic
 def leading(typingctx: Any, like: Any, n: Any) -> Any:
     """The mask of the first n lanes."""
     count = vector_of(like).lanes
-    return Mask(count)(like, types.intp), lambda context, builder, signature, args: leading_mask(
-        builder, count, args[1]
-    )
+    return Mask(count)(like, types.intp), lambda context, builder, like, n: leading_mask(builder, count, n)
 
 
 # -- conversions ---------------------------------------------------------------------------------------------------
@@ -240,13 +234,12 @@ def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     """
     vector, element = vector_of(like), _number_type(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        small = _in_memory(context, element, vector)
-        value = builder.load(pointer_to(context, builder, array, args[1], args[2], small))
+    def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any) -> Any:
+        value = builder.load(pointer_to(context, builder, array, memory, i, _in_memory(context, element, vector)))
         value.align = element.bitwidth // 8
         return _converted(builder, value, element, vector.element)
 
-    return vector(like, array, types.intp), codegen
+    return vector(like, array, types.intp), emit
 
 
 @intrinsic
@@ -254,15 +247,13 @@ def load_as_masked(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any
     """``load_as`` of array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
     vector, element = vector_of(like), _number_type(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any, n: Any) -> Any:
         small = _in_memory(context, element, vector)
-        pointer, align, mask, name = _masked(context, builder, array, args[1], args[2], args[3], small)
-        found = [pointer, align, mask, ir.Constant(small, None)]
-        return _converted(
-            builder, call_llvm(builder, f"llvm.masked.load.{name}", small, found), element, vector.element
-        )
+        *found, name = _masked(context, builder, array, memory, i, n, small)
+        value = call_llvm(builder, f"llvm.masked.load.{name}", small, [*found, ir.Constant(small, None)])
+        return _converted(builder, value, element, vector.element)
 
-    return vector(like, array, types.intp, types.intp), codegen
+    return vector(like, array, types.intp, types.intp), emit
 
 
 @intrinsic
@@ -271,13 +262,12 @@ def store_as(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
     require_writable(array)
     vector, element = vector_of(x), _number_type(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = _converted(builder, args[2], vector.element, element)
-        store = builder.store(value, pointer_to(context, builder, array, args[0], args[1], value.type))
+    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any) -> None:
+        value = _converted(builder, x, vector.element, element)
+        store = builder.store(value, pointer_to(context, builder, array, memory, i, value.type))
         store.align = element.bitwidth // 8
-        return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), codegen
+    return types.void(array, types.intp, vector), emit
 
 
 @intrinsic
@@ -286,13 +276,19 @@ def store_as_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
     require_writable(array)
     vector, element = vector_of(x), _number_type(array)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = _converted(builder, args[2], vector.element, element)
-        pointer, align, mask, name = _masked(context, builder, array, args[0], args[1], args[3], value.type)
-        call_llvm(builder, f"llvm.masked.store.{name}", ir.VoidType(), [value, pointer, align, mask])
-        return context.get_dummy_value()
+    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any, n: Any) -> None:
+        value = _converted(builder, x, vector.element, element)
+        *found, name = _masked(context, builder, array, memory, i, n, value.type)
+        call_llvm(builder, f"llvm.masked.store.{name}", ir.VoidType(), [value, *found])
 
-    return types.void(array, types.intp, vector, types.intp), codegen
+    return types.void(array, types.intp, vector, types.intp), emit
+
+
+def _of_one_length(like: Any, x: Any) -> tuple[Vector, Vector]:
+    vector, source = vector_of(like), vector_of(x)
+    if vector.lanes != source.lanes:
+        raise TypingError(f"{source} has {source.lanes} lanes, and {vector} has {vector.lanes}")
+    return vector, source
 
 
 @intrinsic
@@ -301,23 +297,17 @@ def convert(typingctx: Any, like: Any, x: Any) -> Any:
 
     Conversions are those of ``load_as``.
     """
-    vector, source = vector_of(like), vector_of(x)
-    if vector.lanes != source.lanes:
-        raise TypingError(f"{source} has {source.lanes} lanes, and {vector} has {vector.lanes}")
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _converted(builder, args[1], source.element, vector.element)
-
-    return vector(like, source), codegen
+    vector, source = _of_one_length(like, x)
+    return vector(like, source), lambda context, builder, like, x: _converted(
+        builder, x, source.element, vector.element
+    )
 
 
 @intrinsic
 def bitcast(typingctx: Any, like: Any, x: Any) -> Any:
     """The bits of x, a vector, as lanes of ``like``'s element type, which has the same size: int32 of float32, ..."""
-    vector, source = vector_of(like), vector_of(x)
-    if vector.lanes != source.lanes:
-        raise TypingError(f"{source} has {source.lanes} lanes, and {vector} has {vector.lanes}")
-    return vector(like, source), lambda context, builder, signature, args: builder.bitcast(args[1], vector.ir)
+    vector, source = _of_one_length(like, x)
+    return vector(like, source), lambda context, builder, like, x: builder.bitcast(x, vector.ir)
 
 
 # Of a float16: what moves its exponent to a float32's, and the least magnitude that is infinite or NaN.
@@ -326,56 +316,54 @@ _HAS_HALF = "+f16c" in FEATURES or "+avx512f" in FEATURES or "+fullfp16" in FEAT
 _SINGLE, _BITS = Vector(types.float32), Vector(types.int32)
 
 
+def _bits(value: int) -> Any:
+    return constant(_BITS, value)
+
+
 def _from_half(builder: Any, bits: Any) -> Any:
     """float32 of the lower 16 bits of each lane, by integers alone: for a CPU without an instruction for it."""
 
-    def number(value: int) -> Any:
-        return constant(_BITS, value)
-
-    magnitude = builder.and_(bits, number(0x7FFF))
-    moved = builder.add(builder.shl(magnitude, number(13)), number(_HALF_BIAS << 23))
+    magnitude = builder.and_(bits, _bits(0x7FFF))
+    moved = builder.add(builder.shl(magnitude, _bits(13)), _bits(_HALF_BIAS << 23))
     # 2^-14 with a subnormal's fraction behind it, less 2^-14, is that number, exactly: no operand is a subnormal float32.
-    base = number((_HALF_BIAS + 1) << 23)
+    base = _bits((_HALF_BIAS + 1) << 23)
     small = builder.fsub(
-        builder.bitcast(builder.add(builder.shl(magnitude, number(13)), base), _SINGLE.ir),
+        builder.bitcast(builder.add(builder.shl(magnitude, _bits(13)), base), _SINGLE.ir),
         builder.bitcast(base, _SINGLE.ir),
     )
     large = builder.select(
-        builder.icmp_signed(">=", magnitude, number(_HALF_INFINITE)),
-        builder.add(moved, number(_HALF_BIAS << 23)),
+        builder.icmp_signed(">=", magnitude, _bits(_HALF_INFINITE)),
+        builder.add(moved, _bits(_HALF_BIAS << 23)),
         moved,
     )
-    quiet = builder.select(builder.icmp_signed(">", magnitude, number(_HALF_INFINITE)), number(1 << 22), number(0))
+    quiet = builder.select(builder.icmp_signed(">", magnitude, _bits(_HALF_INFINITE)), _bits(1 << 22), _bits(0))
     found = builder.select(
-        builder.icmp_signed("<", magnitude, number(1 << 10)),
+        builder.icmp_signed("<", magnitude, _bits(1 << 10)),
         builder.bitcast(small, _BITS.ir),
         builder.or_(large, quiet),
     )
-    sign = builder.shl(builder.and_(bits, number(0x8000)), number(16))
+    sign = builder.shl(builder.and_(bits, _bits(0x8000)), _bits(16))
     return builder.bitcast(builder.or_(found, sign), _SINGLE.ir)
 
 
 def _to_half(builder: Any, x: Any) -> Any:
     """The bits of the float16 nearest to each lane, ties to even, likewise."""
 
-    def number(value: int) -> Any:
-        return constant(_BITS, value)
-
     bits = builder.bitcast(x, _BITS.ir)
-    magnitude = builder.and_(bits, number(0x7FFFFFFF))
-    odd = builder.and_(builder.lshr(magnitude, number(13)), number(1))
-    rounded = builder.add(magnitude, builder.add(odd, number(0xFFF - (_HALF_BIAS << 23))))
-    normal = builder.lshr(rounded, number(13))
+    magnitude = builder.and_(bits, _bits(0x7FFFFFFF))
+    odd = builder.and_(builder.lshr(magnitude, _bits(13)), _bits(1))
+    rounded = builder.add(magnitude, builder.add(odd, _bits(0xFFF - (_HALF_BIAS << 23))))
+    normal = builder.lshr(rounded, _bits(13))
     # A float whose unit in the last place is the smallest float16: adding it rounds to one.
-    unit = number((127 - 1) << 23)
+    unit = _bits((127 - 1) << 23)
     small = builder.fadd(builder.bitcast(magnitude, _SINGLE.ir), builder.bitcast(unit, _SINGLE.ir))
     small = builder.sub(builder.bitcast(small, _BITS.ir), unit)
-    found = builder.select(builder.icmp_signed("<", magnitude, number((_HALF_BIAS + 1) << 23)), small, normal)
-    infinite = builder.icmp_signed(">=", magnitude, number(0x477FF000))  # from 65,520 on
-    found = builder.select(infinite, number(_HALF_INFINITE), found)
-    nan = builder.or_(number(0x7E00), builder.and_(builder.lshr(bits, number(13)), number(0x3FF)))
-    found = builder.select(builder.icmp_signed(">", magnitude, number(0x7F800000)), nan, found)
-    return builder.or_(found, builder.and_(builder.lshr(bits, number(16)), number(0x8000)))
+    found = builder.select(builder.icmp_signed("<", magnitude, _bits((_HALF_BIAS + 1) << 23)), small, normal)
+    infinite = builder.icmp_signed(">=", magnitude, _bits(0x477FF000))  # from 65,520 on
+    found = builder.select(infinite, _bits(_HALF_INFINITE), found)
+    nan = builder.or_(_bits(0x7E00), builder.and_(builder.lshr(bits, _bits(13)), _bits(0x3FF)))
+    found = builder.select(builder.icmp_signed(">", magnitude, _bits(0x7F800000)), nan, found)
+    return builder.or_(found, builder.and_(builder.lshr(bits, _bits(16)), _bits(0x8000)))
 
 
 def _from_half_by_instruction(builder: Any, bits: Any) -> Any:
@@ -389,14 +377,14 @@ def _to_half_by_instruction(builder: Any, x: Any) -> Any:
 
 
 def _from_brain(builder: Any, bits: Any) -> Any:
-    return builder.bitcast(builder.shl(bits, constant(_BITS, 16)), _SINGLE.ir)
+    return builder.bitcast(builder.shl(bits, _bits(16)), _SINGLE.ir)
 
 
 def _to_brain(builder: Any, x: Any) -> Any:
-    bits, sixteen = builder.bitcast(x, _BITS.ir), constant(_BITS, 16)
-    odd = builder.and_(builder.lshr(bits, sixteen), constant(_BITS, 1))
-    rounded = builder.add(bits, builder.add(odd, constant(_BITS, 0x7FFF)))
-    nan = builder.or_(bits, constant(_BITS, 1 << 22))
+    bits, sixteen = builder.bitcast(x, _BITS.ir), _bits(16)
+    odd = builder.and_(builder.lshr(bits, sixteen), _bits(1))
+    rounded = builder.add(bits, builder.add(odd, _bits(0x7FFF)))
+    nan = builder.or_(bits, _bits(1 << 22))
     return builder.lshr(builder.select(builder.fcmp_unordered("uno", x, x), nan, rounded), sixteen)
 
 
@@ -404,7 +392,7 @@ def _short_float(name: str, source: Vector, target: Vector, build: Callable[[Any
     def implementation(typingctx: Any, x: Any) -> Any:
         if x != source:
             raise TypingError(f"it takes {source}")
-        return target(source), lambda context, builder, signature, args: build(builder, *args)
+        return target(source), lambda context, builder, x: build(builder, x)
 
     return named(name, implementation, doc)
 
@@ -461,12 +449,12 @@ def _places(array: Any, index: Any, mask: Any) -> tuple[Vector, Any]:
     if mask not in (None, Mask(vector.lanes)):
         raise TypingError(f"the mask must have {vector.lanes} lanes, not be {mask}")
 
-    def build(context: Any, builder: Any, memory: Any, indices: Any, chosen: Any) -> tuple[Any, Any, Any]:
+    def build(context: Any, builder: Any, memory: Any, indices: Any, chosen: Any = None) -> tuple[Any, Any, Any]:
         base = pointer_to(context, builder, array, memory, ir.Constant(ir.IntType(64), 0), vector.ir.element)
         pointers = splat(builder, ir.VectorType(base.type, vector.lanes), base)
         places = builder.gep(pointers, [indices], source_etype=vector.ir.element)
         every = ir.Constant(ir.VectorType(I1, vector.lanes), [1] * vector.lanes)
-        return places, ir.Constant(I32, vector.element.bitwidth // 8), chosen if mask else every
+        return places, ir.Constant(I32, vector.element.bitwidth // 8), every if chosen is None else chosen
 
     return vector, build
 
@@ -475,25 +463,23 @@ def _gather(array: Any, index: Any, mask: Any) -> Any:
     require_readable(array)
     vector, places = _places(array, index, mask)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, memory: Any, indices: Any, *chosen: Any) -> Any:
         name = f"llvm.masked.gather.{suffix(vector)}.v{vector.lanes}p0"
-        found = places(context, builder, args[0], args[1], args[-1])
+        found = places(context, builder, memory, indices, *chosen)
         return call_llvm(builder, name, vector.ir, [*found, constant(vector, 0)])
 
-    return (vector(array, index, mask) if mask else vector(array, index)), codegen
+    return (vector(array, index, mask) if mask else vector(array, index)), emit
 
 
 def _scatter(array: Any, index: Any, x: Any, mask: Any) -> Any:
     require_writable(array)
     vector, places = _places(array, index, mask)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def emit(context: Any, builder: Any, memory: Any, indices: Any, x: Any, *chosen: Any) -> None:
         name = f"llvm.masked.scatter.{suffix(vector)}.v{vector.lanes}p0"
-        found = places(context, builder, args[0], args[1], args[-1])
-        call_llvm(builder, name, ir.VoidType(), [args[2], *found])
-        return context.get_dummy_value()
+        call_llvm(builder, name, ir.VoidType(), [x, *places(context, builder, memory, indices, *chosen)])
 
-    return (types.void(array, index, vector, mask) if mask else types.void(array, index, vector)), codegen
+    return (types.void(array, index, vector, mask) if mask else types.void(array, index, vector)), emit
 
 
 # -- arithmetic ----------------------------------------------------------------------------------------------------
@@ -543,10 +529,7 @@ negative = _lanewise(
 )
 
 
-def _itself(builder: Any, vector: Vector, x: Any) -> Any:
-    return x
-
-
+_itself = lambda builder, vector, x: x  # noqa: E731
 positive = _lanewise("positive", _itself, _itself, f"x itself; {_WRITTEN}", 1)
 shift_left = _lanewise("shift_left", None, _of_builder("shl"), f"x << y of integers, 0 <= y < their bits; {_WRITTEN}")
 shift_right = _lanewise(
@@ -568,11 +551,11 @@ nearest = _lanewise(
 )
 
 
-def _absolute(builder: Any, vector: Vector, x: Any) -> Any:
-    return builder.select(builder.icmp_signed("<", x, constant(vector, 0)), builder.neg(x), x)
-
-
-absolute = _lanewise("abs", _of_llvm("fabs"), _absolute, "The magnitude, exactly; also written abs(x). NaN stays.", 1)
+absolute = _lanewise(
+    "abs", _of_llvm("fabs"),
+    lambda builder, vector, x: builder.select(builder.icmp_signed("<", x, constant(vector, 0)), builder.neg(x), x),
+    "The magnitude, exactly; also written abs(x). NaN stays.", 1,
+)  # fmt: skip
 
 
 def _signed(builder: Any, vector: Vector, x: Any) -> Any:
@@ -633,11 +616,8 @@ not_equal = _comparison("not_equal", "!=")
 
 def _bitwise(name: str, method: str, doc: str) -> Any:
     def implementation(typingctx: Any, x: Any, y: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, method)(*args)
-
         if isinstance(x, Mask) and x == y:
-            return x(x, y), codegen
+            return x(x, y), lambda context, builder, x, y: getattr(builder, method)(x, y)
         if isinstance(combined((x, y))[0], Vector) and not vector_of(combined((x, y))[0]).real:
             return lanewise((x, y), _of_builder(method))
         raise TypingError("it takes two masks of as many lanes, or vectors of integers")
@@ -655,18 +635,15 @@ def inverse(typingctx: Any, x: Any) -> Any:
     """~x, of a mask or of integers; also written with the operator."""
     if not (isinstance(x, Mask) or (isinstance(x, Vector) and not x.real)):
         raise TypingError("it takes a mask or a vector of integers")
-    return x(x), lambda context, builder, signature, args: builder.not_(args[0])
+    return x(x), lambda context, builder, x: builder.not_(x)
 
 
 def _of_mask(name: str, doc: str, returns: Any, build: Callable[[Any, Any, Any], Any]) -> Any:
     def implementation(typingctx: Any, mask: Any) -> Any:
         if not isinstance(mask, Mask):
             raise TypingError("it takes a mask")
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return build(builder, mask, builder.bitcast(args[0], ir.IntType(mask.lanes)))
-
-        return returns(mask), codegen
+        bits = ir.IntType(mask.lanes)
+        return returns(mask), lambda context, builder, x: build(builder, mask, builder.bitcast(x, bits))
 
     return named(name, implementation, doc)
 
@@ -693,11 +670,11 @@ def select(typingctx: Any, mask: Any, x: Any, y: Any) -> Any:
     if not isinstance(vector, Vector) or mask != Mask(vector.lanes):
         raise TypingError("it takes a mask and vectors of as many lanes")
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, y = (splat(builder, vector.ir, a) if kind == vector.element else a for a, kind in zip(args[1:], taken))
-        return builder.select(args[0], x, y)
+    def emit(context: Any, builder: Any, chosen: Any, *args: Any) -> Any:
+        x, y = (splat(builder, vector.ir, a) if kind == vector.element else a for a, kind in zip(args, taken))
+        return builder.select(chosen, x, y)
 
-    return vector(mask, *taken), codegen
+    return vector(mask, *taken), emit
 
 
 # -- all lanes -----------------------------------------------------------------------------------------------------
@@ -711,9 +688,8 @@ def _reduce(name: str, function: Any, doc: str) -> Any:
             raise TypingError("it takes a vector")
         vector = x
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            build = function[0 if vector.real else 1]
-            value, width = args[0], vector.lanes
+        def emit(context: Any, builder: Any, value: Any) -> Any:
+            build, width = function[0 if vector.real else 1], vector.lanes
             while width > 1:
                 half = width // 2
                 undefined = ir.Constant(value.type, ir.Undefined)
@@ -723,7 +699,7 @@ def _reduce(name: str, function: Any, doc: str) -> Any:
                 value, width = build(builder, vector, low, high), half
             return builder.extract_element(value, ir.Constant(I32, 0))
 
-        return vector.element(vector), codegen
+        return vector.element(vector), emit
 
     return named(name, implementation, doc)
 
