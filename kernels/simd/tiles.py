@@ -251,10 +251,15 @@ def transpose(
         def offset(base: Any, stride: Any, k: int) -> Any:
             return builder.add(base, builder.mul(stride, base.type(k)))
 
-        def lengths(count: Any, length: Any) -> list[Any]:
-            """``length`` for the first ``count`` of the lines and 0, touching nothing, for the others."""
+        def lines(places: list[Any], count: Any, length: Any) -> list[tuple[Any, Any]]:
+            """(place, length) of the first ``count`` lines; of the others the first's place, and nothing there.
+
+            A masked load or store of no lane at all takes a microsecond where its page was never touched.
+            """
+            none = length.type(0)
             inside = [builder.icmp_signed(">", count, count.type(k)) for k in range(lanes)]
-            return [builder.select(flag, length, length.type(0)) for flag in inside]
+            chosen = zip(inside, places)
+            return [(builder.select(flag, at, places[0]), builder.select(flag, length, none)) for flag, at in chosen]
 
         def exchanged(block: list[Any]) -> list[Any]:
             step = 1
@@ -278,9 +283,9 @@ def transpose(
                 for at, x in zip(writes, block):
                     emit_store(context, builder, B, array_b, at, x, vector)
             with otherwise:
-                few = zip(reads, lengths(rows, columns))
+                few = lines(reads, rows, columns)
                 block = exchanged([emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few])
-                for at, x, n in zip(writes, block, lengths(columns, rows)):
+                for (at, n), x in zip(lines(writes, columns, rows), block):
                     emit_masked_store(context, builder, B, array_b, at, x, n, vector)
 
     return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), emit
