@@ -118,10 +118,7 @@ _LOG2 = {
     types.float64: (float.fromhex("0x1.62E42FEFA38p-1"), float.fromhex("0x1.EF35793C7673p-45")),
 }
 # Arguments beyond which the result is 0 or infinity, and the smallest normal number.
-_RANGE = {
-    types.float32: (-104.0, 89.0, 2.0**-126),
-    types.float64: (-746.0, 710.0, 2.0**-1022),
-}
+_RANGE = {types.float32: (-104.0, 89.0, 2.0**-126), types.float64: (-746.0, 710.0, 2.0**-1022)}
 
 
 _TINY = 2.0**-60

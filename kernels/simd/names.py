@@ -16,9 +16,7 @@ from .tiles import (
     tile_zeros,
     transpose,
 )
-from .vectors import (
-    absolute as abs,
-)
+from .vectors import absolute as abs
 from .vectors import (
     add,
     at_least,
@@ -77,15 +75,9 @@ from .vectors import (
     to_float16,
     zeros,
 )
-from .vectors import (
-    all_lanes as all,
-)
-from .vectors import (
-    any_lane as any,
-)
-from .vectors import (
-    nearest as round,
-)
+from .vectors import all_lanes as all
+from .vectors import any_lane as any
+from .vectors import nearest as round
 
 __all__ = [
     "FEATURES",

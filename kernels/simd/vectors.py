@@ -332,15 +332,11 @@ def _from_half(builder: Any, bits: Any) -> Any:
         builder.bitcast(base, _SINGLE.ir),
     )
     large = builder.select(
-        builder.icmp_signed(">=", magnitude, _bits(_HALF_INFINITE)),
-        builder.add(moved, _bits(_HALF_BIAS << 23)),
-        moved,
+        builder.icmp_signed(">=", magnitude, _bits(_HALF_INFINITE)), builder.add(moved, _bits(_HALF_BIAS << 23)), moved
     )
     quiet = builder.select(builder.icmp_signed(">", magnitude, _bits(_HALF_INFINITE)), _bits(1 << 22), _bits(0))
     found = builder.select(
-        builder.icmp_signed("<", magnitude, _bits(1 << 10)),
-        builder.bitcast(small, _BITS.ir),
-        builder.or_(large, quiet),
+        builder.icmp_signed("<", magnitude, _bits(1 << 10)), builder.bitcast(small, _BITS.ir), builder.or_(large, quiet)
     )
     sign = builder.shl(builder.and_(bits, _bits(0x8000)), _bits(16))
     return builder.bitcast(builder.or_(found, sign), _SINGLE.ir)
