@@ -75,14 +75,15 @@ def _layout(vector: Vector) -> tuple[ir.VectorType, Callable[[int], Any], int, i
 
 @intrinsic
 def _scale(typingctx: Any, x: Any, n: Any) -> Any:
-    """x * 2^n for integral n, by two factors so that neither overflows; subnormal results round once."""
+    """x * 2^n for integral n below 2^21, by two factors so that neither overflows; subnormal results round once."""
     vector = vector_of(x)
     integers, integer, fraction, bias = _layout(vector)
 
     def emit(context: Any, builder: Any, result: Any, n: Any) -> Any:
-        # Saturating: NaN is a defined number here, and stays NaN in x.
-        name = f"llvm.fptosi.sat.v{vector.lanes}i{vector.element.bitwidth}.{suffix(vector)}"
-        n = call_llvm(builder, name, integers, [n])
+        # The last bits of n + 1.5 * 2^fraction are n, and NaN, which stays NaN in x, is some number; LLVM's conversions leave
+        # it undefined, or go lane by lane.
+        shift = constant(vector, 1.5 * 2**fraction)
+        n = builder.sub(*(builder.bitcast(y, integers) for y in (builder.fadd(n, shift), shift)))
         half = builder.ashr(n, integer(1))
         for power in (half, builder.sub(n, half)):
             factor = builder.shl(builder.add(power, integer(bias)), integer(fraction))
