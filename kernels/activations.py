@@ -1,10 +1,10 @@
 """The activations of hidden layers, one class each.
 
 An activation's class is all there is to say about it: its ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as
-a function of y = f(z), or of z itself where it is ``of_input``, which training then keeps; ``twin`` and ``twin_slope``,
-the same in NumPy, which are the definition; ``onnx``, ``torch`` and ``javascript``, what it is in exported models. Whoever
-adds a class to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are called with, or,
-where hidden layers have different ones, for a tuple of classes, one a layer (see ``layers``).
+a function of y = f(z), or of z itself where it is ``of_input`` (training then computes both at once); ``twin`` and
+``twin_slope``, the same in NumPy, which are the definition; ``onnx``, ``torch`` and ``javascript``, what it is in exported
+models. Whoever adds a class to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are
+called with, or, where hidden layers have different ones, for a tuple of classes, one a layer (see ``layers``).
 
 Nothing here imports Numba, so that the definition runs without: ``function`` and ``slope`` are plain functions, which
 ``bundles.class_attribute`` makes pieces of, and ``simd`` is loaded when they are compiled.

@@ -39,8 +39,8 @@ def layer_of(network, l, rule):
 
 
 @kernel
-def _activate(activation, Y, Z, n):
-    """Y = f(Y), n elements, and for an activation of its input Z = what Y held."""
+def _activate(activation, Y, slopes, n):
+    """Y = f(Y), n elements, and for an activation of its input ``slopes`` = f' of what Y held: most of f' is in f."""
     if activation.fused or activation.linear:
         return
     lanes = simd.lanes(Y)
@@ -48,20 +48,20 @@ def _activate(activation, Y, Z, n):
         rest = min(lanes, n - i)
         z = simd.load_masked(Y, i, rest)
         if activation.of_input:
-            simd.store_masked(Z, i, z, rest)
+            simd.store_masked(slopes, i, activation.slope(z), rest)
         simd.store_masked(Y, i, activation.function(z), rest)
 
 
 @kernel
-def _activation_backward(activation, Y, Z, dY, n, kept):
-    """dY *= f'(z), n elements; Y holds f(z) / kept, as dropout has left it, and Z z for an activation of its input."""
+def _activation_backward(activation, Y, slopes, dY, n, kept):
+    """dY *= f'(z), n elements: ``slopes``, or of Y, which holds f(z) / kept, as dropout has left it."""
     if activation.linear:
         return
     lanes, undropped = simd.lanes(dY), simd.broadcast(dY, kept)
     for i in range(0, n, lanes):
         rest = min(lanes, n - i)
         if activation.of_input:
-            slope = activation.slope(simd.load_masked(Z, i, rest))
+            slope = simd.load_masked(slopes, i, rest)
         else:
             slope = activation.slope(undropped * simd.load_masked(Y, i, rest))
         simd.store_masked(dY, i, slope * simd.load_masked(dY, i, rest), rest)

@@ -62,8 +62,8 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
     """Memory for a batch of so many rows: see ``step.Workspace``."""
     sizes, dtype = network.sizes, network.dtype
     lengths = [batch * sizes[1 if sparse else 0], 0, 0]  # Y_0, or the other Y_1
-    kept_inputs = [ACTIVATIONS[name].of_input for name in network.activations]
-    for outputs, kept in zip(sizes[1:], [*kept_inputs, False]):
+    of_input = [ACTIVATIONS[name].of_input for name in network.activations]
+    for outputs, kept in zip(sizes[1:], [*of_input, False]):
         lengths += [batch * outputs, batch * outputs, batch * outputs * kept]
     offsets = np.cumsum([0, *map(_padded, lengths)])
     return Workspace(

@@ -39,7 +39,7 @@ class BlockWorkspace(NamedTuple):
     """Memory for the blocks of each part, and for the sums.
 
     ``values`` has ``room`` elements a part: in them, from offsets[l] on, Y_l; then dZ of a layer and of the one below by turns;
-    then what a loss needs that works row by row; then Z_l for an activation of its input.
+    then what a loss needs that works row by row; then f'(Z_l) for an activation of its input.
     """
 
     values: np.ndarray
@@ -53,10 +53,10 @@ class BlockWorkspace(NamedTuple):
 
 def block_offsets(network: Network) -> np.ndarray:
     """``BlockWorkspace.offsets``, and behind them the room of a part."""
-    sizes, kept = network.sizes, [ACTIVATIONS[name].of_input for name in network.activations]
+    sizes, of_input = network.sizes, [ACTIVATIONS[name].of_input for name in network.activations]
     above = max(sizes) + DOT_COLUMNS  # a product of dot products may read, and forget, that many rows more
-    inputs = [size * keeps for size, keeps in zip(sizes, [False, *kept, False])]
-    lengths = [*(size + 1 for size in sizes), above, above, 2 * sizes[-1] + 2, *inputs]
+    slopes = [size * kept for size, kept in zip(sizes, [False, *of_input, False])]
+    lengths = [*(size + 1 for size in sizes), above, above, 2 * sizes[-1] + 2, *slopes]
     return np.cumsum([0, *lengths]) * BLOCK_ROWS
 
 

@@ -96,7 +96,7 @@ class Hidden(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory for the batch: in ``values``, from offsets[3 * l] on, Y_l, then dZ_l, then Z_l if the activation needs it.
+    """Memory for the batch: in ``values``, from offsets[3 * l] on, Y_l, then dZ_l, then f'(Z_l) where f is ``of_input``.
 
     But Y_1 is from ``hidden`` on: it has two places, one in that of Y_0, for steps from a sparse X by turns.
     """
@@ -168,8 +168,8 @@ def _gradients(workspace, l, lo, n):
 
 
 @piece
-def _inputs(workspace, l, lo, n):
-    """Z_l likewise, for an activation whose slope is a function of it."""
+def _slopes(workspace, l, lo, n):
+    """f'(Z_l) likewise, of an activation whose slope is a function of its input: the forward pass has it nearly done."""
     return Matrix(after(workspace.values, workspace.offsets[3 * l + 2] + lo * n), n, 1)
 
 
@@ -208,8 +208,8 @@ def forward_rows(lo, hi, first, t, hidden, network, workspace):
     for l in range(first, depth):
         X = _outputs(workspace, l, lo, sizes[l])
         if l > 0:
-            Z = _inputs(workspace, l, lo, sizes[l])
-            activate(hidden.activation, l, X.values, Z.values, rows * sizes[l])
+            slopes = _slopes(workspace, l, lo, sizes[l])
+            activate(hidden.activation, l, X.values, slopes.values, rows * sizes[l])
             if hidden.dropout > 0:
                 _drop(hidden, t, l, lo, rows, X)
         Y = _outputs(workspace, l + 1, lo, sizes[l + 1])
@@ -233,7 +233,7 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
         # Y_l = f(Z_l), Z_l+1 = Y_l @ W_l + b_l  =>  dZ_l = (dZ_l+1 @ W_l.T) * f'(Z_l)
         I, O = sizes[l], sizes[l + 1]
         above, dZ = _gradients(workspace, l + 1, lo, O), _gradients(workspace, l, lo, I)
-        Y, Z = _outputs(workspace, l, lo, I), _inputs(workspace, l, lo, I)
+        Y, slopes = _outputs(workspace, l, lo, I), _slopes(workspace, l, lo, I)
         W_transposed = Matrix(weights_of(network, l)[0], 1, O)
         gemm_transposed(n < DOT_ROWS, rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
         if is_fused(hidden.activation, l):  # ReLU; and what dropout dropped is 0, too
@@ -241,7 +241,7 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
         else:
             if hidden.dropout > 0:
                 _drop(hidden, t, l, lo, rows, dZ)
-            activation_backward(hidden.activation, l, Y.values, Z.values, dZ.values, rows * I, kept)
+            activation_backward(hidden.activation, l, Y.values, slopes.values, dZ.values, rows * I, kept)
 
 
 # -- update: rows of weights ---------------------------------------------------------------------------------------
