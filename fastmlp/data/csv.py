@@ -52,7 +52,7 @@ from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 6
+_CACHE_VERSION = 7
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
@@ -181,7 +181,6 @@ class _Head:
     delimiter: str
     rows: bytes
     line: int
-    decimal: str = "."
     notes: tuple[str, ...] = ()
 
     def find(self, wanted: Sequence[str], path: Path) -> list[int]:
@@ -229,8 +228,6 @@ class _Head:
             else:
                 ends = (row.rsplit(mark, behind + 1)[-1 - behind :] for row in rows)
             fields = (end[0].decode("utf-8", "replace") for end in ends if end)
-        if self.decimal == ",":
-            fields = (field.replace(",", ".") for field in fields)
         return as_plain_numbers(distinct(field.strip() for field in fields))
 
 
@@ -252,8 +249,8 @@ class _Chosen:
 def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
-    notes = ["commas are read as decimal points"] if table.decimal == "," else []
-    if table.comment is not None and any(table.number(field) is not None for field in names):
+    notes = [*table.notes]
+    if table.comment is not None and any(feature(field) is not None for field in names):
         names, is_header = table.comment, True
         notes.append(f"line {line - 1}, a comment, is taken for the header")
     elif is_header := _is_header(table, path, query):
@@ -273,7 +270,7 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
         notes.append(
             f"two columns are named {given[k][:40]!r}; the second, column {k + 1}, is called {names[k][:42]!r}"
         )
-    return _Head(names, is_header, table.delimiter, rows, line, table.decimal, tuple(notes))
+    return _Head(names, is_header, table.delimiter, rows, line, tuple(notes))
 
 
 def _differ(texts: list[str]) -> bool:
@@ -303,8 +300,8 @@ def _is_header(table: Table, path: Path, query: _Query) -> bool:
     if set(asked) & set(names) or (query.columns is not None and set(query.columns) <= set(names)):
         return True
     below = [row for row in table.below if len(row) == len(names)]
-    text = [k for k, name in enumerate(names) if table.number(name) is None and name.lower() not in MISSING]
-    numbers = [k for k, name in enumerate(names) if table.number(name) is not None]
+    text = [k for k, name in enumerate(names) if feature(name) is None and name.lower() not in MISSING]
+    numbers = [k for k, name in enumerate(names) if feature(name) is not None]
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
     if not numbers:
         return 2 * len(again) <= len(names)
@@ -312,11 +309,11 @@ def _is_header(table: Table, path: Path, query: _Query) -> bool:
         return True
     order = [[str(k + start) for k in range(len(numbers))] for start in (0, 1)]
     if below and not again and [names[k] for k in numbers] in order:
-        decimals = any(not row[k].isdigit() and table.number(row[k]) is not None for row in below for k in numbers)
+        decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
         few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
         if len(numbers) >= _COLUMN_NUMBERS or few:
             return True
-    odd = next((k for k in text if below and all(table.number(row[k]) is not None for row in below)), None)
+    odd = next((k for k in text if below and all(feature(row[k]) is not None for row in below)), None)
     if odd is None:
         return False
     raise InputError(
@@ -529,7 +526,7 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: boo
         notes += codes
     else:
         X, labels, weight = _numeric_columns(head, path, chosen, codes=trains and query.frame is None)
-    labels, said = checked(_with_points(labels) if head.decimal == "," else labels, str(path), query.task, first=1)
+    labels, said = checked(labels, str(path), query.task, first=1)
     notes += said
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
         quantity = query.task == "regression" or (query.task == "auto" and is_quantity(labels))
@@ -565,12 +562,6 @@ def _numeric_columns(
     numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
     weight = None if chosen.weight is None else numbers[:, -1].copy()
     return _narrow(numbers[:, : len(chosen.features)]), distinct(texts), weight
-
-
-def _with_points(labels: Labels) -> Labels:
-    """Labels that are numbers with decimal commas as they are written elsewhere; others as they are."""
-    values = [str(value).replace(",", ".") for value in labels.values]
-    return Labels(values, labels.codes) if all(number(value) is not None for value in values) else labels
 
 
 def _columns(table: np.ndarray, chosen: list[int]) -> np.ndarray:
@@ -640,7 +631,7 @@ def _parse_table(head: _Head, chosen: _Chosen, *, codes: bool = False) -> tuple[
     separators = head.delimiter.encode() + b"\n"
     wanted = np.isin(np.arange(columns), chosen.numeric)
     for chunk in chunks(head.rows, CHUNK_BYTES):
-        fields = split_fields(chunk, separators, ord(head.decimal))
+        fields = split_fields(chunk, separators)
         if not _are_rows(fields.kind, columns, ord(head.delimiter)):
             return None
         asked = np.tile(wanted, len(fields) // columns)
@@ -725,8 +716,6 @@ def _text_columns(
         lines.append(line)
         for column, texts, k in zip(columns, known, chosen.features):
             field = fields[k].strip()
-            if head.decimal == "," and feature(swapped := field.replace(",", ".")) is not None:
-                field = swapped
             column.append(texts.setdefault(field, field))
         if chosen.weight is not None:
             weights += _row(fields, head, only_weight, path, line)
@@ -765,12 +754,9 @@ def _text_columns(
 def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int) -> list[float]:
     if chosen.label is not None and fields[chosen.label].strip() in _NO_LABEL:
         raise _NoNumber(f"{head.where(path, line, chosen.label)}: the label is missing; every row must have one")
-    numbers = [fields[column] for column in chosen.numeric]
-    if head.decimal == ",":
-        numbers = [field.replace(".", "_").replace(",", ".") for field in numbers]
     values = []
-    for column, field in zip(chosen.numeric, numbers):
-        value = feature(field.strip())
+    for column in chosen.numeric:
+        value = feature(fields[column].strip())
         if value is None or not math.isfinite(value) or (value < 0 and column == chosen.weight):
             never = column == chosen.weight or (value is not None and math.isinf(value))
             kind = InputError if never else _NoNumber

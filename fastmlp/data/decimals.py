@@ -25,7 +25,7 @@ class Fields:
     """The fields data[start[k]:end[k]] of a text; the separator after each is ``kind[k]``.
 
     A field is ``plain`` if it is only digits, before and after its point at ``dot`` (``end`` where there is none), and a
-    minus in front where it is ``negative``. ``decimal`` is the byte that stands for the point.
+    minus in front where it is ``negative``.
     """
 
     data: np.ndarray
@@ -35,7 +35,6 @@ class Fields:
     dot: np.ndarray
     negative: np.ndarray
     plain: np.ndarray
-    decimal: int = _POINT
 
     def __len__(self) -> int:
         return len(self.end)
@@ -56,7 +55,7 @@ def chunks(body: bytes, size: int) -> Iterator[np.ndarray]:
         start = stop or len(data)
 
 
-def split_fields(chunk: np.ndarray, separators: bytes, decimal: int = _POINT) -> Fields:
+def split_fields(chunk: np.ndarray, separators: bytes) -> Fields:
     """The fields of a chunk (uint8, the last byte a separator), empty ones too."""
     data = np.concatenate((np.zeros(_PADDING, np.uint8), chunk))
     marks = np.flatnonzero(chunk - np.uint8(_ZERO) > 9) + _PADDING  # all but digits
@@ -67,12 +66,12 @@ def split_fields(chunk: np.ndarray, separators: bytes, decimal: int = _POINT) ->
     inside = np.diff(ends, prepend=-1) - 1
     end = marks[ends]
     start = np.concatenate(([_PADDING], end[:-1] + 1))
-    dotted = (inside > 0) & (signs[ends - 1] == decimal)
+    dotted = (inside > 0) & (signs[ends - 1] == _POINT)
     negative = (inside > dotted) & (data[start] == _MINUS)
     dot = np.where(dotted, marks[ends - 1], end)
     digits = end - start - inside
     plain = (inside == dotted.astype(np.int64) + negative) & (digits > 0) & (digits <= _MOST_DIGITS)
-    return Fields(data, start, end, signs[ends], dot, negative, plain, decimal)
+    return Fields(data, start, end, signs[ends], dot, negative, plain)
 
 
 def decimals(fields: Fields, wanted: np.ndarray, said: Mapping[bytes, float] | None = None) -> np.ndarray | None:
@@ -93,8 +92,6 @@ def decimals(fields: Fields, wanted: np.ndarray, said: Mapping[bytes, float] | N
     odd = np.flatnonzero(wanted & ~(fields.plain & sure))
     if odd.size:
         texts = fields.texts(odd)
-        if fields.decimal != _POINT:
-            texts = [text.replace(b".", b"_").replace(bytes([fields.decimal]), b".") for text in texts]
         try:
             values[odd] = [float(text) if said is None else float(said.get(text, text)) for text in texts]
         except ValueError:

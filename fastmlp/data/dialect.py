@@ -26,9 +26,12 @@ _COMMENT = (b"#", b"%")
 _EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+_SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
+_BLANK, _MONEY = rb"(?:[ ']|\xc2\xa0|\xe2\x80\xaf)", rb"(?:[%$]|\xe2\x82\xac|\xc2\xa3|\xc2\xa5)"
+_WITH_COMMA = rb"(?:\d{1,3}(?:" + _BLANK + rb"\d{3}){1,6}|\d*),\d+(?:[eE][+-]?\d+)?"
+_GROUPED = rb"\d{1,3}(?:\.\d{3}){1,6}"  # as thousands are in many countries
+_THOUSANDS = re.compile(rb"[1-9]\d{0,2}(,\d{3})+")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Table:
     """``rows`` are the file's lines without comments, the first of them ``fields``; its number in the file is ``line``.
 
     ``below`` are the fields of some lines after it, and ``start`` is where these begin in ``rows``. ``comment`` are names in a
-    comment line above, as np.savetxt writes its header, and ``decimal`` is the mark before decimals.
+    comment line above, as np.savetxt writes its header. ``notes`` are what the user is told of how the lines were written.
     """
 
     rows: bytes
@@ -44,13 +47,9 @@ class Table:
     below: list[list[str]]
     start: int
     delimiter: str
-    decimal: str
     line: int
     comment: list[str] | None = None
-
-    def number(self, field: str) -> float | None:
-        """What a field says, with this table's decimal mark; None for text."""
-        return feature(field.replace(",", ".") if self.decimal == "," else field)
+    notes: tuple[str, ...] = ()
 
 
 def read_dialect(text: bytes, path: Path) -> Table:
@@ -68,6 +67,8 @@ def _read(text: bytes, path: Path) -> Table:
         rows = rows.rstrip(b"\n\x1a")
     if not rows:
         raise InputError(f"{path}: no rows")
+    if b"'" in rows and b'"' not in rows:
+        rows = _SINGLE_QUOTED.sub(rb'"\1"', rows)
     told = _SEPARATOR_LINE.match(rows)
     if told is not None:
         rows, skipped = _without_blank_lines(rows[told.end() :], skipped + 1)
@@ -85,10 +86,22 @@ def _read(text: bytes, path: Path) -> Table:
     if delimiter == " ":
         rest = _single_spaces(rest)
     rest = _without_empty_ends(rest, delimiter, split)
-    lines = _first_lines(rest)
-    fields, *below = map(split, lines)
-    decimal = "," if _has_decimal_commas(rest, delimiter, [fields, *below]) else "."
-    return Table(rest, fields, below, _first_end(rest) + 1, delimiter, decimal, above + 1, title)
+    notes, given = [], rest
+    if (rest := _with_points(rest, delimiter)) is not given:
+        notes.append("commas are read as decimal points")
+    fields, *below = map(split, _first_lines(rest))
+    end = _first_end(rest)
+    if b"\n" + rest[: end + 1] in rest and not _numbers(fields):
+        below = [row for row in below if row != fields]
+        if any(
+            all(len(row) == len(fields) and feature(row[k]) is not None for row in below) for k in range(len(fields))
+        ):
+            head, lines = rest[:end], rest[end:].split(b"\n")
+            notes.append(
+                f"the header comes again, {lines.count(head):,} times, as where files are joined; those lines are left out"
+            )
+            rest = head + b"\n".join(b"" if line == head else line for line in lines)
+    return Table(rest, fields, below, end + 1, delimiter, above + 1, title, tuple(notes))
 
 
 def _require_text(text: bytes, path: Path) -> None:
@@ -233,22 +246,33 @@ def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], li
         rows = head_line + body.replace(end + b"\n", b"\n")
 
 
-def _has_decimal_commas(rows: bytes, delimiter: str, sample: list[list[str]]) -> bool:
-    """Whether numbers are written 1,5: some are, none has a point, and they cannot all be thousands.
+def _with_points(rows: bytes, delimiter: str) -> bytes:
+    """With points for decimal commas, 1,5 or 1.250,5 or 12,5 %, in the numbers; as they are where none has any.
 
-    Between semicolons they are decimals: those are there for that reason.
+    That is sure where no number has a point before decimals, and not all can be thousands. Between semicolons commas are
+    decimals: those are there for that reason.
     """
-    if delimiter == ",":  # in quotes
-        fields = [field for row in sample for field in row]
-        commas = [field for field in fields if _DECIMAL_COMMA.fullmatch(field)]
-        points = any(number(field) is not None and "." in field for field in fields)
-    else:
-        if b"," not in rows:
-            return False
-        mark = re.escape(delimiter.encode())
-        field = rb'(?:^|%s)[ "]*([+-]?\d*%s\d+(?:[eE][+-]?\d+)?)[ "]*(?=%s|$)'
-        found = re.finditer(field % (mark, b",", mark), rows, re.MULTILINE)
-        commas = [match[1].decode() for match, _ in zip(found, range(_SAMPLE_FIELDS))]
-        points = bool(commas) and re.search(field % (mark, rb"\.", mark), rows, re.MULTILINE) is not None
-    sure = delimiter == ";" or any(_THOUSANDS.fullmatch(field) is None for field in commas)
-    return bool(commas) and not points and sure
+    looked_at = rows[:_SAMPLE_BYTES] if delimiter == "," else rows  # between commas others are in quotes, and few
+    if not re.search(rb'"[^",\n]*,\d' if delimiter == "," else rb",\d", looked_at):
+        return rows
+    mark = re.escape(delimiter.encode())
+    quote = b' *"' if delimiter == "," else b""
+    before = b"((?:^|(?<=" + mark + b"))" + quote + b'[ "]*(?:' + _MONEY + _BLANK + b"?)?[+-]?)("
+    behind = b")(?=" + _BLANK + b"?" + _MONEY + b'?[ "]*(?:' + mark + b"|$))"
+
+    def numbers(*patterns: bytes) -> re.Pattern[bytes]:
+        return re.compile(before + b"|".join(patterns) + behind, re.MULTILINE)
+
+    commas = [
+        found[2]
+        for found, _ in zip(numbers(_WITH_COMMA, _GROUPED + rb",\d+").finditer(looked_at), range(_SAMPLE_FIELDS))
+    ]
+    both = b"." in rows and commas and numbers(_GROUPED + rb",\d+").search(rows) is not None
+    sure = both or (commas and (delimiter == ";" or not all(map(_THOUSANDS.fullmatch, commas))))
+    grouped = b"(?!" + _GROUPED + rb"[^.\d])" if both else b""
+    if not sure or (b"." in rows and numbers(grouped + rb"\d*\.\d+(?:[eE][+-]?\d+)?").search(rows)):
+        return rows
+    if delimiter != "," and not both and not re.search(rb",(?!\d)", rows):  # ten times as fast
+        return rows.replace(b",", b".")
+    numbers_with_commas = numbers(_GROUPED + rb"(?:,\d*)?", _WITH_COMMA)
+    return numbers_with_commas.sub(lambda found: found[1] + found[2].replace(b".", b"").replace(b",", b"."), rows)
