@@ -474,6 +474,22 @@ class Columns:
         X = Sparse(indptr, index.ravel()[kept], values.ravel()[kept], (rows, self.inputs))
         return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
 
+    def unknown(self, table: Table) -> str | None:
+        """In words a category that is new, where that is rarer in training than in the table; None where there is none."""
+        for column in self.columns:
+            if not isinstance(column.learnt, Category):
+                continue
+            texts, codes = texts_of(table[column.name])
+            known = {None, *column.learnt.values}
+            new = np.array([text not in known for text in texts], bool)[codes]
+            if (count := np.count_nonzero(new)) * len(column.learnt.values) > column.learnt.once * len(codes):
+                value = str(texts[codes[np.argmax(new)]])[:40]
+                return (
+                    f"column {column.name!r} has new values in {count:,} of {len(codes):,} rows, such as {value!r}; "
+                    f"in training it had {column.about}"
+                )
+        return None
+
     @property
     def used(self) -> list[Hashable]:
         """The names of the columns that were learnt from."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from .backend import Network, ops
 from .columns import Columns, Table, read_table
-from .data import Frame
+from .data import Frame, Sparse
 from .data.labels import listed
 from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 from .errors import InputError
@@ -73,7 +73,10 @@ class TableModel(Model):
 
     def table(self, X: Any) -> Table:
         """The columns of X that were learnt from. InputError that names those which are missing."""
-        table = dict(X.columns) if isinstance(X, Frame) else read_table(X)
+        if isinstance(X, Frame):
+            table = dict(X.columns)
+        else:
+            table = read_table(X.toarray() if isinstance(X, Sparse) else X)
         if not all(isinstance(name, str) for name in table):  # as those of an array: by their place
             names = self.columns.names
             if len(table) != len(names):
@@ -84,7 +87,9 @@ class TableModel(Model):
         return {name: table[name] for name in self.columns.used}
 
     def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
-        for Z in outputs_by_rows(self.columns, self.networks, self.table(X), self.scale):
+        table = self.table(X)
+        self._look(table)
+        for Z in outputs_by_rows(self.columns, self.networks, table, self.scale):
             yield ops(self.backend), self._together(Z)
 
     def _together(self, Z: list[np.ndarray]) -> np.ndarray:
@@ -106,7 +111,8 @@ class TableModel(Model):
         return float(total) / len(y)
 
     def unlike_training(self, X: Any) -> str | None:
-        return None  # a number is bounded, however large
+        self._looks = 0
+        return self.columns.unknown(self.table(X))  # a number is bounded, however large
 
     def as_fitted(self) -> Any:
         """The attributes that a ``TableClassifier`` or ``TableRegressor`` has of the same columns and networks."""

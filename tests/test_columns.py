@@ -191,6 +191,14 @@ def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none
     assert np.array_equal(X[:, :-1], expected)
 
 
+def test_categories_that_are_new_are_said_where_there_are_more_than_in_training():
+    columns = learnt(c=["a", "b"] * 4, often_new=["u", "u", "v", "v", "w", "x", "y", "z"], x=np.arange(8.0))
+    given = {"c": ["a", "A", None], "often_new": ["new", "u", "u"], "x": [0, 1, 2]}
+    said = "column 'c' has new values in 1 of 3 rows, such as 'A'; in training it had 2 values: a, b"
+    assert columns.unknown(read_table(given)) == said
+    assert columns.unknown(read_table(given | {"c": ["a", "b", "?"]})) is None
+
+
 def test_a_hundred_thousand_categories_cost_an_entry_a_row():
     rows = 200_000
     table = read_table({"key": np.arange(rows) % 100_000, "x": np.arange(rows) % 2})

@@ -646,6 +646,13 @@ def test_prices_and_shares_are_numbers_to_predict(write, price):
     assert np.ptp(np.diff(data.y)) < 1e-9 < abs(np.diff(data.y)[0])
 
 
+def test_few_numbers_to_test_on_are_read_as_those_of_training_were(write):
+    train = write("a.csv", "x,price\n" + "".join(f"{k},{k}.5\n" for k in range(1, 61)))
+    for price, number in (("$1,250.50", 1250.5), ("12.5 %", 0.125), ("(3)", -3)):
+        data = load(train, test=write("b.csv", f'x,price\n2,"{price}"\n3,7\n'))
+        assert data.y_test.tolist() == [number, 7]
+
+
 def test_a_minus_is_a_class_beside_a_plus(write):
     data = load(write("a.csv", "strand,class\n" + "+,-\n-,+\n" * 20), val_fraction=None)
     assert data.classes == ("+", "-")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .values import written_number
 
 MAX_CLASSES = 10_000
 _FEW = 20  # distinct numbers may be classes in any file
@@ -90,8 +91,8 @@ def task_of(labels: Labels, source: str, asked: str, say: Callable[[str], None])
 
 
 def as_numbers(labels: Labels, source: str) -> np.ndarray:
-    """The numbers float64 [N] that the labels are. InputError for text, and for what is not finite."""
-    numbers = [_number(value) for value in labels.values]
+    """The numbers float64 [N] that the labels are, or say as people write them. InputError for other text, and infinities."""
+    numbers = [_quantity(value) for value in labels.values]
     if None in numbers:
         value = str(labels.values[numbers.index(None)])
         row = int(np.flatnonzero(labels.codes == numbers.index(None)).min())
@@ -107,6 +108,14 @@ def as_numbers(labels: Labels, source: str) -> np.ndarray:
     if not np.isfinite(found).all():
         raise InputError(f"{source}: a label is beyond the range of float64; it must be a finite number")
     return found[labels.codes]
+
+
+def _quantity(value: int | float | str) -> int | float | None:
+    """``_number``, also of what people write, 12.5 % or $1,250."""
+    found = _number(value)
+    if found is None and isinstance(value, str):
+        found = written_number(value)
+    return found if found is None or math.isfinite(found) else None
 
 
 def class_indices(
