@@ -14,6 +14,7 @@ from .config import TrainConfig
 from .data import Dataset, Frame, Sparse
 from .data.columns import checked
 from .data.dataset import Samples, assemble, require_finite
+from .data.decimals import as_single
 from .data.frame import names_of
 from .data.labels import distinct, listed, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
@@ -142,7 +143,7 @@ def _sparse(name: str, X: Any) -> Sparse:
     if csr.data.dtype.kind not in "biuf":
         raise InputError(f"{name} has dtype {csr.data.dtype}; it must hold numbers")
     kept = csr.data.dtype in (np.uint8, np.float32, np.float64)
-    data = csr.data if kept else csr.data.astype(np.float32)
+    data = csr.data if kept else as_single(csr.data)
     made = Sparse(csr.indptr.astype(np.int64), csr.indices.astype(np.int32), data, csr.shape)
     require_finite(made, name)
     return made

@@ -128,6 +128,14 @@ def test_columns_whose_names_are_no_text_go_by_their_place():
         assert set(data.X.columns["column 2"]) == {"p", "q"}
 
 
+@pytest.mark.parametrize(("start", "dtype"), [(0, np.float32), (10**9, np.float64)])
+def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
+    X = np.arange(start, start + 600)[:, None]
+    data = dataset_of(X, np.arange(600) % 2, None, None, None, configure(val_fraction=0.5), print)
+    assert data.X.dtype == dtype
+    assert len(np.unique(data.X)) == 300
+
+
 def test_an_array_of_objects_is_a_table():
     objects = np.array([[1, "p"], [2.5, None], [3, "q"], [4, "p"]], object)
     data = dataset_of(objects, [0, 1, 0, 1], None, None, None, configure(val_fraction=0.5), print)

@@ -525,7 +525,9 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: boo
         X, labels, weight, codes = _text_columns(head, path, chosen, keys, known)
         notes += codes
     else:
-        X, labels, weight = _numeric_columns(head, path, chosen, codes=trains and query.frame is None)
+        X, labels, weight = _numeric_columns(
+            head, path, chosen, codes=trains and query.frame is None, single=query.labelled
+        )
     labels, said = checked(labels, str(path), query.task, first=1)
     notes += said
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
@@ -550,9 +552,10 @@ def _in_rows(count: int, rows: int) -> str:
 
 
 def _numeric_columns(
-    head: _Head, path: Path, chosen: _Chosen, *, codes: bool
+    head: _Head, path: Path, chosen: _Chosen, *, codes: bool, single: bool
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
-    """(X, labels, weights). _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
+    """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be ``single``,
+    float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
     pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
     if pixels is not None:
         labels = distinct(np.empty(0, np.int64) if chosen.label is None else pixels[:, chosen.label])
@@ -561,7 +564,11 @@ def _numeric_columns(
         return X.astype(np.uint8 if X.max(initial=0) <= 255 else np.float32), labels, weight
     numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
     weight = None if chosen.weight is None else numbers[:, -1].copy()
-    return _narrow(numbers[:, : len(chosen.features)]), distinct(texts), weight
+    X = numbers[:, : len(chosen.features)]
+    if X.size and X.min() >= 0 and X.max() <= 255 and (np.floor(X) == X).all():
+        return X.astype(np.uint8), distinct(texts), weight
+    # A row to predict does not say how close to others it is.
+    return as_single(X) if single else np.ascontiguousarray(X), distinct(texts), weight
 
 
 def _columns(table: np.ndarray, chosen: list[int]) -> np.ndarray:
@@ -569,13 +576,6 @@ def _columns(table: np.ndarray, chosen: list[int]) -> np.ndarray:
     if chosen and chosen == list(range(chosen[0], chosen[-1] + 1)):
         return table[:, chosen[0] : chosen[-1] + 1]
     return table.take(np.array(chosen, np.int64), axis=1)
-
-
-def _narrow(X: np.ndarray) -> np.ndarray:
-    """Numbers as uint8 where all are pixels, else as float32 where its range will do."""
-    if X.size and X.min() >= 0 and X.max() <= 255 and (np.floor(X) == X).all():
-        return X.astype(np.uint8)
-    return as_single(X)
 
 
 # -- whole arrays --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError
 from ..formats import Query
 from .dataset import Samples, require_finite
+from .decimals import as_single
 from .files import DEFLATE_RATIO, GZIP_MAGIC, beginning, require_file, require_size
 from .labels import Labels, distinct, listed
 
@@ -117,14 +118,14 @@ def as_vector(y: np.ndarray, what: str, say: Say) -> np.ndarray:
 
 
 def as_features(X: np.ndarray, what: str) -> np.ndarray:
-    """X [N, I], checked: uint8 and float64 as they are, all other numbers as float32."""
+    """X [N, I], checked: uint8 and float64 as they are, all other numbers as float32 where that will do."""
     if X.dtype == bool:
         return X.view(np.uint8)
     if X.dtype.kind not in "iuf" or X.dtype.itemsize > 8:
         raise InputError(f"{what} has dtype {X.dtype}; it must be an integer type or a float of at most 64 bits")
     require_finite(X, what)
     kept = X.dtype.kind + str(X.dtype.itemsize) in ("u1", "f8")
-    return X.astype(X.dtype.newbyteorder("=") if kept else np.float32, copy=False)
+    return X.astype(X.dtype.newbyteorder("="), copy=False) if kept else as_single(X)
 
 
 def as_labels(y: np.ndarray, what: str) -> Labels:
