@@ -395,6 +395,12 @@ def machine(effort: Effort) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def circumstances(command: str, effort: Effort = FULL) -> dict[str, Any]:
+    """What is recorded of every measurement: the machine, the versions, the date and the command."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"machine": machine(effort), "versions": versions(), "date": now, "command": command}
+
+
 def measure(session: Session, command: str) -> dict[str, Any]:
     """Everything, as it is recorded: machine, versions, date, command, samples, and what was skipped and why."""
     session.say(
@@ -402,11 +408,8 @@ def measure(session: Session, command: str) -> dict[str, Any]:
         "last call takes; leave the machine alone meanwhile"
     )
     samples = [sample for claim in CLAIMS for sample in claim(session)]
-    return {
-        "machine": machine(session.effort), "versions": versions(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": command,
-        "effort": session.effort._asdict(), "samples": samples, "skipped": session.skipped,
-    }  # fmt: skip
+    found = {"effort": session.effort._asdict(), "samples": samples, "skipped": session.skipped}
+    return circumstances(command, session.effort) | found
 
 
 HEADINGS = {

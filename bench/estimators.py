@@ -14,7 +14,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from fastmlp import MLPClassifier, MLPRegressor
 
 import workloads
-from interleave import FULL, spread
+from interleave import spread
 
 SEEDS = 5
 PAUSE_SECONDS = 0.3  # a BLAS keeps its threads spinning for a tenth of a second
@@ -129,16 +128,13 @@ def race(case: str, *, tiny: bool = False, seeds: int = SEEDS) -> dict[str, Any]
 
 
 def record() -> dict[str, Any]:
-    from claims import machine, versions
+    from claims import circumstances
 
     found = []
     for k, case in enumerate(CASES):
         print(f"[{k + 1}/{len(CASES)}] {case}", file=sys.stderr, flush=True)
         found.append(race(case))
-    return {
-        "machine": machine(FULL), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python bench/estimators.py", "seeds": SEEDS, "cases": found,
-    }  # fmt: skip
+    return circumstances("python bench/estimators.py") | {"seeds": SEEDS, "cases": found}
 
 
 if __name__ == "__main__":

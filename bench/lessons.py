@@ -8,26 +8,21 @@ writes results/lessons.json and results/lessons.png.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from kernels.lessons.__main__ import LESSONS, LIBRARY, measure, product_speed
 
-from claims import machine, versions
-from interleave import FULL, spread
+from claims import circumstances
+from interleave import spread
 from pages import RESULTS
 from pictures import BLUE, GREY, NARROW, keep, where
 
 
 def record() -> dict[str, Any]:
-    seconds = measure(list(range(len(LESSONS))), rounds=15)
-    return {
-        "machine": machine(FULL), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python bench/lessons.py", "seconds": {title: spread(each) for title, each in seconds.items()},
-        "product_gflops": product_speed(),
-    }  # fmt: skip
+    seconds = {title: spread(each) for title, each in measure(list(range(len(LESSONS))), rounds=15).items()}
+    return circumstances("python bench/lessons.py") | {"seconds": seconds, "product_gflops": product_speed()}
 
 
 def draw(found: dict[str, Any]) -> Figure:

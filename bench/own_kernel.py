@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from claims import machine, versions
+from claims import circumstances
 from interleave import FULL, Effort, interleave, spread
 from pages import RESULTS, ROOT
 
@@ -36,11 +35,8 @@ def steps() -> dict[str, Callable[[], None]]:
 
 
 def record(effort: Effort = FULL) -> dict[str, Any]:
-    seconds = interleave(steps(), effort)
-    return {
-        "machine": machine(effort), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python bench/own_kernel.py", "seconds": {title: spread(each) for title, each in seconds.items()},
-    }  # fmt: skip
+    seconds = {title: spread(each) for title, each in interleave(steps(), effort).items()}
+    return circumstances("python bench/own_kernel.py", effort) | {"seconds": seconds}
 
 
 if __name__ == "__main__":

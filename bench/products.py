@@ -8,7 +8,6 @@ writes results/products_<processor>.json; ``python bench/pages.py`` puts it on t
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 import kernels
 from kernels.jit.numba_private import target
 
-from claims import machine, versions
+from claims import circumstances
 from interleave import FULL, Effort, interleave, spread
 from pages import RESULTS
 from peers import numpy_ops
@@ -53,10 +52,7 @@ def record(effort: Effort = EFFORT, shapes: list[tuple[int, int, int]] = SHAPES)
             calls |= {peer: made for peer, ops in peers.items() if (made := ops.call(name, args, {}))}
             seconds = {peer: spread(each) for peer, each in interleave(calls, effort).items()}
             found.append({"op": name, "shape": shape, "seconds": seconds})
-    return {
-        "machine": machine(effort), "versions": versions(), "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python bench/products.py", "products": found,
-    }  # fmt: skip
+    return circumstances("python bench/products.py", effort) | {"products": found}
 
 
 if __name__ == "__main__":

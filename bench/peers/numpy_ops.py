@@ -13,13 +13,13 @@ import numpy as np
 
 def call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
     """A call that does what the op of this name does; None where there is none here."""
-    make = _MAKES.get(name)
+    make = globals().get(name)  # the function of the op's name below
     if make is None or not all(isinstance(arg, (np.ndarray, int, float)) for arg in args):
         return None
     return make(*args, **options)
 
 
-def _forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
+def linear_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
     Y = np.empty((len(X), W.shape[1]), W.dtype)
 
     def step() -> Any:
@@ -29,8 +29,8 @@ def _forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
     return step
 
 
-def _relu_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
-    linear = _forward(X, W, b)
+def linear_relu_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
+    linear = linear_forward(X, W, b)
 
     def step() -> Any:
         Y = linear()
@@ -39,7 +39,7 @@ def _relu_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
     return step
 
 
-def _backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], Any]:
+def linear_backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], Any]:
     dX = np.empty((len(dY), len(W)), W.dtype)
 
     def step() -> Any:
@@ -49,15 +49,15 @@ def _backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], An
     return step
 
 
-def _backward_weight(X: Any, dY: Any) -> Callable[[], Any]:
+def linear_backward_weight(X: Any, dY: Any) -> Callable[[], Any]:
     dW, db = np.empty((X.shape[1], dY.shape[1]), dY.dtype), np.empty(dY.shape[1], dY.dtype)
     if len(X) == 1:  # by BLAS it takes twenty times as long
         return lambda: (np.multiply(X.T, dY, out=dW), np.copyto(db, dY[0]), db)[::2]
     return lambda: (np.matmul(X.T, dY, out=dW), np.sum(dY, axis=0, out=db))
 
 
-def _backward_update(X: Any, dY: Any, W: Any, b: Any, lr: float, **_: Any) -> Callable[[], Any]:
-    gradients, lr = _backward_weight(X, dY), W.dtype.type(lr)
+def linear_backward_update(X: Any, dY: Any, W: Any, b: Any, lr: float, **_: Any) -> Callable[[], Any]:
+    gradients, lr = linear_backward_weight(X, dY), W.dtype.type(lr)
 
     def step() -> None:
         for parameter, gradient in zip((W, b), gradients()):
@@ -67,7 +67,7 @@ def _backward_update(X: Any, dY: Any, W: Any, b: Any, lr: float, **_: Any) -> Ca
     return step
 
 
-def _softmax(Z: Any) -> Callable[[], Any]:
+def softmax(Z: Any) -> Callable[[], Any]:
     P = np.empty_like(Z)
 
     def step() -> Any:
@@ -78,11 +78,11 @@ def _softmax(Z: Any) -> Callable[[], Any]:
     return step
 
 
-def _softmax_cross_entropy(Z: Any, y: Any) -> Callable[[], Any]:
-    softmax, rows = _softmax(Z), np.arange(len(y))
+def softmax_cross_entropy(Z: Any, y: Any) -> Callable[[], Any]:
+    probabilities, rows = softmax(Z), np.arange(len(y))
 
     def step() -> Any:
-        dZ = softmax()
+        dZ = probabilities()
         loss = -np.log(np.maximum(dZ[rows, y], np.finfo(Z.dtype).tiny), dtype=np.float64).sum()
         correct = (Z.argmax(1) == y).sum()
         dZ[rows, y] -= 1
@@ -91,7 +91,7 @@ def _softmax_cross_entropy(Z: Any, y: Any) -> Callable[[], Any]:
     return step
 
 
-def _dropout(Z: Any, p: float, seed: int) -> Callable[[], Any]:
+def dropout(Z: Any, p: float, seed: int) -> Callable[[], Any]:
     random, U, kept = np.random.default_rng(seed), np.empty_like(Z), Z.dtype.type(1 / (1 - p))
 
     def step() -> Any:
@@ -101,7 +101,7 @@ def _dropout(Z: Any, p: float, seed: int) -> Callable[[], Any]:
     return step
 
 
-def _sgd(W: Any, dW: Any, lr: float) -> Callable[[], Any]:
+def sgd_update(W: Any, dW: Any, lr: float) -> Callable[[], Any]:
     scaled, lr = np.empty_like(W), W.dtype.type(lr)
 
     def step() -> None:
@@ -111,8 +111,10 @@ def _sgd(W: Any, dW: Any, lr: float) -> Callable[[], Any]:
     return step
 
 
-def _momentum(W: Any, dW: Any, V: Any, lr: float, momentum: float = 0.9, nesterov: bool = False) -> Callable[[], Any]:
-    update, m = _sgd(W, V, lr), W.dtype.type(momentum)
+def momentum_update(
+    W: Any, dW: Any, V: Any, lr: float, momentum: float = 0.9, nesterov: bool = False
+) -> Callable[[], Any]:
+    update, m = sgd_update(W, V, lr), W.dtype.type(momentum)
 
     def step() -> None:
         np.multiply(V, m, out=V)
@@ -122,7 +124,7 @@ def _momentum(W: Any, dW: Any, V: Any, lr: float, momentum: float = 0.9, nestero
     return step
 
 
-def _adam(
+def adam_update(
     W: Any, dW: Any, M: Any, V: Any, t: int, lr: float, weight_decay: float = 0.0, decoupled: bool = False
 ) -> Callable[[], Any]:
     number = W.dtype.type
@@ -142,18 +144,3 @@ def _adam(
         np.subtract(W, np.multiply(np.divide(M, s, out=s), rate, out=s), out=W)
 
     return step
-
-
-_MAKES: dict[str, Callable[..., Callable[[], Any]]] = {
-    "linear_forward": _forward,
-    "linear_relu_forward": _relu_forward,
-    "linear_backward_input": _backward_input,
-    "linear_backward_weight": _backward_weight,
-    "linear_backward_update": _backward_update,
-    "softmax": _softmax,
-    "softmax_cross_entropy": _softmax_cross_entropy,
-    "dropout": _dropout,
-    "sgd_update": _sgd,
-    "momentum_update": _momentum,
-    "adam_update": _adam,
-}

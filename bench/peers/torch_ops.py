@@ -15,23 +15,23 @@ import torch.nn.functional as F
 
 def call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
     """A call that does what the op of this name does; None where PyTorch has none for it."""
-    make = _MAKES.get(name)
+    make = globals().get(name)  # the function of the op's name below
     if make is None or not all(isinstance(arg, (np.ndarray, int, float)) for arg in args):
         return None
     return make(*(torch.from_numpy(arg) if isinstance(arg, np.ndarray) else arg for arg in args), **options)
 
 
-def _forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
+def linear_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
     transposed = W.T.contiguous()  # the layout of torch.nn.Linear
     return lambda: F.linear(X, transposed, b)
 
 
-def _relu_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
-    linear = _forward(X, W, b)
+def linear_relu_forward(X: Any, W: Any, b: Any) -> Callable[[], Any]:
+    linear = linear_forward(X, W, b)
     return lambda: F.relu_(linear())
 
 
-def _backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], Any]:
+def linear_backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], Any]:
     transposed = W.T.contiguous()
     if relu_output is None:
         return lambda: dY @ transposed
@@ -39,11 +39,11 @@ def _backward_input(dY: Any, W: Any, relu_output: Any = None) -> Callable[[], An
     return lambda: torch.ops.aten.threshold_backward(dY @ transposed, relu_output, 0)
 
 
-def _backward_weight(X: Any, dY: Any) -> Callable[[], Any]:
+def linear_backward_weight(X: Any, dY: Any) -> Callable[[], Any]:
     return lambda: ((dY.T @ X).T, dY.sum(0))
 
 
-def _backward_update(X: Any, dY: Any, W: Any, b: Any, lr: float, **_: Any) -> Callable[[], Any]:
+def linear_backward_update(X: Any, dY: Any, W: Any, b: Any, lr: float, **_: Any) -> Callable[[], Any]:
     transposed = W.T.contiguous()
 
     def step() -> None:
@@ -53,7 +53,11 @@ def _backward_update(X: Any, dY: Any, W: Any, b: Any, lr: float, **_: Any) -> Ca
     return step
 
 
-def _softmax_cross_entropy(Z: Any, y: Any) -> Callable[[], Any]:
+def softmax(Z: Any) -> Callable[[], Any]:
+    return lambda: torch.softmax(Z, 1)
+
+
+def softmax_cross_entropy(Z: Any, y: Any) -> Callable[[], Any]:
     rows = torch.arange(len(y))
 
     def step() -> Any:
@@ -66,21 +70,25 @@ def _softmax_cross_entropy(Z: Any, y: Any) -> Callable[[], Any]:
     return step
 
 
-def _sgd(W: Any, dW: Any, lr: float) -> Callable[[], Any]:
+def dropout(Z: Any, p: float, **_: Any) -> Callable[[], Any]:
+    return lambda: F.dropout(Z, p)
+
+
+def sgd_update(W: Any, dW: Any, lr: float) -> Callable[[], Any]:
     def step() -> None:
         W.sub_(dW, alpha=lr)
 
     return step
 
 
-def _momentum(W: Any, dW: Any, V: Any, lr: float, momentum: float = 0.9, **_: Any) -> Callable[[], Any]:
+def momentum_update(W: Any, dW: Any, V: Any, lr: float, momentum: float = 0.9, **_: Any) -> Callable[[], Any]:
     def step() -> None:
         W.sub_(V.mul_(momentum).add_(dW), alpha=lr)
 
     return step
 
 
-def _adam(
+def adam_update(
     W: Any, dW: Any, M: Any, V: Any, t: int, lr: float, weight_decay: float = 0.0, decoupled: bool = False
 ) -> Callable[[], Any]:
     W = torch.nn.Parameter(W)
@@ -88,21 +96,6 @@ def _adam(
     kind = torch.optim.AdamW if decoupled else torch.optim.Adam
     optimizer = kind([W], lr=lr, weight_decay=weight_decay, fused=True)
     return lambda: optimizer.step()
-
-
-_MAKES: dict[str, Callable[..., Callable[[], Any]]] = {
-    "linear_forward": _forward,
-    "linear_relu_forward": _relu_forward,
-    "linear_backward_input": _backward_input,
-    "linear_backward_weight": _backward_weight,
-    "linear_backward_update": _backward_update,
-    "softmax": lambda Z: lambda: torch.softmax(Z, 1),
-    "softmax_cross_entropy": _softmax_cross_entropy,
-    "dropout": lambda Z, p, **_: lambda: F.dropout(Z, p),
-    "sgd_update": _sgd,
-    "momentum_update": _momentum,
-    "adam_update": _adam,
-}
 
 
 def set_num_threads(n: int) -> None:
