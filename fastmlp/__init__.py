@@ -30,45 +30,22 @@ if TYPE_CHECKING:
     from .model import Model, load_model
 
 # Imported when first used, so that `--help` does not wait for Numba.
-_HOME = {
-    "Dataset": "data",
-    "EpochReport": "loop",
-    "InputError": "errors",
-    "Interrupted": "errors",
-    "MLPClassifier": "estimator",
-    "MLPRegressor": "estimator",
-    "Model": "model",
-    "NumbersReport": "loop",
-    "Observer": "loop",
-    "Progress": "loop",
-    "Result": "loop",
-    "RunError": "errors",
-    "TableClassifier": "estimator",
-    "TableRegressor": "estimator",
-    "TrainConfig": "config",
+_NAMES = {
+    "config": "TrainConfig",
+    "data": "Dataset load",
+    "errors": "InputError Interrupted RunError",
+    "estimator": "MLPClassifier MLPRegressor TableClassifier TableRegressor",
     "export": "export",
-    "fit": "fitting",
-    "load": "data",
-    "load_model": "model",
+    "fitting": "fit",
+    "loop": "EpochReport NumbersReport Observer Progress Result",
+    "model": "load_model Model",
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
-    "Dataset",
-    "EpochReport",
-    "InputError",
-    "Interrupted",
-    "Model",
-    "NumbersReport",
-    "Observer",
-    "Progress",
-    "Result",
-    "RunError",
-    "TrainConfig",
-    "export",
-    "fit",
-    "load",
-    "load_model",
-]
+    "Dataset", "EpochReport", "InputError", "Interrupted", "Model", "NumbersReport", "Observer", "Progress", "Result",
+    "RunError", "TrainConfig", "export", "fit", "load", "load_model",
+]  # fmt: skip
 if find_spec("sklearn") is not None:
     __all__ += ["MLPClassifier", "MLPRegressor", "TableClassifier", "TableRegressor"]
 

@@ -799,42 +799,13 @@ def mlp_update(
 
 
 __all__ = [
-    "CONTROL",
-    "DistortScratch",
-    "ForwardScratch",
-    "Model",
-    "SparseScratch",
-    "StepScratch",
-    "activation_backward",
-    "activation_forward",
-    "adam_update",
-    "distort",
-    "distort_scratch",
-    "dropout",
-    "exchange_control",
-    "forward_scratch",
-    "gemm",
-    "linear_backward_input",
-    "linear_backward_update",
-    "linear_backward_weight",
-    "linear_forward",
-    "linear_relu_forward",
-    "linear_scratch",
-    "loss_gradient",
-    "mlp_forward",
-    "mlp_gradient",
-    "mlp_train_steps",
-    "mlp_update",
-    "model",
-    "momentum_update",
-    "scratch_size",
-    "sgd_update",
-    "softmax",
-    "softmax_cross_entropy",
-    "sparse",
-    "step_scratch",
+    "CONTROL", "DistortScratch", "ForwardScratch", "Model", "SparseScratch", "StepScratch", "activation_backward",
+    "activation_forward", "adam_update", "distort", "distort_scratch", "dropout", "exchange_control", "forward_scratch",
+    "gemm", "linear_backward_input", "linear_backward_update", "linear_backward_weight", "linear_forward",
+    "linear_relu_forward", "linear_scratch", "loss_gradient", "mlp_forward", "mlp_gradient", "mlp_train_steps", "mlp_update",
+    "model", "momentum_update", "scratch_size", "sgd_update", "softmax", "softmax_cross_entropy", "sparse", "step_scratch",
     "update",
-]
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

@@ -57,18 +57,8 @@ from .numba_private import (
 vocabulary()
 
 __all__ = [
-    "Bound",
-    "Kernel",
-    "compile_for",
-    "config",
-    "entry",
-    "from_python",
-    "kernel",
-    "overload",
-    "piece",
-    "store",
-    "written",
-]
+    "Bound", "Kernel", "compile_for", "config", "entry", "from_python", "kernel", "overload", "piece", "store", "written",
+]  # fmt: skip
 
 compile_seconds = 0.0
 """Wall time this process has spent compiling kernels, or having them compiled (not loading them from the cache)."""

@@ -37,31 +37,11 @@ from .linked import VOCABULARY, Linked
 vocabulary()
 
 __all__ = [
-    "AbstractTemplate",
-    "AttributeTemplate",
-    "Dispatcher",
-    "PieceCompiler",
-    "PythonDispatcher",
-    "StoredDispatcher",
-    "TypingError",
-    "cgutils",
-    "code_from",
-    "code_to_keep",
-    "config",
-    "definition",
-    "global_compiler_lock",
-    "infer_global",
-    "intrinsic",
-    "load_registries",
-    "options_text",
-    "outcome",
-    "part_of",
-    "place_of_typing",
-    "propagate",
-    "target",
-    "tell_a_compilation_of_new_names",
-    "with_part",
-]
+    "AbstractTemplate", "AttributeTemplate", "Dispatcher", "PieceCompiler", "PythonDispatcher", "StoredDispatcher",
+    "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition", "global_compiler_lock", "infer_global",
+    "intrinsic", "load_registries", "options_text", "outcome", "part_of", "place_of_typing", "propagate", "target",
+    "tell_a_compilation_of_new_names", "with_part",
+]  # fmt: skip
 
 
 def target() -> tuple[str, str]:
