@@ -25,7 +25,7 @@ import counted
 import numba
 import numpy as np
 
-from fastmlp.cli import Parser, run_command, say
+from fastmlp.cli import Parser, command, say
 from fastmlp.doctor import _cpu_name
 from fastmlp.errors import InputError, RunError
 from kernels.jit.numba_private import target
@@ -91,7 +91,7 @@ def instructions() -> dict[str, Any] | None:
         say("valgrind is not installed: instructions are not counted")
         return None
     say("counting instructions, a minute or two")
-    command = [sys.executable, counted.__file__]
+    counting = [sys.executable, counted.__file__]
     environment = {**os.environ, **AVX2, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     with tempfile.TemporaryDirectory() as scratch:
         callgrind = [
@@ -101,10 +101,10 @@ def instructions() -> dict[str, Any] | None:
             f"--dump-before={counted.MARKER}",
         ]
         for prefix in ([], callgrind):  # the first compiles
-            result = subprocess.run([*prefix, *command], capture_output=True, text=True, env=environment)
+            result = subprocess.run([*prefix, *counting], capture_output=True, text=True, env=environment)
             if result.returncode:
                 raise RunError(
-                    f"{(prefix or command)[0]} ended with exit code {result.returncode}: {result.stderr[-300:]}"
+                    f"{(prefix or counting)[0]} ended with exit code {result.returncode}: {result.stderr[-300:]}"
                 )
         dumps = sorted(Path(scratch).glob("dump.*"), key=lambda path: int(path.suffix[1:]))
         totals = [int(dump.read_text().rpartition("totals: ")[2].split()[0]) for dump in dumps]
@@ -143,7 +143,8 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}" if value < 1000 else f"{value:,.0f}"
 
 
-def _command(argv: Sequence[str] | None) -> int:
+@command("compare")
+def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         "compare", __doc__ or "", "python bench/compare.py --record", usage="python bench/compare.py [options]"
     )
@@ -172,4 +173,4 @@ def _command(argv: Sequence[str] | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("compare", _command, None))
+    sys.exit(main())

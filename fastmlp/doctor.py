@@ -56,6 +56,11 @@ class Finding:
 Findings = Iterator[Finding]
 
 
+def _judged(fine: bool, topic: str, text: str, remedy: str, values: dict[str, Any] | None = None) -> Finding:
+    """That all is well, or a note with its remedy."""
+    return Finding("ok" if fine else "note", topic, text, None if fine else remedy, values or {})
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -75,10 +80,7 @@ def _versions() -> Findings:
     for extra, packages in EXTRAS.items():
         found = {package: _version(package) for package in packages}
         text = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())
-        if None in found.values():
-            yield Finding("note", "extra", f"{extra}: {text}", to_install(extra), values=found)
-        else:
-            yield Finding("ok", "extra", f"{extra}: {text}", values=found)
+        yield _judged(None not in found.values(), "extra", f"{extra}: {text}", to_install(extra), found)
 
 
 def _environment() -> Findings:
@@ -131,11 +133,8 @@ def _cpu(kernels: Any) -> Findings:
         "ok", "cpu", f"{_cpu_name()} ({target}): {', '.join(features) or 'no vector extensions'}", values=values
     )
     text = f"{simd.REGISTERS} registers of {simd.REGISTER_BYTES} bytes, {simd.REGISTER_BYTES // 4} float32 each"
-    if simd.HAS_FMA:
-        yield Finding("ok", "simd", f"{text}, fused multiply-add")
-    else:
-        remedy = "a newer CPU, or a virtual machine that passes its host's on, computes several times as fast"
-        yield Finding("note", "simd", f"{text}, no fused multiply-add", remedy)
+    remedy = "a newer CPU, or a virtual machine that passes its host's on, computes several times as fast"
+    yield _judged(simd.HAS_FMA, "simd", f"{text}, {'' if simd.HAS_FMA else 'no '}fused multiply-add", remedy)
 
 
 def _threads(kernels: Any) -> Findings:
@@ -143,21 +142,19 @@ def _threads(kernels: Any) -> Findings:
     present, count = os.cpu_count() or 1, kernels.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
     values = {"present": present, "affinity": allowed, "available": available, "threads": count}
-    if available == present:
-        yield Finding("ok", "cores", f"{present}, all for this process", values=values)
-    else:
-        limit = "its control group's quota" if available < allowed else "its affinity mask"
-        text = f"{available} of {present} for this process, by {limit}"
-        yield Finding(
-            "note", "cores", text, "taskset, the container's --cpus or the job's limits set it", values=values
-        )
+    limit = "its control group's quota" if available < allowed else "its affinity mask"
+    text = (
+        f"{available} of {present} for this process, by {limit}"
+        if available < present
+        else f"{present}, all for this process"
+    )
+    yield _judged(
+        available == present, "cores", text, "taskset, the container's --cpus or the job's limits set it", values
+    )
     set_by = "FASTMLP_NUM_THREADS" if os.environ.get("FASTMLP_NUM_THREADS") else "the cores"
     text = f"{count}, set by {set_by}; a team of fastmlp's own, neither OpenMP nor TBB"
-    if count > available:
-        remedy = f"set FASTMLP_NUM_THREADS to {available} or unset it"
-        yield Finding("note", "threads", f"{text}; more than the cores there are", remedy)
-    else:
-        yield Finding("ok", "threads", text)
+    text += "; more than the cores there are" if count > available else ""
+    yield _judged(count <= available, "threads", text, f"set FASTMLP_NUM_THREADS to {available} or unset it")
 
 
 def _peak(kernels: Any) -> Findings:
@@ -172,11 +169,9 @@ def _peak(kernels: Any) -> Findings:
     text += f" GFLOP/s on 1 {f'and {count} threads' if count > 1 else 'thread'}"
     gain = peaks["float32"][str(count)] / peaks["float32"]["1"]
     if gain < 0.6 * count:
-        remedy = f"end what else uses the cores, or try FASTMLP_NUM_THREADS={max(1, count // 2)}"
         text += f"; {count} threads do {gain:.1f} times the work of one"
-        yield Finding("note", "peak", text, remedy, values=peaks)
-    else:
-        yield Finding("ok", "peak", text, values=peaks)
+    remedy = f"end what else uses the cores, or try FASTMLP_NUM_THREADS={max(1, count // 2)}"
+    yield _judged(gain >= 0.6 * count, "peak", text, remedy, peaks)
 
 
 def _size(files: Sequence[Path]) -> int:
@@ -225,10 +220,8 @@ def _cache(kernels: Any, clean: bool) -> Findings:
     size = _size(entries)
     values = {"directory": str(directory), "entries": len(entries), "bytes": size}
     text = f"{directory}: writable, {len(entries)} compiled functions, {size / 1e6:.1f} MB"
-    if entries or kernels.jit.store().prebuilt:
-        yield Finding("ok", "cache", text, values=values)
-    else:
-        yield Finding("note", "cache", text, "fastmlp warmup compiles them ahead", values=values)
+    fine = bool(entries or kernels.jit.store().prebuilt)
+    yield _judged(fine, "cache", text, "fastmlp warmup compiles them ahead", values)
     others = kernels.jit.store().of_other_cpus()
     yield from _of_other_cpus(others)
     yield from _stale(directory, {directory, *others}, clean)

@@ -112,6 +112,24 @@ def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
     return y
 
 
+def measured(model: Model, data: Dataset, path: str, source: str) -> tuple[Any, np.ndarray, dict[str, float]]:
+    """(X, y, ``Model.measure`` of them) of the test set, as the model of the file ``path`` takes it.
+
+    RunError where a score is not finite. Inputs in another range than in training are said. ``source`` names the data.
+    """
+    import numpy as np
+
+    X, y = model_inputs(data, model, path), model_labels(data, model, path)
+    difference = model.unlike_training(X)
+    with about(source), np.errstate(over="ignore", invalid="ignore"):  # refused below
+        scores = model.measure(X, y)
+    if not all(map(math.isfinite, scores.values())):
+        raise RunError(f"{path}: the loss on {source} is not finite; its values are too large for this model")
+    if difference is not None:
+        say(f"{source}: {difference}")
+    return X, y, scores
+
+
 def class_scores(y: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
     """class, samples, precision, recall and f1 of each class; None for a quotient of zeros."""
     import numpy as np
@@ -181,25 +199,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = {"label_column": run["label_column"]} | options
     config = configure(**options)
     data = load_to_test(config, model, whole=whole, recorded="data" in run and not given & {*DATA_OPTIONS})
-    X, y = model_inputs(data, model, path), model_labels(data, model, path)
-    difference = model.unlike_training(X)
-    with about(config.data), np.errstate(over="ignore", invalid="ignore"):  # refused below
-        measured = model.measure(X, y)
-    if not all(map(math.isfinite, measured.values())):
-        raise RunError(f"{path}: the loss on {config.data} is not finite; its values are too large for this model")
-    if difference is not None:
-        say(f"{config.data}: {difference}")
-    result: dict[str, Any] = {f"test_{name}": value for name, value in measured.items()}
+    X, y, scores = measured(model, data, path, config.data)
+    result: dict[str, Any] = {f"test_{name}": value for name, value in scores.items()}
     result |= {"samples": len(y), "data": data.name}
-    on = f"loss {measured['loss']:.4f}, on {len(y):,} samples of {data.name}"
+    on = f"loss {scores['loss']:.4f}, on {len(y):,} samples of {data.name}"
     if model.target is not None:
-        lines = [f"test {scored(measured['rmse'], measured['r2'])}, MAE {measured['mae']:.4g}, {on}"]
+        lines = [f"test {scored(scores['rmse'], scores['r2'])}, MAE {scores['mae']:.4g}, {on}"]
     else:
         predicted = model.class_indices(X)
-        scores = result["classes"] = class_scores(y, predicted, model.classes)
+        of_classes = result["classes"] = class_scores(y, predicted, model.classes)
         if (K := len(model.classes)) <= _CONFUSION:
             result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()
-        lines = [f"test accuracy {measured['accuracy']:.2%}, {on}", *_table(scores)]
+        lines = [f"test accuracy {scores['accuracy']:.2%}, {on}", *_table(of_classes)]
     print(json.dumps(result, allow_nan=False) if as_json else "\n".join(lines))
     return 0
 

@@ -146,6 +146,10 @@ def _ticks(low: float, high: float) -> list[float]:
     return [tick for power in powers for digit in digits if low <= (tick := float(f"{digit}e{power}")) <= high]
 
 
+def _numbers(unit: str, digits: int) -> FuncFormatter:
+    return FuncFormatter(lambda value, _: f"{100 * value:.{digits}g}{PERCENT}" if unit else f"{value:.{digits}g}")
+
+
 def _magnitudes(ax: Axes, values: np.ndarray, unit: str = "") -> None:
     """A y axis for values >= 0: logarithmic where they span it, with room for zeros at its foot; ``unit`` % or none."""
     positive = values[values > values.max(initial=0) * 1e-9]  # less is as good as zero
@@ -163,9 +167,16 @@ def _magnitudes(ax: Axes, values: np.ndarray, unit: str = "") -> None:
         ax.yaxis.set_minor_locator(NullLocator())
     else:
         ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{100 * value:.6g}{PERCENT}" if unit else f"{value:.6g}")
-    )
+    ax.yaxis.set_major_formatter(_numbers(unit, 6))
+
+
+def _panel(height: float, x: str, y: str = "", grid: Any = "y", title: str = "") -> tuple[Figure, Axes]:
+    """A figure of one panel with the axes' labels, a title and lines across."""
+    figure = Figure(layout="constrained", figsize=(5, height))
+    ax = figure.subplots()
+    ax.set(xlabel=x, ylabel=y, title=title)
+    ax.grid(axis=grid)
+    return figure, ax
 
 
 def _bare(ax: Axes) -> None:
@@ -186,26 +197,20 @@ def series(history: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarra
 @_style()
 def network_curves(losses: Mapping[int, Sequence[float]]) -> Figure:
     """The losses of several networks against epochs, each network's lowest marked."""
-    figure = Figure(layout="constrained", figsize=(5, 3.2))
-    ax = figure.subplots()
+    figure, ax = _panel(3.2, "epoch", title="Loss on the network's held-out rows")
     for values in losses.values():
         best = min(range(len(values)), key=lambda k: values[k])
         (line,) = ax.plot(range(1, len(values) + 1), values, linewidth=1, clip_on=False)
         ax.plot([best + 1], [values[best]], marker="o", markersize=4, color=line.get_color(), clip_on=False, zorder=4)
     _magnitudes(ax, np.concatenate([np.asarray(values) for values in losses.values()]), "")
-    ax.set_title("Loss on the network's held-out rows")
-    ax.set_xlabel("epoch")
     ax.margins(x=0.02)
-    ax.grid(axis="y")
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return figure
 
 
 @_style()
 def learning_curves(
-    history: Sequence[Mapping[str, float]],
-    rates: tuple[np.ndarray, np.ndarray] | None = None,
-    loss: str | None = None,
+    history: Sequence[Mapping[str, float]], rates: tuple[np.ndarray, np.ndarray] | None = None, loss: str | None = None
 ) -> Figure:
     """Loss and error rate, or RMSE, of train, validation and test against epochs, and below them the learning rate.
 
@@ -255,8 +260,7 @@ def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figur
     """The error rate, or RMSE, on the test set against epochs: a thin line a run, and the mean where all have reports."""
     numbers = any("test_rmse" in row for history in histories for row in history)
     what, title = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
-    figure = Figure(layout="constrained", figsize=(5, 3.2))
-    ax = figure.subplots()
+    figure, ax = _panel(3.2, "epoch", title=f"{title} on the test set")
     curves = [series(history, f"test_{what}") for history in histories]
     curves = [(epochs, values if numbers else 1 - values) for epochs, values in curves if epochs.size]
     for k, (epochs, values) in enumerate(curves):
@@ -274,9 +278,6 @@ def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figur
         mean = np.mean([values[:shared] for _, values in curves], axis=0)
         ax.plot(curves[0][0][:shared], mean, color=_VERMILLION, label="mean", marker="o" if shared == 1 else "")
     _magnitudes(ax, np.concatenate([np.zeros(0), *(values for _, values in curves)]), "" if numbers else "%")
-    ax.set_title(f"{title} on the test set")
-    ax.set_xlabel("epoch")
-    ax.grid(axis="y")
     if curves:
         ax.legend(loc="best")
     return figure
@@ -393,9 +394,7 @@ def _bars(
         ax.hlines(rows, np.maximum(lengths - deviations, 0), ends, color=_INK, linewidth=0.8)
     ax.set_xlim(0, float(ends.max()) or 1)
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{100 * value:.4g}{PERCENT}" if unit else f"{value:.4g}")
-    )
+    ax.xaxis.set_major_formatter(_numbers(unit, 4))
     ax.grid(axis="x")
     right = ax.twinx()
     ax.set_title(heads[0])
@@ -411,29 +410,21 @@ def _bars(
 @_style()
 def predicted_and_true(y: np.ndarray, predicted: np.ndarray) -> Figure:
     """Points of true numbers y [N] and predicted ones, and the line where they are equal; of many, evenly spaced ones."""
-    figure = Figure(layout="constrained")
-    ax = figure.subplots()
+    figure, ax = _panel(5, "true", "predicted", "both")
     chosen = np.linspace(0, len(y) - 1, min(len(y), _MOST_POINTS)).astype(np.int64)
     ends = [float(min(y.min(), predicted.min())), float(max(y.max(), predicted.max()))]
     ax.plot(ends, ends, color=_MUTED, linewidth=1)
     ax.scatter(y[chosen], predicted[chosen], s=9, color=_BLUE, alpha=0.5, linewidths=0, zorder=3, rasterized=True)
-    ax.set_xlabel("true")
-    ax.set_ylabel("predicted")
-    ax.grid()
     return figure
 
 
 @_style()
 def residuals(values: np.ndarray) -> Figure:
     """A histogram of predicted minus true numbers; what lies beyond the last thousandth at either end is at the edge."""
-    figure = Figure(layout="constrained", figsize=(5, 3))
-    ax = figure.subplots()
+    figure, ax = _panel(3, "predicted - true", "samples")
     low, high = np.quantile(values, [0.001, 0.999])
     ax.hist(np.clip(values, low, high), bins=min(60, max(8, round(len(values) ** 0.5))), color=_BLUE)
     ax.axvline(0, color=_INK, linewidth=1)
-    ax.set_xlabel("predicted - true")
-    ax.set_ylabel("samples")
-    ax.grid(axis="y")
     return figure
 
 
@@ -477,8 +468,7 @@ def lr_range_figure(lrs: Sequence[float], losses: Sequence[float], suggestion: f
     """
     rates, loss = np.asarray(lrs, np.float64), np.asarray(losses, np.float64)
     rates, loss = rates[np.isfinite(loss)], loss[np.isfinite(loss)]
-    figure = Figure(layout="constrained", figsize=(5, 3.4))
-    ax = figure.subplots()
+    figure, ax = _panel(3.4, "learning rate", "training loss, smoothed")
     if loss.size:
         first = loss[: max(1, loss.size // 10)].max()
         ax.plot(rates, np.minimum(loss, 10 * abs(first)), color=_BLUE)
@@ -492,7 +482,4 @@ def lr_range_figure(lrs: Sequence[float], losses: Sequence[float], suggestion: f
         f"suggested {suggestion:.2g}", (suggestion, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
         textcoords="offset points", ha="center", color=_VERMILLION,
     )  # fmt: skip
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("training loss, smoothed")
-    ax.grid(axis="y")
     return figure

@@ -432,7 +432,7 @@ def test_a_measurement_that_has_gone_is_worse_and_a_new_one_is_not():
 
 def test_the_baseline_is_recorded_and_then_held_to(tmp_path, monkeypatch, capsys):
     path = tmp_path / "baseline.json"
-    run = lambda *options: compare.run_command("compare", compare._command, ["--baseline", str(path), *options])  # noqa: E731
+    run = lambda *options: compare.main(["--baseline", str(path), *options])  # noqa: E731
     for ratio, options, code in (
         (4.0, (), 2),
         (4.0, ("--record",), 0),

@@ -20,8 +20,8 @@ import pytest
 
 import fastmlp
 from fastmlp import loop, paths, train
+from fastmlp.metrics import read_metrics
 from fastmlp.paths import CHECKPOINT, PREVIOUS, atomic_write
-from fastmlp.report import read_metrics
 from fastmlp.train import CONFIG, METRICS, MODEL
 
 OPTIONS = ["--data", "data.npz", "--hidden", "3", "--batch-size", "20", "--optimizer", "adam", "--dropout", "0.2"]

@@ -16,8 +16,9 @@ import pytest
 pytest.importorskip("matplotlib")
 
 import fastmlp
-from fastmlp import evaluate, plots, report, train
+from fastmlp import evaluate, plots, report, report_page, sections, train
 from fastmlp.errors import InputError
+from fastmlp.metrics import read_metrics
 
 PICTURES = ["learning-curves.png", "confusion.png", "confident-errors.png", "recall.png", "weights.png"]
 METRICS = [
@@ -305,7 +306,7 @@ def test_names_of_classes_may_be_any_text(run, digits, monkeypatch):
         object.__setattr__(data, "classes", tuple(names))
         return data
 
-    monkeypatch.setattr("fastmlp.model.load_model", renamed)
+    monkeypatch.setattr(report_page, "load_model", renamed)
     monkeypatch.setattr(evaluate, "load_data", loaded)
     report.draw_report(run)
     shown = [row[1:3] for row in page(run / "report").tables[0][1:]]
@@ -344,8 +345,9 @@ def test_bad_input_is_one_line_and_exit_code_2(run, digits, name, capsys):
 
 
 def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "fastmlp.plots")
-    monkeypatch.delattr(fastmlp, "plots")
+    for name in ("plots", "sections", "report_page"):
+        monkeypatch.delitem(sys.modules, f"fastmlp.{name}")
+        monkeypatch.delattr(fastmlp, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert report.main(["run"]) == 2
     err = capsys.readouterr().err
@@ -371,11 +373,11 @@ def test_metrics_may_lack_anything_but_sense(tmp_path):
     path.write_text(
         '{"train_loss": 1, "lr": null, "extra": [1]}\n\n{"epoch": 7.5, "test_loss": NaN}\n{}\n{"epoch": 9, "tr'
     )
-    assert report.read_metrics(path) == [{"epoch": 1, "train_loss": 1.0}, {"epoch": 7.5}, {"epoch": 4}]
+    assert read_metrics(path) == [{"epoch": 1, "train_loss": 1.0}, {"epoch": 7.5}, {"epoch": 4}]
     path.write_text('{"epoch": 9}')
-    assert report.read_metrics(path) == [{"epoch": 9.0}]
+    assert read_metrics(path) == [{"epoch": 9.0}]
     path.write_text("")
-    assert report.read_metrics(path) == []
+    assert read_metrics(path) == []
 
 
 DAMAGED = {
@@ -394,7 +396,7 @@ def test_a_damaged_line_is_named(tmp_path, name):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(message)) as error:
-        report.read_metrics(path)
+        read_metrics(path)
     assert str(error.value).startswith(str(path))
 
 
@@ -402,7 +404,7 @@ def test_numbers_of_any_size_are_drawn_or_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     values = ["0", "5e-324", "1e-12", "1", "-1", "1e29", "1e308", "1e999", "1" + "0" * 400]
     path.write_text("".join(f'{{"train_loss": {v}, "test_accuracy": {v}, "lr": {v}}}\n' for v in values))
-    history = report.read_metrics(path)
+    history = read_metrics(path)
     assert sum("train_loss" in row for row in history) == 6
     plots.write_png(plots.learning_curves(history), tmp_path / "curves.png")
 
@@ -423,17 +425,17 @@ def test_curves_are_logarithmic_where_values_span_it():
 
 def test_the_rate_is_drawn_from_every_step_with_its_peak(run):
     assert train.main(["--data", "digits.npz", "--epochs", "2", "--out", "trained", "-q"]) == 0
-    history = report.read_metrics(run.parent / "trained" / "metrics.jsonl")
-    config, _ = report._config(run.parent / "trained", None)
-    epochs, rates = report._rates(history, config)
+    history = read_metrics(run.parent / "trained" / "metrics.jsonl")
+    config, _ = report_page._config(run.parent / "trained", None)
+    epochs, rates = sections._rates(history, config)
     assert len(rates) == history[-1]["step"]
     assert max(row["lr"] for row in history) < 0.9 * config.peak_lr < rates.max()  # passed within the first epoch
     assert epochs[-1] == history[-1]["epoch"]
     (line,) = plots.learning_curves(history, (epochs, rates)).axes[2].lines
     np.testing.assert_array_equal(line.get_ydata(), rates)
     longer = [*history, {"epoch": 3.0, "step": history[-1]["step"] * 3 // 2, "lr": 0.1}]  # other options by now
-    assert len(report._rates(longer, config)[1]) == 3
-    assert report._rates([{"epoch": 1.0, "lr": 0.1}], config)[1].tolist() == [0.1]
+    assert len(sections._rates(longer, config)[1]) == 3
+    assert sections._rates([{"epoch": 1.0, "lr": 0.1}], config)[1].tolist() == [0.1]
 
 
 def test_an_error_rate_of_zero_has_its_place_on_the_axis():
@@ -477,8 +479,8 @@ def test_of_too_many_classes_those_with_the_most_errors_are_shown(digits):
     predicted = y.copy()
     wrong = np.flatnonzero((y % 5 == 0) & (np.arange(N) < K))
     predicted[wrong] = y[wrong] + 1
-    section = report._confusion(
-        report.Tested(digits, digits.X_test, y, predicted, np.ones(N), wrong, 0.0), tuple(map(str, range(K)))
+    section = sections._confusion(
+        sections.Tested(digits, digits.X_test, y, predicted, np.ones(N), wrong, 0.0), tuple(map(str, range(K)))
     )
     assert f"Shown are the {plots.MOST_CLASSES} of 200 classes with the most errors." in section.words
     drawn = section.figure.axes[0].images[0].get_array()
