@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -280,13 +281,9 @@ def test_digests_do_not_depend_on_what_else_the_machine_does():
     alone = digests(FEW[4:6], (3,))
     spin = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(spin) for _ in range(os.cpu_count() or 1)]
-    found: list[list[list[str]]] = []
     try:
-        runs = [threading.Thread(target=lambda: found.append(digests(FEW[4:6], (3,)))) for _ in range(3)]
-        for run in runs:
-            run.start()
-        for run in runs:
-            run.join()
+        with ThreadPoolExecutor(3) as pool:
+            found = list(pool.map(lambda _: digests(FEW[4:6], (3,)), range(3)))
     finally:
         for other in others:
             other.kill()

@@ -20,6 +20,7 @@ import pytest
 
 import fastmlp
 from fastmlp import completion, evaluate, predict, train
+from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
 from fastmlp.config import TrainConfig
 from fastmlp.tensor_file import write_tensors
@@ -98,10 +99,7 @@ def test_the_notebooks_preset(dataset, capsys):
 def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, digits, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTMLP_CACHE", os.environ.get("FASTMLP_CACHE", str(tmp_path / "cache")))
-    for name, X, y in (
-        ("train.csv", digits.X[:300], digits.y[:300]),
-        ("test.csv", digits.X_test, digits.y_test),
-    ):
+    for name, X, y in (("train.csv", digits.X[:300], digits.y[:300]), ("test.csv", digits.X_test, digits.y_test)):
         table = np.column_stack([y, X])
         np.savetxt(name, table, fmt="%d", delimiter=",", header="label," + "p," * 783 + "p", comments="")
     assert train.main(["--data", "train.csv", "--test", "test.csv", "--epochs", "2", "-q"]) == 0
@@ -150,11 +148,7 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
     assert train.main(["--data", dataset, "--steps", "1", "-q"]) == 0
     np.savez("narrow.npz", X=np.zeros((40, 3), np.uint8), y=np.arange(40) % 4)
     np.savez(
-        "labels.npz",
-        X=digits.X[:4],
-        y=np.array([0, 1, 2, 11]),
-        X_test=digits.X[:4],
-        y_test=np.array([0, 1, 2, 11]),
+        "labels.npz", X=digits.X[:4], y=np.array([0, 1, 2, 11]), X_test=digits.X[:4], y_test=np.array([0, 1, 2, 11])
     )
     arrays = dict(np.load("runs/digits/model.npz"))
 
@@ -249,8 +243,13 @@ def test_the_verbs_under_one_name(capsys):
     assert "unknown verb 'fly'; the verbs are train, evaluate, predict" in capsys.readouterr().err
     assert dispatch(["trian"]) == 2
     assert "unknown verb 'trian'; did you mean train? the verbs are" in capsys.readouterr().err
-    assert dispatch(["--help"]) == 0
     assert dispatch(["evaluate", "nowhere.npz"]) == 2
+    capsys.readouterr()
+    assert dispatch(["--version"]) == 0
+    assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
+    assert dispatch(["--help"]) == 0
+    listing = capsys.readouterr().out
+    assert all(f"\n  {verb} " in listing for verb in VERBS)
 
 
 def test_ctrl_c_saves_a_checkpoint_and_exits_with_130(dataset, tmp_path):

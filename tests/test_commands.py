@@ -16,7 +16,6 @@ import pytest
 
 import fastmlp
 from fastmlp import doctor, evaluate, export, predict, report, train
-from fastmlp.__main__ import main as dispatch
 from fastmlp.backend import Network, kernels
 from fastmlp.data import Sparse
 from fastmlp.errors import InputError
@@ -762,18 +761,6 @@ def test_onnx_runtime_gives_the_models_classes_and_probabilities(name):
     np.testing.assert_allclose(P, model.predict_proba(SAMPLES), rtol=0, atol=bound * UNITS[model.network.dtype.name])
 
 
-def test_onnx_runtime_on_the_real_mnist(mnist, tmp_path, command):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    model = fastmlp.fit(mnist, epochs=1).model
-    model.save(tmp_path / "model.npz")
-    assert command(export, tmp_path / "model.npz", tmp_path / "model.onnx")[0] == 0
-    session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
-    classes, P = session.run(["class", "probabilities"], {"X": mnist.X_test.astype("f4")})
-    np.testing.assert_array_equal(classes, model.predict(mnist.X_test))
-    np.testing.assert_allclose(P, model.predict_proba(mnist.X_test), rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("form", ["dense", "sparse", "standardised"])
 def test_values_beyond_the_models_range_are_refused(form):
     """Of -1e300 the first layer would make zeros, and of these a class with a finite probability."""
@@ -1115,12 +1102,3 @@ def test_help_needs_neither_numba_nor_numpy(python, verb):
     assert result.returncode == 0, result.stderr
     assert "example:" in result.stdout
     assert result.stderr == ""
-
-
-def test_the_version_and_every_verb_under_one_name(capsys):
-    assert dispatch(["--version"]) == 0
-    assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
-    assert dispatch(["--help"]) == 0
-    listing = capsys.readouterr().out
-    for verb in ("train", "evaluate", "predict", "export", "report", "doctor", "warmup", "bench"):
-        assert f"\n  {verb} " in listing

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import idx
 
 from fastmlp.data import load
 from fastmlp.data import mnist as reader
@@ -32,10 +32,6 @@ ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # urllib leaves sockets to the garbage collector
 MOST_BYTES = 1 << 20
 PATIENT_SECONDS = 60.0  # that no sound answer takes, however busy the machine
-
-
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
 RAW = {

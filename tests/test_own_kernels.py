@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType
 
@@ -73,23 +73,16 @@ def test_the_team_has_as_many_threads_as_were_set():
 
 
 def test_several_threads_and_calls_inside_calls_each_get_all_their_parts(X):
-    def work():
+    def work(_=None):
         result = np.empty(X.size)
         for _ in range(200):
             result[:] = np.nan
             kernels.parallel(scaled, 9, X, result)
             assert (result == 3 * X).all()
-        done.append(1)
 
-    done = []
     kernels.parallel(scaled, 2, X, np.empty(X.size))
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    with kernels.threads(2):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(done) == 4
+    with kernels.threads(2), ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     team = kernels.team._team
     team.callers[0] = object()  # somebody else has the team, as while a call is inside a call
     try:

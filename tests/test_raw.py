@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -112,23 +112,13 @@ def run_raw(name, given, expected, parts):
             given[out] = np.full_like(result, 7)
     names = [each for each in inspect.signature(op).parameters if each not in ("part", "parts")]
     kept = {each: given.get(each) for each in names if each in given or each in ("b", "relu_output", "sample_weight")}
-    failures = []
 
     def run(part):
-        try:
-            for _ in range(3 if name == "mlp_gradient" else 1):  # with one scratch: parts meet anew in each call
-                op(part=part, parts=parts, **kept)
-        except Exception as error:
-            failures.append(error)
+        for _ in range(3 if name == "mlp_gradient" else 1):  # with one scratch: parts meet anew in each call
+            op(part=part, parts=parts, **kept)
 
-    threads = [threading.Thread(target=run, args=(part,)) for part in range(1, parts)]
-    for thread in threads:
-        thread.start()
-    run(0)
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(run, range(parts)))
     if name == "mlp_train_steps":
         return given["step_losses"], given["correct"]
     if of_rows:

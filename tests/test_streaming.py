@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from damage import idx
 
 import fastmlp
 from fastmlp import evaluate, plan, train
@@ -347,10 +347,6 @@ def test_a_value_that_becomes_nan_ends_the_run_in_one_line(tmp_path):
 
 
 # -- the forms -----------------------------------------------------------------------------------------------------
-
-
-def idx(array):
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
 def csv(X, y, names=tuple(f"p{k}" for k in range(FEATURES))):

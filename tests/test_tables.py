@@ -7,6 +7,7 @@ import io
 import math
 import random
 import zipfile
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,8 +46,11 @@ def write(tmp_path):
     return write
 
 
-def one_line(error, path, message):
-    """The error says just this, word for word, after the file's name."""
+@contextmanager
+def refused(path, message):
+    """What is done inside is refused with just this, word for word, after the file's name, in one line."""
+    with pytest.raises(InputError) as error:
+        yield
     assert str(error.value) == f"{path}: {message}"
     assert "\n" not in str(error.value)
 
@@ -270,36 +274,26 @@ def test_a_zip_of_one_text_is_that_text_under_any_name(write):
         load(write("bad.csv.zip", bytes(damaged)))
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (
-            "Quarterly report\n\nsepal,class\n1,x\n2,y\n",
-            "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
-        ),
-        ("1~2~x\n3~4~y\n", "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it"),
-        (
-            "Flowers\n\nsepal,class\n1,x\n2,y\n",
-            "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
-        ),
-        ("label,a\nx,\xe9\n".encode("latin-1"), "line 2: not text in UTF-8 (byte 0xe9); save it as UTF-8"),
-        ("a\tclass\n1,500\tx\n2,500\ty\n", f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
-            *(
-            (content, f"is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
-            for content, what in (
-                (b"PK\x03\x04 and so on", "a zip archive"),
-                ("<!DOCTYPE html>\n<html>Sign in</html>\n", "XML or HTML"),
-                ("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
-                ('[{"a": 1, "label": "x"}]', "JSON"),
-            )
-        ),
-    ],
-)  # fmt: skip
-def test_what_is_no_table_is_named(write, content, message):
-    path = write("bad.csv", content)
-    with pytest.raises(InputError) as error:
-        load(path)
-    one_line(error, path, message)
+NO_TABLES = {
+    "a report": (
+        "Quarterly report\n\nsepal,class\n1,x\n2,y\n",
+        "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
+    ),
+    "tildes": (
+        "1~2~x\n3~4~y\n", "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it"
+    ),
+    "Latin-1": ("label,a\nx,\xe9\n".encode("latin-1"), "line 2: not text in UTF-8 (byte 0xe9); save it as UTF-8"),
+    "thousands, tabs": ("a\tclass\n1,500\tx\n2,500\ty\n", f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
+    **{
+        what: (content, f"is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
+        for content, what in (
+            (b"PK\x03\x04 and so on", "a zip archive"),
+            ("<!DOCTYPE html>\n<html>Sign in</html>\n", "XML or HTML"),
+            ("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+            ('[{"a": 1, "label": "x"}]', "JSON"),
+        )
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("above", ["", "# signs\n", "# signs\n\n", "sign,a,b\n"])
@@ -489,9 +483,8 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
         ("label,a,b\n1,1,2\n", "label '1' is none of the training set's 3 classes (cat, cow, dog)"),
     ]:
         bad = write("bad.csv", content)
-        with pytest.raises(InputError) as error:
+        with refused(bad, message):
             load(train, test=bad, weight_column="w")
-        one_line(error, bad, message)
 
 
 def a_column(kind, k):
@@ -577,9 +570,8 @@ def test_the_label_column_is_found(write, name):
             np.testing.assert_array_equal(again.X, X)
             assert [str(again.labels.values[code]) for code in again.labels.codes] == values
         else:
-            with pytest.raises(InputError) as error:
+            with refused(bare, "all its columns are features; it must have a column of labels, too"):
                 csv_reader._read(bare, query)
-            one_line(error, bare, "all its columns are features; it must have a column of labels, too")
 
 
 NO_LABEL_COLUMN = {
@@ -637,9 +629,8 @@ def test_a_column_of_numbers_is_predicted_and_said_where_none_has_classes(write,
         f"{path}: the labels are 60 different numbers with decimals, such as 0.04, in 60 rows, and predicted as numbers "
         "(--task classification makes classes of them)",
     ]
-    with pytest.raises(InputError) as error:
+    with refused(path, f"{message}; {REMEDY}"):
         load(path, task="classification")
-    one_line(error, path, f"{message}; {REMEDY}")
 
 
 @pytest.mark.parametrize("price", ["${k},250.50", "{k}.25 %", "{k}'000", "({k}.5)"])
@@ -678,10 +669,9 @@ def test_where_numbers_are_asked_for_the_last_column_of_them_is_taken(write):
 def test_a_label_column_in_doubt_is_refused_with_the_remedy(write, name):
     kinds, header, message = NO_LABEL_COLUMN[name]
     path = write("table.csv", a_table(kinds, header))
-    with pytest.raises(InputError) as error:
-        load(path)
     numbers = "; --task regression predicts the last" if name == "integers and decimals under unknown names" else ""
-    one_line(error, path, f"{message}; {REMEDY}{numbers}")
+    with refused(path, f"{message}; {REMEDY}{numbers}"):
+        load(path)
 
 
 def test_the_label_column_by_number(write):
@@ -696,9 +686,8 @@ def test_the_label_column_by_number(write):
         assert notes == [f"{path}: the labels are column {column + 1} (3 classes); {REMEDY}"]
     assert load(path, label_column=-1).classes == ("2", "4", "9")
     for option in ("0", "4", "-4"):
-        with pytest.raises(InputError) as error:
+        with refused(path, f"no column {option}; there are 3, numbered 1 to 3 and -1 to -3"):
             load(path, label_column=option)
-        one_line(error, path, f"no column {option}; there are 3, numbered 1 to 3 and -1 to -3")
     named = write("named.csv", a_table("class pixel pixel pixel", "0 1 2 3"))
     assert load(named, label_column="0").columns == ("1", "2", "3")  # a name comes before a number
     weighted = write("weighted.csv", a_table("class decimal count"))
@@ -767,9 +756,8 @@ def test_features_for_a_model_that_knows_its_columns(write):
         ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),
     ]:
         path = write("bad.csv", content)
-        with pytest.raises(InputError) as error:
+        with refused(path, message):
             read_features(Path(path), 2, columns)
-        one_line(error, path, message)
 
 
 FRAMES = {  # content, the columns as they are read
@@ -818,9 +806,8 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
         ({"column": ("label=category",)}, "--column: column 3, 'label' holds the labels; --task says what they are"),
         ({"drop": ("label",), "label_column": "label"}, "--drop label: holds the labels; it cannot be left out"),
     ]:
-        with pytest.raises(InputError) as error:
+        with refused(path, message):
             load(path, val_fraction=None, **options)
-        one_line(error, path, message)
     for column in ("zip", "zip=code", "=category"):
         with pytest.raises(
             InputError, match=f"--column '{column}': must be NAME=KIND; kinds are number, category, date, drop"
@@ -904,15 +891,6 @@ def test_where_text_stands_between_the_ends_the_labels_are_the_last(write, kinds
     assert [*data.X.columns] == list(header[:-1])
 
 
-@pytest.mark.parametrize("name", BAD_TABLES)
-def test_a_bad_table_is_one_line_with_line_and_column(write, name):
-    content, message = BAD_TABLES[name]
-    path = write("bad.csv", content)
-    with pytest.raises(InputError) as error:
-        load(path)
-    one_line(error, path, message)
-
-
 BAD_WEIGHTS = {
     "no such column": ("label,a\n0,1\n", {}, "no column 'w'; the columns are label, a"),
     "no header": ("0,1\n1,2\n", {}, "no column 'w'; the columns are not named (there is no header line)"),
@@ -923,15 +901,6 @@ BAD_WEIGHTS = {
         "a,w\n1,1\n2,0\n", {"label_column": "w"}, "column 'w' holds the labels; it cannot hold the weights, too"
     ),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BAD_WEIGHTS)
-def test_bad_weights_are_one_line(write, name):
-    content, options, message = BAD_WEIGHTS[name]
-    path = write("bad.csv", content)
-    with pytest.raises(InputError) as error:
-        load(path, weight_column="w", **options)
-    one_line(error, path, message)
 
 
 # -- class names ---------------------------------------------------------------------------------------------------
@@ -1071,12 +1040,10 @@ def test_svmlight_counts_from_0_if_either_file_does_and_is_as_wide_as_both(write
     np.testing.assert_array_equal(dense(both.X_test), [[1, 0, 0, 0], [0, 0, 0, 2]])
     np.testing.assert_array_equal(dense(read_svmlight(Path(zeros), 4)), [[1, 0, 0, 0], [0, 0, 0, 2]])
     assert read_svmlight(Path(ones), width=7).shape == (2, 7)
-    with pytest.raises(InputError) as error:
+    with refused(wide, "line 1: '5:1' has an index beyond 4, the largest there can be"):
         read_svmlight(Path(wide), width=4)
-    one_line(error, wide, "line 1: '5:1' has an index beyond 4, the largest there can be")
-    with pytest.raises(InputError) as error:
+    with refused(zeros, "line 2: '3:2' has an index beyond 2, the largest there can be"):
         read_svmlight(Path(zeros), width=3)
-    one_line(error, zeros, "line 2: '3:2' has an index beyond 2, the largest there can be")
     assert read_svmlight(Path(zeros), width=4).shape == (2, 4)
 
 
@@ -1131,13 +1098,22 @@ BAD_SVM = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BAD_SVM)
-def test_a_bad_svmlight_file_is_one_line_with_its_line_number(write, name):
-    content, message = BAD_SVM[name]
-    path = write("bad.svm", content)
-    with pytest.raises(InputError) as error:
-        load(path)
-    one_line(error, path, message)
+BAD = {
+    **{f"bad.csv: {name}": (*case, {}) for name, case in (NO_TABLES | BAD_TABLES).items()},
+    **{
+        f"bad.csv, weights: {name}": (content, message, {"weight_column": "w", **options})
+        for name, (content, options, message) in BAD_WEIGHTS.items()
+    },
+    **{f"bad.svm: {name}": (*case, {}) for name, case in BAD_SVM.items()},
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_line_with_line_and_column(write, name):
+    content, message, options = BAD[name]
+    path = write(name[:7], content)  # bad.csv or bad.svm
+    with refused(path, message):
+        load(path, **options)
 
 
 # -- Sparse and Dataset --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,20 +117,13 @@ def product():
 def test_python_threads_at_once_get_the_serial_bits():
     X, W = product()
     expected = kernels.linear_forward(X, W).tobytes()
-    wrong = []
 
-    def work():
+    def work(_):
         for _ in range(50):
-            if kernels.linear_forward(X, W).tobytes() != expected:
-                wrong.append(1)
+            assert kernels.linear_forward(X, W).tobytes() == expected
 
-    with kernels.threads(3):
-        workers = [threading.Thread(target=work) for _ in range(8)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    assert not wrong
+    with kernels.threads(3), ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
 
 
 def _child(queue):
