@@ -80,6 +80,21 @@ def digits():
 
 
 @pytest.fixture
+def dataset(tmp_path, digits, monkeypatch):
+    """A small .npz to train on, in a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
+    return "digits.npz"
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """The cache, of data too, is a directory that is not there yet, and no other has MNIST."""
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FASTMLP_DATA", raising=False)
+
+
+@pytest.fixture
 def python(tmp_path):
     """Run code, or a module with arguments, in a fresh interpreter; returns the finished process.
 

@@ -224,13 +224,6 @@ def test_a_checkpoint_is_a_model_too(digits, tmp_path):
     assert fastmlp.load_model(tmp_path / NAME).weights_sha256() == model.weights_sha256()
 
 
-@pytest.fixture
-def dataset(tmp_path, digits, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
-    return "digits.npz"
-
-
 def run(capsys, *arguments):
     """(exit code, the JSON object, stderr) of a command."""
     code = train.main([*arguments, "--json"])

@@ -35,14 +35,6 @@ JSON_KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def dataset(tmp_path, digits, monkeypatch):
-    """A small .npz to train on, in a working directory of its own."""
-    monkeypatch.chdir(tmp_path)
-    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
-    return "digits.npz"
-
-
 def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
     assert train.main(["--data", dataset, "--epochs", "3", "--json"]) == 0
     out, err = capsys.readouterr()

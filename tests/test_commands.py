@@ -37,11 +37,9 @@ def trained(digits):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, digits, trained):
+def place(dataset, tmp_path, trained):
     """A working directory with model.npz and digits.npz."""
-    monkeypatch.chdir(tmp_path)
     trained.save("model.npz")
-    np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
     return tmp_path
 
 

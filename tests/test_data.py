@@ -22,11 +22,7 @@ from fastmlp.data.synthetic import load_synthetic, synthetic_digits
 from fastmlp.errors import InputError
 from fastmlp.formats import TRAINING, suffixes
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FASTMLP_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

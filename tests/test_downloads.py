@@ -160,10 +160,8 @@ def no_sockets_left():
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+def own_cache(own_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.delenv("FASTMLP_DATA", raising=False)
     monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers proxies and certificates
     monkeypatch.setattr(reader, "_FILES", FILES)
     monkeypatch.setattr(reader, "_TIMEOUT_SECONDS", PATIENT_SECONDS)

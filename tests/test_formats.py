@@ -20,14 +20,10 @@ from fastmlp.formats import FORMATS, TRAINING, Features, Query, format_of
 
 from written import WRITTEN, write
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 COLUMNS = ["a", "b", "c"]
 each_format = pytest.mark.parametrize("form", WRITTEN, ids=lambda form: form.name)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FASTMLP_DATA", raising=False)
 
 
 @pytest.fixture

@@ -275,9 +275,7 @@ def main(seed: int, count: int, kinds: list[str]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def guard(tmp_path, monkeypatch):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("FASTMLP_DATA", raising=False)
+def guard(own_cache):
     with no_hang():
         yield
 

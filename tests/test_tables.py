@@ -28,10 +28,7 @@ from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
 from fastmlp.formats import Features, Query
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
