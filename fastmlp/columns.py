@@ -7,8 +7,8 @@ inputs of a network. Of a hundred thousand categories a row has one at most: the
 Where a value is missing all of the column's inputs are zero but one, which says so; a category that was not in the training
 rows, or once only, has none.
 
-Legend: ``n`` rows; entries are those inputs of a column that may differ from zero: their numbers, int32 [n, m], rising in each
-row, and their values, float32 [n, m].
+Legend: ``n`` rows; entries are those inputs of a column that may differ from zero: their numbers [m, n], rising in each row,
+and their values, float32 [m, n].
 """
 
 from __future__ import annotations
@@ -341,10 +341,11 @@ def _of(kind: str, described: Any) -> Kind:
 
 
 def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
-    """The entries of columns whose inputs follow on each other."""
-    indices, values, start = [np.empty((0, rows), np.int32)], [np.empty((0, rows), np.float32)], 0
+    """The entries of columns whose inputs follow on each other; numbers of few inputs take 2 bytes, as kernels keep them."""
+    number = np.uint16 if sum(kind.inputs for kind, _ in parts) <= 2**16 else np.int32
+    indices, values, start = [np.empty((0, rows), number)], [np.empty((0, rows), np.float32)], 0
     for kind, (index, value) in parts:
-        indices.append(index + np.int32(start))
+        indices.append(np.add(index, start, dtype=number, casting="unsafe"))
         values.append(value)
         start += kind.inputs
     return np.concatenate(indices), np.concatenate(values)

@@ -12,7 +12,7 @@ import numpy as np
 class Sparse:
     """A matrix whose row i holds data[indptr[i]:indptr[i+1]] in columns indices[indptr[i]:indptr[i+1]].
 
-    ``indptr`` is int64 [N+1], ``indices`` int32 or int64, ``data`` float32, float64 or uint8. Whoever computes with it
+    ``indptr`` is int64 [N+1], ``indices`` integers, ``data`` float32, float64 or uint8. Whoever computes with it
     takes it as it takes SciPy's (``kernels.csr``), and checks it there.
     """
 
