@@ -198,8 +198,15 @@ def _converted(builder: Any, value: Any, source: Any, target: Any) -> Any:
     if isinstance(source, types.Float):
         if isinstance(target, types.Float):
             return (builder.fpext if width > source.bitwidth else builder.fptrunc)(value, to)
-        kind = "s" if target.signed else "u"
-        return call_llvm(builder, f"llvm.fpto{kind}i.sat.v{count}i{width}.v{count}f{source.bitwidth}", to, [value])
+        # What cannot be converted is replaced before and after: LLVM's saturating conversions go lane by lane.
+        least, most = (-(1 << width - 1), (1 << width - 1) - 1) if target.signed else (0, (1 << width) - 1)
+        low, above = (ir.Constant(value.type, [float(limit)] * count) for limit in (least, most + 1))
+        too_large = builder.fcmp_ordered(">=", value, above)
+        fits = builder.and_(builder.fcmp_ordered(">=", value, low), builder.not_(too_large))
+        inside = builder.select(fits, value, low)
+        result = (builder.fptosi if target.signed else builder.fptoui)(inside, to)
+        result = builder.select(too_large, ir.Constant(to, [most] * count), result)
+        return builder.select(builder.fcmp_unordered("uno", value, value), ir.Constant(to, None), result)
     if isinstance(target, types.Float):
         return (builder.sitofp if source.signed else builder.uitofp)(value, to)
     if width < source.bitwidth:
