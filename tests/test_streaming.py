@@ -426,6 +426,12 @@ def test_shards_differ_in_dtype_and_classes_but_not_in_columns(tmp_path):
     (tmp_path / "c.csv").write_bytes(csv(X, y, names=tuple(f"q{k}" for k in range(FEATURES))))
     with pytest.raises(InputError, match=r"c\.csv: its columns are not those of a\.csv"):
         load(str(tmp_path))
+    for name in "abc":
+        (tmp_path / f"{name}.csv").unlink()
+    (tmp_path / "test.csv").write_text("a,b\n1,2\n")  # the others say what it must have
+    (tmp_path / "train.csv").write_text("label,a,b\nx,1,2\ny,3,4\n")
+    with pytest.raises(InputError, match=r"test\.csv: all its columns are features; .*\(it is read as train\.csv"):
+        load(str(tmp_path))
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -735,6 +735,13 @@ def test_columns_of_one_value_and_of_one_feature(write):
     assert set(data.X.ravel().tolist()) == {0.5}
 
 
+def test_a_feature_of_the_model_cannot_hold_the_labels(write):
+    path = Path(write("a.csv", "a,b,label\n1,2,x\n"))
+    with pytest.raises(InputError) as error:
+        read_features(path, 2, ("a", "b"), "b")
+    one_line(error, path, "--label-column b: column 2, 'b' is a feature of the model")
+
+
 def test_features_for_a_model_that_knows_its_columns(write):
     columns = ("a", "b")
     for content in ("a,b\n1,2.5\n", "b,name,label,a\n2.5,x y,?,1\n", "1,2.5\n", "label,a,b\n,1,2.5\n", "cat,1,2.5\n"):

@@ -361,6 +361,10 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
 
 def _choose_by_name(head: _Head, path: Path, query: _Query, columns: tuple[str, ...]) -> _Chosen:
     features = head.find(columns, path)
+    if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
+        raise InputError(
+            f"{path}: --label-column {query.label_column}: {head.described(asked)} is a feature of the model"
+        )
     rest = [k for k in range(len(head.names)) if k not in features]
     label, told = _other_label(head, path, query, rest) if query.labelled else (None, False)
     known = None if query.label is None else query.label.name

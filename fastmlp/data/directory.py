@@ -169,7 +169,8 @@ class _Shards:
 
 def _find_shards(directory: Path) -> _Shards:
     """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
-    paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    paths = [path for path in directory.iterdir() if not path.name.startswith(".")]
+    paths.sort(key=lambda path: (_is_test(path), path))
     found = [_Shards(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
     if not found:
         if any(IMAGE.has(path.name) for path in paths):
@@ -181,6 +182,10 @@ def _find_shards(directory: Path) -> _Shards:
         names = " and ".join(shards.format.name for shards in found)
         raise InputError(f"{directory}: holds {names} files; shards must be of one format")
     return found[0]
+
+
+def _is_test(path: Path) -> bool:
+    return path.name.lower().startswith("test")
 
 
 def _open_shards(directory: Path, shards: _Shards, query: Query, memory: int | None) -> tuple[Samples, Samples | None]:
@@ -242,13 +247,15 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
             samples, held_out = shards.format.read(path, query)
         except MemoryError:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
+        except InputError as error:
+            raise InputError(f"{error} (it is read as {shards.paths[0].name} was)" if k else str(error)) from None
         if held_out is not None:
             raise InputError(f"{path}: holds a test set, too; in a directory the files named test* are the test set")
         if first is None:
             first = samples
             if samples.label is not None:  # all have their labels where the first has them
                 query = replace(query, known=Features(samples.X.shape[1], label=samples.label))
-        X, kind = samples.X, "test" if path.name.lower().startswith("test") else "training"
+        X, kind = samples.X, "test" if _is_test(path) else "training"
         if samples.lowest is not None:
             lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
         elif k and X.shape[1] != features:

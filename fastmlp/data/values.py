@@ -41,7 +41,7 @@ _DATES = [
     re.compile(
         rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
         r"(?:(?:t|,? +)(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
-        r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?)?",
+        r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?",  # CET: as the clocks there say
         re.IGNORECASE,
     )
     for day in (
