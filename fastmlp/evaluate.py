@@ -98,11 +98,9 @@ def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
         return data.y_test
     import numpy as np
 
-    from .data.labels import listed
+    from .data.labels import listed, places
 
-    known = {name: k for k, name in enumerate(model.classes)}
-    table = np.array([known.get(name, -1) for name in data.classes])
-    y = table[data.y_test]
+    y = np.array(places(data.classes, model.classes))[data.y_test]
     if (y < 0).any():
         unknown = data.classes[data.y_test[np.argmax(y < 0)]]
         raise InputError(

@@ -203,6 +203,9 @@ DIALECTS = {  # content, what is said of it besides the label column
     "UTF-16, big end first": (written(",").encode("utf-16-be"), []),
     "UTF-32": (written(",").encode("utf-32"), []),
     "a mark, quotes": (written(",", header='"sepal","petal","class"').encode("utf-8-sig"), []),
+    "a mark where files were joined, spaces of no width": (
+        written(",").replace("setosa", "setosa\u200b").replace("6.25", "\ufeff6.25"), []
+    ),
     "old Macs": (written(",", ends="\r"), []),
     "newlines written twice": (written(",", ends="\r\r\n"), []),
     "end of file of DOS": (written(",", ends="\r\n") + "\x1a", []),
@@ -343,6 +346,8 @@ def test_a_label_that_may_say_that_it_is_missing_is_said(write):
     data = load(write("a.csv", "a,class\n" + "1,x\n2,NA\n3,y\n" * 5), say=said.append)
     assert data.classes == ("NA", "x", "y")
     assert said[0].endswith(": 'NA', the label of 5 rows, is a class like others; leave them out if it is none")
+    load(write("b.csv", "a,class\n" + "1,yes\n2,no\n3,Yes\n" * 5), say=said.append)
+    assert said[2].endswith("b.csv: 'yes' and 'Yes' are two classes; write them alike if they are one")
 
 
 @pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
@@ -827,6 +832,10 @@ def test_a_test_file_may_have_the_gaps(write):
 
 
 BAD_TABLES = {
+    "a quote that is not closed": (
+        'label,a\nx,1\n"y,2\nx,3\n', "line 3: a quotation mark is not closed; the lines behind it are lost in it"
+    ),
+    "a name too few": ("a,label\n1.5,2,x\n2.5,3,y\n", "line 2 has 3 fields; the first line has 2"),
     "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{ODD}b=category"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
     "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
@@ -921,6 +930,7 @@ BAD_WEIGHTS = {
         (np.array([70000, 5]), "5 70000", [1, 0]),
         (["3", "0", "03"], "0 3", [1, 0, 1]),
         (["1.0", "+1", "2"], "1 2", [0, 0, 1]),
+        (["10001", "02139", "2"], "2 02139 10001", [2, 1, 0]),
         (["10", "9.5", "-1e3"], "-1000 9.5 10", [2, 1, 0]),
         (["12345678901234567891", "12345678901234567890"], "12345678901234567890 12345678901234567891", [1, 0]),
         (["b", "10", "9", "b"], "10 9 b", [2, 0, 1, 2]),

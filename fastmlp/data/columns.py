@@ -209,11 +209,17 @@ def checked(labels: Labels, source: str, task: str, *, first: int = 0) -> tuple[
     gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
     if len(gaps) == len(labels.values):
         return labels, ()
-    return labels, tuple(
+    notes = [
         f"{labels.values[k]!r}, the label of {np.count_nonzero(labels.codes == k):,} rows, is a class like others; leave them "
         "out if it is none"
         for k in gaps
-    )
+    ]
+    alike: dict[str, str] = {}
+    for value in map(str, labels.values):
+        if (other := alike.setdefault(value.casefold(), value)) != value:
+            notes.append(f"{other[:40]!r} and {value[:40]!r} are two classes; write them alike if they are one")
+            break
+    return labels, tuple(notes)
 
 
 def _has_decimals(labels: Labels) -> bool:

@@ -260,7 +260,7 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
         if (
             len(names) > 1
             and {len(row) for row in table.below} == {len(names) + 1}
-            and _differ([row[0] for row in table.below])
+            and _are_names([row[0] for row in table.below])
         ):
             names = ["", *names]  # R leaves out the name of the rows' names
     if is_header and (not rows or rows.isspace()):
@@ -273,8 +273,9 @@ def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
     return _Head(names, is_header, table.delimiter, rows, line, tuple(notes))
 
 
-def _differ(texts: list[str]) -> bool:
-    return len(set(texts)) == len(texts)
+def _are_names(texts: list[str]) -> bool:
+    """Whether they may be the names of rows: all different, and text or integers."""
+    return len(set(texts)) == len(texts) and all(text.isdigit() or number(text) is None for text in texts)
 
 
 def _told_apart(names: list[str]) -> list[str]:
@@ -672,17 +673,24 @@ def _rows(head: _Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, lis
     """
     text = io.StringIO(head.rows.decode("utf-8"), newline="")
     reader, gaps = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True), list[tuple[int, list[str]]]()
+    first, line, odd = 0, head.line - 1, head.rows.count(b'"') % 2
     try:
         for fields in reader:
-            line = head.line + reader.line_num - 1
+            first, line = line + 1, head.line + reader.line_num - 1
             if not any(field.strip() for field in fields):
                 gaps += [(line, fields)] * (not labelled and len(fields) == len(head.names) > 1)
                 continue
             yield from gaps
             gaps.clear()
             if len(fields) != len(head.names):
+                if odd and line > first:
+                    break
                 raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
             yield line, fields
+        if odd and line > first:
+            raise InputError(
+                f"{path}: line {first}: a quotation mark is not closed; the lines behind it are lost in it"
+            )
     except csv.Error as error:
         raise InputError(f"{path}: line {head.line + reader.line_num - 1}: {error}") from None
 

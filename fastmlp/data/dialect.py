@@ -258,7 +258,7 @@ def _with_points(rows: bytes, delimiter: str) -> bytes:
     mark = re.escape(delimiter.encode())
     quote = b' *"' if delimiter == "," else b""
     before = b"((?:^|(?<=" + mark + b"))" + quote + b'[ "]*(?:' + _MONEY + _BLANK + b"?)?[+-]?)("
-    behind = b")(?=" + _BLANK + b"?" + _MONEY + b'?[ "]*(?:' + mark + b"|$))"
+    behind = b")(?=" + _BLANK + b"?" + _MONEY + b"?" + quote + b'[ "]*(?:' + mark + b"|$))"
 
     def numbers(*patterns: bytes) -> re.Pattern[bytes]:
         return re.compile(before + b"|".join(patterns) + behind, re.MULTILINE)

@@ -24,6 +24,7 @@ _ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
     (re.compile(rb"([^\0]\0){2}"), "utf-16-le"),
     (re.compile(rb"(\0[^\0]){2}"), "utf-16-be"),
 )
+_UNSEEN = (b"\xef\xbb\xbf", b"\xe2\x80\x8b")  # the byte order mark, the space of no width
 _UNASKED = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")
 _BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
@@ -142,8 +143,8 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
 
 def unzip_text(content: bytes, path: Path) -> bytes:
-    """``content`` decompressed, or the one file in it if it is a .zip, its lines ended by newlines, in UTF-8 without a byte
-    order mark if it is UTF-16 or -32.
+    """``content`` decompressed, or the one file in it if it is a .zip, its lines ended by newlines, in UTF-8 without byte order
+    marks if it is UTF-16 or -32.
 
     InputError for a line that is no row, and for what begins as UTF-16 but is not.
     """
@@ -156,7 +157,8 @@ def unzip_text(content: bytes, path: Path) -> bytes:
             text = text.decode(encoding).encode()
         except UnicodeError:
             raise InputError(f"{path}: begins as {encoding.upper()} but is not valid; it must be UTF-8") from None
-    text = text.removeprefix(b"\xef\xbb\xbf")
+    for unseen in _UNSEEN:  # joined files have marks in the middle
+        text = text.replace(unseen, b"")
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     start = 0

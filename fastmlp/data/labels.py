@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .values import written_number
+from .values import is_code, written_number
 
 MAX_CLASSES = 10_000
 _FEW = 20  # distinct numbers may be classes in any file
@@ -125,20 +125,25 @@ def class_indices(
 
     With ``small`` y has the smallest type that will do. ``testing`` a model, labels need not make sense as classes.
     Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are written
-    as integers. InputError for labels that are no classes, and for one that is none of ``classes``.
+    as integers, but for codes such as 02139. InputError for labels that are no classes, or none of ``classes``.
     """
     if classes is None:
         classes = _classes(labels, source, testing)
-    as_numbers = all(_number(name) is not None for name in classes)
-    index = {name: k for k, name in enumerate(classes)}
-    names = [_name(value, as_numbers) for value in labels.values]
-    unknown = next((name for name in names if name not in index), None)
-    if unknown is not None:
+    indices = places(labels.values, classes)
+    if -1 in indices:
+        unknown = str(labels.values[indices.index(-1)])
         raise InputError(
             f"{source}: label {unknown[:40]!r} is none of the training set's {len(classes):,} classes ({listed(classes)})"
         )
     dtype = np.min_scalar_type(len(classes) - 1) if small else np.int64
-    return np.array([index[name] for name in names], dtype)[labels.codes], classes
+    return np.array(indices, dtype)[labels.codes], classes
+
+
+def places(labels: Sequence[int | float | str], classes: Sequence[str]) -> list[int]:
+    """Which of the ``classes`` each label names, -1 for none. Where all are numbers they are so however they are written."""
+    as_numbers = all(_number(name) is not None for name in classes)
+    index = {_name(name, as_numbers): k for k, name in enumerate(classes)}
+    return [index.get(_name(label, as_numbers), -1) for label in labels]
 
 
 def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
@@ -151,7 +156,11 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
         if not testing:
             _require_repetition(labels, numbers, source)
     else:
-        classes = [_name(number, True) for number in sorted(number for number in set(numbers) if number is not None)]
+        named = {number: str(number) for number in sorted(number for number in numbers if number is not None)}
+        if len(named) == len(numbers):  # 02139 is said as it was given, unless it is 2139, too
+            codes = {text: number for text, number in zip(map(str, labels.values), numbers) if is_code(text)}
+            named |= {number: text for text, number in codes.items() if number is not None}
+        classes = list(named.values())
     if len(classes) > MAX_CLASSES:
         raise InputError(
             f"{source}: {len(classes):,} distinct labels, {listed(classes)}; there can be {MAX_CLASSES:,} classes at most "

@@ -12,19 +12,38 @@ BOOLEANS = {
 }
 # In lower case. A label may be one of the second: + and - are classes.
 MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
-MARKS = ("-", "--", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!")
+MARKS = (
+    *(
+        "-",
+        "--",
+        "\u2013",
+        "\u2014",
+        ".",
+        "#div/0!",
+        "#name?",
+        "#null!",
+        "#num!",
+        "#ref!",
+        "#value!",
+        "1.#ind",
+        "-1.#ind",
+    ),
+    *("1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available"),
+)
 GAPS = frozenset((*MISSING, *MARKS))
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
+_FEW_WORDS = 4  # that say why there is no number
 _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
 _UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_]+[²³/\w]*|[°'\"]\w?)")
-_CURRENCIES = "$€£¥"
+_CURRENCIES = "$€£¥₹"
+_MONEY = rf"(?:[{_CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
 _MARKED = re.compile(
-    rf"(?P<open>\()?(?P<first>[{_CURRENCIES}])? ?(?P<sign>[-+−])?(?P<before>[{_CURRENCIES}])? ?"
-    r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’ \u00a0\u202f])\d{3}(?:(?P=between)\d{3})*)"
-    rf"(?P<decimals>\.\d*)?[ \u00a0\u202f]?(?P<after>[%{_CURRENCIES}])?(?(open)\))"
+    rf"(?P<open>\()?(?P<first>{_MONEY})? ?(?P<sign>[-+−])?(?P<before>{_MONEY})? ?"
+    r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’ \u00a0\u202f])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
+    rf"(?P<decimals>\.\d*)?[ \u00a0\u202f]?(?P<after>%|{_MONEY})?(?(open)\))"
 )
 _DURATION = re.compile(
     r"(?:(?P<days>-?\d+) days?,? ?\+?)?(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?))?)?"
@@ -192,6 +211,6 @@ def odd_one(counts: Mapping[str, int]) -> tuple[str, str] | None:
             return odd[0], kind
         others, rows = len(texts) - len(odd), sum(counts[text] for text in odd)
         few = rows <= max(1, (sum(counts[text] for text in texts) - rows) * _FEW_ODD)
-        if others and (few or (others > _MANY and len(odd) <= others * _FEW_ODD)):
+        if others and (few or (others > _MANY and len(odd) <= max(_FEW_WORDS, others * _FEW_ODD))):
             return odd[0], kind
     return None
