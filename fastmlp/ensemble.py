@@ -25,7 +25,8 @@ from .backend import Network, kernels
 from .columns import Columns, Table
 from .data import Sparse
 
-_DECAY = 0.2  # of the weights, under AdamW
+_BATCH, _MANY_ROWS = 64, 10_000  # rows in a step, and rows from which on they are twice as many
+_DECAY = 0.2  # of the weights in such a step, under AdamW
 LEAST_STEPS = 8  # in an epoch, of however few rows
 _CYCLES = 4  # of the rate
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
@@ -63,14 +64,18 @@ class Recipe:
 
 def recipe_for(
     rows: int, *, classes: bool, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
-    batch_size: int = 64, epochs: int | None = None, dropout: float | None = None,
+    batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
 ) -> Recipe:  # fmt: skip
-    """The recipe for so many rows of ``classes``, or of numbers to predict; what is None is chosen."""
+    """The recipe for so many rows of ``classes``, or of numbers to predict; what is None is chosen.
+
+    The rate goes as the square root of the batch: a step of Adam is the gradient over its noise (Malladi and others 2022).
+    """
     if classes:
         output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1
     else:
         output, loss, rate, dropped = "identity", "squared_error", 0.07, 0.0
-    rate = rate if learning_rate is None else learning_rate
+    batch_size = batch_size or (2 * _BATCH if rows >= _MANY_ROWS else _BATCH)
+    rate = rate * (batch_size / _BATCH) ** 0.5 if learning_rate is None else learning_rate
     epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
     dropped = dropped if dropout is None else dropout
     return Recipe(width, depth, activation, output, loss, rate, batch_size, epochs, dropped)
@@ -227,11 +232,15 @@ def _train_one(
     recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
     stopped: Callable[[], bool], told: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
-    """Train in cycles of the rate until one brings no lower loss of the held-out rows; the best epoch's weights are kept."""
+    """Train until no epoch has been better for as long as the best one took, and a first cycle more.
+
+    What is measured and kept is a mean of the weights after each epoch, half of it the last one's (Izmailov and others 2018
+    average such weights): it is at its best while the rate is high, before rows are learnt by heart.
+    """
     rng, inputs, batch = np.random.default_rng(seed), data.X.shape[1], recipe.batch(len(rows))
-    # Steps of fewer rows are not fewer: then the decay grows, as a prior's share does.
-    rule = kernels.adamw(0.9, 0.95, weight_decay=_DECAY * recipe.batch_size / batch)
-    network = recipe.network(inputs, outputs, rule.slots)
+    # As a prior's share in a step: of the more rows, the less.
+    rule = kernels.adamw(0.9, 0.95, weight_decay=_DECAY * _BATCH / batch)
+    network, mean, best = (recipe.network(inputs, outputs, slots) for slots in (rule.slots, 0, 0))
     for W, b in network.layers[:-1]:
         W[...] = rng.standard_normal(W.shape) / recipe.width**0.5
         b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
@@ -240,25 +249,20 @@ def _train_one(
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
     losses: list[float] = []
     train_losses: list[float] = []
-    best, best_epoch, best_loss, outputs_then, cycle = network.params.copy(), 0, np.inf, np.empty((0, outputs)), 0
-    for epoch in range(ends[-1]):
+    best_epoch, best_loss, outputs_then = 0, np.inf, np.empty((0, outputs))
+    for epoch in range(recipe.epochs):
         step_losses, _ = kernels.mlp_train_steps(
             read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=rule,
             lr=rates[epoch * steps : (epoch + 1) * steps], t=1 + epoch * steps, scale=scale, loss=recipe.loss,
             sample_weight=data.weights, dropout=recipe.dropout, seed=seed,
         )  # fmt: skip
-        Z = kernels.mlp_forward(tested, network, scale=scale)
+        mean.params[...] = (mean.params + network.params) / 2 if epoch else network.params
+        Z = kernels.mlp_forward(tested, mean, scale=scale)
         losses.append(mean_loss(Z, held_out, recipe.loss))
         train_losses.append(float(step_losses.sum() / len(rows)))
         if losses[-1] < best_loss:
-            best[...], best_epoch, best_loss, outputs_then = network.params, epoch + 1, losses[-1], Z
+            best.params[...], best_epoch, best_loss, outputs_then = mean.params, epoch + 1, losses[-1], Z
         told(epoch + 1, losses[-1])
-        if stopped() or not np.isfinite(losses[-1]):
+        if stopped() or not np.isfinite(losses[-1]) or epoch + 1 >= 2 * best_epoch + ends[0]:
             break
-        if epoch + 1 == ends[cycle]:
-            if cycle and best_epoch <= ends[cycle - 1]:
-                break
-            cycle += 1
-    trained = recipe.network(inputs, outputs)
-    trained.params[...] = best
-    return Member(trained, losses, best_epoch, outputs_then, train_losses)
+    return Member(best, losses, best_epoch, outputs_then, train_losses)

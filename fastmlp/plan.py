@@ -215,12 +215,12 @@ def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
             f"--activation {','.join(config.activation)}: the layers of a table's networks have one; such as gelu"
         )
     recipe = recipe_for(
-        len(data.X), classes=data.task == "classification", learning_rate=config.lr, epochs=config.epochs,
-        dropout=config.dropout,
+        len(data.X), classes=data.task == "classification", learning_rate=config.lr, batch_size=config.batch_size,
+        epochs=config.epochs, dropout=config.dropout,
     )  # fmt: skip
     return replace(
         config, hidden=hidden, activation=config.activation if config.said(["activation"]) else recipe.activation,
-        batch_size=recipe.batch_size if config.batch_size is None else config.batch_size, epochs=recipe.epochs,
+        batch_size=recipe.batch_size, epochs=recipe.epochs,
         lr=recipe.learning_rate, dropout=recipe.dropout, given=(*config.given, "hidden", "activation"),
     )  # fmt: skip
 

@@ -60,12 +60,13 @@ depth : int, default=2
 activation : str, default='gelu'
     Of the hidden layers: one of ``kernels.ACTIVATIONS``.
 learning_rate : float or None, default=None
-    Of the neural-tangent parametrisation; None for 0.04, of numbers 0.07.
-batch_size : int, default=64
-    Rows in a step, at most.
+    Of the neural-tangent parametrisation; None for 0.04, of numbers 0.07, and more for larger batches:
+    their square root.
+batch_size : int or None, default=None
+    Rows in a step, at most; None for 64, and 128 from 10,000 rows on.
 epochs : int or None, default=None
     At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
-    before; a network stops after a cycle that brought no lower loss of its held-out rows.
+    before; a network stops when no epoch has been better for as long as the best one took, and a first cycle more.
 dropout : float or None, default=None
     Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1, of numbers none.
 random_state : int, RandomState or None, default=None
@@ -85,7 +86,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         "depth": [Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(kernels.ACTIVATIONS))],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "random_state": ["random_state"],
@@ -107,7 +108,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         depth: int = 2,
         activation: str = "gelu",
         learning_rate: float | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         epochs: int | None = None,
         dropout: float | None = None,
         random_state: Any = None,
