@@ -139,21 +139,16 @@ def optional(module: str, sentence: str) -> Any:
         raise InputError(f"{sentence} ({error})") from None
 
 
-def widths(text: str) -> tuple[int, ...]:
-    """'256,128' -> (256, 128); '0' -> ()."""
-    try:
-        parsed = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of widths such as 256 or 256,128") from None
-    return () if parsed == (0,) else parsed
+def _list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, ...]]:
+    """What makes a tuple of '256,128'; no width is a single 0."""
 
+    def read(text: str) -> tuple[Any, ...]:
+        try:
+            return () if (text, kind) == ("0", int) else tuple(map(kind, text.split(",")))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of {what}") from None
 
-def numbers(text: str) -> tuple[float, ...]:
-    """'0.1,1' -> (0.1, 1.0)."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.1,1") from None
+    return read
 
 
 def load_data(config: TrainConfig, **others: Any) -> Dataset:
@@ -182,8 +177,8 @@ _TYPES: dict[str, Callable[[str], Any]] = {
     "str": str,
     "str | int": str,
     "str | tuple[str, ...]": str,
-    "tuple[int, ...]": widths,
-    "tuple[float, ...]": numbers,
+    "tuple[int, ...]": _list_of(int, "widths such as 256 or 256,128"),
+    "tuple[float, ...]": _list_of(float, "numbers such as 0.1,1"),
 }
 
 

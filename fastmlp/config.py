@@ -327,13 +327,10 @@ class TrainConfig:
     def total_steps(self, steps_per_epoch: int) -> int:
         return self.steps or (self.epochs or _LEAST_EPOCHS) * steps_per_epoch
 
-    def class_weights(self, classes: int | None) -> list[float]:
+    def class_weights(self, classes: int | None) -> tuple[float, ...]:
         """The numbers of ``class_weight``. InputError unless they are as many as ``classes``, at least 0, not all 0."""
-        try:
-            weights = [float(part) for part in str(self.class_weight).split(",")]
-        except ValueError:
-            weights = []
-        if not weights or not all(0 <= w < math.inf for w in weights) or not any(weights):
+        weights = _numbers(str(self.class_weight))
+        if not all(0 <= w < math.inf for w in weights) or not any(weights):
             raise InputError(
                 f"--class-weight is {self.class_weight!r:.60}; it must be balanced or numbers such as 1,2.5,1"
             )
@@ -388,13 +385,18 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    """'0.1,1' -> (0.1, 1.0). NaN, which no option takes, for what is no list of numbers."""
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        return (math.nan,)
+
+
 def loss_and_parameters(loss: str) -> tuple[str, tuple[float, ...]]:
     """'huber:0.5' -> ('huber', (0.5,)). InputError for what is no loss."""
     name, _, text = loss.partition(":")
-    try:
-        parameters = tuple(float(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        parameters = (math.nan,)
+    parameters = _numbers(text) if text else ()
     if name not in _ALL_LOSSES:
         raise InputError(not_one_of("--loss", loss, _ALL_LOSSES))
     wrong = len(parameters) > _ALL_LOSSES[name] or any(a >= b for a, b in pairwise(parameters))

@@ -80,7 +80,7 @@ def load(
         else:
             data = _load_path(path, test, val_fraction, seed, query)
     except OSError as error:
-        raise InputError(f"{spec}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{error.filename or spec}: cannot be read ({error.strerror or error})") from None
     except MemoryError:
         advice = "; --memory trains on data that stay on disk" if path.is_dir() else ""
         raise InputError(f"{spec}: too large for this machine's memory{advice}") from None
