@@ -27,7 +27,9 @@ from .tuning import (
     CONVERTED_ROWS,
     DOT_COLUMNS,
     DOT_ROWS,
+    FULL_LANES,
     GROUP_ROWS,
+    IDLE_LANES,
     NARROW_COLUMNS,
     NARROW_VECTORS,
     PACK_A,
@@ -41,7 +43,6 @@ from .tuning import (
     SWAPPED_ROWS,
     TILE_ROWS,
     TILE_VECTORS,
-    TURNED_LANES,
 )
 from .update import Schedule, step_of, step_rows
 
@@ -245,7 +246,7 @@ def _packs_less_swapped(M, N, K, width):
 def _is_narrow(M, N, A, lanes):
     """Whether vectors are better used down the columns of C than across: see NARROW_COLUMNS."""
     turned, panel, tile = A.row != 1, TILE_VECTORS * lanes, NARROW_VECTORS * lanes
-    if turned and (A.column != 1 or lanes < TURNED_LANES):
+    if turned and (A.column != 1 or -N % lanes < IDLE_LANES or N < lanes < FULL_LANES):
         return False
     least = lanes if N <= NARROW_COLUMNS else 2 * tile if turned else tile // 2
     return least <= M and panel > N

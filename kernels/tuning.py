@@ -69,15 +69,20 @@ with dots: 1 row 1.06 and 0.66, 4 rows 1.01 and 0.77, 7 rows 1.53 and 1.20.
 NARROW_COLUMNS = 8
 NARROW_VECTORS = 4 if REGISTERS >= 32 else 2
 NARROW_DEPTH = 64
-TURNED_LANES = 16
+IDLE_LANES = 4
+FULL_LANES = 16 if REGISTERS >= 32 else 8
 """Where a product has fewer columns than a tile, its vectors run down them, so many to a tile, and so many terms at a time,
-which stay in L1; forward, where A is turned for it, only where vectors have many lanes. With more than NARROW_COLUMNS only
-where its rows fill tiles: from half of one on, and forward from two. Zen 5, one thread, 4096 x 128, us across the columns,
-down them, and NumPy's: weight gradient of 1 output 155, 31, 26, of 2 123, 31, 142, of 8 178, 52, 162; in float64 of 8 201, 103,
-283. Forward of 2 outputs 100, 62, 90, of 8 99, 85, 107; in float64 of 2 103, 130, 190. One output is a dot product: 32, 54, 27.
-1024 x 128, across over down, of 12, 16, 20, 32, 63 outputs: weight gradient 2.5, 2.0, 2.5, 1.7, 1.5; forward 1.1, 0.9, 1.4,
-1.1, 1.1; 256 terms, forward of 16, 48, 65, 128 rows with 10 outputs 0.8, 1.0, 0.8, 1.1, with 40 0.6, 1.1, 0.8, 1.3.
-Of 100 columns the last 36: 128 x 784, forward and weight gradient, 114, 116 and 92, 97.
+which stay in L1; forward, where A is turned for it, only where vectors across would leave so many lanes idle, and with less
+than a vector of columns only where a vector has FULL_LANES (few registers make for short tiles, which are slow across). With
+more than NARROW_COLUMNS only where its rows fill tiles: from half of one on, and forward from two.
+
+Zen 5, one thread, 4096 x 128, us across the columns, down them, and NumPy's: weight gradient of 1 output 155, 31, 26, of 2 123,
+31, 142, of 8 178, 52, 162; in float64 of 8 201, 103, 283. One output forward is a dot product: 32, 54, 27. 1024 x 128, across
+over down, weight gradient of 12, 16, 20, 32, 63 outputs 2.5, 2.0, 2.5, 1.7, 1.5; with AVX2 of 2, 8, 12 4.5, 2.5, 2.9.
+Forward, 2048 x 128: of 8, 9, 12, 13, 16, 20, 28, 31 outputs 1.2, 1.2, 1.1, 0.95, 0.95, 1.4, 1.2, 1.1; with 8 lanes, of 2, 3,
+4, 5, 7, 9, 13 in float64 1.1, 1.0, 1.1, 0.9, 0.8, 1.3, 1.1 (20,000 x 100, of 3 0.8, of 10 1.7), with AVX2 1.4, 1.1, 1.4, 1.0,
+0.9, 1.6, 1.2; with 4, of 2, 3, 4 0.9, 0.7, 0.8. 256 terms, forward of 16, 48, 65, 128 rows with 10 outputs 0.8, 1.0, 0.8, 1.1,
+with 40 0.6, 1.1, 0.8, 1.3. Of 100 columns the last 36: 128 x 784, forward and weight gradient, 114, 116 and 92, 97.
 """
 
 CONVERTED_ROWS = 256
