@@ -838,6 +838,12 @@ BAD_TABLES = {
     "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{ODD}b=category"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
     "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
+    "points and decimal commas in quotes": (
+        'label,a,b\nx,"1,5",2.5\ny,"2,5",3\n', f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"
+    ),
+    "thousands in quotes of another country": (
+        'label,a\nx,"1,10,000.5"\ny,"1,5"\n', f"line 3, column 2 (a): '1,5' is not a number{ODD}a=category"
+    ),
     "thousands": ('label,a\nx,"1,500"\ny,2\n', f"line 2, column 2 (a): '1,500' is not a number{ODD}a=category"),
     "Python's number": ("label,a\nx,1.5\ny,1_0\n", f"line 3, column 2 (a): '1_0' is not a number{ODD}a=category"),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
@@ -1061,7 +1067,8 @@ def test_svmlight_counts_from_0_if_either_file_does_and_is_as_wide_as_both(write
 
 
 def test_svmlight_values_are_float64_where_they_must_be(write):
-    assert read_svmlight(Path(write("a.svm", "0 1:1e39\n1 1:2\n")), 1).dtype == np.float64
+    for value in ("1e39", "1000000001"):
+        assert read_svmlight(Path(write("a.svm", f"0 1:{value}\n1 1:2\n")), 1).dtype == np.float64
 
 
 def test_svmlight_in_chunks_agrees_with_scikit_learn(write, monkeypatch):

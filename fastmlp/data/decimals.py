@@ -17,7 +17,7 @@ CHUNK_BYTES = 1 << 20  # parsed at a time: numbers of six digits at 142 MB/s; 1 
 _PADDING = 16  # bytes before the first field, so that looking back from its end stays inside
 _POINT, _MINUS, _NEWLINE, _ZERO = b".-\n0"
 _MOST_DIGITS = 19  # that fit in 64 bits
-_ROUNDING = 2.0**-24  # of float32, relative
+_ROUNDING, _LARGEST_EXACT = 2.0**-24, 2.0**24  # of float32: relative, and of integers
 _POWERS = 10 ** np.arange(_MOST_DIGITS + 1, dtype=np.uint64)
 
 
@@ -160,7 +160,9 @@ def as_single(X: np.ndarray) -> np.ndarray:
     if X.dtype.kind == "f" and X.dtype.itemsize < 8:
         return single
     fits = bool(np.isfinite(single).all() and ((single == 0) == (X == 0)).all())
-    if fits and X.ndim == 2 and X.size:
+    if fits and X.ndim == 1:  # of a sparse matrix, whose columns are not looked at one by one
+        fits = bool((single == X)[np.abs(single) >= _LARGEST_EXACT].all())
+    elif fits and X.size:
         low, high = X.min(0).astype(np.float64), X.max(0).astype(np.float64)
         fits = bool((np.maximum(-low, high) * _ROUNDING <= (high - low) / 1000)[low < high].all())
     return single if fits else np.ascontiguousarray(X, np.float64)

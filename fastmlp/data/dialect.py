@@ -270,7 +270,8 @@ def _with_points(rows: bytes, delimiter: str) -> bytes:
     both = b"." in rows and commas and numbers(_GROUPED + rb",\d+").search(rows) is not None
     sure = both or (commas and (delimiter == ";" or not all(map(_THOUSANDS.fullmatch, commas))))
     grouped = b"(?!" + _GROUPED + rb"[^.\d])" if both else b""
-    if not sure or (b"." in rows and numbers(grouped + rb"\d*\.\d+(?:[eE][+-]?\d+)?").search(rows)):
+    point = rb'(?:^|(?<=%s))[ "]*[+-]?%s\d*\.\d+(?:[eE][+-]?\d+)?[ "]*(?:%s|$)' % (mark, grouped, mark)
+    if not sure or (b"." in rows and re.search(point, rows, re.MULTILINE)):
         return rows
     if delimiter != "," and not both and not re.search(rb",(?!\d)", rows):  # ten times as fast
         return rows.replace(b",", b".")

@@ -30,6 +30,7 @@ def features(path: Path, query: Query) -> np.ndarray | Frame:
 def _as_text(path: Path) -> bytes:
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.csv
         import pyarrow.parquet
     except ImportError as error:
@@ -56,8 +57,13 @@ def _in_order(table: Any) -> list[int]:
 
 
 def _plain(column: Any, pyarrow: Any) -> Any:
-    """Without dictionaries and time zones (times are UTC), which text has none of."""
+    """As pandas writes it in text: without dictionaries, in UTC, True for true, durations in days."""
     kind = column.type
+    if pyarrow.types.is_boolean(kind):
+        return pyarrow.compute.if_else(column, "True", "False")
+    if pyarrow.types.is_duration(kind):
+        a_day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+        return pyarrow.compute.divide(column.cast(pyarrow.int64()).cast(pyarrow.float64(), safe=False), float(a_day))
     if pyarrow.types.is_dictionary(kind):
         return column.cast(kind.value_type)
     if pyarrow.types.is_timestamp(kind) and kind.tz is not None:

@@ -159,7 +159,8 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
         images = [file._replace(path=file.path.removeprefix(f"{top}/")) for file in images]  # as archives have it
     tops = _by_class([file for file in images if "/" in file.path])
     if not tops:
-        raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class")
+        table = "" if path.is_dir() else ", or one table as text"
+        raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class{table}")
     parts = {top.lower(): top for top in tops if top.lower() in (*_PARTS, *_SECOND) and _depth(tops[top]) > 2}
     named = {_PARTS[low]: top for low, top in parts.items() if low in _PARTS}
     seconds = [parts[low] for low in _SECOND if low in parts]
