@@ -228,7 +228,7 @@ BAD = {
     "one class": ("set", lambda: folder(classes="a"), "all labels are 'a'; there must be at least two classes"),
     "no classes": ("set", lambda: picture("set/a.png"), "set: its images have no classes; each class must have a directory"),
     "only a test set": ("set", lambda: folder("set/test"), "set: holds test, and no train directory to train on"),
-    "a zip of a table": ("set.zip", archive("a.csv", "1,2"), "set.zip: holds no images, but a.csv; it must hold a directory"),
+    "a zip of a page": ("set.zip", archive("a.html", "1,2"), "set.zip: holds no images, but a.html; it must hold a directory"),
     "a zip of loose images": ("set.zip", archive("a.png", "x"), "set.zip: its images (a.png) are in no directories"),
     "an empty zip": ("set.zip", archive("a/", ""), "set.zip: holds no files; it must hold a directory of images"),
     "no zip": ("set.zip", lambda: Path("set.zip").write_text("x"), "set.zip: not a valid .zip file"),
