@@ -118,6 +118,8 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 def _labels(name: str, y: Any) -> np.ndarray:
     """y as an array of numbers or text. InputError for one that is missing."""
+    if np.ma.is_masked(y):
+        raise InputError(f"{name}, row {np.argwhere(y.mask)[0][0]}: is masked; every sample must have one")
     array = _array(name, y)
     if array.dtype != object:
         return array

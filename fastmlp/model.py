@@ -118,6 +118,8 @@ class Model:
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
         if not self.columns or column_names(X) is None:
+            if np.ma.is_masked(X):
+                raise InputError("X has masked values; this model was trained on numbers without gaps")
             return np.asarray(X)
         return named_columns(X, self.columns, "X", "this model takes numbers")
 

@@ -62,10 +62,17 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     if type(value) is np.ndarray and value.dtype in FLOATS:  # the usual case
         return value.dtype
     refuse_sparse(name, value)
-    dtype = np.asarray(value).dtype
+    dtype = _array(name, value).dtype
     if (native := dtype.newbyteorder("=")) not in FLOATS:
         raise TypeError(f"{name} has dtype {dtype}; it must be float32 or float64")
     return native
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """``np.asarray(value)``, which would read what a mask hides."""
+    if np.ma.is_masked(value):
+        raise TypeError(f"{name} has masked values; it must have none (call .filled(...), or leave their rows out)")
+    return np.asarray(value)
 
 
 def refuse_sparse(name: str, value: Any) -> None:
@@ -95,7 +102,7 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
         if flags.c_contiguous and flags.aligned:
             require_shape(name, value, shape)
             return _kernel_view(value)
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.dtype.kind not in "fiub":
         refuse_sparse(name, value)
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")
@@ -109,7 +116,7 @@ def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, 
     """``as_input`` for the network's input: uint8 stays uint8."""
     if type(value) is np.ndarray and value.dtype == dtype:  # the usual case
         return as_input(name, value, dtype, shape)
-    array = np.asarray(value)
+    array = _array(name, value)
     return as_input(name, array, UINT8 if array.dtype == UINT8 else dtype, shape)
 
 
@@ -120,7 +127,7 @@ def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
 
 def as_targets(name: str, value: Any, n: int, outputs: int) -> np.ndarray:
     """``value`` as int64 [n, outputs], each 0 or 1."""
-    array = np.asarray(value)
+    array = _array(name, value)
     return _as_indices(name, array.astype(np.int64) if array.dtype == bool else array, (n, outputs), 2)
 
 
@@ -138,7 +145,7 @@ def as_rows(name: str, value: Any, n: int) -> np.ndarray:
 
 
 def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}; it must be an integer type")
     require_shape(name, array, shape)

@@ -157,6 +157,8 @@ def test_what_a_masked_array_masks_is_a_gap():
     data = dataset_of(masked, Y["text"], None, None, None, configure(val_fraction=0.01), print)
     assert [value == "" for value in read_table(masked)[0].tolist()] == masked.mask[:, 0].tolist()
     assert "" in data.X.columns["column 1"].tolist()
+    with pytest.raises(InputError, match="X has masked values; this model was trained on numbers without gaps"):
+        fastmlp.fit(X, Y["text"], **QUICK).model.predict(masked)
 
 
 @pytest.mark.parametrize("form", ["csr_array", "csc_matrix", "coo_array"])
@@ -238,6 +240,7 @@ BAD = {
     "half a test set": ((X, Y["text"]), {"X_test": X}, "X_test and y_test go together"),
     "NaN": ((np.where(X > 2, np.nan, X), Y["text"]), {}, r"X, row \d+: holds a NaN or an infinity"),
     "NaN in y": ((X, np.where(X[:, 0] > 2, np.nan, X[:, 0])), {}, r"y, row \d+: holds a NaN or an infinity"),
+    "masked y": ((X, np.ma.masked_equal(Y["integers"], 7)), {}, r"y, row \d+: is masked; every sample must have one"),
     "None in y": ((X, [None, *Y["text"][1:]]), {}, "y, row 0: is missing; every sample must have one"),
     "pandas.NA in y": (
         (X, np.array([NA(), *Y["text"][1:]], object)),
@@ -274,7 +277,7 @@ BAD = {
     "a choice": ((X, Y["text"]), {"augment": True}, "^augment is True; it must be a name"),
     "a loss": (
         (X, Y["text"]),
-        {"loss": "absolute"},
+        {"loss": "absolute_error"},
         r"classes \(loss softmax_cross_entropy, focal; or task regression\)",
     ),
     "an unknown class": (

@@ -1053,6 +1053,7 @@ NO = {"warm_start": False}
 # What is refused: (method, parameters, changes of X, y and the other arguments, what the message says).
 REFUSED = {
     "not finite": ("both", {}, {"X": lambda X: np.where(BAD[:, None], np.nan, X)}, "Input X contains NaN"),
+    "masked": ("both", {}, {"X": lambda X: np.ma.masked_less(X, 0)}, "masked values cannot be read"),
     "beyond float32": ("again", {}, {"X": lambda X: X.astype(float) * 1e300}, "a value too large for dtype"),
     "another width": ("again", {}, {"X": lambda X: X[:, 1:]}, "is expecting 5"),
     "rows missing": ("both", {}, {"X": lambda X: X[1:]}, "inconsistent numbers of samples"),
@@ -1195,6 +1196,7 @@ def test_a_refused_prediction_changes_nothing(table):
             (big, "a value too large for dtype"),
             (scipy.sparse.csr_array(big), "too large for dtype"),
             (big[:, 1:], "expecting 12"),
+            (np.ma.masked_less(table[0], 1), "masked values cannot be read"),
         ):
             with pytest.raises(ValueError, match=message):
                 method(X)

@@ -152,6 +152,10 @@ BAD = {
     ),
     "CSR of no second dimension": (lambda: csr(shape=(2,)), ValueError, "CSR shape is"),
     "CSR of negative size": (lambda: csr(shape=(-1, 3)), ValueError, "CSR shape is"),
+    "masked samples": (lambda: kernels.linear_forward(np.ma.masked_less(X, 2), W), TypeError, "X has masked values; it must"),
+    "masked labels": (
+        lambda: kernels.softmax_cross_entropy(Y, np.ma.masked_less(LABELS, 2)), TypeError, "labels has masked values",
+    ),
     "masked array to update": (lambda: kernels.sgd_update(np.ma.array(W), W, 0.1), TypeError, "W is a MaskedArray"),
     "scale past every float": (lambda: kernels.linear_forward(X, W, scale=10**400), ValueError, "scale is 1000"),
     "step past every float": (lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 10**30, 1), ValueError, "t is 1000"),

@@ -132,11 +132,18 @@ def samples(estimator: Any, X: Any, dtype: Any) -> Any:
         read = X if X.dtype == dtype else in_dtype(X, dtype)
         if np.isfinite(read).all():
             return read
+    _refuse_masked(X)
     given = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
     X = in_dtype(given, dtype)
     if X.dtype != given.dtype:
         require_finite(X, given, estimator)
     return X
+
+
+def _refuse_masked(*given: Any) -> None:
+    """ValueError for what a mask hides, and scikit-learn would read."""
+    if any(map(np.ma.is_masked, given)):
+        raise ValueError("masked values cannot be read; fill them, leave their rows out, or use a Table estimator")
 
 
 def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool, once: bool) -> tuple[Any, Any, Any]:
@@ -145,6 +152,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     ``dtype`` is that of the network, or None for X's own: float64 where X is, else float32.
     """
     given = X
+    _refuse_masked(X, y)
     if line := in_other_order(X, y):
         warnings.warn(line, stacklevel=5)
     X, y = check_X_y(
@@ -238,6 +246,7 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
     if X is None:
         raise ValueError("y_val is provided, but X_val was not provided.")
     given = X
+    _refuse_masked(X, y)
     X = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
     read = prepared(X, dtype)
     require_finite(read, X, estimator, "X_val")
