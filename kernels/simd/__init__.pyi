@@ -436,8 +436,8 @@ def transpose(
 ) -> None:
     """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
 
-    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
-    loaded and stored without masks, which take longer than the exchanges.
+    A block of lanes x lanes goes through registers. A whole one is read 32 bytes at a time, as a register's bytes often lie on
+    two cache lines, and without masks, which take longer than all the rest.
     """
 
 def zeros(like: _Like) -> Vector:
