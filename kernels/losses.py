@@ -686,9 +686,6 @@ class _RowLoss(Loss, _Width):
     of_row: ClassVar[Any]
     python: ClassVar[Any]
 
-    def checked(self):
-        return self
-
     def targets(self, name, value, samples, outputs, dtype):
         # First and by itself: within a step it would be compiled without Numba's runtime, and its errors come last.
         self.of_row.compile((from_dtype(dtype)[::1],) * 3)
