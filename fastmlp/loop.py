@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,16 +249,21 @@ class Run:
             X, y = plan.prepared(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
         rows = np.zeros(batch, np.int64)
         average = None if config.average is None else network.params.copy()
-        for clip in {None, config.clip_norm}:
-            kernels.mlp_train_steps(
-                X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss, average=average
+        calls: list[Callable[[], Any]] = [
+            partial(
+                kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss,
+                average=average,
             )
+            for clip in {None, config.clip_norm}
+        ]  # fmt: skip
         if self.world.size > 1:
-            kernels.mlp_update(network, np.zeros_like(network.params), rule=self.rule, lr=0.0)
+            calls.append(partial(kernels.mlp_update, network, np.zeros_like(network.params), rule=self.rule, lr=0.0))
         X, y = plan.test
         if not isinstance(X, kernels.CSR):
             X, y = X[:_WARM_ROWS], y[:_WARM_ROWS]
-        Model(network, 1.0, plan.data.classes, target=plan.target, loss=plan.loss).evaluate(X, y)
+        model = Model(network, 1.0, plan.data.classes, target=plan.target, loss=plan.loss)
+        calls.append(partial(model.evaluate, X, y))
+        kernels.jit.compile_for(calls)
 
     def advance(self, limit: int) -> None:
         """Train one chunk of at most ``limit`` steps."""

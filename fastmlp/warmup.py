@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from .cli import Parser, command, say
 from .config import RULES, TrainConfig
@@ -16,14 +17,19 @@ def warm_up(dtype: str, optimizer: str) -> None:
     from .backend import kernels
     from .optimizers import rule
 
+    kernels.jit.ahead.expect_work()
     rules = (rule(TrainConfig(optimizer=optimizer, weight_decay=0.0)),)
+    warmup = partial(kernels.warmup, dtypes=dtype, rules=rules)
     network = ("mlp_train_steps", "mlp_forward", "loss_gradient", "softmax")
-    kernels.peak_gflops(dtype)
-    say("compiling for classes, on dense and sparse data")
-    kernels.warmup((*network, "distort"), dtypes=dtype, rules=rules, large_batches=True)
-    say("compiling for numbers to predict, and for gradients that are clipped")
-    kernels.warmup(network, dtypes=dtype, rules=rules, losses=("squared_error",), sparse=False)
-    kernels.warmup(("mlp_gradient", "mlp_update"), dtypes=dtype, rules=rules, sparse=False)
+    say("compiling for classes and numbers to predict, on dense and sparse data")
+    kernels.jit.compile_for(
+        [
+            partial(warmup, (*network, "distort")),
+            partial(warmup, network, losses=("squared_error",), sparse=False),
+            partial(warmup, ("mlp_gradient", "mlp_update"), sparse=False),  # whose gradients are clipped
+            partial(kernels.peak_gflops, dtype),
+        ]
+    )
 
 
 def parser() -> Parser:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import jit, registry
+from . import jit, reference, registry
 from . import ops as public
 from .activations import ACTIVATIONS
 from .csr_matrix import CSR
@@ -61,6 +61,8 @@ def warmup(
         itertools.product(_names("activations", activations, ACTIVATIONS), _names("losses", losses, LOSSES), rules)
     )
     calls: list[Callable[[], Any]] = []
+    if sparse and any(name.startswith("mlp_") for name in chosen):
+        calls += [call for dtype in reals for call in _making_sparse(dtype)]
     for name, dtype in itertools.product(chosen, reals):
         if name.startswith("mlp_"):
             for X, kind in itertools.product(_inputs(dtype, sparse), networks):
@@ -97,17 +99,35 @@ def _cases(
 
 def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
     """Few samples of each kind that a network's first layer reads by code of its own."""
-    numbers = np.zeros((_SAMPLES, _SHAPE[1]), dtype)
-    numbers[:, ::_EVERY] = 1
+    numbers = _numbers(dtype)
     yield from (numbers, numbers.astype(np.uint8))
     if sparse:
         wide = np.arange(0, _WIDE, _WIDE // _EVERY)
-        yield from (public.csr(numbers.astype(kind)) for kind in {"uint8", "float32", dtype.name})
-        X = CSR(
-            np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), "float32"),
-            (_SAMPLES, _WIDE),
-        )  # fmt: skip
-        yield from (X, X.dictionary_encode())
+        yield from (reference.csr(numbers.astype(kind)) for kind in _kinds(dtype))
+        for kind in ("float32", "uint8"):  # which also is what numbers of a dictionary are
+            yield CSR(
+                np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), kind),
+                (_SAMPLES, _WIDE),
+            )  # fmt: skip
+
+
+def _numbers(dtype: np.dtype) -> np.ndarray:
+    numbers = np.zeros((_SAMPLES, _SHAPE[1]), dtype)
+    numbers[:, ::_EVERY] = 1
+    return numbers
+
+
+def _kinds(dtype: np.dtype) -> list[str]:
+    """The types of values of sparse samples for a network of this dtype."""
+    return list(dict.fromkeys(("uint8", "float32", dtype.name)))
+
+
+def _making_sparse(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
+    """What makes such samples."""
+    for kind in _kinds(dtype):
+        numbers = _numbers(dtype).astype(kind)
+        yield partial(public.csr, numbers)
+        yield reference.csr(numbers).dictionary_encode
 
 
 def _of_network(

@@ -78,18 +78,18 @@ def test_kernels_compiled_ahead_have_the_bits_of_those_that_are_not(python, tmp_
     assert here[-1] == there[-1]
 
 
-def test_warmup_has_workers_compile_at_once_what_each_op_needs_and_nothing_is_left_to_compile(python, cache):
+def test_warmups_have_workers_compile_at_once_what_each_op_needs_and_nothing_is_left_to_compile(python, cache):
     code = """
+from functools import partial
 from kernels import jit
-asked, compile_all = [], ahead.compile_all
+rounds, compile_all = [], ahead.compile_all
 def note(tasks, size):
-    asked.extend(tasks)
+    rounds.append({jit._of(source).name for source, _ in tasks})
     compile_all(tasks, size)
 ahead.compile_all = note
 assert kernels.cache_info()[1:] == (0, 0, 0)
-kernels.warmup(("softmax", "dropout"), dtypes="float64")
-names = {jit._of(source).name for source, _ in asked}
-assert names == {"kernels.losses.launch(softmax)", "kernels.dropout_mask.launch(dropout)"}, names
+jit.compile_for([partial(kernels.warmup, op, dtypes="float64") for op in ("softmax", "dropout")])
+assert rounds == [{"kernels.losses.launch(softmax)", "kernels.dropout_mask.launch(dropout)"}], rounds
 assert len(started) == 2 and not ahead._team.broken and not written, written
 before, info = jit.compile_seconds, kernels.cache_info()
 kernels.dropout(Z, 0.5, seed=1)

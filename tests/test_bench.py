@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 
+import cold_start
 import counted
 import numpy as np
 import pytest
@@ -475,3 +476,20 @@ def test_products_are_recorded_for_every_op_and_peer():
     found = products.record(TINY, [(2, 9, 3)])["products"]
     assert [row["op"] for row in found] == ["linear_forward", "linear_backward_input", "linear_backward_weight"]
     assert all({"fastmlp", "NumPy"} <= set(row["seconds"]) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("free", "end"),
+    [
+        ([0], 6),  # the large one, what it has asked for, and the small one
+        ([0, 0], 4),  # one is asked for at 1, when the second worker has done the small one, and takes 3
+        ([0, 2], 5),
+    ],
+)
+def test_a_cold_start_is_played_through_with_a_core_for_each_worker(free, end):
+    compiled = {
+        "large": cold_start.Compiled(9, 2, [(1, "asked"), (1, "small")]),
+        "asked": cold_start.Compiled(5, 3, []),
+        "small": cold_start.Compiled(1, 1, []),
+    }
+    assert cold_start.played(["large", "small"], compiled, free, 0) == end

@@ -38,6 +38,7 @@ from .dependencies import (
     kernel_text,
     made_by_the_package,
     overload,
+    texts_kept,
     type_text,
     vocabulary,
 )
@@ -226,6 +227,7 @@ class _Kept(StoredDispatcher):
         self._paths: dict[tuple[Any, ...], Path | None] = {}
         _kernels[self.name] = self
 
+    @texts_kept()
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         outermost = self.depth == 0
         path = self._paths[args] = self._path(args)
@@ -253,7 +255,7 @@ class _Kept(StoredDispatcher):
         if not all(map(found_by_name, args)):  # as a loss of the user's, whose class is made in each process
             return None
         try:
-            text = repr((self.name, [type_text(kind) for kind in args], kernel_text(function)))
+            text = "\n".join((self.name, *map(type_text, args), kernel_text(function)))
         except TypeError as error:
             if is_of_the_package(function.__module__):
                 raise
@@ -342,7 +344,8 @@ def _size(task: ahead.Task) -> int:
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
     """Make the calls; what they need is compiled by workers, for all of them at once.
 
-    In rounds, as a call ends at the first large kernel that is missing. One that workers do not compile is compiled here.
+    In rounds, as a call ends at the first large kernel that is missing. One that workers do not compile is compiled here. A
+    call may be of this function, too: what its calls need is compiled with what the others need.
     """
     asked: set[ahead.Task] = set()
     while calls:

@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import ctypes
 import gc
+import heapq
 import multiprocessing
 import os
 import pickle
@@ -46,7 +47,7 @@ Task = tuple[Any, tuple[Any, ...]]  # a kernel's name, or what makes an entry of
 
 def is_large(text: str) -> bool:
     """Whether workers, which take half a second to start, would be done first with this text, or are wanted anyway."""
-    return _met is not None or len(text) > _LARGE
+    return _met.tasks is not None or len(text) > _LARGE
 
 
 def _free_memory() -> int:
@@ -112,15 +113,17 @@ class _Tasks:
 
     def __init__(self, first: Iterable[Task], size: Callable[[Task], int]) -> None:
         self._changed, self._size = threading.Condition(), size
-        self._known = set(first)
-        self._waiting, self._running = sorted(self._known, key=size), 0
+        self._known: set[Task] = set()
+        self._waiting: list[tuple[int, int, Task]] = []  # a heap
+        self._running = 0
+        for task in first:
+            self.add(task)
 
     def add(self, task: Task) -> None:
         with self._changed:
             if task not in self._known:
                 self._known.add(task)
-                self._waiting.append(task)
-                self._waiting.sort(key=self._size)
+                heapq.heappush(self._waiting, (-self._size(task), len(self._known), task))
                 self._changed.notify()
 
     def take(self) -> Task | None:
@@ -130,7 +133,7 @@ class _Tasks:
             if not self._waiting:
                 return None
             self._running += 1
-            return self._waiting.pop()
+            return heapq.heappop(self._waiting)[-1]
 
     def done(self) -> None:
         with self._changed:
@@ -207,8 +210,8 @@ def expect_work() -> None:
 
 def compile_ahead(task: Task, size: Callable[[Task], int]) -> None:
     """Have a kernel, by its name and argument types, and all that it calls compiled into the store, if workers may."""
-    if _met is not None:
-        _met.append(task)
+    if _met.tasks is not None:
+        _met.tasks.append(task)
         raise _Met
     if worker_count():
         _team.compile(_Tasks([task], size))
@@ -218,20 +221,23 @@ class _Met(BaseException):
     """A call has come to a large kernel: see ``large_kernels``."""
 
 
-_met: list[Task] | None = None
+class _MetByThread(threading.local):
+    tasks: list[Task] | None = None
+
+
+_met = _MetByThread()
 
 
 def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[Callable[[], Any]]]:
     """Make the calls: the large kernels that are not in the store, and the calls that ended at one.
 
-    Without workers no call is made.
+    A call may come here, too: it ends with all that its own calls have ended at. Without workers no call is made.
     """
-    global _met
     tasks: list[Task] = []
     if not worker_count():
         return tasks, list(calls)
     ended = []
-    _met = tasks
+    outer, _met.tasks = _met.tasks, tasks
     try:
         for call in calls:
             try:
@@ -239,7 +245,10 @@ def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[
             except _Met:
                 ended.append(call)
     finally:
-        _met = None
+        _met.tasks = outer
+    if outer is not None and ended:
+        outer.extend(tasks)
+        raise _Met
     return tasks, ended
 
 

@@ -22,7 +22,8 @@ import dis
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
@@ -71,11 +72,28 @@ def overload(function: Callable[..., Any], **options: Any) -> Callable[[Any], An
     return decorate
 
 
+_kept: dict[FunctionType, tuple[str, list[FunctionType]]] | None = None
+
+
+@contextmanager
+def texts_kept() -> Iterator[None]:
+    """Make the text of each function once meanwhile: kernels that are looked for together call many of the same."""
+    global _kept
+    before = _kept
+    _kept = {} if before is None else before
+    try:
+        yield
+    finally:
+        _kept = before
+
+
 def kernel_text(function: FunctionType) -> str:
     """All that the machine code of ``function`` depends on but argument types, vocabulary and environment."""
-    found, texts = [function], []
+    found, texts, kept = [function], [], {} if _kept is None else _kept
     for reached in found:  # it grows meanwhile
-        text, callees = _own_text_and_callees(reached)
+        if reached not in kept:
+            kept[reached] = _own_text_and_callees(reached)
+        text, callees = kept[reached]
         texts.append(text)
         found += [callee for callee in callees if callee not in found]
     return "".join(texts)

@@ -56,6 +56,12 @@ class _Library(JITCodeLibrary):
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
+    def serialize_using_object_code(self) -> Any:
+        """Without Numba's bitcode, for functions that link the code in, as none does; and to know which functions it has."""
+        self._ensure_finalized()
+        names = "".join(f'@"{function.name}" = global i8 0\n' for function in self.get_defined_functions())
+        return self.name, "object", (self._get_compiled_object(), binding.parse_assembly(names).as_bitcode())
+
 
 class _PieceLibrary(_Library):
     """Code that is only ever linked into that of kernels and optimised there.
@@ -303,12 +309,7 @@ def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
         return None
     called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
     compiled.reload_init.clear()
-    (name, kind, (machine_code, _)), *others = compiled._reduce()
-    # Numba keeps the bitcode, too, for functions that link the code in, as none does, and to know what the code defines.
-    module = compiled.library._final_module
-    defined = (each.name for each in (*module.functions, *module.global_variables) if not each.is_declaration)
-    names = binding.parse_assembly("".join(f'@"{name}" = global i8 0\n' for name in defined))
-    return ((name, kind, (machine_code, names.as_bitcode())), *map(_without_linked, others)), called
+    return tuple(map(_without_linked, compiled._reduce())), called
 
 
 class _Reduced:

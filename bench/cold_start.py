@@ -1,0 +1,107 @@
+"""How long the first run would compile on so many cores: from the CPU time of its parts, on a machine that may have fewer.
+
+As many workers as there would be cores compile here, on the cores there are. Of each kernel the script notes the worker's CPU
+time and when it asked for others; the same schedule is then played through with a core for each worker. What it leaves out:
+that more cores share caches and memory, and run at a lower clock. Linux.
+
+python bench/cold_start.py CORES [options of train]
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Compiled(NamedTuple):
+    size: int
+    seconds: float
+    asked: list[tuple[float, Any]]  # (after so many seconds, for what)
+
+
+def cpu_seconds(process: int) -> float:
+    with open(f"/proc/{process}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS
+
+
+def played(first: list[Any], compiled: dict[Any, Compiled], free: list[float], now: float) -> float:
+    """When workers that are ``free`` from these times on have compiled the first tasks and all that they ask for."""
+    known, waiting, end = set(first), [], now
+    asked = [(now, number, task) for number, task in enumerate(first)]
+    heapq.heapify(free)
+    while asked or waiting:
+        now = max(free[0], now if waiting else asked[0][0])
+        while asked and asked[0][0] <= now:
+            _, number, task = heapq.heappop(asked)
+            heapq.heappush(waiting, (-compiled[task].size, number, task))
+        *_, task = heapq.heappop(waiting)
+        for after, other in compiled[task].asked:
+            if other not in known:
+                known.add(other)
+                heapq.heappush(asked, (now + after, len(known), other))
+        done = now + compiled[task].seconds
+        heapq.heapreplace(free, done)
+        end = max(end, done)
+    return end
+
+
+def main(cores: int, options: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ["FASTMLP_CACHE"] = f"{directory}/cache"
+        os.environ.setdefault("FASTMLP_DATA", f"{directory}/data")
+        from fastmlp.train import main as train
+        from kernels import jit
+        from kernels.jit import ahead
+
+        compiled: dict[Any, Compiled] = {}
+        rounds: list[
+            tuple[list[Any], float, float]
+        ] = []  # (tasks, this process's CPU seconds then, and when they were done)
+        started: dict[int, float] = {}
+        compile_one, compile_round, returned = ahead._Worker.compile, ahead._Team.compile, [0.0]
+
+        def note_one(worker: Any, task: Any) -> Iterator[Any]:
+            process, asked = worker.process.pid, []
+            before = cpu_seconds(process)
+            started.setdefault(process, before)
+            for other in compile_one(worker, task):
+                asked.append((cpu_seconds(process) - before, other))
+                yield other
+            compiled[task] = Compiled(jit._size(task), cpu_seconds(process) - before, asked)
+
+        def note_round(team: Any, tasks: Any) -> None:
+            first, before = [task for *_, task in tasks._waiting], time.process_time()
+            compile_round(team, tasks)
+            rounds.append((first, before, time.process_time()))
+
+        ahead._Worker.compile, ahead._Team.compile, ahead.available_cores = note_one, note_round, lambda: cores
+        arguments = ["--epochs", "1", "-q", "--out", f"{directory}/run", *options]
+        compile_for = jit.compile_for
+
+        def note_end(calls: Any) -> None:
+            compile_for(calls)
+            returned[0] = time.process_time()
+
+        jit.compile_for = note_end
+        if train(arguments):
+            return
+        free, now = sorted(started.values()), 0.0  # the time that a worker takes to start is counted in full
+        for k, (first, _, done) in enumerate(rounds):
+            now = played(first, compiled, free, now)
+            now += (rounds[k + 1][1] if k + 1 < len(rounds) else returned[0]) - done
+        work = sum(each.seconds for each in compiled.values())
+        print(
+            f"{len(compiled)} kernels, {work:.1f} s of work, {len(rounds)} rounds; on {cores} cores {now:.1f} s of compiling"
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
