@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import functools
+import gc
 import io
 import os
 import signal
@@ -70,6 +72,7 @@ def run_command(
 
     Without ``on_ranks`` it is refused where a launcher started several of it: all would write the same files.
     """
+    atexit.register(gc.freeze)  # the last search for garbage in all that Numba has made took a fifth of a warm run
     warnings.showwarning = lambda message, *_, **__: say(str(message))
     if sys.stderr is None:  # closed by the caller
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)

@@ -254,7 +254,7 @@ class Run:
                 kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss,
                 average=average,
             )
-            for clip in {None, config.clip_norm}
+            for clip in ({config.clip_norm} if self.world.size == 1 else {None, config.clip_norm})
         ]  # fmt: skip
         if self.world.size > 1:
             calls.append(partial(kernels.mlp_update, network, np.zeros_like(network.params), rule=self.rule, lr=0.0))

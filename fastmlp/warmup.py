@@ -20,13 +20,12 @@ def warm_up(dtype: str, optimizer: str) -> None:
     kernels.jit.ahead.expect_work()
     rules = (rule(TrainConfig(optimizer=optimizer, weight_decay=0.0)),)
     warmup = partial(kernels.warmup, dtypes=dtype, rules=rules)
-    network = ("mlp_train_steps", "mlp_forward", "loss_gradient", "softmax")
+    clipped, losses = ("mlp_gradient", "mlp_update", "loss_gradient"), ("softmax_cross_entropy", "squared_error")
     say("compiling for classes and numbers to predict, on dense and sparse data")
     kernels.jit.compile_for(
         [
-            partial(warmup, (*network, "distort")),
-            partial(warmup, network, losses=("squared_error",), sparse=False),
-            partial(warmup, ("mlp_gradient", "mlp_update"), sparse=False),  # whose gradients are clipped
+            partial(warmup, ("mlp_train_steps", "mlp_forward", "loss_gradient", "softmax", "distort")),
+            partial(warmup, clipped, losses=losses, sparse=False),  # as gradients of numbers are by default
             partial(kernels.peak_gflops, dtype),
         ]
     )

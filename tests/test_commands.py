@@ -1056,6 +1056,7 @@ def test_with_json_stdout_is_one_object_that_says_what_the_lines_say(place, comm
 def test_after_warmup_no_command_compiles(python, place, digits):
     rng = np.random.default_rng(0)
     np.savez("table.npz", X=rng.standard_normal((900, 30)).astype("f4"), y=np.arange(900) % 3)
+    np.savez("numbers.npz", X=rng.standard_normal((200, 30)).astype("f4"), y=rng.standard_normal(200))
     np.savez("images.npz", X=digits.X.reshape(-1, 28, 28), y=digits.y)
     Path("wide.svm").write_text("".join(f"{k % 3} {k + 1}:1.5 {70_000 + k}:0.1\n" for k in range(900)))
     env = {"FASTMLP_CACHE": str(place / "cache"), "FASTMLP_DATA": ""}
@@ -1078,6 +1079,7 @@ def test_after_warmup_no_command_compiles(python, place, digits):
         ("images.npz", ()),
         ("images.npz", ("--input", "dense", *augmented)),
         ("table.npz", ()),
+        ("numbers.npz", ()),
         ("table.npz", ("--input", "sparse", "--standardize", "no", "--optimizer", "adam", "--validation", "0.1")),
         ("wide.svm", ("--patience", "2")),
     ]:
