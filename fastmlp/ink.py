@@ -29,7 +29,8 @@ EVEN = 1.25  # times as light two pixels further: paper to table has 1.4 and mor
 NOISE = 5.5  # times the distance of the quantiles 0.05 and 0.25; the tenth largest of 100,000 normal numbers is at 4.5
 LEAST = 0.08  # contrast of ink in the whole picture, where thin strokes fade
 CLEAR = 0.25  # and close by: soft pencil has 0.35, most shadows have less
-SMALLEST = 9  # pixels: the height of a digit; what noise leaves is smaller
+SMALLEST = 8  # pixels: the height of a digit; what noise leaves is smaller
+CLOSE = 28  # pixels across: in a smaller picture strokes go from side to side, as ruled lines do, and touch it, as shadows do
 DUST = 10  # pixels: a digit 10 pixels high has more of full contrast, a hot pixel or a grain of dust has fewer
 SIDE = 0.8  # of a side of the picture
 FULL, SHARP = (
@@ -41,7 +42,8 @@ LEAN = 0.3  # rows a column: ruled paper lies straighter than that
 EDGE = 0.25  # of a picture's width: what remains of a ruled line in a corner is that short
 PALE = 0.6  # of the ink's contrast; a lone line that is darker, at a slant, may be a digit
 MANY = 0.5  # of a digit's longer side: so busy may any drawing be
-THIN, THICK = 0.085, 0.17  # of a digit's longer side: 9 of 10 strokes of MNIST are within these
+THIN, THICK = 0.115, 0.17  # of a digit's longer side: of MNIST's strokes six of ten are within these
+FINE = 0.085  # one of ten is less: strokes of a scribble that are no wider stay apart
 BLOT = 0.45  # of a digit's longer side: the square in a disc has 0.7; MNIST's thickest strokes, 1 in 10,000, have 0.37
 FLAT = 3  # times as wide as high; of MNIST's digits the widest are 2.1 times
 HAIR = 2.0  # pixels: of a stroke that is one pixel wide 1.3 are measured
@@ -156,6 +158,8 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
     Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read, or that one
     is busier than ``busiest``.
     """
+    if across(picture) < CLOSE:
+        picture = with_margin(picture)
     light, turned = dark_ink(shrink(picture))
     if inside := sheet(light, turned):
         picture = cut(picture, inside)
@@ -167,10 +171,20 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
     contrast = ink(light, CLEAR)
     times = max(1, LOOK // math.ceil(across(contrast)))
     contrast = bridged(enlarged(contrast, times))
-    seen = np.stack([frame(piece, shape, box) for piece in pieces(contrast, times * SMALLEST)])
-    if busiest is not None and busyness(seen).max() > busiest:
+    found = pieces(contrast, times * SMALLEST)
+    seen = np.stack([frame(piece, shape, box) for piece in found])
+    if busiest is not None and max(busyness(frame(piece, shape, box, FINE)) for piece in found) > busiest:
         raise InputError("holds a scribble, no digit: too many strokes cross it")
     return seen
+
+
+def with_margin(picture: np.ndarray) -> np.ndarray:
+    """``picture`` with a margin as wide as a small digit, of the colours that are in the middle of those at its sides."""
+    h, w, _ = picture.shape
+    sides = np.sort(np.concatenate(edges(picture)), 0)
+    whole = np.tile(sides[len(sides) // 2], (h + 2 * SMALLEST, w + 2 * SMALLEST, 1))
+    whole[SMALLEST:-SMALLEST, SMALLEST:-SMALLEST] = picture
+    return whole
 
 
 def sheet(light: np.ndarray, turned: bool) -> Box | None:
@@ -191,9 +205,10 @@ def sheet(light: np.ndarray, turned: bool) -> Box | None:
         own = labels[top:bottom, left:right] == k + 1
         if light[top:bottom, left:right][own].mean() >= shore:
             continue
-        y, x, below, beyond = inside(spanned(own))
-        if turned and own.mean() > FILLED and not own[y:below, x:beyond].all():
-            return top + y, left + x, top + below, left + beyond
+        if turned and own.mean() > FILLED:
+            y, x, below, beyond = inside(spanned(own))
+            if not own[y:below, x:beyond].all():
+                return top + y, left + x, top + below, left + beyond
         refuse_blot(own)
     return None
 
@@ -612,14 +627,15 @@ def reading_order(boxes: np.ndarray) -> list[int]:
     return order + sorted(line, key=lambda k: boxes[k][1])
 
 
-def frame(piece: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
-    """The digit ``piece`` [h, w] scaled to fit ``box``, its centre of mass in the middle: uint8 [rows, columns]."""
+def frame(piece: np.ndarray, shape: tuple[int, int], box: float, thin: float = THIN) -> np.ndarray:
+    """The digit ``piece`` [h, w] scaled to fit ``box``, its centre of mass in the middle: uint8 [rows, columns]. Strokes that
+    are less than ``thin`` of its longer side are made that wide."""
     height, width = extent(piece)
     stroke, size = stroke_width(piece >= INK), max(height, width)
     refuse_blot(piece >= INK)
     if width > FLAT * height:
         raise InputError("holds a line, no digit")
-    widened = math.floor((max(THIN * size, min(stroke, THICK * size)) - stroke) / 2 + 0.5)
+    widened = math.floor((max(thin * size, min(stroke, THICK * size)) - stroke) / 2 + 0.5)
     piece = thickened(np.pad(piece, abs(widened)), widened)
     if not (piece >= INK).any():
         raise InputError("holds a mark that is no stroke of a pen")
@@ -658,4 +674,4 @@ def resampled(piece: np.ndarray, n: int, scale: float) -> np.ndarray:
     middle = float((mass * row).sum() / mass.sum())
     wanted = middle + (np.arange(n) - n // 2) * scale
     weights = np.maximum(1 - np.abs(wanted[:, None] - row) / max(scale, 1), 0)
-    return weights @ piece / max(scale, 1)
+    return np.einsum("nh,hw->nw", weights, piece) / max(scale, 1)  # so small a product is slower on threads

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from handwriting import STYLES, Look, compose, from_strokes, lines, on_paper, pen_strokes, styled
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 import fastmlp
 from fastmlp import predict
@@ -201,6 +201,17 @@ def test_digits_a_pixel_apart_are_read_apart(height, rng):
         glyphs = [from_strokes(digit, height, 0.1, 0.05, rng) for digit in (3, 1, 0)]
         picture, _ = compose(glyphs, Look(ink=(0, 1), paper=(255, 256)), rng, gap=(1.1 / height, 1.2 / height))
         assert len(prepare(np.uint8(np.clip(picture, 0, 255)), SHAPE, 20)) == 3
+
+
+def test_a_digit_that_fills_a_picture_of_twelve_rows_is_read(rng):
+    """Its strokes go from side to side, as ruled lines do, and touch the sides, as shadows do."""
+    for digit in range(10):
+        picture = Image.fromarray(on_paper([digit], rng)).convert("L")
+        inside = ImageOps.invert(picture).getbbox()
+        small = picture.crop(inside).resize((7, 10), Image.LANCZOS)
+        tight = np.pad(np.asarray(small.convert("RGB")), ((1, 1), (1, 1), (0, 0)), constant_values=255)
+        for seen in (tight, 255 - tight):
+            assert len(prepare(seen, SHAPE, 20)) == 1, digit
 
 
 @pytest.mark.parametrize("fine", [1, 3])
