@@ -105,4 +105,6 @@ def named_columns(X: Any, columns: tuple[str, ...], what: str, wanted: str) -> n
     for name, column in arrays.items():
         if column.dtype.kind not in "fiub":
             raise InputError(f"{what}: column {str(name)[:40]!r} has dtype {column.dtype}; {wanted}")
+    if len(lengths := {column.shape for column in arrays.values()}) > 1:
+        raise InputError(f"{what}: its columns have the shapes {sorted(lengths)}; all must have one")
     return np.column_stack([*arrays.values()])

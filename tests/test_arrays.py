@@ -107,6 +107,8 @@ def test_columns_of_a_data_frame_go_by_name():
     assert model.columns == tuple("abcdef")
     for same in (frame[list("fedcba")], dict(frame)):
         np.testing.assert_array_equal(model.predict(same), model.predict(frame))
+    with pytest.raises(InputError, match=r"X: its columns have the shapes \[\(1,\), \(300,\)\]; all must have one"):
+        model.predict({**frame, "b": [1]})
     turned = fastmlp.fit(
         frame[:200], Y["text"][:200], X_test=frame[200:][list("fedcba")], y_test=Y["text"][200:], **QUICK
     )
