@@ -160,9 +160,10 @@ def doubt(labels: Labels) -> str | None:
     return quantity(labels)
 
 
-def is_quantity(labels: Labels) -> bool:
-    """Whether a column's values are numbers to predict rather than classes."""
-    return len(labels.values) > 1 and not is_text(labels) and quantity(labels) is not None
+def are_numbers(labels: Labels, task: str) -> bool:
+    """Whether a column holds numbers to predict rather than classes, as ``task`` says or, where it is auto, they look."""
+    looks_so = len(labels.values) > 1 and not is_text(labels) and quantity(labels) is not None
+    return task == "regression" or (task == "auto" and looks_so)
 
 
 def as_plain_numbers(labels: Labels) -> Labels:
@@ -204,7 +205,7 @@ def checked(labels: Labels, source: str, task: str, *, first: int = 0) -> tuple[
             f"{source}: the label of row {first + rows[0]} is {text[:40]!r}, the others are numbers; it {what}{where}: "
             f"{remedy}leave such rows out"
         )
-    if task == "regression" or (task == "auto" and is_quantity(labels)):
+    if are_numbers(labels, task):
         return labels, ()
     gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
     if len(gaps) == len(labels.values):

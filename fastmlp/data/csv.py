@@ -29,6 +29,7 @@ from .cached import cached
 from .columns import (
     REMEDY,
     apart,
+    are_numbers,
     as_plain_numbers,
     checked,
     counts,
@@ -37,7 +38,6 @@ from .columns import (
     identifies,
     is_index,
     is_known,
-    is_quantity,
     is_text,
     named,
     says_which_row,
@@ -413,7 +413,7 @@ def _find_label(head: _Head, path: Path, candidates: list[int], task: str) -> tu
     label = None if names is None else apart(names, candidates)
     if label is None:
         label = guessed(names, candidates, head.values, task, str(path))
-    elif (why := doubt(head.values(label))) and not (task != "classification" and is_quantity(head.values(label))):
+    elif (why := doubt(head.values(label))) and not are_numbers(head.values(label), task):
         raise InputError(f"{path}: {head.described(label)}, does not look like labels ({why}); {REMEDY}")
     return label, True
 
@@ -536,8 +536,7 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: boo
     labels, said = checked(labels, str(path), query.task, first=1)
     notes += said
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
-        quantity = query.task == "regression" or (query.task == "auto" and is_quantity(labels))
-        what = "different numbers" if quantity else "classes"
+        what = "different numbers" if are_numbers(labels, query.task) else "classes"
         notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
     return _samples(X, labels, names, weight, path, label, notes)
 
