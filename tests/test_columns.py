@@ -307,6 +307,7 @@ def test_columns_go_by_name_in_any_order():
         ),
         (None, {"a": ["1,500", "2,500"]}, "column 'a' holds '1,500', which is no number as its others are"),
         (None, {"a": [f"{k} kg" for k in range(50)]}, "column 'a' holds '0 kg', which is no number as its others are"),
+        (None, {"a": [f"{k},5-" for k in range(50)]}, "column 'a' holds '0,5-', which is no number as its others are"),
         (
             None,
             {"a": ["01/02/2024", "03/02/2024", "02/03/2024"]},

@@ -651,6 +651,13 @@ def test_few_numbers_to_test_on_are_read_as_those_of_training_were(write):
         assert data.y_test.tolist() == [number, 7]
 
 
+@pytest.mark.parametrize("feature", ["1", "1.5"])
+def test_labels_that_are_codes_are_predicted_as_they_were_given(write, feature):
+    """Beside pixels, which are read another way, too."""
+    data = load(write("a.csv", "a,label\n" + f"{feature},01\n2,02\n3,10\n" * 9), val_fraction=None)
+    assert data.classes == ("01", "02", "10")
+
+
 def test_a_minus_is_a_class_beside_a_plus(write):
     data = load(write("a.csv", "strand,class\n" + "+,-\n-,+\n" * 20), val_fraction=None)
     assert data.classes == ("+", "-")

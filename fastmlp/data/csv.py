@@ -52,7 +52,7 @@ from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 7
+_CACHE_VERSION = 8
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
@@ -560,7 +560,7 @@ def _numeric_columns(
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
     """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be ``single``,
     float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
-    pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter))
+    pixels = _parse_pixels(head.rows, len(head.names), ord(head.delimiter), chosen.label)
     if pixels is not None:
         labels = distinct(np.empty(0, np.int64) if chosen.label is None else pixels[:, chosen.label])
         weight = None if chosen.weight is None else pixels[:, chosen.weight].astype(np.float64)
@@ -585,18 +585,18 @@ def _columns(table: np.ndarray, chosen: list[int]) -> np.ndarray:
 # -- whole arrays --------------------------------------------------------------------------------------------------
 
 
-def _parse_pixels(rows: bytes, columns: int, delimiter: int) -> np.ndarray | None:
-    """The table as int16, if every field is one to four digits and every row whole."""
+def _parse_pixels(rows: bytes, columns: int, delimiter: int, label: int | None) -> np.ndarray | None:
+    """The table as int16, if every field is one to four digits, no label begins with 0 as 02 does, and every row is whole."""
     tables = []
     for chunk in chunks(rows, _PIXEL_CHUNK_BYTES):
-        table = _parse_pixel_chunk(chunk, columns, delimiter)
+        table = _parse_pixel_chunk(chunk, columns, delimiter, label)
         if table is None:
             return None
         tables.append(table)
     return np.concatenate(tables)
 
 
-def _parse_pixel_chunk(data: np.ndarray, columns: int, delimiter: int) -> np.ndarray | None:
+def _parse_pixel_chunk(data: np.ndarray, columns: int, delimiter: int, label: int | None) -> np.ndarray | None:
     digit = _IS_DIGIT[data]
     ends = np.flatnonzero(~digit)  # where each field's separator stands
     if not _are_rows(data[ends], columns, delimiter):
@@ -615,6 +615,11 @@ def _parse_pixel_chunk(data: np.ndarray, columns: int, delimiter: int) -> np.nda
         if place == 4 and not digits.all():  # 0042 may be a code
             return None
         values[far] += digits * np.int16(factor)
+    if (
+        label is not None
+        and (values[label::columns] < 10 ** (lengths[label::columns] - 1))[lengths[label::columns] > 1].any()
+    ):
+        return None
     return values.reshape(-1, columns)
 
 

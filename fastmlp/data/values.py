@@ -37,9 +37,9 @@ _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
-_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_]+[²³/\w]*|[°'\"]\w?)")
+_UNIT = re.compile(r"[+-]?\d[\d.,'\s]*([^\W\d_]+[²³/\w]*\.?|[°'\"]\w?|-)")  # and SAP's minus behind
 _CURRENCIES = "$€£¥₹"
-_MONEY = rf"(?:[{_CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
+_MONEY = rf"(?:R?[{_CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
 _MARKED = re.compile(
     rf"(?P<open>\()?(?P<first>{_MONEY})? ?(?P<sign>[-+−])?(?P<before>{_MONEY})? ?"
     r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’ \u00a0\u202f])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
