@@ -353,23 +353,31 @@ FUNCTIONS = {
 functions = pytest.mark.parametrize("name", FUNCTIONS)
 
 
-def check_units(name, X, run):
-    """A vector function's largest error in units of the last place of the exact value, in a wider type; NaN, infinity, sign."""
-    exact, limit, *_ = FUNCTIONS[name]
-    Y = np.empty_like(X)
-    run(X, Y)
+def check_error(exact, limit, run, *args):
+    """The largest error of what ``run`` makes of arrays, in units of the last place of the exact value, found in a wider type.
+
+    NaN, infinity and signs must be those of the exact value.
+    """
+    first, *others = args
+    found = np.empty_like(first)
+    run(*args, found)
     with np.errstate(all="ignore"):
-        wide = exact(X.astype(np.float64 if X.dtype == np.float32 else np.longdouble))
-        rounded = wide.astype(X.dtype)
+        wide = exact(first.astype(np.float64 if first.dtype == np.float32 else np.longdouble), *others)
+        rounded = wide.astype(first.dtype)
         number = ~np.isnan(rounded)
-        np.testing.assert_array_equal(np.isnan(Y), ~number)
-        np.testing.assert_array_equal(np.signbit(Y)[number], np.signbit(rounded)[number])
-        finite = np.isfinite(rounded) & np.isfinite(Y)
-        np.testing.assert_array_equal(Y[number & ~finite], rounded[number & ~finite])
-        errors = abs(Y[finite] - wide[finite]) / np.spacing(abs(rounded[finite]))
-    worst = float(errors.max(initial=0))
-    assert worst <= limit, f"{name}({X[finite][errors.argmax()]!r}) errs by {worst} units"
-    return worst
+        np.testing.assert_array_equal(np.isnan(found), ~number)
+        np.testing.assert_array_equal(np.signbit(found)[number], np.signbit(rounded)[number])
+        finite = np.isfinite(rounded) & np.isfinite(found)
+        np.testing.assert_array_equal(found[number & ~finite], rounded[number & ~finite])
+        errors = np.where(finite, abs(found - wide) / np.spacing(abs(rounded)), 0)
+    worst = errors.argmax()
+    assert errors[worst] <= limit, f"of {[each[worst] for each in args]} it errs by {errors[worst]} units"
+    return float(errors[worst])
+
+
+def check_units(name, X, run):
+    exact, limit, *_ = FUNCTIONS[name]
+    return check_error(exact, limit, run, X)
 
 
 @dtypes
@@ -412,20 +420,7 @@ def powers(X, Y, Z):
 
 
 def check_powers(X, Y):
-    """The largest error of X^Y in units of the last place; of what is 0, infinity or NaN, whether it is NumPy's."""
-    Z = np.empty_like(X)
-    powers(X, Y, Z)
-    with np.errstate(all="ignore"):
-        wide = np.power(X.astype(np.float64 if X.dtype == np.float32 else np.longdouble), Y)
-        rounded = wide.astype(X.dtype)
-        number = ~np.isnan(rounded)
-        np.testing.assert_array_equal(np.isnan(Z), ~number)
-        np.testing.assert_array_equal(np.signbit(Z)[number], np.signbit(rounded)[number])
-        finite = np.isfinite(rounded) & np.isfinite(Z)
-        np.testing.assert_array_equal(Z[number & ~finite], rounded[number & ~finite])
-        worst = (abs(Z - wide) / np.spacing(abs(rounded)))[finite].max(initial=0)
-    assert worst <= (2 if simd.HAS_FMA else 3), (X[finite], Y[finite])
-    return float(worst)
+    return check_error(np.power, 2 if simd.HAS_FMA else 3, powers, X, Y)
 
 
 @dtypes
