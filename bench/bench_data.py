@@ -34,7 +34,7 @@ def digits_csv(tmp_path, images, benchmark, monkeypatch):
     return path
 
 
-def test_csv(digits_csv, benchmark, tmp_path):
+def test_csv(digits_csv, benchmark):
     benchmark.group = "a CSV of 60,000 digits"
     seconds = {}
     for name, read in (("parsed", read_csv), ("cached", read_csv), ("notebook", the_notebooks_way)):

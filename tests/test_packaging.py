@@ -164,6 +164,7 @@ def test_the_wheel_holds_both_packages(tmp_path):
         "kernels/py.typed",
         "fastmlp/data/csv.py",
         "fastmlp/page.html",
+        "fastmlp/report.html",
         "fastmlp/py.typed",
     ):
         assert wanted in names
