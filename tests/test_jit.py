@@ -81,6 +81,13 @@ def warm(compiled_once, cache):
     shutil.copytree(compiled_once, cache)
 
 
+def require_one_warning(printed, text):
+    """The probe compiled its kernel and warned once."""
+    first, *warning = printed.splitlines()
+    assert (first, len(warning)) == ("(2.0, 2) True 1", 1)
+    assert text in warning[0]
+
+
 KERNEL, ENTRY = "losses.totals", "losses.call"  # and what Python calls it through
 
 
@@ -108,10 +115,7 @@ DAMAGE = {
 def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage, name, warm):
     (file,) = compiled(cache, name)
     file.write_bytes(DAMAGE[damage](file.read_bytes()))
-    first, *warning = probe().splitlines()
-    assert first == "(2.0, 2) True 1"
-    assert len(warning) == 1
-    assert "damaged file" in warning[0]
+    require_one_warning(probe(), "damaged file")
     assert probe() == WARM
 
 
@@ -142,11 +146,7 @@ def test_kernels_that_a_wheel_brings_are_used_where_they_fit_and_left_as_they_ar
     assert compiled(cache, "*") == []
     (entry,) = compiled(brought, ENTRY)
     entry.write_bytes(damaged := entry.read_bytes()[:-1])
-    first, warning = run(cache).splitlines()
-    assert (first, warning) == (
-        "(2.0, 2) True 1",
-        f"fastmlp kernels: damaged file of fastmlp's: {entry}; compiling anew",
-    )
+    require_one_warning(run(cache), f"fastmlp kernels: damaged file of fastmlp's: {entry}; compiling anew")
     assert len(compiled(cache, "*")) == len(compiled(cache, ENTRY)) == 1
     assert entry.read_bytes() == damaged
     assert run(cache) == WARM
@@ -156,25 +156,20 @@ def test_kernels_that_a_wheel_brings_are_used_where_they_fit_and_left_as_they_ar
 @pytest.mark.parametrize("kind", ["file in its place", "below a file"])
 def test_an_unusable_cache_directory_costs_one_warning(probe, cache, kind, tmp_path):
     cache.write_text("not a directory")
-    first, *warning = probe(FASTMLP_CACHE=str(cache if kind == "file in its place" else cache / "deeper")).splitlines()
-    assert first == "(2.0, 2) True 1"
-    assert len(warning) == 1
-    assert "no usable cache directory" in warning[0]
+    place = cache if kind == "file in its place" else cache / "deeper"
+    require_one_warning(probe(FASTMLP_CACHE=str(place)), "no usable cache directory")
 
 
 def test_directories_in_the_place_of_files_cost_one_warning(probe, cache, warm):
     for file in (*compiled(cache, "*"), *cache.glob("kernels/*/lock")):
         file.unlink()
         file.mkdir()
-    first, *warning = probe().splitlines()
-    assert first == "(2.0, 2) True 1"
-    assert len(warning) == 1
-    assert "cannot be read (" in warning[0]
+    require_one_warning(probe(), "cannot be read (")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
 @pytest.mark.parametrize("how", ["anybody may write", "the group may write", "another owner"])
-def test_machine_code_is_not_taken_from_where_others_can_write(empty_cache, monkeypatch, how):
+def test_machine_code_is_not_taken_from_where_others_can_write(empty_cache, how):
     """To load it is to unpickle it, which can run anything."""
     directory = cache_module.Store().directory
     if how == "another owner":
@@ -183,9 +178,7 @@ def test_machine_code_is_not_taken_from_where_others_can_write(empty_cache, monk
         os.chown(directory, 12345, -1)
     else:
         directory.chmod(0o707 if how == "anybody may write" else 0o770)
-    monkeypatch.setattr(cache_module, "_warned", False)
-    with pytest.warns(RuntimeWarning, match=f"others can write to {directory}, and what is in it would be run"):
-        assert cache_module.Store().directory is None
+    assert refused(directory)
     directory.chmod(0o700)
     os.chown(directory, os.geteuid(), -1)
     assert cache_module.Store().directory == directory
@@ -203,9 +196,8 @@ def private(tmp_path, monkeypatch):
 
 def refused(place):
     cache_module._warned = False
-    with pytest.warns(
-        RuntimeWarning, match=f"others can write to {re.escape(str(place))}, and what is in it would be run"
-    ):
+    said = f"others can write to {re.escape(str(place))}, and what is in it would be run"
+    with pytest.warns(RuntimeWarning, match=said):
         return cache_module.Store().directory is None
 
 
@@ -382,10 +374,7 @@ def test_without_a_home_directory_the_cache_is_in_that_for_temporary_files(monke
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc, where not even root can make a file")
 def test_a_home_that_cannot_be_written_to_costs_one_warning(probe):
-    first, *warning = probe(FASTMLP_CACHE="", XDG_CACHE_HOME="", HOME="/proc").splitlines()
-    assert first == "(2.0, 2) True 1"
-    assert len(warning) == 1
-    assert "no usable cache directory" in warning[0]
+    require_one_warning(probe(FASTMLP_CACHE="", XDG_CACHE_HOME="", HOME="/proc"), "no usable cache directory")
 
 
 def test_editing_a_kernel_makes_it_and_its_callers_anew(tmp_path, cache):
@@ -505,6 +494,7 @@ def test_processes_that_start_cold_together_agree(cache, count):
 def empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path))
     monkeypatch.setattr(cache_module, "_store", None)
+    monkeypatch.setattr(cache_module, "_warned", False)
 
 
 def test_one_specialisation_for_literals_and_variables(empty_cache):
