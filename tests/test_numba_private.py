@@ -69,12 +69,13 @@ ATTRIBUTES = {
     "call_conv": "_get_return_status return_status_propagate",
     "lock": "is_locked",
     "dispatcher": "_can_compile locals signatures targetoptions "
-    "_insert _compile_for_args _cache overloads targetctx py_func compile __reduce__",
+    "_insert _compile_for_args _cache add_overload overloads targetctx py_func compile __reduce__",
     "context": "active_code_library environment "
     "_defns add_dynamic_addr aot_mode call_conv codegen data_model_manager declare_function refresh "
     "remove_user_function",
     "compiled": "environment _reduce entry_point fndesc library reload_init",
-    "library": "_final_module _finalize_dynamic_globals _finalize_final_module _finalized _optimize_final_module "
+    "library": "_ensure_finalized _get_compiled_object get_defined_functions serialize_using_object_code "
+    "_final_module _finalize_dynamic_globals _finalize_final_module _finalized _optimize_final_module "
     "_optimize_functions enable_object_caching get_pointer_to_function has_dynamic_globals codegen",
     "codegen": "_data_layout set_env",
     "fndesc": "argtypes mangled_name qualname restype",

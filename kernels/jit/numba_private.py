@@ -234,13 +234,16 @@ class StoredDispatcher(Dispatcher):
         StoredDispatcher.depth += 1
         before, _KernelCompiler.dispatcher = _KernelCompiler.dispatcher, self
         try:
-            entry_point = super().compile_once(args)
+            # Not by Numba's compile, which times each call of LLVM once more for each kernel that another one calls.
+            if (kept := self.load(args)) is not None:
+                self.add_overload(kept)
+            else:
+                self.targetctx.remove_user_function(super().compile_once(args))
         finally:
             StoredDispatcher.depth -= 1
             _KernelCompiler.dispatcher = before
-        self.targetctx.remove_user_function(entry_point)
         self._call_in_place(args)
-        return entry_point
+        return self.overloads[args].entry_point
 
     def _call_in_place(self, args: tuple[Any, ...]) -> None:
         """Have callers of this compiled kernel call it where it is."""
@@ -291,7 +294,7 @@ class _StoredCode(_Cache):
         return ""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        return self._dispatcher.load(sig)
+        """Nothing: it has been looked for."""
 
     def save_overload(self, sig: Any, data: Any) -> None:
         self._dispatcher.save(sig, data)
