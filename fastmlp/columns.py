@@ -33,7 +33,7 @@ from .frames import frame_columns, has_columns
 
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
-_LEAST_A_BIN = 32  # rows, with which the fewest bins are fewer
+_FEWEST_ROWS = 256  # of fewer, bins are learnt by heart
 _HEIGHT = 4.0  # of the widest hat, beside the 1 of a category
 _FEW_EDGES = 3  # with which bins say no more than the number does
 _LARGEST = 1e300  # with which no difference overflows
@@ -213,9 +213,10 @@ class Number:
 
 
 def _quantiles(z: np.ndarray) -> np.ndarray:
-    """The ends of bins of about as many z each, float32. A value that fills more than a bin counts as one bin."""
-    fewest = np.clip(len(z) / _LEAST_A_BIN, 1, _FEWEST_BINS)
-    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, fewest, _MOST_BINS)))
+    """The ends of bins of about as many z each, float32; none of few z. A value that fills more than a bin counts as one."""
+    if len(z) < _FEWEST_ROWS:
+        return np.empty(0, np.float32)
+    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS)))
     values, counts = np.unique(z.astype(np.float32), return_counts=True)
     filled = np.cumsum(np.minimum(counts, len(z) / bins))
     return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], bins + 1)).clip(max=len(values) - 1)])
