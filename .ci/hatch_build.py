@@ -15,8 +15,17 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
+ESTIMATORS = """
+import kernels
+kernels.warmup(
+    ("mlp_train_steps", "mlp_forward", "softmax"), dtypes="float64", sparse=False, rules=[kernels.adam()],
+    losses=("softmax_cross_entropy", "logistic_cross_entropy", "squared_error"),
+)
+"""
+
+
 class CompiledKernels(BuildHookInterface):
-    """What ``fastmlp warmup`` keeps, compiled for every level that this machine can run."""
+    """What ``fastmlp warmup`` keeps, and the estimators call by default, for every level that this machine can run."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
@@ -32,8 +41,9 @@ class CompiledKernels(BuildHookInterface):
         for level in levels:
             self.app.display_info(f"Compiling kernels for {level}")
             target = {"NUMBA_CPU_NAME": level, "NUMBA_CPU_FEATURES": LEVELS[level], "FASTMLP_CACHE": self.cache.name}
-            command = [sys.executable, "-m", "fastmlp", "warmup"]
-            subprocess.run(command, cwd=self.root, env=os.environ | target, check=True, stdout=subprocess.DEVNULL)
+            for what in (["-m", "fastmlp", "warmup"], ["-c", ESTIMATORS]):
+                command = [sys.executable, *what]
+                subprocess.run(command, cwd=self.root, env=os.environ | target, check=True, stdout=subprocess.DEVNULL)
         for lock in Path(self.cache.name).rglob("lock"):
             lock.unlink()
         build_data["force_include"][f"{self.cache.name}/kernels"] = "kernels/prebuilt"

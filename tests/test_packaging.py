@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,17 @@ def test_the_wheel_holds_both_packages(tmp_path):
     assert not [name for name in names if name.startswith(("tests", "bench", "kernels/prebuilt"))]
 
 
+ESTIMATORS = """
+import numpy as np
+from fastmlp.estimator import MLPClassifier, MLPRegressor
+
+X = np.random.default_rng(0).standard_normal((300, 30))
+for classes in 2, 3:
+    MLPClassifier(max_iter=1).fit(X, np.arange(300) % classes).predict_proba(X)
+MLPRegressor(max_iter=1).fit(X, X[:, 0]).predict(X)
+"""
+
+
 @pytest.mark.nightly
 def test_a_wheel_that_brings_kernels_compiles_nothing_in_its_first_run(python, tmp_path, mnist_dir):
     """Installed alone, with an empty cache; and it trains to the same bits."""
@@ -185,5 +197,9 @@ def test_a_wheel_that_brings_kernels_compiles_nothing_in_its_first_run(python, t
         return json.loads(result.stdout)["weights_sha256"]
 
     assert train(tmp_path / "installed", tmp_path / "empty") == train(ROOT, tmp_path / "filled")
+    if find_spec("sklearn"):
+        env = {"PYTHONPATH": str(tmp_path / "installed"), "FASTMLP_CACHE": str(tmp_path / "empty")}
+        result = python("-W", "ignore", "-c", ESTIMATORS, env=env)
+        assert result.returncode == 0, result.stderr
     assert not list((tmp_path / "empty").rglob("*.kernel"))
     assert list((tmp_path / "filled").rglob("*.kernel"))
