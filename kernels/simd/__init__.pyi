@@ -436,8 +436,9 @@ def transpose(
 ) -> None:
     """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
 
-    A block of lanes x lanes goes through registers. A whole one is read 32 bytes at a time, as a register's bytes often lie on
-    two cache lines, and without masks, which take longer than all the rest.
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
+    loaded and stored without masks, which take longer than the exchanges; and by half rows, as whole ones lie across two cache
+    lines in most arrays, which takes twice as long.
     """
 
 def zeros(like: _Like) -> Vector:

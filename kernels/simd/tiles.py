@@ -236,21 +236,16 @@ def transpose(
 ) -> Any:
     """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
 
-    A block of lanes x lanes goes through registers. A whole one is read 32 bytes at a time, as a register's bytes often lie on
-    two cache lines, and without masks, which take longer than all the rest.
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
+    loaded and stored without masks, which take longer than the exchanges; and by half rows, as whole ones lie across two cache
+    lines in most arrays, which takes twice as long.
     """
     require_readable(A)
     require_writable(B)
     vector = vector_of(A)
     if vector_of(B) != vector:
         raise TypingError(f"cannot transpose {A} into {B}")
-    lanes = vector.lanes
-    piece = 16 // element_bytes(vector)  # elements that exchange places most cheaply
-    part, half, pieces = min(2 * piece, lanes), piece // 2, range(0, lanes, piece)
-    # Of two vectors: in each piece the first halves, element by element in turn, or the second; the even pieces, or the odd.
-    low = [at for k in pieces for i in range(k, k + half) for at in (i, lanes + i)]
-    even = [k for k in range(2 * lanes) if k // piece % 2 == 0]
-    interleaved, split = (low, [k + half for k in low]), (even, [k + piece for k in even])
+    lanes, half = vector.lanes, vector.lanes // 2
 
     def emit(context: Any, builder: Any, *args: Any) -> None:
         array_a, a, a_stride, rows, columns, array_b, b, b_stride = args
@@ -268,46 +263,39 @@ def transpose(
             chosen = zip(inside, places)
             return [(builder.select(flag, at, places[0]), builder.select(flag, length, none)) for flag, at in chosen]
 
-        def shuffled(x: Any, y: Any, picks: Any) -> Any:
-            return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(picks)), list(picks)))
-
-        def part_of_row(r: int, c: int) -> Any:
-            at, kind = builder.add(reads[r], ir.Constant(reads[r].type, c)), ir.VectorType(vector.ir.element, part)
+        def half_row(r: int, c: int) -> Any:
+            at, kind = builder.add(reads[r], a.type(c)), ir.VectorType(vector.ir.element, half)
             value = builder.load(pointer_to(context, builder, A, array_a, at, kind))
             value.align = element_bytes(vector)
             return value
 
-        def turned(part_at: Any) -> list[Any]:
-            """The columns of a block whose row r has the elements part_at(r, c) from column c on."""
-            by_piece: list[list[Any]] = []  # for i = 0, 1, ...: each piece of rows i, i + piece, ... side by side
-            for i in range(piece):
-                by_piece.append([])
-                for c in range(0, lanes, part):  # in this order: a line that is left may be gone from L1
-                    x = [part_at(r + i, c) for r in pieces]
-                    if part < lanes:
-                        x = [shuffled(*pair, range(lanes)) for pair in zip(x[::2], x[1::2])]
-                    by_piece[-1] += [shuffled(x[0], x[1], picks) for picks in split] if part > piece else x
-            result: list[Any] = []
-            for rows_together in zip(*by_piece):
-                block = list(rows_together)
-                for _ in range(half.bit_length()):
-                    block = [
-                        shuffled(*pair, picks) for pair in zip(block[:half], block[half:]) for picks in interleaved
-                    ]
-                result += block
-            return result
+        def exchanged(block: list[Any], end: int) -> list[Any]:
+            step = 1
+            while step < end:
+                # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
+                low = [k if not k & step else lanes + k - step for k in range(lanes)]
+                high = [k + step if not k & step else lanes + k for k in range(lanes)]
+                masks = [ir.Constant(ir.VectorType(I32, lanes), mask) for mask in (low, high)]
+                for r in range(lanes):
+                    if not r & step:
+                        pair = block[r], block[r + step]
+                        block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+                step *= 2
+            return block
 
         reads, writes = ([offset(at, by, k) for k in range(lanes)] for at, by in ((a, a_stride), (b, b_stride)))
         whole = builder.and_(*(builder.icmp_signed(">=", n, n.type(lanes)) for n in (rows, columns)))
         with builder.if_else(whole) as (then, otherwise):
             with then:
-                for at, x in zip(writes, turned(part_of_row)):
+                pairs = [[(half_row(r, c), half_row(r + half, c)) for c in (0, half)] for r in range(half)]
+                whole_row = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+                block = [builder.shuffle_vector(*pair[c], whole_row) for c in (0, 1) for pair in pairs]
+                for at, x in zip(writes, exchanged(block, half)):
                     emit_store(context, builder, B, array_b, at, x, vector)
             with otherwise:
                 few = lines(reads, rows, columns)
                 block = [emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few]
-                done = turned(lambda r, c: shuffled(block[r], block[r], range(c, c + part)))
-                for (at, n), x in zip(lines(writes, columns, rows), done):
+                for (at, n), x in zip(lines(writes, columns, rows), exchanged(block, lanes)):
                     emit_masked_store(context, builder, B, array_b, at, x, n, vector)
 
     return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), emit
