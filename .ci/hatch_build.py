@@ -14,7 +14,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-
 ESTIMATORS = """
 import kernels
 kernels.warmup(
