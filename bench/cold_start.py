@@ -2,7 +2,8 @@
 
 As many workers as there would be cores compile here, on the cores there are. Of each kernel the script notes the worker's CPU
 time and when it asked for others; the same schedule is then played through with a core for each worker. What it leaves out:
-that more cores share caches and memory, and run at a lower clock. Linux.
+that more cores share caches and memory, and run at a lower clock. On a busy machine idle workers end, and rounds are more than
+three. Linux.
 
 python bench/cold_start.py CORES [options of train]
 """
