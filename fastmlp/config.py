@@ -428,8 +428,10 @@ def _typed(name: str, value: Any, kind: str) -> Any:
             return tuple(operator.index(width) for width in value)
         if wanted == "tuple[float, ...]":
             return tuple(float(rate) for rate in value)
-        if wanted == "tuple[str, ...]" and not isinstance(value, str) and all(isinstance(text, str) for text in value):
-            return tuple(value)
+        if wanted == "tuple[str, ...]":
+            texts = (value,) if isinstance(value, str) else tuple(value)
+            if all(isinstance(text, str) for text in texts):
+                return texts
         if wanted == "int" and not isinstance(value, bool):
             return int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
         if wanted == "float" and not isinstance(value, (bool, str)):
@@ -442,7 +444,7 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         return value
     described = {"int": "an integer", "float": "a number", "str": "a name", "bool": "True or False"}
     described |= {"tuple[int, ...]": "widths such as (256, 128)", "str | tuple[str, ...]": "a name or names"}
-    described |= {"tuple[str, ...]": "several texts", "tuple[float, ...]": "numbers such as (0.1, 1)"}
+    described |= {"tuple[str, ...]": "a name or names", "tuple[float, ...]": "numbers such as (0.1, 1)"}
     described |= {"str | int": "a name or a number"}
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 

@@ -138,6 +138,12 @@ def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
     assert len(np.unique(data.X)) == 300
 
 
+def test_one_name_is_a_name_and_not_its_letters():
+    table, config = {"a": [1.5, 2, 3, 4], "b": [3, 4, 5, 7], "ab": [5, 6, 7, 8]}, configure(drop="ab", val_fraction=0.5)
+    assert dataset_of(table, [0, 1, 0, 1], None, None, None, config, print).columns == ("a", "b")
+    assert configure(column="ab=category").column == ("ab=category",)
+
+
 def test_an_array_of_objects_is_a_table():
     objects = np.array([[1, "p"], [2.5, None], [3, "q"], [4, "p"]], object)
     data = dataset_of(objects, [0, 1, 0, 1], None, None, None, configure(val_fraction=0.5), print)
