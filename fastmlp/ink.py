@@ -30,7 +30,8 @@ NOISE = 5.5  # times the distance of the quantiles 0.05 and 0.25; the tenth larg
 LEAST = 0.08  # contrast of ink in the whole picture, where thin strokes fade
 CLEAR = 0.25  # and close by: soft pencil has 0.35, most shadows have less
 SMALLEST = 8  # pixels: the height of a digit; what noise leaves is smaller
-CLOSE = 28  # pixels across: in a smaller picture strokes go from side to side, as ruled lines do, and touch it, as shadows do
+CLOSE = 60  # pixels across: larger pictures cut as close are few, and their sides tell patterns and shadows from digits
+SAME = 4  # grey levels: what is drawn on a computer, not photographed, differs by less
 DUST = 10  # pixels: a digit 10 pixels high has more of full contrast, a hot pixel or a grain of dust has fewer
 SIDE = 0.8  # of a side of the picture
 FULL, SHARP = (
@@ -158,8 +159,7 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
     Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read, or that one
     is busier than ``busiest``.
     """
-    if across(picture) < CLOSE:
-        picture = with_margin(picture)
+    picture = with_margin(picture)
     light, turned = dark_ink(shrink(picture))
     if inside := sheet(light, turned):
         picture = cut(picture, inside)
@@ -179,10 +179,15 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
 
 
 def with_margin(picture: np.ndarray) -> np.ndarray:
-    """``picture`` with a margin as wide as a small digit, of the colours that are in the middle of those at its sides."""
+    """``picture``, if it is small and half of its sides or more are of one colour, with a margin of that as wide as a small
+    digit. Without one, what is cut close to a digit has strokes from side to side, as ruled lines are, and that come in, as
+    shadows do."""
     h, w, _ = picture.shape
-    sides = np.sort(np.concatenate(edges(picture)), 0)
-    whole = np.tile(sides[len(sides) // 2], (h + 2 * SMALLEST, w + 2 * SMALLEST, 1))
+    sides = np.concatenate(edges(picture)).astype(np.int64)
+    colour = np.sort(sides, 0)[len(sides) // 2]
+    if across(picture) >= CLOSE or 2 * (np.abs(sides - colour) <= SAME).all(1).sum() < len(sides):
+        return picture
+    whole = np.tile(colour, (h + 2 * SMALLEST, w + 2 * SMALLEST, 1))
     whole[SMALLEST:-SMALLEST, SMALLEST:-SMALLEST] = picture
     return whole
 

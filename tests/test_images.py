@@ -203,13 +203,13 @@ def test_digits_a_pixel_apart_are_read_apart(height, rng):
         assert len(prepare(np.uint8(np.clip(picture, 0, 255)), SHAPE, 20)) == 3
 
 
-def test_a_digit_that_fills_a_picture_of_twelve_rows_is_read(rng):
-    """Its strokes go from side to side, as ruled lines do, and touch the sides, as shadows do."""
+@pytest.mark.parametrize(("size", "margin"), [((7, 10), 1), ((30, 45), 0)])
+def test_a_picture_may_be_cut_close_to_its_digit(size, margin, rng):
+    """Whose strokes go from side to side then, as ruled lines do, and touch the sides, as shadows do."""
     for digit in range(10):
-        picture = Image.fromarray(on_paper([digit], rng)).convert("L")
-        inside = ImageOps.invert(picture).getbbox()
-        small = picture.crop(inside).resize((7, 10), Image.LANCZOS)
-        tight = np.pad(np.asarray(small.convert("RGB")), ((1, 1), (1, 1), (0, 0)), constant_values=255)
+        picture = Image.fromarray(on_paper([digit], rng))
+        small = picture.crop(ImageOps.invert(picture).getbbox()).resize(size, Image.LANCZOS)
+        tight = np.pad(np.asarray(small), ((margin, margin), (margin, margin), (0, 0)), constant_values=255)
         for seen in (tight, 255 - tight):
             assert len(prepare(seen, SHAPE, 20)) == 1, digit
 
@@ -248,6 +248,7 @@ EMPTY = {
     "light from above": PAPER * np.linspace(0, 1, 400)[:, None, None],
     "half in the shade": PAPER * np.where(np.arange(300) < 130, 0.5, 1)[None, :, None],
     "a sheet on a table": np.pad(PAPER, ((90, 60), (50, 110), (0, 0)), constant_values=70),
+    "a small shade": PAPER[:20, :20] * np.linspace(1, 0.4, 20)[:, None],
     "one pixel": np.zeros((1, 1, 3)),
     "one row": np.full((1, 500, 3), 99),
     "a speck": with_pillow(lambda draw: draw.ellipse((150, 150, 154, 154), fill=0)),
