@@ -606,10 +606,10 @@ def test_shards_that_do_not_go_together_are_one_line(tmp_path):
     [
         (
             {"batch_size": 20_000},
-            r"--memory 1: is too little for two batches of 20,000 samples of .*; it must be at least 13",
+            r"^memory 1: is too little for two batches of 20,000 samples of .*; it must be at least 13",
         ),
-        ({"preset": "seed"}, r"--memory 1: batches drawn from all samples \(--preset seed\) need them in memory"),
-        ({"validation": 0.9}, r"21,600 samples take 2 MB, more than --memory 1; hold out fewer"),
+        ({"preset": "seed"}, r"^memory 1: batches drawn from all samples \(preset seed\) need them in memory"),
+        ({"validation": 0.9}, r"21,600 samples take 2 MB, more than memory 1; hold out fewer"),
         ({"augment": "affine"}, "holds no images of 8-bit pixels"),
     ],
 )
