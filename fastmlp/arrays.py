@@ -40,14 +40,17 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     kinds = kinds_of(config.column or ())
     dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]
     X, X_test = (_without(dropped, part) for part in (X, X_test))
+    y = _labels("y", y)
     samples, held_out = _samples("X", X, "y", y, weight, config.task, say, said=len(kinds) > 0), None
     if X_test is not None:
         known = samples.columns
         said = isinstance(samples.X, Frame)
-        held_out = _samples("X_test", X_test, "y_test", y_test, None, config.task, say, known, said=said)
+        held_out = _samples(
+            "X_test", X_test, "y_test", _labels("y_test", y_test), None, config.task, say, known, said=said
+        )
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
     kinds_of_labels = {"b": "bool", "i": "int", "u": "int", "f": "float", "S": "bytes"}
-    return replace(data, label_kind=kinds_of_labels.get(_labels("y", y).dtype.kind, "str"))
+    return replace(data, label_kind=kinds_of_labels.get(y.dtype.kind, "str"))
 
 
 def _without(dropped: list[str], X: Any) -> Any:
@@ -64,17 +67,17 @@ def _without(dropped: list[str], X: Any) -> Any:
 
 
 def _samples(
-    X_name: str, X: Any, y_name: str, y: Any, weight: np.ndarray | None, task: str, say: Say,
+    X_name: str, X: Any, y_name: str, y: np.ndarray, weight: np.ndarray | None, task: str, say: Say,
     known: tuple[str, ...] | None = None, *, said: bool,
 ) -> Samples:  # fmt: skip
     """X and y; of a data frame the columns that are ``known``, where any are.
 
     A table with text, dates or gaps is a Frame, and so is one of whose columns it is ``said`` what they are.
     """
-    labels, shape, columns = as_vector(_labels(y_name, y), y_name, say), None, None
+    labels, shape, columns = as_vector(y, y_name, say), None, None
     if hasattr(X, "tocsr"):
         features: Any = _sparse(X_name, X)
-    elif has_columns(X) or np.ma.is_masked(X) or _array(X_name, X).dtype == object:
+    elif has_columns(X) or np.ma.is_masked(X) or (array := _array(X_name, X)).dtype == object:
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table):
             columns = tuple(map(str, table)) if known is None else known
@@ -87,7 +90,6 @@ def _samples(
             features = as_samples(np.column_stack([*features.columns.values()]), X_name)
             shape = image_shape(features.shape)
     else:
-        array = _array(X_name, X)
         shape = image_shape(array.shape)
         features = as_samples(array, X_name)
         if len(features) == 0:

@@ -442,10 +442,11 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         return str(value)
     if wanted in ("bool", "str") and type(value).__name__ == wanted:
         return value
-    described = {"int": "an integer", "float": "a number", "str": "a name", "bool": "True or False"}
-    described |= {"tuple[int, ...]": "widths such as (256, 128)", "str | tuple[str, ...]": "a name or names"}
-    described |= {"tuple[str, ...]": "a name or names", "tuple[float, ...]": "numbers such as (0.1, 1)"}
-    described |= {"str | int": "a name or a number"}
+    described = {
+        "int": "an integer", "float": "a number", "str": "a name", "bool": "True or False", "str | int": "a name or a number",
+        "tuple[int, ...]": "widths such as (256, 128)", "tuple[float, ...]": "numbers such as (0.1, 1)",
+        "tuple[str, ...]": "a name or names", "str | tuple[str, ...]": "a name or names",
+    }  # fmt: skip
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
 

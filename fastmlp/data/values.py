@@ -13,23 +13,9 @@ BOOLEANS = {
 # In lower case. A label may be one of the second: + and - are classes.
 MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
 MARKS = (
-    *(
-        "-",
-        "--",
-        "\u2013",
-        "\u2014",
-        ".",
-        "#div/0!",
-        "#name?",
-        "#null!",
-        "#num!",
-        "#ref!",
-        "#value!",
-        "1.#ind",
-        "-1.#ind",
-    ),
-    *("1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available"),
-)
+    "-", "--", "\u2013", "\u2014", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "1.#ind", "-1.#ind",
+    "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available",
+)  # fmt: skip
 GAPS = frozenset((*MISSING, *MARKS))
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
 _FEW_WORDS = 4  # that say why there is no number
