@@ -52,6 +52,7 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
     expected = train(X, y, sizes, rule, dtype=dtype)
     # Packed and unpacked, for one part and more parts than panels; unpacked, parts own panels of 96 columns only, and most
     # rules put steps off.
+    monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
     monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
     monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
     for packed_bytes in (0, 2**30):
@@ -87,6 +88,7 @@ def test_sums_of_squares_are_of_the_weights_before_each_step(rule, dtype, sizes,
             )
         return total[0]
 
+    monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
     monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
     monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)
     expected = squares(reference, X, 1)
@@ -148,6 +150,17 @@ def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
         kernels.mlp_train_steps(given, y, np.arange(40), 1, network, rule=rule, lr=lr)
         results.append(np.concatenate((network.params, network.state)))
     np.testing.assert_array_equal(*results)
+
+
+def test_a_part_waits_for_the_columns_that_another_catches_up(monkeypatch):
+    """Two parts share a panel; only the second has columns that have put off 500 steps, which takes it long."""
+    X, y = np.zeros((1002, 128), np.float32), np.arange(1002) % 3
+    X[:, 0] = 1
+    X[:2, 64:] = X[-2:, 64:] = 1
+    monkeypatch.setattr(mlp, "PACKED_BYTES", 0)
+    monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
+    trained = [train(kernels.csr(X), y, (128, 16, 3), kernels.adam(), threads=n, batch=2) for n in (1, 2)]
+    np.testing.assert_array_equal(*trained)
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
