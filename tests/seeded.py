@@ -185,7 +185,7 @@ BUGS = {
     "subnormal numbers kept": Bug("CONTROL", "0x1F80 | 1 << 15 | 1 << 6", "0x1F80"),
     "subnormal operands kept": Bug("CONTROL", "0x1F80 | 1 << 15 | 1 << 6", "0x1F80 | 1 << 15"),
     "the kernels' control word left behind": Bug(
-        "entry", "_ENTRY.format(...)", "_ENTRY.replace('exchange_control(before)', 'pass').format(...)"
+        "entry", "_ENTRY.format(...)", "_ENTRY.replace('_exchange_control(_before)', 'pass').format(...)"
     ),
     "the caller's control word not read": Bug("exchange_mxcsr", "builder.zext(...)", "ir.IntType(64)(CONTROL)"),
     # Parts.

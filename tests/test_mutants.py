@@ -17,7 +17,7 @@ import pytest
 from seeded import BUGS, Bug, NoPlaceError, seed
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = [f"tests/test_{name}.py" for name in ("numbers", "ops", "gate", "sparse", "subnormal")]
+TESTS = [f"tests/test_{name}.py" for name in ("subnormal", "numbers", "ops", "gate", "sparse")]
 
 
 @pytest.mark.parametrize("name", BUGS)
