@@ -282,7 +282,19 @@ TAIL = (
     6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
     9.795849556242954e-10,
 )  # fmt: skip
-_tail_series = polynomial("_tail_series", lambda k: TAIL[k], dict.fromkeys((types.float32, types.float64), 21))
+# The same in float32, whose coefficients are rounded one by one, each of those that follow then fitted anew: within 7e-8.
+_SHORT_TAIL = (
+    0.15383862, 0.1330765, 0.0990607, 0.0627061, 0.03300704, 0.013829112, 0.004152124, 0.0005817474, -0.0001549473,
+    -8.770742e-05, -9.321257e-06,
+)  # fmt: skip
+_short_tail = polynomial("_short_tail", lambda k: _SHORT_TAIL[k], {types.float32: len(_SHORT_TAIL)})
+_long_tail = polynomial("_long_tail", lambda k: TAIL[k], {types.float64: len(TAIL)})
+
+
+@_of_vectors
+def _tail_series(x):
+    series = _short_tail if x.element == types.float32 else _long_tail
+    return lambda x: series(x)
 
 
 # erf(x) / x - 1 in x^2 up to the x from which on 1 - erf(x) is exact enough: the next term is below 1e-10 and 7e-20.
@@ -316,7 +328,7 @@ def normal_distribution(z):
 def erf(x):
     """The error function 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, within 2 units in the last place.
 
-    Measured: 1.53 units over every float32 from 2^-15 to 24.
+    Measured: 1.73 units over every float32 from 2^-15 to 24.
     """
     near = _ERF_NEAR[x.element]
     root = math.sqrt(2.0)
