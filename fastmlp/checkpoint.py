@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .model import Model, model_from
+from .loading import model_from
+from .model import Model
 from .paths import CHECKPOINT as NAME
 from .paths import PREVIOUS
 from .tensor_file import Tensors, read_tensors, write_tensors

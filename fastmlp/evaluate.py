@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
 
     from .config import configure
-    from .model import load_model
+    from .loading import load_model
     from .target import scored
 
     file = model_file(path)

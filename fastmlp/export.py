@@ -23,179 +23,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model import Model
-    from .onnx_graph import End, Graph
-    from .target import Target
 
-_MOST_NAMED = 100  # columns or classes in a sentence
 _PROTOBUF_BYTES = 2_000_000_000
-
-
-def described(model: Model) -> dict[str, str]:
-    """What is known of a model's inputs and outputs, each as JSON: classes or loss, image_shape, columns, range, polarity.
-
-    ``range`` is [black, white] of images, [least, greatest] of each column of a table, or of all columns where they are not
-    told apart.
-    """
-    meta, _ = model.contents()
-    keys = ("classes" if model.target is None else "loss", "image_shape", "columns")
-    known = {key: meta[key] for key in keys if meta[key] is not None}
-    if model.image_shape is not None:
-        known |= {"range": list(_pixel_range(model)), "polarity": _polarity(model)}
-    elif model.ranges is not None:
-        columns = model.ranges[[0, -1]].T.tolist()
-        known["range"] = columns if len(columns) > 1 else columns[0]
-    return {key: json.dumps(value) for key, value in known.items()}
-
-
-def _pixel_range(model: Model) -> tuple[float, float]:
-    from .images import pixel_range
-
-    return pixel_range(model)
-
-
-def _polarity(model: Model) -> str:
-    return "dark on light" if model.light_border else "light on dark"
-
-
-def in_words(model: Model, *, uint8: bool = False) -> str:
-    """A sentence or two on what the inputs X are, and one on the classes, or on the numbers."""
-    inputs = model.network.sizes[0]
-    if model.image_shape is not None:
-        rows, columns = model.image_shape
-        black, white = (0, 255) if uint8 else _pixel_range(model)
-        shape = f"uint8 [N, {rows}, {columns}]" if uint8 else f"float32 [N, {inputs}], row by row"
-        words = f"X are grey images of {rows} x {columns} pixels: {shape}, black {black:g}, white {white:g}, "
-        words += "dark on a light ground." if model.light_border else "light on a dark ground."
-        if model.framing is not None:
-            words += f" The ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle."
-    else:
-        words = f"X are the {inputs} features of a table as they come: float32 [N, {inputs}]"
-        words += f", in the order {_listed(model.columns)}." if model.columns else "."
-        if model.ranges is not None:
-            low, high = model.ranges[0].tolist(), model.ranges[-1].tolist()
-            pairs = [f"{least:.5g} to {greatest:.5g}" for least, greatest in zip(low, high)]
-            words += f" In training they were from {_listed(pairs)}."
-    if model.target is None:
-        return f"{words} Classes: {_listed(model.classes)}."
-    return f"{words} The prediction is a number, in the units of the training data, learnt by {model.target.loss}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown}, ... ({len(names):,} in all)"
-
-
-def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = False) -> Any:
-    """An onnx.ModelProto: "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
-
-    Of a model that predicts numbers to "prediction" [N], or [N, outputs] where there are several. With the ``labels`` of the
-    classes the first output is "label": [N], one of them (numbers or text), or, of a network with several logistic outputs,
-    int64 [N, classes], zeros and ones. With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to 255, as a file of an image
-    holds them, and the labels are the names of the classes.
-
-    Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, in double,
-    since folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
-    """
-    import numpy as np
-
-    from .backend import kernels
-    from .onnx_graph import Graph
-
-    network, graph = model.network, Graph()
-    node, constant, dtype = graph.node, graph.constant, network.dtype
-    Y, taken = "X", ("X", "float32", ["N", network.sizes[0]])
-    if uint8:
-        assert model.image_shape is not None
-        labels = np.array(model.classes, object) if labels is None and model.classes else labels
-        taken = ("X", "uint8", ["N", *model.image_shape])
-        Y = node("Flatten", [graph.cast(Y, "float32")])
-        black, white = _pixel_range(model)
-        if (black, white) != (0, 255):
-            Y = node("Mul", [Y, constant("contrast", np.float32((white - black) / 255))])
-            Y = node("Add", [Y, constant("black", np.float32(black))])
-    if dtype == "float64" or model.mean is not None:
-        Y = graph.cast(Y, "float64")
-    if model.mean is not None:
-        Y = node("Div", [node("Sub", [Y, constant("mean", model.mean)]), constant("std", model.std)])
-        Y = graph.cast(Y, dtype)
-    for k, (W, b) in enumerate(network.layers):
-        if k == 0:
-            W = (W.astype("float64") * model.scale).astype(dtype)
-        else:
-            Y = kernels.ACTIVATIONS[network.activations[k - 1]].onnx(node, constant, Y, dtype)
-        Y = node("Gemm", [Y, constant(f"W{k}", W), *([] if b is None else [constant(f"b{k}", b)])])
-    if model.target is not None:
-        made = [("prediction", dtype, _numbers(node, constant, Y, model.target, dtype))]
-    else:
-        made = _classes(graph, Y, model, labels)
-    return graph.model([taken], made, in_words(model, uint8=uint8), described(model))
-
-
-def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) -> list[Any]:
-    """Nodes from the network's outputs to "prediction"; returns its shape."""
-    import numpy as np
-
-    T, each = len(target.mean), int(target.kernel.each)
-    Y = node("Exp", [Z]) if target.kernel.output == "exponential" else Z
-    if each > 1:  # a target's quantiles in their order
-        Y = node("Reshape", [Y, constant("apart", np.array([-1, T, each]))])
-        node("TopK", [Y, constant("all", np.array([each]))], ["sorted", "order"], axis=-1, largest=0)
-        Y = node("Reshape", ["sorted", constant("together", np.array([-1, T * each]))])
-    mean, std = (np.repeat(values, each).astype(dtype) for values in (target.mean, target.std))
-    Y = node("Mul", [Y, constant("target_std", std)])
-    if T * each > 1:
-        node("Add", [Y, constant("target_mean", mean)], "prediction")
-        return ["N", T * each]
-    Y = node("Add", [Y, constant("target_mean", mean)])
-    node("Squeeze", [Y, constant("column", np.array([1]))], "prediction")
-    return ["N"]
-
-
-def _classes(graph: Graph, Y: str, model: Model, labels: np.ndarray | None) -> list[End]:
-    """Nodes from the network's outputs to classes and probabilities."""
-    import numpy as np
-
-    network, dtype, outputs = model.network, model.network.dtype, model.network.sizes[-1]
-    node, constant, classes = graph.node, graph.constant, len(model.classes)
-    if network.output == "softmax" or classes == 1:  # whose probability is 1
-        P = node("Softmax", [Y], "probabilities", axis=-1)
-    elif outputs == classes:
-        P = node("Sigmoid", [Y], "probabilities")
-    else:  # of the second of two classes
-        yes = node("Sigmoid", [Y])
-        no = node("Sub", [constant("one", np.ones((1, 1), dtype)), yes])
-        P = node("Concat", [no, yes], "probabilities", axis=-1)
-    probabilities: End = ("probabilities", dtype, ["N", classes])
-    if labels is None:
-        node("ArgMax", [Y], "class", axis=-1, keepdims=0)
-        return [("class", "int64", ["N"]), probabilities]
-    if network.output == "logistic" and outputs == classes > 1:
-        graph.cast(node("Greater", [P, constant("half", np.array(0.5, dtype))]), "int64", "label")
-        return [("label", "int64", ["N", classes]), probabilities]
-    return [most_probable(graph, P, labels), probabilities]
-
-
-def most_probable(graph: Graph, P: str, labels: np.ndarray) -> End:
-    """Nodes from probabilities to "label"."""
-    values = _as_labels(labels)
-    graph.node("Gather", [graph.constant("labels", values), graph.node("ArgMax", [P], axis=-1, keepdims=0)], "label")
-    return ("label", values.dtype, ["N"])
-
-
-def _as_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels as an ONNX tensor takes them: int64, float64, bool or text."""
-    kind = labels.dtype.kind
-    if kind in "iu":
-        return labels.astype("int64")
-    if kind == "O" and not all(isinstance(label, str) for label in labels):
-        raise InputError(f"the classes are {list(labels)}; .onnx takes numbers or text")
-    return labels.astype("float64") if kind == "f" else labels if kind == "b" else labels.astype(object)
 
 
 def state_dict(model: Model) -> dict[str, np.ndarray]:
     """The parameters as torch.nn.Sequential(Linear, activation, Linear, ...) names and lays them out: "0.weight" [O, I], ...
 
-    In the network's dtype, but float64 where features are standardised: see ``onnx_model``. Biases are always there. The
+    In the network's dtype, but float64 where features are standardised: see ``onnx_network``. Biases are always there. The
     outputs are logits, or numbers in their own units, or, of a loss that learns logarithms, these.
     """
     import numpy as np
@@ -223,6 +58,8 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
         names = ["prediction"]
     kind = "uint8" if uint8 else "float32"
     usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("{kind}")}})'
+    from .onnx_network import onnx_model
+
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
@@ -244,6 +81,8 @@ def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
 
 
 def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
+    from .described import described
+
     library = optional("safetensors.numpy", f".safetensors needs safetensors; {to_install('export')}")
     tensors = state_dict(model)
     metadata = {"format": "pt", "producer": f"fastmlp {__version__}", **described(model)}
@@ -397,7 +236,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
-    from .model import load_model
+    from .loading import load_model
 
     _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)

@@ -14,11 +14,11 @@ from .arrays import dataset_of
 from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError
-from .loop import Observer, Progress, Result
-from .loop import fit as train
+from .loop import Observer, Progress, Result, fit_network
 from .parallel import World
+from .plan import completed
 from .screen import Screen, in_notebook
-from .table_fit import NetworkReport
+from .table_fit import NetworkReport, fit_table
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -161,6 +161,23 @@ def fit(
         data = dataset_of(data, y, X_test, y_test, sample_weight, config, observer.say)
     shown = _with_bar(observer) if progress else observer
     return train(data, config, observer=shown, checkpoint=checkpoint, resume=resume, world=world)
+
+
+def train(
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    observer: Observer | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    world: World | None = None,
+) -> Result:
+    """Train as ``config`` says: one network, or several of a table. What it takes, returns and raises is as in ``fit``."""
+    observer, world = observer or Observer(), world or World()
+    config = completed(config, data, world.size)
+    if config.networks:
+        return fit_table(data, config, observer, checkpoint, resume)
+    return fit_network(data, config, observer, checkpoint, resume, world)
 
 
 def _log(report: Any) -> None:

@@ -143,7 +143,7 @@ IMAGE = Format(
     zipped=False,
 )
 
-_PARQUET = Format(
+PARQUET = Format(
     "Parquet",
     (".parquet", ".pq"),
     "parquet",
@@ -152,7 +152,7 @@ _PARQUET = Format(
     zipped=False,
     package="pyarrow",
 )
-_NPZ = Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False)
+NPZ = Format(".npz", (".npz",), "npz", re.compile(rb"PK\x03\x04.{26}[^\0/]{1,200}\.npy.*", re.DOTALL), zipped=False)
 _FIRST_MEMBER = b"|".join([rb"[^\0]{1,200}" + re.escape(suffix.encode()) for suffix in IMAGE.suffixes])
 PICTURES = Format(
     "zip of images",
@@ -162,38 +162,21 @@ PICTURES = Format(
     zipped=False,
 )
 
-_CSV = Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True)
+CSV = Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True)
 
 # From the most general content to the most special: of those that a file begins as the last is meant.
 FORMATS = (
-    _CSV,
+    CSV,
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
     PICTURES,
-    _NPZ,
+    NPZ,
     Format(".npy", (".npy",), "npy", re.compile(rb"\x93NUMPY.*", re.DOTALL), trains=False, zipped=False),
     IMAGE,
-    _PARQUET,
+    PARQUET,
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)
-_TEXTS = (".txt", ".data", ".dat", "")  # names that say no more than that there is text, perhaps
-
-# Files that are known and not read: (how they begin, what they are).
-_FOREIGN = (
-    (re.compile(rb"ARROW1|FEA1"), "an Arrow file"),
-    (re.compile(rb"\x89HDF\r\n"), "an HDF5 file"),
-    (re.compile(rb"MATLAB "), "a MATLAB file"),
-    (re.compile(rb"\x80[\x02-\x05]"), "a Python pickle, which runs whatever is in it when it is read"),
-    (re.compile(rb"PK\x03\x04.{26}(?:xl/|\[Content_Types)|\xd0\xcf\x11\xe0", re.DOTALL), "an Excel sheet"),
-    (re.compile(rb"PK\x03\x04"), "a zip archive"),
-    (re.compile(rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd"), "compressed, and not by gzip"),
-    (re.compile(rb"SQLite format 3"), "a database"),
-    (re.compile(rb"(?:[ \t\r]*(?:%[^\n]*)?\n)*[ \t]*@relation", re.IGNORECASE), "an ARFF file"),
-    (re.compile(rb"\s*[\[{]\s*[\"\[{0-9]"), "JSON"),
-    (re.compile(rb"\s*<"), "XML or HTML"),
-    (re.compile(rb"version https://git-lfs"), "a Git LFS pointer"),
-)
-
+TEXTS = (".txt", ".data", ".dat", "")  # names that say no more than that there is text, perhaps
 
 COLUMN_KINDS = NUMBER, CATEGORY, DATE, DROP = "number", "category", "date", "drop"
 
@@ -214,67 +197,14 @@ def suffixes(formats: tuple[Format, ...]) -> str:
     return ", ".join(suffix for each in formats for suffix in each.suffixes)
 
 
-def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
-    """The format of a file among ``formats``, by its name, else by its content. InputError where it is none of them.
-
-    A directory is one of images.
-    """
-    if path.is_dir():
-        return PICTURES
-    found = next((each for each in FORMATS if each.has(path.name)), None)
-    if found is PICTURES and (name := _zipped_name(path)) is not None:
-        found = next((each for each in FORMATS if each.has(name)), _CSV)
-    other = found is PICTURES and any(each.begins.fullmatch(_begins(path)) for each in (_NPZ, _PARQUET))
-    if found is None or other:
-        found = _by_content(path)
-    if found is None:
-        kinds = f"a {suffixes(formats)} file, or .txt or .data"
-        raise InputError(f"{path}: unknown format; it must be {'a directory or ' * (formats is TRAINING)}{kinds}")
-    if found not in formats:
-        raise InputError(f"{path}: an {found.name} file has no labels; give the directory of samples and labels")
-    return found
-
-
-def _by_content(path: Path) -> Format | None:
-    """The format that a file begins as. InputError for one that is known, and not read."""
-    head = _begins(path)
-    if not head:
-        raise InputError(f"{path}: is empty")
-    matching = [each for each in FORMATS if each.begins.fullmatch(head)]
-    if matching and not matching[-1].is_text:
-        return matching[-1]
-    refuse_foreign(head, path)
-    return matching[-1] if matching and Path(_plain(path.name)).suffix.lower() in _TEXTS else None
-
-
-def _begins(path: Path) -> bytes:
-    from .data.files import beginning
-
-    return beginning(path)
-
-
-def _zipped_name(path: Path) -> str | None:
-    """The name of the one file of text that a .zip holds."""
-    from .data.files import require_file, zipped_text
-
-    require_file(path, fits=False)
-    member = zipped_text(path)
-    return None if member is None else member.filename
-
-
 def is_text_name(name: str) -> bool:
     """Whether a file of that name is of text."""
-    return any(each.is_text and each.has(name) for each in FORMATS) or Path(_plain(name)).suffix.lower() in _TEXTS[:-1]
+    return (
+        any(each.is_text and each.has(name) for each in FORMATS) or Path(plain_name(name)).suffix.lower() in TEXTS[:-1]
+    )
 
 
-def refuse_foreign(head: bytes, path: Path) -> None:
-    """InputError for a file that begins as one that is known, and not read."""
-    for pattern, what in _FOREIGN:
-        if pattern.match(head):
-            raise InputError(f"{path}: is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
-
-
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A file's name without .gz, or the .zip of a text."""
     if name.lower().endswith(".zip") and is_text_name(name[:-4]):
         return name[:-4]
@@ -283,4 +213,4 @@ def _plain(name: str) -> str:
 
 def stem(path: Path) -> str:
     """The file's name without its suffix."""
-    return _plain(path.name).rpartition(".")[0] or path.name
+    return plain_name(path.name).rpartition(".")[0] or path.name

@@ -25,7 +25,7 @@ from .model import Model
 from .optimizers import learning_rates, rule
 from .parallel import World
 from .paths import as_path
-from .plan import Plan, completed, plan
+from .plan import Plan, plan
 from .ranges import input_ranges
 from .target import kernel_of, scored
 
@@ -508,29 +508,10 @@ def on_threads(count: int | None) -> Iterator[None]:
         yield
 
 
-def fit(
-    data: Dataset,
-    config: TrainConfig,
-    *,
-    observer: Observer | None = None,
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
-    world: World | None = None,
+def fit_network(
+    data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool, world: World
 ) -> Result:
-    """Train a network on ``data`` as ``config`` says.
-
-    The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is interrupted and at
-    its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where there is none.
-    Returns the model, the reports and the measurements. InputError for impossible options and for a checkpoint of another run;
-    RunError when the loss stops being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says
-    so. In a ``world`` (see ``parallel``) all ranks call it alike, and rank 0 reads and writes the checkpoint.
-    """
-    observer, world = observer or Observer(), world or World()
-    config = completed(config, data, world.size)
-    if config.networks:
-        from .table_fit import fit_table  # which imports this module
-
-        return fit_table(data, config, observer=observer, checkpoint=checkpoint, resume=resume)
+    """``fitting.train`` of one network, as ``config``, completed, says; rank 0 reads and writes the checkpoint."""
     path = None if checkpoint is None else as_path(checkpoint)
     threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:

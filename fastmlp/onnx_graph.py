@@ -9,6 +9,7 @@ import numpy as np
 
 from . import __version__
 from .cli import optional
+from .errors import InputError
 from .extras import to_install
 
 _OPSETS, _IR_VERSION = {"": 17, "ai.onnx.ml": 2}, 8  # read by every ONNX Runtime since 1.14
@@ -73,3 +74,20 @@ class Graph:
         helper.set_model_props(made, dict(properties))
         self.onnx.checker.check_model(made, full_check=True)
         return made
+
+
+def most_probable(graph: Graph, P: str, labels: np.ndarray) -> End:
+    """Nodes from probabilities to "label"."""
+    values = _as_labels(labels)
+    graph.node("Gather", [graph.constant("labels", values), graph.node("ArgMax", [P], axis=-1, keepdims=0)], "label")
+    return ("label", values.dtype, ["N"])
+
+
+def _as_labels(labels: np.ndarray) -> np.ndarray:
+    """Labels as an ONNX tensor takes them: int64, float64, bool or text."""
+    kind = labels.dtype.kind
+    if kind in "iu":
+        return labels.astype("int64")
+    if kind == "O" and not all(isinstance(label, str) for label in labels):
+        raise InputError(f"the classes are {list(labels)}; .onnx takes numbers or text")
+    return labels.astype("float64") if kind == "f" else labels if kind == "b" else labels.astype(object)

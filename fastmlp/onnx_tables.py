@@ -19,8 +19,7 @@ from .backend import kernels
 from .columns import _FARTHEST, _HEIGHT, Category, Column, Date, Number
 from .data.values import GAPS
 from .errors import InputError
-from .export import most_probable
-from .onnx_graph import End, Graph
+from .onnx_graph import End, Graph, most_probable
 
 if TYPE_CHECKING:
     from .estimator.tables import BaseTable

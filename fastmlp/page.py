@@ -14,6 +14,7 @@ from .backend import kernels
 from .data.synthetic import SIDE, synthetic_digits
 from .errors import InputError
 from .images import pixel_range
+from .loading import model_from
 
 if TYPE_CHECKING:
     from .model import Model
@@ -73,8 +74,6 @@ def _base64(array: np.ndarray, dtype: str) -> str:
 
 def _fits_float16(model: Model) -> bool:
     """Whether rounding the weights to float16 changes no probability of drawn digits by more than _MOST_CHANGE."""
-    from .model import model_from
-
     assert model.framing is not None
     assert model.image_shape is not None
     meta, tensors = model.contents()

@@ -28,7 +28,8 @@ from .data import Dataset, Frame, OnDisk, divide, is_sparse
 from .data.values import number
 from .ensemble import NETWORKS, recipe_for
 from .errors import InputError, RunError
-from .model import Model, load_model
+from .loading import load_model
+from .model import Model
 from .scaling import (
     Scaling,
     column_scaling,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cli import Parser, command, say
 from .errors import InputError, RunError, about
-from .formats import FORMATS, IMAGE, PICTURES, Query, format_of, suffixes
+from .formats import FORMATS, IMAGE, PICTURES, Query, suffixes
 from .paths import as_path
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _LINES = 5  # of doubtful images; of more their number
 
 def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     """X of a file of any format, with or without labels."""
+    from .data import format_of
+
     return format_of(path).features(path, Query(label_column, known=model.features, say=say))
 
 
@@ -120,6 +122,7 @@ def _quoted(fields: Sequence[str]) -> list[str]:
 def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple[str, Any, bool]]:
     """(name, samples as the model takes them, whether they are from an image) of each file, and of each image of those in a
     directory or a .zip."""
+    from .data import format_of
     from .images import Picture, picture
 
     with ExitStack() as opened:
@@ -213,7 +216,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
-    from .model import load_model
+    from .loading import load_model
 
     model = load_model(options.model)
     if options.proba and model.target is not None:

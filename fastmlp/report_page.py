@@ -16,8 +16,9 @@ from . import plots
 from .config import TrainConfig, configure, read_toml
 from .errors import InputError, RunError
 from .evaluate import load_to_test
+from .loading import load_model
 from .metrics import read_metrics
-from .model import Model, load_model
+from .model import Model
 from .paths import MODEL, as_path, atomic_write, model_file, runs_of_seeds
 from .sections import Section, Tested, TestedNumbers, sections_of, tested
 from .table_model import TableModel

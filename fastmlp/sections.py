@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from . import plots
 from .augment import distortion
 from .config import TrainConfig
-from .data import Dataset, Frame
+from .data import Dataset, Frame, format_of
 from .evaluate import measured
-from .formats import TRAINING, Query, format_of
+from .formats import TRAINING, Query
 from .importance import permutation_importance
 from .metrics import read_metrics, read_network_losses
 from .model import Model

@@ -312,14 +312,9 @@ class _Run:
 
 
 def fit_table(
-    data: Dataset,
-    config: TrainConfig,
-    *,
-    observer: Observer,
-    checkpoint: str | Path | None = None,
-    resume: bool = False,
+    data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool
 ) -> Result:
-    """``loop.fit`` of a table by several networks, as ``config``, completed, says.
+    """``fitting.train`` of a table by several networks, as ``config``, completed, says.
 
     The file ``checkpoint`` keeps the networks that have been trained; with ``resume`` the others are, to the same bits.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,7 @@ from .data.labels import listed
 from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 from .errors import InputError
 from .formats import DROP, NUMBER, Features, LabelColumn
-from .model import Model, target_from, whence
+from .model import Model
 from .target import Target
 from .tensor_file import Tensors
 
@@ -149,42 +148,3 @@ class TableModel(Model):
             meta["loss"] = self.target.loss
             tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
         return meta, tensors
-
-
-def _networks(tensors: Tensors, activation: str, output: str) -> list[Network]:
-    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError or KeyError for what is none."""
-    weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
-    biases = [tensors[f"b{k}"] for k in range(len(weights))]
-    for k, (W, b) in enumerate(zip(weights, biases)):
-        before = weights[k - 1].shape[::2] if k else W.shape[:2]
-        if W.ndim != 3 or 0 in W.shape or before != W.shape[:2] or b.shape != W.shape[::2]:
-            raise ValueError(f"W{k}")
-        if any(A.dtype != np.float32 or not np.isfinite(A).all() for A in (W, b)):
-            raise ValueError(f"W{k}")
-    sizes = (weights[0].shape[1], *(W.shape[2] for W in weights))
-    networks = [Network(sizes, activation=activation, output=output) for _ in weights[0]]
-    for i, network in enumerate(networks):
-        for k, layer in enumerate(network.layers):
-            for A, saved in zip(layer, (weights[k], biases[k])):
-                A[...] = saved[i]  # type: ignore[index]
-    return networks
-
-
-def table_model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
-    """The model that ``TableModel.contents`` described, and perhaps more; ``path`` is for the errors."""
-    target = target_from(meta, tensors, path)
-    try:
-        columns, classes = Columns.of(meta["table"]), tuple(map(str, meta["classes"]))
-        scale, named = float(meta["scale"]), meta["named"]
-        output, outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
-        label, trained_on, label_kind = whence(meta, classes)
-        networks = _networks(tensors, meta["activation"], output)
-        sizes = networks[0].sizes
-        if (sizes[0], sizes[-1]) != (columns.inputs, outputs) or not 0 < scale < math.inf or type(named) is not bool:
-            raise ValueError("sizes")
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError):
-        raise InputError(f"{path}: not a fastmlp model of a table, or a damaged one") from None
-    return TableModel(
-        networks, scale, classes, columns, named=named, label=label, trained_on=trained_on, target=target,
-        label_kind=label_kind,
-    )  # fmt: skip

@@ -225,7 +225,7 @@ def _loading_kernels() -> Iterator[None]:
 
         with suppress(Exception):  # which the import meets again, where it is asked for
             kernels.jit.ahead.expect_work()
-            for module in ("kernels.ops", "fastmlp.loop"):
+            for module in ("kernels.ops", "fastmlp.fitting"):
                 import_module(module)
 
     thread = threading.Thread(target=load)
@@ -264,7 +264,8 @@ def _train(
 ) -> dict[str, Any]:
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
-    from .loop import Observer, fit
+    from .fitting import train
+    from .loop import Observer
     from .plan import completed
     from .target import scored
 
@@ -303,7 +304,7 @@ def _train(
 
     observer = Observer(say, screen.chosen, started, screen.progress, report, screen.stopped, columns)
     try:
-        result = fit(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
+        result = train(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
     except Interrupted:
         if not files.checkpoint.exists():
             raise Interrupted(f" before a network was finished; --resume {config.out} begins anew") from None

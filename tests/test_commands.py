@@ -23,6 +23,7 @@ from fastmlp.formats import IMAGE
 from fastmlp.ink import Framing
 from fastmlp.loop import Observer
 from fastmlp.model import Model
+from fastmlp.onnx_network import onnx_model
 from fastmlp.ranges import difference, input_ranges
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -750,7 +751,7 @@ def test_onnx_runtime_gives_the_models_classes_and_probabilities(name):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     model = MODELS[name]()
-    session = runtime.InferenceSession(export.onnx_model(model).SerializeToString())
+    session = runtime.InferenceSession(onnx_model(model).SerializeToString())
     classes, P = session.run(["class", "probabilities"], {"X": SAMPLES})
     np.testing.assert_array_equal(classes, model.predict(SAMPLES))
     assert P.dtype == model.network.dtype
@@ -774,7 +775,7 @@ def test_values_beyond_the_models_range_are_refused(form):
 def test_an_onnx_file_says_what_it_is():
     onnx = pytest.importorskip("onnx")
     model = random_model((6, 3), ("a", "b,", 'c"'), image_shape=(2, 3), columns=tuple("uvwxyz"))
-    made = onnx.load_from_string(export.onnx_model(model).SerializeToString())
+    made = onnx.load_from_string(onnx_model(model).SerializeToString())
     assert (made.opset_import[0].version, made.ir_version) == (17, 8)
     assert (made.producer_name, made.producer_version) == ("fastmlp", fastmlp.__version__)
     known = {prop.key: json.loads(prop.value) for prop in made.metadata_props}
@@ -788,7 +789,7 @@ def test_an_onnx_file_says_what_it_eats(digits, rng):
     onnx = pytest.importorskip("onnx")
 
     def said(model, **options):
-        made = onnx.load_from_string(export.onnx_model(model, **options).SerializeToString())
+        made = onnx.load_from_string(onnx_model(model, **options).SerializeToString())
         assert made.graph.doc_string == made.doc_string
         return made.doc_string, {prop.key: json.loads(prop.value) for prop in made.metadata_props}
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastmlp.data import OnDisk, Sparse, load
+from fastmlp.data import OnDisk, Sparse, format_of, load
 from fastmlp.errors import InputError
-from fastmlp.formats import FORMATS, TRAINING, Features, Query, format_of
+from fastmlp.formats import FORMATS, TRAINING, Features, Query
 
 from written import WRITTEN, write
 

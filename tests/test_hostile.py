@@ -50,16 +50,16 @@ from damage import (
 
 from fastmlp.checkpoint import read_checkpoint
 from fastmlp.config import configure, read_toml
-from fastmlp.data import Sparse, load
+from fastmlp.data import Sparse, format_of, load
 from fastmlp.data import files as files_reader
 from fastmlp.data.frame import Frame
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
-from fastmlp.formats import IMAGE, PICTURES, Features, Query, format_of
+from fastmlp.formats import IMAGE, PICTURES, Features, Query
 from fastmlp.images import picture, read_images
 from fastmlp.ink import Framing
-from fastmlp.model import load_model, model_from
+from fastmlp.loading import load_model, model_from
 from fastmlp.predict import _samples
 from fastmlp.tensor_file import _digest
 

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,6 +59,26 @@ def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
         "parquet.py": {"pyarrow"},
     }  # fmt: skip
     assert outside <= {"numpy", "kernels"} | extras.get(path.name, set()) | extras.get(path.parent.name, set())
+
+
+def test_no_module_of_fastmlp_imports_one_that_imports_it_in_turn():
+    """Not even in a function; but types may be named both ways."""
+    modules = {path.relative_to(ROOT).with_suffix("").parts: path for path in sources("fastmlp")}
+    graph = {}
+    for module, path in modules.items():
+        tree = ast.parse(path.read_text())
+        blocks = [
+            node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ]
+        of_types = {node for block in blocks for node in block.body}
+        graph[module] = found = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level and node not in of_types:
+                base = module[: -node.level] + tuple(node.module.split(".") if node.module else ())
+                for name in (alias.name for alias in node.names):
+                    places = ((*base, name), (*base, name, "__init__"), base, (*base, "__init__"))
+                    found.add(next(place for place in places if place in modules))
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
 def test_no_name_is_both_a_module_and_something_that_kernels_offers():

@@ -13,7 +13,7 @@ import kernels
 from fastmlp import evaluate, export, predict, report, train
 from fastmlp.config import LOSSES, RULES, loss_and_parameters
 from fastmlp.errors import InputError
-from fastmlp.model import model_from
+from fastmlp.loading import model_from
 from fastmlp.target import kernel_of, number_scores
 
 QUICK = ("--hidden", 16, "--epochs", 3, "--batch-size", 32)

@@ -17,8 +17,8 @@ from fastmlp.columns import Columns, read_table
 from fastmlp.config import OF_ANY_NETWORK, OF_ONE_NETWORK, TrainConfig, configure
 from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
+from fastmlp.loading import model_from
 from fastmlp.loop import Observer
-from fastmlp.model import model_from
 from fastmlp.plan import completed
 from fastmlp.table_model import TableModel
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import BUILT_IN
 from ..errors import InputError, similar
-from ..formats import TRAINING, Features, Query, format_of, kinds_of, stem
+from ..formats import TRAINING, Features, Query, kinds_of, stem
 from ..log import warn
 from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
@@ -16,11 +16,23 @@ from .directory import is_of_images, load_directory, refuse_columns
 from .frame import Frame
 from .mnist import load_mnist
 from .ondisk import OnDisk, divide, is_sparse
+from .recognise import format_of
 from .sparse import Sparse
 from .svmlight import say_contradiction, say_guess
 from .synthetic import load_synthetic, synthetic_digits
 
-__all__ = ["Dataset", "Frame", "OnDisk", "Sparse", "divide", "is_sparse", "load", "split_rows", "synthetic_digits"]
+__all__ = [
+    "Dataset",
+    "Frame",
+    "OnDisk",
+    "Sparse",
+    "divide",
+    "format_of",
+    "is_sparse",
+    "load",
+    "split_rows",
+    "synthetic_digits",
+]
 
 
 def load(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
-from ..formats import refuse_foreign
+from .recognise import refuse_foreign
 from .values import MISSING, feature, is_number_of_some_country, number
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
