@@ -18,13 +18,7 @@ from .paths import as_path
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
 # The kernels' update rules with the peak rate of each, and their activations: named here as --help does without Numba.
-RULES = {
-    "sgd": 0.4,
-    "momentum": 0.12,
-    "adam": 0.005,
-    "adamw": 0.005,
-    "lion": 0.0005,
-}
+RULES = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005, "lion": 0.0005}
 ACTIVATIONS = (
     "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",
 )  # fmt: skip

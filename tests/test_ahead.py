@@ -60,11 +60,7 @@ def cache(tmp_path):
 
 def test_workers_compile_all_kernels_and_entries_and_the_process_nothing(python, cache):
     """They find each other's machine code by its symbol, or the process would compile it again."""
-    run(
-        python,
-        SOFTMAX + "assert len(started) == 2 and not ahead._team.broken\nassert not written, written",
-        cache,
-    )
+    run(python, SOFTMAX + "assert len(started) == 2 and not ahead._team.broken\nassert not written, written", cache)
     assert any(path.name.startswith("losses.softmax-") for path in cache.glob("kernels/*/*.kernel"))
     result = run(python, SOFTMAX + "assert not started and not written", cache)
     assert result.stderr == ""

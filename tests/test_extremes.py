@@ -20,11 +20,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 # -- long runs -------------------------------------------------------------------------------------------------------
 
-OPTIMIZERS = {
-    "sgd": {"lr": 0.02, "schedule": "constant"},
-    "momentum": {},
-    "adamw": {"lr": 1e-3},
-}
+OPTIMIZERS = {"sgd": {"lr": 0.02, "schedule": "constant"}, "momentum": {}, "adamw": {"lr": 1e-3}}
 
 
 def curve(data, optimizer, seed, epochs, backend, dtype):

@@ -176,16 +176,7 @@ def test_the_step_of_the_notebook(rng):
     dW1 = X.T @ ((dA2 @ W2.T) * (A1 > 0))
     expected = W1 - 1e-3 * dW1, W2 - 1e-3 * dW2
     losses, _ = reference.mlp_train_steps(
-        pixels,
-        labels,
-        np.arange(12),
-        12,
-        network,
-        rule=sgd(),
-        lr=[1e-3],
-        scale=1 / 255,
-        mean=False,
-        epsilon=1e-10,
+        pixels, labels, np.arange(12), 12, network, rule=sgd(), lr=[1e-3], scale=1 / 255, mean=False, epsilon=1e-10
     )
     assert losses[0] == pytest.approx(expected_loss, rel=1e-12)
     np.testing.assert_allclose(W1, expected[0], rtol=1e-12)

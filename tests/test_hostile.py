@@ -32,21 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import (
-    CSV,
-    KINDS,
-    META,
-    NPZ,
-    PIXELS,
-    SVM,
-    TENSORS,
-    VALUES,
-    mutant,
-    npy,
-    place,
-    tensor_file,
-    zipped,
-)
+from damage import CSV, KINDS, META, NPZ, PIXELS, SVM, TENSORS, VALUES, mutant, npy, place, tensor_file, zipped
 
 from fastmlp.checkpoint import read_checkpoint
 from fastmlp.config import configure, read_toml

@@ -313,10 +313,7 @@ def test_the_average_of_all_steps_is_kept(digits):
         ({"average": 0.0}, "average is 0.0; it must be above 0 and at most 1"),
         ({"patience": 0}, "patience is 0"),
         ({"patience": 2, "validation": 0.0}, "patience watches validation_loss; validation must be above 0"),
-        (
-            {"monitor": "test_accuracy"},
-            r"monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of",
-        ),
+        ({"monitor": "test_accuracy"}, r"monitor is 'test_accuracy'; did you mean train_accuracy\? it must be one of"),
         ({"warmup": 1.0}, "warmup is 1.0"),
         ({"validation": 0.9999}, "cannot be split with validation"),
     ],

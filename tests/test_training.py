@@ -94,13 +94,7 @@ def test_the_presets_losses_agree_in_its_own_float64(digits):
 def test_weights_do_not_depend_on_the_number_of_threads(digits, dtype, optimizer):
     digests = {
         fastmlp.fit(
-            digits,
-            epochs=1,
-            hidden=(40, 24),
-            batch_size=100,
-            dtype=dtype,
-            optimizer=optimizer,
-            threads=threads,
+            digits, epochs=1, hidden=(40, 24), batch_size=100, dtype=dtype, optimizer=optimizer, threads=threads
         ).summary["weights_sha256"]
         for threads in (1, 2, 3, 4)
     }
@@ -210,12 +204,7 @@ def test_dense_inputs_are_read_as_they_are(rng):
 
 def test_tiny_and_odd_data_train():
     """One sample, one feature, a batch larger than the data, constant and all-zero inputs."""
-    for X in (
-        np.zeros((1, 1), np.uint8),
-        np.full((3, 1), 7, np.uint8),
-        np.zeros((5, 4)),
-        np.eye(4, dtype=np.float32),
-    ):
+    for X in (np.zeros((1, 1), np.uint8), np.full((3, 1), 7, np.uint8), np.zeros((5, 4)), np.eye(4, dtype=np.float32)):
         y = np.arange(len(X)) % 2
         data = Dataset("tiny", X, y, X, y, ("a", "b"), "tiny")
         result = fastmlp.fit(data, hidden=(3,), epochs=3)

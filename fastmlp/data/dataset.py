@@ -202,12 +202,7 @@ def _counted_alike(
 
 
 def assemble(
-    name: str,
-    samples: Samples,
-    held_out: Samples | None,
-    val_fraction: float | None,
-    seed: int,
-    query: Query,
+    name: str, samples: Samples, held_out: Samples | None, val_fraction: float | None, seed: int, query: Query
 ) -> Dataset:
     """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows, or,
     where that is None, on all of them.
