@@ -72,6 +72,7 @@ def run_command(
 
     Without ``on_ranks`` it is refused where a launcher started several of it: all would write the same files.
     """
+    atexit.unregister(gc.freeze)  # of a command before this one
     atexit.register(gc.freeze)  # the last search for garbage in all that Numba has made took a fifth of a warm run
     warnings.showwarning = lambda message, *_, **__: say(str(message))
     if sys.stderr is None:  # closed by the caller

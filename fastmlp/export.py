@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .cli import Parser, command, optional
-from .errors import InputError, RunError
+from .errors import InputError
 from .extras import to_install
-from .paths import as_path, atomic_write
+from .paths import as_path, atomic_write, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,11 +157,8 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
 
 
 def _write(path: Path, content: bytes, usage: str) -> str:
-    try:
-        with atomic_write(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with writing(path), atomic_write(path) as file:
+        file.write(content)
     return usage
 
 

@@ -261,27 +261,22 @@ class Model:
 
         The loss is what was minimised, its mean over the samples, in the units of the network.
         """
-        if self.target is not None:
-            return self._number_scores(X, y)
         loss, correct, done = 0.0, 0, 0
-        for fast, logits in self._blocks(X):
-            labels = y[done : done + len(logits)]
-            if self.loss is None:
-                part, hits, _ = fast.softmax_cross_entropy(logits, labels)
-            else:
-                part, hits, _ = fast.loss_gradient(logits, labels, kernel_of(self.loss))
-            loss, correct, done = loss + part, correct + hits, done + len(logits)
-        return {"loss": loss / done, "accuracy": correct / done}
-
-    def _number_scores(self, X: Any, y: Any) -> dict[str, float]:
-        assert self.target is not None
-        loss, blocks, done = 0.0, [], 0
-        targets = self.target.encoded(np.asarray(y), self.network.dtype)
+        kernel, target = None if self.loss is None else kernel_of(self.loss), self.target
+        labels = y if target is None else target.encoded(np.asarray(y), self.network.dtype)
+        numbers = []
         for fast, Z in self._blocks(X):
-            loss += fast.loss_gradient(Z, targets[done : done + len(Z)], self.target.kernel)[0]
-            blocks.append(self.target.numbers(Z))
-            done += len(Z)
-        return {"loss": loss / done, **number_scores(y, self.target.central(np.concatenate(blocks)))}
+            of_block = labels[done : done + len(Z)]
+            if kernel is None:
+                part, hits, _ = fast.softmax_cross_entropy(Z, of_block)
+            else:
+                part, hits, _ = fast.loss_gradient(Z, of_block, kernel)
+            loss, correct, done = loss + part, correct + hits, done + len(Z)
+            if target is not None:
+                numbers.append(target.numbers(Z))
+        if target is None:
+            return {"loss": loss / done, "accuracy": correct / done}
+        return {"loss": loss / done, **number_scores(y, target.central(np.concatenate(numbers)))}
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W, b) of each layer, float64 copies, for inputs as they come: scale, mean and std are folded into the first."""

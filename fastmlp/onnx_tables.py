@@ -87,7 +87,8 @@ def table_model(model: BaseTable) -> Any:
     outputs = ["label", "probabilities"] if hasattr(model, "classes_") else ["prediction"]
     for name in names:
         if not name or name in outputs or names.count(name) > 1:
-            raise InputError(f"column {name!r} cannot be an input of an .onnx file: {_why(name, outputs)}; rename it")
+            why = "it has no name" if not name else f"{'an output' if name in outputs else 'another'} has this name"
+            raise InputError(f"column {name!r} cannot be an input of an .onnx file: {why}; rename it")
     graph = Graph(names)
     W, b = (np.concatenate(arrays, axis=-1) for arrays in zip(*(each.layers[0] for each in model.networks_)))
     W = (W.astype(np.float64) * model._input_scale).astype(W.dtype)
@@ -115,10 +116,6 @@ def table_model(model: BaseTable) -> Any:
     if hasattr(model, "classes_"):
         known |= {"classes": model.classes_.tolist()}
     return graph.model(ends, made, _in_words(names, columns), {key: json.dumps(value) for key, value in known.items()})
-
-
-def _why(name: str, outputs: list[str]) -> str:
-    return "it has no name" if not name else "an output has this name" if name in outputs else "another has this name"
 
 
 def _constant(graph: Graph, name: str, value: np.ndarray) -> _Value:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from .errors import InputError
+from .errors import InputError, RunError
 
 try:  # Windows has no fcntl; there a file that is being written cannot be deleted.
     import fcntl
@@ -96,6 +96,15 @@ def _begin_file(path: Path, until_renamed: contextlib.ExitStack) -> tuple[Path, 
             except OSError:  # a file system without locks
                 pass
         return temporary, file
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """RunError where the system does not let the block write ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 @contextlib.contextmanager

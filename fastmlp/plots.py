@@ -23,8 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from .errors import RunError
-from .paths import atomic_write
+from .paths import atomic_write, writing
 
 # Ink, muted ink and grid have no other use: svg() replaces them by what the page's theme says.
 _INK, _MUTED, _GRID = "#24292f", "#656d76", "#d0d7de"
@@ -92,11 +91,8 @@ def _style() -> Iterator[None]:
 @_style()
 def write_png(figure: Figure, path: Path) -> None:
     """Write the picture on white. RunError when it cannot be written."""
-    try:
-        with atomic_write(path) as file:
-            figure.savefig(file, format="png", metadata={"Software": None})
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with writing(path), atomic_write(path) as file:
+        figure.savefig(file, format="png", metadata={"Software": None})
 
 
 @_style()

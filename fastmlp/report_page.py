@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 from . import plots
 from .config import TrainConfig, configure, read_toml
-from .errors import InputError, RunError
+from .errors import InputError
 from .evaluate import load_to_test
 from .loading import load_model
 from .metrics import read_metrics
 from .model import Model
-from .paths import MODEL, as_path, atomic_write, model_file, runs_of_seeds
+from .paths import MODEL, as_path, atomic_write, model_file, runs_of_seeds, writing
 from .sections import Section, Tested, TestedNumbers, sections_of, tested
 from .table_model import TableModel
 from .target import scored
@@ -162,11 +162,8 @@ def _write(target: Path, title: str, words: str, sections: list[Section], settin
             plots.write_png(section.figure, written[-1])
     page = _html(title, words, sections, settings)
     written.append(target / "report.html")
-    try:
-        with atomic_write(written[-1]) as file:
-            file.write(page.encode())
-    except OSError as error:
-        raise RunError(f"{written[-1]}: cannot be written ({error.strerror or error})") from None
+    with writing(written[-1]), atomic_write(written[-1]) as file:
+        file.write(page.encode())
     return written
 
 

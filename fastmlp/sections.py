@@ -123,7 +123,6 @@ def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.nda
     """(epochs, rates) of every step, as the run's options say; or, where the reports say otherwise, as in a run that was made
     longer later, those of the reports.
     """
-
     reported = plots.series(history, "lr")
     steps = np.array([row["step"] for row in history if "lr" in row and "step" in row], np.int64)
     if not len(steps) or len(steps) != len(reported[0]) or steps.min() < 1:
@@ -143,7 +142,6 @@ def _rate(error: float) -> str:
 
 
 def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
-
     K, wrong = len(names), test.wrong
     pairs, times = np.unique(K * test.y[wrong] + test.predicted[wrong], return_counts=True)
     most = np.argsort(-times, kind="stable")[:3]
@@ -217,7 +215,6 @@ def _predicted_and_true(test: TestedNumbers) -> Section:
 
 
 def _residuals(test: TestedNumbers) -> Section:
-
     residuals = test.predicted - test.y
     low, middle, high = np.quantile(residuals, [0.1, 0.5, 0.9]).tolist()
     words = (
@@ -229,7 +226,6 @@ def _residuals(test: TestedNumbers) -> Section:
 
 def _deciles(test: TestedNumbers) -> Section:
     """The errors of the least true numbers, the next, ..., the greatest."""
-
     order = np.argsort(test.y, kind="stable")
     parts = [part for part in np.array_split(order, _DECILES) if part.size]
     errors = np.array([np.sqrt(np.square(test.predicted[part] - test.y[part]).mean()) for part in parts])
@@ -286,7 +282,7 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
     if not rows.size:
         return Section(title, "Every test sample is classified correctly.")
     true, answers = ([model.classes[k] for k in part[rows]] for part in (test.y, test.predicted))
-    sure = [_sure(float(p)) for p in test.probability[rows]]
+    sure = [(">99.9" if p > 0.9995 else f"{100 * p:.1f}") + plots.PERCENT for p in test.probability[rows].tolist()]
     place, places, said = _places(test.data, rows, config, model)
     table: list[tuple[Any, ...]] = [(place, "true class", "predicted", "probability")]
     table += zip(places, true, answers, sure)
@@ -307,10 +303,6 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
     return Section(title, words, "confident-errors", figure, alt, table)
 
 
-def _sure(probability: float) -> str:
-    return (">99.9" if probability > 0.9995 else f"{100 * probability:.1f}") + plots.PERCENT
-
-
 def _pixels(X: np.ndarray) -> np.ndarray:
     """X as uint8: as it is, or from its least to its greatest value."""
     if X.dtype == np.uint8:
@@ -320,7 +312,6 @@ def _pixels(X: np.ndarray) -> np.ndarray:
 
 
 def _recall(test: Tested, names: tuple[str, ...]) -> Section:
-
     total = np.bincount(test.y, minlength=len(names))
     found = np.bincount(test.y[test.predicted == test.y], minlength=len(names))
     tested = np.flatnonzero(total)
@@ -339,7 +330,6 @@ def _recall(test: Tested, names: tuple[str, ...]) -> Section:
 
 def _distorted(config: TrainConfig, data: Dataset) -> list[Section]:
     """What the network is trained on: the first images, and under each what two epochs make of it."""
-
     distort = distortion(config, data)
     if distort is None or data.image_shape is None or not isinstance(data.X, np.ndarray):
         return []
@@ -364,7 +354,6 @@ def _weights(model: Model) -> Section:
 
 def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, list[Any]]:
     """And the columns in the order of their importance."""
-
     found = permutation_importance(model, test.X, test.y)
     order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
     words = (

@@ -63,12 +63,17 @@ class Target:
         return predicted[:, 0] if predicted.shape[1] == 1 else predicted
 
     def central(self, predicted: np.ndarray) -> np.ndarray:
-        """Of numbers predicted for several quantiles those nearest to the median; others as they are."""
-        if self.kernel.each == 1:
-            return predicted
-        nearest = int(np.abs(np.asarray(self.kernel.quantiles) - 0.5).argmin())
-        central = predicted[:, nearest :: self.kernel.each]
-        return central[:, 0] if central.shape[1] == 1 else central
+        """``central`` of what the model predicts."""
+        return central(predicted, self.kernel)
+
+
+def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
+    """Of numbers predicted for several quantiles, by the ``kernel``'s loss, those nearest to the median; others as they are."""
+    if kernel.each == 1:
+        return predicted
+    nearest = int(np.abs(np.asarray(kernel.quantiles) - 0.5).argmin())
+    found = predicted[:, nearest :: kernel.each]
+    return found[:, 0] if found.shape[1] == 1 else found
 
 
 def measured(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str) -> Target:

@@ -15,14 +15,11 @@ from typing import Any
 import numpy as np
 
 from .data.npz import read_npz
-from .errors import InputError, RunError
-from .paths import atomic_write
+from .errors import InputError
+from .paths import atomic_write, writing
 
 _FORMAT = "fastmlp"
-VERSION, TABLE_VERSION = (
-    2,
-    3,
-)  # of one network, and of several with the columns of a table, which version 2 does not know
+VERSION, TABLE_VERSION = 2, 3  # of one network; of several with a table's columns, which version 2 does not know
 
 Tensors = dict[str, np.ndarray]
 
@@ -38,11 +35,8 @@ def write_tensors(path: Path, meta: dict[str, Any], tensors: Tensors, *, keep: P
     sums = {name: _digest(array) for name, array in tensors.items()}
     version = TABLE_VERSION if "table" in meta else VERSION
     header = json.dumps({"format": _FORMAT, "version": version, "sha256": sums, **meta}, allow_nan=False)
-    try:
-        with atomic_write(path, keep=keep) as file:
-            np.savez(file, meta=np.frombuffer(header.encode(), np.uint8), **tensors)  # type: ignore[arg-type]
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with writing(path), atomic_write(path, keep=keep) as file:
+        np.savez(file, meta=np.frombuffer(header.encode(), np.uint8), **tensors)  # type: ignore[arg-type]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:

@@ -19,7 +19,7 @@ from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
 from .parallel import World, joined
-from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write
+from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write, writing
 from .screen import Screen, duration, hush
 
 if TYPE_CHECKING:
@@ -47,11 +47,9 @@ class _Files:
         self.write(CONFIG, config.to_toml())
 
     def write(self, name: str, text: str) -> None:
-        try:
-            with atomic_write(self.directory / name) as file:  # of half a config.toml the rest would be the defaults
-                file.write(text.encode(errors="replace"))
-        except OSError as error:
-            raise RunError(f"{self.directory / name}: cannot be written ({error.strerror})") from None
+        path = self.directory / name
+        with writing(path), atomic_write(path) as file:  # of half a config.toml the rest would be the defaults
+            file.write(text.encode(errors="replace"))
 
     def started(self, history: list[Any]) -> None:
         """The metrics so far: those of a run that goes on, else none."""
@@ -59,11 +57,9 @@ class _Files:
 
     def report(self, report: Any) -> None:
         """One line more; whole in the file before the next step."""
-        try:
-            with open(self.directory / METRICS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(report)) + "\n")
-        except OSError as error:
-            raise RunError(f"{self.directory / METRICS}: cannot be written ({error.strerror})") from None
+        path = self.directory / METRICS
+        with writing(path), open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(report)) + "\n")
 
 
 def _output_directory(path: str) -> Path:

@@ -13,10 +13,10 @@ import damage
 import numpy as np
 import pytest
 from damage import idx, npy
+from reading import read_csv, read_features
 
 from fastmlp.data import load
 from fastmlp.data import mnist as mnist_reader
-from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.idx import read_idx
 from fastmlp.data.synthetic import load_synthetic, synthetic_digits
 from fastmlp.errors import InputError

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import read_csv, read_features
 
 import kernels
 from fastmlp.data import Dataset, Sparse, load
 from fastmlp.data import csv as csv_reader
 from fastmlp.data import svmlight as svmlight_reader
 from fastmlp.data.columns import REMEDY
-from fastmlp.data.csv import read_csv, read_features
 from fastmlp.data.decimals import decimals, split_fields
 from fastmlp.data.labels import as_numbers, class_indices, distinct, task_of
 from fastmlp.data.svmlight import features, read
@@ -115,45 +115,9 @@ def test_what_is_no_finite_number_is_none(text):
 # -- CSV tables ----------------------------------------------------------------------------------------------------
 
 
-IRIS = """sepal,petal,species
-5.1,-1.4e0,setosa
-7,4.75,"versicolor, maybe"
-6.25,1e-3,setosa
-"""
-X_IRIS = np.array([[5.1, -1.4], [7, 4.75], [6.25, 1e-3]], np.float32)
-
-FORMS = {
-    "plain": lambda text: text.replace('"versicolor, maybe"', "versicolor; maybe").encode(),
-    "quoted labels": lambda text: text.encode(),
-    "quoted numbers": lambda text: text.replace("5.1", '"5.1"').replace("petal", '"petal"').encode(),
-    "spaces": lambda text: text.replace(",", " , ").replace("versicolor ,  maybe", "versicolor, maybe").encode(),
-    "windows lines": lambda text: text.replace("\n", "\r\n").encode(),
-    "byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
-    "gzip": lambda text: gzip.compress(text.encode()),
-    "blank lines": lambda text: ("\n\n" + text.replace("\n7", "\n\n\n7") + "\n\n").encode(),
-    "no newline at the end": lambda text: text.rstrip("\n").encode(),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_a_table_in_its_forms(write, form):
-    path = Path(write("iris.csv", FORMS[form](IRIS)))
-    for _ in range(2):  # parsed, then from the cache
-        samples = csv_reader._read(path, csv_reader._Query("species"))
-        np.testing.assert_array_equal(samples.X, X_IRIS)
-        assert samples.X.dtype == np.float32
-        y, classes = class_indices(samples.labels, "iris")
-        assert y.tolist() == [0, 1, 0]
-        assert classes[1].replace(";", ",") == "versicolor, maybe"
-        assert (samples.columns, samples.image_shape) == (("sepal", "petal"), None)
-
-
 FLOWERS = [
-    ("5.1", "0.25", "setosa"),
-    ("7.5", "-4.75", "virginica"),
-    ("6.25", "0.001", "setosa"),
-    ("1", "10.5", "virginica"),
-]
+    ("5.1", "0.25", "setosa"), ("7.5", "-4.75", "virginica"), ("6.25", "0.001", "setosa"), ("1", "10.5", "virginica"),
+]  # fmt: skip
 
 
 def written(between, *, header="sepal,petal,class", point=".", ends="\n", row=lambda k, fields: fields):
@@ -179,13 +143,19 @@ ROW_NAMES = "column 1, '', is taken for row numbers and left out"
 COMMAS = "commas are read as decimal points"
 AGAIN = "the header comes again, 2 times, as where files are joined; those lines are left out"
 DIALECTS = {  # content, what is said of it besides the label column
+    "plain": (written(","), []),
+    "quotes around some": (written(",").replace("5.1", '"5.1"').replace("petal", '"petal"').replace("setosa", '"setosa"'), []),
+    "windows lines": (written(",", ends="\r\n"), []),
+    "gzip": (gzip.compress(written(",").encode()), []),
+    "blank lines": ("\n\n" + written(",").replace("\n7.5", "\n\n\n7.5") + "\n\n", []),
+    "no newline at the end": (written(",").rstrip("\n"), []),
     "pipes": (written("|"), []),
     "a space": (written(" "), []),
     "columns of spaces": (written("   ", row=lambda k, f: [f"  {f[0]:>6s}", f[1], f"{f[2]}  "]), []),
     "tabs": (written("\t"), []),
     "double tabs": (written("\t\t"), []),
     "spaces and tabs": (written(" \t "), []),
-    "a comma and a space": (written(", "), []),
+    "a comma between spaces": (written(" , "), []),
     "semicolons, decimal commas": (written(";", point=","), [COMMAS]),
     "tabs, decimal commas": (written("\t", point=","), [COMMAS]),
     "pipes, decimal commas": (written("|", point=","), [COMMAS]),

@@ -47,7 +47,7 @@ from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fi
 from .dialect import SEPARATORS, Table, read_dialect
 from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
-from .labels import Labels, class_indices, distinct, listed
+from .labels import Labels, distinct, listed
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one
 
@@ -101,35 +101,17 @@ def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
 
 
 def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarray | Frame:
-    """X of a file with or without labels, for the model that ``query.known`` describes, as ``read_features`` finds them."""
+    """X of a file with or without labels, for the model that ``query.known`` describes.
+
+    Where the model knows its columns and the file has a header, they are found by name, and others ignored. Else all columns
+    but the label's are features: that named ``query.label_column``, or known as such, or where the training file had it.
+    InputError where there is one column more and none of this says which.
+    """
     samples = _read(path, replace(_asked(query), labelled=False), query.say, content)
     known = query.known
     if known is not None and known.frame:
         return as_frame(samples.X, samples.columns, known.label)
     return np.asarray(samples.X)
-
-
-def read_csv(path: Path, label_column: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(X [N, I] uint8, float32 or float64, y int64 [N]) of one file, its labels as in ``read``."""
-    samples = _read(path, _Query(label_column, frame="never"))
-    return np.asarray(samples.X), class_indices(samples.labels, str(path))[0]
-
-
-def read_features(
-    path: Path,
-    width: int,
-    columns: tuple[str, ...] | None = None,
-    label_column: str | None = None,
-    label: LabelColumn | None = None,
-) -> np.ndarray:
-    """X [N, width] uint8, float32 or float64, for a model of ``width`` inputs, with or without a column of labels.
-
-    Where the model knows its ``columns`` and the file has a header, they are found by name, and others ignored. Else all
-    columns but the label's are features: that named ``label_column``, or known as such, or where the training file had it
-    (``label``). InputError where there is one column more and none of this says which.
-    """
-    query = _Query(label_column, None, columns, width, label, labelled=False)
-    return np.asarray(_read(path, query).X)
 
 
 # -- the header and the columns -------------------------------------------------------------------------------------
@@ -551,10 +533,6 @@ def _said(head: _Head, path: Path, chosen: _Chosen, query: _Query) -> set[int]:
     return said
 
 
-def _in_rows(count: int, rows: int) -> str:
-    return f" in {count:,} of {rows:,} rows" if count > 1 else ""
-
-
 def _numeric_columns(
     head: _Head, path: Path, chosen: _Chosen, *, codes: bool, single: bool
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
@@ -742,8 +720,9 @@ def _text_columns(
     if not lines:
         raise InputError(f"{path}: no rows")
     if chosen.label is not None and gaps:
+        where = f" in {len(gaps):,} of {len(lines):,} rows" if len(gaps) > 1 else ""
         raise InputError(
-            f"{head.where(path, gaps[0], chosen.label)}: the label is missing{_in_rows(len(gaps), len(lines))}; every row must "
+            f"{head.where(path, gaps[0], chosen.label)}: the label is missing{where}; every row must "
             "have one: leave such rows out"
         )
     notes: tuple[str, ...] = ()

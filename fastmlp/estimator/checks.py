@@ -140,6 +140,12 @@ def samples(estimator: Any, X: Any, dtype: Any) -> Any:
     return X
 
 
+def warn_of_order(X: Any, y: Any) -> None:
+    """Warn the caller of ``fit`` where X and y of pandas have one index in two orders."""
+    if line := in_other_order(X, y):
+        warnings.warn(line, stacklevel=6)  # above: what checks, ``_fit``, ``fit``, and scikit-learn's wrapper of it
+
+
 def _refuse_masked(*given: Any) -> None:
     """ValueError for what a mask hides, and scikit-learn would read."""
     if any(map(np.ma.is_masked, given)):
@@ -153,18 +159,10 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     """
     given = X
     _refuse_masked(X, y)
-    if line := in_other_order(X, y):
-        warnings.warn(line, stacklevel=5)
     X, y = check_X_y(
-        X,
-        y,
-        accept_sparse="csr",
-        multi_output=True,
-        dtype=_INPUT_DTYPES,
-        ensure_all_finite=False,
-        estimator=estimator,
+        X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator,
         y_numeric=is_regressor(estimator),
-    )
+    )  # fmt: skip
     read = prepared(X, dtype or (np.float64 if X.dtype == np.float64 else np.float32))
     if isinstance(read, kernels.CSR) and not once:
         read = read.dictionary_encode()

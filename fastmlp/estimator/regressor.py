@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 
 from ..backend import kernels
 from ..model import Model
-from ..target import Target
+from ..target import Target, central
 from . import checks
 from .base import PARAMETERS, BaseMLP, Callback, documented
 from .checks import Validation
@@ -158,7 +158,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The R² of the predictions; of several quantiles, of those nearest to the median."""
-        return float(r2_score(y, self._central(self.predict(X)), sample_weight=sample_weight))
+        return float(r2_score(y, central(self.predict(X), self._loss), sample_weight=sample_weight))
 
     def _numbers(self, Z: np.ndarray) -> np.ndarray:
         """What the outputs Z [N, O] of the network say, in the units of y."""
@@ -168,15 +168,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             mean, scale = (np.repeat(values, each) for values in (self.target_mean_, self.target_scale_))
             predicted = (predicted * scale + mean).astype(Z.dtype)
         return predicted[:, 0] if Z.shape[1] == 1 else predicted
-
-    def _central(self, predicted: np.ndarray) -> np.ndarray:
-        """Of predictions of several quantiles those nearest to the median; others as they are."""
-        each = self._loss.each
-        if each == 1:
-            return predicted
-        nearest = int(np.abs(np.asarray(self.quantiles) - 0.5).argmin())
-        central = predicted[:, nearest::each]
-        return central[:, 0] if central.shape[1] == 1 else central
 
     def _as_model(self) -> Model:
         checks.require_fitted(self)
@@ -236,7 +227,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         total = len(Z) if weights is None else weights.sum()
         predicted, score = self._numbers(Z), np.nan
         if np.isfinite(predicted).all():
-            score = r2_score(validation.given[1], self._central(predicted), sample_weight=weights)
+            score = r2_score(validation.given[1], central(predicted, self._loss), sample_weight=weights)
         return float(score), loss * self._loss_share() / total
 
     @property

@@ -39,7 +39,6 @@ from ..ensemble import (
     train,
 )
 from ..errors import InputError
-from ..frames import in_other_order
 from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
 from .base import documented, without_last_layer
@@ -460,8 +459,7 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
         raise ValueError(
             f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"
         )
-    if line := in_other_order(X, y):
-        warnings.warn(line, stacklevel=5)
+    checks.warn_of_order(X, y)
     y = column_or_1d(np.asarray(y), warn=True)
     if y.dtype.kind == "O":
         gaps = np.array(
