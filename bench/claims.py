@@ -286,14 +286,9 @@ def processes(session: Session) -> Iterator[Sample]:
     with tempfile.TemporaryDirectory() as scratch:
         train = [
             sys.executable,
-            "-m",
-            "fastmlp.train",
+            *["-m", "fastmlp.train", "--epochs", "1", "--json", "-q"],
             "--data",
             source,
-            "--epochs",
-            "1",
-            "--json",
-            "-q",
             "--out",
             scratch,
         ]

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module, metadata
 from pathlib import Path
@@ -174,7 +174,7 @@ def _peak(kernels: Any) -> Findings:
     yield _judged(gain >= 0.6 * count, "peak", text, remedy, peaks)
 
 
-def _size(files: Sequence[Path]) -> int:
+def _size(files: Iterable[Path]) -> int:
     """Bytes in all; files that vanish meanwhile have none."""
     total = 0
     for file in files:
@@ -183,17 +183,23 @@ def _size(files: Sequence[Path]) -> int:
     return total
 
 
+def _compiled(directory: Path) -> tuple[str, dict[str, Any]]:
+    """The compiled functions in a directory of the cache: (how many, and their size, in words; the same as values)."""
+    entries = list(directory.glob("*.kernel"))
+    size = _size(entries)
+    values = {"directory": str(directory), "entries": len(entries), "bytes": size}
+    return f"{len(entries)} compiled functions, {size / 1e6:.1f} MB", values
+
+
 def _wheel(kernels: Any) -> Findings:
     """The compiled kernels that the wheel brought, if it was built with any."""
     store = kernels.jit.store()
     places = sorted(import_module(".jit.cache", kernels.__name__).PREBUILT.glob("*-*"))
     names = ", ".join(path.name.partition("-")[2] for path in places)
     if store.prebuilt is not None:
-        entries = list(store.prebuilt.glob("*.kernel"))
-        size, level = _size(entries), store.prebuilt.name.partition("-")[2]
-        text = f"{len(entries)} compiled functions came with fastmlp for {level} and are used, {size / 1e6:.1f} MB"
-        values = {"directory": str(store.prebuilt), "entries": len(entries), "bytes": size}
-        yield Finding("ok", "wheel", text, values=values)
+        text, values = _compiled(store.prebuilt)
+        level = store.prebuilt.name.partition("-")[2]
+        yield Finding("ok", "wheel", f"{text}, came with fastmlp for {level} and are used", values=values)
     elif places:
         of_cpu = any(path.name.startswith(store.software) for path in places)
         reason = "this CPU" if of_cpu else "these versions and settings of Python, NumPy, Numba and llvmlite"
@@ -216,13 +222,10 @@ def _cache(kernels: Any, clean: bool) -> Findings:
     except OSError as error:
         yield Finding("problem", "cache", f"{directory} cannot be written to ({error.strerror})", remedy)
         return
-    entries = list(directory.glob("*.kernel"))
-    size = _size(entries)
-    values = {"directory": str(directory), "entries": len(entries), "bytes": size}
-    text = f"{directory}: writable, {len(entries)} compiled functions, {size / 1e6:.1f} MB"
-    fine = bool(entries or kernels.jit.store().prebuilt)
-    yield _judged(fine, "cache", text, "fastmlp warmup compiles them ahead", values)
-    others = kernels.jit.store().of_other_cpus()
+    store, (text, values) = kernels.jit.store(), _compiled(directory)
+    fine = bool(values["entries"] or store.prebuilt)
+    yield _judged(fine, "cache", f"{directory}: writable, {text}", "fastmlp warmup compiles them ahead", values)
+    others = store.of_other_cpus()
     yield from _of_other_cpus(others)
     yield from _stale(directory, {directory, *others}, clean)
 
@@ -230,23 +233,19 @@ def _cache(kernels: Any, clean: bool) -> Findings:
 def _of_other_cpus(others: dict[Path, str]) -> Findings:
     """Kernels compiled by the same versions for other CPUs, as in a container's image that was made elsewhere."""
     for path, cpu in others.items():
-        entries = list(path.glob("*.kernel"))
-        size = _size(entries)
+        text, values = _compiled(path)
         remedy = (
             "run fastmlp warmup here; or give NUMBA_CPU_NAME and NUMBA_CPU_FEATURES the same values, of the lesser CPU, where "
             "they are compiled and where they run"
         )
-        text = (
-            f"{len(entries)} compiled functions, {size / 1e6:.1f} MB, are for another CPU, {cpu}, and lost to this one"
-        )
-        values = {"directory": str(path), "cpu": cpu, "entries": len(entries), "bytes": size}
-        yield Finding("note", "cache", text, remedy, values=values)
+        text += f", are for another CPU, {cpu}, and lost to this one"
+        yield Finding("note", "cache", text, remedy, values=values | {"cpu": cpu})
 
 
 def _stale(directory: Path, kept: set[Path], clean: bool) -> Findings:
     """The compiled kernels of other versions and flags."""
     others = [path for path in directory.parent.iterdir() if path not in kept and _STAMP.fullmatch(path.name)]
-    size = _size([file for path in others for file in path.iterdir()])
+    size = _size(file for path in others for file in path.iterdir())
     values = {"directories": len(others), "bytes": size}
     text = f"{len(others)} directories of other versions, {size / 1e6:.1f} MB"
     if not others:

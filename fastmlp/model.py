@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks) if blocks else none
 
 
+@dataclass(eq=False, repr=False)
 class Model:
     """A multilayer perceptron: its activation between layers, at the end softmax over ``classes``, or numbers.
 
@@ -60,32 +61,28 @@ class Model:
     probabilities equal the kernels' to rounding. It loads the kernels for more rows, and for all else.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        scale: float,
-        classes: tuple[str, ...],
-        backend: str = "numba",
-        *,
-        mean: np.ndarray | None = None,
-        std: np.ndarray | None = None,
-        image_shape: tuple[int, int] | None = None,
-        columns: tuple[str, ...] | None = None,
-        index_base: int | None = None,
-        label: LabelColumn | None = None,
-        trained_on: dict[str, Any] | None = None,
-        ranges: np.ndarray | None = None,
-        framing: Framing | None = None,
-        light_border: bool = False,
-        target: Target | None = None,
-        label_kind: str | None = None,
-        loss: str | None = None,
-    ) -> None:
-        self.network, self.scale, self.classes, self.backend = network, scale, classes, backend
-        self.mean, self.std, self.image_shape, self.columns = mean, std, image_shape, columns
-        self.index_base, self.label, self.trained_on, self.ranges = index_base, label, trained_on, ranges
-        self.framing, self.light_border, self.target = framing, light_border, target
-        self.label_kind, self.loss = label_kind, loss if target is None else target.loss
+    network: Network
+    scale: float
+    classes: tuple[str, ...]
+    backend: str = "numba"
+    _: KW_ONLY
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
+    image_shape: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    index_base: int | None = None
+    label: LabelColumn | None = None
+    trained_on: dict[str, Any] | None = None
+    ranges: np.ndarray | None = None
+    framing: Framing | None = None
+    light_border: bool = False
+    target: Target | None = None
+    label_kind: str | None = None
+    loss: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None:
+            self.loss = self.target.loss
         self._looks = _LOOKS
 
     def __repr__(self) -> str:

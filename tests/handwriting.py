@@ -230,15 +230,9 @@ def dirty(picture: np.ndarray, rng: Rng) -> np.ndarray:
 
 def bright(rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     inks = [
-        (220, 30, 30),
-        (20, 120, 40),
-        (30, 60, 220),
-        (240, 130, 0),
-        (240, 210, 0),
-        (200, 0, 200),
-        (0, 160, 200),
-        (255, 120, 160),
-    ]
+        (220, 30, 30), (20, 120, 40), (30, 60, 220), (240, 130, 0), (240, 210, 0), (200, 0, 200),
+        (0, 160, 200), (255, 120, 160),
+    ]  # fmt: skip
     papers = [(255, 255, 255), (250, 245, 225), (225, 240, 250)]
     return np.array(inks[rng.integers(len(inks))], float), np.array(papers[rng.integers(len(papers))], float)
 

@@ -327,16 +327,6 @@ def test_outside_a_clone_the_command_says_so(tmp_path, monkeypatch, capsys):
     assert "runs in a clone of the repository only" in capsys.readouterr().err
 
 
-def test_help_needs_neither_numba_nor_numpy(python):
-    code = (
-        "import sys\nfrom fastmlp.bench import main\ntry: main(['--help'])\nexcept SystemExit as end: assert not end.code\n"
-        "assert not {'numba', 'numpy'} & set(sys.modules)"
-    )
-    result = python(code)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "example:" in result.stdout
-
-
 def test_the_command_knows_every_peer():
     assert {*claims.ALWAYS, *bench.FAMILIES} == set(peers.MODULES)
 

@@ -27,24 +27,9 @@ def inputs(columns, **values):
 
 
 GAPS = [
-    None,
-    "",
-    " ",
-    "?",
-    "NA",
-    "n/a",
-    "NaN",
-    "null",
-    float("nan"),
-    np.datetime64("NaT"),
-    "#N/A",
-    "-",
-    ".",
-    "#DIV/0!",
-    r"\N",
-    "[NULL]",
-    "\u2013",
-]
+    None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT"), "#N/A", "-", ".", "#DIV/0!", r"\N",
+    "[NULL]", "\u2013",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -702,12 +702,6 @@ def test_without_pillow_images_say_what_to_install(images, command, monkeypatch)
     one_line(command(predict, "model.npz", "digit.png"), 2, "[images]'")
 
 
-def test_values_too_large_for_the_model_fail_instead_of_being_guessed(place, command):
-    random_model((2, 8, 2)).save("small.npz")
-    np.savez("large.npz", X=np.full((2, 2), 3e38, "f4"))
-    one_line(command(predict, "small.npz", "large.npz"), 1, "large.npz: the probabilities are not finite")
-
-
 # -- export ----------------------------------------------------------------------------------------------------------
 
 SAMPLES = np.random.default_rng(5).normal(2000, 10, (300, 12)).astype("f4")
@@ -1097,7 +1091,7 @@ def test_help_needs_neither_numba_nor_numpy(python, verb):
     code = (
         f"import sys; sys.argv = ['x', '--help']\nimport fastmlp.{verb} as verb\n"
         "try: verb.main()\nexcept SystemExit as end: code = end.code\n"
-        "assert code == 0 and 'numba' not in sys.modules and 'numpy' not in sys.modules, sorted(sys.modules)"
+        "assert code == 0 and not {'numba', 'numpy', 'matplotlib'} & {*sys.modules}, sorted(sys.modules)"
     )
     result = python(code)
     assert result.returncode == 0, result.stderr

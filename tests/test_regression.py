@@ -11,7 +11,7 @@ import pytest
 import fastmlp
 import kernels
 from fastmlp import evaluate, export, predict, report, train
-from fastmlp.config import LOSSES, RULES, loss_and_parameters
+from fastmlp.config import LOSSES, loss_and_parameters
 from fastmlp.errors import InputError
 from fastmlp.loading import model_from
 from fastmlp.target import kernel_of, number_scores
@@ -258,7 +258,6 @@ def test_the_names_of_the_losses_are_those_of_the_kernels():
         assert next(iter(named)) == kernels.losses.loss_of(outputs[task][0], None).name  # the default
         for name in named:
             assert kernel_of(name).name == name
-    assert set(RULES) == set(fastmlp.target.kernels.RULES)
     assert loss_and_parameters("quantile:0.1,0.9") == ("quantile", (0.1, 0.9))
 
 

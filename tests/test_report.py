@@ -355,16 +355,6 @@ def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, caps
     assert "report needs matplotlib; pip install -e '" in err
 
 
-def test_help_needs_neither_numpy_nor_matplotlib(python):
-    result = python(
-        "import sys; sys.argv = ['x', '--help']\nfrom fastmlp import report\n"
-        "try: report.main()\nexcept SystemExit as end: code = end.code\n"
-        "assert code == 0 and not {'numpy', 'numba', 'matplotlib'} & set(sys.modules)"
-    )
-    assert result.returncode == 0, result.stderr
-    assert "example:" in result.stdout
-
-
 # -- metrics.jsonl -------------------------------------------------------------------------------------------------
 
 
