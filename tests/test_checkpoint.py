@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lines import one_line
 
 import fastmlp
 from fastmlp import evaluate, loop, train
@@ -291,11 +292,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_resumed_is_one_line(dataset, capsys, name):
+def test_what_cannot_be_resumed_is_one_line(dataset, command, name):
     arguments, message = BAD[name]
-    code, _, err = run(capsys, *arguments)
-    assert (code, err.count("\n")) == (2, 1)
-    assert message in err
+    one_line(command(train, *arguments), 2, message)
 
 
 def test_several_seeds_have_a_mean_and_a_deviation(dataset, capsys):

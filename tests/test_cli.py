@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lines import one_line
 
 import fastmlp
 from fastmlp import completion, evaluate, predict, train
@@ -121,22 +122,17 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(dataset, name, capsys):
+def test_bad_input_is_one_line_and_exit_code_2(dataset, name, command):
     np.savez("narrow.npz", X=np.zeros((4, 3), np.uint8), y=np.zeros(4, int))
     with open("damaged.csv.gz", "wb") as file:
         file.write(gzip.compress(b"1,2\n" * 1000)[:-10])
     arguments, message = BAD[name]
     if "--data" not in arguments:
         arguments = ["--data", dataset, *arguments]
-    assert train.main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    assert err.startswith("fastmlp train: ")
-    assert message in err
+    one_line(command(train, *arguments), 2, message)
 
 
-def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
+def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
     assert train.main(["--data", dataset, "--steps", "1", "-q"]) == 0
     np.savez("narrow.npz", X=np.zeros((40, 3), np.uint8), y=np.arange(40) % 4)
     np.savez(
@@ -159,7 +155,6 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
     rewritten("std.npz", mean=np.zeros(784), std=np.zeros(784))
     np.savez("damaged.npz", **{**arrays, "b0": arrays["b0"] + 1})
     model = "runs/digits/model.npz"
-    capsys.readouterr()
     for verb, arguments, message in [
         (evaluate, ["nowhere.npz"], "nowhere.npz: no such file"),
         (evaluate, [dataset, "--data", dataset], "not a fastmlp model"),
@@ -178,10 +173,7 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, capsys):
         (predict, [model, model], "it must hold X or X_test"),
         (predict, [model], "the following arguments are required: FILE"),
     ]:  # fmt: skip
-        assert verb.main(arguments) == 2
-        out, err = capsys.readouterr()
-        assert (out, err.count("\n")) == ("", 1)
-        assert message in err
+        one_line(command(verb, *arguments), 2, message)
 
 
 def test_a_diverging_run_exits_with_1(dataset, capsys):
@@ -206,20 +198,14 @@ def test_a_full_disk_behind_stdout_is_one_line(dataset, tmp_path):
         ("NUMBA_DISABLE_JIT", "1", "NUMBA_DISABLE_JIT is set"),
     ],
 )
-def test_a_wrong_environment_is_one_line(dataset, tmp_path, variable, value, message):
-    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--steps", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), variable: value}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert message in result.stderr
+def test_a_wrong_environment_is_one_line(dataset, python, variable, value, message):
+    result = python("-m", "fastmlp.train", "--data", dataset, "--steps", "1", env={variable: value})
+    one_line((result.returncode, result.stdout, result.stderr), 2, message)
 
 
 def test_every_flag_that_has_a_default_shows_it():
     """Of the options but switches, and but those whose default goes by the others."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "fastmlp.train", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
-    ).stdout
-    parts, seen = [" ".join(part.split()) for part in shown.split("\n  --")], 0
+    parts, seen = [" ".join(part.split()) for part in train.parser().format_help().split("\n  --")], 0
     for option in fields(TrainConfig):
         flag, default = f"{option.name.replace('_', '-')} ", option.default
         if default is not None and not isinstance(default, bool) and any(part.startswith(flag) for part in parts):

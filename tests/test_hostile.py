@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damage import CSV, KINDS, META, NPZ, PIXELS, SVM, TENSORS, VALUES, mutant, npy, place, tensor_file, zipped
+from lines import one_line
 
 from fastmlp.checkpoint import read_checkpoint
 from fastmlp.config import configure, read_toml
@@ -322,7 +323,7 @@ COMMANDS = {
 
 
 @each_kind
-def test_a_refused_file_ends_a_command_with_exit_code_2_and_one_line(kind, tmp_path, capsys, monkeypatch):
+def test_a_refused_file_ends_a_command_with_exit_code_2_and_one_line(kind, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("good.npz").write_bytes(tensor_file(META, TENSORS))
     path, source = place(kind, tmp_path)
@@ -338,32 +339,28 @@ def test_a_refused_file_ends_a_command_with_exit_code_2_and_one_line(kind, tmp_p
 
     refused = filter(is_refused, range(FIRST, FIRST + 10_000))
     for seed in itertools.islice(refused, 4):
-        capsys.readouterr()
-        code, (out, err) = import_module(f"fastmlp.{verb}").main(arguments), capsys.readouterr()
-        assert (code, out, err.count("\n")) == (2, "", 1), (seed, err)
-        assert err.startswith(f"fastmlp {verb}: ")
-        assert err.strip().isprintable()
+        result = command(import_module(f"fastmlp.{verb}"), *arguments)
+        one_line(result, 2, f"fastmlp {verb}: ")
+        assert result[2].strip().isprintable(), seed
     assert next(refused)  # there were four
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("command", ["predict good.npz FILE", "evaluate good.npz --data FILE", "report . --data FILE"])
-def test_values_too_large_for_a_model_are_one_line(command, tmp_path, capsys, monkeypatch):
-    if command.startswith("report"):
+@pytest.mark.parametrize("words", ["predict good.npz FILE", "evaluate good.npz --data FILE", "report . --data FILE"])
+def test_values_too_large_for_a_model_are_one_line(words, tmp_path, command, monkeypatch):
+    if words.startswith("report"):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     for name in ("good.npz", "model.npz"):
         Path(name).write_bytes(tensor_file(META, TENSORS))
     Path("metrics.jsonl").touch()
-    Path("big.csv").write_text("".join(f"{label},{','.join(['1e300'] * 12)}\n" for label in "aabbcc"))
-    verb, *arguments = command.replace("FILE", "big.csv").split()
-    code, (out, err) = import_module(f"fastmlp.{verb}").main(arguments), capsys.readouterr()
-    assert (code, out, err.count("\n")) == (2, "", 1), err
-    assert err.endswith("big.csv: X holds values beyond the range of float32, in which this model computes\n")
-    Path("big.csv").write_text("".join(f"{label},{','.join(['1e38'] * 12)}\n" for label in "aabbcc"))
-    code, (out, err) = import_module(f"fastmlp.{verb}").main(arguments), capsys.readouterr()
-    assert (code, out, err.count("\n")) == (1, "", 1), err
-    assert err.endswith("not finite; its values are too large for this model\n")
+    verb, *arguments = words.replace("FILE", "big.csv").split()
+    for value, code, message in (
+        ("1e300", 2, "big.csv: X holds values beyond the range of float32, in which this model computes\n"),
+        ("1e38", 1, "not finite; its values are too large for this model\n"),
+    ):
+        Path("big.csv").write_text("".join(f"{label},{','.join([value] * 12)}\n" for label in "aabbcc"))
+        one_line(command(import_module(f"fastmlp.{verb}"), *arguments), code, message)
 
 
 ATTACKS = {  # name: (command, files, exit code, what the line says)

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from handwriting import STYLES, Look, compose, from_strokes, lines, on_paper, pen_strokes, styled
+from lines import one_line
 from PIL import Image, ImageDraw, ImageOps
 
 import fastmlp
@@ -370,9 +371,8 @@ def test_what_the_network_saw_is_written(files, command, digits):
     np.testing.assert_array_equal(pixels_of("seen/digit.png"), digits.X_test[0].reshape(SHAPE))
     assert pixels_of("seen/three.png").shape == (28, 3 * 28)
     np.savez("table.npz", X=digits.X_test)
-    code, out, err = command(predict, "model.npz", "table.npz", "--show", "seen")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "--show writes what the network sees of images" in err
+    message = "--show writes what the network sees of images"
+    one_line(command(predict, "model.npz", "table.npz", "--show", "seen"), 2, message)
     Path("file").touch()
     code, out, err = command(predict, "model.npz", "one.png", "--show", "file/seen.png")
     assert (code, out) == (1, "")

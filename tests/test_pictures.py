@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lines import one_line
 
 pytest.importorskip("PIL")
 
@@ -237,13 +238,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_trained_on_is_one_line(name, capsys):
+def test_what_cannot_be_trained_on_is_one_line(name, command):
     spec, make, message = BAD[name]
     make()
-    assert train.main(["--data", spec]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert message in err
+    one_line(command(train, "--data", spec), 2, message)
     assert not Path("runs").exists()
 
 

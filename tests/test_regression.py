@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lines import one_line
 
 import fastmlp
 import kernels
@@ -221,21 +222,13 @@ def test_what_cannot_be_learnt_is_one_line(place, command, tmp_path, name):
 
 def test_what_a_model_of_numbers_cannot_do_is_one_line(place, command, tmp_path):
     command(train, "--data", "houses.csv", "--out", "run", *QUICK)
-    code, out, err = command(predict, "run", "houses.csv", "--proba")
-    assert (code, out, err) == (
-        2,
-        "",
-        "fastmlp predict: --proba: run predicts numbers, which have no probabilities; leave it out\n",
-    )
-    code, out, err = command(export, "run", "page.html")
-    assert (code, out) == (2, "")
-    assert "a page to draw on needs a model that was trained on images" in err
+    message = "--proba: run predicts numbers, which have no probabilities; leave it out"
+    one_line(command(predict, "run", "houses.csv", "--proba"), 2, message)
+    one_line(command(export, "run", "page.html"), 2, "a page to draw on needs a model that was trained on images")
     with pytest.raises(InputError, match="this model predicts numbers; it has no probabilities"):
         fastmlp.load_model("run").predict_proba(np.zeros((1, 3)))
     (tmp_path / "text.csv").write_text("a,b,c,price\n1,2,3,cheap\n1,2,3,dear\n")
-    code, out, err = command(evaluate, "run", "--data", "text.csv")
-    assert (code, out) == (2, "")
-    assert "the label of row 0 is 'cheap'" in err
+    one_line(command(evaluate, "run", "--data", "text.csv"), 2, "the label of row 0 is 'cheap'")
 
 
 def test_the_scores_are_those_of_scikit_learn(rng):

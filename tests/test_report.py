@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from lines import one_line
 
 pytest.importorskip("matplotlib")
 
@@ -331,28 +332,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(run, digits, name, capsys):
+def test_bad_input_is_one_line_and_exit_code_2(run, digits, name, command):
     np.savez("narrow.npz", X=np.zeros((40, 3), np.uint8), y=np.arange(40) % 4)
     few = {"X": digits.X[:4], "y": np.array([0, 1, 2, 11])}
     np.savez("labels.npz", **few, X_test=few["X"], y_test=few["y"])
     arguments, damage, message = BAD[name]
     damage(run)
-    assert report.main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("fastmlp report: ")
-    assert message in err
+    one_line(command(report, *arguments), 2, message)
 
 
-def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, capsys):
+def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, command):
     for name in ("plots", "sections", "report_page"):
         monkeypatch.delitem(sys.modules, f"fastmlp.{name}")
         monkeypatch.delattr(fastmlp, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert report.main(["run"]) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    assert "report needs matplotlib; pip install -e '" in err
+    one_line(command(report, "run"), 2, "report needs matplotlib; pip install -e '")
 
 
 # -- metrics.jsonl -------------------------------------------------------------------------------------------------

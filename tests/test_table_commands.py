@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lines import one_line
 
 import fastmlp
 import kernels
@@ -282,12 +283,9 @@ def test_columns_are_found_by_name_and_what_is_unknown_or_missing_is_a_gap(place
         ([2, 1], "no columns 'km', 'bags'; the columns are zone, start"),
         ([1, 2, 4], "no column 'km'"),
     ]:
-        code, out, err = predicted(lines_of(rows, order=order))
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        assert message in err
-    code, _, err = predicted(lines_of(rows).partition("\n")[2])
-    assert (code, err.count("\n")) == (2, 1)
-    assert "has no header line; it must have one, as the model knows its columns by name (start, zone, km, bags)" in err
+        one_line(predicted(lines_of(rows, order=order)), 2, message)
+    message = "has no header line; it must have one, as the model knows its columns by name (start, zone, km, bags)"
+    one_line(predicted(lines_of(rows).partition("\n")[2]), 2, message)
 
 
 def test_python_predicts_what_the_command_predicts(place, command):
@@ -323,9 +321,7 @@ def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
     code, again, err = command(evaluate, "trips", "--data", "trips.csv")
     assert (code, again) == (0, out)
     assert err == "trips.csv: is what the model was trained on; it is tested on the 24 samples held out then\n"
-    code, out, err = command(evaluate, "trips", "--data", "new.csv")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "new.csv: has no labels: no column 'paid'" in err
+    one_line(command(evaluate, "trips", "--data", "new.csv"), 2, "new.csv: has no labels: no column 'paid'")
 
 
 def test_a_report_has_the_columns_and_how_much_each_matters(place, command):
@@ -346,9 +342,7 @@ def test_a_report_has_the_columns_and_how_much_each_matters(place, command):
 
 
 def test_a_table_is_exported_to_onnx_a_column_each(place, command, tmp_path):
-    code, out, err = command(export, "trips", tmp_path / "model.safetensors")
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "a model of tables goes to .onnx only" in err
+    one_line(command(export, "trips", tmp_path / "model.safetensors"), 2, "a model of tables goes to .onnx only")
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     code, out, err = command(export, "trips", tmp_path / "model.onnx")
@@ -386,9 +380,8 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     data = fastmlp.load(str(tmp_path / "types.parquet"), label_column="paid", val_fraction=None)
     assert (data.classes, data.X[:, 0].tolist()) == (("False", "True"), pytest.approx([k / 24 for k in range(10)]))
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
-    code, _, err = command(predict, "trips", tmp_path / "bad.parquet")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "bad.parquet: is no Parquet table of numbers, text and dates" in err
+    message = "bad.parquet: is no Parquet table of numbers, text and dates"
+    one_line(command(predict, "trips", tmp_path / "bad.parquet"), 2, message)
 
 
 # -- the file --------------------------------------------------------------------------------------------------------
