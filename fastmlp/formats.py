@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ class Features:
     (see ``ink``) and whether their border is light, if that is known.
     """
 
-    width: int
+    width: Any  # an int; None where nothing is known
     columns: tuple[str, ...] | None = None
     index_base: int | None = None
     label: LabelColumn | None = None
@@ -54,8 +54,8 @@ class Query:
 
     ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
     on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression. ``say`` takes
-    lines for the user. The columns in ``drop`` are left out. Where the user has ``said`` what some are, all are read as they
-    stand, even if they are numbers.
+    lines for the user. Unless rows are to be ``labelled``, only their features are asked for. The columns in ``drop`` are left
+    out. Where the user has ``said`` what some columns are, all are kept as text, even numbers.
     """
 
     label_column: str | None = None
@@ -66,7 +66,8 @@ class Query:
     task: str = "auto"
     drop: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
-    say: Callable[[str], None] = warn
+    labelled: bool = True
+    say: Callable[[str], None] = field(default=warn, repr=False)  # a query is shown by what changes the answer
 
 
 @dataclass(frozen=True)

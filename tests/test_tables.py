@@ -221,7 +221,7 @@ def test_a_table_in_every_common_dialect(write, dialect):
     path = Path(write("flowers.csv", content))
     for _ in range(2):  # parsed, then from the cache
         notes = []
-        samples = csv_reader._read(path, csv_reader._Query(None), notes.append)
+        samples, _ = csv_reader.read(path, Query(say=notes.append))
         np.testing.assert_array_equal(samples.X, np.array([row[:2] for row in FLOWERS], np.float32))
         y, classes = class_indices(samples.labels, "flowers")
         assert (classes, y.tolist()) == (("setosa", "virginica"), [0, 1, 0, 1])
@@ -326,7 +326,7 @@ def test_columns_of_true_and_false_are_ones_and_zeros_and_labels_stay_text(write
     rows = f"size,red,blue,target\n1.5,{yes},{no},{yes}\n-2,{no}, {yes},{no}\n"
     expected = np.array([[1.5, 1, 0], [-2, 0, 1]], np.float32)
     for content in (rows, rows.replace("1.5", '"1.5"'), rows.partition("\n")[2], rows.replace(" ", "")):
-        samples = csv_reader._read(Path(write("a.csv", content)), csv_reader._Query("-1"))
+        samples, _ = csv_reader.read(Path(write("a.csv", content)), Query("-1", say=[].append))
         np.testing.assert_array_equal(samples.X, expected)
         assert samples.labels.values == [yes, no]
     X = read_features(Path(write("new.csv", f"{no},{yes},0\n")), 3)
@@ -522,7 +522,7 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
 def test_the_label_column_is_found(write, name):
     kinds, header, column, is_said = LABEL_COLUMNS[name]
     path, notes = Path(write("table.csv", a_table(kinds, header))), []
-    samples = csv_reader._read(path, csv_reader._Query(None), notes.append)
+    samples, _ = csv_reader.read(path, Query(say=notes.append))
     values = [a_column(kinds.split()[column], k) for k in range(60)]
     assert [str(samples.labels.values[code]) for code in samples.labels.codes] == values
     label_name = header.split()[column] if header else None
@@ -536,7 +536,7 @@ def test_the_label_column_is_found(write, name):
         bare = Path(write("rows.csv", "\n".join(text)))
         read = read_features(bare, X.shape[1], samples.columns, None, samples.label)
         np.testing.assert_array_equal(read.astype(X.dtype), X)
-        query = csv_reader._Query(None, None, samples.columns, X.shape[1], samples.label)
+        query = Query(known=Features(X.shape[1], samples.columns, label=samples.label))
         if labelled:
             again = csv_reader._read(bare, query)
             np.testing.assert_array_equal(again.X, X)
@@ -658,7 +658,7 @@ def test_the_label_column_by_number(write):
     for option, column in (("1", 0), ("3", 2), ("-1", 2), ("-3", 0)):
         kind = ("class", "decimal", "code")[column]
         notes = []
-        samples = csv_reader._read(Path(path), csv_reader._Query(option), notes.append)
+        samples, _ = csv_reader.read(Path(path), Query(option, say=notes.append))
         assert [str(samples.labels.values[code]) for code in samples.labels.codes] == [
             a_column(kind, k) for k in range(60)
         ]
@@ -697,7 +697,7 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
 @pytest.mark.parametrize("lines", HEADERS_OF_NUMBERS)
 def test_a_header_of_column_numbers_is_known_by_their_order(lines):
     text = lines.replace(" ", "\n").encode()
-    assert csv_reader._read_head(text, Path("x"), csv_reader._Query(None)).is_header == HEADERS_OF_NUMBERS[lines]
+    assert csv_reader._read_head(text, Path("x"), Query()).is_header == HEADERS_OF_NUMBERS[lines]
 
 
 def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
@@ -735,6 +735,11 @@ def test_features_for_a_model_that_knows_its_columns(write):
         (
             "a,b\n1,2.5\n,\n1,2.5\n",
             "line 3, column 1 (a): the value is missing; it must be a number: fill such fields, or leave their rows out",
+        ),
+        (
+            "a,b\n1,NaN\n",
+            "line 2, column 2 (b): the value is missing (NaN); it must be a number: fill such fields, or leave "
+            "their rows out",
         ),
         ("label,a,c\n0,1,2\n", "no column 'b'; the columns are label, a, c"),
         ("1,2,3,4\n", "has 4 columns for 2 features"),

@@ -16,7 +16,7 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, similar
-from ..formats import LabelColumn, Query
+from ..formats import Features, LabelColumn, Query
 from .cached import cached
 from .columns import (
     REMEDY,
@@ -59,15 +59,10 @@ _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
-Say = Callable[[str], None]
 _DIGIT = np.zeros(256, np.uint8)
 _DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
 _IS_DIGIT = np.zeros(256, bool)
 _IS_DIGIT[_ZERO : _ZERO + 10] = True
-
-
-def _silent(line: str) -> None:
-    """Says nothing."""
 
 
 def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Samples, None]:
@@ -77,19 +72,19 @@ def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Sample
 
     A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
-    asked = _asked(query)
     if query.cached:
-        samples = _read(path, asked, content=content)
+        samples = _read(path, query, content)
     else:
-        samples = _parsed(read_file(path) if content is None else content, path, asked)
-    if asked.frame and not query.testing:  # for a model of such columns
-        samples = replace(samples, X=as_frame(samples.X, samples.columns, asked.label))
-    return _told(samples, query.say), None
+        samples = _parsed(read_file(path) if content is None else content, path, query)
+    known = _known(query)
+    if known.frame and not query.testing:  # for a model of such columns
+        samples = replace(samples, X=as_frame(samples.X, samples.columns, known.label))
+    return _told(samples, query), None
 
 
 def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
     """The number of the line that each of ``rows``, counted from 0, ends on."""
-    head = _read_head(unzip_text(read_file(path), path), path, _asked(query))
+    head = _read_head(unzip_text(read_file(path), path), path, query)
     if b'"' in head.rows:
         text = io.StringIO(head.rows.decode("utf-8"), newline="")
         reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
@@ -107,9 +102,8 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
     but the label's are features: that named ``query.label_column``, or known as such, or where the training file had it.
     InputError where there is one column more and none of this says which.
     """
-    samples = _read(path, replace(_asked(query), labelled=False), query.say, content)
-    known = query.known
-    if known is not None and known.frame:
+    samples, known = _told(_read(path, replace(query, labelled=False), content), query), _known(query)
+    if known.frame:
         return as_frame(samples.X, samples.columns, known.label)
     return np.asarray(samples.X)
 
@@ -117,34 +111,9 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
 # -- the header and the columns -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Query:
-    """What is asked of a file: samples to train on or, where ``width`` is known, the number of features, to test.
-
-    ``columns`` are the features' names and ``label`` is where the training file had its labels. Where nothing is to be
-    ``labelled``, only features are asked for. ``drop``, ``said``, ``frame`` and ``unused`` are as in ``formats``.
-    """
-
-    label_column: str | None
-    weight_column: str | None = None
-    columns: tuple[str, ...] | None = None
-    width: int | None = None
-    label: LabelColumn | None = None
-    labelled: bool = True
-    task: str = "auto"
-    drop: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
-    frame: str | None = None
-    unused: tuple[str, ...] = ()
-
-
-def _asked(query: Query) -> _Query:
-    asked = _Query(query.label_column, query.weight_column, task=query.task, drop=query.drop, said=query.said)
-    if (known := query.known) is not None:
-        asked = replace(
-            asked, columns=known.columns, width=known.width, label=known.label, frame=known.frame, unused=known.unused
-        )
-    return asked
+def _known(query: Query) -> Features:
+    """What is known of the features: nothing, not even how many there are, of a file that is to be trained on."""
+    return query.known or Features(None)
 
 
 class _NoNumber(InputError):
@@ -228,7 +197,7 @@ class _Chosen:
         return self.features if self.weight is None else [*self.features, self.weight]
 
 
-def _read_head(text: bytes, path: Path, query: _Query) -> _Head:
+def _read_head(text: bytes, path: Path, query: Query) -> _Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
     notes = [*table.notes]
@@ -273,14 +242,15 @@ def _told_apart(names: list[str]) -> list[str]:
     return [name and next(rest) for name in names]
 
 
-def _is_header(table: Table, path: Path, query: _Query) -> bool:
+def _is_header(table: Table, path: Path, query: Query) -> bool:
     """All fields are names, or names and column numbers in order (as data frames are written), or those asked for.
 
     A row has numbers, and text only where the rows below have it. Any other mix is neither.
     """
     names = table.fields
     asked = [option for option in ("label", query.label_column) if option and number(option) is None]
-    if set(asked) & set(names) or (query.columns is not None and set(query.columns) <= set(names)):
+    columns = _known(query).columns
+    if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
         return True
     below = [row for row in table.below if len(row) == len(names)]
     text = [k for k, name in enumerate(names) if feature(name) is None and name.lower() not in MISSING]
@@ -305,18 +275,19 @@ def _is_header(table: Table, path: Path, query: _Query) -> bool:
     )
 
 
-def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
-    if len(head.names) == 1 and query.width != 1:
+def _choose(head: _Head, path: Path, query: Query) -> _Chosen:
+    known = _known(query)
+    if len(head.names) == 1 and known.width != 1:
         tried = ", ".join(SEPARATORS.values())
         raise InputError(
             f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
         )
-    if query.frame == "must" and query.columns is not None and not head.is_header:
+    if known.frame == "must" and known.columns is not None and not head.is_header:
         raise InputError(
-            f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(query.columns)})"
+            f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(known.columns)})"
         )
-    if query.columns is not None and head.is_header:
-        return _choose_by_name(head, path, query, query.columns)
+    if known.columns is not None and head.is_header:
+        return _choose_by_name(head, path, query, known)
     weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
     asked = None if query.label_column is None else head.column(query.label_column, path)
     if weight is not None and weight == asked:
@@ -330,31 +301,31 @@ def _choose(head: _Head, path: Path, query: _Query) -> _Chosen:
     told = False  # of what was guessed, and of what a number means
     if asked is not None:
         label, told = asked, number(query.label_column or "") is not None
-    elif query.width is not None:
-        label = _label_of_width(head, path, query, rest, query.width)
+    elif known.width is not None:
+        label = _label_of_width(head, path, query, rest, known)
     else:
         label, told = _find_label(head, path, rest, query.task)
     features = [k for k in rest if k != label]
-    if query.width not in (None, len(features)):
-        raise InputError(f"{path}: has {len(features)} columns for {query.width} features")
+    if known.width not in (None, len(features)):
+        raise InputError(f"{path}: has {len(features)} columns for {known.width} features")
     if not query.labelled:
         return _Chosen(features, None, None)
-    return _Chosen(features, label, weight, notes, told and query.width is None)
+    return _Chosen(features, label, weight, notes, told and known.width is None)
 
 
-def _choose_by_name(head: _Head, path: Path, query: _Query, columns: tuple[str, ...]) -> _Chosen:
-    features = head.find(columns, path)
+def _choose_by_name(head: _Head, path: Path, query: Query, known: Features) -> _Chosen:
+    features = head.find(known.columns or (), path)
     if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
         raise InputError(
             f"{path}: --label-column {query.label_column}: {head.described(asked)} is a feature of the model"
         )
     rest = [k for k in range(len(head.names)) if k not in features]
-    label, told = _other_label(head, path, query, rest) if query.labelled else (None, False)
-    known = None if query.label is None else query.label.name
-    others = [name for k in rest if k != label and (name := head.names[k]) not in (known, *query.unused)]
+    label, told = _other_label(head, path, query, rest, known) if query.labelled else (None, False)
+    labels = None if known.label is None else known.label.name
+    others = [name for k in rest if k != label and (name := head.names[k]) not in (labels, *known.unused)]
     extra = [name for name in others if not (is_index(name) or says_which_row(name))]
     unknown = f"the model does not know these columns, which are left out: {listed(extra)}"
-    return _Chosen(features, label, None, (unknown,) if extra and query.frame and not query.labelled else (), told=told)
+    return _Chosen(features, label, None, (unknown,) if extra and known.frame and not query.labelled else (), told=told)
 
 
 def _without_row_numbers(
@@ -400,7 +371,7 @@ def _find_label(head: _Head, path: Path, candidates: list[int], task: str) -> tu
     return label, True
 
 
-def _other_label(head: _Head, path: Path, query: _Query, rest: list[int]) -> tuple[int, bool]:
+def _other_label(head: _Head, path: Path, query: Query, rest: list[int], known: Features) -> tuple[int, bool]:
     """(the label column among those that are no features of the model, whether the user is told).
 
     It goes by its name in the training file, if it had one.
@@ -409,7 +380,7 @@ def _other_label(head: _Head, path: Path, query: _Query, rest: list[int]) -> tup
         raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
     if query.label_column is not None:
         return head.column(query.label_column, path), False
-    name = None if query.label is None else query.label.name
+    name = None if known.label is None else known.label.name
     if name is not None and name in head.names:
         return head.names.index(name), False
     found = named(head.names, rest, str(path))
@@ -421,8 +392,9 @@ def _other_label(head: _Head, path: Path, query: _Query, rest: list[int]) -> tup
     return found, head.names[found] != "label"
 
 
-def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], width: int) -> int | None:
-    """Where the labels stand in a file for a model of ``width`` features; None if it has just these."""
+def _label_of_width(head: _Head, path: Path, query: Query, columns: list[int], known: Features) -> int | None:
+    """Where the labels stand in a file for a model of which the features' number is ``known``; None if it has just these."""
+    width = known.width or 0
     if len(columns) == width:
         if query.labelled:
             raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
@@ -430,8 +402,8 @@ def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], 
     advice = f", and none is known to hold labels; {REMEDY}" if len(columns) == width + 1 else ""
     label = named(head.names, columns, str(path)) if head.is_header else None
     if label is None and len(columns) == width + 1:
-        if query.label is not None:
-            label = columns[query.label.place]
+        if known.label is not None:
+            label = columns[known.label.place]
         elif query.labelled:
             label = _find_label(head, path, columns, query.task)[0]
         else:
@@ -445,26 +417,26 @@ def _label_of_width(head: _Head, path: Path, query: _Query, columns: list[int], 
 # -- the file ------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, query: _Query, say: Say = _silent, content: bytes | None = None) -> Samples:
-    content = read_file(path) if content is None else content
+def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
+    content, known = read_file(path) if content is None else content, _known(query)
     key = repr((_CACHE_VERSION, query)).encode() + hashlib.sha256(content).digest()
-    if not (query.said or query.frame == "must"):
+    if not (query.said or known.frame == "must"):
         try:
             arrays = cached("csv", key, lambda: _arrays(_parsed(content, path, query)))
-            return _told(_from_arrays(arrays, path), say)
+            return _from_arrays(arrays, path)
         except _NoNumber:
-            if query.frame == "never" or (query.width is not None and query.frame is None):  # for a model of numbers
+            if known.width is not None and known.frame is None:  # for a model of numbers
                 raise
-    return _told(_parsed(content, path, query, as_text=True), say)
+    return _parsed(content, path, query, as_text=True)
 
 
-def _told(samples: Samples, say: Say) -> Samples:
+def _told(samples: Samples, query: Query) -> Samples:
     for note in samples.notes:
-        say(f"{samples.source}: {note}")
+        query.say(f"{samples.source}: {note}")
     return samples
 
 
-def _parsed(content: bytes, path: Path, query: _Query, *, as_text: bool = False) -> Samples:
+def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) -> Samples:
     head = _read_head(unzip_text(content, path), path, query)
     return _parse(head, path, _choose(head, path, query), query, as_text)
 
@@ -498,32 +470,33 @@ def _samples(
     return Samples(X, labels, str(path), shape, columns, weight, None, label, notes)
 
 
-def _parse(head: _Head, path: Path, chosen: _Chosen, query: _Query, as_text: bool) -> Samples:
+def _parse(head: _Head, path: Path, chosen: _Chosen, query: Query, as_text: bool) -> Samples:
     """The samples: numbers, or, ``as_text``, a Frame."""
     names = tuple(head.names[k] for k in chosen.features) if head.is_header else None
     label, place = None, sum(k < (chosen.label or 0) for k in chosen.features)
     if chosen.label is not None:
         label = LabelColumn(head.names[chosen.label] if head.is_header else None, place)
     X: Any
-    trains, notes = query.width is None, chosen.notes
+    known, notes = _known(query), chosen.notes
+    trains = known.width is None
     if as_text:
-        keys = names_of(names, len(chosen.features), label or query.label)
-        known = _said(head, path, chosen, query) if trains else {*chosen.features}
-        X, labels, weight, codes = _text_columns(head, path, chosen, keys, known)
+        keys = names_of(names, len(chosen.features), label or known.label)
+        said = _said(head, path, chosen, query) if trains else {*chosen.features}
+        X, labels, weight, codes = _text_columns(head, path, chosen, keys, said)
         notes += codes
     else:
         X, labels, weight = _numeric_columns(
-            head, path, chosen, codes=trains and query.frame is None, single=query.labelled
+            head, path, chosen, codes=trains and known.frame is None, single=query.labelled
         )
-    labels, said = checked(labels, str(path), query.task, first=1)
-    notes += said
+    labels, told = checked(labels, str(path), query.task, first=1)
+    notes += told
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
         what = "different numbers" if are_numbers(labels, query.task) else "classes"
         notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
     return _samples(X, labels, names, weight, path, label, notes)
 
 
-def _said(head: _Head, path: Path, chosen: _Chosen, query: _Query) -> set[int]:
+def _said(head: _Head, path: Path, chosen: _Chosen, query: Query) -> set[int]:
     """The columns that the user says what they are. InputError for the labels', and for what is no column."""
     said = set(head.find(query.said, path) if head.is_header else [head.column(name, path) for name in query.said])
     if chosen.label in said:
