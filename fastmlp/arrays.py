@@ -70,9 +70,9 @@ def _samples(
     X_name: str, X: Any, y_name: str, y: np.ndarray, weight: np.ndarray | None, task: str, say: Say,
     known: tuple[str, ...] | None = None, *, said: bool,
 ) -> Samples:  # fmt: skip
-    """X and y; of a data frame the columns that are ``known``, where any are.
+    """X and y as Samples; ``known`` are the columns that a data frame must have, those of the training set.
 
-    A table with text, dates or gaps is a Frame, and so is one of whose columns it is ``said`` what they are.
+    A table with text, dates or gaps becomes a Frame, and so does any table where the user has ``said`` what columns are.
     """
     labels, shape, columns = as_vector(y, y_name, say), None, None
     if hasattr(X, "tocsr"):

@@ -15,15 +15,16 @@ import numpy as np
 
 from .errors import RunError
 
-_RUNS = 1024  # in a window, at least
+_RUNS = 1024  # of consecutive rows that a window has at least
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """What the steps from ``first`` on and before ``stop`` take: batches of ``X[rows]``, one after another.
+    """The samples of the steps from ``first`` to just before ``stop``: batches of ``X[rows]``, one after another.
 
-    ``number`` counts the windows of the run. ``before`` is the random state that its epoch's order was drawn from, ``after``
-    the state once its own order was. ``X``, ``y`` and ``weights`` are what ``Batches`` was given to load.
+    ``number`` counts the windows of the run. ``before`` is the random state from which the order of its epoch was drawn,
+    ``after`` the state when its own order had been drawn. ``X``, ``y`` and ``weights`` come from the function that
+    ``Batches.load`` was given.
     """
 
     first: int
@@ -40,7 +41,7 @@ class Window:
 class _Ahead:
     """An iterator whose every item is made, by a thread, while the one before it is in use.
 
-    One thread for all: each would have a heap of its own, and keep what was freed there.
+    One thread makes all of them: each thread would have a heap of its own, and keep what was freed there.
     """
 
     def __init__(self, items: Iterator[Window]) -> None:
@@ -111,7 +112,7 @@ class Batches:
         self._window: Window | None = None
 
     def load(self, load: Callable[[Window], Window], *, until: int | None = None) -> None:
-        """Let ``load`` add to each window what it is to hold; in a thread, a window ahead, for the steps before ``until``."""
+        """From now on ``load`` fills every window with its samples; before step ``until`` a thread does, one window ahead."""
         self._load, self._until = load, until
 
     def window(self, step: int) -> Window:
@@ -123,7 +124,7 @@ class Batches:
                 if until is not None:
                     last = max(step, until - 1)
                     self._windows = _Ahead(map(self._load, takewhile(lambda window: window.first <= last, windows)))
-            self._window = None  # before there is another, and a third being read
+            self._window = None  # freed before the next comes: a third is being read
             self._window = next(self._windows)
         return self._window
 

@@ -144,7 +144,7 @@ def optional(module: str, sentence: str) -> Any:
 
 
 def _list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, ...]]:
-    """What makes a tuple of '256,128'; no width is a single 0."""
+    """A parser of lists such as '256,128'; a single 0 means that there are no widths."""
 
     def read(text: str) -> tuple[Any, ...]:
         try:

@@ -17,7 +17,8 @@ from .formats import TRAINING, kinds_of, suffixes
 from .paths import as_path
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
-# The kernels' update rules with the peak rate of each, and their activations: named here as --help does without Numba.
+# The kernels' update rules with the peak rate of each, and their activations. They are named here, too, because --help must
+# not wait for Numba.
 RULES = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005, "lion": 0.0005}
 ACTIVATIONS = (
     "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",
@@ -32,7 +33,7 @@ METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "rmse"
 """What is measured of each task on held-out samples."""
 HIGHER_IS_BETTER = ("accuracy", "r2")
 TASKS = {"classification": "classes", "regression": "numbers to predict"}
-_STRONGEST = 100  # distortion: nothing of an image is left long before
+_STRONGEST = 100  # distortion: much less leaves nothing of an image
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 # Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
 _DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
@@ -232,7 +233,7 @@ class TrainConfig:
     evaluate_every: int = 1  # a test every so many reports
     given: tuple[str, ...] = field(
         default=(), compare=False, repr=False
-    )  # the options that were said, if only as by default
+    )  # the options that the user gave, even those given their default
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -499,8 +500,8 @@ def number_recipe(samples: int) -> dict[str, Any]:
     return recipe | {"weight_decay": float(f"{1 / samples:.2g}")}
 
 
-# What goes with one network that is trained by the steps of an optimizer, and not with several on parts of a table; the first
-# are also said of those.
+# Options of the network and its training. The first are taken for the several networks of a table, too; the others are refused
+# there.
 OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
 OF_ONE_NETWORK = (
     "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "layer_rates", "momentum", "nesterov",

@@ -28,9 +28,9 @@ _CONFUSION = 100  # classes that a matrix of counts is given for
 def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bool) -> Dataset:
     """The data that ``config`` names, read as ``model`` takes it.
 
-    With ``whole`` a file without a test part is tested whole; but the one that the model was trained on by the run's own
-    split, so that no sample is tested that it has learnt; that is said on stderr. ``recorded`` says that the run's own
-    options name the data; it is said, too, where they are others by now.
+    With ``whole`` all rows of a file without a test part are tested. But of the file that the model was trained on only those
+    that the run held out are: the model has learnt the others. ``recorded`` says that the run's own options name the data.
+    What was decided, and that the data have changed since, is said on stderr.
     """
     try:
         data = load_data(config, known=model.features, task=model.task, **({"val_fraction": None} if whole else {}))

@@ -34,7 +34,7 @@ _OPTIONS = {"preset", *(item.name for item in fields(TrainConfig))} - {"data"}
 
 
 def _telling_what_is_given(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, to which an option that was not given comes as _NOT_GIVEN: what a preset says holds then.
+    """``function``, which gets _NOT_GIVEN for each option that was not given, so that a preset may decide it.
 
     Its signature has the defaults, and its documentation what the command line's help says of each option.
     """

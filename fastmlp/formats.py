@@ -153,7 +153,7 @@ PICTURES = Format(
 
 CSV = Format("CSV", (".csv", ".tsv", ".tab"), "csv", _TEXT, is_text=True, has_columns=True)
 
-# From the most general content to the most special: of those that a file begins as the last is meant.
+# From the most general content to the most special: a file that begins as several of them do is of the last.
 FORMATS = (
     CSV,
     Format("svmlight", (".svm", ".libsvm", ".svmlight"), "svmlight", _SVMLIGHT, is_text=True),
@@ -165,7 +165,7 @@ FORMATS = (
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)
-TEXTS = (".txt", ".data", ".dat", "")  # names that say no more than that there is text, perhaps
+TEXTS = (".txt", ".data", ".dat", "")  # suffixes of text of any format
 
 COLUMN_KINDS = NUMBER, CATEGORY, DATE, DROP = "number", "category", "date", "drop"
 

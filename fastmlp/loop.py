@@ -38,7 +38,8 @@ _CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s w
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Where the run stands; a line of metrics.jsonl. Means over the steps since the last report, the parts after them.
+    """Where the run stands: a line of metrics.jsonl. Training figures are means over the steps since the last report, the
+    others are measured after these steps.
 
     ``train_loss`` includes sample weights and label smoothing, and training accuracy is that of the distorted images with units
     dropped; validation and test are plain means of the loss and the accuracy, null where there is none. ``lr`` is the last
@@ -126,9 +127,10 @@ class Progress:
 
 @dataclass
 class Observer:
-    """What the loop tells whoever watches; each may be replaced. ``stop`` is asked every 50 ms or so.
+    """The functions that the loop calls, each of which may be replaced; it calls ``stop`` every 50 ms or so.
 
-    Of a table ``columns`` gets what became of its columns, and ``report`` a ``table_fit.NetworkReport`` for each network.
+    Where a table is learnt ``columns`` gets what became of its columns, and ``report`` a ``table_fit.NetworkReport`` for each
+    network.
     """
 
     say: Callable[[str], None] = lambda line: None
@@ -213,7 +215,9 @@ class Run:
         self.losses: list[float] = []  # of the steps since the last report
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._chunk = 1
-        self._multiple = config.sync_every if self.world.size > 1 else 1  # chunks end where the ranks are equal
+        self._multiple = (
+            config.sync_every if self.world.size > 1 else 1
+        )  # a chunk ends where all ranks have the same weights
 
     def _network(self, sizes: Sequence[int], slots: int | None = None) -> Network:
         """A network of such layers, of zeros, for the run's update rule or with so many slots."""
@@ -235,7 +239,8 @@ class Run:
         if config.backend == "reference":
             return
         inputs, outputs = plan.data.X.shape[1], self.model.network.sizes[-1]
-        # The sparse kernels go by whether a row's number is a byte; and so wide that a step is for all threads.
+        # Sparse kernels are others where the number of a row does not fit in a byte. The network is as wide as it must be for a
+        # step to be shared among the threads.
         most = kernels.sparse.BYTE_ROWS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
@@ -346,7 +351,7 @@ class Run:
         report = self._reported(measured)
         self.interval_samples = self.interval_correct = 0
         self.interval_seconds, self.losses = 0.0, []
-        report = self.world.gather(report)[0]  # by which patience is decided: unlike CPUs round unlike
+        report = self.world.gather(report)[0]  # all ranks decide by the same: other CPUs round otherwise
         self.history.append(report)
         self.best.see(report, self.judged.params)
         return report

@@ -1,4 +1,4 @@
-"""A trained network with all that predicting needs, and its file."""
+"""A trained network: what it predicts, how well, and what its file holds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 
 @dataclass(eq=False, repr=False)
 class Model:
-    """A multilayer perceptron: its activation between layers, at the end softmax over ``classes``, or numbers.
+    """A trained multilayer perceptron, with all that it takes to predict ``classes`` or numbers.
 
     ``target`` says what the outputs mean where they are numbers; ``classes`` is empty then. ``loss`` is what was minimised, as
     --loss says it, or None for the cross-entropy of classes.
@@ -51,8 +51,8 @@ class Model:
     Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
     in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
     ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
-    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels, and
-    ``framing`` how drawings were placed in its images, of which ``light_border`` says that they are dark on light.
+    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels,
+    ``framing`` how drawings were placed in its images, and ``light_border`` that they are dark on light.
     ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
     ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
 

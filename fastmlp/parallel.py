@@ -29,7 +29,7 @@ _LAUNCHERS = (  # where each tells its processes how many they are, and which
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # Open MPI
     ("SLURM_STEP_NUM_TASKS", "PMIX_RANK"),  # srun with PMIx
 )
-_GRACE = 3.0  # seconds within which the ranks meet an error that they have in common
+_GRACE = 3.0  # seconds that a rank with an error waits for the others to have it, too
 _FORWARD = 0.5  # seconds for a launcher to pass on what a rank printed: MPICH's drops what it has not read when it ends the job
 
 
@@ -37,7 +37,7 @@ class World:
     """One process alone."""
 
     rank, size = 0, 1
-    threads: int | None = None  # of each rank's kernels, where no option says otherwise; None: as ever
+    threads: int | None = None  # of each rank's kernels, unless an option says otherwise; None: as in one process
 
     def gather(self, value: T) -> list[T]:
         """Every rank's ``value``, on all ranks."""

@@ -363,7 +363,7 @@ def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bo
 def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tuple[Dataset, int | None]:
     """(the data, in memory if they fit, the rows that a window may have), of samples that take ``bytes_each`` in windows.
 
-    Samples that are in memory anyway take the same order as on disk where ``config.memory`` says so.
+    Where ``config.memory`` is given, samples in memory anyway are trained on in the order that they would have on disk.
     """
     memory = data.X.memory if config.memory is None and isinstance(data.X, OnDisk) else config.memory
     if memory is None:

@@ -123,8 +123,9 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
     """The scaling that divides each column of X by its deviation, over all rows, from what is subtracted of it.
 
     That is its mean; but with ``keep_zeros`` it is 0 in columns that are mostly zeros (of a density of at most
-    ``most_density``), so that zeros stay zeros and are skipped: std is then the root of the mean square, about 0. Of a column
-    with fewer than one number in a hundred that is not zero it is as if it had as many: its few numbers would become huge.
+    ``most_density``), so that zeros stay zeros and are skipped: std is then the root of the mean square, about 0. A column
+    where fewer than one number in a hundred is not zero has the std that it would have with one in a hundred: else its few
+    numbers would become huge.
     A column that never varies has a std of 1. All columns are centred where too few zeros would be left to keep.
     """
     blocks, n = row_blocks(X), len(X)

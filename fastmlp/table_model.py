@@ -24,9 +24,9 @@ from .tensor_file import Tensors
 class TableModel(Model):
     """Networks that share their inputs, which ``columns`` make of a table's, and whose probabilities, or numbers, are averaged.
 
-    To whoever asks for the outputs of the network these are the logarithms of the mean probabilities, or the mean outputs: what
-    ``Model`` makes of outputs holds for several networks, too. Samples are a ``Frame``, a data frame, a dict of arrays, or an
-    array: columns go by name in any order, others are ignored, and without names (``named``) they go by their place.
+    Where ``Model`` asks for the outputs of its network it gets the logarithms of the mean probabilities, or the mean outputs,
+    so that what it makes of them holds for several networks, too. Samples are a ``Frame``, a data frame, a dict of arrays, or
+    an array: columns go by name in any order, others are ignored, and without names (``named``) they go by their place.
     """
 
     def __init__(

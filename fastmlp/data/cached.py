@@ -18,7 +18,7 @@ _FILES_KEPT = 8
 def cached(kind: str, key: bytes, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What ``make`` returns, or what it returned to an earlier process for the same ``key``.
 
-    ``key`` names all that the arrays depend on, the version of the code that makes them among it. The newest few files of
+    ``key`` says all that the arrays depend on, also the version of the code that makes them. The newest few files of
     a ``kind`` are kept. A damaged file is made anew; where nothing can be written, nothing is kept.
     """
     path = cache_dir(kind) / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"

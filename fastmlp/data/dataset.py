@@ -66,8 +66,7 @@ class Origin:
 class Dataset:
     """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
     set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is. Both may be a ``Frame``: columns of text,
-    numbers and dates with gaps. Where there are no ``classes``, y are the
-    numbers to predict, float64.
+    numbers and dates with gaps. Where there are no ``classes``, y are the numbers to predict, float64.
 
     ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
     columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``

@@ -116,7 +116,7 @@ def _of_archive(content: bytes, path: Path) -> bytes:
 def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
     """``content`` decompressed if it is gzip (by its first bytes, not its name), and no more than ``limit`` bytes of it.
 
-    InputError when the stream is damaged or ends early, not looked for past ``limit``, and when it holds too much.
+    InputError when it holds too much, or when what was read of it is damaged or ends early.
     """
     if not content.startswith(GZIP_MAGIC):
         return content[:limit]

@@ -355,8 +355,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     def _fit(self: _Self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> _Self:
         """Check everything, commit, train.
 
-        The checks, and the numbers drawn for them, change a shallow copy only, and training a new network: so whatever is
-        refused, before or after it, leaves the model as it was.
+        The checks change a shallow copy, and draw numbers from a copy of the random state; training changes a new network. So
+        whatever is refused, before training or after it, leaves the model as it was.
         """
         checked = object.__new__(type(self))
         checked.__dict__.update(self.__dict__)
@@ -385,7 +385,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None, X_val: Any = None,
         y_val: Any = None, groups: Any = None,
     ) -> tuple[TrainingData, Network]:  # fmt: skip
-        """All that a fit needs; this estimator, a copy, becomes what it is when training begins."""
+        """All that a fit needs. This estimator is a copy; it gets the attributes that it has when training begins."""
         hidden = self._checked_parameters(incremental)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()

@@ -84,7 +84,7 @@ def optimizer_of(model: BaseMLP, network: Network, last: Optimizer | None) -> Op
 
 
 def _scheduled(model: BaseMLP) -> float:
-    """The rate after so many samples, but for the adaptive schedule's steps down."""
+    """The rate that the schedule has after the samples seen, without the steps down of the adaptive one."""
     rate = float(model.learning_rate_init)
     if model.solver == "sgd" and model.learning_rate == "invscaling" and model.t_:
         rate /= (model.t_ + 1) ** model.power_t
