@@ -40,14 +40,15 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     kinds = kinds_of(config.column or ())
     dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]
     X, X_test = (_without(dropped, part) for part in (X, X_test))
-    y = _labels("y", y)
+    y = as_vector(_labels("y", y), "y", say)
     samples, held_out = _samples("X", X, "y", y, weight, config.task, say, said=len(kinds) > 0), None
     if X_test is not None:
         known = samples.columns
         said = isinstance(samples.X, Frame)
         held_out = _samples(
-            "X_test", X_test, "y_test", _labels("y_test", y_test), None, config.task, say, known, said=said
-        )
+            "X_test", X_test, "y_test", as_vector(_labels("y_test", y_test), "y_test", say), None, config.task, say, known,
+            said=said,
+        )  # fmt: skip
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
     kinds_of_labels = {"b": "bool", "i": "int", "u": "int", "f": "float", "S": "bytes"}
     return replace(data, label_kind=kinds_of_labels.get(y.dtype.kind, "str"))
@@ -67,14 +68,14 @@ def _without(dropped: list[str], X: Any) -> Any:
 
 
 def _samples(
-    X_name: str, X: Any, y_name: str, y: np.ndarray, weight: np.ndarray | None, task: str, say: Say,
+    X_name: str, X: Any, y_name: str, labels: np.ndarray, weight: np.ndarray | None, task: str, say: Say,
     known: tuple[str, ...] | None = None, *, said: bool,
 ) -> Samples:  # fmt: skip
-    """X and y as Samples; ``known`` are the columns that a data frame must have, those of the training set.
+    """X and its labels as Samples; ``known`` are the columns that a data frame must have, those of the training set.
 
     A table with text, dates or gaps becomes a Frame, and so does any table where the user has ``said`` what columns are.
     """
-    labels, shape, columns = as_vector(y, y_name, say), None, None
+    shape = columns = None
     if hasattr(X, "tocsr"):
         features: Any = _sparse(X_name, X)
     elif has_columns(X) or np.ma.is_masked(X) or (array := _array(X_name, X)).dtype == object:
@@ -97,7 +98,7 @@ def _samples(
     if labels.ndim != 1 or len(labels) != len(features):
         several = " (fastmlp.MLPRegressor learns several numbers)" if labels.ndim > 1 else ""
         raise InputError(
-            f"{X_name} has shape {np.shape(X)} and {y_name} {np.shape(y)}; they must be (N, inputs) and (N,), N the same"
+            f"{X_name} has shape {np.shape(X)} and {y_name} {labels.shape}; they must be (N, inputs) and (N,), N the same"
             f"{several}"
         )
     texts = labels.tolist() if labels.dtype.kind == "O" else None
@@ -121,7 +122,9 @@ def _array(name: str, value: Any) -> np.ndarray:
 def _labels(name: str, y: Any) -> np.ndarray:
     """y as an array of numbers or text. InputError for one that is missing."""
     if np.ma.is_masked(y):
-        raise InputError(f"{name}, row {np.argwhere(y.mask)[0][0]}: is masked; every sample must have one")
+        raise InputError(
+            f"{name}, row {np.argwhere(y.mask)[0][0]} (counted from 0): is masked; every sample must have one"
+        )
     array = _array(name, y)
     if array.dtype != object:
         return array
@@ -131,7 +134,7 @@ def _labels(name: str, y: Any) -> np.ndarray:
         None,
     )
     if gap is not None:
-        raise InputError(f"{name}, row {gap}: is missing; every sample must have one")
+        raise InputError(f"{name}, row {gap} (counted from 0): is missing; every sample must have one")
     try:
         return typed(flat, name).reshape(array.shape)
     except ValueError as error:

@@ -26,7 +26,18 @@ import numpy as np
 
 from .data import Sparse
 from .data.columns import says_which_row
-from .data.values import BOOLEANS, date, day_first, feature, is_code, is_gap, odd_one, written_date, written_number
+from .data.values import (
+    BOOLEANS,
+    date,
+    day_first,
+    feature,
+    is_code,
+    is_gap,
+    odd_one,
+    truth,
+    written_date,
+    written_number,
+)
 from .errors import InputError
 from .formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
 from .frames import frame_columns, has_columns
@@ -39,6 +50,7 @@ _FEW_EDGES = 3  # with which bins say no more than the number does
 _LARGEST = 1e300  # with which no difference overflows
 _FARTHEST = 1e6  # of z: its clip is at its end long before
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
+_EMPTY = 20  # rows without a value are no chance
 _NAMED = 3  # columns, or values, in a line
 
 Entries = tuple[np.ndarray, np.ndarray]
@@ -143,6 +155,10 @@ class Kind(Protocol):
     @property
     def inputs(self) -> int:
         """Inputs of the network; none where nothing can be learnt from the column."""
+
+    @property
+    def gaps(self) -> bool:
+        """Whether values were missing in training."""
 
     @property
     def about(self) -> str:
@@ -255,11 +271,21 @@ class Category:
 
     def entries(self, values: np.ndarray) -> Entries:
         texts, codes = texts_of(values)
+        index = self.places(texts)[codes][np.newaxis]
+        there = (index >= 0) & (index < self.inputs)
+        return np.where(there, index, 0), there.astype(np.float32)
+
+    def places(self, texts: list[str | None]) -> np.ndarray:
+        """Which of the values each text says, int32: -1 for a new one, their count for a gap.
+
+        Where the two values say yes and no, so may other words: 1 for True.
+        """
         numbers = {text: k for k, text in enumerate(self.values)}
-        gap = len(self.values) if self.gaps else -1
-        of_text = np.array([gap if text is None else numbers.get(text, -1) for text in texts], np.int32)
-        index = of_text[codes][np.newaxis]
-        return np.maximum(index, 0), (index >= 0).astype(np.float32)
+        words = {truth(text): k for k, text in enumerate(self.values)}
+        words = words if len(self.values) == 2 and words.keys() == {0, 1} else {}
+        gap = len(self.values)
+        found = [gap if text is None else numbers.get(text, words.get(truth(text), -1)) for text in texts]
+        return np.array(found, np.int32)
 
 
 @dataclass(frozen=True)
@@ -282,6 +308,10 @@ class Date:
     @property
     def inputs(self) -> int:
         return sum(part.inputs for part in self.parts.values())
+
+    @property
+    def gaps(self) -> bool:
+        return any(part.gaps for part in self.parts.values())
 
     @property
     def about(self) -> str:
@@ -371,7 +401,8 @@ def read_table(X: Any, name: str = "X") -> Table:
         if array.ndim != 2:
             raise InputError(
                 f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. Reshape your data: "
-                "one feature is X.reshape(-1, 1), one sample X.reshape(1, -1)"
+                "one feature is X.reshape(-1, 1), one sample X.reshape(1, -1), pandas' one row X.to_frame().T, a list of "
+                "dicts pandas.DataFrame(X)"
             )
         table = {k: _column(array[:, k]) for k in range(array.shape[1])}
     if not table:
@@ -477,18 +508,27 @@ class Columns:
         return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
 
     def unknown(self, table: Table) -> str | None:
-        """In words a category that is new, where that is rarer in training than in the table; None where there is none."""
+        """In words a category that is new, where that is rarer in training than in the table, or a column without values in
+        most rows that had some; None where there is neither.
+        """
         for column in self.columns:
-            if not isinstance(column.learnt, Category):
+            if column.learnt is None:
                 continue
-            texts, codes = texts_of(table[column.name])
-            known = {None, *column.learnt.values}
-            new = np.array([text not in known for text in texts], bool)[codes]
-            if (count := np.count_nonzero(new)) * len(column.learnt.values) > column.learnt.once * len(codes):
-                value = str(texts[codes[np.argmax(new)]])[:40]
+            values, rows = table[column.name], len(table[column.name])
+            if isinstance(column.learnt, Category):
+                texts, codes = texts_of(values)
+                new = (column.learnt.places(texts) < 0)[codes]
+                if (count := np.count_nonzero(new)) * len(column.learnt.values) > column.learnt.once * rows:
+                    value = str(texts[codes[np.argmax(new)]])[:40]
+                    return (
+                        f"column {column.name!r} has new values in {count:,} of {rows:,} rows, such as {value!r}; "
+                        f"in training it had {column.about}"
+                    )
+            gaps = np.count_nonzero(_gaps(values))
+            if 2 * gaps > rows and (not column.learnt.gaps or gaps == rows >= _EMPTY):
+                had = "some" if column.learnt.gaps else "all"
                 return (
-                    f"column {column.name!r} has new values in {count:,} of {len(codes):,} rows, such as {value!r}; "
-                    f"in training it had {column.about}"
+                    f"column {column.name!r} has no value in {gaps:,} of {rows:,} rows; in training {had} rows had one"
                 )
         return None
 
@@ -571,6 +611,14 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         return Column(name, kind, learnt, learnt.about)
     why = "constant" if different == 1 else "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
     return Column(name, DROP, None, f"{kind}: {why}")
+
+
+def _gaps(values: np.ndarray) -> np.ndarray:
+    """Which values are missing, bool [n]."""
+    if values.dtype.kind in "iubfmM":
+        return np.isnan(values) if values.dtype.kind in "fmM" else np.zeros(len(values), bool)
+    texts, codes = texts_of(values)
+    return np.array([text is None for text in texts], bool)[codes]
 
 
 def _counted(values: np.ndarray) -> tuple[int, int, bool]:

@@ -138,6 +138,13 @@ def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
     assert len(np.unique(data.X)) == 300
 
 
+def test_one_hot_rows_are_classes_by_number_of_whatever_type_they_are():
+    y, config = np.arange(40) % 3, configure(val_fraction=0.5)
+    for kind in (bool, np.int64, np.float16):  # pandas.get_dummies makes booleans
+        data = dataset_of(X[:40], np.eye(3)[y].astype(kind), None, None, None, config, lambda line: None)
+        assert (data.classes, data.label_kind) == (("0", "1", "2"), "int")
+
+
 def test_one_name_is_a_name_and_not_its_letters():
     table, config = {"a": [1.5, 2, 3, 4], "b": [3, 4, 5, 7], "ab": [5, 6, 7, 8]}, configure(drop="ab", val_fraction=0.5)
     assert dataset_of(table, [0, 1, 0, 1], None, None, None, config, print).columns == ("a", "b")
@@ -246,24 +253,32 @@ BAD = {
     "no y": ((X,), {}, "y is missing; fit takes samples X and their y, or a Dataset"),
     "counts": ((X, Y["text"][1:]), {}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
     "half a test set": ((X, Y["text"]), {"X_test": X}, "X_test and y_test go together"),
-    "NaN": ((np.where(X > 2, np.nan, X), Y["text"]), {}, r"X, row \d+: holds a NaN or an infinity"),
-    "NaN in y": ((X, np.where(X[:, 0] > 2, np.nan, X[:, 0])), {}, r"y, row \d+: holds a NaN or an infinity"),
-    "masked y": ((X, np.ma.masked_equal(Y["integers"], 7)), {}, r"y, row \d+: is masked; every sample must have one"),
-    "None in y": ((X, [None, *Y["text"][1:]]), {}, "y, row 0: is missing; every sample must have one"),
+    "NaN": ((np.where(X > 2, np.nan, X), Y["text"]), {}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
+    "NaN in y": (
+        (X, np.where(X[:, 0] > 2, np.nan, X[:, 0])),
+        {},
+        r"y, row \d+ .counted from 0.: holds a NaN or an infinity",
+    ),
+    "masked y": (
+        (X, np.ma.masked_equal(Y["integers"], 7)),
+        {},
+        r"y, row \d+ .counted from 0.: is masked; every sample must have one",
+    ),
+    "None in y": ((X, [None, *Y["text"][1:]]), {}, "y, row 0 .counted from 0.: is missing; every sample must have one"),
     "pandas.NA in y": (
         (X, np.array([NA(), *Y["text"][1:]], object)),
         {},
-        "y, row 0: is missing; every sample must have one",
+        "y, row 0 .counted from 0.: is missing; every sample must have one",
     ),
     "a gap among numbers": (
         (X, ["?", *map(str, X[1:, 0])]),
         {},
-        r"y: the label of row 0 is '\?', the others are numbers; it is missing",
+        r"y: the label of row 0 .counted from 0. is '\?', the others are numbers; it is missing",
     ),
     "a word among numbers": (
         (X, ["sold", *map(str, X[1:, 0])]),
         {},
-        "y: the label of row 0 is 'sold', the others are numbers; it is no number",
+        "y: the label of row 0 .counted from 0. is 'sold', the others are numbers; it is no number",
     ),
     "huge integers": ((X, [10**20, *range(299)]), {}, "y holds integers of more than 64 bits; give them as text"),
     "dates in y": ((X, [datetime.date(2024, 1, 1)] * 300), {}, r"y holds values of another type \(date\)"),
@@ -293,7 +308,7 @@ BAD = {
         {"X_test": X[:1], "y_test": ["maybe"]},
         "'maybe' is none of the training set's",
     ),
-    "weights": ((X, Y["text"]), {"sample_weight": -np.ones(300)}, "the weight of row 0 is -1"),
+    "weights": ((X, Y["text"]), {"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
 }
 
 

@@ -181,12 +181,33 @@ def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none
     assert np.array_equal(X[:, :-1], expected)
 
 
-def test_categories_that_are_new_are_said_where_there_are_more_than_in_training():
-    columns = learnt(c=["a", "b"] * 4, often_new=["u", "u", "v", "v", "w", "x", "y", "z"], x=np.arange(8.0))
-    given = {"c": ["a", "A", None], "often_new": ["new", "u", "u"], "x": [0, 1, 2]}
+def test_categories_that_are_new_and_columns_without_values_are_said_where_there_are_more_than_in_training():
+    seldom = [None, *np.arange(7.0)]
+    columns = learnt(
+        c=["a", "b"] * 4, often_new=["u", "u", "v", "v", "w", "x", "y", "z"], x=np.arange(8.0), seldom=seldom
+    )
+    given = {"c": ["a", "A", None], "often_new": ["new", "u", "u"], "x": [0, 1, 2], "seldom": [None] * 3}
     said = "column 'c' has new values in 1 of 3 rows, such as 'A'; in training it had 2 values: a, b"
     assert columns.unknown(read_table(given)) == said
-    assert columns.unknown(read_table(given | {"c": ["a", "b", "?"]})) is None
+    given["c"] = ["a", "b", "?"]
+    assert columns.unknown(read_table(given)) is None
+    for name, values in (("x", ["", "NA", "2"]), ("c", ["?", None, "a"]), ("x", [1, np.nan, np.nan])):
+        said = f"column {name!r} has no value in 2 of 3 rows; in training all rows had one"
+        assert columns.unknown(read_table(given | {name: values})) == said
+    many = {name: np.repeat(values, 7) for name, values in given.items()}
+    assert columns.unknown(many) == "column 'seldom' has no value in 21 of 21 rows; in training some rows had one"
+
+
+@pytest.mark.parametrize("learnt_as", [("True", "False"), ("yes", "no"), ("T", "F"), ("Y", "N")])
+@pytest.mark.parametrize("given", [[True, False, None], [1, 0, np.nan], ["on", "off", "?"], ["y", "N", ""]])
+def test_another_word_for_yes_or_no_is_the_same_category(learnt_as, given):
+    """An export has 1 and 0 where pandas wrote True and False."""
+    columns = learnt(c=[*learnt_as] * 4, x=np.arange(8.0))
+    first, second = ({"c": np.array(values, object), "x": np.zeros(3)} for values in ([*learnt_as, None], given))
+    np.testing.assert_array_equal(columns.encode(read_table(first)), columns.encode(read_table(second)))
+    assert columns.unknown(read_table(second)) is None
+    of_three = learnt(c=[*learnt_as, "maybe"] * 3, x=np.arange(9.0))
+    assert of_three.unknown(read_table({"c": ["on"], "x": [0]})) is not None
 
 
 def test_a_hundred_thousand_categories_cost_an_entry_a_row():

@@ -373,10 +373,10 @@ BAD_NPZ = {
     "objects": (zipped(X=npy(np.zeros(3)).replace(b"'<f8'", b"'|O' "), y=GOOD), "dtype object"),
     "counts that differ": (zipped(X=GOOD, y=npy(np.zeros(5, int))), r"X has shape \(4, 3\) and y \(5,\)"),
     "complex labels": (zipped(X=GOOD, y=npy(np.zeros(4, complex))), "'y' has dtype complex128; it must be numbers or text"),
-    "a NaN as label": (zipped(X=GOOD, y=npy(np.array([0, 1, np.nan, 1]))), "y, row 2: holds a NaN or an infinity"),
+    "a NaN as label": (zipped(X=GOOD, y=npy(np.array([0, 1, np.nan, 1]))), "y, row 2 .counted from 0.: holds a NaN"),
     "one label": (zipped(X=GOOD, y=npy(np.zeros(4))), "all labels are '0'; there must be at least two classes"),
     "one text label": (zipped(X=GOOD, y=npy(np.array(["a"] * 4))), "all labels are 'a'; there must be at least two"),
-    "an empty label": (zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 is empty"),
+    "an empty label": (zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 .counted from 0. is empty"),
     "labels not of Unicode": (
         zipped(X=GOOD, y=npy(np.array([1, 2, 0x110000, 1], "<u4")).replace(b"<u4", b"<U1")),
         "y holds characters that Unicode does not have",
@@ -386,12 +386,12 @@ BAD_NPZ = {
     "few weights": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.ones(3))), r"of shape \(3,\); they must be numbers of"),
     "negative weight": (
         zipped(X=GOOD, y=LABELS, sample_weight=npy(np.array([1, 1, -2, 1]))),
-        "the weight of row 2 is -2; it must be finite and at least 0",
+        "the weight of row 2 .counted from 0. is -2; it must be finite and at least 0",
     ),
     "no weight": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.zeros(4))), "all sample weights are 0"),
     "no features": (zipped(X=npy(np.zeros((40, 0))), y=npy(np.arange(40) % 2)), "no features"),
     "a shape of booleans": (zipped(X=GOOD.replace(b"(4, 3)", b"(True,4)"), y=LABELS), "not a valid .npz file|promises"),
-    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X, row 1: holds a NaN or an infinity"),
+    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X, row 1 .counted from 0.: holds a NaN or an infinity"),
 }  # fmt: skip
 
 

@@ -501,7 +501,9 @@ def test_headers_that_numpy_warns_of_are_read_in_silence(tmp_path):
 def test_sample_weights_beyond_float64_are_refused(tmp_path):
     weight = np.array(["1e400"] * 8, np.longdouble)
     np.savez(tmp_path / "a.npz", X=PIXELS, y=np.arange(8) % 2, sample_weight=weight)
-    require_refusal(load, tmp_path / "a.npz", "the sample weights are float|the weight of row 0 is inf")
+    require_refusal(
+        load, tmp_path / "a.npz", "the sample weights are float|the weight of row 0 .counted from 0. is inf"
+    )
 
 
 def test_every_value_of_a_models_description_may_be_wrong(tmp_path):

@@ -114,6 +114,11 @@ def test_classes_that_are_numbers_are_in_the_order_of_numbers():
     assert read()[0].classes == ("0", "9", "10")
 
 
+def test_classes_that_differ_in_capitals_alone_are_said():
+    folder(classes=["Cat", "cat", "dog"])
+    assert read()[1] == ["'Cat' and 'cat' are two classes; write them alike if they are one"]
+
+
 def test_what_systems_leave_is_passed_over_and_what_is_no_image_said():
     images = folder()
     for name in (".DS_Store", "a/Thumbs.db", "a/.hidden.png", ".git/x/y.png", "__MACOSX/a/._0.png", "b/desktop.ini"):

@@ -228,7 +228,7 @@ def test_what_a_model_of_numbers_cannot_do_is_one_line(place, command, tmp_path)
     with pytest.raises(InputError, match="this model predicts numbers; it has no probabilities"):
         fastmlp.load_model("run").predict_proba(np.zeros((1, 3)))
     (tmp_path / "text.csv").write_text("a,b,c,price\n1,2,3,cheap\n1,2,3,dear\n")
-    one_line(command(evaluate, "run", "--data", "text.csv"), 2, "the label of row 0 is 'cheap'")
+    one_line(command(evaluate, "run", "--data", "text.csv"), 2, "the label of row 0 (counted from 0) is 'cheap'")
 
 
 def test_the_scores_are_those_of_scikit_learn(rng):

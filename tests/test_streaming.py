@@ -537,11 +537,11 @@ BAD = {
     "a vector": ({"X": np.zeros(2000, "f4")}, r"X.npy: has shape \(2000,\)"),
     "a NaN": (
         {"X": np.where(np.arange(2000 * 64) == 64 * 1700, np.nan, 1).reshape(2000, 64)},
-        "X.npy, row 1700: holds a NaN",
+        "X.npy, row 1700 .counted from 0.: holds a NaN",
     ),
     "objects": ({"X": np.array([[None]])}, "X.npy: has dtype object; it must be numbers or text"),
     "a narrower test set": ({"X_test": np.zeros((500, 3), "u1")}, "test set has 3 features, the training set 64"),
-    "weights": ({"sample_weight": -np.ones(2000)}, "the weight of row 0 is -1"),
+    "weights": ({"sample_weight": -np.ones(2000)}, "the weight of row 0 .counted from 0. is -1"),
 }
 
 

@@ -185,6 +185,10 @@ def test_data_frames_go_by_name_and_scikit_learns_inspection_takes_them():
     assert [*model.feature_names_in_] == [*X]
     assert np.array_equal(model.predict(frame[["day", "noise", "colour", "x"]]), model.predict(frame))
     assert np.array_equal(TableRegressor(**QUICK).fit(X, y).predict(X), model.predict(frame))
+    numbered = frame.set_axis(range(4), axis=1)  # by name, too; an array's go by their place
+    by_number = TableRegressor(**QUICK).fit(numbered, y)
+    for same in (numbered[[2, 3, 1, 0]], numbered, numbered.to_numpy()):
+        assert np.array_equal(by_number.predict(same), model.predict(frame))
     assert [*model.set_output(transform="pandas").transform(frame).columns][:1] == ["tableregressor0"]
     found = permutation_importance(model, frame, y, n_repeats=2, random_state=0).importances_mean
     assert found.argmin() == 3
@@ -242,6 +246,8 @@ BAD = [
     (TableRegressor, X, X["day"], "y holds dates or durations; it must hold numbers"),
     (TableRegressor, X, X["day"].astype(object), "y holds values of another type (date); they must be all"),
     (TableClassifier, X, np.array(["a", 1] * 30, object), "y holds values of several types (int, str)"),
+    (TableRegressor, X, np.ma.masked_array(Y, np.arange(60) < 3), "3 gaps in 60 rows; leave out these rows"),
+    (TableClassifier, X, {*"ab"}, "y is set; it must be a list or an array of shape (n_samples,)"),
     (TableRegressor, X, np.where(np.arange(60) < 3, np.inf, Y), "Input y contains infinity"),
     (TableRegressor, X, Y * 1e300, "is too large or too small to standardise; scale it by a power of ten"),
     (TableRegressor, X, Y * 1e-300, "is too large or too small to standardise; scale it by a power of ten"),
@@ -285,6 +291,8 @@ def test_other_columns_than_in_training_are_refused_by_name():
     ):
         with pytest.raises(ValueError, match=message):
             model.predict(bad)
+    with pytest.warns(UserWarning, match="column 'colour' has new values in 60 of 60 rows, such as 'RED'"):
+        model.predict({**X, "colour": ["RED"] * 60})
 
 
 def test_an_interrupted_fit_ends_its_threads_and_leaves_the_model_as_it_was(monkeypatch):
@@ -319,6 +327,7 @@ def exported(X, model, path):
     return dict(zip([output.name for output in session.get_outputs()], session.run(None, feed)))
 
 
+@pytest.mark.filterwarnings("ignore:column 'colour' has new values")
 @pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
 def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
     pytest.importorskip("onnx")

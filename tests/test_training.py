@@ -159,9 +159,9 @@ def test_inputs_too_large_for_float32_or_not_finite_are_refused(digits):
     with pytest.raises(InputError, match="large: holds values beyond the range of float32"):
         fastmlp.fit(data)
     X[3, 5] = np.nan
-    with pytest.raises(InputError, match="large: training set, row 3: holds a NaN"):
+    with pytest.raises(InputError, match="large: training set, row 3 .counted from 0.: holds a NaN"):
         Dataset("large", X, digits.y, X, digits.y, digits.classes, "large")
-    with pytest.raises(InputError, match="X, row 3: holds a NaN"):
+    with pytest.raises(InputError, match="X, row 3 .counted from 0.: holds a NaN"):
         fastmlp.fit(digits, steps=1).model.predict(X)
 
 

@@ -190,8 +190,10 @@ def odd(labels: Labels) -> int | None:
     return texts.index(found[0]) if found is not None and found[1] == "number" else None
 
 
-def checked(labels: Labels, source: str, task: str, *, first: int = 0) -> tuple[Labels, tuple[str, ...]]:
-    """(the labels, numbers in digits; what the user is told of them). ``first`` is what rows count from.
+def checked(
+    labels: Labels, source: str, task: str, place: Callable[[int], str] = "row {} (counted from 0)".format
+) -> tuple[Labels, tuple[str, ...]]:
+    """(the labels, numbers in digits; what the user is told of them). ``place`` says where a row stands.
 
     InputError for a label that is missing, or is no number, where the others are numbers.
     """
@@ -202,12 +204,12 @@ def checked(labels: Labels, source: str, task: str, *, first: int = 0) -> tuple[
         what, remedy = ("is missing", "") if gap else ("is no number", "mend it, or --task classification, or ")
         where = f" in {rows.size:,} of {len(labels.codes):,} rows" if rows.size > 1 else ""
         raise InputError(
-            f"{source}: the label of row {first + rows[0]} is {text[:40]!r}, the others are numbers; it {what}{where}: "
+            f"{source}: the label of {place(rows[0])} is {text[:40]!r}, the others are numbers; it {what}{where}: "
             f"{remedy}leave such rows out"
         )
     if are_numbers(labels, task):
         return labels, ()
-    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING]
+    gaps = [k for k, value in enumerate(labels.values) if str(value).lower() in MISSING[1:]]
     if len(gaps) == len(labels.values):
         return labels, ()
     notes = [
@@ -215,11 +217,6 @@ def checked(labels: Labels, source: str, task: str, *, first: int = 0) -> tuple[
         "out if it is none"
         for k in gaps
     ]
-    alike: dict[str, str] = {}
-    for value in map(str, labels.values):
-        if (other := alike.setdefault(value.casefold(), value)) != value:
-            notes.append(f"{other[:40]!r} and {value[:40]!r} are two classes; write them alike if they are one")
-            break
     return labels, tuple(notes)
 
 

@@ -84,7 +84,10 @@ def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Sample
 
 def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
     """The number of the line that each of ``rows``, counted from 0, ends on."""
-    head = _read_head(unzip_text(read_file(path), path), path, query)
+    return _lines(_read_head(unzip_text(read_file(path), path), path, query), rows)
+
+
+def _lines(head: _Head, rows: Sequence[int]) -> list[int]:
     if b'"' in head.rows:
         text = io.StringIO(head.rows.decode("utf-8"), newline="")
         reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
@@ -488,7 +491,7 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: Query, as_text: bool
         X, labels, weight = _numeric_columns(
             head, path, chosen, codes=trains and known.frame is None, single=query.labelled
         )
-    labels, told = checked(labels, str(path), query.task, first=1)
+    labels, told = checked(labels, str(path), query.task, lambda row: f"line {_lines(head, [row])[0]}")
     notes += told
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
         what = "different numbers" if are_numbers(labels, query.task) else "classes"

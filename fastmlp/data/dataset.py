@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from .sparse import Sparse
 
 
 def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: int = 0) -> None:
-    """InputError that names the first row of X [N, I], counted from ``first`` on, with a NaN or an infinity.
+    """InputError that names the first row of X [N, I] with a NaN or an infinity; X begins with row ``first``, from 0 on.
 
     What is on disk has been looked through when it was opened; a Frame may have gaps.
     """
@@ -29,7 +30,9 @@ def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: in
         row = int(np.searchsorted(X.indptr, np.flatnonzero(~np.isfinite(X.data))[0], side="right")) - 1
     else:
         row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
-    raise InputError(f"{what}, row {first + row}: holds a NaN or an infinity; all values must be finite")
+    raise InputError(
+        f"{what}, row {first + row} (counted from 0): holds a NaN or an infinity; all values must be finite"
+    )
 
 
 def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
@@ -44,7 +47,8 @@ def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if wrong.size:
         raise InputError(
-            f"{source}: the weight of row {wrong[0]} is {weights[wrong[0]]:g}; it must be finite and at least 0"
+            f"{source}: the weight of row {wrong[0]} (counted from 0) is {weights[wrong[0]]:g}; it must be finite and at "
+            "least 0"
         )
     if samples and not weights.any():
         raise InputError(f"{source}: all sample weights are 0; at least one must be positive")
@@ -215,6 +219,8 @@ def assemble(
         y = as_numbers(samples.labels, samples.source)
     else:
         y, classes = class_indices(samples.labels, samples.source, small=small, testing=testing)
+        if not testing:
+            _say_alike(classes, query.say)
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape, columns = samples.image_shape, samples.columns
     if held_out is None and val_fraction is None:
@@ -244,6 +250,15 @@ def assemble(
     )  # fmt: skip
 
 
+def _say_alike(classes: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Says which two classes, if any, differ in upper and lower case alone."""
+    alike: dict[str, str] = {}
+    for name in classes:
+        if (other := alike.setdefault(name.casefold(), name)) != name:
+            say(f"{other[:40]!r} and {name[:40]!r} are two classes; write them alike if they are one")
+            return
+
+
 def _alike(samples: Samples, held_out: Samples) -> tuple[Any, Any]:
     """The X of both in one type: a column may be whole numbers in one file only, or have gaps in one only."""
     parts: list[Any] = [samples.X, held_out.X]
@@ -259,6 +274,8 @@ def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[n
     """(training rows, test rows): a seeded random ``fraction`` of the rows held out."""
     held_out = round(samples * fraction)
     if not 0 < held_out < samples:
-        raise InputError(f"{source}: {samples} samples cannot be split with --val-fraction {fraction}; give --test")
+        raise InputError(
+            f"{source}: {samples} samples cannot be split with --val-fraction {fraction}; give --test (arrays: X_test, y_test)"
+        )
     order = np.random.default_rng([seed, 0x5EED]).permutation(samples)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

@@ -30,8 +30,9 @@ class Labels:
 def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
     """The Labels that an array of numbers [N] or texts make; whole numbers make integers."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
+        labels = labels.astype(np.float64, copy=False)
         if not (np.isfinite(labels).all() and (np.floor(labels) == labels).all() and (abs(labels) < 2**63).all()):
-            numbers, codes = np.unique(labels.astype(np.float64), return_inverse=True)
+            numbers, codes = np.unique(labels, return_inverse=True)
             return Labels(numbers.tolist(), codes.astype(np.int64))
         labels = labels.astype(np.int64)
     if isinstance(labels, np.ndarray):
@@ -97,7 +98,8 @@ def as_numbers(labels: Labels, source: str) -> np.ndarray:
         value = str(labels.values[numbers.index(None)])
         row = int(np.flatnonzero(labels.codes == numbers.index(None)).min())
         raise InputError(
-            f"{source}: the label of row {row} is {value[:40]!r}; with --task regression it must be a finite number"
+            f"{source}: the label of row {row} (counted from 0) is {value[:40]!r}; with --task regression it must be a "
+            "finite number"
         )
     if not numbers:
         raise InputError(f"{source}: is empty; it must hold at least one sample")
@@ -150,7 +152,7 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     numbers = [_number(value) for value in labels.values]
     if "" in labels.values:
         row = int(np.flatnonzero(labels.codes == labels.values.index("")).min())  # type: ignore[arg-type]
-        raise InputError(f"{source}: the label of row {row} is empty; every row must have one")
+        raise InputError(f"{source}: the label of row {row} (counted from 0) is empty; every row must have one")
     if None in numbers:
         classes = sorted(map(str, labels.values))
         if not testing:
@@ -182,7 +184,8 @@ def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], s
     row, text = int(np.flatnonzero(labels.codes == k).min()), str(labels.values[k])[:40]
     if 2 * (len(numbers) - numbers.count(None)) > len(numbers):
         raise InputError(
-            f"{source}: the label of row {row} is {text!r}, where most are numbers; it must be a finite number"
+            f"{source}: the label of row {row} (counted from 0) is {text!r}, where most are numbers; it must be a finite "
+            "number"
         )
     raise InputError(
         f"{source}: the labels are {len(numbers):,} different texts in {rows:,} rows, such as {text!r}, which are no classes; "

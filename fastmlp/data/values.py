@@ -10,6 +10,10 @@ import numpy as np
 BOOLEANS = {
     text: value for name, value in (("true", 1.0), ("false", 0.0)) for text in (name, name.title(), name.upper())
 }
+# In lower case: what says no and yes.
+_WORDS = {
+    word: k for pair in ("false true", "0 1", "no yes", "n y", "f t", "off on") for k, word in enumerate(pair.split())
+}
 # In lower case. A label may be one of the second: + and - are classes.
 MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
 MARKS = (
@@ -107,6 +111,11 @@ def is_number_of_some_country(text: str) -> bool:
 def feature(text: str) -> float | None:
     """The number that a field of a feature says: True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
     return BOOLEANS[text] if text in BOOLEANS else written_number(text)
+
+
+def truth(text: str) -> int | None:
+    """1 for a word that says yes, 0 for one that says no, None for others."""
+    return _WORDS.get(text.lower())
 
 
 def is_code(text: str) -> bool:

@@ -39,12 +39,14 @@ from ..ensemble import (
     train,
 )
 from ..errors import InputError
+from ..frames import has_columns
 from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
 from .base import documented, without_last_layer
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
+_LOOKED_AT = 1000  # rows to predict, for what training had not
 _PARAMETERS = """\
 columns : dict or None, default=None
     What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
@@ -266,7 +268,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _named(self, X: Any, name: str) -> Table:
         """The columns of the table X by the names of those in training, if X has names, else by their place."""
         table, names = read_table(X, name), self.columns_.names
-        if any(isinstance(key, str) for key in table) or isinstance(X, Mapping) or [*table] == names:
+        by_name = any(isinstance(key, str) for key in table) or isinstance(X, Mapping)
+        if by_name or (has_columns(X) and table.keys() == {*names}):
             return table
         if len(table) != len(names):
             raise InputError(
@@ -281,6 +284,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         with _value_errors(), self._threads():
             table = self._named(X, "X")
             self.columns_.require(table)
+            if line := self.columns_.unknown({name: values[:_LOOKED_AT] for name, values in table.items()}):
+                warnings.warn(line, stacklevel=5)
             parts = outputs_by_rows(self.columns_, networks, table, self._input_scale)
             return [np.concatenate(Z) for Z in zip(*parts)]
 
@@ -460,7 +465,10 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
             f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"
         )
     checks.warn_of_order(X, y)
-    y = column_or_1d(np.asarray(y), warn=True)
+    y = y.astype(object).filled("") if np.ma.is_masked(y) else np.asarray(y)
+    if y.ndim == 0:
+        raise ValueError(f"{name} is {type(y.item()).__name__}; it must be a list or an array of shape (n_samples,)")
+    y = column_or_1d(y.astype(object) if y.dtype.kind == "T" else y, warn=True)
     if y.dtype.kind == "O":
         gaps = np.array(
             [value is None or str(value).strip() in ("", "nan", "<NA>", "NaT") for value in y.tolist()], bool
