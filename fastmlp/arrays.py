@@ -11,10 +11,9 @@ import numpy as np
 
 from .columns import read_table
 from .config import TrainConfig
-from .data import Dataset, Frame, Sparse
+from .data import Dataset, Frame
 from .data.columns import checked
-from .data.dataset import Samples, assemble, require_finite
-from .data.decimals import as_single
+from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
 from .data.labels import distinct, listed, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
@@ -77,7 +76,7 @@ def _samples(
     """
     shape = columns = None
     if hasattr(X, "tocsr"):
-        features: Any = _sparse(X_name, X)
+        features: Any = sparse_rows(X, X_name)
     elif has_columns(X) or np.ma.is_masked(X) or (array := _array(X_name, X)).dtype == object:
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table):
@@ -139,18 +138,3 @@ def _labels(name: str, y: Any) -> np.ndarray:
         return typed(flat, name).reshape(array.shape)
     except ValueError as error:
         raise InputError(str(error)) from None
-
-
-def _sparse(name: str, X: Any) -> Sparse:
-    """A SciPy matrix as ours: each entry once, indices rising in a row."""
-    csr = X.tocsr()
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-    if csr.data.dtype.kind not in "biuf":
-        raise InputError(f"{name} has dtype {csr.data.dtype}; it must hold numbers")
-    kept = csr.data.dtype in (np.uint8, np.float32, np.float64)
-    data = csr.data if kept else as_single(csr.data)
-    made = Sparse(csr.indptr.astype(np.int64), csr.indices.astype(np.int32), data, csr.shape)
-    require_finite(made, name)
-    return made

@@ -49,7 +49,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""
-        raise InputError(f"{message} ({similar(unknown, flags)}--help lists the options)")
+        named = f"did you mean --data {unknown}? " if unknown[:1] not in ("", "-") and "--data" in flags else ""
+        raise InputError(f"{message} ({named or similar(unknown, flags)}--help lists the options)")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is none of the choices, or the first such part of a list, as ``TrainConfig`` does."""

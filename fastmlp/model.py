@@ -13,7 +13,7 @@ import numpy as np
 
 from .backend import Network, kernels, ops, quick_ops
 from .data import Sparse
-from .data.dataset import require_finite
+from .data.dataset import require_finite, sparse_rows
 from .errors import InputError
 from .formats import Features, LabelColumn
 from .frames import column_names, named_columns
@@ -115,7 +115,11 @@ class Model:
         if not self.columns or column_names(X) is None:
             if np.ma.is_masked(X):
                 raise InputError("X has masked values; this model was trained on numbers without gaps")
-            return np.asarray(X)
+            array = np.asarray(X)
+            try:
+                return array.astype(np.float64) if array.dtype == object else array
+            except (TypeError, ValueError):
+                return array
         return named_columns(X, self.columns, "X", "this model takes numbers")
 
     def standardise(self, X: Any) -> Any:
@@ -146,6 +150,7 @@ class Model:
         With ``quick`` the ops may be ``quick_ops``, to which a block is a row: BLAS sums in an order that may depend on the
         number of rows.
         """
+        X = sparse_rows(X, "X") if hasattr(X, "tocsr") else X
         fast, sparse, size = ops(self.backend), hasattr(X, "indptr"), _ROWS
         X = X if sparse else self._matrix(X)
         if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:

@@ -184,6 +184,10 @@ def test_a_sparse_matrix_trains_the_network_of_its_entries(form):
     same = fastmlp.fit(dense, Y["text"], input="sparse", **QUICK).model
     for (W, _), (V, _) in zip(model.network.layers, same.network.layers):
         np.testing.assert_allclose(W, V, rtol=1e-5, atol=1e-6)
+    integers = np.round(dense).astype(np.int32)
+    for given in (dense, integers, dense.astype(object)):  # what fit takes
+        held = given if given.dtype == object else getattr(sparse, form)(given)
+        np.testing.assert_array_equal(model.predict(held), model.predict(given.astype(float)))
     twice = sparse.csr_array((np.ones(2), [0, 0], [0, 2]), shape=(1, 6))  # two entries of one place
     once = sparse.csr_array(([2.0], [0], [0, 1]), shape=(1, 6))
     stacked = [sparse.vstack([each, sparse.csr_array(dense[1:])]).tocsr() for each in (twice, once)]
@@ -243,6 +247,12 @@ class NA:
     __hash__ = __ne__ = None
 
 
+def damaged():
+    matrix = pytest.importorskip("scipy.sparse").csr_array(X)
+    matrix.indices[3] = 6
+    return matrix
+
+
 BAD = {
     "a path": (("flats.csv",), {}, "data is 'flats.csv'; read what is there with fastmlp.load"),
     "out": (
@@ -284,6 +294,7 @@ BAD = {
     "dates in y": ((X, [datetime.date(2024, 1, 1)] * 300), {}, r"y holds values of another type \(date\)"),
     "mixed y": ((X, np.array([3, *Y["text"][1:].tolist()], object)), {}, "y holds values of several types"),
     "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
+    "a damaged sparse matrix": ((damaged(),), {"y": Y["text"]}, "X is no valid sparse matrix .indices must be < 6"),
     "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),
     "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
     "text to predict": ((X, Y["text"]), {"task": "regression"}, "with task regression it must be a finite number"),

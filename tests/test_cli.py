@@ -104,6 +104,7 @@ BAD = {
     "missing data set": (["--data", "mnst"], "mnst: no such file or directory (did you mean mnist? data sets"),
     "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
     "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (did you mean --data? --help lists the options)"),
+    "a file without its flag": (["a.csv"], "arguments: a.csv (did you mean --data a.csv? --help lists the options)"),
     "another library's flag": (["--max-iter", "3"], "--max-iter 3 (did you mean --epochs? --help lists the options)"),
     "unknown choice": (["--optimizer", "lbfgs"], "--optimizer is 'lbfgs'; it must be one of sgd, momentum"),
     "text for a number": (["--epochs", "many"], "argument --epochs: invalid int value: 'many'"),

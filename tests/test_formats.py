@@ -177,9 +177,11 @@ def test_images_of_idx_alone_are_no_data_to_train_on(tmp_path):
 
 def test_one_array_is_predicted_and_not_trained_on(tmp_path, samples):
     np.save(tmp_path / "X.npy", samples[0])
+    np.save(tmp_path / "columns.npy", np.asfortranarray(samples[0]))
     np.save(tmp_path / "row.npy", samples[0][0])
     query = Query(known=Features(3))
-    np.testing.assert_array_equal(format_of(tmp_path / "X.npy").features(tmp_path / "X.npy", query), samples[0])
+    for name in ("X.npy", "columns.npy"):
+        np.testing.assert_array_equal(format_of(tmp_path / name).features(tmp_path / name, query), samples[0])
     with pytest.raises(InputError, match=r"row.npy has shape \(3,\); it must be \(N, ...\)"):
         format_of(tmp_path / "row.npy").features(tmp_path / "row.npy", query)
     with pytest.raises(InputError, match="an .npy file has no labels; give the directory of samples and labels"):

@@ -142,6 +142,7 @@ def zipped(text):
 ROW_NAMES = "column 1, '', is taken for row numbers and left out"
 COMMAS = "commas are read as decimal points"
 AGAIN = "the header comes again, 2 times, as where files are joined; those lines are left out"
+TITLE = "what stands above the table is left out: Flowers"
 DIALECTS = {  # content, what is said of it besides the label column
     "plain": (written(","), []),
     "quotes around some": (written(",").replace("5.1", '"5.1"').replace("petal", '"petal"').replace("setosa", '"setosa"'), []),
@@ -165,6 +166,9 @@ DIALECTS = {  # content, what is said of it besides the label column
         written(";", point=",").replace("10,5", "0.010,50 €").replace("7,5", "0.007,5"), [COMMAS]
     ),
     "quoted in apostrophes": (written(",", row=lambda k, f: [f"'{field}'" for field in f]), []),
+    "a title": ("Flowers\n" + written(","), [TITLE]),
+    "a title in Excel": ("Flowers,,\n,,\n" + written(","), [TITLE]),
+    "two lines of title": ('"Flowers"\n"by hand, in 1936"\n\n' + written(";"), [f"{TITLE}, by hand, in 1936"]),
     "the header again": (written(",") + "sepal,petal,class\n" * 2, [AGAIN]),
     "Excel's sep line": ("sep=;\n" + written(";", point=","), [COMMAS]),
     "Excel's sep line, tabs": ('"sep=\t"\r\n' + written("\t", ends="\r\n"), []),

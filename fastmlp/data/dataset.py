@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, LabelColumn, Query
+from .decimals import as_single
 from .frame import Frame, as_frame, names_of
 from .labels import Labels, as_numbers, class_indices, task_of
 from .ondisk import OnDisk, divide
@@ -33,6 +34,24 @@ def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: in
     raise InputError(
         f"{what}, row {first + row} (counted from 0): holds a NaN or an infinity; all values must be finite"
     )
+
+
+def sparse_rows(X: Any, name: str) -> Sparse:
+    """A SciPy matrix as ours: each entry once, indices rising in a row. InputError for one that holds no finite numbers."""
+    csr = X.tocsr()
+    try:
+        csr.check_format(full_check=True)
+    except ValueError as error:
+        raise InputError(f"{name} is no valid sparse matrix ({error})") from None
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    if csr.data.dtype.kind not in "biuf":
+        raise InputError(f"{name} has dtype {csr.data.dtype}; it must hold numbers")
+    data = csr.data if csr.data.dtype in (np.uint8, np.float32, np.float64) else as_single(csr.data)
+    made = Sparse(csr.indptr.astype(np.int64, copy=False), csr.indices.astype(np.int32, copy=False), data, csr.shape)
+    require_finite(made, name)
+    return made
 
 
 def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:

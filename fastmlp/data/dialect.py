@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
+from .labels import listed
 from .recognise import refuse_foreign
 from .values import MISSING, feature, is_number_of_some_country, number
 
@@ -76,6 +77,13 @@ def _read(text: bytes, path: Path) -> Table:
     lines = _first_lines(rest) or _first_lines(rows)
     delimiter = told[1].decode() if told is not None else _delimiter(lines, path, above + 1)
     split = _splitter(delimiter)
+    notes = []
+    if titles := _titles([*map(split, lines)]):
+        said = [words for line in lines[:titles] if (words := "".join(split(line)))]
+        notes.append(f"what stands above the table is left out: {listed(said)}")
+        for _ in said:
+            rest, above = _without_blank_lines(rest.partition(b"\n")[2], above + 1)
+        lines = lines[titles:]
     width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
     while comments and (not rest or (len(fields := split(comments[-1].line)) == width and _numbers(fields))):
         comment = comments.pop()  # a row with such a label
@@ -86,7 +94,7 @@ def _read(text: bytes, path: Path) -> Table:
     if delimiter == " ":
         rest = _single_spaces(rest)
     rest = _without_empty_ends(rest, delimiter, split)
-    notes, given = [], rest
+    given = rest
     if (rest := _with_points(rest, delimiter)) is not given:
         notes.append("commas are read as decimal points")
     fields, *below = map(split, _first_lines(rest))
@@ -189,6 +197,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         split = _splitter(mark)
         try:
             table = [split(line)[:_SAMPLE_FIELDS] for line in lines]
+            table = table[_titles(table) :]
         except csv.Error as error:  # a long line is one long field to the marks that it lacks
             failure = error
             continue
@@ -204,6 +213,13 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
     return max(scores, key=lambda mark: scores[mark], default=",")
+
+
+def _titles(table: list[list[str]]) -> int:
+    """How many rows on top have one field, of text, where all others, more, have as many as each other, three at least."""
+    top = next((k for k, row in enumerate(table) if sum(map(bool, row)) > 1), 0)
+    few, lengths = 2 * top < len(table), {len(row) for row in table[top:]}
+    return top if few and len(lengths) == 1 and min(lengths) > 2 and not any(map(_numbers, table[:top])) else 0
 
 
 def _numbers(fields: list[str]) -> int:

@@ -48,7 +48,7 @@ def require_file(path: Path, *, fits: bool = True) -> None:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file{'; stdin is not read' * (str(path) == '-')}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode):

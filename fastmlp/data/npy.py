@@ -22,12 +22,20 @@ def features(path: Path, query: Query) -> np.ndarray:
 
 def read_npy(path: Path) -> np.ndarray:
     """The array in the file."""
-    file, start, shape, dtype = open_npy(path)
-    return file.read(start, shape, dtype)
+    file, start, shape, dtype, fortran_order = _opened(path)
+    return file.read(start, shape[::-1], dtype).T if fortran_order else file.read(start, shape, dtype)
 
 
 def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]:
-    """(the file, where the array begins, its shape and dtype). InputError unless it holds what its header promises."""
+    """(the file, where the array begins, its shape and dtype). InputError unless it holds, row by row, what its header says."""
+    *found, fortran_order = _opened(path)
+    if fortran_order:
+        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
+    return tuple(found)  # type: ignore[return-value]
+
+
+def _opened(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], bool]:
+    """As ``open_npy``, and whether the array is column by column."""
     require_file(path, fits=False)
     file = DataFile(path)
     try:
@@ -43,8 +51,6 @@ def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]
         raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
     if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
         raise InputError(f"{path}: has dtype {str(dtype)[:40]}; it must be numbers or text")
-    if fortran_order and len(shape) > 1:
-        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
     if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
         raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
-    return file, start, shape, dtype
+    return file, start, shape, dtype, fortran_order and len(shape) > 1
