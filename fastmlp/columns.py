@@ -50,7 +50,8 @@ _FEW_EDGES = 3  # with which bins say no more than the number does
 _LARGEST = 1e300  # with which no difference overflows
 _FARTHEST = 1e6  # of z: its clip is at its end long before
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
-_EMPTY = 20  # rows without a value are no chance
+_FEWEST_TO_COMPARE = 20  # rows that say something of others
+_LOOKED_AT = 1000  # rows, evenly spaced
 _NAMED = 3  # columns, or values, in a line
 
 Entries = tuple[np.ndarray, np.ndarray]
@@ -164,6 +165,9 @@ class Kind(Protocol):
     def about(self) -> str:
         """What to say of it."""
 
+    def unlike(self, values: np.ndarray) -> str | None:
+        """In words what is in the values that was hardly in training's, or None."""
+
     def entries(self, values: np.ndarray) -> Entries:
         """The inputs that are not zero for the column's values [n]. ValueError for values of another kind."""
 
@@ -205,6 +209,20 @@ class Number:
     @property
     def about(self) -> str:
         return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
+
+    def unlike(self, values: np.ndarray) -> str | None:
+        """Where nine tenths of many values are beyond all that training had."""
+        x = as_numbers(values[:: max(1, len(values) // _LOOKED_AT)])
+        known = np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)
+        if not len(self.edges) or len(known) < _FEWEST_TO_COMPARE:
+            return None
+        low, high = np.quantile(known, [0.1, 0.9])
+        least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
+        rounding = 1e-5 / self.scale
+        if low < greatest + rounding and high > least - rounding:
+            return None
+        least = 0.0 if abs(least) < rounding else least
+        return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
 
     def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -_FARTHEST, _FARTHEST).astype(np.float32)
@@ -275,6 +293,15 @@ class Category:
         there = (index >= 0) & (index < self.inputs)
         return np.where(there, index, 0), there.astype(np.float32)
 
+    def unlike(self, values: np.ndarray) -> str | None:
+        """Which value is new, where such are rarer in training."""
+        texts, codes = texts_of(values)
+        new = (self.places(texts) < 0)[codes]
+        if (count := np.count_nonzero(new)) * len(self.values) <= self.once * len(codes):
+            return None
+        value = str(texts[codes[np.argmax(new)]])[:40]
+        return f"has new values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
+
     def places(self, texts: list[str | None]) -> np.ndarray:
         """Which of the values each text says, int32: -1 for a new one, their count for a gap.
 
@@ -316,6 +343,10 @@ class Date:
     @property
     def about(self) -> str:
         return ", ".join(self.parts)
+
+    def unlike(self, values: np.ndarray) -> str | None:
+        """Nothing: days go on."""
+        return None
 
     def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(as_dates(values, self.day_first))
@@ -508,24 +539,19 @@ class Columns:
         return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
 
     def unknown(self, table: Table) -> str | None:
-        """In words a category that is new, where that is rarer in training than in the table, or a column without values in
-        most rows that had some; None where there is neither.
+        """In words a category that is new, where that is rarer in training than in the table, a column without values in most
+        rows that had some, or numbers where training had none; None where there is nothing to say.
         """
         for column in self.columns:
             if column.learnt is None:
                 continue
             values, rows = table[column.name], len(table[column.name])
-            if isinstance(column.learnt, Category):
-                texts, codes = texts_of(values)
-                new = (column.learnt.places(texts) < 0)[codes]
-                if (count := np.count_nonzero(new)) * len(column.learnt.values) > column.learnt.once * rows:
-                    value = str(texts[codes[np.argmax(new)]])[:40]
-                    return (
-                        f"column {column.name!r} has new values in {count:,} of {rows:,} rows, such as {value!r}; "
-                        f"in training it had {column.about}"
-                    )
+            with _naming(column.name):
+                said = column.learnt.unlike(values)
+            if said is not None:
+                return f"column {column.name!r} {said}"
             gaps = np.count_nonzero(_gaps(values))
-            if 2 * gaps > rows and (not column.learnt.gaps or gaps == rows >= _EMPTY):
+            if 2 * gaps > rows and (not column.learnt.gaps or gaps == rows >= _FEWEST_TO_COMPARE):
                 had = "some" if column.learnt.gaps else "all"
                 return (
                     f"column {column.name!r} has no value in {gaps:,} of {rows:,} rows; in training {had} rows had one"

@@ -90,6 +90,14 @@ def _of_categories(series: Any) -> np.ndarray:
     return values[series.cat.codes.to_numpy()]
 
 
+def as_floats(values: np.ndarray) -> np.ndarray:
+    """Python's numbers, and what text says as numbers, as float64; other values as they are."""
+    try:
+        return values.astype(np.float64) if values.dtype == object else values
+    except (TypeError, ValueError):
+        return values
+
+
 def named_columns(X: Any, columns: tuple[str, ...], what: str, wanted: str) -> np.ndarray:
     """Those ``columns`` of a data frame, ``what``, as an array [N, columns].
 
@@ -101,7 +109,7 @@ def named_columns(X: Any, columns: tuple[str, ...], what: str, wanted: str) -> n
         how = "is there twice" if wrong[0] in names else "is missing"
         others = f"; the model does not know {listed(unknown)}" if unknown else ""
         raise InputError(f"{what}: column {wrong[0][:40]!r} {how}{others}")
-    arrays = frame_columns(X, what, columns)
+    arrays = {name: as_floats(column) for name, column in frame_columns(X, what, columns).items()}
     for name, column in arrays.items():
         if column.dtype.kind not in "fiub":
             raise InputError(f"{what}: column {str(name)[:40]!r} has dtype {column.dtype}; {wanted}")

@@ -16,7 +16,7 @@ from .data import Sparse
 from .data.dataset import require_finite, sparse_rows
 from .errors import InputError
 from .formats import Features, LabelColumn
-from .frames import column_names, named_columns
+from .frames import as_floats, column_names, named_columns
 from .ink import Framing
 from .paths import as_path
 from .ranges import difference
@@ -112,15 +112,11 @@ class Model:
 
     def _matrix(self, X: Any) -> np.ndarray:
         """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
-        if not self.columns or column_names(X) is None:
-            if np.ma.is_masked(X):
-                raise InputError("X has masked values; this model was trained on numbers without gaps")
-            array = np.asarray(X)
-            try:
-                return array.astype(np.float64) if array.dtype == object else array
-            except (TypeError, ValueError):
-                return array
-        return named_columns(X, self.columns, "X", "this model takes numbers")
+        if (names := column_names(X)) is not None:
+            return named_columns(X, self.columns or names, "X", "this model takes numbers")
+        if np.ma.is_masked(X):
+            raise InputError("X has masked values; this model was trained on numbers without gaps")
+        return as_floats(np.asarray(X))
 
     def standardise(self, X: Any) -> Any:
         """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""

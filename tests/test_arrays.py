@@ -105,7 +105,7 @@ def test_columns_of_a_data_frame_go_by_name():
     frame = pandas.DataFrame(X, columns=list("abcdef"))
     model = fastmlp.fit(frame, pandas.Series(Y["text"]), **QUICK).model
     assert model.columns == tuple("abcdef")
-    for same in (frame[list("fedcba")], dict(frame)):
+    for same in (frame[list("fedcba")], dict(frame), frame.astype(object), frame.astype(str)):
         np.testing.assert_array_equal(model.predict(same), model.predict(frame))
     with pytest.raises(InputError, match=r"X: its columns have the shapes \[\(1,\), \(300,\)\]; all must have one"):
         model.predict({**frame, "b": [1]})

@@ -194,6 +194,13 @@ def test_categories_that_are_new_and_columns_without_values_are_said_where_there
     for name, values in (("x", ["", "NA", "2"]), ("c", ["?", None, "a"]), ("x", [1, np.nan, np.nan])):
         said = f"column {name!r} has no value in 2 of 3 rows; in training all rows had one"
         assert columns.unknown(read_table(given | {name: values})) == said
+    prices = learnt(price=np.linspace(1000, 90_000, 300))
+    for low, high in ((1, 90), (2e6, 9e6)):  # of thousands, or in cents
+        first, last = np.quantile([low, high], [0.1, 0.9])
+        said = f"column 'price' is from {first:.5g} to {last:.5g} in most rows; in training from 1000 to 90000"
+        assert prices.unknown({"price": np.linspace(low, high, 21)}) == said
+        assert prices.unknown({"price": np.linspace(low, high, 19)}) is None
+    assert prices.unknown({"price": np.full(500, 1000.0)}) is None
     many = {name: np.repeat(values, 7) for name, values in given.items()}
     assert columns.unknown(many) == "column 'seldom' has no value in 21 of 21 rows; in training some rows had one"
 

@@ -464,6 +464,8 @@ def test_tables_are_told_from_standardised_ones_and_no_part_of_them_from_the_res
         rows = test[table.target[test] == label]
         assert len(rows) == 0 or difference(X[rows], raw, is_image=False) is None
     assert "columns are in another range" in difference(Z[test], raw, is_image=False, columns=None)
+    one_moved = X[test] + 3 * np.ptp(X, axis=0) * (np.arange(X.shape[1]) == 0)
+    assert "1 of " in difference(one_moved, raw, is_image=False)
     first = table.feature_names[0]
     assert f"column '{first}' is" in difference(
         X[test], standardised, is_image=False, columns=tuple(table.feature_names)
