@@ -519,6 +519,15 @@ class Columns:
             parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(unknown)}"] * bool(unknown)
             raise InputError(f"the table {' and '.join(parts)}; it must have the columns that the model was fitted to")
 
+    def with_dates(self, table: Table) -> Table:
+        """The table with its dates read where training had none that say whether days stand first: all of a column's say it."""
+        read = dict(table)
+        for column in self.columns:
+            if isinstance(column.learnt, Date) and column.learnt.day_first is None:
+                with _naming(column.name):
+                    read[column.name] = as_dates(table[column.name])
+        return read
+
     def entries(self, table: Table) -> list[tuple[Kind, Entries]]:
         """Those of each column that was learnt; the table may lack the others."""
         found: list[tuple[Kind, Entries]] = []

@@ -153,6 +153,7 @@ def outputs_by_rows(
     columns: Columns, networks: Sequence[Network], table: Table, scale: float
 ) -> Iterator[list[np.ndarray]]:
     """The outputs of each network for rows of the table, some at a time and in order; each thread takes some."""
+    table = columns.with_dates(table)
     rows, threads = len(next(iter(table.values()))), kernels.get_num_threads()
     each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
     parts = [slice(start, start + each) for start in range(0, max(rows, 1), each)]

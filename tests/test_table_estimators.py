@@ -211,6 +211,16 @@ def test_importance_ranks_columns_by_name_and_one_that_is_dropped_has_none(make)
         np.testing.assert_allclose(found.loss, 1 - model.score(X, y), rtol=1e-3)  # targets are float32
 
 
+def test_days_and_months_are_told_apart_by_all_rows_and_not_by_those_that_are_read_at_once():
+    days = np.arange("2024-04-01", "2024-04-25", dtype="datetime64[D]").repeat(
+        46
+    )  # the first half of the rows to the 12th
+    X = {"day": days, "x": np.arange(1104) % 7}
+    model = TableRegressor(**QUICK).fit(X, np.arange(1104.0))
+    european = np.array([f"{day.day:02}/{day.month:02}/{day.year}" for day in days.tolist()], object)
+    np.testing.assert_array_equal(model.predict({**X, "day": european}), model.predict(X))
+
+
 def test_columns_are_what_they_are_said_to_be():
     X, y = table()
     model = TableRegressor(**QUICK, columns={"noise": "category", "day": "drop"}).fit(X, y)

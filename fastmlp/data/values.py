@@ -134,7 +134,7 @@ def written_date(text: str) -> re.Match[str] | None:
 def day_first(texts: list[str]) -> bool | None:
     """Whether the day stands before the month in dates such as 31.01.2024 and 01/31/2024; None where there are none.
 
-    With points it does. Else a number above 12, or the same in all of several dates, as a month's first day is, tells it.
+    With points it does. Else a number above 12 tells it, or a 1 in all of several dates, which is a month's first day.
     ValueError where nothing does.
     """
     found = [match for text in texts if (match := written_date(text)) and "one" in match.re.groupindex]
@@ -144,9 +144,9 @@ def day_first(texts: list[str]) -> bool | None:
     first, second = ({*numbers} for numbers in zip(*pairs))
     if max(first) > 12 or all(match["mark"] == "." for match in found):
         return True
-    if max(second) > 12 or (len(second) == 1 < len(first)):
+    if max(second) > 12 or (second == {1} != first):
         return False
-    if len(first) == 1 < len(second):
+    if first == {1} != second:
         return True
     raise ValueError(
         f"holds dates such as {found[0].string[:40]!r}, of which either number may be the month; it must have them as "
