@@ -167,13 +167,12 @@ def _serve(mail, mask):
                 yield_core()
 
 
-@piece
-def _lead(mail, parts, job):
-    """Post the parts of a ``job_entry`` in the mailbox, work, and wait until all are done; a single part is nobody else's."""
-    code, data = job
+@kernel
+def _run_parts(mail, parts, code, data):
+    """Post the parts of a job in the mailbox, work, and wait until all are done; a single part is nobody else's."""
     if parts == 1:
         job_call(code, 0, 1, data)
-        return job_outcome(data)
+        return
     mail[_CODE], mail[_DATA] = code, data
     mail[_DONE] = 0
     mail[_CORE] = _core()
@@ -184,6 +183,13 @@ def _lead(mail, parts, job):
         spins += 1
         if spins > _SPINS:
             yield_core()
+
+
+@piece
+def _lead(mail, parts, job):
+    """Run a ``job_entry``; what it came to."""
+    code, data = job
+    _run_parts(mail, parts, code, data)
     return job_outcome(data)
 
 
