@@ -89,7 +89,7 @@ def _float_rows_overload(X, row, last, most, scale, copy):
     def copied(X, row, last, most, scale, copy):
         n = min(ROW_BLOCK, last - row)
         for i in range(n):
-            read_row(X, scale, row + i, after(copy, i * X.shape[1]))
+            read_row(flat(X), scale, row + i, X.shape[1], after(copy, i * X.shape[1]))
         return copy, n
 
     def as_they_lie(X, row, last, most, scale, copy):
@@ -97,7 +97,7 @@ def _float_rows_overload(X, row, last, most, scale, copy):
             return after(flat_to_read(X), row * X.shape[1]), min(most, last - row)
         n = min(ROW_BLOCK, last - row)
         for i in range(n):
-            read_row(X, scale, row + i, after(copy, i * X.shape[1]))
+            read_row(flat(X), scale, row + i, X.shape[1], after(copy, i * X.shape[1]))
         return copy, n
 
     return as_they_lie if X.dtype == copy.dtype else copied

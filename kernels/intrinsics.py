@@ -75,32 +75,62 @@ def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
     return result(array), emit
 
 
+def _array_of(context: Any, builder: Any, kind: Any, data: Any, *shape: Any) -> Any:
+    """A C-contiguous array from the pointer ``data`` on; who keeps its memory is the caller's business."""
+    size = itemsize = shape[0].type(kind.dtype.bitwidth // 8)
+    array, strides = ir.Constant(context.get_value_type(kind), None), list[Any]()
+    for length in reversed(shape):
+        strides.insert(0, size)
+        size = builder.mul(size, length)
+    parts = {
+        "nitems": builder.udiv(size, itemsize), "itemsize": itemsize,
+        "data": builder.bitcast(data, part_of(context, builder, kind, array, "data").type),
+        "shape": cgutils.pack_array(builder, shape), "strides": cgutils.pack_array(builder, strides),
+    }  # fmt: skip
+    for name, part in parts.items():
+        array = with_part(context, builder, kind, array, name, part)
+    return array
+
+
 @intrinsic
 def array_at(typingctx: Any, like: Any, table: Any, k: Any) -> Any:
-    """A flat array of the element type of ``like``, at the address table[2 * k] and of table[2 * k + 1] elements.
-
-    Who keeps its memory is the caller's business.
-    """
+    """A flat array of the element type of ``like``, at the address table[2 * k] and of table[2 * k + 1] elements."""
     if not (isinstance(like, types.Array) and like.layout == "C"):
         raise TypingError(f"array_at needs a C-contiguous array to be like, not {like}")
     result = like.copy(ndim=1)
 
-    def emit(context: Any, builder: Any, array: Any, pairs: Any, k: Any) -> Any:
+    def emit(context: Any, builder: Any, _: Any, pairs: Any, k: Any) -> Any:
         index = builder.mul(k, k.type(2))
         places = index, builder.add(index, index.type(1))
         address, size = (builder.load(_element(context, builder, table, pairs, place)) for place in places)
-        itemsize = part_of(context, builder, like, array, "itemsize")
-        parts = {
-            "nitems": size, "itemsize": itemsize,
-            "data": builder.inttoptr(address, part_of(context, builder, like, array, "data").type),
-            "shape": cgutils.pack_array(builder, [size]), "strides": cgutils.pack_array(builder, [itemsize]),
-        }  # fmt: skip
-        view = ir.Constant(context.get_value_type(result), None)
-        for name, part in parts.items():
-            view = with_part(context, builder, result, view, name, part)
-        return view
+        return _array_of(context, builder, result, builder.inttoptr(address, ir.IntType(8).as_pointer()), size)
 
     return result(like, table, types.intp), emit
+
+
+@intrinsic
+def flat_as(typingctx: Any, array: Any, dtype: Any) -> Any:
+    """``flat_to_read`` of the bytes of other numbers, of that ``dtype``."""
+    result = types.Array(dtype.dtype, 1, "C")
+
+    def emit(context: Any, builder: Any, value: Any, _: Any) -> Any:
+        data, size = (part_of(context, builder, array, value, name) for name in ("data", "nitems"))
+        return _array_of(context, builder, result, data, builder.udiv(size, size.type(result.dtype.bitwidth // 8)))
+
+    return result(array, dtype), emit
+
+
+@intrinsic
+def bytes_of(typingctx: Any, array: Any) -> Any:
+    """The bytes of the rows of a C-contiguous matrix, to read: array.view(np.uint8)."""
+    result = types.Array(types.uint8, 2, "C")
+
+    def emit(context: Any, builder: Any, value: Any) -> Any:
+        data, size, shape = (part_of(context, builder, array, value, name) for name in ("data", "itemsize", "shape"))
+        rows, columns = (builder.extract_value(shape, k) for k in range(2))
+        return _array_of(context, builder, result, data, rows, builder.mul(columns, size))
+
+    return result(array), emit
 
 
 def _attribute(name: str, attribute: str, doc: str) -> Any:

@@ -25,6 +25,7 @@ from .step import (
     Objective,
     Results,
     Samples,
+    Scaled,
     SparseWorkspace,
     Workspace,
     train_steps,
@@ -51,6 +52,7 @@ from .tuning import (
 from .update import Schedule, is_inert, sgd
 from .update import average as average_kernel
 
+_BYTE = np.dtype(np.uint8)
 _LINE = 16  # elements: workspace blocks start on cache lines
 
 
@@ -109,7 +111,6 @@ def run_train_steps(
     parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else team_size()
     results = _results(len(schedule.lr), network, squares, average, average_rate)
     put_off = np.empty(0)  # the squares of weights whose steps are
-    read = samples._replace(batch=batch)
     kernel: Any
     memory: tuple[Any, ...]
     if isinstance(X, CSR):
@@ -117,15 +118,17 @@ def run_train_steps(
             X, samples.rows, samples.batch, parts, schedule, network, in_params=updated is None,
             squares=squares is not None, averaged=average is not None,
         )  # fmt: skip
-        read, put_off = read._replace(X=X.bundle(scale, network.dtype, block)), sparse.put_off.squares
+        X, put_off = X.bundle(scale, network.dtype, block), sparse.put_off.squares
         kernel, memory = train_steps_sparse, (*workspace_of(network, batch, parts, sparse=True), *sparse)
-    elif objective.dropout == 0 and takes_blocks(network, samples.batch):
-        parts = min(parts, chunk_count(batch))
-        kernel, memory = train_steps_in_blocks, block_workspace(network, batch, parts)
     else:
-        kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
-    parameters = network.fields(updated)
-    run_in_step(kernel, parts, barrier_state(), *read, *objective, *schedule, *parameters, *memory, *results)
+        X = Scaled(X.view(_BYTE), scale)
+        if objective.dropout == 0 and takes_blocks(network, samples.batch):
+            parts = min(parts, chunk_count(batch))
+            kernel, memory = train_steps_in_blocks, block_workspace(network, batch, parts)
+        else:
+            kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
+    samples, parameters = samples._replace(X=X, batch=batch), network.fields(updated)
+    run_in_step(kernel, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *memory, *results)
     if average is not None:
         move_average(network, average, average_rate, schedule.t + len(schedule.lr) - 1)
     if squares is not None:
@@ -185,7 +188,7 @@ def sparse_workspace(
         *entry_arrays((2, most), batch, X.values.dtype),  # a last, short batch by the same machine code
         panels,
         np.empty((parts, rooms), np.int64),
-        np.empty((parts, I), index_dtype(I)),
+        np.empty((parts, I), np.int32),
         PutOff(
             np.zeros((parts, I * put_off), np.int32),
             np.empty((parts, steps * put_off, count), dtype),

@@ -48,10 +48,10 @@ from . import sparse as _sparse
 from . import update as _update
 from .activations import Activation, as_kernels_take
 from .bundles import Matrix, after, from_element, from_row, views
-from .csr_matrix import CSR, Sparse, index_dtype, to_read
+from .csr_matrix import CSR, Sparse, to_read
 from .gemm import PACK_SIZE, TILE_VECTORS, block_of
 from .gemm import gemm as _product
-from .intrinsics import flat, flat_or_empty, flat_to_read, from_first
+from .intrinsics import bytes_of, flat, flat_or_empty, flat_to_read, from_first
 from .jit import kernel, overload, piece
 from .jit.control import CONTROL, exchange_control
 from .jit.numba_private import place_of_typing
@@ -112,7 +112,8 @@ def _op(function: _F) -> _F:
 
 def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> None:
     """Refuse what an argument is not, in one line."""
-    real = None
+    networks = [given for given in args if getattr(given, "instance_class", None) is Model]
+    real = networks[0].types[0].types[2].dtype if networks else None  # of its params
     for name, given in zip(function.py_func.__code__.co_varnames, args):
         kind = kinds.get(name)
         absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
@@ -179,7 +180,7 @@ def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
         np.empty((parts, 1, I + 2), np.int32),
         *_sparse.entry_arrays((parts, X.values.size), B, X.values.dtype),
         np.empty((parts, (B + 1) * panel), W.dtype),
-        np.empty((parts, I), index_dtype(I)),
+        np.empty((parts, I), np.int32),
     )
 
 
@@ -635,13 +636,15 @@ def step_scratch(
     )
 
 
-def _scaled(X, scale):
+def _read(X, scale):
     """X as steps read it."""
 
 
-@overload(_scaled)
-def _scaled_overload(X, scale):
-    return (lambda X, scale: Scaled(X, scale)) if isinstance(X, types.Array) else lambda X, scale: X
+@overload(_read)
+def _read_overload(X, scale):
+    if isinstance(X, types.Array):
+        return lambda X, scale: Scaled(bytes_of(X), scale)
+    return lambda X, scale: X
 
 
 def _steps(part, parts, samples, objective, schedule, parameters, scratch, results):
@@ -713,7 +716,7 @@ def mlp_train_steps(
         objective = Objective(loss, network.activation, mean, dropout, seed, 0)
         results = Results(step_losses, correct, step_losses[:0], mean_of, weight)
         weights = flat_or_empty(sample_weight, step_losses)
-        samples = Samples(_scaled(X, scale), flat_to_read(labels), weights, rows, batch)
+        samples = Samples(_read(X, scale), flat_to_read(labels), weights, rows, batch)
         _steps(part, parts, samples, objective, Schedule(rule, rates[:steps], t), network.parameters, scratch, results)
         team.meet(scratch.arrivals, parts)
         _follow(part, parts, network, mean_of, weight, t + steps - 1)
@@ -768,7 +771,7 @@ def mlp_gradient(
     objective = Objective(loss, network.activation, mean, dropout, seed, first_row)
     results = Results(step_losses, correct, step_losses[:0], scratch.gradient[:0], 0.0)
     samples = Samples(
-        _scaled(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size
+        _read(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size
     )  # fmt: skip
     parameters = Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased)
     _steps(part, parts, samples, objective, Schedule(_DESCENT, rates[:1], t), parameters, scratch, results)

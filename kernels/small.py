@@ -23,13 +23,13 @@ from . import simd
 from .activations import ACTIVATIONS
 from .bundles import Matrix, after, from_row
 from .gemm import finish_rows, gemm_in_place, mask
-from .intrinsics import flat
+from .intrinsics import bytes_of, flat, flat_as
 from .jit import kernel, piece
 from .layers import activate, activation_backward, is_fused, weights_of
 from .losses import Outcomes, Targets
 from .narrow import transpose_rows
 from .network import Network, Parameters
-from .step import Objective, Results, Samples, average_last, batch_range, sum_up, update_network, weight_squares
+from .step import Objective, Results, Samples, Scaled, batch_range, note_weights, sum_up, update_network
 from .team import barrier, share
 from .tuning import BLOCK_CHUNKS, BLOCK_ROWS, DOT_COLUMNS, SMALL_PARAMETERS, SMALL_ROWS, SMALL_UNITS
 from .update import Schedule
@@ -74,16 +74,24 @@ def takes_blocks(params, sizes, rows):
     return rows >= SMALL_ROWS and params.size <= SMALL_PARAMETERS * rows and widest <= SMALL_UNITS
 
 
-@kernel
-def _read_block(X, scale, rows, width, ones, Y):
-    """Y = scale * X[rows].T [inputs, width], and a row of ones behind it where there are biases."""
-    I, factor, source = X.shape[1], Y.dtype.type(scale), flat(X)
+@piece
+def _read_columns(source, scale, rows, width, I, Y):
+    factor = Y.dtype.type(scale)
     for s in range(width):
         start = np.uintp(rows[min(s, rows.size - 1)] * I)
         to = np.uintp(s)
         for k in range(np.uintp(I)):
             Y[to] = factor * source[start + k]
             to += np.uintp(width)
+
+
+@kernel
+def _read_block(X, rows, width, I, ones, Y):
+    """Y = scale * X[rows].T [I, width], and a row of ones behind it where there are biases; X is ``Scaled``."""
+    if X.values.shape[1] == I:
+        _read_columns(flat(X.values), X.scale, rows, width, I, Y)
+    else:
+        _read_columns(flat_as(X.values, Y.dtype), X.scale, rows, width, I, Y)
     if ones:
         Y[I * width : (I + 1) * width] = 1
 
@@ -186,13 +194,13 @@ class ForwardBlocks(NamedTuple):
 def forward_in_blocks(part, parts, X, scale, activation, network: Parameters, blocks: ForwardBlocks, logits):
     """Logits of this part's blocks of a dense X."""
     own, offsets, depth = after(blocks.values, part * blocks.room), blocks.offsets, network.sizes.size - 1
-    (M, _), O, lanes = X.shape, network.sizes[depth], simd.lanes(own)
+    (M, I), O, lanes = X.shape, network.sizes[depth], simd.lanes(own)
     count = -(-M // BLOCK_ROWS)
     first, last = share(part, parts, count)
     for block in range(first, last):
         lo, hi = share(block, count, M)
         n, width = hi - lo, (hi - lo + lanes - 1) // lanes * lanes
-        _read_block(X[lo:hi], scale, blocks.rows[:n], width, network.biased, own)
+        _read_block(Scaled(bytes_of(X[lo:hi]), scale), blocks.rows[:n], width, I, network.biased, own)
         _forward_block(width, activation, network, own, offsets)
         Z = Matrix(after(own, offsets[depth]), width, 1)
         transpose_rows(O, n, Z, Matrix(after(flat(logits), lo * O), O, 1))
@@ -215,7 +223,7 @@ def _chunk(chunk, chunks, step_rows, samples, objective, network, workspace, val
     for block in range(first, last):
         lo, hi = share(block, blocks, n)
         width, rows = (hi - lo + lanes - 1) // lanes * lanes, step_rows[lo:hi]
-        _read_block(samples.X.values, samples.X.scale, rows, width, network.biased, values)
+        _read_block(samples.X, rows, width, network.sizes[0], network.biased, values)
         _forward_block(width, objective.activation, network, values, offsets)
         targets = Targets(samples.labels, samples.weights, rows)
         loss.columns(loss, hi - lo, O, width, logits, targets, scale, outcomes, dZ, room)
@@ -253,9 +261,7 @@ def train_steps_in_blocks(
         lo, hi = share(part, parts, chunks)
         for chunk in range(lo, hi):
             _chunk(chunk, chunks, samples.rows[first:last], samples, objective, network, workspace, values, own)
-        if results.squares.size:
-            weight_squares(part, parts, 0, network, results.squares, 1)
-        average_last(part, parts, step, t, network, results)
+        note_weights(part, parts, step, t, network.params[: network.sizes[0] * network.sizes[1]], network, results)
         barrier(arrivals, 2 * step + 1, parts)
         if part == 0:
             sum_up(step, chunks, workspace.totals, results)

@@ -498,6 +498,6 @@ def run_backward_update(
     (B, I), dtype = X.shape, dY.dtype
     panel = PANEL_VECTORS * simd.REGISTER_BYTES // dtype.itemsize
     columns = Columns(B, np.empty((parts, I + 2), np.int32), *entry_arrays(X.values.shape, B, X.values.dtype))
-    scratch = np.arange(B), np.empty((parts, (B + 1) * panel), dtype), np.empty((parts, I), index_dtype(I))
+    scratch = np.arange(B), np.empty((parts, (B + 1) * panel), dtype), np.empty((parts, I), np.int32)
     samples = X.bundle(float(scale), dtype)
     run(csr_backward_update, parts, barrier_state(), samples, dY, layer, state, schedule, columns, scratch)

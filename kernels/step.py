@@ -30,7 +30,7 @@ from .bundles import Matrix, after, views
 from .csr_matrix import to_read
 from .dropout_mask import dropout_key, dropout_rows
 from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
-from .intrinsics import flat, prefetch
+from .intrinsics import flat, flat_as, prefetch
 from .jit import kernel, piece
 from .layers import activate, activation_backward, is_fused, layer_of, weights_of
 from .losses import Loss, Outcomes, Targets, totals
@@ -59,7 +59,11 @@ from .update import Schedule, average, is_inert, step_of, step_rows
 
 
 class Scaled(NamedTuple):
-    """An X that is read as scale * values: kernels take it dense; a CSR becomes ``Sparse`` on the way to them."""
+    """An X that is read as scale * values. On the way to kernels a CSR becomes ``Sparse``.
+
+    And an array becomes the bytes of its rows, so that the steps are the same machine code for an X of uint8, one a number,
+    and one of the weights' type.
+    """
 
     values: Any
     scale: float
@@ -150,6 +154,13 @@ def batch_range(samples, step):
 
 
 @piece
+def targets_of(samples, step):
+    """The targets of a step's batch, and its rows."""
+    first, last = batch_range(samples, step)
+    return Targets(samples.labels, samples.weights, samples.rows[first:last])
+
+
+@piece
 def _hidden(objective):
     return Hidden(objective.activation, objective.dropout, objective.seed, objective.first_row)
 
@@ -177,12 +188,21 @@ def _slopes(workspace, l, lo, n):
 
 
 @piece
-def read_row(X, scale, row, Y):
-    """Y = scale * X[row], in the type of Y, flat."""
-    factor, source = Y.dtype.type(scale), flat(X)
-    start = np.uintp(row * X.shape[1])  # unsigned: see gemm._float_rows
-    for k in range(np.uintp(X.shape[1])):
+def read_row(source, scale, row, I, Y):
+    """Y = scale * X[row], of I numbers, in the type of Y; X and Y are flat."""
+    factor, start = Y.dtype.type(scale), np.uintp(row * I)  # unsigned: see gemm._float_rows
+    for k in range(np.uintp(I)):
         Y[k] = factor * source[start + k]
+
+
+@kernel
+def _read_rows(X, rows, I, Y):
+    """Y = scale * X[rows], of I numbers a row."""
+    for i in range(rows.size):
+        if X.values.shape[1] == I:
+            read_row(flat(X.values), X.scale, rows[i], I, after(Y, i * I))
+        else:
+            read_row(flat_as(X.values, Y.dtype), X.scale, rows[i], I, after(Y, i * I))
 
 
 @kernel
@@ -244,6 +264,16 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
             activation_backward(hidden.activation, l, Y.values, slopes.values, dZ.values, rows * I, kept)
 
 
+@kernel
+def pass_rows(part, parts, first, t, objective, targets, network, workspace):
+    """Forward from layer ``first`` on, loss and backward, of this part's rows of a batch; ``targets.rows`` are its rows."""
+    n, hidden = targets.rows.size, _hidden(objective)
+    lo, hi = share(part, parts, n)
+    forward_rows(lo, hi, first, t, hidden, network, workspace)
+    loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, workspace)
+    backward_rows(lo, hi, n, t, hidden, network, workspace)
+
+
 # -- update: rows of weights ---------------------------------------------------------------------------------------
 
 
@@ -285,24 +315,18 @@ def train_steps(
     workspace: Workspace, results: Results,
 ):  # fmt: skip
     """Steps over the samples, from a dense X; see ``ops.mlp_train_steps``."""
-    workspace, hidden = _own_workspace(workspace, part, parts), _hidden(objective)
+    workspace = _own_workspace(workspace, part, parts)
     for step in range(schedule.lr.shape[0]):
-        first, last = batch_range(samples, step)
-        rows, n, t = samples.rows[first:last], last - first, schedule.t + step
-        lo, hi = share(part, parts, n)
-        for i in range(lo, hi):
-            read_row(samples.X.values, samples.X.scale, rows[i], _outputs(workspace, 0, i, network.sizes[0]).values)
-        forward_rows(lo, hi, 0, t, hidden, network, workspace)
-        targets = Targets(samples.labels, samples.weights, rows)
-        loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, workspace)
-        backward_rows(lo, hi, n, t, hidden, network, workspace)
-        if results.squares.size:
-            weight_squares(part, parts, 0, network, results.squares, 1)
-        average_last(part, parts, step, t, network, results)
+        targets, t, I = targets_of(samples, step), schedule.t + step, network.sizes[0]
+        lo, hi = share(part, parts, targets.rows.size)
+        _read_rows(samples.X, targets.rows[lo:hi], I, _outputs(workspace, 0, lo, I).values)
+        pass_rows(part, parts, 0, t, objective, targets, network, workspace)
+        note_weights(part, parts, step, t, network.params[: I * network.sizes[1]], network, results)
         barrier(arrivals, 2 * step + 1, parts)
         if part == 0:
-            sum_up(step, n, workspace.outcomes, results)
-        update_layers(part, parts, 0, n, schedule.rule, schedule.lr[step], t, network, workspace)
+            sum_up(step, targets.rows.size, workspace.outcomes, results)
+        rule, rates = schedule.rule, schedule.lr[step]
+        update_layers(part, parts, 0, targets.rows.size, rule, rates, t, network, workspace)
         barrier(arrivals, 2 * step + 2, parts)
 
 
@@ -330,26 +354,26 @@ def _meet(arrivals, arrived, parts, needed):
     return arrived
 
 
-@piece
-def sum_up(step, n, outcomes, results):
-    results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
-    add_spans(results.squares)
-
-
-@piece
-def average_last(part, parts, step, t, network, results):
-    """Move the average to the parameters that step t - 1 of this call has left; after the last step the caller does."""
+@kernel
+def note_weights(part, parts, step, t, first_W, network, results):
+    """Before a step, where they are wanted: the sums of squares of all W, of which the first is the flat ``first_W``; and the
+    average, moved to the parameters that step t - 1 of this call has left: after the last step the caller does that.
+    """
+    if results.squares.size:
+        s = span_squares(part, parts, first_W, first_W.size, results.squares, 1)
+        for l in range(1, network.sizes.size - 1):
+            W, size = weights_of(network, l)[0], network.sizes[l] * network.sizes[l + 1]
+            s = span_squares(part, parts, W, size, results.squares, s)
     if results.average.size and step > 0:
         rate = results.average_rate if results.average_rate > 0 else 1 / (t - 1)
         average(part, parts, network.params, results.average, rate)
 
 
-@piece
-def weight_squares(part, parts, first, network, squares, s):
-    """The sums of squares of the spans of W from layer ``first`` on, from squares[s] on."""
-    for l in range(first, network.sizes.size - 1):
-        W, size = weights_of(network, l)[0], network.sizes[l] * network.sizes[l + 1]
-        s = span_squares(part, parts, W, size, squares, s)
+@kernel
+def sum_up(step, n, outcomes, results):
+    """The results of a step: of n outcomes, and of the squares' spans."""
+    results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
+    add_spans(results.squares)
 
 
 # -- the step from a sparse X --------------------------------------------------------------------------------------
@@ -447,7 +471,7 @@ def _pack_tasks(tasks, network, packed, slots, unpack):
                 pack(p, lo, hi, I, H, after(state, slot * I * H), after(packed, (1 + slot) * size), unpack)
 
 
-@piece
+@kernel
 def _fill_coefficients(schedule, coefficients):
     """The coefficients of every step of W."""
     rule = schedule.rule
@@ -490,7 +514,7 @@ def _update_panels(tasks, every, columns, table, dY, step, layer, state, chosen,
             first_layer_update(p, rows, columns, table, dY, step, layer, state, split == 0, dY_panel)
 
 
-@piece
+@kernel
 def _count_steps(tasks, starts, done, put_off, chosen):
     """Note that the rows of this part's tasks whose columns have entries have had so many steps."""
     for split in _splits_of(tasks):
@@ -512,38 +536,31 @@ def train_steps_sparse(
     panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
     put_off = _own_put_off(sparse.put_off, part)
     lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
-    hidden, relu = _hidden(objective), network.sizes.size > 2 and is_fused(objective.activation, 1)
+    relu, size = network.sizes.size > 2 and is_fused(objective.activation, 1), X.columns * H
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, False)
+        size = sparse.packed.size // (1 + rule.slots)
     if lazy:
         _fill_coefficients(schedule, put_off.coefficients)
+        size = 0  # the squares are in ``PutOff``
     arrived = 0
     for step in range(schedule.lr.shape[0]):
         arrived = _meet(arrivals, arrived, parts, not alone)  # others have updated this part's panels
-        first, last = batch_range(samples, step)
-        rows, n, t, parity = samples.rows[first:last], last - first, schedule.t + step, step & 1
+        targets, t, parity = targets_of(samples, step), schedule.t + step, step & 1
+        rows, n = targets.rows, targets.rows.size
         own = _with_outputs(own, parity)
         columns = Columns(n, sparse.starts[parity, :parts], sparse.places[parity], sparse.entries[parity])
         lo, hi = rows_to_transpose(part, parts, tasks.panels, tasks.splits, H, lanes, n)
         to_columns(part, lo, hi, rows, X, columns)
-        first, last = batch_range(samples, step + 1)
-        _prefetch_rows(samples.rows[first:last], X)
+        _prefetch_rows(targets_of(samples, step + 1).rows, X)
         if lazy:
             arrived = _meet(arrivals, arrived, parts, True)
             _catch_up(tasks, False, columns.starts, step, rule, put_off, layer, state, chosen)
             arrived = _meet(arrivals, arrived, parts, not alone)
         _forward_panels(tasks, X, rows, layer, relu, _outputs(own, 1, 0, H).values, panel, ends)
         arrived = _meet(arrivals, arrived, parts, True)
-        lo, hi = share(part, parts, n)
-        forward_rows(lo, hi, 1, t, hidden, network, own)
-        targets = Targets(samples.labels, samples.weights, rows)
-        loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, own)
-        backward_rows(lo, hi, n, t, hidden, network, own)
-        if results.squares.size:
-            size = sparse.packed.size // (1 + rule.slots) if layer.packed else X.columns * H
-            spans = 1 if lazy else span_squares(part, parts, layer.W, size, results.squares, 1)
-            weight_squares(part, parts, 1, network, results.squares, spans)
-        average_last(part, parts, step, t, network, results)
+        pass_rows(part, parts, 1, t, objective, targets, network, own)
+        note_weights(part, parts, step, t, layer.W[:size], network, results)
         arrived = _meet(arrivals, arrived, parts, True)
         if part == 0:
             sum_up(step, n, own.outcomes, results)

@@ -230,7 +230,7 @@ BUGS = {
     "focal loss as steep as cross-entropy": Bug("_focused", "a * (1 - b)", "a", nth=0),
     "one rate for all layers": Bug("update_layers", "step_of(a, b[c], d)", "step_of(a, b[0], d)"),
     "an average that forgets the step before": Bug(
-        "average_last", "a.average.size and b > 0", "a.average.size and b > 1"
+        "note_weights", "a.average.size and b > 0", "a.average.size and b > 1"
     ),
     "gradient not scaled by dropout": Bug("backward_rows", "mask(a, b, c, d, e)", "mask(a, b, c, d, 1.0)"),
     "one dropout mask for all steps": Bug("dropout_key", "a + b", "a", nth=1),

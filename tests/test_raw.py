@@ -246,6 +246,12 @@ def test_in_compiled_code_the_error_begins_with_its_place():
         run(np.ones((3, 4)), np.ones((4, 2), int), np.ones((3, 2)), np.ones(10))
 
 
+def test_samples_of_another_float_than_the_network_s_are_refused():
+    X, network = np.ones((2, 4)), kernels.Network((4, 3), dtype="f")
+    with pytest.raises(TypeError, match="mlp_forward: X is of float64; it must be of float32 or uint8$"):
+        raw.mlp_forward(0, 1, X, raw.model(network), np.ones((2, 3), "f"), raw.forward_scratch(1, X, network))
+
+
 def test_the_module_shows_its_own_names_and_no_others():
     assert dir(raw) == sorted(raw.__all__)
     assert all(getattr(raw, name).__doc__ for name in raw.__all__ if name.islower())
