@@ -8,15 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from compiling import calls_of
+from test_ops import arrays_of, dtypes
 
 import fastmlp
 import kernels
 from fastmlp.data import Dataset
 from fastmlp.errors import InputError, RunError
 from kernels.registry import OPS
-
-DTYPES = ["float32", "float64"]
-dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 # -- long runs -------------------------------------------------------------------------------------------------------
 
@@ -67,12 +65,6 @@ def test_long_float32_runs_follow_their_float64_twins(digits, optimizer):
 
 
 # -- kernels ---------------------------------------------------------------------------------------------------------
-
-
-def arrays_of(value):
-    if isinstance(value, (tuple, list)):
-        return [array for part in value for array in arrays_of(part)]
-    return [] if value is None else [np.asarray(value)]
 
 
 @pytest.mark.compiles(calls=lambda op, dtype, bad: calls_of(op, dtype, shapes=[(5, 4, 3)]) if np.isnan(bad) else ())

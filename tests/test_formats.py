@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import dense
 
-from fastmlp.data import OnDisk, Sparse, format_of, load
+from fastmlp.data import OnDisk, format_of, load
 from fastmlp.errors import InputError
 from fastmlp.formats import FORMATS, TRAINING, Features, Query
 
@@ -32,11 +33,6 @@ def samples(rng):
     X = rng.integers(-2, 3, (24, 3)).astype(np.float32) / 4
     X[0] = 1
     return X, np.arange(24) % 3
-
-
-def dense(X):
-    X = X[:]
-    return X.toarray() if isinstance(X, Sparse) else X
 
 
 def require(data, samples, rows=slice(None)):
@@ -139,6 +135,7 @@ FOREIGN = {
     "an ARFF file": b"% iris\n%\n@RELATION iris\n",
     "JSON": b'[\n {"a": 1}',
     "XML or HTML": b"<!DOCTYPE html>\n",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\n",
 }
 
 

@@ -13,6 +13,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from damage import idx
+from reading import dense
 
 import fastmlp
 from fastmlp import evaluate, plan, train
@@ -311,22 +312,17 @@ def test_the_reader_ends_with_the_run_even_where_it_was_slow(tmp_path, monkeypat
     assert not readers()
 
 
-def after_steps(steps, act):
-    """An observer that acts once so many steps are done."""
+def after_a_step(act):
+    """An observer that acts once a step is done."""
     waiting = [act]
-
-    def progress(progress):
-        if progress.step >= steps and waiting:
-            waiting.pop()()
-
-    return Observer(progress=progress)
+    return Observer(progress=lambda progress: waiting and waiting.pop()())
 
 
 def test_a_file_that_is_deleted_is_trained_on_to_the_end(tmp_path):
     directory = dataset(tmp_path / "data")
     expected = bits(load(str(directory), memory=1)).summary["weights_sha256"]
     data = load(str(directory), memory=1)
-    run = bits(data, observer=after_steps(1, (directory / "X.npy").unlink))
+    run = bits(data, observer=after_a_step((directory / "X.npy").unlink))
     assert run.summary["weights_sha256"] == expected
 
 
@@ -334,7 +330,7 @@ def test_a_file_that_is_cut_short_ends_the_run_in_one_line(tmp_path):
     directory = dataset(tmp_path / "data")
     path, data = directory / "X.npy", load(str(directory), memory=1)
     with pytest.raises(RunError, match=r"X\.npy: ends before byte [\d,]+; it has been cut short meanwhile") as error:
-        bits(data, observer=after_steps(1, lambda: os.truncate(path, 200_000)))
+        bits(data, observer=after_a_step(lambda: os.truncate(path, 200_000)))
     assert "\n" not in str(error.value)
 
 
@@ -343,7 +339,7 @@ def test_a_value_that_becomes_nan_ends_the_run_in_one_line(tmp_path):
     data = load(str(directory), memory=1)
     X = np.load(directory / "X.npy", mmap_mode="r+")
     with pytest.raises(InputError, match="holds values beyond the range of float32"):
-        bits(data, observer=after_steps(1, lambda: X.__setitem__(slice(None), np.nan)))
+        bits(data, observer=after_a_step(lambda: X.__setitem__(slice(None), np.nan)))
 
 
 # -- the forms -----------------------------------------------------------------------------------------------------
@@ -377,10 +373,6 @@ def write_form(directory, form, X, y):
                 suffix, content = (".gz", gzip.compress(content)) if form == "idx.gz" else ("", content)
                 (directory / f"{prefix}-{kind}-ubyte{suffix}").write_bytes(content)
     return directory
-
-
-def dense(X):
-    return X.toarray() if isinstance(X, Sparse) else X
 
 
 @pytest.mark.parametrize("form", ["npy", "npz", "svm", "csv", "csv.gz", "idx", "idx.gz"])

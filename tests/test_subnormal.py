@@ -8,36 +8,27 @@ import numpy as np
 import pytest
 from numba import njit
 from numba.core.errors import TypingError
-from test_ops import LARGE, call
+from test_ops import LARGE, call, clone, dtypes, ops
 
 import kernels
 from kernels import CSR, Network, raw
 from kernels.reference import normal
-from kernels.registry import OPS
 
-DTYPES = ["float32", "float64"]
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
-
-ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def changed(value, change):
     """A copy of an op's argument in which ``change`` has been made to every array of floats."""
     if isinstance(value, Network):
-        functions = {"activation": value.activation, "output": value.output, "layer_rates": value.layer_rates}
-        other = Network(value.sizes, bias=value.bias, dtype=value.dtype, slots=value.slots, **functions)
+        other = clone(value)
         other.params[...], other.state[...] = change(value.params), change(value.state)
         return other
     if isinstance(value, CSR):
         return CSR(value.indptr, value.indices, changed(value.values, change), value.shape)
-    if isinstance(value, (tuple, dict)) and not hasattr(value, "_fields"):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return type(value)(
-            {k: changed(v, change) for k, v in items}
-            if isinstance(value, dict)
-            else [changed(v, change) for _, v in items]
-        )
+    if isinstance(value, dict):
+        return {name: changed(item, change) for name, item in value.items()}
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):  # a rule stays as it is
+        return tuple(changed(item, change) for item in value)
     return change(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 

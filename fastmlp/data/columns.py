@@ -100,9 +100,8 @@ def guessed(
 ) -> int:
     """The first or the last of the ``candidates`` by their ``values``. InputError where neither or both may hold labels.
 
-    A header's (``names``) usual place for classes is the last, as in any table with text in between; without one there is none.
-    Numbers to predict are looked for
-    where ``task`` says so, or where neither end has classes; their usual place is the last.
+    Where there is a header (``names``), or text stands in between, classes are usually last; else neither place is usual.
+    Numbers to predict are looked for where ``task`` says so, or where neither end has classes; usually they are last.
     """
     if len(candidates) == 1:
         return candidates[0]
