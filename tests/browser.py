@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import shutil
@@ -71,10 +70,6 @@ class Browser:
     def keys(self, *keys: str) -> None:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
-
-    def picture(self) -> bytes:
-        """What the window shows, as PNG."""
-        return base64.b64decode(self._ask("GET", "/screenshot"))
 
     def complaints(self) -> list[str]:
         """Errors and warnings of its console, such as a script's or of what could not be loaded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -132,3 +133,23 @@ def command(capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def succeeds(capsys):
+    """Run a command in this process that must succeed; returns what it printed, ``out`` and ``err``."""
+
+    def run(verb, *arguments):
+        capsys.readouterr()
+        code = verb.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert code == 0, said
+        return said
+
+    return run
+
+
+@pytest.fixture
+def as_json(succeeds):
+    """Run a command in this process that must succeed; returns the object that it prints with --json."""
+    return lambda verb, *arguments: json.loads(succeeds(verb, *arguments, "--json").out)

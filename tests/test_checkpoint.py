@@ -225,60 +225,49 @@ def test_a_checkpoint_is_a_model_too(digits, tmp_path):
     assert fastmlp.load_model(tmp_path / NAME).weights_sha256() == model.weights_sha256()
 
 
-def run(capsys, *arguments):
-    """(exit code, the JSON object, stderr) of a command."""
-    code = train.main([*arguments, "--json"])
-    out, err = capsys.readouterr()
-    return code, json.loads(out) if out else None, err
-
-
-def test_the_config_file_of_a_run_reruns_it_from_anywhere(dataset, capsys, tmp_path, monkeypatch):
+def test_the_config_file_of_a_run_reruns_it_from_anywhere(dataset, as_json, tmp_path, monkeypatch):
     options = ["--data", dataset, "--epochs", "2", "--hidden", "30,20", "--dropout", "0.1", "--optimizer", "adam"]
-    _, first, _ = run(capsys, *options, "--out", "first", "-q")
+    first = as_json(train, *options, "--out", "first", "-q")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    _, again, _ = run(capsys, "--config", "../first/config.toml", "--out", "again", "-q")
+    again = as_json(train, "--config", "../first/config.toml", "--out", "again", "-q")
     assert again["weights_sha256"] == first["weights_sha256"]
-    _, other, _ = run(capsys, "--config", "../first/config.toml", "--out", "other", "--seed", "9", "-q")
+    other = as_json(train, "--config", "../first/config.toml", "--out", "other", "--seed", "9", "-q")
     assert other["weights_sha256"] != first["weights_sha256"]
 
 
-def test_a_finished_run_can_be_resumed_to_its_result(dataset, capsys):
-    _, first, _ = run(capsys, "--data", dataset, "--epochs", "2", "--out", "run", "--patience", "1")
-    code, again, err = run(capsys, "--resume", "run", "--threads", "1")
-    assert code == 0
+def test_a_finished_run_can_be_resumed_to_its_result(dataset, succeeds, as_json):
+    first = as_json(train, "--data", dataset, "--epochs", "2", "--out", "run", "--patience", "1")
+    out, err = succeeds(train, "--resume", "run", "--threads", "1", "--json")
     assert "the run is finished, after step 22; " in err
     for key in ("weights_sha256", "test_accuracy", "test_loss", "steps"):
-        assert again[key] == first[key]
+        assert json.loads(out)[key] == first[key]
 
 
-def test_a_run_that_never_wrote_a_checkpoint_begins_anew(dataset, capsys):
-    _, first, _ = run(capsys, "--data", dataset, "--epochs", "2", "--out", "run")
+def test_a_run_that_never_wrote_a_checkpoint_begins_anew(dataset, succeeds, as_json):
+    first = as_json(train, "--data", dataset, "--epochs", "2", "--out", "run")
     for name in (NAME, "model.npz", "metrics.jsonl"):
         Path("run", name).unlink()
-    _, again, err = run(capsys, "--resume", "run")
+    out, err = succeeds(train, "--resume", "run", "--json")
     assert "going on after step 0" in err
-    assert again["weights_sha256"] == first["weights_sha256"]
+    assert json.loads(out)["weights_sha256"] == first["weights_sha256"]
 
 
-def test_a_run_whose_data_have_moved_goes_on_where_they_are_now(dataset, capsys):
-    _, whole, _ = run(capsys, "--data", dataset, "--epochs", "4", "--out", "whole")
-    run(capsys, "--data", dataset, "--epochs", "2", "--out", "run")
+def test_a_run_whose_data_have_moved_goes_on_where_they_are_now(dataset, command, as_json):
+    whole = as_json(train, "--data", dataset, "--epochs", "4", "--out", "whole")
+    as_json(train, "--data", dataset, "--epochs", "2", "--out", "run")
     Path(dataset).rename("moved.npz")
-    code, _, err = run(capsys, "--resume", "run", "--epochs", "4")
-    assert (code, err.count("\n")) == (2, 1)
-    assert err.endswith("; --data says where the data of the run are now\n")
+    lost = command(train, "--resume", "run", "--epochs", "4")
+    one_line(lost, 2, "; --data says where the data of the run are now\n")
     with np.load("moved.npz") as arrays:
         np.savez("other.npz", **{name: array[::-1] for name, array in arrays.items()})
     before = Path("run/config.toml").read_text()
-    code, _, err = run(capsys, "--resume", "run", "--epochs", "4", "--data", "other.npz")
+    code, _, err = command(train, "--resume", "run", "--epochs", "4", "--data", "other.npz")
     assert (code, "is of a run on other data than other.npz" in err) == (2, True)
     assert Path("run/config.toml").read_text() == before
-    code, again, err = run(capsys, "--resume", "run", "--epochs", "4", "--data", "moved.npz")
-    assert code == 0, err
-    assert again["steps"] == whole["steps"]
+    assert as_json(train, "--resume", "run", "--epochs", "4", "--data", "moved.npz")["steps"] == whole["steps"]
     assert "moved.npz" in Path("run/config.toml").read_text()
-    assert run(capsys, "--resume", "run")[0] == 0  # it is remembered
+    as_json(train, "--resume", "run")  # it is remembered
 
 
 BAD = {
@@ -297,11 +286,9 @@ def test_what_cannot_be_resumed_is_one_line(dataset, command, name):
     one_line(command(train, *arguments), 2, message)
 
 
-def test_several_seeds_have_a_mean_and_a_deviation(dataset, capsys):
-    assert (
-        train.main(["--data", dataset, "--epochs", "1", "--seeds", "3", "--seed", "5", "--out", "runs", "--json"]) == 0
-    )
-    out, err = capsys.readouterr()
+def test_several_seeds_have_a_mean_and_a_deviation(dataset, succeeds):
+    options = ["--epochs", "1", "--seeds", "3", "--seed", "5", "--out", "runs"]
+    out, err = succeeds(train, "--data", dataset, *options, "--json")
     summary, lines = json.loads(out), [line for line in err.splitlines() if line.startswith("test accuracy")]
     values = [one["test_accuracy"] for one in summary["runs"]]
     assert [one["seed"] for one in summary["runs"]] == [5, 6, 7]
@@ -312,17 +299,14 @@ def test_several_seeds_have_a_mean_and_a_deviation(dataset, capsys):
     assert sorted(path.name for path in Path("runs").iterdir()) == ["seed-5", "seed-6", "seed-7"]
 
 
-def test_each_of_several_seeds_is_a_run_of_its_own_that_can_be_tested_and_resumed(dataset, capsys):
+def test_each_of_several_seeds_is_a_run_of_its_own_that_can_be_tested_and_resumed(dataset, as_json):
     """Also where the seed splits the data: tested on another split, it would have seen most of the samples."""
     with np.load(dataset) as arrays:
         np.savez("split.npz", X=arrays["X"], y=arrays["y"])
-    assert train.main(["--data", "split.npz", "--epochs", "1", "--seeds", "2", "--out", "runs", "--json"]) == 0
-    for one in json.loads(capsys.readouterr().out)["runs"]:
+    for one in as_json(train, "--data", "split.npz", "--epochs", "1", "--seeds", "2", "--out", "runs")["runs"]:
         directory = f"runs/seed-{one['seed']}"
-        assert evaluate.main([f"{directory}/model.npz", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["test_loss"] == one["test_loss"]
-        assert train.main(["--resume", directory, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["weights_sha256"] == one["weights_sha256"]
+        assert as_json(evaluate, f"{directory}/model.npz")["test_loss"] == one["test_loss"]
+        assert as_json(train, "--resume", directory)["weights_sha256"] == one["weights_sha256"]
 
 
 def test_a_run_that_diverges_keeps_its_last_finite_state(dataset, capsys):

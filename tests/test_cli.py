@@ -36,9 +36,8 @@ JSON_KEYS = {
 }  # fmt: skip
 
 
-def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
-    assert train.main(["--data", dataset, "--epochs", "3", "--json"]) == 0
-    out, err = capsys.readouterr()
+def test_train_evaluate_and_predict_agree(dataset, digits, succeeds, as_json):
+    out, err = succeeds(train, "--data", dataset, "--epochs", "3", "--json")
     result = json.loads(out)
     assert set(result) == JSON_KEYS
     assert result["input"] == "sparse"
@@ -48,56 +47,48 @@ def test_train_evaluate_and_predict_agree(dataset, digits, capsys):
     assert max(map(len, err.splitlines())) < 80
     assert err.count("epoch ") == 3
     assert "\r" not in err  # not a terminal
-    assert evaluate.main(["runs/digits/model.npz", "--data", dataset, "--json"]) == 0
-    evaluated = json.loads(capsys.readouterr().out)
+    evaluated = as_json(evaluate, "runs/digits/model.npz", "--data", dataset)
     assert (evaluated["test_accuracy"], evaluated["test_loss"]) == (result["test_accuracy"], result["test_loss"])
     assert evaluated["samples"] == 500
     np.savez("new.npz", X=digits.X_test)
-    assert predict.main(["runs/digits/model.npz", "new.npz"]) == 0
-    predicted = np.array(capsys.readouterr().out.split(), int)
+    predicted = np.array(succeeds(predict, "runs/digits/model.npz", "new.npz").out.split(), int)
     assert (predicted == digits.y_test).mean() == result["test_accuracy"]
-    assert predict.main(["runs/digits/model.npz", "new.npz", "--proba"]) == 0
-    header, *rows = capsys.readouterr().out.splitlines()
+    header, *rows = succeeds(predict, "runs/digits/model.npz", "new.npz", "--proba").out.splitlines()
     assert header == "class,0,1,2,3,4,5,6,7,8,9"
     np.testing.assert_array_equal([int(row.split(",")[0]) for row in rows], predicted)
     assert sum(map(float, rows[0].split(",")[1:])) == pytest.approx(1, abs=1e-4)
 
 
-def test_the_metrics_file_has_a_line_an_epoch(dataset, capsys):
-    assert train.main(["--data", dataset, "--epochs", "2", "--out", "deep/er", "-q"]) == 0
-    out, err = capsys.readouterr()
+def test_the_metrics_file_has_a_line_an_epoch(dataset, succeeds):
+    out, err = succeeds(train, "--data", dataset, "--epochs", "2", "--out", "deep/er", "-q")
     assert err == ""
     assert out.startswith("test accuracy ")
     lines = [json.loads(line) for line in Path("deep/er/metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
 
 
-def test_the_reference_backend_trains_through_the_same_command(dataset, capsys):
-    assert train.main(["--data", dataset, "--steps", "20", "--backend", "reference", "--json", "-q"]) == 0
-    slow = json.loads(capsys.readouterr().out)
-    assert train.main(["--data", dataset, "--steps", "20", "--json", "-q"]) == 0
-    fast = json.loads(capsys.readouterr().out)
+def test_the_reference_backend_trains_through_the_same_command(dataset, as_json):
+    slow = as_json(train, "--data", dataset, "--steps", "20", "--backend", "reference", "-q")
+    fast = as_json(train, "--data", dataset, "--steps", "20", "-q")
     assert slow["peak_gflops"] is None
     assert slow["train_loss"] == pytest.approx(fast["train_loss"], rel=1e-4)
 
 
-def test_the_notebooks_preset(dataset, capsys):
-    assert train.main(["--data", dataset, "--preset", "seed", "--steps", "50", "--json"]) == 0
-    out, err = capsys.readouterr()
+def test_the_notebooks_preset(dataset, succeeds):
+    out, err = succeeds(train, "--data", dataset, "--preset", "seed", "--steps", "50", "--json")
     result = json.loads(out)
     assert (result["dtype"], result["steps"], result["samples"]) == ("float64", 50, 50 * 128)
     assert err.count("epoch ") == 1
 
 
-def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, digits, capsys):
+def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, digits, succeeds):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTMLP_CACHE", os.environ.get("FASTMLP_CACHE", str(tmp_path / "cache")))
     for name, X, y in (("train.csv", digits.X[:300], digits.y[:300]), ("test.csv", digits.X_test, digits.y_test)):
         table = np.column_stack([y, X])
         np.savetxt(name, table, fmt="%d", delimiter=",", header="label," + "p," * 783 + "p", comments="")
     assert train.main(["--data", "train.csv", "--test", "test.csv", "--epochs", "2", "-q"]) == 0
-    assert predict.main(["runs/train/model.npz", "test.csv"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 501
+    assert len(succeeds(predict, "runs/train/model.npz", "test.csv").out.splitlines()) == 500
 
 
 BAD = {
@@ -177,9 +168,8 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
         one_line(command(verb, *arguments), 2, message)
 
 
-def test_a_diverging_run_exits_with_1(dataset, capsys):
-    assert train.main(["--data", dataset, "--lr", "1e30", "-q"]) == 1
-    assert "diverged at step" in capsys.readouterr().err
+def test_a_diverging_run_exits_with_1(dataset, command):
+    one_line(command(train, "--data", dataset, "--lr", "1e30", "-q"), 1, "diverged at step")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -276,22 +266,18 @@ def test_lines_on_a_terminal_fit_its_width_and_encoding(dataset, tmp_path, colum
     assert out.startswith(b"test accuracy")
 
 
-def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys):
+def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys, succeeds, as_json):
     run = ["--data", dataset, "--epochs", "2", "--schedule", "constant", "--out", "run"]
-    assert train.main(run) == 0
-    assert "replaced" not in capsys.readouterr().err
-    assert train.main(run) == 0
-    assert "the run that was in run is replaced" in capsys.readouterr().err
+    assert "replaced" not in succeeds(train, *run).err
+    assert "the run that was in run is replaced" in succeeds(train, *run).err
     before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
     assert train.main([*run, "--hidden", "3", "--init-from", "run"]) == 2  # which is found out when all is prepared
     assert "replaced" not in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
-    assert train.main(["--resume", "run"]) == 0
-    assert "the run is finished, after step 24; more --epochs or --steps train longer" in capsys.readouterr().err
-    assert train.main(["--resume", "run", "--epochs", "3", "--json"]) == 0
-    longer = json.loads(capsys.readouterr().out)
-    assert train.main([*run[:2], "--epochs", "3", *run[4:-1], "other", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["weights_sha256"] == longer["weights_sha256"]
+    finished = "the run is finished, after step 24; more --epochs or --steps train longer"
+    assert finished in succeeds(train, "--resume", "run").err
+    longer = as_json(train, "--resume", "run", "--epochs", "3")
+    assert as_json(train, *run[:2], "--epochs", "3", *run[4:-1], "other")["weights_sha256"] == longer["weights_sha256"]
     assert train.main(["--resume", "run", "--json"]) == 0  # its config.toml says 3 epochs now
     assert json.loads(capsys.readouterr().out)["epochs"] == 3
 

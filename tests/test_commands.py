@@ -59,11 +59,10 @@ def random_model(sizes, classes=None, *, dtype="float32", bias=True, scale=1.0, 
 # -- evaluate --------------------------------------------------------------------------------------------------------
 
 
-def test_evaluate_scores_each_class_by_the_definitions(place, command, digits, trained):
-    code, out, _ = command(evaluate, "model.npz", "--data", "digits.npz", "--json")
-    result = json.loads(out)
+def test_evaluate_scores_each_class_by_the_definitions(place, as_json, digits, trained):
+    result = as_json(evaluate, "model.npz", "--data", "digits.npz")
     predicted, y = trained.predict(digits.X_test), digits.y_test
-    assert (code, result["samples"], result["data"]) == (0, 500, "digits")
+    assert (result["samples"], result["data"]) == (500, "digits")
     assert result["test_accuracy"] == (predicted == y).mean()
     assert result["test_loss"] == trained.evaluate(digits.X_test, y)[0]
     assert [score["class"] for score in result["classes"]] == list("0123456789")
@@ -97,10 +96,8 @@ def test_a_class_that_the_model_does_not_know_is_named(place, command, digits):
     one_line(command(evaluate, "model.npz", "--data", "more.npz"), 2, "more.npz: label '11' is none of")
 
 
-def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command):
-    code, out, _ = command(evaluate, "model.npz", "--data", "digits.npz")
-    first, head, *rows = out.splitlines()
-    assert code == 0
+def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command, succeeds):
+    first, head, *rows = succeeds(evaluate, "model.npz", "--data", "digits.npz").out.splitlines()
     assert first.startswith("test accuracy ")
     assert first.endswith(" on 500 samples of digits")
     assert head.split() == ["class", "samples", "precision", "recall", "F1"]
@@ -188,7 +185,7 @@ def test_a_runs_directory_stands_for_its_newer_model(place, command, digits):
         )
 
 
-def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, command, digits):
+def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, succeeds, digits):
     X, y = digits.X[:200], digits.y[:200]
     np.savez("own.npz", X=X, y=y)
     np.savez("other.npz", X=digits.X_test[:7], y=digits.y_test[:7])
@@ -198,8 +195,7 @@ def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, comman
     model.save("own-model.npz")
 
     def samples(*arguments):
-        code, out, err = command(evaluate, "own-model.npz", "--json", *arguments)
-        assert code == 0, err
+        out, err = succeeds(evaluate, "own-model.npz", "--json", *arguments)
         return json.loads(out)["samples"], json.loads(out)["test_accuracy"], err
 
     own = model.evaluate(data.X_test, data.y_test)[1]
@@ -218,13 +214,12 @@ def test_other_data_are_tested_whole_and_the_runs_own_by_its_split(place, comman
     )  # fmt: skip
 
 
-def test_the_label_column_of_the_run_is_remembered(place, command):
+def test_the_label_column_of_the_run_is_remembered(place, command, as_json):
     rows = "".join(f"{k % 7},{'ab'[k % 2]},{k % 5}\n" for k in range(60))
     Path("a.csv").write_text("x,kind,z\n" + rows)
     assert command(train, "--data", "a.csv", "--label-column", "kind", "--out", "run", "--epochs", 1, "-q")[0] == 0
     Path("b.csv").write_text("z,x,kind\n1,2,a\n3,4,b\n")
-    code, out, err = command(evaluate, "run/model.npz", "--data", "b.csv", "--json")
-    assert (code, json.loads(out)["samples"]) == (0, 2), err
+    assert as_json(evaluate, "run/model.npz", "--data", "b.csv")["samples"] == 2
 
 
 def test_a_file_without_labels_is_named_as_such(table, command):
@@ -250,7 +245,7 @@ def write_csv(path, names, columns):
 
 
 @pytest.mark.parametrize("column", [0, 1, 2])
-def test_a_model_remembers_where_its_table_had_the_labels(place, command, column):
+def test_a_model_remembers_where_its_table_had_the_labels(place, command, column, as_json):
     """Labels 10, 20 and 30 in a table without a header; then files with and without them."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 300)
@@ -275,7 +270,7 @@ def test_a_model_remembers_where_its_table_had_the_labels(place, command, column
     code, out, err = command(evaluate, "model.npz", "--data", "new.csv", "--json")
     assert (code, json.loads(out)["samples"], err) == (0, 100, "")
     write("one.csv", np.insert(X, column, 10 * y + 10, axis=1)[y == 1][:1])
-    assert json.loads(command(evaluate, "model.npz", "--data", "one.csv", "--json")[1])["samples"] == 1
+    assert as_json(evaluate, "model.npz", "--data", "one.csv")["samples"] == 1
     unlabelled = command(evaluate, "model.npz", "--data", "bare.csv")
     one_line(unlabelled, 2, "bare.csv: all its columns are features; it must have a column of labels, too")
     write("wide.csv", np.hstack([X, X]))
@@ -295,20 +290,18 @@ def test_a_model_of_arrays_does_not_guess_a_column(table, command):
     assert command(predict, "table.npz", "rows.csv", "--label-column", "-4")[1] == out
 
 
-def test_columns_are_found_by_name(table, command):
+def test_columns_are_found_by_name(table, command, as_json, succeeds):
     (a, b, c), labels = table[0].T, table[1]
     write_csv("other.csv", ["c", "kind", "b", "a"], [c, labels, b, a])
-    code, out, err = command(evaluate, "table.npz", "--data", "other.csv", "--label-column", "kind", "--json")
-    assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0), err
-    code, out, _ = command(predict, "table.npz", "other.csv")
-    assert (code, out.split()) == (0, labels)
+    assert as_json(evaluate, "table.npz", "--data", "other.csv", "--label-column", "kind")["test_accuracy"] == 1.0
+    assert succeeds(predict, "table.npz", "other.csv").out.split() == labels
     write_csv("lacks.csv", ["c", "kind", "b", "x"], [c, labels, b, a])
     lacking = command(evaluate, "table.npz", "--data", "lacks.csv", "--label-column", "kind")
     one_line(lacking, 2, "lacks.csv: no column 'a'; the columns are c, kind, b, x")
     one_line(command(predict, "table.npz", "lacks.csv"), 2, "lacks.csv: no column 'a'")
 
 
-def test_sparse_samples_may_lack_the_last_features(place, command):
+def test_sparse_samples_may_lack_the_last_features(place, command, as_json, succeeds):
     model = random_model((9, 4), index_base=1)
     model.save("wide.npz")
     X = np.zeros((60, 9), "f4")
@@ -317,17 +310,15 @@ def test_sparse_samples_may_lack_the_last_features(place, command):
     with open("rows.svm", "w") as file:
         for row, k in zip(X, y):
             file.write(f"{k} " + " ".join(f"{j + 1}:{row[j]}" for j in np.flatnonzero(row)) + "\n")
-    code, out, err = command(evaluate, "wide.npz", "--data", "rows.svm", "--json")
-    assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0), err
-    code, out, err = command(predict, "wide.npz", "rows.svm")
-    assert (code, out.split()) == (0, [str(k) for k in y]), err
+    assert as_json(evaluate, "wide.npz", "--data", "rows.svm")["test_accuracy"] == 1.0
+    assert succeeds(predict, "wide.npz", "rows.svm").out.split() == [str(k) for k in y]
     random_model((5, 4), index_base=1).save("narrow.npz")
     for verb, arguments in ((evaluate, ["--data", "rows.svm"]), (predict, ["rows.svm"])):
         result = command(verb, "narrow.npz", *arguments)
         one_line(result, 2, "rows.svm: line 6: '6:1.625' has an index beyond 5, the largest there can be")
 
 
-def test_a_model_reads_later_svmlight_files_by_the_base_and_width_of_its_own(place, command):
+def test_a_model_reads_later_svmlight_files_by_the_base_and_width_of_its_own(place, command, as_json):
     """A file by itself does not tell: without an index 0 it looks as if it counted from 1."""
     X = np.eye(4, dtype="f4") * [1, 2, 3, 4]
     for base in (0, 1):
@@ -341,8 +332,7 @@ def test_a_model_reads_later_svmlight_files_by_the_base_and_width_of_its_own(pla
         Path("shards").mkdir(exist_ok=True)
         Path("shards/a.svm").write_text(f"{expected[1]} {1 + base}:2\n{expected[2]} {2 + base}:3\n" * 2)
         Path("shards/test.svm").write_text(f"{expected[2]} {2 + base}:3\n")
-        code, out, _ = command(evaluate, "base.npz", "--data", "shards", "--json")
-        assert (code, json.loads(out)["test_accuracy"]) == (0, 1.0)
+        assert as_json(evaluate, "base.npz", "--data", "shards")["test_accuracy"] == 1.0
     Path("zero.svm").write_text("0 1:1\n1 0:1\n")
     result = command(predict, "base.npz", "zero.svm")
     one_line(result, 2, "zero.svm: line 2: '0:1' has the index 0; what the model was trained on counts from 1")
@@ -490,7 +480,7 @@ def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can
     assert "in training from" in difference(255 * dense, ranges, is_image=False)
 
 
-def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatch, digits):
+def test_the_home_directory_may_be_written_as_a_tilde(place, succeeds, monkeypatch, digits):
     pytest.importorskip("matplotlib")
     monkeypatch.setenv("HOME", str(place))
     Path("options.toml").write_text('data = "~/digits.npz"\nepochs = 1\nhidden = [8]\n')
@@ -502,8 +492,7 @@ def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatc
         (predict, ["~/run/model.npz", "~/digits.npz"], None),
         (report, ["~/run", "--data", "~/digits.npz", "--out", "~/drawn"], "drawn/report.html"),
     ]:
-        code, _, err = command(verb, *arguments)
-        assert code == 0, err
+        succeeds(verb, *arguments)
         assert made is None or Path(made).exists()
     assert tomllib.loads(Path("run/config.toml").read_text())["data"] == str(place / "digits.npz")
     fastmlp.load_model("~/model.npz").save("~/copy.npz")
@@ -516,14 +505,13 @@ def test_the_home_directory_may_be_written_as_a_tilde(place, command, monkeypatc
 # -- predict ---------------------------------------------------------------------------------------------------------
 
 
-def test_probabilities_in_the_csv_are_the_models_to_the_last_bit(place, command, digits, trained):
+def test_probabilities_in_the_csv_are_the_models_to_the_last_bit(place, command, digits, trained, succeeds):
     for dtype in ("float32", "float64"):
         model = trained if dtype == "float32" else random_model((784, 10), dtype=dtype, scale=1 / 255)
         model.save("any.npz")
         np.savez("new.npz", X=digits.X_test)
-        code, out, _ = command(predict, "any.npz", "new.npz", "--proba")
-        header, *rows = csv.reader(io.StringIO(out))
-        assert (code, header) == (0, ["class", *"0123456789"])
+        header, *rows = csv.reader(io.StringIO(succeeds(predict, "any.npz", "new.npz", "--proba").out))
+        assert header == ["class", *"0123456789"]
         P = np.array([row[1:] for row in rows], dtype)
         np.testing.assert_array_equal(P, model.predict_proba(digits.X_test))
         assert [row[0] for row in rows] == command(predict, "any.npz", "new.npz")[1].split()
@@ -809,7 +797,7 @@ def test_an_onnx_file_says_what_it_eats(digits, rng):
 
 
 @pytest.mark.parametrize(("black", "white"), [(0, 255), (0, 1), (-1, 1), (255, 0)])
-def test_onnx_runtime_takes_pixels_and_gives_names(black, white, digits, tmp_path, command):
+def test_onnx_runtime_takes_pixels_and_gives_names(black, white, digits, tmp_path, succeeds):
     """Of images of any range; where most pixels are far from 0, mean and deviation are nodes, too."""
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
@@ -819,8 +807,8 @@ def test_onnx_runtime_takes_pixels_and_gives_names(black, white, digits, tmp_pat
     model = fastmlp.fit(data, epochs=3).model
     assert (model.mean is not None) == (black in (-1, 255))
     model.save(tmp_path / "model.npz")
-    code, out, _ = command(export, tmp_path / "model.npz", tmp_path / "model.onnx", "--uint8")
-    assert (code, out.count("\n")) == (0, 1)
+    out = succeeds(export, tmp_path / "model.npz", tmp_path / "model.onnx", "--uint8").out
+    assert out.count("\n") == 1
     pixels = (digits.X_test if white > black else 255 - digits.X_test).reshape(-1, 28, 28)
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"))
     label, P = session.run(["label", "probabilities"], {"X": pixels})
@@ -921,15 +909,14 @@ def examine(python, tmp_path):
     return run
 
 
-def test_a_sound_machine_has_no_problem(command):
+def test_a_sound_machine_has_no_problem(command, as_json):
     code, out, err = command(doctor)
     levels = {line.split()[0] for line in out.splitlines()}
     assert (code, err) == (0, ""), out
     assert "ok" in levels <= {"ok", "note"}
-    code, out, _ = command(doctor, "--json")
-    result = json.loads(out)
+    result = as_json(doctor)
     topics = {finding["topic"]: finding for finding in result["findings"]}
-    assert (code, result["problems"]) == (0, 0)
+    assert result["problems"] == 0
     assert topics["numpy"]["text"] == np.__version__
     assert topics["simd"]["text"].startswith(f"{fastmlp.backend.kernels.simd.REGISTERS} registers of ")
     threads = str(fastmlp.backend.kernels.get_num_threads())
@@ -1025,12 +1012,11 @@ def test_the_doctor_knows_the_extras_of_the_project():
     assert {name: tuple(p.partition(">")[0] for p in packages) for name, packages in declared.items()} == doctor.EXTRAS
 
 
-def test_with_json_stdout_is_one_object_that_says_what_the_lines_say(place, command, trained, digits):
+def test_with_json_stdout_is_one_object_that_says_what_the_lines_say(place, command, trained, digits, as_json):
     np.savetxt("new.csv", digits.X_test[:3], "%d", ",")
     predicted = command(predict, "model.npz", "new.csv")[1].split()
-    code, out, _ = command(predict, "model.npz", "new.csv", "digits.npz", "--json", "--proba")
-    first, second = json.loads(out)["files"]
-    assert (code, first["file"], first["predictions"]) == (0, "new.csv", predicted)
+    first, second = as_json(predict, "model.npz", "new.csv", "digits.npz", "--proba")["files"]
+    assert (first["file"], first["predictions"]) == ("new.csv", predicted)
     assert first["probabilities"] == trained.predict_proba(digits.X_test[:3]).tolist()
     assert len(second["predictions"]) == len(digits.X)
     random_model((784, 5, 10), image_shape=(28, 28), framing=Framing(20, 20, 1)).save("images.npz")

@@ -143,13 +143,12 @@ def test_a_model_of_no_drawings_gets_no_page():
         page(random_model((784, 10)), "table.html")
 
 
-def test_export_writes_the_page_and_train_says_how(tmp_path, monkeypatch, capsys, digits):
+def test_export_writes_the_page_and_train_says_how(tmp_path, monkeypatch, succeeds, digits):
     monkeypatch.chdir(tmp_path)
     from fastmlp import train
 
     np.savez("digits.npz", X=digits.X.reshape(-1, 28, 28), y=digits.y)
-    assert train.main(["--data", "digits.npz", "--epochs", "1", "--out", "run"]) == 0
-    last = capsys.readouterr().err.splitlines()[-1]
+    last = succeeds(train, "--data", "digits.npz", "--epochs", "1", "--out", "run").err.splitlines()[-1]
     assert last.endswith("python -m fastmlp.export run/model.npz page.html")
     assert export.main(last.split()[-2:]) == 0
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
@@ -182,7 +181,7 @@ def test_the_page_sees_what_python_sees(window, model, tmp_path, rng):
 
 @pytest.mark.slow
 @needs_browser
-def test_twenty_drawn_digits_are_read_as_predict_reads_the_saved_paper(window, model, tmp_path, capsys, rng):
+def test_twenty_drawn_digits_are_read_as_predict_reads_the_saved_paper(window, model, tmp_path, succeeds, rng):
     model.save(tmp_path / "model.npz")
     paths, answers = [], []
     for k in range(20):
@@ -191,8 +190,8 @@ def test_twenty_drawn_digits_are_read_as_predict_reads_the_saved_paper(window, m
         answers.append(answer(window))
         paths.append(tmp_path / f"{k}.png")
         paths[-1].write_bytes(canvas_png(window))
-    assert predict.main([str(tmp_path / "model.npz"), *map(str, paths)]) == 0
-    assert capsys.readouterr().out == "".join(f"{path}\t{said}\n" for path, said in zip(paths, answers))
+    lines = "".join(f"{path}\t{said}\n" for path, said in zip(paths, answers))
+    assert succeeds(predict, tmp_path / "model.npz", *paths).out == lines
     assert sum(said == str(k % 10) for k, said in enumerate(answers)) >= 16  # all but its own errors
 
 

@@ -272,15 +272,12 @@ def digits_folder(trains):
     assert train.main(["--data", "set", "--epochs", "12", "--out", "run", "-q"]) == 0
 
 
-def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, trains, capsys):
+def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, trains, succeeds):
     assert fastmlp.load_model("run").light_border
-    capsys.readouterr()
-    assert evaluate.main(["run"]) == 0
-    accuracy = float(capsys.readouterr().out.split()[2].rstrip("%,"))
+    accuracy = float(succeeds(evaluate, "run").out.split()[2].rstrip("%,"))
     assert accuracy > 80  # dark on white is centred: as it comes the units die, and it is 10
     for given, shown in (("set/test", "set/test"), (zipped("set/test", "new.zip", "top/"), "new.zip/top")):
-        assert predict.main(["run", given]) == 0
-        out, err = capsys.readouterr()
+        out, err = succeeds(predict, "run", given)
         rows = [line.split("\t") for line in out.splitlines()]
         assert sorted(name for name, _ in rows) == sorted(
             str(Path(shown, file.relative_to("set/test"))) for file in Path("set/test").glob("*/*")
@@ -288,10 +285,9 @@ def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, 
         right = sum(Path(name).parent.name == found for name, found in rows)
         assert right == round(accuracy * len(rows) / 100)
         assert "border" not in err
-        assert evaluate.main(["run", "--data", given]) == 0
-        assert float(capsys.readouterr().out.split()[2].rstrip("%,")) == accuracy
-    assert predict.main(["run", "set/test/a/*.png"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(list(Path("set/test/a").glob("*.png")))
+        assert float(succeeds(evaluate, "run", "--data", given).out.split()[2].rstrip("%,")) == accuracy
+    files = list(Path("set/test/a").glob("*.png"))
+    assert len(succeeds(predict, "run", "set/test/a/*.png").out.splitlines()) == len(files)
     pytest.importorskip("matplotlib")
     report.draw_report("run")
     page = Path("run/report/report.html").read_text()
@@ -300,17 +296,15 @@ def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, 
     assert str(Path(wrong).relative_to(shown)) in page
 
 
-def test_light_ink_is_noticed_by_a_model_of_dark_ink(digits_folder, trains, capsys):
+def test_light_ink_is_noticed_by_a_model_of_dark_ink(digits_folder, trains, succeeds):
     with Image.open(next(Path("set/test/a").glob("*.png"))) as image:
         Image.fromarray(255 - np.asarray(image)).save("dark.png")
-    assert predict.main(["run", "dark.png"]) == 0
-    err = capsys.readouterr().err
+    err = succeeds(predict, "run", "dark.png").err
     assert err.startswith("dark.png has a dark border; for light ink on dark paper give --invert\n")
-    assert predict.main(["run", "dark.png", "--invert"]) == 0
-    assert capsys.readouterr() == ("a\n", "")
+    assert succeeds(predict, "run", "dark.png", "--invert") == ("a\n", "")
 
 
-def test_an_image_that_could_be_either_is_called_doubtful(trains, capsys):
+def test_an_image_that_could_be_either_is_called_doubtful(trains, succeeds):
     model = fastmlp.fit(fastmlp.load("synthetic"), hidden=(), steps=20).model
     model.save("model.npz")
     X, _ = synthetic_digits(400, 9)
@@ -318,23 +312,20 @@ def test_an_image_that_could_be_either_is_called_doubtful(trains, capsys):
     order = P.max(1).argsort()
     for name, k in (("sure.png", order[-1]), ("either.png", order[0])):
         picture(name, X[k].reshape(28, 28))
-    assert predict.main(["model.npz", "sure.png"]) == 0
-    assert capsys.readouterr().err == ""
-    assert predict.main(["model.npz", "either.png"]) == 0
+    assert succeeds(predict, "model.npz", "sure.png").err == ""
     second, first = P[order[0]].argsort()[-2:]
-    assert capsys.readouterr().err == (
+    assert succeeds(predict, "model.npz", "either.png").err == (
         f"either.png: doubtful: {first} with {P[order[0], first]:.0%}, {second} with {P[order[0], second]:.0%}\n"
     )
 
 
-def test_a_model_of_drawings_is_evaluated_on_photographs_as_predict_prepares_them(trains, capsys, rng):
+def test_a_model_of_drawings_is_evaluated_on_photographs_as_predict_prepares_them(trains, capsys, rng, succeeds):
     from handwriting import on_paper
 
     fastmlp.fit(fastmlp.load("synthetic"), epochs=4).model.save("model.npz")
     for digit in range(4):
         picture(f"set/{digit}/x.png", on_paper([digit], rng))
-    assert evaluate.main(["model.npz", "--data", "set"]) == 0
-    out, err = capsys.readouterr()
+    out, err = succeeds(evaluate, "model.npz", "--data", "set")
     assert out.startswith("test accuracy 100.00%")
     assert "set/0/x.png: 1 digit found, scaled and centred as in training\n" in err
     picture("set/3/two.png", on_paper([3, 3], rng))

@@ -41,10 +41,9 @@ def place(tmp_path, monkeypatch):
     return X, y
 
 
-def test_a_table_of_numbers_is_learnt_tested_and_predicted_in_its_own_units(place, command):
+def test_a_table_of_numbers_is_learnt_tested_and_predicted_in_its_own_units(place, as_json, succeeds):
     X, y = place
-    code, out, err = command(train, "--data", "houses.csv", "--out", "run", "--json")
-    assert code == 0, err
+    out, err = succeeds(train, "--data", "houses.csv", "--out", "run", "--json")
     assert "predicted as numbers (--task classification makes classes of them)" in err
     measured = json.loads(out)
     assert {"test_rmse", "test_mae", "test_r2", "test_loss", "train_loss"} < set(measured)
@@ -57,14 +56,13 @@ def test_a_table_of_numbers_is_learnt_tested_and_predicted_in_its_own_units(plac
         key: np.mean([line[key] for line in lines]) for key in ("validation_rmse", "validation_loss", "train_loss")
     }
     assert means == {key: pytest.approx(measured[key]) for key in means}
-    code, out, err = command(evaluate, "run", "--json")
-    again = json.loads(out)
+    again = as_json(evaluate, "run")
     assert {key: again[key] for key in ("test_rmse", "test_mae", "test_r2")} == {
         key: pytest.approx(measured[key], rel=1e-6) for key in ("test_rmse", "test_mae", "test_r2")
     }
-    code, out, err = command(evaluate, "run")
+    out = succeeds(evaluate, "run").out
     assert out.startswith(f"test RMSE {measured['test_rmse']:.4g}, R² {measured['test_r2']:.3f}, MAE ")
-    code, out, err = command(predict, "run", "houses.csv")
+    out, err = succeeds(predict, "run", "houses.csv")
     predicted = np.array(out.split(), float)
     assert predicted.shape == y.shape
     assert number_scores(y, predicted)["r2"] > 0.97
@@ -111,20 +109,17 @@ def test_early_stopping_watches_what_is_measured_of_numbers(place, monitor, best
     assert result.summary["test_r2"] == result.history[first].test_r2
 
 
-def test_a_rate_is_found_for_numbers_too(place, command):
-    code, out, err = command(train, "--data", "houses.csv", "--out", "run", "--find-lr", "--steps", 50, "--hidden", 16)
-    assert code == 0, err
+def test_a_rate_is_found_for_numbers_too(place, succeeds):
+    out, err = succeeds(train, "--data", "houses.csv", "--out", "run", "--find-lr", "--steps", 50, "--hidden", 16)
     assert out.startswith("suggested --lr ")
     assert ": held-out loss " in err
     assert "RMSE" in err
 
 
-def test_a_report_draws_predictions_residuals_and_errors_by_decile(place, command):
+def test_a_report_draws_predictions_residuals_and_errors_by_decile(place, command, succeeds):
     pytest.importorskip("matplotlib")
     command(train, "--data", "houses.csv", "--out", "run", *QUICK)
-    code, out, err = command(report, "run")
-    assert code == 0, err
-    names = [line.rpartition("/")[2] for line in out.split()]
+    names = [line.rpartition("/")[2] for line in succeeds(report, "run").out.split()]
     assert names == [
         "learning-curves.png", "predicted.png", "residuals.png", "deciles.png", "importance.png", "report.html"
     ]  # fmt: skip

@@ -108,9 +108,8 @@ def answers(run, digits):
 # -- the command ---------------------------------------------------------------------------------------------------
 
 
-def test_a_run_becomes_pictures_and_a_page_that_stands_alone(run, digits, capsys):
-    assert report.main(["run"]) == 0
-    out, err = capsys.readouterr()
+def test_a_run_becomes_pictures_and_a_page_that_stands_alone(run, digits, succeeds):
+    out, err = succeeds(report, "run")
     assert err == ""
     assert out.splitlines() == [os.path.join("run", "report", name) for name in [*PICTURES, "report.html"]]
     for name in PICTURES:
@@ -161,24 +160,22 @@ def test_the_same_run_gives_the_same_bytes(run, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_the_report_of_a_run_of_the_train_command(run, capsys):
-    assert train.main(["--data", "digits.npz", "--steps", "30", "--out", "trained", "-q"]) == 0
-    accuracy = float(re.search(r"test accuracy ([\d.]+)%", capsys.readouterr().out).group(1))
-    assert report.main(["trained", "--json"]) == 0
-    out, err = capsys.readouterr()
+def test_the_report_of_a_run_of_the_train_command(run, succeeds):
+    said = succeeds(train, "--data", "digits.npz", "--steps", "30", "--out", "trained", "-q").out
+    accuracy = float(re.search(r"test accuracy ([\d.]+)%", said).group(1))
+    out, err = succeeds(report, "trained", "--json")
     assert err == ""
     assert json.loads(out)["files"][-1] == os.path.join("trained", "report", "report.html")
     assert f"classifies {accuracy:.1f} % of the 500 test samples" in page(run.parent / "trained" / "report").text
 
 
-def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, capsys):
+def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, command, succeeds):
     for seed, steps in ((2, 15), (10, 40)):
         shutil.copytree(run, f"many/seed-{seed}")
         model = fastmlp.fit(digits, hidden=(70,), steps=steps, seed=seed).model
         model.image_shape = (28, 28)
         model.save(f"many/seed-{seed}/model.npz")
-    assert report.main(["many"]) == 0
-    out, err = capsys.readouterr()
+    out, err = succeeds(report, "many")
     assert err == ""
     assert out.splitlines()[-2:] == [os.path.join("many", "report", name) for name in ("seeds.png", "report.html")]
     seen = page(run.parent / "many" / "report")
@@ -194,8 +191,7 @@ def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, capsy
     for seed in (2, 10):
         assert f"../seed-{seed}/report/report.html" in seen.references
     assert "of the 500 test samples" in page(run.parent / "many" / "seed-10" / "report").text
-    assert evaluate.main(["many"]) == 2
-    assert "many: holds 2 runs of --seeds; name one of them, such as many/seed-2" in capsys.readouterr().err
+    one_line(command(evaluate, "many"), 2, "many: holds 2 runs of --seeds; name one of them, such as many/seed-2")
 
 
 def test_a_table_has_a_list_of_errors_and_a_chart_of_features(tmp_path, monkeypatch, rng):
@@ -267,9 +263,8 @@ def test_a_stopped_run_is_drawn_from_its_checkpoint_and_says_so(run):
     assert "This is checkpoint.npz: the run was stopped, or goes on." in page(run / "report").text
 
 
-def test_a_run_may_be_named_by_its_model(run, capsys):
-    assert report.main(["run/model.npz"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == os.path.join("run", "report", "report.html")
+def test_a_run_may_be_named_by_its_model(run, succeeds):
+    assert succeeds(report, "run/model.npz").out.splitlines()[-1] == os.path.join("run", "report", "report.html")
 
 
 def test_the_newer_of_model_and_checkpoint_is_drawn(run, digits):

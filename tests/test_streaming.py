@@ -13,6 +13,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from damage import idx
+from lines import one_line
 from reading import dense
 
 import fastmlp
@@ -715,17 +716,14 @@ def test_partial_fit_over_blocks_of_a_memory_map_takes_the_memory_of_a_block(tmp
 # -- the commands --------------------------------------------------------------------------------------------------
 
 
-def test_the_command_trains_resumes_and_tests_from_disk(tmp_path, capsys, monkeypatch):
+def test_the_command_trains_resumes_and_tests_from_disk(tmp_path, command, as_json):
     path, out = dataset(tmp_path / "data", np.float32), tmp_path / "run"
-    options = ["--data", str(path), "--hidden", "8", "--epochs", "2", "--json", "-q"]
-    assert train.main([*options, "--memory", "1", "--out", str(out)]) == 0
-    summary = json.loads(capsys.readouterr().out)
+    options = ["--data", str(path), "--hidden", "8", "--epochs", "2", "-q"]
+    summary = as_json(train, *options, "--memory", "1", "--out", out)
     assert "memory = 1\n" in (out / "config.toml").read_text()
-    assert train.main(["--resume", str(out), "--json", "-q"]) == 0
-    again = json.loads(capsys.readouterr().out)
+    again = as_json(train, "--resume", out, "-q")
     assert again["weights_sha256"] == summary["weights_sha256"]
-    assert evaluate.main([str(out / "model.npz"), "--json"]) == 0
-    tested = json.loads(capsys.readouterr().out)
+    tested = as_json(evaluate, out / "model.npz")
     assert tested["test_accuracy"] == pytest.approx(summary["test_accuracy"])
-    assert train.main([*options, "--memory", "0", "--out", str(out)]) == 2
-    assert "--memory is 0; it must be an integer of at least 1" in capsys.readouterr().err
+    refused = command(train, *options, "--memory", "0", "--out", out)
+    one_line(refused, 2, "--memory is 0; it must be an integer of at least 1")

@@ -80,10 +80,9 @@ def place(runs, monkeypatch):
 # -- training ------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, command, tmp_path):
+def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, command, tmp_path, succeeds):
     run = ("--data", "trips.csv", "--out", tmp_path / "run", *QUICK)
-    code, out, err = command(train, *run, "--json")
-    assert code == 0, err
+    out, err = succeeds(train, *run, "--json")
     assert "trips: 216 training and 24 test samples; 5 columns; 3 networks of 128-128-2\n" in err
     assert "\ncolumns: 2 numbers, 1 category, 1 date, 1 dropped; " in err
     assert "\ndropped 'cab': category: constant\n" in err
@@ -104,17 +103,15 @@ def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, comman
         losses = line["validation_losses"]
         assert (len(losses), losses[line["epoch"] - 1]) == (line["epochs"], min(losses))
     assert (tmp_path / "run" / "checkpoint.npz").exists()
-    code, out, err = command(train, *run, "-v", "--threads", 1, "--json")
+    out, err = succeeds(train, *run, "-v", "--threads", 1, "--json")
     assert str(model.columns) in err
     assert json.loads(out)["weights_sha256"] == measured["weights_sha256"]
     again = command(train, "--config", tmp_path / "run" / "config.toml", "--out", tmp_path / "again", "-q", "--json")[1]
     assert json.loads(again)["weights_sha256"] == measured["weights_sha256"]
 
 
-def test_numbers_are_predicted_in_their_units(place, command):
-    code, out, _ = command(evaluate, "prices", "--json")
-    assert code == 0
-    assert json.loads(out)["test_r2"] > 0.9
+def test_numbers_are_predicted_in_their_units(place, command, as_json):
+    assert as_json(evaluate, "prices")["test_r2"] > 0.9
     table = [(row, price) for row, _, price in trips(40, seed=1)]
     _, out, _ = command(predict, "prices", "new.csv")
     errors = np.array(out.split(), float) - [price for _, price in table]
@@ -241,12 +238,11 @@ def test_what_does_not_go_with_a_table_is_refused_in_one_line(place, command, tm
     assert not (tmp_path / "model.npz").exists()
 
 
-def test_few_rows_are_learnt_from_and_a_column_of_gaps_is_left_out_and_said(command, tmp_path, monkeypatch):
+def test_few_rows_are_learnt_from_and_a_column_of_gaps_is_left_out_and_said(succeeds, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [f"{k},{'ab'[k % 2]},NA,{'xy'[k % 2]}" for k in range(10)]
     Path("few.csv").write_text("\n".join(["n,c,empty,label", *rows]) + "\n")
-    code, _, err = command(train, "--data", "few.csv", "--networks", 2, "--epochs", 2)
-    assert code == 0, err
+    err = succeeds(train, "--data", "few.csv", "--networks", 2, "--epochs", 2).err
     assert "few.csv: 9 rows are too few to learn a table from: do not rely on this model" in err
     assert "dropped 'empty': all gaps" in err
 
@@ -324,11 +320,9 @@ def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
     one_line(command(evaluate, "trips", "--data", "new.csv"), 2, "new.csv: has no labels: no column 'paid'")
 
 
-def test_a_report_has_the_columns_and_how_much_each_matters(place, command):
+def test_a_report_has_the_columns_and_how_much_each_matters(place, succeeds):
     pytest.importorskip("matplotlib")
-    code, out, err = command(report, "trips")
-    assert code == 0, err
-    names = [Path(line).stem for line in out.split()]
+    names = [Path(line).stem for line in succeeds(report, "trips").out.split()]
     assert names == ["learning-curves", "confusion", "recall", "importance", "report"]
     page = Path("trips/report/report.html").read_text()
     for words in (
@@ -341,13 +335,11 @@ def test_a_report_has_the_columns_and_how_much_each_matters(place, command):
     assert importance.index("zone") < importance.index("bags")
 
 
-def test_a_table_is_exported_to_onnx_a_column_each(place, command, tmp_path):
+def test_a_table_is_exported_to_onnx_a_column_each(place, command, tmp_path, succeeds):
     one_line(command(export, "trips", tmp_path / "model.safetensors"), 2, "a model of tables goes to .onnx only")
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    code, out, err = command(export, "trips", tmp_path / "model.onnx")
-    assert code == 0, err
-    assert "model.onnx: 4 inputs, 2 classes; use it with " in out
+    assert "model.onnx: 4 inputs, 2 classes; use it with " in succeeds(export, "trips", tmp_path / "model.onnx").out
     onnx.checker.check_model(str(tmp_path / "model.onnx"))
     rows = [row for row, _, _ in trips(40, seed=1)]
     start, zone, km, bags = (np.array(column, object) for column in [*zip(*rows)][1:5])
@@ -434,12 +426,11 @@ def test_a_damaged_file_is_refused_in_one_line(place, damage):
 # -- real tables -----------------------------------------------------------------------------------------------------
 
 
-def test_german_credit_is_learnt_from_its_file(command, tmp_path):
+def test_german_credit_is_learnt_from_its_file(succeeds, tmp_path):
     file = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "tables" / "german.csv.gz"
     if not file.exists():
         pytest.skip("the tables are not on this machine (../shared/data/tables)")
-    code, out, err = command(train, "--data", file, "--out", tmp_path, "--networks", 4, "--json")
-    assert code == 0, err
+    out, err = succeeds(train, "--data", file, "--out", tmp_path, "--networks", 4, "--json")
     assert "columns: 7 numbers, 13 categories; " in err
     # 70 % is the larger class; 76 % was reached on five splits, with a deviation of 4 % on 100 rows.
     assert json.loads(out)["test_accuracy"] > 0.68
