@@ -284,14 +284,8 @@ def processes(session: Session) -> Iterator[Sample]:
     root, source = Path(__file__).resolve().parent.parent, str(Path(session.data.source).resolve())
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
     with tempfile.TemporaryDirectory() as scratch:
-        train = [
-            sys.executable,
-            *["-m", "fastmlp.train", "--epochs", "1", "--json", "-q"],
-            "--data",
-            source,
-            "--out",
-            scratch,
-        ]
+        options = ["--epochs", "1", "--json", "-q", "--data", source, "--out", scratch]
+        train = [sys.executable, "-m", "fastmlp.train", *options]
         commands = {OURS: train}
         for make in trainers(session, workloads.recipe(session.data)):
             family = next(f for f, module in MODULES.items() if make.__module__ == f"peers.{module}")

@@ -8,10 +8,8 @@ median. The target is standardised for both. Splits and seeds 0 to 4 as the tabl
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,22 +18,15 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 
-TABLES = Path(os.environ.get("FASTMLP_TABLES", "../shared/data/tables"))
+from tables import TABLES, read, split
+
 SEEDS = range(5)
 SMALL = 5000  # rows
 
 
-def table(about: dict[str, object]) -> tuple[pd.DataFrame, np.ndarray]:
-    """(columns as numbers, target)."""
-    frame = pd.read_csv(TABLES / f"{about['name']}.csv.gz").drop(columns=about["drop"])
-    y = frame.pop(about["target"]).to_numpy(float)
-    return pd.get_dummies(frame.astype(dict.fromkeys(about["categorical"], str)), dtype=float), y
-
-
 def scores(X: pd.DataFrame, y: np.ndarray, seed: int) -> list[float]:
     """R² of ours and of theirs."""
-    order = np.random.RandomState(seed).permutation(len(y))
-    train, test = np.split(order, [int(0.8 * len(y))])
+    train, test = split(len(y), seed, "test")
     scaler = StandardScaler().fit(X.fillna(X.iloc[train].median()).iloc[train])
     filled = scaler.transform(X.fillna(X.iloc[train].median()))
     y = (y - y[train].mean()) / y[train].std()
@@ -52,8 +43,8 @@ def main(names: list[str]) -> None:
         if about["task"] != "regression" or about["name"] not in (names or [about["name"]]):
             continue
         if names or about["rows"] < SMALL:
-            X, y = table(about)
-            found = np.array([scores(X, y, seed) for seed in SEEDS])
+            X, y = read(about)
+            found = np.array([scores(pd.get_dummies(X, dtype=float), y, seed) for seed in SEEDS])
             ours, theirs = found.mean(0)
             print(
                 f"{about['name']:12s} {ours:7.4f}  {theirs:7.4f}  {np.abs(found[:, 0] - found[:, 1]).max():.5f}",

@@ -21,6 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 
+from tables import split
+
 SEEDS = range(5)
 METHODS = ("TableClassifier", "fit", "MLP", "logistic")
 
@@ -48,7 +50,7 @@ def table(spec: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 def accuracies(X: pd.DataFrame, y: np.ndarray, seed: int) -> list[float]:
     """Of ``METHODS``, trained on the first 80 % of a seeded permutation, on the rest."""
-    train, test = np.split(np.random.RandomState(seed).permutation(len(y)), [int(0.8 * len(y))])
+    train, test = split(len(y), seed, "test")
     estimator = fastmlp.TableClassifier(random_state=seed).fit(X.iloc[train], y[train])
     numbers = pd.get_dummies(X, dtype=float)
     N = numbers.fillna(numbers.iloc[train].median()).to_numpy(float)

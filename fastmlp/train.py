@@ -37,7 +37,6 @@ class _Files:
     def __init__(self, directory: Path, resume: bool) -> None:
         self.directory, self.begun = directory, resume
         self.model, self.checkpoint = directory / MODEL, directory / CHECKPOINT
-        self._metrics: Any = None
 
     def begin(self, config: TrainConfig) -> None:
         """A new run in this directory: its configuration, and nothing left of the one before it but its model."""
