@@ -190,6 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path, run = str(file), run_options(file.parent)
     model = load_model(file)
     given = set(options)
+    if "data" not in run | options:
+        raise InputError(f"{path}: lies in no run's directory; --data says what to test it on")
     whole = not {"test", "val_fraction"} & given and "data" in given
     if "data" not in options:
         options = run | options

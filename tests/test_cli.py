@@ -146,9 +146,12 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
     rewritten("columns.npz", {"columns": ["a", "b"]})
     rewritten("std.npz", mean=np.zeros(784), std=np.zeros(784))
     np.savez("damaged.npz", **{**arrays, "b0": arrays["b0"] + 1})
+    np.savez("sparse.npz", indptr=[0, 1], indices=[0], data=[1.0], shape=[1, 784], format=b"csr")
+    np.savez("moved.npz", **arrays)
     model = "runs/digits/model.npz"
     for verb, arguments, message in [
         (evaluate, ["nowhere.npz"], "nowhere.npz: no such file"),
+        (evaluate, ["moved.npz"], "moved.npz: lies in no run's directory; --data says what to test it on"),
         (evaluate, [dataset, "--data", dataset], "not a fastmlp model"),
         (evaluate, ["lost.npz", "--data", dataset], "b1 is missing or not of 10 finite float32 numbers"),
         (evaluate, ["scale.npz", "--data", dataset], "the input scale is -1.0; it must be positive"),
@@ -163,6 +166,8 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
         (predict, [model, "narrow.npz"], "has 3 features"),
         (predict, [model, "nowhere.npz"], "nowhere.npz: no such file"),
         (predict, [model, model], "it must hold X or X_test"),
+        (predict, [model, "sparse.npz"], "sparse.npz: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file"),
+        (predict, [model, "-"], "-: no such file; stdin is not read"),
         (predict, [model], "the following arguments are required: FILE"),
     ]:  # fmt: skip
         one_line(command(verb, *arguments), 2, message)

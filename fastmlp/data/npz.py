@@ -189,6 +189,10 @@ def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
 def features(path: Path, query: Query) -> np.ndarray:
     """X [N, I] of a file with or without labels: its array X, else X_test, else the only one."""
     arrays = read_npz(path)
+    if {"indptr", "indices", "data"} <= arrays.keys():
+        raise InputError(
+            f"{path}: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file writes one that is read"
+        )
     key = _find(arrays, (*_X, "arr_0"), "", "test") or (next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
         raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
