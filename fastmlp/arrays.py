@@ -33,8 +33,13 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
         raise InputError("y is missing; fit takes samples X and their y, or a Dataset")
     if (X_test is None) != (y_test is None):
         raise InputError("X_test and y_test go together; give both or neither")
-    if line := in_other_order(X, y):
-        say(line)
+    if isinstance(y, str):
+        raise InputError(f"y is {y!r}; it must be the column itself, and X the others")
+    for of, other, names in (
+        (X, y, ("X", "y")), (X, sample_weight, ("X", "sample_weight")), (X_test, y_test, ("X_test", "y_test"))
+    ):  # fmt: skip
+        if line := in_other_order(of, other, names):
+            say(line)
     weight = None if sample_weight is None else np.asarray(sample_weight)
     kinds = kinds_of(config.column or ())
     dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]

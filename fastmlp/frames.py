@@ -29,15 +29,19 @@ def column_names(X: Any) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def in_other_order(X: Any, y: Any) -> str | None:
-    """What to say where X and y are pandas' and each has a row of every label in the other's index, but elsewhere."""
+def in_other_order(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
+    """What to say where X and y, called by their ``names``, are pandas' and have one index, its rows in two orders."""
     indices: list[Any] = [getattr(each, "index", None) for each in (X, y)]
     first, second = indices
     if not (hasattr(first, "equals") and hasattr(second, "equals")) or first.equals(second):
         return None
     if len(first) != len(second) or {*first} != {*second}:
         return None
-    return "X and y have one index in two orders; their rows are taken as they stand: y.loc[X.index] has the order of X"
+    X_name, y_name = names
+    return (
+        f"{X_name} and {y_name} have one index in two orders; their rows are taken as they stand: {y_name}.loc[{X_name}.index] "
+        f"has the order of {X_name}"
+    )
 
 
 def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dict[Hashable, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from .backend import Network, kernels, ops, quick_ops
 from .data import Sparse
 from .data.dataset import require_finite, sparse_rows
+from .data.labels import listed, places
 from .errors import InputError
 from .formats import Features, LabelColumn
 from .frames import as_floats, column_names, named_columns
@@ -247,10 +248,19 @@ class Model:
         return np.array([LABELS[self.label_kind](name) for name in self.classes])
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices y [N].
+        """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices, or labels that are text, y [N].
 
         Of a model that predicts numbers (mean loss, R²) with numbers y.
         """
+        y = np.asarray(y)
+        if self.target is None and y.dtype.kind in "OUSb":
+            texts = [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
+            found = np.array(places(texts, self.classes))
+            if (found < 0).any():
+                raise InputError(
+                    f"y holds {texts[found.argmin()]!r}, which is none of the classes {listed(self.classes)}"
+                )
+            y = found
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
 

@@ -54,6 +54,10 @@ def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind,
         assert predicted.dtype.kind == np.array(y.tolist()).dtype.kind
         assert (predicted == y).mean() > 0.8
         np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
+        if predicted.dtype.kind in "USb":  # integers are indices
+            assert each.evaluate(X, y)[1] == (predicted == y).mean()
+            with pytest.raises(InputError, match="y holds '3', which is none of the classes "):
+                each.evaluate(X, ["3"] * 300)
 
 
 def test_numbers_are_predicted_and_it_is_said(caplog):
@@ -162,8 +166,12 @@ def test_rows_of_x_and_y_in_two_orders_are_said():
     frame, y, said = pandas.DataFrame(X), pandas.Series(Y["text"]), []
     for labels in (y, y.set_axis(y.index + 1), y[::-1]):
         dataset_of(frame, labels, None, None, None, configure(), said.append)
+    dataset_of(frame, y, frame, y[::-1], pandas.Series(np.ones(300))[::-1], configure(), said.append)
+    what = "have one index in two orders; their rows are taken as they stand:"
     assert said == [
-        "X and y have one index in two orders; their rows are taken as they stand: y.loc[X.index] has the order of X"
+        f"X and y {what} y.loc[X.index] has the order of X",
+        f"X and sample_weight {what} sample_weight.loc[X.index] has the order of X",
+        f"X_test and y_test {what} y_test.loc[X_test.index] has the order of X_test",
     ]
 
 
@@ -259,6 +267,11 @@ BAD = {
         (X, Y["text"]),
         {"out": "run"},
         r"out is of the commands; in Python checkpoint= keeps the run, and result.model.save",
+    ),
+    "a name for y": (
+        ({"a": X[:, 0], "b": Y["text"]}, "b"),
+        {},
+        "y is 'b'; it must be the column itself, and X the others",
     ),
     "no y": ((X,), {}, "y is missing; fit takes samples X and their y, or a Dataset"),
     "counts": ((X, Y["text"][1:]), {}, r"X has shape \(300, 6\) and y \(299,\); they must be"),

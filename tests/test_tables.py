@@ -777,7 +777,7 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
     assert load(path, val_fraction=None, say=notes.append).X.columns["zip"].tolist() == ["02139", "2139"]
     assert notes[0] == f"{path}: column 1, 'zip', with '02139', is taken for codes; --column zip=number reads numbers"
     assert load(path, val_fraction=None, column=("zip=number",)).X.columns["zip"].tolist() == ["02139", "2139"]
-    assert load(path, val_fraction=None, drop=("zip",)).X.tolist() == [[1], [2]]
+    assert load(path, val_fraction=None, drop="zip").X.tolist() == [[1], [2]]
     assert load(path, val_fraction=None, column=("zip=drop",)).columns == ("size",)
     assert load(path, val_fraction=None, drop=("label",), label_column="size").classes == ("1", "2")
     for options, message in [

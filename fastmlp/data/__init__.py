@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 from ..config import BUILT_IN
@@ -46,8 +47,8 @@ def load(
     offline: bool = False,
     memory: int | None = None,
     task: str = "auto",
-    column: tuple[str, ...] | None = None,
-    drop: tuple[str, ...] | None = None,
+    column: str | tuple[str, ...] | None = None,
+    drop: str | tuple[str, ...] | None = None,
     known: Features | None = None,
     say: Callable[[str], None] = warn,
 ) -> Dataset:
@@ -63,6 +64,11 @@ def load(
     be, as in "zip=category"; those in ``drop`` are left out. ``known`` is what a model that is to be
     tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for what cannot be read.
     """
+    if not isinstance(spec, (str, PathLike)):
+        raise InputError(
+            f"load reads files, not {type(spec).__name__}; fastmlp.fit takes arrays and data frames as they are"
+        )
+    column, drop = ((names,) if isinstance(names, str) else names for names in (column, drop))
     label, weight = (None if column is None else str(column) for column in (label_column, weight_column))
     kinds = kinds_of(column or ())
     dropped = (*(drop or ()), *(name for name, kind in kinds.items() if kind == "drop"))

@@ -391,6 +391,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()
         given = X
         checks.warn_of_order(X, y)
+        checks.warn_of_order(X, sample_weight, "sample_weight")
         X, read, y = checks.training_samples(self, X, y, dtype, reset=first, once=incremental)
         made = np.float64 if X.dtype == np.float64 else np.float32  # of which the first network is
         dtype = dtype or made

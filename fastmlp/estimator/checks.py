@@ -139,9 +139,9 @@ def samples(estimator: Any, X: Any, dtype: Any) -> Any:
     return X
 
 
-def warn_of_order(X: Any, y: Any) -> None:
-    """Warn the caller of ``fit`` where X and y of pandas have one index in two orders."""
-    if line := in_other_order(X, y):
+def warn_of_order(X: Any, y: Any, name: str = "y") -> None:
+    """Warn the caller of ``fit`` where X and y, called ``name``, of pandas have one index in two orders."""
+    if line := in_other_order(X, y, ("X", name)):
         warnings.warn(line, stacklevel=6)  # above: what checks, ``_fit``, ``fit``, and scikit-learn's wrapper of it
 
 

@@ -190,6 +190,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ValueError(
                 f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
             )
+        checks.warn_of_order(X, sample_weight, "sample_weight")
         weights = checks.sample_weights(y[:, np.newaxis], sample_weight)
         if weights is not None and not weights.all():  # a row without weight is not there
             kept = np.flatnonzero(weights)
