@@ -156,3 +156,8 @@ def test_every_file_that_a_page_shows_or_lists_is_there(page):
         shown += re.findall(r"(?<![\w/])[\w/]+\.py\b", text)
     assert [name for name in shown if not (page.parent / name).exists()] == []
     assert shown or page.parent.name in ("tests", "fastmlp")
+
+
+def test_the_page_of_fastmlp_lists_its_files():
+    listed = set(re.findall(r"`(\w+\.py)`", TEXTS[ROOT / "fastmlp" / "README.md"].partition("## The files")[2]))
+    assert listed == {path.name for path in (ROOT / "fastmlp").glob("*.py")} - {"__init__.py", "__main__.py"}
