@@ -158,6 +158,9 @@ def test_every_file_that_a_page_shows_or_lists_is_there(page):
     assert shown or page.parent.name in ("tests", "fastmlp")
 
 
-def test_the_page_of_fastmlp_lists_its_files():
-    listed = set(re.findall(r"`(\w+\.py)`", TEXTS[ROOT / "fastmlp" / "README.md"].partition("## The files")[2]))
-    assert listed == {path.name for path in (ROOT / "fastmlp").glob("*.py")} - {"__init__.py", "__main__.py"}
+@pytest.mark.parametrize("folder", ["kernels", "fastmlp", "bench"])
+def test_a_page_lists_the_files_beside_it(folder):
+    listed = set(re.findall(r"`(\w+\.py)`", TEXTS[ROOT / folder / "README.md"].partition("## The files")[2]))
+    files = {path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("bench_")}
+    assert files - listed <= {"__init__.py", "__main__.py", "conftest.py"}
+    assert listed <= files
