@@ -64,10 +64,11 @@ def _pixels(pictures: Sequence[Picture], model: Model, options: Namespace) -> li
 
 
 def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """A class a line; behind the file's name and a tab where there are several."""
+    """A class a line, whatever is in its name; behind the file's name and a tab where there are several."""
+    names = [" ".join(name.splitlines()) for name in model.classes]
     for file, (chosen, _) in zip(files, rows):
         head = f"{file}\t" if len(files) > 1 else ""
-        sys.stdout.writelines(f"{head}{model.classes[k]}\n" for k in chosen.tolist())
+        sys.stdout.writelines(f"{head}{names[k]}\n" for k in chosen.tolist())
 
 
 def _print_table(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:

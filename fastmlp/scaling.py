@@ -154,6 +154,8 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
         std = np.sqrt(around / np.where(centred, n, np.minimum(n, count / _RAREST).clip(1)))
     same = low == high
     centred &= same
+    if same.all():
+        raise InputError(f"{source}: every column has one value only; there is nothing to learn from")
     mean[centred], std[same] = low[centred], 1  # exactly: the rounding of a mean is not to be divided by that of a std
     wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std) & (std > 0)))
     if wrong.size:

@@ -239,6 +239,13 @@ def table(place):
     return X, labels
 
 
+def test_a_class_is_a_line_whatever_is_in_its_name(table, command):
+    random_model((3, 3), ("lo\nw", "mid", "high"), columns=("a", "b", "c")).save("broken.npz")
+    write_csv("rows.csv", ["a", "b", "c"], table[0].T)
+    expected = [{"low": "lo w"}.get(label, label) for label in table[1]]
+    assert command(predict, "broken.npz", "rows.csv")[1].splitlines() == expected
+
+
 def write_csv(path, names, columns):
     with open(path, "w", newline="") as file:
         csv.writer(file).writerows([names, *zip(*columns)])
