@@ -212,9 +212,10 @@ class Number:
 
     def unlike(self, values: np.ndarray) -> str | None:
         """Where nine tenths of many values are beyond all that training had."""
+        if not len(self.edges) or len(values) < _FEWEST_TO_COMPARE:
+            return None
         x = as_numbers(values[:: max(1, len(values) // _LOOKED_AT)])
-        known = np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)
-        if not len(self.edges) or len(known) < _FEWEST_TO_COMPARE:
+        if len(known := np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)) < _FEWEST_TO_COMPARE:
             return None
         low, high = np.quantile(known, [0.1, 0.9])
         least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
