@@ -59,13 +59,15 @@ def _in_order(table: Any) -> list[int]:
 def _plain(column: Any, pyarrow: Any) -> Any:
     """As pandas writes it in text: without dictionaries, in UTC, True for true, durations in days."""
     kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if str(kind) == "string_view":  # as Polars writes text
+        return column.cast(pyarrow.string())
     if pyarrow.types.is_boolean(kind):
         return pyarrow.compute.if_else(column, "True", "False")
     if pyarrow.types.is_duration(kind):
         a_day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
         return pyarrow.compute.divide(column.cast(pyarrow.int64()).cast(pyarrow.float64(), safe=False), float(a_day))
-    if pyarrow.types.is_dictionary(kind):
-        return column.cast(kind.value_type)
     if pyarrow.types.is_timestamp(kind) and kind.tz is not None:
         return column.cast(pyarrow.timestamp("s", "UTC"), safe=False).cast(pyarrow.timestamp("s"))
     return column
