@@ -8,6 +8,7 @@ import functools
 import gc
 import io
 import os
+import re
 import signal
 import sys
 import warnings
@@ -49,6 +50,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""
+        unknown = re.sub("^[\u2013\u2014]", "--", unknown)  # as word processors write two hyphens
         named = f"did you mean --data {unknown}? " if unknown[:1] not in ("", "-") and "--data" in flags else ""
         raise InputError(f"{message} ({named or similar(unknown, flags)}--help lists the options)")
 
@@ -59,6 +61,15 @@ class Parser(argparse.ArgumentParser):
             raise InputError(
                 not_one_of("".join(action.option_strings[:1]) or str(action.metavar), wrong, action.choices)
             )
+
+
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one, which would silently take the first one's place."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        if hasattr(namespace, self.dest):
+            raise InputError(f"{option_string} is given twice; it takes one file, or a directory of several")
+        setattr(namespace, self.dest, values)
 
 
 def say(line: str) -> None:
@@ -216,6 +227,7 @@ def _add_option(parser: Any, item: Field[Any]) -> None:
     help_text = sentence if default in (None, MISSING) else f"{sentence} (default {shown})"
     parser.add_argument(
         flag,
+        action=_Once if item.name == "data" else "store",
         dest=item.name,
         type=_TYPES[kind.removesuffix(" | None")],
         choices=meta.get("choices"),

@@ -53,9 +53,10 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
 
 
 _ELSEWHERE = {
-    "alpha": "weight_decay", "hidden_layer_sizes": "hidden", "layers": "hidden", "learning_rate": "lr",
-    "learning_rate_init": "lr", "max_iter": "epochs", "n_iter_no_change": "patience", "random_state": "seed",
-    "solver": "optimizer",
+    "alpha": "weight_decay", "early_stopping": "patience", "hidden_layer_sizes": "hidden", "layers": "hidden",
+    "learning_rate": "lr", "learning_rate_init": "lr", "linear": "identity", "mae": "absolute_error", "max_iter": "epochs",
+    "mse": "squared_error", "n_iter_no_change": "patience", "n_jobs": "threads", "random_state": "seed", "sigmoid": "logistic",
+    "solver": "optimizer", "swish": "silu", "target": "label_column", "test_size": "val_fraction",
 }  # fmt: skip
 """What options are called in other libraries."""
 
@@ -69,7 +70,7 @@ def similar(word: str, known: Iterable[str]) -> str:
     """ "did you mean ...? ", where one of the ``known`` words is much like ``word``, or its name here; else nothing."""
     import difflib
 
-    word, names = word.partition("=")[0], [*known]
+    word, names = word.partition("=")[0].lower(), [*known]
     here = _ELSEWHERE.get(_plain(word))
     close = [name for name in names if _plain(name) == here] or difflib.get_close_matches(word, names, 1)
     return f"did you mean {close[0]}? " if close else ""

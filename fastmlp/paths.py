@@ -23,7 +23,12 @@ SEED = "seed-"  # and its number: the directory of one of several runs
 
 def as_path(given: str | Path) -> Path:
     """The path that a user gave, with ``~`` for the home directory: the shell expands it only where a word begins."""
-    return Path(os.path.expanduser(given))
+    text = os.fspath(given)
+    if not text:
+        raise InputError("a path is empty; a variable of the shell may not be set")
+    if "://" in text:
+        raise InputError(f"{text}: is an address; download it, and give the file's path")
+    return Path(os.path.expanduser(text))
 
 
 def model_file(given: str | Path) -> Path:
