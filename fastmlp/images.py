@@ -18,7 +18,7 @@ from .cli import optional
 from .data.files import read_file
 from .errors import InputError, RunError
 from .extras import to_install
-from .ink import Framing, border_means, prepare
+from .ink import Framing, border_means, prepare, straightened
 from .paths import atomic_write
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _NothingFound(Exception):
     """No digit was found in an image."""
 
 
-class _Seen(NamedTuple):
+class Seen(NamedTuple):
     """What a network is given of an image: uint8 [digits, rows * columns]; and what is to be said of it."""
 
     digits: np.ndarray
@@ -83,8 +83,8 @@ def read_images(
     blank: bool = False,
     advised: bool = False,
     say: Callable[[str], None],
-) -> list[np.ndarray]:
-    """The pixels uint8 [digits, rows * columns] of each image, for a model whose image_shape is ``shape``.
+) -> list[Seen]:
+    """What is seen of each image, pixels uint8 [digits, rows * columns], for a model whose image_shape is ``shape``.
 
     For a model of drawings, with a ``framing``, the digits are found, scaled and centred by ``ink.prepare``, several in
     reading order. What is framed so already is taken as it is; with ``as_is``, and for other models, all images are only made
@@ -95,7 +95,7 @@ def read_images(
     """
     pil = pillow()
 
-    def seen(picture: Picture) -> _Seen | InputError:
+    def seen(picture: Picture) -> Seen | InputError:
         try:
             return _seen(picture, shape, None if as_is else framing, pil, invert=invert, blank=blank)
         except InputError as error:
@@ -110,7 +110,7 @@ def read_images(
     if refused:
         others = f"; {len(refused) - 1:,} others cannot be read either" if len(refused) > 1 else ""
         raise InputError(f"{refused[0]}{others}")
-    found = [result for result in results if isinstance(result, _Seen)]
+    found = [result for result in results if isinstance(result, Seen)]
     _say_changes(pictures, found, shape, say)
     if light_border is not None and not invert:
         _say_polarity(pictures, found, shape, light_border, advised, say)
@@ -120,12 +120,12 @@ def read_images(
     for name, count in prepared:
         options = " (--as-is takes the whole image, --show writes what is seen)" if advised else ""
         say(f"{name}: {count:,} digit{'s' * (count > 1)} found, scaled and centred as in training{options}")
-    return [result.digits for result in found]
+    return found
 
 
 def _seen(
     picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *, invert: bool, blank: bool
-) -> _Seen:
+) -> Seen:
     image, kind, transparent = _read(picture, pil)
     if invert:
         image = pil.ImageOps.invert(image)
@@ -139,15 +139,15 @@ def _seen(
             digits = prepare(np.asarray(image), shape, framing.box, framing.busiest)
         except InputError as error:
             raise _NothingFound(error) from None
-        return _Seen(digits.reshape(len(digits), -1), prepared=True)
+        return Seen(digits.reshape(len(digits), -1), prepared=True)
     resized = "" if (*pixels.shape, kind) == (*shape, "L") else f"{image.width} x {image.height} {kind}"
     if pixels.shape != shape:
         pixels = np.asarray(grey.resize(shape[::-1], pil.Image.Resampling.BILINEAR))
-    return _Seen(pixels.reshape(1, -1), resized)
+    return Seen(pixels.reshape(1, -1), resized)
 
 
 def _say_changes(
-    pictures: Sequence[Picture], found: list[_Seen], shape: tuple[int, int], say: Callable[[str], None]
+    pictures: Sequence[Picture], found: list[Seen], shape: tuple[int, int], say: Callable[[str], None]
 ) -> None:
     resized = [f"{one.name} ({result.resized})" for one, result in zip(pictures, found) if result.resized]
     if resized:
@@ -157,7 +157,7 @@ def _say_changes(
 
 def _say_polarity(
     pictures: Sequence[Picture],
-    found: list[_Seen],
+    found: list[Seen],
     shape: tuple[int, int],
     light_border: bool,
     advised: bool,
@@ -191,11 +191,22 @@ def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
     return np.float32((white - black) / 255) * pixels + np.float32(black)
 
 
-def write_seen(place: Path, names: Sequence[str], seen: Sequence[np.ndarray], shape: tuple[int, int]) -> None:
-    """What the network sees of each file, its digits side by side: ``place``.png of all below one another, or else a
+def probabilities(model: Model, seen: Seen) -> np.ndarray:
+    """Those of the classes [digits, classes]. A digit that was prepared is read twice, as it is and ``straightened``: the mean
+    errs less often, by a seventh of the errors where the network has seen no digits but MNIST's."""
+    P = model.predict_proba(in_range(seen.digits, model))
+    if not seen.prepared:
+        return P
+    assert model.image_shape is not None
+    again = straightened(seen.digits.reshape(-1, *model.image_shape)).reshape(seen.digits.shape)
+    return (P + model.predict_proba(in_range(again, model))) / 2
+
+
+def write_seen(place: Path, names: Sequence[str], seen: Sequence[Seen], shape: tuple[int, int]) -> None:
+    """What is seen of each file, its digits side by side: ``place``.png of all below one another, or else a
     directory of a PNG for each. RunError when it cannot be written."""
     pil = pillow().Image
-    strips = [np.hstack(list(digits.reshape(-1, *shape))) for digits in seen]
+    strips = [np.hstack(list(one.digits.reshape(-1, *shape))) for one in seen]
     try:
         if place.suffix.lower() == ".png":
             widest = max(strip.shape[1] for strip in strips)

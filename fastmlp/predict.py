@@ -19,7 +19,7 @@ from .paths import as_path
 if TYPE_CHECKING:
     import numpy as np
 
-    from .images import Picture
+    from .images import Picture, Seen
     from .model import Model
 
 _SURE = 0.6  # a lower probability is said: 1 % of MNIST's test digits have one, and 11 % of letters and crosses
@@ -45,22 +45,22 @@ def _files(given: Sequence[str]) -> list[Path]:
     return files
 
 
-def _pixels(pictures: Sequence[Picture], model: Model, options: Namespace) -> list[np.ndarray]:
-    """X [digits, inputs] of each image, in the range that the model was trained on."""
-    from .images import in_range, pixel_range, read_images, write_seen
+def _seen(pictures: Sequence[Picture], model: Model, options: Namespace) -> list[Seen]:
+    """What is seen of each image."""
+    from .images import pixel_range, read_images, write_seen
 
     if model.image_shape is None:
         raise InputError(f"{pictures[0].name}: is an image; the inputs of this model are not known to be one")
-    X = read_images(
+    seen = read_images(
         pictures, model.image_shape, model.framing,
         invert=options.invert, as_is=options.as_is, light_border=model.light_border, advised=True, say=say,
     )  # fmt: skip
     if options.show:
-        write_seen(as_path(options.show), [one.name for one in pictures], X, model.image_shape)
+        write_seen(as_path(options.show), [one.name for one in pictures], seen, model.image_shape)
     black, white = pixel_range(model)
     if (black, white) != (0, 255):
         say(f"pixels of 0 to 255 are put between {black:.5g} and {white:.5g}, which the model was trained on")
-    return [in_range(pixels, model) for pixels in X]
+    return seen
 
 
 def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -120,11 +120,11 @@ def _quoted(fields: Sequence[str]) -> list[str]:
     return quoted
 
 
-def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple[str, Any, bool]]:
-    """(name, samples as the model takes them, whether they are from an image) of each file, and of each image of those in a
+def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple[str, Any, Seen | None]]:
+    """(name, samples as the model takes them, what is seen if it is an image) of each file, and of each image of those in a
     directory or a .zip."""
     from .data import format_of
-    from .images import Picture, picture
+    from .images import Picture, in_range, picture
 
     with ExitStack() as opened:
         wanted: list[Path | Picture] = []
@@ -139,26 +139,32 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple
         pictures = [one for one in wanted if isinstance(one, Picture)]
         if options.show and not pictures:
             raise InputError("--show writes what the network sees of images; there is none among the files")
-        pixels = iter(_pixels(pictures, model, options) if pictures else ())
+        images = iter(_seen(pictures, model, options) if pictures else ())
         for one in wanted:
             if isinstance(one, Picture):
-                yield one.name, next(pixels), True
+                seen = next(images)
+                yield one.name, in_range(seen.digits, model), seen
             else:
-                yield str(one), _samples(one, model, options.label_column), False
+                yield str(one), _samples(one, model, options.label_column), None
 
 
-def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator[Any]:
+def _predictions(samples: list[tuple[str, Any, Seen | None]], model: Model) -> Iterator[Any]:
     """(class indices [N], probabilities [N, classes]) of each file, or numbers [N], after all have been read."""
     import numpy as np
+
+    from .images import probabilities
 
     doubtful = []
     for name, X, _ in samples:
         if X.shape[1] != model.features.width:
             raise InputError(f"{name}: has {X.shape[1]} features; the model takes {model.features.width}")
-    for name, X, is_image in samples:
+    for name, X, seen in samples:
         difference = model.unlike_training(X)
         with about(name), np.errstate(over="ignore", invalid="ignore"):  # refused below
-            P = model.predict_proba(X) if model.target is None else model.predict(X)
+            if model.target is not None:
+                P = model.predict(X)
+            else:
+                P = model.predict_proba(X) if seen is None else probabilities(model, seen)
         if not np.isfinite(P).all():
             what = "probabilities" if model.target is None else "predictions"
             raise RunError(f"{name}: the {what} are not finite; its values are too large for this model")
@@ -167,9 +173,9 @@ def _predictions(samples: list[tuple[str, Any, bool]], model: Model) -> Iterator
         if model.target is not None:
             yield P
             continue
-        if is_image:
+        if seen is not None:
             doubtful += [_doubt(name, row, model.classes) for row in P if row.max() < _SURE]
-        yield model.class_indices(X), P
+        yield P.argmax(1) if seen is not None and seen.prepared else model.class_indices(X), P
     for line in doubtful if len(doubtful) <= _LINES else [f"{len(doubtful):,} images are doubtful; --proba says how"]:
         say(line)
 

@@ -329,13 +329,13 @@ def write(path: Path, digits: list[int], pixels: list[np.ndarray | None], style:
 def reading(model: Any, path: Path) -> Any:
     """The classes that ``model`` reads from an image, or why it reads none."""
     from fastmlp.errors import InputError
-    from fastmlp.images import picture, read_images
+    from fastmlp.images import picture, probabilities, read_images
 
     try:
-        (X,) = read_images([picture(path)], model.image_shape, model.framing, say=lambda line: None)
+        (seen,) = read_images([picture(path)], model.image_shape, model.framing, say=lambda line: None)
     except InputError as error:
         return str(error)
-    return model.predict(X).tolist()
+    return probabilities(model, seen).argmax(1).tolist()
 
 
 def styled(

@@ -196,8 +196,8 @@ FRAMING = Framing(box=20, most=20, off_centre=1)
 
 def read_picture(path: str) -> None:
     def read(*, as_is):
-        (X,) = read_images([picture(Path(path))], (28, 28), FRAMING, as_is=as_is, say=lambda line: None)
-        assert (X.shape[1:], X.dtype) == ((784,), np.uint8)
+        (seen,) = read_images([picture(Path(path))], (28, 28), FRAMING, as_is=as_is, say=lambda line: None)
+        assert (seen.digits.shape[1:], seen.digits.dtype) == ((784,), np.uint8)
 
     read(as_is=True)
     with contextlib.suppress(InputError):  # a sound picture of nothing

@@ -17,7 +17,8 @@ import fastmlp
 from fastmlp import predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
-from fastmlp.ink import busyness, framing_of, prepare, reading_order
+from fastmlp.images import Seen, probabilities
+from fastmlp.ink import RIGHT, busyness, framing_of, prepare, reading_order, straightened
 
 SHAPE = (28, 28)
 
@@ -100,6 +101,23 @@ def test_the_longer_side_is_the_box_and_the_centre_of_mass_in_the_middle(shape, 
             mass = seen.sum(1 - axis, dtype=float)
             assert mass @ np.arange(side) / mass.sum() == pytest.approx(side // 2, abs=0.15)
         assert seen.max() == 255
+
+
+def test_a_prepared_digit_is_read_as_it_is_and_as_upright_as_most(reader, rng):
+    model, _ = reader
+    (one,) = prepare(on_paper([1], rng), SHAPE, 20)
+    rows, columns = np.indices(SHAPE) - 14
+    for lean in (-0.4, 0.0, 0.3):  # columns a row
+        leaning = np.stack([np.roll(row, round(lean * y)) for y, row in zip(range(-14, 14), one)])
+        (upright,) = straightened(leaning[None]).astype(float)
+        assert (upright * rows * columns).sum() / (upright * rows**2).sum() == pytest.approx(-RIGHT, abs=0.02)
+        assert upright.sum(1) == pytest.approx(
+            leaning.sum(1, dtype=float), abs=14
+        )  # each pixel of a row may be rounded
+    X = leaning.reshape(1, -1)
+    both = model.predict_proba(X), model.predict_proba(straightened(leaning[None]).reshape(1, -1))
+    np.testing.assert_array_equal(probabilities(model, Seen(X, prepared=True)), sum(both) / 2)
+    np.testing.assert_array_equal(probabilities(model, Seen(X)), both[0])
 
 
 def test_ink_and_paper_may_be_of_any_two_colours(rng):

@@ -26,6 +26,7 @@ import kernels
 from fastmlp import export, predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
+from fastmlp.images import Seen, probabilities
 from fastmlp.ink import Framing, prepare
 from fastmlp.model import Model
 from fastmlp.page import page
@@ -176,7 +177,8 @@ def test_the_page_sees_what_python_sees(window, model, tmp_path, rng):
         assert len(seen) == len(expected), style
         for (pixels, P), row in zip(seen, expected):
             assert np.abs(np.array(pixels) - row.astype(int)).max() <= 1, style
-            np.testing.assert_allclose(P, model.predict_proba(np.array(pixels, np.uint8)[None])[0], atol=0.005)
+            mean = probabilities(model, Seen(np.array(pixels, np.uint8)[None], prepared=True))[0]
+            np.testing.assert_allclose(P, mean, atol=0.005)
 
 
 @pytest.mark.slow

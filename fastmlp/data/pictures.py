@@ -249,7 +249,8 @@ def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> S
     def arrays() -> dict[str, np.ndarray]:
         said: list[str] = []
         pictures = [_picture(path, file) for file in files]
-        seen = read_images(pictures, shape, framing, light_border=light, blank=framing is None, say=said.append)
+        found = read_images(pictures, shape, framing, light_border=light, blank=framing is None, say=said.append)
+        seen = [one.digits for one in found]
         many = next((k for k, digits in enumerate(seen) if len(digits) > 1), None)
         if many is not None:
             raise InputError(
@@ -273,4 +274,4 @@ def features(path: Path, query: Query) -> np.ndarray:
         raise InputError(f"{path}: holds images; the inputs of this model are not known to be any")
     with found(path) as pictures:
         seen = read_images(pictures, known.image_shape, known.framing, light_border=known.light_border, say=query.say)
-    return np.concatenate(seen)
+    return np.concatenate([one.digits for one in seen])
