@@ -50,6 +50,7 @@ FLAT = 3  # times as wide as high; of MNIST's digits the widest are 2.1 times
 HAIR = 2.0  # pixels: of a stroke that is one pixel wide 1.3 are measured
 ENTRIES = 4  # places of the border: digits cut out tightly touch it at 2, squared paper at a slant at 5 and more
 MOST = 20  # digits in a picture; a page of writing or a face has more parts
+ALONG = 0.7  # of each side of its box a frame follows, with corners as round as a third of it; MNIST's 0 follows 0.6
 RIGHT = 0.11  # columns a row: so far to the right most hands lean, as MNIST's digits do on average
 
 
@@ -485,10 +486,11 @@ def parts(contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     A label is one more than the part's index, and 0 outside; a box is top, left, bottom, right.
     """
     labels, boxes = components(contrast >= INK)
-    labels, boxes = selected(labels, boxes, ~shadows(labels, boxes, contrast))
+    frames = [is_frame(labels[t:b, l:r] == k + 1) for k, (t, l, b, r) in enumerate(boxes.tolist())]
+    labels, boxes = selected(labels, boxes, ~(shadows(labels, boxes, contrast) | np.array(frames, bool)))
     longer = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     if not len(boxes):
-        raise InputError("holds no ink: nothing stands out from the background but at its sides")
+        raise InputError("holds no ink: nothing stands out from the background but a frame, or at its sides")
     return selected(labels, boxes, 5 * longer >= longer.max())
 
 
@@ -523,6 +525,15 @@ def is_blot(mask: np.ndarray) -> bool:
     """Whether a square of BLOT times the longer side fits in."""
     side = 2 * math.ceil((BLOT * max(mask.shape) - 1) / 2) + 1
     return bool(dilated(-np.pad(mask.astype(np.float64), side), side).min() < 0)
+
+
+def is_frame(mask: np.ndarray) -> bool:
+    """Whether it is the outline of a box, as wide as a digit or wider, whose corners may be round."""
+    h, w = mask.shape
+    deep = math.ceil(max(h, w) / 16)
+    along = mask[:deep].any(0), mask[-deep:].any(0), mask[:, :deep].any(1), mask[:, -deep:].any(1)
+    hollow = not mask[h // 4 : h - h // 4, w // 4 : w - w // 4].any()
+    return hollow and 4 * w >= 3 * h >= 6 * SMALLEST and min(side.mean() for side in along) >= ALONG
 
 
 def selected(labels: np.ndarray, boxes: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -570,7 +581,7 @@ def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """The parts of one digit made one, and what is too low for a digit left out: a comma, a smear.
 
     Two belong together when they are close above one another. Tall ones must share half of the narrower's columns; of a low
-    one, the bar of a 5, any shared column will do.
+    one, the bar of a 5, any shared column will do, and they may be further apart if they are no higher than the tallest.
     """
     tops, lefts, bottoms, rights = boxes.T
     height, width = bottoms - tops, rights - lefts
@@ -581,7 +592,9 @@ def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarra
             shared = min(rights[a], rights[b]) - max(lefts[a], lefts[b])
             gap = max(tops[a], tops[b]) - min(bottoms[a], bottoms[b])
             wanted = 1 if low else min(width[a], width[b]) / 2
-            if shared >= wanted and gap * (4 if low else 6) < height.max():
+            whole = max(bottoms[a], bottoms[b]) - min(tops[a], tops[b])
+            near = gap * (4 if low else 6) < height.max() or (low and whole <= height.max())
+            if shared >= wanted and near:
                 number[number == number[a]] = number[b]
     one = np.unique(number)
     merged = np.array([[*boxes[number == k, :2].min(0), *boxes[number == k, 2:].max(0)] for k in one])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CONSTANTS = (
     "LOOK", "GLOW", "INK", "ISLAND", "FILLED", "EVEN", "NOISE", "LEAST", "CLEAR", "SMALLEST", "CLOSE", "SAME", "DUST", "SIDE",
     "FULL", "SHARP", "FAINT", "LEAN", "EDGE", "PALE", "THIN", "THICK", "FINE", "BLOT", "FLAT", "HAIR", "ENTRIES", "MOST",
-    "RIGHT",
+    "ALONG", "RIGHT",
 )  # fmt: skip
 _PROBES = 200  # digits that the rounded weights are tried on
 _MOST_CHANGE = 0.005  # of a probability: half of the last digit that the page shows of a percentage is 0.0005

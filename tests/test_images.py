@@ -214,6 +214,13 @@ def test_thin_strokes_of_digits_in_a_row_do_not_fade(thick, thin, rng):
     assert len(prepare(np.uint8(np.clip(compose(glyphs, look, rng)[0], 0, 255)), SHAPE, 20)) == 5
 
 
+def test_a_digit_in_a_row_may_be_broken_further_apart_than_the_bar_of_a_5(rng):
+    glyphs = [from_strokes(digit, 120, 0.09, 0.05, rng) for digit in (1, 2, 1)]
+    glyphs[1][42:80] = 0  # each part is lower than a digit may be beside the others, and a comma is left out so
+    picture, _ = compose(glyphs, Look(ink=(0, 1), paper=(255, 256)), rng)
+    assert len(prepare(np.uint8(np.clip(picture, 0, 255)), SHAPE, 20)) == 3
+
+
 @pytest.mark.parametrize("height", [10, 14])
 def test_digits_a_pixel_apart_are_read_apart(height, rng):
     for _ in range(5):
@@ -250,6 +257,15 @@ rng = np.random.default_rng(0)
 PAPER = np.full((400, 300, 3), 245.0)
 
 
+def box(side: int, round_: float) -> np.ndarray:
+    """An empty frame a pixel inside the picture's sides, its corners round by that share of them."""
+    image = Image.new("RGB", (side, side), "white")
+    ImageDraw.Draw(image).rounded_rectangle(
+        (1, 1, side - 2, side - 2), round_ * side, outline=0, width=max(1, side // 40)
+    )
+    return np.asarray(image)
+
+
 EMPTY = {
     "white": PAPER,
     "black": 0 * PAPER,
@@ -270,6 +286,10 @@ EMPTY = {
     "a small shade": PAPER[:20, :20] * np.linspace(1, 0.4, 20)[:, None],
     "one pixel": np.zeros((1, 1, 3)),
     "one row": np.full((1, 500, 3), 99),
+    **{
+        f"a frame {side} pixels wide, {round_}": box(side, round_)
+        for side, round_ in ((30, 0.1), (30, 0.2), (56, 0.1), (56, 0.25), (300, 0.3))
+    },
     "a speck": with_pillow(lambda draw: draw.ellipse((150, 150, 154, 154), fill=0)),
 }
 BLOTS = {
