@@ -17,7 +17,7 @@ pytest.importorskip("PIL")
 
 from browser import BROWSER, DRIVER, browser
 from handwriting import STYLES, pen_strokes, write
-from PIL import Image
+from PIL import Image, ImageDraw
 from test_commands import random_model
 
 import fastmlp
@@ -161,10 +161,15 @@ def test_export_writes_the_page_and_train_says_how(tmp_path, monkeypatch, succee
 @pytest.mark.slow
 @needs_browser
 def test_the_page_sees_what_python_sees(window, model, tmp_path, rng):
-    """The same pixels within a grey level, the same digits, the same refusals, in every style."""
-    for k, style in enumerate(STYLES):
+    """The same pixels within a grey level, the same digits, the same refusals, in every style and of an empty frame."""
+    frame = Image.new("RGB", (56, 56), "white")
+    ImageDraw.Draw(frame).rounded_rectangle((1, 1, 54, 54), 8, outline=0)
+    frame.save(tmp_path / "frame.png")
+    for k, style in enumerate([*STYLES, "frame"]):
         digits = rng.integers(10, size=1 if k % 2 else 4).tolist()
-        with Image.open(write(tmp_path / "it", digits, [None] * len(digits), style, rng)) as image:
+        drawn = style in STYLES
+        path = write(tmp_path / "it", digits, [None] * len(digits), style, rng) if drawn else tmp_path / "frame.png"
+        with Image.open(path) as image:
             picture = np.asarray(image.convert("RGB"))
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "PNG")
