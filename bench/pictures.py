@@ -25,10 +25,8 @@ from pages import PEERS, works
 
 RESULT = Path(__file__).with_name("results") / "result.json"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
-WIDTH, NARROW = (
-    8.0,
-    3.6,
-)  # inches: of a picture by itself, and of one on a page, whose letters a telephone makes no smaller
+# Inches: of a picture by itself, and of one on a page, whose letters a telephone makes no smaller.
+WIDTH, NARROW = 8.0, 3.6
 ACROSS = 1200  # dots
 BAR = 0.27  # inches a row
 COLORS = 32  # of the file: three, and their shades at the edges

@@ -162,9 +162,8 @@ def read(about: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
     frame = pd.read_csv(TABLES / f"{about['name']}.csv.gz").drop(columns=about["drop"])
     y = frame.pop(about["target"])
     said = [f"{name}_{frame.columns.get_loc(name)}" for name in about["categorical"]]
-    frame.columns = frame.columns.str.replace(r"\W", "_", regex=True) + [
-        f"_{k}" for k in range(frame.shape[1])
-    ]  # for LightGBM
+    # LightGBM takes no other signs in names, and none twice.
+    frame.columns = frame.columns.str.replace(r"\W", "_", regex=True) + [f"_{k}" for k in range(frame.shape[1])]
     text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name]) or name in said]
     frame = frame.astype(dict.fromkeys(said, str)).astype(dict.fromkeys(text, "category"))
     if about["task"] == "classification":

@@ -231,9 +231,8 @@ class TrainConfig:
     epsilon: float = 0.0  # loss -log(p + epsilon)
     report_steps: int | None = None  # a report every so many steps; None: every epoch
     evaluate_every: int = 1  # a test every so many reports
-    given: tuple[str, ...] = field(
-        default=(), compare=False, repr=False
-    )  # the options that the user gave, even those given their default
+    # The options that the user gave, even those given their default.
+    given: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -111,9 +111,8 @@ class Format:
         return name.endswith(self.suffixes) or (self.zipped and name.removesuffix(".gz").endswith(self.suffixes))
 
 
-_TEXT = re.compile(
-    rb"(?:\xff\xfe|\xfe\xff)(?s:.*)|[^\0-\x08\x0e-\x1f\x7f]*\x1a?"
-)  # the mark of UTF-16, or no odd bytes
+# The mark of UTF-16, or no odd bytes.
+_TEXT = re.compile(rb"(?:\xff\xfe|\xfe\xff)(?s:.*)|[^\0-\x08\x0e-\x1f\x7f]*\x1a?")
 _SVMLIGHT = re.compile(
     rb"(?:[ \t\r]*(?:[^\s:#,;]+[ \t\r]*)?(?:#[^\n]*)?\n)*"  # comments, and rows of nothing but a label
     rb"[ \t]*[^\s:#]+(?:[ \t]+[0-9]+:[^\s:]+)+[ \t\r]*(?:[#\n].*|[0-9]+:?)?",

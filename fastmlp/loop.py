@@ -215,9 +215,8 @@ class Run:
         self.losses: list[float] = []  # of the steps since the last report
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._chunk = 1
-        self._multiple = (
-            config.sync_every if self.world.size > 1 else 1
-        )  # a chunk ends where all ranks have the same weights
+        # A chunk ends where all ranks have the same weights.
+        self._multiple = config.sync_every if self.world.size > 1 else 1
 
     def _network(self, sizes: Sequence[int], slots: int | None = None) -> Network:
         """A network of such layers, of zeros, for the run's update rule or with so many slots."""

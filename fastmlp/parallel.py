@@ -149,9 +149,8 @@ class Ranks(World):
 
 def _start_mpi(size: int) -> Any:
     """mpi4py.MPI, where it sees the ``size`` ranks that the launcher speaks of; InputError where it does not."""
-    before = signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # to end here at once: the others cannot start without this one
+    # To end here at once: the others cannot start without this one.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         MPI = import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # it, or the MPI library behind it

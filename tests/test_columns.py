@@ -169,9 +169,8 @@ def test_bins_of_a_number_are_fewer_where_rows_are_few(rows, bins):
 def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none(sparse):
     many = [f"v{k}" for k in range(400)] * 2 if sparse else []
     known = [*many, "b", "a", "b", "a", None, "once"]
-    columns = learnt(
-        c=known, x=np.arange(len(known)) // (len(known) // 2)
-    )  # a number of two values is told by one input
+    # A number of two values is told by one input.
+    columns = learnt(c=known, x=np.arange(len(known)) // (len(known) // 2))
     values = sorted({*many, "a", "b"})
     X = columns.encode(read_table({"c": ["b", "NA", "a", "never seen", "once"], "x": [0, 0, 1, 1, 1]}))
     assert isinstance(X, Sparse) == sparse

@@ -187,12 +187,8 @@ def test_a_wide_digit_of_a_thick_pen_is_not_cut_in_two():
 
 
 def test_digits_are_in_one_line_unless_one_is_below_all_of_it():
-    short_first, low, tall, below = (
-        (10, 40, 40, 60),
-        (25, 20, 65, 38),
-        (5, 0, 60, 18),
-        (70, 0, 100, 20),
-    )  # top, left, ...
+    # Top, left, ...
+    short_first, low, tall, below = (10, 40, 40, 60), (25, 20, 65, 38), (5, 0, 60, 18), (70, 0, 100, 20)
     assert reading_order([short_first, low, tall, below]) == [2, 1, 0, 3]
 
 

@@ -110,10 +110,8 @@ def test_no_other_module_uses_names_that_numba_does_not_promise():
     # Nor its ``intrinsic``: what users have compiled with one, and kept, would run stale (see kernels.jit.linked).
     assert not [path.name for path in sources if ("numba.extending", "intrinsic") in imported(path)]
     nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
-    used, own = (
-        set(),
-        {"_asdict", "_exit", "_getframe", "_replace", "_fields"},
-    )  # documented, by Numba or Python, all the same
+    # The second are documented all the same, by Numba or Python.
+    used, own = set(), {"_asdict", "_exit", "_getframe", "_replace", "_fields"}
     for node in nodes:
         if isinstance(node, ast.Attribute):
             assert not (isinstance(node.value, ast.Name) and node.value.id == "numba" and node.attr == "core")

@@ -21,9 +21,8 @@ import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = {page: page.read_text(encoding="utf-8") for page in pages.PAGES}
-BLOCKS = {
-    page: re.findall(r"^```(.*)\n((?s:.*?))^```$", text, re.M) for page, text in TEXTS.items()
-}  # (language, text)
+# (language, text) of each.
+BLOCKS = {page: re.findall(r"^```(.*)\n((?s:.*?))^```$", text, re.M) for page, text in TEXTS.items()}
 README = TEXTS[ROOT / "README.md"]
 CI = (ROOT / ".ci" / "run").read_text()
 OPTIONAL = {"report": "matplotlib", "digits.onnx": "onnx", "photo.png": "PIL"}  # what they need beside fastmlp

@@ -67,9 +67,8 @@ def test_a_table_of_numbers_is_learnt_tested_and_predicted_in_its_own_units(plac
     assert predicted.shape == y.shape
     assert number_scores(y, predicted)["r2"] > 0.97
     model = fastmlp.load_model("run")
-    np.testing.assert_allclose(
-        model.predict(X), predicted, rtol=100 * np.finfo(np.float32).eps
-    )  # of the file's float32
+    # The file has float32.
+    np.testing.assert_allclose(model.predict(X), predicted, rtol=100 * np.finfo(np.float32).eps)
     loss, r2 = model.evaluate(X, y)
     assert r2 == pytest.approx(number_scores(y, predicted)["r2"], rel=1e-6)
     assert loss == pytest.approx(0.5 * np.square((predicted - y) / model.target.std[0]).mean(), rel=1e-5)

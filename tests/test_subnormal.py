@@ -171,9 +171,8 @@ def control():
     return word & ~FLAGS
 
 
-UNUSUAL = (
-    raw.CONTROL ^ (3 << 13 | 1 << 15) if FLAGS else raw.CONTROL | 3 << 22
-)  # rounds to zero; on x86 keeps small results
+# Rounds to zero; on x86 keeps small results.
+UNUSUAL = raw.CONTROL ^ (3 << 13 | 1 << 15) if FLAGS else raw.CONTROL | 3 << 22
 
 
 @pytest.fixture(params=["usual", "unusual"])

@@ -107,9 +107,8 @@ def test_given_validation_rows_choose_the_epoch_and_all_rows_are_trained_on():
     assert model.out_of_fold_ is None
     assert model.best_epochs_[0] == np.argmin(model.validation_losses_[0]) + 1
     loss = log_loss(labels, model.predict_proba(X))
-    np.testing.assert_allclose(
-        min(model.validation_losses_[0]), loss, rtol=1e-5, atol=2**-23
-    )  # of probabilities in float32
+    # The probabilities are in float32.
+    np.testing.assert_allclose(min(model.validation_losses_[0]), loss, rtol=1e-5, atol=2**-23)
 
 
 @pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
@@ -212,9 +211,8 @@ def test_importance_ranks_columns_by_name_and_one_that_is_dropped_has_none(make)
 
 
 def test_days_and_months_are_told_apart_by_all_rows_and_not_by_those_that_are_read_at_once():
-    days = np.arange("2024-04-01", "2024-04-25", dtype="datetime64[D]").repeat(
-        46
-    )  # the first half of the rows to the 12th
+    # The first half of the rows is of days to the 12th.
+    days = np.arange("2024-04-01", "2024-04-25", dtype="datetime64[D]").repeat(46)
     X = {"day": days, "x": np.arange(1104) % 7}
     model = TableRegressor(**QUICK).fit(X, np.arange(1104.0))
     european = np.array([f"{day.day:02}/{day.month:02}/{day.year}" for day in days.tolist()], object)

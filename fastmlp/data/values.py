@@ -170,9 +170,8 @@ def date(text: str, first: bool | None) -> np.datetime64:
             year += 1900 if year > 68 else 2000
         if part["half"]:
             hour = hour % 12 + 12 * (part["half"].lower() == "p")
-        east = (
-            int(zone[:3]) * 60 + int(zone[0] + (zone[3:].lstrip(":") or "0")) if zone[:1] in ("+", "-") else 0
-        )  # minutes
+        # Minutes from UTC.
+        east = int(zone[:3]) * 60 + int(zone[0] + (zone[3:].lstrip(":") or "0")) if zone[:1] in ("+", "-") else 0
         try:
             return np.datetime64(
                 f"{year:04}-{part['month']:0>2}-{part['day']:0>2}T{hour:02}:{part['minute'] or '00'}:"
