@@ -63,9 +63,8 @@ def main(cores: int, options: list[str]) -> None:
         from kernels.jit import ahead
 
         compiled: dict[Any, Compiled] = {}
-        rounds: list[
-            tuple[list[Any], float, float]
-        ] = []  # (tasks, this process's CPU seconds then, and when they were done)
+        # (tasks, this process's CPU seconds then, and when they were done).
+        rounds: list[tuple[list[Any], float, float]] = []
         started: dict[int, float] = {}
         compile_one, compile_round, returned = ahead._Worker.compile, ahead._Team.compile, [0.0]
 

@@ -478,9 +478,8 @@ def table_recipe(samples: int) -> dict[str, Any]:
     return recipe | {"weight_decay": float(f"{prior / samples:.2g}")}
 
 
-_CLIP_NUMBERS = (
-    1.0  # the gradient of a squared error has no bound: without it three of four tables diverged for some seeds
-)
+# The gradient of a squared error has no bound: without it three of four tables diverged for some seeds.
+_CLIP_NUMBERS = 1.0
 
 
 def number_recipe(samples: int) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from .errors import InputError
 
 _SAMPLE_ROWS = 1000  # looked at for the scale of the inputs
 _BLOCK = 1 << 17  # numbers looked at together: 1 MB of float64
-_ALIKE = (
-    3.0  # columns share a scale up to this factor from the median: MNIST's reach 1.4, those of tables often thousands
-)
+# Columns share a scale up to this factor from the median: MNIST's reach 1.4, those of tables often thousands.
+_ALIKE = 3.0
 _RAREST = 0.01  # a column that is not zero in fewer rows does not say whether scales differ
 _COMMON = 0.1  # nor one of small numbers in fewer than these: the sizes of its few scatter
 

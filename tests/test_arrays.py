@@ -321,11 +321,8 @@ BAD = {
         {"layers": 3},
         r"unknown option 'layers'; did you mean hidden\? the options are",
     ),
-    "an option": (
-        (X, Y["text"]),
-        {"clip_norm": -1},
-        "^clip_norm is -1.0; it must be positive",
-    ),  # the command's: --clip-norm
+    # The command's: --clip-norm.
+    "an option": ((X, Y["text"]), {"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
     "a choice": ((X, Y["text"]), {"augment": True}, "^augment is True; it must be a name"),
     "a loss": (
         (X, Y["text"]),

@@ -228,9 +228,8 @@ def _numbers(fields: list[str]) -> int:
 
 def _without_comments(rows: bytes, split: Callable[[bytes], list[str]], width: int) -> bytes:
     """Without the lines that begin as comments do, unless they have as many fields as a row; they become blank."""
-    if not any(
-        mark in rows and b"\n" + mark in rows for mark in _COMMENT
-    ):  # one byte is found ten times faster than two
+    # One byte is found ten times faster than two.
+    if not any(mark in rows and b"\n" + mark in rows for mark in _COMMENT):
         return rows
     lines = rows.split(b"\n")
     return b"\n".join(b"" if line.startswith(_COMMENT) and len(split(line)) != width else line for line in lines)

@@ -52,9 +52,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: too large for this machine's memory") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (
-        Exception
-    ) as error:  # zipfile and NumPy raise a dozen kinds for damaged files, tokenize's and lzma's among them
+    # Zipfile and NumPy raise a dozen kinds for damaged files, tokenize's and lzma's among them.
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not a valid .npz file ({reason[:200]})") from None
 
