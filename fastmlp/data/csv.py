@@ -457,20 +457,8 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Samples:
     labels = Labels(meta["values"], arrays["codes"])
     columns = None if meta["columns"] is None else tuple(meta["columns"])
     label = None if meta["label"] is None else LabelColumn(*meta["label"])
-    return _samples(arrays["X"], labels, columns, arrays.get("weight"), path, label, tuple(meta["notes"]))
-
-
-def _samples(
-    X: np.ndarray | Frame,
-    labels: Labels,
-    columns: tuple[str, ...] | None,
-    weight: np.ndarray | None,
-    path: Path,
-    label: LabelColumn | None,
-    notes: tuple[str, ...],
-) -> Samples:
-    shape = None if isinstance(X, Frame) else square_image(X, columns)
-    return Samples(X, labels, str(path), shape, columns, weight, None, label, notes)
+    X, weight, notes = arrays["X"], arrays.get("weight"), tuple(meta["notes"])
+    return Samples(X, labels, str(path), square_image(X, columns), columns, weight, label=label, notes=notes)
 
 
 def _parse(head: _Head, path: Path, chosen: _Chosen, query: Query, as_text: bool) -> Samples:
@@ -496,7 +484,8 @@ def _parse(head: _Head, path: Path, chosen: _Chosen, query: Query, as_text: bool
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
         what = "different numbers" if are_numbers(labels, query.task) else "classes"
         notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
-    return _samples(X, labels, names, weight, path, label, notes)
+    shape = None if as_text else square_image(X, names)
+    return Samples(X, labels, str(path), shape, names, weight, label=label, notes=notes)
 
 
 def _said(head: _Head, path: Path, chosen: _Chosen, query: Query) -> set[int]:
