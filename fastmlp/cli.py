@@ -63,12 +63,12 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-class _Once(argparse.Action):
-    """Stores a value, and refuses a second one, which would silently take the first one's place."""
+class _Last(argparse.Action):
+    """Stores a value; where it takes the place of another, that is said."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         if hasattr(namespace, self.dest):
-            raise InputError(f"{option_string} is given twice; it takes one file, or a directory of several")
+            say(f"{option_string} is given twice; the last counts: {values} (a directory holds several files)")
         setattr(namespace, self.dest, values)
 
 
@@ -227,7 +227,7 @@ def _add_option(parser: Any, item: Field[Any]) -> None:
     help_text = sentence if default in (None, MISSING) else f"{sentence} (default {shown})"
     parser.add_argument(
         flag,
-        action=_Once if item.name == "data" else "store",
+        action=_Last if item.name == "data" else "store",
         dest=item.name,
         type=_TYPES[kind.removesuffix(" | None")],
         choices=meta.get("choices"),

@@ -95,7 +95,6 @@ BAD = {
     "missing data set": (["--data", "mnst"], "mnst: no such file or directory (did you mean mnist? data sets"),
     "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
     "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (did you mean --data? --help lists the options)"),
-    "two data sets": (["--data", "a.csv", "--data", "b.csv"], "--data is given twice; it takes one file, or a directory"),
     "no data set": (["--data", ""], "a path is empty; a variable of the shell may not be set"),
     "an address": (["--data", "https://a.b/c.csv"], "https://a.b/c.csv: is an address; download it, and give the file's path"),
     "a dash of a word processor": (["\u2014data", "x"], "(did you mean --data? --help lists the options)"),
@@ -177,6 +176,13 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
         (predict, [model], "the following arguments are required: FILE"),
     ]:  # fmt: skip
         one_line(command(verb, *arguments), 2, message)
+
+
+def test_a_second_data_set_takes_the_place_of_the_first_and_that_is_said(capsys):
+    assert train.main(["--data", "a.csv", "--data", "b.csv"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "--data is given twice; the last counts: b.csv (a directory holds several files)"
+    assert "b.csv: no such file" in second
 
 
 def test_a_diverging_run_exits_with_1(dataset, command):
