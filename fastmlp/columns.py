@@ -7,6 +7,9 @@ inputs of a network. Of a hundred thousand categories a row has one at most: the
 Where a value is missing all of the column's inputs are zero but one, which says so; a category that was not in the training
 rows, or once only, has none.
 
+A first layer is linear in a number from one of its edges to the next: where it is not trained any more, its sums at the edges
+take the place of the weights, and a row needs those of two (``between_edges``).
+
 Legend: ``n`` rows; entries are those inputs of a column that may differ from zero: their numbers [m, n], rising in each row,
 and their values, float32 [m, n].
 """
@@ -17,7 +20,8 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from operator import itemgetter
 from os import PathLike
 from typing import Any, Protocol
@@ -52,6 +56,7 @@ _FARTHEST = 1e6  # of z: its clip is at its end long before
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
 _FEWEST_TO_COMPARE = 20  # rows that say something of others
 _LOOKED_AT = 1000  # rows, evenly spaced
+_MOST_COPIED = 8192  # inputs: of more, copies of the weights would take longer than they spare
 _NAMED = 3  # columns, or values, in a line
 
 Entries = tuple[np.ndarray, np.ndarray]
@@ -162,6 +167,10 @@ class Kind(Protocol):
         """Whether values were missing in training."""
 
     @property
+    def at_once(self) -> int:
+        """Those that may differ from zero in a row."""
+
+    @property
     def about(self) -> str:
         """What to say of it."""
 
@@ -170,6 +179,9 @@ class Kind(Protocol):
 
     def entries(self, values: np.ndarray) -> Entries:
         """The inputs that are not zero for the column's values [n]. ValueError for values of another kind."""
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        """A kind with fewer entries, and each of its inputs as a row of this one's [its inputs, inputs]."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +215,17 @@ class Number:
         return int(np.ceil(np.log2(len(self.edges) - 1))) if len(self.edges) else 0
 
     @property
+    def _bends(self) -> int:
+        """Inputs that say the place among the edges."""
+        return 2**self._levels * (self._levels > 0)
+
+    @property
     def inputs(self) -> int:
-        return (self.scale > 0) + 2**self._levels * (self._levels > 0) + self.gaps
+        return (self.scale > 0) + self._bends + self.gaps
+
+    @property
+    def at_once(self) -> int:
+        return (self.scale > 0) + (1 + self._levels) * (self._bends > 0) + self.gaps
 
     @property
     def about(self) -> str:
@@ -227,24 +248,60 @@ class Number:
 
     def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -_FARTHEST, _FARTHEST).astype(np.float32)
-        gap, scaled, levels = np.isnan(z), int(self.scale > 0), self._levels
+        gap, scaled = np.isnan(z), int(self.scale > 0)
         z[gap] = 0
-        index = np.empty((scaled + (levels > 0) + levels + self.gaps, len(z)), np.int32)
+        at, height = np.empty((2, 0, len(z)))
+        if self._bends:
+            at, height = self._at_place(np.interp(z, self.edges, np.arange(len(self.edges))))
+        index = np.empty((self.at_once, len(z)), np.int32)
         found = np.empty(index.shape, np.float32)
         if scaled:
             index[0], found[0] = 0, z / np.sqrt(1 + np.square(z / 3))
-        if levels:
-            place = np.interp(z, self.edges, np.arange(len(self.edges), dtype=np.float64)) / 2**levels
-            index[1], found[1] = 1, _HEIGHT * place
-            hats = 2 ** np.arange(levels, dtype=np.float32)[:, np.newaxis]  # of each level
-            position = hats * place.astype(np.float32)
-            hat = np.minimum(np.floor(position), hats - 1)
-            index[2 : 2 + levels] = 1 + hats + hat
-            found[2 : 2 + levels] = (0.5 - np.abs(position - hat - 0.5)) * (_HEIGHT / np.sqrt(hats))
+        index[scaled : scaled + len(at)] = scaled + at
+        found[scaled : scaled + len(at)] = height
         found[:, gap] = 0
         if self.gaps:
             index[-1], found[-1] = self.inputs - 1, gap
         return index, found
+
+    def _at_place(self, place: np.ndarray) -> Entries:
+        """The entries among the bends of places [n]: the numbers of the edges, and fractions between."""
+        place = place / 2**self._levels
+        hats = 2 ** np.arange(self._levels, dtype=np.float32)[:, np.newaxis]  # of each level
+        index, found = (np.zeros((1 + len(hats), len(place)), dtype) for dtype in (np.int32, np.float32))
+        found[0] = _HEIGHT * place
+        position = hats * place.astype(np.float32)
+        hat = np.minimum(np.floor(position), hats - 1)
+        index[1:] = hats + hat
+        found[1:] = (0.5 - np.abs(position - hat - 0.5)) * (_HEIGHT / np.sqrt(hats))
+        return index, found
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        at, height = self._at_place(np.arange(1, len(self.edges)))
+        around = (0, 0), (int(self.scale > 0), int(self.gaps))  # as all inputs are
+        index, found = np.pad(at + around[1][0], around), np.pad(height, around)
+        if self.scale:
+            index[0, 0], found[0, 0] = 0, 1
+        if self.gaps:
+            index[0, -1], found[0, -1] = self.inputs - 1, 1
+        return _BetweenEdges(self.median, self.scale, self.edges, self.gaps), _sparse((index, found), self.inputs)
+
+
+class _BetweenEdges(Number):
+    """The same number for a first layer that has an input for each edge; but for the first, where all hats are 0."""
+
+    @property
+    def _bends(self) -> int:
+        return max(0, len(self.edges) - 1)
+
+    @property
+    def _levels(self) -> int:
+        return 1  # two edges at once
+
+    def _at_place(self, place: np.ndarray) -> Entries:
+        before = np.minimum(place.astype(np.int32), len(self.edges) - 2)
+        part = place - before
+        return np.stack((np.maximum(before - 1, 0), before)), np.stack(((1 - part) * (before > 0), part))
 
 
 def _quantiles(z: np.ndarray) -> np.ndarray:
@@ -282,6 +339,8 @@ class Category:
     def inputs(self) -> int:
         return len(self.values) + self.gaps
 
+    at_once = 1
+
     @property
     def about(self) -> str:
         first = ", ".join(self.values[:_NAMED]) + (", ..." if len(self.values) > _NAMED else "")
@@ -315,6 +374,10 @@ class Category:
         found = [gap if text is None else numbers.get(text, words.get(truth(text), -1)) for text in texts]
         return np.array(found, np.int32)
 
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        numbers = np.arange(self.inputs + 1)
+        return self, Sparse(numbers, numbers[:-1], np.ones(self.inputs, np.float32), (self.inputs, self.inputs))
+
 
 @dataclass(frozen=True)
 class Date:
@@ -342,6 +405,10 @@ class Date:
         return any(part.gaps for part in self.parts.values())
 
     @property
+    def at_once(self) -> int:
+        return sum(part.at_once for part in self.parts.values())
+
+    @property
     def about(self) -> str:
         return ", ".join(self.parts)
 
@@ -352,6 +419,10 @@ class Date:
     def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(as_dates(values, self.day_first))
         return _side_by_side([(part, part.entries(found[name])) for name, part in self.parts.items()], len(values))
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        kinds, inputs = zip(*(part.between_edges() for part in self.parts.values()))
+        return replace(self, parts=dict(zip(self.parts, kinds))), _diagonal(inputs)
 
 
 _PARTS: dict[str, type[Number] | type[Category]] = {
@@ -412,6 +483,24 @@ def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
         values.append(value)
         start += kind.inputs
     return np.concatenate(indices), np.concatenate(values)
+
+
+def _sparse(entries: Entries, inputs: int) -> Sparse:
+    """The rows of entries, without those that are 0."""
+    index, values = (np.ascontiguousarray(part.T) for part in entries)
+    there = values != 0
+    indptr = np.concatenate(([0], np.cumsum(np.count_nonzero(there, axis=1))))
+    kept = np.flatnonzero(there)  # taking by number is many times faster than by a mask
+    return Sparse(indptr, index.ravel()[kept], values.ravel()[kept], (len(index), inputs))
+
+
+def _diagonal(blocks: Sequence[Sparse]) -> Sparse:
+    """The matrix with these blocks along its diagonal."""
+    rows, columns = np.cumsum([(0, 0), *(block.shape for block in blocks)], axis=0).T
+    counts = np.concatenate([np.diff(block.indptr) for block in blocks])
+    indices = np.concatenate([block.indices + start for block, start in zip(blocks, columns)])
+    indptr = np.concatenate(([0], np.cumsum(counts)))
+    return Sparse(indptr, indices, np.concatenate([block.data for block in blocks]), (int(rows[-1]), int(columns[-1])))
 
 
 KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
@@ -504,6 +593,11 @@ class Columns:
     def inputs(self) -> int:
         return sum(column.inputs for column in self.columns)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether the matrix of the inputs is."""
+        return sum(column.learnt.at_once for column in self.columns if column.learnt) <= _DENSE * self.inputs
+
     def encode(self, table: Table) -> np.ndarray | Sparse:
         """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
 
@@ -540,13 +634,23 @@ class Columns:
 
     def matrix(self, entries: Sequence[tuple[Kind, Entries]]) -> np.ndarray | Sparse:
         """The network's inputs, float32 [n, inputs], of the entries of all columns."""
-        rows = entries[0][1][0].shape[1]
-        index, values = (np.ascontiguousarray(part.T) for part in _side_by_side(entries, rows))
-        there = values != 0
-        indptr = np.concatenate(([0], np.cumsum(np.count_nonzero(there, axis=1))))
-        kept = np.flatnonzero(there)  # taking by number is many times faster than by a mask
-        X = Sparse(indptr, index.ravel()[kept], values.ravel()[kept], (rows, self.inputs))
-        return X if index.shape[1] <= _DENSE * self.inputs else X.toarray()
+        X = _sparse(_side_by_side(entries, entries[0][1][0].shape[1]), self.inputs)
+        return X if self.sparse else X.toarray()
+
+    @cached_property
+    def between_edges(self) -> tuple[Columns, Sparse] | None:
+        """Columns with fewer entries, and each of their inputs as a row of these: times W it is the first layer for them.
+
+        None where there is little to gain, and where the matrix is not sparse, so that training has other kernels.
+        """
+        if not self.sparse or self.inputs > _MOST_COPIED:
+            return None
+        learnt = [column.learnt for column in self.columns if column.learnt is not None]
+        kinds, blocks = zip(*(kind.between_edges() for kind in learnt))
+        inputs, made = _diagonal(blocks), iter(kinds)
+        if len(inputs.data) == len(inputs):  # no number bends
+            return None
+        return Columns(tuple(c if c.learnt is None else replace(c, learnt=next(made)) for c in self.columns)), inputs
 
     def unknown(self, table: Table) -> str | None:
         """In words a category that is new, where that is rarer in training than in the table, a column without values in most

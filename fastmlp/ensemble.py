@@ -149,11 +149,30 @@ def outputs_of(networks: Sequence[Network], X: np.ndarray | Sparse, scale: float
     return [kernels.mlp_forward(read, network, scale=scale) for network in networks]
 
 
+def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Columns, Sequence[Network]]:
+    """Columns of fewer entries a row, and the networks with their first layers as ``Columns.between_edges`` says."""
+    if columns.between_edges is None:
+        return columns, networks
+    columns, inputs = columns.between_edges
+    read, made = kernels.csr(inputs), []
+    for network in networks:
+        new = Network((len(inputs), *network.sizes[1:]), activation=network.activation, output=network.output)
+        (W, b), (sums, biases) = network.layers[0], new.layers[0]
+        first = Network(W.shape, bias=False, activation=network.activation)  # so no kernel more is compiled
+        first.layers[0][0][...] = W
+        kernels.mlp_forward(read, first, out=sums)
+        biases[...] = b  # type: ignore[index]
+        new.params[new.offsets[1] :] = network.params[network.offsets[1] :]
+        made.append(new)
+    return columns, made
+
+
 def outputs_by_rows(
     columns: Columns, networks: Sequence[Network], table: Table, scale: float
 ) -> Iterator[list[np.ndarray]]:
     """The outputs of each network for rows of the table, some at a time and in order; each thread takes some."""
     table = columns.with_dates(table)
+    columns, networks = _between_edges(columns, networks)
     rows, threads = len(next(iter(table.values()))), kernels.get_num_threads()
     each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
     parts = [slice(start, start + each) for start in range(0, max(rows, 1), each)]

@@ -153,6 +153,30 @@ def test_the_hats_of_a_number_span_what_the_bins_between_quantiles_do_and_are_as
     np.testing.assert_allclose(filled, 20_000 / 64, atol=2)  # the rows at both ends of a bin
 
 
+def test_between_edges_a_row_is_what_two_of_them_are_by_parts():
+    """Any first layer makes the same of it. A hat rises by 4 sqrt(32) over a unit of place, which errs by 2^-25."""
+    rng = np.random.default_rng(0)
+    days = np.datetime64("2020-01-01") + rng.integers(0, 3000, 9000)
+    table = {
+        "x": np.where(rng.random(9000) < 0.1, np.nan, rng.standard_normal(9000)), "few": rng.integers(0, 9, 9000) ** 2.0,
+        "two": np.arange(9000) % 2, "gaps": np.where(np.arange(9000) % 3, 7, np.nan),
+        "day": np.where(np.arange(9000) % 7, days, np.datetime64("NaT")), "c": rng.choice(["a", "b", "c", ""], 9000),
+    }  # fmt: skip
+    columns = learnt(**table)
+    assert columns.between_edges is not None
+    between, edges = columns.between_edges
+    given = {name: values[:500].copy() for name, values in table.items()}
+    number = columns.columns[0].learnt
+    given["x"][: len(number.edges)] = number.edges / number.scale + number.median
+    given["x"][-3:], given["c"][-1] = [-1e9, np.inf, 1e30], "new"
+    X, fewer = (np.asarray(each.encode(given).toarray()) for each in (columns, between))
+    assert np.count_nonzero(fewer) < 0.6 * np.count_nonzero(X)
+    np.testing.assert_allclose(fewer @ edges.toarray(), X, atol=2e-6)
+    assert learnt(x=np.arange(200.0)).between_edges is None
+    many = learnt({"c": "category"}, c=np.arange(20_000) % 10_000, x=np.arange(20_000.0))
+    assert many.between_edges is None  # ten thousand rows of weights are not copied for it
+
+
 def test_a_value_that_most_rows_have_leaves_bins_to_the_others():
     x = np.concatenate([np.zeros(900), np.arange(1, 101)])
     edges = learnt(x=x).columns[0].learnt.edges

@@ -121,8 +121,8 @@ def test_out_of_fold_predictions_are_those_of_the_network_that_has_not_seen_the_
     for network in model.networks_:
         alone = pickle.loads(pickle.dumps(model))
         alone.networks_ = [network]
-        # A row's outputs do not depend on the rows beside it.
-        same.append(found == (alone.predict_proba(X)[:, 1] if make is TableClassifier else alone.predict(X)))
+        told = alone.predict_proba(X)[:, 1] if make is TableClassifier else alone.predict(X)
+        same.append(abs(found - told) <= 1e-5 * np.ptp(found))  # predictions add up the first layer in another order
     assert np.any(same, axis=0).all()
     assert all(len(y) // 5 <= count for count in np.sum(same, axis=1))  # and more where two networks agree
     assert make(**QUICK).fit(X, y).out_of_fold_ is None  # two networks hold out two fifths
