@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -418,7 +418,8 @@ class Date:
 
     def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(as_dates(values, self.day_first))
-        return _side_by_side([(part, part.entries(found[name])) for name, part in self.parts.items()], len(values))
+        entries = (part.entries(found[name]) for name, part in self.parts.items())
+        return _side_by_side([*self.parts.values()], entries, len(values))
 
     def between_edges(self) -> tuple[Kind, Sparse]:
         kinds, inputs = zip(*(part.between_edges() for part in self.parts.values()))
@@ -474,15 +475,21 @@ def _of(kind: str, described: Any) -> Kind:
     return Number(median, scale, edges, gaps)
 
 
-def _side_by_side(parts: Sequence[tuple[Kind, Entries]], rows: int) -> Entries:
-    """The entries of columns whose inputs follow on each other; numbers of few inputs take 2 bytes, as kernels keep them."""
-    number = np.uint16 if sum(kind.inputs for kind, _ in parts) <= 2**16 else np.int32
-    indices, values, start = [np.empty((0, rows), number)], [np.empty((0, rows), np.float32)], 0
-    for kind, (index, value) in parts:
-        indices.append(np.add(index, start, dtype=number, casting="unsafe"))
-        values.append(value)
+def _side_by_side(kinds: Sequence[Kind], entries: Iterable[Entries], rows: int) -> Entries:
+    """The entries of columns whose inputs follow on each other; numbers of few inputs take 2 bytes, as kernels keep them.
+
+    Those of a row lie together, and no column's stay: fresh memory takes longer than what is written there.
+    """
+    number = np.uint16 if sum(kind.inputs for kind in kinds) <= 2**16 else np.int32
+    most, start, at = sum(kind.at_once for kind in kinds), 0, 0
+    index, values = np.empty((rows, most), number).T, np.empty((rows, most), np.float32).T
+    for kind, found in zip(kinds, entries):
+        for each, value in zip(*found):
+            np.add(each, start, out=index[at], casting="unsafe")
+            values[at] = value
+            at += 1
         start += kind.inputs
-    return np.concatenate(indices), np.concatenate(values)
+    return index, values
 
 
 def _sparse(entries: Entries, inputs: int) -> Sparse:
@@ -596,7 +603,7 @@ class Columns:
     @property
     def sparse(self) -> bool:
         """Whether the matrix of the inputs is."""
-        return sum(column.learnt.at_once for column in self.columns if column.learnt) <= _DENSE * self.inputs
+        return sum(kind.at_once for kind in self.learnt) <= _DENSE * self.inputs
 
     def encode(self, table: Table) -> np.ndarray | Sparse:
         """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
@@ -604,7 +611,7 @@ class Columns:
         Columns go by name, in any order. None may be missing, and none be there besides: it may be the same under a new name.
         """
         self.require(table)
-        return self.matrix(self.entries(table))
+        return self.matrix(self.entries(table), len(next(iter(table.values()))))
 
     def require(self, table: Table) -> None:
         """InputError unless the table has the columns of the training, and no others."""
@@ -623,18 +630,22 @@ class Columns:
                     read[column.name] = as_dates(table[column.name])
         return read
 
-    def entries(self, table: Table) -> list[tuple[Kind, Entries]]:
+    @property
+    def learnt(self) -> list[Kind]:
+        """The kinds of those columns that were learnt from."""
+        return [column.learnt for column in self.columns if column.learnt is not None]
+
+    def entries(self, table: Table) -> Iterator[Entries]:
         """Those of each column that was learnt; the table may lack the others."""
-        found: list[tuple[Kind, Entries]] = []
         for column in self.columns:
             if column.learnt is not None:
                 with _naming(column.name):
-                    found.append((column.learnt, column.learnt.entries(table[column.name])))
-        return found
+                    found = column.learnt.entries(table[column.name])
+                yield found
 
-    def matrix(self, entries: Sequence[tuple[Kind, Entries]]) -> np.ndarray | Sparse:
-        """The network's inputs, float32 [n, inputs], of the entries of all columns."""
-        X = _sparse(_side_by_side(entries, entries[0][1][0].shape[1]), self.inputs)
+    def matrix(self, entries: Iterable[Entries], rows: int) -> np.ndarray | Sparse:
+        """The network's inputs, float32 [rows, inputs], of the entries of all columns."""
+        X = _sparse(_side_by_side(self.learnt, entries, rows), self.inputs)
         return X if self.sparse else X.toarray()
 
     @cached_property
@@ -645,8 +656,7 @@ class Columns:
         """
         if not self.sparse or self.inputs > _MOST_COPIED:
             return None
-        learnt = [column.learnt for column in self.columns if column.learnt is not None]
-        kinds, blocks = zip(*(kind.between_edges() for kind in learnt))
+        kinds, blocks = zip(*(kind.between_edges() for kind in self.learnt))
         inputs, made = _diagonal(blocks), iter(kinds)
         if len(inputs.data) == len(inputs):  # no number bends
             return None

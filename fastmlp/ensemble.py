@@ -179,8 +179,8 @@ def outputs_by_rows(
 
     def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
         with kernels.threads(threads):
-            inputs = columns.matrix(columns.entries({name: values[rows] for name, values in table.items()}))
-            return outputs_of(networks, inputs, scale)
+            part = {name: values[rows] for name, values in table.items()}
+            return outputs_of(networks, columns.matrix(columns.entries(part), len(next(iter(part.values())))), scale)
 
     if len(parts) == 1:
         yield of_rows(parts[0], threads)

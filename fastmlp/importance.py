@@ -63,20 +63,20 @@ def columns_importance(
 
     A column that nothing was learnt from has none.
     """
-    entries = columns.entries(table)
+    entries, rows = [*columns.entries(table)], len(next(iter(table.values())))
     places = {name: k for k, name in enumerate(columns.used)}
 
     def shuffled(name: Any, order: np.ndarray) -> float:
         if (place := places.get(name)) is None:
             return whole
-        kind, (index, values) = entries[place]
-        dealt = (kind, (index[:, order], values[:, order]))
-        return loss(columns.matrix([*entries[:place], dealt, *entries[place + 1 :]]))
+        index, values = entries[place]
+        dealt = index[:, order], values[:, order]
+        return loss(columns.matrix([*entries[:place], dealt, *entries[place + 1 :]], rows))
 
     asked = np.empty(len(names), object)
     asked[:] = names
-    whole = loss(columns.matrix(entries))
-    return rises(asked, entries[0][1][0].shape[1], whole, shuffled)
+    whole = loss(columns.matrix(entries, rows))
+    return rises(asked, rows, whole, shuffled)
 
 
 def rows_looked_at(rows: int, numbers: float) -> np.ndarray:
