@@ -470,7 +470,7 @@ def _of(kind: str, described: Any) -> Kind:
     )
     if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
         raise ValueError("number")
-    if len(edges) == 1 or (np.diff(edges) <= 0).any():
+    if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
         raise ValueError("edges")
     return Number(median, scale, edges, gaps)
 

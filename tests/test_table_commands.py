@@ -401,6 +401,7 @@ DAMAGES = {
     "columns of another kind": lambda meta, tensors: meta["table"][1].update(kind="number"),
     "an unknown kind": lambda meta, tensors: meta["table"][1].update(kind="colour"),
     "a column twice": lambda meta, tensors: meta["table"][1].update(name="km"),
+    "edges of one bin": lambda meta, tensors: meta["table"][2]["learnt"].update(edges=[1.0, 2.0]),
     "edges that fall": lambda meta, tensors: meta["table"][2]["learnt"].update(edges=[2.0, 1.0]),
     "a median that is none": lambda meta, tensors: meta["table"][2]["learnt"].update(median="many"),
     "another class": lambda meta, tensors: meta["classes"].append("perhaps"),
