@@ -44,7 +44,7 @@ from .data.values import (
 )
 from .errors import InputError
 from .formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
-from .frames import frame_columns, has_columns
+from .frames import Categories, frame_columns, has_columns
 
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; their count is a power of 2
@@ -74,6 +74,10 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
         listed = different.tolist()
+    elif isinstance(values, Categories) and values.numbers is not None:
+        there = np.bincount(values.numbers, minlength=len(values.different)) > 0
+        listed = [value for value, is_there in zip(values.different, there) if is_there]
+        codes = (np.cumsum(there) - 1)[values.numbers]
     else:
         rows = values.tolist() if values.dtype.kind != "M" else values.astype(str).tolist()
         try:
@@ -548,7 +552,7 @@ def read_table(X: Any, name: str = "X") -> Table:
 def _column(values: Any) -> np.ndarray:
     if np.ma.is_masked(values):
         values = values.astype(object).filled("")
-    column = np.asarray(values)
+    column = values if isinstance(values, Categories) else np.asarray(values)
     if column.dtype.kind == "c":
         raise InputError("Complex data not supported: a column holds numbers, text or dates")
     return column

@@ -87,11 +87,31 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
     return columns
 
 
-def _of_categories(series: Any) -> np.ndarray:
-    """The values of a categorical series of pandas, None for gaps: by its codes, in a fifth of the time of its own way."""
-    values = np.empty(len(series.cat.categories) + 1, CATEGORY)
-    values[:-1], values[-1] = series.cat.categories, None
-    return values[series.cat.codes.to_numpy()]
+class Categories(np.ndarray):
+    """The values of a categorical column [n], None for gaps, and their ``numbers`` [n] among the ``different`` ones.
+
+    What is taken from it by rows has numbers, too; what else is made of it has none.
+    """
+
+    different: list[Any]
+    numbers: np.ndarray | None = None
+
+    def __getitem__(self, rows: Any) -> Any:
+        found = super().__getitem__(rows)
+        if isinstance(found, Categories) and self.numbers is not None:
+            found.different, found.numbers = self.different, self.numbers[rows]
+        return found
+
+
+def _of_categories(series: Any) -> Categories:
+    """Those of a categorical series of pandas: by its codes, in a fifth of the time of its own way."""
+    different = np.empty(len(series.cat.categories) + 1, CATEGORY)
+    different[:-1], different[-1] = series.cat.categories, None
+    numbers = series.cat.codes.to_numpy().astype(np.int64) % len(different)  # -1 is a gap
+    values = different[numbers].view(Categories)
+    values.different, values.numbers = different.tolist(), numbers
+    values.flags.writeable = False  # numbers and values stay those of each other
+    return values
 
 
 def as_floats(values: np.ndarray) -> np.ndarray:

@@ -426,3 +426,9 @@ def test_data_frames_are_read_as_what_they_hold(library):
         assert np.array_equal(as_numbers(table["n"]), [1, np.nan, 3], equal_nan=True)
         assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
         assert as_dates(table["d"]).tolist() == [day - datetime.timedelta(hours=1) for day in days]
+        said = module.Series(["b", None, "a", "b"], dtype=module.CategoricalDtype(["never there", "b", "a"]))
+        values, plain = read_table(module.DataFrame({"t": said}))["t"], np.array(["b", None, "a", "b"], object)
+        for rows in (slice(None), slice(1, 3), np.array([3, 0, 0])):
+            listed, codes = texts_of(values[rows])
+            assert [listed[code] for code in codes] == plain[rows].tolist()
+            assert {*listed} == {*plain[rows]}
