@@ -216,7 +216,7 @@ class Number:
 
     @property
     def _levels(self) -> int:
-        return int(np.ceil(np.log2(len(self.edges) - 1))) if len(self.edges) else 0
+        return max(0, len(self.edges) - 2).bit_length()  # the logarithm of the bins, rounded up
 
     @property
     def _bends(self) -> int:

@@ -155,11 +155,12 @@ def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Colum
         return columns, networks
     columns, inputs = columns.between_edges
     read, made = kernels.csr(inputs), []
+    sizes, activation, output = networks[0].sizes, networks[0].activation, networks[0].output
+    first = Network(sizes[:2], bias=False, activation=activation)  # no kernel more is compiled for it
     for network in networks:
-        new = Network((len(inputs), *network.sizes[1:]), activation=network.activation, output=network.output)
-        (W, b), (sums, biases) = network.layers[0], new.layers[0]
-        first = Network(W.shape, bias=False, activation=network.activation)  # so no kernel more is compiled
-        first.layers[0][0][...] = W
+        new = Network((len(inputs), *sizes[1:]), activation=activation, output=output)
+        (_, b), (sums, biases) = network.layers[0], new.layers[0]
+        first.params = network.params[: first.params.size]
         kernels.mlp_forward(read, first, out=sums)
         biases[...] = b  # type: ignore[index]
         new.params[new.offsets[1] :] = network.params[network.offsets[1] :]
