@@ -173,7 +173,7 @@ def equal(x: Vector | _Number, y: Vector | _Number) -> Mask:
 def erf(x: Vector) -> Vector:
     """The error function 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, within 2 units in the last place.
 
-    Measured: 1.53 units over every float32 from 2^-15 to 24.
+    Measured: 1.73 units over every float32 from 2^-15 to 24.
     """
 
 def exp(x: Vector) -> Vector:
