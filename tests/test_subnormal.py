@@ -120,7 +120,8 @@ def fading(dtype):
 
     AdamW's weights halve on from when its moments are gone, the first of them having been divided by epsilon, 2^-27.
     """
-    steps = 32 - int(np.log2(np.finfo(dtype).smallest_subnormal))
+    info = np.finfo(dtype)  # not the logarithm of its smallest number, which a control word left behind makes zero
+    steps = 32 + info.nmant - info.minexp
     halving = {"weight_decay": 5.0}  # at a rate of 0.1
     return steps, (
         kernels.sgd(**halving),
