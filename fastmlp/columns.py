@@ -578,6 +578,9 @@ class Columns:
 
     columns: tuple[Column, ...]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"columns": self.columns}  # and nothing that can be made anew
+
     @classmethod
     def learn(cls, table: Table, said: Mapping[Any, str] | None = None, *, drop_empty: bool = False) -> Columns:
         """Find what each column is, unless it is ``said``: number, category, date or drop. InputError for what cannot be.
@@ -771,6 +774,8 @@ def _gaps(values: np.ndarray) -> np.ndarray:
     """Which values are missing, bool [n]."""
     if values.dtype.kind in "iubfmM":
         return np.isnan(values) if values.dtype.kind in "fmM" else np.zeros(len(values), bool)
+    if isinstance(values, Categories) and values.numbers is not None:
+        return np.array([_text_of(value) is None for value in values.different])[values.numbers]
     texts, codes = texts_of(values)
     return np.array([text is None for text in texts], bool)[codes]
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -149,23 +150,28 @@ def outputs_of(networks: Sequence[Network], X: np.ndarray | Sparse, scale: float
     return [kernels.mlp_forward(read, network, scale=scale) for network in networks]
 
 
+_between: WeakKeyDictionary[Network, tuple[np.ndarray, Network]] = WeakKeyDictionary()
+"""What ``_between_edges`` has made of a network, and the parameters of that network, should somebody change them."""
+
+
 def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Columns, Sequence[Network]]:
     """Columns of fewer entries a row, and the networks with their first layers as ``Columns.between_edges`` says."""
     if columns.between_edges is None:
         return columns, networks
     columns, inputs = columns.between_edges
-    read, made = kernels.csr(inputs), []
     sizes, activation, output = networks[0].sizes, networks[0].activation, networks[0].output
     first = Network(sizes[:2], bias=False, activation=activation)  # no kernel more is compiled for it
     for network in networks:
+        if network in _between and np.array_equal(_between[network][0], network.params):
+            continue
         new = Network((len(inputs), *sizes[1:]), activation=activation, output=output)
         (_, b), (sums, biases) = network.layers[0], new.layers[0]
         first.params = network.params[: first.params.size]
-        kernels.mlp_forward(read, first, out=sums)
+        kernels.mlp_forward(kernels.csr(inputs), first, out=sums)
         biases[...] = b  # type: ignore[index]
         new.params[new.offsets[1] :] = network.params[network.offsets[1] :]
-        made.append(new)
-    return columns, made
+        _between[network] = network.params.copy(), new
+    return columns, [_between[network][1] for network in networks]
 
 
 def outputs_by_rows(

@@ -163,6 +163,20 @@ def test_few_epochs_are_cycles_too(epochs):
     assert len(TableRegressor(**{**QUICK, "epochs": epochs}).fit(X, y).validation_losses_[0]) <= epochs
 
 
+def test_predictions_follow_a_network_that_is_changed_and_leave_nothing_in_the_pickle():
+    x = np.random.default_rng(0).standard_normal(1000)
+    X = {"x": x, "day": np.array([f"day {k % 50}" for k in range(1000)])}
+    model = TableRegressor(**{**QUICK, "epochs": 2}).fit(X, x)
+    before, found = len(pickle.dumps(model)), model.predict(X)
+    assert model.columns_.between_edges is not None  # else nothing is kept from one prediction to the next
+    assert len(pickle.dumps(model)) == before
+    for network in model.networks_:
+        network.layers[0][0][...] *= 2
+    again = pickle.loads(pickle.dumps(model)).predict(X)
+    assert (again != found).any()
+    np.testing.assert_array_equal(model.predict(X), again)
+
+
 def test_it_is_pickled_cloned_and_searched():
     X, y = table(200)
     model = TableRegressor(**QUICK).fit(X, y)
