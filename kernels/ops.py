@@ -47,6 +47,11 @@ def _parts(work: int, serial: int) -> int:
     return get_num_threads() if work > serial else 1
 
 
+def _parts_of_product(numbers: int, times: int) -> int:
+    """For so many numbers of a matrix, each multiplied so many times; to read one takes as long as two products."""
+    return _parts(2 * numbers * (times + 2), SERIAL_FLOP)
+
+
 def _is_sparse(X: Any) -> bool:
     return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
 
@@ -87,11 +92,11 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
         Xs = checks.as_csr("X", X)
         checks.require_shape("X", Xs, (None, I))
         Y = checks.output("out", out, dtype, (Xs.shape[0], O), W, b)
-        sparse.run_forward(Xs, W, b, factor, relu, Y, _parts(2 * Xs.indices.size * O, SERIAL_FLOP))
+        sparse.run_forward(Xs, W, b, factor, relu, Y, _parts_of_product(Xs.indices.size, O))
         return Y
     X = checks.as_samples("X", X, dtype, (None, I))
     Y = checks.output("out", out, dtype, (len(X), O), X, W, b)
-    parts = _parts(2 * X.size * O, SERIAL_FLOP)
+    parts = _parts_of_product(X.size, O)
     rows = np.empty(parts * ROW_BLOCK * I if X.itemsize == 1 else 0, dtype)
     run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, rows, scratch(parts * gemm.PACK_SIZE, dtype))
     return Y
@@ -112,7 +117,7 @@ def linear_backward_input(
     if relu_output is not None:
         mask = checks.as_input("relu_output", relu_output, dtype, (len(dY), I))
     dX = checks.output("out", out, dtype, (len(dY), I), dY, W, mask)
-    parts = _parts(2 * dY.size * I, SERIAL_FLOP)
+    parts = _parts_of_product(dY.size, I)
     run(gemm.linear_backward_input, parts, dY, W, mask, dX, scratch(parts * gemm.PACK_SIZE, dtype))
     return dX
 
@@ -134,13 +139,13 @@ def linear_backward_weight(
         layer = PanelLayer(*shape, dW.reshape(-1), db, False)
         _run_csr_update(X, dY, layer, PanelState((), ()), Schedule(sgd(), -1.0, 1), factor)  # 0 - (-1) * dW
     else:
-        parts = _parts(2 * X.size * shape[1], SERIAL_FLOP)
+        parts = _parts_of_product(X.size, shape[1])
         run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
 
 
 def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float) -> None:
-    parts = _parts(2 * X.indices.size * dY.shape[1], SERIAL_FLOP)
+    parts = _parts_of_product(X.indices.size, dY.shape[1])
     sparse.run_backward_update(X, dY, layer, state, schedule, scale, parts)
 
 
@@ -194,7 +199,7 @@ def linear_backward_update(
         layer, schedule = PanelLayer(I, O, W.reshape(-1), bias, False), Schedule(rule, lr, t)
         _run_csr_update(X, dY, layer, PanelState(*slots), schedule, scale)
         return
-    parts = _parts(2 * X.size * O, SERIAL_FLOP)
+    parts = _parts_of_product(X.size, O)
     gradient = np.empty(parts * gemm.gradient_size(O), dtype)
     own = scratch(parts * gemm.PACK_SIZE, dtype), gradient
     # Neither layer nor schedule: each would be made in Python to be taken apart at once.
