@@ -15,6 +15,7 @@ _SAMPLE_ROWS = 1000  # looked at for the scale of the inputs
 _BLOCK = 1 << 17  # numbers looked at together: 1 MB of float64
 # Columns share a scale up to this factor from the median: MNIST's reach 1.4, those of tables often thousands.
 _ALIKE = 3.0
+_FEWEST_TO_VARY = 20  # rows: in fewer, columns may have one value each by chance
 _RAREST = 0.01  # a column that is not zero in fewer rows does not say whether scales differ
 _COMMON = 0.1  # nor one of small numbers in fewer than these: the sizes of its few scatter
 
@@ -153,7 +154,7 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
         std = np.sqrt(around / np.where(centred, n, np.minimum(n, count / _RAREST).clip(1)))
     same = low == high
     centred &= same
-    if same.all():
+    if same.all() and n >= _FEWEST_TO_VARY:
         raise InputError(f"{source}: every column has one value only; there is nothing to learn from")
     mean[centred], std[same] = low[centred], 1  # exactly: the rounding of a mean is not to be divided by that of a std
     wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std) & (std > 0)))
