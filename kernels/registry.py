@@ -203,10 +203,10 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
     triples = _functions()
     for k, (rule, activation, loss) in enumerate(triples):  # the last has an activation for each layer where it has two
         inputs: tuple[Any, ...] = (pixels, sparse)
-        if k >= len(RULES):  # every rule is there in both dtypes, dense and sparse: of the others, one
-            if np.dtype(dtype) != (np.float32, np.float64)[k % 2]:
+        if k >= len(RULES):  # every rule is there in both dtypes, dense and sparse; the others as twins are compared
+            if np.dtype(dtype) != np.float64:
                 continue
-            inputs = inputs[k // 2 % 2 :][:1]
+            inputs = inputs[k % 2 :][:1]
         for sizes in ((I, O, 10), (I, 3), (I, 17, O, 5)):
             for X in inputs:
                 mixed = (
@@ -257,7 +257,8 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
         options = _options(loss, next(objectives)) | ({"clip": 0.5} if k % 5 == 4 else {})
-        rate = 0.01 if options.get("mean", True) else 0.01 / batch  # exponential outputs would soon overflow
+        rate = 0.001 if network.output == "exponential" else 0.01  # such outputs would soon overflow
+        rate /= 1 if options.get("mean", True) else batch
         lr = np.full(-(-samples // batch), rate)
         if k % 3:
             options |= {"average": network.params.copy(), "average_decay": (None, 0.9)[k % 3 - 1], "t": 3}
