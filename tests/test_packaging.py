@@ -8,6 +8,7 @@ import json
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -59,6 +60,22 @@ def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
         "parquet.py": {"pyarrow"},
     }  # fmt: skip
     assert outside <= {"numpy", "kernels"} | extras.get(path.name, set()) | extras.get(path.parent.name, set())
+
+
+def test_the_top_level_holds_what_a_reader_expects():
+    """No run, and no table, of somebody who tried a command there."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no clone, or git is not installed")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip(f"git does not list the files: {listed.stderr.strip()}")
+    expected = {".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"}
+    assert {line.split("/")[0] for line in listed.stdout.splitlines()} <= expected | {
+        "bench",
+        "fastmlp",
+        "kernels",
+        "tests",
+    }
 
 
 def test_no_module_of_fastmlp_imports_one_that_imports_it_in_turn():
