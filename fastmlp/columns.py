@@ -55,7 +55,7 @@ _LARGEST = 1e300  # with which no difference overflows
 _FARTHEST = 1e6  # of z: its clip is at its end long before
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
 _FEWEST_TO_COMPARE = 20  # rows that say something of others
-_LOOKED_AT = 1000  # rows, evenly spaced
+LOOKED_AT = 1000  # rows to predict, evenly spaced, for what training had not
 _MOST_COPIED = 8192  # inputs: of more, copies of the weights would take longer than they spare
 _NAMED = 3  # columns, or values, in a line
 
@@ -239,7 +239,7 @@ class Number:
         """Where nine tenths of many values are beyond all that training had."""
         if not len(self.edges) or len(values) < _FEWEST_TO_COMPARE:
             return None
-        x = as_numbers(values[:: max(1, len(values) // _LOOKED_AT)])
+        x = as_numbers(values[:: max(1, len(values) // LOOKED_AT)])
         if len(known := np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)) < _FEWEST_TO_COMPARE:
             return None
         low, high = np.quantile(known, [0.1, 0.9])

@@ -159,18 +159,19 @@ def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Colum
     if columns.between_edges is None:
         return columns, networks
     columns, inputs = columns.between_edges
-    sizes, activation, output = networks[0].sizes, networks[0].activation, networks[0].output
-    first = Network(sizes[:2], bias=False, activation=activation)  # no kernel more is compiled for it
-    for network in networks:
-        if network in _between and np.array_equal(_between[network][0], network.params):
-            continue
-        new = Network((len(inputs), *sizes[1:]), activation=activation, output=output)
-        (_, b), (sums, biases) = network.layers[0], new.layers[0]
-        first.params = network.params[: first.params.size]
-        kernels.mlp_forward(kernels.csr(inputs), first, out=sums)
-        biases[...] = b  # type: ignore[index]
-        new.params[new.offsets[1] :] = network.params[network.offsets[1] :]
-        _between[network] = network.params.copy(), new
+    known = (network in _between and np.array_equal(_between[network][0], network.params) for network in networks)
+    if new := [network for network, is_known in zip(networks, known) if not is_known]:
+        sizes, activation, output = new[0].sizes, new[0].activation, new[0].output
+        read = kernels.csr(inputs)
+        first = Network(sizes[:2], bias=False, activation=activation)  # no kernel more is compiled for it
+        for network in new:
+            made = Network((len(inputs), *sizes[1:]), activation=activation, output=output)
+            (_, b), (sums, biases) = network.layers[0], made.layers[0]
+            first.params = network.params[: first.params.size]
+            kernels.mlp_forward(read, first, out=sums)
+            biases[...] = b  # type: ignore[index]
+            made.params[made.offsets[1] :] = network.params[network.offsets[1] :]
+            _between[network] = network.params.copy(), made
     return columns, [_between[network][1] for network in networks]
 
 

@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
-from ..columns import Columns, Table, read_table
+from ..columns import LOOKED_AT, Columns, Table, read_table
 from ..data.labels import typed
 from ..ensemble import (
     NETWORKS,
@@ -46,7 +46,6 @@ from .base import documented, without_last_layer
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
-_LOOKED_AT = 1000  # rows to predict, evenly spaced, for what training had not
 _PARAMETERS = """\
 columns : dict or None, default=None
     What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
@@ -285,7 +284,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         with _value_errors(), self._threads():
             table = self._named(X, "X")
             self.columns_.require(table)
-            step = max(1, len(next(iter(table.values()))) // _LOOKED_AT)
+            step = max(1, len(next(iter(table.values()))) // LOOKED_AT)
             if line := self.columns_.unknown({name: values[::step] for name, values in table.items()}):
                 warnings.warn(line, stacklevel=5)
             parts = outputs_by_rows(self.columns_, networks, table, self._input_scale)
