@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .estimator import MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
     from .export import export
     from .fitting import fit
-    from .loading import load_model
-    from .loop import EpochReport, NumbersReport, Observer, Progress, Result
-    from .model import Model
+    from .models.loading import load_model
+    from .models.model import Model
+    from .training.loop import EpochReport, NumbersReport, Observer, Progress, Result
 
 # Imported when first used, so that `--help` does not wait for Numba.
 _NAMES = {
@@ -38,9 +38,9 @@ _NAMES = {
     "estimator": "MLPClassifier MLPRegressor TableClassifier TableRegressor",
     "export": "export",
     "fitting": "fit",
-    "loading": "load_model",
-    "loop": "EpochReport NumbersReport Observer Progress Result",
-    "model": "Model",
+    "models.loading": "load_model",
+    "training.loop": "EpochReport NumbersReport Observer Progress Result",
+    "models.model": "Model",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 

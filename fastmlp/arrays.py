@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .columns import read_table
 from .config import TrainConfig
 from .data import Dataset, Frame
 from .data.columns import checked
@@ -20,6 +19,7 @@ from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
 from .frames import column_names, has_columns, in_other_order
+from .tables.columns import read_table
 
 Say = Callable[[str], None]
 _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import __version__
 from .config import TrainConfig, read_toml
 from .errors import InputError, Interrupted, RunError, not_one_of, similar
-from .parallel import launched
+from .training.parallel import launched
 
 if TYPE_CHECKING:
     from .data import Dataset

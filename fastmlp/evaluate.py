@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .config import TrainConfig
     from .data import Dataset
-    from .model import Model
+    from .models.model import Model
 
 _LISTED = 30  # classes in the table; of more, the worst
 _WORST = 10
@@ -37,7 +37,7 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
     except InputError as error:  # a relative path, or the file has moved
         raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
     from .data import split_rows
-    from .plan import digest
+    from .training.plan import digest
 
     own = model.trained_on
     if recorded and own is not None and digest(data) != own["digest"]:
@@ -71,7 +71,7 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     if data.tested is not None and data.tested.files is not None:
         import numpy as np
 
-        from .images import in_range
+        from .images.prepare import in_range
 
         X = in_range(np.asarray(X), model)
     if isinstance(X, Sparse):
@@ -183,8 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
 
     from .config import configure
-    from .loading import load_model
-    from .target import scored
+    from .models.loading import load_model
+    from .models.target import scored
 
     file = model_file(path)
     path, run = str(file), run_options(file.parent)

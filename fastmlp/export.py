@@ -22,7 +22,7 @@ from .paths import as_path, atomic_write, writing
 if TYPE_CHECKING:
     import numpy as np
 
-    from .model import Model
+    from .models.model import Model
 
 _PROTOBUF_BYTES = 2_000_000_000
 
@@ -30,7 +30,7 @@ _PROTOBUF_BYTES = 2_000_000_000
 def state_dict(model: Model) -> dict[str, np.ndarray]:
     """The parameters as torch.nn.Sequential(Linear, activation, Linear, ...) names and lays them out: "0.weight" [O, I], ...
 
-    In the network's dtype, but float64 where features are standardised: see ``onnx_network``. Biases are always there. The
+    In the network's dtype, but float64 where features are standardised: see ``exporting.network``. Biases are always there. The
     outputs are logits, or numbers in their own units, or, of a loss that learns logarithms, these.
     """
     import numpy as np
@@ -58,14 +58,14 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
         names = ["prediction"]
     kind = "uint8" if uint8 else "float32"
     usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("{kind}")}})'
-    from .onnx_network import onnx_model
+    from .exporting.network import onnx_model
 
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
 def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
-    from .onnx_tables import table_model
-    from .table_model import TableModel
+    from .exporting.tables import table_model
+    from .tables.model import TableModel
 
     if isinstance(model, TableModel):
         model = model.as_fitted()
@@ -81,7 +81,7 @@ def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
 
 
 def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
-    from .described import described
+    from .models.described import described
 
     library = optional("safetensors.numpy", f".safetensors needs safetensors; {to_install('export')}")
     tensors = state_dict(model)
@@ -114,7 +114,7 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
 
 
 def _page(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
-    from .page import page
+    from .exporting.page import page
 
     return page(model, path), "a browser: it is a page to draw digits on"
 
@@ -131,7 +131,7 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     an estimator "label", what its ``predict`` returns; of a model that predicts numbers to "prediction". With ``uint8``, of a
     ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. A model of a table, as
     ``TableClassifier`` and ``TableRegressor`` are, takes each of its columns by name in the place of X
-    (``onnx_tables.table_model``), and goes to no other format. The file's documentation and metadata say what the inputs must
+    (``exporting.tables``), and goes to no other format. The file's documentation and metadata say what the inputs must
     be. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a torch.nn.Sequential, to logits or numbers. ``.html``, for
     any browser: a page to draw digits on, of a ``Model`` of such images.
 
@@ -170,7 +170,7 @@ def _format_of(path: str | Path) -> Callable[[Model, np.ndarray | None, str], tu
 
 
 def _is_of_tables(model: Any) -> bool:
-    from .table_model import TableModel
+    from .tables.model import TableModel
 
     if isinstance(model, TableModel):
         return True
@@ -183,7 +183,7 @@ def _is_of_tables(model: Any) -> bool:
 
 def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
     """(the model, the labels of an estimator's classes)."""
-    from .model import Model
+    from .models.model import Model
 
     if isinstance(model, Model):
         return model, None
@@ -233,7 +233,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
-    from .loading import load_model
+    from .models.loading import load_model
 
     _format_of(options.out)  # before anything is loaded
     model = load_model(options.model)

@@ -14,11 +14,11 @@ from .arrays import dataset_of
 from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError
-from .loop import Observer, Progress, Result, fit_network
-from .parallel import World
-from .plan import completed
 from .screen import Screen, in_notebook
-from .table_fit import NetworkReport, fit_table
+from .tables.fit import NetworkReport, fit_table
+from .training.loop import Observer, Progress, Result, fit_network
+from .training.parallel import World
+from .training.plan import completed
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -19,8 +19,8 @@ from .paths import as_path
 if TYPE_CHECKING:
     import numpy as np
 
-    from .images import Picture, Seen
-    from .model import Model
+    from .images.prepare import Picture, Seen
+    from .models.model import Model
 
 _SURE = 0.6  # a lower probability is said: 1 % of MNIST's test digits have one, and 11 % of letters and crosses
 _LINES = 5  # of doubtful images; of more their number
@@ -47,7 +47,7 @@ def _files(given: Sequence[str]) -> list[Path]:
 
 def _seen(pictures: Sequence[Picture], model: Model, options: Namespace) -> list[Seen]:
     """What is seen of each image."""
-    from .images import pixel_range, read_images, write_seen
+    from .images.prepare import pixel_range, read_images, write_seen
 
     if model.image_shape is None:
         raise InputError(f"{pictures[0].name}: is an image; the inputs of this model are not known to be one")
@@ -124,7 +124,7 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple
     """(name, samples as the model takes them, what is seen if it is an image) of each file, and of each image of those in a
     directory or a .zip."""
     from .data import format_of
-    from .images import Picture, in_range, picture
+    from .images.prepare import Picture, in_range, picture
 
     with ExitStack() as opened:
         wanted: list[Path | Picture] = []
@@ -152,7 +152,7 @@ def _predictions(samples: list[tuple[str, Any, Seen | None]], model: Model) -> I
     """(class indices [N], probabilities [N, classes]) of each file, or numbers [N], after all have been read."""
     import numpy as np
 
-    from .images import probabilities
+    from .images.prepare import probabilities
 
     doubtful = []
     for name, X, _ in samples:
@@ -223,7 +223,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
-    from .loading import load_model
+    from .models.loading import load_model
 
     model = load_model(options.model)
     if options.proba and model.target is not None:

@@ -22,7 +22,7 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     for what cannot be written.
     """
     try:
-        from .report_page import draw
+        from .reporting.page import draw
     except ImportError as error:
         raise InputError(f"report needs matplotlib; {to_install('plot')} ({error})") from None
     return draw(as_path(directory), data, out)

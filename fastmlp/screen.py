@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .cli import say
 
 if TYPE_CHECKING:
-    from .loop import Progress
+    from .training.loop import Progress
 
 _ERASE = "\r\x1b[K"
 _SECONDS_BETWEEN = 0.1  # two progress lines

@@ -18,13 +18,13 @@ from .cli import Parser, add_options, command, load_data, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
-from .parallel import World, joined
 from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write, writing
 from .screen import Screen, duration, hush
+from .training.parallel import World, joined
 
 if TYPE_CHECKING:
-    from .columns import Columns
     from .data import Dataset
+    from .tables.columns import Columns
 
 CONFIG, METRICS = "config.toml", "metrics.jsonl"
 _MOST_SEEDS = 1000
@@ -161,7 +161,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
             raise
         raise InputError(f"{error}; --data says where the data of the run are now") from None
 
-    from .plan import completed, one_network
+    from .training.plan import completed, one_network
 
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
@@ -260,9 +260,9 @@ def _train(
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
     from .fitting import train
-    from .loop import Observer
-    from .plan import completed
-    from .target import scored
+    from .models.target import scored
+    from .training.loop import Observer
+    from .training.plan import completed
 
     asked, config = config, completed(config, data, world.size)
     if config.dropout and asked.dropout is None and not config.networks:
@@ -356,14 +356,14 @@ def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path) -> int:
     """``--find-lr``: the suggestion on stdout, the curve in DIR/lr.png where Matplotlib is installed."""
-    from .find_lr import find_lr
-    from .loop import Observer
+    from .training.find_lr import find_lr
+    from .training.loop import Observer
 
     screen.patient = True
     result = find_lr(data, config, Observer(screen.line, screen.chosen, stop=screen.stopped))
     where = directory / "lr.png"
     try:
-        from .plots import lr_range_figure, write_png
+        from .reporting.plots import lr_range_figure, write_png
 
         write_png(lr_range_figure(result.rates.tolist(), result.losses.tolist(), result.suggestion), where)
         drawn = f"; the curve is in {where}"

@@ -15,7 +15,7 @@ from .errors import RunError
 def warm_up(dtype: str, optimizer: str) -> None:
     """Compile, or load, all kernels that training, evaluation and prediction call, with the defaults for what is not given."""
     from .backend import kernels
-    from .optimizers import rule
+    from .training.optimizers import rule
 
     kernels.jit.ahead.expect_work()
     rules = (rule(TrainConfig(optimizer=optimizer, weight_decay=0.0)),)

@@ -21,7 +21,7 @@ import numpy as np
 
 from fastmlp.config import TrainConfig
 from fastmlp.formats import FORMATS, IMAGE, PICTURES, Format
-from fastmlp.tensor_file import _digest
+from fastmlp.models.tensor_file import _digest
 
 # -- seeds -----------------------------------------------------------------------------------------------------------
 

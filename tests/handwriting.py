@@ -329,7 +329,7 @@ def write(path: Path, digits: list[int], pixels: list[np.ndarray | None], style:
 def reading(model: Any, path: Path) -> Any:
     """The classes that ``model`` reads from an image, or why it reads none."""
     from fastmlp.errors import InputError
-    from fastmlp.images import picture, probabilities, read_images
+    from fastmlp.images.prepare import picture, probabilities, read_images
 
     try:
         (seen,) = read_images([picture(path)], model.image_shape, model.framing, say=lambda line: None)

@@ -24,7 +24,7 @@ import fastmlp
 import kernels
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import Interrupted
-from fastmlp.loop import Observer
+from fastmlp.training.loop import Observer
 from kernels.registry import OPS
 
 

@@ -21,8 +21,8 @@ from guarded import contents
 
 import fastmlp
 import kernels
-from fastmlp import loop
 from fastmlp.data.synthetic import load_synthetic
+from fastmlp.training import loop
 from kernels.intrinsics import atomic_load, atomic_store, yield_core
 from kernels.jit import kernel
 from kernels.registry import OPS

@@ -18,12 +18,13 @@ import pytest
 from lines import one_line
 
 import fastmlp
-from fastmlp import evaluate, loop, train
-from fastmlp.checkpoint import NAME, PREVIOUS
+from fastmlp import evaluate, train
 from fastmlp.config import configure
 from fastmlp.errors import InputError, Interrupted
-from fastmlp.loop import Observer
-from fastmlp.tensor_file import read_tensors, write_tensors
+from fastmlp.models.tensor_file import read_tensors, write_tensors
+from fastmlp.training import loop
+from fastmlp.training.checkpoint import NAME, PREVIOUS
+from fastmlp.training.loop import Observer
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = [

@@ -24,7 +24,7 @@ from fastmlp import completion, evaluate, predict, train
 from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
 from fastmlp.config import TrainConfig
-from fastmlp.tensor_file import write_tensors
+from fastmlp.models.tensor_file import write_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,10 +11,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fastmlp.columns import Columns, as_dates, as_numbers, read_table, texts_of
 from fastmlp.data import Sparse
 from fastmlp.data.values import written_number
 from fastmlp.errors import InputError
+from fastmlp.tables.columns import Columns, as_dates, as_numbers, read_table, texts_of
 
 
 def learnt(said=None, **columns):

@@ -20,12 +20,12 @@ from fastmlp import doctor, evaluate, export, predict, report, train
 from fastmlp.backend import Network, kernels
 from fastmlp.data import Sparse
 from fastmlp.errors import InputError
+from fastmlp.exporting.network import onnx_model
 from fastmlp.formats import IMAGE
-from fastmlp.ink import Framing
-from fastmlp.loop import Observer
-from fastmlp.model import Model
-from fastmlp.onnx_network import onnx_model
-from fastmlp.ranges import difference, input_ranges
+from fastmlp.images.ink import Framing
+from fastmlp.models.model import Model
+from fastmlp.models.ranges import difference, input_ranges
+from fastmlp.training.loop import Observer
 
 ROOT = Path(__file__).resolve().parent.parent
 

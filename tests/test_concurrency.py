@@ -355,7 +355,7 @@ import fastmlp
 
 class Slow:
     def find_spec(self, name, path, target=None):
-        if name == "fastmlp.model":
+        if name == "fastmlp.models.model":
             importing.set()
             time.sleep(0.5)
 

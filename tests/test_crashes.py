@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import loop, paths, train
-from fastmlp.metrics import read_metrics
+from fastmlp import paths, train
 from fastmlp.paths import CHECKPOINT, PREVIOUS, atomic_write
 from fastmlp.train import CONFIG, METRICS, MODEL
+from fastmlp.training import loop
+from fastmlp.training.metrics import read_metrics
 
 OPTIONS = ["--data", "data.npz", "--hidden", "3", "--batch-size", "20", "--optimizer", "adam", "--dropout", "0.2"]
 RUN = [*OPTIONS, "--steps", "3", "--checkpoint-seconds", "0", "--threads", "1"]  # a checkpoint after each step

@@ -35,7 +35,6 @@ import pytest
 from damage import CSV, KINDS, META, NPZ, PIXELS, SVM, TENSORS, VALUES, mutant, npy, place, tensor_file, zipped
 from lines import one_line
 
-from fastmlp.checkpoint import read_checkpoint
 from fastmlp.config import configure, read_toml
 from fastmlp.data import Sparse, format_of, load
 from fastmlp.data import files as files_reader
@@ -44,11 +43,12 @@ from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
 from fastmlp.formats import IMAGE, PICTURES, Features, Query
-from fastmlp.images import picture, read_images
-from fastmlp.ink import Framing
-from fastmlp.loading import load_model, model_from
+from fastmlp.images.ink import Framing
+from fastmlp.images.prepare import picture, read_images
+from fastmlp.models.loading import load_model, model_from
+from fastmlp.models.tensor_file import _digest
 from fastmlp.predict import _samples
-from fastmlp.tensor_file import _digest
+from fastmlp.training.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = int(os.environ.get("FASTMLP_FUZZ_SEED", "0"))

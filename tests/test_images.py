@@ -17,8 +17,8 @@ import fastmlp
 from fastmlp import predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
-from fastmlp.images import Seen, probabilities
-from fastmlp.ink import RIGHT, busyness, framing_of, prepare, reading_order, straightened
+from fastmlp.images.ink import RIGHT, busyness, framing_of, prepare, reading_order, straightened
+from fastmlp.images.prepare import Seen, probabilities
 
 SHAPE = (28, 28)
 

@@ -18,7 +18,7 @@ import fastmlp
 from fastmlp import train
 from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
-from fastmlp.parallel import World
+from fastmlp.training.parallel import World
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 240  # seconds: a rank that waits for one that has gone fails the test
@@ -81,7 +81,7 @@ import json, sys
 import numpy as np
 import fastmlp
 from fastmlp.config import configure
-from fastmlp.parallel import joined
+from fastmlp.training.parallel import joined
 from tests.test_mpi import CASES, small_digits
 
 data, worst = small_digits(), {}
@@ -130,9 +130,9 @@ def test_ranks_give_the_numbers_of_one_process_and_the_same_bits_again(ranks, n)
 LOCAL = """
 import numpy as np
 import fastmlp
-from fastmlp import loop
+from fastmlp.training import loop
 from fastmlp.backend import kernels
-from fastmlp.parallel import joined
+from fastmlp.training.parallel import joined
 from tests.test_mpi import small_digits
 
 data, rule, rates = small_digits(), kernels.momentum(0.9), np.linspace(0.1, 0.02, 7)
@@ -185,7 +185,8 @@ def test_local_steps_then_the_average_weighted_by_rows_and_dropout_of_each_ranks
 # As `python -m fastmlp.train`, but that rank 1 comes to harm in the step after the 20th.
 HARMED = """
 import os, signal, sys
-from fastmlp import loop, train
+from fastmlp import train
+from fastmlp.training import loop
 
 advance = loop.Run.advance
 def harmed(run, limit):
@@ -252,7 +253,7 @@ import json, sys
 from fastmlp import train
 from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
-from fastmlp.parallel import joined
+from fastmlp.training.parallel import joined
 
 with joined() as world:
     pass
@@ -366,7 +367,7 @@ def test_one_rank_needs_no_mpi4py(names, monkeypatch):
     for name, value in names.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    from fastmlp.parallel import joined
+    from fastmlp.training.parallel import joined
 
     with joined() as world:
         assert type(world) is World

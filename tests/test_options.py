@@ -11,12 +11,12 @@ import pytest
 import fastmlp
 import kernels
 from fastmlp import config
-from fastmlp.augment import distortion
 from fastmlp.config import configure, read_toml
 from fastmlp.data import Sparse
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
-from fastmlp.find_lr import find_lr
+from fastmlp.training.augment import distortion
+from fastmlp.training.find_lr import find_lr
 
 OPTIONS = [
     {"dropout": 0.3, "hidden": (40, 30)},

@@ -202,8 +202,8 @@ def test_the_wheel_holds_both_packages(tmp_path):
         "kernels/gemm.py",
         "kernels/py.typed",
         "fastmlp/data/csv.py",
-        "fastmlp/page.html",
-        "fastmlp/report.html",
+        "fastmlp/exporting/page.html",
+        "fastmlp/reporting/report.html",
         "fastmlp/py.typed",
     ):
         assert wanted in names

@@ -9,12 +9,12 @@ import pytest
 
 import fastmlp
 import kernels
-from fastmlp import loop
 from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Sparse
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
-from fastmlp.plan import is_table, plan
+from fastmlp.training import loop
+from fastmlp.training.plan import is_table, plan
 
 
 def dataset(X, y, test=1000):

@@ -10,7 +10,7 @@ import pytest
 import fastmlp
 import kernels
 from fastmlp.errors import InputError
-from fastmlp.model import Model
+from fastmlp.models.model import Model
 
 
 def network(sizes, rng, dtype="float32", **options):

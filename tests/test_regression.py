@@ -14,8 +14,8 @@ import kernels
 from fastmlp import evaluate, export, predict, report, train
 from fastmlp.config import LOSSES, loss_and_parameters
 from fastmlp.errors import InputError
-from fastmlp.loading import model_from
-from fastmlp.target import kernel_of, number_scores
+from fastmlp.models.loading import model_from
+from fastmlp.models.target import kernel_of, number_scores
 
 QUICK = ("--hidden", 16, "--epochs", 3, "--batch-size", 32)
 
@@ -238,7 +238,7 @@ def test_the_scores_are_those_of_scikit_learn(rng):
 
 
 def test_the_names_of_the_losses_are_those_of_the_kernels():
-    losses = fastmlp.target.kernels.LOSSES
+    losses = fastmlp.models.target.kernels.LOSSES
     outputs = {"classification": ("softmax",), "regression": ("identity", "exponential")}
     for task, named in LOSSES.items():
         assert set(named) == {name for name, loss in losses.items() if loss.output in outputs[task]}

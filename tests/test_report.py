@@ -17,9 +17,11 @@ from lines import one_line
 pytest.importorskip("matplotlib")
 
 import fastmlp
-from fastmlp import evaluate, plots, report, report_page, sections, train
+from fastmlp import evaluate, report, train
 from fastmlp.errors import InputError
-from fastmlp.metrics import read_metrics
+from fastmlp.reporting import page as report_page
+from fastmlp.reporting import plots, sections
+from fastmlp.training.metrics import read_metrics
 
 PICTURES = ["learning-curves.png", "confusion.png", "confident-errors.png", "recall.png", "weights.png"]
 METRICS = [
@@ -337,9 +339,9 @@ def test_bad_input_is_one_line_and_exit_code_2(run, digits, name, command):
 
 
 def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, command):
-    for name in ("plots", "sections", "report_page"):
-        monkeypatch.delitem(sys.modules, f"fastmlp.{name}")
-        monkeypatch.delattr(fastmlp, name)
+    for name in ("plots", "sections", "page"):
+        monkeypatch.delitem(sys.modules, f"fastmlp.reporting.{name}")
+        monkeypatch.delattr(fastmlp.reporting, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     one_line(command(report, "run"), 2, "report needs matplotlib; pip install -e '")
 

@@ -17,14 +17,15 @@ from lines import one_line
 from reading import dense
 
 import fastmlp
-from fastmlp import evaluate, plan, train
-from fastmlp.batches import Batches
+from fastmlp import evaluate, train
 from fastmlp.data import OnDisk, Sparse, load
 from fastmlp.data import directory as directories
 from fastmlp.errors import InputError, Interrupted, RunError
-from fastmlp.find_lr import find_lr
-from fastmlp.loop import Observer
-from fastmlp.plan import Plan
+from fastmlp.training import plan
+from fastmlp.training.batches import Batches
+from fastmlp.training.find_lr import find_lr
+from fastmlp.training.loop import Observer
+from fastmlp.training.plan import Plan
 
 FEATURES = 64
 

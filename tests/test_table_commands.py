@@ -13,15 +13,15 @@ from lines import one_line
 import fastmlp
 import kernels
 from fastmlp import evaluate, export, predict, report, train
-from fastmlp.checkpoint import read_checkpoint
-from fastmlp.columns import Columns, read_table
 from fastmlp.config import OF_ANY_NETWORK, OF_ONE_NETWORK, TrainConfig, configure
 from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
-from fastmlp.loading import model_from
-from fastmlp.loop import Observer
-from fastmlp.plan import completed
-from fastmlp.table_model import TableModel
+from fastmlp.models.loading import model_from
+from fastmlp.tables.columns import Columns, read_table
+from fastmlp.tables.model import TableModel
+from fastmlp.training.checkpoint import read_checkpoint
+from fastmlp.training.loop import Observer
+from fastmlp.training.plan import completed
 
 QUICK = ("--networks", 3, "--epochs", 30)
 COLUMNS = ["trip_id", "start", "zone", "km", "bags", "cab"]

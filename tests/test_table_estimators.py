@@ -21,10 +21,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import fastmlp
 import kernels
 from fastmlp import TableClassifier, TableRegressor
-from fastmlp.columns import read_table
 from fastmlp.data import Sparse
-from fastmlp.ensemble import _cycles, _rates
 from fastmlp.errors import InputError
+from fastmlp.tables.columns import read_table
+from fastmlp.tables.ensemble import _cycles, _rates
 
 QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}
 FOLDS = "the folds are drawn by rows: a row that is there twice may be trained on and held out, one of weight 2 not"

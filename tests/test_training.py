@@ -10,14 +10,14 @@ from numba import typeof
 
 import fastmlp
 import kernels
-from fastmlp import loop
-from fastmlp.batches import Batches
 from fastmlp.config import configure
 from fastmlp.data import Dataset
 from fastmlp.errors import InputError, Interrupted, RunError
-from fastmlp.loop import Observer
-from fastmlp.optimizers import learning_rates
-from fastmlp.scaling import input_scale
+from fastmlp.training import loop
+from fastmlp.training.batches import Batches
+from fastmlp.training.loop import Observer
+from fastmlp.training.optimizers import learning_rates
+from fastmlp.training.scaling import input_scale
 
 
 def losses(data, backend, steps=32, **options):

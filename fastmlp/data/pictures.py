@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import IMAGE, Query
-from ..images import Picture, picture, pillow, read_images, size_of
+from ..images.prepare import Picture, picture, pillow, read_images, size_of
 from .cached import cached
 from .dataset import Samples
 from .files import is_hidden, require_file, require_size

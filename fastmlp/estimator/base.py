@@ -17,7 +17,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..backend import Network, kernels
-from ..model import Model
+from ..models.model import Model
 from . import checks, training
 from .checks import TrainingData, Validation
 

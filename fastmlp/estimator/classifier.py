@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, type_of_target
 
 from ..backend import kernels
-from ..model import Model
+from ..models.model import Model
 from . import checks
 from .base import PARAMETERS, BaseMLP, Callback, documented
 from .checks import Validation

@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from ..backend import kernels
-from ..model import Model
-from ..target import Target, central
+from ..models.model import Model
+from ..models.target import Target, central
 from . import checks
 from .base import PARAMETERS, BaseMLP, Callback, documented
 from .checks import Validation

@@ -24,9 +24,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
-from ..columns import LOOKED_AT, Columns, Table, read_table
 from ..data.labels import typed
-from ..ensemble import (
+from ..errors import InputError
+from ..frames import has_columns
+from ..reporting.importance import Importance, columns_importance, rows_looked_at
+from ..tables.columns import LOOKED_AT, Columns, Table, read_table
+from ..tables.ensemble import (
     NETWORKS,
     Recipe,
     Rows,
@@ -38,9 +41,6 @@ from ..ensemble import (
     recipe_for,
     train,
 )
-from ..errors import InputError
-from ..frames import has_columns
-from ..importance import Importance, columns_importance, rows_looked_at
 from . import checks
 from .base import documented, without_last_layer
 
@@ -301,7 +301,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         ``columns`` are names, ``rise`` and ``deviation`` those of the loss over five shuffles, above ``loss``: the mean
         log-loss, or the squared error over the variance of the y of the fit. Of many rows 2,000 are looked at. See
-        ``fastmlp.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.
+        ``fastmlp.reporting.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.
         """
         check_is_fitted(self)
         with _value_errors(), self._threads():

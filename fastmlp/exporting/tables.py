@@ -1,0 +1,235 @@
+"""An ONNX graph of a fitted ``TableClassifier`` or ``TableRegressor``: a column each goes in, as text or as numbers.
+
+The graph does what ``columns`` and the networks do, for all networks at once. What a number makes is multiplied with its rows
+of the first layer; of a category's rows the one is looked up, so that a hundred thousand cost no more than two.
+
+Legend: ``N`` rows, ``K`` networks, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import kernels
+from ..data.values import GAPS
+from ..errors import InputError
+from ..tables.columns import _FARTHEST, _HEIGHT, Category, Column, Date, Number
+from .graph import End, Graph, most_probable
+
+if TYPE_CHECKING:
+    from ..estimator.tables import BaseTable
+
+_YEAR_0 = 719_468  # days from 1 March of the year 0, by our calendar, to 1 January 1970
+_MOST_NAMED = 100  # columns in a sentence
+_TAKES: dict[type, tuple[Any, str]] = {  # dtype and meaning of a column, by what it is
+    Number: (np.float64, "a number, NaN where it is missing"),
+    Category: (object, "text, empty where it is missing"),
+    Date: (np.float64, "days since 1970-01-01, NaN where it is missing"),
+}
+
+
+class _Value:
+    """A tensor of the graph; arithmetic with others, or with numbers of its dtype, makes nodes. // rounds towards 0."""
+
+    def __init__(self, graph: Graph, name: str, dtype: Any) -> None:
+        self.graph, self.name, self.dtype = graph, name, np.dtype(dtype)
+
+    def made_by(self, operator: str, *others: Any, dtype: Any = None, **attributes: Any) -> _Value:
+        names = [self._of(other).name for other in others]
+        return _Value(self.graph, self.graph.node(operator, [self.name, *names], **attributes), dtype or self.dtype)
+
+    def _of(self, other: Any) -> _Value:
+        if isinstance(other, _Value):
+            return other
+        array = np.asarray(other, None if isinstance(other, np.ndarray) else self.dtype)
+        return _Value(self.graph, self.graph.number(array), array.dtype)
+
+    def __add__(self, other: Any) -> _Value:
+        return self.made_by("Add", other)
+
+    def __sub__(self, other: Any) -> _Value:
+        return self.made_by("Sub", other)
+
+    def __mul__(self, other: Any) -> _Value:
+        return self.made_by("Mul", other)
+
+    def __truediv__(self, other: Any) -> _Value:
+        return self.made_by("Div", other)
+
+    def __floordiv__(self, other: int) -> _Value:
+        return self.made_by("Div", other)
+
+    def where(self, yes: Any, no: Any, dtype: Any) -> _Value:
+        """yes where this is true, no elsewhere, of the dtype."""
+        shown = _Value(self.graph, self.name, dtype)
+        return shown.made_by("Where", yes, no)
+
+    def cast(self, dtype: Any) -> _Value:
+        return _Value(self.graph, self.graph.cast(self.name, dtype), dtype)
+
+    def clip(self, low: float, high: float) -> _Value:
+        return self.made_by("Clip", low, high)
+
+
+def table_model(model: BaseTable) -> Any:
+    """An onnx.ModelProto: an input [N] for each column that the model reads, by its name, to what the model predicts.
+
+    Numbers are float64, NaN for gaps; categories are text; dates are float64 days since 1970-01-01. The outputs are "label" [N]
+    and "probabilities" float32 [N, classes], or "prediction" float64 [N].
+    """
+    columns = [column for column in model.columns_.columns if column.learnt is not None]
+    names = [str(column.name) for column in columns]
+    outputs = ["label", "probabilities"] if hasattr(model, "classes_") else ["prediction"]
+    for name in names:
+        if not name or name in outputs or names.count(name) > 1:
+            why = "it has no name" if not name else f"{'an output' if name in outputs else 'another'} has this name"
+            raise InputError(f"column {name!r} cannot be an input of an .onnx file: {why}; rename it")
+    graph = Graph(names)
+    W, b = (np.concatenate(arrays, axis=-1) for arrays in zip(*(each.layers[0] for each in model.networks_)))
+    W = (W.astype(np.float64) * model._input_scale).astype(W.dtype)
+    Z, start, numbers = _constant(graph, "b0", b), 0, list[tuple[_Value, np.ndarray]]()
+    for name, column in zip(names, columns):
+        given = _Value(graph, name, _TAKES[type(column.learnt)][0])
+        for part, kind in _parts(column.learnt, given):
+            rows = W[start : start + kind.inputs]
+            start += kind.inputs
+            if isinstance(kind, Category):
+                table = _constant(graph, f"rows of {name} {start}", np.concatenate([rows, np.zeros_like(rows[:1])]))
+                Z = table.made_by("Gather", part, axis=0) + Z
+            else:
+                numbers.append((part, rows))
+    if numbers:
+        parts = [part.name for part, _ in numbers]
+        read = _Value(graph, graph.node("Concat", parts, axis=-1), W.dtype)
+        Z = read.made_by("MatMul", np.concatenate([rows for _, rows in numbers])) + Z
+    apart = Z.made_by("Reshape", np.array([-1, len(model.networks_), model.networks_[0].sizes[1]])).made_by(
+        "Transpose", perm=[1, 0, 2]
+    )
+    made = _outputs(model, _hidden(model, apart))
+    ends: list[End] = [(name, _TAKES[type(column.learnt)][0], ["N"]) for name, column in zip(names, columns)]
+    known = {"columns": {name: column.kind for name, column in zip(names, columns)}}
+    if hasattr(model, "classes_"):
+        known |= {"classes": model.classes_.tolist()}
+    return graph.model(ends, made, _in_words(names, columns), {key: json.dumps(value) for key, value in known.items()})
+
+
+def _constant(graph: Graph, name: str, value: np.ndarray) -> _Value:
+    return _Value(graph, graph.constant(name, value), value.dtype)
+
+
+def _in_words(names: list[str], columns: Sequence[Column]) -> str:
+    said = [f"{name!r}, {_TAKES[type(column.learnt)][1]}" for name, column in zip(names, columns)]
+    more = [f"and {len(said) - _MOST_NAMED:,} more"] if len(said) > _MOST_NAMED else []
+    return "The inputs are columns of a table, [N] each: " + "; ".join([*said[:_MOST_NAMED], *more]) + "."
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def _parts(kind: Any, given: _Value) -> list[tuple[_Value, Number | Category]]:
+    """Of a column, or of each part of a date: [N, inputs] of a number, the row [N] of a category among its own."""
+    if isinstance(kind, Number):
+        return [(_of_number(kind, given), kind)]
+    if isinstance(kind, Category):
+        return [(_row_of(kind, given), kind)]
+    gap, found = given.made_by("IsNaN", dtype=bool), _parts_of_date(given)
+    parts: list[tuple[_Value, Number | Category]] = []
+    for name, part in kind.parts.items():
+        if isinstance(part, Number):
+            parts.append((_of_number(part, gap.where(float("nan"), found[name], np.float64)), part))
+        else:
+            row = found[name].made_by(
+                "LabelEncoder", domain="ai.onnx.ml", keys_int64s=[*map(int, part.values)],
+                values_int64s=[*range(len(part.values))], default_int64=part.inputs,
+            )  # fmt: skip
+            parts.append((gap.where(len(part.values) if part.gaps else part.inputs, row, np.int64), part))
+    return parts
+
+
+def _of_number(kind: Number, x: _Value) -> _Value:
+    """``Number.entries``, with zeros: float32 [N, inputs]."""
+    gap = x.made_by("IsNaN", dtype=bool)
+    z = (gap.where(kind.median, x, np.float64) - kind.median) * (kind.scale or 1.0)
+    z = z.clip(-_FARTHEST, _FARTHEST).cast(np.float32).made_by("Unsqueeze", np.array([1]))
+    gap, parts = gap.made_by("Unsqueeze", np.array([1]), dtype=bool), []
+    if kind.scale:
+        third = z / 3
+        parts.append(z / (third * third + 1).made_by("Sqrt"))
+    if levels := kind._levels:
+        low, high = kind.edges[:-1].astype(np.float64), kind.edges[1:].astype(np.float64)
+        passed = ((z.cast(np.float64) - low) / (high - low)).clip(0, 1)
+        place = (passed.made_by("ReduceSum", np.array([1])) / 2.0**levels).cast(np.float32)
+        parts.append(place * _HEIGHT)
+        hats = np.concatenate([np.full(2**k, 2**k, np.float32) for k in range(levels)])  # of each hat's level
+        middle = np.arange(1, 2**levels, dtype=np.float32) - hats + np.float32(0.5)
+        below = (place * hats - middle).made_by("Abs") * -1 + 0.5
+        parts.append(below.made_by("Relu") * (_HEIGHT / np.sqrt(hats)))
+    known = [gap.where(0, part, np.float32) for part in parts]
+    names = [each.name for each in [*known, *([gap.cast(np.float32)] if kind.gaps else [])]]
+    return _Value(x.graph, x.graph.node("Concat", names, axis=-1), np.float32)
+
+
+def _row_of(kind: Category, text: _Value) -> _Value:
+    """int64 [N]: which of the column's inputs the text has, ``inputs`` for none. Numbers may be written as floats are."""
+    rows = {each: row for row, each in enumerate(kind.values)}
+    rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
+    if kind.gaps:
+        for gap in GAPS:
+            rows |= dict.fromkeys(map("".join, product(*((c, c.upper()) for c in gap))), len(kind.values))
+    return text.made_by(
+        "LabelEncoder", dtype=np.int64, domain="ai.onnx.ml", keys_strings=[*rows], values_int64s=[*rows.values()],
+        default_int64=kind.inputs,
+    )  # fmt: skip
+
+
+def _parts_of_date(days: _Value) -> dict[str, _Value]:
+    """``columns._parts_of_date``, by Hinnant's "chrono-compatible low-level date algorithms": years begin in March there.
+
+    Elapsed days and hours are float64, the others int64, 1970-01-01 for gaps; no day is before the year 0.
+    """
+    known = days.made_by("IsNaN", dtype=bool).where(0, days, np.float64)
+    seconds = (known * 86_400).made_by("Round").cast(np.int64) + _YEAR_0 * 86_400
+    day = seconds // 86_400
+    era = day // 146_097
+    of_era = day - era * 146_097
+    year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (year * 365 + year // 4 - year // 100)
+    month = (of_year * 5 + 2) // 153
+    next_year = month // 10
+    second = seconds - day * 86_400
+    return {
+        "elapsed days": (seconds - _YEAR_0 * 86_400).cast(np.float64) / 86_400,
+        "year": (era * 400 + year + next_year).cast(np.float64), "month": month + 3 - next_year * 12,
+        "weekday": (day + 2).made_by("Mod", 7), "hour": second.cast(np.float64) / 3600,
+    }  # fmt: skip
+
+
+# -- networks ----------------------------------------------------------------------------------------------------------
+
+
+def _hidden(model: BaseTable, Z: _Value) -> _Value:
+    """From what the first layers make, [K, N, H], to the outputs of the networks, [K, N, O]."""
+    layers = [each.layers for each in model.networks_]
+    for k in range(1, len(layers[0])):
+        activation = kernels.ACTIVATIONS[model.networks_[0].activations[k - 1]]
+        Y = activation.onnx(Z.graph.node, Z.graph.constant, Z.name, Z.dtype)
+        W, b = (np.stack([np.asarray(each[k][part]) for each in layers]) for part in (0, 1))
+        Z = _Value(Z.graph, Y, Z.dtype).made_by("MatMul", W) + b[:, np.newaxis]
+    return Z
+
+
+def _outputs(model: BaseTable, Z: _Value) -> list[End]:
+    """The mean of what the networks say, as the outputs of the graph."""
+    graph = Z.graph
+    if hasattr(model, "classes_"):
+        P = graph.node("ReduceMean", [Z.made_by("Softmax", axis=-1).name], "probabilities", axes=[0], keepdims=0)
+        return [most_probable(graph, P, model.classes_), (P, Z.dtype, ["N", len(model.classes_)])]
+    mean = Z.cast(np.float64).made_by("ReduceMean", axes=[0, 2], keepdims=0)
+    made = mean * model.target_scale_
+    graph.node("Add", [made.name, graph.constant("mean", np.array(model.target_mean_))], "prediction")
+    return [("prediction", np.float64, ["N"])]

@@ -1,0 +1,1 @@
+"""Photographs and drawings: ``ink`` finds what is drawn, ``prepare`` makes inputs of it."""

@@ -1,0 +1,285 @@
+"""Photographs and drawings as a model's inputs: files that Pillow reads, prepared as the training images were."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..cli import optional
+from ..data.files import read_file
+from ..errors import InputError, RunError
+from ..extras import to_install
+from ..paths import atomic_write
+from .ink import Framing, border_means, prepare, straightened
+
+if TYPE_CHECKING:
+    from ..models.model import Model
+
+_KINDS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "GIF",
+    "WEBP",
+    "TIFF",
+    "PPM",
+)  # Pillow's others run further programs, or are not pictures
+_MOST_PIXELS = 50_000_000  # of one image: no more is allocated, whatever its header says
+_LIGHT = 127
+_ORIENTATION = 0x0112  # EXIF: a photograph lies on its side where it is above 4
+_THREADS = min(8, os.cpu_count() or 1)
+_LINES = 5  # of what was found, an image each; one line for more of them
+_BLOCK = 64  # images that a thread reads at a time
+
+
+class Picture(NamedTuple):
+    """An image: the name of its file, for messages, and what reads the file."""
+
+    name: str
+    content: Callable[[], bytes]
+
+
+def pillow() -> Any:
+    """The package PIL. InputError where it is missing."""
+    needed = f"images need Pillow; {to_install('images')}"
+    optional("PIL.ImageOps", needed)
+    return optional("PIL", needed)
+
+
+def picture(path: Path) -> Picture:
+    """The image in a file of its own."""
+    return Picture(str(path), partial(read_file, path))
+
+
+class _NothingFound(Exception):
+    """No digit was found in an image."""
+
+
+class Seen(NamedTuple):
+    """What a network is given of an image: uint8 [digits, rows * columns]; and what is to be said of it."""
+
+    digits: np.ndarray
+    resized: str = ""  # from what
+    prepared: bool = False
+
+
+def read_images(
+    pictures: Sequence[Picture],
+    shape: tuple[int, int],
+    framing: Framing | None = None,
+    *,
+    invert: bool = False,
+    as_is: bool = False,
+    light_border: bool | None = False,
+    blank: bool = False,
+    advised: bool = False,
+    say: Callable[[str], None],
+) -> list[Seen]:
+    """What is seen of each image, pixels uint8 [digits, rows * columns], for a model whose image_shape is ``shape``.
+
+    For a model of drawings, with a ``framing``, the digits are found, scaled and centred by ``ink.prepare``, several in
+    reading order. What is framed so already is taken as it is; with ``as_is``, and for other models, all images are only made
+    grey and resized. ``invert`` makes 255 of black. ``light_border`` says whether the model's images have one, if that is
+    known, and ``blank`` that an image may be. Several are read at the same time. ``say`` takes a line for what was done, with
+    the options of ``predict`` that are ``advised``. InputError for what is no image, or has no digit in it: for the first,
+    with the number of the others.
+    """
+    pil = pillow()
+
+    def seen(picture: Picture) -> Seen | InputError:
+        try:
+            return _seen(picture, shape, None if as_is else framing, pil, invert=invert, blank=blank)
+        except InputError as error:
+            return error
+        except _NothingFound as error:
+            return InputError(f"{picture.name}: {error}{' (--as-is takes the whole image)' if advised else ''}")
+
+    with ThreadPoolExecutor(_THREADS) as team:  # Pillow and NumPy let go of Python's lock
+        blocks = [pictures[start : start + _BLOCK] for start in range(0, len(pictures), _BLOCK)]
+        results = [result for block in team.map(lambda block: list(map(seen, block)), blocks) for result in block]
+    refused = [result for result in results if isinstance(result, InputError)]
+    if refused:
+        others = f"; {len(refused) - 1:,} others cannot be read either" if len(refused) > 1 else ""
+        raise InputError(f"{refused[0]}{others}")
+    found = [result for result in results if isinstance(result, Seen)]
+    _say_changes(pictures, found, shape, say)
+    if light_border is not None and not invert:
+        _say_polarity(pictures, found, shape, light_border, advised, say)
+    prepared = [(one.name, len(result.digits)) for one, result in zip(pictures, found) if result.prepared]
+    if len(prepared) > _LINES:
+        prepared = [(f"{len(prepared):,} images", sum(count for _, count in prepared))]
+    for name, count in prepared:
+        options = " (--as-is takes the whole image, --show writes what is seen)" if advised else ""
+        say(f"{name}: {count:,} digit{'s' * (count > 1)} found, scaled and centred as in training{options}")
+    return found
+
+
+def _seen(
+    picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *, invert: bool, blank: bool
+) -> Seen:
+    image, kind, transparent = _read(picture, pil)
+    if invert:
+        image = pil.ImageOps.invert(image)
+    grey = image.convert("L")
+    pixels = np.asarray(grey)
+    if not blank and pixels.min() == pixels.max():
+        advice = "; what is transparent is taken for paper" if transparent else ""
+        raise InputError(f"{picture.name}: is blank, all its pixels are {pixels.min()}{advice}")
+    if framing is not None and not (pixels.shape == shape and framing.fits(pixels)):
+        try:
+            digits = prepare(np.asarray(image), shape, framing.box, framing.busiest)
+        except InputError as error:
+            raise _NothingFound(error) from None
+        return Seen(digits.reshape(len(digits), -1), prepared=True)
+    resized = "" if (*pixels.shape, kind) == (*shape, "L") else f"{image.width} x {image.height} {kind}"
+    if pixels.shape != shape:
+        pixels = np.asarray(grey.resize(shape[::-1], pil.Image.Resampling.BILINEAR))
+    return Seen(pixels.reshape(1, -1), resized)
+
+
+def _say_changes(
+    pictures: Sequence[Picture], found: list[Seen], shape: tuple[int, int], say: Callable[[str], None]
+) -> None:
+    resized = [f"{one.name} ({result.resized})" for one, result in zip(pictures, found) if result.resized]
+    if resized:
+        which = resized[0] if len(resized) == 1 else f"{len(resized):,} images, such as {resized[0]},"
+        say(f"{which} made grey and {shape[1]} x {shape[0]}")
+
+
+def _say_polarity(
+    pictures: Sequence[Picture],
+    found: list[Seen],
+    shape: tuple[int, int],
+    light_border: bool,
+    advised: bool,
+    say: Callable[[str], None],
+) -> None:
+    whole = [(one.name, result.digits) for one, result in zip(pictures, found) if not result.prepared]
+    unlike = [name for name, X in whole if (border_means(X.reshape(1, *shape))[0] > _LIGHT) != light_border]
+    if unlike:
+        which = f"{unlike[0]} has" if len(unlike) == 1 else f"{len(unlike):,} images have"
+        now, then = ("dark", "light ink on dark paper") if light_border else ("light", "dark ink on light paper")
+        cure = f"; for {then} give --invert" if advised else ", unlike the images that the model was trained on"
+        say(f"{which} a {now} border{cure}")
+
+
+def pixel_range(model: Model) -> tuple[float, float]:
+    """What black and white are in the inputs that ``model`` was trained on: (0, 255), or for example (0, 1) or (-1, 1)."""
+    if model.ranges is None:  # a model of an earlier version
+        typical = 1 / model.scale  # the root mean square of the training inputs
+        if model.mean is not None and model.std is not None:
+            typical = float(np.sqrt(np.mean(np.square(model.mean) + np.square(model.std))))
+        return 0.0, 1.0 if typical <= 1 else 255.0
+    black, white = float(model.ranges[0].min()), float(model.ranges[3].max())
+    return (black, white) if black < 0 else (0.0, 1.0 if white <= 1 else max(white, 255.0))
+
+
+def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
+    """Pixels of 0 to 255 in the range that ``model`` was trained on: as they are where that is theirs."""
+    black, white = pixel_range(model)
+    if (black, white) == (0, 255):
+        return pixels
+    return np.float32((white - black) / 255) * pixels + np.float32(black)
+
+
+def probabilities(model: Model, seen: Seen) -> np.ndarray:
+    """Those of the classes [digits, classes]. A digit that was prepared is read twice, as it is and ``straightened``: the mean
+    errs less often, by a seventh of the errors where the network has seen no digits but MNIST's."""
+    P = model.predict_proba(in_range(seen.digits, model))
+    if not seen.prepared:
+        return P
+    assert model.image_shape is not None
+    again = straightened(seen.digits.reshape(-1, *model.image_shape)).reshape(seen.digits.shape)
+    return (P + model.predict_proba(in_range(again, model))) / 2
+
+
+def write_seen(place: Path, names: Sequence[str], seen: Sequence[Seen], shape: tuple[int, int]) -> None:
+    """What is seen of each file, its digits side by side: ``place``.png of all below one another, or else a
+    directory of a PNG for each. RunError when it cannot be written."""
+    pil = pillow().Image
+    strips = [np.hstack(list(one.digits.reshape(-1, *shape))) for one in seen]
+    try:
+        if place.suffix.lower() == ".png":
+            widest = max(strip.shape[1] for strip in strips)
+            sheet = np.vstack([np.pad(strip, ((0, 0), (0, widest - strip.shape[1]))) for strip in strips])
+            written = {place: sheet}
+        else:
+            place.mkdir(parents=True, exist_ok=True)
+            written = {}
+            for stem, strip in zip((Path(name).stem for name in names), strips):
+                target, number = place / f"{stem}.png", 1
+                while target in written:  # the same name in another directory
+                    number += 1
+                    target = place / f"{stem}-{number}.png"
+                written[target] = strip
+        for target, strip in written.items():
+            with atomic_write(target) as file:
+                pil.fromarray(strip).save(file, "PNG")
+    except OSError as error:
+        raise RunError(f"--show {place}: cannot be written ({error.strerror or error})") from None
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """(rows, columns) of an image, upright, by its header. InputError for what is no image."""
+    pil = pillow()
+    with _opened(picture, pil) as image:
+        has_tag = image.format in ("JPEG", "MPO", "TIFF")  # of others Pillow decodes the pixels to look for one
+        turned = has_tag and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return image.size if turned else image.size[::-1]
+
+
+@contextlib.contextmanager
+def _opened(picture: Picture, pil: Any) -> Iterator[Any]:
+    """The image, which Pillow decodes when it is asked for its pixels. InputError whatever goes wrong with it meanwhile."""
+    content = io.BytesIO(picture.content())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a size that is refused here
+            with pil.Image.open(content, formats=_KINDS) as image:
+                width, height = image.size
+                if width * height > _MOST_PIXELS:
+                    raise InputError(f"is {width} x {height} pixels; it must have at most {_MOST_PIXELS:,}")
+                # The second image of a telephone's JPEG is a map for bright screens.
+                if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+                    raise InputError(f"holds {frames} images; it must hold one")
+                yield image
+    except InputError as error:
+        raise InputError(f"{picture.name}: {error}") from None
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files
+        reason = str(error).replace(repr(content), "its content") or type(error).__name__
+        raise InputError(f"{picture.name}: not a readable image ({reason})") from None
+
+
+def _read(picture: Picture, pil: Any) -> tuple[Any, str, bool]:
+    """(the image in mode RGB, upright; its mode in the file; whether parts of it may be transparent)."""
+    with _opened(picture, pil) as image:
+        return _opaque(pil.ImageOps.exif_transpose(image), pil), image.mode, _is_transparent(image)
+
+
+def _is_transparent(image: Any) -> bool:
+    return "A" in image.mode or "transparency" in image.info
+
+
+def _opaque(image: Any, pil: Any) -> Any:
+    """``image`` in mode RGB: what is transparent as on white paper, or black where nothing would be seen; 16 bits cut to 8."""
+    if image.mode.startswith(("I", "F")):  # Pillow's own conversion makes 255 of all that is above
+        values = np.asarray(image)
+        if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
+            raise InputError("has pixels of 32 bits; they must have 8 or 16")
+        image = pil.Image.fromarray((values >> 8).astype(np.uint8))
+    if _is_transparent(image):
+        drawn = image.convert("RGBA")
+        for paper in ("white", "black"):
+            image = pil.Image.alpha_composite(pil.Image.new("RGBA", drawn.size, paper), drawn).convert("RGB")
+            if any(low < high for low, high in image.getextrema()):
+                break
+    return image.convert("RGB")

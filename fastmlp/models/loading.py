@@ -1,0 +1,205 @@
+"""Models out of their files, or out of what a checkpoint has of them: nothing in a file is trusted."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import Network, kernels
+from ..config import LOSSES, TASKS
+from ..errors import InputError
+from ..formats import LabelColumn
+from ..images.ink import Framing
+from ..paths import model_file
+from .model import LABELS, Model
+from .target import Target, kernel_of
+from .tensor_file import Tensors, read_tensors
+
+if TYPE_CHECKING:
+    from ..tables.model import TableModel
+
+
+def load_model(path: str | Path) -> Model:
+    """A model that ``Model.save`` wrote, the one in a checkpoint, or that of a run's directory.
+
+    InputError for anything else.
+    """
+    file = model_file(path)
+    return model_from(*read_tensors(file), str(file))
+
+
+def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
+    """The model that ``Model.contents`` described, and perhaps more; ``path`` is for the errors."""
+    if "table" in meta:
+        return _table_model(meta, tensors, path)
+    try:
+        scale, classes = float(meta["scale"]), tuple(map(str, meta["classes"]))
+        shape, columns = meta["image_shape"], meta["columns"]
+        image_shape = None if shape is None else (int(shape[0]), int(shape[1]))
+        columns = None if columns is None else tuple(map(str, columns))
+        index_base = meta.get("index_base")  # not in files of earlier versions
+        if not (index_base is None or (type(index_base) is int and index_base in (0, 1))):
+            raise ValueError("index_base")
+        activation = meta.get("activation", "relu")
+        for name in [activation] if isinstance(activation, str) else activation:
+            kernels.ACTIVATIONS[name]
+        label, trained_on, label_kind = _whence(meta, classes)
+        light_border = meta.get("light_border", False)
+        if not isinstance(light_border, bool):
+            raise ValueError("light_border")
+        framing = meta.get("framing")
+        framing = None if framing is None or image_shape is None else Framing(**framing).checked(image_shape)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        raise InputError(f"{path}: not a fastmlp model") from None
+    if not 0 < scale < math.inf:
+        raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
+    target, loss = _target(meta, tensors, path), meta.get("loss")
+    outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
+    network = _network(tensors, outputs, activation, path)
+    inputs = network.sizes[0]
+    pixels = image_shape and math.prod(min(max(side, 0), 10**9) for side in image_shape)
+    for what, count in (("columns", columns and len(columns)), ("image", pixels)):
+        if count is not None and count != inputs:
+            raise InputError(f"{path}: {what} of {count} features for a network of {inputs} inputs")
+    standard: dict[str, Any] = {}
+    if "mean" in tensors or "std" in tensors:
+        standard = {name: _vector(tensors, name, np.dtype(np.float64), inputs, path) for name in ("mean", "std")}
+        if not (standard["std"] > 0).all():
+            raise InputError(f"{path}: std is not positive everywhere")
+    ranges = tensors.get("ranges")
+    if ranges is not None and (
+        ranges.dtype != np.float64 or ranges.shape not in ((4, 1), (4, inputs)) or not np.isfinite(ranges).all()
+    ):
+        raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
+    known: dict[str, Any] = {
+        "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
+        "ranges": ranges, "framing": framing, "light_border": light_border, "target": target,
+        "label_kind": label_kind, "loss": loss,
+    }  # fmt: skip
+    return Model(network, scale, classes, **known, **standard)
+
+
+def _whence(
+    meta: dict[str, Any], classes: tuple[str, ...]
+) -> tuple[LabelColumn | None, dict[str, Any] | None, str | None]:
+    """(label, trained_on, label_kind) of a model's file. TypeError, ValueError or KeyError for what is none."""
+    trained_on = meta.get("trained_on")
+    if trained_on is not None:
+        kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
+        trained_on = {name: kind(trained_on[name]) for name, kind in kinds.items()}
+        if not (trained_on["seed"] >= 0 and 0 < trained_on["val_fraction"] < 1):
+            raise ValueError("trained_on")
+    label_kind = meta.get("label_kind")
+    if label_kind is not None:
+        [LABELS[label_kind](name) for name in classes]
+    return _label(meta.get("label")), trained_on, label_kind
+
+
+def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
+    """What ``contents`` made of a model's ``target``; None where it has classes."""
+    loss = meta.get("loss")
+    of_numbers = loss is not None and (not meta.get("classes") or "target_mean" in tensors)
+    if loss is not None:
+        _require_loss(loss, "regression" if of_numbers else "classification", path)
+    if not of_numbers:
+        return None
+    T = len(tensors["target_mean"]) if "target_mean" in tensors and tensors["target_mean"].ndim == 1 else 0
+    mean, std = (_vector(tensors, name, np.dtype(np.float64), T, path) for name in ("target_mean", "target_std"))
+    if T == 0 or not (std > 0).all():
+        raise InputError(f"{path}: target_std is not positive everywhere")
+    return Target(str(loss), mean, std)
+
+
+def _require_loss(loss: Any, task: str, path: str) -> None:
+    """InputError for what is no loss of the task."""
+    try:
+        kernel = kernel_of(str(loss))
+    except (InputError, ValueError):
+        kernel = None
+    if kernel is None or kernel.name not in LOSSES[task]:
+        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for {TASKS[task]}")
+
+
+def _label(saved: Any) -> LabelColumn | None:
+    """What ``contents`` made of a model's ``label``. TypeError or ValueError for anything else."""
+    if saved is None:
+        return None
+    name, place = saved
+    return LabelColumn(None if name is None else str(name), int(place))
+
+
+def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:
+    saved = tensors.get(name)
+    if saved is None or saved.shape != (length,) or saved.dtype != dtype or not np.isfinite(saved).all():
+        raise InputError(f"{path}: {name} is missing or not of {length} finite {dtype} numbers")
+    return saved
+
+
+def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[str], path: str) -> Network:
+    """The network of W0, b0, ... whose output is of that kind and width."""
+    weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
+    if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
+        raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
+    sizes = [weights[0].shape[0]] + [W.shape[1] for W in weights]
+    if weights[0].dtype not in (np.float32, np.float64):
+        raise InputError(f"{path}: the weights have dtype {weights[0].dtype}; it must be float32 or float64")
+    kind, outputs = output
+    if sizes[-1] != outputs or any(W.shape[0] != size for W, size in zip(weights, sizes)):
+        what = "classes" if kind == "softmax" else "numbers"
+        raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {outputs} {what}")
+    try:
+        network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation, output=kind)
+    except ValueError as error:  # of as many activations as there are not hidden layers
+        raise InputError(f"{path}: {error}") from None
+    for k, (W, b) in enumerate(network.layers):
+        W[...] = weights[k]
+        if b is not None:
+            b[...] = _vector(tensors, f"b{k}", network.dtype, len(b), path)
+    if not np.isfinite(network.params).all():
+        raise InputError(f"{path}: the weights are not all finite")
+    return network
+
+
+def _networks(tensors: Tensors, activation: str, output: str) -> list[Network]:
+    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError or KeyError for what is none."""
+    weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
+    biases = [tensors[f"b{k}"] for k in range(len(weights))]
+    for k, (W, b) in enumerate(zip(weights, biases)):
+        before = weights[k - 1].shape[::2] if k else W.shape[:2]
+        if W.ndim != 3 or 0 in W.shape or before != W.shape[:2] or b.shape != W.shape[::2]:
+            raise ValueError(f"W{k}")
+        if any(A.dtype != np.float32 or not np.isfinite(A).all() for A in (W, b)):
+            raise ValueError(f"W{k}")
+    sizes = (weights[0].shape[1], *(W.shape[2] for W in weights))
+    networks = [Network(sizes, activation=activation, output=output) for _ in weights[0]]
+    for i, network in enumerate(networks):
+        for k, layer in enumerate(network.layers):
+            for A, saved in zip(layer, (weights[k], biases[k])):
+                A[...] = saved[i]  # type: ignore[index]
+    return networks
+
+
+def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
+    """The model that ``TableModel.contents`` described, and perhaps more; ``path`` is for the errors."""
+    from ..tables.columns import Columns  # here: to load any other model would take a tenth longer
+    from ..tables.model import TableModel
+
+    target = _target(meta, tensors, path)
+    try:
+        columns, classes = Columns.of(meta["table"]), tuple(map(str, meta["classes"]))
+        scale, named = float(meta["scale"]), meta["named"]
+        output, outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
+        label, trained_on, label_kind = _whence(meta, classes)
+        networks = _networks(tensors, meta["activation"], output)
+        sizes = networks[0].sizes
+        if (sizes[0], sizes[-1]) != (columns.inputs, outputs) or not 0 < scale < math.inf or type(named) is not bool:
+            raise ValueError("sizes")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError):
+        raise InputError(f"{path}: not a fastmlp model of a table, or a damaged one") from None
+    return TableModel(
+        networks, scale, classes, columns, named=named, label=label, trained_on=trained_on, target=target,
+        label_kind=label_kind,
+    )  # fmt: skip

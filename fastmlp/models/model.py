@@ -1,0 +1,341 @@
+"""A trained network: what it predicts, how well, and what its file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import Network, kernels, ops, quick_ops
+from ..data import Sparse
+from ..data.dataset import require_finite, sparse_rows
+from ..data.labels import listed, places
+from ..errors import InputError
+from ..formats import Features, LabelColumn
+from ..frames import as_floats, column_names, named_columns
+from ..images.ink import Framing
+from ..paths import as_path
+from ..training.scaling import standardised
+from .ranges import difference
+from .target import Target, kernel_of, number_scores
+from .tensor_file import Tensors, write_tensors
+
+_LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
+LABELS: dict[str, Any] = {
+    "bool": lambda name: name == "True",
+    "int": int,
+    "float": float,
+    "bytes": str.encode,
+    "str": str,
+}  # of their names
+_ROWS = 4096  # predicted at a time, so that memory does not grow with the data
+
+
+def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if blocks else none
+
+
+@dataclass(eq=False, repr=False)
+class Model:
+    """A trained multilayer perceptron, with all that it takes to predict ``classes`` or numbers.
+
+    ``target`` says what the outputs mean where they are numbers; ``classes`` is empty then. ``loss`` is what was minimised, as
+    --loss says it, or None for the cross-entropy of classes.
+
+    Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
+    in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
+    ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
+    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels,
+    ``framing`` how drawings were placed in its images, and ``light_border`` that they are dark on light.
+    ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
+    ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
+
+    A row's prediction does not depend on the rows beside it, to the last bit. But a process that predicts a few dense rows
+    before it has loaded the compiled kernels, which takes longer than the rows, computes these in NumPy: their
+    probabilities equal the kernels' to rounding. It loads the kernels for more rows, and for all else.
+    """
+
+    network: Network
+    scale: float
+    classes: tuple[str, ...]
+    backend: str = "numba"
+    _: KW_ONLY
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
+    image_shape: tuple[int, int] | None = None
+    columns: tuple[str, ...] | None = None
+    index_base: int | None = None
+    label: LabelColumn | None = None
+    trained_on: dict[str, Any] | None = None
+    ranges: np.ndarray | None = None
+    framing: Framing | None = None
+    light_border: bool = False
+    target: Target | None = None
+    label_kind: str | None = None
+    loss: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None:
+            self.loss = self.target.loss
+        self._looks = _LOOKS
+
+    def __repr__(self) -> str:
+        return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
+
+    @property
+    def described(self) -> str:
+        """The layers, in words."""
+        return f"network {'-'.join(map(str, self.network.sizes))}"
+
+    @property
+    def parameters(self) -> int:
+        return self.network.params.size
+
+    @property
+    def features(self) -> Features:
+        """What readers of files must know of the inputs."""
+        return Features(
+            self.network.sizes[0], self.columns, self.index_base, self.label,
+            self.image_shape, self.framing, self.light_border,
+        )  # fmt: skip
+
+    @property
+    def task(self) -> str:
+        """What it was trained for: classification, or regression."""
+        return "classification" if self.target is None else "regression"
+
+    def _matrix(self, X: Any) -> np.ndarray:
+        """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
+        if (names := column_names(X)) is not None:
+            return named_columns(X, self.columns or names, "X", "this model takes numbers")
+        if np.ma.is_masked(X):
+            raise InputError("X has masked values; this model was trained on numbers without gaps")
+        return as_floats(np.asarray(X))
+
+    def standardise(self, X: Any) -> Any:
+        """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
+        if self.mean is None or self.std is None:
+            return X
+        return standardised(X, self.mean, self.std, self.network.dtype)
+
+    def unlike_training(self, X: Any) -> str | None:
+        """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from the training inputs', if it does."""
+        self._looks = 0  # whoever asks need not be warned again
+        if self.ranges is None:
+            return None
+        return difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
+
+    def _look(self, X: Any) -> None:
+        """Warn, once, of inputs in another range than in training, among the first calls."""
+        if self._looks:
+            left = self._looks - 1
+            if (line := self.unlike_training(X)) is None:
+                self._looks = left
+            else:
+                warnings.warn(line, stacklevel=4)
+
+    def _blocks(self, X: Any, quick: bool = False) -> Any:
+        """(ops, logits by them) of X, block by block. Warns when it is in another range than the training inputs.
+
+        With ``quick`` the ops may be ``quick_ops``, to which a block is a row: BLAS sums in an order that may depend on the
+        number of rows.
+        """
+        X = sparse_rows(X, "X") if hasattr(X, "tocsr") else X
+        fast, sparse, size = ops(self.backend), hasattr(X, "indptr"), _ROWS
+        X = X if sparse else self._matrix(X)
+        if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:
+            raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
+        if X.dtype.kind not in "fiub":
+            raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
+        if sparse:
+            given, X = X, X if isinstance(X, kernels.CSR) else kernels.csr(X)
+            require_finite(X.stored[:, None], "X")
+            self._in_dtype(X.stored)
+            if given is not X:
+                self._look(given)
+            if self.mean is None:
+                yield fast, fast.mlp_forward(X, self.network, scale=self.scale)
+                return
+            if np.count_nonzero(self.mean) <= kernels.tuning.SPARSE_DENSITY * len(self.mean):
+                stored = X.values if X.dictionary is None else X.dictionary[X.values]
+                entries = self.standardise(Sparse(X.indptr, X.indices, stored, X.shape))
+                self._in_dtype(entries.data)
+                yield fast, fast.mlp_forward(kernels.csr(entries), self.network)
+                return
+            X = X.toarray(self.network.dtype)  # there are no zeros that could be kept
+        else:
+            require_finite(X, "X")
+            self._look(X)
+            if quick and self.backend == "numba":
+                fast = quick_ops(self.backend, self.network.params.size, len(X))
+                size = _ROWS if fast is ops(self.backend) else 1
+        for start in range(0, len(X), size):
+            rows = self._in_dtype(self.standardise(X[start : start + size]))
+            yield fast, fast.mlp_forward(rows, self.network, scale=self.scale)
+
+    def _in_dtype(self, values: np.ndarray) -> np.ndarray:
+        """Finite values as the network reads them; InputError for one beyond its range, which could give any class."""
+        if values.dtype.kind != "f" or (values.dtype == self.network.dtype and self.mean is None):
+            return values
+        with np.errstate(over="ignore"):  # refused here
+            narrow = values.astype(self.network.dtype, copy=False)
+        if not np.isfinite(narrow).all():
+            raise InputError(f"X holds values beyond the range of {narrow.dtype}, in which this model computes")
+        return narrow
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities [N, classes] for samples X [N, inputs] (numbers, CSR, or a data frame, whose columns go by name).
+
+        A row's do not depend on the others. InputError of a model that predicts numbers.
+        """
+        if self.target is not None:
+            raise InputError("this model predicts numbers; it has no probabilities")
+        blocks = [fast.softmax(logits) for fast, logits in self._blocks(X, quick=True)]
+        return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
+
+    def predictor(self) -> Callable[[Any], np.ndarray]:
+        """A function of X that is ``predict_proba``, or ``predict`` of a model of numbers, prepared for one row at a time.
+
+        The same bits and errors in 1 to 3 microseconds, for a row [1, inputs] in the network's dtype or uint8; but it does not
+        compare the row's range with that of the training. Several threads may call it. It follows the weights as they change.
+        """
+        whole = self.predict_proba if self.target is None else self.predict
+        if self.backend != "numba":
+            return whole
+        of_classes, standard = self.target is None, self.mean is not None
+        few = kernels.Predictor(self.network, scale=self.scale, probabilities=of_classes)
+        shape = (1, self.network.sizes[0])
+
+        def predict(X: Any) -> np.ndarray:
+            if standard and (type(X) is not np.ndarray or X.shape != shape or X.dtype.kind not in "fu"):
+                return whole(X)
+            made = few.row(self.standardise(X) if standard else X)
+            if made is None:
+                return whole(X)
+            return made if self.target is None else self.target.numbers(made)
+
+        return predict
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit.
+
+        Of a model that was trained on arrays the labels [N], in the type that they had there; of one that predicts numbers
+        these, float64 [N], or [N, outputs] where there are several.
+        """
+        if self.target is not None:
+            Z = [logits for _, logits in self._blocks(X, quick=True)]
+            return self.target.numbers(_join(Z, np.empty((0, self.network.sizes[-1]), self.network.dtype)))
+        indices = self.class_indices(X)
+        return indices if self.labels is None else self.labels[indices]
+
+    def class_indices(self, X: Any) -> np.ndarray:
+        """Indices into ``classes`` [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
+        blocks = [logits.argmax(1) for _, logits in self._blocks(X, quick=True)]
+        return _join(blocks, np.empty(0, np.int64))
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The labels of the classes, in the type that they had in the arrays of the training, if it was on such."""
+        if self.label_kind is None or self.target is not None:
+            return None
+        return np.array([LABELS[self.label_kind](name) for name in self.classes])
+
+    def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
+        """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices, or labels that are text, y [N].
+
+        Of a model that predicts numbers (mean loss, R²) with numbers y.
+        """
+        y = np.asarray(y)
+        if self.target is None and y.dtype.kind in "OUSb":
+            texts = [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
+            found = np.array(places(texts, self.classes))
+            if (found < 0).any():
+                raise InputError(
+                    f"y holds {texts[found.argmin()]!r}, which is none of the classes {listed(self.classes)}"
+                )
+            y = found
+        measured = self.measure(X, y)
+        return measured["loss"], measured["accuracy" if self.target is None else "r2"]
+
+    def measure(self, X: Any, y: Any) -> dict[str, float]:
+        """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
+
+        The loss is what was minimised, its mean over the samples, in the units of the network.
+        """
+        loss, correct, done = 0.0, 0, 0
+        kernel, target = None if self.loss is None else kernel_of(self.loss), self.target
+        labels = y if target is None else target.encoded(np.asarray(y), self.network.dtype)
+        numbers = []
+        for fast, Z in self._blocks(X):
+            of_block = labels[done : done + len(Z)]
+            if kernel is None:
+                part, hits, _ = fast.softmax_cross_entropy(Z, of_block)
+            else:
+                part, hits, _ = fast.loss_gradient(Z, of_block, kernel)
+            loss, correct, done = loss + part, correct + hits, done + len(Z)
+            if target is not None:
+                numbers.append(target.numbers(Z))
+        if target is None:
+            return {"loss": loss / done, "accuracy": correct / done}
+        return {"loss": loss / done, **number_scores(y, target.central(np.concatenate(numbers)))}
+
+    def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(W, b) of each layer, float64 copies, for inputs as they come: scale, mean and std are folded into the first."""
+        layers = []
+        for W, b in self.network.layers:
+            layers.append((W.astype(np.float64), np.zeros(W.shape[1]) if b is None else b.astype(np.float64)))
+        W, b = layers[0]
+        W *= self.scale
+        if self.mean is not None and self.std is not None:
+            W /= self.std[:, None]
+            b -= self.mean @ W
+        return layers
+
+    def weights_sha256(self) -> str:
+        """SHA-256 over the bytes of W and b, layer by layer, little-endian."""
+        digest = hashlib.sha256()
+        for W, b in self.network.layers:
+            for array in (W, b) if b is not None else (W,):
+                digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+    def contents(self) -> tuple[dict[str, Any], Tensors]:
+        """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges, ..."""
+        meta = {
+            "scale": self.scale,
+            "classes": list(self.classes),
+            "image_shape": None if self.image_shape is None else list(self.image_shape),
+            "columns": None if self.columns is None else list(self.columns),
+            "activation": self.network.activation,
+            "index_base": self.index_base,
+            "label": None if self.label is None else list(self.label),
+            "trained_on": self.trained_on,
+            "framing": None if self.framing is None else asdict(self.framing),
+            "light_border": self.light_border,
+            "label_kind": self.label_kind,
+        }
+        if self.loss is not None:
+            meta["loss"] = self.loss
+        tensors: Tensors = {}
+        for k, (W, b) in enumerate(self.network.layers):
+            tensors[f"W{k}"] = W
+            if b is not None:
+                tensors[f"b{k}"] = b
+        if self.mean is not None and self.std is not None:
+            tensors |= {"mean": self.mean, "std": self.std}
+        if self.ranges is not None:
+            tensors["ranges"] = self.ranges
+        if self.target is not None:
+            tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
+        return meta, tensors
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to an .npz; whole or not at all. RunError when it cannot be."""
+        write_tensors(as_path(path), *self.contents())

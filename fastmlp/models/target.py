@@ -1,0 +1,123 @@
+"""What a network that predicts numbers has learnt: by which loss, and in which units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..backend import kernels
+from ..config import loss_and_parameters
+from ..errors import InputError
+
+
+def kernel_of(loss: str) -> Any:
+    """The kernels' loss that --loss calls so. ValueError where its parameters make none."""
+    name, parameters = loss_and_parameters(loss)
+    given = (parameters,) if name == "quantile" else parameters
+    return kernels.LOSSES[name](*given if parameters else ()).checked()
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The numbers y [N, T] of a regression. The network learns (y - mean) / std, ``mean`` and ``std`` float64 [T].
+
+    ``loss`` is as --loss says it: a name of ``kernels.LOSSES``, and behind a colon its parameters.
+    """
+
+    loss: str
+    mean: np.ndarray
+    std: np.ndarray
+
+    @cached_property
+    def kernel(self) -> Any:
+        """The kernels' loss. ValueError where its parameters make none."""
+        return kernel_of(self.loss)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the network has."""
+        return len(self.mean) * int(self.kernel.each)
+
+    def require(self, y: np.ndarray, source: str) -> None:
+        """InputError where the loss does not take a number of y."""
+        low, name = float(y.min()), self.kernel.name
+        if self.kernel.output == "exponential" and (low < 0 or (low == 0 and name == "gamma")):
+            wanted = "above 0" if name == "gamma" else "of at least 0"
+            raise InputError(
+                f"{source}: the number to predict is {low:g} in a row; --loss {name} takes numbers {wanted}"
+            )
+
+    def encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
+        """What a network of that dtype is to make of samples with the numbers y [N] or [N, T]."""
+        return ((y.reshape(len(y), -1) - self.mean) / self.std).astype(dtype)
+
+    def numbers(self, Z: np.ndarray) -> np.ndarray:
+        """The numbers, float64 [N] or [N, outputs], that the network's outputs Z stand for."""
+        each = int(self.kernel.each)
+        mean, std = (np.repeat(values, each) for values in (self.mean, self.std))
+        predicted = self.kernel.predict(Z.astype(np.float64)) * std + mean
+        return predicted[:, 0] if predicted.shape[1] == 1 else predicted
+
+    def central(self, predicted: np.ndarray) -> np.ndarray:
+        """``central`` of what the model predicts."""
+        return central(predicted, self.kernel)
+
+
+def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
+    """Of numbers predicted for several quantiles, by the ``kernel``'s loss, those nearest to the median; others as they are."""
+    if kernel.each == 1:
+        return predicted
+    nearest = int(np.abs(np.asarray(kernel.quantiles) - 0.5).argmin())
+    found = predicted[:, nearest :: kernel.each]
+    return found[:, 0] if found.shape[1] == 1 else found
+
+
+def measured(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str) -> Target:
+    """The target of a run: its units are the mean and deviation of the training samples' y [N], by their weights.
+
+    Where the network learns a logarithm it is of y / mean. InputError for numbers that do not differ, or that the loss does
+    not take.
+    """
+    low, high = float(y.min()), float(y.max())
+    if low == high:
+        raise InputError(
+            f"{source}: the number to predict is {low:g} in all training rows; it must differ (another --label-column?)"
+        )
+    target = Target(loss, np.zeros(1), np.ones(1))
+    target.require(y, source)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        mean = float(np.average(y, weights=weights))
+        if target.kernel.output == "exponential":
+            mean, std = 0.0, mean
+        else:
+            std = math.sqrt(np.average(np.square(y - mean), weights=weights))
+    if not (math.isfinite(mean) and np.finfo(np.float32).tiny < std < math.inf):
+        raise InputError(
+            f"{source}: the numbers to predict, from {low:.3g} to {high:.3g}, are too large or too small to standardise; "
+            "scale them by a power of ten"
+        )
+    return Target(loss, np.array([mean]), np.array([std]))
+
+
+def number_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """rmse, mae and r2 of the ``predicted`` numbers for y [N], or their means over the columns of [N, T].
+
+    R² = 1 - sum (y - p)² / sum (y - mean)²; where all y are equal it is 1 for p = y, else 0, as in scikit-learn.
+    """
+    Y, P = y.reshape(len(y), -1).astype(np.float64), predicted.reshape(len(y), -1)
+    squares, around = np.square(P - Y).sum(0), np.square(Y - Y.mean(0)).sum(0)
+    parts = np.divide(squares, around, out=(squares > 0).astype(np.float64), where=around > 0)
+    return {
+        "rmse": float(np.sqrt(squares.mean() / len(Y))),
+        "mae": float(np.abs(P - Y).mean()),
+        "r2": float((1 - parts).mean()),
+    }
+
+
+def scored(rmse: float, r2: float) -> str:
+    """RMSE and R² for a person."""
+    return f"RMSE {rmse:.4g}, R² {r2:.3f}"

@@ -1,0 +1,296 @@
+"""Networks that are trained at once, each on its own thread and without the part of the rows that chooses its best epoch.
+
+The recipe is that of RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart 2024), of which each part was measured anew here
+(bench/README.md). Its neural-tangent parametrisation, under Adam, is a matter of rates and first weights: W is drawn from
+N(0, 1 / inputs) and its rate is lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last layer begins at 0.
+Hidden layers all have H units here, and inputs are scaled so that a row's squares sum to H, too, on average. (Those of I inputs
+of about 1 do with sqrt(H / I); of categories, nearly all of whose inputs are 0, the sum is far smaller than I.) So one rate,
+lr / sqrt(H), is right for all layers and, within the measure of the recipe, for biases, and one deviation, 1 / sqrt(H), for W.
+
+Legend: ``N`` rows, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs, ``E`` epochs, ``S`` steps in each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ..backend import Network, kernels
+from ..data import Sparse
+from .columns import Columns, Table
+
+_BATCH, _MANY_ROWS = 64, 10_000  # rows in a step, and rows from which on they are twice as many
+_DECAY = 0.2  # of the weights in such a step, under AdamW
+LEAST_STEPS = 8  # in an epoch, of however few rows
+_CYCLES = 4  # of the rate
+_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
+NETWORKS = 8  # by default
+_FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
+_FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How each network is trained."""
+
+    width: int
+    depth: int
+    activation: str
+    output: str
+    loss: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    dropout: float
+
+    def batch(self, rows: int) -> int:
+        """Rows in a step of a network that is trained on so many."""
+        return min(self.batch_size, -(-rows // LEAST_STEPS))
+
+    def steps(self, rows: int) -> int:
+        """Steps in an epoch of so many rows."""
+        return -(-rows // self.batch(rows))
+
+    def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
+        sizes = (inputs, *(self.width,) * self.depth, outputs)
+        return Network(sizes, slots=slots, activation=self.activation, output=self.output)
+
+
+def recipe_for(
+    rows: int, *, classes: bool, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
+    batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
+) -> Recipe:  # fmt: skip
+    """The recipe for so many rows of ``classes``, or of numbers to predict; what is None is chosen.
+
+    The rate goes as the square root of the batch: a step of Adam is the gradient over its noise (Malladi and others 2022).
+    """
+    if classes:
+        output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1
+    else:
+        output, loss, rate, dropped = "identity", "squared_error", 0.07, 0.0
+    batch_size = batch_size or (2 * _BATCH if rows >= _MANY_ROWS else _BATCH)
+    rate = rate * (batch_size / _BATCH) ** 0.5 if learning_rate is None else learning_rate
+    epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
+    dropped = dropped if dropout is None else dropout
+    return Recipe(width, depth, activation, output, loss, rate, batch_size, epochs, dropped)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Samples X [N, I], dense or sparse, with targets as the kernels take them and weights, of mean 1, or None."""
+
+    X: np.ndarray | Sparse
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, rows: np.ndarray) -> Rows:
+        return Rows(self.X[rows], self.targets[rows], None if self.weights is None else self.weights[rows])
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained network: its loss on the held-out rows after each epoch, and its outputs for them after the best."""
+
+    network: Network
+    losses: list[float]
+    best_epoch: int  # from 1; 0: there was none with a finite loss
+    held_out: np.ndarray
+    train_losses: list[float]  # means over each epoch, while the weights were changing
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What training tells whoever watches, from any thread; networks count from 0. ``stop`` is asked after each epoch."""
+
+    epoch: Callable[[int, int, float], None] = lambda network, epoch, loss: None
+    finished: Callable[[int, Member], None] = lambda network, member: None
+    stop: Callable[[], bool] = lambda: False
+
+
+def folds(targets: np.ndarray, networks: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows to train on, rows held out) of each fold, for so many networks; every row is held out in one.
+
+    Of class indices [N] each fold has as many of a class, or one more or less; of numbers as many rows.
+    """
+    rows = len(targets)
+    count = min(max(_FEWEST_FOLDS, networks), rows)
+    order = np.random.default_rng(seed).permutation(rows)
+    if targets.dtype.kind in "iu":
+        order = order[np.argsort(targets[order], kind="stable")]
+    fold = np.empty(rows, np.int64)
+    fold[order] = np.arange(rows) % count
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
+
+
+def mean_probabilities(Z: Sequence[np.ndarray]) -> np.ndarray:
+    """What the outputs Z [N, classes] of the networks say together: float64 [N, classes]."""
+    total = np.sum([kernels.softmax(each) for each in Z], axis=0, dtype=np.float64)
+    return np.asarray(total / total.sum(1, keepdims=True))
+
+
+def input_scale(X: np.ndarray | Sparse, width: int) -> float:
+    """What X is multiplied by for squares that sum to ``width`` in a row, on average."""
+    numbers = X.data if isinstance(X, Sparse) else X
+    return float((width / max(np.square(numbers, dtype=np.float64).sum() / len(X), 1e-6)) ** 0.5)
+
+
+def outputs_of(networks: Sequence[Network], X: np.ndarray | Sparse, scale: float) -> list[np.ndarray]:
+    """The outputs of each network for scale * X."""
+    read = kernels.csr(X) if isinstance(X, Sparse) else X
+    return [kernels.mlp_forward(read, network, scale=scale) for network in networks]
+
+
+_between: WeakKeyDictionary[Network, tuple[np.ndarray, Network]] = WeakKeyDictionary()
+"""What ``_between_edges`` has made of a network, and the parameters of that network, should somebody change them."""
+
+
+def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Columns, Sequence[Network]]:
+    """Columns of fewer entries a row, and the networks with their first layers as ``Columns.between_edges`` says."""
+    if columns.between_edges is None:
+        return columns, networks
+    columns, inputs = columns.between_edges
+    known = (network in _between and np.array_equal(_between[network][0], network.params) for network in networks)
+    if new := [network for network, is_known in zip(networks, known) if not is_known]:
+        sizes, activation, output = new[0].sizes, new[0].activation, new[0].output
+        read = kernels.csr(inputs)
+        first = Network(sizes[:2], bias=False, activation=activation)  # no kernel more is compiled for it
+        for network in new:
+            made = Network((len(inputs), *sizes[1:]), activation=activation, output=output)
+            (_, b), (sums, biases) = network.layers[0], made.layers[0]
+            first.params = network.params[: first.params.size]
+            kernels.mlp_forward(read, first, out=sums)
+            biases[...] = b  # type: ignore[index]
+            made.params[made.offsets[1] :] = network.params[network.offsets[1] :]
+            _between[network] = network.params.copy(), made
+    return columns, [_between[network][1] for network in networks]
+
+
+def outputs_by_rows(
+    columns: Columns, networks: Sequence[Network], table: Table, scale: float
+) -> Iterator[list[np.ndarray]]:
+    """The outputs of each network for rows of the table, some at a time and in order; each thread takes some."""
+    table = columns.with_dates(table)
+    columns, networks = _between_edges(columns, networks)
+    rows, threads = len(next(iter(table.values()))), kernels.get_num_threads()
+    each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
+    parts = [slice(start, start + each) for start in range(0, max(rows, 1), each)]
+
+    def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
+        with kernels.threads(threads):
+            part = {name: values[rows] for name, values in table.items()}
+            return outputs_of(networks, columns.matrix(columns.entries(part), len(next(iter(part.values())))), scale)
+
+    if len(parts) == 1:
+        yield of_rows(parts[0], threads)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(of_rows, parts, repeat(1))
+
+
+def mean_loss(Z: np.ndarray, rows: Rows, loss: str) -> float:
+    """The mean loss of outputs Z for the rows."""
+    total, _, _ = kernels.loss_gradient(Z, rows.targets, loss, sample_weight=rows.weights)
+    return float(total / (len(rows) if rows.weights is None else rows.weights.sum()))
+
+
+def train(
+    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int],
+    watch: Watch = Watch(),
+) -> list[Member]:  # fmt: skip
+    """A network of scale * X for each of ``parts``: numbers of the rows of ``data`` to train on, and the rows held out.
+
+    Each is trained by one thread, or by more where there are fewer networks than threads; the bits do not depend on it. Ctrl-C
+    ends all of them, as ``watch.stop`` does: then those that have not finished are not told to ``watch.finished``.
+    """
+    read = kernels.csr(data.X).dictionary_encode() if isinstance(data.X, Sparse) else data.X
+    stopped, cores = threading.Event(), kernels.get_num_threads()
+
+    def stop() -> bool:
+        if watch.stop():
+            stopped.set()
+        return stopped.is_set()
+
+    def member(k: int) -> Member:
+        try:
+            with kernels.threads(max(1, cores // len(parts))):
+                made = _train_one(
+                    recipe, scale, outputs, data, read, *parts[k], seeds[k], stop,
+                    lambda epoch, loss: watch.epoch(k, epoch, loss),
+                )  # fmt: skip
+            if not stopped.is_set():
+                watch.finished(k, made)
+            return made
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(min(cores, len(parts))) as pool:
+        try:
+            return list(pool.map(member, range(len(parts))))
+        except BaseException:  # Ctrl-C
+            stopped.set()
+            raise
+
+
+def _cycles(epochs: int) -> list[int]:
+    """The epochs at which the rate's cycles end, each about twice as long as the one before: 1, 3, 7, 15 of fifteen parts."""
+    return sorted({max(1, round(epochs * (2**c - 1) / (2**_CYCLES - 1))) for c in range(1, _CYCLES + 1)})
+
+
+def _rates(ends: list[int], steps: int) -> np.ndarray:
+    """Parts of the full rate [epochs * steps]: in each cycle from 0 up to 1 and down to 0, soon up in the later ones.
+
+    With t from 0 to 1 over a cycle and the cycle before half as long, (1 - cos(2 pi log2(1 + t))) / 2: RealMLP's coslog4.
+    """
+    cycles = [np.log2(1 + np.arange(n * steps) / (n * steps)) for n in np.diff([0, *ends])]
+    return 0.5 * (1 - np.cos(2 * np.pi * np.concatenate(cycles)))
+
+
+def _train_one(
+    recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
+    stopped: Callable[[], bool], told: Callable[[int, float], None],
+) -> Member:  # fmt: skip
+    """Train until no epoch has been better for as long as the best one took, and a first cycle more.
+
+    What is measured and kept is a mean of the weights after each epoch, half of it the last one's (Izmailov and others 2018
+    average such weights): it is at its best while the rate is high, before rows are learnt by heart.
+    """
+    rng, inputs, batch = np.random.default_rng(seed), data.X.shape[1], recipe.batch(len(rows))
+    # As a prior's share in a step: of the more rows, the less.
+    rule = kernels.adamw(0.9, 0.95, weight_decay=_DECAY * _BATCH / batch)
+    network, mean, best = (recipe.network(inputs, outputs, slots) for slots in (rule.slots, 0, 0))
+    for W, b in network.layers[:-1]:
+        W[...] = rng.standard_normal(W.shape) / recipe.width**0.5
+        b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
+    steps, ends = recipe.steps(len(rows)), _cycles(recipe.epochs)
+    rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
+    tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
+    losses: list[float] = []
+    train_losses: list[float] = []
+    best_epoch, best_loss, outputs_then = 0, np.inf, np.empty((0, outputs))
+    for epoch in range(recipe.epochs):
+        step_losses, _ = kernels.mlp_train_steps(
+            read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=rule,
+            lr=rates[epoch * steps : (epoch + 1) * steps], t=1 + epoch * steps, scale=scale, loss=recipe.loss,
+            sample_weight=data.weights, dropout=recipe.dropout, seed=seed,
+        )  # fmt: skip
+        mean.params[...] = (mean.params + network.params) / 2 if epoch else network.params
+        Z = kernels.mlp_forward(tested, mean, scale=scale)
+        losses.append(mean_loss(Z, held_out, recipe.loss))
+        train_losses.append(float(step_losses.sum() / len(rows)))
+        if losses[-1] < best_loss:
+            best.params[...], best_epoch, best_loss, outputs_then = mean.params, epoch + 1, losses[-1], Z
+        told(epoch + 1, losses[-1])
+        if stopped() or not np.isfinite(losses[-1]) or epoch + 1 >= 2 * best_epoch + ends[0]:
+            break
+    return Member(best, losses, best_epoch, outputs_then, train_losses)

@@ -1,0 +1,338 @@
+"""How ``train`` and ``fit`` learn a table: what its columns become, and networks on parts of its rows (see ``ensemble``)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import kernels
+from ..config import TrainConfig
+from ..data import Dataset, Frame, Sparse
+from ..data.frame import as_frame
+from ..data.labels import listed
+from ..errors import InputError, Interrupted, RunError, about, similar
+from ..formats import DROP, kinds_of
+from ..models.target import Target, measured, number_scores
+from ..paths import as_path
+from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..training.loop import Observer, Progress, Result, on_threads
+from ..training.plan import digest, sample_weights
+from .columns import Columns
+from .ensemble import (
+    LEAST_STEPS,
+    Member,
+    Recipe,
+    Rows,
+    Watch,
+    folds,
+    input_scale,
+    mean_probabilities,
+    recipe_for,
+    train,
+)
+from .model import TableModel
+
+_FEW_ROWS = 50
+_SEED = 0x7AB1E
+
+
+@dataclass(frozen=True)
+class NetworkReport:
+    """One of the networks of a table, when it is trained; a line of metrics.jsonl.
+
+    ``epoch`` is the one of ``epochs`` that it was kept after: that of the lowest of the ``validation_losses`` on its part of
+    the training rows, which chose it. ``seconds`` are those since the training began.
+    """
+
+    network: int
+    epoch: int
+    epochs: int
+    step: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float | None
+    validation_rmse: float | None
+    validation_losses: list[float]
+    seconds: float
+
+    @property
+    def headline(self) -> str:
+        """How good it is on its part of the rows, in few words."""
+        if self.validation_accuracy is not None:
+            return f"{self.validation_accuracy:.2%}"
+        return f"RMSE {self.validation_rmse:.4g}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What a run trains on: ``rows``, as ``columns`` make inputs of them, and for each network its rows, those held out and a
+    seed."""
+
+    columns: Columns
+    rows: Rows
+    scale: float
+    target: Target | None
+    recipe: Recipe
+    outputs: int
+    parts: list[tuple[np.ndarray, Rows]]
+    seeds: list[int]
+
+    @property
+    def density(self) -> float:
+        X = self.rows.X
+        return float(X.data.size / max(1, len(X) * X.shape[1])) if isinstance(X, Sparse) else 1.0
+
+
+def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
+    """What the user says that columns are; those without names go by their number. InputError for one that is not there."""
+    kinds = {}
+    for name, kind in kinds_of(said).items():
+        key = name if name in data.names or data.columns else f"column {name}"
+        if kind != DROP and key not in data.names:
+            known = f"{similar(name, data.names)}the columns are {listed(data.names)}"
+            raise InputError(f"{data.source}: --column names no column {name!r}; {known}")
+        kinds[key] = kind
+    return {key: kind for key, kind in kinds.items() if kind != DROP}
+
+
+def _frame(data: Dataset) -> Frame:
+    """The columns of the samples to train on."""
+    return as_frame(data.X, data.columns, data.label)
+
+
+def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
+    X, y, weights = _frame(data), data.y, sample_weights(config, data)
+    if weights is not None and not weights.all():  # a row without weight is not there
+        kept = np.flatnonzero(weights)
+        X, y, weights = X[kept], y[kept], weights[kept]
+    rows = len(y)
+    if rows < 2:
+        raise InputError(f"{data.source}: {rows} training rows; a table is learnt from at least two")
+    if data.classes and rows > 2 and np.bincount(y).max() == 1:
+        raise InputError(
+            f"{data.source}: {len(data.classes):,} classes in {rows:,} rows, no class twice; it must have more rows, another "
+            "--label-column or, if it is a quantity, --task regression"
+        )
+    if rows < _FEW_ROWS:
+        say(f"{data.source}: {rows} rows are too few to learn a table from: do not rely on this model")
+    with about(data.source):
+        columns = Columns.learn(dict(X.columns), _kinds(data, config.column or ()), drop_empty=True)
+        inputs = columns.encode(dict(X.columns))
+    target = None
+    if not data.classes:
+        target = measured(y, "squared_error", weights, data.source)
+        target.require(data.y_test, data.source)
+    encoded = y.astype(np.int64) if target is None else target.encoded(y, np.float32)
+    samples = Rows(inputs, encoded, None if weights is None else weights / weights.mean())
+    width, depth = config.hidden[0], len(config.hidden)
+    recipe = recipe_for(
+        rows, classes=target is None, width=width, depth=depth, activation=str(config.activation), learning_rate=config.lr,
+        batch_size=config.batch_size, epochs=config.epochs, dropout=config.dropout,
+    )  # fmt: skip
+    count = config.networks or 1
+    seed, *seeds = np.random.default_rng([config.seed, _SEED]).integers(2**31, size=1 + count).tolist()
+    parted = folds(encoded, count, seed)
+    parts = [(kept, samples.take(out)) for kept, out in (parted[k % len(parted)] for k in range(count))]
+    outputs = len(data.classes) or 1
+    return _Plan(columns, samples, input_scale(inputs, width), target, recipe, outputs, parts, seeds)
+
+
+class _Run:
+    """The networks that are trained, what is known of them, and the file that keeps them."""
+
+    def __init__(self, data: Dataset, config: TrainConfig, plan: _Plan, observer: Observer, path: Path | None) -> None:
+        self.data, self.config, self.plan, self.observer, self.path = data, config, plan, observer, path
+        self.members: dict[int, Any] = {}  # networks by their number
+        self.history: list[NetworkReport] = []
+        self.seconds = 0.0  # of earlier runs
+        used = _frame(data).only(plan.columns.used)
+        self.digest = digest(replace(data, X=used, X_test=used, y_test=data.y, columns=None))
+        self._lock = threading.Lock()
+        self._epochs = dict.fromkeys(range(len(plan.parts)), 0)
+        self._losses: dict[int, float] = {}
+        self._saved = time.monotonic()
+        self._start = time.perf_counter()
+
+    def model(self) -> TableModel:
+        """Of the networks so far."""
+        data = self.data
+        own = {"digest": self.digest, "val_fraction": self.config.val_fraction, "seed": self.config.seed}
+        return TableModel(
+            [self.members[k] for k in sorted(self.members)], self.plan.scale, data.classes, self.plan.columns,
+            named=data.columns is not None, label=data.label, trained_on=own, target=self.plan.target,
+            label_kind=data.label_kind or "str",
+        )  # fmt: skip
+
+    # -- what the threads tell --------------------------------------------------------------------------------------------
+
+    def _epoch(self, network: int, epoch: int, loss: float) -> None:
+        with self._lock:
+            self._epochs[network], self._losses[network] = epoch, loss
+            rows = len(self.plan.parts[0][0])
+            each = self.plan.recipe.steps(rows)
+            done, most = sum(self._epochs.values()), self.plan.recipe.epochs * len(self.plan.parts)
+            seconds = time.perf_counter() - self._start
+            rate = done * rows / seconds
+            mean = sum(self._losses.values()) / len(self._losses)
+            left = seconds / done * (most - done)
+            self.observer.progress(Progress(done * each, most * each, mean, None, rate, left))
+
+    def _finished(self, network: int, member: Member) -> None:
+        if not member.best_epoch:
+            return
+        with self._lock:
+            self.members[network] = member.network
+            self._epochs[network] = self.plan.recipe.epochs
+            report = self._report(network, member)
+            self.history.append(report)
+            self.observer.report(report)
+            if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
+                self.save()
+
+    def _report(self, network: int, member: Member) -> NetworkReport:
+        rows, held_out = self.plan.parts[network]
+        accuracy = rmse = None
+        if self.plan.target is None:
+            accuracy = float((member.held_out.argmax(1) == held_out.targets).mean())
+        else:
+            told, true = (self.plan.target.numbers(Z) for Z in (member.held_out, held_out.targets))
+            rmse = number_scores(true, told)["rmse"]
+        best, epochs = member.best_epoch, len(member.losses)
+        return NetworkReport(
+            1 + network, best, epochs, epochs * self.plan.recipe.steps(len(rows)), member.train_losses[best - 1],
+            member.losses[best - 1], accuracy, rmse, member.losses, self.seconds + time.perf_counter() - self._start,
+        )  # fmt: skip
+
+    # -- the file ----------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Keep the networks that are trained: a run that goes on trains the others."""
+        if self.path is not None and self.members:
+            run = {
+                "networks": sorted(self.members),
+                "history": [asdict(r) for r in self.history],
+                "digest": self.digest,
+            }
+            write_checkpoint(self.path, Checkpoint(self.model(), asdict(self.config), run, {}))
+        self._saved = time.monotonic()
+
+    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Take over the networks that were trained. InputError where they belong to another run."""
+        model, run = checkpoint.model, checkpoint.run
+        if not isinstance(model, TableModel) or model.network.sizes[1:-1] != self.config.hidden:
+            raise InputError(f"{path}: is of another network than this run's")
+        if run.get("digest") != self.digest:
+            raise InputError(f"{path}: is of a run on other data than {self.data.source}")
+        try:
+            self.members = dict(zip(map(int, run["networks"]), model.networks, strict=True))
+            self.history = [NetworkReport(**report) for report in run["history"]]
+            if not {*self.members} <= {*range(len(self.plan.parts))} or len(self.history) != len(self.members):
+                raise ValueError("networks")
+            self.seconds = max((report.seconds for report in self.history), default=0.0)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
+
+    # -- training ----------------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Compile, or load, all that the run will call, on a few rows."""
+        plan, few = self.plan, self.plan.recipe.batch_size * LEAST_STEPS
+        train(
+            replace(plan.recipe, epochs=1), plan.scale, plan.outputs, plan.rows,
+            [(rows[:few], held_out) for rows, held_out in plan.parts[:1]], plan.seeds[:1],
+        )  # fmt: skip
+        if plan.target is None:
+            mean_probabilities([np.zeros((1, plan.outputs), np.float32)])
+
+    def train(self) -> None:
+        left = [k for k in range(len(self.plan.parts)) if k not in self.members]
+        self._start = time.perf_counter()
+        watch = Watch(
+            lambda k, epoch, loss: self._epoch(left[k], epoch, loss),
+            lambda k, member: self._finished(left[k], member),
+            self.observer.stop,
+        )
+        plan = self.plan
+        if left:
+            train(
+                plan.recipe, plan.scale, plan.outputs, plan.rows,
+                [plan.parts[k] for k in left], [plan.seeds[k] for k in left], watch,
+            )  # fmt: skip
+        self.save()
+        self.seconds += time.perf_counter() - self._start
+        if len(self.members) == len(plan.parts):
+            return
+        if self.observer.stop():
+            raise Interrupted
+        raise RunError(f"diverged: a loss is not finite; try a lower --lr than {plan.recipe.learning_rate:g}")
+
+    def summary(self, compile_seconds: float) -> dict[str, Any]:
+        """The measurements of ``--json``: means over the networks, and what all of them did together."""
+        model, history, plan = self.model(), self.history, self.plan
+        tested = model.measure(self.data.X_test, self.data.y_test)
+        steps = sum(report.step for report in history)
+        samples = sum(report.epochs * len(plan.parts[report.network - 1][0]) for report in history)
+        flop = float(model.network.flop_per_sample)
+        inputs, hidden = model.network.sizes[:2]
+        sparse = isinstance(plan.rows.X, Sparse)
+        if sparse:  # what the first layer skips does not count
+            flop -= 4 * hidden * inputs * (1 - plan.density)
+        threads = min(kernels.get_num_threads(), len(plan.parts))
+        watched = "validation_accuracy" if plan.target is None else "validation_rmse"
+        mean = {
+            name: float(np.mean([getattr(report, name) for report in history]))
+            for name in ("train_loss", "validation_loss", watched, "epoch", "epochs")
+        }
+        return {
+            **{f"test_{name}": value for name, value in tested.items()},
+            **{name: mean[name] for name in ("train_loss", "validation_loss", watched)},
+            "best_epoch": mean["epoch"],
+            "epochs": mean["epochs"],
+            "steps": steps,
+            "samples": samples,
+            "networks": len(model.networks),
+            "train_seconds": self.seconds,
+            "ms_per_step": 1000 * self.seconds * threads / steps,
+            "samples_per_second": samples / self.seconds,
+            "compile_seconds": compile_seconds,
+            "gflops": samples / self.seconds * flop / 1e9,
+            "input": "sparse" if sparse else "dense",
+            "density": plan.density,
+            "threads": kernels.get_num_threads(),
+            "seed": self.config.seed,
+            "backend": "numba",
+            "dtype": "float32",
+            "weights_sha256": model.weights_sha256(),
+        }
+
+
+def fit_table(
+    data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool
+) -> Result:
+    """``fitting.train`` of a table by several networks, as ``config``, completed, says.
+
+    The file ``checkpoint`` keeps the networks that have been trained; with ``resume`` the others are, to the same bits.
+    """
+    path = None if checkpoint is None else as_path(checkpoint)
+    with on_threads(config.threads):
+        before = kernels.jit.compile_seconds
+        plan = _planned(data, config, observer.say)
+        run = _Run(data, config, plan, observer, path)
+        observer.columns(plan.columns)
+        if resume and path is not None and (found := read_checkpoint(path, observer.say)) is not None:
+            run.resume(found, path)
+        run.warm_up()
+        compile_seconds = kernels.jit.compile_seconds - before
+        observer.started(run.history, len(run.members) == len(plan.parts))
+        try:
+            run.train()
+        except Interrupted as interruption:
+            if run.members:
+                interruption.result = Result(run.model(), config, run.history)
+            raise
+        return Result(run.model(), config, run.history, run.summary(compile_seconds))

@@ -1,0 +1,150 @@
+"""The model of a table: what its columns become, and networks on parts of its rows that answer together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..backend import Network, ops
+from ..data import Frame, Sparse
+from ..data.labels import listed
+from ..errors import InputError
+from ..formats import DROP, NUMBER, Features, LabelColumn
+from ..models.model import Model
+from ..models.target import Target
+from ..models.tensor_file import Tensors
+from .columns import Columns, Table, read_table
+from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
+
+
+class TableModel(Model):
+    """Networks that share their inputs, which ``columns`` make of a table's, and whose probabilities, or numbers, are averaged.
+
+    Where ``Model`` asks for the outputs of its network it gets the logarithms of the mean probabilities, or the mean outputs,
+    so that what it makes of them holds for several networks, too. Samples are a ``Frame``, a data frame, a dict of arrays, or
+    an array: columns go by name in any order, others are ignored, and without names (``named``) they go by their place.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        scale: float,
+        classes: tuple[str, ...],
+        columns: Columns,
+        *,
+        named: bool,
+        label: LabelColumn | None = None,
+        trained_on: dict[str, Any] | None = None,
+        target: Target | None = None,
+        label_kind: str | None = None,
+    ) -> None:
+        super().__init__(
+            networks[0], scale, classes, label=label, trained_on=trained_on, target=target, label_kind=label_kind
+        )
+        self.networks, self.columns, self.named = list(networks), columns, named
+
+    columns: Columns  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"TableModel({len(self.columns.columns)} columns, {self.described})"
+
+    @property
+    def described(self) -> str:
+        return f"{len(self.networks)} networks {'-'.join(map(str, self.network.sizes))}"
+
+    @property
+    def parameters(self) -> int:
+        return len(self.networks) * self.network.params.size
+
+    @property
+    def features(self) -> Features:
+        names = [str(name) for name in self.columns.used]
+        texts = any(column.kind not in (NUMBER, DROP) for column in self.columns.columns)
+        return Features(
+            len(names) if self.named else len(self.columns.columns), tuple(names) if self.named else None,
+            label=self.label, frame="must" if texts else "may",
+            unused=tuple(str(column.name) for column in self.columns.columns if column.learnt is None),
+        )  # fmt: skip
+
+    def table(self, X: Any) -> Table:
+        """The columns of X that were learnt from. InputError that names those which are missing."""
+        if isinstance(X, Frame):
+            table = dict(X.columns)
+        else:
+            table = read_table(X.toarray() if isinstance(X, Sparse) else X)
+        if not all(isinstance(name, str) for name in table):  # as those of an array: by their place
+            names = self.columns.names
+            if len(table) != len(names):
+                raise InputError(f"X has {len(table)} columns; this model takes {len(names)}")
+            table = dict(zip(names, table.values()))
+        if missing := [str(name) for name in self.columns.used if name not in table]:
+            raise InputError(f"X lacks the columns {listed(missing)}; it must have those that the model was trained on")
+        return {name: table[name] for name in self.columns.used}
+
+    def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
+        table = self.table(X)
+        self._look(table)
+        for Z in outputs_by_rows(self.columns, self.networks, table, self.scale):
+            yield ops(self.backend), self._together(Z)
+
+    def _together(self, Z: list[np.ndarray]) -> np.ndarray:
+        """What the outputs of the networks say together: float32 [N, outputs]."""
+        if self.target is not None:
+            mean: np.ndarray = np.stack(Z).mean(0, dtype=np.float64).astype(np.float32)
+            return mean
+        P = mean_probabilities(Z).astype(np.float32)
+        logits: np.ndarray = np.log(np.maximum(P, np.finfo(np.float32).tiny))
+        return logits
+
+    def loss_of(self, inputs: Any, y: np.ndarray) -> float:
+        """The mean loss for inputs as ``columns`` make them, and class indices or numbers y [N]."""
+        Z, fast = self._together(outputs_of(self.networks, inputs, self.scale)), ops(self.backend)
+        if self.target is None:
+            total = fast.softmax_cross_entropy(Z, y)[0]
+        else:
+            total = fast.loss_gradient(Z, self.target.encoded(y, Z.dtype), self.target.kernel)[0]
+        return float(total) / len(y)
+
+    def unlike_training(self, X: Any) -> str | None:
+        self._looks = 0
+        return self.columns.unknown(self.table(X))  # a number is bounded, however large
+
+    def as_fitted(self) -> Any:
+        """The attributes that a ``TableClassifier`` or ``TableRegressor`` has of the same columns and networks."""
+        learnt: dict[str, Any] = {"columns_": self.columns, "networks_": self.networks, "_input_scale": self.scale}
+        if self.target is None:
+            return SimpleNamespace(**learnt, classes_=np.array(self.classes) if self.labels is None else self.labels)
+        return SimpleNamespace(**learnt, target_mean_=self.target.mean[0], target_scale_=self.target.std[0])
+
+    def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        raise InputError(
+            f"a model of a table is {self.described}, and what its columns become; it has no single layers"
+        )
+
+    def weights_sha256(self) -> str:
+        each = [Model(network, self.scale, self.classes).weights_sha256() for network in self.networks]
+        return hashlib.sha256("".join(each).encode()).hexdigest()
+
+    def contents(self) -> tuple[dict[str, Any], Tensors]:
+        meta = {
+            "scale": self.scale,
+            "classes": list(self.classes),
+            "table": self.columns.described(),
+            "named": self.named,
+            "activation": self.network.activation,
+            "label": None if self.label is None else list(self.label),
+            "trained_on": self.trained_on,
+            "label_kind": self.label_kind,
+        }
+        tensors: Tensors = {}
+        for k, layers in enumerate(zip(*(network.layers for network in self.networks))):
+            W, b = zip(*layers)
+            tensors |= {f"W{k}": np.stack(W), f"b{k}": np.stack(b)}
+        if self.target is not None:
+            meta["loss"] = self.target.loss
+            tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
+        return meta, tensors

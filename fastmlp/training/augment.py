@@ -1,0 +1,47 @@
+"""How training images are distorted: the strengths behind ``--augment`` (``kernels.distort`` does the work)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import ops
+from ..config import TrainConfig
+from ..data import Dataset, is_sparse
+from ..errors import InputError
+from ..images.ink import border_value
+
+_ROTATION = math.radians(15)
+_SCALE = _SHEAR = 0.15
+_SHIFT = 0.07  # of the longer side: 2 of 28 pixels
+_ELASTIC, _SIGMA = 34 / 28, 4 / 28  # of the longer side: Simard, Steinkraus and Platt's 34 and 4 of 28 pixels
+
+Distort = Callable[..., np.ndarray]
+
+
+def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
+    """f(rows, epoch, X) -> distorted copies, uint8 [R, inputs], of X[rows]; X are the training images where none are given.
+
+    What comes in from outside of an image is of the value that the training images have at their sides. None for
+    ``--augment none``. InputError where the samples are no uint8 images.
+    """
+    if config.augment == "none":
+        return None
+    shape = data.image_shape
+    if shape is None or is_sparse(data.X) or data.X.dtype != np.uint8:  # type: ignore[union-attr]
+        raise InputError(f"--augment {config.augment}: {data.source} holds no images of 8-bit pixels")
+    side, strength, ground = max(shape), config.augment_strength, border_value(data.X, shape)
+    elastic = _ELASTIC * side * strength if config.augment == "elastic" else 0.0
+
+    def distort(rows: np.ndarray, epoch: int, X: Any = data.X) -> np.ndarray:
+        distorted: np.ndarray = ops(config.backend).distort(
+            X, rows, shape, seed=config.seed % 2**32, epoch=epoch, rotation=_ROTATION * strength, scale=_SCALE * strength,
+            shear=_SHEAR * strength, shift=_SHIFT * side * strength, elastic=elastic, sigma=_SIGMA * side,
+            fill=ground,
+        )  # fmt: skip
+        return distorted
+
+    return distort

@@ -1,0 +1,186 @@
+"""Which rows make each batch: seeded, and the same for every backend and number of threads."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from ..errors import RunError
+
+_RUNS = 1024  # of consecutive rows that a window has at least
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The samples of the steps from ``first`` to just before ``stop``: batches of ``X[rows]``, one after another.
+
+    ``number`` counts the windows of the run. ``before`` is the random state from which the order of its epoch was drawn,
+    ``after`` the state when its own order had been drawn. ``X``, ``y`` and ``weights`` come from the function that
+    ``Batches.load`` was given.
+    """
+
+    first: int
+    stop: int
+    number: int
+    rows: np.ndarray
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    X: Any = None
+    y: Any = None
+    weights: Any = None
+
+
+class _Ahead:
+    """An iterator whose every item is made, by a thread, while the one before it is in use.
+
+    One thread makes all of them: each thread would have a heap of its own, and keep what was freed there.
+    """
+
+    def __init__(self, items: Iterator[Window]) -> None:
+        self._wanted: SimpleQueue[bool] = SimpleQueue()
+        self._made: SimpleQueue[Any] = SimpleQueue()
+        arguments = items, self._wanted, self._made
+        self._thread = threading.Thread(target=_make, args=arguments, name="fastmlp-reader", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise RunError(f"the thread that reads ahead cannot be started ({error})") from None
+        weakref.finalize(self, self._wanted.put, False)
+        self._wanted.put(True)
+
+    @property
+    def busy(self) -> bool:
+        return self._made.empty()
+
+    def __iter__(self) -> Iterator[Window]:
+        return self
+
+    def __next__(self) -> Window:
+        made = self._made.get()
+        if not isinstance(made, Window):
+            raise made
+        self._wanted.put(True)
+        return made
+
+    def close(self) -> None:
+        self._wanted.put(False)
+        self._thread.join()
+
+
+def _make(items: Iterator[Window], wanted: SimpleQueue[bool], made: SimpleQueue[Any]) -> None:
+    """An item each time one is wanted; what it raises is for the thread that takes it."""
+    while wanted.get():
+        try:
+            made.put(next(items))
+        except BaseException as error:
+            made.put(error)
+
+
+class Batches:
+    """Row numbers of the batches of a run, in order.
+
+    ``epoch``: every epoch a new permutation of all rows, cut into batches; the last of an epoch may be short. ``draw``:
+    every batch distinct rows at random.
+
+    Where ``most`` rows, whole batches, are fewer than all, an epoch takes windows of nearly as many, one after another, each
+    in an order of its own. A window is n >= 1024 runs of w = window // 1024 consecutive rows (single rows, where it has
+    fewer), drawn without replacement from the M of the file. With s² the variance over runs of a class's share in them, its
+    share in a window has the variance s²/n (M - n)/(M - 1); and s² <= p(1 - p) <= 1/4, the most where every run is of one
+    class. So even in a file sorted by class it deviates by a standard deviation of at most 1/(2 sqrt(1024)) = 1.6 %; the two
+    runs that a window may share with its neighbours, and the file's last, shorter one, are a thousandth of it each.
+    """
+
+    def __init__(
+        self, samples: int, batch_size: int, sampling: str, rng: np.random.Generator, most: int | None = None
+    ) -> None:
+        self.samples, self.sampling, self._rng = samples, sampling, rng
+        self.batch_size = min(batch_size, samples)
+        self.steps_per_epoch = -(-samples // self.batch_size)
+        count = 1 if most is None else -(-samples // most)
+        self.window_rows = -(-samples // (count * self.batch_size)) * self.batch_size
+        self._load: Callable[[Window], Window] = lambda window: window
+        self._until: int | None = None
+        self._windows: Iterator[Window] | None = None
+        self._window: Window | None = None
+
+    def load(self, load: Callable[[Window], Window], *, until: int | None = None) -> None:
+        """From now on ``load`` fills every window with its samples; before step ``until`` a thread does, one window ahead."""
+        self._load, self._until = load, until
+
+    def window(self, step: int) -> Window:
+        """That which ``step`` lies in; steps must be asked for in order."""
+        if self._window is None or step >= self._window.stop:
+            if self._windows is None:
+                windows, until = copy.copy(self)._drawn(step), self._until  # a thread is not to keep self alive
+                self._windows = map(self._load, windows)
+                if until is not None:
+                    last = max(step, until - 1)
+                    self._windows = _Ahead(map(self._load, takewhile(lambda window: window.first <= last, windows)))
+            self._window = None  # freed before the next comes: a third is being read
+            self._window = next(self._windows)
+        return self._window
+
+    @property
+    def reading(self) -> bool:
+        """Whether the thread that reads ahead is at work."""
+        return isinstance(self._windows, _Ahead) and self._windows.busy
+
+    def rows(self, step: int, count: int) -> np.ndarray:
+        """The rows of steps ``step`` .. ``step + count - 1``, which must lie in one window and be asked for in order."""
+        if self.sampling == "draw":
+            return np.concatenate(
+                [self._rng.choice(self.samples, self.batch_size, replace=False) for _ in range(count)]
+            )
+        window = self.window(step)
+        first = step - window.first
+        return window.rows[first * self.batch_size : (first + count) * self.batch_size]
+
+    def _drawn(self, step: int) -> Iterator[Window]:
+        """The windows from that on which ``step`` lies in."""
+        first = step - step % self.steps_per_epoch
+        number = first // self.steps_per_epoch * -(-self.samples // self.window_rows)
+        while True:
+            before = self._rng.bit_generator.state
+            for rows in self._epoch() if self.sampling == "epoch" else [np.empty(0, np.int64)]:
+                stop = first + (-(-len(rows) // self.batch_size) or self.steps_per_epoch)
+                if stop > step:
+                    yield Window(first, stop, number, rows, before, self._rng.bit_generator.state)
+                first, number = stop, number + 1
+
+    def _epoch(self) -> Iterator[np.ndarray]:
+        """The rows of an epoch's windows."""
+        length = max(1, self.window_rows // _RUNS)
+        runs = np.arange(0, self.samples, length)
+        if self.window_rows < self.samples:
+            self._rng.shuffle(runs)
+        ends = np.cumsum(np.minimum(length, self.samples - runs))
+        for start in range(0, self.samples, self.window_rows):
+            places = np.arange(start, min(start + self.window_rows, self.samples))
+            run = np.searchsorted(ends, places, side="right")
+            rows = places - ends[run] + np.minimum(runs[run] + length, self.samples)
+            self._rng.shuffle(rows)
+            yield rows
+
+    def state(self, step: int) -> dict[str, Any]:
+        """What ``resume`` needs to go on at ``step``, the next to be asked for."""
+        window = self._window
+        if self.sampling == "draw" or window is None:
+            return dict(self._rng.bit_generator.state)
+        return dict(window.after if step % self.steps_per_epoch == 0 and step == window.stop else window.before)
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on as the run did that gave this ``state``. ValueError, TypeError or KeyError for another."""
+        self._rng.bit_generator.state = state
+
+    def close(self) -> None:
+        """End the thread that reads ahead, once it has read what it is reading."""
+        if isinstance(self._windows, _Ahead):
+            self._windows.close()

@@ -1,0 +1,116 @@
+"""A learning rate from the range test (Smith 2017), judged by what short runs reach.
+
+A run at a rising rate shows where the loss begins to rise, but not which rate below that is the best: over data sets and rules
+it was anything from that rate to a sixth of it. So short runs at some of these, and at the rate that a run has by default,
+decide by their loss on held-out training samples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..config import TrainConfig
+from ..data import Dataset
+from ..errors import Interrupted, RunError
+from .loop import Observer, Run, Saver, on_threads
+from .plan import Plan, plan
+
+_LOWEST, _HIGHEST = 1e-5, 10.0
+_STEPS = 600
+_SMOOTHING = 0.95
+_DIVERGED = 3.0  # times the least smoothed loss: no higher rate will do
+_PARTS = (6.0, 3.0, 2.0, 1.4)  # of the rate of the least loss, which is already near the edge
+_TRIAL_STEPS = 2000  # at most
+_HELD_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A short run: its peak rate, and its loss and, of classes, accuracy on held-out training samples."""
+
+    rate: float
+    loss: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """Rates [S], the batches' mean losses at them, smoothed [S], the trials, and the rate of the best: the suggestion."""
+
+    rates: np.ndarray
+    losses: np.ndarray
+    trials: tuple[Trial, ...]
+    suggestion: float
+
+
+def _smooth(losses: np.ndarray) -> np.ndarray:
+    """Exponential moving average, its start corrected as in Adam."""
+    smooth, average = np.empty(len(losses)), 0.0
+    for k, loss in enumerate(losses):
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smooth[k] = average / (1 - _SMOOTHING ** (k + 1))
+    return smooth
+
+
+def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None) -> RangeTest:
+    """Train for up to 600 steps at rates from 1e-5 to 10, each a constant factor above the last, until the loss diverges.
+
+    Then runs of up to 2,000 steps at parts of the rate where the smoothed loss is least, and at the default rate: the best on
+    held-out training samples is the suggestion. The data are prepared once, for all. RunError when the loss never falls.
+    """
+    observer = observer or Observer()
+    watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
+    with on_threads(config.threads):
+        return _judged(plan(data, watched, observer.chosen), observer)
+
+
+def _judged(planned: Plan, observer: Observer) -> RangeTest:
+    """The range test and the trials, on samples that are prepared."""
+    rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
+    run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)
+    run.rates = lambda start, stop: rates[start:stop]
+    run.warm_up()
+    batches = run.batches
+    sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
+    sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
+    with contextlib.closing(batches), contextlib.suppress(RunError):  # the end of the range
+        while run.step < _STEPS:
+            run.advance(min(20, _STEPS - run.step))
+            if observer.stop():
+                raise Interrupted
+            smooth = _smooth(np.array(run.losses) / sizes[: run.step])
+            if smooth[-1] > _DIVERGED * smooth.min():
+                break
+    losses = np.array(run.losses) / sizes[: run.step]
+    smooth = _smooth(losses[np.isfinite(losses)])
+    best = int(smooth.argmin()) if len(smooth) else 0
+    if best == 0:
+        raise RunError(f"--find-lr: the loss does not fall at any rate from {_LOWEST:g} to {_HIGHEST:g}")
+    tried = sorted({planned.config.peak_lr, *(float(rates[best] / part) for part in _PARTS)})
+    steps = min(planned.config.total_steps(batches.steps_per_epoch), _TRIAL_STEPS)
+    trials = []
+    for rate in tried:
+        with contextlib.suppress(RunError):  # it diverged
+            trials.append(
+                _trial(replace(planned, config=replace(planned.config, lr=rate, epochs=None, steps=steps)), observer)
+            )
+    if not trials:
+        raise RunError(f"--find-lr: training diverges at every rate from {tried[0]:.2g} to {tried[-1]:.2g}")
+    return RangeTest(rates[: len(smooth)], smooth, tuple(trials), min(trials, key=lambda trial: trial.loss).rate)
+
+
+def _trial(planned: Plan, observer: Observer) -> Trial:
+    run, rate = Run(planned, Observer(stop=observer.stop)), planned.config.peak_lr
+    with contextlib.closing(run.batches):
+        while not run.finished:
+            last = run.until_report(Saver(None, math.inf))
+            run.stop_if_asked()
+    assert last.validation_loss is not None
+    accuracy = getattr(last, "validation_accuracy", None)
+    shown = last.headline("validation") if accuracy is None else f"accuracy {accuracy:.2%}"
+    observer.say(f"lr {rate:.2g}: held-out loss {last.validation_loss:.4f}, {shown}")
+    return Trial(rate, last.validation_loss, accuracy)

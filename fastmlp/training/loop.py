@@ -1,0 +1,555 @@
+"""The training loop: batches of row numbers in, an epoch's report out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import Network, kernels, ops
+from ..config import HIGHER_IS_BETTER, METRICS, TrainConfig
+from ..data import Dataset
+from ..errors import InputError, Interrupted, RunError
+from ..images.ink import framing_of, has_light_border
+from ..models.model import Model
+from ..models.ranges import input_ranges
+from ..models.target import kernel_of, scored
+from ..paths import as_path
+from .batches import Batches
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .optimizers import learning_rates, rule
+from .parallel import World
+from .plan import Plan, plan
+
+_CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
+_READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
+_STEPS_KEPT = 10_000  # whose seconds the median is of
+_WARM_ROWS = 8192  # enough for every kernel to be handed to the threads
+_CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s without one: 5 % of the time at most
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Where the run stands: a line of metrics.jsonl. Training figures are means over the steps since the last report, the
+    others are measured after these steps.
+
+    ``train_loss`` includes sample weights and label smoothing, and training accuracy is that of the distorted images with units
+    dropped; validation and test are plain means of the loss and the accuracy, null where there is none. ``lr`` is the last
+    step's rate, ``seconds`` those spent training so far (no compilation, loading or testing).
+    """
+
+    epoch: float
+    step: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    lr: float
+    seconds: float
+    samples_per_second: float
+
+    def headline(self, part: str) -> str:
+        """How good it is on a part of the data, in few words."""
+        return f"{getattr(self, f'{part}_accuracy'):.2%}"
+
+
+@dataclass(frozen=True)
+class NumbersReport:
+    """``EpochReport`` of a run that learns numbers. The losses are in the units of the network, see ``target.Target``; RMSE and
+    MAE are in those of the numbers, and R² has none.
+    """
+
+    epoch: float
+    step: int
+    train_loss: float
+    validation_loss: float | None
+    validation_rmse: float | None
+    validation_mae: float | None
+    validation_r2: float | None
+    test_loss: float | None
+    test_rmse: float | None
+    test_mae: float | None
+    test_r2: float | None
+    lr: float
+    seconds: float
+    samples_per_second: float
+
+    def headline(self, part: str) -> str:
+        """How good it is on a part of the data, in few words."""
+        return "" if part == "train" else scored(getattr(self, f"{part}_rmse"), getattr(self, f"{part}_r2"))
+
+
+Report = EpochReport | NumbersReport
+
+
+@dataclass
+class Result:
+    """A finished run: the model, the reports, and the measurements of the command line's ``--json``."""
+
+    model: Model
+    config: TrainConfig
+    history: list[Any] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        what, measured = self.model.described.removeprefix("network "), self.summary
+        if not measured:
+            return f"Result({what}, interrupted after {len(self.history)} reports)"
+        if "test_accuracy" in measured:
+            tested = f"accuracy {measured['test_accuracy']:.2%}"
+        else:
+            tested = scored(measured["test_rmse"], measured["test_r2"])
+        trained = f"{measured['steps']:,} steps in {measured['train_seconds']:.3g} s"
+        return f"Result({what}, {trained}: test {tested}, loss {measured['test_loss']:.4g})"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Within an epoch: means over its steps so far, and the seconds left at this rate."""
+
+    step: int
+    total: int
+    loss: float
+    accuracy: float | None  # of classes
+    samples_per_second: float
+    seconds_left: float
+
+
+@dataclass
+class Observer:
+    """The functions that the loop calls, each of which may be replaced; it calls ``stop`` every 50 ms or so.
+
+    Where a table is learnt ``columns`` gets what became of its columns, and ``report`` a ``tables.fit.NetworkReport`` for each
+    network.
+    """
+
+    say: Callable[[str], None] = lambda line: None
+    chosen: Callable[[str, float], None] = lambda input, density: None
+    started: Callable[[list[Any], bool], None] = lambda history, finished: None
+    progress: Callable[[Progress], None] = lambda progress: None
+    report: Callable[[Any], None] = lambda report: None
+    stop: Callable[[], bool] = lambda: False
+    columns: Callable[[Any], None] = lambda columns: None
+
+
+def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator) -> None:
+    """He, Zhang, Ren and Sun 2015: normal with variance 2 / inputs; or the notebook's uniform. Biases stay zero."""
+    for W, _ in network.layers:
+        if config.init == "uniform":
+            W[...] = rng.uniform(-0.5, 0.5, W.shape)
+        else:
+            W[...] = rng.standard_normal(W.shape) * (2 / W.shape[0]) ** 0.5
+
+
+class _Best:
+    """The best parameters so far, by the metric that the run watches."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.metric, self.patience = config.monitor, config.patience
+        self.value, self.epoch, self.waited = math.inf, 0.0, 0
+        self.params: np.ndarray | None = None
+
+    def see(self, report: Report, params: np.ndarray) -> None:
+        if self.patience is None:
+            return
+        value = getattr(report, self.metric) * (-1 if self.metric.endswith(HIGHER_IS_BETTER) else 1)
+        self.waited += 1
+        if value < self.value:
+            self.value, self.epoch, self.waited, self.params = value, report.epoch, 0, params.copy()
+
+    @property
+    def enough(self) -> bool:
+        return self.patience is not None and self.waited >= self.patience
+
+
+class Run:
+    """The state of one run, the same on all ranks of its world."""
+
+    def __init__(self, plan: Plan, observer: Observer, world: World | None = None) -> None:
+        self.plan, self.config, self.observer, self.world = plan, plan.config, observer, world or World()
+        config, data = plan.config, plan.data
+        self.rule = rule(config)
+        self.task, target = data.task, plan.target
+        outputs = len(data.classes) if target is None else target.outputs
+        network = self._network((data.X.shape[1], *config.hidden, outputs))
+        weights_rng, batches_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(2))
+        if plan.start is None:
+            _initialise(network, config, weights_rng)
+        else:
+            network.params[...] = plan.start.network.params
+        self.judged = network  # the weights that are tested and kept: those of the last step, or their average
+        if config.average is not None:
+            self.judged = self._network(network.sizes, slots=0)
+            self.judged.params[...] = network.params
+        self.model = Model(
+            network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
+            index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
+            trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
+            light_border=has_light_border(data.X, data.image_shape),
+            ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
+            mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind, loss=plan.loss,
+        )  # fmt: skip
+        if (line := self.model.unlike_training(data.X_test)) is not None:
+            observer.say(f"test set: {line}")
+        self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
+        self.total = config.total_steps(self.batches.steps_per_epoch)
+        self.batches.load(plan.load, until=None if plan.X is not None else self.total)
+        self.rates: Callable[[int, int], np.ndarray] = lambda start, stop: learning_rates(
+            config, start, stop, self.total, self.batches.steps_per_epoch
+        )
+        self.interval = config.report_steps or self.batches.steps_per_epoch
+        self.history: list[Report] = []
+        self.best = _Best(config)
+        self.step = self.samples = self.interval_samples = self.interval_correct = 0
+        self.seconds = self.interval_seconds = 0.0
+        self.losses: list[float] = []  # of the steps since the last report
+        self.step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
+        self._chunk = 1
+        # A chunk ends where all ranks have the same weights.
+        self._multiple = config.sync_every if self.world.size > 1 else 1
+
+    def _network(self, sizes: Sequence[int], slots: int | None = None) -> Network:
+        """A network of such layers, of zeros, for the run's update rule or with so many slots."""
+        config, target = self.config, self.plan.target
+        slots = self.rule.slots if slots is None else slots
+        return Network(
+            sizes, bias=config.bias, dtype=config.dtype, slots=slots, activation=config.activation,
+            output="softmax" if target is None else target.kernel.output, layer_rates=config.layer_rates,
+        )  # fmt: skip
+
+    @property
+    def _loss(self) -> Any:
+        """The kernels' loss; None for the cross-entropy of classes, whose labels may be smoothed."""
+        return None if self.plan.loss is None else kernel_of(self.plan.loss)
+
+    def warm_up(self) -> None:
+        """Compile, or load, all that the run will call, on a small network and some of the samples."""
+        plan, config = self.plan, self.config
+        if config.backend == "reference":
+            return
+        inputs, outputs = plan.data.X.shape[1], self.model.network.sizes[-1]
+        # Sparse kernels are others where the number of a row does not fit in a byte. The network is as wide as it must be for a
+        # step to be shared among the threads.
+        most = kernels.sparse.BYTE_ROWS
+        batch = most if self.batches.batch_size <= most * self.world.size else most + 1
+        width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
+        network = Network(
+            (inputs, width, *(1,) * (len(config.hidden) - 1), outputs), dtype=config.dtype, slots=self.rule.slots,
+            activation=config.activation, output=self.model.network.output,
+        )  # fmt: skip
+        window = self.batches.window(self.step)
+        X, y = window.X, window.y
+        if plan.distort:
+            X, y = plan.prepared(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
+        rows = np.zeros(batch, np.int64)
+        average = None if config.average is None else network.params.copy()
+        calls: list[Callable[[], Any]] = [
+            partial(
+                kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss,
+                average=average,
+            )
+            for clip in ({config.clip_norm} if self.world.size == 1 else {None, config.clip_norm})
+        ]  # fmt: skip
+        if self.world.size > 1:
+            calls.append(partial(kernels.mlp_update, network, np.zeros_like(network.params), rule=self.rule, lr=0.0))
+        X, y = plan.test
+        if not isinstance(X, kernels.CSR):
+            X, y = X[:_WARM_ROWS], y[:_WARM_ROWS]
+        model = Model(network, 1.0, plan.data.classes, target=plan.target, loss=plan.loss)
+        calls.append(partial(model.evaluate, X, y))
+        kernels.jit.compile_for(calls)
+
+    def advance(self, limit: int) -> None:
+        """Train one chunk of at most ``limit`` steps."""
+        config, step = self.config, self.step
+        chunk = -(-self._chunk // self._multiple) * self._multiple
+        start = time.perf_counter()
+        window = self.batches.window(step)
+        count = min(limit, chunk, window.stop - step)
+        rows, size = self.batches.rows(step, count), self.batches.batch_size
+        samples, lengths = len(rows), np.full(count, size)
+        lengths[-1] = samples - (count - 1) * size
+        rows = self.world.share(rows, lengths)
+        X, y, weights = window.X, window.y, window.weights
+        if self.plan.distort and len(rows):
+            X, y = self.plan.prepared(self.plan.distort(rows, window.number, X)), y[rows]
+            weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
+        reading = self.batches.reading  # a team that shares a core waits for it at every meeting
+        with kernels.threads(max(1, kernels.get_num_threads() - reading)):
+            losses, correct = self.world.train_steps(
+                ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
+                rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
+                sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
+                dropout=config.dropout, seed=config.seed % 2**32, loss=self._loss, **self._averaged,
+            )  # fmt: skip
+        seconds = max(self.world.gather(time.perf_counter() - start))
+        self.step += count
+        self.samples += samples
+        self.interval_samples += samples
+        self.seconds += seconds
+        self.interval_seconds += seconds
+        self.interval_correct += int(correct.sum())
+        self.losses += losses.tolist()
+        self.step_seconds.extend([seconds / count] * count)
+        wanted = _READING_SECONDS if self.batches.reading else _CHUNK_SECONDS
+        self._chunk = max(1, min(2 * self._chunk, int(wanted * count / seconds)))
+        if not np.isfinite(losses).all():
+            bad = step + int(np.flatnonzero(~np.isfinite(losses))[0]) + 1
+            raise self.divergence(f"at step {bad}: the loss")
+
+    @property
+    def _averaged(self) -> dict[str, Any]:
+        """The options of the kernels' steps that have the weights averaged."""
+        if self.config.average is None:
+            return {}
+        return {
+            "average": self.judged.params,
+            "average_decay": None if self.config.average == 1 else self.config.average,
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps have been taken, or no more progress is expected."""
+        return self.step >= self.total or self.best.enough
+
+    def until_report(self, saver: Saver) -> Report:
+        """Train to the next report and make it."""
+        goal = min((self.step // self.interval + 1) * self.interval, self.total)
+        while self.step < goal:
+            self.advance(goal - self.step)
+            rate = self.interval_samples / self.interval_seconds
+            left = self.seconds / self.step * (self.total - self.step)
+            loss = sum(self.losses) / self.interval_samples
+            self.observer.progress(Progress(self.step, self.total, loss, self._accuracy(), rate, left))
+            if self.step < goal:
+                self.stop_if_asked()
+                saver.save_if_due(self)
+        ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
+        measured: dict[str, Any] = {
+            "epoch": self.step / self.batches.steps_per_epoch,
+            "step": self.step,
+            "train_loss": math.fsum(self.losses) / self.interval_samples,  # however the steps were cut into chunks
+            **self._tested(self.plan.validation, "validation"),
+            **self._tested(self.plan.test if ends else None, "test"),
+            "lr": float(self.rates(self.step - 1, self.step)[0]),
+            "seconds": self.seconds,
+            "samples_per_second": self.interval_samples / self.interval_seconds,
+        }
+        if self.task == "classification":
+            measured["train_accuracy"] = self._accuracy()
+        report = self._reported(measured)
+        self.interval_samples = self.interval_correct = 0
+        self.interval_seconds, self.losses = 0.0, []
+        report = self.world.gather(report)[0]  # all ranks decide by the same: other CPUs round otherwise
+        self.history.append(report)
+        self.best.see(report, self.judged.params)
+        return report
+
+    def _reported(self, measured: dict[str, Any]) -> Report:
+        if self.task == "regression":
+            return NumbersReport(**measured)
+        return EpochReport(**measured)
+
+    def _accuracy(self) -> float | None:
+        """That of the training since the last report, of classes."""
+        return self.interval_correct / self.interval_samples if self.task == "classification" else None
+
+    def stop_if_asked(self) -> None:
+        """Interrupted, on all ranks, where the observer of any of them wants to stop."""
+        if any(self.world.gather(self.observer.stop())):
+            raise Interrupted
+
+    def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> dict[str, float | None]:
+        """What is measured on held-out samples as the plan prepared them: {name}_loss, {name}_accuracy, ..."""
+        if held_out is None:
+            return dict.fromkeys(f"{name}_{metric}" for metric in METRICS[self.task])
+        model = self.model
+        prepared = Model(
+            self.judged, model.scale, model.classes, self.config.backend, target=model.target, loss=model.loss
+        )
+        tested = prepared.measure(*held_out)
+        if not all(map(math.isfinite, tested.values())):
+            raise self.divergence(f"after step {self.step}: the {name} loss")
+        return {f"{name}_{metric}": value for metric, value in tested.items()}
+
+    def divergence(self, what: str) -> RunError:
+        """The error of a run whose numbers have left the finite."""
+        cure = f"a lower --lr than {self.config.peak_lr:g}"
+        if self.config.weight_decay:
+            cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
+        return RunError(f"diverged {what} is not finite; try {cure}")
+
+    def finish(self) -> None:
+        """Give the model the parameters that are kept: the best ones, where the run watched for them, or the last judged."""
+        self.model.network.params[...] = self.judged.params if self.best.params is None else self.best.params
+
+    def checkpoint(self) -> Checkpoint:
+        """All that ``resume`` needs."""
+        run = {
+            "step": self.step,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "interval": [self.interval_samples, self.interval_correct, self.interval_seconds],
+            "batches": self.batches.state(self.step),
+            "history": [asdict(report) for report in self.history],
+            "best": [None if math.isinf(self.best.value) else self.best.value, self.best.epoch, self.best.waited],
+            "digest": self.plan.digest,
+        }
+        tensors = {"state": self.model.network.state, "losses": np.array(self.losses)}
+        if self.best.params is not None:
+            tensors["best"] = self.best.params
+        if self.config.average is not None:
+            tensors["average"] = self.judged.params
+        return Checkpoint(self.model, asdict(self.config), run, tensors)
+
+    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Go on where ``checkpoint`` was made. InputError where it belongs to another run."""
+        run, tensors, network = checkpoint.run, checkpoint.tensors, self.model.network
+        if run.get("digest") != self.plan.digest:
+            raise InputError(f"{path}: is of a run on other data than {self.plan.data.source}")
+        if checkpoint.model.network.sizes != network.sizes or checkpoint.model.network.bias != network.bias:
+            raise InputError(f"{path}: is of a network {checkpoint.model.network.sizes}, this run's is {network.sizes}")
+        try:
+            network.params[...] = checkpoint.model.network.params
+            network.state[...] = tensors["state"]
+            if self.config.average is not None:
+                self.judged.params[...] = tensors["average"]
+            self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
+            self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
+            self.losses = tensors["losses"].tolist()
+            self.history = [self._reported(report) for report in run["history"]]
+            value, self.best.epoch, self.best.waited = run["best"]
+            self.best.value = math.inf if value is None else value
+            self.best.params = tensors.get("best")
+            self.batches.resume(run["batches"])
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
+
+    def _flop_per_sample(self) -> float:
+        """The floating-point operations done: what the first layer skips does not count."""
+        flop = self.model.network.flop_per_sample
+        if self.plan.input == "sparse":
+            X, (inputs, hidden) = self.plan.X, self.model.network.sizes[:2]
+            entries = X.indices.size / X.shape[0] if isinstance(X, kernels.CSR) else inputs * self.plan.scaling.density
+            return flop - 4 * hidden * (inputs - entries)
+        return flop
+
+    def summary(self, compile_seconds: float) -> dict[str, Any]:
+        """The measurements of ``--json``, but for those that the command line makes."""
+        last, rate = self.history[-1], self.samples / self.seconds
+        parts = {"test": self.plan.test, "validation": self.plan.validation}
+        if self.best.params is None:
+            tested = {
+                name: {key: value for key, value in asdict(last).items() if key.startswith(name)} for name in parts
+            }
+        else:
+            tested = {name: self._tested(part, name) for name, part in parts.items()}
+        steps = self.step_seconds or [self.seconds / self.step]  # none where a finished run was resumed
+        return {
+            **tested["test"],
+            "train_loss": last.train_loss,
+            **tested["validation"],
+            "best_epoch": self.best.epoch if self.best.params is not None else None,
+            "epochs": self.step / self.batches.steps_per_epoch,
+            "steps": self.step,
+            "samples": self.samples,
+            "train_seconds": self.seconds,
+            "ms_per_step": 1000 * float(np.median(steps)),
+            "samples_per_second": rate,
+            "compile_seconds": compile_seconds,
+            "gflops": rate * self._flop_per_sample() / 1e9,
+            "input": self.plan.input,
+            "density": self.plan.scaling.density,
+            "threads": kernels.get_num_threads(),
+            "seed": self.config.seed,
+            "backend": self.config.backend,
+            "dtype": self.config.dtype,
+            "weights_sha256": self.model.weights_sha256(),
+        }
+
+
+class Saver:
+    """Writes checkpoints when they are due, and none without a path."""
+
+    def __init__(self, path: Path | None, seconds: float) -> None:
+        self.path, self.seconds = path, seconds
+        self._due = time.monotonic() + seconds
+
+    def save_if_due(self, run: Run) -> None:
+        if any(run.world.gather(time.monotonic() >= self._due)):
+            self.save(run)
+
+    def save(self, run: Run) -> None:
+        if self.path is None:
+            return
+        start = time.monotonic()
+        if not np.isfinite(run.model.network.params).all():
+            raise run.divergence(f"after step {run.step}: a weight")
+        with run.world.together():
+            if run.world.rank == 0:
+                write_checkpoint(self.path, run.checkpoint())
+        end = time.monotonic()
+        self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
+
+
+@contextlib.contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """Train on so many threads, or as many as are set; a loss that is not finite says so itself, not by NumPy's warnings."""
+    with (
+        contextlib.nullcontext() if count is None else kernels.threads(count),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        yield
+
+
+def fit_network(
+    data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool, world: World
+) -> Result:
+    """``fitting.train`` of one network, as ``config``, completed, says; rank 0 reads and writes the checkpoint."""
+    path = None if checkpoint is None else as_path(checkpoint)
+    threads = world.threads if config.threads is None else config.threads
+    with contextlib.ExitStack() as during:
+        during.enter_context(on_threads(threads))
+        found, before = None, kernels.jit.compile_seconds
+        with world.together():
+            run = Run(plan(data, config, observer.chosen), observer, world)
+            during.callback(run.batches.close)
+            if resume and path is not None and world.rank == 0:
+                found = read_checkpoint(path, observer.say)
+        if len(set(world.gather(run.plan.digest))) > 1:
+            raise InputError(f"{data.source}: is not the same data on all ranks")
+        found = world.gather(found)[0]
+        if found is not None and path is not None:
+            run.resume(found, path)
+        saver = Saver(path, config.checkpoint_seconds)
+        result = Result(run.model, run.config, run.history)
+        run.warm_up()
+        compile_seconds = kernels.jit.compile_seconds - before
+        with world.together():
+            observer.started(run.history, run.finished)
+        try:
+            while not run.finished:
+                report = run.until_report(saver)
+                with world.together():
+                    observer.report(report)
+                if not run.finished:
+                    run.stop_if_asked()
+                    saver.save_if_due(run)
+        except Interrupted as interruption:
+            saver.save(run)
+            interruption.result = result
+            raise
+        saver.save(run)
+        run.finish()
+        result.summary = run.summary(compile_seconds)
+    return result
