@@ -15,7 +15,6 @@ from .config import TrainConfig, configure
 from .data import Dataset
 from .errors import InputError
 from .screen import Screen, in_notebook
-from .tables.fit import NetworkReport, fit_table
 from .training.loop import Observer, Progress, Result, fit_network
 from .training.parallel import World
 from .training.plan import completed
@@ -176,12 +175,14 @@ def train(
     observer, world = observer or Observer(), world or World()
     config = completed(config, data, world.size)
     if config.networks:
+        from .tables.fit import fit_table  # here: a network of its own does without
+
         return fit_table(data, config, observer, checkpoint, resume)
     return fit_network(data, config, observer, checkpoint, resume, world)
 
 
 def _log(report: Any) -> None:
-    if isinstance(report, NetworkReport):
+    if hasattr(report, "network"):  # one of several
         log.inform(f"network {report.network}: validation loss {report.validation_loss:.4f}, {report.headline}")
         return
     tested = "" if report.test_loss is None else f", test {report.headline('test')}"

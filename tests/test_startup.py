@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# What only compiling, downloading, a mistyped option, or a run over several seeds needs.
-_RARELY = ("scipy.linalg", "numba.np.linalg", "http.client", "urllib.request", "ssl", "difflib", "statistics")
+# What only compiling, downloading, a mistyped option, a run over several seeds, or a table needs.
+_RARELY = (
+    "scipy.linalg", "numba.np.linalg", "http.client", "urllib.request", "ssl", "difflib", "statistics",
+    "fastmlp.tables.columns", "fastmlp.tables.ensemble",
+)  # fmt: skip
 
 _IMPORTED = """
 import sys

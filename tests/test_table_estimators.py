@@ -24,7 +24,7 @@ from fastmlp import TableClassifier, TableRegressor
 from fastmlp.data import Sparse
 from fastmlp.errors import InputError
 from fastmlp.tables.columns import read_table
-from fastmlp.tables.ensemble import _cycles, _rates
+from fastmlp.tables.recipe import recipe_for
 
 QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}
 FOLDS = "the folds are drawn by rows: a row that is there twice may be trained on and held out, one of weight 2 not"
@@ -129,14 +129,16 @@ def test_out_of_fold_predictions_are_those_of_the_network_that_has_not_seen_the_
 
 
 def test_rates_are_realmlps_and_training_stops_after_as_long_again_as_the_best_epoch_took():
-    ends = _cycles(15)
-    assert ends == [1, 3, 7, 15]
+    recipe = recipe_for(1000, classes=True, epochs=15, width=1, learning_rate=1.0)
+    assert recipe.cycles == [1, 3, 7, 15]
     t = np.arange(150) / 150
-    np.testing.assert_allclose(_rates(ends, 10), 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))), atol=1e-12)
+    np.testing.assert_allclose(recipe.rates(10), 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))), atol=1e-12)
     rng = np.random.default_rng(0)
     model = TableClassifier(**QUICK).fit(rng.standard_normal((300, 5)), rng.integers(0, 2, 300))
     ran = [len(losses) for losses in model.validation_losses_]
-    assert ran == [min(30, 2 * best + _cycles(30)[0]) for best in model.best_epochs_]
+    assert ran == [
+        min(30, 2 * best + recipe_for(300, classes=True, epochs=30).cycles[0]) for best in model.best_epochs_
+    ]
     assert min(ran) < 30  # there is nothing to learn
 
 
@@ -157,8 +159,9 @@ def test_of_few_rows_batches_are_small_and_the_decay_is_larger(monkeypatch):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
 def test_few_epochs_are_cycles_too(epochs):
-    assert _cycles(epochs)[-1] == epochs
-    assert np.isfinite(_rates(_cycles(epochs), 3)).all()
+    recipe = recipe_for(100, classes=False, epochs=epochs)
+    assert recipe.cycles[-1] == epochs
+    assert np.isfinite(recipe.rates(3)).all()
     X, y = table(100)
     assert len(TableRegressor(**{**QUICK, "epochs": epochs}).fit(X, y).validation_losses_[0]) <= epochs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -47,12 +48,9 @@ _MONTH = (
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CENTURY = r"(?P<year>1[5-9]\d\d|20\d\d)"
 _DATES = [
-    re.compile(
-        rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
-        r"(?:(?:t|,? +)(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
-        r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?",  # CET: as the clocks there say
-        re.IGNORECASE,
-    )
+    rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
+    r"(?:(?:t|,? +)(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
+    r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?"  # CET: as the clocks there say
     for day in (
         r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
         r"(?P<one>\d\d?)(?P<mark>[-/.])(?P<other>\d\d?)(?P=mark)(?P<year>\d{4})",
@@ -65,6 +63,12 @@ _DATES = [
         rf"{_CENTURY}(?P<month>\d\d)(?P<day>\d\d)",
     )
 ]  # fmt: skip
+
+
+@cache
+def _date_patterns() -> list[re.Pattern[str]]:
+    """Compiled when the first date may be met: that takes as long as all else that is imported for pixels."""
+    return [re.compile(text, re.IGNORECASE) for text in _DATES]
 
 
 def is_gap(text: str) -> bool:
@@ -128,7 +132,7 @@ def is_code(text: str) -> bool:
 
 def written_date(text: str) -> re.Match[str] | None:
     """The parts of what looks like a date, with or without a time."""
-    return next((found for pattern in _DATES if (found := pattern.fullmatch(text))), None)
+    return next((found for pattern in _date_patterns() if (found := pattern.fullmatch(text))), None)
 
 
 def day_first(texts: list[str]) -> bool | None:

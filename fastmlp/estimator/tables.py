@@ -30,17 +30,15 @@ from ..frames import has_columns
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
 from ..tables.columns import LOOKED_AT, Columns, Table, read_table
 from ..tables.ensemble import (
-    NETWORKS,
-    Recipe,
     Rows,
     folds,
     input_scale,
     mean_probabilities,
     outputs_by_rows,
     outputs_of,
-    recipe_for,
     train,
 )
+from ..tables.recipe import NETWORKS, Recipe, recipe_for
 from . import checks
 from .base import documented, without_last_layer
 

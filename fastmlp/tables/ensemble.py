@@ -1,12 +1,5 @@
 """Networks that are trained at once, each on its own thread and without the part of the rows that chooses its best epoch.
 
-The recipe is that of RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart 2024), of which each part was measured anew here
-(bench/README.md). Its neural-tangent parametrisation, under Adam, is a matter of rates and first weights: W is drawn from
-N(0, 1 / inputs) and its rate is lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last layer begins at 0.
-Hidden layers all have H units here, and inputs are scaled so that a row's squares sum to H, too, on average. (Those of I inputs
-of about 1 do with sqrt(H / I); of categories, nearly all of whose inputs are 0, the sum is far smaller than I.) So one rate,
-lr / sqrt(H), is right for all layers and, within the measure of the recipe, for biases, and one deviation, 1 / sqrt(H), for W.
-
 Legend: ``N`` rows, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs, ``E`` epochs, ``S`` steps in each.
 """
 
@@ -25,61 +18,10 @@ import numpy as np
 from ..backend import Network, kernels
 from ..data import Sparse
 from .columns import Columns, Table
+from .recipe import Recipe
 
-_BATCH, _MANY_ROWS = 64, 10_000  # rows in a step, and rows from which on they are twice as many
-_DECAY = 0.2  # of the weights in such a step, under AdamW
-LEAST_STEPS = 8  # in an epoch, of however few rows
-_CYCLES = 4  # of the rate
-_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
-NETWORKS = 8  # by default
 _FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
 _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How each network is trained."""
-
-    width: int
-    depth: int
-    activation: str
-    output: str
-    loss: str
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    dropout: float
-
-    def batch(self, rows: int) -> int:
-        """Rows in a step of a network that is trained on so many."""
-        return min(self.batch_size, -(-rows // LEAST_STEPS))
-
-    def steps(self, rows: int) -> int:
-        """Steps in an epoch of so many rows."""
-        return -(-rows // self.batch(rows))
-
-    def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
-        sizes = (inputs, *(self.width,) * self.depth, outputs)
-        return Network(sizes, slots=slots, activation=self.activation, output=self.output)
-
-
-def recipe_for(
-    rows: int, *, classes: bool, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
-    batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
-) -> Recipe:  # fmt: skip
-    """The recipe for so many rows of ``classes``, or of numbers to predict; what is None is chosen.
-
-    The rate goes as the square root of the batch: a step of Adam is the gradient over its noise (Malladi and others 2022).
-    """
-    if classes:
-        output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1
-    else:
-        output, loss, rate, dropped = "identity", "squared_error", 0.07, 0.0
-    batch_size = batch_size or (2 * _BATCH if rows >= _MANY_ROWS else _BATCH)
-    rate = rate * (batch_size / _BATCH) ** 0.5 if learning_rate is None else learning_rate
-    epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
-    dropped = dropped if dropout is None else dropout
-    return Recipe(width, depth, activation, output, loss, rate, batch_size, epochs, dropped)
 
 
 @dataclass(frozen=True)
@@ -242,20 +184,6 @@ def train(
             raise
 
 
-def _cycles(epochs: int) -> list[int]:
-    """The epochs at which the rate's cycles end, each about twice as long as the one before: 1, 3, 7, 15 of fifteen parts."""
-    return sorted({max(1, round(epochs * (2**c - 1) / (2**_CYCLES - 1))) for c in range(1, _CYCLES + 1)})
-
-
-def _rates(ends: list[int], steps: int) -> np.ndarray:
-    """Parts of the full rate [epochs * steps]: in each cycle from 0 up to 1 and down to 0, soon up in the later ones.
-
-    With t from 0 to 1 over a cycle and the cycle before half as long, (1 - cos(2 pi log2(1 + t))) / 2: RealMLP's coslog4.
-    """
-    cycles = [np.log2(1 + np.arange(n * steps) / (n * steps)) for n in np.diff([0, *ends])]
-    return 0.5 * (1 - np.cos(2 * np.pi * np.concatenate(cycles)))
-
-
 def _train_one(
     recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
     stopped: Callable[[], bool], told: Callable[[int, float], None],
@@ -265,15 +193,15 @@ def _train_one(
     What is measured and kept is a mean of the weights after each epoch, half of it the last one's (Izmailov and others 2018
     average such weights): it is at its best while the rate is high, before rows are learnt by heart.
     """
-    rng, inputs, batch = np.random.default_rng(seed), data.X.shape[1], recipe.batch(len(rows))
-    # As a prior's share in a step: of the more rows, the less.
-    rule = kernels.adamw(0.9, 0.95, weight_decay=_DECAY * _BATCH / batch)
+    rng, inputs, batch, steps = (
+        np.random.default_rng(seed),
+        data.X.shape[1],
+        recipe.batch(len(rows)),
+        recipe.steps(len(rows)),
+    )
+    rule, rates = recipe.rule(batch), recipe.rates(steps)
     network, mean, best = (recipe.network(inputs, outputs, slots) for slots in (rule.slots, 0, 0))
-    for W, b in network.layers[:-1]:
-        W[...] = rng.standard_normal(W.shape) / recipe.width**0.5
-        b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
-    steps, ends = recipe.steps(len(rows)), _cycles(recipe.epochs)
-    rates = _rates(ends, steps) * recipe.learning_rate / recipe.width**0.5
+    recipe.draw_weights(network, rng)
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
     losses: list[float] = []
     train_losses: list[float] = []
@@ -291,6 +219,6 @@ def _train_one(
         if losses[-1] < best_loss:
             best.params[...], best_epoch, best_loss, outputs_then = mean.params, epoch + 1, losses[-1], Z
         told(epoch + 1, losses[-1])
-        if stopped() or not np.isfinite(losses[-1]) or epoch + 1 >= 2 * best_epoch + ends[0]:
+        if stopped() or not np.isfinite(losses[-1]) or epoch + 1 >= 2 * best_epoch + recipe.cycles[0]:
             break
     return Member(best, losses, best_epoch, outputs_then, train_losses)

@@ -24,18 +24,16 @@ from ..training.loop import Observer, Progress, Result, on_threads
 from ..training.plan import digest, sample_weights
 from .columns import Columns
 from .ensemble import (
-    LEAST_STEPS,
     Member,
-    Recipe,
     Rows,
     Watch,
     folds,
     input_scale,
     mean_probabilities,
-    recipe_for,
     train,
 )
 from .model import TableModel
+from .recipe import LEAST_STEPS, Recipe, recipe_for
 
 _FEW_ROWS = 50
 _SEED = 0x7AB1E

@@ -28,7 +28,7 @@ from ..errors import InputError, RunError
 from ..models.loading import load_model
 from ..models.model import Model
 from ..models.target import Target, measured
-from ..tables.ensemble import NETWORKS, recipe_for
+from ..tables.recipe import NETWORKS, recipe_for
 from .augment import Distort, distortion
 from .batches import Window
 from .scaling import (
