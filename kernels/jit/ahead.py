@@ -14,13 +14,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
-import gc
 import heapq
 import multiprocessing
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -32,15 +30,15 @@ from ..cores import available_cores
 from .cache import store
 
 working = False
-"""Whether this process is a worker."""
+"""Whether this process is a worker: see ``worker``."""
 
 NOWHERE = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value or 1  # any address will do: it is not called
 
 _MOST_WORKERS = 8
 _ROOM = 1 << 30  # bytes of free memory for each, which takes 250 MB
-_IDLE_SECONDS = 10.0
 _LARGE = 60_000  # characters of a kernel's text, with those it calls, that take a second or two to compile
-_out: Any = None
+answers: Any = None
+"""A worker's pipe to the process that it works for."""
 
 Task = tuple[Any, tuple[Any, ...]]  # a kernel's name, or what makes an entry of what; and argument types
 
@@ -85,7 +83,9 @@ def worker_count() -> int:
 
 class _Worker:
     def __init__(self) -> None:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from kernels.jit import ahead; ahead.serve({store().stamp!r})"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; from kernels.jit import worker; worker.serve({store().stamp!r})"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -259,35 +259,5 @@ def compile_all(tasks: Iterable[Task], size: Callable[[Task], int]) -> None:
 
 def say(what: Task | None) -> None:
     """In a worker: ask for a kernel, or say that one is done."""
-    pickle.dump(what, _out)
-    _out.flush()
-
-
-def serve(stamp: str) -> None:
-    """Be a worker: compile what comes on the standard input, until its end."""
-    global working, _out
-    working = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that it works for
-    gc.disable()  # a tenth of the time
-    _out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    from .. import ops, peak  # noqa: F401 (all kernels)
-    from . import compile_alone
-    from .numba_private import load_registries
-
-    load_registries()
-    if store().stamp != stamp:
-        return
-    store().locking = False  # the process that it works for has locked the directory
-    while True:
-        rest = threading.Timer(_IDLE_SECONDS, os._exit, (0,))
-        rest.daemon = True
-        rest.start()
-        try:
-            task = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        rest.cancel()
-        with contextlib.suppress(Exception):  # which the process that asked meets, too
-            compile_alone(*task)
-        say(None)
+    pickle.dump(what, answers)
+    answers.flush()

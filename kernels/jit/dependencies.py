@@ -39,6 +39,9 @@ _JUMPS = {*dis.hasjrel, *dis.hasjabs}
 _BROUGHT = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # in versions that are in the environment
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
+options_text: Callable[[Any], str] = repr
+"""What ``njit`` was told about a function. ``numba_private``, which imports this module, puts its own function here."""
+
 _vocabulary: dict[str, CodeType] = {}
 class_attributes: list[str] = []
 """What compiled code may read from a named tuple's class: see ``bundles.class_attribute``."""
@@ -160,8 +163,6 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     if isinstance(function := getattr(value, "py_func", None), FunctionType):
         callees.append(function)
         if not is_of_the_package(module):
-            from .numba_private import options_text
-
             return f"{name} {options_text(value)}"
     elif value in _overloads:
         callees += _overloads[value]

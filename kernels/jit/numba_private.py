@@ -31,6 +31,7 @@ except ImportError as error:
         f"kernels cannot use Numba {numba.__version__}: {error}; install a version that fastmlp's requirements allow"
     ) from error
 
+from . import dependencies
 from .dependencies import vocabulary
 from .linked import VOCABULARY, Linked
 
@@ -39,7 +40,7 @@ vocabulary()
 __all__ = [
     "AbstractTemplate", "AttributeTemplate", "Dispatcher", "PieceCompiler", "PythonDispatcher", "StoredDispatcher",
     "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition", "global_compiler_lock", "infer_global",
-    "intrinsic", "load_registries", "options_text", "outcome", "part_of", "place_of_typing", "propagate", "target",
+    "intrinsic", "load_registries", "outcome", "part_of", "place_of_typing", "propagate", "target",
     "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
 
@@ -393,6 +394,9 @@ def options_text(dispatcher: Any) -> str:
                dispatcher.targetoptions.items()}  # fmt: skip
     signatures = () if dispatcher._can_compile else dispatcher.signatures
     return repr((sorted(options.items()), sorted(map(repr, dispatcher.locals.items())), signatures))
+
+
+dependencies.options_text = options_text
 
 
 def intrinsic(function: Any, constants: bool = False) -> Any:
