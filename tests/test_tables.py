@@ -487,6 +487,7 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "an unknown name last, integers": ("pixel class class", "a b c", 2, True),
     "an unknown name last, years": ("decimal decimal year", "a b c", 2, True),
     "an unknown name last, codes": ("decimal decimal code", "a b c", 2, True),
+    "an id last": ("decimal class count", "a b id", 1, True),
     "unknown, first, text": ("text decimal decimal", "a b c", 0, True),
     "apart from numbered names, first": ("class pixel pixel pixel pixel", "num p0 p1 p2 p3", 0, True),
     "apart from numbered names, last": ("class class class class class", "p0 p1 p2 p3 num", 4, True),
@@ -556,6 +557,10 @@ NO_LABEL_COLUMN = {
         "class decimal decimal", "a b c",
         "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' "
         "(60 different numbers with decimals)",
+    ),
+    "integers and nothing": (
+        "class decimal zero", "a b c",
+        "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' (one value only)",
     ),
     "names and nothing": (
         "name decimal zero", "a b c",
@@ -681,6 +686,11 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "label,400,410 a,1,2": True,
     "class,400,410 a,1,2": True,
     "class,400,410 object,1,2 class,1,2": False,
+    ",0.5,1,1.5,2 9.4,0,1,0,0 9.5,1,0,0,2": True,
+    "land,1990,1995,2000,2005 a,5,6,8,7 b,6,7,8,9": True,
+    "land,1990,1995,2000,2006 a,5,6,8,7 b,6,7,8,9": False,
+    "land,1990,1995,2000 a,5,6,8 b,6,7,8": False,
+    ",2,3,4,5 1,4,5,6,7 2,6,7,8,9": False,
 }
 
 
@@ -751,6 +761,10 @@ FRAMES = {  # content, the columns as they are read
     "codes": ("zip,label\n02139,p\n10001,q\n", {"zip": ["02139", "10001"]}),
     "short codes": ("code,label\n0042,p\n0017,q\n", {"code": ["0042", "0017"]}),
     "quoted codes": ('zip,label\n"02139",p\n"10001",q\n', {"zip": ["02139", "10001"]}),
+    "quotes and newlines first": (
+        'a,b,label\n"12"" x\n""y"", z",7" w,p\n1" v,u,q\n"\n",t,q\n',
+        {"a": ['12" x\n"y", z', '1" v', ""], "b": ['7" w', "u", "t"]},
+    ),
     "quotes and newlines": ('a,label\n"x, ""y""\nz",p\n1,q\n2,q\nw,q\nv,q\n', {"a": ['x, "y"\nz', "1", "2", "w", "v"]}),
     "decimal commas": ("a;b;label\nx;1,5;p\ny;-2,25;q\n", {"a": ["x", "y"], "b": ["1.5", "-2.25"]}),
     "no header": ("x,p,1.5\ny,q,2\nx,p,3\n", {"column 1": ["x", "y", "x"], "column 3": ["1.5", "2", "3"]}),

@@ -103,6 +103,8 @@ def guessed(
     Where there is a header (``names``), or text stands in between, classes are usually last; else neither place is usual.
     Numbers to predict are looked for where ``task`` says so, or where neither end has classes; usually they are last.
     """
+    if names is not None:
+        candidates = [k for k in candidates if names[k].lower() != "id"] or candidates
     if len(candidates) == 1:
         return candidates[0]
     columns = (candidates[0], candidates[-1])
@@ -136,7 +138,7 @@ def guessed(
     elif not text[0]:
         choice = _fewer(first, last)
     if choice is None:
-        numbers = "; --task regression predicts the last" if doubts[1] and not text[1] else ""
+        numbers = "; --task regression predicts the last" if doubts[1] and not text[1] and len(last.values) > 1 else ""
         raise InputError(
             f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}{numbers}"
         )

@@ -52,7 +52,7 @@ from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one
 
 _PIXEL_CHUNK_BYTES = 1 << 23
-_CACHE_VERSION = 8
+_CACHE_VERSION = 9
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
@@ -269,6 +269,10 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
         if len(numbers) >= _COLUMN_NUMBERS or few:
             return True
+    if not again and _COLUMN_NUMBERS <= len(numbers) < len(names):  # years, say, beside a name or above the rows' names
+        even = [_are_even([row[k] for k in numbers]) for row in (names, *below)]
+        if even[0] and not all(even):
+            return True
     odd = next((k for k in text if below and all(feature(row[k]) is not None for row in below)), None)
     if odd is None:
         return False
@@ -276,6 +280,13 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
         "(if it is one, --label-column NAME says so)"
     )
+
+
+def _are_even(fields: list[str]) -> bool:
+    """Whether they are numbers in equal steps: 1990, 1995, 2000."""
+    numbers = [*map(number, fields)]
+    steps = np.diff([np.nan if value is None else value for value in numbers])
+    return bool(steps[0]) and np.allclose(steps, steps[0])
 
 
 def _choose(head: _Head, path: Path, query: Query) -> _Chosen:

@@ -22,7 +22,8 @@ from .values import MISSING, feature, is_number_of_some_country, number
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
 _SAMPLE_FIELDS = 1000  # of a line
-_MOST_NAME_LINES = 100  # of a header
+_MOST_LINES_OF_A_ROW = 100
+_OPEN_QUOTE = re.compile(rb'(?:^|[,;\t| ]) *"(?:[^"]|"")*$')  # as a field begins, not 12" for inches
 _COMMENT = (b"#", b"%")
 _EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
@@ -98,7 +99,7 @@ def _read(text: bytes, path: Path) -> Table:
     if (rest := _with_points(rest, delimiter)) is not given:
         notes.append("commas are read as decimal points")
     fields, *below = map(split, _first_lines(rest))
-    end = _first_end(rest)
+    end = _end(rest, 0)
     if b"\n" + rest[: end + 1] in rest and not _numbers(fields):
         below = [row for row in below if row != fields]
         if any(
@@ -155,19 +156,18 @@ def _first_lines(rows: bytes) -> list[bytes]:
     lines: list[bytes] = []
     start = 0
     while start < len(rows) and (len(lines) < 2 or start < _SAMPLE_BYTES):
-        end = rows.find(b"\n", start) if start else _first_end(rows)
-        end = len(rows) if end < 0 else end
+        end = _end(rows, start)
         if line := rows[start:end].strip(b" \r"):
             lines.append(line)
         start = end + 1
     return lines
 
 
-def _first_end(rows: bytes) -> int:
-    """Where the first line ends, which may be a header with newlines in quotes, as Excel writes them."""
-    first = end = rows.find(b"\n")
-    for _ in range(_MOST_NAME_LINES):
-        if end < 0 or rows.count(b'"', 0, end) % 2 == 0:
+def _end(rows: bytes, start: int) -> int:
+    """Where the line that begins at ``start`` ends, which may have newlines in quotes, as Excel writes them."""
+    first = end = rows.find(b"\n", start)
+    for _ in range(_MOST_LINES_OF_A_ROW):
+        if end < 0 or rows.count(b'"', start, end) % 2 == 0 or not _OPEN_QUOTE.search(rows[start:end]):
             break
         end = rows.find(b"\n", end + 1)
     else:
@@ -254,7 +254,7 @@ def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], li
             head, row = split(first), split(more[0])
             if len(row) != len(head) + 1 or _numbers(head) == len(head):
                 return rows
-            head_line, body = first + b"\n", rows[_first_end(rows) + 1 :]
+            head_line, body = first + b"\n", rows[_end(rows, 0) + 1 :]
         body = body.rstrip(b"\n") + b"\n"
         if body.count(end + b"\n") != body.count(b"\n"):
             return rows
