@@ -277,7 +277,7 @@ def _train(
     files, first = _Files(as_path(str(config.out)), resume), world.rank == 0
 
     def columns(found: Columns) -> None:
-        lines = str(found).splitlines() if screen.level > 0 else [found.summary, *found.dropped]
+        lines = str(found).splitlines() if screen.level > 0 else [found.summary, *found.doubtful]
         for line in lines:
             screen.line(line)
 

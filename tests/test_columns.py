@@ -306,6 +306,26 @@ def test_numbers_of_rows_are_dropped_unless_they_are_said_to_be_more(name):
     assert Columns.learn(read_table(again)).columns[0].kind == "number"
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("id", np.arange(10) // 5, "category"),
+        ("user_id", np.arange(10.0) // 5, "category"),
+        ("userID", ["-7"] * 5 + ["12"] * 5, "category"),
+        ("id", np.arange(10) // 5 + 0.5, "number"),
+        ("acid", np.arange(10) // 5, "number"),
+        ("x", np.arange(10) // 5, "number"),
+        (0, np.arange(10) // 5, "number"),
+    ],
+)
+def test_integers_that_come_again_are_names_under_the_name_of_an_id_which_is_said(name, values, kind):
+    columns = Columns.learn(read_table({name: values}))
+    assert columns.columns[0].kind == kind
+    said = [f"{name!r} is taken for a category; --column {name}=number reads numbers"]
+    assert columns.doubtful == (said if kind == "category" else [])
+    assert Columns.learn(read_table({name: values}), {name: "number"}).columns[0].kind == "number"
+
+
 def test_columns_go_by_name_in_any_order():
     columns = learnt(a=[1.0, 2, 3], b=["x", "y", "x"], c=["u", "u", "v"])
     given = inputs(columns, a=[1.0], b=["x"], c=["u"])

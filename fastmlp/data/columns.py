@@ -49,15 +49,20 @@ def counts(labels: Labels) -> bool:
 
 def identifies(name: str, labels: Labels) -> bool:
     """Whether a first column of that name says which row is which: its integers are all different and called so."""
-    if _ID.search(name.strip()):
+    if is_id(name):
         return 1 < len(labels.codes) == len(labels.values) and all(str(value).isdigit() for value in labels.values)
     return says_which_row(name) and counts(labels)
 
 
+def is_id(name: str) -> bool:
+    """Whether a column of that name tells things apart: id, user_id, UserID."""
+    return bool(_ID.search(name.strip()))
+
+
 def says_which_row(name: str) -> bool:
     """Whether a column of that name may hold numbers of rows."""
-    name, word = name.strip(), _word(name)
-    return name == "#" or bool(_ID.search(name)) or word in _ROW_NUMBERS or word.endswith("id")
+    word = _word(name)
+    return name.strip() == "#" or is_id(name) or word in _ROW_NUMBERS or word.endswith("id")
 
 
 def is_known(name: str) -> bool:

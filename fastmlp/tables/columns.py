@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..data import Sparse
-from ..data.columns import says_which_row
+from ..data.columns import is_id, says_which_row
 from ..data.values import (
     BOOLEANS,
     date,
@@ -57,6 +57,7 @@ _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is 
 _FEWEST_TO_COMPARE = 20  # rows that say something of others
 LOOKED_AT = 1000  # rows to predict, evenly spaced, for what training had not
 _MOST_COPIED = 8192  # inputs: of more, copies of the weights would take longer than they spare
+_ROWS_AN_ID = 5  # so many for each number of an id, and what is known of one helps with its other rows
 _NAMED = 3  # columns, or values, in a line
 
 Entries = tuple[np.ndarray, np.ndarray]
@@ -344,6 +345,10 @@ class Category:
         return len(self.values) + self.gaps
 
     at_once = 1
+
+    @property
+    def are_integers(self) -> bool:
+        return all(value.lstrip("-").isdigit() for value in self.values)
 
     @property
     def about(self) -> str:
@@ -734,9 +739,13 @@ class Columns:
         return f"columns: {', '.join(parts)}; {self.inputs:,} inputs"
 
     @property
-    def dropped(self) -> list[str]:
-        """A line for each column that was dropped."""
-        return [f"dropped {column.name!r}: {column.about}" for column in self.columns if column.kind == DROP]
+    def doubtful(self) -> list[str]:
+        """A line for each column that was dropped, or whose integers are taken for names."""
+        dropped = [f"dropped {column.name!r}: {column.about}" for column in self.columns if column.kind == DROP]
+        ids = [
+            c.name for c in self.columns if isinstance(c.learnt, Category) and _is_id(c.name) and c.learnt.are_integers
+        ]
+        return dropped + [f"{name!r} is taken for a category; --column {name}=number reads numbers" for name in ids]
 
     def __str__(self) -> str:
         head = ("column", "is", "inputs", "")
@@ -762,12 +771,18 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
     row_numbers = whole and 1 < different == len(values) and isinstance(name, str) and says_which_row(name)
     if row_numbers and said is None:
         return Column(name, DROP, None, "its integers are all different and say which row it is")
+    if said is None and kind == NUMBER and whole and _is_id(name) and present >= _ROWS_AN_ID * different:
+        kind = CATEGORY
     with _naming(name):
         learnt = KINDS[kind].learn(values)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
     why = "constant" if different == 1 else "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
     return Column(name, DROP, None, f"{kind}: {why}")
+
+
+def _is_id(name: Hashable) -> bool:
+    return isinstance(name, str) and is_id(name)
 
 
 def _gaps(values: np.ndarray) -> np.ndarray:
