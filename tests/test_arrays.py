@@ -309,11 +309,19 @@ BAD = {
     "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
     "a damaged sparse matrix": ((damaged(),), {"y": Y["text"]}, "X is no valid sparse matrix .indices must be < 6"),
     "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),
-    "constant columns": (
-        (np.ones((300, 6)), Y["text"]),
-        {},
-        "X: every column has one value only; there is nothing to learn",
-    ),
+    **{
+        f"columns that never vary, {kind}": (
+            (same, Y["text"]),
+            {},
+            "X: every column has one value only; there is nothing to learn",
+        )
+        for kind, same in (
+            ("ones", np.ones((300, 6))),
+            ("zeros", np.zeros((300, 6))),
+            ("pixels", np.full((300, 4, 4), 7, np.uint8)),
+            ("sparse", pytest.importorskip("scipy.sparse").csr_array((300, 6))),
+        )
+    },
     "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
     "text to predict": ((X, Y["text"]), {"task": "regression"}, "with task regression it must be a finite number"),
     "unknown option": (

@@ -1094,6 +1094,7 @@ BAD_SVM = {
     "huge index": (b"1 2147483647:2\n", "line 1: '2147483647:2' has an index beyond 2147483646, the largest there can be"),
     "twice": (b"1 1:2\n0 3:1 2:1 3:0\n", "line 2: '3:0' has an index that its line has already"),
     "query": (b"1 qid:3 1:2\n", "line 1: 'qid:3' is a query id, for ranking; it must be left out"),
+    "several labels": (b"1 1:2\n\n0,1 3:1\n", "line 3: '0,1' are several labels; a row must have one"),
     "half of UTF-16": (b"\xff\xfe1", "begins as UTF-16 but is not valid; it must be UTF-8"),
     "not text": (b"\xff 1:2\n1 1:2\n", "not text (byte 0xff)"),
     "one label": (b"a 1:2\na 1:3\n", "all labels are 'a'; there must be at least two classes"),

@@ -34,6 +34,13 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
     InputError for an index that the model to be tested, ``query.known``, does not have.
     """
     samples, text = _samples(path)
+    labels = samples.labels
+    several = next((k for k, label in enumerate(labels.values) if "," in str(label)), None)
+    if several is not None:
+        (line,) = lines(path, [int((labels.codes == several).argmax())], query)
+        raise InputError(
+            f"{path}: line {line}: {str(labels.values[several])[:40]!r} are several labels; a row must have one"
+        )
     if query.known is not None and query.known.index_base is not None:
         _require_known(samples, text, path, query.known)
     return samples, None

@@ -36,6 +36,7 @@ from .scaling import (
     column_scaling,
     entries_per_row,
     input_scale,
+    require_differences,
     row_blocks,
     row_sample,
     scaling_about_mean,
@@ -125,6 +126,7 @@ def plan(
     if config.input != "sparse":
         data = _dense_enough(data)
     data, validation = _watched(data, config)
+    require_differences(data.X, data.source)
     start = None if config.init_from is None else _start(config.init_from, config, data)
     scaling = _scaling(data, config) if start is None else _scaling_of(start, data)
     input = _input(data, config, scaling.density)

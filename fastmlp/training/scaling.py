@@ -49,6 +49,20 @@ def row_blocks(X: Any) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(X), size)]
 
 
+def require_differences(X: Any, source: str) -> None:
+    """InputError where all rows of X are the same, unless they are so few that this may be chance."""
+    if len(X) < _FEWEST_TO_VARY:
+        return
+    low, high = np.full((2, X.shape[1]), [[math.inf], [-math.inf]])
+    for rows in row_blocks(X):  # nearly always the first is enough
+        with np.errstate(over="ignore", invalid="ignore"):  # of squares
+            *_, least, most = _sums(X[rows])
+        low, high = np.minimum(low, least), np.maximum(high, most)
+        if (low < high).any():
+            return
+    raise InputError(f"{source}: every column has one value only; there is nothing to learn from")
+
+
 def entries_per_row(X: Any) -> float:
     """Numbers stored for a row of X, on average."""
     if not is_sparse(X):
@@ -154,8 +168,6 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
         std = np.sqrt(around / np.where(centred, n, np.minimum(n, count / _RAREST).clip(1)))
     same = low == high
     centred &= same
-    if same.all() and n >= _FEWEST_TO_VARY:
-        raise InputError(f"{source}: every column has one value only; there is nothing to learn from")
     mean[centred], std[same] = low[centred], 1  # exactly: the rounding of a mean is not to be divided by that of a std
     wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std) & (std > 0)))
     if wrong.size:
