@@ -308,33 +308,35 @@ class Model:
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
         """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges, ..."""
-        meta = {
-            "scale": self.scale,
-            "classes": list(self.classes),
+        meta, tensors = self._common_contents()
+        meta |= {
             "image_shape": None if self.image_shape is None else list(self.image_shape),
             "columns": None if self.columns is None else list(self.columns),
-            "activation": self.network.activation,
             "index_base": self.index_base,
-            "label": None if self.label is None else list(self.label),
-            "trained_on": self.trained_on,
             "framing": None if self.framing is None else asdict(self.framing),
             "light_border": self.light_border,
-            "label_kind": self.label_kind,
         }
-        if self.loss is not None:
-            meta["loss"] = self.loss
-        tensors: Tensors = {}
         for k, (W, b) in enumerate(self.network.layers):
-            tensors[f"W{k}"] = W
-            if b is not None:
-                tensors[f"b{k}"] = b
+            tensors |= {f"W{k}": W} if b is None else {f"W{k}": W, f"b{k}": b}
         if self.mean is not None and self.std is not None:
             tensors |= {"mean": self.mean, "std": self.std}
         if self.ranges is not None:
             tensors["ranges"] = self.ranges
-        if self.target is not None:
-            tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
         return meta, tensors
+
+    def _common_contents(self) -> tuple[dict[str, Any], Tensors]:
+        """The contents that models of one network and of several have alike."""
+        meta = {
+            "scale": self.scale,
+            "classes": list(self.classes),
+            "activation": self.network.activation,
+            "label": None if self.label is None else list(self.label),
+            "trained_on": self.trained_on,
+            "label_kind": self.label_kind,
+            **({} if self.loss is None else {"loss": self.loss}),
+        }
+        target = self.target
+        return meta, {} if target is None else {"target_mean": target.mean, "target_std": target.std}
 
     def save(self, path: str | Path) -> None:
         """Write the model to an .npz; whole or not at all. RunError when it cannot be."""

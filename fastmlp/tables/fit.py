@@ -20,7 +20,7 @@ from ..formats import DROP, kinds_of
 from ..models.target import Target, measured, number_scores
 from ..paths import as_path
 from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ..training.loop import Observer, Progress, Result, on_threads
+from ..training.loop import Observer, Progress, Result, on_threads, training_cost
 from ..training.plan import digest, sample_weights
 from .columns import Columns
 from .ensemble import (
@@ -275,38 +275,25 @@ class _Run:
         tested = model.measure(self.data.X_test, self.data.y_test)
         steps = sum(report.step for report in history)
         samples = sum(report.epochs * len(plan.parts[report.network - 1][0]) for report in history)
-        flop = float(model.network.flop_per_sample)
-        inputs, hidden = model.network.sizes[:2]
-        sparse = isinstance(plan.rows.X, Sparse)
-        if sparse:  # what the first layer skips does not count
-            flop -= 4 * hidden * inputs * (1 - plan.density)
         threads = min(kernels.get_num_threads(), len(plan.parts))
         watched = "validation_accuracy" if plan.target is None else "validation_rmse"
         mean = {
             name: float(np.mean([getattr(report, name) for report in history]))
-            for name in ("train_loss", "validation_loss", watched, "epoch", "epochs")
+            for name in ("train_loss", "validation_loss", watched, "epochs")
         }
         return {
             **{f"test_{name}": value for name, value in tested.items()},
-            **{name: mean[name] for name in ("train_loss", "validation_loss", watched)},
-            "best_epoch": mean["epoch"],
-            "epochs": mean["epochs"],
+            **mean,
+            "best_epoch": float(np.mean([report.epoch for report in history])),
             "steps": steps,
-            "samples": samples,
             "networks": len(model.networks),
-            "train_seconds": self.seconds,
-            "ms_per_step": 1000 * self.seconds * threads / steps,
-            "samples_per_second": samples / self.seconds,
-            "compile_seconds": compile_seconds,
-            "gflops": samples / self.seconds * flop / 1e9,
-            "input": "sparse" if sparse else "dense",
+            "input": "sparse" if isinstance(plan.rows.X, Sparse) else "dense",
             "density": plan.density,
-            "threads": kernels.get_num_threads(),
-            "seed": self.config.seed,
-            "backend": "numba",
-            "dtype": "float32",
-            "weights_sha256": model.weights_sha256(),
-        }
+            **training_cost(
+                model, self.config, plan.density, samples=samples, seconds=self.seconds,
+                step_seconds=self.seconds * threads / steps, compile_seconds=compile_seconds,
+            ),
+        }  # fmt: skip
 
 
 def fit_table(

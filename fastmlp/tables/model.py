@@ -130,21 +130,8 @@ class TableModel(Model):
         return hashlib.sha256("".join(each).encode()).hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        meta = {
-            "scale": self.scale,
-            "classes": list(self.classes),
-            "table": self.columns.described(),
-            "named": self.named,
-            "activation": self.network.activation,
-            "label": None if self.label is None else list(self.label),
-            "trained_on": self.trained_on,
-            "label_kind": self.label_kind,
-        }
-        tensors: Tensors = {}
+        meta, tensors = self._common_contents()
         for k, layers in enumerate(zip(*(network.layers for network in self.networks))):
             W, b = zip(*layers)
             tensors |= {f"W{k}": np.stack(W), f"b{k}": np.stack(b)}
-        if self.target is not None:
-            meta["loss"] = self.target.loss
-            tensors |= {"target_mean": self.target.mean, "target_std": self.target.std}
-        return meta, tensors
+        return {**meta, "table": self.columns.described(), "named": self.named}, tensors

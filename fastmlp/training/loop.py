@@ -29,21 +29,20 @@ from .optimizers import learning_rates, rule
 from .parallel import World
 from .plan import Plan, plan
 
-_CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress line wait for
-_READING_SECONDS = 0.01  # the same while a thread reads ahead and has one of the cores
-_STEPS_KEPT = 10_000  # whose seconds the median is of
-_WARM_ROWS = 8192  # enough for every kernel to be handed to the threads
+_CHUNK_SECONDS = 0.05  # of compiled steps in one call: Ctrl-C and the progress line wait for its end
+_READING_SECONDS = 0.01  # the same while a thread reads ahead and occupies a core
+_STEPS_KEPT = 10_000  # of whose durations the median is taken
+_WARM_ROWS = 8192  # enough for every kernel to use the threads
 _CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s without one: 5 % of the time at most
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Where the run stands: a line of metrics.jsonl. Training figures are means over the steps since the last report, the
-    others are measured after these steps.
+    """A line of metrics.jsonl. Training figures are means over the steps since the last report; validation and test figures are
+    measured after these steps, and null without such a set.
 
-    ``train_loss`` includes sample weights and label smoothing, and training accuracy is that of the distorted images with units
-    dropped; validation and test are plain means of the loss and the accuracy, null where there is none. ``lr`` is the last
-    step's rate, ``seconds`` those spent training so far (no compilation, loading or testing).
+    ``train_loss`` includes sample weights and label smoothing; ``train_accuracy`` is measured on distorted images with units
+    dropped, where the run does so. ``lr`` is the last step's rate, ``seconds`` the time in training steps so far.
     """
 
     epoch: float
@@ -59,14 +58,14 @@ class EpochReport:
     samples_per_second: float
 
     def headline(self, part: str) -> str:
-        """How good it is on a part of the data, in few words."""
+        """The main score on a part of the data, for a person."""
         return f"{getattr(self, f'{part}_accuracy'):.2%}"
 
 
 @dataclass(frozen=True)
 class NumbersReport:
-    """``EpochReport`` of a run that learns numbers. The losses are in the units of the network, see ``target.Target``; RMSE and
-    MAE are in those of the numbers, and R² has none.
+    """The report of a run that predicts numbers. Losses are in the network's units (see ``target.Target``), RMSE and MAE in
+    those of the numbers.
     """
 
     epoch: float
@@ -85,11 +84,14 @@ class NumbersReport:
     samples_per_second: float
 
     def headline(self, part: str) -> str:
-        """How good it is on a part of the data, in few words."""
+        """The main score on a part of the data, for a person."""
         return "" if part == "train" else scored(getattr(self, f"{part}_rmse"), getattr(self, f"{part}_r2"))
 
 
 Report = EpochReport | NumbersReport
+_REPORTS: dict[str, type[EpochReport] | type[NumbersReport]] = {
+    "classification": EpochReport, "regression": NumbersReport,
+}  # fmt: skip
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Progress:
-    """Within an epoch: means over its steps so far, and the seconds left at this rate."""
+    """Progress within an epoch: means over its steps so far, and the seconds left at this rate."""
 
     step: int
     total: int
@@ -127,10 +129,9 @@ class Progress:
 
 @dataclass
 class Observer:
-    """The functions that the loop calls, each of which may be replaced; it calls ``stop`` every 50 ms or so.
+    """Callbacks of the training loop, which asks ``stop`` about every 50 ms.
 
-    Where a table is learnt ``columns`` gets what became of its columns, and ``report`` a ``tables.fit.NetworkReport`` for each
-    network.
+    For a table, ``columns`` gets its ``Columns``, and ``report`` a ``tables.fit.NetworkReport`` for each network.
     """
 
     say: Callable[[str], None] = lambda line: None
@@ -152,7 +153,7 @@ def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator)
 
 
 class _Best:
-    """The best parameters so far, by the metric that the run watches."""
+    """The best parameters so far by the monitored metric, where the run has a patience."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.metric, self.patience = config.monitor, config.patience
@@ -187,7 +188,7 @@ class Run:
             _initialise(network, config, weights_rng)
         else:
             network.params[...] = plan.start.network.params
-        self.judged = network  # the weights that are tested and kept: those of the last step, or their average
+        self.judged = network  # holds the weights that are tested and kept: the last step's, or an average
         if config.average is not None:
             self.judged = self._network(network.sizes, slots=0)
             self.judged.params[...] = network.params
@@ -219,7 +220,7 @@ class Run:
         self._multiple = config.sync_every if self.world.size > 1 else 1
 
     def _network(self, sizes: Sequence[int], slots: int | None = None) -> Network:
-        """A network of such layers, of zeros, for the run's update rule or with so many slots."""
+        """A network of zeros with the run's options; by default with the update rule's state slots."""
         config, target = self.config, self.plan.target
         slots = self.rule.slots if slots is None else slots
         return Network(
@@ -233,13 +234,13 @@ class Run:
         return None if self.plan.loss is None else kernel_of(self.plan.loss)
 
     def warm_up(self) -> None:
-        """Compile, or load, all that the run will call, on a small network and some of the samples."""
+        """Compile, or load from the cache, every kernel that the run will call."""
         plan, config = self.plan, self.config
         if config.backend == "reference":
             return
         inputs, outputs = plan.data.X.shape[1], self.model.network.sizes[-1]
-        # Sparse kernels are others where the number of a row does not fit in a byte. The network is as wide as it must be for a
-        # step to be shared among the threads.
+        # Sparse kernels differ where a row's number in the batch needs more than a byte. The network is wide enough for the
+        # threads to share a step, and no wider.
         most = kernels.sparse.BYTE_ROWS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
@@ -284,7 +285,7 @@ class Run:
         if self.plan.distort and len(rows):
             X, y = self.plan.prepared(self.plan.distort(rows, window.number, X)), y[rows]
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
-        reading = self.batches.reading  # a team that shares a core waits for it at every meeting
+        reading = self.batches.reading  # the reader needs a core: every barrier would wait for a thread that shares it
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):
             losses, correct = self.world.train_steps(
                 ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
@@ -309,7 +310,7 @@ class Run:
 
     @property
     def _averaged(self) -> dict[str, Any]:
-        """The options of the kernels' steps that have the weights averaged."""
+        """The kernels' options for averaging the weights."""
         if self.config.average is None:
             return {}
         return {
@@ -347,21 +348,16 @@ class Run:
         }
         if self.task == "classification":
             measured["train_accuracy"] = self._accuracy()
-        report = self._reported(measured)
+        report: Report = _REPORTS[self.task](**measured)
         self.interval_samples = self.interval_correct = 0
         self.interval_seconds, self.losses = 0.0, []
-        report = self.world.gather(report)[0]  # all ranks decide by the same: other CPUs round otherwise
+        report = self.world.gather(report)[0]  # all ranks must decide alike, but different CPUs round differently
         self.history.append(report)
         self.best.see(report, self.judged.params)
         return report
 
-    def _reported(self, measured: dict[str, Any]) -> Report:
-        if self.task == "regression":
-            return NumbersReport(**measured)
-        return EpochReport(**measured)
-
     def _accuracy(self) -> float | None:
-        """That of the training since the last report, of classes."""
+        """The training accuracy since the last report; None for numbers."""
         return self.interval_correct / self.interval_samples if self.task == "classification" else None
 
     def stop_if_asked(self) -> None:
@@ -370,7 +366,7 @@ class Run:
             raise Interrupted
 
     def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> dict[str, float | None]:
-        """What is measured on held-out samples as the plan prepared them: {name}_loss, {name}_accuracy, ..."""
+        """{name}_loss, {name}_accuracy, ... on prepared samples; None for each without samples."""
         if held_out is None:
             return dict.fromkeys(f"{name}_{metric}" for metric in METRICS[self.task])
         model = self.model
@@ -383,18 +379,18 @@ class Run:
         return {f"{name}_{metric}": value for metric, value in tested.items()}
 
     def divergence(self, what: str) -> RunError:
-        """The error of a run whose numbers have left the finite."""
+        """The error of a run in which ``what`` is infinite or NaN."""
         cure = f"a lower --lr than {self.config.peak_lr:g}"
         if self.config.weight_decay:
             cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
         return RunError(f"diverged {what} is not finite; try {cure}")
 
     def finish(self) -> None:
-        """Give the model the parameters that are kept: the best ones, where the run watched for them, or the last judged."""
+        """Give the model the best parameters if the run watched for them, else the last."""
         self.model.network.params[...] = self.judged.params if self.best.params is None else self.best.params
 
     def checkpoint(self) -> Checkpoint:
-        """All that ``resume`` needs."""
+        """The state that ``resume`` needs."""
         run = {
             "step": self.step,
             "samples": self.samples,
@@ -427,7 +423,7 @@ class Run:
             self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
             self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
             self.losses = tensors["losses"].tolist()
-            self.history = [self._reported(report) for report in run["history"]]
+            self.history = [_REPORTS[self.task](**report) for report in run["history"]]
             value, self.best.epoch, self.best.waited = run["best"]
             self.best.value = math.inf if value is None else value
             self.best.params = tensors.get("best")
@@ -435,51 +431,56 @@ class Run:
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
 
-    def _flop_per_sample(self) -> float:
-        """The floating-point operations done: what the first layer skips does not count."""
-        flop = self.model.network.flop_per_sample
-        if self.plan.input == "sparse":
-            X, (inputs, hidden) = self.plan.X, self.model.network.sizes[:2]
-            entries = X.indices.size / X.shape[0] if isinstance(X, kernels.CSR) else inputs * self.plan.scaling.density
-            return flop - 4 * hidden * (inputs - entries)
-        return flop
-
     def summary(self, compile_seconds: float) -> dict[str, Any]:
-        """The measurements of ``--json``, but for those that the command line makes."""
-        last, rate = self.history[-1], self.samples / self.seconds
-        parts = {"test": self.plan.test, "validation": self.plan.validation}
+        """The measurements of ``--json``, except those that the command adds."""
+        last, plan = self.history[-1], self.plan
         if self.best.params is None:
-            tested = {
-                name: {key: value for key, value in asdict(last).items() if key.startswith(name)} for name in parts
-            }
+            tested = {name: value for name, value in asdict(last).items() if name.startswith(("test", "validation"))}
         else:
-            tested = {name: self._tested(part, name) for name, part in parts.items()}
+            tested = self._tested(plan.test, "test") | self._tested(plan.validation, "validation")
+        density = plan.scaling.density if plan.input == "sparse" else 1.0
+        if plan.sparse and plan.X is not None:
+            density = plan.X.indices.size / math.prod(plan.X.shape)
         steps = self.step_seconds or [self.seconds / self.step]  # none where a finished run was resumed
         return {
-            **tested["test"],
+            **tested,
             "train_loss": last.train_loss,
-            **tested["validation"],
             "best_epoch": self.best.epoch if self.best.params is not None else None,
             "epochs": self.step / self.batches.steps_per_epoch,
             "steps": self.step,
-            "samples": self.samples,
-            "train_seconds": self.seconds,
-            "ms_per_step": 1000 * float(np.median(steps)),
-            "samples_per_second": rate,
-            "compile_seconds": compile_seconds,
-            "gflops": rate * self._flop_per_sample() / 1e9,
-            "input": self.plan.input,
-            "density": self.plan.scaling.density,
-            "threads": kernels.get_num_threads(),
-            "seed": self.config.seed,
-            "backend": self.config.backend,
-            "dtype": self.config.dtype,
-            "weights_sha256": self.model.weights_sha256(),
-        }
+            "input": plan.input,
+            "density": plan.scaling.density,
+            **training_cost(
+                self.model, self.config, density, samples=self.samples, seconds=self.seconds,
+                step_seconds=float(np.median(steps)), compile_seconds=compile_seconds,
+            ),
+        }  # fmt: skip
+
+
+def training_cost(
+    model: Model, config: TrainConfig, density: float, *, samples: int, seconds: float, step_seconds: float,
+    compile_seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The part of a summary that says what training took, where the first layer multiplies a ``density`` of its inputs."""
+    inputs, hidden = model.network.sizes[:2]
+    flop_per_sample = model.network.flop_per_sample - 4 * hidden * inputs * (1 - density)
+    return {
+        "samples": samples,
+        "train_seconds": seconds,
+        "ms_per_step": 1000 * step_seconds,
+        "samples_per_second": samples / seconds,
+        "compile_seconds": compile_seconds,
+        "gflops": samples / seconds * flop_per_sample / 1e9,
+        "threads": kernels.get_num_threads(),
+        "seed": config.seed,
+        "backend": config.backend,
+        "dtype": config.dtype,
+        "weights_sha256": model.weights_sha256(),
+    }
 
 
 class Saver:
-    """Writes checkpoints when they are due, and none without a path."""
+    """Writes checkpoints when they are due; none without a path."""
 
     def __init__(self, path: Path | None, seconds: float) -> None:
         self.path, self.seconds = path, seconds
@@ -504,7 +505,7 @@ class Saver:
 
 @contextlib.contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
-    """Train on so many threads, or as many as are set; a loss that is not finite says so itself, not by NumPy's warnings."""
+    """Use ``count`` threads, if given, and silence NumPy's warnings of overflow: the run itself reports infinite losses."""
     with (
         contextlib.nullcontext() if count is None else kernels.threads(count),
         np.errstate(over="ignore", invalid="ignore"),
@@ -515,7 +516,7 @@ def on_threads(count: int | None) -> Iterator[None]:
 def fit_network(
     data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool, world: World
 ) -> Result:
-    """``fitting.train`` of one network, as ``config``, completed, says; rank 0 reads and writes the checkpoint."""
+    """``fitting.train`` for one network, with a completed ``config``; rank 0 reads and writes the checkpoint."""
     path = None if checkpoint is None else as_path(checkpoint)
     threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:
