@@ -22,7 +22,7 @@ from fastmlp.data import Sparse
 from fastmlp.errors import InputError
 from fastmlp.exporting.network import onnx_model
 from fastmlp.formats import IMAGE
-from fastmlp.images.ink import Framing
+from fastmlp.images.framing import Framing
 from fastmlp.models.model import Model
 from fastmlp.models.ranges import difference, input_ranges
 from fastmlp.training.loop import Observer

@@ -43,7 +43,7 @@ from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
 from fastmlp.errors import InputError
 from fastmlp.formats import IMAGE, PICTURES, Features, Query
-from fastmlp.images.ink import Framing
+from fastmlp.images.framing import Framing
 from fastmlp.images.prepare import picture, read_images
 from fastmlp.models.loading import load_model, model_from
 from fastmlp.models.tensor_file import _digest

@@ -17,7 +17,9 @@ import fastmlp
 from fastmlp import predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
-from fastmlp.images.ink import RIGHT, busyness, framing_of, prepare, reading_order, straightened
+from fastmlp.images.digits import RIGHT, busyness, reading_order, straightened
+from fastmlp.images.framing import framing_of
+from fastmlp.images.ink import prepare
 from fastmlp.images.prepare import Seen, probabilities
 
 SHAPE = (28, 28)

@@ -21,13 +21,14 @@ from PIL import Image, ImageDraw
 from test_commands import random_model
 
 import fastmlp
-import fastmlp.images.ink
 import kernels
 from fastmlp import export, predict
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
 from fastmlp.exporting.page import page
-from fastmlp.images.ink import Framing, prepare
+from fastmlp.images.digits import frame
+from fastmlp.images.framing import Framing
+from fastmlp.images.ink import prepare
 from fastmlp.images.prepare import Seen, probabilities
 from fastmlp.models.model import Model
 
@@ -60,7 +61,7 @@ def drawing_model(**known):
 def model():
     """A network that tells digits apart, trained for a second."""
     X, y = synthetic_digits(4000)
-    drawn = np.stack([fastmlp.images.ink.frame(image, (28, 28), 20) for image in X.reshape(-1, 28, 28) / 255])
+    drawn = np.stack([frame(image, (28, 28), 20) for image in X.reshape(-1, 28, 28) / 255])
     data = fastmlp.Dataset("drawn", drawn.reshape(-1, 784), y, drawn[:100].reshape(-1, 784), y[:100], tuple("0123456789"),
                            "drawn digits", image_shape=(28, 28))  # fmt: skip
     return fastmlp.fit(data, epochs=5).model

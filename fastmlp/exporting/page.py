@@ -12,18 +12,13 @@ import numpy as np
 from ..backend import kernels
 from ..data.synthetic import SIDE, synthetic_digits
 from ..errors import InputError
-from ..images import ink
+from ..images import digits, ink
 from ..images.prepare import pixel_range
 from ..models.loading import model_from
 
 if TYPE_CHECKING:
     from ..models.model import Model
 
-_CONSTANTS = (
-    "LOOK", "GLOW", "INK", "ISLAND", "FILLED", "EVEN", "NOISE", "LEAST", "CLEAR", "SMALLEST", "CLOSE", "SAME", "DUST", "SIDE",
-    "FULL", "SHARP", "FAINT", "LEAN", "EDGE", "PALE", "THIN", "THICK", "FINE", "BLOT", "FLAT", "HAIR", "ENTRIES", "MOST",
-    "ALONG", "RIGHT",
-)  # fmt: skip
 _PROBES = 200  # digits that the rounded weights are tried on
 _MOST_CHANGE = 0.005  # of a probability: half of the last digit that the page shows of a percentage is 0.0005
 
@@ -49,7 +44,7 @@ def page(model: Model, path: str) -> bytes:
         "box": model.framing.box,
         "busiest": model.framing.busiest,
         "about": f"A network of {sizes} ({model.network.params.size:,} weights), trained with fastmlp.",
-        "constants": {name: getattr(ink, name) for name in _CONSTANTS},
+        "constants": {name: value for name, value in (vars(digits) | vars(ink)).items() if name.isupper()},
         "dtype": dtype,
         "multiplier": _base64(multiplier, "float32"),
         "offset": _base64(offset, "float32"),
@@ -83,7 +78,7 @@ def _fits_float16(model: Model) -> bool:
             return False
         tensors[name] = tensors[name].astype(np.float16).astype(model.network.dtype)
     X, _ = synthetic_digits(_PROBES)
-    drawn = [ink.frame(image, model.image_shape, model.framing.box) for image in X.reshape(-1, SIDE, SIDE) / 255]
+    drawn = [digits.frame(image, model.image_shape, model.framing.box) for image in X.reshape(-1, SIDE, SIDE) / 255]
     black, white = pixel_range(model)
     rows = (white - black) / 255 * np.stack(drawn).reshape(len(drawn), -1) + black
     change = model_from(meta, tensors, "the rounded model").predict_proba(rows) - model.predict_proba(rows)

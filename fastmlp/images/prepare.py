@@ -19,30 +19,25 @@ from ..data.files import read_file
 from ..errors import InputError, RunError
 from ..extras import to_install
 from ..paths import atomic_write
-from .ink import Framing, border_means, prepare, straightened
+from .digits import straightened
+from .framing import Framing, border_means
+from .ink import prepare
 
 if TYPE_CHECKING:
     from ..models.model import Model
 
-_KINDS = (
-    "PNG",
-    "JPEG",
-    "BMP",
-    "GIF",
-    "WEBP",
-    "TIFF",
-    "PPM",
-)  # Pillow's others run further programs, or are not pictures
+# Pillow's other formats run further programs, or are not pictures.
+_KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _MOST_PIXELS = 50_000_000  # of one image: no more is allocated, whatever its header says
 _LIGHT = 127
-_ORIENTATION = 0x0112  # EXIF: a photograph lies on its side where it is above 4
+_ORIENTATION = 0x0112  # the EXIF tag; above 4 a photograph lies on its side
 _THREADS = min(8, os.cpu_count() or 1)
-_LINES = 5  # of what was found, an image each; one line for more of them
-_BLOCK = 64  # images that a thread reads at a time
+_LINES = 5  # images with a line each on what was found; more share one line
+_BLOCK = 64  # images that a thread reads in one task
 
 
 class Picture(NamedTuple):
-    """An image: the name of its file, for messages, and what reads the file."""
+    """An image: its name, for messages, and a function that reads its file."""
 
     name: str
     content: Callable[[], bytes]
@@ -56,7 +51,7 @@ def pillow() -> Any:
 
 
 def picture(path: Path) -> Picture:
-    """The image in a file of its own."""
+    """The image in the file ``path``."""
     return Picture(str(path), partial(read_file, path))
 
 
@@ -65,11 +60,11 @@ class _NothingFound(Exception):
 
 
 class Seen(NamedTuple):
-    """What a network is given of an image: uint8 [digits, rows * columns]; and what is to be said of it."""
+    """An image as a network gets it."""
 
-    digits: np.ndarray
-    resized: str = ""  # from what
-    prepared: bool = False
+    digits: np.ndarray  # uint8 [digits, rows * columns]
+    resized: str = ""  # what it was before, for a line to the user
+    prepared: bool = False  # by ``ink.prepare``
 
 
 def read_images(
@@ -84,14 +79,13 @@ def read_images(
     advised: bool = False,
     say: Callable[[str], None],
 ) -> list[Seen]:
-    """What is seen of each image, pixels uint8 [digits, rows * columns], for a model whose image_shape is ``shape``.
+    """The pictures as inputs of a model whose image_shape is ``shape``; several are read at the same time.
 
-    For a model of drawings, with a ``framing``, the digits are found, scaled and centred by ``ink.prepare``, several in
-    reading order. What is framed so already is taken as it is; with ``as_is``, and for other models, all images are only made
-    grey and resized. ``invert`` makes 255 of black. ``light_border`` says whether the model's images have one, if that is
-    known, and ``blank`` that an image may be. Several are read at the same time. ``say`` takes a line for what was done, with
-    the options of ``predict`` that are ``advised``. InputError for what is no image, or has no digit in it: for the first,
-    with the number of the others.
+    For a model of drawings, with a ``framing``, ``ink.prepare`` finds, scales and centres the digits, in reading order, unless
+    the image is framed so already. With ``as_is``, and for other models, images are only made grey and resized. ``invert``
+    exchanges black and white. ``light_border`` says whether the model's images have one (None: not known), ``blank`` whether
+    an image may have one colour only. ``say`` is told what was done; if ``advised``, with the options of ``predict`` that help.
+    InputError for the first file that is no image, or has no digit in it, with the number of such files.
     """
     pil = pillow()
 
@@ -173,7 +167,7 @@ def _say_polarity(
 
 
 def pixel_range(model: Model) -> tuple[float, float]:
-    """What black and white are in the inputs that ``model`` was trained on: (0, 255), or for example (0, 1) or (-1, 1)."""
+    """(black, white) in the inputs that ``model`` was trained on: (0, 255), (0, 1), (-1, 1) or the like."""
     if model.ranges is None:  # a model of an earlier version
         typical = 1 / model.scale  # the root mean square of the training inputs
         if model.mean is not None and model.std is not None:
@@ -184,7 +178,7 @@ def pixel_range(model: Model) -> tuple[float, float]:
 
 
 def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
-    """Pixels of 0 to 255 in the range that ``model`` was trained on: as they are where that is theirs."""
+    """Pixels of 0 to 255, scaled to ``pixel_range`` of the model."""
     black, white = pixel_range(model)
     if (black, white) == (0, 255):
         return pixels
@@ -192,8 +186,8 @@ def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
 
 
 def probabilities(model: Model, seen: Seen) -> np.ndarray:
-    """Those of the classes [digits, classes]. A digit that was prepared is read twice, as it is and ``straightened``: the mean
-    errs less often, by a seventh of the errors where the network has seen no digits but MNIST's."""
+    """The probabilities [digits, classes] of an image. A prepared digit is read twice, as it is and ``straightened``: the mean
+    makes a seventh fewer errors if the network knows MNIST's digits only."""
     P = model.predict_proba(in_range(seen.digits, model))
     if not seen.prepared:
         return P
@@ -203,8 +197,8 @@ def probabilities(model: Model, seen: Seen) -> np.ndarray:
 
 
 def write_seen(place: Path, names: Sequence[str], seen: Sequence[Seen], shape: tuple[int, int]) -> None:
-    """What is seen of each file, its digits side by side: ``place``.png of all below one another, or else a
-    directory of a PNG for each. RunError when it cannot be written."""
+    """Write what the network sees: one image of all files if ``place`` ends in .png, else a directory with a PNG for each
+    file. RunError when it cannot be written."""
     pil = pillow().Image
     strips = [np.hstack(list(one.digits.reshape(-1, *shape))) for one in seen]
     try:
@@ -217,7 +211,7 @@ def write_seen(place: Path, names: Sequence[str], seen: Sequence[Seen], shape: t
             written = {}
             for stem, strip in zip((Path(name).stem for name in names), strips):
                 target, number = place / f"{stem}.png", 1
-                while target in written:  # the same name in another directory
+                while target in written:  # files of one name in several directories
                     number += 1
                     target = place / f"{stem}-{number}.png"
                 written[target] = strip
@@ -229,26 +223,30 @@ def write_seen(place: Path, names: Sequence[str], seen: Sequence[Seen], shape: t
 
 
 def size_of(picture: Picture) -> tuple[int, int]:
-    """(rows, columns) of an image, upright, by its header. InputError for what is no image."""
+    """(rows, columns) of an upright image by its header. InputError for a file that is no image."""
     pil = pillow()
     with _opened(picture, pil) as image:
-        has_tag = image.format in ("JPEG", "MPO", "TIFF")  # of others Pillow decodes the pixels to look for one
+        has_tag = image.format in (
+            "JPEG",
+            "MPO",
+            "TIFF",
+        )  # for other formats Pillow decodes the pixels to look for the tag
         turned = has_tag and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return image.size if turned else image.size[::-1]
 
 
 @contextlib.contextmanager
 def _opened(picture: Picture, pil: Any) -> Iterator[Any]:
-    """The image, which Pillow decodes when it is asked for its pixels. InputError whatever goes wrong with it meanwhile."""
+    """The image, decoded when its pixels are asked for. InputError for whatever goes wrong meanwhile."""
     content = io.BytesIO(picture.content())
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a size that is refused here
+            warnings.simplefilter("ignore")  # of sizes, which are refused here
             with pil.Image.open(content, formats=_KINDS) as image:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     raise InputError(f"is {width} x {height} pixels; it must have at most {_MOST_PIXELS:,}")
-                # The second image of a telephone's JPEG is a map for bright screens.
+                # The second image in a telephone's JPEG (MPO) is a brightness map.
                 if image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
                     raise InputError(f"holds {frames} images; it must hold one")
                 yield image
@@ -270,8 +268,8 @@ def _is_transparent(image: Any) -> bool:
 
 
 def _opaque(image: Any, pil: Any) -> Any:
-    """``image`` in mode RGB: what is transparent as on white paper, or black where nothing would be seen; 16 bits cut to 8."""
-    if image.mode.startswith(("I", "F")):  # Pillow's own conversion makes 255 of all that is above
+    """``image`` in mode RGB: on white, or on black where nothing could be seen on white; 16 bits cut to 8."""
+    if image.mode.startswith(("I", "F")):  # Pillow would clip at 255
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
             raise InputError("has pixels of 32 bits; they must have 8 or 16")

@@ -12,7 +12,7 @@ from ..backend import Network, kernels
 from ..config import LOSSES, TASKS
 from ..errors import InputError
 from ..formats import LabelColumn
-from ..images.ink import Framing
+from ..images.framing import Framing
 from ..paths import model_file
 from .model import LABELS, Model
 from .target import Target, kernel_of

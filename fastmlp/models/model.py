@@ -18,7 +18,7 @@ from ..data.labels import listed, places
 from ..errors import InputError
 from ..formats import Features, LabelColumn
 from ..frames import as_floats, column_names, named_columns
-from ..images.ink import Framing
+from ..images.framing import Framing
 from ..paths import as_path
 from ..training.scaling import standardised
 from .ranges import difference

@@ -12,7 +12,7 @@ from ..backend import ops
 from ..config import TrainConfig
 from ..data import Dataset, is_sparse
 from ..errors import InputError
-from ..images.ink import border_value
+from ..images.framing import border_value
 
 _ROTATION = math.radians(15)
 _SCALE = _SHEAR = 0.15

@@ -18,7 +18,7 @@ from ..backend import Network, kernels, ops
 from ..config import HIGHER_IS_BETTER, METRICS, TrainConfig
 from ..data import Dataset
 from ..errors import InputError, Interrupted, RunError
-from ..images.ink import framing_of, has_light_border
+from ..images.framing import framing_of, has_light_border
 from ..models.model import Model
 from ..models.ranges import input_ranges
 from ..models.target import kernel_of, scored
