@@ -620,18 +620,19 @@ class Columns:
     def encode(self, table: Table) -> np.ndarray | Sparse:
         """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
 
-        Columns go by name, in any order. None may be missing, and none be there besides: it may be the same under a new name.
+        Columns go by name, in any order. None may be missing; others are ignored.
         """
         self.require(table)
         return self.matrix(self.entries(table), len(next(iter(table.values()))))
 
     def require(self, table: Table) -> None:
-        """InputError unless the table has the columns of the training, and no others."""
-        missing = [name for name in self.names if name not in table]
-        unknown = [name for name in table if name not in {*self.names}]
-        if missing or unknown:
-            parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"also has {_listed(unknown)}"] * bool(unknown)
-            raise InputError(f"the table {' and '.join(parts)}; it must have the columns that the model was fitted to")
+        """InputError unless the table has the columns of the training; the others are named, too: one may be renamed."""
+        if missing := [name for name in self.names if name not in table]:
+            unknown = [name for name in table if name not in {*self.names}]
+            others = f", and the model does not know {_listed(unknown)}" if unknown else ""
+            raise InputError(
+                f"the table lacks {_listed(missing)}{others}; it must have the columns that the model was fitted to"
+            )
 
     def with_dates(self, table: Table) -> Table:
         """The table with its dates read where training had none that say whether days stand first: all of a column's say it."""
