@@ -6,6 +6,7 @@ there; its reader is a module of ``fastmlp.data`` with these functions, the seco
     read(path, query) -> (Samples, Samples or None)     what there is to train on, and what the file itself holds out
     features(path, query) -> X                          the samples alone, as a model with ``query.known`` takes them
     lines(path, rows, query) -> numbers                 of text: of the lines that rows, counted from 0, stand in
+    fields(path, columns, query) -> {name: texts}       of tables: what stands in those columns
 
 Nothing here imports NumPy, so that --help can name the formats.
 """
@@ -100,6 +101,11 @@ class Format:
     def lines(self, path: Path, rows: Sequence[int], query: Query) -> list[int]:
         """The lines, counted from 1, that the ``rows`` of a file of text, counted from 0, stand in."""
         return list(self._reader.lines(path, rows, query))
+
+    def fields(self, path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
+        """What stands in the ``columns`` of a table, by name or number, in each row of ``features``."""
+        found: dict[str, list[str]] = self._reader.fields(path, columns, query)
+        return found
 
     @property
     def _reader(self) -> Any:

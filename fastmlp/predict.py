@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from glob import glob
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cli import Parser, command, say
 from .errors import InputError, RunError, about
@@ -26,11 +27,27 @@ _SURE = 0.6  # a lower probability is said: 1 % of MNIST's test digits have one,
 _LINES = 5  # of doubtful images; of more their number
 
 
+class _Read(NamedTuple):
+    """A file's name, its samples as the model takes them, what is seen if it is an image, and the columns that are kept."""
+
+    name: str
+    X: Any
+    seen: Seen | None
+    kept: Mapping[str, list[str]] = {}
+
+
 def _samples(path: Path, model: Model, label_column: str | None) -> Any:
     """X of a file of any format, with or without labels."""
     from .data import format_of
 
     return format_of(path).features(path, Query(label_column, known=model.features, say=say))
+
+
+def _kept(path: Path, model: Model, columns: Sequence[str]) -> dict[str, list[str]]:
+    """What a file has in the ``columns`` that the user wants to see beside the predictions."""
+    from .data import format_of
+
+    return format_of(path).fields(path, columns, Query(known=model.features)) if columns else {}
 
 
 def _files(given: Sequence[str]) -> list[Path]:
@@ -63,66 +80,76 @@ def _seen(pictures: Sequence[Picture], model: Model, options: Namespace) -> list
     return seen
 
 
-def _print_classes(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """A class a line, whatever is in its name; behind the file's name and a tab where there are several."""
+def _print_lines(model: Model, files: Sequence[_Read], rows: Sequence[Any]) -> None:
+    """A class or a number a line, or several numbers with commas between; behind the file's name and a tab where there are
+    several files. A class stays on one line, whatever is in its name; numbers are to the last bit."""
     names = [" ".join(name.splitlines()) for name in model.classes]
-    for file, (chosen, _) in zip(files, rows):
-        head = f"{file}\t" if len(files) > 1 else ""
-        sys.stdout.writelines(f"{head}{names[k]}\n" for k in chosen.tolist())
+    numbers = _numbers(model, model.network.sizes[-1])
+    for file, found in zip(files, rows):
+        head = f"{file.name}\t" if len(files) > 1 else ""
+        if model.target is None:
+            sys.stdout.writelines(f"{head}{names[k]}\n" for k in found[0].tolist())
+        else:
+            sys.stdout.writelines(f"{head}{numbers % tuple(row)}\n" for row in _in_rows(found, model))
 
 
-def _print_table(model: Model, files: Sequence[str], rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """CSV with a header: the file where there are several, class, and the classes' probabilities to the last bit."""
-    several = len(files) > 1
-    digits = 9 if model.network.dtype == "float32" else 17
-    numbers = ",".join([f"%.{digits}g"] * len(model.classes)) + "\n"
-    print(",".join(_quoted((["file"] if several else []) + ["class", *model.classes])))
-    names = _quoted(model.classes)
-    for file, (chosen, P) in zip(_quoted(files), rows):
-        head = f"{file}," if several else ""
-        # One format a row: 100,000 rows of 10 take 0.4 s, through csv.writer 0.7 to 1.0.
-        sys.stdout.writelines(f"{head}{names[k]},{numbers % tuple(row)}" for k, row in zip(chosen.tolist(), P.tolist()))
+def _print_table(model: Model, files: Sequence[_Read], rows: Sequence[Any], proba: bool) -> None:
+    """CSV with a header: the file where there are several, the columns that are kept, the class or the numbers predicted, and
+    with ``proba`` the probabilities of the classes to the last bit."""
+    several, kept = len(files) > 1, [*files[0].kept]
+    outputs = model.network.sizes[-1]
+    predicted = ["class", *model.classes[: outputs if proba else 0]]
+    if model.target is not None:
+        predicted = ["prediction"] if outputs == 1 else [f"prediction {k + 1}" for k in range(outputs)]
+    print(",".join(_quoted([*["file"] * several, *kept, *predicted])))
+    # One format a row: 100,000 rows of 10 take 0.4 s, through csv.writer 0.7 to 1.0.
+    numbers, names = _numbers(model, outputs), _quoted(model.classes)
+    for file, found in zip(files, rows):
+        if model.target is not None:
+            told: Iterator[str] = (numbers % tuple(row) for row in _in_rows(found, model))
+        elif proba:
+            told = (f"{names[k]},{numbers % tuple(row)}" for k, row in zip(found[0].tolist(), found[1].tolist()))
+        else:
+            told = (names[k] for k in found[0].tolist())
+        head = _quoted([file.name] * several)
+        columns = [_quoted(texts) for texts in file.kept.values()]
+        heads = zip(*columns) if columns else repeat(())
+        sys.stdout.writelines(",".join((*head, *fields, line)) + "\n" for fields, line in zip(heads, told))
 
 
-def _print_numbers(model: Model, files: Sequence[str], rows: Sequence[np.ndarray]) -> None:
-    """A number a line, to the last bit of the network's dtype, or, where several are predicted, these with commas between."""
-    digits = 9 if model.network.dtype == "float32" else 17
-    for file, predicted in zip(files, rows):
-        head = f"{file}\t" if len(files) > 1 else ""
-        numbers = predicted.reshape(len(predicted), model.network.sizes[-1]).tolist()
-        line = ",".join([f"%.{digits}g"] * model.network.sizes[-1]) + "\n"
-        sys.stdout.writelines(head + line % tuple(row) for row in numbers)
+def _numbers(model: Model, count: int) -> str:
+    """The format of so many numbers, to the last bit of the network's dtype."""
+    return ",".join([f"%.{9 if model.network.dtype == 'float32' else 17}g"] * count)
 
 
-def _print_json(model: Model, files: Sequence[str], rows: Sequence[Any], proba: bool) -> None:
-    """An object with one for each file: its rows' numbers, or classes and, with ``proba``, the probabilities of all."""
+def _in_rows(predicted: np.ndarray, model: Model) -> list[list[float]]:
+    rows: list[list[float]] = predicted.reshape(len(predicted), model.network.sizes[-1]).tolist()
+    return rows
+
+
+def _print_json(model: Model, files: Sequence[_Read], rows: Sequence[Any], proba: bool) -> None:
+    """An object with one for each file: its rows' numbers, or classes and, with ``proba``, the probabilities of all; and the
+    columns that are kept."""
     found: list[dict[str, Any]] = []
     for file, row in zip(files, rows):
         if model.target is not None:
-            found.append({"file": file, "predictions": row.tolist()})
+            found.append({"file": file.name, "predictions": row.tolist()})
         else:
             chosen, P = row
-            found.append({"file": file, "predictions": [model.classes[k] for k in chosen.tolist()]})
+            found.append({"file": file.name, "predictions": [model.classes[k] for k in chosen.tolist()]})
             found[-1] |= {"probabilities": P.tolist()} if proba else {}
+        found[-1] |= {"kept": file.kept} if file.kept else {}
     print(json.dumps({"classes": [*model.classes], "files": found}, allow_nan=False))
 
 
 def _quoted(fields: Sequence[str]) -> list[str]:
     """Each as a field of a CSV."""
-    import csv
-    import io
-
-    quoted = []
-    for field in fields:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([field])
-        quoted.append(line.getvalue())
-    return quoted
+    quoted = (f.replace('"', '""') for f in fields)
+    return [f'"{q}"' if not {*f}.isdisjoint(',"\r\n') else f for f, q in zip(fields, quoted)]
 
 
-def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple[str, Any, Seen | None]]:
-    """(name, samples as the model takes them, what is seen if it is an image) of each file, and of each image of those in a
-    directory or a .zip."""
+def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[_Read]:
+    """Each file, and each image of those in a directory or a .zip."""
     from .data import format_of
     from .images.prepare import Picture, in_range, picture
 
@@ -130,6 +157,10 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple
         wanted: list[Path | Picture] = []
         for path in paths:
             form = format_of(path)
+            if options.keep and not form.has_columns:
+                raise InputError(
+                    f"--keep {options.keep[0]}: {path} has no columns; it must be a table, or leave --keep out"
+                )
             if form is PICTURES:
                 from .data.pictures import found
 
@@ -143,22 +174,22 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[tuple
         for one in wanted:
             if isinstance(one, Picture):
                 seen = next(images)
-                yield one.name, in_range(seen.digits, model), seen
+                yield _Read(one.name, in_range(seen.digits, model), seen)
             else:
-                yield str(one), _samples(one, model, options.label_column), None
+                yield _Read(str(one), _samples(one, model, options.label_column), None, _kept(one, model, options.keep))
 
 
-def _predictions(samples: list[tuple[str, Any, Seen | None]], model: Model) -> Iterator[Any]:
+def _predictions(samples: list[_Read], model: Model) -> Iterator[Any]:
     """(class indices [N], probabilities [N, classes]) of each file, or numbers [N], after all have been read."""
     import numpy as np
 
     from .images.prepare import probabilities
 
     doubtful = []
-    for name, X, _ in samples:
+    for name, X, *_ in samples:
         if X.shape[1] != model.features.width:
             raise InputError(f"{name}: has {X.shape[1]} features; the model takes {model.features.width}")
-    for name, X, seen in samples:
+    for name, X, seen, _ in samples:
         difference = model.unlike_training(X)
         with about(name), np.errstate(over="ignore", invalid="ignore"):  # refused below
             if model.target is not None:
@@ -189,9 +220,9 @@ def _doubt(name: str, P: np.ndarray, classes: Sequence[str]) -> str:
 def parser() -> Parser:
     made = Parser(
         "predict",
-        "Print the class of each sample, or the number predicted for it, one a line; with --proba the probabilities of the\n"
-        "classes too, as CSV.",
-        "python -m fastmlp.predict runs/mnist/model.npz digits.csv --proba",
+        "Print the class of each sample, or the number predicted for it, one a line in the order of the file;\n"
+        "with --proba or --keep as CSV.",
+        "python -m fastmlp.predict runs/customers new.csv --keep customer_id --proba > predictions.csv",
     )
     made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     made.add_argument(
@@ -202,6 +233,13 @@ def parser() -> Parser:
         "begins with the file's name",
     )
     made.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
+    made.add_argument(
+        "--keep",
+        metavar="NAME|N",
+        action="append",
+        default=[],
+        help="a CSV with a header: this column of the table, such as an id, before the prediction (again for each)",
+    )
     made.add_json()
     made.add_argument("--invert", action="store_true", help="images are dark ink on light paper (found out for digits)")
     made.add_argument(
@@ -230,12 +268,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out")
     samples = list(_read(_files(options.files), model, options))
     rows = list(_predictions(samples, model))
-    files = [name for name, _, _ in samples]
     if options.json:
-        _print_json(model, files, rows, options.proba)
+        _print_json(model, samples, rows, options.proba)
+    elif options.proba or options.keep:
+        _print_table(model, samples, rows, options.proba)
     else:
-        show = _print_numbers if model.target is not None else _print_table if options.proba else _print_classes
-        show(model, files, rows)
+        _print_lines(model, samples, rows)
     return 0
 
 

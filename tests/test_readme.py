@@ -51,10 +51,10 @@ def clone(tmp_path, monkeypatch, digits):
     np.savetxt(tmp_path / "digits.csv", digits.X_test[:20], "%d", ",")
     flowers = [f"{5 + k % 7},{3 + k % 5},{('setosa', 'virginica')[k % 7 > 3]}" for k in range(70)]
     (tmp_path / "table.csv").write_text("\n".join(["length,width,species", *flowers]) + "\n")
-    (tmp_path / "new.csv").write_text("length,width\n5,3\n11,4\n")
+    (tmp_path / "new.csv").write_text("id,length,width\n1,5,3\n2,11,4\n")
     flats = [f"flat {k},{('02139', '', '10115')[k % 3]},{50 + k % 9},{900 + 10 * (k % 9) + k}.5" for k in range(60)]
     (tmp_path / "flats.csv").write_text("\n".join(["name,zip,area,rent", *flats]) + "\n")
-    (tmp_path / "new-flats.csv").write_text("area,zip\n51,10115\n,99999\n")
+    (tmp_path / "new-flats.csv").write_text("name,area,zip\na,51,10115\nb,,99999\n")
     if find_spec("PIL") is not None:
         from PIL import Image
 

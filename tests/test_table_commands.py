@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import json
 from pathlib import Path
 
@@ -309,6 +311,31 @@ def test_python_predicts_what_the_command_predicts(place, command):
     assert fastmlp.load_model("prices").predict(table).dtype == np.float64
 
 
+def test_columns_that_are_kept_stand_before_the_predictions_of_their_rows(place, command, succeeds):
+    rows = [row for row, _, _ in trips(40, seed=1)]
+    Path("noted.csv").write_text(lines_of([[*row, f'"a, ""{row[0]}"""'] for row in rows], [*COLUMNS, "note"]))
+    keep = ("--keep", "trip_id", "--keep", "-1")
+    for model, names in (("trips", ["class"]), ("prices", ["prediction"])):
+        alone = succeeds(predict, model, "new.csv").out.split()
+        header, *found = csv.reader(io.StringIO(succeeds(predict, model, "noted.csv", *keep).out))
+        assert header == ["trip_id", "note", *names]
+        assert found == [[row[0], f'a, "{row[0]}"', told] for row, told in zip(rows, alone)]
+    beside = succeeds(predict, "trips", "noted.csv", "--proba", "--keep", "trip_id").out.splitlines()
+    probabilities = succeeds(predict, "trips", "new.csv", "--proba").out.splitlines()
+    assert beside == [f"{first},{line}" for first, line in zip(["trip_id", *(row[0] for row in rows)], probabilities)]
+    several = succeeds(predict, "trips", "new.csv", "noted.csv", "--keep", "trip_id").out.splitlines()
+    assert (several[0], several[41][:15]) == ("file,trip_id,class", f"noted.csv,{rows[0][0]},")
+    kept = json.loads(succeeds(predict, "trips", "new.csv", "--json", "--keep", "trip_id").out)["files"][0]["kept"]
+    assert kept == {"trip_id": [row[0] for row in rows]}
+    one_line(
+        command(predict, "trips", "new.csv", "--keep", "trip"), 2, "new.csv: no column 'trip'; did you mean trip_id? "
+    )
+    np.savez("x.npz", X=np.zeros((2, 5)))
+    one_line(
+        command(predict, "trips", "x.npz", "--keep", "trip_id"), 2, "--keep trip_id: x.npz has no columns; it must be a"
+    )
+
+
 def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
     code, out, err = command(evaluate, "trips")
     assert (code, err) == (0, "")
@@ -360,6 +387,9 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     parquet.write_table(table, tmp_path / "new.parquet")
     assert command(predict, "trips", tmp_path / "new.parquet", "--proba") == command(
         predict, "trips", "new.csv", "--proba"
+    )
+    assert command(predict, "trips", tmp_path / "new.parquet", "--keep", "zone") == command(
+        predict, "trips", "new.csv", "--keep", "zone"
     )
     for name in ("__index_level_0__", "id"):  # pandas' index, which is no label
         text = arrow.array(["p", "q"] * 5, getattr(arrow, "string_view", arrow.string)())  # as Polars writes it

@@ -111,6 +111,14 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
     return np.asarray(samples.X)
 
 
+def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | None = None) -> dict[str, list[str]]:
+    """What the file has in ``columns``, by name or number, row by row as ``features`` has them."""
+    head = _read_head(unzip_text(read_file(path) if content is None else content, path), path, query)
+    places = [head.column(column, path) for column in columns]
+    rows = [fields for _, fields in _rows(head, path, labelled=False)]
+    return {head.names[k] if head.is_header else f"column {k + 1}": [row[k].strip() for row in rows] for k in places}
+
+
 # -- the header and the columns -------------------------------------------------------------------------------------
 
 

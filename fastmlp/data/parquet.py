@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
 def features(path: Path, query: Query) -> np.ndarray | Frame:
     """As ``csv.features``."""
     return csv.features(path, query, _as_text(path))
+
+
+def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
+    """As ``csv.fields``."""
+    return csv.fields(path, columns, query, _as_text(path))
 
 
 def _as_text(path: Path) -> bytes:
