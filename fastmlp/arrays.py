@@ -18,7 +18,7 @@ from .data.labels import distinct, listed, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
-from .frames import column_names, has_columns, in_other_order
+from .frames import column_names, has_columns, odd_pair
 
 Say = Callable[[str], None]
 _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
@@ -37,7 +37,7 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     for of, other, names in (
         (X, y, ("X", "y")), (X, sample_weight, ("X", "sample_weight")), (X_test, y_test, ("X_test", "y_test"))
     ):  # fmt: skip
-        if line := in_other_order(of, other, names):
+        if line := odd_pair(of, other, names):
             say(line)
     weight = None if sample_weight is None else np.asarray(sample_weight)
     kinds = kinds_of(config.column or ())

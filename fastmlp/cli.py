@@ -198,17 +198,19 @@ _TYPES: dict[str, Callable[[str], Any]] = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | None = None) -> None:
-    """A flag for each field of TrainConfig that has help text; ``names`` selects some."""
+def add_options(
+    parser: argparse.ArgumentParser, names: Sequence[str] | None = None, default: str | None = None
+) -> None:
+    """A flag for each field of TrainConfig that has help text; ``names`` selects some. ``default`` says what else is theirs."""
     section: Any = parser
     for item in fields(TrainConfig):
         if names is None and "group" in item.metadata:
             section = parser.add_argument_group(item.metadata["group"])
         if "help" in item.metadata and (names is None or item.name in names):
-            _add_option(section, item)
+            _add_option(section, item, default)
 
 
-def _add_option(parser: Any, item: Field[Any]) -> None:
+def _add_option(parser: Any, item: Field[Any], said: str | None) -> None:
     flag, meta, kind = f"--{item.name.replace('_', '-')}", item.metadata, str(item.type)
     if kind == "bool":
         default_on = item.default is True
@@ -224,7 +226,7 @@ def _add_option(parser: Any, item: Field[Any]) -> None:
         return
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     sentence = meta["help"].replace("%", "%%")
-    help_text = sentence if default in (None, MISSING) else f"{sentence} (default {shown})"
+    help_text = sentence if default in (None, MISSING) else f"{sentence} (default {said or shown})"
     parser.add_argument(
         flag,
         action=_Last if item.name == "data" else "store",

@@ -170,7 +170,7 @@ def parser() -> Parser:
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
     made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
-    add_options(made, DATA_OPTIONS)
+    add_options(made, DATA_OPTIONS, default="as in the run")
     made.add_json()
     return made
 
@@ -183,6 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import numpy as np
 
     from .config import configure
+    from .data.labels import scored_classes
     from .models.loading import load_model
     from .models.target import scored
 
@@ -210,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         of_classes = result["classes"] = class_scores(y, predicted, model.classes)
         if (K := len(model.classes)) <= _CONFUSION:
             result["confusion"] = np.bincount(K * y + predicted, minlength=K * K).reshape(K, K).tolist()
-        lines = [f"test accuracy {scores['accuracy']:.2%}, {on}", *_table(of_classes)]
+        lines = [f"test {scored_classes(scores['accuracy'], y, model.classes)}, {on}", *_table(of_classes)]
     print(json.dumps(result, allow_nan=False) if as_json else "\n".join(lines))
     return 0
 

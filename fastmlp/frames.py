@@ -29,15 +29,18 @@ def column_names(X: Any) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def in_other_order(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
-    """What to say where X and y, called by their ``names``, are pandas' and have one index, its rows in two orders."""
+def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
+    """What to say where X has the column that y is, or where both, called by their ``names``, are pandas' and have one index,
+    its rows in two orders."""
+    X_name, y_name = names
+    if has_columns(X) and isinstance(column := getattr(y, "name", None), str) and column in (column_names(X) or ()):
+        return f"{X_name} has {y_name}'s column {column!r}: the model learns to copy it; leave it out of {X_name}"
     indices: list[Any] = [getattr(each, "index", None) for each in (X, y)]
     first, second = indices
     if not (hasattr(first, "equals") and hasattr(second, "equals")) or first.equals(second):
         return None
     if len(first) != len(second) or {*first} != {*second}:
         return None
-    X_name, y_name = names
     return (
         f"{X_name} and {y_name} have one index in two orders; their rows are taken as they stand: {y_name}.loc[{X_name}.index] "
         f"has the order of {X_name}"

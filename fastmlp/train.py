@@ -266,6 +266,7 @@ def _train(
 ) -> dict[str, Any]:
     """One run: its files, its line on stdout, and its summary."""
     from .backend import kernels
+    from .data.labels import scored_classes
     from .fitting import train
     from .models.target import scored
     from .training.loop import Observer
@@ -338,7 +339,7 @@ def _train(
     if config.networks:
         best = ""
     if "test_accuracy" in summary:
-        tested = f"accuracy {summary['test_accuracy']:.2%}"
+        tested = scored_classes(summary["test_accuracy"], data.y_test, data.classes)
     else:
         tested = f"{scored(summary['test_rmse'], summary['test_r2'])}, MAE {summary['test_mae']:.4g}"
     screen.conclude(
@@ -346,6 +347,8 @@ def _train(
     )
     if first and result.model.framing is not None:
         screen.line(f"draw digits for it: python -m fastmlp.export {files.model} page.html")
+    if first and config.networks:
+        screen.line(f"next: python -m fastmlp.predict {config.out} FILE, python -m fastmlp.report {config.out}")
     return summary
 
 

@@ -34,7 +34,7 @@ def warm_up(dtype: str, optimizer: str) -> None:
 def parser() -> Parser:
     made = Parser(
         "warmup",
-        "Compile all kernels that the commands call, half a minute's work, and keep them in the cache: once for each\n"
+        "Compile all kernels that the commands call, 10 to 30 seconds' work, and keep them in the cache: once for each\n"
         "version, as when an image of a container is made.",
         "python -m fastmlp.warmup --dtype float64",
     )

@@ -175,6 +175,15 @@ def test_rows_of_x_and_y_in_two_orders_are_said():
     ]
 
 
+def test_a_column_of_x_that_is_y_is_said():
+    pandas, said = pytest.importorskip("pandas"), []
+    frame = pandas.DataFrame(X).add_prefix("x").assign(answer=Y["text"])
+    dataset_of(frame, frame["answer"], None, None, None, configure(), said.append)
+    assert said == ["X has y's column 'answer': the model learns to copy it; leave it out of X"]
+    dataset_of(frame.drop(columns="answer"), frame["answer"], None, None, None, configure(), said.append)
+    assert len(said) == 1
+
+
 def test_what_a_masked_array_masks_is_a_gap():
     masked = np.ma.masked_array(X, mask=np.arange(1800).reshape(300, 6) % 7 == 0)
     data = dataset_of(masked, Y["text"], None, None, None, configure(val_fraction=0.01), print)

@@ -114,7 +114,7 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
 def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | None = None) -> dict[str, list[str]]:
     """What the file has in ``columns``, by name or number, row by row as ``features`` has them."""
     head = _read_head(unzip_text(read_file(path) if content is None else content, path), path, query)
-    places = [head.column(column, path) for column in columns]
+    places = [head.column(column, path, "give --keep again for each") for column in columns]
     rows = [fields for _, fields in _rows(head, path, labelled=False)]
     return {head.names[k] if head.is_header else f"column {k + 1}": [row[k].strip() for row in rows] for k in places}
 
@@ -155,12 +155,10 @@ class _Head:
             raise InputError(f"{path}: no {which}; {similar(missing[0], places)}the columns are {columns}")
         return [places[name] for name in wanted]
 
-    def column(self, option: str, path: Path) -> int:
-        """The column of that name, else of that number, from 1 on or from -1, the last, down."""
+    def column(self, option: str, path: Path, remedy: str = "give one") -> int:
+        """The column of that name, else of that number, from 1 on or from -1, the last, down; ``remedy`` is for a list."""
         if "," in option and option not in self.names:
-            raise InputError(
-                f"{path}: {option!r} is more than one column; a run learns one (fastmlp.MLPRegressor learns several numbers)"
-            )
+            raise InputError(f"{path}: {option!r} is more than one column; {remedy}")
         if not re.fullmatch(r"[+-]?[0-9]{1,9}", option) or (self.is_header and option in self.names):
             return self.find([option], path)[0]
         k, count = int(option), len(self.names)
@@ -311,10 +309,11 @@ def _choose(head: _Head, path: Path, query: Query) -> _Chosen:
     if known.columns is not None and head.is_header:
         return _choose_by_name(head, path, query, known)
     weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
-    asked = None if query.label_column is None else head.column(query.label_column, path)
+    several = "a run learns one (fastmlp.MLPRegressor learns several numbers)"
+    asked = None if query.label_column is None else head.column(query.label_column, path, several)
     if weight is not None and weight == asked:
         raise InputError(f"{path}: column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
-    dropped = {head.column(option, path) for option in query.drop}
+    dropped = {head.column(option, path, "give --drop again for each") for option in query.drop}
     if asked in dropped:
         raise InputError(f"{path}: --drop {head.names[asked]}: holds the labels; it cannot be left out")
     candidates = [k for k in range(len(head.names)) if k != weight and k not in dropped]

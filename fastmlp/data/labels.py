@@ -238,3 +238,17 @@ def _number(value: int | float | str) -> int | float | None:
     if not math.isfinite(value):
         return None
     return int(value) if value.is_integer() else value
+
+
+def majority(y: np.ndarray, classes: Sequence[str]) -> tuple[str, int] | None:
+    """The class that more than half of the samples y [N] have, and how many: who always answers it is right on so many."""
+    counts = np.bincount(y, minlength=1)
+    k = int(counts.argmax())
+    return (classes[k], int(counts[k])) if 2 * counts[k] > len(y) else None
+
+
+def scored_classes(accuracy: float, y: np.ndarray, classes: Sequence[str]) -> str:
+    """The accuracy for a person, beside that of always answering the same where that is above a half."""
+    most = majority(y, classes)
+    always = "" if most is None else f" (always {most[0][:40]!r}: {most[1] / len(y):.2%})"
+    return f"accuracy {accuracy:.2%}{always}"

@@ -390,8 +390,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()
         given = X
-        checks.warn_of_order(X, y)
-        checks.warn_of_order(X, sample_weight, "sample_weight")
+        checks.warn_of_pair(X, y)
+        checks.warn_of_pair(X, sample_weight, "sample_weight")
         X, read, y = checks.training_samples(self, X, y, dtype, reset=first, once=incremental)
         made = np.float64 if X.dtype == np.float64 else np.float32  # of which the first network is
         dtype = dtype or made

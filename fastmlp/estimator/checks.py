@@ -30,7 +30,7 @@ from sklearn.utils.validation import (
 )
 
 from ..backend import kernels
-from ..frames import in_other_order
+from ..frames import odd_pair
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -139,9 +139,9 @@ def samples(estimator: Any, X: Any, dtype: Any) -> Any:
     return X
 
 
-def warn_of_order(X: Any, y: Any, name: str = "y") -> None:
-    """Warn the caller of ``fit`` where X and y, called ``name``, of pandas have one index in two orders."""
-    if line := in_other_order(X, y, ("X", name)):
+def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
+    """Warn the caller of ``fit`` of what ``odd_pair`` says of X and y, called ``name``."""
+    if line := odd_pair(X, y, ("X", name)):
         warnings.warn(line, stacklevel=6)  # above: what checks, ``_fit``, ``fit``, and scikit-learn's wrapper of it
 
 

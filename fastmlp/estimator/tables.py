@@ -187,7 +187,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             raise ValueError(
                 f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
             )
-        checks.warn_of_order(X, sample_weight, "sample_weight")
+        checks.warn_of_pair(X, sample_weight, "sample_weight")
         weights = checks.sample_weights(y[:, np.newaxis], sample_weight)
         if weights is not None and not weights.all():  # a row without weight is not there
             kept = np.flatnonzero(weights)
@@ -463,7 +463,7 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
         raise ValueError(
             f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"
         )
-    checks.warn_of_order(X, y)
+    checks.warn_of_pair(X, y)
     y = y.astype(object).filled("") if np.ma.is_masked(y) else np.asarray(y)
     if y.ndim == 0:
         raise ValueError(f"{name} is {type(y.item()).__name__}; it must be a list or an array of shape (n_samples,)")

@@ -764,7 +764,7 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         return Column(name, DROP, None, "as said")
     present, different, whole = _counted(values)
     if drop_empty and not present:
-        return Column(name, DROP, None, "all gaps")
+        return Column(name, DROP, None, "it is all gaps")
     if len(values) and not present:
         raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
     with _naming(name):
@@ -778,8 +778,10 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         learnt = KINDS[kind].learn(values)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
-    why = "constant" if different == 1 else "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
-    return Column(name, DROP, None, f"{kind}: {why}")
+    why = (
+        "it is constant" if different == 1 else "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
+    )
+    return Column(name, DROP, None, why)
 
 
 def _is_id(name: Hashable) -> bool:

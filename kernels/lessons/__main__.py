@@ -8,6 +8,7 @@ Compiling them takes about half a minute. The lessons are timed in turns, so tha
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -95,7 +96,15 @@ def product_speed() -> float:
 
 
 def main(arguments: list[str]) -> None:
-    numbers = [int(number) for number in arguments] or list(range(len(LESSONS)))
+    parser = argparse.ArgumentParser(
+        "python -m kernels.lessons",
+        description="Time a training step of each lesson, and of the library. Compiling takes half a minute.",
+    )
+    every = range(len(LESSONS))
+    parser.add_argument(
+        "numbers", metavar="N", type=int, nargs="*", choices=every, help="lessons to time, 0 to 6 (default: all)"
+    )
+    numbers = parser.parse_args(arguments).numbers or [*every]
     print("compiling ...", flush=True)
     before = None
     for title, seconds in measure(numbers).items():
