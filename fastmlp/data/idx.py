@@ -43,9 +43,8 @@ def idx_header(begins: Callable[[int], bytes], path: Path) -> tuple[tuple[int, .
 def read_idx(path: Path) -> np.ndarray:
     """The array in an IDX file of unsigned bytes, gzipped or not. InputError for anything else."""
     content = read_file(path)
-    header = unzip(
-        content, path, 4 + 4 * _MOST_DIMENSIONS
-    )  # once: each time another thread may take the interpreter for 5 ms
+    # Once: each time another thread may take the interpreter for 5 ms.
+    header = unzip(content, path, 4 + 4 * _MOST_DIMENSIONS)
     shape, start = idx_header(lambda count: header[:count], path)
     promised = math.prod(shape)
     # One byte more than promised is enough to see that there are too many: nothing is allocated on the header's word.
