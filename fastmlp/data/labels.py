@@ -197,7 +197,7 @@ def quantity(labels: Labels) -> str | None:
     """What speaks against classes in labels that are all numbers, such as '214 different numbers in 442 rows'; or None.
 
     More than a few decimals are a quantity, and so are very many integers for so many rows, unless they are numbered
-    through and each occurs again.
+    through and each occurs again. Few integers are classes where they occur twice on the mean, or count from 0 or 1.
     """
     numbers = [_number(value) for value in labels.values]
     found = {number for number in numbers if number is not None}
@@ -211,8 +211,10 @@ def quantity(labels: Labels) -> str | None:
             return None
         return f"{len(found):,} different numbers with decimals, such as {min(decimals):g}, in {rows:,} rows"
     counts = np.bincount(labels.codes, minlength=len(numbers))
-    counted = max(found) - min(found) + 1 == len(found) and counts.min() > 1
-    if len(found) <= _FEW or len(found) * _ROWS_A_CLASS <= rows or counted:
+    through = max(found) - min(found) + 1 == len(found)
+    counted = through and counts.min() > 1
+    few = len(found) <= _FEW and (2 * len(found) <= rows or (through and min(found) in (0, 1)))
+    if few or len(found) * _ROWS_A_CLASS <= rows or counted:
         return None
     return f"{len(found):,} different numbers in {rows:,} rows"
 
