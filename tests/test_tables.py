@@ -329,6 +329,20 @@ def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(wr
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "delimiter"),
+    [
+        ("symbol,date,price\nMSFT,Jan 1 2000,39.81\nMSFT,Feb 1 2000,36.35\n", ","),
+        ("MSFT,Jan 1 2000,39\nAMZN,Feb 1 2000,36\n", ","),
+        ("town,flat,rent\nBern,5 2 b,39\nBasel,1 7 a,36\n", ","),
+        ("name a b\nSmith,J 5 3\nDoe,K 4 2\n", " "),
+        ("1,5 2,25 3\n2,5 3,75 4\n", " "),
+    ],
+)
+def test_constant_spaces_in_text_are_separators_only_where_commas_are_none(text, delimiter):
+    assert csv_reader._read_head(text.encode(), Path("x"), Query()).delimiter == delimiter
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
 def test_delimiters_are_recognised(write, delimiter):
     text = 'a|label|b\n1|"a, b; c\td"|2.5\n3|d|4\n'

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ..errors import InputError
 from .labels import listed
 from .recognise import refuse_foreign
-from .values import MISSING, feature, is_number_of_some_country, number
+from .values import MISSING, feature, is_number_of_some_country, number, written_date
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
@@ -189,27 +189,36 @@ def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
 
 
 def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
-    """The separator that makes rows of one length; of several the one that leaves the most numbers and the fewest fields of
-    text, then few empty fields, then many fields."""
-    scores: dict[str, tuple[bool, int, int, int]] = {}
+    """The separator that makes rows of one length; of several one that needs no titles above them, then the one that leaves
+    the most numbers and dates and the fewest fields of text, then few empty fields, then many fields."""
+    scores: dict[str, tuple[bool, bool, int, int, int]] = {}
     failure = None
     for mark in SEPARATORS:
         split = _splitter(mark)
         try:
             table = [split(line)[:_SAMPLE_FIELDS] for line in lines]
-            table = table[_titles(table) :]
+            titles = _titles(table)
+            table = table[titles:]
         except csv.Error as error:  # a long line is one long field to the marks that it lacks
             failure = error
             continue
         fields = [field for row in table for field in row if field.lower() not in MISSING]
-        count = sum(number(field) is not None or is_number_of_some_country(field) for field in fields)
-        mixed = sum(bool(_MARKS.search(field)) for field in fields)
+        numbers = [number(field) is not None or is_number_of_some_country(field) for field in fields]
+        count = sum(numbers) + sum(" " in field and written_date(field) is not None for field in fields)
+        commas = sum("," in field for field, known in zip(fields, numbers) if not known) if mark == " " else 0
+        mixed = sum(bool(_MARKS.search(field)) for field in fields) + commas
         lengths = [*map(len, table)]
         if max(lengths) > 1:
             alike = (
                 len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1)) and lengths[-1] > 1
             )
-            scores[mark] = (alike, 2 * count - len(fields) - mixed, len(fields) - sum(lengths), sum(lengths))
+            scores[mark] = (
+                alike,
+                not titles,
+                2 * count - len(fields) - mixed,
+                len(fields) - sum(lengths),
+                sum(lengths),
+            )
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
     return max(scores, key=lambda mark: scores[mark], default=",")
