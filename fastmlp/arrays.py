@@ -65,7 +65,7 @@ def _without(dropped: list[str], X: Any) -> Any:
         raise InputError("drop names columns of a data frame or a dict of arrays; X has none")
     from .tables.columns import read_table  # here, and below: most arrays are no tables
 
-    table = read_table(X)
+    table = read_table(X).columns
     for name in dropped:
         if name not in table:
             raise InputError(f"drop names {name!r}; {similar(name, map(str, table))}X has {listed([*map(str, table)])}")
@@ -87,13 +87,13 @@ def _samples(
         from .tables.columns import read_table
 
         table = read_table(X, X_name)
-        if all(isinstance(name, str) for name in table):
-            columns = tuple(map(str, table)) if known is None else known
-            if missing := [name for name in columns if name not in table]:
+        if all(isinstance(name, str) for name in table.columns):
+            columns = tuple(map(str, table.columns)) if known is None else known
+            if missing := [name for name in columns if name not in table.columns]:
                 raise InputError(f"{X_name}: column {missing[0]!r} is missing")
-            features = Frame({name: table[name] for name in columns})
+            features = table.only(columns)
         else:  # by their place
-            features = Frame(dict(zip(names_of(None, len(table), None), table.values())))
+            features = Frame(dict(zip(names_of(None, len(table.columns), None), table.columns.values())))
         if not said and all(map(_finite, features.columns.values())):
             features = as_samples(np.column_stack([*features.columns.values()]), X_name)
             shape = image_shape(features.shape)

@@ -118,8 +118,8 @@ def measured(model: Model, data: Dataset, path: str, source: str) -> tuple[Any, 
     import numpy as np
 
     X, y = model_inputs(data, model, path), model_labels(data, model, path)
-    difference = model.unlike_training(X)
     with about(source), np.errstate(over="ignore", invalid="ignore"):  # refused below
+        difference = model.unlike_training(X)
         scores = model.measure(X, y)
     if not all(map(math.isfinite, scores.values())):
         raise RunError(f"{path}: the loss on {source} is not finite; its values are too large for this model")

@@ -190,8 +190,8 @@ def _predictions(samples: list[_Read], model: Model) -> Iterator[Any]:
         if X.shape[1] != model.features.width:
             raise InputError(f"{name}: has {X.shape[1]} features; the model takes {model.features.width}")
     for name, X, seen, _ in samples:
-        difference = model.unlike_training(X)
         with about(name), np.errstate(over="ignore", invalid="ignore"):  # refused below
+            difference = model.unlike_training(X)
             if model.target is not None:
                 P = model.predict(X)
             else:

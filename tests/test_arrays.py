@@ -187,7 +187,7 @@ def test_a_column_of_x_that_is_y_is_said():
 def test_what_a_masked_array_masks_is_a_gap():
     masked = np.ma.masked_array(X, mask=np.arange(1800).reshape(300, 6) % 7 == 0)
     data = dataset_of(masked, Y["text"], None, None, None, configure(val_fraction=0.01), print)
-    assert [value == "" for value in read_table(masked)[0].tolist()] == masked.mask[:, 0].tolist()
+    assert [value == "" for value in read_table(masked).columns[0].tolist()] == masked.mask[:, 0].tolist()
     assert "" in data.X.columns["column 1"].tolist()
     with pytest.raises(InputError, match="X has masked values; this model was trained on numbers without gaps"):
         fastmlp.fit(X, Y["text"], **QUICK).model.predict(masked)

@@ -24,11 +24,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
+from ..data import Frame
 from ..data.labels import typed
 from ..errors import InputError
 from ..frames import has_columns
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
-from ..tables.columns import LOOKED_AT, Columns, Table, read_table
+from ..tables.columns import LOOKED_AT, Columns, read_table
 from ..tables.ensemble import (
     Rows,
     folds,
@@ -180,9 +181,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         table = read_table(X)
         y = _target("y", y, X)
         rows = len(y)
-        found = len(next(iter(table.values()), y))
-        if found != rows:
-            raise ValueError(f"X has {found} rows, but y has {rows}")
+        if len(table) != rows:
+            raise ValueError(f"X has {len(table)} rows, but y has {rows}")
         if rows < 2:
             raise ValueError(
                 f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
@@ -191,15 +191,15 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         weights = checks.sample_weights(y[:, np.newaxis], sample_weight)
         if weights is not None and not weights.all():  # a row without weight is not there
             kept = np.flatnonzero(weights)
-            table, y, weights = {name: values[kept] for name, values in table.items()}, y[kept], weights[kept]
+            table, y, weights = table[kept], y[kept], weights[kept]
             rows = len(y)
         outputs = self._learn_targets(y, weights)
         if rows < _FEW_ROWS:
             warnings.warn(f"{rows} rows are too few to learn a table from: do not rely on this model", stacklevel=5)
         self.columns_ = Columns.learn(table, self.columns)
-        self.n_features_in_ = len(table)
-        if all(isinstance(name, str) for name in table):
-            self.feature_names_in_ = np.array([*table], object)
+        self.n_features_in_ = len(table.columns)
+        if all(isinstance(name, str) for name in table.columns):
+            self.feature_names_in_ = np.array([*table.columns], object)
         targets = self._encoded("y", y)
         data = Rows(self.columns_.encode(table), targets, None if weights is None else weights / weights.mean())
         seed, *seeds = map(int, check_random_state(self.random_state).randint(2**31, size=1 + self.n_networks))
@@ -263,17 +263,17 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     # -- predictions ---------------------------------------------------------------------------------------------------
 
-    def _named(self, X: Any, name: str) -> Table:
-        """The columns of the table X by the names of those in training, if X has names, else by their place."""
+    def _named(self, X: Any, name: str) -> Frame:
+        """The columns of the table X; those without names get the names in training, by their place."""
         table, names = read_table(X, name), self.columns_.names
-        by_name = any(isinstance(key, str) for key in table) or isinstance(X, Mapping)
-        if by_name or (has_columns(X) and table.keys() == {*names}):
+        by_name = any(isinstance(key, str) for key in table.columns) or isinstance(X, Mapping)
+        if by_name or (has_columns(X) and {*table.columns} == {*names}):
             return table
-        if len(table) != len(names):
+        if (found := len(table.columns)) != len(names):
             raise InputError(
-                f"{name} has {len(table)} features, but {type(self).__name__} is expecting {len(names)} features as input"
+                f"{name} has {found} features, but {type(self).__name__} is expecting {len(names)} features as input"
             )
-        return dict(zip(names, table.values()))
+        return Frame(dict(zip(names, table.columns.values())))
 
     def _outputs(self, X: Any, networks: list[Network] | None = None) -> list[np.ndarray]:
         """The outputs of the networks, or of others, for the table X."""
@@ -282,8 +282,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         with _value_errors(), self._threads():
             table = self._named(X, "X")
             self.columns_.require(table)
-            step = max(1, len(next(iter(table.values()))) // LOOKED_AT)
-            if line := self.columns_.unknown({name: values[::step] for name, values in table.items()}):
+            if line := self.columns_.unlike(table[:: max(1, len(table) // LOOKED_AT)]):
                 warnings.warn(line, stacklevel=5)
             parts = outputs_by_rows(self.columns_, networks, table, self._input_scale)
             return [np.concatenate(Z) for Z in zip(*parts)]
@@ -305,7 +304,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         with _value_errors(), self._threads():
             table, targets = self._named(X, "X"), self._encoded("y", _target("y", y, X))
             chosen = rows_looked_at(len(targets), 1)
-            table, rows = {name: values[chosen] for name, values in table.items()}, targets[chosen]
+            table, rows = table[chosen], targets[chosen]
 
             def loss(inputs: Any) -> float:
                 return self._mean_loss(self._averaged(outputs_of(self.networks_, inputs, self._input_scale)), rows)

@@ -55,10 +55,6 @@ def picture(path: Path) -> Picture:
     return Picture(str(path), partial(read_file, path))
 
 
-class _NothingFound(Exception):
-    """No digit was found in an image."""
-
-
 class Seen(NamedTuple):
     """An image as a network gets it."""
 
@@ -91,11 +87,9 @@ def read_images(
 
     def seen(picture: Picture) -> Seen | InputError:
         try:
-            return _seen(picture, shape, None if as_is else framing, pil, invert=invert, blank=blank)
+            return _seen(picture, shape, None if as_is else framing, pil, invert=invert, blank=blank, advised=advised)
         except InputError as error:
             return error
-        except _NothingFound as error:
-            return InputError(f"{picture.name}: {error}{' (--as-is takes the whole image)' if advised else ''}")
 
     with ThreadPoolExecutor(_THREADS) as team:  # Pillow and NumPy let go of Python's lock
         blocks = [pictures[start : start + _BLOCK] for start in range(0, len(pictures), _BLOCK)]
@@ -118,8 +112,8 @@ def read_images(
 
 
 def _seen(
-    picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *, invert: bool, blank: bool
-) -> Seen:
+    picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *, invert: bool, blank: bool, advised: bool
+) -> Seen:  # fmt: skip
     image, kind, transparent = _read(picture, pil)
     if invert:
         image = pil.ImageOps.invert(image)
@@ -132,7 +126,8 @@ def _seen(
         try:
             digits = prepare(np.asarray(image), shape, framing.box, framing.busiest)
         except InputError as error:
-            raise _NothingFound(error) from None
+            advice = " (--as-is takes the whole image)" if advised else ""
+            raise InputError(f"{picture.name}: {error}{advice}") from None
         return Seen(digits.reshape(len(digits), -1), prepared=True)
     resized = "" if (*pixels.shape, kind) == (*shape, "L") else f"{image.width} x {image.height} {kind}"
     if pixels.shape != shape:

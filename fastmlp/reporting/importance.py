@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import Sparse
+from ..data import Frame, Sparse
 from ..models.model import Model
-from ..tables.columns import Columns, Table
+from ..tables.columns import Columns
 from ..tables.model import TableModel
 
 _ROWS = 2000
@@ -57,13 +57,13 @@ def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
 
 
 def columns_importance(
-    columns: Columns, table: Table, loss: Callable[[Any], float], names: Sequence[Hashable]
+    columns: Columns, table: Frame, loss: Callable[[Any], float], names: Sequence[Hashable]
 ) -> Importance:
     """``permutation_importance`` of a table's columns of those names; ``loss`` is that of inputs as ``columns`` make them.
 
     A column that nothing was learnt from has none.
     """
-    entries, rows = [*columns.entries(table)], len(next(iter(table.values())))
+    entries, rows = [*columns.entries(table)], len(table)
     places = {name: k for k, name in enumerate(columns.used)}
 
     def shuffled(name: Any, order: np.ndarray) -> float:

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Sparse
+from ..data import Frame, Sparse
 from ..data.columns import is_id, says_which_row
 from ..data.values import (
     BOOLEANS,
@@ -61,7 +61,6 @@ _ROWS_AN_ID = 5  # so many for each number of an id, and what is known of one he
 _NAMED = 3  # columns, or values, in a line
 
 Entries = tuple[np.ndarray, np.ndarray]
-Table = dict[Hashable, np.ndarray]
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ class Kind(Protocol):
         """What to say of it."""
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """In words what is in the values that was hardly in training's, or None."""
+        """In words how the values differ from those in training, if they do."""
 
     def entries(self, values: np.ndarray) -> Entries:
         """The inputs that are not zero for the column's values [n]. ValueError for values of another kind."""
@@ -237,19 +236,18 @@ class Number:
         return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """Where nine tenths of many values are beyond all that training had."""
-        if not len(self.edges) or len(values) < _FEWEST_TO_COMPARE:
-            return None
-        x = as_numbers(values[:: max(1, len(values) // LOOKED_AT)])
-        if len(known := np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)) < _FEWEST_TO_COMPARE:
-            return None
-        low, high = np.quantile(known, [0.1, 0.9])
-        least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
-        rounding = 1e-5 / self.scale
-        if low < greatest + rounding and high > least - rounding:
-            return None
-        least = 0.0 if abs(least) < rounding else least
-        return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
+        """Nine tenths of many values lie beyond all values in training, or most are gaps."""
+        x = as_numbers(values)
+        known = x[:: max(1, len(x) // LOOKED_AT)]
+        known = np.clip(known[~np.isnan(known)], -_LARGEST, _LARGEST)
+        if len(self.edges) and len(known) >= _FEWEST_TO_COMPARE:
+            low, high = np.quantile(known, [0.1, 0.9])
+            least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
+            rounding = 1e-5 / self.scale
+            if low >= greatest + rounding or high <= least - rounding:
+                least = 0.0 if abs(least) < rounding else least
+                return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
+        return _mostly_gaps(np.isnan(x), self.gaps)
 
     def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -_FARTHEST, _FARTHEST).astype(np.float32)
@@ -363,13 +361,14 @@ class Category:
         return np.where(there, index, 0), there.astype(np.float32)
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """Which value is new, where such are rarer in training."""
+        """New values are more frequent than values that occurred once in training, or most are gaps."""
         texts, codes = texts_of(values)
-        new = (self.places(texts) < 0)[codes]
-        if (count := np.count_nonzero(new)) * len(self.values) <= self.once * len(codes):
-            return None
-        value = str(texts[codes[np.argmax(new)]])[:40]
-        return f"has new values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
+        place = self.places(texts)[codes]
+        new = place < 0
+        if (count := np.count_nonzero(new)) * len(self.values) > self.once * len(codes):
+            value = str(texts[codes[np.argmax(new)]])[:40]
+            return f"has new values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
+        return _mostly_gaps(place == len(self.values), self.gaps)
 
     def places(self, texts: list[str | None]) -> np.ndarray:
         """Which of the values each text says, int32: -1 for a new one, their count for a gap.
@@ -422,8 +421,11 @@ class Date:
         return ", ".join(self.parts)
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """Nothing: days go on."""
-        return None
+        """Most are gaps; days themselves are always new."""
+        if values.dtype.kind == "M":
+            return _mostly_gaps(np.isnat(values), self.gaps)
+        texts, codes = texts_of(values)
+        return _mostly_gaps(np.array([text is None for text in texts], bool)[codes], self.gaps)
 
     def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(as_dates(values, self.day_first))
@@ -448,6 +450,14 @@ def _parts_of_date(dates: np.ndarray) -> dict[str, np.ndarray]:
         "weekday": (days + 3) % 7, "hour": seconds % 86_400 / 3600,
     }  # fmt: skip
     return {name: np.where(np.isnat(dates), np.nan, part) for name, part in found.items()}
+
+
+def _mostly_gaps(gaps: np.ndarray, had_gaps: bool) -> str | None:
+    """In words that most values are gaps (bool [n]), where no or only some values were gaps in training."""
+    count, rows = np.count_nonzero(gaps), len(gaps)
+    if 2 * count <= rows or (had_gaps and not count == rows >= _FEWEST_TO_COMPARE):
+        return None
+    return f"has no value in {count:,} of {rows:,} rows; in training {'some' if had_gaps else 'all'} rows had one"
 
 
 def _described(learnt: Kind) -> dict[str, Any]:
@@ -525,8 +535,8 @@ KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {NUMBER: Number, 
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def read_table(X: Any, name: str = "X") -> Table:
-    """The columns of X by name; those of an array, or a list of rows, are numbered. InputError for what is no table."""
+def read_table(X: Any, name: str = "X") -> Frame:
+    """The columns of X by name, or by number for an array or a list of rows. InputError for anything else."""
     if isinstance(X, (str, PathLike)):
         raise InputError(f"{name} is {str(X)!r}; it must be the table itself: pandas.read_csv({str(X)!r}), for one")
     if hasattr(X, "tocsr"):
@@ -551,7 +561,7 @@ def read_table(X: Any, name: str = "X") -> Table:
     lengths = {key: len(column) for key, column in table.items()}
     if len({*lengths.values()}) > 1:
         raise InputError(f"the columns of {name} differ in length: {lengths}")
-    return table
+    return Frame(table)
 
 
 def _column(values: Any) -> np.ndarray:
@@ -587,18 +597,18 @@ class Columns:
         return {"columns": self.columns}  # and nothing that can be made anew
 
     @classmethod
-    def learn(cls, table: Table, said: Mapping[Any, str] | None = None, *, drop_empty: bool = False) -> Columns:
+    def learn(cls, table: Frame, said: Mapping[Any, str] | None = None, *, drop_empty: bool = False) -> Columns:
         """Find what each column is, unless it is ``said``: number, category, date or drop. InputError for what cannot be.
 
         A column that is all gaps is refused, or left out with ``drop_empty``.
         """
         said = said or {}
         for name, kind in said.items():
-            if name not in table:
-                raise InputError(f"columns names {name!r}, but the table has {_listed(list(table))}")
+            if name not in table.columns:
+                raise InputError(f"columns names {name!r}, but the table has {_listed(list(table.columns))}")
             if kind not in COLUMN_KINDS:
                 raise InputError(f"columns says that {name!r} is {kind!r}; it must be one of {', '.join(COLUMN_KINDS)}")
-        found = cls(tuple(_learnt(name, values, said.get(name), drop_empty) for name, values in table.items()))
+        found = cls(tuple(_learnt(name, values, said.get(name), drop_empty) for name, values in table.columns.items()))
         if not found.inputs:
             reasons = "; ".join(f"{column.name!r}: {column.about}" for column in found.columns[:_NAMED])
             raise InputError(f"no column is left to learn from ({reasons})")
@@ -617,43 +627,43 @@ class Columns:
         """Whether the matrix of the inputs is."""
         return sum(kind.at_once for kind in self.learnt) <= _DENSE * self.inputs
 
-    def encode(self, table: Table) -> np.ndarray | Sparse:
+    def encode(self, table: Frame) -> np.ndarray | Sparse:
         """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
 
         Columns go by name, in any order. None may be missing; others are ignored.
         """
         self.require(table)
-        return self.matrix(self.entries(table), len(next(iter(table.values()))))
+        return self.matrix(self.entries(table), len(table))
 
-    def require(self, table: Table) -> None:
+    def require(self, table: Frame) -> None:
         """InputError unless the table has the columns of the training; the others are named, too: one may be renamed."""
-        if missing := [name for name in self.names if name not in table]:
-            unknown = [name for name in table if name not in {*self.names}]
+        if missing := [name for name in self.names if name not in table.columns]:
+            unknown = [name for name in table.columns if name not in {*self.names}]
             others = f", and the model does not know {_listed(unknown)}" if unknown else ""
             raise InputError(
                 f"the table lacks {_listed(missing)}{others}; it must have the columns that the model was fitted to"
             )
 
-    def with_dates(self, table: Table) -> Table:
-        """The table with its dates read where training had none that say whether days stand first: all of a column's say it."""
-        read = dict(table)
+    def with_dates(self, table: Frame) -> Frame:
+        """The table with those dates read of which training did not show whether the day stands first: a whole column may."""
+        read = dict(table.columns)
         for column in self.columns:
             if isinstance(column.learnt, Date) and column.learnt.day_first is None:
                 with _naming(column.name):
-                    read[column.name] = as_dates(table[column.name])
-        return read
+                    read[column.name] = as_dates(read[column.name])
+        return Frame(read)
 
     @property
     def learnt(self) -> list[Kind]:
         """The kinds of those columns that were learnt from."""
         return [column.learnt for column in self.columns if column.learnt is not None]
 
-    def entries(self, table: Table) -> Iterator[Entries]:
+    def entries(self, table: Frame) -> Iterator[Entries]:
         """Those of each column that was learnt; the table may lack the others."""
         for column in self.columns:
             if column.learnt is not None:
                 with _naming(column.name):
-                    found = column.learnt.entries(table[column.name])
+                    found = column.learnt.entries(table.columns[column.name])
                 yield found
 
     def matrix(self, entries: Iterable[Entries], rows: int) -> np.ndarray | Sparse:
@@ -675,24 +685,14 @@ class Columns:
             return None
         return Columns(tuple(c if c.learnt is None else replace(c, learnt=next(made)) for c in self.columns)), inputs
 
-    def unknown(self, table: Table) -> str | None:
-        """In words a category that is new, where that is rarer in training than in the table, a column without values in most
-        rows that had some, or numbers where training had none; None where there is nothing to say.
-        """
+    def unlike(self, table: Frame) -> str | None:
+        """In words how the first column that differs from training does so, if one does."""
         for column in self.columns:
-            if column.learnt is None:
-                continue
-            values, rows = table[column.name], len(table[column.name])
-            with _naming(column.name):
-                said = column.learnt.unlike(values)
-            if said is not None:
-                return f"column {column.name!r} {said}"
-            gaps = np.count_nonzero(_gaps(values))
-            if 2 * gaps > rows and (not column.learnt.gaps or gaps == rows >= _FEWEST_TO_COMPARE):
-                had = "some" if column.learnt.gaps else "all"
-                return (
-                    f"column {column.name!r} has no value in {gaps:,} of {rows:,} rows; in training {had} rows had one"
-                )
+            if column.learnt is not None:
+                with _naming(column.name):
+                    said = column.learnt.unlike(table.columns[column.name])
+                if said is not None:
+                    return f"column {column.name!r} {said}"
         return None
 
     @property
@@ -786,16 +786,6 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
 
 def _is_id(name: Hashable) -> bool:
     return isinstance(name, str) and is_id(name)
-
-
-def _gaps(values: np.ndarray) -> np.ndarray:
-    """Which values are missing, bool [n]."""
-    if values.dtype.kind in "iubfmM":
-        return np.isnan(values) if values.dtype.kind in "fmM" else np.zeros(len(values), bool)
-    if isinstance(values, Categories) and values.numbers is not None:
-        return np.array([_text_of(value) is None for value in values.different])[values.numbers]
-    texts, codes = texts_of(values)
-    return np.array([text is None for text in texts], bool)[codes]
 
 
 def _counted(values: np.ndarray) -> tuple[int, int, bool]:

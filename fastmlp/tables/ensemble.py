@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..backend import Network, kernels
-from ..data import Sparse
-from .columns import Columns, Table
+from ..data import Frame, Sparse
+from .columns import Columns
 from .recipe import Recipe
 
 _FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
@@ -118,19 +118,19 @@ def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Colum
 
 
 def outputs_by_rows(
-    columns: Columns, networks: Sequence[Network], table: Table, scale: float
+    columns: Columns, networks: Sequence[Network], table: Frame, scale: float
 ) -> Iterator[list[np.ndarray]]:
     """The outputs of each network for rows of the table, some at a time and in order; each thread takes some."""
     table = columns.with_dates(table)
     columns, networks = _between_edges(columns, networks)
-    rows, threads = len(next(iter(table.values()))), kernels.get_num_threads()
+    rows, threads = len(table), kernels.get_num_threads()
     each = min(max(-(-rows // threads), _FEWEST_A_TIME), _MOST_A_TIME)
     parts = [slice(start, start + each) for start in range(0, max(rows, 1), each)]
 
     def of_rows(rows: slice, threads: int) -> list[np.ndarray]:
         with kernels.threads(threads):
-            part = {name: values[rows] for name, values in table.items()}
-            return outputs_of(networks, columns.matrix(columns.entries(part), len(next(iter(part.values())))), scale)
+            part = table[rows]
+            return outputs_of(networks, columns.matrix(columns.entries(part), len(part)), scale)
 
     if len(parts) == 1:
         yield of_rows(parts[0], threads)

@@ -119,8 +119,8 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     if rows < _FEW_ROWS:
         say(f"{data.source}: {rows} rows are too few to learn a table from: do not rely on this model")
     with about(data.source):
-        columns = Columns.learn(dict(X.columns), _kinds(data, config.column or ()), drop_empty=True)
-        inputs = columns.encode(dict(X.columns))
+        columns = Columns.learn(X, _kinds(data, config.column or ()), drop_empty=True)
+        inputs = columns.encode(X)
     target = None
     if not data.classes:
         target = measured(y, "squared_error", weights, data.source)

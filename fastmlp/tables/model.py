@@ -17,7 +17,7 @@ from ..formats import DROP, NUMBER, Features, LabelColumn
 from ..models.model import Model
 from ..models.target import Target
 from ..models.tensor_file import Tensors
-from .columns import Columns, Table, read_table
+from .columns import Columns, read_table
 from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 
 
@@ -70,20 +70,17 @@ class TableModel(Model):
             unused=tuple(str(column.name) for column in self.columns.columns if column.learnt is None),
         )  # fmt: skip
 
-    def table(self, X: Any) -> Table:
-        """The columns of X that were learnt from. InputError that names those which are missing."""
-        if isinstance(X, Frame):
-            table = dict(X.columns)
-        else:
-            table = read_table(X.toarray() if isinstance(X, Sparse) else X)
-        if not all(isinstance(name, str) for name in table):  # as those of an array: by their place
+    def table(self, X: Any) -> Frame:
+        """The columns of X that were learnt from. InputError that names the missing ones."""
+        table = X if isinstance(X, Frame) else read_table(X.toarray() if isinstance(X, Sparse) else X)
+        if not all(isinstance(name, str) for name in table.columns):  # of an array: by their place
             names = self.columns.names
-            if len(table) != len(names):
-                raise InputError(f"X has {len(table)} columns; this model takes {len(names)}")
-            table = dict(zip(names, table.values()))
-        if missing := [str(name) for name in self.columns.used if name not in table]:
+            if len(table.columns) != len(names):
+                raise InputError(f"X has {len(table.columns)} columns; this model takes {len(names)}")
+            table = Frame(dict(zip(names, table.columns.values())))
+        if missing := [str(name) for name in self.columns.used if name not in table.columns]:
             raise InputError(f"X lacks the columns {listed(missing)}; it must have those that the model was trained on")
-        return {name: table[name] for name in self.columns.used}
+        return table.only(self.columns.used)
 
     def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
         table = self.table(X)
@@ -111,7 +108,7 @@ class TableModel(Model):
 
     def unlike_training(self, X: Any) -> str | None:
         self._looks = 0
-        return self.columns.unknown(self.table(X))  # a number is bounded, however large
+        return self.columns.unlike(self.table(X))  # a number is bounded, however large
 
     def as_fitted(self) -> Any:
         """The attributes that a ``TableClassifier`` or ``TableRegressor`` has of the same columns and networks."""
