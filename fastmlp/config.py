@@ -15,6 +15,7 @@ from typing import Any
 from .errors import InputError, not_one_of, similar
 from .formats import TRAINING, kinds_of, suffixes
 from .paths import as_path
+from .recipes import PRESETS, table_recipe
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
 # The kernels' update rules with the peak rate of each, and their activations. They are named here, too, because --help must
@@ -33,7 +34,11 @@ METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "rmse"
 """What is measured of each task on held-out samples."""
 HIGHER_IS_BETTER = ("accuracy", "r2")
 TASKS = {"classification": "classes", "regression": "numbers to predict"}
-_STRONGEST = 100  # distortion: much less leaves nothing of an image
+WIDEST = 10_000_000  # a layer
+_LEAST_STEPS, _LEAST_EPOCHS = 1000, 4  # of a run whose length is not given
+_MOST_REPORTS = 20  # likewise
+# Gradients of a squared error are unbounded: without clipping, three of four tables diverged for some seeds.
+_CLIP_NUMBERS = 1.0
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 # Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
 _DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
@@ -50,6 +55,15 @@ def monitors(task: str) -> list[str]:
     """What ``--patience`` may watch."""
     train = [name for name in METRICS[task] if name in ("loss", "accuracy")]  # the others take a pass of their own
     return [f"validation_{name}" for name in METRICS[task]] + [f"train_{name}" for name in train]
+
+
+# Limits of numbers: (in words, whether a number is within).
+_FRACTION = "between 0 and 1", lambda value: 0 < value < 1
+_PART = "at least 0 and below 1", lambda value: 0 <= value < 1
+_POSITIVE = "positive and finite", lambda value: 0 < value < math.inf
+_NOT_NEGATIVE = "at least 0 and finite", lambda value: 0 <= value < math.inf
+_STRENGTH = "from 0 to 100", lambda value: 0 <= value <= 100  # stronger distortion leaves little of an image
+_DECAY = "above 0 and at most 1", lambda value: 0 < value <= 1
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:
@@ -76,7 +90,9 @@ class TrainConfig:
         group="data",
     )
     test: str | None = _option(None, "held-out file; without it a split of --data", metavar="PATH")
-    val_fraction: float = _option(0.1, "part of --data held out where there is no test set", metavar="F")
+    val_fraction: float = _option(
+        0.1, "part of --data held out where there is no test set", metavar="F", within=_FRACTION
+    )
     label_column: str | int | None = _option(
         None,
         "a CSV's label column, by name or number, -1 the last (default: known by its name, or by what it holds)",
@@ -150,46 +166,56 @@ class TrainConfig:
         None,
         f"peak learning rate (default {', '.join(f'{rate:g} {name}' for name, rate in RULES.items())})",
         metavar="X",
+        within=_POSITIVE,
     )
     layer_rates: tuple[float, ...] | None = _option(
         None, "what the rate is multiplied by for each layer, such as 0.1,1; 0: it stays as it is", metavar="X[,X...]"
     )
-    momentum: float = _option(0.9, "of the momentum optimizer", metavar="X")
+    momentum: float = _option(0.9, "of the momentum optimizer", metavar="X", within=_PART)
     nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
     schedule: str = _option(
         "onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle", "step")
     )
     warmup: float | None = _option(
-        None, "part of the run in which the rate rises (default 0, onecycle 0.15)", metavar="F"
+        None, "part of the run in which the rate rises (default 0, onecycle 0.15)", metavar="F", within=_PART
     )
     step_epochs: int | None = _option(
         None, "epochs between the falls of the step schedule (default a third of the run)", metavar="N", least=1
     )
-    step_factor: float = _option(0.1, "of each fall of the step schedule", metavar="X")
+    step_factor: float = _option(0.1, "of each fall of the step schedule", metavar="X", within=_POSITIVE)
     clip_norm: float = _planned(
-        "scale gradients of a larger norm down to this (default not at all; where numbers are predicted 1)", metavar="X"
+        "scale gradients of a larger norm down to this (default not at all; where numbers are predicted 1)",
+        metavar="X",
+        within=_POSITIVE,
     )
     average: float | None = _option(
         None,
         "test and keep an average of the weights, w += (1 - X) (weights - w) after every step, such as 0.999 (1: their mean)",
         metavar="X",
+        within=_DECAY,
     )
     weight_decay: float = _planned(
-        "L2 penalty on weights; adamw: decoupled (default 0, tables see --epochs)", metavar="X", group="regularisation"
+        "L2 penalty on weights; adamw: decoupled (default 0, tables see --epochs)",
+        metavar="X",
+        group="regularisation",
+        within=_NOT_NEGATIVE,
     )
     dropout: float = _planned(
-        "part of the hidden units left out at each step (default 0, tables see --epochs)", metavar="P"
+        "part of the hidden units left out at each step (default 0, tables see --epochs)", metavar="P", within=_PART
     )
-    label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X")
+    label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X", within=_PART)
     class_weight: str | None = _option(
         None, "balanced (samples / classes / samples of the class), or a number a class", metavar="W[,W...]"
     )
     augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
-    augment_strength: float = _option(1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", metavar="X")
+    augment_strength: float = _option(
+        1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", metavar="X", within=_STRENGTH
+    )
     validation: float | None = _option(
         None,
         "part of the training samples held out to watch (default 0, with --patience 0.1)",
         metavar="F",
+        within=_PART,
         group="early stopping",
     )
     patience: int | None = _option(
@@ -222,13 +248,16 @@ class TrainConfig:
     out: str | None = _option(
         None, "directory for model, checkpoints, metrics and config (default runs/NAME)", metavar="DIR"
     )
-    checkpoint_seconds: float = _option(10.0, "seconds between checkpoints, and one at the end", metavar="S")
+    checkpoint_seconds: float = _option(
+        10.0, "seconds between checkpoints, and one at the end", metavar="S", within=_NOT_NEGATIVE
+    )
 
     init: str = "he"  # "he": normal of variance 2 / inputs; "uniform": in [-0.5, 0.5)
     sampling: str = "epoch"  # "epoch": shuffled passes; "draw": each batch distinct rows at random
     mean: bool = True  # the gradient of the batch's mean loss, else of its sum
-    scale: float | None = None  # of the inputs; None: 1 / RMS of the training inputs
-    epsilon: float = 0.0  # loss -log(p + epsilon)
+    # Of the inputs; None: 1 / RMS of the training inputs.
+    scale: float | None = field(default=None, metadata={"within": _POSITIVE})
+    epsilon: float = field(default=0.0, metadata={"within": _NOT_NEGATIVE})  # loss -log(p + epsilon)
     report_steps: int | None = None  # a report every so many steps; None: every epoch
     evaluate_every: int = 1  # a test every so many reports
     # The options that the user gave, even those given their default.
@@ -254,11 +283,6 @@ class TrainConfig:
                 object.__setattr__(self, "activation", self.activation[0])
         if any(not 1 <= width <= WIDEST for width in self.hidden):
             raise InputError(f"--hidden is {self.hidden!r:.60}; every width must be at least 1 and at most {WIDEST:,}")
-        for name in ("val_fraction", "lr", "clip_norm", "step_factor", "scale"):
-            most = 1 if name == "val_fraction" else math.inf
-            if (value := getattr(self, name)) is not None and not 0 < value < most:
-                wanted = "between 0 and 1" if most == 1 else "positive and finite"
-                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be {wanted}")
         if self.layer_rates is not None:
             layers, right = len(self.hidden) + 1, all(0 <= rate < math.inf for rate in self.layer_rates)
             if len(self.layer_rates) != layers or not right:
@@ -266,16 +290,6 @@ class TrainConfig:
                     f"--layer-rates is {','.join(f'{rate:g}' for rate in self.layer_rates)[:60]}; it must be {layers} numbers "
                     "of at least 0, one for each layer"
                 )
-        if self.average is not None and not 0 < self.average <= 1:
-            raise InputError(f"--average is {self.average}; it must be above 0 and at most 1")
-        for name in ("momentum", "warmup", "dropout", "label_smoothing", "validation"):
-            if (value := getattr(self, name)) is not None and not 0 <= value < 1:
-                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and below 1")
-        for name in ("weight_decay", "augment_strength", "checkpoint_seconds", "epsilon"):
-            if (value := getattr(self, name)) is not None and not 0 <= value < math.inf:
-                raise InputError(f"--{name.replace('_', '-')} is {value}; it must be at least 0 and finite")
-        if self.augment_strength > _STRONGEST:
-            raise InputError(f"--augment-strength is {self.augment_strength}; it must be at most {_STRONGEST}")
         kinds_of(self.column or ())
         if self.loss is not None:
             loss_and_parameters(self.loss)
@@ -304,7 +318,7 @@ class TrainConfig:
             recipe |= {"loss": "squared_error", "clip_norm": _CLIP_NUMBERS}
         free, least = self.epochs is None and self.steps is None, _LEAST_STEPS
         if free and table:
-            tuned = (number_recipe if regression else table_recipe)(samples)
+            tuned = table_recipe(samples, numbers=regression)
             least = tuned.pop("steps")
             if self.optimizer != "momentum":  # which they were chosen for
                 del tuned["lr"], tuned["weight_decay"]
@@ -407,9 +421,6 @@ def outputs_of(loss: str | None) -> int:
     return max(1, len(loss_and_parameters(loss)[1])) if loss and loss.startswith("quantile") else 1
 
 
-WIDEST = 10_000_000
-
-
 def _typed(name: str, value: Any, kind: str) -> Any:
     """``value`` in the field's type; whole floats are integers. InputError for another type."""
     wanted = kind.removesuffix(" | None")
@@ -445,7 +456,10 @@ def _typed(name: str, value: Any, kind: str) -> Any:
 
 
 def _check(name: str, value: Any, metadata: Any) -> None:
-    choices, least, most = (metadata.get(key) for key in ("choices", "least", "most"))
+    """InputError for a value outside of the field's choices or limits."""
+    choices, least, most, within = (metadata.get(key) for key in ("choices", "least", "most", "within"))
+    if within is not None and value is not None and not within[1](value):
+        raise InputError(f"--{name} is {value}; it must be {within[0]}")
     for each in (value if isinstance(value, tuple) else (value,)) if choices else ():
         if each not in choices:
             raise InputError(not_one_of(f"--{name}", each, choices))
@@ -454,48 +468,6 @@ def _check(name: str, value: Any, metadata: Any) -> None:
     if value < least or (most is not None and value > most):
         wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"--{name} is {value!r:.60}; it must be an integer {wanted}")
-
-
-_LEAST_STEPS, _LEAST_EPOCHS = 1000, 4
-_FEW = 2000  # samples
-_MOST_REPORTS = 20  # of a run whose length was chosen for it
-
-
-def table_recipe(samples: int) -> dict[str, Any]:
-    """Options and the number of ``steps`` for a table of so many training samples.
-
-    The weight decay is that of one Gaussian prior for any number of samples: beside the mean loss it falls as 1 / samples. Of
-    few samples half of the units are dropped. Chosen on 20 inner splits of the training parts of twelve small tables (iris,
-    german, glass and the like; never on test parts) and on two of phoneme, letter and adult: against scikit-learn's
-    MLPClassifier +0.3 points with few samples, and at worst 0.7 below the better of it and LogisticRegression. A decay of 2
-    or 8 / samples, 1,000 steps or five times the rate were worse; early stopping on a held-out part lost 2 points.
-    """
-    if samples < _FEW:
-        batch = min(32, max(16, samples // 16))
-        recipe, prior = {"steps": 2000, "batch_size": batch, "lr": 0.02, "dropout": 0.5}, 4
-    else:
-        recipe, prior = {"steps": 6000, "batch_size": 64, "lr": 0.1, "dropout": 0.2}, 1
-    return recipe | {"weight_decay": float(f"{prior / samples:.2g}")}
-
-
-# The gradient of a squared error has no bound: without it three of four tables diverged for some seeds.
-_CLIP_NUMBERS = 1.0
-
-
-def number_recipe(samples: int) -> dict[str, Any]:
-    """``table_recipe`` where numbers are predicted.
-
-    Chosen on two to four inner splits of the training parts of concrete, airfoil, ames, abalone, kin8nm, california and
-    diamonds, never on test parts. A fifth of the steps, a third of the rate, or three times the dropout cost up to 0.1 of R².
-    """
-    few = samples < _FEW
-    recipe = {
-        "steps": 10000,
-        "batch_size": 32 if few else 64,
-        "lr": 0.05 if few else 0.1,
-        "dropout": 0.05 if few else 0.0,
-    }
-    return recipe | {"weight_decay": float(f"{1 / samples:.2g}")}
 
 
 # Options of the network and its training. The first are taken for the several networks of a table, too; the others are refused
@@ -507,43 +479,6 @@ OF_ONE_NETWORK = (
     "augment_strength", "validation", "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling",
     "mean", "scale", "epsilon", "report_steps", "evaluate_every",
 )  # fmt: skip
-
-# The notebook this project began with, exactly.
-SEED_RECIPE: dict[str, Any] = {
-    "hidden": (256,),
-    "bias": False,
-    "batch_size": 128,
-    "steps": 100_000,
-    "optimizer": "sgd",
-    "lr": 1e-3,
-    "schedule": "constant",
-    "dtype": "float64",
-    "init": "uniform",
-    "sampling": "draw",
-    "mean": False,
-    "scale": 1 / 255,
-    "epsilon": 1e-10,
-    "report_steps": 1000,
-    "evaluate_every": 10,
-}
-
-# MNIST to about 99.5 % in minutes. Chosen on 10,000 of the training images, trained on the other 50,000, never on the test
-# set: 80 epochs of 1024-512 gave 99.41 % without weight decay, 99.46 % with 2e-5 and 99.44 % with 1e-4; 40 epochs 99.37 %, and
-# 99.2 to 99.3 % with batch 256, label smoothing or weaker affine distortion. The distortion at full strength, dropout and twice
-# the rate were worse; 2048-512 was no better.
-RECORD_RECIPE: dict[str, Any] = {
-    "hidden": (1024, 512),
-    "batch_size": 128,
-    "epochs": 100,
-    "optimizer": "momentum",
-    "lr": 0.05,
-    "schedule": "onecycle",
-    "weight_decay": 2e-5,
-    "augment": "elastic",
-    "augment_strength": 0.65,
-}
-
-PRESETS: dict[str, dict[str, Any]] = {"seed": SEED_RECIPE, "record": RECORD_RECIPE}
 
 
 def configure(preset: str | None = None, **options: Any) -> TrainConfig:

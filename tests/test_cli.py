@@ -113,7 +113,7 @@ BAD = {
     "unwritable output": (["--out", "/dev/null/runs"], "--out /dev/null/runs: not a directory that can be written to"),
     "output is a file": (["--out", "digits.npz"], "--out digits.npz: not a directory that can be written to"),
     "test of another width": (["--test", "narrow.npz"], "the test set has 3 features, the training set 784"),
-    "distorted beyond all": (["--augment-strength", "1e300"], "--augment-strength is 1e+300; it must be at most 100"),
+    "distorted beyond all": (["--augment-strength", "1e300"], "--augment-strength is 1e+300; it must be from 0 to 100"),
     "damaged data": (["--data", "damaged.csv.gz"], "damaged.csv.gz: the gzip stream ends early; the file is truncated"),
 }  # fmt: skip
 
