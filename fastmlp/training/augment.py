@@ -23,24 +23,24 @@ Distort = Callable[..., np.ndarray]
 
 
 def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
-    """f(rows, epoch, X) -> distorted copies, uint8 [R, inputs], of X[rows]; X are the training images where none are given.
+    """f(rows, epoch, X) -> distorted copies, uint8 [R, inputs], of X[rows], by default of the training images.
 
-    What comes in from outside of an image is of the value that the training images have at their sides. None for
-    ``--augment none``. InputError where the samples are no uint8 images.
+    Pixels from outside of an image get the training images' border value. None for ``--augment none``. InputError unless the
+    samples are uint8 images.
     """
     if config.augment == "none":
         return None
     shape = data.image_shape
     if shape is None or is_sparse(data.X) or data.X.dtype != np.uint8:  # type: ignore[union-attr]
         raise InputError(f"--augment {config.augment}: {data.source} holds no images of 8-bit pixels")
-    side, strength, ground = max(shape), config.augment_strength, border_value(data.X, shape)
+    side, strength, fill = max(shape), config.augment_strength, border_value(data.X, shape)
     elastic = _ELASTIC * side * strength if config.augment == "elastic" else 0.0
 
     def distort(rows: np.ndarray, epoch: int, X: Any = data.X) -> np.ndarray:
         distorted: np.ndarray = ops(config.backend).distort(
             X, rows, shape, seed=config.seed % 2**32, epoch=epoch, rotation=_ROTATION * strength, scale=_SCALE * strength,
             shear=_SHEAR * strength, shift=_SHIFT * side * strength, elastic=elastic, sigma=_SIGMA * side,
-            fill=ground,
+            fill=fill,
         )  # fmt: skip
         return distorted
 

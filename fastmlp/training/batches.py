@@ -15,16 +15,15 @@ import numpy as np
 
 from ..errors import RunError
 
-_RUNS = 1024  # of consecutive rows that a window has at least
+_RUNS = 1024  # the least number of runs of consecutive rows in a window
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """The samples of the steps from ``first`` to just before ``stop``: batches of ``X[rows]``, one after another.
+    """The samples of the steps ``first`` .. ``stop`` - 1: batches of ``X[rows]``, one after another.
 
-    ``number`` counts the windows of the run. ``before`` is the random state from which the order of its epoch was drawn,
-    ``after`` the state when its own order had been drawn. ``X``, ``y`` and ``weights`` come from the function that
-    ``Batches.load`` was given.
+    ``number`` counts the run's windows. ``before`` is the random state before the order of its epoch was drawn, ``after`` the
+    state after its own order was drawn. The function given to ``Batches.load`` sets ``X``, ``y`` and ``weights``.
     """
 
     first: int
@@ -39,9 +38,9 @@ class Window:
 
 
 class _Ahead:
-    """An iterator whose every item is made, by a thread, while the one before it is in use.
+    """An iterator over ``items`` that makes each item in a thread while the one before it is in use.
 
-    One thread makes all of them: each thread would have a heap of its own, and keep what was freed there.
+    It is the same thread for all items, since each thread has a heap of its own and keeps memory that is freed in it.
     """
 
     def __init__(self, items: Iterator[Window]) -> None:
@@ -76,7 +75,7 @@ class _Ahead:
 
 
 def _make(items: Iterator[Window], wanted: SimpleQueue[bool], made: SimpleQueue[Any]) -> None:
-    """An item each time one is wanted; what it raises is for the thread that takes it."""
+    """Make an item each time one is wanted; exceptions go to the thread that takes it."""
     while wanted.get():
         try:
             made.put(next(items))
@@ -85,17 +84,17 @@ def _make(items: Iterator[Window], wanted: SimpleQueue[bool], made: SimpleQueue[
 
 
 class Batches:
-    """Row numbers of the batches of a run, in order.
+    """Row numbers of a run's batches, in order.
 
-    ``epoch``: every epoch a new permutation of all rows, cut into batches; the last of an epoch may be short. ``draw``:
-    every batch distinct rows at random.
+    With sampling ``epoch`` each epoch is a new permutation of all rows, cut into batches of which the last may be short. With
+    ``draw`` each batch has distinct random rows.
 
-    Where ``most`` rows, whole batches, are fewer than all, an epoch takes windows of nearly as many, one after another, each
-    in an order of its own. A window is n >= 1024 runs of w = window // 1024 consecutive rows (single rows, where it has
-    fewer), drawn without replacement from the M of the file. With s² the variance over runs of a class's share in them, its
-    share in a window has the variance s²/n (M - n)/(M - 1); and s² <= p(1 - p) <= 1/4, the most where every run is of one
-    class. So even in a file sorted by class it deviates by a standard deviation of at most 1/(2 sqrt(1024)) = 1.6 %; the two
-    runs that a window may share with its neighbours, and the file's last, shorter one, are a thousandth of it each.
+    If only ``most`` rows, a multiple of the batch, fit in memory, an epoch goes through windows of nearly as many rows, each
+    shuffled. A window consists of n >= 1024 runs of window // 1024 consecutive rows (single rows in a small window), drawn
+    without replacement from the M runs of the file. Let s² be the variance, over runs, of a class's share p in a run. Then its
+    share in a window has the variance s²/n (M - n)/(M - 1), where s² <= p(1 - p) <= 1/4, with equality if each run has one
+    class. So even in a file sorted by class the standard deviation is at most 1/(2 sqrt(1024)) = 1.6 %. (A window may share two
+    runs with its neighbours, and the file's last run may be shorter: each is a thousandth of a window.)
     """
 
     def __init__(
@@ -112,25 +111,28 @@ class Batches:
         self._window: Window | None = None
 
     def load(self, load: Callable[[Window], Window], *, until: int | None = None) -> None:
-        """From now on ``load`` fills every window with its samples; before step ``until`` a thread does, one window ahead."""
+        """Let ``load`` fill the windows with their samples; up to step ``until`` in a thread, one window ahead."""
         self._load, self._until = load, until
 
     def window(self, step: int) -> Window:
-        """That which ``step`` lies in; steps must be asked for in order."""
+        """The window of ``step``; steps must be asked for in order."""
         if self._window is None or step >= self._window.stop:
             if self._windows is None:
-                windows, until = copy.copy(self)._drawn(step), self._until  # a thread is not to keep self alive
+                windows, until = (
+                    copy.copy(self)._drawn(step),
+                    self._until,
+                )  # a copy: the thread does not keep self alive
                 self._windows = map(self._load, windows)
                 if until is not None:
                     last = max(step, until - 1)
                     self._windows = _Ahead(map(self._load, takewhile(lambda window: window.first <= last, windows)))
-            self._window = None  # freed before the next comes: a third is being read
+            self._window = None  # freed before the next one is used, as a third is being read
             self._window = next(self._windows)
         return self._window
 
     @property
     def reading(self) -> bool:
-        """Whether the thread that reads ahead is at work."""
+        """Whether the thread is reading ahead just now."""
         return isinstance(self._windows, _Ahead) and self._windows.busy
 
     def rows(self, step: int, count: int) -> np.ndarray:
@@ -144,7 +146,7 @@ class Batches:
         return window.rows[first * self.batch_size : (first + count) * self.batch_size]
 
     def _drawn(self, step: int) -> Iterator[Window]:
-        """The windows from that on which ``step`` lies in."""
+        """The windows from that of ``step`` on."""
         first = step - step % self.steps_per_epoch
         number = first // self.steps_per_epoch * -(-self.samples // self.window_rows)
         while True:
@@ -170,17 +172,17 @@ class Batches:
             yield rows
 
     def state(self, step: int) -> dict[str, Any]:
-        """What ``resume`` needs to go on at ``step``, the next to be asked for."""
+        """The state from which ``resume`` goes on at ``step``, the next one."""
         window = self._window
         if self.sampling == "draw" or window is None:
             return dict(self._rng.bit_generator.state)
         return dict(window.after if step % self.steps_per_epoch == 0 and step == window.stop else window.before)
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on as the run did that gave this ``state``. ValueError, TypeError or KeyError for another."""
+        """Go on from a ``state``. ValueError, TypeError or KeyError for anything else."""
         self._rng.bit_generator.state = state
 
     def close(self) -> None:
-        """End the thread that reads ahead, once it has read what it is reading."""
+        """End the thread that reads ahead, after the window that it is reading."""
         if isinstance(self._windows, _Ahead):
             self._windows.close()

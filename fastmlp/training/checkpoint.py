@@ -1,8 +1,7 @@
-"""The state of a run on disk: enough to go on to the same bits. The file is a model's (see ``tensor_file``) with more in it.
+"""The state of a run on disk, from which it goes on to the same bits: a model's file (see ``tensor_file``) with additions.
 
-Beside the model: tensors ``state`` (the optimizer's, flat), ``losses`` (of the steps since the last report) and flat parameters
-where a run has them, ``best`` (where it watches for them) and ``average``; in ``meta`` ``config`` (every option) and ``run``
-(where it stands).
+These are the tensors ``state`` (the optimizer's), ``losses`` (of the steps since the last report) and, where a run has them,
+the parameters ``best`` and ``average``, all flat; and in ``meta`` ``config`` (every option) and ``run`` (the position).
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it atomically; the one before is kept beside it until the next. RunError when it cannot be written."""
+    """Write it atomically and keep the previous one beside it. RunError when it cannot be written."""
     meta, tensors = checkpoint.model.contents()
     meta |= {"config": checkpoint.config, "run": checkpoint.run}
     write_tensors(path, meta, tensors | checkpoint.tensors, keep=path.with_name(PREVIOUS))
 
 
 def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint at ``path``, or the one before it, with a line about why; None where there is neither.
+    """The checkpoint at ``path``; None if there is none. InputError when the files there are no checkpoints.
 
-    The one before takes the place of a damaged one. InputError when there are files but none is a checkpoint.
+    The previous checkpoint replaces a damaged or missing one, and ``say`` gets a line about it.
     """
     failure = None
     for candidate in (path, path.with_name(PREVIOUS)):
@@ -59,7 +58,7 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
             continue
         if failure is not None:
             say(f"{failure}; going on from {candidate.name}")
-            with contextlib.suppress(OSError):  # else the next save would keep the damaged one, and not this
+            with contextlib.suppress(OSError):  # else the next save would keep the damaged one as the previous
                 candidate.replace(path)
         return Checkpoint(model, meta["config"], meta["run"], tensors)
     if failure is not None:

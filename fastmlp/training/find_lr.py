@@ -1,8 +1,8 @@
 """A learning rate from the range test (Smith 2017), judged by what short runs reach.
 
-A run at a rising rate shows where the loss begins to rise, but not which rate below that is the best: over data sets and rules
-it was anything from that rate to a sixth of it. So short runs at some of these, and at the rate that a run has by default,
-decide by their loss on held-out training samples.
+A run at a rising rate shows where the loss begins to rise. The best rate was between that rate and a sixth of it, depending on
+the data and the rule. So short runs at several of these rates, and at the default rate, are compared by their loss on held-out
+training samples.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .plan import Plan, plan
 _LOWEST, _HIGHEST = 1e-5, 10.0
 _STEPS = 600
 _SMOOTHING = 0.95
-_DIVERGED = 3.0  # times the least smoothed loss: no higher rate will do
-_PARTS = (6.0, 3.0, 2.0, 1.4)  # of the rate of the least loss, which is already near the edge
+_DIVERGED = 3.0  # times the least smoothed loss ends the range test
+_DIVISORS = (6.0, 3.0, 2.0, 1.4)  # of the rate with the least loss, beyond which training diverges soon
 _TRIAL_STEPS = 2000  # at most
 _HELD_OUT = 0.1
 
@@ -39,7 +39,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Rates [S], the batches' mean losses at them, smoothed [S], the trials, and the rate of the best: the suggestion."""
+    """Rates [S], the smoothed mean losses of their batches [S], the trials, and the rate of the best trial."""
 
     rates: np.ndarray
     losses: np.ndarray
@@ -59,8 +59,8 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
 def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None) -> RangeTest:
     """Train for up to 600 steps at rates from 1e-5 to 10, each a constant factor above the last, until the loss diverges.
 
-    Then runs of up to 2,000 steps at parts of the rate where the smoothed loss is least, and at the default rate: the best on
-    held-out training samples is the suggestion. The data are prepared once, for all. RunError when the loss never falls.
+    Then run up to 2,000 steps at fractions of the rate with the least smoothed loss, and at the default rate, and suggest the
+    rate that is best on held-out training samples. RunError when the loss never falls.
     """
     observer = observer or Observer()
     watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
@@ -69,7 +69,7 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
 
 
 def _judged(planned: Plan, observer: Observer) -> RangeTest:
-    """The range test and the trials, on samples that are prepared."""
+    """The range test and the trials on prepared samples."""
     rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
     run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)
     run.rates = lambda start, stop: rates[start:stop]
@@ -90,7 +90,7 @@ def _judged(planned: Plan, observer: Observer) -> RangeTest:
     best = int(smooth.argmin()) if len(smooth) else 0
     if best == 0:
         raise RunError(f"--find-lr: the loss does not fall at any rate from {_LOWEST:g} to {_HIGHEST:g}")
-    tried = sorted({planned.config.peak_lr, *(float(rates[best] / part) for part in _PARTS)})
+    tried = sorted({planned.config.peak_lr, *(float(rates[best] / part) for part in _DIVISORS)})
     steps = min(planned.config.total_steps(batches.steps_per_epoch), _TRIAL_STEPS)
     trials = []
     for rate in tried:

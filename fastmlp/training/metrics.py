@@ -1,4 +1,4 @@
-"""What ``metrics.jsonl`` of a run holds, read back."""
+"""Reads a run's ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from ..errors import InputError
 _NUMBERS = {"epoch", "step", "lr", "seconds"} | {
     f"{part}_{what}" for part in ("train", "validation", "test") for what in ("loss", "accuracy", "rmse", "mae", "r2")
 }
-_LARGEST = 1e30  # what is more, a diverged loss, has no place on an axis
+_LARGEST = 1e30  # larger values are of a run that diverged, and would spoil an axis
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The numbers of each report in a metrics.jsonl, but for those that are not finite.
-    A damaged line is an InputError with its number; a last line without its end is still being written and not read.
-    """
+    """The finite numbers of each report. InputError for a damaged line, except an unfinished last one: it is being written."""
     lines = read_file(path).split(b"\n")
     history: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
@@ -41,13 +39,13 @@ def _numbers(row: dict[str, Any], where: str) -> dict[str, float]:
         value = row[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise InputError(f"{where}: {name} is {str(value)[:20]!r}; it must be a number or null")
-        if value is not None and abs(value) < _LARGEST:  # false of NaN too
+        if value is not None and abs(value) < _LARGEST:  # False for NaN
             numbers[name] = float(value)
     return numbers
 
 
 def read_network_losses(path: Path) -> dict[int, list[float]]:
-    """The validation losses after each epoch that a metrics.jsonl has of each network of a table. InputError for a bad line."""
+    """{network: its validation losses after each epoch} of a table's run. InputError for a damaged line."""
     found: dict[int, list[float]] = {}
     for number, line in enumerate(read_file(path).splitlines(), 1):
         try:

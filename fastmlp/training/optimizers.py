@@ -11,7 +11,7 @@ from ..config import TrainConfig
 
 
 def rule(config: TrainConfig) -> kernels.Rule:
-    """The kernels' update rule for this run, with those of its constants that are options."""
+    """The kernels' update rule for this run; constants that are no options keep their defaults."""
     make = kernels.RULES[config.optimizer]
     options = {"beta": config.momentum, "nesterov": config.nesterov, "weight_decay": config.weight_decay}
     taken = inspect.signature(make).parameters
@@ -21,10 +21,12 @@ def rule(config: TrainConfig) -> kernels.Rule:
 def learning_rates(config: TrainConfig, start: int, stop: int, total: int, steps_per_epoch: int) -> np.ndarray:
     """The rates of steps start .. stop-1 of ``total``, float64.
 
-    In the first ``warmup`` of the run the rate rises linearly to the peak (onecycle: 15 %, else none, unless the option says
-    otherwise); after that constant: the peak. cosine: peak * (1 + cos(pi * s)) / 2, s from 0 to 1. onecycle: linearly back
-    to 0, never 0 itself (Smith and Topin 2018). step: the peak times ``step_factor`` for each ``step_epochs`` that have passed
-    since the start (a third of the run, unless the option says otherwise).
+    During ``warmup`` (by default 15 % of the run for onecycle, else none) the rate rises linearly to the peak. Then it
+
+    - stays (constant);
+    - falls as peak * (1 + cos(pi * s)) / 2 with s from 0 to 1 (cosine);
+    - falls linearly towards 0 (onecycle, Smith and Topin 2018);
+    - is the peak times ``step_factor`` for each ``step_epochs`` since the start, by default a third of the run (step).
     """
     step = np.arange(start, stop, dtype=np.float64)
     part = (0.15 if config.schedule == "onecycle" else 0.0) if config.warmup is None else config.warmup

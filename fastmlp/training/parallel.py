@@ -1,7 +1,7 @@
-"""Data-parallel training on MPI: what a run must know of the other ranks. One process alone is the simplest ``World``.
+"""Data-parallel training on MPI. A ``World`` is one process alone, ``Ranks`` are several.
 
-Each rank holds all parameters, draws the same batches from the same seed, and computes on its rows of each. Of a batch of n
-rows, rank r of N takes n // N, and one more where r < n % N, in the batch's order; none, where n < N.
+Each rank holds all parameters, draws the same batches from the same seed, and computes on its rows of each: of a batch of n
+rows, rank r of N takes n // N, and one more where r < n % N, in the batch's order.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LAUNCHERS = (  # where each tells its processes how many they are, and which
+_LAUNCHERS = (  # the variables in which each tells its processes how many there are, and which one it is
     ("PMI_SIZE", "PMI_RANK"),  # MPICH and its kin, srun with PMI 1 and 2
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # Open MPI
     ("SLURM_STEP_NUM_TASKS", "PMIX_RANK"),  # srun with PMIx
 )
-_GRACE = 3.0  # seconds that a rank with an error waits for the others to have it, too
-_FORWARD = 0.5  # seconds for a launcher to pass on what a rank printed: MPICH's drops what it has not read when it ends the job
+_GRACE = 3.0  # seconds that a rank with an error waits for the others to meet the same error
+_FORWARD = 0.5  # seconds for the launcher to print a rank's last line: MPICH's drops unread output when it ends the job
 
 
 class World:
     """One process alone."""
 
     rank, size = 0, 1
-    threads: int | None = None  # of each rank's kernels, unless an option says otherwise; None: as in one process
+    threads: int | None = None  # by default, of each rank's kernels; None: as in one process
 
     def gather(self, value: T) -> list[T]:
         """Every rank's ``value``, on all ranks."""
@@ -45,7 +45,7 @@ class World:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """An InputError or RunError inside, on any rank, is raised on all of them, so that none waits for one that has gone."""
+        """Raise an InputError or RunError of any rank on all ranks, so that none waits for one that has gone."""
         error = None
         try:
             yield
@@ -63,9 +63,9 @@ class World:
         self, ops: ModuleType, X: Any, labels: np.ndarray, rows: np.ndarray, lengths: np.ndarray, network: Any, *,
         size: int, sync_every: int, **options: Any,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """``ops.mlp_train_steps``; ``rows`` are this rank's, ``lengths`` [steps] those of the whole batches.
+        """``ops.mlp_train_steps`` for this rank's ``rows`` of batches with ``lengths`` [steps] rows.
 
-        All are ``size`` but an epoch's last, which by itself would be taken for a run of small batches: other machine code.
+        ``size`` is the batch size, which an epoch's last batch may not reach: taken for its own size, it would compile anew.
         """
         losses, correct = ops.mlp_train_steps(X, labels, rows, size, network, **options)
         return losses, correct
@@ -83,14 +83,14 @@ class Ranks(World):
         return list(self._comm.allgather(value))
 
     def _add(self, array: np.ndarray) -> None:
-        """The sum over the ranks, in place; the same bits on all."""
+        """Sum over the ranks, in place, to the same bits on all."""
         self._comm.Allreduce(self._in_place, array)
 
     def _own(self, lengths: np.ndarray) -> np.ndarray:
         return lengths // self.size + (self.rank < lengths % self.size)
 
     def _first(self, lengths: np.ndarray) -> np.ndarray:
-        """Where in each batch this rank's rows begin."""
+        """The place in each batch where this rank's rows begin."""
         import numpy as np  # here: not for --help
 
         return self.rank * (lengths // self.size) + np.minimum(self.rank, lengths % self.size)
@@ -106,12 +106,11 @@ class Ranks(World):
         size: int, sync_every: int, rule: Any, lr: np.ndarray, t: int, clip: float | None, mean: bool, seed: int,
         **options: Any,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """The same steps on all ranks, but for rounding those of one process (``sync_every`` 1); or local steps.
+        """With ``sync_every`` 1, the steps of one process but for rounding: each step adds up the ranks' gradients.
 
-        Every step adds the ranks' gradients up. With ``sync_every`` K > 1 (local SGD, Stich 2019) each rank takes K steps on
-        its own rows as if there were no others (with dropout masks of its own); then parameters and optimizer state are
-        averaged, weighted by rows.
-        The state too: it is the same on all ranks then, so that any number of them can go on from a checkpoint.
+        With ``sync_every`` K > 1 (local SGD, Stich 2019) each rank takes K steps on its own rows, with its own dropout masks;
+        then parameters and optimizer state are averaged, weighted by rows. The state is averaged so that any number of ranks
+        can go on from a checkpoint.
         """
         import numpy as np
 
@@ -148,12 +147,12 @@ class Ranks(World):
 
 
 def _start_mpi(size: int) -> Any:
-    """mpi4py.MPI, where it sees the ``size`` ranks that the launcher speaks of; InputError where it does not."""
-    # To end here at once: the others cannot start without this one.
+    """mpi4py.MPI. InputError unless it sees the ``size`` ranks that the launcher announced."""
+    # Ctrl-C ends the process at once here: MPI waits for all ranks to start.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         MPI = import_module("mpi4py.MPI")
-    except (ImportError, RuntimeError) as error:  # it, or the MPI library behind it
+    except (ImportError, RuntimeError) as error:  # of mpi4py, or of the MPI library behind it
         raise InputError(f"{size} ranks need mpi4py; {to_install('mpi')} ({error})") from None
     finally:
         signal.signal(signal.SIGINT, before)
@@ -164,16 +163,16 @@ def _start_mpi(size: int) -> Any:
 
 
 def launched() -> tuple[int, int]:
-    """How many processes a launcher started, and which of them this is."""
+    """(number of processes that a launcher started, number of this one)."""
     started = [(os.environ.get(size, ""), os.environ.get(rank, "")) for size, rank in _LAUNCHERS]
     return next(((int(a), int(b)) for a, b in started if a.isdigit() and b.isdigit()), (1, 0))
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
-    """The ranks that a launcher started, and this process among them; rank 0 alone has a stdout and a stderr.
+    """The world of this process; if a launcher started several, only rank 0 has a stdout and a stderr.
 
-    An error that the ranks have in common passes through; an error of one rank alone ends them all, after a line.
+    An error common to all ranks passes through. An error of a single rank is printed and ends them all.
     """
     size, rank = launched()
     if size == 1:
@@ -183,7 +182,7 @@ def joined() -> Iterator[World]:
     if rank:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     MPI = _start_mpi(size)
-    leaving = MPI.COMM_WORLD.Dup()  # where ranks meet that leave with an error, whatever the others are waiting for
+    leaving = MPI.COMM_WORLD.Dup()  # on which ranks with an error meet, whatever the others are waiting for
     try:
         yield Ranks(MPI)
     except BaseException as error:

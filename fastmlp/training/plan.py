@@ -1,4 +1,4 @@
-"""What becomes of the data: one function decides it, before anything is trained, and returns all that the loop trains on."""
+"""``plan`` decides, before anything is trained, what becomes of the data, and returns all that the loop trains on."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ from .scaling import (
     standardised,
 )
 
-_BLOCK = 1 << 17  # labels looked at together
-_ROW_BYTES = 64  # of a sample in two windows: its label, weight and places, and what they are drawn with
+_BLOCK = 1 << 17  # labels in a block
+_ROW_BYTES = 64  # of a sample's labels, weights and row numbers in two windows
 _PATIENCE_VALIDATION = 0.1
 _CROSS_ENTROPY = next(iter(LOSSES["classification"]))
-# Rows of numbers that several networks learn: an eighth of fewer chooses no best epoch. One network, as the options say, was
-# better on five splits of iris (120 rows, 94.0 to 92.7 %) and wine (142, 99.4 to 98.3 %), and worse on breast_cancer (455).
+# Several networks learn numeric tables from so many rows on: an eighth of fewer is too little to choose the best epoch. One
+# network was better on five splits of iris (120 rows, 94.0 to 92.7 %) and wine (142, 99.4 to 98.3 %), and worse on
+# breast_cancer (455).
 _FEWEST_ROWS = 300
-_MOST_NUMBERS = 10_000_000  # of a table that several networks learn: its inputs take 64 bytes for each
+_MOST_NUMBERS = 10_000_000  # of a table that several networks learn by default: its inputs take 64 bytes a number
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """All that a run trains on.
 
-    ``config`` leaves nothing open. ``data`` are the training samples as they were read. ``X`` are they as the network takes
-    them (an array, or ``kernels.CSR`` where ``sparse``), or as they were read where ``distort`` comes first, or None where they
-    stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are their class indices, or numbers in the units
-    of the network, which ``target`` says. ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` is how the
-    first layer reads its input, dense or sparse. ``start`` is the model that the run begins with: inputs and numbers to predict
-    have its units.
+    ``config`` is completed. ``data`` are the training samples as they were read. ``X`` are the samples as the network takes
+    them: an array, or ``kernels.CSR`` if ``sparse``; but as they were read if there is a ``distort``, and None if they stay on
+    disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices, or numbers in the network's units (see
+    ``target``). ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` says whether the first layer reads
+    dense or sparse inputs. ``start`` is the model of --init-from, whose scaling and target units the run takes over.
     """
 
     config: TrainConfig
@@ -84,18 +84,18 @@ class Plan:
 
     @property
     def loss(self) -> str | None:
-        """What the run minimises, as --loss says it; None for the cross-entropy of classes."""
+        """The loss as --loss names it; None for the cross-entropy of classes."""
         return None if self.config.loss == _CROSS_ENTROPY else self.config.loss
 
     def prepared(self, X: Any) -> Any:
-        """Training samples as they were read, or distorted, as the network takes them."""
+        """Training samples, as read or distorted, in the form that the network takes."""
         sparse = self.sparse if self.distort is None else self.input == "sparse"
         return _prepared(X, self.scaling, self.config.dtype, self.data.source, sparse=sparse)
 
     def load(self, window: Window) -> Window:
-        """The window with its samples, their labels and weights.
+        """The window with its samples, labels and weights.
 
-        Those on disk are read in the order of the file, and prepared on one thread: it is called beside the training.
+        Samples on disk are read in the order of the file, and prepared by one thread, as training goes on meanwhile.
         """
         if self.X is not None:
             return replace(window, X=self.X, y=self.y, weights=self.weights)
@@ -115,10 +115,10 @@ class Plan:
 def plan(
     data: Dataset, config: TrainConfig, chosen: Callable[[str, float], None] = lambda input, density: None
 ) -> Plan:
-    """Decide what the run of one network that ``config`` describes trains on, tests on and watches, and prepare it.
+    """Choose and prepare the training, test and validation samples for a run of one network.
 
-    ``chosen`` is told how the first layer reads its input, and the density, before the work begins. InputError where the
-    options do not fit the data.
+    ``chosen`` is told "dense" or "sparse", and the density, before the work begins. InputError for options that do not fit the
+    data.
     """
     told_apart = digest(data)
     config = completed(replace(config, networks=0), data)
@@ -160,8 +160,8 @@ def plan(
 
 
 def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig:
-    """``config`` with the defaults that go by the data; completed again it stays the same. InputError for too wide data, and
-    for options that do not go with it."""
+    """``config`` with all defaults that depend on the data; idempotent. InputError for too many features, and for options that
+    do not fit the data."""
     if data.X.shape[1] > WIDEST:
         raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
     if config.average is not None and ranks > 1:
@@ -173,7 +173,7 @@ def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig
 
 
 def _networks(config: TrainConfig, data: Dataset, ranks: int) -> int:
-    """By how many networks a table is learnt; 0: by one, as all options say. InputError where that cannot be."""
+    """How many networks learn the table; 0 for one network. InputError where --networks does not fit the data."""
     frame, asked = isinstance(data.X, Frame), config.networks
     has = f"{data.source} has text, dates or gaps, or --column"
     if frame and asked == 0:
@@ -191,7 +191,7 @@ def _networks(config: TrainConfig, data: Dataset, ranks: int) -> int:
 
 
 def one_network(config: TrainConfig, data: Dataset) -> TrainConfig:
-    """The options for what tries one network. InputError for a table that only several learn."""
+    """The options for --find-lr, which tries one network. InputError for a table that several networks learn."""
     if isinstance(data.X, Frame) or config.networks:
         raise InputError(
             f"--find-lr tries one network; {data.source} is a table that several learn: --lr tries another rate"
@@ -200,7 +200,7 @@ def one_network(config: TrainConfig, data: Dataset) -> TrainConfig:
 
 
 def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
-    """The options of a table that several networks learn. InputError for those of one network."""
+    """The completed options for several networks. InputError for options that only one network takes."""
     _require_fitting(config, data)
     if wrong := config.said(OF_ONE_NETWORK):
         option = ("no-bias" if wrong[0] == "bias" else wrong[0]).replace("_", "-")
@@ -229,7 +229,7 @@ def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
 
 
 def _require_fitting(config: TrainConfig, data: Dataset) -> None:
-    """InputError for options that go with the other task."""
+    """InputError for options of the other task."""
     has = TASKS[data.task]
     other = "regression" if data.task == "classification" else "classification"
     if config.task == other:
@@ -258,9 +258,9 @@ def _require_fitting(config: TrainConfig, data: Dataset) -> None:
 
 
 def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
-    """The model to begin with. InputError where its layers, classes, columns or loss are not those of the run."""
+    """The model to begin with. InputError unless its layers, classes, columns and loss are those of the run."""
     model = load_model(path)
-    outputs = model.network.sizes[-1:]  # checked by what they mean
+    outputs = model.network.sizes[-1:]  # which the classes and the loss determine
     for what, have, want, remedy in (
         ("layers", model.network.sizes, (data.X.shape[1], *config.hidden, *outputs), "--hidden and --data"),
         ("activation", model.network.activation, config.activation, "--activation"),
@@ -275,14 +275,14 @@ def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
 
 
 def _scaling_of(model: Model, data: Dataset) -> Scaling:
-    """The inputs' units in a model."""
+    """The scaling of a model's inputs, with the density of these data."""
     sample = row_sample(data.X)
     _, density = input_scale(sample if model.mean is None or is_sparse(sample) else sample - model.mean)
     return Scaling(model.scale, density, model.mean, model.std)
 
 
 def is_table(data: Dataset) -> bool:
-    """Whether each column is of a kind of its own: the samples are no images, and not mostly zeros of one scale."""
+    """Whether the samples are a table: no images, and not mostly zeros whose columns share a scale."""
     if data.image_shape is not None or isinstance(data.X, Frame):
         return data.image_shape is None
     sample = row_sample(data.X)
@@ -290,7 +290,7 @@ def is_table(data: Dataset) -> bool:
 
 
 def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray] | None]:
-    """(the training samples but for those held out to watch, (X, y) of these)."""
+    """(the training samples without the validation samples, (X, y) of these)."""
     fraction = config.validation
     if fraction is None:
         fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
@@ -300,10 +300,10 @@ def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np
 
 
 def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
-    """One scale for pixels and all that has one; each column's own deviation in a table, where zeros stay if most are; one
-    mean and one deviation for images that are far from black.
+    """Each column's mean and deviation in a table, where mostly-zero columns keep their zeros; one mean and one deviation for
+    light images; else one factor.
 
-    ``--standardize yes`` centres the columns of images and of mostly empty tables, too, unless they are stored as sparse.
+    ``--standardize yes`` standardises the columns of images, too, and centres mostly-zero columns unless they are sparse.
     """
     measured, density = input_scale(row_sample(data.X))
     if config.standardize == "yes" or (config.standardize == "auto" and config.scale is None and is_table(data)):
@@ -335,7 +335,7 @@ def _input(data: Dataset, config: TrainConfig, density: float) -> str:
 
 
 def _dense_enough(data: Dataset) -> Dataset:
-    """The data set with its sparse samples spelt out, where so few numbers are zeros that skipping them does not pay."""
+    """The data set with sparse samples made dense, where too few numbers are zeros for skipping them to pay."""
     X = data.X
     if not is_sparse(X) or entries_per_row(X) <= kernels.tuning.SPARSE_DENSITY * X.shape[1]:
         return data
@@ -344,10 +344,10 @@ def _dense_enough(data: Dataset) -> Dataset:
 
 
 def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bool) -> float:
-    """What a sample of X takes in memory where one window is trained on while the next is read and prepared.
+    """Bytes that a sample takes while one window is trained on and the next is read and prepared.
 
-    Of the next there may be three forms at once: as it is read, in the network's ``dtype`` or standardised, and without the
-    zeros (``sparse``); of the one trained on there is the last. What is distorted stays ``raw``.
+    The next may be in memory in three forms: as it is read, in the network's ``dtype`` (standardised or not), and without zeros
+    (``sparse``); the one trained on only in the last form. Samples to be distorted stay ``raw``.
     """
     inputs, kept = X.shape[1], X.dtype.itemsize
     if isinstance(X, np.ndarray):
@@ -363,9 +363,9 @@ def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bo
 
 
 def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tuple[Dataset, int | None]:
-    """(the data, in memory if they fit, the rows that a window may have), of samples that take ``bytes_each`` in windows.
+    """(the data, read if they fit in memory; the most rows of a window), where a sample takes ``bytes_each`` in windows.
 
-    Where ``config.memory`` is given, samples in memory anyway are trained on in the order that they would have on disk.
+    If ``config.memory`` is given, samples in memory are trained on in the same order as they would be from disk.
     """
     memory = data.X.memory if config.memory is None and isinstance(data.X, OnDisk) else config.memory
     if memory is None:
@@ -386,7 +386,7 @@ def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tup
 
 
 def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, *, sparse: bool) -> Any:
-    """X as the kernels take it: once, not at every call. InputError for values beyond the range of ``dtype``."""
+    """X in the form that the kernels read without conversion. InputError for values beyond the range of ``dtype``."""
     with np.errstate(over="ignore"):  # refused below
         if scaling.standard:
             X = standardised(X, **scaling.standard, dtype=dtype)
@@ -399,7 +399,7 @@ def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, *, sparse: bool
 
 
 def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
-    """The samples' own weights times those of their classes, float64 [N]; None where all are 1."""
+    """The samples' weights times their classes' weights, float64 [N]; None where all are 1."""
     if config.class_weight is None:
         return data.sample_weight
     if config.class_weight == "balanced":
@@ -411,7 +411,7 @@ def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
 
 
 def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, tuple[Any, np.ndarray]]:
-    """(the data without it, (X, y)) of a seeded ``fraction`` of the training samples."""
+    """(the remaining data, (X, y)) after holding out a seeded ``fraction`` of the training samples."""
     count = round(len(data.X) * fraction)
     if not 0 < count < len(data.X):
         raise InputError(f"{len(data.X)} training samples cannot be split with --validation {fraction}")
@@ -423,12 +423,12 @@ def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, tuple
 
 
 def _as_kernels_take(y: np.ndarray) -> np.ndarray:
-    """Class indices in whichever few bytes as int64; numbers as they are."""
+    """Class indices as int64; numbers to predict unchanged."""
     return y if y.dtype.kind == "f" else y.astype(np.int64)
 
 
 def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
-    """CRC-32 of y and of evenly spaced samples, of all or of some ``rows``: tells one data set from another."""
+    """CRC-32 of y and of evenly spaced samples, of all or some ``rows``, to tell data sets apart."""
     y = data.y if rows is None else data.y[rows]
     sample: Any = row_sample(data.X) if rows is None else data.X[row_sample(rows)]
     if isinstance(sample, Frame):
@@ -436,7 +436,7 @@ def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
     else:
         arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
     crc = 0
-    for start in range(0, len(y), _BLOCK):  # in one type, whichever few bytes they are kept in
+    for start in range(0, len(y), _BLOCK):  # in one type, however narrow they are kept
         crc = zlib.crc32(np.ascontiguousarray(_as_kernels_take(y[start : start + _BLOCK])).data, crc)
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
@@ -444,7 +444,7 @@ def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
 
 
 def _as_text(values: np.ndarray) -> np.ndarray:
-    """The bytes of what a column says, the same whether numbers came as text, as float32 or as float64."""
+    """The bytes of a column's values, the same whether numbers came as text, float32 or float64."""
     with np.errstate(over="ignore"):
         texts = [
             text if (x := number(text)) is None else repr(float(np.float32(x))) for text in map(str, values.tolist())

@@ -1,4 +1,4 @@
-"""What the inputs are divided by: one scale for all of them, or each column's own deviation."""
+"""Scaling of the inputs: by one factor, or each column by its own mean and deviation."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 from ..data import Sparse, is_sparse
 from ..errors import InputError
 
-_SAMPLE_ROWS = 1000  # looked at for the scale of the inputs
-_BLOCK = 1 << 17  # numbers looked at together: 1 MB of float64
-# Columns share a scale up to this factor from the median: MNIST's reach 1.4, those of tables often thousands.
+_SAMPLE_ROWS = 1000  # for the scale of the inputs
+_BLOCK = 1 << 17  # numbers in a block: 1 MB of float64
+# Columns share a scale if their sizes are within this factor of the median: MNIST's reach 1.4, those of tables often thousands.
 _ALIKE = 3.0
-_FEWEST_TO_VARY = 20  # rows: in fewer, columns may have one value each by chance
-_RAREST = 0.01  # a column that is not zero in fewer rows does not say whether scales differ
-_COMMON = 0.1  # nor one of small numbers in fewer than these: the sizes of its few scatter
+_FEWEST_TO_VARY = 20  # with fewer rows, every column may be constant by chance
+_RAREST = 0.01  # columns that are not zero in a smaller part of the rows are ignored when scales are compared
+_COMMON = 0.1  # so are columns of small numbers that are not zero in a smaller part: their sizes scatter
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Inputs become scale * x, or (x - mean) / std where ``mean`` and ``std`` [inputs], float64, are there.
+    """Inputs become scale * x, or (x - mean) / std if ``mean`` and ``std`` (float64 [inputs]) are given.
 
-    ``density`` is the part of the numbers that are not zero then.
+    ``density`` is the part of the scaled numbers that are not zero.
     """
 
     scale: float
@@ -34,7 +34,7 @@ class Scaling:
 
     @property
     def standard(self) -> dict[str, np.ndarray]:
-        """``mean`` and ``std`` by name, where they are there."""
+        """``mean`` and ``std`` by name, if they are given."""
         return {} if self.mean is None or self.std is None else {"mean": self.mean, "std": self.std}
 
 
@@ -44,7 +44,7 @@ def row_sample(X: Any) -> Any:
 
 
 def row_blocks(X: Any) -> list[slice]:
-    """The rows of X in blocks, the same whether it is in memory or on disk: so are sums over them, to the bit."""
+    """Blocks of rows, the same whether X is in memory or on disk, so that sums over them have the same bits."""
     size = max(1, int(_BLOCK // max(1.0, entries_per_row(X))))
     return [slice(start, start + size) for start in range(0, len(X), size)]
 
@@ -64,14 +64,14 @@ def require_differences(X: Any, source: str) -> None:
 
 
 def entries_per_row(X: Any) -> float:
-    """Numbers stored for a row of X, on average."""
+    """The mean count of numbers stored for a row of X."""
     if not is_sparse(X):
         return float(X.shape[1])
     return X.data.size / len(X) if isinstance(X, Sparse) else float(X.entries)
 
 
 def input_scale(sample: Any) -> tuple[float, float]:
-    """(1 / RMS, density of non-zeros) of a sample. Scaling keeps the zeros zero, which centring would not."""
+    """(1 / RMS, density of non-zeros) of a sample. Unlike centring, scaling keeps zeros."""
     values = sample if isinstance(sample, np.ndarray) else sample.data
     size = max(1, math.prod(sample.shape))
     largest = float(np.abs(values).max(initial=0))
@@ -83,10 +83,10 @@ def input_scale(sample: Any) -> tuple[float, float]:
 
 
 def scaling_about_mean(sample: Any) -> Scaling | None:
-    """One mean and one deviation for all pixels of images [N, pixels] where the mean is the larger; else None.
+    """One mean and one deviation for all pixels of images [N, pixels] if the mean exceeds the deviation; else None.
 
-    So it is of photographs, ink on white paper, and pixels of -1 to 1. Inputs that are all alike move all weights of a unit
-    together: at the usual rates ReLUs die, and a thousand pictures of ink on paper are told apart as by chance.
+    That is the case for photographs and ink on white paper. Without centring, such inputs move all weights of a unit together:
+    at the usual rates ReLUs die, and a thousand pictures of ink on paper are told apart no better than by chance.
     """
     if is_sparse(sample) or not sample.size:
         return None
@@ -98,10 +98,10 @@ def scaling_about_mean(sample: Any) -> Scaling | None:
 
 
 def share_a_scale(sample: Any) -> bool:
-    """Whether the columns' sizes, where they are not zero, are about the same, as those of pixels and of word weights are.
+    """Whether the columns have about the same size, as pixels and word weights do.
 
-    The size is the RMS of the numbers that are not zero. Columns of which each holds one number only, as zeros and ones do,
-    have no size that could be shared: they are indicators, and belong to a table.
+    A column's size is the RMS of its non-zero numbers. Columns of zeros and one other number each are indicators of a table,
+    and do not share a scale.
     """
     largest = float(np.abs(sample.data if is_sparse(sample) else sample).max(initial=0))
     if largest == 0:
@@ -119,7 +119,7 @@ def share_a_scale(sample: Any) -> bool:
 
 
 def _sums(block: Any, factor: float = 1.0) -> tuple[np.ndarray, ...]:
-    """Of each column of factor * block: how many numbers are not zero, their sum, their squares' sum, the least, the most."""
+    """For each column of factor * block: (count of non-zero numbers, sum, sum of squares, minimum, maximum)."""
     if not is_sparse(block):
         block = block if factor == 1 else block * factor
         squares = np.square(block, dtype=np.float64).sum(0)
@@ -134,13 +134,12 @@ def _sums(block: Any, factor: float = 1.0) -> tuple[np.ndarray, ...]:
 
 
 def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str) -> Scaling:
-    """The scaling that divides each column of X by its deviation, over all rows, from what is subtracted of it.
+    """Each column of X becomes (x - mean) / std, where std is the root mean square of x - mean over all rows.
 
-    That is its mean; but with ``keep_zeros`` it is 0 in columns that are mostly zeros (of a density of at most
-    ``most_density``), so that zeros stay zeros and are skipped: std is then the root of the mean square, about 0. A column
-    where fewer than one number in a hundred is not zero has the std that it would have with one in a hundred: else its few
-    numbers would become huge.
-    A column that never varies has a std of 1. All columns are centred where too few zeros would be left to keep.
+    With ``keep_zeros`` the mean of columns that are mostly zeros (density at most ``most_density``) is taken as 0, so that
+    their zeros stay and are skipped; if too few zeros would stay, all columns are centred. A column with fewer than one
+    non-zero number in a hundred gets the std that it would have with one in a hundred, as its few numbers would become huge
+    otherwise. A constant column has a std of 1.
     """
     blocks, n = row_blocks(X), len(X)
     count, mean, raw = np.zeros((3, X.shape[1]))
@@ -168,7 +167,7 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
         std = np.sqrt(around / np.where(centred, n, np.minimum(n, count / _RAREST).clip(1)))
     same = low == high
     centred &= same
-    mean[centred], std[same] = low[centred], 1  # exactly: the rounding of a mean is not to be divided by that of a std
+    mean[centred], std[same] = low[centred], 1  # exactly, so that constant columns become 0
     wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std) & (std > 0)))
     if wrong.size:
         k = wrong[0]
@@ -180,7 +179,7 @@ def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str
 
 
 def _squares_about(block: Any, mean: np.ndarray) -> np.ndarray:
-    """The sum over the rows of (x - mean)^2, of each column."""
+    """For each column, the sum of (x - mean)^2 over the rows."""
     if not is_sparse(block):
         squares: np.ndarray = np.square(block - mean).sum(0)
         return squares
@@ -190,15 +189,15 @@ def _squares_about(block: Any, mean: np.ndarray) -> np.ndarray:
 
 
 def standardised(X: Any, mean: np.ndarray, std: np.ndarray, dtype: Any) -> Any:
-    """(X - mean) / std in ``dtype``, computed in float64: an array, or Sparse where X is.
+    """(X - mean) / std in ``dtype``, computed in float64: Sparse if X is, else an array.
 
-    Of a Sparse X columns without a mean keep their zeros, the others are spelt out.
+    In a Sparse X columns with mean 0 keep their zeros; in other columns all numbers are stored.
     """
     if is_sparse(X):
         return _standardised_entries(X, mean, std, dtype)
     Y = np.empty(X.shape, dtype)
     for rows in row_blocks(X):  # no second copy in float64
-        with np.errstate(over="ignore"):  # refused by whoever reads it
+        with np.errstate(over="ignore"):  # the caller refuses infinities
             Y[rows] = (X[rows] - mean) / std
     return Y
 
