@@ -169,7 +169,7 @@ def test_between_edges_a_row_is_what_two_of_them_are_by_parts():
     number = columns.columns[0].learnt
     given["x"][: len(number.edges)] = number.edges / number.scale + number.median
     given["x"][-3:], given["c"][-1] = [-1e9, np.inf, 1e30], "new"
-    X, fewer = (np.asarray(each.encode(given).toarray()) for each in (columns, between))
+    X, fewer = (np.asarray(each.encode(read_table(given)).toarray()) for each in (columns, between))
     assert np.count_nonzero(fewer) < 0.6 * np.count_nonzero(X)
     np.testing.assert_allclose(fewer @ edges.toarray(), X, atol=2e-6)
     assert learnt(x=np.arange(200.0)).between_edges is None
