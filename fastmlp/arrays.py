@@ -18,7 +18,7 @@ from .data.labels import distinct, listed, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
-from .frames import column_names, has_columns, odd_pair
+from .frames import column_names, has_columns, odd_pair, read_table
 
 Say = Callable[[str], None]
 _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
@@ -63,8 +63,6 @@ def _without(dropped: list[str], X: Any) -> Any:
         return X
     if column_names(X) is None:
         raise InputError("drop names columns of a data frame or a dict of arrays; X has none")
-    from .tables.columns import read_table  # here, and below: most arrays are no tables
-
     table = read_table(X).columns
     for name in dropped:
         if name not in table:
@@ -84,8 +82,6 @@ def _samples(
     if hasattr(X, "tocsr"):
         features: Any = sparse_rows(X, X_name)
     elif has_columns(X) or np.ma.is_masked(X) or (array := _array(X_name, X)).dtype == object:
-        from .tables.columns import read_table
-
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table.columns):
             columns = tuple(map(str, table.columns)) if known is None else known

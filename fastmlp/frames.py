@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from .data.frame import Frame
 from .data.labels import listed
 from .errors import InputError
 from .extras import to_install
@@ -144,3 +146,41 @@ def named_columns(X: Any, columns: tuple[str, ...], what: str, wanted: str) -> n
     if len(lengths := {column.shape for column in arrays.values()}) > 1:
         raise InputError(f"{what}: its columns have the shapes {sorted(lengths)}; all must have one")
     return np.column_stack([*arrays.values()])
+
+
+def read_table(X: Any, name: str = "X") -> Frame:
+    """The columns of X by name, or by number for an array or a list of rows. InputError for anything else."""
+    if isinstance(X, (str, PathLike)):
+        raise InputError(f"{name} is {str(X)!r}; it must be the table itself: pandas.read_csv({str(X)!r}), for one")
+    if hasattr(X, "tocsr"):
+        raise InputError(f"{name} is a sparse matrix; a table is dense: MLPClassifier and MLPRegressor take sparse X")
+    if has_columns(X):
+        table = {key: _column(values) for key, values in frame_columns(X, name).items()}
+    else:
+        array = np.asanyarray(X)  # of a masked array the masked are gaps
+        if array.ndim != 2:
+            raise InputError(
+                f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. Reshape your data: "
+                "one feature is X.reshape(-1, 1), one sample X.reshape(1, -1), pandas' one row X.to_frame().T, a list of "
+                "dicts pandas.DataFrame(X)"
+            )
+        table = {k: _column(array[:, k]) for k in range(array.shape[1])}
+    if not table:
+        shape = getattr(X, "shape", (0, 0))
+        raise InputError(f"{name} has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    for key, column in table.items():
+        if column.ndim != 1:
+            raise InputError(f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values")
+    lengths = {key: len(column) for key, column in table.items()}
+    if len({*lengths.values()}) > 1:
+        raise InputError(f"the columns of {name} differ in length: {lengths}")
+    return Frame(table)
+
+
+def _column(values: Any) -> np.ndarray:
+    if np.ma.is_masked(values):
+        values = values.astype(object).filled("")
+    column = values if isinstance(values, Categories) else np.asarray(values)
+    if column.dtype.kind == "c":
+        raise InputError("Complex data not supported: a column holds numbers, text or dates")
+    return column

@@ -18,7 +18,7 @@ import fastmlp
 from fastmlp.arrays import dataset_of
 from fastmlp.config import TrainConfig, configure
 from fastmlp.errors import InputError
-from fastmlp.tables.columns import read_table
+from fastmlp.frames import read_table
 
 QUICK = {"hidden": (8,), "steps": 20}
 X = np.random.default_rng(0).standard_normal((300, 6))

@@ -14,7 +14,9 @@ import pytest
 from fastmlp.data import Sparse
 from fastmlp.data.values import written_number
 from fastmlp.errors import InputError
-from fastmlp.tables.columns import Columns, as_dates, as_numbers, read_table, texts_of
+from fastmlp.frames import read_table
+from fastmlp.tables.columns import Columns
+from fastmlp.tables.texts import as_dates, as_numbers, texts_of
 
 
 def learnt(said=None, **columns):

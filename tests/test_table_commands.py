@@ -19,8 +19,9 @@ from fastmlp import evaluate, export, predict, report, train
 from fastmlp.config import OF_ANY_NETWORK, OF_ONE_NETWORK, TrainConfig, configure
 from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
+from fastmlp.frames import read_table
 from fastmlp.models.loading import model_from
-from fastmlp.tables.columns import Columns, read_table
+from fastmlp.tables.columns import Columns
 from fastmlp.tables.model import TableModel
 from fastmlp.training.checkpoint import read_checkpoint
 from fastmlp.training.loop import Observer

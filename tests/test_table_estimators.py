@@ -23,7 +23,7 @@ import kernels
 from fastmlp import TableClassifier, TableRegressor
 from fastmlp.data import Sparse
 from fastmlp.errors import InputError
-from fastmlp.tables.columns import read_table
+from fastmlp.frames import read_table
 from fastmlp.tables.recipe import recipe_for
 
 QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}

@@ -27,9 +27,9 @@ from ..backend import Network, kernels
 from ..data import Frame
 from ..data.labels import typed
 from ..errors import InputError
-from ..frames import has_columns
+from ..frames import has_columns, read_table
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
-from ..tables.columns import LOOKED_AT, Columns, read_table
+from ..tables.columns import Columns
 from ..tables.ensemble import (
     Rows,
     folds,
@@ -39,6 +39,7 @@ from ..tables.ensemble import (
     outputs_of,
     train,
 )
+from ..tables.kinds import LOOKED_AT
 from ..tables.recipe import NETWORKS, Recipe, recipe_for
 from . import checks
 from .base import documented, without_last_layer

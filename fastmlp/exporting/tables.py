@@ -18,7 +18,8 @@ import numpy as np
 from ..backend import kernels
 from ..data.values import GAPS
 from ..errors import InputError
-from ..tables.columns import _FARTHEST, _HEIGHT, Category, Column, Date, Number
+from ..tables.columns import Column
+from ..tables.kinds import FARTHEST, HEIGHT, Category, Date, Number
 from .graph import End, Graph, most_probable
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _of_number(kind: Number, x: _Value) -> _Value:
     """``Number.entries``, with zeros: float32 [N, inputs]."""
     gap = x.made_by("IsNaN", dtype=bool)
     z = (gap.where(kind.median, x, np.float64) - kind.median) * (kind.scale or 1.0)
-    z = z.clip(-_FARTHEST, _FARTHEST).cast(np.float32).made_by("Unsqueeze", np.array([1]))
+    z = z.clip(-FARTHEST, FARTHEST).cast(np.float32).made_by("Unsqueeze", np.array([1]))
     gap, parts = gap.made_by("Unsqueeze", np.array([1]), dtype=bool), []
     if kind.scale:
         third = z / 3
@@ -164,11 +165,11 @@ def _of_number(kind: Number, x: _Value) -> _Value:
         low, high = kind.edges[:-1].astype(np.float64), kind.edges[1:].astype(np.float64)
         passed = ((z.cast(np.float64) - low) / (high - low)).clip(0, 1)
         place = (passed.made_by("ReduceSum", np.array([1])) / 2.0**levels).cast(np.float32)
-        parts.append(place * _HEIGHT)
+        parts.append(place * HEIGHT)
         hats = np.concatenate([np.full(2**k, 2**k, np.float32) for k in range(levels)])  # of each hat's level
         middle = np.arange(1, 2**levels, dtype=np.float32) - hats + np.float32(0.5)
         below = (place * hats - middle).made_by("Abs") * -1 + 0.5
-        parts.append(below.made_by("Relu") * (_HEIGHT / np.sqrt(hats)))
+        parts.append(below.made_by("Relu") * (HEIGHT / np.sqrt(hats)))
     known = [gap.where(0, part, np.float32) for part in parts]
     names = [each.name for each in [*known, *([gap.cast(np.float32)] if kind.gaps else [])]]
     return _Value(x.graph, x.graph.node("Concat", names, axis=-1), np.float32)
@@ -188,7 +189,7 @@ def _row_of(kind: Category, text: _Value) -> _Value:
 
 
 def _parts_of_date(days: _Value) -> dict[str, _Value]:
-    """``columns._parts_of_date``, by Hinnant's "chrono-compatible low-level date algorithms": years begin in March there.
+    """``kinds._parts_of_date``, by Hinnant's "chrono-compatible low-level date algorithms": years begin in March there.
 
     Elapsed days and hours are float64, the others int64, 1970-01-01 for gaps; no day is before the year 0.
     """

@@ -14,10 +14,11 @@ from ..data import Frame, Sparse
 from ..data.labels import listed
 from ..errors import InputError
 from ..formats import DROP, NUMBER, Features, LabelColumn
+from ..frames import read_table
 from ..models.model import Model
 from ..models.target import Target
 from ..models.tensor_file import Tensors
-from .columns import Columns, read_table
+from .columns import Columns
 from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 
 

@@ -1,0 +1,414 @@
+"""The kinds of columns: numbers, categories and dates. A kind is learnt from the training rows, and turns values into inputs.
+
+A row has at most one of a hundred thousand categories. So the inputs of a column are kept as entries: those that may differ
+from zero. Of a missing value all inputs are zero but one, which says so. A category that was once or never in the training rows
+has no input.
+
+Legend: ``n`` rows, ``m`` entries a row. Entries are the numbers of inputs, [m, n] rising in each row, and their values, float32
+[m, n].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..data import Sparse
+from ..data.values import day_first, truth
+from ..formats import CATEGORY, DATE, NUMBER
+from .texts import as_dates, as_numbers, texts_of
+
+_ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; the count of bins is a power of 2
+_FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
+HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
+_FEW_EDGES = 3  # with so few, bins say no more than the number does
+_LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
+FARTHEST = 1e6  # larger |z| are clipped: z / sqrt(1 + (z / 3)²) has reached its limit long before
+_FEWEST_TO_COMPARE = 20  # with fewer rows nothing is said of the range
+LOOKED_AT = 1000  # evenly spaced rows that are compared with the training's
+_NAMED = 3  # values in a line
+Entries = tuple[np.ndarray, np.ndarray]
+
+
+class Kind(Protocol):
+    """What was learnt of a column."""
+
+    @property
+    def inputs(self) -> int:
+        """The number of inputs; 0 where nothing can be learnt from the column."""
+
+    @property
+    def gaps(self) -> bool:
+        """Whether the column had gaps in training."""
+
+    @property
+    def at_once(self) -> int:
+        """The number of inputs that may differ from zero in a row."""
+
+    @property
+    def about(self) -> str:
+        """A description for the user."""
+
+    def unlike(self, values: np.ndarray) -> str | None:
+        """In words how the values differ from those in training, if they do."""
+
+    def entries(self, values: np.ndarray) -> Entries:
+        """The inputs that are not zero for the column's values [n]. ValueError for values of another kind."""
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        """(a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by those of this kind)."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number x: z / sqrt(1 + (z / 3)²) with z = (x - median) / (third quartile - first), and piecewise linear functions of z.
+
+    The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are bounded.
+    With the other inputs, the first layer's function of x can bend at each of the ``edges``, quantiles of the training rows.
+    Inputs that rise from 0 to 1 along one bin each (Gorishniy, Rubachev and Babenko 2022) make a Brownian motion over the
+    quantiles if weights are random, but half of them are not zero in a row. The basis of Faber and Schauder makes the same
+    motion with few entries: the place among the quantiles, and one hat of each level. Hats of a level are half as wide and
+    sqrt(2) times lower than those of the level before.
+    """
+
+    median: float
+    scale: float  # 0: a constant
+    edges: np.ndarray  # of z, rising
+    gaps: bool
+
+    @classmethod
+    def learn(cls, values: np.ndarray) -> Number:
+        x = as_numbers(values)
+        known = np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)
+        low, first, median, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+        spread = third - first or (high - low) / 2
+        scale = float(1 / spread) if spread else 0.0
+        edges = _quantiles(np.clip((known - median) * scale, -FARTHEST, FARTHEST))
+        return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], len(known) < len(x))
+
+    @property
+    def _levels(self) -> int:
+        return max(0, len(self.edges) - 2).bit_length()  # the logarithm of the bins, rounded up
+
+    @property
+    def _bends(self) -> int:
+        """The number of inputs that make the function bend at the edges."""
+        return 2**self._levels * (self._levels > 0)
+
+    @property
+    def inputs(self) -> int:
+        return (self.scale > 0) + self._bends + self.gaps
+
+    @property
+    def at_once(self) -> int:
+        return (self.scale > 0) + (1 + self._levels) * (self._bends > 0) + self.gaps
+
+    @property
+    def about(self) -> str:
+        return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
+
+    def unlike(self, values: np.ndarray) -> str | None:
+        """Nine tenths of many values lie beyond all values in training, or most are gaps."""
+        x = as_numbers(values)
+        known = x[:: max(1, len(x) // LOOKED_AT)]
+        known = np.clip(known[~np.isnan(known)], -_LARGEST, _LARGEST)
+        if len(self.edges) and len(known) >= _FEWEST_TO_COMPARE:
+            low, high = np.quantile(known, [0.1, 0.9])
+            least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
+            rounding = 1e-5 / self.scale
+            if low >= greatest + rounding or high <= least - rounding:
+                least = 0.0 if abs(least) < rounding else least
+                return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
+        return _mostly_gaps(np.isnan(x), self.gaps)
+
+    def entries(self, values: np.ndarray) -> Entries:
+        z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -FARTHEST, FARTHEST).astype(np.float32)
+        gap, scaled = np.isnan(z), int(self.scale > 0)
+        z[gap] = 0
+        at, height = np.empty((2, 0, len(z)))
+        if self._bends:
+            at, height = self._at_place(np.interp(z, self.edges, np.arange(len(self.edges))))
+        index = np.empty((self.at_once, len(z)), np.int32)
+        found = np.empty(index.shape, np.float32)
+        if scaled:
+            index[0], found[0] = 0, z / np.sqrt(1 + np.square(z / 3))
+        index[scaled : scaled + len(at)] = scaled + at
+        found[scaled : scaled + len(at)] = height
+        found[:, gap] = 0
+        if self.gaps:
+            index[-1], found[-1] = self.inputs - 1, gap
+        return index, found
+
+    def _at_place(self, place: np.ndarray) -> Entries:
+        """The entries of the bends for places [n]: numbers of edges, with fractions between them."""
+        place = place / 2**self._levels
+        hats = 2 ** np.arange(self._levels, dtype=np.float32)[:, np.newaxis]  # of each level
+        index, found = (np.zeros((1 + len(hats), len(place)), dtype) for dtype in (np.int32, np.float32))
+        found[0] = HEIGHT * place
+        position = hats * place.astype(np.float32)
+        hat = np.minimum(np.floor(position), hats - 1)
+        index[1:] = hats + hat
+        found[1:] = (0.5 - np.abs(position - hat - 0.5)) * (HEIGHT / np.sqrt(hats))
+        return index, found
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        at, height = self._at_place(np.arange(1, len(self.edges)))
+        around = (0, 0), (int(self.scale > 0), int(self.gaps))  # the inputs before and behind the bends
+        index, found = np.pad(at + around[1][0], around), np.pad(height, around)
+        if self.scale:
+            index[0, 0], found[0, 0] = 0, 1
+        if self.gaps:
+            index[0, -1], found[0, -1] = self.inputs - 1, 1
+        return _BetweenEdges(self.median, self.scale, self.edges, self.gaps), as_sparse((index, found), self.inputs)
+
+
+class _BetweenEdges(Number):
+    """The same number for a first layer with an input for each edge but the first, where all hats are 0."""
+
+    @property
+    def _bends(self) -> int:
+        return max(0, len(self.edges) - 1)
+
+    @property
+    def _levels(self) -> int:
+        return 1  # two edges at once
+
+    def _at_place(self, place: np.ndarray) -> Entries:
+        before = np.minimum(place.astype(np.int32), len(self.edges) - 2)
+        part = place - before
+        return np.stack((np.maximum(before - 1, 0), before)), np.stack(((1 - part) * (before > 0), part))
+
+
+def _quantiles(z: np.ndarray) -> np.ndarray:
+    """The edges, float32, of bins that hold about as many z each; none for few z. A value that fills more than a bin counts as
+    one bin."""
+    if len(z) < _FEWEST_ROWS:
+        return np.empty(0, np.float32)
+    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS)))
+    values, counts = np.unique(z.astype(np.float32), return_counts=True)
+    filled = np.cumsum(np.minimum(counts, len(z) / bins))
+    return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], bins + 1)).clip(max=len(values) - 1)])
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category: an input for each of the ``values`` that occur at least twice; others could only be learnt by heart."""
+
+    values: tuple[str, ...]
+    gaps: bool
+    once: int  # values that occur once
+
+    @classmethod
+    def learn(cls, values: np.ndarray) -> Category:
+        texts, codes = texts_of(values)
+        counts: dict[str, int] = {}
+        for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist()):
+            if text is not None:
+                counts[text] = counts.get(text, 0) + count
+        often = sorted(text for text, count in counts.items() if count > 1)
+        constant = len(counts) == 1
+        return cls(
+            () if constant else tuple(often), None in texts and (constant or bool(often)), len(counts) - len(often)
+        )
+
+    @property
+    def inputs(self) -> int:
+        return len(self.values) + self.gaps
+
+    at_once = 1
+
+    @property
+    def are_integers(self) -> bool:
+        return all(value.lstrip("-").isdigit() for value in self.values)
+
+    @property
+    def about(self) -> str:
+        first = ", ".join(self.values[:_NAMED]) + (", ..." if len(self.values) > _NAMED else "")
+        once = f"; left out: {self.once:,} that occur{'s' * (self.once == 1)} once" if self.once else ""
+        return f"{len(self.values):,} values: {first}{once}" if self.values else "constant but for gaps"
+
+    def entries(self, values: np.ndarray) -> Entries:
+        texts, codes = texts_of(values)
+        index = self.places(texts)[codes][np.newaxis]
+        there = (index >= 0) & (index < self.inputs)
+        return np.where(there, index, 0), there.astype(np.float32)
+
+    def unlike(self, values: np.ndarray) -> str | None:
+        """New values are more frequent than values that occurred once in training, or most are gaps."""
+        texts, codes = texts_of(values)
+        place = self.places(texts)[codes]
+        new = place < 0
+        if (count := np.count_nonzero(new)) * len(self.values) > self.once * len(codes):
+            value = str(texts[codes[np.argmax(new)]])[:40]
+            return f"has new values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
+        return _mostly_gaps(place == len(self.values), self.gaps)
+
+    def places(self, texts: list[str | None]) -> np.ndarray:
+        """The number of each text's value, int32: -1 for a new one, the count of values for a gap.
+
+        If there are two values that mean yes and no, other words for these are known, too: 1 for True.
+        """
+        numbers = {text: k for k, text in enumerate(self.values)}
+        words = {truth(text): k for k, text in enumerate(self.values)}
+        words = words if len(self.values) == 2 and words.keys() == {0, 1} else {}
+        gap = len(self.values)
+        found = [gap if text is None else numbers.get(text, words.get(truth(text), -1)) for text in texts]
+        return np.array(found, np.int32)
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        numbers = np.arange(self.inputs + 1)
+        return self, Sparse(numbers, numbers[:-1], np.ones(self.inputs, np.float32), (self.inputs, self.inputs))
+
+
+@dataclass(frozen=True)
+class Date:
+    """A date: elapsed days, year and hour as numbers, month and weekday as categories, without those that do not vary.
+
+    ``day_first`` says whether days stand before months; None where the training rows do not show it.
+    """
+
+    parts: dict[str, Number | Category]
+    day_first: bool | None
+
+    @classmethod
+    def learn(cls, values: np.ndarray) -> Date:
+        texts = [] if values.dtype.kind == "M" else [text for text in texts_of(values)[0] if text is not None]
+        first = day_first(texts)
+        parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(as_dates(values, first)).items()}
+        return cls({name: part for name, part in parts.items() if part.inputs > part.gaps}, first)
+
+    @property
+    def inputs(self) -> int:
+        return sum(part.inputs for part in self.parts.values())
+
+    @property
+    def gaps(self) -> bool:
+        return any(part.gaps for part in self.parts.values())
+
+    @property
+    def at_once(self) -> int:
+        return sum(part.at_once for part in self.parts.values())
+
+    @property
+    def about(self) -> str:
+        return ", ".join(self.parts)
+
+    def unlike(self, values: np.ndarray) -> str | None:
+        """Most are gaps; days themselves are always new."""
+        if values.dtype.kind == "M":
+            return _mostly_gaps(np.isnat(values), self.gaps)
+        texts, codes = texts_of(values)
+        return _mostly_gaps(np.array([text is None for text in texts], bool)[codes], self.gaps)
+
+    def entries(self, values: np.ndarray) -> Entries:
+        found = _parts_of_date(as_dates(values, self.day_first))
+        entries = (part.entries(found[name]) for name, part in self.parts.items())
+        return side_by_side([*self.parts.values()], entries, len(values))
+
+    def between_edges(self) -> tuple[Kind, Sparse]:
+        kinds, inputs = zip(*(part.between_edges() for part in self.parts.values()))
+        return replace(self, parts=dict(zip(self.parts, kinds))), diagonal(inputs)
+
+
+_PARTS: dict[str, type[Number] | type[Category]] = {
+    "elapsed days": Number, "year": Number, "month": Category, "weekday": Category, "hour": Number,
+}  # fmt: skip  # fmt: skip
+
+
+def _parts_of_date(dates: np.ndarray) -> dict[str, np.ndarray]:
+    """The parts, float64 [n], of datetime64[s] [n]; NaN for gaps. Weekday 0 is Monday."""
+    seconds, days, months = (dates.astype(f"datetime64[{unit}]").astype(np.int64) for unit in "sDM")
+    found = {
+        "elapsed days": seconds / 86_400, "year": 1970 + months // 12, "month": 1 + months % 12,
+        "weekday": (days + 3) % 7, "hour": seconds % 86_400 / 3600,
+    }  # fmt: skip
+    return {name: np.where(np.isnat(dates), np.nan, part) for name, part in found.items()}
+
+
+def _mostly_gaps(gaps: np.ndarray, had_gaps: bool) -> str | None:
+    """In words that most values are gaps (bool [n]), where no or only some values were gaps in training."""
+    count, rows = np.count_nonzero(gaps), len(gaps)
+    if 2 * count <= rows or (had_gaps and not count == rows >= _FEWEST_TO_COMPARE):
+        return None
+    return f"has no value in {count:,} of {rows:,} rows; in training {'some' if had_gaps else 'all'} rows had one"
+
+
+KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
+
+
+# -- in a model's file -----------------------------------------------------------------------------------------------
+
+
+def to_json(learnt: Kind) -> dict[str, Any]:
+    """What was learnt of a column; ``from_json`` reads it."""
+    if isinstance(learnt, Date):
+        return {"parts": {name: to_json(part) for name, part in learnt.parts.items()}, "day_first": learnt.day_first}
+    if isinstance(learnt, Number):
+        return {**asdict(learnt), "edges": learnt.edges.tolist()}
+    assert isinstance(learnt, Category)
+    return {**asdict(learnt), "values": list(learnt.values)}
+
+
+def from_json(kind: str, saved: Any) -> Kind:
+    """What ``to_json`` made of a kind of that name. ValueError, TypeError or KeyError for anything else."""
+    if kind == DATE:
+        parts: dict[str, Number | Category] = {}
+        for name in saved["parts"]:
+            part = from_json(NUMBER if _PARTS[name] is Number else CATEGORY, saved["parts"][name])
+            assert isinstance(part, (Number, Category))
+            parts[name] = part
+        if (first := saved.get("day_first")) not in (None, True, False):
+            raise ValueError("day_first")
+        return Date(parts, first)
+    gaps = bool(saved["gaps"])
+    if kind == CATEGORY:
+        return Category(tuple(map(str, saved["values"])), gaps, int(saved["once"]))
+    median, scale = float(saved["median"]), float(saved["scale"])
+    edges = np.array(saved["edges"], np.float32)
+    if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
+        raise ValueError("number")
+    if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
+        raise ValueError("edges")
+    return Number(median, scale, edges, gaps)
+
+
+# -- matrices --------------------------------------------------------------------------------------------------------
+
+
+def side_by_side(kinds: Sequence[Kind], entries: Iterable[Entries], rows: int) -> Entries:
+    """The entries of several columns as those of one. If there are few inputs their numbers take 2 bytes, as in the kernels.
+
+    Entries of a row lie together. Each column's are copied before the next column's are made, as fresh memory costs more than
+    copying.
+    """
+    number = np.uint16 if sum(kind.inputs for kind in kinds) <= 2**16 else np.int32
+    most, start, at = sum(kind.at_once for kind in kinds), 0, 0
+    index, values = np.empty((rows, most), number).T, np.empty((rows, most), np.float32).T
+    for kind, found in zip(kinds, entries):
+        for each, value in zip(*found):
+            np.add(each, start, out=index[at], casting="unsafe")
+            values[at] = value
+            at += 1
+        start += kind.inputs
+    return index, values
+
+
+def as_sparse(entries: Entries, inputs: int) -> Sparse:
+    """The matrix of the entries, without zeros."""
+    index, values = (np.ascontiguousarray(part.T) for part in entries)
+    there = values != 0
+    indptr = np.concatenate(([0], np.cumsum(np.count_nonzero(there, axis=1))))
+    kept = np.flatnonzero(there)  # indexing by numbers is many times faster than by a mask
+    return Sparse(indptr, index.ravel()[kept], values.ravel()[kept], (len(index), inputs))
+
+
+def diagonal(blocks: Sequence[Sparse]) -> Sparse:
+    """The block diagonal matrix."""
+    rows, columns = np.cumsum([(0, 0), *(block.shape for block in blocks)], axis=0).T
+    counts = np.concatenate([np.diff(block.indptr) for block in blocks])
+    indices = np.concatenate([block.indices + start for block, start in zip(blocks, columns)])
+    indptr = np.concatenate(([0], np.cumsum(counts)))
+    return Sparse(indptr, indices, np.concatenate([block.data for block in blocks]), (int(rows[-1]), int(columns[-1])))
