@@ -461,7 +461,7 @@ def test_of_too_many_classes_those_with_the_most_errors_are_shown(digits):
     wrong = np.flatnonzero((y % 5 == 0) & (np.arange(N) < K))
     predicted[wrong] = y[wrong] + 1
     section = sections._confusion(
-        sections.Tested(digits, digits.X_test, y, predicted, np.ones(N), wrong, 0.0), tuple(map(str, range(K)))
+        sections.Tested(digits, digits.X_test, y, predicted, wrong, {}, np.ones(N)), tuple(map(str, range(K)))
     )
     assert f"Shown are the {plots.MOST_CLASSES} of 200 classes with the most errors." in section.words
     drawn = section.figure.axes[0].images[0].get_array()

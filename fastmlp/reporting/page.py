@@ -22,7 +22,7 @@ from ..paths import MODEL, as_path, atomic_write, model_file, runs_of_seeds, wri
 from ..tables.model import TableModel
 from ..training.metrics import read_metrics
 from . import plots
-from .sections import Section, Tested, TestedNumbers, sections_of, tested
+from .sections import Section, Tested, sections_of, tested
 
 _SCORES = {"accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "loss": "loss"}
 
@@ -71,9 +71,7 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
     return config if data is None else replace(config, data=data, test=None), settings
 
 
-def _draw_run(
-    run: Path, data: str | None, target: Path
-) -> tuple[list[Path], Tested | TestedNumbers, list[dict[str, float]]]:
+def _draw_run(run: Path, data: str | None, target: Path) -> tuple[list[Path], Tested, list[dict[str, float]]]:
     """(the paths written, its test, its reports) of one run."""
     path, directory = model_file(run), _directory_of(run)
     config, settings = _config(directory, data)
@@ -87,18 +85,17 @@ def _draw_run(
     return written, test, history
 
 
-def _summary(test: Tested | TestedNumbers, model: Model, path: Path, history: list[dict[str, float]]) -> str:
+def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, float]]) -> str:
     verbs = ("classify", "predict") if isinstance(model, TableModel) else ("classifies", "predicts")
     words = f"The {model.described} ({model.parameters:,} parameters) "
     samples = f"the {test.y.size:,} test samples of {test.data.name}"
-    if isinstance(test, Tested):
-        right = test.y.size - test.wrong.size
-        words += (
-            f"{verbs[0]} {plots.percent(right, test.y.size)} of {samples} correctly; the mean loss is {test.loss:.3g}."
-        )
+    if model.target is None:
+        right = plots.percent(test.y.size - test.errors.size, test.y.size)
+        words += f"{verbs[0]} {right} of {samples} correctly"
     else:
         words += f"{verbs[1]} the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
-        words += f"MAE {test.scores['mae']:.4g}; the mean loss is {test.scores['loss']:.3g}."
+        words += f"MAE {test.scores['mae']:.4g}"
+    words += f"; the mean loss is {test.scores['loss']:.3g}."
     if history and isinstance(model, TableModel):
         words += f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s."
     elif history:
@@ -112,12 +109,12 @@ def _summary(test: Tested | TestedNumbers, model: Model, path: Path, history: li
 
 
 def _over_seeds(
-    runs: list[tuple[Path, str, Tested | TestedNumbers, list[dict[str, float]]]],
+    runs: list[tuple[Path, str, Tested, list[dict[str, float]]]],
 ) -> tuple[str, list[Section]]:
     """(what several runs reach together, the page's sections), of each its directory, its page, its test and its reports."""
     scores = [test.scores for _, _, test, _ in runs]
     spread = {}
-    for name in scores[0]:
+    for name in (name for name in _SCORES if name in scores[0]):
         values = [each[name] for each in scores]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         shown = _score(name, deviation) if name == "accuracy" else f"{deviation:.2g}"

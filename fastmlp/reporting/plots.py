@@ -260,15 +260,8 @@ def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figur
     curves = [series(history, f"test_{what}") for history in histories]
     curves = [(epochs, values if numbers else 1 - values) for epochs, values in curves if epochs.size]
     for k, (epochs, values) in enumerate(curves):
-        ax.plot(
-            epochs,
-            values,
-            color=_BLUE,
-            linewidth=1,
-            alpha=0.6,
-            marker="." if epochs.size == 1 else "",
-            label=None if k else "one run",
-        )
+        look: dict[str, Any] = {"color": _BLUE, "linewidth": 1, "alpha": 0.6, "label": None if k else "one run"}
+        ax.plot(epochs, values, marker="." if epochs.size == 1 else "", **look)
     shared = min((epochs.size for epochs, _ in curves), default=0)
     if shared and all((epochs[:shared] == curves[0][0][:shared]).all() for epochs, _ in curves):
         mean = np.mean([values[:shared] for _, values in curves], axis=0)

@@ -42,52 +42,32 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class Tested:
-    """A model's answers on a test set: samples as it takes them, class indices y and predicted [N], the probability of each
-    answer, wrong rows.
+    """A model on a test set: samples as it takes them, class indices or numbers y and predicted [N], and the scores.
 
-    The rows in ``wrong`` begin with the one whose answer the model was surest of.
+    ``errors`` are rows, the worst first: of classes those that are wrong, by the ``probability`` [N] of the answer; of numbers
+    all rows, by the size of the error.
     """
 
     data: Dataset
     X: Any
     y: np.ndarray
     predicted: np.ndarray
-    probability: np.ndarray
-    wrong: np.ndarray
-    loss: float
-
-    @property
-    def scores(self) -> dict[str, float]:
-        return {"accuracy": 1 - self.wrong.size / self.y.size, "loss": self.loss}
-
-
-@dataclass(frozen=True)
-class TestedNumbers:
-    """A model's predictions on a test set: samples as it takes them, numbers y and predicted [N], and what was measured.
-
-    The rows in ``worst`` begin with the one that it was furthest off on.
-    """
-
-    data: Dataset
-    X: Any
-    y: np.ndarray
-    predicted: np.ndarray
-    worst: np.ndarray
+    errors: np.ndarray
     scores: dict[str, float]
+    probability: np.ndarray | None = None  # of classes
 
 
-def tested(model: Model, data: Dataset, path: Path) -> Tested | TestedNumbers:
+def tested(model: Model, data: Dataset, path: Path) -> Tested:
     """The model of the file ``path`` on the test set."""
     X, y, scores = measured(model, data, str(path), data.source)
     if model.target is not None:
         predicted = model.target.central(model.predict(X))
-        worst = np.argsort(-np.abs(predicted - y), kind="stable")
-        return TestedNumbers(data, X, y, predicted, worst, scores)
+        return Tested(data, X, y, predicted, np.argsort(-np.abs(predicted - y), kind="stable"), scores)
     predicted = model.class_indices(X)
     probability = model.predict_proba(X)[np.arange(len(y)), predicted]
     wrong = np.flatnonzero(predicted != y)
     wrong = wrong[np.argsort(-probability[wrong], kind="stable")]
-    return Tested(data, X, y, predicted, probability, wrong, scores["loss"])
+    return Tested(data, X, y, predicted, wrong, scores, probability)
 
 
 def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
@@ -110,13 +90,8 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
         words += " The train figures are means over the epoch, while the weights were changing."
     second = "RMSE" if any("test_rmse" in row or "validation_rmse" in row for row in history) else "error rate"
     alt = f"Line chart of loss, {second} and learning rate against epochs. {words}"
-    return Section(
-        "Learning curves",
-        words,
-        "learning-curves",
-        plots.learning_curves(history, _rates(history, config), config.loss),
-        alt,
-    )
+    figure = plots.learning_curves(history, _rates(history, config), config.loss)
+    return Section("Learning curves", words, "learning-curves", figure, alt)
 
 
 def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +117,7 @@ def _rate(error: float) -> str:
 
 
 def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
-    K, wrong = len(names), test.wrong
+    K, wrong = len(names), test.errors
     pairs, times = np.unique(K * test.y[wrong] + test.predicted[wrong], return_counts=True)
     most = np.argsort(-times, kind="stable")[:3]
     listed = [f"{names[pairs[k] // K]} as {names[pairs[k] % K]} ({times[k]:,}×)" for k in most]
@@ -205,7 +180,7 @@ def _feature_names(model: Model) -> Sequence[str]:
     return model.columns or [f"feature {k + 1}" for k in range(model.network.sizes[0])]
 
 
-def _predicted_and_true(test: TestedNumbers) -> Section:
+def _predicted_and_true(test: Tested) -> Section:
     words = (
         f"{scored(test.scores['rmse'], test.scores['r2'])} on {len(test.y):,} test samples; on the line a prediction would be "
         "right."
@@ -214,7 +189,7 @@ def _predicted_and_true(test: TestedNumbers) -> Section:
     return Section("Predicted against true", words, "predicted", figure, f"Scatter plot. {words}")
 
 
-def _residuals(test: TestedNumbers) -> Section:
+def _residuals(test: Tested) -> Section:
     residuals = test.predicted - test.y
     low, middle, high = np.quantile(residuals, [0.1, 0.5, 0.9]).tolist()
     words = (
@@ -224,7 +199,7 @@ def _residuals(test: TestedNumbers) -> Section:
     return Section("Residuals", words, "residuals", plots.residuals(residuals), f"Histogram. {words}")
 
 
-def _deciles(test: TestedNumbers) -> Section:
+def _deciles(test: Tested) -> Section:
     """The errors of the least true numbers, the next, ..., the greatest."""
     order = np.argsort(test.y, kind="stable")
     parts = [part for part in np.array_split(order, _DECILES) if part.size]
@@ -242,9 +217,9 @@ def _deciles(test: TestedNumbers) -> Section:
     return Section("Error by decile", words, "deciles", figure, f"Bar chart. {words}", table)
 
 
-def _largest_errors(test: TestedNumbers, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
+def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
     """The table has the values of ``columns``, the first few, where the samples are no images."""
-    rows = test.worst[:_SHOWN]
+    rows = test.errors[:_SHOWN]
     place, places, said = _places(test.data, rows, config, model)
     table: list[tuple[Any, ...]] = [(place, "true", "predicted", "residual")]
     table += [
@@ -278,15 +253,16 @@ def _with_values(
 
 def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
     """The table has the values of ``columns``, the first few, where the samples are no images."""
-    title, rows = "Most confident errors", test.wrong[:_SHOWN]
+    title, rows = "Most confident errors", test.errors[:_SHOWN]
     if not rows.size:
         return Section(title, "Every test sample is classified correctly.")
     true, answers = ([model.classes[k] for k in part[rows]] for part in (test.y, test.predicted))
+    assert test.probability is not None
     sure = [(">99.9" if p > 0.9995 else f"{100 * p:.1f}") + plots.PERCENT for p in test.probability[rows].tolist()]
     place, places, said = _places(test.data, rows, config, model)
     table: list[tuple[Any, ...]] = [(place, "true class", "predicted", "probability")]
     table += zip(places, true, answers, sure)
-    of = f"{len(rows)} of {test.wrong.size:,}" if len(rows) < test.wrong.size else f"All {len(rows)}"
+    of = f"{len(rows)} of {test.errors.size:,}" if len(rows) < test.errors.size else f"All {len(rows)}"
     words = f"{of} misclassified test samples, those first where the model gave the wrong class the highest probability. {said}"
     X = test.X
     if model.image_shape is None or hasattr(X, "indptr"):
@@ -352,7 +328,7 @@ def _weights(model: Model) -> Section:
     return Section("First-layer weights", words, "weights", figure, alt)
 
 
-def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, list[Any]]:
+def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
     """And the columns in the order of their importance."""
     found = permutation_importance(model, test.X, test.y)
     order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
@@ -375,12 +351,10 @@ def _importance(test: Tested | TestedNumbers, model: Model) -> tuple[Section, li
     return section, columns.tolist()
 
 
-def sections_of(
-    model: Model, test: Tested | TestedNumbers, config: TrainConfig, data: Dataset, metrics: Path
-) -> list[Section]:
+def sections_of(model: Model, test: Tested, config: TrainConfig, data: Dataset, metrics: Path) -> list[Section]:
     """All of a run that are there: how it learnt, what it answers, what its inputs are."""
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
-    if isinstance(test, Tested):
+    if test.probability is not None:
         answers = [
             _confusion(test, model.classes), _confident_errors(test, model, config, columns), _recall(test, model.classes)
         ]  # fmt: skip

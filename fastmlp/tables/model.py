@@ -13,10 +13,9 @@ from ..backend import Network, ops
 from ..data import Frame, Sparse
 from ..data.labels import listed
 from ..errors import InputError
-from ..formats import DROP, NUMBER, Features, LabelColumn
+from ..formats import DROP, NUMBER, Features
 from ..frames import read_table
 from ..models.model import Model
-from ..models.target import Target
 from ..models.tensor_file import Tensors
 from .columns import Columns
 from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
@@ -31,21 +30,11 @@ class TableModel(Model):
     """
 
     def __init__(
-        self,
-        networks: Sequence[Network],
-        scale: float,
-        classes: tuple[str, ...],
-        columns: Columns,
-        *,
-        named: bool,
-        label: LabelColumn | None = None,
-        trained_on: dict[str, Any] | None = None,
-        target: Target | None = None,
-        label_kind: str | None = None,
-    ) -> None:
-        super().__init__(
-            networks[0], scale, classes, label=label, trained_on=trained_on, target=target, label_kind=label_kind
-        )
+        self, networks: Sequence[Network], scale: float, classes: tuple[str, ...], columns: Columns, *, named: bool,
+        **known: Any,
+    ) -> None:  # fmt: skip
+        """``known`` are further fields of ``Model``: label, trained_on, target and label_kind."""
+        super().__init__(networks[0], scale, classes, **known)
         self.networks, self.columns, self.named = list(networks), columns, named
 
     columns: Columns  # type: ignore[assignment]

@@ -8,7 +8,6 @@ training samples.
 from __future__ import annotations
 
 import contextlib
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from ..config import TrainConfig
 from ..data import Dataset
 from ..errors import Interrupted, RunError
-from .loop import Observer, Run, Saver, on_threads
+from .loop import Observer, Run, on_threads
 from .plan import Plan, plan
 
 _LOWEST, _HIGHEST = 1e-5, 10.0
@@ -107,7 +106,7 @@ def _trial(planned: Plan, observer: Observer) -> Trial:
     run, rate = Run(planned, Observer(stop=observer.stop)), planned.config.peak_lr
     with contextlib.closing(run.batches):
         while not run.finished:
-            last = run.until_report(Saver(None, math.inf))
+            last = run.until_report()
             run.stop_if_asked()
     assert last.validation_loss is not None
     accuracy = getattr(last, "validation_accuracy", None)

@@ -176,8 +176,14 @@ class _Best:
 class Run:
     """The state of one run, the same on all ranks of its world."""
 
-    def __init__(self, plan: Plan, observer: Observer, world: World | None = None) -> None:
-        self.plan, self.config, self.observer, self.world = plan, plan.config, observer, world or World()
+    def __init__(self, plan: Plan, observer: Observer, world: World | None = None, path: Path | None = None) -> None:
+        self.plan, self.config, self.observer, self.world, self.path = (
+            plan,
+            plan.config,
+            observer,
+            world or World(),
+            path,
+        )
         config, data = plan.config, plan.data
         self.rule = rule(config)
         self.task, target = data.task, plan.target
@@ -215,6 +221,7 @@ class Run:
         self.seconds = self.interval_seconds = 0.0
         self.losses: list[float] = []  # of the steps since the last report
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
+        self._save_at = time.monotonic() + config.checkpoint_seconds
         self._chunk = 1
         # A chunk ends where all ranks have the same weights.
         self._multiple = config.sync_every if self.world.size > 1 else 1
@@ -323,7 +330,7 @@ class Run:
         """Whether all steps have been taken, or no more progress is expected."""
         return self.step >= self.total or self.best.enough
 
-    def until_report(self, saver: Saver) -> Report:
+    def until_report(self) -> Report:
         """Train to the next report and make it."""
         goal = min((self.step // self.interval + 1) * self.interval, self.total)
         while self.step < goal:
@@ -334,7 +341,7 @@ class Run:
             self.observer.progress(Progress(self.step, self.total, loss, self._accuracy(), rate, left))
             if self.step < goal:
                 self.stop_if_asked()
-                saver.save_if_due(self)
+                self.save_if_due()
         ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
         measured: dict[str, Any] = {
             "epoch": self.step / self.batches.steps_per_epoch,
@@ -388,6 +395,23 @@ class Run:
     def finish(self) -> None:
         """Give the model the best parameters if the run watched for them, else the last."""
         self.model.network.params[...] = self.judged.params if self.best.params is None else self.best.params
+
+    def save_if_due(self) -> None:
+        if any(self.world.gather(time.monotonic() >= self._save_at)):
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint, if the run has a path. RunError where a weight is not finite."""
+        if self.path is None:
+            return
+        start = time.monotonic()
+        if not np.isfinite(self.model.network.params).all():
+            raise self.divergence(f"after step {self.step}: a weight")
+        with self.world.together():
+            if self.world.rank == 0:
+                write_checkpoint(self.path, self.checkpoint())
+        end, pause = time.monotonic(), self.config.checkpoint_seconds
+        self._save_at = end + (max(pause, _CHECKPOINT_SHARE * (end - start)) if pause else 0)
 
     def checkpoint(self) -> Checkpoint:
         """The state that ``resume`` needs."""
@@ -479,30 +503,6 @@ def training_cost(
     }
 
 
-class Saver:
-    """Writes checkpoints when they are due; none without a path."""
-
-    def __init__(self, path: Path | None, seconds: float) -> None:
-        self.path, self.seconds = path, seconds
-        self._due = time.monotonic() + seconds
-
-    def save_if_due(self, run: Run) -> None:
-        if any(run.world.gather(time.monotonic() >= self._due)):
-            self.save(run)
-
-    def save(self, run: Run) -> None:
-        if self.path is None:
-            return
-        start = time.monotonic()
-        if not np.isfinite(run.model.network.params).all():
-            raise run.divergence(f"after step {run.step}: a weight")
-        with run.world.together():
-            if run.world.rank == 0:
-                write_checkpoint(self.path, run.checkpoint())
-        end = time.monotonic()
-        self._due = end + (max(self.seconds, _CHECKPOINT_SHARE * (end - start)) if self.seconds else 0)
-
-
 @contextlib.contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
     """Use ``count`` threads, if given, and silence NumPy's warnings of overflow: the run itself reports infinite losses."""
@@ -523,7 +523,7 @@ def fit_network(
         during.enter_context(on_threads(threads))
         found, before = None, kernels.jit.compile_seconds
         with world.together():
-            run = Run(plan(data, config, observer.chosen), observer, world)
+            run = Run(plan(data, config, observer.chosen), observer, world, path)
             during.callback(run.batches.close)
             if resume and path is not None and world.rank == 0:
                 found = read_checkpoint(path, observer.say)
@@ -532,7 +532,6 @@ def fit_network(
         found = world.gather(found)[0]
         if found is not None and path is not None:
             run.resume(found, path)
-        saver = Saver(path, config.checkpoint_seconds)
         result = Result(run.model, run.config, run.history)
         run.warm_up()
         compile_seconds = kernels.jit.compile_seconds - before
@@ -540,17 +539,17 @@ def fit_network(
             observer.started(run.history, run.finished)
         try:
             while not run.finished:
-                report = run.until_report(saver)
+                report = run.until_report()
                 with world.together():
                     observer.report(report)
                 if not run.finished:
                     run.stop_if_asked()
-                    saver.save_if_due(run)
+                    run.save_if_due()
         except Interrupted as interruption:
-            saver.save(run)
+            run.save()
             interruption.result = result
             raise
-        saver.save(run)
+        run.save()
         run.finish()
         result.summary = run.summary(compile_seconds)
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,35 @@ _LARGEST = 1e30  # larger values are of a run that diverged, and would spoil an 
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The finite numbers of each report. InputError for a damaged line, except an unfinished last one: it is being written."""
+    """The finite numbers of each report. InputError for a damaged line."""
+    return [{"epoch": number} | _numbers(row, f"{path}: line {number}") for number, row in _rows(path)]
+
+
+def read_network_losses(path: Path) -> dict[int, list[float]]:
+    """{network: its validation losses after each epoch} of a table's run. InputError for a damaged line."""
+    found: dict[int, list[float]] = {}
+    for number, row in _rows(path):
+        try:
+            found[int(row["network"])] = [float(value) for value in row["validation_losses"]]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise InputError(f"{path}: line {number} is not of a network of a table; the file is damaged") from None
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number of the line, its report). An unfinished last line is being written, and left out."""
     lines = read_file(path).split(b"\n")
-    history: list[dict[str, float]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            if not isinstance(row, dict):
-                raise TypeError
-            history.append({"epoch": number} | _numbers(row, f"{path}: line {number}"))
-        except (TypeError, ValueError, RecursionError):
-            if number < len(lines):
-                raise InputError(f"{path}: line {number} is damaged; it must be a JSON object") from None
-    return history
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            yield number, row
+        elif number < len(lines):
+            raise InputError(f"{path}: line {number} is damaged; it must be a JSON object")
 
 
 def _numbers(row: dict[str, Any], where: str) -> dict[str, float]:
@@ -42,15 +57,3 @@ def _numbers(row: dict[str, Any], where: str) -> dict[str, float]:
         if value is not None and abs(value) < _LARGEST:  # False for NaN
             numbers[name] = float(value)
     return numbers
-
-
-def read_network_losses(path: Path) -> dict[int, list[float]]:
-    """{network: its validation losses after each epoch} of a table's run. InputError for a damaged line."""
-    found: dict[int, list[float]] = {}
-    for number, line in enumerate(read_file(path).splitlines(), 1):
-        try:
-            row = json.loads(line)
-            found[int(row["network"])] = [float(value) for value in row["validation_losses"]]
-        except (KeyError, TypeError, ValueError, RecursionError):
-            raise InputError(f"{path}: line {number} is not of a network of a table; the file is damaged") from None
-    return found
