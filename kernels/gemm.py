@@ -1,11 +1,11 @@
 """Matrix products on register tiles, with the epilogues of a linear layer.
 
 Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is a ``Matrix``, whose element [i, j] is values[i * row + j * column], so
-that one kernel serves X and X.T. ``pack_buffer`` are PACK_SIZE elements of this thread's, to pack operands in.
+that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PACK_SIZE elements, for packed operands.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
 on the number of threads nor on the other rows of the batch. (Only a layer of one output, and an input gradient of fewer
-than DOT_ROWS rows, are taken as dot products, in another order.) All functions here are raw: nothing is checked.
+than DOT_ROWS rows, are dot products, summed in another order.) All functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import simd
 from .bundles import Matrix, after, after_each, from_element, from_row, views
 from .intrinsics import flat, flat_to_read, out_of_line
 from .jit import kernel, overload, piece
-from .narrow import gemm_narrow
+from .narrow import gemm_narrow, make_tile
 from .team import share
 from .tuning import (
     BLOCK_COLUMNS,
@@ -47,37 +47,12 @@ from .tuning import (
 from .update import Schedule, step_of, step_rows
 
 
-def _make_tile(rows: int, vectors: int, full: bool) -> Any:
-    """The micro-kernel for a block of C of ``rows`` x ``vectors``, n columns of it; adds to C to ``resume``.
-
-    n is all of them where it is ``full``: masks in the loop take a seventh of the speed of a core that does two
-    products a cycle. The first ``skip`` rows are computed but not stored: another tile has them.
-    """
-
-    @piece
-    def gemm_tile(K, A, B, C, n, resume, skip):
-        acc = simd.tile_zeros(C.values, rows, vectors)
-        if resume:  # what was stored after the terms before is exactly what was in the registers
-            acc = simd.tile_load(C.values, 0, C.row, rows, vectors, n)
-        a = b = 0
-        for _ in range(K):
-            if full:
-                acc = simd.tile_fma(acc, A.values, a, A.row, B.values, b)
-            else:
-                acc = simd.tile_fma_masked(acc, A.values, a, A.row, B.values, b, n)
-            a += A.column
-            b += B.row
-        simd.tile_store(C.values, 0, C.row, acc, n, skip)
-
-    return gemm_tile
-
-
 def _make_stripe(rows: int, vectors: int) -> Any:
-    """``rows`` rows of C across all columns: tiles ``vectors`` wide, then vector by vector.
+    """``rows`` rows of C: tiles of ``vectors`` vectors across the columns, then single vectors for the rest.
 
-    The tile from column j on reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels.
+    The tile at column j reads B from values[j * column] on: ``column`` is 1, or the depth of packed panels.
     """
-    tile, edge = _make_tile(rows, vectors, True), _make_tile(rows, 1, False)
+    tile, edge = make_tile(rows, vectors, True), make_tile(rows, 1, False)
 
     def gemm_stripe(N, K, A, B, C, resume, skip):
         out_of_line()
@@ -87,7 +62,7 @@ def _make_stripe(rows: int, vectors: int) -> Any:
         for j in range(0, full, width):
             tile(K, A, from_element(B, 0, j), from_element(C, 0, j), width, resume, skip)
         rest = from_element(B, 0, full)
-        for j in range(full, N, lanes):  # in one panel, whose columns lie side by side
+        for j in range(full, N, lanes):  # in the last panel, whose columns are contiguous
             here = Matrix(after(rest.values, j - full), B.row, 1)
             edge(K, A, here, from_element(C, 0, j), min(lanes, N - j), resume, skip)
 
@@ -95,7 +70,7 @@ def _make_stripe(rows: int, vectors: int) -> Any:
 
 
 _stripe = kernel(_make_stripe(TILE_ROWS, TILE_VECTORS))
-# Few rows leave registers for wide tiles, which read whole cache lines of B where it lies.
+# Few rows leave registers for wide tiles, which read whole cache lines of an unpacked B.
 _wide4, _wide2, _wide1, _widest1 = (
     piece(_make_stripe(rows, vectors * simd.REGISTERS // 32)) for rows, vectors in ((4, 4), (2, 8), (1, 8), (1, 16))
 )
@@ -103,7 +78,7 @@ _wide4, _wide2, _wide1, _widest1 = (
 
 @kernel
 def _few_rows(M, N, K, A, B, C, resume):
-    """Fewer rows than a tile has."""
+    """C = A @ B (+= if ``resume``) for fewer rows than a tile has."""
     i = 0
     while M - i >= 4:
         _wide4(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
@@ -121,7 +96,7 @@ def _few_rows(M, N, K, A, B, C, resume):
 
 @piece
 def gemm_in_place(M, N, K, A, B, C, resume):
-    """For few rows: B is read where it lies, its rows contiguous."""
+    """C = A @ B (+= if ``resume``) without packing, for few rows; the rows of B are contiguous."""
     full = M - M % TILE_ROWS
     for i in range(0, full, TILE_ROWS):
         _stripe(N, K, from_row(A, i), B, from_row(C, i), resume, 0)
@@ -131,9 +106,9 @@ def gemm_in_place(M, N, K, A, B, C, resume):
 
 @piece
 def _pack(K, N, B, panels, width):
-    """Panels of B[K, N], each ``width`` columns wide and contiguous row by row, in flat ``panels``.
+    """Pack B[K, N] into flat ``panels``, each ``width`` columns wide and contiguous, row after row.
 
-    The columns of B lie side by side, or its rows' elements do. What lies in the last panel past N is never used.
+    The rows or the columns of B are contiguous. Columns of the last panel past N are undefined and never used.
     """
     out_of_line()
     lanes = simd.lanes(panels)
@@ -157,9 +132,9 @@ def _pack(K, N, B, panels, width):
 
 @piece
 def _pack_group(first, M, depth, A, tiles):
-    """Rows of A from ``first`` on, GROUP_ROWS or the rest, for tiles: term by term the first's, then the next's.
+    """Pack GROUP_ROWS rows of A from ``first`` on, or the rest, tile by tile, each tile column after column.
 
-    For an A whose rows lie side by side. The last tile begins earlier where the rows do not fill it.
+    The columns of A are contiguous. The last tile starts early where the remaining rows do not fill it.
     """
     out_of_line()
     lanes = simd.lanes(tiles)
@@ -175,7 +150,7 @@ def _pack_group(first, M, depth, A, tiles):
 
 @piece
 def _gemm_packed(resume, M, N, K, A, B, C, pack_buffer):
-    """For many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008); A is read in place, or see PACK_A."""
+    """The product for many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008), and A where PACK_A is set."""
     lanes = simd.lanes(C.values)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
@@ -190,31 +165,31 @@ def _gemm_packed(resume, M, N, K, A, B, C, pack_buffer):
                 continue
             panels, group = Matrix(pack_buffer, width, depth), after(pack_buffer, BLOCK_DEPTH * BLOCK_COLUMNS)
             for i in range(0, M, TILE_ROWS):
-                row = min(i, M - TILE_ROWS)  # the last rows, where they do not fill a tile, in one that begins earlier
+                row = min(i, M - TILE_ROWS)  # the last tile starts early where the remaining rows do not fill it
                 C_rows, skip = from_row(C_block, row), i - row
                 if PACK_A and A.row == 1:
                     if i % GROUP_ROWS == 0:
                         _pack_group(i, M, depth, A_block, group)
                     packed = Matrix(after(group, i % GROUP_ROWS * depth), 1, TILE_ROWS)
                     _stripe(n, depth, packed, panels, C_rows, onto, skip)
-                else:  # not one call for both: A may be read-only, which is another type
+                else:  # a call of its own: A may be read-only, which is another type than the pack buffer's
                     _stripe(n, depth, from_row(A_block, row), panels, C_rows, onto, skip)
 
 
 GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
 PACK_SIZE = GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS
-"""Elements of scratch that ``gemm`` needs, and that kernels need for each part: for a block of integers as floats, too."""
+"""Elements of scratch for ``gemm``; and for each part of a kernel, which also converts a block of integers to floats."""
 
 
 @piece
 def _gemm_swapped(M, N, K, A, B, C, pack_buffer):
-    """C.T = B.T @ A.T, for an A smaller than B: A is packed, and B.T read along its rows, where they lie.
+    """C.T = B.T @ A.T, for an A smaller than B: A is packed, B is read in place.
 
-    C.T goes through a strip of GROUP_ROWS rows, which stays in L1 until it is turned.
+    C.T is computed in strips of GROUP_ROWS rows, which stay in L1 until they are transposed into C.
     """
     lanes = simd.lanes(C.values)
     width = TILE_VECTORS * lanes
-    deepest = min(K, SWAPPED_DEPTH) + TILE_ROWS  # the last tile of a strip may begin that much before it
+    deepest = min(K, SWAPPED_DEPTH) + TILE_ROWS  # a strip's last tile may start up to a tile before the strip
     most = GEMM_SIZE // (deepest + GROUP_ROWS) // width * width
     for first in range(0, M, most):
         m = min(most, M - first)
@@ -227,7 +202,7 @@ def _gemm_swapped(M, N, K, A, B, C, pack_buffer):
             for i in range(0, N, GROUP_ROWS):
                 count, block = min(GROUP_ROWS, N - i), from_element(C, first, i)
                 if k > 0:
-                    _pack(count, m, Matrix(block.values, 1, C.row), strip, padded)  # transposed: it is one panel
+                    _pack(count, m, Matrix(block.values, 1, C.row), strip, padded)  # transposes: the strip is one panel
                 for r in range(0, count, TILE_ROWS):
                     row = min(i + r, N - TILE_ROWS)
                     terms, panels = from_element(B, k, row), Matrix(pack_buffer, width, depth)
@@ -238,25 +213,25 @@ def _gemm_swapped(M, N, K, A, B, C, pack_buffer):
 
 @piece
 def _packs_less_swapped(M, N, K, width):
-    """Whether A is so much smaller than B that the rows that fill its last panel cost less than packing B."""
+    """Whether packing A, and computing the padding of its last panel, costs less than packing B."""
     return SWAPPED_ROWS * M * (K + N) + -M % width * N * K < SWAPPED_ROWS * N * K and N >= TILE_ROWS
 
 
 @piece
 def _is_narrow(M, N, A, lanes):
-    """Whether vectors are better used down the columns of C than across: see NARROW_COLUMNS."""
-    turned, panel, tile = A.row != 1, TILE_VECTORS * lanes, NARROW_VECTORS * lanes
-    if turned and (A.column != 1 or -N % lanes < IDLE_LANES or N < lanes < FULL_LANES):
+    """Whether vectors should run down the columns of C and not along its rows: see NARROW_COLUMNS."""
+    transposes, panel, tile = A.row != 1, TILE_VECTORS * lanes, NARROW_VECTORS * lanes
+    if transposes and (A.column != 1 or -N % lanes < IDLE_LANES or N < lanes < FULL_LANES):
         return False
-    least = lanes if N <= NARROW_COLUMNS else 2 * tile if turned else tile // 2
+    least = lanes if N <= NARROW_COLUMNS else 2 * tile if transposes else tile // 2
     return least <= M and panel > N
 
 
 @kernel
 def gemm(M, N, K, A, B, C, pack_buffer):
-    """C[M, N] = A[M, K] @ B[K, N]; the rows of C are contiguous, and the rows or the columns of B.
+    """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
 
-    Of ``pack_buffer`` GEMM_SIZE elements are scratch.
+    Scratch: GEMM_SIZE elements of ``pack_buffer``.
     """
     out_of_line()
     gemm_onto(False, M, N, K, A, B, C, pack_buffer)
@@ -264,14 +239,14 @@ def gemm(M, N, K, A, B, C, pack_buffer):
 
 @kernel
 def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
-    """``gemm``, or with ``resume`` C += A @ B, as if the terms of before came first: the rows of B contiguous."""
+    """``gemm``, or C += A @ B if ``resume``, with the bits of one longer sum; then the rows of B must be contiguous."""
     out_of_line()
     lanes, size = simd.lanes(C.values), C.values.itemsize
-    one_output = N == 1 and C.row == 1 and B.row == 1  # of the layer: a part with one column of many is another matter
+    one_output = N == 1 and C.row == 1 and B.row == 1  # the layer's only one, not one of several columns
     if one_output and A.column == 1 and A.row != 1:
         _dots(1, M, K, Matrix(B.values, K, 1), Matrix(A.values, 1, A.row), Matrix(C.values, M, 1))
         return
-    # Columns beyond whole panels are few, too; but not where columns of B are packed, or C.T is computed.
+    # The columns past the last whole panel count as few, too, unless columns of B are packed or C.T is computed.
     few = N % (TILE_VECTORS * lanes) if B.column == 1 else N
     if few and _is_narrow(M, few, A, lanes):
         N -= few
@@ -290,10 +265,10 @@ def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
 
 
 def _make_finish(rows: int) -> Any:
-    """f(factor * Y + b) of up to a vector of each of ``rows`` rows, from column j on.
+    """Y = f(factor * Y + b) in ``rows`` rows, for n columns from column j on, at most a vector.
 
-    All are read before one is stored: the rows of few columns share cache lines, and to read from a line that is still being
-    written to takes as long as ten rows.
+    All rows are loaded before one is stored: rows of few columns share cache lines, and a load that waits for a store to
+    its line (no store-to-load forwarding) takes as long as ten rows.
     """
 
     @piece
@@ -315,7 +290,7 @@ _finish_eight, _finish_one = _make_finish(8), _make_finish(1)
 
 @kernel
 def finish_rows(rows, n, Y, b, scale, relu):
-    """Y = f(scale * Y + b), in place while it is in cache; f the identity or ReLU.
+    """The epilogue of a product, while Y is in cache: Y = f(scale * Y + b) in place, f the identity or ReLU.
 
     Y has ``rows`` contiguous rows of n elements; b is flat, or empty for none.
     """
@@ -324,7 +299,7 @@ def finish_rows(rows, n, Y, b, scale, relu):
         return
     lanes = simd.lanes(b)
     factor, eights = simd.broadcast(b, scale), rows - rows % 8
-    if n == 1 and Y.row == 1:  # one output: the rows are one
+    if n == 1 and Y.row == 1:  # one output: the column is contiguous and taken as one row
         shift = simd.broadcast(b, b[0] if b.size else 0)
         for i in range(0, rows, lanes):
             x = simd.load_masked(Y.values, i, rows - i)
@@ -342,7 +317,7 @@ def finish_rows(rows, n, Y, b, scale, relu):
 
 
 def _float_rows(X, lo, hi, converted):
-    """Rows lo .. hi - 1 of X as floats: where they are, or ``converted``."""
+    """Rows lo .. hi - 1 of X as floats: in place, or copied to ``converted`` where X holds integers."""
 
 
 @overload(_float_rows)
@@ -351,7 +326,7 @@ def _float_rows_overload(X, lo, hi, converted):
         return lambda X, lo, hi, converted: Matrix(after(flat_to_read(X), lo * X.shape[1]), X.shape[1], 1)
 
     def convert(X, lo, hi, converted):
-        # Unsigned: a signed index might count from the end, and such a loop is not vectorised.
+        # Unsigned: Numba tests whether a signed index counts from the end, and LLVM does not vectorise that.
         source, start = flat(X), np.uintp(lo * X.shape[1])
         for k in range(np.uintp((hi - lo) * X.shape[1])):
             converted[k] = source[start + k]
@@ -362,17 +337,17 @@ def _float_rows_overload(X, lo, hi, converted):
 
 @piece
 def _columns_share(part, parts, N, width):
-    """This part's columns of N, in whole panels but for the last."""
+    """This part's range of N columns, in whole panels of ``width`` except for the last."""
     lo, hi = share(part, parts, (N + width - 1) // width)
     return min(lo * width, N), min(hi * width, N)
 
 
 @piece
 def block_of(part, parts, M, N, width):
-    """(first row, last row, first column, last column) of this part of an M x N result, of a grid of equal blocks.
+    """(first row, end row, first column, end column) of this part's block in a grid over an M x N result.
 
-    Of those grids the one whose blocks take least to pack their columns of B, twice as dear, and to read their rows of
-    A: two parts split rows only where C is tall. Ice Lake, 2 threads, speed as a part of MKL's, with rows and with
+    Of all grids the one with the lowest cost per block is taken: to pack its columns of B, counted twice, and to read its
+    rows of A. Two parts split rows only where C is tall. Ice Lake, 2 threads, speed relative to MKL, with rows and with
     columns split: 200 x 1024 x 1024 0.87 and 1.01, 128 x 4096 x 4096 0.80 and 0.87.
     """
     across = 1
@@ -389,14 +364,14 @@ def block_of(part, parts, M, N, width):
 def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers):
     """Y = f(scale * X @ W + b) for this part of Y; b empty for none.
 
-    ``converted`` is flat, parts * ROW_BLOCK * I elements, for an integer X to be converted in; else empty.
-    ``pack_buffers`` is flat, PACK_SIZE elements for each part.
+    Scratch, flat: ``converted`` has parts * ROW_BLOCK * I elements for an integer X as floats, none for a float X;
+    ``pack_buffers`` has PACK_SIZE elements for each part.
     """
     K, N = W.shape
     first, last, left, right = block_of(part, parts, X.shape[0], N, TILE_VECTORS * simd.lanes(Y))
     own, pack_buffer = after(converted, part * ROW_BLOCK * K), after(pack_buffers, part * PACK_SIZE)
     weights, bias = Matrix(after(flat_to_read(W), left), N, 1), after(b, left) if b.size else b
-    # Integers are converted block by block; floats are taken in one go.
+    # Integers are converted block by block; floats need no blocks.
     step = ROW_BLOCK if converted.size else max(last - first, 1)
     for lo in range(first, last, step):
         rows = min(step, last - lo)
@@ -407,9 +382,9 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
 
 @kernel
 def mask(rows, n, Y, dY, factor):
-    """dY = 0 where Y <= 0, else factor * dY: the derivative of ReLU, and of dropout, ``factor`` 1 / (1 - p), behind it.
+    """dY = 0 where Y <= 0, else factor * dY: backward through ReLU, and through dropout with ``factor`` 1 / (1 - p).
 
-    Both are ``rows`` contiguous rows of n elements; NaN passes.
+    Y and dY have ``rows`` contiguous rows of n elements; NaN is kept.
     """
     out_of_line()
     lanes = simd.lanes(dY.values)
@@ -424,7 +399,7 @@ def mask(rows, n, Y, dY, factor):
 
 
 def _make_dots(columns: int) -> Any:
-    """C[j] = A[0 : K] . B's column j, for so many j."""
+    """C[j] = A[:K] . B[:, j] for each of so many ``columns`` j."""
 
     @piece
     def dots(K, A, B, C):
@@ -445,7 +420,7 @@ _some_dots, _one_dot = _make_dots(DOT_COLUMNS), _make_dots(1)
 
 @kernel
 def _dots(M, N, K, A, B, C):
-    """C[i, j] = row i of A . column j of B, both contiguous: few rows of A, many columns of B, each read once."""
+    """C = A @ B by dot products, for few rows of A; its rows and the columns of B are contiguous. B is read once."""
     blocks = N - N % DOT_COLUMNS
     for j in range(0, blocks, DOT_COLUMNS):
         for i in range(M):
@@ -457,10 +432,7 @@ def _dots(M, N, K, A, B, C):
 
 @kernel
 def gemm_transposed(few, M, N, K, A, B, C, pack_buffer):
-    """C[M, N] = A[M, K] @ B[K, N], the rows of A and the columns of B contiguous.
-
-    Taken as dot products where the batch has ``few`` rows: see DOT_ROWS.
-    """
+    """C[M, N] = A[M, K] @ B[K, N], the rows of A and the columns of B contiguous; dot products if ``few``: see DOT_ROWS."""
     if few:
         _dots(M, N, K, A, B, C)
     else:
@@ -469,7 +441,7 @@ def gemm_transposed(few, M, N, K, A, B, C, pack_buffer):
 
 @kernel
 def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
-    """dX = dY @ W.T for this part of dX, zero where relu_output <= 0 (empty for no mask); buffers as in the forward."""
+    """dX = dY @ W.T for this part of dX, zero where relu_output <= 0 (empty: no mask); scratch as in ``linear_forward``."""
     N, K = W.shape
     M = dY.shape[0]
     first, last, left, right = block_of(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
@@ -483,10 +455,10 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
 
 @kernel
 def column_sums(M, n, dY, db):
-    """db[j] = sum over the M rows of dY[:, j], for n columns of dY, rows in order but for a single output; db is flat."""
+    """db[j] = the sum of dY[:, j] over M rows, for n columns, in row order except for a single output; db is flat."""
     lanes, values = simd.lanes(db), dY.values
     j = 0
-    if n == 1 and dY.row == 1:  # one output: side by side, and a chain of additions would take longer than the product
+    if n == 1 and dY.row == 1:  # one output, contiguous: one chain of additions would take longer than the product
         a = b = c = d = simd.zeros(db)
         for i in range(0, M, 4 * lanes):
             a = a + simd.load_masked(values, i, M - i)
@@ -511,7 +483,7 @@ def column_sums(M, n, dY, db):
 
 
 def _weight_product(rows, n, M, X, dY, C, pack_buffer):
-    """C[rows, n] = X[M, :rows].T @ dY[M, :n]; X may be of integers."""
+    """C[rows, n] = X[M, :rows].T @ dY[M, :n]; X may hold integers."""
 
 
 @overload(_weight_product)
@@ -542,7 +514,7 @@ def linear_backward_weight(part, parts, X, dY, scale, dW, db, pack_buffers):
     (M, K), N = X.shape, dY.shape[1]
     first, last, left, right = block_of(part, parts, K, N, TILE_VECTORS * simd.lanes(dW))
     pack_buffer, B = after(pack_buffers, part * PACK_SIZE), Matrix(after(flat_to_read(dY), left), N, 1)
-    step = STRIP_ROWS if X.itemsize == 1 else max(last - first, 1)  # a strip of integers is converted
+    step = STRIP_ROWS if X.itemsize == 1 else max(last - first, 1)  # integers are converted strip by strip
     for k in range(first, last, step):
         rows, C = min(step, last - k), Matrix(after(flat(dW), k * N + left), N, 1)
         _weight_product(rows, right - left, M, Matrix(after(flat_to_read(X), k), K, 1), B, C, pack_buffer)
@@ -553,7 +525,7 @@ def linear_backward_weight(part, parts, X, dY, scale, dW, db, pack_buffers):
 
 
 class Scratch(NamedTuple):
-    """Memory to write on: of all parts, or, by ``own_scratch``, of one."""
+    """Scratch memory: of all parts, or, from ``own_scratch``, of one."""
 
     pack_buffer: np.ndarray  # flat, PACK_SIZE elements a part
     gradient_buffer: np.ndarray  # flat, ``gradient_size`` elements a part, or more
@@ -561,20 +533,20 @@ class Scratch(NamedTuple):
 
 @piece
 def own_scratch(scratch, part, parts):
-    """A part's own. Its place does not depend on the layer: parts may be in different layers at a time."""
+    """This part's scratch. Its place does not depend on the layer: parts may be in different layers at a time."""
     gradient = part * (scratch.gradient_buffer.size // parts)
     return Scratch(after(scratch.pack_buffer, part * PACK_SIZE), after(scratch.gradient_buffer, gradient))
 
 
 def gradient_size(columns: int) -> int:
-    """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer of so many outputs."""
+    """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer with so many output ``columns``."""
     return max(STRIP_ROWS * min(columns, BLOCK_COLUMNS), columns)
 
 
 class Layer(NamedTuple):
-    """A linear layer's parameters, flat: W [inputs, outputs], b [outputs] or empty for none, and the state of each.
+    """A linear layer, flat: W [inputs, outputs], b [outputs] or empty for none, and the optimizer's state of each.
 
-    A state is a tuple of as many arrays as the rule has slots, each laid out as what it belongs to.
+    A state is a tuple of one array for each slot of the rule, laid out as W or b.
     """
 
     inputs: int
@@ -589,8 +561,7 @@ class Layer(NamedTuple):
 def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
     """Step this part's rows of W by scale * X.T @ dY and its columns of b by dY.sum(0); X [M, inputs], dY [M, outputs].
 
-    The gradient of W exists only as a strip of STRIP_ROWS rows and BLOCK_COLUMNS columns, in cache: in the scratch,
-    which is this part's own.
+    The gradient of W exists only as a strip of STRIP_ROWS rows and BLOCK_COLUMNS columns, in this part's ``scratch``.
     """
     out_of_line()
     K, N, gradient = layer.inputs, layer.outputs, scratch.gradient_buffer
@@ -602,7 +573,7 @@ def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
             samples, errors = from_element(X, 0, k), from_element(dY, 0, left)
             _weight_product(rows, n, M, samples, errors, Matrix(gradient, n, 1), scratch.pack_buffer)
             W, state = after(layer.W, k * N + left), after_each(layer.W_state, k * N + left)
-            # Rows that lie side by side are one.
+            # Contiguous rows are stepped as one.
             count, length = (1, rows * n) if n == N else (rows, n)
             step_rows(step.rule, step.of_weights, W, state, gradient, scale, count, length, N)
     if layer.b.size:
@@ -613,9 +584,9 @@ def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
 
 
 class Stepped(NamedTuple):
-    """What ``linear_backward_update`` changes: W [inputs, outputs], flat b or empty for none, and the state of each.
+    """The arrays that ``linear_backward_update`` steps: W [inputs, outputs], flat b or empty for none, the state of each.
 
-    A state is one array, [slots, ...] of any shape: of a caller in Python, for whom a tuple of views takes longer to make.
+    A state is one array [slots, ...], as Python passes it: a tuple of views would take longer to make there.
     """
 
     W: np.ndarray
@@ -626,7 +597,7 @@ class Stepped(NamedTuple):
 
 @piece
 def layer_to_step(stepped, rule):
-    """The same as a ``Layer``."""
+    """``stepped`` as a ``Layer``."""
     (I, O), slots = stepped.W.shape, rule.slots
     W_state, b_state = views(flat(stepped.state), I * O, slots), views(flat(stepped.bias_state), O, slots)
     return Layer(I, O, flat(stepped.W), stepped.b, W_state, b_state)
@@ -634,7 +605,7 @@ def layer_to_step(stepped, rule):
 
 @kernel
 def linear_backward_update(part, parts, X, dY, scale, stepped: Stepped, schedule: Schedule, scratch: Scratch):
-    """``backward_update`` of a layer by a rule; ``scratch`` is that of all parts."""
+    """``backward_update`` of one layer; ``scratch`` is that of all parts."""
     step, own = step_of(schedule.rule, schedule.lr, schedule.t), own_scratch(scratch, part, parts)
     (M, K), N, layer = X.shape, dY.shape[1], layer_to_step(stepped, schedule.rule)
     backward_update(

@@ -1,8 +1,8 @@
 """Matrix products with few columns: layers with one to eight outputs.
 
-C[M, N] = A[M, K] @ B[K, N], as in ``gemm``. A row of C fills only a part of a vector, so the vectors run down its columns: what
-is computed is C.T = B.T @ A.T. In a weight gradient A.T is the samples as they lie in memory, and is read there. In a forward
-product A is, and a block of it that stays in L1 is turned at a time.
+C[M, N] = A[M, K] @ B[K, N], as in ``gemm``. A row of C fills only a part of a vector, so vectors run down the columns:
+C.T = B.T @ A.T is computed, on the same register tiles (``make_tile``). A weight gradient reads A.T in place: it is the
+samples as they lie in memory. A forward product transposes A block by block, in L1.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, the same as in ``gemm``. All functions here are raw.
 """
@@ -18,46 +18,47 @@ from .jit import kernel, piece
 from .tuning import NARROW_DEPTH, NARROW_VECTORS
 
 
-def _make_tile(columns: int, full: bool) -> Any:
-    """``columns`` columns of C, n rows of them: all of NARROW_VECTORS vectors where it is ``full``; adds to C to ``resume``.
+def make_tile(rows: int, vectors: int, full: bool) -> Any:
+    """The micro-kernel: ``rows`` x ``vectors`` of C, of which n columns are stored; adds to C if ``resume``.
 
-    T is A.T, and S, which is written, C.T.
+    If ``full``, n is the whole width and the loop has no masks, which take a seventh of the speed of a core that does two
+    products a cycle. The first ``skip`` rows are computed but not stored: they belong to another tile.
     """
 
     @piece
-    def narrow_tile(K, T, B, S, n, resume):
-        acc = simd.tile_zeros(S.values, columns, NARROW_VECTORS)
-        if resume:
-            acc = simd.tile_load(S.values, 0, S.row, columns, NARROW_VECTORS, n)
+    def gemm_tile(K, A, B, C, n, resume, skip):
+        acc = simd.tile_zeros(C.values, rows, vectors)
+        if resume:  # the sums were stored exactly as they were in the registers
+            acc = simd.tile_load(C.values, 0, C.row, rows, vectors, n)
         a = b = 0
         for _ in range(K):
             if full:
-                acc = simd.tile_fma(acc, B.values, b, B.column, T.values, a)
+                acc = simd.tile_fma(acc, A.values, a, A.row, B.values, b)
             else:
-                acc = simd.tile_fma_masked(acc, B.values, b, B.column, T.values, a, n)
-            a += T.row
+                acc = simd.tile_fma_masked(acc, A.values, a, A.row, B.values, b, n)
+            a += A.column
             b += B.row
-        simd.tile_store(S.values, 0, S.row, acc, n, 0)
+        simd.tile_store(C.values, 0, C.row, acc, n, skip)
 
-    return narrow_tile
+    return gemm_tile
 
 
 def _make_columns(full: bool) -> Any:
-    """All N columns: four at a time, then two, then one."""
-    four, two, one = (_make_tile(columns, full) for columns in (4, 2, 1))
+    """C.T [N, n] = B.T @ T, T = A.T: four rows of C.T at a time, then two, then one."""
+    four, two, one = (make_tile(columns, NARROW_VECTORS, full) for columns in (4, 2, 1))
 
     @piece
     def narrow_columns(N, K, T, B, S, n, resume):
         out_of_line()
-        j = 0
+        B_transposed, j = Matrix(B.values, B.column, B.row), 0
         while N - j >= 4:
-            four(K, T, from_element(B, 0, j), from_row(S, j), n, resume)
+            four(K, from_row(B_transposed, j), T, from_row(S, j), n, resume, 0)
             j += 4
         if N - j >= 2:
-            two(K, T, from_element(B, 0, j), from_row(S, j), n, resume)
+            two(K, from_row(B_transposed, j), T, from_row(S, j), n, resume, 0)
             j += 2
         if N - j >= 1:
-            one(K, T, from_element(B, 0, j), from_row(S, j), n, resume)
+            one(K, from_row(B_transposed, j), T, from_row(S, j), n, resume, 0)
 
     return narrow_columns
 
@@ -78,12 +79,12 @@ def transpose_rows(rows, columns, A, T):
 
 @kernel
 def gemm_narrow(M, N, K, A, B, C, pack_buffer, room, resume):
-    """C = A @ B, the rows or the columns of A contiguous; adds to C to ``resume``. Scratch: ``room`` of ``pack_buffer``."""
+    """C = A @ B, += if ``resume``; the rows or the columns of A are contiguous. Scratch: ``room`` elements."""
     out_of_line()
     wide = NARROW_VECTORS * simd.lanes(C.values)
-    block = NARROW_DEPTH * wide  # of A.T, where A is to be transposed
-    turned, sums = Matrix(pack_buffer, wide, 1), after(pack_buffer, block)
-    # As many rows at a time as the sums have room for; or one tile of them, so that A is read from left to right.
+    block = NARROW_DEPTH * wide  # elements of a block of A.T, if A is transposed
+    transposed, sums = Matrix(pack_buffer, wide, 1), after(pack_buffer, block)
+    # As many rows at a time as there is room for their sums; or one tile, so that A is read from left to right.
     most = (room - block) // (N * wide) * wide if A.row == 1 else wide
     for first in range(0, M, most):
         m, rows = min(most, M - first), from_row(C, first)
@@ -95,8 +96,8 @@ def gemm_narrow(M, N, K, A, B, C, pack_buffer, room, resume):
             for i in range(0, m, wide):
                 n, samples, out = min(wide, m - i), from_element(A, first + i, k), from_element(S, 0, i)
                 if A.row != 1:
-                    transpose_rows(n, depth, samples, turned)
-                    _full_columns(N, depth, turned, terms, out, n, more)
+                    transpose_rows(n, depth, samples, transposed)
+                    _full_columns(N, depth, transposed, terms, out, n, more)
                 elif n == wide:
                     _full_columns(N, depth, Matrix(samples.values, A.column, 1), terms, out, n, more)
                 else:
