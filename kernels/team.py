@@ -44,40 +44,42 @@ from .jit.cache import warn
 
 # -- the barrier ---------------------------------------------------------------------------------------------------
 
-# Two arrivals on free cores meet within about a microsecond; spinning on much longer starves whatever
-# else wants the core (lock-step phases under a spinning runtime went from 0.3 to 10 ms a step).
+# On free cores, threads arrive within about a microsecond of each other; much longer spinning starves other threads
+# (lock-step phases under a spinning runtime went from 0.3 to 10 ms a step).
 _SPINS = 2000
 
 
+@piece
+def wait_for(counters, k, least):
+    """Wait until other threads have raised counters[k] to ``least``: spin briefly, then yield the core."""
+    spins = 0
+    while atomic_load(counters, k) < least:
+        spins += 1
+        if spins > _SPINS:
+            yield_core()
+
+
 def barrier_state() -> np.ndarray:
-    """What ``barrier`` counts in, one a run; behind it what ``meet`` does."""
+    """The counters of ``barrier`` and ``meet``, for one run."""
     return np.zeros(3, np.int64)
 
 
 @piece
 def barrier(state, round_number, parts):
-    """Wait until all ``parts`` have arrived ``round_number`` times (1, 2, ...): spin briefly, then yield the core."""
-    if parts == 1:
-        return
-    atomic_add(state, 0, 1)
-    spins = 0
-    while atomic_load(state, 0) < round_number * parts:
-        spins += 1
-        if spins > _SPINS:
-            yield_core()
+    """Wait until all ``parts`` have arrived ``round_number`` times (1, 2, ...)."""
+    if parts > 1:
+        atomic_add(state, 0, 1)
+        wait_for(state, 0, round_number * parts)
 
 
 @piece
 def meet(state, parts):
-    """Wait until all ``parts`` are here, however often they have met; ``barrier`` counts from one again then."""
-    turn, spins = atomic_load(state, 2), 0
+    """A barrier that needs no round number; ``barrier`` counts its rounds from 1 again afterwards."""
+    turn = atomic_load(state, 2)
     if atomic_add(state, 1, 1) == parts - 1:
         state[0] = state[1] = 0
         atomic_store(state, 2, turn + 1)
-    while atomic_load(state, 2) == turn:
-        spins += 1
-        if spins > _SPINS:
-            yield_core()
+    wait_for(state, 2, turn + 1)
 
 
 @piece
@@ -88,14 +90,14 @@ def share(part, parts, n):
 
 # -- the team ------------------------------------------------------------------------------------------------------
 
-# The mailbox: on cache lines of their own what is left to claim (parts << 32 | next part) and how many parts are done; the
+# The mailbox, each group on a cache line of its own: the next claim (parts << 32 | next part); the number of parts done; the
 # job's two addresses and the caller's core; whether the process is ending.
 _CLAIM, _DONE, _CODE, _DATA, _CORE, _ENDING = 0, 8, 16, 17, 18, 24
 _MAILBOX = 32
 
-_MASK_WORDS = 16  # of a set of 1,024 cores
+_MASK_WORDS = 16  # of an affinity mask for 1,024 cores
 
-_IDLE_YIELDS = 4000  # about 2 ms: longer than what Python does between two calls of a loop
+_IDLE_YIELDS = 4000  # about 2 ms: longer than Python takes between two calls in a loop
 
 
 if sys.platform == "linux":
@@ -111,10 +113,10 @@ if sys.platform == "linux":
 
     @piece
     def _step_aside(core, mask):
-        """Go to another core than ``core``, if this thread may, and be free to come back; ``mask`` is scratch.
+        """Move this thread off ``core``, if it may run elsewhere, and leave it free to return; ``mask`` is scratch.
 
-        The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, since each
-        gives way to the other; two threads were then slower than one.
+        The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, as each yields to
+        the other; two threads were then slower than one.
         """
         size = mask.size * mask.itemsize
         if _getcpu() != core or _getaffinity(0, size, mask.ctypes) < 0:
@@ -138,7 +140,7 @@ else:  # pragma: no cover
 
 @piece
 def _work(mail, mask):
-    """Claim and run parts until none is left to claim; with a ``mask``, to help another thread, not on its core."""
+    """Claim and run parts until none is left; a helper passes its ``mask``, to move off the caller's core."""
     while True:
         claim = atomic_load(mail, _CLAIM)
         part, parts = claim & 0xFFFFFFFF, claim >> 32
@@ -154,7 +156,7 @@ def _work(mail, mask):
 
 @kernel
 def _serve(mail, mask):
-    """Work whenever there is some; return after ``_IDLE_YIELDS`` offers of the core with nothing to do."""
+    """Run parts as they are posted; return after ``_IDLE_YIELDS`` yields without any."""
     idle = 0
     while idle < _SPINS + _IDLE_YIELDS and atomic_load(mail, _ENDING) == 0:
         claim = atomic_load(mail, _CLAIM)
@@ -169,7 +171,7 @@ def _serve(mail, mask):
 
 @kernel
 def _run_parts(mail, parts, code, data):
-    """Post the parts of a job in the mailbox, work, and wait until all are done; a single part is nobody else's."""
+    """Post a job in the mailbox, run parts of it, and wait until all are done; a single part is not posted."""
     if parts == 1:
         job_call(code, 0, 1, data)
         return
@@ -178,16 +180,12 @@ def _run_parts(mail, parts, code, data):
     mail[_CORE] = _core()
     atomic_store(mail, _CLAIM, parts << 32)
     _work(mail, mail[:0])
-    spins = 0
-    while atomic_load(mail, _DONE) < parts:
-        spins += 1
-        if spins > _SPINS:
-            yield_core()
+    wait_for(mail, _DONE, parts)
 
 
 @piece
 def _lead(mail, parts, job):
-    """Run a ``job_entry``; what it came to."""
+    """Run a ``job_entry``; returns its outcome."""
     code, data = job
     _run_parts(mail, parts, code, data)
     return job_outcome(data)
@@ -195,7 +193,7 @@ def _lead(mail, parts, job):
 
 @memoized
 def launcher(function: Any) -> Any:
-    """A kernel that runs ``function(part, parts, *args)`` for all parts, with whoever serves the mailbox."""
+    """An entry that runs ``function(part, parts, *args)`` for all parts, with the threads that serve the mailbox."""
     work = "_lead(_mail, _parts, _job_entry(_function, ({arguments})))"
     made = entry(launcher, "launch", "_mail, _parts, ", work, function, skip=2, _job_entry=job_entry, _lead=_lead)
     compile_it = made.compile
@@ -218,30 +216,30 @@ class _Team:
     """A mailbox and the threads that serve it."""
 
     def __init__(self) -> None:
-        self.callers: dict[int, object] = {}  # one at most
+        self.callers: dict[int, object] = {}  # whoever has the team, under the key 0
         self.mail = np.zeros(_MAILBOX, np.int64)
-        # ``with`` takes a lock without an instant at which it is held and would not be released; a Condition, whose
-        # methods are Python, has one, and the threads that a signal handler's exception locked out never met again.
+        # ``with`` releases a plain lock whenever a signal handler raises. A Condition's methods are Python: there it can
+        # raise between taking the lock and the block that releases it, and the other threads then waited for ever.
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._sleeping = 0
-        self.calling, self.caller = False, 0  # whether a thread needs the team, and which
+        self.calling, self.caller = False, 0  # whether a Python thread has the team, and which
 
     def gather(self, size: int) -> int:
-        """Have ``size`` threads awake as long as ``calling``, or as many as there can be; how many that is."""
+        """Wake ``size`` threads, or as many as can be started, for as long as ``calling`` holds; returns their number."""
         if self.mail[_ENDING]:
             return 0
         while len(self._threads) < size:
             thread = threading.Thread(target=self._live, name=f"kernels-{len(self._threads) + 1}", daemon=True)
             try:
                 thread.start()
-            except RuntimeError as error:  # the process, its user or its container may have no more
-                if error.__context__ is not None:  # or a signal handler raised, and a lock was not yet held
+            except RuntimeError as error:  # a limit of the process, its user or its container
+                if error.__context__ is not None:  # no limit: a signal handler raised before ``start`` held its lock
                     raise
                 warn(f"{error}; running on {len(self._threads) + 1} of {size + 1} threads")
                 break
-            self._threads.append(thread)  # after it runs: an interrupt in between leaves one too many, never too few
+            self._threads.append(thread)  # once it runs: an interrupt before leaves a thread too many, never too few
         with self._lock:
             self.calling, self.caller = True, threading.get_ident()
             if self._sleeping:
@@ -259,7 +257,7 @@ class _Team:
                     self._sleeping -= 1
 
     def end(self) -> None:
-        """Let the threads leave compiled code: at exit it is unmapped."""
+        """Make the threads leave compiled code, which is unmapped at exit."""
         self.mail[_ENDING] = 1
         with self._lock:
             self._wake.notify_all()
@@ -269,7 +267,7 @@ _team = _Team()
 
 
 def _forget_team() -> None:
-    """In a forked child the team's threads do not exist."""
+    """In a forked child, where the team's threads do not exist, begin a new team."""
     global _team
     _team = _Team()
 
@@ -282,7 +280,7 @@ atexit.register(lambda: _team.end())
 def run(function: Any, parts: int, *args: Any) -> None:
     """Call the kernel ``function(part, parts, *args)`` for every part and return when all are done.
 
-    ``parts`` is cut to the number of threads.
+    ``parts`` is limited to the number of threads.
     """
     team = _team
     launch = launcher(function)
@@ -296,7 +294,7 @@ def run(function: Any, parts: int, *args: Any) -> None:
             return
         launch(team.mail, 1 + team.gather(parts - 1), *args)
     finally:
-        # Not a lock, nor a call: after any call a signal handler may raise, and the team would be busy for good.
+        # Neither a lock nor a call: a signal handler may raise after any call, and the team would stay busy for ever.
         if team.callers == {0: caller}:
             team.calling = False
             del team.callers[0]
@@ -314,7 +312,7 @@ def claim_parts(_runner, _runners, _next, _count, {arguments}):
 
 @memoized
 def _claiming(function: Any) -> tuple[Any, int]:
-    """A kernel of which each runner claims parts of ``function`` one by one; and how many arguments come with a part."""
+    """(a kernel whose runners claim parts of ``function`` one by one, how many arguments follow part and parts)."""
     if not isinstance(function, Kernel):
         raise TypeError(f"kernel is {function!r}; it must be a function under @kernels.kernel")
     if len(inspect.signature(function.py_func).parameters) < 2:
@@ -329,13 +327,12 @@ def _claiming(function: Any) -> tuple[Any, int]:
 def parallel(kernel: Any, parts: int, *args: Any) -> None:
     """Call ``kernel(part, parts, *args)`` for part 0, 1, ..., ``parts`` - 1 on the team, and return when all are done.
 
-    ``kernel`` is a function under ``@kernels.kernel``. There may be more parts than threads: who is free takes the next. As a
-    part never depends on who takes it, nor on how many threads there are (``kernels.set_num_threads``), a kernel whose parts
-    compute outputs of their own, or sums that are added up afterwards in the order of the parts, has the same bits on any
-    number of threads. Parts must not wait for each other. From several Python threads, and from a call inside a call, one has
-    the team and the others run their parts themselves. What a part raises is raised here when all are done, of several
-    one; some parts may then be left out. Raises TypeError for what is not a kernel and for another number of
-    arguments, ValueError for ``parts`` that are not a positive integer.
+    ``kernel`` is a function under ``@kernels.kernel``. There may be more parts than threads: a free thread takes the next
+    one. If parts compute outputs of their own, or sums that are added up afterwards in the order of the parts, the bits do
+    not depend on the number of threads (``kernels.set_num_threads``). Parts must not wait for each other. Of calls from
+    several Python threads, and of nested calls, one has the team and the others run their parts themselves. If parts raise,
+    one of their exceptions is raised here when all have ended, and some parts may not have run. Raises TypeError for an
+    object that is not a kernel and for a wrong number of arguments, ValueError unless ``parts`` is a positive integer.
     """
     claim, count = _claiming(kernel)
     if isinstance(parts, bool) or not isinstance(parts, (int, np.integer)) or parts < 1:
@@ -345,28 +342,28 @@ def parallel(kernel: Any, parts: int, *args: Any) -> None:
     run(claim, int(parts), np.zeros(1, np.int64), int(parts), *args)
 
 
-# -- in company of other processes ---------------------------------------------------------------------------------
+# -- beside other processes ----------------------------------------------------------------------------------------
 
-# Threads that meet in every step wait, where others want their cores, for a time slice of theirs at each meeting: beside a busy
-# process on each of two cores, steps of 0.23 ms took 7.7 ms, and 0.8 ms on one thread.
-_MEASURABLE = 0.002  # seconds of a run, from which on its CPU time tells something
-_SHORT_OF = 0.25  # cores that the team did not get, and should have: an idle member spins, or offers its core to nobody
+# Where other processes want the cores, each barrier may wait for one of their time slices: beside a busy process on each of
+# two cores, steps of 0.23 ms took 7.7 ms, and 0.8 ms on one thread.
+_MEASURABLE = 0.002  # seconds: the CPU time of a shorter run says too little
+_SHORT_OF = 0.25  # so many missing cores mean competition: without any, waiting threads keep their cores busy
 _PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds until the whole team is tried again: doubled as long as that fails
 
 
 class _Backoff:
-    """How many threads found room, until when; and for how long the next time."""
+    """The reduced number of threads, until when it holds, and how long the next reduction will."""
 
     limit, until, pause = MAX_THREADS, 0.0, _PAUSE
 
 
 def team_size() -> int:
-    """``get_num_threads()``, or for a while fewer, where the cores were wanted by others: see ``run_in_step``."""
+    """``get_num_threads()``, or fewer for a while after others wanted the cores: see ``run_in_step``."""
     return get_num_threads() if time.monotonic() >= _Backoff.until else min(get_num_threads(), _Backoff.limit)
 
 
 def run_in_step(function: Any, parts: int, *args: Any) -> None:
-    """``run`` a kernel whose parts meet often; when the team did not get its cores, ``team_size`` is halved for a while."""
+    """``run`` a kernel with many barriers; if the team did not get its cores, ``team_size`` is halved for a while."""
     compiled, start, used = bool(launcher(function).overloads), time.monotonic(), time.process_time()
     run(function, parts, *args)
     end = time.monotonic()
