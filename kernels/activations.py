@@ -1,13 +1,13 @@
 """The activations of hidden layers, one class each.
 
-An activation's class is all there is to say about it: its ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as
-a function of y = f(z), or of z itself where it is ``of_input`` (training then computes both at once); ``twin`` and
-``twin_slope``, the same in NumPy, which are the definition; ``onnx``, ``torch`` and ``javascript``, what it is in exported
-models. Whoever adds a class to ``ACTIVATIONS`` has added the activation: kernels are compiled for the class that they are
-called with, or, where hidden layers have different ones, for a tuple of classes, one a layer (see ``layers``).
+A class holds everything about its activation: ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as a function of
+y = f(z), or of z where ``of_input`` is set (training then computes both at once); ``twin`` and ``twin_slope``, the
+definition in NumPy; ``onnx``, ``torch`` and ``javascript``, its form in exported models. Adding a class to
+``ACTIVATIONS`` adds the activation: kernels are compiled for the class they are called with, or, where hidden layers
+have different activations, for a tuple of classes, one per layer (see ``layers``).
 
-Nothing here imports Numba, so that the definition runs without: ``function`` and ``slope`` are plain functions, which
-``bundles.class_attribute`` makes pieces of, and ``simd`` is loaded when they are compiled.
+Nothing here imports Numba, so that the NumPy definition runs without it: ``function`` and ``slope`` are plain functions,
+which ``bundles.class_attribute`` compiles, and ``simd`` imports Numba when that happens.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class _Constants(NamedTuple):
 
 
 class Activation(_Constants):
-    """What a hidden layer does to its sums."""
+    """The function that a hidden layer applies to its pre-activations."""
 
     __slots__ = ()
     name: ClassVar[str]
     function: ClassVar[Any]
     slope: ClassVar[Any]
     of_input: ClassVar[bool] = False
-    fused: ClassVar[bool] = False  # the pass that finishes the sums has done it, ``gemm.mask`` goes back: ReLU
-    linear: ClassVar[bool] = False  # the identity: there is nothing to do
-    torch: ClassVar[str]  # torch.nn's name of it, with arguments where it takes any
+    fused: ClassVar[bool] = False  # ReLU: ``gemm.finish_rows`` applies it and ``gemm.mask`` differentiates it
+    linear: ClassVar[bool] = False  # the identity: needs no pass
+    torch: ClassVar[str]  # its class in torch.nn, with arguments if it needs any
     onnx_operator: ClassVar[str]
     javascript: ClassVar[str]  # a function of z
 
@@ -44,15 +44,15 @@ class Activation(_Constants):
         raise NotImplementedError
 
     def twin_slope(self, A: np.ndarray) -> Any:
-        """f'(Z), of A = f(Z), or of A = Z for an activation of its input."""
+        """f'(Z) from A = f(Z), or from A = Z where ``of_input`` is set."""
         raise NotImplementedError
 
     def onnx(self, node: Callable[..., str], constant: Callable[..., str], Z: str, dtype: np.dtype) -> str:
-        """The name of f(Z) in an ONNX graph: node(operator, inputs) makes a node, constant(name, array) a constant."""
+        """Add f(Z) to an ONNX graph by node(operator, inputs) and constant(name, array); returns the result's name."""
         return node(self.onnx_operator, [Z])
 
 
-def _nothing(x):
+def _identity(x):
     return x
 
 
@@ -62,7 +62,7 @@ class Relu(Activation):
     __slots__ = ()
     name, fused = "relu", True
     javascript = "z => Math.max(z, 0)"
-    function = slope = _nothing
+    function = slope = _identity
     torch, onnx_operator = "ReLU", "Relu"
 
     def twin(self, Z):
@@ -79,7 +79,7 @@ class Identity(Activation):
     name, linear = "identity", True
     torch = onnx_operator = "Identity"
     javascript = "z => z"
-    function = slope = _nothing
+    function = slope = _identity
 
     def twin(self, Z):
         return Z
@@ -168,8 +168,8 @@ class Gelu(Activation):
         return (np.vectorize(math.erfc, otypes=[np.float64])(-Z * 0.5**0.5) / 2).astype(Z.dtype)
 
     def onnx(self, node, constant, Z, dtype):
-        """By the error function, or, in float64, for which ONNX Runtime has none, as here."""
-        from .simd.mathematics import TAIL  # with Numba
+        """Through Erf in float32; ONNX Runtime has no Erf for float64, which takes the series that ``function`` takes."""
+        from .simd.mathematics import TAIL  # imports Numba
 
         number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *TAIL)}
         if dtype == np.float32:
@@ -267,7 +267,7 @@ class Mish(Activation):
     @staticmethod
     def function(z):
         two = simd.broadcast(z, 2.0)
-        e = simd.exp(simd.minimum(z, simd.broadcast(z, 20.0)))  # from there on y = z
+        e = simd.exp(simd.minimum(z, simd.broadcast(z, 20.0)))  # above 20, y rounds to z
         n = e * (e + two)
         return z * (n / (n + two))
 
@@ -416,7 +416,10 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def common_activation(names: str | Sequence[str], layers: int) -> str | tuple[str, ...]:
-    """The one activation of so many hidden layers, or a tuple with that of each. ValueError for other names or too few."""
+    """``names`` for so many hidden ``layers``: one name where all are equal, else a tuple with one per layer.
+
+    Raises ValueError for unknown names and a wrong number of them.
+    """
     each = (names,) if isinstance(names, str) else tuple(names)
     for name in each:
         if name not in ACTIVATIONS:
@@ -430,6 +433,6 @@ def common_activation(names: str | Sequence[str], layers: int) -> str | tuple[st
     return each if len(set(each)) > 1 else (*each, Relu.name)[0]
 
 
-def as_kernels_take(names: str | tuple[str, ...]) -> Activation | tuple[Activation, ...]:
-    """The activation, or the tuple of them, of a ``common_activation``."""
+def activation_of(names: str | tuple[str, ...]) -> Activation | tuple[Activation, ...]:
+    """The activation with the name, or the tuple of activations, that ``common_activation`` returned."""
     return ACTIVATIONS[names] if isinstance(names, str) else tuple(ACTIVATIONS[name] for name in names)

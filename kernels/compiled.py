@@ -1,4 +1,4 @@
-"""What is compiled: all that somebody will need, ahead of time; and what of it is kept."""
+"""Compilation ahead of time (``warmup``), and what the cache of compiled kernels holds (``cache_info``)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .update import Rule, sgd
 
 _SHAPE = (64, 40, 24)  # samples, inputs, outputs
 _SAMPLES, _CLASSES = 1024, 10
-_WIDE = 2**16 + 1  # features whose numbers take 32 bits
+_WIDE = 2**16 + 1  # features: their indices take 32 bits
 _STATES = ("state", "bias_state")
-_EVERY = 8  # of the features of a sparse sample
+_EVERY = 8  # one of so many features of a sparse sample is not zero
 
 
 def warmup(
@@ -37,14 +37,14 @@ def warmup(
     losses: Iterable[str] = ("softmax_cross_entropy",),
     rules: Iterable[Rule] = (sgd(),),
 ) -> None:
-    """Compile ahead what these ops will call, or load it: on as many processes as there are cores, into the cache.
+    """Compile the kernels that these ops need into the cache, or load them: with as many processes as there are cores.
 
-    ``ops`` are names of public functions, all by default. Each is compiled for weights of each of ``dtypes``, for X of that
-    dtype, of uint8 and, where ``sparse``, of CSR of both, of few and of many columns; those of networks for every
-    combination of ``activations``, ``losses`` (names of ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and ``rules``
-    (``kernels.adam()``; its parameters do not matter), and with ``large_batches`` for steps of more than 256 rows, too, which
-    take kernels of their own on CSR. Call it where the image of a container is made, or before a server forks. Raises
-    ValueError for names that there are not, TypeError for other dtypes than float32 and float64 and for what is no rule.
+    ``ops`` are names of public functions (default: all). Each is compiled for weights of each of ``dtypes`` and for X of
+    that dtype, of uint8 and, if ``sparse``, CSR of both with few and with many columns. Ops on networks are compiled for
+    every combination of ``activations``, ``losses`` (names in ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and ``rules``
+    (as ``kernels.adam()``; its constants do not matter); ``large_batches`` adds steps of more than 256 rows, which have
+    kernels of their own for CSR. Call it where a container image is built, or before a server forks. Raises ValueError
+    for unknown names, TypeError for dtypes other than float32 and float64 and for an object that is not a rule.
     """
     known = {op.name: op for op in registry.OPS}
     chosen = tuple(known) if ops is None else _names("ops", ops, known)
@@ -62,13 +62,13 @@ def warmup(
     )
     calls: list[Callable[[], Any]] = []
     if sparse and any(name.startswith("mlp_") for name in chosen):
-        calls += [call for dtype in reals for call in _making_sparse(dtype)]
+        calls += [call for dtype in reals for call in _sparse_conversions(dtype)]
     for name, dtype in itertools.product(chosen, reals):
         if name.startswith("mlp_"):
             for X, kind in itertools.product(_inputs(dtype, sparse), networks):
-                calls += _of_network(name, X, dtype, steps, *kind)
+                calls += _network_calls(name, X, dtype, steps, *kind)
         else:
-            calls += _cases(known[name], dtype, sparse, losses=[loss for _, loss, _ in networks], rules=rules)
+            calls += _op_calls(known[name], dtype, sparse, losses=[loss for _, loss, _ in networks], rules=rules)
     jit.compile_for(calls)
 
 
@@ -80,10 +80,10 @@ def _names(argument: str, given: Iterable[str], known: Iterable[str]) -> tuple[s
     return names
 
 
-def _cases(
+def _op_calls(
     op: Any, dtype: np.dtype, sparse: bool, losses: list[str], rules: tuple[Rule, ...]
 ) -> Iterator[Callable[[], Any]]:
-    """An op on what it is tested on."""
+    """Calls of an op with the arguments that it is tested with."""
     for args, options in op.cases(np.random.default_rng(0), _SHAPE, dtype):
         if isinstance(args[0], CSR) and not sparse:
             continue
@@ -98,13 +98,13 @@ def _cases(
 
 
 def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
-    """Few samples of each kind that a network's first layer reads by code of its own."""
+    """Samples of each kind for which the first layer has code of its own."""
     numbers = _numbers(dtype)
     yield from (numbers, numbers.astype(np.uint8))
     if sparse:
         wide = np.arange(0, _WIDE, _WIDE // _EVERY)
         yield from (reference.csr(numbers.astype(kind)) for kind in _kinds(dtype))
-        for kind in ("float32", "uint8"):  # which also is what numbers of a dictionary are
+        for kind in ("float32", "uint8"):  # uint8 is also the type of dictionary-encoded floats
             yield CSR(
                 np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), kind),
                 (_SAMPLES, _WIDE),
@@ -118,26 +118,26 @@ def _numbers(dtype: np.dtype) -> np.ndarray:
 
 
 def _kinds(dtype: np.dtype) -> list[str]:
-    """The types of values of sparse samples for a network of this dtype."""
+    """The dtypes that the values of sparse samples may have for a network of this dtype."""
     return list(dict.fromkeys(("uint8", "float32", dtype.name)))
 
 
-def _making_sparse(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
-    """What makes such samples."""
+def _sparse_conversions(dtype: np.dtype) -> Iterator[Callable[[], Any]]:
+    """Calls that make sparse samples."""
     for kind in _kinds(dtype):
         numbers = _numbers(dtype).astype(kind)
         yield partial(public.csr, numbers)
         yield reference.csr(numbers).dictionary_encode
 
 
-def _of_network(
+def _network_calls(
     name: str, X: Any, dtype: np.dtype, batches: tuple[int, ...], activation: str, loss: str, rule: Rule
 ) -> Iterator[Callable[[], Any]]:
-    """An op of networks on X."""
+    """Calls of an op on networks with X."""
     sizes = (X.shape[1], _SHAPE[2], _CLASSES)
     network = Network(sizes, dtype=dtype, slots=rule.slots, activation=activation, output=LOSSES[loss].output)
     y = registry.targets(np.random.default_rng(0), loss, X.shape[0], _CLASSES)
-    # A network so small goes in blocks of samples, but not with dropout, nor by single rows, nor from a CSR.
+    # So small a network is computed in blocks of samples, but not with dropout, nor for a single row, nor from CSR.
     dense = isinstance(X, np.ndarray)
     if name == "mlp_forward":
         yield partial(public.mlp_forward, X, network)
@@ -158,9 +158,9 @@ def _of_network(
 
 
 class CacheInfo(NamedTuple):
-    """The cache of compiled kernels: where it is (None without one), its files, their bytes, of how many kernels they are.
+    """The cache of compiled kernels: its folder (None: no cache), and how many files, bytes and kernels it holds.
 
-    A kernel has a file for each combination of argument types that it was called with.
+    A kernel has one file for each combination of argument types that it was called with.
     """
 
     folder: Path | None
@@ -170,7 +170,7 @@ class CacheInfo(NamedTuple):
 
 
 def cache_info() -> CacheInfo:
-    """What is kept for this version, CPU and settings: see ``CacheInfo``. ``$FASTMLP_CACHE`` says where."""
+    """The cached kernels of this version, CPU and settings: see ``CacheInfo``. ``$FASTMLP_CACHE`` sets the folder."""
     folder = jit.store().directory
     files = [] if folder is None else list(folder.glob("*.kernel"))
     names = {path.stem.rpartition("-")[0] for path in files}

@@ -1,4 +1,4 @@
-"""Runs of the compiled training steps and forward pass: what they work on is chosen and allocated here."""
+"""Runs the compiled training steps and forward pass: chooses the kernel, and allocates what it works on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import simd
-from .activations import ACTIVATIONS, as_kernels_take
+from .activations import ACTIVATIONS, activation_of
 from .csr_matrix import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
 from .gemm import PACK_SIZE, Scratch, gradient_size
@@ -61,7 +61,7 @@ def _padded(length: int) -> int:
 
 
 def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> Workspace:
-    """Memory for a batch of so many rows: see ``step.Workspace``."""
+    """The ``step.Workspace`` for a batch of so many rows."""
     sizes, dtype = network.sizes, network.dtype
     lengths = [batch * sizes[1 if sparse else 0], 0, 0]  # Y_0, or the other Y_1
     of_input = [ACTIVATIONS[name].of_input for name in network.activations]
@@ -78,12 +78,12 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
 
 
 def takes_blocks(network: Network, rows: int) -> bool:
-    """Whether so many rows at a time go through the network in blocks of samples: see ``small``."""
+    """Whether so many rows at a time are computed in blocks of samples: see ``small``."""
     return bool(_takes_blocks.py_func(network.params, network.sizes, rows))
 
 
 def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:
-    """Memory for the blocks of a small network, for no rows none: see ``small.BlockWorkspace``."""
+    """The ``small.BlockWorkspace`` for a batch of so many rows; empty for none."""
     size, dtype, rows = network.params.size, network.dtype, BLOCK_ROWS * (batch > 0)
     *offsets, room = (block_offsets(network) * (batch > 0)).tolist()
     return BlockWorkspace(
@@ -101,16 +101,16 @@ def run_train_steps(
     samples: Samples, objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
     squares: np.ndarray | None = None, average: np.ndarray | None = None, average_rate: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Steps over the samples, whose X is ``Scaled``, on the team; they change ``updated``, or the network's parameters.
+    """Run steps over the samples, whose X is ``Scaled``, on the team; they change ``updated``, or the network's parameters.
 
-    Returns the loss of each step, summed over its batch, and its rows that were right. ``squares`` [1] gets the sum over
-    the steps of |W|^2; ``average`` is moved to the parameters after each step: see ``move_average``.
+    Returns for each step the loss, summed over its batch, and the hits. squares[0] becomes the sum over the steps of
+    |W|^2; ``average`` is moved towards the parameters after each step: see ``move_average``.
     """
     X, scale = samples.X
     batch = min(samples.batch, len(samples.rows))
     parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else team_size()
     results = _results(len(schedule.lr), network, squares, average, average_rate)
-    put_off = np.empty(0)  # the squares of weights whose steps are
+    late_squares = np.empty(0)  # of weights whose steps are put off
     kernel: Any
     memory: tuple[Any, ...]
     if isinstance(X, CSR):
@@ -118,7 +118,7 @@ def run_train_steps(
             X, samples.rows, samples.batch, parts, schedule, network, in_params=updated is None,
             squares=squares is not None, averaged=average is not None,
         )  # fmt: skip
-        X, put_off = X.bundle(scale, network.dtype, block), sparse.put_off.squares
+        X, late_squares = X.bundle(scale, network.dtype, block), sparse.put_off.squares
         kernel, memory = train_steps_sparse, (*workspace_of(network, batch, parts, sparse=True), *sparse)
     else:
         X = Scaled(X.view(_BYTE), scale)
@@ -132,16 +132,16 @@ def run_train_steps(
     if average is not None:
         move_average(network, average, average_rate, schedule.t + len(schedule.lr) - 1)
     if squares is not None:
-        squares[0] = results.squares[0] + put_off.sum(dtype=np.float64)
+        squares[0] = results.squares[0] + late_squares.sum(dtype=np.float64)
     return results.losses, results.correct
 
 
 def _results(
     steps: int, network: Network, squares: np.ndarray | None, average: np.ndarray | None, average_rate: float
 ) -> Results:
-    """Room for what is told of so many steps: see ``step.Results``."""
+    """The ``step.Results`` that so many steps fill."""
     lanes = simd.REGISTER_BYTES // network.dtype.itemsize
-    spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # or less
+    spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # at most
     return Results(
         np.empty(steps),
         np.empty(steps, np.int64),
@@ -155,26 +155,26 @@ def sparse_workspace(
     X: CSR, rows: np.ndarray, batch: int, parts: int, schedule: Schedule, network: Network, *, in_params: bool,
     squares: bool, averaged: bool,
 ) -> tuple[int, SparseWorkspace]:  # fmt: skip
-    """How many columns of X to take at a time, and the memory for it: see ``step.SparseWorkspace``.
+    """(columns of X in a block, ``step.SparseWorkspace``).
 
-    The first layer is packed where that pays, and ``in_params`` are stepped: a gradient is not. Of parameters that are averaged
-    every number must be where it belongs after every step: none is packed, and no step put off.
+    The first layer is packed where that pays, and only if the steps change the parameters (``in_params``), not a gradient.
+    Averages read all parameters after every step: with them nothing is packed and no step put off.
     """
     (I, H), dtype, rule = network.sizes[:2], network.dtype, schedule.rule
     lanes, steps = simd.REGISTER_BYTES // dtype.itemsize, len(schedule.lr)
     rooms, lengths = min(batch, len(rows)), np.diff(X.indptr)[rows]
     most = int(np.add.reduceat(lengths, np.arange(0, len(rows), rooms)).max())
-    if most > np.iinfo(np.int32).max:  # what counts the entries of a batch
+    if most > np.iinfo(np.int32).max:  # the type in which a batch's entries are counted
         raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
     room = (1 + network.slots) * packed_size(I, H, lanes) * dtype.itemsize
-    visits = int(lengths.sum()) / I  # of a column
+    visits = int(lengths.sum()) / I  # entries of a column
     packed = (
         in_params and not averaged and visits >= PACKED_VISITS and room <= PACKED_BYTES
         and (room <= CACHED_BYTES or visits >= PACKED_ENTRIES * steps)
     )  # fmt: skip
     in_blocks = packed and lengths.mean() * COLUMN_BLOCK >= BLOCK_ENTRIES * I and X.columns_rise
     put_off = not packed and not averaged and not is_inert.py_func(rule)
-    # In place a panel may end inside a cache line: parts that own panels would take that from each other.
+    # In place a panel may end inside a cache line, over which parts that own panels would contend.
     ends = [H, *(panel_start.py_func(p, H, lanes) for p in range(panel_count.py_func(H, lanes)))]
     whole_lines = all(end * dtype.itemsize % LINE_BYTES == 0 for end in ends)
     own_panels = packed or (whole_lines and I * H * dtype.itemsize <= OWNED_BYTES)
@@ -185,7 +185,7 @@ def sparse_workspace(
         -(-parts // panel_count.py_func(H, lanes)) if own_panels else parts,
         aligned_zeros(room // dtype.itemsize * packed, dtype),
         np.empty((2, parts, I + 2), np.int32),
-        *entry_arrays((2, most), batch, X.values.dtype),  # a last, short batch by the same machine code
+        *entry_arrays((2, most), batch, X.values.dtype),  # of types that a short last batch shares
         panels,
         np.empty((parts, rooms), np.int64),
         np.empty((parts, I), np.int32),
@@ -201,7 +201,7 @@ def run_gradient(
     samples: Samples, objective: Objective, t: int, network: Network, gradient: np.ndarray,
     squares: np.ndarray | None = None,
 ) -> tuple[float, int]:  # fmt: skip
-    """One step over all the samples that is not taken: (loss, correct), the gradient of all parameters in ``gradient``."""
+    """(loss, hits) of all the samples as one batch; ``gradient`` becomes that of all parameters, which do not change."""
     gradient[...] = 0
     descent = Schedule(sgd(), np.full((1, len(network.layers)), -1.0), t)  # 0 - (-1) * dW
     whole = samples._replace(batch=len(samples.rows))
@@ -216,7 +216,7 @@ def run_update(network: Network, gradient: np.ndarray, schedule: Schedule, facto
 
 
 def move_average(network: Network, mean: np.ndarray, rate: float, t: int) -> None:
-    """mean += rate * (params - mean), or, where the rate is 0, 1 / t of it: that is the mean after all steps from 1 to t."""
+    """mean += rate * (params - mean); a rate of 0 stands for 1 / t, which makes it the mean over the steps 1 to t."""
     parts = 1 if mean.size <= SERIAL_ELEMENTS else get_num_threads()
     run(average_kernel, parts, network.params, mean, rate or 1 / t)
 
@@ -224,7 +224,7 @@ def move_average(network: Network, mean: np.ndarray, rate: float, t: int) -> Non
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:
     """Logits of X, in ``out``, on the team."""
     parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
-    # One output is summed in another order: see gemm.
+    # A single output is summed in another order (see gemm), which blocks do not keep.
     if not isinstance(X, CSR) and takes_blocks(network, len(X)) and min(network.sizes[1:]) > 1:
         in_blocks = _forward_blocks(network, parts)
         run(_forward(forward_in_blocks, network.activation), parts, X, scale, *network.fields(), *in_blocks, out)
@@ -246,15 +246,15 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
 
 @cache
 def _forward(kernel: Any, activation: str | tuple[str, ...]) -> Bound:
-    return Bound(kernel, activation=as_kernels_take(activation))
+    return Bound(kernel, activation=activation_of(activation))
 
 
 _kept = threading.local()
-_ALONE = barrier_state()  # where nobody meets
+_ALONE = barrier_state()  # for kernels that pass no barrier
 
 
 def _forward_blocks(network: Network, parts: int) -> ForwardBlocks:
-    """What ``forward_in_blocks`` writes on, kept likewise."""
+    """The ``ForwardBlocks`` for so many parts, kept for this thread's next call like it."""
     key = network.sizes, network.dtype, network.activation, parts
     if getattr(_kept, "blocks_key", None) != key:
         *offsets, room = block_offsets(network).tolist()
@@ -265,7 +265,7 @@ def _forward_blocks(network: Network, parts: int) -> ForwardBlocks:
 
 
 def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:
-    """``forward_workspace`` kept for this thread's next call like it: for one sample, making it took longer."""
+    """``forward_workspace``, kept for this thread's next call like it: making it takes longer than one sample's forward."""
     key = network.sizes, network.dtype, dtype, parts, scale
     if getattr(_kept, "key", None) != key:
         _kept.workspace = forward_workspace(network, parts, dtype, scale)
@@ -274,7 +274,7 @@ def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: flo
 
 
 def forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> tuple[Blocks, Entries]:
-    """What ``forward`` writes on."""
+    """The scratch memory of ``forward``."""
     widest, room = _padded(max(network.sizes)), parts * ROW_BLOCK * network.sizes[0]
     blocks = Blocks(
         aligned_zeros(parts * 2 * ROW_BLOCK * widest, network.dtype),

@@ -10,11 +10,11 @@ an argument of the wrong type or dtype, ValueError one of the wrong shape, layou
 name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
 propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
 
-Subnormal numbers, below the smallest normal one, are zeros of their sign, wherever an operation reads or makes one: in inputs,
-weights and state, on the way, and in results. So a step takes as long however small the numbers have become, and a sum of K
-terms differs from the exact one by K + 2 smallest normal numbers more than rounding alone allows. What a step leaves as it was
-(rows of weights without an entry in a CSR, by ``sgd``) keeps its bits. For that every call sets the floating-point control
-word (rounding to nearest, no traps), and its caller's is the same after it as before.
+Subnormal numbers are flushed to zeros of their sign wherever an operation reads or computes one: in inputs, weights, state,
+intermediate and final results. So the time of a step does not depend on how small the numbers have become, and a sum of K
+terms may differ from the exact one by K + 2 smallest normal numbers more than rounding allows. Values that a step does not
+touch (by ``sgd``, rows of weights without an entry in a CSR) keep their bits. For this every call sets the floating-point
+control word (round to nearest, no traps) and restores the caller's at its end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
-from .activations import as_kernels_take
+from .activations import activation_of
 from .csr_matrix import CSR
 from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
@@ -40,7 +40,7 @@ from .update import momentum as _momentum
 from .update import update as update_kernel
 
 Array = np.ndarray
-_STRONGEST = 1e6  # beyond it a distortion is no number any more
+_STRONGEST = 1e6  # stronger distortions would overflow
 
 
 def _parts(work: int, serial: int) -> int:
@@ -48,7 +48,7 @@ def _parts(work: int, serial: int) -> int:
 
 
 def _parts_of_product(numbers: int, times: int) -> int:
-    """For so many numbers of a matrix, each multiplied so many times; to read one takes as long as two products."""
+    """Parts for a product that multiplies so many numbers so many times each; reading one takes as long as two products."""
     return _parts(2 * numbers * (times + 2), SERIAL_FLOP)
 
 
@@ -56,10 +56,30 @@ def _is_sparse(X: Any) -> bool:
     return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
 
 
+def _as_samples(X: Any, dtype: np.dtype, shape: tuple[int | None, int | None]) -> Any:
+    """X [B, I] as a CSR, or as an array of uint8 or ``dtype``; None in ``shape`` stands for any length."""
+    if not _is_sparse(X):
+        return checks.as_samples("X", X, dtype, shape)
+    X = checks.as_csr("X", X)
+    checks.require_shape("X", X, shape)
+    return X
+
+
+def _require_network(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+
+
+def _require_apart(network: Network, *others: Any) -> None:
+    """Refuse arguments that share memory with the network, which the op changes."""
+    checks.no_overlap("network.params", network.params, *others)
+    checks.no_overlap("network.state", network.state, *others)
+
+
 def csr(X: Any) -> CSR:
     """Compressed sparse rows of a dense matrix (uint8, float32 or float64) or of a SciPy CSR matrix.
 
-    The result can stand wherever an op takes X. It is a copy, checked once, and read-only.
+    Every op that takes X takes the result. It is a copy, checked once, and read-only.
     Raises TypeError for another dtype or sparse format, ValueError where the CSR invariants do not hold.
     """
     return checks.as_csr("X", X)
@@ -88,14 +108,11 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
     I, O = W.shape
     b = np.empty(0, dtype) if b is None else checks.as_input("b", b, dtype, (O,))
     factor = checks.finite_number("scale", scale)
-    if _is_sparse(X):
-        Xs = checks.as_csr("X", X)
-        checks.require_shape("X", Xs, (None, I))
-        Y = checks.output("out", out, dtype, (Xs.shape[0], O), W, b)
-        sparse.run_forward(Xs, W, b, factor, relu, Y, _parts_of_product(Xs.indices.size, O))
+    X = _as_samples(X, dtype, (None, I))
+    Y = checks.output("out", out, dtype, (X.shape[0], O), X, W, b)
+    if isinstance(X, CSR):
+        sparse.run_forward(X, W, b, factor, relu, Y, _parts_of_product(X.indices.size, O))
         return Y
-    X = checks.as_samples("X", X, dtype, (None, I))
-    Y = checks.output("out", out, dtype, (len(X), O), X, W, b)
     parts = _parts_of_product(X.size, O)
     rows = np.empty(parts * ROW_BLOCK * I if X.itemsize == 1 else 0, dtype)
     run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, rows, scratch(parts * gemm.PACK_SIZE, dtype))
@@ -154,12 +171,7 @@ def _weight_gradient_inputs(
 ) -> tuple[Any, Array, float]:
     """X, dY and scale as the kernels take them for weights of ``shape``, where None stands for any length."""
     dY = checks.as_input("dY", dY, dtype, (None, shape[1]))
-    if _is_sparse(X):
-        X = checks.as_csr("X", X)
-        checks.require_shape("X", X, (len(dY), shape[0]))
-    else:
-        X = checks.as_samples("X", X, dtype, (len(dY), shape[0]))
-    return X, dY, checks.finite_number("scale", scale)
+    return _as_samples(X, dtype, (len(dY), shape[0])), dY, checks.finite_number("scale", scale)
 
 
 def linear_backward_update(
@@ -202,12 +214,12 @@ def linear_backward_update(
     parts = _parts_of_product(X.size, O)
     gradient = np.empty(parts * gemm.gradient_size(O), dtype)
     own = scratch(parts * gemm.PACK_SIZE, dtype), gradient
-    # Neither layer nor schedule: each would be made in Python to be taken apart at once.
+    # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
     run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, *own)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:
-    """The rule, its constants floats, with its rate and the step's number."""
+    """(the rule with its constants as floats, its rate, the step's number), checked."""
     if not isinstance(rule, Rule) or type(rule) is Rule:
         raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
     rule = type(rule)(*map(checks.finite_number, rule._fields, rule))
@@ -265,10 +277,10 @@ def loss_gradient(
 ) -> tuple[float, int, Array]:
     """(loss, correct, dZ) of a loss of ``kernels.LOSSES``, by its name or made with parameters: sums over the batch.
 
-    Z [B, O] is what the last layer makes; ``targets`` what the loss compares them with: numbers [B, O] (or [B] where
+    Z [B, O] are the last layer's outputs; ``targets`` are what the loss compares them with: numbers [B, O] (or [B] where
     O is 1), class numbers [B] for softmax, zeros and ones [B, O] for logistic outputs. ``sample_weight`` [B], not negative,
-    multiplies each row's loss and gradient. The loss is a float64; ``correct`` counts the rows that are right, of which there
-    are none where targets are numbers; dZ [B, O] is the derivative. The class of the loss has its equation and source.
+    multiplies each row's loss and gradient. The loss is a float64; ``correct`` counts the rows that are right, 0 where
+    targets are numbers; dZ [B, O] is the derivative. The class of the loss has its equation and source.
     """
     if not isinstance(loss, Loss) and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
@@ -445,20 +457,11 @@ def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | No
 
     X may be uint8 or CSR. A row's logits do not depend on the other rows.
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
-    X = _as_network_input(X, network)
+    _require_network(network)
+    X = _as_samples(X, network.dtype, (None, network.sizes[0]))
     logits = checks.output("out", out, network.dtype, (X.shape[0], network.sizes[-1]), X, network.params)
     mlp.run_forward(X, network, checks.finite_number("scale", scale), logits)
     return logits
-
-
-def _as_network_input(X: Any, network: Network) -> Any:
-    if _is_sparse(X):
-        X = checks.as_csr("X", X)
-        checks.require_shape("X", X, (None, network.sizes[0]))
-        return X
-    return checks.as_samples("X", X, network.dtype, (None, network.sizes[0]))
 
 
 def mlp_train_steps(
@@ -490,18 +493,18 @@ def mlp_train_steps(
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
     ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and the
     loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts
-    rows with every output right. ``loss`` is another of those in ``kernels.LOSSES`` that go with the network's output, by its
-    name or made with parameters; labels are what it compares the outputs with, numbers [N, O] where the output is identity, by
-    default with squared error. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
+    rows with every output right. ``loss`` selects another loss in ``kernels.LOSSES`` for the network's output, by its name or
+    made with parameters; labels are then what it compares the outputs with: numbers [N, O] where the output is identity,
+    whose default is squared error. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
     last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
 
     ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
-    place in the batch. ``clip`` > 0 scales a gradient whose norm, over all parameters, is larger down to that norm; the
-    gradient is then stored, which takes about twice the time. ``squares``, float64 [1], gets the sum over the steps of |W|^2,
-    all W before the step: half the weight decay times it is the penalty of an L2 term.
+    place in the batch. With ``clip`` > 0, a gradient with a larger norm, over all parameters, is scaled down to this norm;
+    the gradient is then stored, which takes about twice the time. ``squares``, float64 [1], becomes the sum over the steps
+    of |W|^2 before the step, over all W: half the weight decay times it is the L2 penalty.
 
-    ``average``, flat as ``network.params`` and a copy of them at first, follows them in one more pass: after every step average
-    += (1 - average_decay) (params - average), an exponential moving average (Izmailov et al. 2018 use such weights); with
+    ``average``, laid out as ``network.params`` and a copy of it at first, follows the parameters in one more pass: after
+    every step average += (1 - average_decay) (params - average), an exponential moving average (Izmailov et al. 2018); with
     average_decay None it is the mean of the parameters after each step from number 1 on (Polyak and Juditsky 1992).
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
@@ -510,8 +513,7 @@ def mlp_train_steps(
     lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(samples.rows) // samples.batch),))
     rule, _, t = _checked_step(rule, 0.0, t)
     _require_slots(network, rule)
-    checks.no_overlap("network.params", network.params, lr)
-    checks.no_overlap("network.state", network.state, lr)
+    _require_apart(network, lr)
     others = (samples.X.values, *samples, network.params, network.state, lr)
     if squares is not None:
         checks.output("squares", squares, np.dtype(np.float64), (1,), *others)
@@ -558,12 +560,11 @@ def _checked_samples(
     network: Network, loss: Loss,
 ) -> Samples:  # fmt: skip
     """X, scale, labels, weights, rows and batch as the kernels take them; a batch of None is all rows."""
-    X = _as_network_input(X, network)
+    X = _as_samples(X, network.dtype, (None, network.sizes[0]))
     y = loss.targets("labels", labels, X.shape[0], network.sizes[-1], network.dtype).reshape(-1)
     rows = checks.as_rows("rows", rows, X.shape[0])
     weights = _checked_weights(sample_weight, X.shape[0])
-    for name, written in (("network.params", network.params), ("network.state", network.state)):
-        checks.no_overlap(name, written, X, y, weights, rows)
+    _require_apart(network, X, y, weights, rows)
     if batch is None:
         batch = len(rows)
     if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
@@ -572,9 +573,8 @@ def _checked_samples(
 
 
 def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, label_smoothing: float) -> Loss:
-    """The loss that the network is to minimise."""
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+    """The loss to minimise, which must be one for the network's output."""
+    _require_network(network)
     fitting = [name for name, kind in LOSSES.items() if kind.output == network.output]
     if not isinstance(loss, Loss) and loss is not None and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(fitting)}")
@@ -593,7 +593,7 @@ def _checked_objective(
     network: Network, loss: Loss, mean: bool, dropout: float, seed: int, first_row: int = 0
 ) -> Objective:
     dropout, seed = checks.fraction("dropout", dropout), _checked_seed(seed)
-    return Objective(loss, as_kernels_take(network.activation), bool(mean), dropout, seed, first_row)
+    return Objective(loss, activation_of(network.activation), bool(mean), dropout, seed, first_row)
 
 
 def _require_slots(network: Network, rule: Rule) -> None:
@@ -619,11 +619,10 @@ def mlp_gradient(
     first_row: int = 0,
     out: Array | None = None,
 ) -> tuple[float, int, Array]:
-    """(loss, correct, gradient) of one batch X[rows], the loss summed: the step that ``mlp_train_steps`` would take.
+    """(loss, correct, gradient) of one batch X[rows], as a step of ``mlp_train_steps`` computes them; the loss is summed.
 
     The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
-    Where ``rows`` are a part of a batch, from its ``first_row`` on, they have the dropout masks that they have in the
-    whole.
+    Rows that are a part of a larger batch, from its ``first_row`` on, have the same dropout masks as in the whole.
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
     samples = _checked_samples(X, scale, labels, sample_weight, rows, None, network, minimised)
@@ -649,13 +648,11 @@ def mlp_update(
 
     Where the norm of factor * gradient, over all parameters, is above ``clip`` > 0, it is scaled down to that norm.
     """
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+    _require_network(network)
     rule, lr, t = _checked_step(rule, lr, t)
     _require_slots(network, rule)
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
-    for name, written in (("network.params", network.params), ("network.state", network.state)):
-        checks.no_overlap(name, written, gradient)
+    _require_apart(network, gradient)
     factor = checks.finite_number("factor", factor)
     if clip is not None:
         factor = clipped(factor, gradient, _checked_clip(clip))

@@ -1,6 +1,6 @@
-"""The forward pass of single rows, prepared: to hand over two dozen arguments takes longer than a row's way through a network.
+"""The forward pass of single rows with prepared arguments: passing two dozen arguments takes longer than computing a row.
 
-784-256-10 on a Zen 5, us a row of MNIST's density: ``mlp_forward`` 4.6, ``Predictor`` 2.5; 6-64-8-4 3.1 and 1.1.
+784-256-10 on a Zen 5, us for a row of MNIST's density: ``mlp_forward`` 4.6, ``Predictor`` 2.5; 6-64-8-4 3.1 and 1.1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .activations import as_kernels_take
+from .activations import activation_of
 from .forward import Blocks, Entries, forward
 from .intrinsics import array_at
 from .jit import Bound, from_python, kernel
@@ -25,9 +25,9 @@ from .ops import softmax as softmax_op
 
 @kernel
 def forward_row(X, scale, activation, indices, table, probabilities, logits):
-    """``forward`` of one row, and softmax of it for ``probabilities``; whether the row was finite.
+    """``forward`` of one row, with softmax if ``probabilities``; returns whether the row was finite.
 
-    Where all else lies says ``table``: see ``Predictor._prepare``.
+    ``table`` has the addresses and sizes of all other arrays: see ``Predictor._prepare``.
     """
     wrong = 0
     for k in range(np.uintp(X.shape[1])):
@@ -47,11 +47,11 @@ def forward_row(X, scale, activation, indices, table, probabilities, logits):
 
 @cache
 def _entry(activation: str | tuple[str, ...]) -> Any:
-    return from_python(Bound(forward_row, activation=as_kernels_take(activation)))
+    return from_python(Bound(forward_row, activation=activation_of(activation)))
 
 
 class _Prepared(threading.local):
-    """What each thread has prepared, by the dtype of its rows."""
+    """Each thread's prepared arguments, by the dtype of its rows."""
 
     def __init__(self) -> None:
         self.rows: dict[np.dtype, tuple[Any, ...]] = {}
@@ -60,11 +60,10 @@ class _Prepared(threading.local):
 class Predictor:
     """``mlp_forward`` of a network, prepared for one row at a time: the same bits in a half to a third of the time.
 
-    ``predictor(X)`` is mlp_forward(X, network, scale=scale), and takes the same X; with ``probabilities`` it is the softmax of
-    that. What is prepared is a finite row [1, inputs] in the network's dtype or uint8, C-contiguous and writable; for any other
-    X it calls ``mlp_forward``. The weights are those that the network has when it is called. Several threads may call one
-    predictor: each has memory of its own there. Raises as ``mlp_forward`` does; ValueError for ``probabilities`` of a network
-    whose output is not softmax.
+    ``predictor(X)`` is mlp_forward(X, network, scale=scale), or its softmax with ``probabilities``. The fast path takes a
+    finite row [1, inputs] in the network's dtype or uint8, C-contiguous and writable; any other X goes to ``mlp_forward``.
+    Each call uses the network's current weights. Several threads may call one predictor: each has its own scratch memory.
+    Raises as ``mlp_forward`` does; ValueError for ``probabilities`` of a network whose output is not softmax.
     """
 
     def __init__(self, network: Network, *, scale: float = 1.0, probabilities: bool = False) -> None:
@@ -74,32 +73,32 @@ class Predictor:
         if probabilities and network.output != "softmax":
             raise ValueError(f"probabilities is True; it must be False where the network's output is {network.output}")
         self.probabilities = bool(probabilities)
-        self._row, self._made = (1, network.sizes[0]), (1, network.sizes[-1])
+        self._row_shape, self._result_shape = (1, network.sizes[0]), (1, network.sizes[-1])
         self._dtypes = network.dtype, checks.UINT8
         self._prepared = _Prepared()
 
     def __call__(self, X: Any) -> np.ndarray:
         """Logits, or probabilities, [B, classes] of X [B, inputs]."""
-        made = self.row(X)
-        if made is None:
-            made = mlp_forward(X, self.network, scale=self.scale)
+        result = self.row(X)
+        if result is None:
+            result = mlp_forward(X, self.network, scale=self.scale)
             if self.probabilities:
-                made = softmax_op(made)
-        return made
+                result = softmax_op(result)
+        return result
 
     def row(self, X: Any) -> np.ndarray | None:
-        """The same of a row that is as it was prepared for, and finite; None for any other X."""
-        if type(X) is np.ndarray and X.shape == self._row and X.dtype in self._dtypes and X.flags.carray:
+        """The same by the fast path; None for an X that it does not take."""
+        if type(X) is np.ndarray and X.shape == self._row_shape and X.dtype in self._dtypes and X.flags.carray:
             prepared = self._prepared.rows.get(X.dtype)
             if prepared is None or prepared[0] is not self.network.params:
                 prepared = self._prepare(X.dtype)
-            made = np.empty(self._made, self._dtypes[0])
-            if prepared[1](X, self.scale, prepared[2], prepared[3], self.probabilities, made):
-                return made
+            result = np.empty(self._result_shape, self._dtypes[0])
+            if prepared[1](X, self.scale, prepared[2], prepared[3], self.probabilities, result):
+                return result
         return None
 
     def _prepare(self, dtype: np.dtype) -> tuple[Any, ...]:
-        """(params, the kernel's entry, indices, table, and what else must live) for this thread's rows of the ``dtype``."""
+        """(params, the kernel's entry, indices, table, arrays to keep alive) for this thread's rows of the ``dtype``."""
         network = self.network
         blocks, entries = forward_workspace(network, 1, dtype, self.scale)
         sizes, offsets, params, *_ = network.fields()

@@ -1,9 +1,9 @@
 """The ops without the checks of values, for use from your own ``@njit`` code: they raise nothing and allocate nothing.
 
 Each op has the name and the arguments of the public one (``kernels.linear_forward`` and so on, whose docstring says what it
-computes), in one order: ``(part, parts, inputs and what is updated, out, scratch, options)``. It computes its share of the
-outputs: pass ``(0, 1)`` for all of it, or ``(i, n)`` from n threads of your own (a ``prange``, a pool: they release the GIL);
-the bits are those of the public op for any n. What may be absent is None. Arguments can be given by name.
+computes), in the order ``(part, parts, inputs and updated arrays, out, scratch, options)``. It computes one part of the
+outputs: pass ``(0, 1)`` for all of them, or ``(i, n)`` from n threads of your own (a ``prange`` or a pool: the GIL is
+released); the bits are those of the public op for any n. Optional arguments may be None. Arguments may be passed by name.
 
     scratch = raw.linear_scratch(4, X, W)
 
@@ -12,25 +12,25 @@ the bits are those of the public op for any n. What may be absent is None. Argum
         for part in prange(4):
             raw.linear_relu_forward(part, 4, X, W, b, Y, scratch, scale=1 / 255)
 
-Arrays have the public op's shapes and are C-contiguous; what is only read may be read-only. They are float32 or
-float64, all of a call in one type, but for X of uint8, and what is a count, a label or a row's number, int64. An
-array of another type, layout or number of dimensions is a TypeError of one line, when your function is typed, that
-names it. Nothing else is looked at: **a wrong shape, index or label corrupts memory**. ``gemm`` alone takes strided
-and transposed views. A sparse X is ``sparse(X, dtype, scale)``.
+Arrays have the public op's shapes and are C-contiguous; inputs may be read-only. All arrays of a call are float32 or all
+are float64, except X of uint8, and counts, labels and row numbers, which are int64. An array of another type, layout or
+number of dimensions is a TypeError of one line, raised when your function is compiled. Nothing else is checked: **a wrong
+shape, index or label corrupts memory**. Only ``gemm`` takes strided and transposed views. A sparse X is passed as
+``sparse(X, dtype, scale)``.
 
-Memory to write on comes from ``linear_scratch``, ``distort_scratch``, ``forward_scratch``, ``step_scratch``; in compiled code,
+Scratch memory comes from ``linear_scratch``, ``distort_scratch``, ``forward_scratch``, ``step_scratch``; in compiled code,
 for a dense X, from ``np.empty(parts * raw.scratch_size(inputs, outputs), dtype)``.
 
-They run under their caller's floating-point control word. The public ops, and these when Python calls them, set CONTROL,
-under which subnormal numbers are zeros: without it a CPU may take a hundred times as long for them. So set it yourself, in
-each of your threads, and give back what was there:
+Called from compiled code, the ops run under that code's floating-point control word. Called from Python, they set CONTROL,
+as the public ops do: it flushes subnormal numbers to zero, which a CPU may take a hundred times as long for. So set it in
+each of your threads, and restore the previous word:
 
     before = raw.exchange_control(raw.CONTROL)
     raw.linear_forward(...)
     raw.exchange_control(before)
 
-The kernels are kept on disk compiled; a function of yours that calls one is compiled anew in each process, which is
-quick, as Numba does not keep (``cache=True``) what calls code by its address.
+Compiled kernels are kept on disk. A function of yours that calls one is compiled anew in each process, which is quick: it
+calls by address, and Numba does not keep such code (``cache=True``).
 """
 
 # Without ``from __future__ import annotations``: the kinds of arguments below are read from the functions.
@@ -46,7 +46,7 @@ from . import distortion, dropout_mask, forward, losses, mlp, simd, small, step,
 from . import gemm as _gemm
 from . import sparse as _sparse
 from . import update as _update
-from .activations import Activation, as_kernels_take
+from .activations import Activation, activation_of
 from .bundles import Matrix, after, from_element, from_row, views
 from .csr_matrix import CSR, Sparse, to_read
 from .gemm import PACK_SIZE, TILE_VECTORS, block_of
@@ -66,15 +66,15 @@ from .update import Adam, AdamW, Momentum, Nesterov, Rule, Schedule, Sgd, sgd
 
 
 class _Kind(NamedTuple):
-    """An array of so many dimensions (None: any): ``dtype`` is float32 or float64, the same in a call, where it is None."""
+    """What an array argument must be."""
 
-    dimensions: int | None
-    dtype: Any = None
+    dimensions: int | None  # None: any number
+    dtype: Any = None  # None: float32 or float64, the same in all arguments
     written: bool = False
-    views: bool = False  # of any layout
-    also: tuple[Any, ...] = ()  # other dtypes
-    bundle: Any = None  # a named tuple in the place of the array
-    optional: bool = False  # or None
+    views: bool = False  # any layout is allowed
+    also: tuple[Any, ...] = ()  # other allowed dtypes
+    bundle: Any = None  # a named tuple that may take the array's place
+    optional: bool = False  # None is allowed
 
 
 _Matrix = Annotated[np.ndarray, _Kind(2)]
@@ -98,10 +98,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _op(function: _F) -> _F:
-    """A kernel whose arguments are arrays of the kinds that it says they are."""
+    """A kernel that checks the types of its arguments against the ``_Kind`` in their annotations."""
     kinds = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
-        optional = not hasattr(hint, "__metadata__")  # a union with None, which the arguments of are in
+        optional = not hasattr(hint, "__metadata__")  # a union of None and an annotated type
         for each in getattr(hint, "__args__", ()) if optional else (hint,):
             for kind in getattr(each, "__metadata__", ()):
                 kinds[name] = kind._replace(optional=optional)
@@ -111,7 +111,7 @@ def _op(function: _F) -> _F:
 
 
 def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> None:
-    """Refuse what an argument is not, in one line."""
+    """Raise TypeError, in one line, for the first argument that is not of its kind."""
     networks = [given for given in args if getattr(given, "instance_class", None) is Model]
     real = networks[0].types[0].types[2].dtype if networks else None  # of its params
     for name, given in zip(function.py_func.__code__.co_varnames, args):
@@ -141,7 +141,7 @@ def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> Non
 
 
 class SparseScratch(NamedTuple):
-    """What linear ops of a sparse X [B, I] write on: see ``sparse.Columns``, and for each part a panel and its columns."""
+    """Scratch of linear ops on a sparse X [B, I]: ``sparse.Columns``, and for each part a panel and chosen columns."""
 
     rows: np.ndarray  # 0 .. B - 1
     ends: np.ndarray  # [B]
@@ -164,12 +164,12 @@ def scratch_size(inputs: int, outputs: int) -> int:
 
 @overload(scratch_size)
 def _scratch_size_overload(inputs, outputs):
-    # Through a piece, for what Numba keeps of users to go stale with: see ``jit.linked``.
+    # Through a piece, so that users' functions in Numba's cache become invalid when this changes: see ``jit.linked``.
     return lambda inputs, outputs: _scratch_size(inputs, outputs)
 
 
 def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
-    """What the linear ops of X [B, I] (an array, or a CSR as ``csr`` makes it) and W [I, O] write on, for so many parts."""
+    """Scratch of the linear ops on X [B, I] (an array, or the result of ``kernels.csr``) and W [I, O], for so many parts."""
     if not isinstance(X, CSR):
         return aligned_zeros(parts * scratch_size(*W.shape), W.dtype)
     B, I = X.shape
@@ -185,7 +185,7 @@ def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
 
 
 def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
-    """``scale`` * X, of ``kernels.csr``, as ops take it whose weights are of ``dtype``; they use no other scale then."""
+    """``scale`` * X, X a result of ``kernels.csr``, for ops with weights of ``dtype``; they ignore their own ``scale``."""
     return X.bundle(float(scale), np.dtype(dtype), X.shape[1])
 
 
@@ -251,7 +251,7 @@ def linear_backward_input(
 
 @piece
 def _step_sparse(part, parts, X, dY, layer, state, schedule, scratch):
-    """``sparse.step_panels`` with this part's own transposition of X: parts need not meet."""
+    """``sparse.step_panels`` with a transposition of X of this part's own, so that no barrier is needed."""
     columns = _sparse.Columns(dY.shape[0], scratch.starts[part], scratch.places[part], scratch.entries[part])
     _sparse.to_columns(0, 0, dY.shape[0], scratch.rows, to_read(X), columns)
     _sparse.step_panels(part, parts, X, dY, layer, state, schedule, columns, scratch.chosen[part], scratch.panels[part])
@@ -361,14 +361,14 @@ def loss_gradient(
     row_losses: _Losses,
     hits: _Hits,
 ) -> None:
-    """out = dZ, and of each row its loss, float64 [B], and whether it is right, int64 [B]; ``loss`` a made one.
+    """out = dZ; ``row_losses``, float64 [B], and ``hits``, int64 [B], are those of each row. ``loss`` is made, not a name.
 
-    Class numbers are int64 [B], zeros and ones or numbers in the type of Z, [B, O] or flat. The public op's loss and count are
-    the sums in order.
+    Targets are class numbers, int64 [B], or zeros and ones or numbers in the type of Z, [B, O] or flat. The public op's loss
+    and count are the sums in order of the rows.
     """
     lo, hi = team.share(part, parts, Z.shape[0])
     for i in range(lo, hi):
-        hits[i] = i  # which row of the targets is meant, until the row's outcome is there
+        hits[i] = i  # the row of its target, until its outcome is written here
     compared = Targets(flat_to_read(targets), flat_or_empty(sample_weight, row_losses), hits)
     losses.loss_gradient(part, parts, Z, compared, loss, 1.0, Outcomes(row_losses, hits), out)
 
@@ -393,7 +393,7 @@ def softmax_cross_entropy(
 
 @_op
 def activation_forward(part: int, parts: int, Z: _Any, activation: Activation, out: _WrittenAny) -> None:
-    """out = f(Z), of ``kernels.ACTIVATIONS[name]``; ``out`` may be Z."""
+    """out = f(Z), f a ``kernels.ACTIVATIONS[name]``; ``out`` may be Z."""
     z, y = flat_to_read(Z), flat(out)
     lo, hi = team.share(part, parts, y.size)
     lanes = simd.lanes(y)
@@ -408,7 +408,7 @@ def activation_forward(part: int, parts: int, Z: _Any, activation: Activation, o
 
 @_op
 def activation_backward(part: int, parts: int, dY: _Any, A: _Any, activation: Activation, out: _WrittenAny) -> None:
-    """out = dZ = dY * f'(Z), of A = f(Z), or of A = Z where ``activation.of_input``; ``out`` may be dY."""
+    """out = dZ = dY * f'(Z), from A = f(Z), or from A = Z where ``activation.of_input``; ``out`` may be dY."""
     dy, a, dz = flat_to_read(dY), flat_to_read(A), flat(out)
     lo, hi = team.share(part, parts, dz.size)
     lanes = simd.lanes(dz)
@@ -434,14 +434,14 @@ def dropout(part: int, parts: int, Y: _Matrix, p: float, seed: int, out: _Writte
 
 
 class DistortScratch(NamedTuple):
-    """What ``distort`` needs for images of one shape: see ``distortion``."""
+    """Waves and scratch of ``distort`` for images of one shape: see ``distortion``."""
 
     field: distortion.Field
     canvas: distortion.Canvas
 
 
 def distort_scratch(parts: int, shape: tuple[int, int], sigma: float = 4.0, fill: int = 0) -> DistortScratch:
-    """What ``distort`` writes on, for images of that shape, with ``fill`` outside, and distortions of that smoothness."""
+    """The scratch of ``distort`` for images of this shape, with ``fill`` outside and displacements smoothed by ``sigma``."""
     return DistortScratch(*distortion.field_and_canvas(*shape, float(sigma), fill, parts))
 
 
@@ -547,12 +547,12 @@ class Model(NamedTuple):
 
 
 def model(network: Network) -> Model:
-    """The network for compiled code, which sees and changes its parameters, state and rates."""
-    return Model(Parameters(*network.fields()), as_kernels_take(network.activation), network.layer_rates)
+    """The network for compiled code, which shares its parameters, state and rates."""
+    return Model(Parameters(*network.fields()), activation_of(network.activation), network.layer_rates)
 
 
 class ForwardScratch(NamedTuple):
-    """What ``mlp_forward`` writes on, and the scale that it was made for."""
+    """Scratch of ``mlp_forward``, and the scale by which it multiplies X."""
 
     arrivals: np.ndarray
     scale: float
@@ -561,7 +561,7 @@ class ForwardScratch(NamedTuple):
 
 
 def forward_scratch(parts: int, X: Any, network: Network, scale: float = 1.0) -> ForwardScratch:
-    """What ``mlp_forward`` needs to read scale * X, an array or a CSR, of no more rows than this one where it is sparse."""
+    """The scratch of ``mlp_forward`` on scale * X, an array, or a CSR with at most as many rows as this one."""
     blocks, entries = mlp.forward_workspace(network, parts, X.dtype, float(scale))
     if isinstance(X, CSR):
         rows = np.arange(X.shape[0])
@@ -595,16 +595,16 @@ def _outputs_overload(part, parts, X, network, out, scratch):
 
 @_op
 def mlp_forward(part: int, parts: int, X: _Samples, network: Model, out: _Written, scratch: ForwardScratch) -> None:
-    """Logits of a network, which reads X as the scratch says."""
+    """out = the network's logits for X times the scale of the scratch."""
     _outputs(part, parts, X, network, out, scratch)
 
 
 class StepScratch(NamedTuple):
-    """What steps of a network write on. The parts of a call wait for each other: run them at once, each on a thread."""
+    """Scratch of a network's steps. The parts of a call wait for each other: run all at once, each on a thread of its own."""
 
     arrivals: np.ndarray
     workspace: step.Workspace
-    blocks: small.BlockWorkspace  # of no room where rows are not taken in blocks of samples
+    blocks: small.BlockWorkspace  # its ``room`` is 0 where rows are not computed in blocks of samples
     for_sparse: Any  # step.SparseWorkspace, or empty
     rates: np.ndarray  # [parts, steps, layers]
     gradient: np.ndarray  # flat as the parameters, where gradients are clipped
@@ -613,9 +613,9 @@ class StepScratch(NamedTuple):
 def step_scratch(
     parts: int, X: Any, rows: np.ndarray, batch: int, network: Network, rule: Rule | None = None
 ) -> StepScratch:
-    """What ``mlp_train_steps`` by this rule, ``mlp_gradient`` and ``mlp_update`` need for so many rows, ``batch`` at a time.
+    """Scratch of ``mlp_train_steps`` by this rule, ``mlp_gradient`` and ``mlp_update`` on these rows, ``batch`` at a time.
 
-    X is an array or a CSR; of a CSR these rows, or others that have no more entries.
+    X is an array or a CSR. It also serves other rows of a CSR, as long as no batch has more entries.
     """
     rule = sgd() if rule is None else rule
     steps, is_sparse = -(-len(rows) // batch), isinstance(X, CSR)
@@ -702,11 +702,11 @@ def mlp_train_steps(
     average: _WrittenRow | None = None,
     average_decay: float | None = 0.999,
 ) -> None:
-    """Train the network in place on X[rows]; of each step the loss, float64 [S], and the rows that were right, int64 [S].
+    """Train the network in place on X[rows]; ``step_losses``, float64 [S], and ``correct``, int64 [S], are each step's sums.
 
     ``lr`` [S]; labels as in ``loss_gradient``. See ``StepScratch``.
     """
-    steps, mean_of = lr.size, flat_or_empty(average, scratch.gradient)
+    steps, averaged = lr.size, flat_or_empty(average, scratch.gradient)
     weight = 0.0 if average_decay is None else 1.0 - average_decay
     if clip is None:
         rates = scratch.rates[part]
@@ -714,12 +714,12 @@ def mlp_train_steps(
             for l in range(network.layer_rates.size):
                 rates[s, l] = lr[s] * network.layer_rates[l]
         objective = Objective(loss, network.activation, mean, dropout, seed, 0)
-        results = Results(step_losses, correct, step_losses[:0], mean_of, weight)
+        results = Results(step_losses, correct, step_losses[:0], averaged, weight)
         weights = flat_or_empty(sample_weight, step_losses)
         samples = Samples(_read(X, scale), flat_to_read(labels), weights, rows, batch)
         _steps(part, parts, samples, objective, Schedule(rule, rates[:steps], t), network.parameters, scratch, results)
         team.meet(scratch.arrivals, parts)
-        _follow(part, parts, network, mean_of, weight, t + steps - 1)
+        _follow(part, parts, network, averaged, weight, t + steps - 1)
     else:
         for s in range(steps):
             few = rows[s * batch : min((s + 1) * batch, rows.size)]
@@ -729,12 +729,12 @@ def mlp_train_steps(
             )  # fmt: skip
             mlp_update(part, parts, network, scratch.gradient, rule, lr[s], scratch, t + s, 1.0, clip)
             team.meet(scratch.arrivals, parts)
-            _follow(part, parts, network, mean_of, weight, t + s)
+            _follow(part, parts, network, averaged, weight, t + s)
 
 
 @piece
 def _follow(part, parts, network, average, weight, t):
-    """Move the average, where there is one, to the parameters after step t; all parts have taken it."""
+    """Move the average, if there is one, towards the parameters, once all parts have taken step t."""
     if average.size > 0:
         _update.average(part, parts, network.parameters.params, average, weight if weight > 0 else 1 / t)
 
@@ -763,7 +763,7 @@ def mlp_gradient(
     """out = the gradient of one batch X[rows], flat as ``network.params``; its loss, float64 [1], and how many are right."""
     lo, hi = team.share(part, parts, out.size)
     for k in range(lo, hi):
-        out[k] = 0  # before parts meet, and any adds to it
+        out[k] = 0  # before the first barrier; parts add to it only after that
     rates = scratch.rates[part]
     for l in range(network.layer_rates.size):
         rates[0, l] = -1.0  # 0 - (-1) * dW
