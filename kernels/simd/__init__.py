@@ -41,9 +41,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Load all, with Numba, when the first is asked for: tables of plain functions that call these import this module.
+    """Import everything, and Numba, at the first access: modules whose plain functions name ``simd`` need no Numba until then.
 
-    It may be Numba that asks, while it compiles a user's function.
+    The first access may be Numba's own, while it compiles a user's function.
     """
     if name.startswith("_") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

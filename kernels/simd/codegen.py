@@ -1,4 +1,4 @@
-"""The machine, the types of vectors, masks and tiles, and what the intrinsics on them are made with."""
+"""The machine's registers, the types of vectors, masks and tiles, and helpers to write intrinsics on them."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ _REGISTERS = (Vector, Mask, Tile)
 
 
 def _in_memory(value: ir.Type) -> ir.LiteralStructType:
-    """``value`` as the one member of a packed structure, which may lie at any address.
+    """``value`` as the only member of a packed structure, which may lie at any address.
 
-    A plain vector is taken to lie at a multiple of its size, and Numba's containers align to 16 or 32 bytes: lists of them
-    ended in a segmentation fault. In registers the structure is nothing.
+    LLVM takes a plain vector to be aligned to its size, but Numba's containers align to 16 or 32 bytes: lists of vectors
+    ended in a segmentation fault. In registers the structure costs nothing.
     """
     return ir.LiteralStructType([value], packed=True)
 
@@ -107,7 +107,7 @@ class _TileModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _in_memory(fe_type.ir))
 
 
-# What Numba's ``fastmath`` marks, where nothing has marked it before.
+# The instructions that Numba marks with its ``fastmath`` flags, unless they have flags already.
 _MARKED = frozenset(("fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"))
 
 
@@ -116,11 +116,11 @@ def _instructions(builder: Any) -> list[Any]:
 
 
 def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
-    """Numba's ``intrinsic`` for code on the vectors themselves, out of their structures and back into them.
+    """Numba's ``intrinsic``, whose ``emit`` gets vectors, masks and tiles out of their structures.
 
-    What it cannot be called with is an error of one line that names the function and the types, at the place of the call in the
-    user's code; ``typed`` of what this returns tells it to operators. In a function whose ``fastmath`` allows more than
-    products and sums to be fused, all else is kept from the code on vectors: NaN and the stated errors hold there, too.
+    Wrong arguments are an error of one line that names the function, the types and the place of the call in the user's
+    code; operators get it from the result's ``typed``. Of the caller's ``fastmath`` flags only ``contract``, which fuses
+    products and sums, reaches the code on vectors: NaN and the stated errors hold in such functions, too.
     """
     name = function.__name__
 
@@ -164,14 +164,14 @@ def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
 
 
 def _require(taken: Any, given: Any) -> None:
-    """Refuse what Numba could not convert, or would round to an integer."""
+    """Refuse an argument that Numba cannot convert, or would round to an integer."""
     numbers = (types.Integer, types.Boolean) + (() if isinstance(taken, types.Integer) else (types.Float,))
     if given != taken and not (isinstance(taken, types.Number) and isinstance(given, numbers)):
         raise TypingError(f"it takes {taken}, not {given}")
 
 
 def stored(builder: Any, value: Any) -> Any:
-    """A vector, mask or tile as it is outside intrinsics."""
+    """A vector, mask or tile in its structure, as code outside of intrinsics has it."""
     return builder.insert_value(ir.Constant(_in_memory(value.type), ir.Undefined), value, 0)
 
 
@@ -179,7 +179,7 @@ def stored(builder: Any, value: Any) -> Any:
 
 
 def vector_of(like: Any) -> Vector:
-    """The vector type of an array's, a scalar's, a NumPy type's or dtype's, a vector's or a tile's element."""
+    """The vector type for the elements of ``like``: an array, number, NumPy type, dtype, vector or tile."""
     if isinstance(like, (Vector, Tile)):
         return like if isinstance(like, Vector) else like.vector
     element = like.dtype if isinstance(like, (types.Array, types.NumberClass, types.DType)) else like
@@ -189,7 +189,7 @@ def vector_of(like: Any) -> Vector:
 
 
 def real_vector_of(like: Any) -> Vector:
-    """``vector_of`` what must be floats."""
+    """``vector_of``, refused for integers."""
     vector = vector_of(like)
     if not vector.real:
         raise TypingError(f"it takes float32 or float64, not {vector.element}")
@@ -254,7 +254,7 @@ def emit_fma(builder: Any, vector: Vector, x: Any, y: Any, z: Any) -> Any:
 
 
 def leading_mask(builder: Any, lanes: int, n: Any, first: int = 0) -> Any:
-    """The mask of the lanes that are among the first n, where they are counted from ``first`` on."""
+    """The mask of the lanes whose number is below n, numbered from ``first`` on."""
     index = ir.VectorType(I32, lanes)
     limit = splat(builder, index, builder.trunc(n, I32) if n.type.width > 32 else n)
     return builder.icmp_signed("<", ir.Constant(index, list(range(first, first + lanes))), limit)
@@ -281,14 +281,14 @@ def emit_masked_store(
 
 
 def named(name: str, implementation: Callable[..., Any], doc: str | None = None) -> Any:
-    """An intrinsic made by a factory, under a name of its own."""
+    """An intrinsic with this name and docstring, for factories of intrinsics."""
     implementation.__name__ = implementation.__qualname__ = name
     implementation.__doc__ = doc
     return intrinsic(implementation)
 
 
 def combined(kinds: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-    """(tile or vector, what each is taken as): vectors and tiles of one element type, and numbers, which go to every lane."""
+    """(the result's type, the type each argument is taken as), for vectors and tiles of one element type, and numbers."""
     found = [kind for kind in kinds if isinstance(kind, (Vector, Tile))]
     if not found:
         raise TypingError("it takes a vector")
@@ -305,9 +305,9 @@ def combined(kinds: tuple[Any, ...]) -> tuple[Any, list[Any]]:
 def lanewise(
     kinds: tuple[Any, ...], build: Callable[..., Any], returns: Callable[[Any], Any] = lambda kind: kind
 ) -> Any:
-    """Signature and code of ``build(builder, vector, *vectors)`` on vectors, or on every vector of tiles of one size.
+    """Signature and code that apply ``build(builder, vector, *vectors)`` to vectors, or to every vector of equal tiles.
 
-    A vector or a number among tiles goes with each of their vectors, a number among vectors with each lane.
+    Beside tiles, a vector or a number is combined with each of their vectors; beside vectors, a number with each lane.
     """
     result, taken = combined(kinds)
     vector = vector_of(result)

@@ -43,7 +43,7 @@ vocabulary()
 
 
 def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any, int]) -> Any:
-    """An intrinsic for sum of coefficients(k) x^k, k < terms, by Horner's rule with fused multiply-adds."""
+    """An intrinsic for the sum of coefficients(k) x^k, k < terms, by Horner's rule with fused multiply-adds."""
 
     def implementation(typingctx: Any, x: Any) -> Any:
         vector = vector_of(x)
@@ -61,14 +61,14 @@ def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any,
 
 # exp r for |r| <= log(2) / 2: the next term is below 6e-9 and 5e-18, a twentieth of a unit in the last place.
 _exp_series = polynomial("_exp_series", lambda k: 1 / math.factorial(k), {types.float32: 8, types.float64: 14})
-# (exp r - 1 - r) / r^2 for the same r, as exact.
+# (exp r - 1 - r) / r^2 for the same r, equally exact.
 _expm1_series = polynomial("_expm1_series", lambda k: 1 / math.factorial(k + 2), {types.float32: 6, types.float64: 12})
 # artanh(s) / s in s^2 for |s| <= 3 - 2 sqrt(2): the next term is below 3e-9 and 4e-18.
 _log_series = polynomial("_log_series", lambda k: 1 / (2 * k + 1), {types.float32: 5, types.float64: 11})
 
 
 def _layout(vector: Vector) -> tuple[ir.VectorType, Callable[[int], Any], int, int]:
-    """(integers of the same width, one of them in every lane, bits of the fraction, exponent bias)."""
+    """(the integer vector of the same width, a function that fills one, bits of the fraction, exponent bias)."""
     bits = vector.element.bitwidth
     integers = ir.VectorType(ir.IntType(bits), vector.lanes)
     return integers, lambda value: integers([value] * vector.lanes), *((23, 127) if bits == 32 else (52, 1023))
@@ -81,8 +81,8 @@ def _scale(typingctx: Any, x: Any, n: Any) -> Any:
     integers, integer, fraction, bias = _layout(vector)
 
     def emit(context: Any, builder: Any, result: Any, n: Any) -> Any:
-        # The last bits of n + 1.5 * 2^fraction are n, and NaN, which stays NaN in x, is some number; LLVM's conversions leave
-        # it undefined, or go lane by lane.
+        # The last bits of n + 1.5 * 2^fraction are n. A NaN becomes some number here and stays NaN in x; LLVM's conversions
+        # leave it undefined, or go lane by lane.
         shift = constant(vector, 1.5 * 2**fraction)
         n = builder.sub(*(builder.bitcast(y, integers) for y in (builder.fadd(n, shift), shift)))
         half = builder.ashr(n, integer(1))
@@ -102,7 +102,7 @@ def _fraction(typingctx: Any, x: Any) -> Any:
     pair = types.UniTuple(vector, 2)
 
     def emit(context: Any, builder: Any, x: Any) -> Any:
-        # Shifted so that the exponent field changes at sqrt(1/2), whose bits these are.
+        # Subtracting the bits of sqrt(1/2) makes the exponent field change there.
         root = 0x3F3504F3 if vector.element == types.float32 else 0x3FE6A09E667F3BCD
         bits = builder.bitcast(x, integers)
         shifted = builder.sub(bits, integer(root))
@@ -114,7 +114,7 @@ def _fraction(typingctx: Any, x: Any) -> Any:
     return pair(vector), emit
 
 
-# log 2 in two parts, the first so short that its product with an exponent is exact.
+# log 2 in two parts; the first has so few bits that its product with an exponent is exact.
 _LOG2 = {
     types.float32: (float.fromhex("0x1.62E4p-1"), math.log(2) - float.fromhex("0x1.62E4p-1")),
     types.float64: (float.fromhex("0x1.62E42FEFA38p-1"), float.fromhex("0x1.EF35793C7673p-45")),
@@ -124,7 +124,7 @@ _RANGE = {types.float32: (-104.0, 89.0, 2.0**-126), types.float64: (-746.0, 710.
 
 
 _TINY = 2.0**-60
-"""Where an odd function with slope 1 at 0 is its argument, signed zeros and subnormal numbers included."""
+"""Below it an odd function with slope 1 at 0 rounds to its argument, signed zeros and subnormal numbers included."""
 
 
 def _require_vectors(name: str, *kinds: Any) -> None:
@@ -134,7 +134,7 @@ def _require_vectors(name: str, *kinds: Any) -> None:
 
 
 def _of_vectors(typed: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function of one vector, for compiled code only; ``typed`` gives its code for a vector of one type."""
+    """A function of one vector, for compiled code only; ``typed`` returns its implementation for a vector type."""
 
     @wraps(typed)
     def function(x):
@@ -149,7 +149,7 @@ def _of_vectors(typed: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _checked(function: Any) -> Any:
-    """A piece that takes one vector."""
+    """A piece whose only argument must be a vector of floats."""
     function.check = lambda args: _require_vectors(function.py_func.__name__, *args)
     return function
 
@@ -282,7 +282,7 @@ TAIL = (
     6.467950292152028e-08, 8.380956100037868e-08, -5.957769845656168e-09, -1.1372240472226595e-08, 4.712709135251337e-10,
     9.795849556242954e-10,
 )  # fmt: skip
-# The same in float32, whose coefficients are rounded one by one, each of those that follow then fitted anew: within 7e-8.
+# The same in float32, within 7e-8: coefficients were rounded one by one, and those that follow fitted again each time.
 _SHORT_TAIL = (
     0.15383862, 0.1330765, 0.0990607, 0.0627061, 0.03300704, 0.013829112, 0.004152124, 0.0005817474, -0.0001549473,
     -8.770742e-05, -9.321257e-06,
@@ -297,7 +297,7 @@ def _tail_series(x):
     return lambda x: series(x)
 
 
-# erf(x) / x - 1 in x^2 up to the x from which on 1 - erf(x) is exact enough: the next term is below 1e-10 and 7e-20.
+# erf(x) / x - 1 in x^2, used up to this x, above which 1 - erf(x) is exact enough: the next term is below 1e-10 and 7e-20.
 _ERF_NEAR = {types.float32: 1.0, types.float64: 1.5}
 _erf_series = polynomial(
     "_erf_series",
@@ -308,7 +308,7 @@ _erf_series = polynomial(
 
 @piece
 def _upper_tail(size, shape):
-    """1 - P(size) of a size >= 0, where shape = exp(-size^2 / 2)."""
+    """1 - P(size) for size >= 0, with shape = exp(-size^2 / 2)."""
     one = broadcast(size, 1.0)
     t = one / fma(broadcast(size, 0.2), size, one)
     return shape * t * _tail_series(t + t - one)
@@ -377,7 +377,7 @@ def _exact_fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:
 
 # artanh(s) / s - 1 - s^2 / 3 in s^2, over s^4.
 _power_series = polynomial("_power_series", lambda k: 1 / (2 * k + 5), {types.float32: 4, types.float64: 10})
-# 1 / 3 and what its rounding loses.
+# 1 / 3 in two parts: rounded, and the rounding error.
 _THIRD = {
     types.float32: (float.fromhex("0x1.555556p-2"), 1 / 3 - float.fromhex("0x1.555556p-2")),
     types.float64: (1 / 3, 2.0**-54 / 3),
@@ -396,7 +396,7 @@ def _power_overload(x, y):
     log2e, infinity, nan = 1 / math.log(2), math.inf, math.nan
 
     def implementation(x, y):
-        # log |x| = H + L, L far smaller: all that is added to the leading terms is known to twice the precision.
+        # log |x| = H + L, L much smaller: the leading terms are computed to twice the precision.
         one, size = broadcast(x, 1.0), absolute(x)
         subnormal = less(size, smallest)
         m, n = _fraction(select(subnormal, mul(size, 2.0**up), size))
@@ -426,7 +426,7 @@ def _power_overload(x, y):
             _exact_fma(n, negative(broadcast(x, low)), _exact_fma(n, negative(broadcast(x, high)), bounded)), p_rest
         )
         result = _scale(_exp_series(r), n)
-        # What has no logarithm, and what has several.
+        # Special cases: negative x, zeros, infinities and NaN.
         half = mul(y, 0.5)
         whole = equal(nearest(y), y)
         odd = both(whole, not_equal(nearest(half), half))

@@ -1,4 +1,4 @@
-"""All names of ``kernels.simd``: what is imported here is public, and its types stand in ``__init__.pyi``."""
+"""The public names of ``kernels.simd``: all that is imported here. Their types are in ``__init__.pyi``."""
 
 # ruff: noqa: F401
 

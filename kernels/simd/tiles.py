@@ -1,4 +1,4 @@
-"""Tiles of vectors, which matrix products add up in registers, and transposition through registers."""
+"""Tiles of vectors, the register accumulators of matrix products, and transposition in registers."""
 
 from __future__ import annotations
 
@@ -112,19 +112,24 @@ def tile_load(typingctx: Any, C: Any, c: Any, c_stride: Any, rows: Any, vectors:
     """A tile from C[c + r * c_stride + v * lanes : ...]; only the first n columns, the others zero."""
     require_readable(C)
     tile = _tile_like(C, rows, vectors)
-    vector = tile.vector
 
     def emit(context: Any, builder: Any, array_c: Any, c: Any, c_stride: Any, _rows: Any, _vectors: Any, n: Any) -> Any:
-        acc = ir.Constant(tile.ir, ir.Undefined)
-        for r in range(tile.rows):
-            row = builder.add(c, builder.mul(c_stride, c.type(r)))
-            for v in range(tile.vectors):
-                offset = builder.add(row, c.type(v * vector.lanes))
-                value = emit_masked_load(context, builder, C, array_c, offset, n, vector, v * vector.lanes)
-                acc = builder.insert_value(acc, value, r * tile.vectors + v)
-        return acc
+        places = [builder.add(c, builder.mul(c_stride, c.type(r))) for r in range(tile.rows)]
+        return _emit_rows(context, builder, tile, C, array_c, places, n)
 
     return tile(C, types.intp, types.intp, rows, vectors, types.intp), emit
+
+
+def _emit_rows(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, places: list[Any], n: Any) -> Any:
+    """A tile whose rows are the first n elements from these places of an array on, with zeros behind."""
+    acc = ir.Constant(tile.ir, ir.Undefined)
+    for r, place in enumerate(places):
+        for v in range(tile.vectors):
+            first = v * tile.vector.lanes
+            offset = builder.add(place, place.type(first))
+            value = emit_masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
+            acc = builder.insert_value(acc, value, r * tile.vectors + v)
+    return acc
 
 
 @intrinsic
@@ -145,23 +150,13 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
     return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), emit
 
 
-def _emit_row(context: Any, builder: Any, tile: Tile, array_type: Any, array: Any, i: Any, n: Any) -> Any:
-    row = ir.Constant(tile.ir, ir.Undefined)
-    for v in range(tile.vectors):
-        first = v * tile.vector.lanes
-        offset = builder.add(i, i.type(first))
-        value = emit_masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
-        row = builder.insert_value(row, value, v)
-    return row
-
-
 @intrinsic
 def tile_row(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
     """A tile of one row with as many vectors as ``like`` has: array[i : i + n], and zeros behind."""
     require_readable(array)
 
-    def emit(context: Any, builder: Any, _: Any, *place: Any) -> Any:
-        return _emit_row(context, builder, like, array, *place)
+    def emit(context: Any, builder: Any, _: Any, values: Any, i: Any, n: Any) -> Any:
+        return _emit_rows(context, builder, like, array, values, [i], n)
 
     return like(like, array, types.intp, types.intp), emit
 
@@ -175,7 +170,7 @@ def tile_rows(typingctx: Any, like: Any, arrays: Any, i: Any, n: Any) -> Any:
 
     def emit(context: Any, builder: Any, _: Any, values: Any, i: Any, n: Any) -> Any:
         sources = [builder.extract_value(values, k) for k in range(len(arrays))]
-        rows = [_emit_row(context, builder, like, *pair, i, n) for pair in zip(arrays, sources)]
+        rows = [_emit_rows(context, builder, like, *pair, [i], n) for pair in zip(arrays, sources)]
         return context.make_tuple(builder, result, [stored(builder, row) for row in rows])
 
     return result(like, arrays, types.intp, types.intp), emit
@@ -218,7 +213,7 @@ def tile_sums(typingctx: Any, tile: Any) -> Any:
         while length > 1:
             length //= 2
             pairs = list(zip(rows[::2], rows[1::2])) or [(rows[0], ir.Constant(vector.ir, None))]
-            # The lower halves of what is left of both's rows, and the upper ones.
+            # The lower halves of what is left of both rows, and the upper ones.
             low = [start + k for start in range(0, 2 * vector.lanes, 2 * length) for k in range(length)]
             masks = ir.Constant(pick, low), ir.Constant(pick, [k + length for k in low])
             rows = [builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks)) for x, y in pairs]
@@ -254,9 +249,9 @@ def transpose(
             return builder.add(base, builder.mul(stride, base.type(k)))
 
         def lines(places: list[Any], count: Any, length: Any) -> list[tuple[Any, Any]]:
-            """(place, length) of the first ``count`` lines; of the others the first's place, and nothing there.
+            """(place, length) of the first ``count`` lines; for the others the first line's place and length 0.
 
-            A masked load or store of no lane at all takes a microsecond where its page was never touched.
+            A masked load or store without any lane takes a microsecond if its page was never touched.
             """
             none = length.type(0)
             inside = [builder.icmp_signed(">", count, count.type(k)) for k in range(lanes)]

@@ -131,17 +131,9 @@ def store(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
 @intrinsic
 def load_uint8(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     """array[i : i + lanes] of a uint8 array, converted to ``like``'s element type."""
-    if not (isinstance(array, types.Array) and array.dtype == types.uint8 and array.layout == "C"):
+    if not (isinstance(array, types.Array) and array.dtype == types.uint8):
         raise TypingError(f"load_uint8 needs a C-contiguous uint8 array, not {array}")
-    vector = vector_of(like)
-
-    def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any) -> Any:
-        small = ir.VectorType(ir.IntType(8), vector.lanes)
-        value = builder.load(pointer_to(context, builder, array, memory, i, small))
-        value.align = 1
-        return builder.uitofp(value, vector.ir)
-
-    return vector(like, array, types.intp), emit
+    return _load_as(like, array)
 
 
 @intrinsic
@@ -179,10 +171,10 @@ def leading(typingctx: Any, like: Any, n: Any) -> Any:
 
 
 def _number_type(array: Any) -> Any:
-    """The element type of an array of numbers or flags in any size, a flag taken as a byte."""
+    """The element type of an array of numbers of any size, or of flags, which are taken as bytes."""
     require_readable(array)
     element = types.uint8 if array.dtype == types.boolean else array.dtype
-    if element == types.float16:  # Numba itself cannot touch it
+    if element == types.float16:  # which Numba does not support
         raise TypingError("float16 comes as its bits: array.view(np.uint16), and from_float16 or to_float16")
     if not isinstance(element, (types.Integer, types.Float)):
         raise TypingError(f"it takes an array of integers or floats, not {array}")
@@ -190,7 +182,7 @@ def _number_type(array: Any) -> Any:
 
 
 def _converted(builder: Any, value: Any, source: Any, target: Any) -> Any:
-    """Lanes of one element type as another's: to floats rounded to nearest, to integers towards zero and saturating."""
+    """Convert lanes to another element type: to floats by rounding to nearest, to integers towards zero, saturating."""
     count, width = value.type.count, target.bitwidth
     to = ir.VectorType(Vector(target).ir.element if target in _IN_LANES else ir.IntType(width), count)
     if value.type == to:
@@ -198,7 +190,7 @@ def _converted(builder: Any, value: Any, source: Any, target: Any) -> Any:
     if isinstance(source, types.Float):
         if isinstance(target, types.Float):
             return (builder.fpext if width > source.bitwidth else builder.fptrunc)(value, to)
-        # What cannot be converted is replaced before and after: LLVM's saturating conversions go lane by lane.
+        # Values out of range are replaced before and after: LLVM's saturating conversions go lane by lane.
         least, most = (-(1 << width - 1), (1 << width - 1) - 1) if target.signed else (0, (1 << width) - 1)
         low, above = (ir.Constant(value.type, [float(limit)] * count) for limit in (least, most + 1))
         too_large = builder.fcmp_ordered(">=", value, above)
@@ -218,14 +210,14 @@ _IN_LANES = (types.float32, types.float64, types.int32, types.int64)
 
 
 def _in_memory(context: Any, element: Any, vector: Vector) -> ir.VectorType:
-    """As many of an array's elements as the vector has lanes."""
+    """The type of as many elements of an array as the vector has lanes."""
     return ir.VectorType(context.get_data_type(element), vector.lanes)
 
 
 def _masked(
     context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, kind: ir.VectorType
 ) -> tuple[Any, Any, Any, str]:
-    """What LLVM's masked loads and stores of such elements take and are named by."""
+    """(pointer, alignment, mask, suffix of the name) of LLVM's masked load or store of such elements."""
     bits = context.get_abi_sizeof(kind.element) * 8
     name = f"v{kind.count}{'i' if isinstance(kind.element, ir.IntType) else 'f'}{bits}.p0"
     pointer = pointer_to(context, builder, array_type, array, offset, kind)
@@ -239,6 +231,10 @@ def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that are too
     wide for integers lose their upper bits.
     """
+    return _load_as(like, array)
+
+
+def _load_as(like: Any, array: Any) -> Any:
     vector, element = vector_of(like), _number_type(array)
 
     def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any) -> Any:
@@ -317,7 +313,7 @@ def bitcast(typingctx: Any, like: Any, x: Any) -> Any:
     return vector(like, source), lambda context, builder, like, x: builder.bitcast(x, vector.ir)
 
 
-# Of a float16: what moves its exponent to a float32's, and the least magnitude that is infinite or NaN.
+# What is added to a float16's exponent for a float32, and the bits of infinity, above which are those of NaN.
 _HALF_BIAS, _HALF_INFINITE = 127 - 15, 0x7C00
 _HAS_HALF = "+f16c" in FEATURES or "+avx512f" in FEATURES or "+fullfp16" in FEATURES
 _SINGLE, _BITS = Vector(types.float32), Vector(types.int32)
@@ -328,11 +324,11 @@ def _bits(value: int) -> Any:
 
 
 def _from_half(builder: Any, bits: Any) -> Any:
-    """float32 of the lower 16 bits of each lane, by integers alone: for a CPU without an instruction for it."""
+    """The float32 of the float16 in the lower 16 bits of each lane, by integer arithmetic: for CPUs without F16C."""
 
     magnitude = builder.and_(bits, _bits(0x7FFF))
     moved = builder.add(builder.shl(magnitude, _bits(13)), _bits(_HALF_BIAS << 23))
-    # 2^-14 with a subnormal's fraction behind it, less 2^-14, is that number, exactly: no operand is a subnormal float32.
+    # A subnormal float16 is 2^-14 with its fraction appended, minus 2^-14, exactly, without subnormal float32 operands.
     base = _bits((_HALF_BIAS + 1) << 23)
     small = builder.fsub(
         builder.bitcast(builder.add(builder.shl(magnitude, _bits(13)), base), _SINGLE.ir),
@@ -350,14 +346,14 @@ def _from_half(builder: Any, bits: Any) -> Any:
 
 
 def _to_half(builder: Any, x: Any) -> Any:
-    """The bits of the float16 nearest to each lane, ties to even, likewise."""
+    """The bits of the float16 nearest to each lane, ties to even, by integer arithmetic."""
 
     bits = builder.bitcast(x, _BITS.ir)
     magnitude = builder.and_(bits, _bits(0x7FFFFFFF))
     odd = builder.and_(builder.lshr(magnitude, _bits(13)), _bits(1))
     rounded = builder.add(magnitude, builder.add(odd, _bits(0xFFF - (_HALF_BIAS << 23))))
     normal = builder.lshr(rounded, _bits(13))
-    # A float whose unit in the last place is the smallest float16: adding it rounds to one.
+    # Adding a float whose unit in the last place is the smallest float16 rounds to a subnormal float16.
     unit = _bits((127 - 1) << 23)
     small = builder.fadd(builder.bitcast(magnitude, _SINGLE.ir), builder.bitcast(unit, _SINGLE.ir))
     small = builder.sub(builder.bitcast(small, _BITS.ir), unit)
@@ -445,7 +441,7 @@ def scatter_masked(typingctx: Any, array: Any, index: Any, x: Any, mask: Any) ->
 
 
 def _places(array: Any, index: Any, mask: Any) -> tuple[Vector, Any]:
-    """The vector type of an array's elements, and code for LLVM's (addresses, alignment, mask) of those with such an index."""
+    """(the vector type of the array's elements, a function that builds LLVM's (addresses, alignment, mask) for an index)."""
     vector = vector_of(array)
     if not (isinstance(index, Vector) and not index.real and index.lanes == vector.lanes):
         raise TypingError(f"the index must be a vector of {vector.lanes} integers, not {index}")
@@ -489,7 +485,7 @@ def _scatter(array: Any, index: Any, x: Any, mask: Any) -> Any:
 
 
 def _lanewise(name: str, real: Any, integer: Any, doc: str, arity: int = 2) -> Any:
-    """A function of vectors, tiles and numbers by what one vector's code is, of floats and of integers (None: not defined)."""
+    """A function of vectors, tiles and numbers from the code for a vector of floats, and of integers (None: undefined)."""
 
     def typed(*kinds: Any) -> Any:
         vector = vector_of(combined(kinds)[0])
@@ -572,7 +568,7 @@ sign = _lanewise("sign", _signed, None, "np.sign(x): 1, 0 or -1; NaN stays.", 1)
 
 
 def _extreme(comparison: str) -> Callable[..., Any]:
-    """NumPy's rule: where either is NaN the result is NaN. Unordered-or-greater picks a NaN x; then a NaN y."""
+    """As in NumPy, NaN in either gives NaN: the unordered comparison selects a NaN x, the second select a NaN y."""
 
     def build(builder: Any, vector: Vector, x: Any, y: Any) -> Any:
         picked = builder.select(builder.fcmp_unordered(comparison, x, y), x, y)
@@ -718,10 +714,10 @@ _KINDS = (Vector, Mask, Tile)
 
 
 def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None:
-    """Have ``symbol`` mean ``function`` where an operand is a vector, a mask or a tile; or, of a text, what to write instead.
+    """Let ``symbol`` call ``function`` if an operand is a vector, mask or tile; a text says what to write instead.
 
-    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time. What
-    cannot be is an error of one line, not Numba's list of all operators of that name.
+    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time. An
+    undefined operator is an error of one line, not Numba's list of all operators of that name.
     """
 
     class Template(AbstractTemplate):
@@ -742,7 +738,7 @@ def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None
     def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return definition(function)(context.typing_context, *signature.args)[1](context, builder, signature, args)
 
-    # As a decorator it asks for the symbol's module, which functions of NumPy 1.24 lack.
+    # Called, not used as a decorator, which would read the symbol's module: functions of NumPy 1.24 have none.
     infer_global(symbol, types.Function(Template))
     if not isinstance(function, str):
         for kinds in itertools.product((*_KINDS, types.Number), repeat=arity):
