@@ -1,7 +1,7 @@
 """The forward pass of a whole network in one compiled call, ROW_BLOCK rows at a time: no arithmetic of its own.
 
-Legend: as in ``step``; two blocks of ROW_BLOCK rows, as wide as the widest layer, take the outputs of the layers by
-turns. All functions here are raw.
+Legend: as in ``step``. The outputs of the layers alternate between two blocks of ROW_BLOCK rows, as wide as the widest
+layer. All functions here are raw.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .tuning import COLUMN_BLOCK, IN_PLACE_BYTES, ROW_BLOCK, SPARSE_DENSITY
 
 
 class Blocks(NamedTuple):
-    """Memory to write on, for all parts; with ``packed`` not empty the first layer's panels are packed there."""
+    """Scratch of all parts. If ``packed`` is not empty, the first layer's panels are packed into it."""
 
-    values: np.ndarray  # two blocks of outputs a part, flat
+    values: np.ndarray  # flat: two blocks of outputs for each part
     widest: int  # elements in a row of a block
-    rows: np.ndarray  # 0, 1, 2, ...: ROW_BLOCK of them, or as many as a sparse X has
-    ends: np.ndarray  # two times ROW_BLOCK + 1 a part, or an element a row of a sparse X
+    rows: np.ndarray  # 0, 1, 2, ...: ROW_BLOCK numbers, or one for each row of a sparse X
+    ends: np.ndarray  # 2 * (ROW_BLOCK + 1) elements for each part, or one for each row of a sparse X
     pack_buffer: np.ndarray
     packed: np.ndarray
 
 
 class Entries(NamedTuple):
-    """Room for the non-zeros of a block of dense rows: ROW_BLOCK * inputs for each part; and ``csr_matrix.Sparse``'s table."""
+    """Scratch for the non-zeros of a block of dense rows, ROW_BLOCK * inputs for each part, and their ``Sparse.table``."""
 
     indices: np.ndarray
     values: np.ndarray
@@ -45,7 +45,7 @@ class Entries(NamedTuple):
 
 @piece
 def _pack_first_layer(part, parts, arrivals, network, packed):
-    """The first layer's panels into ``packed``, where it is not empty, by all parts."""
+    """Pack the first layer's panels into ``packed``, unless it is empty; each part packs its share."""
     I, H = network.sizes[0], network.sizes[1]
     if packed.size:
         first, last = share(part, parts, panel_count(H, simd.lanes(packed)))
@@ -56,7 +56,7 @@ def _pack_first_layer(part, parts, arrivals, network, packed):
 
 @piece
 def _sparse_rows(X, rows, ends, activation, network, packed, below, above, logits):
-    """The first layer for rows of a sparse X, to ``below`` or, where it is the only one, to the logits."""
+    """The first layer on rows of a sparse X: to ``below``, or to the logits where it is the only layer."""
     I, H, hidden = network.sizes[0], network.sizes[1], network.sizes.size > 2
     W, b = weights_of(network, 0)
     layer = PanelLayer(I, H, packed if packed.size else W, b, packed.size > 0)
@@ -68,7 +68,7 @@ def _sparse_rows(X, rows, ends, activation, network, packed, below, above, logit
 
 @piece
 def _layers(rows, first, activation, network, X, below, above, logits, pack_buffer):
-    """Rows of X through the layers from ``first`` on, by turns to ``above`` and ``below``, and to the logits."""
+    """The layers from ``first`` on, on rows of X: outputs alternate between ``above`` and ``below``, then the logits."""
     sizes, depth = network.sizes, network.sizes.size - 1
     for l in range(first, depth):
         if l > 0:
@@ -81,33 +81,34 @@ def _layers(rows, first, activation, network, X, below, above, logits, pack_buff
 
 
 def _float_rows(X, row, last, most, scale, copy):
-    """(array, n): n rows of scale * X as floats, at most ``most`` where they lie, or ROW_BLOCK of them in ``copy``."""
+    """(array, n): n rows of scale * X as floats: up to ``most`` in place, or up to ROW_BLOCK in ``copy``."""
+
+
+@piece
+def _copied_rows(X, row, last, scale, copy):
+    n = min(ROW_BLOCK, last - row)
+    for i in range(n):
+        read_row(flat(X), scale, row + i, X.shape[1], after(copy, i * X.shape[1]))
+    return copy, n
 
 
 @overload(_float_rows)
 def _float_rows_overload(X, row, last, most, scale, copy):
-    def copied(X, row, last, most, scale, copy):
-        n = min(ROW_BLOCK, last - row)
-        for i in range(n):
-            read_row(flat(X), scale, row + i, X.shape[1], after(copy, i * X.shape[1]))
-        return copy, n
-
-    def as_they_lie(X, row, last, most, scale, copy):
+    def in_place(X, row, last, most, scale, copy):
         if scale == 1.0:
             return after(flat_to_read(X), row * X.shape[1]), min(most, last - row)
-        n = min(ROW_BLOCK, last - row)
-        for i in range(n):
-            read_row(flat(X), scale, row + i, X.shape[1], after(copy, i * X.shape[1]))
-        return copy, n
+        return _copied_rows(X, row, last, scale, copy)
 
-    return as_they_lie if X.dtype == copy.dtype else copied
+    if X.dtype == copy.dtype:
+        return in_place
+    return lambda X, row, last, most, scale, copy: _copied_rows(X, row, last, scale, copy)
 
 
 @piece
-def _rows_together(sizes, widest, itemsize):
-    """Rows whose outputs fit a block, where W is not in L2 and is to be read, and packed, for as many as can be.
+def _rows_at_once(sizes, widest, itemsize):
+    """ROW_BLOCK; or all rows whose outputs fit a block if W exceeds L2, so that W is read and packed once for them.
 
-    300 rows of 200,000 x 100, one thread, ms: 64 rows at a time, copied 132, where they lie 115, all at once 74.
+    300 rows of 200,000 x 100, one thread, ms: 64 rows at a time, copied 132, in place 115, all at once 74.
     """
     if sizes[0] * sizes[1] * itemsize <= IN_PLACE_BYTES:
         return ROW_BLOCK
@@ -119,14 +120,14 @@ def _rows_together(sizes, widest, itemsize):
 
 @piece
 def _own_blocks(blocks, part):
-    """A part's two blocks, and its pack buffer."""
+    """This part's two blocks and its pack buffer."""
     below = after(blocks.values, 2 * part * ROW_BLOCK * blocks.widest)
     return below, after(below, ROW_BLOCK * blocks.widest), after(blocks.pack_buffer, part * PACK_SIZE)
 
 
 @piece
 def _read_entries(X, row, n, first, starts, entries):
-    """The non-zeros of n rows of X, from entry ``first`` on; ``starts`` holds counts, then where each row begins."""
+    """Write the non-zeros of n rows of X from entry ``first`` on; ``starts`` holds counts and becomes each row's start."""
     for i in range(n):
         end = first + starts[i]
         starts[i] = first
@@ -137,9 +138,9 @@ def _read_entries(X, row, n, first, starts, entries):
 
 @kernel
 def forward(part, parts, arrivals, X, scale, activation, network: Parameters, blocks: Blocks, entries: Entries, logits):
-    """Logits of this part's rows of a dense X, ROW_BLOCK at a time or more.
+    """Logits of this part's rows of a dense X, at least ROW_BLOCK at a time.
 
-    Where the next ROW_BLOCK rows have few non-zeros, their zeros are skipped: the bits are the same.
+    Where the next ROW_BLOCK rows have few non-zeros, their zeros are skipped, which gives the same bits.
     """
     _pack_first_layer(part, parts, arrivals, network, blocks.packed)
     row, last = share(part, parts, X.shape[0])
@@ -147,17 +148,17 @@ def forward(part, parts, arrivals, X, scale, activation, network: Parameters, bl
     below, above, pack_buffer = _own_blocks(blocks, part)
     starts, ends = blocks.ends[2 * part * size :], blocks.ends[(2 * part + 1) * size :]
     block = COLUMN_BLOCK if blocks.packed.size else I
-    rows_at_once = _rows_together(sizes, blocks.widest, below.itemsize)
+    most = _rows_at_once(sizes, blocks.widest, below.itemsize)
     while row < last:
         n, out = min(ROW_BLOCK, last - row), after(flat(logits), row * sizes[-1])
-        # One output is summed in another order: see gemm.
+        # A single output is summed in another order (see gemm): its zeros cannot be skipped.
         if count_rows(X, row, n, starts) <= SPARSE_DENSITY * (n * I) and sizes[1] > 1:
             _read_entries(X, row, n, part * ROW_BLOCK * I, starts, entries)
             sparse = Sparse(starts, entries.indices, entries.values, entries.table, I, block)
             _sparse_rows(sparse, blocks.rows[:n], ends, activation, network, blocks.packed, below, above, out)
             samples, first = below, 1
         else:
-            samples, n = _float_rows(X, row, last, rows_at_once, scale, below)
+            samples, n = _float_rows(X, row, last, most, scale, below)
             first = 0
         _layers(n, first, activation, network, samples, below, above, out, pack_buffer)
         row += n
@@ -165,7 +166,7 @@ def forward(part, parts, arrivals, X, scale, activation, network: Parameters, bl
 
 @kernel
 def forward_sparse(part, parts, arrivals, X: Sparse, activation, network: Parameters, blocks: Blocks, logits):
-    """``forward`` from a sparse X."""
+    """``forward`` of a sparse X."""
     _pack_first_layer(part, parts, arrivals, network, blocks.packed)
     lo, hi = share(part, parts, blocks.rows.size)
     below, above, pack_buffer = _own_blocks(blocks, part)

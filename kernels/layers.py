@@ -1,4 +1,4 @@
-"""The layers of a network in compiled code: their parameters, as views, and the passes of their activations.
+"""A network's layers in compiled code: views of their parameters, and the passes of their activations.
 
 All functions here are raw and work on flat arrays.
 """
@@ -28,7 +28,7 @@ def weights_of(network, l):
 
 @piece
 def layer_of(network, l, rule):
-    """Layer l with the parameters that a step of the rule changes."""
+    """Layer l with the parameters and the state that a step of the rule changes."""
     I, O, w, slots = network.sizes[l], network.sizes[l + 1], network.offsets[l], rule.slots
     b = w + I * O if network.biased else network.params.size
     W_state, b_state = after(network.state, slots * w), after(network.state, slots * b)
@@ -40,7 +40,7 @@ def layer_of(network, l, rule):
 
 @kernel
 def _activate(activation, Y, slopes, n):
-    """Y = f(Y), n elements, and for an activation of its input ``slopes`` = f' of what Y held: most of f' is in f."""
+    """Y = f(Y) for n elements; if f is ``of_input``, also slopes = f'(Y), as f and f' share most of their work."""
     if activation.fused or activation.linear:
         return
     lanes = simd.lanes(Y)
@@ -54,7 +54,7 @@ def _activate(activation, Y, slopes, n):
 
 @kernel
 def _activation_backward(activation, Y, slopes, dY, n, kept):
-    """dY *= f'(z), n elements: ``slopes``, or of Y, which holds f(z) / kept, as dropout has left it."""
+    """dY *= f'(z) for n elements: f' is in ``slopes``, or follows from Y, which is f(z) / kept behind dropout."""
     if activation.linear:
         return
     lanes, undropped = simd.lanes(dY), simd.broadcast(dY, kept)
@@ -73,7 +73,7 @@ def _is_fused(activation):
 
 
 def _of_layer(work: Any) -> Any:
-    """``work(activation, *args)`` as a function of (activations, l, *args): of one for all hidden layers, or a tuple's l-th."""
+    """A function of (activations, l, *args) that calls ``work`` with layer l's activation: the only one, or a tuple's l-th."""
 
     def called(activations, l, *args): ...
 
@@ -98,4 +98,4 @@ def _of_layer(work: Any) -> Any:
 
 
 activate, activation_backward, is_fused = map(_of_layer, (_activate, _activation_backward, _is_fused))
-"""Of hidden layer l = 1, 2, ...: activations, l, then what the functions above take."""
+"""The functions above for hidden layer l = 1, 2, ...: their arguments are the activations, l, then those above."""

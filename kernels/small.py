@@ -1,16 +1,16 @@
-"""Training steps of small networks: a block of samples goes through the whole network, forward and back, while it is in L1.
+"""Training steps of small networks: a block of samples goes forward and backward through the whole network in L1.
 
-In layers of a few units a row is only a part of a vector. So vectors run along the samples, ``BLOCK_ROWS`` at a time: Y_l is
-[units, samples], and every product is one on the register tiles of ``gemm``, its operands read where they lie. A row of ones
-behind the units of Y_l meets the biases, which lie behind W_l: the products need no other pass for them.
+In layers of a few units a row fills only part of a vector. So vectors run along the samples, ``BLOCK_ROWS`` at a time: Y_l
+is [units, samples], and all products run on the register tiles of ``gemm``, with their operands in place. A row of ones
+follows the units of Y_l, as the biases follow W_l: so the products add the biases without another pass.
 
-A step has two phases with a barrier after each. In the first each part takes its blocks through forward, loss, gradient and
-backward; the gradient of W_l is Y_l @ dZ_l+1.T, dot products along the samples, which are added up over a chunk of blocks. In
-the second each part adds up the chunks, in order, and steps its share of the parameters. Blocks and chunks depend on the
-batch alone, so the bits do not depend on the parts.
+A step has two phases with a barrier after each. In the first each part takes its blocks through forward, loss, gradient
+and backward; the gradient of W_l is Y_l @ dZ_l+1.T, dot products along the samples, added up over a chunk of blocks. In the
+second each part adds up the chunks, in order, and steps its share of the parameters. Blocks and chunks depend on the batch
+alone, so the bits do not depend on the parts.
 
-The forward computes the bits of ``step``; the gradient is summed in another order. Legend: as in ``step``; ``n`` samples in a
-block, ``width`` of them with those that fill the last vector: copies of the last, whose dZ is zero. All functions are raw.
+The forward has the bits of ``step``; the gradient is summed in another order. Legend: as in ``step``; a block has ``n``
+samples, padded to ``width``, whole vectors, with copies of the last one, whose dZ is zero. All functions are raw.
 """
 
 from __future__ import annotations
@@ -38,36 +38,36 @@ from .update import Schedule
 class BlockWorkspace(NamedTuple):
     """Memory for the blocks of each part, and for the sums.
 
-    ``values`` has ``room`` elements a part: in them, from offsets[l] on, Y_l; then dZ of a layer and of the one below by turns;
-    then what a loss needs that works row by row; then f'(Z_l) for an activation of its input.
+    ``values`` has ``room`` elements for each part: Y_l from offsets[l] on; then dZ of two adjacent layers, which alternate;
+    then scratch for a loss that works row by row; then f'(Z_l) where f is ``of_input``.
     """
 
     values: np.ndarray
     room: int
     offsets: np.ndarray
     chunks: np.ndarray  # [chunks, parameters], flat: their gradients, laid out as the parameters
-    gradients: np.ndarray  # [parts, parameters], flat: the sums of all
-    outcomes: Outcomes  # of the samples of a block, for each part; of losses three times as many
+    gradients: np.ndarray  # [parts, parameters], flat: the sum of all chunks
+    outcomes: Outcomes  # of a block's samples, for each part; with scratch: three times as many losses
     totals: Outcomes  # of the chunks
 
 
 def block_offsets(network: Network) -> np.ndarray:
-    """``BlockWorkspace.offsets``, and behind them the room of a part."""
+    """``BlockWorkspace.offsets``, followed by ``BlockWorkspace.room``."""
     sizes, of_input = network.sizes, [ACTIVATIONS[name].of_input for name in network.activations]
-    above = max(sizes) + DOT_COLUMNS  # a product of dot products may read, and forget, that many rows more
+    above = max(sizes) + DOT_COLUMNS  # dot products may read so many rows more, and discard their sums
     slopes = [size * kept for size, kept in zip(sizes, [False, *of_input, False])]
     lengths = [*(size + 1 for size in sizes), above, above, 2 * sizes[-1] + 2, *slopes]
     return np.cumsum([0, *lengths]) * BLOCK_ROWS
 
 
 def chunk_count(n: int) -> int:
-    """Chunks of a batch of n samples."""
+    """The number of chunks of a batch of n samples."""
     return min(BLOCK_CHUNKS, -(-n // BLOCK_ROWS))
 
 
 @piece
 def takes_blocks(params, sizes, rows):
-    """Whether so many rows at a time are worth going through a network of these parameters and sizes in blocks."""
+    """Whether blocks are faster for so many rows at a time and a network of these parameters and sizes."""
     widest = 0
     for size in sizes:
         widest = max(widest, size)
@@ -87,7 +87,7 @@ def _read_columns(source, scale, rows, width, I, Y):
 
 @kernel
 def _read_block(X, rows, width, I, ones, Y):
-    """Y = scale * X[rows].T [I, width], and a row of ones behind it where there are biases; X is ``Scaled``."""
+    """Y = scale * X[rows].T [I, width], followed by a row of ``ones`` if the network has biases; X is ``Scaled``."""
     if X.values.shape[1] == I:
         _read_columns(flat(X.values), X.scale, rows, width, I, Y)
     else:
@@ -98,7 +98,7 @@ def _read_block(X, rows, width, I, ones, Y):
 
 @kernel
 def _forward_block(width, activation, network, values, offsets):
-    """Y_l of a block, from Y_0 on, and the logits."""
+    """Y_l of a block, whose Y_0 is there, and its logits."""
     sizes, depth = network.sizes, network.sizes.size - 1
     for l in range(depth):
         I, O = sizes[l], sizes[l + 1]
@@ -114,9 +114,9 @@ def _forward_block(width, activation, network, values, offsets):
 
 
 def _make_dots(columns: int) -> Any:
-    """Two rows of C: the dot products of two rows of X, ``next_row`` apart, with so many rows of dZ; n of them are stored.
+    """Two rows of C: the dot products of two rows of X, ``next_row`` apart, with ``columns`` rows of dZ; n are stored.
 
-    They are added to what C holds where there is ``more``. Where there is one row, the other is the same: next_row 0.
+    They are added to C if ``more``. For a single row next_row is 0, and it is computed twice.
     """
 
     @piece
@@ -141,7 +141,7 @@ _many_dots, _few_dots = _make_dots(DOT_COLUMNS), _make_dots(DOT_COLUMNS // 2)
 
 @kernel
 def _block_gradient(width, M, N, X, dZ, C, more):
-    """C[M, N] = X @ dZ.T of a block, flat; or C += that, where there is ``more``."""
+    """C[M, N] = X @ dZ.T of a block, += if ``more``; C is flat."""
     for i in range(0, M, 2):
         pair = i + 1 < M
         for j in range(0, N, DOT_COLUMNS):
@@ -155,7 +155,7 @@ def _block_gradient(width, M, N, X, dZ, C, more):
 
 @kernel
 def _backward_block(width, activation, network, values, offsets, gradient, more):
-    """The gradient of all parameters from a block whose dZ of the logits is there."""
+    """``gradient`` = that of all parameters, += if ``more``, from a block whose dZ at the logits is there."""
     sizes, depth = network.sizes, network.sizes.size - 1
     here, there = after(values, offsets[depth + 1]), after(values, offsets[depth + 2])
     for l in range(depth - 1, -1, -1):
@@ -174,7 +174,7 @@ def _backward_block(width, activation, network, values, offsets, gradient, more)
 
 @piece
 def _add_up(n, values):
-    """The sum of the first n numbers, lane by lane and then by halves."""
+    """The sum of the first n values, taken lane by lane and then by halves."""
     total = simd.zeros(values)
     for i in range(0, n, simd.lanes(values)):
         total = total + simd.load_masked(values, i, n - i)
@@ -208,7 +208,7 @@ def forward_in_blocks(part, parts, X, scale, activation, network: Parameters, bl
 
 @piece
 def _chunk(chunk, chunks, step_rows, samples, objective, network, workspace, values, outcomes):
-    """The gradient of one chunk's blocks, their loss and hits."""
+    """The gradient, loss and hits of one chunk, added up over its blocks."""
     n, depth, offsets = step_rows.size, network.sizes.size - 1, workspace.offsets
     blocks = -(-n // BLOCK_ROWS)
     first, last = share(chunk, chunks, blocks)
@@ -229,7 +229,7 @@ def _chunk(chunk, chunks, step_rows, samples, objective, network, workspace, val
         loss.columns(loss, hi - lo, O, width, logits, targets, scale, outcomes, dZ, room)
         _backward_block(width, objective.activation, network, values, offsets, gradient, block > first)
         lost += _add_up(hi - lo, outcomes.losses)
-        for i in range(hi - lo):  # NumPy's sum would have the first kernel that is loaded import SciPy
+        for i in range(hi - lo):  # np.sum would make the first kernel to be loaded import SciPy
             hits += outcomes.hits[i]
     workspace.totals.losses[chunk], workspace.totals.hits[chunk] = lost, hits
 

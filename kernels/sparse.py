@@ -1,15 +1,15 @@
 """The first layer where the input is mostly zeros: work in proportion to the non-zeros.
 
-Legend: X [B, I] as ``csr_matrix.Sparse``; a batch is X[rows]; ``H`` outputs, in *panels* of PANEL_VECTORS vectors or one less,
-the last perhaps with fewer columns: a row of a panel is the accumulators of one product. The weights W [I, H] are read
-and written panel by panel: where they lie as the public array does, or *packed*, each panel contiguous and the last one
-filled up with zeros, which a cache of few ways needs (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
+Legend: X [B, I] is a ``csr_matrix.Sparse``; a batch is X[rows]. The ``H`` outputs are cut into *panels* of PANEL_VECTORS
+vectors or one less; the last may have fewer columns. A row of a panel fits the accumulators of one product. The weights
+W [I, H] are read and written panel by panel: in place, or *packed*, each panel contiguous and the last padded with zeros.
+Caches with few ways need packing (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
 
-Forward: Y[i] = sum over row i's entries of x * W[column]; entries in the order they are stored. Backward: the batch is
-transposed to columns by a counting sort, and dW[j] = sum over column j's entries of x * dY[row], rows in order. Each
-number is one chain of fused multiply-adds in the order of the dense product's, which a term of zero does not change:
-its bits depend on no split, nor on whether the zeros were skipped, where rows' columns rise. Only stored entries take
-part: 0 * NaN is skipped where the dense product would give NaN. All functions here are raw: nothing is checked.
+Forward: Y[i] = sum over row i's entries of x * W[column], in stored order. Backward: a counting sort transposes the batch
+to columns, and dW[j] = sum over column j's entries of x * dY[row], in row order. Each number is one chain of fused
+multiply-adds in the order of the dense product, which terms of zero do not change: where rows' columns are sorted, its bits
+depend neither on the split nor on whether zeros were skipped. Only stored entries take part: 0 * NaN is skipped where the
+dense product would give NaN. All functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .update import Schedule, is_inert, step_of, step_rows, step_tile
 
 
 class PanelLayer(NamedTuple):
-    """A first layer: flat W [inputs, outputs], perhaps packed, and b, or empty for none."""
+    """A first layer: flat W [inputs, outputs], in place or packed, and b, empty for none."""
 
     inputs: int
     outputs: int
@@ -44,16 +44,17 @@ class PanelLayer(NamedTuple):
 
 
 class PanelState(NamedTuple):
-    """The optimizer's state of such a layer, as ``gemm.Layer`` has it; that of W is packed where W is."""
+    """The optimizer's state of such a layer, as in ``gemm.Layer``; that of W is packed if W is."""
 
     of_W: Any
     of_b: Any
 
 
 class Panel(NamedTuple):
-    """Columns ``column`` .. ``column`` + n - 1 of a layer: rows of n elements, ``row`` apart, in W from ``start`` on.
+    """Columns ``column`` .. ``column`` + n - 1 of a layer: rows of n elements, ``row`` apart.
 
-    The panel's own W begins there. ``width`` is the length of a row when packed, zeros included, or of a full panel's.
+    ``start`` is where the panel begins in the layer's W; its own W begins there. ``width`` is the length of a packed row,
+    padding included, or of a full panel's row.
     """
 
     column: int
@@ -66,15 +67,15 @@ class Panel(NamedTuple):
 
 @piece
 def panel_count(H, lanes):
-    """Panels that H columns make."""
+    """The number of panels of H columns."""
     return -(-H // (PANEL_VECTORS * lanes))
 
 
 @piece
 def panel_start(p, H, lanes):
-    """The first column of panel p, or for p = panel_count all columns; the last panels may have a vector less each.
+    """The first column of panel p, or the padded number of columns for p = panel_count.
 
-    100 columns of 16 to a vector: panels of 64 and 48, not of 64 and 64.
+    The last panels may have one vector less: 100 columns, 16 to a vector, make panels of 64 and 48, not 64 and 64.
     """
     panels = -(-H // (PANEL_VECTORS * lanes))
     narrow = min(panels, PANEL_VECTORS * panels - -(-H // lanes))
@@ -82,7 +83,7 @@ def panel_start(p, H, lanes):
 
 
 def packed_size(I: int, H: int, lanes: int) -> int:
-    """Elements of W [I, H] when its panels are packed."""
+    """Elements of W [I, H] with its panels packed."""
     return I * panel_start.py_func(panel_count.py_func(H, lanes), H, lanes)
 
 
@@ -100,7 +101,7 @@ def panel_of(p, layer):
 
 @kernel
 def pack(p, first, last, I, H, W, packed, unpack):
-    """Rows ``first`` .. ``last`` - 1 of panel p, from W [I, H] to its place in ``packed``, or back; both are flat."""
+    """Copy rows ``first`` .. ``last`` - 1 of panel p from flat W [I, H] to flat ``packed``, or back if ``unpack``."""
     lanes = simd.lanes(W)
     column = panel_start(p, H, lanes)
     width = panel_start(p + 1, H, lanes) - column
@@ -117,7 +118,7 @@ def pack(p, first, last, I, H, W, packed, unpack):
 
 
 def _factor(values, table, k):
-    """What entry k multiplies the weights by."""
+    """The factor by which entry k multiplies the weights."""
 
 
 @overload(_factor)
@@ -131,8 +132,8 @@ def _factor_overload(values, table, k):
 class Columns(NamedTuple):
     """A batch by columns: part u's entries of column j are those from starts[u, j] to starts[u, j + 1].
 
-    Of each entry its row is in ``places`` and its value in ``entries``. Where a value is a byte, and rows are so few
-    that a row's number is one, too, both are one number in ``entries``: a store and a load less, 3 to 7 % of a step.
+    An entry's row is in ``places`` and its value in ``entries``. Where both fit a byte, ``entries`` holds both in one
+    number, which saves a store and a load: 3 to 7 % of a step.
     """
 
     rows: int  # of the batch
@@ -145,14 +146,14 @@ BYTE_ROWS = 256
 
 
 def entry_arrays(shape: tuple[int, ...], rows: int, values: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Room (``places``, ``entries``) for the entries of ``rows`` rows: see ``Columns``."""
+    """New arrays (places, entries) for the entries of so many rows: see ``Columns``."""
     if values == np.uint8 and rows <= BYTE_ROWS:
         return np.empty((*shape[:-1], 0), np.uint16), np.empty(shape, np.uint16)
     return np.empty(shape, index_dtype(rows)), np.empty(shape, values)
 
 
 def _put_entry(places, entries, k, row, value):
-    """Entry k is ``value``, in this row."""
+    """Set entry k to ``value`` in this row."""
 
 
 @overload(_put_entry)
@@ -190,17 +191,16 @@ def _get_entry_overload(places, entries, table, k):
 # -- forward -------------------------------------------------------------------------------------------------------
 
 
-# Of a full panel the number of columns, and of a packed one the row's length, are compile-time constants: 15 % of the
-# time.
+# The number of columns of a full panel, and the row length of a packed one, are compile-time constants: 15 % of the time.
 
 
 def _make_forward(packed: bool, vectors: int) -> Any:
     @piece
     def panel_forward(X, rows, panel, b, relu, Y, sums, ends):
-        """One panel of f(X[rows] @ W + b), in the matrix Y; b is flat, from the panel's on, or empty for none.
+        """One panel of f(X[rows] @ W + b), to the matrix Y; b is flat and begins at the panel, or is empty for none.
 
-        ``X.block`` columns of X at a time, so that their weights stay in L1. Scratch: ``sums``, a panel's row for each
-        row, and ``ends``, where its entries of the block end.
+        X is taken ``X.block`` columns at a time, so that their weights stay in L1. Scratch for each row: a panel's row in
+        ``sums``, and where its entries of the block end in ``ends``.
         """
         out_of_line()
         W, lanes = panel.W, simd.lanes(panel.W)
@@ -214,7 +214,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
                 acc = simd.tile_zeros(W, 1, vectors)
                 if first > 0:
                     acc = simd.tile_load(sums, i * width, width, 1, vectors, width)
-                # Unsigned: Numba tests a signed index for counting from the end.
+                # Unsigned: Numba tests whether a signed index counts from the end.
                 k, end = np.uintp(ends[i]), np.uintp(X.indptr[rows[i] + 1])
                 unasked = end - min(end, np.uintp(PREFETCH_COLUMNS)) if far else np.uintp(0)
                 while k < end:
@@ -246,7 +246,7 @@ _forward_in_place = _make_forward(False, PANEL_VECTORS)
 
 @kernel
 def first_layer_forward(p, X, rows, layer, relu, Y, sums, ends):
-    """Panel p of f(X[rows] @ W + b), in flat Y [rows, H]; scratch as ``panel_forward`` has it."""
+    """Panel p of f(X[rows] @ W + b), to flat Y [rows, H]; scratch as in ``panel_forward``."""
     panel = panel_of(p, layer)
     b = after(layer.b, panel.column) if layer.b.size else layer.b
     out = Matrix(after(Y, panel.column), layer.outputs, 1)
@@ -263,12 +263,12 @@ def first_layer_forward(p, X, rows, layer, relu, Y, sums, ends):
 
 @kernel
 def to_columns(part, lo, hi, rows, X, columns):
-    """This part's rows ``lo`` .. ``hi`` - 1 of the batch X[rows] by columns, by counting sort: see ``Columns``."""
+    """Sort this part's rows ``lo`` .. ``hi`` - 1 of the batch X[rows] by columns, by a counting sort: see ``Columns``."""
     indptr, indices, ends = X.indptr, X.indices, columns.starts[part]
     entry = np.intp(0)
     for i in range(lo):
         entry += indptr[rows[i] + 1] - indptr[rows[i]]
-    # ``ends`` is I + 2 long: counts two places on, so that each start moves to the end of its column below.
+    # ``ends`` has I + 2 elements: counts are written two places on, so that below each start moves to its column's end.
     for j in range(ends.size):
         ends[j] = 0
     two = np.uintp(2)
@@ -287,14 +287,14 @@ def to_columns(part, lo, hi, rows, X, columns):
             _put_entry(columns.places, columns.entries, place, i, X.values[k])
 
 
-COLUMNS_TOGETHER = 64  # in one split
+COLUMNS_TOGETHER = 64  # adjacent columns in one split
 
 
 @kernel
 def columns_to_step(split, splits, every, starts, chosen):
-    """Write to ``chosen`` the numbers of a split's columns, ``every`` one or those with entries; returns how many.
+    """Write the indices of a split's columns, ``every`` one or those with entries, to ``chosen``; returns their number.
 
-    64 columns by turns: where the frequent ones come first, each split has its share of them.
+    Splits alternate every 64 columns: where the frequent columns come first, each split gets its share of them.
     """
     count, one, blocks = 0, np.uint64(1), chosen.size // 64
     for block in range(split, blocks, splits):
@@ -319,7 +319,7 @@ def columns_to_step(split, splits, every, starts, chosen):
 
 @piece
 def _prefetch_row(panel, state, j, n):
-    """Ask for n elements of row j of a panel of W and of its state."""
+    """Prefetch n elements of row j of a panel of W and of its state."""
     in_line()
     for c in range(0, n, simd.lanes(panel.W)):
         prefetch(panel.W, j * panel.row + c)
@@ -329,7 +329,7 @@ def _prefetch_row(panel, state, j, n):
 def _make_update(full: bool, vectors: int) -> Any:
     @piece
     def panel_update(chosen, columns, table, dY, panel, state, rule, coefficients):
-        """Step the rows ``chosen`` of one panel of W, by the batch's ``columns`` and dY, flat and packed likewise."""
+        """Step the rows ``chosen`` of one panel of W by the batch's ``columns`` and the panel's columns of dY, flat."""
         out_of_line()
         lanes = simd.lanes(dY)
         width = vectors * lanes
@@ -355,9 +355,9 @@ _update_in_place = _make_update(False, PANEL_VECTORS)
 
 @kernel
 def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_bias, dY_panel):
-    """Step the rows ``chosen`` of panel p of W by X[rows].T @ dY, dY [M, H] flat; ``with_bias`` its part of b, too.
+    """Step the rows ``chosen`` of panel p of W by X[rows].T @ dY, dY [M, H] flat, and its columns of b if ``with_bias``.
 
-    ``dY_panel`` is scratch for the panel's columns of dY, and a row more.
+    ``dY_panel`` is scratch for the panel's columns of dY, and one row more.
     """
     panel, M = panel_of(p, layer), columns.rows
     for i in range(M):
@@ -378,25 +378,25 @@ def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_b
 
 
 class PutOff(NamedTuple):
-    """What is known of steps that are put off, by all parts, or of one: all empty unless that is done. See ``catch_up``.
+    """The record of steps that are put off, of all parts or of one; empty where none are. See ``catch_up``.
 
-    ``squares``, for all parts together, are not empty where they are wanted: a panel's row for each panel and
-    COLUMNS_TOGETHER columns, zeros at first.
+    ``squares``, shared by all parts, has a panel's row for each panel and COLUMNS_TOGETHER columns, zeros at first; empty
+    if they are not wanted.
     """
 
-    steps_done: np.ndarray  # [parts, I]: those that each row of W has had, zeros at first
-    coefficients: np.ndarray  # [parts, steps, ...]: of every step of W
+    steps_done: np.ndarray  # [parts, I]: how many steps each row of W has had, zeros at first
+    coefficients: np.ndarray  # [parts, steps, ...]: the rule's, of every step of W
     squares: np.ndarray
 
 
 @kernel
 def catch_up(p, chosen, last, rule, put_off, layer, state):
-    """Bring the rows ``chosen`` of panel p of W from the steps that they have had to ``last`` of them.
+    """Do the steps that were put off for the rows ``chosen`` of panel p of W, up to step ``last``.
 
-    A row without entries in a batch has a gradient of zero there, and yet moves: by its momentum, by its decay. Such
-    steps are put off until its column has an entry again, and then done one by one as the dense update would have: in
-    registers. The squares of W before each of these steps, and before the one to come, unless all have been done, are
-    added to ``put_off.squares``.
+    A row without entries in a batch has a zero gradient there, and yet momentum and weight decay move it. These steps are
+    put off until its column has an entry again, and then done one by one in registers, with the bits of the dense update.
+    The squares of W before each of them, and before the next step unless it was the last, are added to
+    ``put_off.squares``.
     """
     panel, like = panel_of(p, layer), rule.coefficients(rule, 0.0, 0.0, 1)
     W_state, coefficients, squares = after_each(state.of_W, panel.start), put_off.coefficients, put_off.squares
@@ -432,7 +432,7 @@ def catch_up(p, chosen, last, rule, put_off, layer, state):
 
 @kernel
 def csr_forward(part, parts, X, rows, W, b, relu, Y, ends):
-    """Y = f(X @ W + b) for this part's rows; ``rows`` are 0 .. B-1, ``ends`` B numbers of scratch, b empty for none."""
+    """Y = f(X @ W + b) for this part's rows; ``rows`` are 0 .. B-1, ``ends`` is scratch of B elements, b empty for none."""
     lo, hi = share(part, parts, rows.size)
     I, H = W.shape
     layer, out = PanelLayer(I, H, flat(W), b, False), after(flat(Y), lo * H)
@@ -444,10 +444,10 @@ def csr_forward(part, parts, X, rows, W, b, relu, Y, ends):
 def csr_backward_update(part, parts, arrivals, X, dY, layer, state, schedule, columns, scratch):
     """Step this part's panels of W by X.T @ dY, and b by dY.sum(0).
 
-    Parts meet once in ``arrivals``. ``columns`` has room for the starts of each part and for all entries of X. Scratch:
-    the numbers 0 .. B - 1; for each part a panel of B + 1 rows, and room for the numbers of all columns.
+    The parts pass one barrier, in ``arrivals``. ``columns`` has space for each part's starts and for all entries of X.
+    ``scratch``: the numbers 0 .. B - 1; for each part a panel of B + 1 rows; for each part the indices of all columns.
     """
-    # The team may be smaller than expected.
+    # The team may have fewer parts than ``columns`` was made for.
     columns = Columns(dY.shape[0], columns.starts[:parts], columns.places, columns.entries)
     lo, hi = share(part, parts, columns.rows)
     to_columns(part, lo, hi, scratch[0], to_read(X), columns)
@@ -463,7 +463,7 @@ def panels_share(part, parts, layer):
 
 @piece
 def step_panels(part, parts, X, dY, layer, state, schedule, columns, chosen, dY_panel):
-    """Step this part's panels by X.T @ dY, X as ``columns``; scratch as ``first_layer_update`` has it, and for the columns."""
+    """Step this part's panels by X.T @ dY, X as ``columns``; ``chosen`` and ``dY_panel`` are scratch."""
     rule, step = schedule.rule, step_of(schedule.rule, schedule.lr, schedule.t)
     chosen = chosen[: columns_to_step(0, 1, not is_inert(rule), columns.starts, chosen)]
     lo, hi = panels_share(part, parts, layer)
@@ -473,7 +473,7 @@ def step_panels(part, parts, X, dY, layer, state, schedule, columns, chosen, dY_
 
 @piece
 def clear_panels(part, parts, layer):
-    """Zeros in this part's panels of a layer, not packed, and of its b."""
+    """Zero this part's panels of an unpacked layer, and of its b."""
     lo, hi = panels_share(part, parts, layer)
     for p in range(lo, hi):
         panel = panel_of(p, layer)

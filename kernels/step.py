@@ -1,18 +1,17 @@
-"""A whole network's training steps in one compiled call: composition, no arithmetic of its own.
+"""A whole network's training steps in one compiled call, composed of the kernels of other modules.
 
 The twin of a step is ``reference.mlp_gradient`` followed by ``reference.mlp_update``, in the same order and words:
 forward, loss, backward, update.
 
-A step from a dense X has two phases with a barrier after each. In the first each part takes rows of the batch through
-forward, loss and backward: rows need nothing from each other. In the second each part takes rows of every weight matrix
-and computes its gradient and update from all rows of the batch. So every number is computed whole by one thread, in one
-order.
+A step from a dense X has two phases with a barrier after each. In the first each part takes its rows of the batch through
+forward, loss and backward: rows do not depend on each other. In the second each part takes its rows of every weight matrix
+and computes their gradient and update from all rows of the batch. So each number is computed by one thread, in one order.
 
-A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's,
-then stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes
-its panels of Y_1; barrier; its rows through the rest as above; barrier; its panels of W_0 and its rows of the other
-weights. What the next step's first phase writes is kept twice, so that no barrier is needed after the last. Weights of
-a wide X stay in no cache: there each part takes all panels, for its rows of the batch and then for its columns of X.
+A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's, then
+stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes its
+panels of Y_1; barrier; takes its rows through the rest as above; barrier; updates its panels of W_0 and its rows of the
+other weights. The arrays that the next step writes first exist twice, so that no barrier is needed at the end. The weights
+of a wide X fit no cache: then each part takes all panels, for its rows of the batch and later for its columns of X.
 
 Legend: layer l makes Y_l+1 = f(Z_l+1), Z_l+1 = Y_l @ W_l + b_l, of Y_0 = scale * X, f the activation in all layers but
 the last; ``dZ_l`` is the gradient at Z_l; ``n`` rows in this batch. All functions here are raw.
@@ -59,10 +58,10 @@ from .update import Schedule, average, is_inert, step_of, step_rows
 
 
 class Scaled(NamedTuple):
-    """An X that is read as scale * values. On the way to kernels a CSR becomes ``Sparse``.
+    """An X that is read as scale * values.
 
-    And an array becomes the bytes of its rows, so that the steps are the same machine code for an X of uint8, one a number,
-    and one of the weights' type.
+    For kernels a CSR becomes ``Sparse``, and an array becomes the bytes of its rows: then one compiled step serves an X of
+    uint8 and one of the weights' dtype.
     """
 
     values: Any
@@ -70,7 +69,7 @@ class Scaled(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What to train on: the rows ``rows`` of X with their labels and weights, ``batch`` at a time."""
+    """The samples to train on: the rows ``rows`` of X with their labels and weights, ``batch`` rows in each step."""
 
     X: Any  # Scaled or Sparse
     labels: np.ndarray
@@ -80,18 +79,18 @@ class Samples(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What the steps minimise, and how the hidden layers work: see ``ops.mlp_train_steps`` and ``Network``."""
+    """The loss to minimise, and the options of the hidden layers: see ``ops.mlp_train_steps`` and ``Network``."""
 
     loss: Loss
     activation: Activation | tuple[Activation, ...]  # of all hidden layers, or of each: see ``layers``
     mean: bool
     dropout: float
     seed: int  # of the dropout, 32 bits
-    first_row: int  # of the batch, where it is a part of another: its dropout counts rows from there
+    first_row: int  # where the batch begins in a larger one: dropout counts rows from there
 
 
 class Hidden(NamedTuple):
-    """Of an objective what the hidden layers need: their kernels are the same machine code whatever the loss."""
+    """The fields of ``Objective`` that hidden layers need, so that their kernels are shared by all losses."""
 
     activation: Activation
     dropout: float
@@ -100,9 +99,9 @@ class Hidden(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory for the batch: in ``values``, from offsets[3 * l] on, Y_l, then dZ_l, then f'(Z_l) where f is ``of_input``.
+    """Memory for the batch: values[offsets[3 * l]:] has Y_l, followed by dZ_l, and by f'(Z_l) where f is ``of_input``.
 
-    But Y_1 is from ``hidden`` on: it has two places, one in that of Y_0, for steps from a sparse X by turns.
+    Y_1 is at ``hidden`` instead: steps from a sparse X alternate between its own place and that of Y_0.
     """
 
     values: np.ndarray
@@ -113,10 +112,10 @@ class Workspace(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Of each step the loss, summed over the batch, and the rows that were right; and the sum over the steps of |W|^2.
+    """For each step the loss, summed over the batch, and the hits; and what else is wanted, in arrays that are else empty.
 
-    squares[0], where it is wanted (else they are empty); behind it is room for the spans. Of a W_0 whose steps are put off the
-    squares are in ``PutOff``. ``average``, where it is wanted, is moved to the parameters after each step but the last, by
+    squares[0] is the sum over the steps of |W|^2, with scratch for the spans behind it; the squares of a W_0 whose steps
+    are put off are in ``PutOff``. ``average`` is moved towards the parameters after each step but the last, by
     ``average_rate`` of the way or, where that is 0, by 1 / t after step t.
     """
 
@@ -128,16 +127,16 @@ class Results(NamedTuple):
 
 
 class SparseWorkspace(NamedTuple):
-    """What steps from a sparse X need besides.
+    """Additional memory for steps from a sparse X.
 
     ``splits`` parts share each panel of the first layer: rows of the batch in the forward, columns of X in the update
-    (see ``columns_to_step``). With ``packed`` not empty the panels of W_0 and its state are kept there meanwhile, [1 +
-    slots, ...].
+    (see ``columns_to_step``). If ``packed`` is not empty, the panels of W_0 and its state are kept there during the call,
+    [1 + slots, ...].
     """
 
     splits: int
     packed: np.ndarray
-    starts: np.ndarray  # these three as Columns has them, but twice
+    starts: np.ndarray  # these three are those of ``Columns``, each twice
     places: np.ndarray
     entries: np.ndarray
     panels: np.ndarray  # [parts, ...]; this and the next two are scratch: see ``sparse``
@@ -148,14 +147,14 @@ class SparseWorkspace(NamedTuple):
 
 @piece
 def batch_range(samples, step):
-    """The range of the samples' rows that are a step's batch: empty after the last."""
+    """The range of a step's batch in ``samples.rows``; empty after the last step."""
     size = samples.rows.size
     return min(step * samples.batch, size), min((step + 1) * samples.batch, size)
 
 
 @piece
 def targets_of(samples, step):
-    """The targets of a step's batch, and its rows."""
+    """The targets of a step's batch; their ``rows`` are the batch's rows."""
     first, last = batch_range(samples, step)
     return Targets(samples.labels, samples.weights, samples.rows[first:last])
 
@@ -167,7 +166,7 @@ def _hidden(objective):
 
 @piece
 def _outputs(workspace, l, lo, n):
-    """Y_l from row ``lo`` on, of n elements a row."""
+    """Y_l from row ``lo`` on; rows have n elements."""
     start = workspace.hidden if l == 1 else workspace.offsets[3 * l]
     return Matrix(after(workspace.values, start + lo * n), n, 1)
 
@@ -180,7 +179,7 @@ def _gradients(workspace, l, lo, n):
 
 @piece
 def _slopes(workspace, l, lo, n):
-    """f'(Z_l) likewise, of an activation whose slope is a function of its input: the forward pass has it nearly done."""
+    """f'(Z_l) likewise, for an f that is ``of_input``: the forward pass computes it, at little extra cost."""
     return Matrix(after(workspace.values, workspace.offsets[3 * l + 2] + lo * n), n, 1)
 
 
@@ -189,7 +188,7 @@ def _slopes(workspace, l, lo, n):
 
 @piece
 def read_row(source, scale, row, I, Y):
-    """Y = scale * X[row], of I numbers, in the type of Y; X and Y are flat."""
+    """Y = scale * X[row], I numbers in the type of Y; ``source`` is X, flat."""
     factor, start = Y.dtype.type(scale), np.uintp(row * I)  # unsigned: see gemm._float_rows
     for k in range(np.uintp(I)):
         Y[k] = factor * source[start + k]
@@ -197,7 +196,7 @@ def read_row(source, scale, row, I, Y):
 
 @kernel
 def _read_rows(X, rows, I, Y):
-    """Y = scale * X[rows], of I numbers a row."""
+    """Y = scale * X[rows], flat, with I numbers a row."""
     for i in range(rows.size):
         if X.values.shape[1] == I:
             read_row(flat(X.values), X.scale, rows[i], I, after(Y, i * I))
@@ -207,7 +206,7 @@ def _read_rows(X, rows, I, Y):
 
 @kernel
 def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
-    """Y = X @ W_l + b_l for so many rows; ReLU has been done then, in all layers but the last."""
+    """Y = X @ W_l + b_l for so many rows, with ReLU applied if it is the activation of a hidden layer."""
     W, b = weights_of(network, l)
     gemm(rows, Y.row, X.row, X, Matrix(W, Y.row, 1), Y, pack_buffer)
     finish_rows(rows, Y.row, Y, b, 1.0, l < network.sizes.size - 2 and is_fused(activation, l + 1))
@@ -215,7 +214,7 @@ def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
 
 @piece
 def _drop(hidden, t, l, lo, rows, Y):
-    """Dropout on rows of hidden layer l, from row ``lo`` of the batch on."""
+    """Apply dropout to rows of hidden layer l, from row ``lo`` of the batch on."""
     key = dropout_key(hidden.seed, t, l)
     dropout_rows(key, hidden.first_row + lo, rows, hidden.dropout, Y.values, Y.row)
 
@@ -256,7 +255,7 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
         Y, slopes = _outputs(workspace, l, lo, I), _slopes(workspace, l, lo, I)
         W_transposed = Matrix(weights_of(network, l)[0], 1, O)
         gemm_transposed(n < DOT_ROWS, rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
-        if is_fused(hidden.activation, l):  # ReLU; and what dropout dropped is 0, too
+        if is_fused(hidden.activation, l):  # ReLU; elements that dropout dropped are 0, too
             mask(rows, I, Y, dZ, 1 / kept)
         else:
             if hidden.dropout > 0:
@@ -266,7 +265,7 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
 
 @kernel
 def pass_rows(part, parts, first, t, objective, targets, network, workspace):
-    """Forward from layer ``first`` on, loss and backward, of this part's rows of a batch; ``targets.rows`` are its rows."""
+    """Forward from layer ``first`` on, loss and backward for this part's rows of the batch with these targets."""
     n, hidden = targets.rows.size, _hidden(objective)
     lo, hi = share(part, parts, n)
     forward_rows(lo, hi, first, t, hidden, network, workspace)
@@ -279,7 +278,7 @@ def pass_rows(part, parts, first, t, objective, targets, network, workspace):
 
 @kernel
 def update_layers(part, parts, first, n, rule, rates, t, network, workspace):
-    """The gradient and step t of this part's rows of every W, and of its b, from layer ``first`` on, each by its rate."""
+    """Step t of this part's rows of every W, and of b, from layer ``first`` on, each layer by its own rate."""
     sizes = network.sizes
     for l in range(first, sizes.size - 1):
         X, dY = _outputs(workspace, l, 0, sizes[l]), _gradients(workspace, l + 1, 0, sizes[l + 1])
@@ -289,7 +288,7 @@ def update_layers(part, parts, first, n, rule, rates, t, network, workspace):
 
 @kernel
 def update_network(part, parts, schedule, factor, gradient, network):
-    """Step this part of every W and b by ``factor`` times its gradient, flat as the parameters."""
+    """Step this part of every W and b by ``factor`` * gradient, which is laid out as the parameters."""
     rule = schedule.rule
     for l in range(network.sizes.size - 1):
         layer, w, step = layer_of(network, l, rule), network.offsets[l], step_of(rule, schedule.lr[0, l], schedule.t)
@@ -339,7 +338,7 @@ def _own_workspace(workspace, part, parts):
 
 @piece
 def _with_outputs(workspace, parity):
-    """The workspace with the place of Y_1 in every other step."""
+    """The workspace with Y_1 in its own place for odd steps and in that of Y_0 for even ones."""
     return Workspace(
         workspace.values, workspace.offsets, workspace.offsets[3 * parity], workspace.outcomes, workspace.scratch
     )  # fmt: skip
@@ -347,7 +346,7 @@ def _with_outputs(workspace, parity):
 
 @piece
 def _meet(arrivals, arrived, parts, needed):
-    """Wait for all parts, where that is needed; returns how often they have met."""
+    """Wait for all parts if that is needed; returns the number of barriers passed."""
     if needed:
         barrier(arrivals, arrived + 1, parts)
         arrived += 1
@@ -356,8 +355,8 @@ def _meet(arrivals, arrived, parts, needed):
 
 @kernel
 def note_weights(part, parts, step, t, first_W, network, results):
-    """Before a step, where they are wanted: the sums of squares of all W, of which the first is the flat ``first_W``; and the
-    average, moved to the parameters that step t - 1 of this call has left: after the last step the caller does that.
+    """Before a step, if wanted: add up the squares of all W, the first given as flat ``first_W``, and move the average
+    towards the parameters that step t - 1 of this call has left; the caller does so after the last step.
     """
     if results.squares.size:
         s = span_squares(part, parts, first_W, first_W.size, results.squares, 1)
@@ -371,7 +370,7 @@ def note_weights(part, parts, step, t, first_W, network, results):
 
 @kernel
 def sum_up(step, n, outcomes, results):
-    """The results of a step: of n outcomes, and of the squares' spans."""
+    """Add up a step's results: the losses and hits of n rows, and the spans of the squares."""
     results.losses[step], results.correct[step] = totals(outcomes.losses, outcomes.hits, n)
     add_spans(results.squares)
 
@@ -380,7 +379,7 @@ def sum_up(step, n, outcomes, results):
 
 
 class Tasks(NamedTuple):
-    """A part's tasks, ``first`` .. ``last`` - 1, of panels * splits: task split * panels + p is a split of panel p."""
+    """A part's tasks, ``first`` .. ``last`` - 1 of panels * splits: task s * panels + p is split s of panel p."""
 
     first: int
     last: int
@@ -396,20 +395,20 @@ def _tasks_of(part, parts, panels, splits):
 
 @piece
 def _splits_of(tasks):
-    """The splits among a part's tasks."""
+    """The splits that occur in a part's tasks."""
     return range(tasks.first // tasks.panels, -(-tasks.last // tasks.panels))
 
 
 @piece
 def _panels_of(tasks, split):
-    """And the panels of one split."""
+    """The panels of one split in a part's tasks."""
     before = split * tasks.panels
     return range(max(tasks.first - before, 0), min(tasks.last - before, tasks.panels))
 
 
 @piece
 def _vectors_of(part, parts, panels, splits, H, lanes):
-    """Vectors of panels that a part computes, in ``splits``-ths."""
+    """How many vectors of panels a part computes, counted ``splits`` times."""
     tasks = _tasks_of(part, parts, panels, splits)
     total = 0
     for task in range(tasks.first, tasks.last):
@@ -419,7 +418,7 @@ def _vectors_of(part, parts, panels, splits, H, lanes):
 
 @kernel
 def rows_to_transpose(part, parts, panels, splits, H, lanes, n):
-    """The range of a batch's n rows that a part transposes: more where it has less of the panels to compute."""
+    """The range of a batch's n rows that a part transposes: more if it has fewer vectors of panels to compute."""
     effort = TRANSPOSE_VECTORS * splits + splits * panel_start(panels, H, lanes) // lanes
     before = mine = total = 0
     for other in range(parts):
@@ -432,7 +431,7 @@ def rows_to_transpose(part, parts, panels, splits, H, lanes, n):
 
 @piece
 def _prefetch_rows(rows, X):
-    """Ask for the entries of the next batch, from memory, while this one is computed."""
+    """Prefetch the entries of the next batch while this one is computed."""
     for row in rows:
         for k in range(X.indptr[row], X.indptr[row + 1], LINE_BYTES // X.indices.itemsize):
             prefetch(X.indices, k)
@@ -442,7 +441,7 @@ def _prefetch_rows(rows, X):
 
 @piece
 def _panel_layer(network, params, packed):
-    """The first layer with these parameters, in place or, where ``packed`` is not empty, there."""
+    """The first layer with these parameters, or with its W in ``packed`` unless that is empty."""
     I, H, w = network.sizes[0], network.sizes[1], network.offsets[0]
     b = w + I * H if network.biased else params.size
     return PanelLayer(I, H, packed if packed.size else after(params, w), after(params, b), packed.size > 0)
@@ -450,7 +449,7 @@ def _panel_layer(network, params, packed):
 
 @piece
 def _panel_state(network, rule, packed):
-    """Its state likewise."""
+    """The state of the first layer likewise."""
     layer = layer_of(network, 0, rule)
     if packed.size:
         size = packed.size // (1 + rule.slots)
@@ -460,7 +459,7 @@ def _panel_state(network, rule, packed):
 
 @kernel
 def _pack_tasks(tasks, network, packed, slots, unpack):
-    """W_0 and its state, in this part's share, into ``packed`` or back."""
+    """Copy this part's share of W_0 and its state into ``packed``, or back if ``unpack``."""
     I, H, size = network.sizes[0], network.sizes[1], packed.size // (1 + slots)
     W, state = weights_of(network, 0)[0], after(network.state, slots * network.offsets[0])
     for split in _splits_of(tasks):
@@ -473,7 +472,7 @@ def _pack_tasks(tasks, network, packed, slots, unpack):
 
 @kernel
 def _fill_coefficients(schedule, coefficients):
-    """The coefficients of every step of W."""
+    """coefficients[step] = the rule's coefficients for W_0 in that step."""
     rule = schedule.rule
     for step in range(schedule.lr.shape[0]):
         of_step = rule.coefficients(rule, rule.weight_decay, schedule.lr[step, 0], schedule.t + step)
@@ -483,13 +482,13 @@ def _fill_coefficients(schedule, coefficients):
 
 @piece
 def _own_put_off(put_off, part):
-    """What one part knows."""
+    """``put_off`` with this part's own arrays."""
     return PutOff(put_off.steps_done[part], put_off.coefficients[part], put_off.squares)
 
 
 @kernel
 def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
-    """The rows of this part's panels of W_0 whose columns have entries, or ``every`` row, as after ``last`` steps."""
+    """Bring rows of this part's panels of W_0 to step ``last``: those whose columns have entries, or ``every`` one."""
     for split in _splits_of(tasks):
         rows = chosen[: columns_to_step(split, tasks.splits, every, starts, chosen)]
         for p in _panels_of(tasks, split):
@@ -498,7 +497,7 @@ def _catch_up(tasks, every, starts, last, rule, put_off, layer, state, chosen):
 
 @kernel
 def _forward_panels(tasks, X, rows, layer, relu, Y, sums, ends):
-    """This part's panels of Z_1, or of Y_1 where the activation is ReLU."""
+    """This part's panels of Z_1, or of Y_1 if the activation is ReLU."""
     for split in _splits_of(tasks):
         lo, hi = share(split, tasks.splits, rows.size)
         for p in _panels_of(tasks, split):
@@ -507,7 +506,7 @@ def _forward_panels(tasks, X, rows, layer, relu, Y, sums, ends):
 
 @kernel
 def _update_panels(tasks, every, columns, table, dY, step, layer, state, chosen, dY_panel):
-    """The gradient and the step of this part's panels of W_0, and of b_0."""
+    """Step this part's panels of W_0, and of b_0, by their gradient."""
     for split in _splits_of(tasks):
         rows = chosen[: columns_to_step(split, tasks.splits, every, columns.starts, chosen)]
         for p in _panels_of(tasks, split):
@@ -516,7 +515,7 @@ def _update_panels(tasks, every, columns, table, dY, step, layer, state, chosen,
 
 @kernel
 def _count_steps(tasks, starts, done, put_off, chosen):
-    """Note that the rows of this part's tasks whose columns have entries have had so many steps."""
+    """Record that the rows of this part's tasks whose columns have entries have had ``done`` steps."""
     for split in _splits_of(tasks):
         for j in chosen[: columns_to_step(split, tasks.splits, False, starts, chosen)]:
             put_off.steps_done[j] = done

@@ -1,11 +1,9 @@
-"""The update rules, one class each, and their steps fused over elements: one pass reads gradient, state and weight and
-writes state and weight.
+"""The update rules, one class each, fused: one pass reads gradient, state and weight and writes state and weight.
 
-A rule's class is all there is to say about it: its ``kind``; its ``slots``, numbers of state kept for each weight;
-``coefficients``, what one step needs to know, in float64; ``step``, one step of a tile of weights in registers, which
-the dense update, the update of a sparse layer and the steps that such a layer puts off all call; ``twin``, the same in
-NumPy, which is the definition. Whoever adds a class and its factory in ``RULES`` has added the rule: kernels are
-compiled for the class of the rule that they are called with.
+A class holds everything about its rule: ``kind``; ``slots``, how many numbers of state each weight has;
+``coefficients``, the constants of one step, in float64; ``step``, one step of a tile of weights in registers, which the
+dense update, the sparse update and the steps that a sparse layer puts off all call; ``twin``, the definition in NumPy.
+Adding a class, and its factory to ``RULES``, adds the rule: kernels are compiled for the class that they are called with.
 
 Legend: ``w`` weight, ``g`` gradient of the loss with respect to w, ``m``/``v`` state, ``t`` the step number from 1,
 ``lr`` the learning rate, ``wd`` the weight decay.
@@ -59,7 +57,7 @@ class Rule(_Constants):
         flush(W)
 
     def numpy_step(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
-        """``twin`` of numbers that are not subnormal."""
+        """The step of ``twin``, whose arguments have been flushed of subnormal numbers."""
         raise NotImplementedError
 
 
@@ -105,7 +103,7 @@ class Momentum(Rule):
         W -= W.dtype.type(lr) * state[0]
 
     def _velocity(self, W, dW, state):
-        """Step the velocity; returns the gradient with its decay."""
+        """Step the velocity; returns the gradient with the decay added."""
         real, (V,) = W.dtype.type, state
         g = dW + real(self.weight_decay) * W
         V *= real(self.beta1)
@@ -250,7 +248,7 @@ def lion(beta1: float = 0.9, beta2: float = 0.99, *, weight_decay: float = 0.0) 
 
 
 RULES: dict[str, Callable[..., Rule]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw, "lion": lion}
-"""By the name that options go by, what makes a rule from its constants; all take ``weight_decay``."""
+"""The factories of rules by the names that options use; all take ``weight_decay``."""
 
 
 @piece
@@ -260,7 +258,7 @@ def is_inert(rule):
 
 
 class Step(NamedTuple):
-    """One step of a rule: its coefficients for weights, and for biases, whose decay would only move the boundary."""
+    """One step of a rule: its coefficients for weights, and for biases, which are not decayed."""
 
     rule: Rule
     of_weights: Any
@@ -268,7 +266,7 @@ class Step(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """A rule with the rate and the number of a step; or the rates [steps, layers] of a network, and the first step's number."""
+    """A rule with a step's rate and number t; for networks, the rates [steps, layers] and the first step's number."""
 
     rule: Rule
     lr: Any
@@ -277,21 +275,21 @@ class Schedule(NamedTuple):
 
 @piece
 def step_of(rule, lr, t):
-    """The step with number t and the rate ``lr``."""
+    """Step t of the rule, with the rate ``lr``."""
     return Step(rule, rule.coefficients(rule, rule.weight_decay, lr, t), rule.coefficients(rule, 0.0, lr, t))
 
 
 @kernel
 def step_rows(rule, coefficients, W, state, dW, scale, rows, n, row):
-    """Step n elements in each of so many rows of W, ``row`` apart, by scale * dW, whose rows are n apart.
+    """Step n elements in each of ``rows`` rows of W, ``row`` apart, by scale * dW, whose rows are n apart.
 
-    W and dW are flat; ``state`` is a tuple of as many arrays as the rule has slots, each laid out as W.
+    W and dW are flat; ``state`` is a tuple of one array for each slot of the rule, laid out as W.
     """
     lanes = simd.lanes(W)
     constants, factor = broadcast_each(W, coefficients), simd.broadcast(W, scale)
     for r in range(rows):
         w, d, rest = r * row, r * n, n % lanes
-        for i in range(0, n - rest, lanes):  # whole vectors: the compiler leaves out their masks
+        for i in range(0, n - rest, lanes):  # whole vectors: the compiler removes their masks
             g = factor * simd.tile_load(dW, d + i, 0, 1, 1, lanes)
             step_tile(rule, constants, W, state, w + i, g, lanes)
         if rest:
@@ -301,7 +299,7 @@ def step_rows(rule, coefficients, W, state, dW, scale, rows, n, row):
 
 @piece
 def step_tile(rule, constants, W, state, w, g, n):
-    """Step W[w : w + n], and its state at the same place, by the tile g of one row."""
+    """Step W[w : w + n], and its state at the same place, by g, a tile of one row."""
     in_line()
     x, moved = rule.step(constants, simd.tile_row(g, W, w, n), g, simd.tile_rows(g, state, w, n))
     simd.tile_store_each(state, w, moved, n)
@@ -310,7 +308,7 @@ def step_tile(rule, constants, W, state, w, g, n):
 
 @kernel
 def average(part, parts, values, mean, rate):
-    """mean += rate * (values - mean), this part's elements of flat arrays."""
+    """mean += rate * (values - mean) for this part's elements of flat arrays."""
     lo, hi = share(part, parts, values.size)
     lanes, factor = simd.lanes(values), simd.broadcast(values, rate)
     for i in range(lo, hi, lanes):
@@ -321,7 +319,7 @@ def average(part, parts, values, mean, rate):
 
 @kernel
 def clipped(factor, gradient, clip):
-    """``factor``, or what it must be for the norm of factor * flat ``gradient`` to be ``clip``, where that is less."""
+    """``factor``, reduced if necessary so that the norm of factor * flat ``gradient`` is at most ``clip``."""
     total = simd.zeros(np.float64)
     for i in range(0, gradient.size, simd.lanes(np.float64)):
         g = simd.load_as_masked(np.float64, gradient, i, gradient.size - i)
@@ -332,7 +330,7 @@ def clipped(factor, gradient, clip):
 
 @kernel
 def update(part, parts, schedule, W, state, dW):
-    """Step this part's elements of flat W by dW; ``state`` is a tuple of as many flat arrays as the rule has slots."""
+    """Step this part's elements of flat W by dW; ``state`` is a tuple of one flat array for each slot of the rule."""
     lo, hi = share(part, parts, W.size)
     rule, step = schedule.rule, step_of(schedule.rule, schedule.lr, schedule.t)
     step_rows(rule, step.of_weights, after(W, lo), after_each(state, lo), after(dW, lo), 1.0, 1, hi - lo, 0)
