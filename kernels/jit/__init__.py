@@ -1,11 +1,12 @@
-"""The compile policy: the only options of Numba in the project.
+"""The compile policy: the only place where the project sets Numba's options.
 
-Compiled code is either a ``@kernel``, which has machine code of its own, made for the argument types of its first
-call and kept on disk, or a ``@piece``, which becomes part of the kernels that call it. Python comes in by an ``entry``.
-All is nopython and without the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else:
-reassociation would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
+Compiled code is either a ``@kernel``, which has machine code of its own for each combination of argument types, kept on
+disk, or a ``@piece``, which is compiled into the kernels that call it. Python calls kernels through an ``entry``. All code
+is nopython and releases the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation
+would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
 
-Beside it: ``cache``, the store on disk; ``dependencies``, what a kernel's machine code is made from; ``numba_private``.
+Other modules: ``cache``, the store on disk; ``dependencies``, what goes into a cache key; ``ahead``, compilation in worker
+processes; ``control``, the control word and exceptions; ``linked``, Numba's own caches; ``numba_private``.
 """
 
 from __future__ import annotations
@@ -68,31 +69,31 @@ _LOGGER = logging.getLogger("fastmlp")
 _PATIENCE_SECONDS = 1.0
 
 if hasattr(os, "register_at_fork"):
-    # Else a child that is forked while another thread compiles waits for ever, for a lock whose holder it does not have.
+    # Else a child forked while another thread compiles would wait for ever: the lock's holder does not exist there.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,
         after_in_child=global_compiler_lock.release,
     )
 
-# Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: two threads fought over
-# the counters for 5 % of a step, and a call on one sample took 6.7 us, not 8.0. Kernels own no arrays: their callers do.
-# Numba refuses to compile one that would make an array, and ``StoredDispatcher`` one that would return any.
+# Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: contention for the
+# counters took 5 % of a step on two threads, and a call on one sample took 8.0 us with it, 6.7 us without. Kernels own no
+# arrays: Numba refuses to compile one that makes an array, and ``StoredDispatcher`` one that returns any.
 _OPTIONS: dict[str, Any] = {
     "nopython": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": None, "_nrt": False,
     "no_cfunc_wrapper": True,
 }  # fmt: skip
 _FOR_COMPILED_CODE = {**_OPTIONS, "no_cpython_wrapper": True}
 
-_kernels: dict[str, Any] = {}  # every kernel's dispatcher by its name
-_symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all machine code there is
-_not_kept: set[str] = set()  # why, as was told
+_kernels: dict[str, Any] = {}  # dispatchers by the kernel's name
+_symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all loaded machine code, by symbol
+_not_kept: set[str] = set()  # the reasons that have been told
 _compiling_since: float | None = None
 _told = False
 
 
 def _name(function: Callable[..., Any]) -> str:
-    """The same text in every process, and for no two functions: those of one factory differ in what they close over."""
+    """A name that is the same in every process and unique: functions of one factory differ in their closed-over values."""
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     return f"{function.__qualname__}({', '.join(map(_describe, cells))})" if cells else function.__qualname__
 
@@ -107,35 +108,35 @@ def _describe(value: Any) -> str:
 
 
 def piece(function: Callable[..., Any]) -> Any:
-    """Compile ``function`` into each kernel that calls it: what is too small for a call, or made to be inlined."""
-    # The name is in the symbol, and of two weak symbols with one name the linker takes either.
+    """Compile ``function`` into each kernel that calls it: for code too small for a call, or meant to be inlined."""
+    # The symbol contains the name, and of two weak symbols with one name the linker takes either.
     function.__qualname__ = _name(function)
     is_piece(cast(FunctionType, function))
     return Dispatcher(function, {}, _FOR_COMPILED_CODE, PieceCompiler)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Decorator: compile ``function`` with Numba on its own, under the project's one policy, and keep it on disk.
+    """Decorator: compile ``function`` with Numba, separately from its callers, and keep the machine code on disk.
 
-    For the argument types of its first call, in nopython mode, without the GIL, with fused multiply-adds and no other liberty
-    with floating-point numbers; subnormal numbers are zeros. It may take numbers, arrays and tuples of them, raise, and
-    return numbers; it owns no memory: Numba refuses code that makes an array. Parameters have no defaults.
+    It is compiled for the argument types of each call, in nopython mode, without the GIL, with fused multiply-adds and no other
+    liberty with floating-point numbers; subnormal numbers are zeros. It may take numbers, arrays and tuples of them, raise,
+    and return numbers; it owns no memory: Numba refuses code that makes an array. Parameters have no defaults.
 
-    What is kept follows every change: of the function, of kernels and ``@njit`` functions that it calls, in whichever module,
-    of numbers, strings, dtypes, arrays and tuples that it refers to, of ``kernels``, NumPy, Numba, the CPU. One that refers to
-    anything else is compiled anew in each process, and a warning says so. What cannot be seen: an ``overload`` of your own of
-    NumPy's or Python's functions.
+    It is compiled again after any change of the function, of kernels and ``@njit`` functions that it calls, in any module, of
+    numbers, strings, dtypes, arrays and tuples that it refers to, of ``kernels``, NumPy, Numba or the CPU. One that refers to
+    anything else is compiled anew in each process, and a warning says so. Only your own ``overload`` of a function of NumPy
+    or Python goes unnoticed.
 
-    Other kernels and ``@njit`` code call it by its symbol or address. Raises TypeError for what is not a plain function.
+    Other kernels and ``@njit`` code call it by its symbol or address. Raises TypeError unless it is a plain function.
     """
-    # Linked in, as Numba does by default, it would be optimised again in every caller: most of the compile time.
+    # By default Numba links a function into every caller and optimises it there again: most of the compile time.
     _check(function)
     try:
         function.__qualname__ = _name(function)
     except (TypeError, ValueError):
         if is_of_the_package(function.__module__):
             raise
-        # What a user's kernel closes over is in its key, or it is not kept.
+        # The key of a user's kernel contains the values that it closes over, or it is not kept.
     return Kernel(function, {}, _FOR_COMPILED_CODE)
 
 
@@ -144,7 +145,7 @@ def _check(function: Any) -> None:
         raise TypeError(
             f"a kernel is made of a function, not of {function!r}; it is compiled for the types of its first call"
         )
-    ours = is_of_the_package(function.__module__)  # which may have defaults: those of ``raw`` are for compiled callers
+    ours = is_of_the_package(function.__module__)  # these may have defaults: compiled callers use those of ``raw``
     for parameter in inspect.signature(function).parameters.values():
         plain = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         if not plain or not (ours or parameter.default is parameter.empty):
@@ -154,7 +155,7 @@ def _check(function: Any) -> None:
 
 
 class Bound:
-    """A kernel of whose parameters some are constants, for Python to run: an entry of its own for each."""
+    """A kernel with some parameters fixed to constants; each such combination has an entry of its own."""
 
     def __init__(self, kernel: Any, **constants: Any) -> None:
         self.kernel, self.constants = kernel, constants
@@ -162,7 +163,7 @@ class Bound:
 
 @memoized
 def from_python(function: Any) -> Any:
-    """The entry to a kernel. To call the kernel itself does the same more slowly."""
+    """The entry through which Python calls a kernel. Calling the kernel itself does the same, more slowly."""
     return entry(from_python, "call", "", "_attempt(_function, ({arguments}))", function, _attempt=attempt)
 
 
@@ -176,14 +177,14 @@ def {name}({first}{arguments}):
 
 
 def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
-    """A kernel that Python can call, ``name(first, arguments)``, from its ``work`` with the kernel ``_function`` and ``names``.
+    """A function that Python can call, ``name(first, arguments)``; its source is ``work``, on ``_function`` and ``names``.
 
-    {arguments} stands for the arguments of the kernel without the first ``skip``. As ``*args`` they would come in a tuple,
-    whose type Numba finds out anew at each call; so a parameter of a kernel of ours that is annotated with a named tuple
-    comes as its fields, too, and one that is bound does not come. Only entries have the code that takes Python's objects
-    apart: in every kernel it took a fifth of the compile time. And all that runs from here on, on this thread, runs under
-    one floating-point control word, whatever the caller's is. The caller gets its own back before it gets what a kernel has
-    raised, so ``work`` is an ``attempt``, or like one. In another process ``maker(function)`` makes the same.
+    In ``work`` {arguments} stands for the kernel's arguments without the first ``skip``. They are separate parameters, as
+    Numba would type a tuple anew at each call: a parameter of our kernels that is annotated with a named tuple becomes its
+    fields, and a bound one is omitted. Only entries have code that unpacks Python's objects, which in every kernel took a
+    fifth of the compile time. An entry sets the floating-point control word for all that it calls, and restores the
+    caller's before it raises a kernel's exception: so ``work`` must catch that, as ``attempt`` does. In another process
+    ``maker(function)`` makes the same entry.
     """
     source, constants = (maker, function), {}
     if isinstance(function, Bound):
@@ -211,14 +212,14 @@ def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int
 
 
 def written(source: str, name: str, function: Any, **scope: Any) -> Any:
-    """The Python function ``name`` of a source that is made for a kernel, ``_function`` in it, and belongs to its module."""
+    """The function ``name`` defined by generated source code, in which ``_function`` is the kernel; it joins its module."""
     scope |= {"__name__": function.py_func.__module__, "_function": function}
     exec(compile(source, f"<{name} of {function.py_func.__qualname__}>", "exec"), scope)
     return scope[name]
 
 
 class _Kept(StoredDispatcher):
-    """A dispatcher on the store. A file holds the kernels that this one calls, by name, and its own code."""
+    """A dispatcher whose machine code is in the store: a file holds the code and the names of the kernels that it calls."""
 
     def __init__(self, function: Any, locals: Any, options: Any) -> None:
         super().__init__(function, locals, options)
@@ -252,7 +253,7 @@ class _Kept(StoredDispatcher):
 
     def _path(self, args: tuple[Any, ...]) -> Path | None:
         function = self.py_func
-        if not all(map(found_by_name, args)):  # as a loss of the user's, whose class is made in each process
+        if not all(map(found_by_name, args)):  # such as a user's loss, whose class each process makes anew
             return None
         try:
             text = "\n".join((self.name, *map(type_text, args), kernel_text(function)))
@@ -284,7 +285,7 @@ class _Kept(StoredDispatcher):
         path = self._paths[args]
         payload = None if path is None else store().read(path)
         if payload is not None:
-            with contextlib.suppress(AttributeError, ImportError):  # a class of the user's that is now elsewhere
+            with contextlib.suppress(AttributeError, ImportError):  # a user's class that has moved
                 calls, code = pickle.loads(payload)
                 if all(_has_symbol(*call) for call in calls):
                     return code_from(code, self)
@@ -320,7 +321,7 @@ class Kernel(_Kept):
         return from_python(self)
 
     def _leave_to_another(self, args: tuple[Any, ...]) -> bool:
-        """In a worker: ask for this kernel, and go on without; unless its caller must know what it returns."""
+        """In a worker: request this kernel and only declare it, unless its caller needs to know its return type."""
         path = self._paths[args]
         if path is None or path.exists() or not _returns_nothing(self.py_func):
             return False
@@ -330,7 +331,7 @@ class Kernel(_Kept):
 
 
 def _of(source: Any) -> Any:
-    """The kernel of a name, or the entry that a maker makes for a function: what tasks are told by."""
+    """The dispatcher that a task names: a kernel's name, or the (maker, function) of an entry."""
     if isinstance(source, str):
         return _kernels[source]
     maker, function = source
@@ -342,10 +343,10 @@ def _size(task: ahead.Task) -> int:
 
 
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
-    """Make the calls; what they need is compiled by workers, for all of them at once.
+    """Make the calls, with the kernels that they need compiled by workers, for all calls together.
 
-    In rounds, as a call ends at the first large kernel that is missing. One that workers do not compile is compiled here. A
-    call may be of this function, too: what its calls need is compiled with what the others need.
+    This takes rounds, since a call ends at the first large kernel that is missing. Kernels that workers do not compile are
+    compiled here. Calls may be nested: a call of this function is compiled for together with the others.
     """
     asked: set[ahead.Task] = set()
     while calls:
@@ -376,17 +377,17 @@ def _returns_nothing(function: Any) -> bool:
 
 
 class _Entry(_Kept, PythonDispatcher):
-    to: tuple[Any, int] | None = None  # a kernel of the user's, and how many arguments of its own come first
+    to: tuple[Any, int] | None = None  # a user's kernel, and how many arguments it has before those of the entry
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
-        if self.to is not None:  # first, so that an error in it is told as Numba tells it
+        if self.to is not None:  # first, so that Numba reports an error in it as one of the kernel
             kernel, own = self.to
             kernel.compile((types.intp,) * own + args[own:])
         return super().compile_once(args)
 
 
 def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
-    """Load or compile a kernel that machine code from the cache calls; whether it goes by ``symbol`` there too."""
+    """Load or compile a kernel that cached machine code calls; returns whether it has the ``symbol`` that the code calls."""
     dispatcher = _kernels.get(name)
     if dispatcher is None:
         return False
@@ -398,7 +399,7 @@ _patience: threading.Timer | None = None
 
 
 def _begin_compiling() -> None:
-    """From here on, to the end of the outermost call, kernels are compiled."""
+    """Count the time as compilation until the end of the outermost call."""
     global _compiling_since
     if _compiling_since is None:
         _compiling_since = time.perf_counter()
@@ -406,7 +407,7 @@ def _begin_compiling() -> None:
 
 
 def _begin_waiting() -> None:
-    """And from here on the caller waits: for that, or for another process."""
+    """Tell the user after a second of waiting: for compilation here, or in another process."""
     global _patience
     left = _PATIENCE_SECONDS - compile_seconds
     if left <= 0:
@@ -429,9 +430,9 @@ def _end_compiling() -> None:
 
 
 def _tell() -> None:
-    """Tell whoever has waited a second for compilation, in this call and those before, why; once.
+    """Say once why the user waits, after a second of compilation in this call and those before.
 
-    By ``logging``, as a warning of the logger ``fastmlp``: so it is on stderr unless the application has it elsewhere.
+    It is a warning of the logger ``fastmlp``, which goes to stderr unless the application configures it otherwise.
     """
     global _told
     if _told:
@@ -449,8 +450,8 @@ def _tell() -> None:
 
 
 def compile_alone(source: Any, args: tuple[Any, ...]) -> None:
-    """In a worker: compile a kernel or an entry, without the kernels that it calls, into the store."""
+    """In a worker: compile a kernel or an entry into the store, without the kernels that it calls."""
     dispatcher = _of(source)
-    dispatcher.overloads.pop(args, None)  # it may have been declared
+    dispatcher.overloads.pop(args, None)  # a mere declaration, perhaps
     with global_compiler_lock:
         dispatcher.compile_once(args)

@@ -1,12 +1,12 @@
-"""Kernels compiled ahead in worker processes, by as many as there are cores.
+"""Compilation in worker processes, as many as there are cores.
 
-Who needs a large kernel that is not in the store gives its name and argument types to workers. A worker compiles it without
-the kernels that it calls: it only declares these by their symbols, which are the same in every process, and asks for
-them; whoever is free compiles them. Workers write to the store and run nothing. In the end the process loads all from there,
-and compiles itself what is missing, as it does where there are no workers.
+A process that needs a large kernel that is not in the store sends its name and argument types to a worker. The worker
+compiles it without the kernels that it calls: it declares these by their symbols, which are the same in every process, and
+requests them, to be compiled by any free worker. Workers write to the store and run no kernels. In the end the process loads
+all kernels from the store and compiles those that are missing itself, as it does where there are no workers.
 
-A worker is ``python -c``, told what to do by its standard input, at whose end it ends: so it needs no ``__main__`` that can
-be imported, and does not outlive the process that it works for. Left without work it ends, too.
+A worker is ``python -c``, which reads tasks from its standard input and ends with it: so it needs no importable
+``__main__``, and does not outlive the process that it works for. It also ends after a while without tasks.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from .cache import store
 working = False
 """Whether this process is a worker: see ``worker``."""
 
-NOWHERE = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value or 1  # any address will do: it is not called
+NOWHERE = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value or 1  # for symbols that are never called
 
 _MOST_WORKERS = 8
-_ROOM = 1 << 30  # bytes of free memory for each, which takes 250 MB
-_LARGE = 60_000  # characters of a kernel's text, with those it calls, that take a second or two to compile
+_ROOM = 1 << 30  # bytes of free memory for each worker, which takes 250 MB
+_LARGE = 60_000  # characters of a kernel's text, callees included, that take a second or two to compile
 answers: Any = None
 """A worker's pipe to the process that it works for."""
 
-Task = tuple[Any, tuple[Any, ...]]  # a kernel's name, or what makes an entry of what; and argument types
+Task = tuple[Any, tuple[Any, ...]]  # (a kernel's name, or an entry's (maker, function); argument types)
 
 
 def is_large(text: str) -> bool:
-    """Whether workers, which take half a second to start, would be done first with this text, or are wanted anyway."""
+    """Whether workers, which take half a second to start, pay for a kernel with this text, or are being started anyway."""
     return _met.tasks is not None or len(text) > _LARGE
 
 
 def _free_memory() -> int:
-    """Bytes that the system, and this container or control group, still have."""
+    """Free memory in bytes: the least of the system's and of this control group's."""
     free = [_ROOM * _MOST_WORKERS]
     with contextlib.suppress(OSError, TypeError, ValueError):
         free.append(1024 * int(re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())[1]))  # type: ignore[index]
@@ -64,7 +64,7 @@ def _free_memory() -> int:
 
 
 def worker_count() -> int:
-    """How many processes may compile for this one; 0 where they could not, or should not be started."""
+    """How many workers this process may have; 0 where they cannot, or should not, be started."""
     directory, python = store().directory, Path(sys.executable or "").name
     if (
         working
@@ -91,7 +91,7 @@ class _Worker:
         )
 
     def compile(self, task: Task) -> Iterator[Task]:
-        """Have it compile a kernel: those that it asks for. An error when it is no more."""
+        """Have it compile a kernel; yields the tasks that it requests. Raises if the worker has ended."""
         pickle.dump(task, self.process.stdin)  # type: ignore[arg-type]
         self.process.stdin.flush()  # type: ignore[union-attr]
         while (said := pickle.load(self.process.stdout)) is not None:  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ class _Worker:
 
 
 class _Tasks:
-    """Kernels to compile: each once, first the one whose ``size``, with those it calls, is the largest."""
+    """A queue of kernels to compile, each once, those with the largest ``size``, callees included, first."""
 
     def __init__(self, first: Iterable[Task], size: Callable[[Task], int]) -> None:
         self._changed, self._size = threading.Condition(), size
@@ -127,7 +127,7 @@ class _Tasks:
                 self._changed.notify()
 
     def take(self) -> Task | None:
-        """The next task, when there is one; None when all are done."""
+        """The next task, after waiting for one; None when all are done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or not self._running)
             if not self._waiting:
@@ -146,11 +146,11 @@ class _Team:
 
     def __init__(self) -> None:
         self.workers: list[_Worker] = []
-        self.broken = False  # a worker was killed, or could not be started: the next would fare alike
+        self.broken = False  # a worker was killed or could not be started, as the next one would be
 
     def start(self) -> None:
-        """Have as many workers as are allowed."""
-        for worker in [worker for worker in self.workers if worker.process.poll() is not None]:  # left without work
+        """Start as many workers as are allowed."""
+        for worker in [worker for worker in self.workers if worker.process.poll() is not None]:  # ended idle
             worker.close()
             self.workers.remove(worker)
         with contextlib.suppress(OSError):  # no more processes are allowed
@@ -179,9 +179,9 @@ class _Team:
                         tasks.add(asked)
                 finally:
                     tasks.done()
-        except Exception:  # it was killed, or its memory was short: what it was at is compiled here
+        except Exception:  # it was killed, or ran out of memory: its task is compiled in this process
             worker.end()
-            self.broken = worker.process.returncode != 0  # else it had just ended for want of work
+            self.broken = worker.process.returncode != 0  # 0: it had just ended for want of tasks
 
     def end(self) -> None:
         for worker in self.workers:
@@ -189,7 +189,7 @@ class _Team:
         self.workers = []
 
     def forget(self) -> None:
-        """In a forked child: they work for its parent, and shall see when that ends."""
+        """In a forked child: close the pipes to the parent's workers, so that they still see the parent's end."""
         for worker in self.workers:
             worker.close()
             worker.process.returncode = 0
@@ -203,13 +203,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def expect_work() -> None:
-    """Start the workers where the store is empty: while data are read they import what they need."""
+    """If the store is empty, start the workers: they import their modules while the process reads its data."""
     if worker_count() and store().prebuilt is None and next(store().directory.glob("*.kernel"), None) is None:  # type: ignore[union-attr]
         _team.start()
 
 
 def compile_ahead(task: Task, size: Callable[[Task], int]) -> None:
-    """Have a kernel, by its name and argument types, and all that it calls compiled into the store, if workers may."""
+    """Have workers, if there may be any, compile a kernel and its callees into the store."""
     if _met.tasks is not None:
         _met.tasks.append(task)
         raise _Met
@@ -218,7 +218,7 @@ def compile_ahead(task: Task, size: Callable[[Task], int]) -> None:
 
 
 class _Met(BaseException):
-    """A call has come to a large kernel: see ``large_kernels``."""
+    """Ends a call at a large kernel that is missing: see ``large_kernels``."""
 
 
 class _MetByThread(threading.local):
@@ -229,9 +229,10 @@ _met = _MetByThread()
 
 
 def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[Callable[[], Any]]]:
-    """Make the calls: the large kernels that are not in the store, and the calls that ended at one.
+    """Make the calls; returns the large kernels that are not in the store, and the calls that ended at one.
 
-    A call may come here, too: it ends with all that its own calls have ended at. Without workers no call is made.
+    Calls may be nested: a call of this function ends with all kernels at which its own calls ended. Without workers no call
+    is made.
     """
     tasks: list[Task] = []
     if not worker_count():
@@ -253,11 +254,11 @@ def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[
 
 
 def compile_all(tasks: Iterable[Task], size: Callable[[Task], int]) -> None:
-    """Have kernels, and all that they call, compiled into the store at once."""
+    """Have workers compile kernels and all their callees into the store."""
     _team.compile(_Tasks(tasks, size))
 
 
 def say(what: Task | None) -> None:
-    """In a worker: ask for a kernel, or say that one is done."""
+    """In a worker: request a kernel, or report with None that the task is done."""
     pickle.dump(what, answers)
     answers.flush()

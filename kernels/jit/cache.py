@@ -1,15 +1,15 @@
 """The store of compiled kernels on disk.
 
-Numba's own cache keys on one source file and keeps one index file per function. It therefore misses an edit in a
-kernel that the function calls, and two processes can claim one slot. Here the directory's name is a digest of the
-environment, a file's key is one of all else that its machine code depends on (see ``dependencies``), and each (function,
-signature) has its own file, written atomically and verified by checksum before it is unpickled.
+Numba's own cache keys on one source file and keeps one index file per function: it misses an edit in a kernel that the
+function calls, and two processes can claim one slot. Here the directory's name is a digest of the environment, a file's key
+is a digest of all else that its machine code depends on (see ``dependencies``), and each (function, signature) has its own
+file, written atomically and verified by checksum before it is unpickled.
 
-Unpickling can run anything, and a checksum is no signature: neither a directory in which others could put something,
-itself or on the way to it, is used, nor a file that others can write to.
+Unpickling can run any code, and a checksum is no signature: so a directory is refused if other users can write to it or to
+one above it, and so is a file that they can write to.
 
-A wheel may bring kernels that were compiled where it was built (``.ci/hatch_build.py``), for processors of a few ``LEVELS``.
-They lie beside the package's own code, are trusted as that is, and are loaded where the user's directory has none.
+A wheel may contain compiled kernels (``.ci/hatch_build.py``) for a few ``LEVELS`` of processors. They lie beside the
+package's code, are trusted as much, and are loaded where the user's directory has none.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LOCK_PATIENCE_SECONDS = 60.0
 _DAY_SECONDS = 24 * 3600.0
 _STALE_SECONDS = 30 * _DAY_SECONDS
 
-# Numba's settings that change no machine code of ours. A setting that is not known here counts as one that does.
+# Numba's settings that do not change our machine code. Any other setting counts as one that does.
 _HARMLESS_SETTINGS = (
     "ALWAYS_WARN_UNINIT_VAR", "ANNOTATE", "CACHE_*", "CAPTURED_ERRORS", "CHROME_TRACE", "COLOR_SCHEME", "CUDA_*", "DEBUG",
     "DEBUG_ARRAY_OPT", "DEBUG_ARRAY_OPT_STATS", "DEBUG_CACHE", "DEBUG_FRONTEND", "DEBUG_INLINE_CLOSURE", "DEBUG_JIT",
@@ -74,19 +74,19 @@ LEVELS = {
     "x86-64-v3": _AVX2,
     "znver1": f"{_AVX2},+sse4a",
 }
-"""Processors that a wheel can bring kernels for: LLVM's names of them, and the features that their code may use."""
-ZEN = ("znver1", "znver2", "znver3", "znver4")  # which ``tuning`` has tile sizes of their own for
+"""Processors for which a wheel can contain kernels: LLVM's names, and the features that their code may use."""
+ZEN = ("znver1", "znver2", "znver3", "znver4")  # those with tile sizes of their own in ``tuning``
 PREBUILT = Path(__file__).absolute().parent.parent / "prebuilt"
-"""Where a wheel brings kernels, in a directory for each level."""
+"""The directory of a wheel's kernels, with a directory for each level."""
 
 
 def can_run(level: str) -> bool:
-    """Whether code for this level runs where this process's does."""
+    """Whether this process's CPU can run code for this level."""
     return set(LEVELS[level].split(",")) <= set(target()[1].split(","))
 
 
 def _fits(level: str) -> bool:
-    """Whether kernels of this level can take the place of this process's: with vectors as wide, and tiles of the same sizes."""
+    """Whether kernels for this level can stand in for this process's own: vectors and tiles have the same sizes."""
     cpu, features = target()
     return (
         can_run(level) and ("+avx512f" in LEVELS[level]) == ("+avx512f" in features) and (level in ZEN) == (cpu in ZEN)
@@ -94,7 +94,7 @@ def _fits(level: str) -> bool:
 
 
 def _software() -> str:
-    """What the code of all kernels depends on but the CPU, as a digest: versions, flags and vocabulary."""
+    """A digest of what the code of all kernels depends on, except the CPU: versions, flags and vocabulary."""
     settings = {
         name: repr(getattr(config, name))
         for name in sorted(vars(config))
@@ -105,7 +105,7 @@ def _software() -> str:
         platform.machine(),
         numba.__version__,
         llvmlite.__version__,
-        np.__version__.split(".")[:2],  # as Numba tells NumPy's versions apart
+        np.__version__.split(".")[:2],  # Numba distinguishes no more
         settings,
         vocabulary_text(),
     )
@@ -117,7 +117,7 @@ def _digest(facts: object) -> str:
 
 
 def environment() -> str:
-    """What the code of all kernels depends on: ``_software``, a digest of the CPU, and its name."""
+    """A stamp of what the code of all kernels depends on: ``_software``, a digest of the CPU, and the CPU's name."""
     return _stamp(_software(), *target())
 
 
@@ -126,9 +126,9 @@ def _stamp(software: str, cpu: str, features: str) -> str:
 
 
 class Store:
-    """One directory of compiled kernels that share one environment; unusable directories switch it off.
+    """The directory of compiled kernels for this environment; None if it is unusable.
 
-    One that can be read only, or is on a full disk, is still read. ``prebuilt`` has those that a wheel brought.
+    A directory that is read-only or on a full disk is still read. ``prebuilt`` is the directory of a wheel's kernels.
     """
 
     def __init__(self) -> None:
@@ -156,14 +156,14 @@ class Store:
             warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
 
     def of_other_cpus(self) -> dict[Path, str]:
-        """The directories whose kernels would be this process's, were it on the CPU of this name."""
+        """Directories of the same software for other CPUs, with the CPU's name."""
         if self.directory is None:
             return {}
         alike = self.directory.parent.glob(f"{self.software}*")
         return {place: place.name[2 * _DIGITS + 1 :] for place in alike if place != self.directory}
 
     def path(self, name: str, depends_on: str) -> Path | None:
-        """The file of the kernel of this name that depends on this: where it is, or is to be."""
+        """The file of the kernel with this name and this text of dependencies: where it is, or will be written."""
         key = hashlib.sha256(depends_on.encode()).hexdigest()[:16]
         file = f"{re.sub('[^A-Za-z0-9_.]', '_', name)[-_NAME_LENGTH:]}-{key}{_SUFFIX}"
         own = None if self.directory is None else self.directory / file
@@ -173,7 +173,7 @@ class Store:
         return brought if brought.exists() else own
 
     def read(self, path: Path) -> bytes | None:
-        """The payload, or None when there is none that can be trusted; a damaged file of the user's is removed."""
+        """The payload, or None if there is none to be trusted; a damaged file in the user's directory is removed."""
         brought = path.parent == self.prebuilt
         try:
             with open(path, "rb", opener=_open_without_waiting) as file:
@@ -183,8 +183,8 @@ class Store:
                 if not brought and os.name != "nt" and _others_can_write(status):
                     raise PermissionError(f"others can write to {path}, and what is in it would be run")
                 if not brought and time.time() - status.st_mtime > _DAY_SECONDS:
-                    with contextlib.suppress(OSError):  # a cache that can only be read
-                        os.utime(path)  # it is in use: see _remove_stale
+                    with contextlib.suppress(OSError):  # a read-only cache
+                        os.utime(path)  # marks it as used: see _remove_stale
                 content = file.read()
         except FileNotFoundError:
             return None
@@ -203,7 +203,7 @@ class Store:
         return None
 
     def write(self, path: Path, payload: bytes) -> None:
-        """Keep the payload of the file of this name, in the user's directory."""
+        """Write the payload to the file of this name in the user's directory."""
         if self.directory is None or not self.keeping:
             return
         path = self.directory / path.name
@@ -225,10 +225,10 @@ class Store:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the directory's lock, so that of many processes that start cold one compiles and the rest load.
+        """Hold the directory's lock, so that of many processes with an empty cache one compiles and the others load.
 
-        A kernel that calls kernels compiles them inside; only the outermost hold locks. Only a courtesy, as files are
-        written atomically: where the lock cannot be had in time, the process does without for good.
+        Nested calls, for kernels called by kernels, do not lock again. Files are written atomically anyway: a process that
+        does not get the lock in time goes on without it from then on.
         """
         depth = getattr(self._depth, "value", 0)
         self._depth.value = depth + 1
@@ -271,24 +271,25 @@ def _checksum(path: Path, payload: bytes) -> bytes:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """As ``open`` does, but a pipe in the place of a file has nobody wait for its other end."""
+    """Open as ``open`` does, but without waiting for a writer where the path is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _others_can_write(status: os.stat_result) -> bool:
-    """Whether anybody but this user, or root, can."""
+    """Whether anybody but this user and root can write to it."""
     return status.st_uid not in (0, os.geteuid()) or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _others_place(path: Path, leads_on: bool = False) -> Path | None:
-    """The first directory or link, of ``path`` and those on the way to it, that others could fill or replace.
+    """The first of ``path`` and the directories above it, links included, that other users could fill or replace.
 
-    On the way others may write to a directory with the sticky bit, as /tmp, where they can replace only what is theirs.
-    Links are followed one by one; ``leads_on`` where ``path`` is what a link on the way points to.
+    Above ``path``, a directory that others may write to is accepted if it has the sticky bit, as /tmp: there they can
+    replace only their own files. Links are followed one by one; ``leads_on`` says that ``path`` is the target of a link
+    above the cache.
     """
     for place in (*reversed(path.parents), path):
         status = place.lstat()
-        if stat.S_ISLNK(status.st_mode):  # everybody may write to a link, to no effect
+        if stat.S_ISLNK(status.st_mode):  # a link's mode has no effect, only its owner counts
             if status.st_uid not in (0, os.geteuid()):
                 return place
             if found := _others_place(place.parent / os.readlink(place), leads_on or place != path):
@@ -301,7 +302,7 @@ def _others_place(path: Path, leads_on: bool = False) -> Path | None:
 
 
 def _only_my_group_can_write(status: os.stat_result) -> bool:
-    """Whether the group that can write is that of this user alone, which many systems give to each, as root's is not."""
+    """Whether the group is this user's private one, as many systems make for each user; root has none."""
     import grp
     import pwd
 
@@ -315,7 +316,7 @@ def _only_my_group_can_write(status: os.stat_result) -> bool:
 
 
 def _remove_stale(root: Path) -> None:
-    """Drop what no process has read or written for a month: of other versions, and of kernels that have changed."""
+    """Remove files that no process has read or written for a month: of other versions, and of changed kernels."""
     oldest = time.time() - _STALE_SECONDS
     for directory in root.iterdir():
         with contextlib.suppress(OSError):
@@ -324,14 +325,14 @@ def _remove_stale(root: Path) -> None:
                 if file.stat().st_mtime < oldest:
                     file.unlink()
             if not just_made:
-                directory.rmdir()  # refused while there are files in it
+                directory.rmdir()  # fails unless it is empty
 
 
 _warned = False
 
 
 def warn(message: str) -> None:
-    """At most one warning line a process: what is wrong with one file is wrong with many."""
+    """Warn in one line, at most once in a process: a fault of one file is usually one of many."""
     global _warned
     if not _warned:
         _warned = True
@@ -342,7 +343,7 @@ _store: Store | None = None
 
 
 def store() -> Store:
-    """The store of this process; another one after a module of the vocabulary was loaded anew."""
+    """The store of this process; a new one after a vocabulary module was reloaded."""
     global _store
     if _store is None or _store.vocabulary != vocabulary_now():
         _store = Store()

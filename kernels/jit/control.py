@@ -1,4 +1,4 @@
-"""What Python's way into kernels needs: the floating-point control word, and what a kernel raises. See ``jit.entry``."""
+"""The floating-point control word under which kernels run, and the exceptions that they raise. See ``jit.entry``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ zeros of their sign (x86: MXCSR with flush-to-zero and denormals-are-zero; ARM: 
 
 @intrinsic
 def exchange_control(typingctx: Any, word: Any) -> Any:
-    """Set this thread's floating-point control word and return the one before."""
+    """Set this thread's floating-point control word; returns the previous one."""
     wide = ir.IntType(64)
 
     def exchange_mxcsr(context: Any, builder: Any, word: Any) -> Any:
@@ -50,7 +50,7 @@ def exchange_control(typingctx: Any, word: Any) -> Any:
 
 @intrinsic
 def attempt(typingctx: Any, function: Any, args: Any) -> Any:
-    """Call a kernel with a tuple of arguments; what it raises goes no further: see ``settle``."""
+    """Call a kernel with a tuple of arguments and keep its exception, if it raises, for ``settle``."""
     resolved = function.get_call_type(typingctx, args.types, {})
 
     result = types.Tuple((types.int64, types.int64, resolved.return_type))
@@ -66,7 +66,7 @@ def attempt(typingctx: Any, function: Any, args: Any) -> Any:
 
 @intrinsic
 def settle(typingctx: Any, attempted: Any) -> Any:
-    """What the kernel of an ``attempt`` has returned; or raise what it has raised."""
+    """The result of the kernel in an ``attempt``; or raise its exception."""
 
     def emit(context: Any, builder: Any, values: Any) -> Any:
         code, info, value = (builder.extract_value(values, k) for k in range(3))

@@ -1,17 +1,17 @@
-"""What a kernel's machine code is made from, as text that is the same in every process.
+"""All that a kernel's machine code depends on, as text that is the same in every process: the basis of its cache key.
 
-The key of a kernel on disk is a digest of this text and of the environment (``cache.environment``). A key that leaves
-something out runs stale code without a word, so the text is taken from the objects that are really loaded, whichever
-way they were (a file, a zip archive, bytecode alone, a frozen application), and a kernel that refers to a kind of thing
-not listed here is refused, or not kept where it is not ours:
+The key of a kernel on disk is a digest of this text and of the environment (``cache.environment``). A key that omits
+something would silently run stale code. So the text comes from the loaded objects, whether they came from a file, a zip
+archive, bytecode alone or a frozen application; and a kernel that refers to an object of any other kind than these is
+refused, or, if it is a user's, not kept:
 
 - kernels, pieces and overloads: the code of their functions, and what these refer to in turn;
 - numbers, strings, dtypes, arrays and tuples of them, which Numba freezes into the code: their values;
 - named tuples: their fields, in order;
-- functions compiled by Numba's own ``njit``, which kernels of others may call: their code, too, and their options;
-- what NumPy, Numba and Python bring: its name, since their versions are in the environment;
-- what a module of the *vocabulary* defines (intrinsics, vector types, the compile policy), which acts on kernels by more than
-  being named: its name, since the code of all these modules is in the environment.
+- functions compiled by Numba's own ``njit``, which users' kernels may call: their code and their options;
+- objects of NumPy, Numba and Python: their names, since the versions are in the environment;
+- objects of *vocabulary* modules (intrinsics, vector types, the compile policy), which affect kernels that do not name them:
+  their names, since the code of all these modules is in the environment.
 
 Docstrings, comments, file names and line numbers are left out: no machine code depends on them.
 """
@@ -34,9 +34,9 @@ from numba import extending, types
 
 _PACKAGE = __name__.rpartition(".jit.")[0]
 _HAS_DOCSTRING = 0x4000000  # since Python 3.13
-_TOLD = {"__doc__", "__firstlineno__"}  # what a class or module is told about its source
+_OF_SOURCE = {"__doc__", "__firstlineno__"}  # names that a class or module body sets from its source text
 _JUMPS = {*dis.hasjrel, *dis.hasjabs}
-_BROUGHT = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # in versions that are in the environment
+_VERSIONED = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # packages whose versions are in the environment
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
 options_text: Callable[[Any], str] = repr
@@ -44,18 +44,18 @@ options_text: Callable[[Any], str] = repr
 
 _vocabulary: dict[str, CodeType] = {}
 class_attributes: list[str] = []
-"""What compiled code may read from a named tuple's class: see ``bundles.class_attribute``."""
+"""The attributes that compiled code may read from a named tuple's class: see ``bundles.class_attribute``."""
 _overloads: dict[Any, list[FunctionType]] = {}
 
 
 def vocabulary() -> None:
-    """Make the code of the calling module part of what all kernels depend on. Said at its top."""
+    """Declare, at a module's top, that all kernels depend on the module's code."""
     frame = sys._getframe(1)
     _vocabulary[frame.f_globals["__name__"]] = frame.f_code
 
 
 def vocabulary_now() -> dict[str, CodeType]:
-    """All of it, whichever modules the process has needed so far."""
+    """The code of all vocabulary modules, which are imported if they have not been yet."""
     for module in ("bundles", "intrinsics", "simd.names"):
         import_module(f"{_PACKAGE}.{module}")
     return dict(_vocabulary)
@@ -66,7 +66,7 @@ def vocabulary_text() -> str:
 
 
 def overload(function: Callable[..., Any], **options: Any) -> Callable[[Any], Any]:
-    """Numba's ``overload``, of which kernels know."""
+    """Numba's ``overload``, with the implementation recorded as a dependency of kernels that call ``function``."""
 
     def decorate(implementation: Any) -> Any:
         _overloads.setdefault(function, []).append(implementation)
@@ -80,7 +80,7 @@ _kept: dict[FunctionType, tuple[str, list[FunctionType]]] | None = None
 
 @contextmanager
 def texts_kept() -> Iterator[None]:
-    """Make the text of each function once meanwhile: kernels that are looked for together call many of the same."""
+    """Keep the texts of functions during the block: kernels that are compiled together call many of the same."""
     global _kept
     before = _kept
     _kept = {} if before is None else before
@@ -91,9 +91,9 @@ def texts_kept() -> Iterator[None]:
 
 
 def kernel_text(function: FunctionType) -> str:
-    """All that the machine code of ``function`` depends on but argument types, vocabulary and environment."""
+    """All that the machine code of ``function`` depends on, except argument types, vocabulary and environment."""
     found, texts, kept = [function], [], {} if _kept is None else _kept
-    for reached in found:  # it grows meanwhile
+    for reached in found:  # which grows
         if reached not in kept:
             kept[reached] = _own_text_and_callees(reached)
         text, callees = kept[reached]
@@ -107,7 +107,7 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
     names = sorted(_names(function.__code__))
     refers_to = {name: function.__globals__[name] for name in names if name in function.__globals__}
     modules = [(name, value) for name, value in refers_to.items() if _is_looked_into(value)]
-    for name, module in modules:  # it grows meanwhile
+    for name, module in modules:  # which grows
         parts = {f"{name}.{part}": getattr(module, part) for part in names if hasattr(module, part)}
         known = [each for _, each in modules]
         modules += [(part, value) for part, value in parts.items() if _is_looked_into(value) and value not in known]
@@ -129,18 +129,18 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
 
 
 def _is_looked_into(value: Any) -> bool:
-    """Whether it is a module of which only what code names counts."""
-    return isinstance(value, ModuleType) and not _is_brought(value.__name__) and value.__name__ not in _vocabulary
+    """Whether it is a module of which only the attributes that code names count."""
+    return isinstance(value, ModuleType) and not _is_versioned(value.__name__) and value.__name__ not in _vocabulary
 
 
 @cache
 def _names(code: CodeType) -> set[str]:
-    """Those of globals and attributes in a function and the functions inside."""
+    """The names of globals and attributes in a function and in the functions inside it."""
     return set(code.co_names).union(*(_names(const) for const in code.co_consts if isinstance(const, CodeType)))
 
 
 def _text(value: Any, callees: list[FunctionType]) -> str:
-    """``value`` as text; if it is a kernel its function is appended to ``callees``."""
+    """``value`` as text; the function of a kernel is also appended to ``callees``."""
     if isinstance(value, _VALUES):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, (np.generic, np.dtype)):
@@ -158,7 +158,7 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", type(value).__module__)
     if name is None:
         raise TypeError
-    if _is_brought(module) or module in _vocabulary:
+    if _is_versioned(module) or module in _vocabulary:
         return f"{module}.{name}"
     if isinstance(function := getattr(value, "py_func", None), FunctionType):
         callees.append(function)
@@ -171,8 +171,8 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     return str(name)
 
 
-def _is_brought(module: str) -> bool:
-    return module.partition(".")[0] in _BROUGHT
+def _is_versioned(module: str) -> bool:
+    return module.partition(".")[0] in _VERSIONED
 
 
 def is_of_the_package(module: str) -> bool:
@@ -180,12 +180,12 @@ def is_of_the_package(module: str) -> bool:
 
 
 def made_by_the_package(kind: types.Type) -> bool:
-    """Whether workers know the type: it has no class of somebody else's, as a loss of the user's is."""
+    """Whether workers know the type: a user's class in it, such as a loss, exists in this process only."""
     return all(each is tuple or is_of_the_package(each.__module__) for each in _classes(kind))
 
 
 def found_by_name(kind: types.Type) -> bool:
-    """Whether another process finds the classes of the type, named tuples of the user's, by their names."""
+    """Whether another process can import the classes of the type by their names; those are users' named tuples."""
     return all(
         each is tuple
         or is_of_the_package(each.__module__)
@@ -201,9 +201,9 @@ def _classes(kind: types.Type) -> set[type]:
 
 
 def type_text(kind: types.Type) -> str:
-    """Numba's name of a type, and of named tuples the fields, which the name lacks and code finds its values by.
+    """Numba's name of a type, with what it lacks for a named tuple: the fields, by which code finds the values.
 
-    Also what compiled code may read from a named tuple's class: its numbers, and the code of its pieces.
+    And the class attributes that compiled code may read: numbers, and the code of pieces.
     """
     if isinstance(kind, types.BaseTuple):
         parts = [type_text(part) for part in kind]
@@ -223,11 +223,11 @@ def _class_text(kind: type) -> str:
 
 @cache
 def _code(code: CodeType) -> tuple[Any, ...]:
-    """A function's, class's or module's code, and that of all inside, without what comes from its place and its docstring."""
+    """The code of a function, class or module and of all inside it, without docstrings and places in the source."""
     if not code.co_flags & inspect.CO_OPTIMIZED:  # the body of a class or module
         steps = [(i.opname, i.argval if i.opcode not in _JUMPS else i.arg) for i in dis.get_instructions(code)]
-        told = {k - 1 for k, (_, name) in enumerate(steps) if name in _TOLD}
-        return tuple((name, _constant(value)) for k, (name, value) in enumerate(steps) if k not in told)
+        omitted = {k - 1 for k, (_, name) in enumerate(steps) if name in _OF_SOURCE}
+        return tuple((name, _constant(value)) for k, (name, value) in enumerate(steps) if k not in omitted)
     return (
         code.co_name, code.co_code, [_constant(const) for const in code.co_consts[_has_docstring(code) :]], code.co_names,
         code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount,
@@ -238,7 +238,7 @@ def _code(code: CodeType) -> tuple[Any, ...]:
 def _has_docstring(code: CodeType) -> bool:
     if sys.version_info >= (3, 13):
         return bool(code.co_flags & _HAS_DOCSTRING)
-    # A lambda's first constant is None; a comprehension, whose name is in brackets as well, has no docstring.
+    # Lambdas and comprehensions, whose names are in brackets, have no docstring.
     return not code.co_name.startswith("<") and bool(code.co_consts) and isinstance(code.co_consts[0], str)
 
 

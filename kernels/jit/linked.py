@@ -1,9 +1,8 @@
-"""Ours in what Numba keeps of others' code (``cache=True``), which its own stamps do not see: they are of the user's file.
+"""Invalidates users' functions in Numba's own cache (``cache=True``) when code of this package in them has changed.
 
-Intrinsics and pieces are compiled into the function that calls them, and would stay in it as they were whatever an upgrade
-brings. So Numba finds one of these objects in the compiled function, pickles it with it, and unpickles it when it loads the
-function: where ours is no longer what it was, that raises an OSError, which Numba takes for a file that is gone, and
-compiles anew.
+Numba's cache checks the user's file only, but intrinsics and pieces are compiled into the function that calls them. So each
+puts a ``Linked`` into the compiled function, which Numba pickles with it. If the package's code has changed, unpickling
+raises an OSError, which Numba takes for a missing file, and compiles the function again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _pieces: dict[tuple[str, str], FunctionType] = {}
 
 
 class Linked:
-    """The vocabulary, or one piece, in a compiled function."""
+    """A mark in a compiled function that contains the vocabulary, or one piece."""
 
     def __init__(self, function: FunctionType | None = None) -> None:
         self.place = ("", "") if function is None else (function.__module__, function.__qualname__)
@@ -32,7 +31,7 @@ class Linked:
         return isinstance(other, Linked) and other.place == self.place
 
     def __call__(self) -> None:
-        """Nothing: Numba calls it when the function has been loaded."""
+        """Do nothing: Numba calls this after it has loaded the function."""
 
     def __reduce__(self) -> Any:
         return _unchanged, (*self.place, _digest(*self.place))
@@ -42,7 +41,7 @@ VOCABULARY = Linked()
 
 
 def is_piece(function: FunctionType) -> None:
-    """Remember a piece, which others may have compiled into theirs."""
+    """Register a piece, which users' functions may contain."""
     _pieces[function.__module__, function.__qualname__] = function
 
 
@@ -53,12 +52,12 @@ def _digest(module: str, name: str) -> str:
 
 
 def _unchanged(module: str, name: str, digest: str) -> Linked:
-    """The object that was pickled, if what it stands for is what it was."""
+    """The unpickled ``Linked``, or an OSError if the code that it stands for has changed."""
     try:
         if module:
             import_module(module)
         same = _digest(module, name) == digest
-    except (ImportError, KeyError):  # it is no more
+    except (ImportError, KeyError):  # it no longer exists
         same = False
     if not same:
         raise OSError(f"{name or 'kernels'} has changed since this was compiled")

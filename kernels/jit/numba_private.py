@@ -1,4 +1,4 @@
-"""Every use of names that Numba does not promise to keep. ``pyproject.toml`` bounds Numba to the versions tried.
+"""Every use of Numba's private names. ``pyproject.toml`` limits Numba to the versions that were tested.
 
 The tests of this module name what a new version of Numba has changed.
 """
@@ -46,29 +46,26 @@ __all__ = [
 
 
 def target() -> tuple[str, str]:
-    """The CPU that code is compiled for: LLVM's name of it, and its features, each with a + or -, between commas."""
+    """The CPU that code is compiled for: LLVM's name, and the features, each with + or -, separated by commas."""
     features = config.CPU_FEATURES
     return config.CPU_NAME or binding.get_host_cpu_name(), get_host_cpu_features() if features is None else features
 
 
 class _Library(JITCodeLibrary):
-    """Code that is optimised once, with all that is linked into it: first function by function took a tenth of the time."""
+    """Code that is optimised once, after linking: optimising it function by function before took a tenth of the time."""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def serialize_using_object_code(self) -> Any:
-        """Without Numba's bitcode, for functions that link the code in, as none does; and to know which functions it has."""
+        """Keep only the names of functions in place of the bitcode, which serves callers that link the code in: none does."""
         self._ensure_finalized()
         names = "".join(f'@"{function.name}" = global i8 0\n' for function in self.get_defined_functions())
         return self.name, "object", (self._get_compiled_object(), binding.parse_assembly(names).as_bitcode())
 
 
 class _PieceLibrary(_Library):
-    """Code that is only ever linked into that of kernels and optimised there.
-
-    To optimise it alone, too, and make it executable took a sixth of the compile time.
-    """
+    """Code that is only linked into kernels, and optimised there: doing that here, too, took a sixth of the compile time."""
 
     def _optimize_final_module(self) -> None: ...
 
@@ -87,7 +84,7 @@ class _PieceLibrary(_Library):
 
 
 class _KernelCompiler(compiler.Compiler):
-    """Numba's, without its passes on what is not in kernels: closures, array expressions, ``with``, ``literally``, ..."""
+    """Numba's compiler without passes for what kernels do not use: closures, array expressions, ``with``, ``literally``."""
 
     library = _Library
     needless = (
@@ -96,7 +93,7 @@ class _KernelCompiler(compiler.Compiler):
         "RewriteDynamicRaises", "WithLifting",
     )  # fmt: skip
 
-    dispatcher: Any = None  # whose compilation begins; under Numba's lock
+    dispatcher: Any = None  # the dispatcher whose compilation begins; changed under Numba's lock
 
     def define_pipelines(self) -> Any:
         dispatcher, identity = self.dispatcher, self.state.func_id
@@ -116,10 +113,10 @@ class PieceCompiler(_KernelCompiler):
 
 
 def _keep_with(library: Any, environment: Any, linked: Linked) -> None:
-    """Have Numba keep this with a function, and with all that have the function linked in.
+    """Have Numba keep ``linked`` with a function, and with all functions that it is linked into.
 
-    Through what it calls after loading, which only newer versions hand on; or among the constants of its environment, which do
-    not come out of parallel loops.
+    Newer versions of Numba pass on the functions to be called after loading; in older ones ``linked`` goes among the
+    constants of the function's environment, which parallel loops do not pass on.
     """
     if hasattr(library, "_reload_init"):
         library._reload_init.add(linked)
@@ -128,7 +125,7 @@ def _keep_with(library: Any, environment: Any, linked: Linked) -> None:
 
 
 class Dispatcher(CPUDispatcher):
-    """A function that is compiled for the compiled code that calls it, for argument types that ``check`` does not refuse."""
+    """A function that only compiled code calls; ``check`` may refuse argument types."""
 
     check: Any = None
 
@@ -140,7 +137,7 @@ class Dispatcher(CPUDispatcher):
     def get_call_template(self, args: Any, kws: Any) -> Any:
         if not self.py_func.__defaults__:
             return super().get_call_template(args, kws)
-        # A default value has the type that it would have if it were given: else each is another function.
+        # A default value gets the type of a given one: else each default would be compiled as another function.
         _, args = self._compiler.fold_argument_types(args, kws)
         given = (numba.typeof(kind.value) if isinstance(kind, types.Omitted) else kind for kind in args)
         return super().get_call_template(tuple(given), {})
@@ -157,12 +154,12 @@ class Dispatcher(CPUDispatcher):
             )
         if self.check is not None:
             self.check(args)
-        # Numba's lock first, always: user code that calls a kernel holds it already when it gets here.
+        # Numba's lock is always taken first: user code that calls a kernel already holds it here.
         with global_compiler_lock:
             return self.compile_once(args)
 
     def compile_once(self, args: tuple[Any, ...]) -> Any:
-        """Compile for ``args``, alone, for the first time."""
+        """Compile for ``args``, for the first time, under Numba's lock."""
         entry_point = super().compile(args)
         if self._compiler.pipeline_class is PieceCompiler:
             compiled = self.overloads[args]
@@ -170,17 +167,17 @@ class Dispatcher(CPUDispatcher):
         return entry_point
 
     def for_python(self) -> Any:
-        """What Python calls in the place of this."""
+        """The function that a call from Python runs instead of this one."""
         raise TypeError("a piece of a kernel is called in compiled code only")
 
     def _insert(self, *args: Any, **options: Any) -> None:
-        """Nothing that Python could call."""
+        """Register nothing for calls from Python."""
 
     def _compile_for_args(self, *args: Any, **options: Any) -> Any:
         return self.for_python()
 
     def __reduce__(self) -> Any:
-        """By its name where it has one: by its code it would be compiled anew in each process that it is sent to."""
+        """Pickle it by name where possible: by its code it would be compiled again in each process that unpickles it."""
         function = self.py_func
         if getattr(sys.modules.get(function.__module__), function.__name__, None) is self:
             return str(function.__name__)
@@ -188,22 +185,22 @@ class Dispatcher(CPUDispatcher):
 
 
 class StoredDispatcher(Dispatcher):
-    """One whose machine code is kept: ``load`` gives it or None, ``save`` takes it."""
+    """A dispatcher whose machine code is kept: ``load`` returns it or None, ``save`` keeps it."""
 
-    depth = 0  # of compilations inside each other; under Numba's lock
+    depth = 0  # of nested compilations; changed under Numba's lock
 
     def __init__(self, function: Any, locals: Any = None, options: Any = None) -> None:
         super().__init__(function, locals, options, _KernelCompiler)
         self._cache = _StoredCode(self)
 
     def number(self, args: tuple[Any, ...]) -> int | None:
-        """What tells the symbol from others' of the same name: the same in all processes, or None of code not kept."""
+        """A number, the same in all processes, that makes the symbol unique; None if the code is not kept."""
         raise NotImplementedError
 
     def declare(self, args: tuple[Any, ...], address: int) -> str:
-        """Let compiled code call this, which returns nothing, before it is compiled: only by its symbol, which is returned.
+        """Let compiled code call this, which returns nothing, before it is compiled: by its symbol, which is returned.
 
-        The symbol stands for ``address`` in this process, which does not run such code.
+        In this process, which does not run such code, the symbol stands for ``address``.
         """
         flags = compiler.Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
@@ -235,7 +232,7 @@ class StoredDispatcher(Dispatcher):
         StoredDispatcher.depth += 1
         before, _KernelCompiler.dispatcher = _KernelCompiler.dispatcher, self
         try:
-            # Not by Numba's compile, which times each call of LLVM once more for each kernel that another one calls.
+            # Numba's own compile would install its timers of LLVM again for each nested kernel.
             if (kept := self.load(args)) is not None:
                 self.add_overload(kept)
             else:
@@ -247,10 +244,10 @@ class StoredDispatcher(Dispatcher):
         return self.overloads[args].entry_point
 
     def _call_in_place(self, args: tuple[Any, ...]) -> None:
-        """Have callers of this compiled kernel call it where it is."""
+        """Make callers call this compiled kernel instead of linking its code in."""
         compiled = self.overloads[args]
         fndesc, library = compiled.fndesc, compiled.library
-        if "array(" in str(fndesc.restype):  # its caller would count a reference down that nobody had counted
+        if "array(" in str(fndesc.restype):  # the caller would release a reference that was never counted
             del self.overloads[args]
             raise TypeError(f"kernel {self.py_func.__qualname__} returns {fndesc.restype}; it may return numbers")
 
@@ -262,8 +259,8 @@ class StoredDispatcher(Dispatcher):
                 )
             function = context.declare_function(builder.module, fndesc)
             if StoredDispatcher.depth == 0:
-                # In the user's function. An address makes Numba refuse to keep that on disk, where the symbol would
-                # name nothing in the next process.
+                # A user's function calls by address: Numba then refuses to cache it, as it must, for the symbol would
+                # be unknown in the next process.
                 address = library.get_pointer_to_function(fndesc.mangled_name)
                 address = context.add_dynamic_addr(builder, address, info=fndesc.qualname)
                 function = builder.bitcast(address, function.type)
@@ -278,7 +275,7 @@ class StoredDispatcher(Dispatcher):
 
 
 class PythonDispatcher(StoredDispatcher):
-    """One that Python can call."""
+    """A dispatcher that Python can call."""
 
     _insert = CPUDispatcher._insert
     _compile_for_args = CPUDispatcher._compile_for_args
@@ -295,7 +292,7 @@ class _StoredCode(_Cache):
         return ""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Nothing: it has been looked for."""
+        """Find nothing: ``StoredDispatcher.compile_once`` has looked before."""
 
     def save_overload(self, sig: Any, data: Any) -> None:
         self._dispatcher.save(sig, data)
@@ -308,7 +305,7 @@ class _StoredCode(_Cache):
 
 
 def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
-    """What can be pickled of compiled code, and the symbols that it calls; None of code that holds addresses."""
+    """(the compiled code in a form that can be pickled, the symbols that it calls); None for code with addresses in it."""
     if compiled.library.has_dynamic_globals:
         return None
     called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
@@ -317,7 +314,7 @@ def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
 
 
 class _Reduced:
-    """What pickles as another object."""
+    """An object that unpickles as another one."""
 
     def __init__(self, *reduced: Any) -> None:
         self.reduced = reduced
@@ -327,7 +324,7 @@ class _Reduced:
 
 
 def _without_linked(part: Any) -> Any:
-    """An environment, or several, without what only functions that Numba keeps need: a key of ours covers the pieces."""
+    """An environment, or a tuple with some, without ``Linked`` marks: our keys cover the pieces."""
     if isinstance(part, tuple):
         return tuple(map(_without_linked, part))
     if not isinstance(part, Environment) or not any(isinstance(const, Linked) for const in part.consts):
@@ -337,38 +334,37 @@ def _without_linked(part: Any) -> Any:
 
 
 def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
-    """The compiled code that ``code_to_keep`` gave the first part of.
+    """The compiled code that ``code_to_keep`` made picklable.
 
-    Numba's own cache first has the target context load all that a compilation may ask for, SciPy's linear algebra among it,
-    which takes several times as long as the code. Machine code asks for none of it, nor for Numba's runtime (``_nrt``); and
-    whatever is compiled later loads it then.
+    Numba's own cache would first load all that a compilation may need, SciPy's linear algebra included, which takes several
+    times as long as loading the code. Machine code needs none of it, nor Numba's runtime (``_nrt``).
     """
     return compiler.CompileResult._rebuild(dispatcher.targetctx, *kept)
 
 
 def load_registries() -> None:
-    """Import what compiling asks for, which takes a quarter of a second: else the first kernel does."""
+    """Import the modules that compilation needs, which takes a quarter of a second, before the first kernel needs them."""
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
 
 
 def tell_a_compilation_of_new_names() -> None:
-    """What was registered since the running compilation began, as a module was loaded by its first use in compiled code."""
-    # There are no registries yet where all that was called has come from the store.
+    """Make the running compilation see intrinsics of a module that was imported after it began."""
+    # There are no registries yet if all kernels so far came from the store.
     if global_compiler_lock.is_locked() and cpu_target.typing_context._registries:
         load_registries()
 
 
 def part_of(context: Any, builder: Any, kind: Any, array: Any, name: str) -> Any:
-    """``data``, ``nitems``, ``shape``, ... of an array of that type.
+    """A part of an array of this type: ``data``, ``nitems``, ``shape``, ...
 
-    Numba's own way to a part stores the whole array, seven parts, and loads the one: a fifth of the code that LLVM was given.
+    Numba's own accessor stores all seven parts and loads one: that was a fifth of the code that LLVM had to compile.
     """
     return builder.extract_value(array, context.data_model_manager[kind].get_field_position(name))
 
 
 def with_part(context: Any, builder: Any, kind: Any, array: Any, name: str, value: Any) -> Any:
-    """The array with another value of a part."""
+    """The array with one part replaced by ``value``."""
     return builder.insert_value(array, value, context.data_model_manager[kind].get_field_position(name))
 
 
@@ -376,12 +372,12 @@ _WORD = ir.IntType(64)
 
 
 def outcome(builder: Any, status: Any) -> tuple[Any, Any]:
-    """What a call came to, as two integers that may go to another function or thread: see ``propagate``."""
+    """A call's status as two integers, which another function or thread can pass to ``propagate``."""
     return builder.sext(status.code, _WORD), builder.ptrtoint(status.excinfoptr, _WORD)
 
 
 def propagate(context: Any, builder: Any, code: Any, info: Any) -> None:
-    """Raise here what the call of this ``outcome`` has raised, if it has."""
+    """Raise here the exception of the call with this ``outcome``, if it raised one."""
     info = builder.inttoptr(info, callconv.excinfo_ptr_t)
     status = context.call_conv._get_return_status(builder, builder.trunc(code, callconv.errcode_t), info)
     with cgutils.if_unlikely(builder, status.is_error):
@@ -389,7 +385,7 @@ def propagate(context: Any, builder: Any, code: Any, info: Any) -> None:
 
 
 def options_text(dispatcher: Any) -> str:
-    """What ``njit`` was told about a function: options, types of variables and, where it was given any, signatures."""
+    """The arguments of a function's ``njit``: options, types of variables and signatures."""
     options = {name: sorted(map(str, value)) if isinstance(value, (set, frozenset)) else repr(value) for name, value in
                dispatcher.targetoptions.items()}  # fmt: skip
     signatures = () if dispatcher._can_compile else dispatcher.signatures
@@ -400,10 +396,10 @@ dependencies.options_text = options_text
 
 
 def intrinsic(function: Any, constants: bool = False) -> Any:
-    """Numba's, of a function that returns a signature and ``emit(context, builder, *values)``, which writes the code.
+    """Numba's ``intrinsic``, of a function that returns a signature and ``emit(context, builder, *values)``.
 
-    What others compile with it knows when ours has changed: see ``linked``. With ``constants`` a number in the code comes as
-    its literal type.
+    Users' cached functions that contain it become invalid when the package changes: see ``linked``. With ``constants`` a
+    number in the code has its literal type.
     """
 
     @functools.wraps(function)
@@ -421,11 +417,11 @@ def intrinsic(function: Any, constants: bool = False) -> Any:
 
 
 def definition(intrinsic: Any) -> Any:
-    """The function of (typing context, *argument types) that gives an intrinsic's signature and code."""
+    """The function of (typing context, *argument types) that returns an intrinsic's signature and code."""
     return intrinsic._defn
 
 
 def place_of_typing() -> str:
-    """Where in the user's code the call is whose types Numba finds out now, to begin a message with."""
+    """The place in the user's code of the call that Numba is typing, to begin a message with."""
     place = getattr(errors, "loc_info", {}).get("loc")
     return f"{place.filename}, line {place.line}: " if place and not place.filename.startswith("<") else ""
