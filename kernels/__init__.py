@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
 
 __version__ = "0.1.0"
-# Tells this package from the others on the Python package index that install a top-level `kernels`.
+# Tells this package from others on the Python package index that also install a top-level `kernels`.
 __fastmlp__ = __version__
 
-# Imported when first used: most of it with Numba, which takes longer than a small prediction by ``reference``.
+# Each name is imported at its first use: importing Numba takes longer than a small prediction by ``reference``.
 _NAMES = {
     "activations": "ACTIVATIONS",
     "compiled": "cache_info warmup",
@@ -82,7 +82,7 @@ _MODULES = ("jit", "mlp", "raw", "reference", "simd", "sparse", "team", "tuning"
 
 _importing = threading.RLock()
 if hasattr(os, "register_at_fork"):
-    # A child that is forked while another thread imports a module could never import it.
+    # A child forked while another thread imports a module would inherit that module's lock and wait for ever.
     os.register_at_fork(
         before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
     )

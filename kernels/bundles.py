@@ -1,8 +1,8 @@
-"""What belongs together travels together in compiled code: named tuples, their class's attributes, and views.
+"""Bundles in compiled code: named tuples, attributes of their classes, and views of flat arrays.
 
-A bundle is a ``NamedTuple``: Numba knows its class when it compiles, so that an entry of a table (an update rule, an
-activation, a loss) is a subclass whose pieces and numbers compiled code names as Python would: ``rule.step(...)`` is a
-direct call, ``rule.slots`` a constant. A kernel is compiled for the entries that it is called with, and for no others.
+A bundle is a ``NamedTuple``, whose class Numba knows when it compiles. An entry of a table (an update rule, an activation,
+a loss) is such a class, and compiled code reads its attributes as Python does: ``rule.step(...)`` is a direct call,
+``rule.slots`` a constant. A kernel is compiled for the entries that it is called with, and for no others.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _BUNDLES = (types.NamedTuple, types.NamedUniTuple)
 
 @cache
 def _compiled(value: Any) -> Any:
-    """A piece of a plain function; a piece or kernel as it is."""
+    """A plain function compiled as a piece; a piece or kernel unchanged."""
     return piece(value) if isinstance(value, FunctionType) else value
 
 
 def class_attribute(name: str) -> None:
-    """Let compiled code read ``bundle.name`` from the bundle's class: a function, to call it, or an integer or flag."""
+    """Let compiled code read the attribute ``name`` of a bundle's class: a function, an integer or a flag."""
 
     def resolve(self: Any, bundle: Any) -> Any:
         value = None if name in bundle.fields else getattr(bundle.instance_class, name, None)
@@ -75,9 +75,9 @@ def _view(context: Any, builder: Any, array: Any, value: Any, offset: Any) -> An
 
 @intrinsic
 def after(typingctx: Any, array: Any, offset: Any) -> Any:
-    """The elements of a flat array from ``offset`` on: a view, which costs nothing, as kernels count no references.
+    """array[offset:] of a flat array, as a view: it costs nothing, since kernels count no references.
 
-    ``array[offset:]`` is the same, but tests whether the offset counts from the end, and is cut to the array's length.
+    Slicing would add a test for negative offsets and a limit to the array's length.
     """
     _require_flat(array)
     return array(array, types.intp), lambda context, builder, *args: _view(context, builder, array, *args)
@@ -85,7 +85,7 @@ def after(typingctx: Any, array: Any, offset: Any) -> Any:
 
 @intrinsic
 def after_each(typingctx: Any, arrays: Any, offset: Any) -> Any:
-    """``after`` of each of a tuple of arrays: a tuple."""
+    """A tuple of ``after(array, offset)`` for each array of a tuple."""
     for array in arrays:
         _require_flat(array)
 
@@ -99,7 +99,7 @@ def after_each(typingctx: Any, arrays: Any, offset: Any) -> Any:
 
 @intrinsic
 def views(typingctx: Any, array: Any, step: Any, count: Any) -> Any:
-    """A tuple of ``count`` views of a flat array: from 0, from ``step``, from 2 * ``step`` on; count is a constant."""
+    """A tuple of ``count`` views of a flat array, from 0, ``step``, 2 * ``step``, ... on; ``count`` is a constant."""
     _require_flat(array)
     if not isinstance(count, types.IntegerLiteral):
         raise TypingError("the number of views must be a compile-time constant")
@@ -116,7 +116,7 @@ def views(typingctx: Any, array: Any, step: Any, count: Any) -> Any:
 
 @intrinsic
 def numbers_like(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
-    """As many numbers of a flat array, from array[i] on, as the tuple ``like`` has: a tuple."""
+    """The tuple (array[i], array[i + 1], ...), as long as the tuple ``like``."""
     result = types.UniTuple(array.dtype, len(like))
 
     def emit(context: Any, builder: Any, _: Any, value: Any, i: Any) -> Any:
@@ -128,7 +128,7 @@ def numbers_like(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
 
 
 class Matrix(NamedTuple):
-    """A matrix of a product: element [i, j] is values[i * row + j * column]."""
+    """A strided matrix: element [i, j] is values[i * row + j * column]."""
 
     values: np.ndarray
     row: int
@@ -137,11 +137,11 @@ class Matrix(NamedTuple):
 
 @piece
 def from_element(A, i, j):
-    """The matrix whose element [0, 0] is A's [i, j]."""
+    """A[i:, j:] as a view."""
     return Matrix(after(A.values, i * A.row + j * A.column), A.row, A.column)
 
 
 @piece
 def from_row(A, i):
-    """The matrix whose first row is row i of A."""
+    """A[i:] as a view."""
     return Matrix(after(A.values, i * A.row), A.row, A.column)

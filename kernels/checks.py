@@ -1,7 +1,7 @@
-"""The one gate: shape, dtype, layout, overlap, labels and CSR invariants become clear Python errors here.
+"""All checks of arguments: wrong shapes, dtypes, layouts, overlaps, labels and CSR arrays become Python errors here.
 
-Raw kernels check nothing, and a bad index there corrupts memory; so every public op passes its arguments through
-these functions first, and nothing else does.
+Raw kernels check nothing, and a bad index there corrupts memory: every public op passes its arguments through these
+functions first.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def require_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
 
 
 def _kernel_view(array: np.ndarray) -> np.ndarray:
-    """The same memory, typed as writable: a read-only input would make Numba compile a second kernel.
+    """A writable view of the array: Numba would compile a second kernel for a read-only one.
 
-    Kernels never write to their inputs. NumPy refuses to set the flag, so the view goes by address.
+    Kernels never write to their inputs. NumPy refuses to set the flag, so the view is made from the address.
     """
     if array.flags.writeable:
         return array
@@ -51,14 +51,14 @@ def _kernel_view(array: np.ndarray) -> np.ndarray:
 
 
 class _Memory:
-    """A buffer at another array's address that keeps it alive."""
+    """A buffer at the address of ``owner``, which it keeps alive."""
 
     owner: np.ndarray
     __array_interface__: dict[str, Any]
 
 
 def float_dtype(name: str, value: Any) -> np.dtype:
-    """The dtype of the argument that sets what an op runs in."""
+    """The dtype of ``value``, float32 or float64, in which the op then runs."""
     if type(value) is np.ndarray and value.dtype in FLOATS:  # the usual case
         return value.dtype
     refuse_sparse(name, value)
@@ -69,31 +69,31 @@ def float_dtype(name: str, value: Any) -> np.dtype:
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    """``np.asarray(value)``, which would read what a mask hides."""
+    """``np.asarray(value)``, refused for masked arrays, whose hidden values it would read."""
     if np.ma.is_masked(value):
         raise TypeError(f"{name} has masked values; it must have none (call .filled(...), or leave their rows out)")
     return np.asarray(value)
 
 
 def refuse_sparse(name: str, value: Any) -> None:
-    """A sparse matrix of SciPy's would become an array of one object."""
+    """Refuse SciPy's sparse matrices, which ``np.asarray`` makes an array of one object."""
     if hasattr(value, "tocsr"):
         raise TypeError(f"{name} is a {type(value).__name__}; it must be a dense array (call .toarray())")
 
 
 def weight_dtype(W: Any) -> np.dtype:
-    """The dtype an op runs in: that of its weights."""
+    """The dtype of the weights, in which the op runs."""
     return float_dtype("W", W)
 
 
 def require_columns(name: str, array: np.ndarray) -> None:
-    """There must be a class to choose."""
+    """Refuse a matrix without columns: softmax needs a class to choose."""
     if not array.shape[1]:
         raise ValueError(f"{name} has shape {_dims(array.shape)}; it must have at least one column")
 
 
 def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
-    """``value`` as a C-contiguous, aligned array of ``dtype`` (None: as it is, float32 or float64), copied if need be."""
+    """``value`` as a C-contiguous, aligned array of ``dtype`` (None: its own, float32 or float64), copied if necessary."""
     if type(value) is np.ndarray and value.dtype == dtype:  # the usual case, checked in 0.3 us
         flags = value.flags
         if flags.carray:
@@ -113,7 +113,7 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
 
 
 def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
-    """``as_input`` for the network's input: uint8 stays uint8."""
+    """``as_input`` for samples: uint8 stays uint8."""
     if type(value) is np.ndarray and value.dtype == dtype:  # the usual case
         return as_input(name, value, dtype, shape)
     array = _array(name, value)
@@ -157,7 +157,7 @@ def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int
 
 
 def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
-    """``value`` itself, which an op will write to: never a copy."""
+    """``value`` itself, checked as an array that the op writes to; never a copy."""
     unusual = type(value) is not np.ndarray
     if unusual and (not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray))):
         raise TypeError(f"{name} is a {type(value).__name__}; it must be a numpy array, which is written to in place")
@@ -174,7 +174,7 @@ def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ..
 
 
 def output(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...], *inputs: Any) -> np.ndarray:
-    """``value``, or a new array when it is None. It may not share memory with any of ``inputs``."""
+    """``value``, or a new array where it is None. It must not share memory with any of ``inputs``."""
     if value is None:
         return np.empty(shape, dtype)
     array = in_place(name, value, dtype, shape)
@@ -183,7 +183,7 @@ def output(name: str, value: Any, dtype: np.dtype, shape: tuple[int, ...], *inpu
 
 
 def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
-    """Refuse an array to be written to that shares memory with another argument; a CSR has memory of its own."""
+    """Refuse an output that shares memory with another argument; a CSR never does, as it owns its memory."""
     if not array.size:
         return
     for other in others:
@@ -192,7 +192,7 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
 
 
 def finite_number(name: str, value: Any, *, least: float | None = None) -> float:
-    """``value`` as a finite float, not below ``least``."""
+    """``value`` as a finite float of at least ``least``."""
     if type(value) is float and -_LARGEST <= value <= _LARGEST and (least is None or value >= least):
         return value
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def _cgroup_cpus() -> float:
-    """The CPU quota of this process's control group in cores (v2, then v1); infinite without one."""
+    """The CPU quota of this process's control group (v2, else v1), in cores; infinite without one."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
@@ -26,7 +26,7 @@ def _cgroup_cpus() -> float:
 
 
 def available_cores() -> int:
-    """Cores this process may use: the affinity mask, and no more than the control group's quota rounded up."""
+    """Cores this process may use: those of its affinity mask, at most the control group's quota rounded up."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:  # pragma: no cover
@@ -62,7 +62,7 @@ _override: ContextVar[int | None] = ContextVar("threads", default=None)
 def get_num_threads() -> int:
     """Threads that kernels use: as set, else ``$FASTMLP_NUM_THREADS``, else the cores this process may use.
 
-    But then no more than ``$OMP_NUM_THREADS`` and ``$NUMBA_NUM_THREADS``, which joblib and Dask set in their workers.
+    The number of cores is limited by ``$OMP_NUM_THREADS`` and ``$NUMBA_NUM_THREADS``, which joblib and Dask set in workers.
     """
     global _count
     if (local := _override.get()) is not None:
@@ -73,11 +73,11 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Let kernels use ``n`` threads, in all of this process's Python threads and from now on; results do not depend on it.
+    """Let kernels use ``n`` threads from now on, in every Python thread of this process; results do not depend on ``n``.
 
-    ``n`` may be more than there are cores. It holds for the process, not for the calling thread as Numba's does; for a block,
-    in one thread, there is ``with kernels.threads(n):``. A forked child has it, a spawned one has not. Raises ValueError for
-    what is not an integer from 1 to 1024.
+    ``n`` may exceed the number of cores. Unlike Numba's function of this name it sets the whole process, not the calling
+    thread; ``with kernels.threads(n):`` sets one thread for a block. A forked child inherits the setting, a spawned one
+    does not. Raises ValueError unless n is an integer from 1 to 1024.
     """
     global _count
     _count = _checked_count(n)

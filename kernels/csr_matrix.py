@@ -1,7 +1,7 @@
-"""Compressed sparse rows: the matrix, what kernels read of it, and how it comes from a dense one.
+"""Compressed sparse rows: the checked matrix, the bundle that kernels read, and the conversion from dense arrays.
 
-Legend: ``X [B, I]`` as ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]`` of row i; ``table`` the
-factor of each value of uint8, or one factor for all floats. All kernels here are raw: nothing is checked.
+Legend: row i of ``X [B, I]`` has ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]``; ``table`` maps each
+uint8 value to its factor, or holds one factor for all floats. Kernels here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .tuning import SERIAL_ELEMENTS
 
 
 class Sparse(NamedTuple):
-    """What kernels read of a ``CSR`` matrix. Columns are taken ``block`` at a time, or all if rows' do not rise."""
+    """A ``CSR`` matrix as kernels read it, ``block`` columns at a time: all of them where a row's columns are unsorted."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -31,7 +31,7 @@ class Sparse(NamedTuple):
 
 @piece
 def to_read(X):
-    """X of the type that a ``Sparse`` of a kernel's own arrays has: those of a ``CSR`` are read-only (see ``flat_to_read``)."""
+    """X with writable array types, as a ``Sparse`` of scratch arrays has: one compiled kernel then serves both."""
     return Sparse(flat_to_read(X.indptr), flat_to_read(X.indices), flat_to_read(X.values), X.table, X.columns, X.block)
 
 
@@ -39,7 +39,7 @@ _MOST_COLUMNS = 2**31 - 1
 
 
 def index_dtype(columns: int) -> Any:
-    """The smallest type that holds the numbers of this many columns: what is read for every entry."""
+    """The smallest index type for so many columns: an index is read for every entry."""
     return np.uint16 if columns <= 2**16 else np.int32
 
 
@@ -47,9 +47,9 @@ def index_dtype(columns: int) -> Any:
 class CSR:
     """A matrix in compressed sparse rows: row i holds values[indptr[i]:indptr[i+1]] in columns indices[...].
 
-    ``values`` is float32, float64 or uint8. Checked when it is made, then in the smallest index type that will do, and
-    read-only: kernels trust it. Raises ValueError where the invariants do not hold, TypeError for other dtypes.
-    With a ``dictionary`` (see ``dictionary_encode``) the values are dictionary[values].
+    ``values`` is float32, float64 or uint8. The arrays are checked once, copied into the smallest index type, and made
+    read-only: kernels trust them. Raises ValueError for violated invariants, TypeError for other dtypes. With a
+    ``dictionary`` (see ``dictionary_encode``) the values are dictionary[values].
     """
 
     indptr: np.ndarray
@@ -92,14 +92,14 @@ class CSR:
             object.__setattr__(self, name, array)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy, and what was pickled, is read-only too: for writable arrays every kernel would be compiled anew."""
+        """Make copies and unpickled matrices read-only too: kernels would be compiled again for writable arrays."""
         self.__dict__.update(state)
         for array in (*self.arrays, self.stored):
             array.flags.writeable = False
 
     @classmethod
     def trusted(cls, indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> CSR:
-        """Of arrays that are right, in the dtypes that the class keeps, and nobody else's; rows' columns rise."""
+        """A matrix from arrays that satisfy the invariants, have the class's dtypes and are not shared; sorted columns."""
         matrix = object.__new__(cls)
         object.__setattr__(matrix, "shape", shape)
         matrix._keep(indptr, indices, values)
@@ -108,7 +108,7 @@ class CSR:
 
     @cached_property
     def columns_rise(self) -> bool:
-        """Whether the columns of every row come in order."""
+        """Whether the columns of every row are in ascending order."""
         falls = np.flatnonzero(self.indices[1:] < self.indices[:-1]) + 1
         return bool(np.isin(falls, self.indptr).all())
 
@@ -118,7 +118,7 @@ class CSR:
         return self.indptr, self.indices, self.values
 
     def bundle(self, scale: float, dtype: np.dtype, block: int = 0) -> Sparse:
-        """What the kernels read to multiply scale * X by weights of ``dtype``, ``block`` columns at a time (0: all)."""
+        """scale * X as kernels read it for weights of ``dtype``, ``block`` columns at a time (0: all)."""
         columns = self.shape[1]
         return Sparse(*self.arrays, self.table(scale, dtype), columns, block or columns)
 
@@ -128,14 +128,14 @@ class CSR:
 
     @property
     def stored(self) -> np.ndarray:
-        """Every value that is stored, at least once."""
+        """An array that contains every stored value at least once."""
         return self.values if self.dictionary is None else self.dictionary
 
     def dictionary_encode(self) -> CSR:
-        """The same matrix with each float as one byte, its number in a dictionary, where at most 256 floats differ.
+        """The same matrix with each float stored as one byte, its index in a dictionary of at most 256 distinct floats.
 
-        So it is for pixels, counts, ones and zeros; other matrices, and those of uint8, are returned as they are.
-        Training gives the same bits, and reads a third or half as much.
+        Pixels, counts and indicators have so few; other matrices, and uint8, are returned unchanged. Training gives the
+        same bits and reads a third to a half of the memory.
         """
         if self.dtype == np.uint8 or self.dictionary is not None:
             return self
@@ -151,13 +151,13 @@ class CSR:
         return matrix
 
     def table(self, scale: float, dtype: np.dtype) -> np.ndarray:
-        """What the kernels look up the factor of an entry in; not to be written to."""
+        """The table in which kernels look up an entry's factor; not to be written to."""
         if self.dictionary is None:
             return value_table(self.dtype, scale, dtype)
         return self.dictionary.astype(dtype) * dtype.type(scale)
 
     def toarray(self, dtype: np.dtype | None = None) -> np.ndarray:
-        """The dense matrix; entries stored twice add up, in ``dtype`` (that of the values if none is given)."""
+        """The dense matrix in ``dtype`` (default: the values'); duplicate entries are summed."""
         dense = np.zeros(self.shape, dtype or self.dtype)
         values = self.values if self.dictionary is None else self.dictionary[self.values]
         np.add.at(dense, (np.repeat(np.arange(self.shape[0]), np.diff(self.indptr)), self.indices), values)
@@ -182,7 +182,7 @@ def count_rows(X, first, n, starts):
 
 @piece
 def fill_row(X, row, k, end, indices, values):
-    """Columns and values of the non-zeros of a row of X from indices[k] and values[k] to just before ``end``."""
+    """Write columns and values of a row's non-zeros to indices[k:end] and values[k:end]."""
     one, I, source, start = np.uint64(1), X.shape[1], flat(X), row * X.shape[1]
     blocks = I // 64
     for block in range(blocks):
@@ -197,16 +197,16 @@ def fill_row(X, row, k, end, indices, values):
         if k == end:
             break
         x = X[row, j]
-        indices[k] = j  # again and again until x is not zero: a branch on x would often be mispredicted
+        indices[k] = j  # overwritten until x is not zero: a branch on x would often be mispredicted
         values[k] = x
         k += x != 0
 
 
 @kernel
 def compact(part, parts, X, indptr, indices, values):
-    """For this part's rows of X the columns and values of the non-zeros, where ``indptr`` says.
+    """Write columns and values of the non-zeros of this part's rows of X, row i from indptr[i] on.
 
-    With empty ``indices``, indptr[i + 1] = non-zeros in row i.
+    With empty ``indices`` only count: indptr[i + 1] = non-zeros in row i.
     """
     lo, hi = share(part, parts, X.shape[0])
     if indices.size == 0:
@@ -217,7 +217,7 @@ def compact(part, parts, X, indptr, indices, values):
 
 
 def from_dense(X: np.ndarray) -> CSR:
-    """The non-zeros of a C-contiguous X."""
+    """A C-contiguous X as CSR."""
     parts = get_num_threads() if X.size > SERIAL_ELEMENTS else 1
     indptr, index = np.zeros(len(X) + 1, np.int64), index_dtype(X.shape[1])
     run(compact, parts, X, indptr, np.empty(0, index), np.empty(0, X.dtype))
@@ -231,15 +231,15 @@ def from_dense(X: np.ndarray) -> CSR:
 # -- values as bytes ----------------------------------------------------------------------------------------------
 
 
-_SLOTS = 1024  # four times as many as values: next to none is looked for twice
+_SLOTS = 1024  # four times as many as values: hardly any look-up needs a second probe
 
 
 @kernel
 def encode(part, parts, bits, slots, different, codes, count):
-    """different[codes[k]] = bits[k], in order of their first appearance.
+    """Dictionary-encode ``bits``: different[codes[k]] = bits[k], in order of first appearance.
 
-    ``count`` becomes how many differ, or one more than there is room for. ``slots``, a hash table with open addressing,
-    hold 256 at first, which is no code.
+    count[0] becomes the number of distinct values, or ``different.size`` + 1 if there are more. ``slots`` is a hash table
+    with open addressing, filled with 256, which is no code.
     """
     one, last, free = np.uint64(1), np.uint64(slots.size - 1), different.size
     for k in range(bits.size):
@@ -257,6 +257,6 @@ def encode(part, parts, bits, slots, different, codes, count):
 
 @lru_cache(maxsize=64)
 def value_table(values: np.dtype, scale: float, dtype: np.dtype) -> np.ndarray:
-    """What the kernels look up the factor of an entry in; not to be written to."""
+    """The factor of each uint8 value, or the one factor of all floats; not to be written to."""
     real = dtype.type
     return np.arange(256).astype(dtype) * real(scale) if values == np.uint8 else np.array([scale], dtype)

@@ -1,12 +1,11 @@
 """Distorted copies of images: random affine maps, and elastic distortion on top of them.
 
-The pixel at p of a new image, measured from the centre, is the old one at M p + shift + u(p), bilinearly interpolated,
-a fixed value outside. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003, uniform
-noise smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and nearly all of the
-smoothed noise is a few waves along each axis, so the noise is drawn in their basis: a tenth of the numbers and of the
-arithmetic.
+Pixel p of the new image, measured from the centre, is the old image at M p + shift + u(p), bilinearly interpolated; outside
+it is a fixed value. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003: uniform
+noise smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and a few waves along each
+axis hold nearly all of the smoothed noise, so the noise is drawn in their basis: a tenth of the numbers and of the work.
 
-Image r is a function of (seed, epoch, r): nothing depends on batches or threads. All functions here are raw.
+Image r is a function of (seed, epoch, r), whatever the batches and threads. All functions here are raw.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from .intrinsics import flat
 from .jit import kernel, piece
 from .team import share
 
-_ENERGY = 0.999  # of the field that the waves must hold
-_FIRST_NOISE = 6  # draws before it: angle, two scales, shear, two shifts
+_ENERGY = 0.999  # the share of the field's variance that the waves must hold
+_FIRST_NOISE = 6  # the index of the first noise draw, behind angle, two scales, shear, two shifts
 
 
 class Strengths(NamedTuple):
-    """How far at most: an angle in radians, two parts of 1, and two distances in pixels. See ``ops.distort``."""
+    """The largest distortions: an angle in radians, two ratios, and two distances in pixels. See ``ops.distort``."""
 
     rotation: float
     scale: float
@@ -62,9 +61,9 @@ def _draw(key, k):
 
 @piece
 def _sample(P, y, x, corner, out, o):
-    """out[o + p] = the image in P [h + 2, w + 2], a border around it, at row y[p], column x[p], interpolated.
+    """out[o + p] = the image at row y[p], column x[p], interpolated; P [h + 2, w + 2] is the image with a border.
 
-    Two loops, as the first becomes vectors, and the second, whose loads go by an index, cannot. Changes y and x.
+    Two loops: LLVM vectorises the first, but not the second, which gathers. Overwrites y and x.
     """
     h, w = P.shape[0] - 2, P.shape[1] - 2
     for p in range(h * w):
@@ -81,7 +80,7 @@ def _sample(P, y, x, corner, out, o):
 
 
 class Field(NamedTuple):
-    """``waves`` along the axes, A [h, r] and B [s, w]; ``grid`` [2, h * w], every pixel's y and x from the centre."""
+    """``waves`` along the axes, A [h, r] and B [s, w]; ``grid`` [2, h * w], each pixel's y and x from the centre."""
 
     A: np.ndarray
     B: np.ndarray
@@ -89,9 +88,9 @@ class Field(NamedTuple):
 
 
 class Canvas(NamedTuple):
-    """Memory to write on, a first dimension of parts before each."""
+    """Scratch memory; each array has one more dimension, of parts, before those given."""
 
-    images: np.ndarray  # [h + 2, w + 2], of what is outside of an image
+    images: np.ndarray  # [h + 2, w + 2], filled with the value outside of images
     noise: np.ndarray  # [r, s]
     products: np.ndarray  # [r, w]
     displacements: np.ndarray  # [2, h * w] zeros
@@ -101,7 +100,7 @@ class Canvas(NamedTuple):
 
 @piece
 def _displace(key, strength, field, noise, products, displacements):
-    """Displacements [2, h * w] = A @ noise @ B for each axis, of noise drawn by ``key``."""
+    """displacements[axis] = A @ noise @ B for both axes, with noise drawn from ``key``."""
     (h, r), (s, w), k = field.A.shape, field.B.shape, _FIRST_NOISE
     A, B = Matrix(flat(field.A), r, 1), Matrix(flat(field.B), w, 1)
     Z, M = Matrix(flat(noise), s, 1), Matrix(flat(products), w, 1)
@@ -144,7 +143,7 @@ def distort(part, parts, X, rows, seed, epoch, strengths, field, canvas, out):
 
 
 def field_and_canvas(h: int, w: int, sigma: float, fill: int, parts: int) -> tuple[Field, Canvas]:
-    """What ``distort`` needs for images of h x w with ``fill`` outside."""
+    """The waves and the scratch that ``distort`` needs for h x w images with ``fill`` outside."""
     A, B = waves(h, sigma), np.ascontiguousarray(waves(w, sigma).T)
     r, s = A.shape[1], B.shape[0]
     grid = np.indices((h, w)).reshape(2, -1) - 0.5 * np.array([[h - 1], [w - 1]])

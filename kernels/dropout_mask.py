@@ -1,4 +1,4 @@
-"""Dropout whose mask is a function of a key and the element's place: nothing is stored, and no thread's order matters.
+"""Dropout whose mask is a hash of a key and the element's place: no mask is stored, and thread order does not matter.
 
 Legend: Y [B, n]; ``key`` 32 bits. Element (i, j) is kept when hash(hash(key + i) + j) >= p * 2^32, with Wellons'
 ``lowbias32``, a bijection of 32 bits in two multiplications (https://nullprogram.com/blog/2018/07/31/). All functions
@@ -34,7 +34,7 @@ def dropout_key(seed, t, layer):
 
 @kernel
 def dropout_rows(key, first, rows, p, Y, n):
-    """Rows ``first`` .. ``first`` + rows - 1 of a layer, flat in Y: 0 with probability p, else divided by 1 - p."""
+    """Drop elements of flat Y, which holds a layer's rows from ``first`` on: 0 with probability p, else / (1 - p)."""
     u = np.uint32
     limit = u(p * 2.0**32)
     factor = Y.dtype.type(1 / (1 - p))
@@ -48,6 +48,6 @@ def dropout_rows(key, first, rows, p, Y, n):
 
 @kernel
 def dropout(part, parts, key, p, Y):
-    """``dropout_rows`` on this part's rows."""
+    """Apply ``dropout_rows`` to this part's rows."""
     lo, hi = share(part, parts, Y.shape[0])
     dropout_rows(key, lo, hi - lo, p, after(flat(Y), lo * Y.shape[1]), Y.shape[1])

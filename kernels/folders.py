@@ -1,4 +1,4 @@
-"""Where compiled code, and what ``fastmlp`` keeps, lies between runs."""
+"""The folder in which compiled code and fastmlp's other caches are kept between runs."""
 
 from __future__ import annotations
 

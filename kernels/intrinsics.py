@@ -1,4 +1,4 @@
-"""What compiled code needs and Numba lacks, vectors apart: flat views, atomics, calls across threads."""
+"""Intrinsics that Numba lacks, apart from vectors: flat views, atomics, prefetches, calls across threads."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ vocabulary()
 
 @intrinsic
 def flat(typingctx: Any, array: Any) -> Any:
-    """The same memory of a C-contiguous array as one dimension.
+    """A C-contiguous array as one dimension, in the same memory.
 
-    ``array.reshape(-1)`` does the same but brings a second of compile time with it, most of it string formatting for its
-    error message.
+    ``array.reshape(-1)`` does the same but takes a second to compile, most of it for formatting its error message.
     """
     return _flat(array, readonly=not getattr(array, "mutable", True))
 
 
 @intrinsic
 def flat_to_read(typingctx: Any, array: Any) -> Any:
-    """``flat`` of an array that is only read: its type, and so what is compiled, is the same for read-only arrays."""
+    """``flat`` of an array that is only read: a read-only one gets the type of a writable one, so both share a kernel."""
     return _flat(array, readonly=False)
 
 
 @intrinsic
 def from_first(typingctx: Any, array: Any) -> Any:
-    """The memory of an array of any strides from its first element on: as by ``flat_to_read``, but of no certain length."""
+    """``flat_to_read`` of an array of any strides: its memory from the first element on; its length means nothing."""
     return _flat(array, readonly=False, strided=True)
 
 
@@ -76,7 +75,7 @@ def _flat(array: Any, readonly: bool, strided: bool = False) -> Any:
 
 
 def _array_of(context: Any, builder: Any, kind: Any, data: Any, *shape: Any) -> Any:
-    """A C-contiguous array from the pointer ``data`` on; who keeps its memory is the caller's business."""
+    """A C-contiguous array at the pointer ``data``; the caller keeps its memory alive."""
     size = itemsize = shape[0].type(kind.dtype.bitwidth // 8)
     array, strides = ir.Constant(context.get_value_type(kind), None), list[Any]()
     for length in reversed(shape):
@@ -94,7 +93,7 @@ def _array_of(context: Any, builder: Any, kind: Any, data: Any, *shape: Any) -> 
 
 @intrinsic
 def array_at(typingctx: Any, like: Any, table: Any, k: Any) -> Any:
-    """A flat array of the element type of ``like``, at the address table[2 * k] and of table[2 * k + 1] elements."""
+    """A flat array with the element type of ``like``: table[2 * k] is its address, table[2 * k + 1] its length."""
     if not (isinstance(like, types.Array) and like.layout == "C"):
         raise TypingError(f"array_at needs a C-contiguous array to be like, not {like}")
     result = like.copy(ndim=1)
@@ -110,7 +109,7 @@ def array_at(typingctx: Any, like: Any, table: Any, k: Any) -> Any:
 
 @intrinsic
 def flat_as(typingctx: Any, array: Any, dtype: Any) -> Any:
-    """``flat_to_read`` of the bytes of other numbers, of that ``dtype``."""
+    """``flat_to_read`` of the array's bytes as numbers of ``dtype``."""
     result = types.Array(dtype.dtype, 1, "C")
 
     def emit(context: Any, builder: Any, value: Any, _: Any) -> Any:
@@ -122,7 +121,7 @@ def flat_as(typingctx: Any, array: Any, dtype: Any) -> Any:
 
 @intrinsic
 def bytes_of(typingctx: Any, array: Any) -> Any:
-    """The bytes of the rows of a C-contiguous matrix, to read: array.view(np.uint8)."""
+    """array.view(np.uint8) of a C-contiguous matrix, to be read only."""
     result = types.Array(types.uint8, 2, "C")
 
     def emit(context: Any, builder: Any, value: Any) -> Any:
@@ -144,11 +143,11 @@ def _attribute(name: str, attribute: str, doc: str) -> Any:
 
 out_of_line = _attribute(
     "out_of_line", "noinline",
-    "As the first statement of a piece: its callers call it instead of taking a copy of its code each.",
+    "First statement of a piece that LLVM must not inline: its callers share one copy of its code.",
 )  # fmt: skip
 in_line = _attribute(
     "in_line", "alwaysinline",
-    "As the first statement of a piece: no caller calls it, which would pass its vectors through memory.",
+    "First statement of a piece that LLVM must inline: a call would pass its vectors through memory.",
 )  # fmt: skip
 
 
@@ -158,7 +157,7 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def atomic_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """array[index] += value for every thread at once; returns the value before. int64."""
+    """array[index] += value, atomically; returns the value before. int64."""
 
     def emit(context: Any, builder: Any, memory: Any, i: Any, number: Any) -> Any:
         return builder.atomic_rmw("add", _element(context, builder, array, memory, i), number, "seq_cst")
@@ -168,7 +167,7 @@ def atomic_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
-    """array[index], and all that other threads wrote before they set it. int64."""
+    """array[index], with acquire order: all that its writer wrote before is visible afterwards. int64."""
 
     def emit(context: Any, builder: Any, *place: Any) -> Any:
         pointer = _element(context, builder, array, *place)
@@ -179,7 +178,7 @@ def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """array[index] = value, after all that this thread wrote before. int64."""
+    """array[index] = value, with release order: after all that this thread wrote before. int64."""
 
     def emit(context: Any, builder: Any, memory: Any, i: Any, number: Any) -> None:
         builder.store_atomic(number, _element(context, builder, array, memory, i), "release", 8)
@@ -189,7 +188,7 @@ def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_replace(typingctx: Any, array: Any, index: Any, expected: Any, value: Any) -> Any:
-    """Set array[index] to ``value`` if it is ``expected``; returns whether it was. int64."""
+    """Compare and swap: set array[index] to ``value`` if it is ``expected``; returns whether it was. int64."""
 
     def emit(context: Any, builder: Any, memory: Any, i: Any, *numbers: Any) -> Any:
         pointer = _element(context, builder, array, memory, i)
@@ -208,13 +207,13 @@ def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: An
 
 @intrinsic
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Begin to bring array[index] into the second-level cache; any index will do."""
+    """Prefetch array[index] into the second-level cache; an index outside of the array is harmless."""
     return types.void(array, types.intp), lambda context, builder, *place: _prefetch(context, builder, array, *place)
 
 
 @intrinsic
 def prefetch_each(typingctx: Any, arrays: Any, index: Any) -> Any:
-    """``prefetch`` of each of a tuple of arrays."""
+    """``prefetch(array, index)`` for each array of a tuple."""
 
     def emit(context: Any, builder: Any, values: Any, i: Any) -> None:
         for k, array in enumerate(arrays):
@@ -233,7 +232,7 @@ def _load_64(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def nonzero_bits(typingctx: Any, array: Any, index: Any) -> Any:
-    """Of the 64 elements from array[index] on, a bit for each that is not zero, the first one's the lowest. NaN is not."""
+    """64 bits, the lowest first: bit k is set where array[index + k] is not zero; NaN sets it, too."""
     real = isinstance(array.dtype, types.Float)
 
     def emit(context: Any, builder: Any, *place: Any) -> Any:
@@ -247,7 +246,7 @@ def nonzero_bits(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def differing_bits(typingctx: Any, array: Any, i: Any, j: Any) -> Any:
-    """Of the 64 integers from array[i] on, a bit for each that differs from its like from array[j] on."""
+    """64 bits, the lowest first: bit k is set where the integers array[i + k] and array[j + k] differ."""
 
     def emit(context: Any, builder: Any, memory: Any, *places: Any) -> Any:
         these, those = (_load_64(context, builder, array, memory, place) for place in places)
@@ -258,7 +257,7 @@ def differing_bits(typingctx: Any, array: Any, i: Any, j: Any) -> Any:
 
 @intrinsic
 def lowest_bit(typingctx: Any, bits: Any) -> Any:
-    """The number of the lowest bit that is set; there must be one."""
+    """The index of the lowest set bit; ``bits`` must not be 0."""
     return types.uint64(types.uint64), lambda context, builder, bits: builder.cttz(bits, ir.IntType(1)(1))
 
 
@@ -271,8 +270,8 @@ _OUTCOME = ir.LiteralStructType([_WORD, _WORD])
 def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
     """(code, data): two addresses with which ``job_call`` calls ``function(part, parts, *args)`` from any thread.
 
-    ``data`` is on the stack of the calling kernel: it must not return before the job is done. ``job_outcome`` tells what a
-    part has raised.
+    ``data`` is on the stack of the calling kernel, which must not return before the job is done. ``job_outcome`` has the
+    error that a part raised.
     """
     resolved = function.get_call_type(typingctx, (types.intp, types.intp, *args.types), {})
 
@@ -306,7 +305,7 @@ def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
 
 @intrinsic
 def job_outcome(typingctx: Any, data: Any) -> Any:
-    """What the parts of a job that is done came to, for ``settle``: what one of them has raised, or nothing."""
+    """The outcome of a finished job, for ``settle``: the error that one of its parts raised, or none."""
 
     result = types.Tuple((types.int64, types.int64, types.none))
 
@@ -320,7 +319,7 @@ def job_outcome(typingctx: Any, data: Any) -> Any:
 
 @intrinsic
 def job_call(typingctx: Any, code: Any, part: Any, parts: Any, data: Any) -> Any:
-    """Call what ``job_entry`` gave the addresses of."""
+    """Call the function whose addresses ``job_entry`` returned."""
 
     def emit(context: Any, builder: Any, code: Any, *args: Any) -> None:
         builder.call(builder.inttoptr(code, _JOB.as_pointer()), args)
@@ -329,4 +328,4 @@ def job_call(typingctx: Any, code: Any, part: Any, parts: Any, data: Any) -> Any
 
 
 yield_core = types.ExternalFunction("SwitchToThread" if os.name == "nt" else "sched_yield", types.int32())
-"""Let another thread have this core, if one wants it. By name, not by address, so that the caller can be cached."""
+"""Let another thread have this core, if one waits. It is called by name, not by address, so that callers can be cached."""

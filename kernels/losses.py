@@ -1,12 +1,12 @@
-"""The losses, one class each: loss, hits and the gradient at the outputs in one pass over the rows; and softmax alone.
+"""The losses, one class each, and softmax. A loss is one pass over the rows: loss, hits and the gradient at the outputs.
 
-A loss's class is all there is to say about it: its ``name``; its ``output``, what a network that minimises it predicts
-(``network.OUTPUTS``); ``targets``, which checks what it compares the outputs with; ``gradient``, the pass; ``twin``, the same
-in NumPy, which is the definition. Its fields are its parameters, which compiled code takes at run time. A loss that is a sum
-over numbers, each with a target of its own, says what one of them costs, ``point`` and ``twin_point``: see ``NumberLoss``.
+A class holds everything about its loss: ``name``; ``output``, what a network that minimises it predicts
+(``network.OUTPUTS``); ``targets``, which checks the targets; ``gradient``, the pass; ``twin``, the definition in NumPy. Its
+fields are its parameters, which compiled code reads at run time. A loss that is a sum over outputs, each with a target of
+its own, defines the cost of one output only, as ``point`` and ``twin_point``: see ``NumberLoss``.
 
-Legend: ``B`` rows (samples), ``O`` outputs; Z [B, O] what the last layer makes, Y [B, O] targets that are numbers. All
-functions here are raw: nothing is checked.
+Legend: ``B`` rows (samples), ``O`` outputs; Z [B, O] the last layer's outputs, Y [B, O] targets that are numbers. All
+functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ for _attribute in ("gradient", "columns", "point", "of_row"):
 
 
 class Targets(NamedTuple):
-    """What row i of a batch is to become: labels[rows[i]], with the weight weights[rows[i]], or 1 if there are none.
+    """The targets of a batch: row i has labels[rows[i]] and the weight weights[rows[i]], or 1 if ``weights`` is empty.
 
-    ``labels`` are flat: a class for each row, or a number for each of its outputs.
+    ``labels`` is flat: a class for each row, or a number for each of its outputs.
     """
 
     labels: np.ndarray
@@ -45,7 +45,7 @@ class Targets(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """Loss and hit of each row: in arrays, so that the sum over them runs in one order for any number of parts."""
+    """Loss and hit of each row, in arrays: so they are summed in one order for any number of parts."""
 
     losses: np.ndarray
     hits: np.ndarray
@@ -53,9 +53,9 @@ class Outcomes(NamedTuple):
 
 @kernel
 def _columns_as_rows(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
-    """The loss of n samples that lie along the vectors, Z and dZ [O, width], by ``gradient``; dZ is 0 behind them.
+    """``gradient`` for n samples along the vectors, Z and dZ [O, width], by transposition; dZ is 0 past column n.
 
-    Scratch: 2 O + 2 rows of ``width`` elements in ``room``, and what ``outcomes.losses`` has behind the first of three.
+    Scratch: 2 O + 2 rows of ``width`` elements in ``room``, and the last two thirds of ``outcomes.losses``.
     """
     rows, errors = Matrix(room, O, 1), Matrix(after(room, n * O), O, 1)
     transpose_rows(O, n, Matrix(Z, width, 1), rows)
@@ -66,24 +66,24 @@ def _columns_as_rows(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
 
 
 class Loss:
-    """A loss with its parameters, which are the fields of the named tuple that its class is, too."""
+    """A loss. Its class is also a named tuple, whose fields are the parameters of the loss."""
 
     __slots__ = ()
     name: ClassVar[str]
     output: ClassVar[str]
     gradient: ClassVar[Any]
-    columns: ClassVar[Any] = _columns_as_rows  # the same where samples lie along the vectors
+    columns: ClassVar[Any] = _columns_as_rows  # ``gradient`` for samples along the vectors: see ``small``
 
     def targets(self, name: str, value: Any, samples: int, outputs: int, dtype: np.dtype) -> np.ndarray:
-        """``value``, checked and in one type: what each of so many samples is to become, in any shape, row by row."""
+        """``value``, checked and converted: the targets of so many samples, row by row, in any shape."""
         raise NotImplementedError
 
     def twin(self, Z: np.ndarray, targets: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
-        """(loss, rows that are right, dZ), the loss summed over the rows."""
+        """(loss, hits, dZ): the loss summed over the rows, and the number of rows that are right."""
         raise NotImplementedError
 
     def checked(self) -> Any:
-        """The loss with its parameters as compiled code takes them; ValueError or TypeError names one that is none."""
+        """The loss with its parameters converted for compiled code; ValueError or TypeError names a wrong one."""
         return self
 
 
@@ -93,7 +93,7 @@ class _Smoothing(NamedTuple):
 
 
 class CrossEntropy(Loss, _Smoothing):
-    """A loss of labels, which may be smoothed."""
+    """A loss of class labels, which may be smoothed."""
 
     __slots__ = ()
 
@@ -109,7 +109,7 @@ class CrossEntropy(Loss, _Smoothing):
 
 @piece
 def _largest(O, Z, z):
-    """The maximum of a row of O; a NaN is larger than all, as in NumPy."""
+    """The maximum of Z[z : z + O]; NaN if there is one, as in NumPy."""
     lanes = simd.lanes(Z)
     full = O - O % lanes
     running = simd.broadcast(Z, Z[z])
@@ -124,7 +124,7 @@ def _largest(O, Z, z):
 
 @piece
 def _index_of(largest, O, Z, z):
-    """The first index of the maximum of a row of O."""
+    """The first index of the maximum in Z[z : z + O]: of ``largest``, or of a NaN."""
     lanes = simd.lanes(Z)
     first = 0
     while first + lanes <= O:
@@ -140,7 +140,7 @@ def _index_of(largest, O, Z, z):
 
 @piece
 def _exp_row(O, Z, z, largest, E):
-    """E[z + j] = exp(Z[z + j] - largest) for one row of O; returns the sum, lane by lane and then by halves."""
+    """E[z + j] = exp(Z[z + j] - largest) for j < O; returns the sum, taken lane by lane and then by halves."""
     lanes = simd.lanes(Z)
     full = O - O % lanes
     shift = simd.broadcast(Z, largest)
@@ -159,7 +159,7 @@ def _exp_row(O, Z, z, largest, E):
 
 @piece
 def _affine(O, P, p, total, factor, less):
-    """P = factor * (P / total - less) for one row of O."""
+    """P = factor * (P / total - less) for P[p : p + O]."""
     lanes = simd.lanes(P)
     for j in range(0, O, lanes):
         rest = min(lanes, O - j)
@@ -179,7 +179,7 @@ def softmax(part, parts, Z, P):
 
 
 def _weighted(losses: np.ndarray, sample_weight: Any) -> tuple[float, np.ndarray]:
-    """The sum of the rows' losses by their weights, and the weights as a column."""
+    """The weighted sum of the rows' losses, and the weights as a column."""
     weight = np.ones(len(losses)) if sample_weight is None else normal(np.asarray(sample_weight, np.float64))
     return float((weight * losses).sum()), weight[:, None]
 
@@ -217,7 +217,7 @@ def _softmax_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
 
 @kernel
 def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
-    """``_softmax_gradient`` of n samples that lie along the vectors: see ``_columns_as_rows``."""
+    """``_softmax_gradient`` for n samples along the vectors: see ``_columns_as_rows``."""
     real, lanes, losses = Z.dtype.type, simd.lanes(Z), outcomes.losses
     factors, largest, totals, firsts = room, after(room, width), after(room, 2 * width), after(room, 3 * width)
     for s in range(n):
@@ -250,7 +250,7 @@ def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
     for s in range(n):
         label = targets.labels[targets.rows[s]]
         place, hit = label * width + s, firsts[s] == label
-        if np.isnan(largest[s]):  # the first NaN is the largest
+        if np.isnan(largest[s]):  # the first NaN counts as the maximum
             hit = np.isnan(Z[place])
             for z in range(s, place, width):
                 hit &= not np.isnan(Z[z])
@@ -300,7 +300,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
 @kernel
 def _logistic_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
-    """Rows lo .. hi - 1 of ``LogisticCrossEntropy``; of labels there are O, 0 or 1, for each row of the data set."""
+    """Rows lo .. hi - 1 of ``LogisticCrossEntropy``; each row of the data set has O labels, 0 or 1."""
     smoothing, real = loss.smoothing, Z.dtype.type
     for i in range(lo, hi):
         weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
@@ -319,7 +319,7 @@ def _logistic_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
 
 @kernel
 def _logistic_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
-    """``_logistic_gradient`` of n samples that lie along the vectors: see ``_columns_as_rows``."""
+    """``_logistic_gradient`` for n samples along the vectors: see ``_columns_as_rows``."""
     real, losses, smoothing = Z.dtype.type, outcomes.losses, loss.smoothing
     logits, rest = after(losses, width), after(losses, 2 * width)
     zero, one = simd.zeros(losses), simd.broadcast(losses, 1)
@@ -411,7 +411,7 @@ class _Gamma(NamedTuple):
 class Focal(Loss, _Gamma):
     """loss = -sum_i w_i (1 - p)^gamma log p, p = softmax(Z)[i, label]; gamma >= 0, and 0 is cross-entropy.
 
-    What is right already counts little, so that rare classes are heard. dZ = w m (softmax(Z) - onehot(label)),
+    Samples that are right already count little, so that rare classes count more. dZ = w m (softmax(Z) - onehot(label)),
     m = (1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p. Lin et al. 2017, there for two classes.
     """
 
@@ -444,7 +444,7 @@ class Focal(Loss, _Gamma):
 
 @kernel
 def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
-    """Rows lo .. hi - 1 of a ``NumberLoss``; of targets there are O for each row of the data set. No row is a hit."""
+    """Rows lo .. hi - 1 of a ``NumberLoss``; each row of the data set has O targets. No row is a hit."""
     real = Z.dtype.type
     for i in range(lo, hi):
         row, of_targets = i * O, targets.rows[i] * O
@@ -460,8 +460,8 @@ def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
 class NumberLoss(Loss):
     """loss = sum_ik w_i c(Z[i, k], Y[i, k]), dZ = w c'(Z, Y), c' the derivative in Z; all in float64, dZ rounded once.
 
-    ``point(loss, k, z, y)`` gives (c, c') of output k, ``twin_point`` the same of arrays. No row counts as right. Of each
-    target there may be several outputs, ``each`` side by side.
+    ``point(loss, k, z, y)`` returns (c, c') of output k, ``twin_point`` the same for arrays. No row is a hit. A target may
+    have several adjacent outputs: ``each`` is their number.
     """
 
     __slots__ = ()
@@ -500,7 +500,7 @@ class _Nothing(NamedTuple):
 class SquaredError(NumberLoss, _Nothing):
     """c = (z - y)^2 / 2, c' = z - y: summed over the outputs, not their mean (Gauss 1809).
 
-    So ``loss / (rows * outputs)`` is what scikit-learn's MLPRegressor reports, without its penalty; its gradient is this one's.
+    scikit-learn's MLPRegressor reports ``loss / (rows * outputs)``, plus its penalty, and steps by the same gradient.
     """
 
     __slots__ = ()
@@ -566,9 +566,9 @@ class _Quantiles(NamedTuple):
 class Quantile(NumberLoss, _Quantiles):
     """c = max(-q d, (1 - q) d), d = z - y; c' = -q below 0, 1 - q above, 0 at 0: z tends to the quantile q.
 
-    Koenker and Bassett 1978. Of ``quantiles`` q, each in (0, 1), rising, there is an output for each target and quantile,
-    the quantiles of a target side by side: outputs [B, T * Q] for targets [B, T]. ``predict`` sorts a target's quantiles:
-    they never cross then, and are nearer the true ones than before. Chernozhukov, Fernandez-Val and Galichon 2010.
+    Koenker and Bassett 1978. ``quantiles`` are rising numbers in (0, 1). Each target has an output for each quantile, side
+    by side: outputs [B, T * Q] for targets [B, T]. ``predict`` sorts a target's quantiles, so that they do not cross, which
+    brings them nearer to the true ones (Chernozhukov, Fernandez-Val and Galichon 2010).
     """
 
     __slots__ = ()
@@ -600,7 +600,7 @@ class Quantile(NumberLoss, _Quantiles):
 
 
 class _LogLink(NumberLoss, _Nothing):
-    """A deviance of p = exp(z): a network whose output is exponential makes the logarithms of its predictions."""
+    """A deviance of p = exp(z): the network's outputs are the logarithms of its predictions."""
 
     __slots__ = ()
     output = "exponential"
@@ -661,7 +661,7 @@ class Gamma(_LogLink):
 
 @kernel
 def _row_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
-    """Rows lo .. hi - 1 of a ``custom_loss``, whose derivative its function leaves in dZ."""
+    """Rows lo .. hi - 1 of a ``custom_loss``, whose function writes the derivative to dZ."""
     width = loss.width if loss.width else O
     for i in range(lo, hi):
         row, of_targets = i * O, targets.rows[i] * width
@@ -687,7 +687,7 @@ class _RowLoss(Loss, _Width):
     python: ClassVar[Any]
 
     def targets(self, name, value, samples, outputs, dtype):
-        # First and by itself: within a step it would be compiled without Numba's runtime, and its errors come last.
+        # Compiled here, on its own: within a step it would lack Numba's runtime, and its errors would come late.
         self.of_row.compile((from_dtype(dtype)[::1],) * 3)
         return checks.as_numbers(name, value, samples, self.width or outputs, dtype)
 
@@ -700,7 +700,7 @@ class _RowLoss(Loss, _Width):
 
 
 def _caught(function: Any) -> Any:
-    """The function, compiled, with NaN for what it raises: a part of a team that ended early would leave the others waiting."""
+    """The function, compiled, with NaN where it raises: a part that ended early would leave the others at the barrier."""
 
     @njit
     def of_row(z, y, dz):
@@ -718,13 +718,13 @@ def _caught(function: Any) -> Any:
 def custom_loss(function: Callable[..., Any], *, output: str = "identity", width: int = 0) -> Any:
     """A loss of your own: loss = sum_i w_i f(Z[i], Y[i]), whose f compiled code calls for every row of a batch.
 
-    ``function(z, y, dz)``, plain or ``@njit``, takes what the network makes of a row, z [O], and the row's targets y [width],
-    or [O] where ``width`` is 0; it returns the row's loss and writes the derivative at z to dz [O]. All are of the network's
-    dtype. It may use all that Numba compiles, and must write nowhere else; a row for which it raises has the loss NaN. With
-    ``dz[:] = y`` a step goes back from any array that is given for targets. ``output`` is that of the network.
+    ``function(z, y, dz)``, plain or ``@njit``, takes a row's outputs z [O] and its targets y [width], or [O] where
+    ``width`` is 0; it returns the row's loss and writes the derivative at z to dz [O]. All have the network's dtype. It may
+    use whatever Numba compiles, and must write nowhere else; a row for which it raises has the loss NaN. With
+    ``dz[:] = y`` a step propagates any gradient that is passed as targets. ``output`` is that of the network.
 
-    It is compiled into the step, in each process anew; a function made in a loop is another one every time. TypeError for a
-    function of other parameters, ValueError for an unknown output.
+    It is compiled into the step, anew in each process; a function made in a loop is a new one every time. Raises TypeError
+    for a function that does not take three arguments, ValueError for an unknown output.
     """
     compiled = function if hasattr(function, "py_func") else njit(function)
     python = compiled.py_func
@@ -738,8 +738,8 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
     _named[named] += 1
     members = {"__slots__": (), "name": python.__name__, "output": output, "python": staticmethod(python)}
     members["of_row"] = _caught(compiled)
-    members["__module__"] = "made by custom_loss"  # none that others could load it from: its code is not kept on disk
-    # The symbols of machine code are made of the names of classes.
+    members["__module__"] = "made by custom_loss"  # cannot be imported, so that its code is not kept on disk
+    # Symbols of machine code contain the class's name, which must therefore be unique.
     return type(f"{named}_{_named[named]}", (_RowLoss,), members)(int(width))
 
 
@@ -752,11 +752,11 @@ LOSSES: dict[str, type[Any]] = {
         SoftmaxCrossEntropy, LogisticCrossEntropy, SquaredError, AbsoluteError, Huber, Quantile, Poisson, Gamma, Focal
     )
 }  # fmt: skip
-"""The losses by name, each made from its parameters; the first with a network's output is that network's default."""
+"""The classes of losses by name; of those for a network's output, the first is the default."""
 
 
 def loss_of(output: str, loss: Any, smoothing: float = 0.0, epsilon: float = 0.0) -> Any:
-    """The loss called ``loss``, or this loss itself, or, where it is None, the one that goes with the network's ``output``."""
+    """``loss`` itself, or the loss of this name, or, for None, the default for the network's ``output``."""
     if isinstance(loss, Loss):
         return loss
     kind: Any = LOSSES[loss] if loss else next(kind for kind in LOSSES.values() if kind.output == output)

@@ -1,4 +1,4 @@
-"""Memory for kernels: on cache lines, and scratch that is kept from call to call."""
+"""Memory for kernels: arrays aligned to cache lines, and scratch that is kept between calls."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 
 import numpy as np
 
-LINE_BYTES = 64  # a vector load from a line's start never crosses two
+LINE_BYTES = 64  # of a cache line; a vector load from its start never crosses into the next
 
 
 def aligned_zeros(n: int, dtype: np.dtype) -> np.ndarray:
-    """n zeros whose first byte is on a cache line."""
+    """n zeros, aligned to a cache line."""
     dtype = np.dtype(dtype)
     raw = np.zeros(n * dtype.itemsize + LINE_BYTES, np.uint8)
     start = -raw.ctypes.data % LINE_BYTES
@@ -21,7 +21,7 @@ _kept = threading.local()
 
 
 def scratch(size: int, dtype: np.dtype) -> np.ndarray:
-    """At least ``size`` elements for this thread's call to write on, kept for the next: fresh pages cost more than work."""
+    """At least ``size`` elements of scratch, kept for this thread's next call: fresh pages cost more than the work."""
     array = getattr(_kept, dtype.char, None)
     if array is None or array.size < size:
         array = aligned_zeros(size, dtype)

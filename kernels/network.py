@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from .update import Rule
 
 OUTPUTS = ("softmax", "logistic", "identity", "exponential")
-"""What a network may make of its last layer: each has its losses, in ``losses.LOSSES``."""
-_MOST_SLOTS = 2  # that a rule has
+"""What a network's outputs may stand for; each kind has its losses, in ``losses.LOSSES``."""
+_MOST_SLOTS = 2  # of any rule
 
 
 class Parameters(NamedTuple):
-    """What kernels take of a ``Network``: W of layer l from params[offsets[l]] on, b behind it, their state likewise.
+    """A ``Network`` as kernels take it: W of layer l is in params[offsets[l]:], followed by b; their state likewise.
 
-    ``updated`` are the parameters that a step changes: ``params``, or zeros that become the gradient.
+    A step changes ``updated``: the parameters themselves, or zeros that become the gradient.
     """
 
     sizes: np.ndarray
@@ -42,12 +42,12 @@ class Network:
 
     ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds
     in the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
-    ``activation`` of the hidden layers: one of ``kernels.activations.ACTIVATIONS``, or a sequence with one for each, of which
-    kernels are compiled for each mixture; it is a name again where all are the same. ``output``: softmax over classes;
+    ``activation`` of the hidden layers: a name in ``kernels.ACTIVATIONS``, or a sequence with one for each layer, which
+    becomes a single name where all are the same; kernels are compiled for each mixture. ``output``: softmax over classes;
     logistic, each output a probability of its own (binary and multilabel targets); identity, numbers; exponential,
-    positive numbers, of which the last layer makes the logarithms. ``layer_rates``: what the learning rate of each layer is
-    multiplied by in every step; a layer of rate 0 stays as it is. Raises ValueError for sizes that make no network and
-    unknown names, TypeError for a dtype other than float32 and float64.
+    positive numbers, whose logarithms the last layer computes. ``layer_rates`` multiply the learning rate, layer by layer;
+    a layer of rate 0 does not change. Raises ValueError for invalid sizes and unknown names, TypeError for a dtype other
+    than float32 and float64.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Network:
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
     def __repr__(self) -> str:
-        """As it was made, without what is as by default."""
+        """The call that makes such a network, without arguments that have their default values."""
         usual = {"bias": True, "dtype": "float32", "slots": 0, "activation": "relu", "output": "softmax"}
         own = {name: getattr(self, name) for name in usual} | {"dtype": self.dtype.name}
         options = [f"{name}={own[name]!r}" for name, value in usual.items() if own[name] != value]
@@ -98,7 +98,7 @@ class Network:
         return f"Network({', '.join([str(self.sizes), *options])})"
 
     def fields(self, updated: np.ndarray | None = None) -> tuple[Any, ...]:
-        """What kernels take, as the fields of ``Parameters``; a step changes ``updated`` in the place of the parameters."""
+        """The fields of ``Parameters``; where ``updated`` is given, steps change it and not the parameters."""
         return (*self._layout, self.params, self.params if updated is None else updated, self.state, self.bias)
 
     @property

@@ -1,6 +1,6 @@
-"""Sums of squares of weights before every step, for an L2 penalty in the loss: added up while the steps read them anyway.
+"""Sums of the squares of all weights before every step, for an L2 penalty in the loss.
 
-Spans of a fixed length, each summed by one part: the bits do not depend on the number of parts.
+Weights are summed in spans of a fixed length, each by one part: the bits do not depend on the number of parts.
 """
 
 from . import simd
@@ -8,17 +8,17 @@ from .jit import piece
 from .team import share
 
 SPAN = 8192
-"""Elements summed together: 32 or 64 KiB, in float32 as exact as one part in 10^6."""
+"""Elements in a span: 32 or 64 KiB; a sum in float32 is then exact to one part in 10^6."""
 
 
 def span_count(size: int) -> int:
-    """Spans of so many elements."""
+    """How many spans so many elements make."""
     return -(-size // SPAN)
 
 
 @piece
 def span_squares(part, parts, W, size, sums, s):
-    """sums[s + k] = the sum of squares of span k of flat W's ``size``, for this part's spans; returns where the next begin."""
+    """sums[s + k] = the sum of squares of span k of flat W, for this part's spans; returns s plus the number of spans."""
     spans, wide = -(-size // SPAN), simd.lanes(W)
     first, last = share(part, parts, spans)
     for k in range(first, last):

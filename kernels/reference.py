@@ -6,11 +6,10 @@ Nothing here is fast or clever; it is what the kernels must compute. Tests compa
 Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]. A gradient is ``d`` and the
 name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0..255 with scale 1/255 are 0..1.
 
-What a prediction needs is imported without Numba: it takes longer than predicting a few samples. The rest is imported where
-it is used.
+Prediction imports no Numba, which takes longer than predicting a few samples; other functions import what they use.
 
-Subnormal numbers are zeros of their sign, in all that an op reads and in all that it makes (``normal``). The kernels have them
-so in between, too: where numbers are that small, a sum of K terms may differ from this one by K + 2 smallest normal numbers.
+Subnormal numbers in inputs and results are flushed to zeros of their sign (``normal``). Kernels flush intermediate results,
+too: where numbers are that small, their sum of K terms may differ from this one by K + 2 smallest normal numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _dense(X: Any, dtype: Any) -> np.ndarray:
-    """X as a dense array of ``dtype``; CSR and SciPy's sparse matrices are spelt out."""
+    """X, which may be a CSR or a SciPy matrix, as a dense array of ``dtype``."""
     if hasattr(X, "toarray"):
         from .csr_matrix import CSR
 
@@ -116,7 +115,7 @@ def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing
 
 
 def loss_gradient(Z, targets, loss, *, sample_weight=None, out=None):
-    """(loss, correct, dZ) of a loss of ``LOSSES``, by its name or made: sums over the batch."""
+    """(loss, correct, dZ) of a loss of ``LOSSES``, by its name or made with parameters: sums over the batch."""
     from .losses import loss_of
 
     total, correct, dZ = loss_of("", loss).twin(Z, targets, sample_weight)
@@ -153,7 +152,7 @@ def distort(
 
     Image r draws e_k = hash(hash(hash(hash(seed) + epoch) + r) + k) * 2^-31 - 1, k = 0, 1, ...: M = R(rotation e_0)
     [[1 + scale e_1, shear e_3], [0, 1 + scale e_2]] in (y, x), d = shift (e_4, e_5), u_y = elastic A Z_y B^T and u_x
-    likewise with Z_y, Z_x the e_k that follow and A, B the leading waves of Gaussian smoothing (``distort.waves``).
+    likewise with Z_y, Z_x the e_k that follow and A, B the leading waves of Gaussian smoothing (``distortion.waves``).
     """
     from .distortion import waves
 
@@ -218,7 +217,7 @@ def mlp_forward(X, network, *, scale=1.0, out=None):
     return linear_forward(Y, *network.layers[-1], out=out)
 
 
-_dropout = dropout  # which an option of ``mlp_gradient`` takes the name of
+_dropout = dropout  # ``mlp_gradient`` has an option of that name
 
 
 def mlp_gradient(
@@ -262,7 +261,7 @@ def mlp_gradient(
 def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
     """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
 
-    With ``clip``, factor * gradient of a larger norm, over all parameters, is scaled down to it.
+    If the norm of factor * gradient, over all parameters, exceeds ``clip``, it is scaled down to ``clip``.
     """
     norm = abs(factor) * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
     if clip is not None and norm > clip:

@@ -1,4 +1,4 @@
-"""Every op with its twin and arguments to try it on: tests and benchmarks enumerate ``OPS``, so a new line is tested.
+"""Every op with its twin and test cases: tests and benchmarks enumerate ``OPS``, so a new line here is tested.
 
 Legend: a shape is (B, I, O): batch rows, inputs, outputs.
 """
@@ -90,7 +90,7 @@ def _backward_weight(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 
 def _backward_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    """By sgd from every kind of X; by each other rule from half of them in one dtype and from the others in the other."""
+    """sgd with every kind of X; each other rule with half of the kinds in one dtype, and with the rest in the other."""
     B, I, O = shape
     kinds = list(dict.fromkeys(rule.kind for rule in RULES))
     for rule in RULES:
@@ -117,7 +117,7 @@ def _labelled(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Ca
 
 
 def _ordered(z: np.ndarray, y: np.ndarray, dz: np.ndarray) -> float:
-    """A loss that does not see outputs one by one: half the squares of the differences of neighbours, less their targets."""
+    """A loss that couples the outputs: half the sum of (z[k] - z[k - 1] - y[0])^2."""
     loss = 0.0
     dz[:] = 0
     for k in range(1, z.size):
@@ -184,9 +184,9 @@ def _network(
 
 
 def _functions() -> list[tuple[Rule, str, str]]:
-    """Every update rule with one activation and loss, then every activation and loss with one rule.
+    """(rule, activation, loss): every rule with one activation and loss, then every activation and loss with one rule.
 
-    In as few triples as that takes: kernels are compiled for each. Updates are the same code for all activations and losses.
+    These are as few triples as possible: kernels are compiled for each. Updates do not depend on activation and loss.
     """
     others = itertools.zip_longest(ACTIVATIONS, LOSSES)
     return [
@@ -201,9 +201,9 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
     mostly_zero = np.where(rng.random((B, I)) < 0.2, pixels, 0).astype(np.uint8)
     sparse = reference.csr(mostly_zero)
     triples = _functions()
-    for k, (rule, activation, loss) in enumerate(triples):  # the last has an activation for each layer where it has two
+    for k, (rule, activation, loss) in enumerate(triples):  # the last one mixes two activations in the deepest network
         inputs: tuple[Any, ...] = (pixels, sparse)
-        if k >= len(RULES):  # every rule is there in both dtypes, dense and sparse; the others as twins are compared
+        if k >= len(RULES):  # rules are tested in both dtypes, dense and sparse; activations and losses in one of each
             if np.dtype(dtype) != np.float64:
                 continue
             inputs = inputs[k % 2 :][:1]
@@ -217,7 +217,7 @@ def _networks(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[tu
 
 
 def targets(rng: np.random.Generator, loss: str, samples: int, outputs: int) -> np.ndarray:
-    """What a loss may compare so many outputs with."""
+    """Random targets of the kind that the loss takes."""
     if LOSSES[loss].output == "softmax":
         return rng.integers(0, outputs, samples)
     if LOSSES[loss].output == "logistic":
@@ -234,7 +234,7 @@ def _mlp_forward(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator
 
 
 def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, Any]]:
-    """What a step may minimise, by turns."""
+    """Options of a step's objective, in rotation."""
     while True:
         yield {}
         yield {"label_smoothing": 0.1, "dropout": 0.3, "seed": 7}
@@ -242,7 +242,7 @@ def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, An
 
 
 def _options(loss: str, objective: dict[str, Any]) -> dict[str, Any]:
-    """Those of a step that takes pixels, smoothed only where the loss is of labels."""
+    """The options of a step on pixels, with smoothing only for a loss of labels."""
     options = {"scale": 1 / 255, "loss": loss, **objective}
     if not issubclass(LOSSES[loss], CrossEntropy):
         options.pop("label_smoothing", None)

@@ -1,4 +1,4 @@
-"""Subnormal numbers as the kernels have them: zeros of their sign (``ops`` says why)."""
+"""Subnormal numbers flushed to zeros of their sign, as kernels have them (``ops`` says why)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def normal(x: np.ndarray) -> np.ndarray:
-    """x with zeros of their sign for its subnormal numbers."""
+    """x with its subnormal numbers replaced by zeros of their sign."""
     return np.where(abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x), x).astype(x.dtype)
 
 
