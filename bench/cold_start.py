@@ -1,9 +1,8 @@
-"""How long the first run would compile on so many cores: from the CPU time of its parts, on a machine that may have fewer.
+"""Simulates how long the first run would compile on CORES cores, from CPU times on a machine that may have fewer.
 
-As many workers as there would be cores compile here, on the cores there are. Of each kernel the script notes the worker's CPU
-time and when it asked for others; the same schedule is then played through with a core for each worker. What it leaves out:
-that more cores share caches and memory, and run at a lower clock. On a busy machine idle workers end, and rounds are more than
-three. Linux.
+CORES workers compile here, on the cores there are. For each kernel the script records the worker's CPU time and when it
+requested others; the schedule is then simulated with a core for each worker. That ignores that more cores share caches and
+memory, and run at a lower clock. On a busy machine idle workers end, and there are more than three rounds. Linux only.
 
 python bench/cold_start.py CORES [options of train]
 """
@@ -24,7 +23,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Compiled(NamedTuple):
     size: int
     seconds: float
-    asked: list[tuple[float, Any]]  # (after so many seconds, for what)
+    asked: list[tuple[float, Any]]  # (after so many seconds, the requested task)
 
 
 def cpu_seconds(process: int) -> float:
@@ -33,8 +32,8 @@ def cpu_seconds(process: int) -> float:
     return (int(user) + int(system)) / TICKS
 
 
-def played(first: list[Any], compiled: dict[Any, Compiled], free: list[float], now: float) -> float:
-    """When workers that are ``free`` from these times on have compiled the first tasks and all that they ask for."""
+def finished(first: list[Any], compiled: dict[Any, Compiled], free: list[float], now: float) -> float:
+    """When workers, each ``free`` from its time on, have compiled the first tasks and all tasks that these request."""
     known, waiting, end = set(first), [], now
     asked = [(now, number, task) for number, task in enumerate(first)]
     heapq.heapify(free)
@@ -93,9 +92,9 @@ def main(cores: int, options: list[str]) -> None:
         jit.compile_for = note_end
         if train(arguments):
             return
-        free, now = sorted(started.values()), 0.0  # the time that a worker takes to start is counted in full
+        free, now = sorted(started.values()), 0.0  # a worker's start counts in full
         for k, (first, _, done) in enumerate(rounds):
-            now = played(first, compiled, free, now)
+            now = finished(first, compiled, free, now)
             now += (rounds[k + 1][1] if k + 1 < len(rounds) else returned[0]) - done
         work = sum(each.seconds for each in compiled.values())
         print(

@@ -1,11 +1,11 @@
-"""Has it become slower? Against a recorded baseline: how many times faster than NumPy, and instructions a call.
+"""Compares the speed with a recorded baseline: the ratio to NumPy's time, and the instructions of a call.
 
 python bench/compare.py [--quick] [--record] [--baseline FILE]
 
-Every kind of processor, by LLVM's name, has a baseline of its own: results/baseline_znver4.json. The ratio to NumPy is
-measured in turns in one run, so that the machine's moods cancel; the instructions of the hot kernels are counted by callgrind
-where valgrind is installed, the same number every time. Exit code 1 beyond the thresholds; with --quick the ratios are rough,
-and what is found is told and not judged.
+Each kind of processor, by LLVM's name, has a baseline of its own, as results/baseline_znver4.json. The ratio to NumPy is
+measured in turns in one run, so that whatever slows the machine cancels; callgrind counts the instructions of the hot kernels
+where valgrind is installed, the same number every time. The exit code is 1 beyond the thresholds; --quick measures roughly
+and never fails.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BASELINE = Path(__file__).with_name("results") / f"baseline_{target()[0]}.json"
 NUMPY = "NumPy float32"
 EFFORT = Effort(rounds=9)
 
-# AVX2: what valgrind can run. The list is that of Haswell, the first to have it.
+# Valgrind runs AVX2 at most; these are the features of Haswell, the first CPU to have it.
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,"
@@ -49,7 +49,7 @@ AVX2 = {
 
 @dataclass(frozen=True)
 class Measure:
-    """``worst`` is the factor to the baseline's value that is still accepted; above 1 where less is better."""
+    """``worst`` is the largest accepted change, as a factor of the baseline's value; it is above 1 where less is better."""
 
     title: str
     worst: float
@@ -59,15 +59,15 @@ class Measure:
 
 
 MEASURES = {
-    # Over four runs on a busy machine the ratio of one network went from 3.0 to 4.3, a fifth to either side.
+    # In four runs on a busy machine the ratio of one network was between 3.0 and 4.3, a fifth to either side.
     "ratios": Measure("times faster than NumPy", 0.7),
-    # Two runs differed by 0.35 % where Python is most of a call, by 0.03 % where the kernel is.
+    # Two runs differed by 0.35 % where a call is mostly Python, by 0.03 % where it is mostly the kernel.
     "instructions": Measure("instructions a call (AVX2, one thread)", 1.02),
 }
 
 
 def ratios(effort: Effort = EFFORT) -> dict[str, Any]:
-    """{"where": what the numbers hold for, "values": {what: median of NumPy's time over ours, round by round}}."""
+    """{"where": the machine and versions, "values": {work: median over the rounds of NumPy's time over ours}}."""
     session = Session((claims.OURS, "numpy"), effort, say=say)
     values = {}
 
@@ -86,7 +86,7 @@ def ratios(effort: Effort = EFFORT) -> dict[str, Any]:
 
 
 def instructions() -> dict[str, Any] | None:
-    """The same for instructions a call of the hot kernels; None without valgrind."""
+    """The same for the instructions of a call of each hot kernel; None without valgrind."""
     if shutil.which("valgrind") is None:
         say("valgrind is not installed: instructions are not counted")
         return None
@@ -114,13 +114,13 @@ def instructions() -> dict[str, Any] | None:
 
 
 def per_call(totals: Sequence[int]) -> dict[str, float]:
-    """Instructions a call, from those between markers: before the first of a kernel, n calls, 2 n calls; and so on."""
+    """Instructions of a call, from the totals between markers: for each kernel, before it, of n calls, of 2 n calls."""
     once, twice = totals[1::3], totals[2::3]
     return {name: (b - a) / counted.CALLS for name, a, b in zip(counted.names(), once, twice, strict=True)}
 
 
 def verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """(the table's lines, what is worse than accepted). Judged is only what was recorded where it is measured."""
+    """(the table's lines, the names that are worse than accepted); values recorded elsewhere are shown but not judged."""
     lines, worse = [], []
     for kind, measure in MEASURES.items():
         if kind not in new:

@@ -1,9 +1,9 @@
-"""How much slower a training step is beside processes that keep cores busy: ours, and PyTorch's where it is installed.
+"""How much busy processes slow a training step: ours, and PyTorch's where it is installed.
 
 python bench/competing_load.py [BUSY ...]
 
-784-256-10, batch 128. BUSY is how many busy processes there are; by default none, one, one a core and two a core. All
-loads and all peers have their turn in every round; the medians are printed, and how many times slower than alone.
+784-256-10, batch 128. BUSY is the number of busy processes; by default none, one, one per core and two per core. All loads
+and all peers have their turn in every round; prints the medians, and how many times slower they are than alone.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ROUNDS = 7
 
 @contextlib.contextmanager
 def load(busy):
-    """So many processes that do nothing but want a core."""
+    """Run so many ``busy`` processes during the block."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        time.sleep(0.5 if others else 0)  # until they have begun
-        # As in a new process, which knows nothing of the load before.
+        time.sleep(0.5 if others else 0)  # until they run
+        # Forget the load before, as a new process would.
         _Backoff.until, _Backoff.pause = 0.0, _PAUSE
         yield
     finally:

@@ -1,6 +1,6 @@
-"""The hot kernels, for callgrind: each is called n times and 2 n times, with a system call that it knows as the marker.
+"""The hot kernels, for callgrind: each is called n times, then 2 n times, with a system call as the marker between.
 
-The difference is n calls, without start-up. What is counted is code for AVX2 on one thread: compare.py sees to that.
+The difference is n calls, without start-up. compare.py runs this with code for AVX2 on one thread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def hot_kernels() -> Iterator[tuple[str, Callable[[], Any]]]:
         for what, momentum in (("SGD", 0.0), ("Nesterov", 0.9)):
             peer = make(replace(work, momentum=momentum), 1)
             peer.load(work.initial_layers())
-            call = lambda peer=peer: peer.steps(np.arange(64), np.zeros(2))  # noqa: E731 (bound as the others are)
-            yield f"{peer.label}: 2 steps of 784-256-10, batch 32, {what}", call
+            name = f"{peer.label}: 2 steps of 784-256-10, batch 32, {what}"
+            yield name, lambda peer=peer: peer.steps(np.arange(64), np.zeros(2))
     yield "mlp_forward of a sample", lambda: peer.predict(pixels[:1])
 
 

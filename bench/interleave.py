@@ -1,4 +1,4 @@
-"""Timing in turns: each call has its block in every round, so that what slows the machine slows all of them."""
+"""Timing in turns: every round has a block for each call, so that whatever slows the machine slows all of them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 
 
 class Effort(NamedTuple):
-    """How long to measure. The pause: a BLAS keeps its threads spinning for a tenth of a second after a call."""
+    """How long to measure. The pause is needed as a BLAS keeps its threads spinning for a tenth of a second after a call."""
 
     rounds: int = 7
     block_seconds: float = 0.1
     pause_seconds: float = 0.3
     seeds: int = 3
-    patient: bool = True  # with peers that compile for half a minute
-    minutes: float = 5  # for everything, however many peers there are
-    tiny: bool = False  # the smallest work there is, for tests
+    patient: bool = True  # include peers that compile for half a minute
+    minutes: float = 5  # for all measurements and peers together
+    tiny: bool = False  # the smallest works, for tests
 
 
 FULL, QUICK = Effort(), Effort(rounds=3, block_seconds=0.03, seeds=1, patient=False, minutes=2)
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """Median and quartiles, and of how many."""
+    """Median, quartiles and number of the values."""
     q1, median, q3 = statistics.quantiles(values, method="inclusive") if len(values) > 1 else values * 3
     return {"median": median, "q1": q1, "q3": q3, "rounds": len(values)}
 
@@ -33,9 +33,9 @@ def spread(values: list[float]) -> dict[str, Any]:
 def interleave(
     calls: Mapping[str, Callable[[], Any]], effort: Effort, until: float = math.inf
 ) -> dict[str, list[float]]:
-    """Seconds of each call, round by round: the median of a block, after one call untimed and a pause before it.
+    """Seconds of each call in each round: the median of a block, which follows a pause and an untimed call.
 
-    After the first, no round begins when the monotonic clock is past ``until``.
+    No round but the first begins after ``until`` on the monotonic clock.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for k in range(effort.rounds):

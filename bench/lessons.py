@@ -1,4 +1,4 @@
-"""What a step takes, lesson by lesson: measured, recorded, and drawn for the page of the kernels.
+"""The time of a step, lesson by lesson: measured, recorded, and drawn for the page of the kernels.
 
 python bench/lessons.py
 
@@ -16,8 +16,8 @@ from kernels.lessons.__main__ import LESSONS, LIBRARY, measure, product_speed
 
 from claims import circumstances
 from interleave import spread
-from pages import RESULTS
-from pictures import BLUE, GREY, NARROW, keep, where
+from pages import RESULTS, where
+from pictures import BLUE, GREY, NARROW, keep
 
 
 def record() -> dict[str, Any]:

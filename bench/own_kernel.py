@@ -1,4 +1,4 @@
-"""The steps of "Writing a kernel" on the page of the kernels: the page's own code, timed in turns and recorded.
+"""Times the steps of "Writing a kernel" on the page of the kernels, in turns, by running the page's own code.
 
     python bench/own_kernel.py
 
@@ -20,7 +20,7 @@ CHAPTER = "## Writing a kernel"
 
 
 def steps() -> dict[str, Callable[[], None]]:
-    """The calls that the chapter compares, by what they are called in its table, after its blocks have run."""
+    """The calls that the chapter compares, by their titles in its table; runs the chapter's code blocks first."""
     text = (ROOT / "kernels" / "README.md").read_text(encoding="utf-8").partition(CHAPTER)[2].partition("\n## ")[0]
     blocks = re.findall(r"^```python\n((?s:.*?))^```$", text, re.M)
     page: dict[str, Any] = {"__name__": "kernels_page"}

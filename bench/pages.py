@@ -1,9 +1,8 @@
-"""Every figure on the pages, from the files of results.
+"""Writes every figure on the pages, from the files of results.
 
     python bench/pages.py
 
-fills what is between ``<!-- NAME -->`` and ``<!-- end -->`` on each page; the tests look whether the pages are as this would
-leave them.
+replaces the text between ``<!-- NAME -->`` and ``<!-- end -->`` on each page; a test checks that the pages are up to date.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ PAGES = [
     for page in ("README.md", "fastmlp/README.md", "kernels/README.md", "bench/README.md", "tests/README.md")
 ]
 RESULTS = ROOT / "bench" / "results"
-SOLVED = 0.001  # an error or a loss below which a table is solved
+SOLVED = 0.001  # a table with a lower error or loss counts as solved
 PEERS = ("JAX", "PyTorch", "NumPy", "scikit-learn", "ONNX Runtime")
-FEW = {  # the works of the first page, by what they are called there
+FEW = {  # the works on the first page, with their titles there
     "MNIST, 784-256-10, batch 128": "a step on MNIST, 784-256-10",
     "table 25,000 x 100, 100-256-5, batch 128": "a step on a table, 100-256-5",
     "MNIST, 784-1024-1024-10, batch 256": "a step of 784-1024-1024-10",
@@ -45,6 +44,12 @@ def result(name: str) -> Result:
 
 
 def where(found: Result) -> str:
+    """The machine and the date of a measurement."""
+    return f"{found['machine']['cpu']}, {found['machine']['threads']} threads, {found['date'][:10]}"
+
+
+def provenance(found: Result) -> str:
+    """The machine, its peaks, the versions and the date of a measurement."""
     machine, versions = found["machine"], found["versions"]
     packages = ("python", "numpy", "numba", "torch", "jax", "scikit-learn", "onnxruntime")
     with_versions = ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
@@ -55,7 +60,7 @@ def where(found: Result) -> str:
 
 
 def works(found: Result) -> dict[tuple[str, str], dict[str, Any]]:
-    """Our sample of each work, and the best of each peer's."""
+    """Of each work our sample, and each peer's fastest."""
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for sample in found["samples"]:
         if sample["claim"] != "roofline":
@@ -67,33 +72,30 @@ def works(found: Result) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def table(found: Result, titles: dict[tuple[str, str], str]) -> str:
-    lines = [
-        "| | fastmlp | " + " | ".join(f"{peer}, times" for peer in PEERS) + " |",
-        "| --- |" + " ---: |" * (1 + len(PEERS)),
-    ]
-    rows = works(found)
+    lines, rows = head("", ["fastmlp", *(f"{peer}, times" for peer in PEERS)]), works(found)
     for work, title in titles.items():
         ours = rows[work][OURS]
         cells = [f"{rows[work][peer]['median'] / ours['median']:.1f}" if peer in rows[work] else "" for peer in PEERS]
-        lines.append(f"| {title} | {in_unit(ours['median'], ours['unit'])} | " + " | ".join(cells) + " |")
+        lines.append(line(title, [in_unit(ours["median"], ours["unit"]), *cells]))
     return "\n".join(lines)
 
 
 def speed() -> str:
-    """The first page's: few rows of one machine."""
+    """The table of the first page: a few works on one machine."""
     found = result("result")
     titles = {work: FEW[work[1]] for work in works(found) if work[1] in FEW}
-    machine = f"{found['machine']['cpu']}, {found['machine']['threads']} threads, {found['date'][:10]}"
-    return f"{table(found, titles)}\n\nHow many times as long as fastmlp each takes in its fastest form; {machine}."
+    return (
+        f"{table(found, titles)}\n\nHow many times as long as fastmlp each takes in its fastest form; {where(found)}."
+    )
 
 
 def machines() -> str:
-    """All rows of every machine."""
+    """A table of all works for each machine."""
     parts = []
     for path in sorted(RESULTS.glob("result*.json")):
         found = json.loads(path.read_text())
         titles = {work: HEADINGS.get(work[0], "") + work[1] for work in works(found)}
-        parts.append(f"`{path.name}`: {where(found)}.\n\n{table(found, titles)}")
+        parts.append(f"`{path.name}`: {provenance(found)}.\n\n{table(found, titles)}")
     return "\n\n".join(parts)
 
 
@@ -101,9 +103,9 @@ Means = dict[str, dict[str, list[float]]]
 
 
 def on_every_table() -> tuple[list[str], Counter[str], Means]:
-    """(methods, splits of each table, of each measure the methods' means over the splits of each table).
+    """(methods, the number of splits of each table, each method's mean over them by measure and table).
 
-    Splits on which a method is missing are left out.
+    Splits without results of all methods are left out.
     """
     records = [record for record in table_records() if record["method"] not in tables.ON_SOME]
     methods = [method for method in tables.METHODS if any(record["method"] == method for record in records)]
@@ -129,9 +131,9 @@ def table_records() -> list[Result]:
 
 
 def over_the_best(rows: Sequence[list[float]]) -> list[float]:
-    """Of each method the geometric mean over the tables of its value over the best of the table; [] without tables.
+    """For each method the geometric mean over tables of its value relative to the best method's; [] without tables.
 
-    A table that somebody makes next to no errors on says nothing of ratios.
+    Tables that some method solves are left out: ratios of tiny errors mean nothing.
     """
     logarithms = [[math.log(value / min(row)) for value in row] for row in rows if min(row) > SOLVED]
     return [math.exp(sum(column) / len(logarithms)) for column in zip(*logarithms)]
@@ -144,7 +146,7 @@ def ranks(rows: Sequence[list[float]]) -> list[float]:
 
 
 def line(title: str, cells: Sequence[str]) -> str:
-    return f"| {title} | " + " | ".join(cells) + " |"
+    return f"| {title}".rstrip() + " | " + " | ".join(cells) + " |"
 
 
 def head(title: str, cells: Sequence[str]) -> list[str]:
@@ -152,7 +154,7 @@ def head(title: str, cells: Sequence[str]) -> list[str]:
 
 
 def on_tables() -> str:
-    """Every method's mean over the splits on each table, and what sums them up: of all tables, and of those not chosen on."""
+    """Each method's mean over the splits of each table; and summaries of all tables, and of those not chosen on."""
     methods, splits, means = on_every_table()
     names = [method.replace("_", " ") for method in methods]
     parts = []
@@ -175,7 +177,7 @@ def on_tables() -> str:
 
 
 def on_some_tables() -> list[str]:
-    """Beside us, split by split, the methods that were tried on some tables only."""
+    """Split by split, ours and each method that was tried on some tables only."""
     by = {(record["table"], record["seed"], record["method"]): record for record in table_records()}
     parts = []
     for method in tables.ON_SOME:
@@ -194,29 +196,28 @@ def on_some_tables() -> list[str]:
 
 
 def own_kernel() -> str:
-    """The steps of the chapter on writing a kernel."""
+    """The times of the chapter on writing a kernel."""
     found = result("own_kernel")
     seconds = {title: sample["median"] for title, sample in found["seconds"].items()}
     slowest = max(seconds.values())
     lines = [f"| {title} | {1e3 * each:.2f} ms | {slowest / each:.1f} |" for title, each in seconds.items()]
-    machine = f"{found['machine']['cpu']}, {found['machine']['threads']} threads, {found['date'][:10]}"
-    return "\n".join([f"| 4,096 x 768, float32; {machine} | | times faster |", "| --- | ---: | ---: |", *lines])
+    return "\n".join([f"| 4,096 x 768, float32; {where(found)} | | times faster |", "| --- | ---: | ---: |", *lines])
 
 
 def on_estimators() -> str:
-    """Both classes' seconds to fit, how many times as long scikit-learn's take, and the scores."""
+    """Seconds to fit of our estimators and of scikit-learn's, their ratio, and both scores."""
     found = result("estimators")
-    lines = ["| | fastmlp, s | scikit-learn, s | times | score | scikit-learn's |", "| --- |" + " ---: |" * 5]
+    lines = head("", ["fastmlp, s", "scikit-learn, s", "times", "score", "scikit-learn's"])
     for row in found["cases"]:
-        (ours, theirs), scores = (each["median"] for each in row["seconds"].values()), row["score"].values()
-        shown = " | ".join(f"{score:.4f}" for score in scores)
-        lines.append(f"| {row['case']} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.1f} | {shown} |")
-    told = f"Medians of {found['seeds']} seeds, in turn; `estimators.json`: {where(found)}."
-    return "\n".join(lines) + f"\n\n{told}"
+        ours, theirs = (each["median"] for each in row["seconds"].values())
+        scores = (f"{score:.4f}" for score in row["score"].values())
+        lines.append(line(row["case"], [f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.1f}", *scores]))
+    note = f"Medians of {found['seeds']} seeds, in turn; `estimators.json`: {provenance(found)}."
+    return "\n".join([*lines, "", note])
 
 
 def on_products() -> str:
-    """Of each machine, how many times as long as ours the peers' products take."""
+    """For each machine, how many times as long as ours the peers' products take."""
     parts = []
     for path in sorted(RESULTS.glob("products_*.json")):
         found = json.loads(path.read_text())
@@ -235,7 +236,8 @@ def on_products() -> str:
             f"{peer} {math.exp(math.fsum(map(math.log, each)) / len(each)):.2f}"
             for peer, each in zip(peers, zip(*ratios))
         )
-        parts.append("\n".join([*lines, "", f"Geometric means: {', '.join(means)}. `{path.name}`: {where(found)}."]))
+        note = f"Geometric means: {', '.join(means)}. `{path.name}`: {provenance(found)}."
+        parts.append("\n".join([*lines, "", note]))
     return "\n\n".join(parts)
 
 
@@ -250,7 +252,7 @@ FIGURES: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """A page with its figures as they are in the files of results."""
+    """A page's text with its figures filled in from the files of results."""
     return re.sub(
         r"(<!-- (\w+) -->\n)(?s:.*?)(<!-- end -->)", lambda found: f"{found[1]}{FIGURES[found[2]]()}\n{found[3]}", text
     )

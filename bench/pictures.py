@@ -1,9 +1,9 @@
-"""The README's pictures, from what ``fastmlp bench --json`` recorded.
+"""Draws the README's pictures from a file that ``fastmlp bench --json`` recorded.
 
 python bench/pictures.py [RESULT.json]
 
-writes step.png, which the first page shows, training.png, accuracy.png and roofline.png beside it (default
-bench/results/result.json).
+writes step.png, which the first page shows, training.png, accuracy.png and roofline.png into the directory of that file
+(default bench/results/result.json).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from matplotlib.figure import Figure, FigureBase
 from PIL import Image
 
 from claims import OURS, Sample, in_unit
-from pages import PEERS, works
+from pages import PEERS, where, works
 
 RESULT = Path(__file__).with_name("results") / "result.json"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
-# Inches: of a picture by itself, and of one on a page, whose letters a telephone makes no smaller.
+# Inches: of a picture opened by itself, and of one on a page, whose letters must stay legible on a telephone.
 WIDTH, NARROW = 8.0, 3.6
-ACROSS = 1200  # dots
+DOTS = 1200  # a picture's width in pixels
 BAR = 0.27  # inches a row
-COLORS = 32  # of the file: three, and their shades at the edges
+COLORS = 32  # in the file: three, and their shades at edges
 
 Result = dict[str, Any]
 
 
 def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
-    """The samples of a claim, by what was done, the fastest first."""
+    """The samples of a claim by work, each sorted from the fastest."""
     works: dict[str, list[Sample]] = {}
     for sample in result["samples"]:
         if sample["claim"] == claim:
@@ -44,7 +44,7 @@ def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
 
 
 def bars(ax: Axes, samples: list[Sample], title: str, room: float = 1.42) -> None:
-    """A bar each from zero, its quartiles as a line, the number and how many times ours behind it, in ``room`` widest bars."""
+    """A bar for each sample with a line for its quartiles, the time and the ratio to ours; the axis is ``room`` bars wide."""
     ours = next(sample["median"] for sample in samples if sample["peer"] == OURS)
     medians = np.array([sample["median"] for sample in samples])
     rows = np.arange(len(samples))
@@ -69,7 +69,7 @@ def bars(ax: Axes, samples: list[Sample], title: str, room: float = 1.42) -> Non
 
 
 def panels(figure: FigureBase, works: dict[str, list[Sample]], title: str, columns: int = 2) -> None:
-    """A panel of bars for each work, every one with an axis of its own."""
+    """A panel of bars for each work, each with its own scale."""
     rows = -(-len(works) // columns)
     longest = [
         max(len(samples) for samples in list(works.values())[columns * r : columns * (r + 1)]) for r in range(rows)
@@ -77,7 +77,7 @@ def panels(figure: FigureBase, works: dict[str, list[Sample]], title: str, colum
     axes = figure.subplots(rows, columns, squeeze=False, height_ratios=longest).ravel()
     for ax, (work, samples) in zip(axes, works.items()):
         bars(ax, samples, work.replace(", ", "\n", 1))
-    for r in range(rows):  # bars as thick in all of a row
+    for r in range(rows):  # equally thick bars in all panels of a row
         for ax in axes[columns * r : columns * (r + 1)]:
             ax.set_ylim(longest[r] - 0.5, -0.5)
     for ax in axes[len(works) :]:
@@ -85,12 +85,8 @@ def panels(figure: FigureBase, works: dict[str, list[Sample]], title: str, colum
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
 
 
-def where(result: Result) -> str:
-    return f"{result['machine']['cpu']}, {result['machine']['threads']} threads, {result['date'][:10]}"
-
-
 def step(result: Result, figure: FigureBase) -> None:
-    """The first of the training steps, by each library in its fastest form."""
+    """The first training work, with the fastest form of each library."""
     (_, work), fastest = next((work, row) for work, row in works(result).items() if work[0] == "training")
     samples = [sample | {"peer": name} for name, sample in fastest.items() if name in (OURS, *PEERS)]
     ax = figure.subplots()
@@ -159,7 +155,7 @@ PICTURES: dict[str, Draw] = {"training": training, "accuracy": accuracy, "roofli
 
 
 def save(result: Result, path: str | Path, claims: tuple[str, ...] = tuple(PICTURES)) -> None:
-    """The pictures of these claims, one below the other, as a PNG on white."""
+    """Save the pictures of these claims, one below the other, as a PNG."""
     heights = {claim: height(result, claim) for claim in claims}
     heights = {claim: inches for claim, inches in heights.items() if inches}
     figure = Figure(figsize=(WIDTH, sum(heights.values())), layout="constrained", facecolor="white")
@@ -170,9 +166,9 @@ def save(result: Result, path: str | Path, claims: tuple[str, ...] = tuple(PICTU
 
 
 def keep(figure: Figure, path: str | Path) -> None:
-    """A small PNG of it."""
+    """Save the figure as a small PNG."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=ACROSS / figure.get_figwidth(), format="png")
+    figure.savefig(drawn, dpi=DOTS / figure.get_figwidth(), format="png")
     Image.open(drawn).convert("RGB").quantize(COLORS).save(path, "PNG", optimize=True)
 
 

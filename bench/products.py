@@ -1,4 +1,4 @@
-"""The three products of a linear layer, at nine shapes of networks, beside NumPy's BLAS and PyTorch.
+"""Times the three products of a linear layer at nine shapes, beside NumPy's BLAS and PyTorch.
 
     python bench/products.py
 
@@ -29,7 +29,7 @@ SHAPES = [
 
 
 def arguments(shape: tuple[int, int, int]) -> dict[str, tuple[np.ndarray, ...]]:
-    """What each product takes."""
+    """The arguments of each product."""
     B, I, O = shape
     rng = np.random.default_rng(0)
     X, W, b, dY = (rng.standard_normal(size, np.float32) for size in ((B, I), (I, O), O, (B, O)))

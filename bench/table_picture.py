@@ -1,4 +1,4 @@
-"""The picture of the tables' page, from what bench/tables.py recorded.
+"""Draws the picture of the tables' page, from the file that bench/tables.py recorded.
 
 python bench/table_picture.py
 
@@ -13,11 +13,11 @@ import tables
 from pages import RESULTS, on_every_table, over_the_best
 from pictures import BLUE, GREY, NARROW, keep
 
-HALF = 0.36  # of a row: a bar
+HALF = 0.36  # the thickness of a bar, in rows
 
 
 def draw() -> Figure:
-    """A panel for each measure, in it two bars for each method: tables that nothing was chosen on, and the others, paler."""
+    """A panel for each measure with two bars for each method: on tables that no default was chosen on, and, paler, others."""
     methods, _, means = on_every_table()
     figure = Figure(figsize=(NARROW, 6.0), layout="constrained", facecolor="white")
     axes = figure.subplots(len(tables.MEASURES), 1)

@@ -1,4 +1,4 @@
-"""Samples written in each format of the table: for the tests, and for the benchmark of the readers."""
+"""Writes samples in each file format, for the tests and for the benchmark of the readers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WRITTEN = [each for each in TRAINING if each is not PICTURES and (each.package i
 
 
 def write(form: Format, path: Path, X: np.ndarray, y: np.ndarray, columns: list[str] | None = None) -> Path:
-    """The file with samples X [N, I] and labels y [N]; a table has the column ``label`` first, then ``columns``."""
+    """Write samples X [N, I] and labels y [N] to ``path``; a table has the column ``label`` first, then ``columns``."""
     if form.name == ".npz":
         with open(path, "wb") as file:
             np.savez(file, X=X, y=y)

@@ -3,7 +3,7 @@
 Each op has the name and the arguments of the public one (``kernels.linear_forward`` and so on, whose docstring says what it
 computes), in the order ``(part, parts, inputs and updated arrays, out, scratch, options)``. It computes one part of the
 outputs: pass ``(0, 1)`` for all of them, or ``(i, n)`` from n threads of your own (a ``prange`` or a pool: the GIL is
-released); the bits are those of the public op for any n. Optional arguments may be None. Arguments may be passed by name.
+released); the bits are those of the public op for any n. Optional arguments may be None. Arguments can be given by name.
 
     scratch = raw.linear_scratch(4, X, W)
 

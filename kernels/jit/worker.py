@@ -19,18 +19,18 @@ _IDLE_SECONDS = 10.0
 
 
 def serve(stamp: str) -> None:
-    """Compile what the standard input asks for, until its end or until nothing has been asked for a while.
+    """Compile the tasks that come on the standard input, until its end or until none has come for a while.
 
-    ``stamp`` is that of the other process's store: where this one has another, it can be of no use.
+    ``stamp`` is that of the requesting process's store: a worker with another stamp is of no use and ends.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the process that it works for
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends with the process that it works for
     gc.disable()  # a tenth of the time
     ahead.working, ahead.answers = True, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     load_registries()
     if store().stamp != stamp:
         return
-    store().locking = False  # the process that it works for has locked the directory
+    store().locking = False  # the requesting process holds the lock
     while True:
         rest = threading.Timer(_IDLE_SECONDS, os._exit, (0,))
         rest.daemon = True
@@ -40,6 +40,6 @@ def serve(stamp: str) -> None:
         except EOFError:
             return
         rest.cancel()
-        with contextlib.suppress(Exception):  # which the process that asked meets, too
+        with contextlib.suppress(Exception):  # the requesting process will raise it, too
             compile_alone(*task)
         ahead.say(None)
