@@ -20,7 +20,7 @@ ROWS, WEIGHTS, IMAGES = (1024, 1, 1000), (1, 2048, 2048), (128, 28, 28)
 
 
 def shapes(op: Op) -> list[Shape]:
-    """Those that networks have: of products, of a step, of rows of outputs, of weights, of images."""
+    """The shapes at which an op is measured, as networks have them."""
     if op.name.startswith("linear"):
         return PRODUCTS
     if op.name.startswith("mlp"):
@@ -41,7 +41,7 @@ CASES += [(op, STEP, True) for op in OPS if takes_csr(op)]
 
 
 def fresh(value: Any) -> Any:
-    """Arguments that are updated in place, apart for each implementation."""
+    """A copy of an argument that may be updated in place: each implementation gets its own."""
     if isinstance(value, Network):
         copy = Network(value.sizes, bias=value.bias, dtype=value.dtype, slots=value.slots)
         copy.params[...] = value.params
@@ -50,7 +50,7 @@ def fresh(value: Any) -> Any:
 
 
 def scipy_call(name: str, X: Any, rest: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
-    """The op on one of SciPy's matrices of floats, made once; None where SciPy has none for it."""
+    """The op on a SciPy matrix of floats, which is made once; None where SciPy has no such op."""
     sparse = pytest.importorskip("scipy.sparse") if isinstance(X, CSR) else None
     if sparse is None or name not in ("linear_forward", "linear_relu_forward", "linear_backward_weight"):
         return None

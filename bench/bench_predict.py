@@ -1,4 +1,4 @@
-"""Logits of 784-256-10 for one sample, a batch and many, from Python: pixels for us, floats made beforehand for peers."""
+"""Logits of 784-256-10 from Python, for 1, 128 and 10,000 samples: of pixels for us, of ready-made floats for peers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 import claims
 
-pytestmark = pytest.mark.filterwarnings("default")  # what the peers warn of is not ours
+pytestmark = pytest.mark.filterwarnings("default")  # peers' warnings are no errors here
 
 
 @pytest.mark.parametrize("samples", [1, 128, 10_000])

@@ -9,7 +9,7 @@ import kernels
 
 import claims
 
-pytestmark = pytest.mark.filterwarnings("default")  # what the peers warn of is not ours
+pytestmark = pytest.mark.filterwarnings("default")  # peers' warnings are no errors here
 
 
 @pytest.mark.parametrize("which", claims.TRAINING)
@@ -21,7 +21,7 @@ def test_training_step(compare, session, which):
 
 @pytest.mark.parametrize("rule", [make() for make in kernels.RULES.values()], ids=str)
 def test_training_step_of_each_rule(compare, images, rule):
-    """What the rules cost, on the non-zeros, and that half the threads take twice the time."""
+    """The time of each rule on the non-zeros, on all threads and on one."""
     name, X, y = images
     sparse, rows = kernels.csr(X), np.arange(64 * 16)
     networks = [kernels.Network((X.shape[1], 256, 10), slots=rule.slots) for _ in range(2)]
@@ -40,7 +40,7 @@ def test_training_step_of_each_rule(compare, images, rule):
 
 @pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
 def test_training_step_of_each_activation(compare, images, activation):
-    """What the activations cost, beside ReLU, on all numbers."""
+    """The time of each activation beside ReLU, with dense input."""
     name, X, y = images
     rows, networks = np.arange(64 * 16), {}
     for each in (activation, "relu"):

@@ -1,6 +1,6 @@
-"""The README's claims, measured anew: what ``fastmlp bench`` runs and what ``pytest bench --benchmark-only`` shares.
+"""Measures the README's claims: ``fastmlp bench`` runs all of it, ``pytest bench --benchmark-only`` shares parts.
 
-A sample is a dictionary: claim, work, peer, unit, median, q1, q3, rounds, and what else is known of it.
+A sample is a dictionary of claim, work, peer, unit, median, q1, q3, rounds and further figures.
 Every claim is a function of a Session that yields samples.
 """
 
@@ -46,8 +46,10 @@ PARTS = {
     "training small": 20.0, "training large": 12.0, "training table": 12.0, "training wide": 12.0, "accuracy 97%": 8.0,
     "accuracy 98%": 16.0, "prediction 1": 5.0, "prediction 10,000": 7.0, "processes": 25.0, "roofline": 5.0,
 }  # fmt: skip
-"""What is measured, in this order, and the share of the time that each gets."""
-AGREEMENT = 1e-3  # of two trained networks, relative to how far training has moved them; tests are stricter
+"""The parts of the measurement, in order, and each one's share of the time."""
+AGREEMENT = (
+    1e-3  # the allowed distance of two trained networks, relative to how far training moved them; tests are stricter
+)
 BANDWIDTH_BYTES = 1 << 28  # more than caches hold
 
 Sample = dict[str, Any]
@@ -55,7 +57,7 @@ Sample = dict[str, Any]
 
 @dataclass
 class Session:
-    """Whom to measure, how long, and whom to tell."""
+    """Which peers to measure, for how long, and where to report progress."""
 
     families: Sequence[str]
     effort: Effort
@@ -64,14 +66,14 @@ class Session:
     skipped: dict[str, str] = field(default_factory=dict)
     threads: int = field(default_factory=kernels.get_num_threads)
     started: float = field(default_factory=time.monotonic)
-    parts: list[str] = field(default_factory=lambda: list(PARTS))  # that are to come
-    until: float = math.inf  # on the monotonic clock: when the part that is measured is to end
+    parts: list[str] = field(default_factory=lambda: list(PARTS))  # still to be measured
+    until: float = math.inf  # when the current part is to end, on the monotonic clock
 
     def __post_init__(self) -> None:
         self.makes, self.skipped = find(self.families)
 
     def begin(self, part: str, what: str) -> None:
-        """Say what is measured now, and give it its share of the time that is left for all."""
+        """Report that a part begins, and give it its share of the time that is left."""
         if part not in self.parts:  # another measurement
             self.parts, self.started = list(PARTS), time.monotonic()
         to_come = self.parts[self.parts.index(part) :]
@@ -81,7 +83,7 @@ class Session:
         self.say(f"[{len(PARTS) - len(self.parts)}/{len(PARTS)}, at most {duration(left)} left] {what}")
 
     def no_time_for(self, label: str, what: str) -> bool:
-        """Whether the time of this part is over for a peer, which is told then; ourselves never."""
+        """Whether the part's time is over for a peer, which is then reported as skipped; never for fastmlp."""
         if label == OURS or time.monotonic() < self.until:
             return False
         self.skipped[f"{label}, {what}"] = "no time was left for it; --against names fewer libraries"
@@ -95,12 +97,12 @@ class Session:
         return data
 
     def has_time_to_compile(self, work: Work) -> bool:
-        """Half a minute a network: for one of them."""
+        """Whether peers may compile for half a minute for this work: they may for one network."""
         return self.effort.patient and len(work.sizes) == 3 and work.X.dtype == np.uint8
 
     @contextlib.contextmanager
     def without(self, make: type[Peer], work: str) -> Iterator[None]:
-        """Leave a peer out that fails, and say why; ourselves never."""
+        """Skip a peer whose block raises, and record why; fastmlp's errors are raised."""
         try:
             yield
         except Exception as error:  # whatever a library raises
@@ -133,12 +135,12 @@ _TINY: dict[str, Callable[[Session], tuple[Work, int]]] = {
 
 
 def training_work(session: Session, which: str) -> tuple[Work, int]:
-    """(the work, steps a call)."""
+    """(the work, the number of steps in a call)."""
     return (_TINY if session.effort.tiny else TRAINING)[which](session)
 
 
 def trainers(session: Session, work: Work) -> list[type[Peer]]:
-    """Who can do this work; half a minute of compilation is spent on one network only."""
+    """The peers that can do this work; slow compilers only for one network."""
     return [
         make for make in session.makes
         if make.can_train(work) and (not make.slow_to_compile or session.has_time_to_compile(work))
@@ -146,7 +148,7 @@ def trainers(session: Session, work: Work) -> list[type[Peer]]:
 
 
 def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callable[[], None]]:
-    """By peer a call that trains ``steps`` steps, shuffle and gather included; without those that do not the same work."""
+    """For each peer a call that trains ``steps`` steps, shuffle and gather included; peers that do other work are skipped."""
     rates, initial = np.full(steps, LR), work.initial_layers()
     calls: dict[str, Callable[[], None]] = {}
     ours: Any = None
@@ -181,7 +183,7 @@ def training(session: Session) -> Iterator[Sample]:
 
 
 def accuracy(session: Session) -> Iterator[Sample]:
-    """The trainer's recipe on equal terms: the same weights, rows and rates, seed by seed; compiled beforehand."""
+    """The trainer's recipe on equal terms: the same weights, rows and rates for each seed; compiled beforehand."""
     if not session.has_mnist:
         session.skipped["time to accuracy"] = "MNIST is not on this machine (fastmlp train downloads it)"
         return
@@ -193,7 +195,7 @@ def accuracy(session: Session) -> Iterator[Sample]:
     for make in makes:
         if session.no_time_for(make.label, "time to accuracy"):
             continue
-        with session.without(make, "time to accuracy"):  # and compiled, and tried
+        with session.without(make, "time to accuracy"):  # compiles it, and tries it
             peers[make.label] = peer = make(work, session.threads)
             peer.load(work.initial_layers())
             peer.epoch(np.random.default_rng(0), workloads.one_cycle(work, 1)[0])
@@ -233,7 +235,7 @@ def accuracy(session: Session) -> Iterator[Sample]:
 
 
 def prediction_calls(session: Session, samples: int) -> dict[str, Callable[[], Any]]:
-    """By peer a call for the logits of that many test images; without those whose logits differ."""
+    """For each peer a call that returns the logits of so many test images; peers with other logits are skipped."""
     work = workloads.pixels(session.data)
     X = np.resize(session.data.X_test, (samples, work.sizes[0]))
     work = replace(work, X=work.X[: work.batch], y=work.y[: work.batch])
@@ -267,7 +269,7 @@ def prediction(session: Session) -> Iterator[Sample]:
 
 
 def run_process(command: Sequence[str], environment: dict[str, str]) -> tuple[float, int | None, float]:
-    """(seconds, peak bytes where the system tells, the accuracy it prints last). RunError when it fails."""
+    """(seconds, peak bytes or None, the accuracy that it prints last). Raises RunError if the process fails."""
     launcher = [sys.executable, str(Path(__file__).with_name("launch.py")), *command]
     result = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, **environment}, check=True)
     known, last = json.loads(result.stdout), (result.stderr.strip().splitlines() or ["no message"])[-1]
@@ -277,7 +279,7 @@ def run_process(command: Sequence[str], environment: dict[str, str]) -> tuple[fl
 
 
 def processes(session: Session) -> Iterator[Sample]:
-    """From the shell's point of view: import, read MNIST, an epoch, test accuracy."""
+    """Whole processes, timed from outside: import, read MNIST, train an epoch, test."""
     if not session.has_mnist:
         session.skipped["whole process"] = "MNIST is not on this machine (fastmlp train downloads it)"
         return
@@ -299,7 +301,7 @@ def processes(session: Session) -> Iterator[Sample]:
                 cold = run_process(train, {**environment, "FASTMLP_CACHE": cache, "FASTMLP_DATA": source})
             runs["fastmlp, first time"] = [cold]
         session.begin("processes", "whole process: import, read MNIST, one epoch, test")
-        run_process(train, environment)  # has the kernels compiled
+        run_process(train, environment)  # compiles the kernels
         for k in range(session.effort.seeds):
             for label, command in commands.items():
                 late = time.monotonic() > session.until if k else session.no_time_for(label, "whole process")
@@ -331,9 +333,9 @@ def bandwidth_gbs(threads: int, size: int = BANDWIDTH_BYTES) -> float:
 
 
 def roofline(session: Session) -> Iterator[Sample]:
-    """Our kernels on a layer larger than the caches, and whole steps: floating-point operations and bytes, and the time.
+    """Our kernels on a layer larger than the caches: floating-point operations, bytes moved, and time.
 
-    Bytes are each operand's once, read or written: what must move at least.
+    Bytes count each operand once for each time it must be read or written: the least that can move.
     """
     width = 256 if session.effort.tiny else 4096
     session.begin("roofline", f"kernels on a layer of {width} x {width}")
@@ -385,13 +387,13 @@ def machine(effort: Effort) -> dict[str, Any]:
 
 
 def circumstances(command: str, effort: Effort = FULL) -> dict[str, Any]:
-    """What is recorded of every measurement: the machine, the versions, the date and the command."""
+    """What every record of a measurement begins with: the machine, the versions, the date and the command."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"machine": machine(effort), "versions": versions(), "date": now, "command": command}
 
 
 def measure(session: Session, command: str) -> dict[str, Any]:
-    """Everything, as it is recorded: machine, versions, date, command, samples, and what was skipped and why."""
+    """The record of all claims: machine, versions, date, command, samples, and what was skipped and why."""
     session.say(
         f"measuring on {session.threads} threads, in {session.effort.minutes:g} minutes or less and what the slowest peer's "
         "last call takes; leave the machine alone meanwhile"
@@ -412,14 +414,14 @@ HEADINGS = {
 
 
 def in_unit(value: float, unit: str) -> str:
-    """A number that can be read: 1.23 ms, 245 MB."""
+    """The value in a readable unit: 1.23 ms, 245 MB."""
     scales = [(1e6, "MB")] if unit == "bytes" else [(1.0, "s"), (1e-3, "ms"), (1e-6, "us")]
     scale, name = next((pair for pair in scales if value >= pair[0]), scales[-1])
     return f"{value / scale:.3g} {name}" if value / scale < 1000 else f"{value / scale:.0f} {name}"
 
 
 def table(result: dict[str, Any]) -> Iterator[str]:
-    """The result as lines for people."""
+    """The result as lines of text."""
     where = result["machine"]
     yield f"{where['cpu']}, {where['threads']} threads; {', '.join(f'{k} {v}' for k, v in result['versions'].items())}"
     yield (
@@ -440,7 +442,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
 
 
 def remarks(sample: Sample, ratio: float) -> Iterator[str]:
-    """What else the line says."""
+    """The remarks that follow a sample's time."""
     if sample["claim"] == "roofline":
         yield f"{sample['gflops']:6.1f} GFLOP/s, {sample['gflops'] / sample['flop_per_byte']:5.1f} GB/s"
         return

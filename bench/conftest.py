@@ -30,11 +30,11 @@ def pytest_configure(config):
     measuring = options.benchmark_only or options.benchmark_enable or options.benchmark_json
     if not measuring and not options.benchmark_skip:
         options.benchmark_disable = True
-    options.benchmark_quiet = not options.benchmark_verbose  # the tables below say it, and what it is compared with
+    options.benchmark_quiet = not options.benchmark_verbose  # the tables below replace pytest-benchmark's
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without a path --benchmark-only is the table of ops; the others, of minutes each, are measured file by file."""
+    """Without a path --benchmark-only measures the table of ops only; the other files take minutes each."""
     if config.option.benchmark_only and config.args_source == pytest.Config.ArgsSource.TESTPATHS:
         config.hook.pytest_deselected(items=[item for item in items if item.path.name != "bench_kernels.py"])
         items[:] = [item for item in items if item.path.name == "bench_kernels.py"]
@@ -42,9 +42,9 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture
 def compare(benchmark):
-    """``compare(group, what, ours, peers)``: run all once; when measuring, time them in turn, keep the ratios.
+    """``compare(group, what, ours, peers)`` makes each call once, or, when measuring, times them in turn for the ratios.
 
-    ``flop`` is the work of a call; ``each`` how many steps it makes, so that the time of one is told.
+    ``flop`` is the work of a call; ``each`` is its number of steps, so that the time of one is shown.
     """
 
     def run(group, what, ours, peers, flop=None, each=1):
@@ -63,7 +63,7 @@ def compare(benchmark):
 
 @pytest.fixture
 def compare_op(benchmark):
-    """``compare_op(name, what, calls, flop, bytes)``: likewise an op and its peers, with the work of a call."""
+    """``compare_op(name, what, calls, flop, moved)`` likewise for an op and its peers; a call moves so many bytes."""
 
     def run(name, what, calls, flop, moved):
         medians = _medians(benchmark, name, calls, _OPS_EFFORT)
@@ -75,7 +75,7 @@ def compare_op(benchmark):
 
 
 def _medians(benchmark, group, calls, effort):
-    """Median seconds of each call, or None where nothing is measured: each is made once."""
+    """Median seconds of each call; or, where nothing is measured, None, after making each call once."""
     benchmark.group = group
     if benchmark.disabled:
         for name, call in calls.items():
@@ -124,7 +124,7 @@ def images():
 
 @pytest.fixture
 def session(benchmark):
-    """What claims.py measures with: every peer that is installed; tiny where nothing is measured."""
+    """A session of claims.py with every installed peer; tiny where nothing is measured."""
     return claims.Session(MODULES, _EFFORT._replace(tiny=benchmark.disabled))
 
 

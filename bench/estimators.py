@@ -46,7 +46,7 @@ def standardised_table(n):
 
 
 def words(n, columns):
-    """n texts in ten classes as TF-IDF-like rows: 100 words each, frequent as in Zipf's law, a fifth by the class."""
+    """n texts in ten classes as TF-IDF-like rows: 100 words each, with Zipf's frequencies; a fifth depends on the class."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, n)
     ranks = np.minimum(columns * rng.random((n, 100)) ** 3, columns - 1).astype(np.int64)
@@ -60,7 +60,7 @@ def words(n, columns):
 
 
 def standardised_friedman(n, columns):
-    """n samples of Friedman's function of five features among ``columns``, all of them, and y, of unit deviation."""
+    """n samples of Friedman's function of five of ``columns`` features; features and y are standardised."""
     X, y = make_friedman1(n, columns, noise=1.0, random_state=0)
     return StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
 
@@ -86,12 +86,12 @@ CASES: dict[str, tuple[Callable[..., tuple[Any, np.ndarray]], tuple[int, ...], d
     "a number: Friedman's function 25,000 x 100, 20 epochs": (standardised_friedman, (25_000, 100), {"max_iter": 20}),
     "a number: CSR 10,000 x 20,000, float32, 5 epochs": (numbers_of_words, (10_000, 20_000), {"max_iter": 5}),
 }  # fmt: skip
-"""Works by what they are called: what makes samples and targets, of how many rows and columns, and no default parameters."""
-MOST_TINY = 300, 1000  # rows and columns
+"""By title: the function that makes samples and targets, its numbers of rows and columns, and parameters of the estimators."""
+MOST_TINY = 300, 1000  # the most rows and columns in tests
 
 
 def race(case: str, *, tiny: bool = False, seeds: int = SEEDS) -> dict[str, Any]:
-    """Fit both in turn, a seed a round: seconds, and scores on a fifth of the samples (accuracy, or R² of numbers)."""
+    """Fit both in turn, one seed a round; returns seconds, and scores on a fifth of the samples (accuracy, or R²)."""
     make, sizes, options = CASES[case]
     if tiny:
         sizes, options = tuple(map(min, sizes, MOST_TINY)), {**options, "max_iter": 2}

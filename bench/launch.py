@@ -2,7 +2,7 @@
 
 python bench/launch.py COMMAND...
 
-A process of its own, and a small one: the peak that Linux tells of a child is at least its parent's size.
+It is a small process of its own, since the peak that Linux reports for a child is at least its parent's size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """R² on tables, beside scikit-learn's MLPRegressor at equal parameters behind the same StandardScaler.
 
-``python bench/regression.py airfoil concrete``: names in the tables.json of ``$FASTMLP_TABLES`` (../shared/data/tables) of what
-there is a number to predict of; without names the four of fewer than 5,000 rows. Text becomes one-hot, gaps the training part's
-median. The target is standardised for both. Splits and seeds 0 to 4 as the tables' README has them.
+``python bench/regression.py airfoil concrete`` takes names of regression tables in the tables.json of ``$FASTMLP_TABLES``
+(../shared/data/tables), by default the four with fewer than 5,000 rows. Text becomes one-hot, missing numbers become the
+training part's median, and the target is standardised, for both. Splits and seeds 0 to 4 are those of the tables' README.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def scores(X: pd.DataFrame, y: np.ndarray, seed: int) -> list[float]:
 
 
 def main(names: list[str]) -> None:
-    warnings.filterwarnings("ignore")  # of runs that want more iterations
+    warnings.filterwarnings("ignore")  # from runs that did not converge
     print(f"{'':12s} fastmlp  sklearn  largest difference over {len(SEEDS)} seeds")
     for about in json.loads((TABLES / "tables.json").read_text()):
         if about["task"] != "regression" or about["name"] not in (names or [about["name"]]):

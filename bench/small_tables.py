@@ -1,8 +1,8 @@
 """Accuracy on tables with default options, beside scikit-learn's MLPClassifier and LogisticRegression behind a StandardScaler.
 
-``python bench/small_tables.py iris waveform some/directory/*.csv``: names of scikit-learn's data sets, the waveforms of Breiman
-and others (1984), or CSVs with a header and the label last. ``TableClassifier`` takes a table as it is; for the others, and for
-``fastmlp.fit``, text becomes one-hot, and gaps the training part's median. Five splits of 80 to 20.
+``python bench/small_tables.py iris waveform some/directory/*.csv`` takes names of scikit-learn's data sets, the waveforms of
+Breiman et al. (1984), and CSVs with a header and the label in the last column. ``TableClassifier`` gets the table unchanged;
+for the others, text becomes one-hot, and missing numbers become the training part's median. Five splits, 80 to 20.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def table(spec: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def accuracies(X: pd.DataFrame, y: np.ndarray, seed: int) -> list[float]:
-    """Of ``METHODS``, trained on the first 80 % of a seeded permutation, on the rest."""
+    """The accuracy of each of ``METHODS``, trained on the first 80 % of a seeded permutation, on the rest."""
     train, test = split(len(y), seed, "test")
     estimator = fastmlp.TableClassifier(random_state=seed).fit(X.iloc[train], y[train])
     numbers = pd.get_dummies(X, dtype=float)
@@ -65,7 +65,7 @@ def accuracies(X: pd.DataFrame, y: np.ndarray, seed: int) -> list[float]:
 
 
 def main(specs: list[str]) -> None:
-    warnings.filterwarnings("ignore")  # of peers that want more iterations
+    warnings.filterwarnings("ignore")  # from peers that did not converge
     print(f"{'':16s}" + "".join(f"{name:>16s}" for name in METHODS) + "   TableClassifier - better peer")
     means = []
     for spec in specs:

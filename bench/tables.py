@@ -1,14 +1,14 @@
-"""Accuracy and time on tables as people have them, beside gradient boosting and scikit-learn's MLP.
+"""Accuracy and time on everyday tables, beside gradient boosting and scikit-learn's MLP.
 
-``python bench/tables.py german concrete --methods fastmlp,catboost --seeds 2``: names in the tables.json of ``$FASTMLP_TABLES``
-(../shared/data/tables), all without; of the methods those that are installed (extras: tables, table_peers; pytabkit for
-RealMLP-TD-S). Splits are as the tables' README has them. ``--part validation`` fits on the training part without its last fifth
-and tests on that: all that was chosen of our defaults was chosen so, on the tables in ``CHOSEN_ON``. What is measured goes to
-results/tables.json, in the place of what was there for the same table, method, part and seed; ``python bench/pages.py`` makes
+``python bench/tables.py german concrete --methods fastmlp,catboost --seeds 2`` takes names from the tables.json of
+``$FASTMLP_TABLES`` (../shared/data/tables), by default all, and skips methods that are not installed (extras: tables,
+table_peers; pytabkit for RealMLP-TD-S). Splits are those of the tables' README. ``--part validation`` fits on the training
+part without its last fifth and tests on that fifth: all defaults of ours were chosen so, on the tables in ``CHOSEN_ON``.
+Results go to results/tables.json and replace those of the same table, method, part and seed; ``python bench/pages.py`` makes
 the tables of README.md from it, ``python bench/table_picture.py`` the picture.
 
-``error`` is the part of wrong classes, ``log_loss`` the mean, ``nrmse`` the root mean squared error over the deviation of the
-target, all on the part that is tested on.
+``error`` is the share of wrong classes, ``log_loss`` the mean log-loss, ``nrmse`` the root mean squared error divided by the
+target's standard deviation, all on the tested part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ MEASURES = {"error": "error", "log_loss": "log-loss", "nrmse": "nRMSE"}
 SECONDS = {"fit_seconds": "fit", "predict_seconds": "predict the test part"}
 ON_SOME = ("realmlp_td_s",)  # methods that take too long for all tables
 THREADS = 2
-ROUNDS, PATIENCE = 2000, 100  # of boosting: at most, and without progress on the last fifth of the training part
+ROUNDS, PATIENCE = (
+    2000,
+    100,
+)  # of boosting: at most, and until it stops without progress on the training part's last fifth
 
 Fitted = Callable[["pd.DataFrame"], np.ndarray]
 Fit = Callable[["pd.DataFrame", np.ndarray, bool, int], Fitted]
@@ -44,10 +47,10 @@ Fit = Callable[["pd.DataFrame", np.ndarray, bool, int], Fitted]
 def ours(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -> Fitted:
     import fastmlp
 
-    said = {name: "category" for name in X if X[name].dtype == "category"}
+    columns = {name: "category" for name in X if X[name].dtype == "category"}
     if classes:
-        return fastmlp.TableClassifier(columns=said, random_state=seed).fit(X, y).predict_proba
-    return fastmlp.TableRegressor(columns=said, random_state=seed).fit(X, y).predict
+        return fastmlp.TableClassifier(columns=columns, random_state=seed).fit(X, y).predict_proba
+    return fastmlp.TableRegressor(columns=columns, random_state=seed).fit(X, y).predict
 
 
 def parts(X: pd.DataFrame, y: np.ndarray) -> tuple[Any, Any, Any, Any]:
@@ -132,7 +135,7 @@ def scikit_learn_mlp(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -
 
 
 def realmlp_td_s(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -> Fitted:
-    """RealMLP-TD-S in PyTorch, by its authors; it takes no gaps in numbers."""
+    """RealMLP-TD-S in PyTorch, by its authors; it takes no missing numbers."""
     import pytabkit
 
     make = pytabkit.RealMLP_TD_S_Classifier if classes else pytabkit.RealMLP_TD_S_Regressor
@@ -144,7 +147,7 @@ def realmlp_td_s(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: int) -> Fi
     return lambda X: np.asarray(predict(X.fillna(medians)))
 
 
-METHODS: dict[str, tuple[str, Fit]] = {  # by name, the package that it needs
+METHODS: dict[str, tuple[str, Fit]] = {  # by name: the package that it needs, the function
     "fastmlp": ("fastmlp", ours),
     "catboost": ("catboost", catboost),
     "lightgbm": ("lightgbm", lightgbm),
@@ -161,11 +164,11 @@ def read(about: dict[str, Any]) -> tuple[pd.DataFrame, np.ndarray]:
 
     frame = pd.read_csv(TABLES / f"{about['name']}.csv.gz").drop(columns=about["drop"])
     y = frame.pop(about["target"])
-    said = [f"{name}_{frame.columns.get_loc(name)}" for name in about["categorical"]]
-    # LightGBM takes no other signs in names, and none twice.
+    categories = [f"{name}_{frame.columns.get_loc(name)}" for name in about["categorical"]]
+    # LightGBM wants unique names of letters, digits and underscores.
     frame.columns = frame.columns.str.replace(r"\W", "_", regex=True) + [f"_{k}" for k in range(frame.shape[1])]
-    text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name]) or name in said]
-    frame = frame.astype(dict.fromkeys(said, str)).astype(dict.fromkeys(text, "category"))
+    text = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name]) or name in categories]
+    frame = frame.astype(dict.fromkeys(categories, str)).astype(dict.fromkeys(text, "category"))
     if about["task"] == "classification":
         return frame, np.unique(y.astype(str), return_inverse=True)[1]
     return frame, y.to_numpy(float)
@@ -186,11 +189,11 @@ def measured(X: pd.DataFrame, y: np.ndarray, classes: bool, fit: Fit, seed: int,
     times = {"fit_seconds": fitted - start, "predict_seconds": time.perf_counter() - fitted}
     if not classes:
         return {"nrmse": float(np.sqrt(np.mean((found - y[test]) ** 2)) / y[test].std()), **times}
-    known = np.unique(y[train])  # a class may be in the test part only
+    known = np.unique(y[train])  # some class may occur in the test part only
     P = np.zeros((len(test), y.max() + 1))
     P[:, known if found.shape[1] == len(known) else slice(found.shape[1])] = found
-    told = np.clip(P[np.arange(len(test)), y[test]], 1e-7, 1)
-    return {"error": float((P.argmax(1) != y[test]).mean()), "log_loss": float(-np.log(told).mean()), **times}
+    likelihoods = np.clip(P[np.arange(len(test)), y[test]], 1e-7, 1)
+    return {"error": float((P.argmax(1) != y[test]).mean()), "log_loss": float(-np.log(likelihoods).mean()), **times}
 
 
 def keep(record: dict[str, Any], path: Path) -> None:
@@ -209,7 +212,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")  # of peers that want more iterations
+    warnings.filterwarnings("ignore")  # from peers that did not converge
     for about in json.loads((TABLES / "tables.json").read_text()):
         if options.tables and about["name"] not in options.tables:
             continue
@@ -224,8 +227,8 @@ def main() -> None:
                 keep(
                     {"part": options.part, "table": about["name"], "method": method, "seed": seed, **found}, options.out
                 )
-                said = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
-                print(f"{about['name']:10s} {method:22s} {seed}  {said}", flush=True)
+                figures = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+                print(f"{about['name']:10s} {method:22s} {seed}  {figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The work that is compared: what data, which network, how many rows a step. Ours and every peer get the same.
+"""The works that are compared: data, network and rows in a step, the same for ours and every peer.
 
 Legend: ``N`` samples, ``I`` inputs, ``O`` outputs; ``layers`` is a list of (W [I, O], b [O]), float32.
 """
@@ -98,7 +98,7 @@ def wide(N: int = 20_000, I: int = 100_000) -> Work:
 
 
 def shuffled_rows(work: Work, steps: int) -> Iterator[np.ndarray]:
-    """Endless: the rows of ``steps`` steps, of one shuffled epoch after another, each without its last short batch."""
+    """Without end: the rows of ``steps`` steps, from one shuffled epoch after another, without each one's remainder."""
     rng, N = np.random.default_rng(0), len(work.y)
     while True:
         order = rng.permutation(N)
@@ -109,11 +109,11 @@ def shuffled_rows(work: Work, steps: int) -> Iterator[np.ndarray]:
 # -- the recipe for accuracy: the trainer's own, on equal terms for all ------------------------------------------------
 
 PEAK_RATE = 0.12
-_PIECES = 30  # an epoch: the rate is held for so long that no library pays for every change
+_PIECES = 30  # of an epoch, with one rate each: so no library pays for a new rate in every step
 
 
 def recipe(data: Any) -> Work:
-    """784-256-10 on pixels of RMS one, Nesterov momentum."""
+    """784-256-10 on pixels scaled to RMS one, with Nesterov momentum."""
     return replace(pixels(data), scale=3 / 255, momentum=0.9)
 
 

@@ -479,4 +479,4 @@ def test_a_cold_start_is_played_through_with_a_core_for_each_worker(free, end):
         "asked": cold_start.Compiled(5, 3, []),
         "small": cold_start.Compiled(1, 1, []),
     }
-    assert cold_start.played(["large", "small"], compiled, free, 0) == end
+    assert cold_start.finished(["large", "small"], compiled, free, 0) == end

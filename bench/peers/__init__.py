@@ -26,16 +26,16 @@ MODULES = {
 
 
 class Peer:
-    """``Peer(work, threads)`` prepares: data where the library wants it, nothing trained yet.
+    """A library that does a work. ``Peer(work, threads)`` puts the data where the library wants it, and trains nothing yet.
 
-    ``trains`` are the inputs that ``steps`` reads, of dense and sparse; ``predicts`` whether there is ``predict``.
+    ``trains`` are the inputs that ``steps`` takes, dense or sparse or both; ``predicts`` says whether there is ``predict``.
     """
 
     label: str
     trains: tuple[str, ...] = ("dense",)
     predicts = True
-    slow_to_compile = False  # by half a minute
-    same_steps = True  # on the rows it is given, to the same weights
+    slow_to_compile = False  # takes half a minute
+    same_steps = True  # trains on the given rows, to the same weights as the others
 
     def __init__(self, work: Any, threads: int) -> None:
         self.work, self.threads = work, threads
@@ -86,7 +86,7 @@ def batches(rows: np.ndarray, batch: int) -> Iterator[np.ndarray]:
 
 
 def distance(layers: Any, others: Any, initial: Any) -> float:
-    """How far apart two trained networks are, as a part of how far the second has moved from the start."""
+    """The distance of two trained networks, relative to how far the second has moved from the start."""
     apart = sum(float(np.square(a - b).sum()) for pair, other in zip(layers, others) for a, b in zip(pair, other))
     moved = sum(float(np.square(a - b).sum()) for pair, other in zip(others, initial) for a, b in zip(pair, other))
     return float((apart / moved) ** 0.5)

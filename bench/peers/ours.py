@@ -56,7 +56,7 @@ class Dense(Fused):
 
     @classmethod
     def can_train(cls, work):
-        return super().can_train(work) and work.X.dtype == np.uint8  # else it is what Fused does
+        return super().can_train(work) and work.X.dtype == np.uint8  # on floats Fused does the same
 
 
 class Reference(Fused):

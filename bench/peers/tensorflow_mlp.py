@@ -17,7 +17,7 @@ class Loop(Peer):
 
     def __init__(self, work, threads):
         super().__init__(work, threads)
-        with contextlib.suppress(RuntimeError):  # it has begun already, with these
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started already, with this setting
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         if not work.is_sparse:
             self.X, self.y = tf.constant(work.floats), tf.constant(work.y, tf.int32)

@@ -1,4 +1,4 @@
-"""PyTorch: modules with autograd, the backward written by hand, that compiled, and a bag of embeddings for sparse rows."""
+"""PyTorch: autograd on modules, a backward pass written by hand, the same compiled, and EmbeddingBag for sparse rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import Peer, batches
 
 
 class _Torch(Peer):
-    """What they share: data in tensors, rows gathered a batch at a time."""
+    """Data in tensors, of which each step gathers the rows of its batch."""
 
     def __init__(self, work, threads):
         super().__init__(work, threads)
