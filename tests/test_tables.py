@@ -335,6 +335,8 @@ def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(wr
         ("symbol,date,price\nMSFT,Jan 1 2000,39.81\nMSFT,Feb 1 2000,36.35\n", ","),
         ("MSFT,Jan 1 2000,39\nAMZN,Feb 1 2000,36\n", ","),
         ("town,flat,rent\nBern,5 2 b,39\nBasel,1 7 a,36\n", ","),
+        ("1st class,adults,man,yes\n2nd class,adults,woman,no\n", ","),
+        ("height\tvoice\n64\tSoprano 1\n63\tAlto 2\n", "\t"),
         ("name a b\nSmith,J 5 3\nDoe,K 4 2\n", " "),
         ("1,5 2,25 3\n2,5 3,75 4\n", " "),
     ],
@@ -705,6 +707,12 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "land,1990,1995,2000,2006 a,5,6,8,7 b,6,7,8,9": False,
     "land,1990,1995,2000 a,5,6,8 b,6,7,8": False,
     ",2,3,4,5 1,4,5,6,7 2,6,7,8,9": False,
+    "1940,1945,1950,1955 22.2,44.5,59.6,7 44.5,22.2,1,2": True,
+    "0.5,1.0,1.5,2.0 0,1,0,0 0,1,1,3": True,
+    "1940,1945,1950,1955 22,44,59,7 44,22,1,2": False,
+    "name,on,by Ike,1953-01-20,R": True,
+    "Ike,1953-01-20,R JFK,1961-01-20,D": False,
+    "land,2020-01-01,by Oz,high,R": True,
 }
 
 

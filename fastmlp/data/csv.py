@@ -49,7 +49,7 @@ from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
 from .labels import Labels, distinct, listed
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one
+from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one, written_date
 
 _PIXEL_CHUNK_BYTES = 1 << 23
 _CACHE_VERSION = 9
@@ -266,16 +266,19 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     numbers = [k for k, name in enumerate(names) if feature(name) is not None]
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
     if not numbers:
-        return 2 * len(again) <= len(names)
+        dated = [k for k in text if below and written_date(names[k]) and all(written_date(row[k]) for row in below)]
+        return not dated and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
     order = [[str(k + start) for k in range(len(numbers))] for start in (0, 1)]
+    decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
     if below and not again and [names[k] for k in numbers] in order:
-        decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
         few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
         if len(numbers) >= _COLUMN_NUMBERS or few:
             return True
-    if not again and _COLUMN_NUMBERS <= len(numbers) < len(names):  # years, say, beside a name or above the rows' names
+    unlike = decimals == all(names[k].isdigit() for k in numbers)
+    # Years, say, beside a name, above the names of rows, or above decimals.
+    if not again and len(numbers) >= _COLUMN_NUMBERS and (len(numbers) < len(names) or unlike):
         even = [_are_even([row[k] for k in numbers]) for row in (names, *below)]
         if even[0] and not all(even):
             return True

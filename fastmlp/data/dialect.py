@@ -29,6 +29,7 @@ _EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
+_SEPARATES = re.compile(r"[,;\t|]")
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
 _BLANK, _MONEY = rb"(?:[ ']|\xc2\xa0|\xe2\x80\xaf)", rb"(?:R?[%$]|\xe2\x82\xac|\xc2\xa3|\xc2\xa5)"
 _WITH_COMMA = rb"(?:\d{1,3}(?:" + _BLANK + rb"\d{3}){1,6}|\d*),\d+(?:[eE][+-]?\d+)?"
@@ -189,7 +190,7 @@ def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
 
 
 def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
-    """The separator that makes rows of one length; of several one that needs no titles above them, then the one that leaves
+    """The separator that makes rows of one length; of several one that makes the first line as long, then the one that leaves
     the most numbers and dates and the fewest fields of text, then few empty fields, then many fields."""
     scores: dict[str, tuple[bool, bool, int, int, int]] = {}
     failure = None
@@ -205,16 +206,19 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         fields = [field for row in table for field in row if field.lower() not in MISSING]
         numbers = [number(field) is not None or is_number_of_some_country(field) for field in fields]
         count = sum(numbers) + sum(" " in field and written_date(field) is not None for field in fields)
-        commas = sum("," in field for field, known in zip(fields, numbers) if not known) if mark == " " else 0
-        mixed = sum(bool(_MARKS.search(field)) for field in fields) + commas
+        if mark == " ":  # which text may hold, while it seldom holds others without one
+            mixed = sum(len(_SEPARATES.findall(field)) for field, known in zip(fields, numbers) if not known)
+        else:
+            mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
         if max(lengths) > 1:
             alike = (
                 len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1)) and lengths[-1] > 1
             )
+            whole = not titles and lengths[0] == lengths[-1]
             scores[mark] = (
                 alike,
-                not titles,
+                whole,
                 2 * count - len(fields) - mixed,
                 len(fields) - sum(lengths),
                 sum(lengths),
