@@ -105,12 +105,13 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def python(tmp_path):
-    """Run code, or a module with arguments, in a fresh interpreter; returns the finished process.
+    """Run code, or a module with arguments, in a fresh interpreter, which must end with ``code``, unless that is None.
 
-    Its stderr is without the line that kernels are compiled, which depends on the cache; ``all_lines`` keeps it.
+    Returns the finished process. Its stderr is without the line that kernels are compiled, which depends on the cache;
+    ``all_lines`` keeps it.
     """
 
-    def run(*args, env=None, timeout=240, cwd=None, all_lines=False):
+    def run(*args, code=0, env=None, timeout=240, cwd=None, all_lines=False):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         command = [sys.executable, *(["-c", *args] if len(args) == 1 else args)]
         result = subprocess.run(
@@ -118,6 +119,7 @@ def python(tmp_path):
         )
         if not all_lines:
             result.stderr = re.sub(r"^compiling kernels .*\n", "", result.stderr, flags=re.MULTILINE)
+        assert code in (None, result.returncode), result.stderr
         return result
 
     return run

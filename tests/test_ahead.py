@@ -49,7 +49,6 @@ assert (abs(kernels.softmax(Z) - kernels.reference.softmax(Z)) < 1e-15).all()
 
 def run(python, code, cache, **options):
     result = python("-W", "ignore", "-c", AHEAD + code, env={"FASTMLP_CACHE": str(cache)}, **options)
-    assert result.returncode == 0, result.stderr
     return result
 
 

@@ -119,7 +119,7 @@ def beside_a_layer(python, layer, cases, threads=THREADS, repeats=1):
     code = BESIDE_A_LAYER.format(
         directory=str(Path(__file__).parent), layer=layer, cases=cases, threads=threads, repeats=repeats
     )
-    result = python(code, timeout=3000)
+    result = python(code, code=None, timeout=3000)
     if result.stderr.strip() == "no such layer here":
         pytest.skip(f"Numba's threading layer {layer} is not on this machine")
     assert result.returncode == 0, result.stderr

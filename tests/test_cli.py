@@ -207,7 +207,7 @@ def test_a_full_disk_behind_stdout_is_one_line(dataset, tmp_path):
     ],
 )
 def test_a_wrong_environment_is_one_line(dataset, python, variable, value, message):
-    result = python("-m", "fastmlp.train", "--data", dataset, "--steps", "1", env={variable: value})
+    result = python("-m", "fastmlp.train", "--data", dataset, "--steps", "1", code=2, env={variable: value})
     one_line((result.returncode, result.stdout, result.stderr), 2, message)
 
 

@@ -552,7 +552,7 @@ def test_names_that_the_terminal_cannot_show_are_escaped(place, python):
     random_model((2, 2), ("é", "ü")).save("named.npz")
     np.savez("new.npz", X=np.eye(2))
     result = python("-m", "fastmlp.predict", "named.npz", "new.npz", env={"PYTHONIOENCODING": "ascii"}, cwd=place)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stderr == ""
     classes = fastmlp.load_model("named.npz").predict(np.eye(2))
     assert result.stdout.split() == [{"é": r"\xe9", "ü": r"\xfc"}[name] for name in np.array(("é", "ü"))[classes]]
 
@@ -907,7 +907,7 @@ def examine(python, tmp_path):
     def run(*arguments, path=(), **env):
         where = os.pathsep.join([*map(str, path), str(ROOT)])
         env = {"FASTMLP_CACHE": str(tmp_path / "cache"), "FASTMLP_DATA": "", **env, "PYTHONPATH": where}
-        result = python("-m", "fastmlp.doctor", "--json", *arguments, env=env)
+        result = python("-m", "fastmlp.doctor", "--json", *arguments, code=None, env=env)
         findings = {}
         for finding in json.loads(result.stdout)["findings"]:
             findings.setdefault(finding["topic"], []).append(finding)
@@ -1049,7 +1049,6 @@ def test_after_warmup_no_command_compiles(python, place, digits):
 
     def run(*arguments):
         result = python("-m", "fastmlp", *arguments, env=env)
-        assert result.returncode == 0, result.stderr
         return result.stdout
 
     out = run("warmup")
@@ -1082,6 +1081,5 @@ def test_help_needs_neither_numba_nor_numpy(python, verb):
         "assert code == 0 and not {'numba', 'numpy', 'matplotlib'} & {*sys.modules}, sorted(sys.modules)"
     )
     result = python(code)
-    assert result.returncode == 0, result.stderr
     assert "example:" in result.stdout
     assert result.stderr == ""

@@ -1023,8 +1023,7 @@ def test_export_can_be_called_whoever_imported_its_module(python):
         "import fastmlp.export\nfrom fastmlp import export\nassert first is export is fastmlp.export\n"
         "assert callable(export) and callable(export.main)"
     )
-    done = python(code)
-    assert done.returncode == 0, done.stderr
+    python(code)
 
 
 # -- refused calls ---------------------------------------------------------------------------------------------------
@@ -1060,7 +1059,7 @@ REFUSED = {
     "continuous y": ("both", {}, {"y": lambda y: y + 0.5}, "nknown label type|classes not in|same classes"),
     "labels 0 and 2": ("fit", NO, {"y": lambda y: 2 * np.eye(3, dtype=int)[y]}, "y has a column for each label and holds 2"),
     "multilabel": ("again", {}, {"y": lambda y: np.eye(3, dtype=int)[y]}, "y has a column for each label"),
-    "unknown class": ("again", {}, {"y": lambda y: y + 1}, "classes"),
+    "unknown class": ("again", {}, {"y": lambda y: y + 1}, "same classes as|`y` has classes not in `self.classes_`"),
     "negative weights": ("both", {}, {"sample_weight": -np.ones(60)}, "Negative values in data"),
     "no weights": ("both", {}, {"sample_weight": np.zeros(60)}, "Sample weights must contain"),
     "few weights": ("both", {}, {"sample_weight": np.ones(3)}, "sample_weight.shape"),
@@ -1100,55 +1099,28 @@ REFUSED = {
 }  # fmt: skip
 
 # The same of numbers to predict, beside what is refused of any y.
+OF_CLASSES = {"y", "classes", "y_val", "class_weight", "label_smoothing"}
 REFUSED_NUMBERS = {
-    **{
-        name: case
-        for name, case in REFUSED.items()
-        if not {"y", "classes", "y_val"} & set(case[2]) and not {"class_weight", "label_smoothing"} & set(case[1])
-    },
+    **{name: case for name, case in REFUSED.items() if not OF_CLASSES & {*case[1], *case[2]} and name != "another score"},
     "text": ("both", {}, {"y": lambda y: y.astype(str)}, "could not convert string to float|y has dtype <U"),
     "y not finite": ("both", {}, {"y": lambda y: np.where(BAD, np.nan, y)}, "Input y contains NaN"),
     "y beyond float32": ("both", {}, {"y": lambda y: y * 1e300}, "y holds a number too large for dtype float32"),
-    "columns": (
-        "again",
-        {},
-        {"y": lambda y: np.stack([y, y], 1)},
-        "y has 2 columns; this model was fitted with 1 outputs",
-    ),
+    "columns": ("again", {}, {"y": lambda y: np.stack([y, y], 1)}, "y has 2 columns; this model was fitted with 1 outputs"),
     "sparse y": ("both", {}, {"y": lambda y: scipy.sparse.csr_array(y[:, None])}, "Sparse data was passed for y"),
-    "y_val sparse": (
-        "fit",
-        {},
-        {"X_val": np.ones((2, 5)), "y_val": scipy.sparse.csr_array(np.eye(2))},
-        "y_val is sparse",
-    ),
+    "y_val sparse": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": scipy.sparse.csr_array(np.eye(2))}, "y_val is sparse"),
     "y_val of columns": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": np.ones((2, 3))}, "y_val has 3 columns"),
     "y_val not finite": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [0, np.inf]}, "y_val contains infinity"),
     "y_val text": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": ["a", "b"]}, "y_val has dtype <U1"),
-    "negative counts": (
-        "fit",
-        {"loss": "poisson", **NO},
-        {"y": lambda y: y - 2},
-        "y holds -1.5; the loss poisson takes",
-    ),
+    "negative counts": ("fit", {"loss": "poisson", **NO}, {"y": lambda y: y - 2}, "y holds -1.5; the loss poisson takes"),
     "sizes of nothing": ("fit", {"loss": "gamma", **NO}, {"y": lambda y: y - 0.5}, "y holds 0.0; the loss gamma takes"),
     "negative y_val": (
-        "fit",
-        {"loss": "poisson", **NO},
-        {"X_val": np.ones((2, 5)), "y_val": [0, -1.0]},
-        "y_val holds -1.0; the loss poisson",
+        "fit", {"loss": "poisson", **NO}, {"X_val": np.ones((2, 5)), "y_val": [0, -1.0]}, "y_val holds -1.0; the loss poisson",
     ),
     "another output": ("again", {"loss": "poisson"}, {}, "loss is 'poisson', of which the output is exp"),
     "falling quantiles": ("fit", {"loss": "quantile", "quantiles": [0.9, 0.1]}, {}, r"quantiles is \[0.9, 0.1\]"),
-    "more quantiles": (
-        "again",
-        {"loss": "quantile", "quantiles": [0.1, 0.9]},
-        {},
-        "y has 1 columns, and makes 2 of each",
-    ),
+    "more quantiles": ("again", {"loss": "quantile", "quantiles": [0.1, 0.9]}, {}, "y has 1 columns, and makes 2 of each"),
     "no such loss": ("fit", {"loss": "log_loss"}, {}, "The 'loss' parameter of MLPRegressor must be"),
-}
-del REFUSED_NUMBERS["another score"]
+}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -1254,7 +1226,6 @@ def test_importing_fastmlp_needs_no_scikit_learn(python):
         "try:\n    fastmlp.MLPClassifier\nexcept ImportError as error:\n    print(error)"
     )
     done = python(code)
-    assert done.returncode == 0, done.stderr
     assert "needs scikit-learn" in done.stdout
     assert "[sklearn]'" in done.stdout
 
@@ -1262,11 +1233,6 @@ def test_importing_fastmlp_needs_no_scikit_learn(python):
 # -- bad input -------------------------------------------------------------------------------------------------------
 
 
-def test_bad_input_is_refused_in_scikit_learns_words(table):
-    X, y = table
-    with pytest.raises(NotFittedError, match="This MLPClassifier instance is not fitted yet"):
-        MLPClassifier().predict(X)
-    with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
-        MLPClassifier(4, max_iter=1).fit(X, y).partial_fit(X[:1], ["dog"])
+def test_a_batch_larger_than_the_samples_is_clipped_with_a_warning(table):
     with pytest.warns(UserWarning, match="Got `batch_size` less than 1 or larger than sample size"):
-        MLPClassifier(4, batch_size=1000, max_iter=1).fit(X, y)
+        MLPClassifier(4, batch_size=1000, max_iter=1).fit(*table)

@@ -22,15 +22,13 @@ def test_ops_stay_inside_their_arguments(python):
     with ThreadPoolExecutor(2) as pool:  # in two processes
         results = pool.map(lambda seed: python(GUARDED, seed, "750", timeout=300), ("0", "1"))
     for result in results:
-        assert result.returncode == 0, result.stderr
         assert int(result.stdout) >= 750
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(2, 6))
 def test_ops_stay_inside_their_arguments_a_hundred_thousand_times(python, seed):
-    result = python(GUARDED, str(seed), "25000", timeout=3000)
-    assert result.returncode == 0, result.stderr
+    python(GUARDED, str(seed), "25000", timeout=3000)
 
 
 PAST_THE_END = """
@@ -45,5 +43,4 @@ kernels.raw.gemm(0, 1, X, W, Y, np.empty(kernels.raw.scratch_size(5, 4), np.floa
 
 def test_the_guard_sees_a_read_past_the_end(python):
     """A raw kernel told that W has five rows where it has four dies of it."""
-    result = python(PAST_THE_END.format(directory=str(Path(__file__).parent)))
-    assert result.returncode == -signal.SIGSEGV
+    python(PAST_THE_END.format(directory=str(Path(__file__).parent)), code=-signal.SIGSEGV)

@@ -344,8 +344,7 @@ def test_a_command_that_is_not_for_ranks_is_refused_by_rank_0_alone(verb, monkey
 def test_ranks_of_another_mpi_than_mpi4pys_are_refused(ranks, python):
     """They would be so many runs of one rank each, in the same directory. ``ranks``: for its reasons to skip."""
     env = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}
-    done = python("-m", "fastmlp.train", "--data", "synthetic", env=env)
-    assert done.returncode == 2
+    done = python("-m", "fastmlp.train", "--data", "synthetic", code=2, env=env)
     *_, line = done.stderr.splitlines()  # after mpi4py's own warning
     assert line.startswith("fastmlp train: 2 ranks were started, mpi4py sees 1")
 

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def check(python, count, *works, timeout=240):
     """One arena of the allocator for all threads: which of them gets another by turns is not what is measured."""
     result = python(SOAK, str(count), *works, env={"MALLOC_ARENA_MAX": "1"}, timeout=timeout)
-    assert result.returncode == 0, result.stderr
     for work, line in zip(works, result.stdout.splitlines(), strict=True):
         resident, files, threads = map(int, line.split())
         assert resident < MEGABYTE, f"{work}: {resident} bytes in {count} calls"

@@ -81,16 +81,8 @@ def epoch_of(batches, epoch):
 
 @pytest.mark.parametrize(
     ("samples", "batch", "most"),
-    [
-        (1000, 8, 104),
-        (1000, 8, 8),
-        (1003, 10, 250),
-        (1001, 1000, 1000),
-        (5, 2, 2),
-        (70_001, 16, 16_000),
-        (3000, 7, 2100),
-    ],
-)
+    [(1000, 8, 104), (1000, 8, 8), (1003, 10, 250), (1001, 1000, 1000), (5, 2, 2), (70_001, 16, 16_000), (3000, 7, 2100)],
+)  # fmt: skip
 def test_every_epoch_is_a_permutation_in_windows_of_whole_batches(samples, batch, most):
     batches = Batches(samples, batch, "epoch", np.random.default_rng(0), most)
     epochs = []
@@ -650,7 +642,6 @@ def limited(python, tmp_path):
 
     def run(directory, *options, room=0):
         result = python("-c", LIMITED, str(few), str(directory), str(tmp_path / "run"), str(room), *options)
-        assert result.returncode == 0, result.stderr
         *_, summary, last = map(json.loads, filter(lambda line: line.startswith("{"), result.stdout.splitlines()))
         return last, summary, result.stderr
 
