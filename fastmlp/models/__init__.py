@@ -1,1 +1,1 @@
-"""What was trained: ``model``, what its numbers mean (``target``), the ``ranges`` of its inputs, and its file."""
+"""Trained models: ``model``, its ``target`` (units of the predicted numbers), ``ranges`` of its inputs, and its file."""

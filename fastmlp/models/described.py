@@ -1,4 +1,4 @@
-"""What a model's inputs and outputs are, for those who get its file: as data, and in words."""
+"""Descriptions of a model's inputs and outputs for the users of its file: as JSON, and in words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _MOST_NAMED = 100  # columns or classes in a sentence
 
 
 def described(model: Model) -> dict[str, str]:
-    """What is known of a model's inputs and outputs, each as JSON: classes or loss, image_shape, columns, range, polarity.
+    """Properties of a model's inputs and outputs, each as JSON: classes or loss, image_shape, columns, range, polarity.
 
-    ``range`` is [black, white] of images, [least, greatest] of each column of a table, or of all columns where they are not
-    told apart.
+    ``range`` is [black, white] of images, else [least, greatest] of each column, or of all numbers.
     """
     meta, _ = model.contents()
     keys = ("classes" if model.target is None else "loss", "image_shape", "columns")
@@ -32,7 +31,7 @@ def described(model: Model) -> dict[str, str]:
 
 
 def in_words(model: Model, *, uint8: bool = False) -> str:
-    """A sentence or two on what the inputs X are, and one on the classes, or on the numbers."""
+    """A few sentences on the inputs X, and on the classes or the predicted numbers."""
     inputs = model.network.sizes[0]
     if model.image_shape is not None:
         rows, columns = model.image_shape

@@ -1,4 +1,4 @@
-"""Models out of their files, or out of what a checkpoint has of them: nothing in a file is trusted."""
+"""Models read from their files, and from checkpoints. Nothing in a file is trusted."""
 
 from __future__ import annotations
 
@@ -23,16 +23,13 @@ if TYPE_CHECKING:
 
 
 def load_model(path: str | Path) -> Model:
-    """A model that ``Model.save`` wrote, the one in a checkpoint, or that of a run's directory.
-
-    InputError for anything else.
-    """
+    """The model in a file of ``Model.save``, a checkpoint or a run's directory. InputError for anything else."""
     file = model_file(path)
     return model_from(*read_tensors(file), str(file))
 
 
 def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
-    """The model that ``Model.contents`` described, and perhaps more; ``path`` is for the errors."""
+    """The model of ``Model.contents``, which a checkpoint adds to; ``path`` is for the errors."""
     if "table" in meta:
         return _table_model(meta, tensors, path)
     try:
@@ -46,7 +43,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         activation = meta.get("activation", "relu")
         for name in [activation] if isinstance(activation, str) else activation:
             kernels.ACTIVATIONS[name]
-        label, trained_on, label_kind = _whence(meta, classes)
+        label, trained_on, label_kind = _origin(meta, classes)
         light_border = meta.get("light_border", False)
         if not isinstance(light_border, bool):
             raise ValueError("light_border")
@@ -82,10 +79,10 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     return Model(network, scale, classes, **known, **standard)
 
 
-def _whence(
+def _origin(
     meta: dict[str, Any], classes: tuple[str, ...]
 ) -> tuple[LabelColumn | None, dict[str, Any] | None, str | None]:
-    """(label, trained_on, label_kind) of a model's file. TypeError, ValueError or KeyError for what is none."""
+    """(label, trained_on, label_kind) of a model's file. TypeError, ValueError or KeyError for wrong ones."""
     trained_on = meta.get("trained_on")
     if trained_on is not None:
         kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
@@ -99,7 +96,7 @@ def _whence(
 
 
 def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
-    """What ``contents`` made of a model's ``target``; None where it has classes."""
+    """The target of a model of numbers; None for a model of classes."""
     loss = meta.get("loss")
     of_numbers = loss is not None and (not meta.get("classes") or "target_mean" in tensors)
     if loss is not None:
@@ -114,7 +111,7 @@ def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
 
 
 def _require_loss(loss: Any, task: str, path: str) -> None:
-    """InputError for what is no loss of the task."""
+    """InputError unless ``loss`` is one of the task's."""
     try:
         kernel = kernel_of(str(loss))
     except (InputError, ValueError):
@@ -124,7 +121,7 @@ def _require_loss(loss: Any, task: str, path: str) -> None:
 
 
 def _label(saved: Any) -> LabelColumn | None:
-    """What ``contents`` made of a model's ``label``. TypeError or ValueError for anything else."""
+    """The ``label`` of ``contents``. TypeError or ValueError for anything else."""
     if saved is None:
         return None
     name, place = saved
@@ -139,7 +136,7 @@ def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str
 
 
 def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[str], path: str) -> Network:
-    """The network of W0, b0, ... whose output is of that kind and width."""
+    """The network of W0, b0, W1, ..., with an output of that kind and width."""
     weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
         raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
@@ -152,7 +149,7 @@ def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[s
         raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {outputs} {what}")
     try:
         network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation, output=kind)
-    except ValueError as error:  # of as many activations as there are not hidden layers
+    except ValueError as error:  # for another number of activations than of hidden layers
         raise InputError(f"{path}: {error}") from None
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
@@ -164,7 +161,7 @@ def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[s
 
 
 def _networks(tensors: Tensors, activation: str, output: str) -> list[Network]:
-    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError or KeyError for what is none."""
+    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError or KeyError for wrong tensors."""
     weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     biases = [tensors[f"b{k}"] for k in range(len(weights))]
     for k, (W, b) in enumerate(zip(weights, biases)):
@@ -183,7 +180,7 @@ def _networks(tensors: Tensors, activation: str, output: str) -> list[Network]:
 
 
 def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
-    """The model that ``TableModel.contents`` described, and perhaps more; ``path`` is for the errors."""
+    """The model of ``TableModel.contents``, which a checkpoint adds to; ``path`` is for the errors."""
     from ..tables.columns import Columns  # here: to load any other model would take a tenth longer
     from ..tables.model import TableModel
 
@@ -192,7 +189,7 @@ def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableMode
         columns, classes = Columns.of(meta["table"]), tuple(map(str, meta["classes"]))
         scale, named = float(meta["scale"]), meta["named"]
         output, outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
-        label, trained_on, label_kind = _whence(meta, classes)
+        label, trained_on, label_kind = _origin(meta, classes)
         networks = _networks(tensors, meta["activation"], output)
         sizes = networks[0].sizes
         if (sizes[0], sizes[-1]) != (columns.inputs, outputs) or not 0 < scale < math.inf or type(named) is not bool:

@@ -1,4 +1,4 @@
-"""A trained network: what it predicts, how well, and what its file holds."""
+"""A trained network: its predictions, its scores, and the contents of its file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .ranges import difference
 from .target import Target, kernel_of, number_scores
 from .tensor_file import Tensors, write_tensors
 
-_LOOKS = 16  # calls whose inputs' range is compared: it takes longer than predicting a sample
+_LOOKS = 16  # calls whose inputs are compared with the training range, which takes longer than predicting a sample
 LABELS: dict[str, Any] = {
     "bool": lambda name: name == "True",
     "int": int,
@@ -44,22 +44,22 @@ def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
 
 @dataclass(eq=False, repr=False)
 class Model:
-    """A trained multilayer perceptron, with all that it takes to predict ``classes`` or numbers.
+    """A trained multilayer perceptron that predicts ``classes``, or numbers, for which ``target`` has the units.
 
-    ``target`` says what the outputs mean where they are numbers; ``classes`` is empty then. ``loss`` is what was minimised, as
-    --loss says it, or None for the cross-entropy of classes.
+    ``loss`` is the minimised loss as --loss names it, or None for the cross-entropy of classes.
 
-    Its inputs are scale * x, or (x - mean) / std where the features were standardised (``mean`` and ``std`` [inputs], float64:
-    in float32 features far from zero would lose what sets them apart). A mean is 0 where a column's zeros were kept.
-    ``image_shape`` (rows, columns) and ``columns`` (names of features) say what the inputs are, if known, and ``index_base``
-    what the indices of svmlight files count from, 0 or 1; ``label`` says where the table of the training had its labels,
-    ``framing`` how drawings were placed in its images, and ``light_border`` that they are dark on light.
-    ``ranges`` are those of the training inputs (see ``ranges.input_ranges``): predicting warns of inputs in another.
-    ``trained_on`` is the ``digest`` of the training samples with the ``val_fraction`` and ``seed`` of the split they are from.
+    The network's inputs are scale * x, or (x - mean) / std if ``mean`` and ``std`` [inputs] are given. These are float64, since
+    features far from zero would lose their differences in float32. A column whose zeros were kept has mean 0.
 
-    A row's prediction does not depend on the rows beside it, to the last bit. But a process that predicts a few dense rows
-    before it has loaded the compiled kernels, which takes longer than the rows, computes these in NumPy: their
-    probabilities equal the kernels' to rounding. It loads the kernels for more rows, and for all else.
+    The other fields are None where they are not known. ``image_shape`` is (rows, columns) of images, ``columns`` the features'
+    names, ``index_base`` the first index, 0 or 1, of svmlight files, ``label`` the place of the labels in the training table,
+    ``framing`` the placement of drawings in images, ``light_border`` whether images are dark on light. ``ranges`` are those of
+    the training inputs (see ``ranges.input_ranges``); predicting warns of inputs in another range. ``trained_on`` has the
+    ``digest`` of the training samples, and the ``val_fraction`` and ``seed`` of their split.
+
+    A row's prediction does not depend on the rows beside it, to the last bit. There is one exception: a process that has not
+    loaded the compiled kernels, which takes longer than predicting a few dense rows, computes these in NumPy. Their
+    probabilities equal the kernels' to rounding.
     """
 
     network: Network
@@ -91,7 +91,7 @@ class Model:
 
     @property
     def described(self) -> str:
-        """The layers, in words."""
+        """The layers as text."""
         return f"network {'-'.join(map(str, self.network.sizes))}"
 
     @property
@@ -100,7 +100,7 @@ class Model:
 
     @property
     def features(self) -> Features:
-        """What readers of files must know of the inputs."""
+        """The inputs' properties that readers of files need."""
         return Features(
             self.network.sizes[0], self.columns, self.index_base, self.label,
             self.image_shape, self.framing, self.light_border,
@@ -108,11 +108,11 @@ class Model:
 
     @property
     def task(self) -> str:
-        """What it was trained for: classification, or regression."""
+        """classification or regression."""
         return "classification" if self.target is None else "regression"
 
     def _matrix(self, X: Any) -> np.ndarray:
-        """X as an ndarray; the columns of a data frame (pandas', Polars', Arrow's) by name, where the model knows theirs."""
+        """X as an ndarray; columns of a data frame (pandas, Polars, Arrow) go by name if the model knows names."""
         if (names := column_names(X)) is not None:
             return named_columns(X, self.columns or names, "X", "this model takes numbers")
         if np.ma.is_masked(X):
@@ -120,20 +120,20 @@ class Model:
         return as_floats(np.asarray(X))
 
     def standardise(self, X: Any) -> Any:
-        """(X - mean) / std in the network's dtype, where the model has them; else X as it is."""
+        """(X - mean) / std in the network's dtype, if the model has a mean; else X unchanged."""
         if self.mean is None or self.std is None:
             return X
         return standardised(X, self.mean, self.std, self.network.dtype)
 
     def unlike_training(self, X: Any) -> str | None:
-        """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from the training inputs', if it does."""
-        self._looks = 0  # whoever asks need not be warned again
+        """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from that in training, if it does."""
+        self._looks = 0  # a caller of this needs no warning later
         if self.ranges is None:
             return None
         return difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
 
     def _look(self, X: Any) -> None:
-        """Warn, once, of inputs in another range than in training, among the first calls."""
+        """Among the first calls, warn once of inputs in another range than in training."""
         if self._looks:
             left = self._looks - 1
             if (line := self.unlike_training(X)) is None:
@@ -142,10 +142,10 @@ class Model:
                 warnings.warn(line, stacklevel=4)
 
     def _blocks(self, X: Any, quick: bool = False) -> Any:
-        """(ops, logits by them) of X, block by block. Warns when it is in another range than the training inputs.
+        """Yield (ops, logits) for each block of X. Warns of inputs in another range than in training.
 
-        With ``quick`` the ops may be ``quick_ops``, to which a block is a row: BLAS sums in an order that may depend on the
-        number of rows.
+        With ``quick`` the ops may be ``quick_ops``. Then a block is a single row, as the order in which BLAS sums may depend on
+        the number of rows.
         """
         X = sparse_rows(X, "X") if hasattr(X, "tocsr") else X
         fast, sparse, size = ops(self.backend), hasattr(X, "indptr"), _ROWS
@@ -169,7 +169,7 @@ class Model:
                 self._in_dtype(entries.data)
                 yield fast, fast.mlp_forward(kernels.csr(entries), self.network)
                 return
-            X = X.toarray(self.network.dtype)  # there are no zeros that could be kept
+            X = X.toarray(self.network.dtype)  # centring leaves few zeros
         else:
             require_finite(X, "X")
             self._look(X)
@@ -181,7 +181,7 @@ class Model:
             yield fast, fast.mlp_forward(rows, self.network, scale=self.scale)
 
     def _in_dtype(self, values: np.ndarray) -> np.ndarray:
-        """Finite values as the network reads them; InputError for one beyond its range, which could give any class."""
+        """Finite values in the network's dtype. InputError for values beyond its range, which could give any class."""
         if values.dtype.kind != "f" or (values.dtype == self.network.dtype and self.mean is None):
             return values
         with np.errstate(over="ignore"):  # refused here
@@ -193,7 +193,7 @@ class Model:
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes] for samples X [N, inputs] (numbers, CSR, or a data frame, whose columns go by name).
 
-        A row's do not depend on the others. InputError of a model that predicts numbers.
+        A row's probabilities do not depend on other rows. InputError for a model that predicts numbers.
         """
         if self.target is not None:
             raise InputError("this model predicts numbers; it has no probabilities")
@@ -201,10 +201,10 @@ class Model:
         return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
 
     def predictor(self) -> Callable[[Any], np.ndarray]:
-        """A function of X that is ``predict_proba``, or ``predict`` of a model of numbers, prepared for one row at a time.
+        """A function like ``predict_proba`` (``predict`` for numbers), prepared for one row at a time.
 
-        The same bits and errors in 1 to 3 microseconds, for a row [1, inputs] in the network's dtype or uint8; but it does not
-        compare the row's range with that of the training. Several threads may call it. It follows the weights as they change.
+        For a row [1, inputs] in the network's dtype or uint8 it takes 1 to 3 microseconds, with the same bits and errors; but
+        it does not compare the row with the training range. Several threads may call it. It uses the current weights.
         """
         whole = self.predict_proba if self.target is None else self.predict
         if self.backend != "numba":
@@ -224,10 +224,10 @@ class Model:
         return predict
 
     def predict(self, X: Any) -> np.ndarray:
-        """Class indices [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit.
+        """Predictions for samples X as ``predict_proba`` takes them.
 
-        Of a model that was trained on arrays the labels [N], in the type that they had there; of one that predicts numbers
-        these, float64 [N], or [N, outputs] where there are several.
+        These are numbers, float64 [N] or [N, outputs], for a model of numbers; labels [N] in their own type for a model trained
+        on arrays; else class indices, int64 [N]. The class is the one of the first largest logit.
         """
         if self.target is not None:
             Z = [logits for _, logits in self._blocks(X, quick=True)]
@@ -242,16 +242,13 @@ class Model:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """The labels of the classes, in the type that they had in the arrays of the training, if it was on such."""
+        """The classes' labels in their own type, for a model of classes trained on arrays."""
         if self.label_kind is None or self.target is not None:
             return None
         return np.array([LABELS[self.label_kind](name) for name in self.classes])
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """(mean cross-entropy, accuracy) on samples X [N, inputs] with class indices, or labels that are text, y [N].
-
-        Of a model that predicts numbers (mean loss, R²) with numbers y.
-        """
+        """(mean loss, accuracy) on samples X [N, inputs] with y [N], class indices or text; (mean loss, R²) for numbers."""
         y = np.asarray(y)
         if self.target is None and y.dtype.kind in "OUSb":
             texts = [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
@@ -267,7 +264,7 @@ class Model:
     def measure(self, X: Any, y: Any) -> dict[str, float]:
         """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
 
-        The loss is what was minimised, its mean over the samples, in the units of the network.
+        The loss is the mean of the minimised loss over the samples, in the network's units.
         """
         loss, correct, done = 0.0, 0, 0
         kernel, target = None if self.loss is None else kernel_of(self.loss), self.target
@@ -287,7 +284,7 @@ class Model:
         return {"loss": loss / done, **number_scores(y, target.central(np.concatenate(numbers)))}
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(W, b) of each layer, float64 copies, for inputs as they come: scale, mean and std are folded into the first."""
+        """(W, b) of each layer, float64 copies, with scale, mean and std folded into the first layer."""
         layers = []
         for W, b in self.network.layers:
             layers.append((W.astype(np.float64), np.zeros(W.shape[1]) if b is None else b.astype(np.float64)))

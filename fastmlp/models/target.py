@@ -1,4 +1,4 @@
-"""What a network that predicts numbers has learnt: by which loss, and in which units."""
+"""The loss and the units of a network that predicts numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import InputError
 
 
 def kernel_of(loss: str) -> Any:
-    """The kernels' loss that --loss calls so. ValueError where its parameters make none."""
+    """The kernels' loss for a value of --loss. ValueError for impossible parameters."""
     name, parameters = loss_and_parameters(loss)
     given = (parameters,) if name == "quantile" else parameters
     return kernels.LOSSES[name](*given if parameters else ()).checked()
@@ -23,9 +23,9 @@ def kernel_of(loss: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The numbers y [N, T] of a regression. The network learns (y - mean) / std, ``mean`` and ``std`` float64 [T].
+    """The targets y [N, T] of a regression. The network learns (y - mean) / std, where ``mean`` and ``std`` are float64 [T].
 
-    ``loss`` is as --loss says it: a name of ``kernels.LOSSES``, and behind a colon its parameters.
+    ``loss`` is a value of --loss: a name of ``kernels.LOSSES``, and behind a colon its parameters.
     """
 
     loss: str
@@ -34,16 +34,16 @@ class Target:
 
     @cached_property
     def kernel(self) -> Any:
-        """The kernels' loss. ValueError where its parameters make none."""
+        """The kernels' loss. ValueError for impossible parameters."""
         return kernel_of(self.loss)
 
     @property
     def outputs(self) -> int:
-        """How many outputs the network has."""
+        """The number of the network's outputs."""
         return len(self.mean) * int(self.kernel.each)
 
     def require(self, y: np.ndarray, source: str) -> None:
-        """InputError where the loss does not take a number of y."""
+        """InputError for a number of y for which the loss is not defined."""
         low, name = float(y.min()), self.kernel.name
         if self.kernel.output == "exponential" and (low < 0 or (low == 0 and name == "gamma")):
             wanted = "above 0" if name == "gamma" else "of at least 0"
@@ -52,23 +52,23 @@ class Target:
             )
 
     def encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
-        """What a network of that dtype is to make of samples with the numbers y [N] or [N, T]."""
+        """The numbers y [N] or [N, T] in the network's units and dtype, [N, T]."""
         return ((y.reshape(len(y), -1) - self.mean) / self.std).astype(dtype)
 
     def numbers(self, Z: np.ndarray) -> np.ndarray:
-        """The numbers, float64 [N] or [N, outputs], that the network's outputs Z stand for."""
+        """The predictions, float64 [N] or [N, outputs], for the network's outputs Z."""
         each = int(self.kernel.each)
         mean, std = (np.repeat(values, each) for values in (self.mean, self.std))
         predicted = self.kernel.predict(Z.astype(np.float64)) * std + mean
         return predicted[:, 0] if predicted.shape[1] == 1 else predicted
 
     def central(self, predicted: np.ndarray) -> np.ndarray:
-        """``central`` of what the model predicts."""
+        """``central`` of the model's predictions."""
         return central(predicted, self.kernel)
 
 
 def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
-    """Of numbers predicted for several quantiles, by the ``kernel``'s loss, those nearest to the median; others as they are."""
+    """The predictions of the quantile nearest to the median, if the loss ``kernel`` has several; else all predictions."""
     if kernel.each == 1:
         return predicted
     nearest = int(np.abs(np.asarray(kernel.quantiles) - 0.5).argmin())
@@ -77,10 +77,10 @@ def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
 
 
 def measured(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str) -> Target:
-    """The target of a run: its units are the mean and deviation of the training samples' y [N], by their weights.
+    """The target of a run, with the weighted mean and deviation of the training samples' y [N].
 
-    Where the network learns a logarithm it is of y / mean. InputError for numbers that do not differ, or that the loss does
-    not take.
+    If the network predicts a logarithm, it is that of y / mean. InputError for constant numbers, and for numbers for which the
+    loss is not defined.
     """
     low, high = float(y.min()), float(y.max())
     if low == high:
@@ -119,5 +119,5 @@ def number_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def scored(rmse: float, r2: float) -> str:
-    """RMSE and R² for a person."""
+    """RMSE and R² as text."""
     return f"RMSE {rmse:.4g}, R² {r2:.3f}"

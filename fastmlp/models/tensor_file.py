@@ -1,7 +1,7 @@
 """The file of models and checkpoints: an .npz of tensors, read without pickle, with a SHA-256 for each.
 
-Its member ``meta`` is JSON as bytes: ``format`` "fastmlp", ``version``, ``sha256`` (of every other member's dtype, shape and
-bytes, by name) and what the writer adds. Zip's CRC-32 guards ``meta`` itself.
+Its member ``meta`` is JSON as bytes: ``format`` ("fastmlp"), ``version``, ``sha256`` (by name, of each tensor's dtype, shape
+and bytes) and the writer's own keys. Zip's CRC-32 guards ``meta``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..paths import atomic_write, writing
 
 _FORMAT = "fastmlp"
-VERSION, TABLE_VERSION = 2, 3  # of one network; of several with a table's columns, which version 2 does not know
+VERSION, TABLE_VERSION = 2, 3  # for one network, and for several with a table's columns
 
 Tensors = dict[str, np.ndarray]
 
@@ -31,7 +31,7 @@ def _digest(array: np.ndarray) -> str:
 
 
 def write_tensors(path: Path, meta: dict[str, Any], tensors: Tensors, *, keep: Path | None = None) -> None:
-    """Write the file whole or not at all; the one that was there becomes ``keep``. RunError when it cannot be written."""
+    """Write the file atomically; an existing file is renamed to ``keep``. RunError when it cannot be written."""
     sums = {name: _digest(array) for name, array in tensors.items()}
     version = TABLE_VERSION if "table" in meta else VERSION
     header = json.dumps({"format": _FORMAT, "version": version, "sha256": sums, **meta}, allow_nan=False)
@@ -40,7 +40,7 @@ def write_tensors(path: Path, meta: dict[str, Any], tensors: Tensors, *, keep: P
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], Tensors]:
-    """(meta, tensors) of a file that ``write_tensors`` wrote. InputError for any other, or a damaged one."""
+    """(meta, tensors) of a file that ``write_tensors`` wrote. InputError for any other file, and for a damaged one."""
     tensors = read_npz(path)
     try:
         meta = json.loads(tensors.pop("meta").tobytes())
