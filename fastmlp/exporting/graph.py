@@ -1,4 +1,4 @@
-"""An ONNX graph as it is being made: nodes, constants, and values that nodes compute."""
+"""A builder of ONNX graphs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ End = tuple[str, Any, list[Any]]
 
 
 class Graph:
-    """Collects nodes and constants; no name that it makes up is among those ``taken``."""
+    """Collects nodes and constants. Its own names differ from the ``taken`` ones."""
 
     def __init__(self, taken: Collection[str] = ()) -> None:
         self.onnx = optional("onnx", f".onnx needs onnx; {to_install('export')}")
@@ -40,7 +40,7 @@ class Graph:
         return name
 
     def number(self, value: np.ndarray) -> str:
-        """The name of a constant tensor that has none."""
+        """The name of an unnamed constant tensor."""
         return self.constant(f"constant_{len(self._constants)}", value)
 
     def _free(self, name: str) -> str:
@@ -61,12 +61,10 @@ class Graph:
             [helper.make_tensor_value_info(name, self._kind(dtype), shape) for name, dtype, shape in each]
             for each in (inputs, outputs)
         )
-        graph = helper.make_graph(
-            self._nodes,
-            "mlp",
-            *ends,
-            [self.onnx.numpy_helper.from_array(array, name) for name, array in self._constants.items() if name in read],
-        )
+        tensors = [
+            self.onnx.numpy_helper.from_array(array, name) for name, array in self._constants.items() if name in read
+        ]
+        graph = helper.make_graph(self._nodes, "mlp", *ends, tensors)
         opsets = [helper.make_opsetid(domain, _OPSETS[domain]) for domain in sorted(domains)]
         made = helper.make_model(graph, opset_imports=opsets, producer_name="fastmlp", producer_version=__version__)
         made.ir_version = _IR_VERSION
@@ -77,7 +75,7 @@ class Graph:
 
 
 def most_probable(graph: Graph, P: str, labels: np.ndarray) -> End:
-    """Nodes from probabilities to "label"."""
+    """Add nodes from probabilities to the output "label"."""
     values = _as_labels(labels)
     graph.node("Gather", [graph.constant("labels", values), graph.node("ArgMax", [P], axis=-1, keepdims=0)], "label")
     return ("label", values.dtype, ["N"])

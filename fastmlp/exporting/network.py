@@ -1,4 +1,4 @@
-"""An ONNX graph of one network, from the samples as they come to classes and probabilities, or numbers."""
+"""The ONNX graph of one network, from unscaled samples to classes and probabilities, or numbers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from .graph import End, Graph, most_probable
 
 
 def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = False) -> Any:
-    """An onnx.ModelProto: "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
+    """An onnx.ModelProto from "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
 
-    Of a model that predicts numbers to "prediction" [N], or [N, outputs] where there are several. With the ``labels`` of the
-    classes the first output is "label": [N], one of them (numbers or text), or, of a network with several logistic outputs,
-    int64 [N, classes], zeros and ones. With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to 255, as a file of an image
-    holds them, and the labels are the names of the classes.
+    For a model of numbers the output is "prediction" [N], or [N, outputs] if there are several. With the classes' ``labels``
+    (numbers or text) the first output is "label" [N], or for several logistic outputs int64 [N, classes] of zeros and ones.
+    With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to 255, as image files hold them, and the labels are the names of
+    the classes.
 
-    Computed in the network's dtype. The scale is folded into the first layer; mean and std are nodes of their own, in double,
-    since folded, in float32, their terms cancel: features of 2000 +- 10 put probabilities 5e-5 off, of 100,000 +- 10 4e-3.
+    The graph computes in the network's dtype. The scale is folded into the first layer. Mean and std are nodes of their own, in
+    double: folded in float32 their terms would cancel, which changes probabilities by 5e-5 for features of 2000 +- 10, and by
+    4e-3 for 100,000 +- 10.
     """
     network, graph = model.network, Graph()
     node, constant, dtype = graph.node, graph.constant, network.dtype
@@ -56,10 +57,10 @@ def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = 
 
 
 def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) -> list[Any]:
-    """Nodes from the network's outputs to "prediction"; returns its shape."""
+    """Add nodes from the network's outputs to "prediction"; returns its shape."""
     T, each = len(target.mean), int(target.kernel.each)
     Y = node("Exp", [Z]) if target.kernel.output == "exponential" else Z
-    if each > 1:  # a target's quantiles in their order
+    if each > 1:  # sort each target's quantiles
         Y = node("Reshape", [Y, constant("apart", np.array([-1, T, each]))])
         node("TopK", [Y, constant("all", np.array([each]))], ["sorted", "order"], axis=-1, largest=0)
         Y = node("Reshape", ["sorted", constant("together", np.array([-1, T * each]))])
@@ -74,14 +75,14 @@ def _numbers(node: Any, constant: Any, Z: str, target: Target, dtype: np.dtype) 
 
 
 def _classes(graph: Graph, Y: str, model: Model, labels: np.ndarray | None) -> list[End]:
-    """Nodes from the network's outputs to classes and probabilities."""
+    """Add nodes from the network's outputs to classes and probabilities."""
     network, dtype, outputs = model.network, model.network.dtype, model.network.sizes[-1]
     node, constant, classes = graph.node, graph.constant, len(model.classes)
-    if network.output == "softmax" or classes == 1:  # whose probability is 1
+    if network.output == "softmax" or classes == 1:  # a single class has probability 1
         P = node("Softmax", [Y], "probabilities", axis=-1)
     elif outputs == classes:
         P = node("Sigmoid", [Y], "probabilities")
-    else:  # of the second of two classes
+    else:  # the output is of the second of two classes
         yes = node("Sigmoid", [Y])
         no = node("Sub", [constant("one", np.ones((1, 1), dtype)), yes])
         P = node("Concat", [no, yes], "probabilities", axis=-1)

@@ -1,4 +1,4 @@
-"""A model as one HTML page to draw on: no server, no network, no library; page.html with the model written into it."""
+"""A model as one HTML page to draw on, page.html with the model written into it: no server, no network, no library."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..models.loading import model_from
 if TYPE_CHECKING:
     from ..models.model import Model
 
-_PROBES = 200  # digits that the rounded weights are tried on
-_MOST_CHANGE = 0.005  # of a probability: half of the last digit that the page shows of a percentage is 0.0005
+_PROBES = 200  # digits on which rounded weights are tried
+_MOST_CHANGE = 0.005  # of a probability, by rounding the weights
 
 
 def page(model: Model, path: str) -> bytes:
-    """The page's bytes. The weights are float16 where no probability of a drawn digit changes by more than _MOST_CHANGE,
-    else float32. InputError, which names ``path``, for a model whose inputs are not drawings."""
+    """The page's bytes, with float16 weights if that changes no probability of drawn digits by more than _MOST_CHANGE, else
+    float32. InputError, which names ``path``, for a model whose inputs are not drawings."""
     if model.framing is None or model.image_shape is None:
         raise InputError(
             f"{path}: a page to draw on needs a model that was trained on images of drawings, light on black with the digit "

@@ -1,7 +1,7 @@
-"""An ONNX graph of a fitted ``TableClassifier`` or ``TableRegressor``: a column each goes in, as text or as numbers.
+"""The ONNX graph of a fitted ``TableClassifier`` or ``TableRegressor``, with an input of text or numbers for each column.
 
-The graph does what ``columns`` and the networks do, for all networks at once. What a number makes is multiplied with its rows
-of the first layer; of a category's rows the one is looked up, so that a hundred thousand cost no more than two.
+The graph does the work of ``columns`` and of all networks at once. Inputs of a number are multiplied with their rows of the
+first layer; of a category's rows the right one is looked up, so that a hundred thousand cost no more than two.
 
 Legend: ``N`` rows, ``K`` networks, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs.
 """
@@ -35,7 +35,7 @@ _TAKES: dict[type, tuple[Any, str]] = {  # dtype and meaning of a column, by wha
 
 
 class _Value:
-    """A tensor of the graph; arithmetic with others, or with numbers of its dtype, makes nodes. // rounds towards 0."""
+    """A tensor of the graph. Arithmetic with other tensors, or with numbers of its dtype, adds nodes. // rounds towards 0."""
 
     def __init__(self, graph: Graph, name: str, dtype: Any) -> None:
         self.graph, self.name, self.dtype = graph, name, np.dtype(dtype)
@@ -66,7 +66,7 @@ class _Value:
         return self.made_by("Div", other)
 
     def where(self, yes: Any, no: Any, dtype: Any) -> _Value:
-        """yes where this is true, no elsewhere, of the dtype."""
+        """``yes`` where this is true, ``no`` elsewhere, in the dtype."""
         shown = _Value(self.graph, self.name, dtype)
         return shown.made_by("Where", yes, no)
 
@@ -78,7 +78,7 @@ class _Value:
 
 
 def table_model(model: BaseTable) -> Any:
-    """An onnx.ModelProto: an input [N] for each column that the model reads, by its name, to what the model predicts.
+    """An onnx.ModelProto with an input [N] for each column that is not dropped, by its name.
 
     Numbers are float64, NaN for gaps; categories are text; dates are float64 days since 1970-01-01. The outputs are "label" [N]
     and "probabilities" float32 [N, classes], or "prediction" float64 [N].
@@ -133,7 +133,7 @@ def _in_words(names: list[str], columns: Sequence[Column]) -> str:
 
 
 def _parts(kind: Any, given: _Value) -> list[tuple[_Value, Number | Category]]:
-    """Of a column, or of each part of a date: [N, inputs] of a number, the row [N] of a category among its own."""
+    """(tensor, kind) of a column, or of each part of a date: inputs [N, inputs] of a number, row numbers [N] of a category."""
     if isinstance(kind, Number):
         return [(_of_number(kind, given), kind)]
     if isinstance(kind, Category):
@@ -176,7 +176,7 @@ def _of_number(kind: Number, x: _Value) -> _Value:
 
 
 def _row_of(kind: Category, text: _Value) -> _Value:
-    """int64 [N]: which of the column's inputs the text has, ``inputs`` for none. Numbers may be written as floats are."""
+    """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats."""
     rows = {each: row for row, each in enumerate(kind.values)}
     rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
     if kind.gaps:
@@ -214,7 +214,7 @@ def _parts_of_date(days: _Value) -> dict[str, _Value]:
 
 
 def _hidden(model: BaseTable, Z: _Value) -> _Value:
-    """From what the first layers make, [K, N, H], to the outputs of the networks, [K, N, O]."""
+    """From the first layers' pre-activations [K, N, H] to the networks' outputs [K, N, O]."""
     layers = [each.layers for each in model.networks_]
     for k in range(1, len(layers[0])):
         activation = kernels.ACTIVATIONS[model.networks_[0].activations[k - 1]]
@@ -225,7 +225,7 @@ def _hidden(model: BaseTable, Z: _Value) -> _Value:
 
 
 def _outputs(model: BaseTable, Z: _Value) -> list[End]:
-    """The mean of what the networks say, as the outputs of the graph."""
+    """The mean predictions of the networks, as the outputs of the graph."""
     graph = Z.graph
     if hasattr(model, "classes_"):
         P = graph.node("ReduceMean", [Z.made_by("Softmax", axis=-1).name], "probabilities", axes=[0], keepdims=0)

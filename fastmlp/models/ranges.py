@@ -89,9 +89,8 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
             other |= (now > 0) & (then > 0) & ((now * _RATIO < then) | (now > then * _RATIO))
             lacking = (first == least) & (np.abs(low - least) > width / 1000)  # such as zeros that many rows had
     varying = width > 0
-    several = (
-        varying & (first < last) & ((least < first) | (last < greatest))
-    )  # more than two values, or one value and exceptions
+    # Columns of two values, or of one value and exceptions, do not count.
+    several = varying & (first < last) & ((least < first) | (last < greatest))
     for found, among in (((other | lacking) & varying, varying), (other & several, several), (beyond, beyond)):
         count, all_of_them = int(np.count_nonzero(found)), int(np.count_nonzero(among))
         if count >= max(min(2, all_of_them), 1, all_of_them / 2):

@@ -1,4 +1,4 @@
-"""How much a model relies on each of its inputs: by how much its loss rises when that input says nothing."""
+"""How much a model relies on each input: the rise of its loss when the input's values are shuffled."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..tables.model import TableModel
 
 _ROWS = 2000
 _SHUFFLES = 5
-_NUMBERS = 5e8  # that are predicted from, in all: seconds, of however many inputs
+_NUMBERS = 5e8  # numbers that predictions read in all, which takes seconds
 
 
 class Importance(NamedTuple):
-    """Of each of ``columns`` the mean ``rise`` of the loss above ``loss``, and its ``deviation`` over the shuffles."""
+    """The mean ``rise`` of the loss above ``loss`` for each of ``columns``, and its ``deviation`` over the shuffles."""
 
     columns: np.ndarray
     rise: np.ndarray
@@ -27,12 +27,12 @@ class Importance(NamedTuple):
 
 
 def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
-    """The rise of the mean loss on samples X [N, inputs], y [N] when a column's values are dealt out anew among the rows.
+    """The rise of the mean loss on samples X [N, inputs], y [N] when a column's values are shuffled among the rows.
 
-    What the column says of its row is lost then, and nothing else is (Breiman 2001, section 10; Fisher, Rudin and Dominici
-    2019). A column that the model ignores changes nothing, however large its weights; columns that say the same stand in for
-    each other. Of many rows evenly spaced ones are taken, and of very many columns those of the largest weights, so that
-    it takes seconds. The same model and samples give the same numbers. Of a model of a table the columns are its own.
+    A shuffle loses what the column says of its row, and nothing else (Breiman 2001, section 10; Fisher, Rudin and Dominici
+    2019). A column that the model ignores changes nothing, however large its weights; columns that say the same replace each
+    other. To take seconds, evenly spaced rows are taken of many, and of very many columns those with the largest weights. The
+    same model and samples give the same numbers. For a model of a table, the columns are those of the table.
     """
     if isinstance(model, TableModel):
         chosen = rows_looked_at(len(y), 1)
@@ -59,9 +59,9 @@ def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
 def columns_importance(
     columns: Columns, table: Frame, loss: Callable[[Any], float], names: Sequence[Hashable]
 ) -> Importance:
-    """``permutation_importance`` of a table's columns of those names; ``loss`` is that of inputs as ``columns`` make them.
+    """``permutation_importance`` of the table's columns ``names``; ``loss`` takes inputs that ``columns`` made.
 
-    A column that nothing was learnt from has none.
+    The rise of a dropped column is 0.
     """
     entries, rows = [*columns.entries(table)], len(table)
     places = {name: k for k, name in enumerate(columns.used)}
@@ -80,12 +80,12 @@ def columns_importance(
 
 
 def rows_looked_at(rows: int, numbers: float) -> np.ndarray:
-    """Evenly spaced rows, of which each takes so many numbers that are predicted from."""
+    """Evenly spaced rows, as many as may be predicted from if each takes ``numbers`` numbers."""
     return np.linspace(0, rows - 1, int(min(_ROWS, max(100, _NUMBERS / numbers), rows))).astype(np.int64)
 
 
 def rises(columns: np.ndarray, rows: int, loss: float, shuffled: Callable[[Any, np.ndarray], float]) -> Importance:
-    """The rise above ``loss``, which is ``shuffled(column, order)`` with the values of a column in that order."""
+    """The rises above ``loss`` of ``shuffled(column, order)``, the loss with the column's values in that order."""
     rng = np.random.default_rng(0)
     orders = [rng.permutation(rows) for _ in range(_SHUFFLES)]  # the same for every column
     risen = np.array([[shuffled(column, order) - loss for order in orders] for column in columns])
@@ -93,7 +93,7 @@ def rises(columns: np.ndarray, rows: int, loss: float, shuffled: Callable[[Any, 
 
 
 def _heaviest(model: Model, X: np.ndarray, most: int) -> np.ndarray:
-    """The columns of X, or, of more than ``most``, those that move the first layer most: by weights times deviation."""
+    """The columns of X, at most ``most``: those with the largest weights times deviation in the first layer."""
     if X.shape[1] <= most:
         return np.arange(X.shape[1])
     W = model.network.layers[0][0] if model.std is None else model.network.layers[0][0] / model.std[:, None]

@@ -1,4 +1,4 @@
-"""A report as it is written: its pictures, and one HTML page with all sections of a run, or that leads to several runs."""
+"""Writes reports: pictures, and an HTML page with the sections of a run, or with links to the pages of several runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCORES = {"accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "l
 
 
 class Link(NamedTuple):
-    """A cell of a table that leads to another page."""
+    """A table's cell with a link to another page."""
 
     text: str
     target: str
@@ -55,12 +55,12 @@ def draw(run: Path, data: str | None, out: str | Path | None) -> list[Path]:
 
 
 def _directory_of(run: Path) -> Path:
-    """The directory of a run that is named by it or by its model."""
+    """The directory of a run, given that or the model in it."""
     return run if run.is_dir() else run.parent
 
 
 def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, Any]]:
-    """The run's options, on other data if so wished, and those in its config.toml as they stand there."""
+    """(the run's options, with ``data`` if given; those in its config.toml as they stand there)."""
     path = directory / "config.toml"
     if not path.exists():
         if data is None:
@@ -72,7 +72,7 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
 
 
 def _draw_run(run: Path, data: str | None, target: Path) -> tuple[list[Path], Tested, list[dict[str, float]]]:
-    """(the paths written, its test, its reports) of one run."""
+    """(paths written, test results, reports) of one run."""
     path, directory = model_file(run), _directory_of(run)
     config, settings = _config(directory, data)
     metrics = directory / "metrics.jsonl"
@@ -111,7 +111,7 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
 def _over_seeds(
     runs: list[tuple[Path, str, Tested, list[dict[str, float]]]],
 ) -> tuple[str, list[Section]]:
-    """(what several runs reach together, the page's sections), of each its directory, its page, its test and its reports."""
+    """(summary in words, sections) of several runs, given the directory, page, test results and reports of each."""
     scores = [test.scores for _, _, test, _ in runs]
     spread = {}
     for name in (name for name in _SCORES if name in scores[0]):
@@ -147,7 +147,7 @@ def _score(name: str, value: float) -> str:
 
 
 def _write(target: Path, title: str, words: str, sections: list[Section], settings: dict[str, Any]) -> list[Path]:
-    """Write the pictures, and the page with all of them, into ``target``; their paths."""
+    """Write the pictures and the page into ``target``; returns their paths."""
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -186,7 +186,7 @@ def _html(title: str, words: str, sections: list[Section], settings: dict[str, A
 
 
 def _table(rows: list[tuple[Any, ...]], *, head: bool) -> str:
-    """An HTML table; its first row, or else its first column, is in bold."""
+    """An HTML table, with its first row as a head, or else its first column."""
     lines = []
     for number, row in enumerate(rows):
         tags = ["th" if (number == 0 if head else column == 0) else "td" for column in range(len(row))]

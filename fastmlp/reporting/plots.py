@@ -1,7 +1,7 @@
-"""The pictures of a run, each a function from arrays to a Matplotlib Figure in one style. Importing it needs Matplotlib.
+"""The pictures of a run: functions from arrays to Matplotlib figures in one style. Importing this needs Matplotlib.
 
-Figures are as wide as a telephone's screen (5 inches are 360 points), so that their letters can be read there. Names of
-classes and features may be any text: they are drawn as they are, cut to the place there is.
+Figures are as wide as a telephone's screen (5 inches, 360 points), so that their letters can be read there. Names of classes
+and features may be any text; long ones are cut.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from ..paths import atomic_write, writing
 
-# Ink, muted ink and grid have no other use: svg() replaces them by what the page's theme says.
+# svg() replaces these three by the colours of the page's theme.
 _INK, _MUTED, _GRID = "#24292f", "#656d76", "#d0d7de"
 # Okabe and Ito 2008: told apart with every kind of colour vision.
 _BLUE, _GREEN, _VERMILLION = "#0072b2", "#009e73", "#d55e00"
 
-_CSS_PIXELS = 112  # an inch on the page, so that letters are as large as its text
+_CSS_PIXELS = 112  # for an inch, so that letters are as large as the page's text
 PERCENT = "\N{NARROW NO-BREAK SPACE}%"
 
 STYLE: Any = {
@@ -71,7 +71,7 @@ _SIGNED = LinearSegmentedColormap.from_list("signed", ["#004a75", _BLUE, "#fffff
 
 _MOST_POINTS = 5000
 MOST_NUMBERED = 30  # classes of a confusion matrix with numbers in its cells
-MOST_CLASSES = 60  # and of one at all: more would have names too small to read
+MOST_CLASSES = 60  # of any confusion matrix: with more, names would be too small to read
 MOST_BARS = 40
 MOST_FEATURES = 20
 MOST_UNITS = 64
@@ -80,7 +80,7 @@ SHEET_COLUMNS = 8  # images in a row
 
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
-    """Our style, whatever the user's matplotlibrc says, for the figures made and drawn inside."""
+    """The style of figures that are made or drawn inside, whatever the user's matplotlibrc says."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page has the name in full
         matplotlib.rcdefaults()
@@ -97,16 +97,16 @@ def write_png(figure: Figure, path: Path) -> None:
 
 @_style()
 def svg(figure: Figure) -> str:
-    """An <svg> element for an HTML page: in its text colour, with the custom properties --muted and --grid."""
+    """An <svg> element for an HTML page, in the page's text colour and its custom properties --muted and --grid."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)  # a page has several pictures, an id only one element
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # ids must be unique in a page of several pictures
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     width = round(figure.get_figwidth() * _CSS_PIXELS)
-    # Shrinks to a telephone's width; what is wider than that at half its size is scrolled.
+    # The picture shrinks to the width of the screen, but not below half its size: then it is scrolled.
     size = f'width="{width}" style="min-width: {width // 2}px"'
     text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg {size} viewBox="\1">', text, count=1)
     for colour, themed in ((_INK, "currentColor"), (_MUTED, "var(--muted)"), (_GRID, "var(--grid)")):
@@ -115,7 +115,7 @@ def svg(figure: Figure) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """The share with as many decimals as ``whole`` samples bear; 100 % is said of all only."""
+    """The share in percent, with decimals by the size of ``whole``; 100 % is shown for all samples only."""
     decimals = 2 if whole >= 5000 else 1 if whole >= 200 else 0
     text = f"{100 * part / whole:.{decimals}f}"
     if part < whole and float(text) == 100:
@@ -147,8 +147,8 @@ def _numbers(unit: str, digits: int) -> FuncFormatter:
 
 
 def _magnitudes(ax: Axes, values: np.ndarray, unit: str = "") -> None:
-    """A y axis for values >= 0: logarithmic where they span it, with room for zeros at its foot; ``unit`` % or none."""
-    positive = values[values > values.max(initial=0) * 1e-9]  # less is as good as zero
+    """Set the y axis for values >= 0 in ``unit`` (% or none): logarithmic for a wide span, with room for zeros below."""
+    positive = values[values > values.max(initial=0) * 1e-9]  # smaller values count as zeros
     if positive.size and positive.max() >= 4 * positive.min():
         low, high = positive.min() / 1.15, positive.max() * 1.15
         ticks = _ticks(low, high)
@@ -185,14 +185,14 @@ def _bare(ax: Axes) -> None:
 
 
 def series(history: Sequence[Mapping[str, float]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, values) of one quantity of the reports, where it was measured."""
+    """(epochs, values) of a quantity, from the reports that have it."""
     points = [(row["epoch"], row[name]) for row in history if name in row]
     return np.array([epoch for epoch, _ in points]), np.array([value for _, value in points])
 
 
 @_style()
 def network_curves(losses: Mapping[int, Sequence[float]]) -> Figure:
-    """The losses of several networks against epochs, each network's lowest marked."""
+    """The losses of several networks against epochs, with the lowest of each marked."""
     figure, ax = _panel(3.2, "epoch", title="Loss on the network's held-out rows")
     for values in losses.values():
         best = min(range(len(values)), key=lambda k: values[k])
@@ -210,8 +210,8 @@ def learning_curves(
 ) -> Figure:
     """Loss and error rate, or RMSE, of train, validation and test against epochs, and below them the learning rate.
 
-    ``history`` has a mapping a report: epoch and, where they were measured, train_loss, test_accuracy, lr, ...; ``rates`` are
-    (epochs, rates) of as many steps as are known, by default those of the reports; ``loss`` is the name of what was minimised.
+    ``history`` has a mapping for each report: epoch and, if measured, train_loss, test_accuracy, lr, ... ``rates`` are (epochs,
+    rates), by default those of the reports. ``loss`` is the name of the minimised loss.
     """
     rates = series(history, "lr") if rates is None else rates
     rows = 3 if rates[0].size else 2
@@ -253,7 +253,7 @@ def learning_curves(
 
 @_style()
 def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
-    """The error rate, or RMSE, on the test set against epochs: a thin line a run, and the mean where all have reports."""
+    """The test error rate, or RMSE, against epochs: a thin line for each run, and the mean where all have reports."""
     numbers = any("test_rmse" in row for history in histories for row in history)
     what, title = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
     figure, ax = _panel(3.2, "epoch", title=f"{title} on the test set")
@@ -274,7 +274,7 @@ def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figur
 
 @_style()
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """The matrix counts [true, predicted] of ``names``: errors by colour, what is right in grey digits on no colour."""
+    """The matrix counts [true, predicted] of ``names``: errors coloured, correct counts in grey digits."""
     K = len(names)
     errors = np.where(np.eye(K, dtype=bool), 0, counts)
     most = max(1, int(errors.max(initial=0)))
@@ -314,7 +314,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
 
 
 def _sheet(images: np.ndarray, columns: int, titles: Sequence[str] | None, foot: float = 0, **look: Any) -> Figure:
-    """Images [n >= 1, h, w] in rows of ``columns``, with room for ``titles`` above each and ``foot`` inches below all."""
+    """Images [n >= 1, h, w] in rows of ``columns``, with ``titles`` above each and ``foot`` inches of space below all."""
     n, h, w = images.shape
     gap, edge = 0.08, 0.03  # inches, as all lengths here
     width = (5 - 2 * edge - gap * (columns - 1)) / columns
@@ -338,9 +338,9 @@ def _sheet(images: np.ndarray, columns: int, titles: Sequence[str] | None, foot:
 
 @_style()
 def contact_sheet(images: np.ndarray, titles: Sequence[str] | None = None) -> Figure:
-    """Grey images [n >= 1, h, w] uint8 in rows: five with ``titles`` (one to three lines each) over them, else SHEET_COLUMNS.
+    """Grey images [n >= 1, h, w] uint8 in rows of five with ``titles`` of one to three lines, else of SHEET_COLUMNS.
 
-    Where most pixels are 0 those are the paper and drawn white; otherwise 0 is black.
+    If most pixels are 0, they are paper and drawn white; otherwise 0 is black.
     """
     paper = np.median(images) == 0
     return _sheet(images, 5 if titles else SHEET_COLUMNS, titles, cmap="gray_r" if paper else "gray", vmin=0, vmax=255)
@@ -348,7 +348,7 @@ def contact_sheet(images: np.ndarray, titles: Sequence[str] | None = None) -> Fi
 
 @_style()
 def weight_images(W: np.ndarray, image_shape: tuple[int, int]) -> Figure:
-    """The columns of W [inputs, units] of the largest norm as images, all on one scale with white at 0."""
+    """The columns of W [inputs, units] with the largest norms as images, on one scale with white at 0."""
     largest = np.argsort(-np.linalg.norm(W, axis=0), kind="stable")[:MOST_UNITS]
     images = W[:, largest].T.reshape(-1, *image_shape)
     most = float(np.quantile(np.abs(images), 0.995)) or 1.0  # a few outliers would leave all others pale
@@ -371,8 +371,8 @@ def _bars(
     unit: str = "",
     deviations: np.ndarray | None = None,
 ) -> Figure:
-    """Horizontal bars from the top on a scale in ``unit`` (% or none), their names to the left, ``labels`` to the right;
-    ``heads`` over bars and labels. Thin lines reach ``deviations`` to both sides of the bars' ends.
+    """Horizontal bars, names to the left, ``labels`` to the right, ``heads`` above both, on a scale in ``unit`` (% or none).
+    Thin lines show the ``deviations`` of the bars' ends.
     """
     figure = Figure(layout="constrained", figsize=(5, 0.7 + 0.25 * len(names)))
     ax = figure.subplots()
@@ -398,7 +398,7 @@ def _bars(
 
 @_style()
 def predicted_and_true(y: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Points of true numbers y [N] and predicted ones, and the line where they are equal; of many, evenly spaced ones."""
+    """Predicted against true numbers y [N], evenly spaced ones of many, and the line where they are equal."""
     figure, ax = _panel(5, "true", "predicted", "both")
     chosen = np.linspace(0, len(y) - 1, min(len(y), _MOST_POINTS)).astype(np.int64)
     ends = [float(min(y.min(), predicted.min())), float(max(y.max(), predicted.max()))]
@@ -409,7 +409,7 @@ def predicted_and_true(y: np.ndarray, predicted: np.ndarray) -> Figure:
 
 @_style()
 def residuals(values: np.ndarray) -> Figure:
-    """A histogram of predicted minus true numbers; what lies beyond the last thousandth at either end is at the edge."""
+    """A histogram of predicted minus true numbers, clipped at the quantiles 0.001 and 0.999."""
     figure, ax = _panel(3, "predicted - true", "samples")
     low, high = np.quantile(values, [0.001, 0.999])
     ax.hist(np.clip(values, low, high), bins=min(60, max(8, round(len(values) ** 0.5))), color=_BLUE)
@@ -419,7 +419,7 @@ def residuals(values: np.ndarray) -> Figure:
 
 @_style()
 def error_bars(names: Sequence[str], errors: np.ndarray) -> Figure:
-    """Root mean squared errors, a bar each, in the order of ``names``."""
+    """A bar for each root mean squared error, in the order of ``names``."""
     return _bars(
         list(names), errors, [f"{error:.4g}" for error in errors], ("RMSE, by the true number", ""), _VERMILLION
     )
@@ -427,9 +427,9 @@ def error_bars(names: Sequence[str], errors: np.ndarray) -> Figure:
 
 @_style()
 def recall_bars(names: Sequence[str], found: np.ndarray, total: np.ndarray) -> Figure:
-    """The share ``found`` / ``total`` of the samples of each class, the lowest first; the bars are what was missed.
+    """Bars of the share that was missed, with the recall ``found`` / ``total`` of each class, the lowest first.
 
-    Bars of the recall itself would all look alike where it is high. Every total is at least 1.
+    Bars of high recalls would all look alike. Every total is at least 1.
     """
     worst = np.argsort(found / total, kind="stable")[:MOST_BARS]
     labels = [f"{percent(found[k], total[k])}   {total[k] - found[k]:,} of {total[k]:,} missed" for k in worst]
@@ -440,7 +440,7 @@ def recall_bars(names: Sequence[str], found: np.ndarray, total: np.ndarray) -> F
 
 @_style()
 def importance_bars(names: Sequence[str], rises: np.ndarray, deviations: np.ndarray) -> Figure:
-    """The first MOST_FEATURES of features in the order of their ``rises``; a loss that falls has a bar of length 0."""
+    """Bars of the first MOST_FEATURES ``rises``; the bar of a negative one has length 0."""
     names, rises, deviations = names[:MOST_FEATURES], rises[:MOST_FEATURES], deviations[:MOST_FEATURES]
     decimals = max(0, 2 - math.floor(math.log10(float(np.abs(rises).max()) or 1)))  # three digits of the largest
     rounded = np.round(rises, decimals) + 0.0  # there is no -0.00

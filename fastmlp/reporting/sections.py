@@ -1,4 +1,4 @@
-"""The sections of a run's report: each a picture or a table of what the model does, and what it shows in words."""
+"""The sections of a run's report: each has words, and a picture or a table."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from ..training.optimizers import learning_rates
 from . import plots
 from .importance import permutation_importance
 
-_SHOWN = 20  # of the errors that the model is surest of
-_VALUES = 12  # features of each of them
+_SHOWN = 20  # errors
+_VALUES = 12  # features of each error
 _DECILES = 10
 
 
 class Section(NamedTuple):
-    """A part of the page: words, and a picture with the text that stands for it, a table, or both."""
+    """A part of the page: words with a picture, a table, or both."""
 
     title: str
     words: str
@@ -95,8 +95,8 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
 
 
 def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, rates) of every step, as the run's options say; or, where the reports say otherwise, as in a run that was made
-    longer later, those of the reports.
+    """(epochs, rates) of every step by the run's options; those of the reports where the options contradict them, as in a run
+    that was made longer later.
     """
     reported = plots.series(history, "lr")
     steps = np.array([row["step"] for row in history if "lr" in row and "step" in row], np.int64)
@@ -139,7 +139,7 @@ def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
 
 
 def _places(data: Dataset, rows: np.ndarray, config: TrainConfig, model: Model) -> tuple[str, list[Any], str]:
-    """(what kind of place ``rows`` of the test set have, the place of each, a sentence about them)."""
+    """(kind of place: row, line or file; the place of each of ``rows`` of the test set; a sentence about them)."""
     path = None if data.tested is None else as_path(data.tested.path)
     if data.tested is None or path is None or (path.is_dir() and data.tested.files is None):
         return "row", rows.tolist(), "Rows of the test set count from 0."
@@ -168,7 +168,7 @@ def _network_curves(losses: dict[int, list[float]]) -> Section:
 
 
 def _columns(model: TableModel) -> Section:
-    """What became of each column."""
+    """A table of the columns, their kinds and inputs."""
     table: list[tuple[Any, ...]] = [("column", "is", "inputs", "")]
     table += [(column.name, column.kind, f"{column.inputs:,}", column.about) for column in model.columns.columns]
     used = len(model.columns.used)
@@ -200,7 +200,7 @@ def _residuals(test: Tested) -> Section:
 
 
 def _deciles(test: Tested) -> Section:
-    """The errors of the least true numbers, the next, ..., the greatest."""
+    """The errors by tenths of the true numbers, in their order."""
     order = np.argsort(test.y, kind="stable")
     parts = [part for part in np.array_split(order, _DECILES) if part.size]
     errors = np.array([np.sqrt(np.square(test.predicted[part] - test.y[part]).mean()) for part in parts])
@@ -218,7 +218,7 @@ def _deciles(test: Tested) -> Section:
 
 
 def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
-    """The table has the values of ``columns``, the first few, where the samples are no images."""
+    """For samples that are no images, the table has the values of the first few ``columns``."""
     rows = test.errors[:_SHOWN]
     place, places, said = _places(test.data, rows, config, model)
     table: list[tuple[Any, ...]] = [(place, "true", "predicted", "residual")]
@@ -236,7 +236,7 @@ def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: li
 def _with_values(
     table: list[tuple[Any, ...]], X: Any, rows: np.ndarray, model: Model, columns: list[Any]
 ) -> tuple[list[tuple[Any, ...]], str]:
-    """(the table with the values of the first few ``columns`` of the rows of X, a sentence that says so)."""
+    """(the table with values of the first few ``columns`` of X's rows, a sentence about them)."""
     shown = columns[:_VALUES]
     head, *body = table
     if isinstance(X, Frame):
@@ -252,7 +252,7 @@ def _with_values(
 
 
 def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
-    """The table has the values of ``columns``, the first few, where the samples are no images."""
+    """For samples that are no images, the table has the values of the first few ``columns``."""
     title, rows = "Most confident errors", test.errors[:_SHOWN]
     if not rows.size:
         return Section(title, "Every test sample is classified correctly.")
@@ -280,7 +280,7 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
 
 
 def _pixels(X: np.ndarray) -> np.ndarray:
-    """X as uint8: as it is, or from its least to its greatest value."""
+    """X as uint8, scaled from its range if it is not uint8."""
     if X.dtype == np.uint8:
         return X
     low, high = float(X.min()), float(X.max())
@@ -305,7 +305,7 @@ def _recall(test: Tested, names: tuple[str, ...]) -> Section:
 
 
 def _distorted(config: TrainConfig, data: Dataset) -> list[Section]:
-    """What the network is trained on: the first images, and under each what two epochs make of it."""
+    """The first training images, and distorted copies of them."""
     distort = distortion(config, data)
     if distort is None or data.image_shape is None or not isinstance(data.X, np.ndarray):
         return []
@@ -329,7 +329,7 @@ def _weights(model: Model) -> Section:
 
 
 def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
-    """And the columns in the order of their importance."""
+    """(the section, the columns in the order of their importance)."""
     found = permutation_importance(model, test.X, test.y)
     order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
     words = (
@@ -352,7 +352,7 @@ def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
 
 
 def sections_of(model: Model, test: Tested, config: TrainConfig, data: Dataset, metrics: Path) -> list[Section]:
-    """All of a run that are there: how it learnt, what it answers, what its inputs are."""
+    """The sections of a run: how it learnt, what it predicts, what its inputs do."""
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
     if test.probability is not None:
         answers = [

@@ -26,7 +26,7 @@ _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples X [N, I], dense or sparse, with targets as the kernels take them and weights, of mean 1, or None."""
+    """Samples X [N, I], dense or sparse, targets as the kernels take them, and weights of mean 1, if any."""
 
     X: np.ndarray | Sparse
     targets: np.ndarray
@@ -52,7 +52,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Watch:
-    """What training tells whoever watches, from any thread; networks count from 0. ``stop`` is asked after each epoch."""
+    """Callbacks of the training, called from any thread; networks count from 0. ``stop`` is asked after each epoch."""
 
     epoch: Callable[[int, int, float], None] = lambda network, epoch, loss: None
     finished: Callable[[int, Member], None] = lambda network, member: None
@@ -60,9 +60,9 @@ class Watch:
 
 
 def folds(targets: np.ndarray, networks: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows to train on, rows held out) of each fold, for so many networks; every row is held out in one.
+    """(rows to train on, rows held out) of each fold, for so many networks; every row is held out in one fold.
 
-    Of class indices [N] each fold has as many of a class, or one more or less; of numbers as many rows.
+    Folds have equally many rows, and of class indices equally many rows of each class, give or take one.
     """
     rows = len(targets)
     count = min(max(_FEWEST_FOLDS, networks), rows)
@@ -75,13 +75,13 @@ def folds(targets: np.ndarray, networks: int, seed: int) -> list[tuple[np.ndarra
 
 
 def mean_probabilities(Z: Sequence[np.ndarray]) -> np.ndarray:
-    """What the outputs Z [N, classes] of the networks say together: float64 [N, classes]."""
+    """The mean probabilities, float64 [N, classes], for the networks' outputs Z [N, classes]."""
     total = np.sum([kernels.softmax(each) for each in Z], axis=0, dtype=np.float64)
     return np.asarray(total / total.sum(1, keepdims=True))
 
 
 def input_scale(X: np.ndarray | Sparse, width: int) -> float:
-    """What X is multiplied by for squares that sum to ``width`` in a row, on average."""
+    """The factor for which the squares of a row of X sum to ``width`` on average."""
     numbers = X.data if isinstance(X, Sparse) else X
     return float((width / max(np.square(numbers, dtype=np.float64).sum() / len(X), 1e-6)) ** 0.5)
 
@@ -93,11 +93,11 @@ def outputs_of(networks: Sequence[Network], X: np.ndarray | Sparse, scale: float
 
 
 _between: WeakKeyDictionary[Network, tuple[np.ndarray, Network]] = WeakKeyDictionary()
-"""What ``_between_edges`` has made of a network, and the parameters of that network, should somebody change them."""
+"""For each network its parameters, to notice changes, and the network that ``_between_edges`` made of it."""
 
 
 def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Columns, Sequence[Network]]:
-    """Columns of fewer entries a row, and the networks with their first layers as ``Columns.between_edges`` says."""
+    """(columns with fewer entries a row, networks with first layers for them): see ``Columns.between_edges``."""
     if columns.between_edges is None:
         return columns, networks
     columns, inputs = columns.between_edges
@@ -105,7 +105,7 @@ def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Colum
     if new := [network for network, is_known in zip(networks, known) if not is_known]:
         sizes, activation, output = new[0].sizes, new[0].activation, new[0].output
         read = kernels.csr(inputs)
-        first = Network(sizes[:2], bias=False, activation=activation)  # no kernel more is compiled for it
+        first = Network(sizes[:2], bias=False, activation=activation)  # of kernels that are compiled anyway
         for network in new:
             made = Network((len(inputs), *sizes[1:]), activation=activation, output=output)
             (_, b), (sums, biases) = network.layers[0], made.layers[0]
@@ -120,7 +120,7 @@ def _between_edges(columns: Columns, networks: Sequence[Network]) -> tuple[Colum
 def outputs_by_rows(
     columns: Columns, networks: Sequence[Network], table: Frame, scale: float
 ) -> Iterator[list[np.ndarray]]:
-    """The outputs of each network for rows of the table, some at a time and in order; each thread takes some."""
+    """The outputs of each network for blocks of the table's rows, in order; threads share the blocks."""
     table = columns.with_dates(table)
     columns, networks = _between_edges(columns, networks)
     rows, threads = len(table), kernels.get_num_threads()
@@ -149,10 +149,10 @@ def train(
     recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int],
     watch: Watch = Watch(),
 ) -> list[Member]:  # fmt: skip
-    """A network of scale * X for each of ``parts``: numbers of the rows of ``data`` to train on, and the rows held out.
+    """Train a network on scale * X for each part: (numbers of the rows of ``data`` to train on, rows held out).
 
-    Each is trained by one thread, or by more where there are fewer networks than threads; the bits do not depend on it. Ctrl-C
-    ends all of them, as ``watch.stop`` does: then those that have not finished are not told to ``watch.finished``.
+    One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Ctrl-C and
+    ``watch.stop`` end all networks; unfinished ones are not passed to ``watch.finished``.
     """
     read = kernels.csr(data.X).dictionary_encode() if isinstance(data.X, Sparse) else data.X
     stopped, cores = threading.Event(), kernels.get_num_threads()
@@ -188,10 +188,10 @@ def _train_one(
     recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
     stopped: Callable[[], bool], told: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
-    """Train until no epoch has been better for as long as the best one took, and a first cycle more.
+    """Train until the epochs since the best one outnumber the epochs up to it by a first cycle.
 
-    What is measured and kept is a mean of the weights after each epoch, half of it the last one's (Izmailov and others 2018
-    average such weights): it is at its best while the rate is high, before rows are learnt by heart.
+    A mean of the weights after each epoch, in which the last weigh half, is tested and kept (Izmailov and others 2018 average
+    such weights): it is best while the rate is high, before rows are learnt by heart.
     """
     rng, inputs, batch, steps = (
         np.random.default_rng(seed),

@@ -1,4 +1,4 @@
-"""How ``train`` and ``fit`` learn a table: what its columns become, and networks on parts of its rows (see ``ensemble``)."""
+"""``train`` and ``fit`` of a table: its columns are learnt, then networks on parts of its rows (see ``ensemble``)."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _SEED = 0x7AB1E
 
 @dataclass(frozen=True)
 class NetworkReport:
-    """One of the networks of a table, when it is trained; a line of metrics.jsonl.
+    """A trained network of a table; a line of metrics.jsonl.
 
-    ``epoch`` is the one of ``epochs`` that it was kept after: that of the lowest of the ``validation_losses`` on its part of
-    the training rows, which chose it. ``seconds`` are those since the training began.
+    The network is kept as it was after ``epoch`` of its ``epochs``, that of the lowest of the ``validation_losses`` on the
+    training rows held out from it. ``seconds`` counts from the beginning of the training.
     """
 
     network: int
@@ -60,7 +60,7 @@ class NetworkReport:
 
     @property
     def headline(self) -> str:
-        """How good it is on its part of the rows, in few words."""
+        """The main score on the held-out rows, for a person."""
         if self.validation_accuracy is not None:
             return f"{self.validation_accuracy:.2%}"
         return f"RMSE {self.validation_rmse:.4g}"
@@ -68,8 +68,8 @@ class NetworkReport:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What a run trains on: ``rows``, as ``columns`` make inputs of them, and for each network its rows, those held out and a
-    seed."""
+    """All that a run trains on: ``columns``, ``rows`` of their inputs, and for each network its part (numbers of rows to train
+    on, rows held out) and a seed."""
 
     columns: Columns
     rows: Rows
@@ -87,7 +87,7 @@ class _Plan:
 
 
 def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
-    """What the user says that columns are; those without names go by their number. InputError for one that is not there."""
+    """{column: kind} as the user says; columns without names go by number. InputError for a column that is not there."""
     kinds = {}
     for name, kind in kinds_of(said).items():
         key = name if name in data.names or data.columns else f"column {name}"
@@ -99,13 +99,13 @@ def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
 
 
 def _frame(data: Dataset) -> Frame:
-    """The columns of the samples to train on."""
+    """The training samples by column."""
     return as_frame(data.X, data.columns, data.label)
 
 
 def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     X, y, weights = _frame(data), data.y, sample_weights(config, data)
-    if weights is not None and not weights.all():  # a row without weight is not there
+    if weights is not None and not weights.all():  # rows of weight 0 are left out
         kept = np.flatnonzero(weights)
         X, y, weights = X[kept], y[kept], weights[kept]
     rows = len(y)
@@ -141,11 +141,11 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
 
 
 class _Run:
-    """The networks that are trained, what is known of them, and the file that keeps them."""
+    """The state of a run: its trained networks, their reports, and the file that keeps them."""
 
     def __init__(self, data: Dataset, config: TrainConfig, plan: _Plan, observer: Observer, path: Path | None) -> None:
         self.data, self.config, self.plan, self.observer, self.path = data, config, plan, observer, path
-        self.members: dict[int, Any] = {}  # networks by their number
+        self.members: dict[int, Any] = {}  # trained networks by number
         self.history: list[NetworkReport] = []
         self.seconds = 0.0  # of earlier runs
         used = _frame(data).only(plan.columns.used)
@@ -157,7 +157,7 @@ class _Run:
         self._start = time.perf_counter()
 
     def model(self) -> TableModel:
-        """Of the networks so far."""
+        """The model of the networks trained so far."""
         data = self.data
         own = {"digest": self.digest, "val_fraction": self.config.val_fraction, "seed": self.config.seed}
         return TableModel(
@@ -166,7 +166,7 @@ class _Run:
             label_kind=data.label_kind or "str",
         )  # fmt: skip
 
-    # -- what the threads tell --------------------------------------------------------------------------------------------
+    # -- callbacks of the training threads -----------------------------------------------------------------------------------
 
     def _epoch(self, network: int, epoch: int, loss: float) -> None:
         with self._lock:
@@ -209,7 +209,7 @@ class _Run:
     # -- the file ----------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Keep the networks that are trained: a run that goes on trains the others."""
+        """Write a checkpoint of the trained networks; a resumed run trains the others."""
         if self.path is not None and self.members:
             run = {
                 "networks": sorted(self.members),
@@ -220,7 +220,7 @@ class _Run:
         self._saved = time.monotonic()
 
     def resume(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Take over the networks that were trained. InputError where they belong to another run."""
+        """Take over a checkpoint's networks. InputError where they belong to another run."""
         model, run = checkpoint.model, checkpoint.run
         if not isinstance(model, TableModel) or model.network.sizes[1:-1] != self.config.hidden:
             raise InputError(f"{path}: is of another network than this run's")
@@ -238,7 +238,7 @@ class _Run:
     # -- training ----------------------------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """Compile, or load, all that the run will call, on a few rows."""
+        """Compile, or load from the cache, every kernel that the run will call."""
         plan, few = self.plan, self.plan.recipe.batch_size * LEAST_STEPS
         train(
             replace(plan.recipe, epochs=1), plan.scale, plan.outputs, plan.rows,
@@ -299,9 +299,9 @@ class _Run:
 def fit_table(
     data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool
 ) -> Result:
-    """``fitting.train`` of a table by several networks, as ``config``, completed, says.
+    """``fitting.train`` of a table by several networks, with a completed ``config``.
 
-    The file ``checkpoint`` keeps the networks that have been trained; with ``resume`` the others are, to the same bits.
+    The file ``checkpoint`` keeps the trained networks; with ``resume`` only the others are trained, to the same bits.
     """
     path = None if checkpoint is None else as_path(checkpoint)
     with on_threads(config.threads):

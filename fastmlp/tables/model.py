@@ -1,4 +1,4 @@
-"""The model of a table: what its columns become, and networks on parts of its rows that answer together."""
+"""The model of a table: columns, and networks on parts of its rows whose predictions are averaged."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 
 
 class TableModel(Model):
-    """Networks that share their inputs, which ``columns`` make of a table's, and whose probabilities, or numbers, are averaged.
+    """Networks for the inputs that ``columns`` make of a table; their probabilities, or numbers, are averaged.
 
-    Where ``Model`` asks for the outputs of its network it gets the logarithms of the mean probabilities, or the mean outputs,
-    so that what it makes of them holds for several networks, too. Samples are a ``Frame``, a data frame, a dict of arrays, or
-    an array: columns go by name in any order, others are ignored, and without names (``named``) they go by their place.
+    The methods of ``Model`` get the logarithms of the mean probabilities, or the mean outputs, as if they were the outputs of
+    one network. Samples are a ``Frame``, a data frame, a dict of arrays, or an array. Columns go by name in any order, and
+    others are ignored; without names (``named``) they go by their place.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TableModel(Model):
             yield ops(self.backend), self._together(Z)
 
     def _together(self, Z: list[np.ndarray]) -> np.ndarray:
-        """What the outputs of the networks say together: float32 [N, outputs]."""
+        """The outputs, float32 [N, outputs], that stand for those of all networks."""
         if self.target is not None:
             mean: np.ndarray = np.stack(Z).mean(0, dtype=np.float64).astype(np.float32)
             return mean
@@ -88,7 +88,7 @@ class TableModel(Model):
         return logits
 
     def loss_of(self, inputs: Any, y: np.ndarray) -> float:
-        """The mean loss for inputs as ``columns`` make them, and class indices or numbers y [N]."""
+        """The mean loss for inputs that ``columns`` made, and class indices or numbers y [N]."""
         Z, fast = self._together(outputs_of(self.networks, inputs, self.scale)), ops(self.backend)
         if self.target is None:
             total = fast.softmax_cross_entropy(Z, y)[0]
@@ -98,10 +98,10 @@ class TableModel(Model):
 
     def unlike_training(self, X: Any) -> str | None:
         self._looks = 0
-        return self.columns.unlike(self.table(X))  # a number is bounded, however large
+        return self.columns.unlike(self.table(X))
 
     def as_fitted(self) -> Any:
-        """The attributes that a ``TableClassifier`` or ``TableRegressor`` has of the same columns and networks."""
+        """An object with the attributes that a fitted ``TableClassifier`` or ``TableRegressor`` of these networks has."""
         learnt: dict[str, Any] = {"columns_": self.columns, "networks_": self.networks, "_input_scale": self.scale}
         if self.target is None:
             return SimpleNamespace(**learnt, classes_=np.array(self.classes) if self.labels is None else self.labels)
