@@ -1,4 +1,4 @@
-"""``python -m fastmlp.doctor``: what this machine and installation give, and what stands in the way."""
+"""``python -m fastmlp.doctor``: examines the machine and the installation, and says what to mend."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _VARIABLES = ("FASTMLP_CACHE", "FASTMLP_COMPILE_WORKERS", "FASTMLP_DATA", "FASTM
 _OTHER_THREADS = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LIMITS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 _FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
-_STAMP = re.compile(r"[0-9a-f]{24}(-.*)?")  # what kernels.jit names a version's directory
+_STAMP = re.compile(r"[0-9a-f]{24}(-.*)?")  # the name that kernels.jit gives a version's directory
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: ``level`` is ok, note or problem; ``values`` are the numbers in ``text``, for --json."""
+    """A line of the report. ``level`` is ok, note or problem; ``values`` are the numbers in ``text``, for --json."""
 
     level: str
     topic: str
@@ -57,7 +57,7 @@ Findings = Iterator[Finding]
 
 
 def _judged(fine: bool, topic: str, text: str, remedy: str, values: dict[str, Any] | None = None) -> Finding:
-    """That all is well, or a note with its remedy."""
+    """An ok, or a note with its remedy."""
     return Finding("ok" if fine else "note", topic, text, None if fine else remedy, values or {})
 
 
@@ -101,7 +101,7 @@ def _environment() -> Findings:
 
 
 def _import_kernels() -> tuple[Any, Finding]:
-    """(the package, or None where it cannot be used; what was found)."""
+    """(the package, or None if it cannot be used; a finding)."""
     try:
         from .backend import kernels
 
@@ -109,7 +109,7 @@ def _import_kernels() -> tuple[Any, Finding]:
     except InputError as error:
         text, _, remedy = str(error).partition("; ")
         return None, Finding("problem", "kernels", text, remedy or None)
-    except Exception as error:  # whatever a broken installation, or another's package, raises
+    except Exception as error:  # a broken installation, or another package of this name, may raise anything
         remedy = f"{sys.executable} -m pip install --upgrade --force-reinstall numpy numba, then fastmlp"
         return None, Finding("problem", "kernels", f"cannot be imported ({type(error).__name__}: {error})", remedy)
     if (other := _version("kernels")) is not None:
@@ -175,7 +175,7 @@ def _peak(kernels: Any) -> Findings:
 
 
 def _size(files: Iterable[Path]) -> int:
-    """Bytes in all; files that vanish meanwhile have none."""
+    """The bytes of all files; those that vanish meanwhile count 0."""
     total = 0
     for file in files:
         with contextlib.suppress(OSError):
@@ -184,7 +184,7 @@ def _size(files: Iterable[Path]) -> int:
 
 
 def _compiled(directory: Path) -> tuple[str, dict[str, Any]]:
-    """The compiled functions in a directory of the cache: (how many, and their size, in words; the same as values)."""
+    """(count and size of the compiled functions in a directory of the cache, as text; the same as values)."""
     entries = list(directory.glob("*.kernel"))
     size = _size(entries)
     values = {"directory": str(directory), "entries": len(entries), "bytes": size}
@@ -192,7 +192,7 @@ def _compiled(directory: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _wheel(kernels: Any) -> Findings:
-    """The compiled kernels that the wheel brought, if it was built with any."""
+    """The compiled kernels that came with the wheel, if any."""
     store = kernels.jit.store()
     places = sorted(import_module(".jit.cache", kernels.__name__).PREBUILT.glob("*-*"))
     names = ", ".join(path.name.partition("-")[2] for path in places)
@@ -218,7 +218,7 @@ def _cache(kernels: Any, clean: bool) -> Findings:
         return
     try:
         with tempfile.TemporaryFile(dir=directory) as probe:
-            probe.write(bytes(1 << 20))  # the size of a compiled kernel: is there room?
+            probe.write(bytes(1 << 20))  # as large as a compiled kernel, to see if there is room
     except OSError as error:
         yield Finding("problem", "cache", f"{directory} cannot be written to ({error.strerror})", remedy)
         return
@@ -231,7 +231,7 @@ def _cache(kernels: Any, clean: bool) -> Findings:
 
 
 def _of_other_cpus(others: dict[Path, str]) -> Findings:
-    """Kernels compiled by the same versions for other CPUs, as in a container's image that was made elsewhere."""
+    """Kernels that the same versions compiled for other CPUs, as in a container's image that was made elsewhere."""
     for path, cpu in others.items():
         text, values = _compiled(path)
         remedy = (
@@ -270,7 +270,7 @@ def _mnist() -> Findings:
 
     try:
         data = load("mnist", offline=True, say=refuse)
-    except RunError:  # it would make synthetic digits now
+    except RunError:  # load would fall back to synthetic digits
         remedy = "fastmlp train downloads it; or set FASTMLP_DATA to the directory of its four files"
         yield Finding("note", "mnist", "is not on this machine", remedy)
     except InputError as error:
@@ -282,7 +282,7 @@ def _mnist() -> Findings:
 
 
 def _examine(clean: bool) -> Findings:
-    """All findings; a check that fails is one more."""
+    """All findings; a check that fails is a finding, too."""
     kernels, found = _import_kernels()
     checks: list[tuple[str, Callable[[], Findings]]] = [
         ("versions", _versions),
@@ -301,7 +301,7 @@ def _examine(clean: bool) -> Findings:
     for topic, check in checks:
         try:
             yield from check()
-        except Exception as error:  # on a machine that is not as it should be
+        except Exception as error:  # anything may happen on a broken machine
             yield Finding("problem", topic, f"the check failed ({type(error).__name__}: {error})", "report this")
 
 

@@ -1,4 +1,4 @@
-"""What training shows while it runs: on a terminal one line that moves, in a notebook one display; and Ctrl-C."""
+"""The display of a run's progress, a line of the terminal or a notebook's display, and the handling of Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 _ERASE = "\r\x1b[K"
 _SECONDS_BETWEEN = 0.1  # two progress lines
 _WIDEST_BAR = 20
-_COLUMNS = 80  # where stderr is no terminal, or one of unknown width
+_COLUMNS = 80  # if stderr is no terminal, or its width is not known
 _FREE_COLUMNS = 3
 
 
 def hush(quiet: bool) -> None:
-    """Keep from stderr what the logger warns of, such as that kernels are compiled; or no longer."""
+    """Silence the logger's warnings, such as that kernels are compiled, if ``quiet``; else let them through again."""
     import logging  # not for --help
 
     logging.getLogger("fastmlp").setLevel(logging.ERROR if quiet else logging.NOTSET)
 
 
 class Line:
-    """A line that is written over: the last of the terminal, or the one display of a notebook's cell; none elsewhere."""
+    """A line that is overwritten: the terminal's last, or the display of a notebook's cell; none elsewhere."""
 
     def __init__(self) -> None:
         self.notebook = in_notebook()
@@ -47,22 +47,22 @@ class Line:
 
 
 def in_notebook() -> bool:
-    """Whether Python runs for a notebook (Jupyter, Colab, an editor's), which shows no terminal's line."""
+    """Whether Python runs for a notebook (Jupyter, Colab, an editor's), where overwriting a line does not work."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
 
 
 class Screen:
-    """Lines on stderr, none longer than the terminal is wide: ``level`` -1 shows none, 1 more of them.
+    """Prints lines for a person on stderr, no longer than the terminal is wide: none at ``level`` -1, more at level 1.
 
-    With ``as_json`` nothing for a person goes to stdout.
+    The result goes to stdout, unless that is reserved for JSON (``as_json``).
     """
 
     def __init__(self, level: int, as_json: bool = False) -> None:
         self.level, self.as_json = level, as_json
         self._line, self._reported = Line(), ""
         self.live = self._line.live and level >= 0
-        self.patient = False  # whether a Ctrl-C can wait for what is being computed
+        self.patient = False  # whether Ctrl-C waits for the end of a step
         self._shown = 0.0
         self._interrupted = False
 
@@ -131,7 +131,7 @@ class Screen:
             self.line(text)
 
     def _network(self, report: Any) -> None:
-        """Of several networks one that is trained."""
+        """Report one of several networks."""
         parts = [
             (0, f"network {report.network}"),
             (1, f"validation {report.headline}"),
@@ -142,7 +142,7 @@ class Screen:
         self.line(_fitted(parts, self._room()))
 
     def _room(self) -> int:
-        """Columns that a line may take: some terminals wrap in the last, and a Ctrl-C puts ^C behind the line."""
+        """The columns for a line. A few stay free: some terminals wrap in the last, and Ctrl-C prints ^C behind the line."""
         with contextlib.suppress(OSError):
             if self.live and not self._line.notebook:
                 columns = os.get_terminal_size(sys.stderr.fileno()).columns
@@ -150,7 +150,7 @@ class Screen:
         return _COLUMNS - _FREE_COLUMNS
 
     def interrupt(self, *_: Any) -> None:
-        """Take a Ctrl-C; the second does not wait for the step to end."""
+        """Handle Ctrl-C; the second does not wait for the end of a step."""
         if self._interrupted or not self.patient:
             raise KeyboardInterrupt
         self._interrupted = True
@@ -175,7 +175,7 @@ def _can_show(text: str) -> bool:
 
 
 def _fitted(parts: Sequence[tuple[int, str]], room: int) -> str:
-    """The parts in their order, without those of the highest numbers where all together would be longer than ``room``."""
+    """The parts in their order; those of the highest numbers are dropped until the text fits into ``room``."""
     kept = list(parts)
     while len(text := "  ".join(part for _, part in kept)) > room and len(kept) > 1:
         kept.remove(max(kept, key=lambda part: part[0]))

@@ -1,4 +1,4 @@
-"""What the two estimators have in common: parameters, the network, and the order in which a call checks, commits and trains."""
+"""The base class of ``MLPClassifier`` and ``MLPRegressor``: parameters, network, and the order of checks and training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STOCHASTIC_SOLVERS = ("sgd", "adam")
 _Self = TypeVar("_Self", bound="BaseMLP")
 _Class = TypeVar("_Class")
 Callback = Callable[[Any, int], object]
-"""What is called as callback(estimator, epoch) after every epoch; a true answer ends the training."""
+"""A function callback(estimator, epoch), called after every epoch; a true result ends the training."""
 
 PARAMETERS = """\
 hidden_layer_sizes : int or array-like of shape (n_layers - 2,), default=(100,)
@@ -89,7 +89,7 @@ n_threads : int or None, default=None
     Threads of ``fit`` and ``predict``; results do not depend on it. None: ``kernels.get_num_threads()``, which in the
     worker processes of joblib and Dask is what these allow: a parallel search does not use more threads than cores.
 """
-"""What ``MLPClassifier`` and ``MLPRegressor`` say of the parameters that both have."""
+"""The documentation of the parameters that ``MLPClassifier`` and ``MLPRegressor`` share."""
 
 
 def documented(parameters: str) -> Callable[[type[_Class]], type[_Class]]:
@@ -104,7 +104,7 @@ def documented(parameters: str) -> Callable[[type[_Class]], type[_Class]]:
 
 
 class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """A multilayer perceptron as an estimator; what it learns, classes or numbers, is said by the abstract methods."""
+    """A multilayer perceptron as an estimator; the abstract methods define what it learns, classes or numbers."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -176,7 +176,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     _optimizer: training.Optimizer
 
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
-        """Keep the ``arguments`` of ``__init__``, its ``locals()``, as they are."""
+        """Set the ``arguments`` of ``__init__``, its ``locals()``, as attributes."""
         self.__dict__.update({name: value for name, value in arguments.items() if name not in ("self", "__class__")})
 
     def __sklearn_tags__(self) -> Any:
@@ -188,14 +188,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     @abstractmethod
     def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
-        """Set, from the y of a fit, what encodes targets, ``n_outputs_`` and ``out_activation_``.
+        """Set the encoding of targets, ``n_outputs_`` and ``out_activation_`` from the y of a fit.
 
-        Where the network is not the ``first``, what was set stays, and y must go with it: ValueError.
+        If the network is not the ``first``, they stay. ValueError for a y that does not fit them.
         """
 
     @abstractmethod
     def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:
-        """y as kernels of the ``dtype`` take it. ValueError, which calls it ``name``, where it is none of what was learnt."""
+        """y as kernels of the ``dtype`` take it. ValueError, which calls y ``name``, for unknown classes and the like."""
 
     @abstractmethod
     def _tested(self, Z: np.ndarray, validation: Validation) -> tuple[float, float]:
@@ -207,7 +207,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         """The loss, as options of the kernels that train."""
 
     def _loss_share(self) -> float:
-        """What the kernels' loss of a sample is multiplied by in ``loss_``."""
+        """The factor from the kernels' loss of a sample to ``loss_``."""
         return 1.0
 
     def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, sample_weight: Any) -> np.ndarray | None:
@@ -215,7 +215,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return checks.sample_weights(X, sample_weight)
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
-        """What early stopping keeps the shares of in the samples held out."""
+        """The strata whose shares early stopping keeps in the held-out samples."""
         return None
 
     # -- the public methods ----------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return True
 
     def transform(self, X: Any) -> np.ndarray:
-        """What the last hidden layer makes of X, of shape (n_samples, units)."""
+        """The activations of the last hidden layer for X, of shape (n_samples, units)."""
         checks.require_fitted(self)
         network = self._network()
         if len(network.sizes) == 2:
@@ -274,7 +274,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     @abstractmethod
     def _as_model(self) -> Model:
-        """What ``fastmlp.export`` takes."""
+        """The ``Model`` that ``fastmlp.export`` takes."""
 
     def _columns(self) -> tuple[str, ...] | None:
         names = getattr(self, "feature_names_in_", None)
@@ -296,7 +296,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     # -- the network -----------------------------------------------------------------------------------------------
 
     def _is_bound(self) -> bool:
-        """Whether ``coefs_`` and ``intercepts_`` are still the views of the network that they were made as."""
+        """Whether ``coefs_`` and ``intercepts_`` are still the views of the network that ``_bind`` set."""
         network, views = self.__dict__.get("_bound", (None, ()))
         arrays = (*self.coefs_, *self.intercepts_)
         same = len(arrays) == len(views) and all(a is b for a, b in zip(arrays, views))
@@ -305,7 +305,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return bool(network.activation == kernels.activations.common_activation(self.activation, len(self.coefs_) - 1))
 
     def _network(self) -> Network:
-        """The network of ``coefs_`` and ``intercepts_``; where they have been set, of copies."""
+        """The network of ``coefs_`` and ``intercepts_``, or of copies if a user has set them."""
         return self._bound[0] if self._is_bound() else self._copied(self._dtype())
 
     def _dtype(self) -> Any:
@@ -322,7 +322,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return network
 
     def _bind(self, network: Network) -> Network:
-        """``coefs_`` and ``intercepts_`` are views of the network from here on."""
+        """Make ``coefs_`` and ``intercepts_`` views of the network."""
         self.coefs_, self.intercepts_ = (list(arrays) for arrays in zip(*network.layers))
         self._bound: tuple[Network, tuple[np.ndarray, ...]] = network, (*self.coefs_, *self.intercepts_)
         return network
@@ -336,7 +336,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             self._bind(self._copied(self._dtype()))
 
     def _initialize(self, sizes: list[int], dtype: Any) -> None:
-        """Glorot and Bengio 2010, in scikit-learn's order of drawing; and what is counted from the first epoch on."""
+        """Draw the weights of Glorot and Bengio 2010 in scikit-learn's order, and reset all counts and curves."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(sizes)
         self.coefs_, self.intercepts_ = [], []
@@ -355,8 +355,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     def _fit(self: _Self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> _Self:
         """Check everything, commit, train.
 
-        The checks change a shallow copy, and draw numbers from a copy of the random state; training changes a new network. So
-        whatever is refused, before training or after it, leaves the model as it was.
+        The checks change a shallow copy of the estimator, and draw from a copy of the random state; training changes a new
+        network. So a call that is refused, before or after training, leaves the estimator as it was.
         """
         checked = object.__new__(type(self))
         checked.__dict__.update(self.__dict__)
@@ -385,7 +385,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None, X_val: Any = None,
         y_val: Any = None, groups: Any = None,
     ) -> tuple[TrainingData, Network]:  # fmt: skip
-        """All that a fit needs. This estimator is a copy; it gets the attributes that it has when training begins."""
+        """(the training data, the network) of a fit. This estimator is a copy, and gets the attributes for the training."""
         hidden = self._checked_parameters(incremental)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()
@@ -393,7 +393,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         checks.warn_of_pair(X, y)
         checks.warn_of_pair(X, sample_weight, "sample_weight")
         X, read, y = checks.training_samples(self, X, y, dtype, reset=first, once=incremental)
-        made = np.float64 if X.dtype == np.float64 else np.float32  # of which the first network is
+        made = np.float64 if X.dtype == np.float64 else np.float32  # the dtype of a first network
         dtype = dtype or made
         self._learn_targets(y, first=first, incremental=incremental, classes=classes)
         targets = self._encoded("y", y, dtype)
@@ -427,7 +427,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                     (_safe_indexing(given, held_out), y[held_out]), scorer,
                 )  # fmt: skip
             if scorer is not None:
-                validation.scored(self)  # what it refuses, it refuses now
+                validation.scored(self)  # a scorer that fails must do so before anything changes
         return TrainingData(read, targets, weights, rows, validation), network
 
     def _checked_parameters(self, incremental: bool) -> list[int]:
@@ -446,15 +446,15 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return hidden
 
     def _copy_curves(self) -> None:
-        """Lists of their own for what training appends to."""
+        """Copy the lists that training appends to."""
         for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
             curve = getattr(self, name, None)
             setattr(self, name, None if curve is None else list(curve))
 
 
 def without_last_layer(network: Network) -> Network:
-    """The network whose outputs are the last hidden layer's, before their activation."""
+    """The network whose outputs are the pre-activations of the last hidden layer."""
     activations = network.activations[:-1]
     hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=activations)
-    hidden.params[...] = network.params[: hidden.params.size]  # they begin alike
+    hidden.params[...] = network.params[: hidden.params.size]  # the same layers come first
     return hidden

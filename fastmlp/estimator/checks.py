@@ -1,6 +1,6 @@
-"""What a fit is given, checked: samples, labels, weights and held-out samples as the training reads them.
+"""Checks of the arguments of ``fit``: samples, labels, weights and held-out samples, converted for the training.
 
-Nothing here changes an estimator but the attributes that scikit-learn's ``validate_data`` sets; see ``BaseMLP._fit``.
+Only scikit-learn's ``validate_data`` changes attributes of an estimator here; see ``BaseMLP._fit``.
 
 Legend: ``N`` samples, ``I`` inputs, ``O`` outputs, ``K`` classes; ``targets`` class numbers [N] for a softmax output, zeros
 and ones [N, O] for a logistic one, numbers [N, O] else.
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 _INPUT_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
-_SAMPLE_ROWS = 1000  # looked at for the zeros
+_SAMPLE_ROWS = 1000  # from which the share of zeros is taken
 _FEW_NUMBERS = 10_000
-"""In X, up to which a glance may replace scikit-learn's checks: for one row these took twenty times as long as the network."""
+"""If X has no more, ``_is_plain`` may replace scikit-learn's checks, which for one row took 20 times as long as the network."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out samples: as the kernels take them, and as they were given, which is what a scorer takes."""
+    """Held-out samples, as the kernels take them and, for a scorer, as they were ``given``."""
 
     X: Any
     targets: np.ndarray
@@ -74,7 +74,7 @@ class TrainingData:
 
 
 def in_dtype(X: Any, dtype: Any) -> Any:
-    """X, dense or sparse, in the network's dtype; uint8 is read as it is. What is beyond its range becomes infinite."""
+    """X, dense or sparse, in the network's dtype, unless it is uint8. Numbers beyond its range become infinite."""
     if X.dtype == np.uint8:
         return X
     with np.errstate(over="ignore"):  # refused by ``require_finite``
@@ -82,7 +82,7 @@ def in_dtype(X: Any, dtype: Any) -> Any:
 
 
 def prepared(X: Any, dtype: Any) -> Any:
-    """X as kernels read it: ``in_dtype``, and without the zeros where they are many."""
+    """X as kernels read it: ``in_dtype``, as CSR if it is sparse or has many zeros."""
     X = in_dtype(X, dtype)
     if issparse(X):
         return kernels.csr(X)
@@ -91,16 +91,16 @@ def prepared(X: Any, dtype: Any) -> Any:
 
 
 def require_finite(read: Any, X: Any, estimator: Any, name: str = "X") -> None:
-    """ValueError, in scikit-learn's words, where a number of X is not finite, or is not in the dtype that it is ``read`` in.
+    """ValueError, in scikit-learn's words, for a number of X that is not finite, or becomes infinite in the dtype of ``read``.
 
-    What is not finite is not zero: where zeros are left out, a pass over the others will do.
+    It is enough to look at the stored numbers of ``read``, since zeros are finite.
     """
     options = {"estimator_name": type(estimator).__name__, "input_name": name}
     with np.errstate(invalid="ignore"):  # of the sum of both infinities, which scikit-learn looks at first
         try:
             assert_all_finite(read.stored if isinstance(read, kernels.CSR) else _values(read), **options)
         except ValueError:
-            assert_all_finite(_values(X), **options)  # says what it is
+            assert_all_finite(_values(X), **options)  # tells NaN from infinity
             raise
 
 
@@ -109,14 +109,14 @@ def _values(X: Any) -> Any:
 
 
 def require_fitted(estimator: Any) -> None:
-    """``check_is_fitted``, which asks an estimator for its tags, for one that was found to be fitted at a glance."""
+    """``check_is_fitted``, but faster for a fitted estimator, as its tags are not asked for."""
     if "coefs_" not in estimator.__dict__:
         check_is_fitted(estimator)
 
 
 def _is_plain(estimator: Any, X: Any) -> bool:
-    """Whether X is a few rows of floats, as wide as in the fit, which knew no names: ``validate_data`` could find no fault but
-    numbers that are not finite.
+    """Whether X is a few rows of floats, as wide as in the fit, which knew no names. Then ``validate_data`` could only complain
+    of numbers that are not finite.
     """
     fitted = estimator.__dict__
     return (
@@ -126,7 +126,7 @@ def _is_plain(estimator: Any, X: Any) -> bool:
 
 
 def samples(estimator: Any, X: Any, dtype: Any) -> Any:
-    """X of a fitted estimator's call, in the network's dtype."""
+    """X, given to a method of a fitted estimator, in the network's dtype."""
     if _is_plain(estimator, X):
         read = X if X.dtype == dtype else in_dtype(X, dtype)
         if np.isfinite(read).all():
@@ -146,15 +146,15 @@ def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
 
 
 def _refuse_masked(*given: Any) -> None:
-    """ValueError for what a mask hides, and scikit-learn would read."""
+    """ValueError for masked values, which scikit-learn would read."""
     if any(map(np.ma.is_masked, given)):
         raise ValueError("masked values cannot be read; fill them, leave their rows out, or use a Table estimator")
 
 
 def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool, once: bool) -> tuple[Any, Any, Any]:
-    """(X as an array, X as kernels read it, y as an array), of which the samples are read in one epoch or in many.
+    """(X as an array, X as kernels read it, y as an array). ``once`` says that the samples are read in one epoch only.
 
-    ``dtype`` is that of the network, or None for X's own: float64 where X is, else float32.
+    ``dtype`` is that of the network, or None for float64 if X is float64, else float32.
     """
     given = X
     _refuse_masked(X, y)
@@ -166,7 +166,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     if isinstance(read, kernels.CSR) and not once:
         read = read.dictionary_encode()
     require_finite(read, X, estimator)
-    validate_data(estimator, given, reset=reset, skip_check_array=True)  # the width and the names: kept, or compared
+    validate_data(estimator, given, reset=reset, skip_check_array=True)  # keeps or compares the width and the names
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return X, read, y
@@ -176,7 +176,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
 
 
 def known_classes(name: str, y: Any, classes: np.ndarray, *, all_of_them: bool = False) -> None:
-    """ValueError for labels that are none of ``classes``, or in a warm start are not ``all_of_them``."""
+    """ValueError for labels that are none of ``classes``, and with ``all_of_them`` for classes without labels."""
     found = unique_labels(y)
     if all_of_them and set(found) != set(classes):
         raise ValueError(
@@ -219,7 +219,7 @@ def class_weights(y: Any, targets: np.ndarray, class_weight: Any, binarizer: Lab
 
 
 def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = None) -> np.ndarray | None:
-    """``sample_weight`` times the weights of the classes, float64 [N]; None where there is neither."""
+    """``sample_weight`` times the classes' weights, float64 [N]; None if neither is given."""
     weights = None
     if sample_weight is not None:
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -235,7 +235,7 @@ def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = Non
 
 
 def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any) -> Validation | None:
-    """``X_val`` and ``y_val``."""
+    """The samples ``X_val`` and ``y_val``, if they are given."""
     if X is None and y is None:
         return None
     if y is None:
@@ -257,9 +257,9 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
 def split(
     n: int, fraction: float, stratify: np.ndarray | None, weights: np.ndarray | None, groups: Any, random_state: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(rows to train on, those held out) of n: the rows that scikit-learn takes, or whole groups.
+    """(rows to train on, rows held out) of n: those that scikit-learn draws, or whole groups.
 
-    Where the weights of either part are all zero, those held out are drawn anew among the rows with a weight.
+    If all weights of one part are zero, the held-out rows are drawn anew from the rows with a weight.
     """
     rows = np.arange(n)
     if groups is not None:

@@ -1,4 +1,4 @@
-"""``MLPClassifier``: what it has beyond ``BaseMLP``, and what it learns, classes."""
+"""``MLPClassifier``: ``BaseMLP`` for classes."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return np.log(P, out=P)
 
     def _as_model(self) -> Model:
-        """What ``fastmlp.export`` takes."""
+        """The ``Model`` that ``fastmlp.export`` takes."""
         checks.require_fitted(self)
         return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
 

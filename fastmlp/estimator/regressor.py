@@ -1,4 +1,4 @@
-"""``MLPRegressor``: what it has beyond ``BaseMLP``, and what it learns, numbers."""
+"""``MLPRegressor``: ``BaseMLP`` for numbers."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return float(r2_score(y, central(self.predict(X), self._loss), sample_weight=sample_weight))
 
     def _numbers(self, Z: np.ndarray) -> np.ndarray:
-        """What the outputs Z [N, O] of the network say, in the units of y."""
+        """The predictions, in the units of y, for the network's outputs Z [N, O]."""
         predicted = self._loss.predict(Z)
         if self.target_mean_ is not None and self.target_scale_ is not None:
             each = Z.shape[1] // len(self.target_mean_)
@@ -244,7 +244,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
 
 def _columns(name: str, y: Any) -> np.ndarray:
-    """y, finite, as float64 [N, O]. ValueError for what are no numbers."""
+    """y as float64 [N, O]. ValueError for anything but numbers."""
     if issparse(y):
         raise ValueError(f"{name} is sparse; it must be an array")
     if y.dtype.kind not in "biuf":

@@ -77,7 +77,7 @@ n_threads : int or None, default=None
 
 
 class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """Columns of a table, and networks trained on parts of its rows; what they learn is said by the abstract methods."""
+    """Columns of a table, and networks trained on parts of its rows; the abstract methods define what they learn."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
         "columns": [Mapping, None],
@@ -136,19 +136,19 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     @abstractmethod
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
-        """Set what encodes targets; returns the outputs of a network. ValueError for y that nothing can be learnt from."""
+        """Set the encoding of targets; returns the number of outputs. ValueError for y from which nothing can be learnt."""
 
     @abstractmethod
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
-        """y as the kernels take it. ValueError, which calls it ``name``, where it is none of what was learnt."""
+        """y as the kernels take it. ValueError, which calls y ``name``, for unknown classes and the like."""
 
     @abstractmethod
     def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
-        """What the outputs of the networks say together."""
+        """The mean prediction of the networks with outputs Z."""
 
     @abstractmethod
     def _mean_loss(self, averaged: np.ndarray, targets: np.ndarray) -> float:
-        """The mean loss of what the networks say together, for targets as the kernels take them."""
+        """The mean loss of ``_averaged`` predictions, for targets as the kernels take them."""
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         checks.warn_of_pair(X, sample_weight, "sample_weight")
         weights = checks.sample_weights(y[:, np.newaxis], sample_weight)
-        if weights is not None and not weights.all():  # a row without weight is not there
+        if weights is not None and not weights.all():  # rows of weight 0 are left out
             kept = np.flatnonzero(weights)
             table, y, weights = table[kept], y[kept], weights[kept]
             rows = len(y)
@@ -277,7 +277,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return Frame(dict(zip(names, table.columns.values())))
 
     def _outputs(self, X: Any, networks: list[Network] | None = None) -> list[np.ndarray]:
-        """The outputs of the networks, or of others, for the table X."""
+        """The outputs of the networks, by default the fitted ones, for the table X."""
         check_is_fitted(self)
         networks = self.networks_ if networks is None else networks
         with _value_errors(), self._threads():
@@ -289,13 +289,13 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return [np.concatenate(Z) for Z in zip(*parts)]
 
     def transform(self, X: Any) -> np.ndarray:
-        """What the last hidden layers make of X, side by side: of shape (n_samples, n_networks * width)."""
+        """The activations of all last hidden layers for X, of shape (n_samples, n_networks * width)."""
         check_is_fitted(self)
         Z = self._outputs(X, [without_last_layer(network) for network in self.networks_])
         return kernels.ACTIVATIONS[self.networks_[0].activations[-1]].twin(np.concatenate(Z, axis=1))
 
     def importance(self, X: Any, y: Any) -> Importance:
-        """How much the model relies on each column of X: how its loss rises when the column's values are dealt out anew.
+        """How much the model relies on each column of X: the rise of its loss when the column's values are shuffled.
 
         ``columns`` are names, ``rise`` and ``deviation`` those of the loss over five shuffles, above ``loss``: the mean
         log-loss, or the squared error over the variance of the y of the fit. Of many rows 2,000 are looked at. See
@@ -456,7 +456,7 @@ class TableRegressor(RegressorMixin, BaseTable):
 
 
 def _target(name: str, y: Any, X: Any) -> np.ndarray:
-    """y [n]. ValueError for gaps, and for what is no column."""
+    """y as an array [n]. ValueError for gaps, and for anything but a column."""
     if y is None:
         raise ValueError(f"requires {name} to be passed, but the target {name} is None")
     if isinstance(y, str):
@@ -496,7 +496,7 @@ def _quantity(name: str, y: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _value_errors() -> Iterator[None]:
-    """What the columns refuse is a ValueError here."""
+    """Turn an InputError into a ValueError, as scikit-learn's users expect."""
     try:
         yield
     except InputError as error:

@@ -1,6 +1,6 @@
-"""The training loops of the estimator: epochs of sgd or adam with their rules of stopping, and lbfgs.
+"""The training loops of the estimators: epochs of sgd or adam with their stopping rules, and lbfgs.
 
-They note on the estimator what scikit-learn's note there: losses, scores, epochs, samples seen.
+Like scikit-learn's they set attributes of the estimator: losses, scores, and counts of epochs and samples.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from .base import BaseMLP
 
 _SMALLEST_RATE = 1e-6  # of the adaptive schedule
-_CHUNK_SECONDS = 0.05  # of compiled steps at a time: what Ctrl-C and the progress bar wait for
-_SPARSE_CHUNK_SECONDS = 0.5  # the end of a chunk brings all of a wide layer up to date, and takes as long as some steps
+_CHUNK_SECONDS = 0.05  # of compiled steps in one call: Ctrl-C and the progress bar wait for its end
+_SPARSE_CHUNK_SECONDS = 0.5  # longer, as the end of a chunk brings all of a wide layer up to date
 _FIRST_CHUNK = 8  # steps
 _PAST_CORRECTION = 2**40  # a step number at which Adam's moments are no longer corrected
 
 
 @dataclass
 class Optimizer:
-    """What a stochastic solver keeps from one epoch, and one ``partial_fit``, to the next."""
+    """The state of a stochastic solver between epochs, and between calls of ``partial_fit``."""
 
     rule: kernels.Rule
     initial_rate: float  # ``learning_rate_init`` when the rate was last set by it
@@ -53,14 +53,14 @@ class Optimizer:
         return rates
 
     def slow_to(self, rate: float) -> None:
-        """Set the rate. scikit-learn's velocity is our state times the rate that it was built up with: that stays."""
+        """Set the rate, and keep scikit-learn's velocity: our state times the rate with which it was built up."""
         if self.rule.slots == 1 and rate > 0:
             self.state *= self.learning_rate / rate
         self.learning_rate = rate
 
 
 def rule_of(model: BaseMLP) -> kernels.Rule:
-    """The update rule of the solver; the decay is set for each batch size."""
+    """The update rule of the solver, without the weight decay, which depends on the batch."""
     if model.solver == "adam":
         return kernels.adam(model.beta_1, model.beta_2, epsilon=model.epsilon)
     if model.momentum == 0:
@@ -69,10 +69,10 @@ def rule_of(model: BaseMLP) -> kernels.Rule:
 
 
 def optimizer_of(model: BaseMLP, network: Network, last: Optimizer | None) -> Optimizer:
-    """An optimizer with its state in ``network``: a new one, or what goes on from the ``last`` with today's parameters."""
+    """An optimizer with its state in ``network``: a new one, or the ``last`` one with the current parameters."""
     rule, rate = rule_of(model), float(model.learning_rate_init)
     if last is not None and (rule, rate) != (last.rule, last.initial_rate):
-        model._validate_params()  # which scikit-learn does not do again in partial_fit
+        model._validate_params()  # scikit-learn does not validate again in partial_fit
     if last is None or last.rule.slots != rule.slots:
         network.state[...] = 0
         return Optimizer(rule, rate, rate, network.state)
@@ -84,7 +84,7 @@ def optimizer_of(model: BaseMLP, network: Network, last: Optimizer | None) -> Op
 
 
 def _scheduled(model: BaseMLP) -> float:
-    """The rate that the schedule has after the samples seen, without the steps down of the adaptive one."""
+    """The rate of the schedule after the samples seen; the adaptive one's divisions are not counted."""
     rate = float(model.learning_rate_init)
     if model.solver == "sgd" and model.learning_rate == "invscaling" and model.t_:
         rate /= (model.t_ + 1) ** model.power_t
@@ -96,12 +96,12 @@ def _scheduled(model: BaseMLP) -> float:
 
 def _told_to_stop(model: BaseMLP) -> bool:
     callbacks = [model.callbacks] if callable(model.callbacks) else model.callbacks or []
-    answers = [callback(model, model.n_iter_) for callback in callbacks]  # all of them, whoever stops
+    answers = [callback(model, model.n_iter_) for callback in callbacks]  # all are called, even if one stops
     return any(answers)
 
 
 def _record(model: BaseMLP, loss: float, validation: Validation | None, network: Network) -> float:
-    """Note the losses of an epoch; returns the score of the held-out samples."""
+    """Set the losses of an epoch; returns the score of the held-out samples."""
     model.loss_ = loss
     model.loss_curve_.append(loss)
     if model.verbose:
@@ -125,7 +125,7 @@ def train_lbfgs(model: BaseMLP, data: TrainingData, network: Network) -> None:
     X, targets, weights, rows = data.X, data.targets, data.weights, data.rows
     gradient = np.empty_like(network.params)
     total = len(rows) if weights is None else weights.sum()
-    alpha = np.zeros(network.params.shape)  # of every element of a W; 0 of biases, and of what lies between layers
+    alpha = np.zeros(network.params.shape)  # for the elements of W; 0 for biases and padding between layers
     for start, (W, _) in zip(network.offsets, network.layers):
         alpha[start : start + W.size] = model.alpha
 
@@ -205,10 +205,10 @@ def train_stochastic(model: BaseMLP, data: TrainingData, network: Network, *, in
 
 
 class _Watch:
-    """Counts the epochs without progress, of the score where training stops early, else of the loss.
+    """Counts epochs without progress: of the score with early stopping, else of the loss.
 
-    Of the score, everything begins anew with each fit: the next one's held-out samples may be others. The best loss and its
-    count go on in a warm start, as scikit-learn's do.
+    A score begins anew with each fit, as the held-out samples may differ. The best loss and its count go on in a warm start, as
+    in scikit-learn.
     """
 
     def __init__(self, model: BaseMLP, network: Network) -> None:
@@ -238,7 +238,7 @@ class _Watch:
 
 
 def _stops(model: BaseMLP) -> bool:
-    """There was no progress: whether to stop, or to go on at a fifth of the rate."""
+    """Without progress: whether to stop; the adaptive schedule goes on at a fifth of the rate instead."""
     what, optimizer = "Validation score" if model.early_stopping else "Training loss", model._optimizer
     message = f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} consecutive epochs."
     adaptive = model.solver == "sgd" and model.learning_rate == "adaptive"
@@ -291,7 +291,7 @@ class _Epochs:
         return (float(each.sum()) * self.model._loss_share() + 0.5 * alpha / self.mean_weight * squares) / n
 
     def _batch_weights(self, rows: np.ndarray) -> np.ndarray | None:
-        """The weights [N], each divided by the sum of those in its batch."""
+        """The weights [N], each divided by the sum of its batch's weights."""
         if self.data.weights is None:
             return None
         weights = np.zeros(len(self.data.weights))
@@ -301,7 +301,7 @@ class _Epochs:
         return weights
 
     def _steps(self, rows: np.ndarray, count: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """``count`` steps over ``rows``, batches of one size: the losses, and the sum of |W|^2 before each."""
+        """Take ``count`` steps over ``rows``; returns the samples' losses and the sum over the steps of |W|^2 before each."""
         model, optimizer, start = self.model, self.model._optimizer, time.perf_counter()
         decay = model.alpha / (min(self.batch, len(rows)) * self.mean_weight)
         squares = np.zeros(1) if model.alpha else None
