@@ -70,5 +70,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What Tab and ``help`` look at: all that is public; of the estimators only where scikit-learn is installed."""
+    """The public names, for Tab and ``help``; the estimators only if scikit-learn is installed."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

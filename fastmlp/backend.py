@@ -29,7 +29,7 @@ from kernels import Network, folders
 __all__ = ["Network", "folders", "kernels", "ops", "quick_ops"]
 
 _quickly = 1 << 23
-"""Weights times rows that this process may still go through without the kernels: some 40 ms; to load them takes 0.4 s."""
+"""Weights times rows that this process may still compute without the kernels: 40 ms, where loading them takes 0.4 s."""
 
 
 def ops(backend: str) -> ModuleType:
@@ -38,7 +38,7 @@ def ops(backend: str) -> ModuleType:
 
 
 def quick_ops(backend: str, weights: int, rows: int) -> ModuleType:
-    """``ops``; but for the first few rows of a process that has not loaded the kernels their definition."""
+    """``ops``, or the reference for the first few rows of a process that has not loaded the kernels."""
     global _quickly
     if "kernels.ops" not in sys.modules and weights * rows <= _quickly:
         _quickly -= weights * rows

@@ -1,4 +1,4 @@
-"""What all commands share: one-line errors, exit codes, and flags made from TrainConfig."""
+"""Common to all commands: one-line errors, exit codes, and flags made from TrainConfig."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _Main = Callable[..., int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument errors in one line."""
+    """A parser whose errors are one line."""
 
     def __init__(self, verb: str, description: str, example: str, usage: str | None = None) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} ({named or similar(unknown, flags)}--help lists the options)")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse what is none of the choices, or the first such part of a list, as ``TrainConfig`` does."""
+        """Refuse a value, or the first part of a list, that is none of the choices, as ``TrainConfig`` does."""
         if action.choices is not None and value not in action.choices:
             wrong = next((part for part in str(value).split(",") if part not in action.choices), value)
             raise InputError(
@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Last(argparse.Action):
-    """Stores a value; where it takes the place of another, that is said."""
+    """Stores a value, and says so if it replaces an earlier one."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         if hasattr(namespace, self.dest):
@@ -125,7 +125,7 @@ def run_command(
 
 
 def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
-    """Makes a command's ``main`` of the function that does its work: see ``run_command``."""
+    """Turns a function into a command's ``main``: see ``run_command``."""
 
     def decorate(work: _Main) -> _Main:
         @functools.wraps(work)
@@ -138,12 +138,12 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
 
 
 def _drop_stdout() -> None:
-    """Nobody reads it, or it cannot be written to: what is still buffered must not fail again at exit."""
+    """Redirect a stdout that fails, so that what is still buffered does not fail again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: BaseException) -> str:
-    """What it says, in one line, and what a file's name or content could do to the terminal escaped."""
+    """The message in one line, without control characters from files' names or content."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
 
 
@@ -168,7 +168,7 @@ def _list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any
 
 
 def load_data(config: TrainConfig, **others: Any) -> Dataset:
-    """The data set that a command's options name; ``others`` are further arguments of ``load``, or in place of options."""
+    """The data set of a command's options; ``others`` are further arguments of ``load``, or replace options."""
     from . import data as readers  # NumPy: not for --help
 
     arguments = {name: getattr(config, name) for name in (*DATA_OPTIONS, "task") if name != "data"}

@@ -1,4 +1,4 @@
-"""One frozen description of a training run: the command line, ``fit``, config.toml and checkpoints all derive from it."""
+"""The options of a training run, from which the command line, ``fit``, config.toml and checkpoints derive."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .paths import as_path
 from .recipes import PRESETS, table_recipe
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
-# The kernels' update rules with the peak rate of each, and their activations. They are named here, too, because --help must
-# not wait for Numba.
+# The kernels' update rules with their default peak rates, and the activations: named here again, as --help must not wait for
+# Numba.
 RULES = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005, "lion": 0.0005}
 ACTIVATIONS = (
     "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",
 )  # fmt: skip
-# The losses of each task, the first by default, and how many parameters each may have behind a colon.
+# The losses of each task, the default first, with the most parameters that each may have behind a colon.
 LOSSES = {
     "classification": {"softmax_cross_entropy": 0, "focal": 1},
     "regression": {"squared_error": 0, "absolute_error": 0, "huber": 1, "quantile": 99, "poisson": 0, "gamma": 0},
 }
 _ALL_LOSSES = {name: most for losses in LOSSES.values() for name, most in losses.items()}
 METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "rmse", "mae", "r2")}
-"""What is measured of each task on held-out samples."""
+"""The metrics of each task on held-out samples."""
 HIGHER_IS_BETTER = ("accuracy", "r2")
 TASKS = {"classification": "classes", "regression": "numbers to predict"}
 WIDEST = 10_000_000  # a layer
@@ -40,20 +40,20 @@ _MOST_REPORTS = 20  # likewise
 # Gradients of a squared error are unbounded: without clipping, three of four tables diverged for some seeds.
 _CLIP_NUMBERS = 1.0
 _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
-# Keys of ten parts and more: no option is nested, and tomllib's time and memory are quadratic in their number.
+# A key of ten parts or more, which no option has: tomllib's time and memory are quadratic in the number of parts.
 _DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
 
 
 class _Names(tuple[str, ...]):
-    """Choices, of which several may be given with commas between."""
+    """Choices, of which several may be given, separated by commas."""
 
     def __contains__(self, text: object) -> bool:
         return all(map(super().__contains__, str(text).split(",")))
 
 
 def monitors(task: str) -> list[str]:
-    """What ``--patience`` may watch."""
-    train = [name for name in METRICS[task] if name in ("loss", "accuracy")]  # the others take a pass of their own
+    """The metrics that ``--patience`` may watch."""
+    train = [name for name in METRICS[task] if name in ("loss", "accuracy")]  # others would take a pass of their own
     return [f"validation_{name}" for name in METRICS[task]] + [f"train_{name}" for name in train]
 
 
@@ -77,9 +77,9 @@ def _planned(help: str, **more: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What to train on what; fields without help text belong to presets and have no flag of their own.
+    """The options of a run. Fields without help text belong to presets, and have no flag.
 
-    ``group`` in a field's metadata begins a section of ``--help``.
+    In a field's metadata, ``group`` begins a section of ``--help``.
     """
 
     data: str = _option(
@@ -260,7 +260,7 @@ class TrainConfig:
     epsilon: float = field(default=0.0, metadata={"within": _NOT_NEGATIVE})  # loss -log(p + epsilon)
     report_steps: int | None = None  # a report every so many steps; None: every epoch
     evaluate_every: int = 1  # a test every so many reports
-    # The options that the user gave, even those given their default.
+    # The options that the user gave, including those with their default value.
     given: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -301,7 +301,7 @@ class TrainConfig:
             )
 
     def said(self, names: Sequence[str]) -> list[str]:
-        """Those of the options ``names`` that were given."""
+        """The options among ``names`` that the user gave."""
         return [name for name in names if name in self.given or getattr(self, name) != getattr(TrainConfig, name)]
 
     @property
@@ -309,9 +309,9 @@ class TrainConfig:
         return RULES[self.optimizer] if self.lr is None else self.lr
 
     def completed(self, samples: int, *, table: bool, regression: bool = False) -> TrainConfig:
-        """The options with nothing left open, for so many training samples, of a table or not. What is given stays.
+        """The options with defaults for so many training samples, of a table or not; options that were given stay.
 
-        Where neither ``epochs`` nor ``steps`` is given there are enough of them, and a table gets ``table_recipe``.
+        Without ``epochs`` and ``steps``, a table gets its ``table_recipe``, and other data at least 1,000 steps.
         """
         recipe: dict[str, Any] = {"batch_size": 128, "weight_decay": 0.0, "dropout": 0.0}
         if regression:
@@ -320,7 +320,7 @@ class TrainConfig:
         if free and table:
             tuned = table_recipe(samples, numbers=regression)
             least = tuned.pop("steps")
-            if self.optimizer != "momentum":  # which they were chosen for
+            if self.optimizer != "momentum":  # for which these were chosen
                 del tuned["lr"], tuned["weight_decay"]
             recipe |= tuned
         config = replace(self, **{name: value for name, value in recipe.items() if getattr(self, name) is None})
@@ -336,7 +336,7 @@ class TrainConfig:
         return self.steps or (self.epochs or _LEAST_EPOCHS) * steps_per_epoch
 
     def class_weights(self, classes: int | None) -> tuple[float, ...]:
-        """The numbers of ``class_weight``. InputError unless they are as many as ``classes``, at least 0, not all 0."""
+        """The numbers of ``class_weight``. InputError unless there are ``classes`` of them, not negative and not all 0."""
         weights = _numbers(str(self.class_weight))
         if not all(0 <= w < math.inf for w in weights) or not any(weights):
             raise InputError(
@@ -347,7 +347,7 @@ class TrainConfig:
         return weights
 
     def to_toml(self) -> str:
-        """The run as the text of a TOML file that reruns it from anywhere, its keys the flags' names; not where it wrote."""
+        """The run as a TOML file that repeats it in any directory, without --out; its keys are the flags' names."""
         paths: dict[str, Any] = {
             name: str(as_path(value).resolve())
             for name in ("data", "test")
@@ -366,7 +366,7 @@ class TrainConfig:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The options in a TOML file, by field name. InputError for what cannot be read or is no option."""
+    """The options in a TOML file, by field name. InputError for an unreadable file, and for keys that are no options."""
     import tomllib
 
     try:
@@ -380,7 +380,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         if _DOTTED_KEY.search(content):
             raise RecursionError
         options = {key.replace("-", "_"): value for key, value in tomllib.loads(content.decode("utf-8")).items()}
-        repr(options)  # ValueError for integers too long to be shown, which no message could
+        repr(options)  # ValueError for integers that are too long for a message
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
@@ -394,7 +394,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    """'0.1,1' -> (0.1, 1.0). NaN, which no option takes, for what is no list of numbers."""
+    """'0.1,1' -> (0.1, 1.0); (NaN,), which no option takes, for anything else."""
     try:
         return tuple(map(float, text.split(",")))
     except ValueError:
@@ -402,7 +402,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def loss_and_parameters(loss: str) -> tuple[str, tuple[float, ...]]:
-    """'huber:0.5' -> ('huber', (0.5,)). InputError for what is no loss."""
+    """'huber:0.5' -> ('huber', (0.5,)). InputError for anything else."""
     name, _, text = loss.partition(":")
     parameters = _numbers(text) if text else ()
     if name not in _ALL_LOSSES:
@@ -417,7 +417,7 @@ def loss_and_parameters(loss: str) -> tuple[str, tuple[float, ...]]:
 
 
 def outputs_of(loss: str | None) -> int:
-    """How many outputs the network has for a number that is learnt by ``loss``."""
+    """The number of outputs for each number that is learnt by ``loss``."""
     return max(1, len(loss_and_parameters(loss)[1])) if loss and loss.startswith("quantile") else 1
 
 
@@ -470,8 +470,7 @@ def _check(name: str, value: Any, metadata: Any) -> None:
         raise InputError(f"--{name} is {value!r:.60}; it must be an integer {wanted}")
 
 
-# Options of the network and its training. The first are taken for the several networks of a table, too; the others are refused
-# there.
+# Options of the network and its training: those that several networks of a table take, too, and those that only one takes.
 OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
 OF_ONE_NETWORK = (
     "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "layer_rates", "momentum", "nesterov",
@@ -482,7 +481,7 @@ OF_ONE_NETWORK = (
 
 
 def configure(preset: str | None = None, **options: Any) -> TrainConfig:
-    """A TrainConfig from a preset and the options that override it. InputError for what cannot be."""
+    """A TrainConfig from a preset and options that override it. InputError for impossible ones."""
     if preset is not None and preset not in PRESETS:
         raise InputError(not_one_of("--preset", preset, PRESETS))
     known = {item.name for item in fields(TrainConfig)} - {"given"}

@@ -1,4 +1,4 @@
-"""The two ways a command ends badly: each is one line on stderr and an exit code, never a traceback."""
+"""The errors that end a command with one line on stderr and an exit code, never a traceback."""
 
 import functools
 import re
@@ -26,7 +26,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def about(source: object) -> Iterator[None]:
-    """What is refused inside is said of ``source``."""
+    """Prefix an InputError with its ``source``."""
     try:
         yield
     except InputError as error:
@@ -34,12 +34,12 @@ def about(source: object) -> Iterator[None]:
 
 
 def as_parameters(line: str) -> str:
-    """A line for Python's users, who know --label-column and --no-bias as the parameters label_column and bias."""
+    """The line with options such as --label-column and --no-bias as parameters: label_column and bias."""
     return re.sub(r"(?<![\w-])--(?:no-)?([a-z]+(?:-[a-z]+)*)", lambda option: option[1].replace("-", "_"), line)
 
 
 def in_python(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, whose refusals name parameters instead of the command line's options."""
+    """``function``, with errors that name parameters instead of the command line's options."""
 
     @functools.wraps(function)
     def called(*args: P.args, **keywords: P.kwargs) -> R:
@@ -58,7 +58,7 @@ _ELSEWHERE = {
     "mse": "squared_error", "n_iter_no_change": "patience", "n_jobs": "threads", "random_state": "seed", "sigmoid": "logistic",
     "solver": "optimizer", "swish": "silu", "target": "label_column", "test_size": "val_fraction",
 }  # fmt: skip
-"""What options are called in other libraries."""
+"""Names of options in other libraries, and here."""
 
 
 def _plain(option: str) -> str:
@@ -67,7 +67,7 @@ def _plain(option: str) -> str:
 
 
 def similar(word: str, known: Iterable[str]) -> str:
-    """ "did you mean ...? ", where one of the ``known`` words is much like ``word``, or its name here; else nothing."""
+    """ "did you mean ...? " if one of the ``known`` words is similar to ``word``, or its name here; else an empty text."""
     import difflib
 
     word, names = word.partition("=")[0].lower(), [*known]

@@ -26,11 +26,11 @@ _CONFUSION = 100  # classes that a matrix of counts is given for
 
 
 def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bool) -> Dataset:
-    """The data that ``config`` names, read as ``model`` takes it.
+    """The data of ``config``, read as ``model`` takes them.
 
-    With ``whole`` all rows of a file without a test part are tested. But of the file that the model was trained on only those
-    that the run held out are: the model has learnt the others. ``recorded`` says that the run's own options name the data.
-    What was decided, and that the data have changed since, is said on stderr.
+    With ``whole`` all rows of a file without a test part are tested. If it is the file that the model was trained on, only the
+    rows that the run held out are tested. ``recorded`` says that the data are named by the run's own options. The choice, and a
+    change of the data since the training, are said on stderr.
     """
     try:
         data = load_data(config, known=model.features, task=model.task, **({"val_fraction": None} if whole else {}))
@@ -62,8 +62,8 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
 def model_inputs(data: Dataset, model: Model, path: str) -> Any:
     """The test set's samples as the model takes them; ``path`` is the model's, for the error.
 
-    Columns are found by name where both name theirs, and a sparse test set may be narrower: its last features do not occur
-    in it. InputError for other features.
+    Columns go by name if both have names. A sparse test set may be narrower, if its last features do not occur in it.
+    InputError for other features.
     """
     from .data import Frame, Sparse
 
@@ -88,10 +88,9 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
 
 
 def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
-    """The test set's labels [N] as indices of the model's classes, by name; ``path`` is the model's, for the error.
+    """The test set's labels [N] as indices of the model's classes, or its numbers; ``path`` is the model's, for the error.
 
-    InputError when the test set has a class that the model does not know. Where the model predicts numbers they are the test
-    set's, which its loss must take.
+    InputError for a class that the model does not know, and for numbers for which its loss is not defined.
     """
     if model.target is not None:
         model.target.require(data.y_test, data.source)
@@ -111,9 +110,9 @@ def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
 
 
 def measured(model: Model, data: Dataset, path: str, source: str) -> tuple[Any, np.ndarray, dict[str, float]]:
-    """(X, y, ``Model.measure`` of them) of the test set, as the model of the file ``path`` takes it.
+    """(X, y, their ``Model.measure``) of the test set, for the model of the file ``path``; ``source`` names the data.
 
-    RunError where a score is not finite. Inputs in another range than in training are said. ``source`` names the data.
+    RunError for a score that is not finite. Inputs in another range than in training are said on stderr.
     """
     import numpy as np
 
@@ -129,7 +128,7 @@ def measured(model: Model, data: Dataset, path: str, source: str) -> tuple[Any, 
 
 
 def class_scores(y: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """class, samples, precision, recall and f1 of each class; None for a quotient of zeros."""
+    """class, samples, precision, recall and f1 of each class; None where it would be 0 / 0."""
     import numpy as np
 
     K = len(classes)

@@ -1,4 +1,4 @@
-"""What installs an optional dependency."""
+"""How to install optional dependencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the library has to say where no command was called, by the logger ``fastmlp`` of ``logging``.
+"""Messages of the library when no command is running, by the logger ``fastmlp`` of ``logging``.
 
 Its warnings (guesses, doubts, compilation) are on stderr unless the application has them elsewhere; epochs are of level INFO.
 """

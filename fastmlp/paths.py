@@ -1,4 +1,4 @@
-"""Where files are kept between runs, and how they are written so that they are whole or not there."""
+"""Paths of runs and of the cache, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEED = "seed-"  # and its number: the directory of one of several runs
 
 
 def as_path(given: str | Path) -> Path:
-    """The path that a user gave, with ``~`` for the home directory: the shell expands it only where a word begins."""
+    """The path that a user gave, with ``~`` expanded, which shells do only at the beginning of a word."""
     text = os.fspath(given)
     if not text:
         raise InputError("a path is empty; a variable of the shell may not be set")
@@ -32,9 +32,9 @@ def as_path(given: str | Path) -> Path:
 
 
 def model_file(given: str | Path) -> Path:
-    """The model that a user named by its file, or by its run's directory: there the newer of model and checkpoint.
+    """The file of a model, given that or its run's directory: there the newer of model and checkpoint.
 
-    A run that goes on may have the model of the one before it beside it. InputError for a directory without either.
+    (A running run may have the model of the run before it in its directory.) InputError for a directory without either.
     """
     path = as_path(given)
     if not path.is_dir():
@@ -50,7 +50,7 @@ def model_file(given: str | Path) -> Path:
 
 
 def runs_of_seeds(directory: Path) -> list[Path]:
-    """The directories of the runs that ``train --seeds`` left in one that is no run itself, by their seeds."""
+    """The directories that ``train --seeds`` made in ``directory``, by their seeds; none if that is a run itself."""
     if any((directory / name).exists() for name in (MODEL, CHECKPOINT)):
         return []
     runs = [run for run in directory.glob(f"{SEED}*") if run.name.removeprefix(SEED).isdigit()]
@@ -66,7 +66,7 @@ def cache_dir(kind: str) -> Path:
 
 
 def _locked(path: Path) -> IO[bytes]:
-    """The file, locked for as long as it is open. OSError when it is locked already."""
+    """The opened file, locked until it is closed. OSError when it is locked already."""
     with contextlib.ExitStack() as on_failure:
         file = on_failure.enter_context(open(path, "rb"))
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +75,7 @@ def _locked(path: Path) -> IO[bytes]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Delete what processes that were killed in ``atomic_write`` left beside ``path``, not what is being written."""
+    """Delete the temporary files of killed processes beside ``path``, but not those that are being written."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}-*.tmp"):
         with contextlib.suppress(OSError), contextlib.nullcontext() if fcntl is None else _locked(temporary):
             temporary.unlink()
@@ -95,7 +95,7 @@ def _begin_file(path: Path, until_renamed: contextlib.ExitStack) -> tuple[Path, 
         if fcntl is not None:
             try:
                 until_renamed.enter_context(_locked(temporary))
-            except (FileNotFoundError, BlockingIOError):  # one did, before it was locked
+            except (FileNotFoundError, BlockingIOError):  # another process did so before it was locked
                 file.close()
                 continue
             except OSError:  # a file system without locks
@@ -114,10 +114,10 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
-    """A binary file that takes ``path``'s place, flushed to disk, when the block ends well; else nothing is left.
+    """A binary file that, if the block succeeds, is flushed to disk and replaces ``path``; else it is deleted.
 
-    With ``keep`` the file that was there goes by that name from then on: at every instant one of the two is whole. What a
-    kill leaves behind is deleted by the next write of the same file.
+    An existing file is renamed to ``keep``, if given: at every instant one of the two is whole. The next write of the same file
+    deletes what a killed process left.
     """
     remove_leftovers(path)
     with contextlib.ExitStack() as until_renamed:

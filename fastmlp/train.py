@@ -32,34 +32,121 @@ _MOST_SEEDS = 1000
 _HEADLINES = {"accuracy": "accuracy", "rmse": "RMSE"}  # of several seeds
 
 
-class _Files:
-    """What a run leaves in its directory, but for the checkpoints, which ``fit`` writes."""
+class _Run:
+    """One run: its directory, whose checkpoints ``fit`` writes, and its lines for the user. Rank 0 alone writes."""
 
-    def __init__(self, directory: Path, resume: bool) -> None:
-        self.directory, self.begun = directory, resume
-        self.model, self.checkpoint = directory / MODEL, directory / CHECKPOINT
+    def __init__(self, data: Dataset, config: TrainConfig, screen: Screen, resume: bool, world: World) -> None:
+        from .training.plan import completed
 
-    def begin(self, config: TrainConfig) -> None:
-        """A new run in this directory: its configuration, and nothing left of the one before it but its model."""
-        self.begun = True
-        for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
-            (self.directory / name).unlink(missing_ok=True)
-        self.write(CONFIG, config.to_toml())
+        self.data, self.screen, self.resume, self.world = data, screen, resume, world
+        self.config = completed(config, data, world.size)
+        if self.config.dropout and config.dropout is None and not self.config.networks:
+            screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(self.config, config)}")
+        self.directory, self.first = as_path(str(config.out)), world.rank == 0
+        self.model, self.checkpoint = self.directory / MODEL, self.directory / CHECKPOINT
+        self.begun = resume  # whether a checkpoint in the directory is of this run
 
-    def write(self, name: str, text: str) -> None:
-        path = self.directory / name
-        with writing(path), atomic_write(path) as file:  # of half a config.toml the rest would be the defaults
-            file.write(text.encode(errors="replace"))
+    def train(self, load_seconds: float) -> dict[str, Any]:
+        """Train, save the model, and say how good it is; returns the summary."""
+        from .fitting import train
+        from .training.loop import Observer
 
-    def started(self, history: list[Any]) -> None:
-        """The metrics so far: those of a run that goes on, else none."""
-        self.write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
+        screen = self.screen
+        observer = Observer(
+            say, screen.chosen, self.started, screen.progress, self.report, screen.stopped, self.columns
+        )
+        try:
+            result = train(
+                self.data, self.config, observer=observer, checkpoint=self.checkpoint, resume=self.resume, world=self.world
+            )  # fmt: skip
+        except Interrupted:
+            again = f"--resume {self.config.out}"
+            if not self.checkpoint.exists():
+                raise Interrupted(f" before a network was finished; {again} begins anew") from None
+            raise Interrupted(f"; the run so far is in {self.checkpoint}, and {again} goes on") from None
+        except RunError as error:
+            ours = self.begun and self.checkpoint.exists()
+            kept = f"; the last finite state is in {self.checkpoint}" if ours else ""
+            raise RunError(f"{error}{kept}") from None
+        finally:
+            screen.patient = False
+        with self.world.together():
+            if self.first:
+                result.model.save(self.model)
+        summary = self._summary(result.summary, load_seconds)
+        if self.first and result.model.framing is not None:
+            screen.line(f"draw digits for it: python -m fastmlp.export {self.model} page.html")
+        if self.first and self.config.networks:
+            out = self.config.out
+            screen.line(f"next: python -m fastmlp.predict {out} FILE, python -m fastmlp.report {out}")
+        return summary
+
+    def _summary(self, summary: dict[str, Any], load_seconds: float) -> dict[str, Any]:
+        """The summary with this command's own measurements, which are said in a line."""
+        from .backend import kernels
+        from .data.labels import scored_classes
+        from .models.target import scored
+
+        ranks, screen = self.world.size, self.screen
+        summary |= {"ranks": ranks, "load_seconds": load_seconds, "peak_gflops": None}
+        if screen.as_json and self.config.backend == "numba" and ranks == 1:
+            with kernels.threads(summary["threads"]):
+                summary["peak_gflops"] = kernels.peak_gflops(self.config.dtype)
+        if screen.level > 0:
+            team = f"{summary['threads']} threads" if ranks == 1 else f"{ranks} ranks of {summary['threads']} threads"
+            screen.line(
+                f"{summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
+                f"{summary['gflops']:.0f} GFLOP/s, {team}"
+            )
+        best = ""
+        if summary["best_epoch"] is not None and not self.config.networks:
+            best = f" (the weights of epoch {summary['best_epoch']:g})"
+        if "test_accuracy" in summary:
+            tested = scored_classes(summary["test_accuracy"], self.data.y_test, self.data.classes)
+        else:
+            tested = f"{scored(summary['test_rmse'], summary['test_r2'])}, MAE {summary['test_mae']:.4g}"
+        screen.conclude(
+            f"test {tested}{best} after {duration(summary['train_seconds'])} of training; model in {self.model}"
+        )
+        return summary
+
+    # -- callbacks -----------------------------------------------------------------------------------------------------
+
+    def columns(self, found: Columns) -> None:
+        for line in str(found).splitlines() if self.screen.level > 0 else [found.summary, *found.doubtful]:
+            self.screen.line(line)
+
+    def started(self, history: list[Any], finished: bool) -> None:
+        """Nothing has been written before: a run that is refused leaves the run that was there."""
+        if self.first and not self.resume:
+            if self.model.exists():
+                self.screen.line(f"the run that was in {self.config.out} is replaced; --out keeps both")
+            self.begun = True
+            for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
+                (self.directory / name).unlink(missing_ok=True)
+        if self.first:
+            self._write(CONFIG, self.config.to_toml())
+            self._write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
+        if self.resume:
+            done = f"after step {history[-1].step if history else 0}"
+            longer = "more --epochs or --steps train longer"
+            if self.config.networks:
+                done, longer = f"with {len(history)} of {self.config.networks} networks", "--out trains anew"
+            self.screen.line(f"the run is finished, {done}; {longer}" if finished else f"going on {done}")
+        self.screen.patient = True
 
     def report(self, report: Any) -> None:
-        """One line more; whole in the file before the next step."""
-        path = self.directory / METRICS
-        with writing(path), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report)) + "\n")
+        """Append a line to the metrics, whole in the file before the next step."""
+        if self.first:
+            path = self.directory / METRICS
+            with writing(path), open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(report)) + "\n")
+        self.screen.report(report)
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.directory / name
+        with writing(path), atomic_write(path) as file:  # half a config.toml would mean defaults for the rest
+            file.write(text.encode(errors="replace"))
 
 
 def _output_directory(path: str) -> Path:
@@ -131,12 +218,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv, world)
 
 
-def _run(argv: Sequence[str] | None, world: World) -> int:
-    options = vars(parser().parse_args(argv))
-    preset, file, resume, seeds = (options.pop(name) for name in ("preset", "config", "resume", "seeds"))
-    finding = options.pop("find_lr")
-    screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
-    hush(screen.level < 0)
+def _configuration(
+    options: dict[str, Any], resume: str | None, seeds: int | None, finding: bool, ranks: int
+) -> TrainConfig:
+    """The configuration of the run. InputError for arguments that do not go together."""
+    preset, file = options.pop("preset"), options.pop("config")
     chosen = [name for name, given in (("--resume", resume), ("--seeds", seeds), ("--find-lr", finding)) if given]
     if len(chosen) > 1:
         raise InputError(f"{chosen[0]} and {chosen[1]} exclude each other; give one")
@@ -144,15 +230,20 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
         raise InputError(f"--seeds is {seeds}; it must be an integer from 1 to {_MOST_SEEDS}")
     if resume and (preset or file):
         raise InputError("--resume takes the options of the run; --preset and --config cannot be given with it")
-    if finding and world.size > 1:
-        raise InputError(f"--find-lr runs in one process, not on {world.size} ranks; run it without mpiexec")
-    with world.together():
-        if resume:
-            config = _resumed(resume, options)
-        else:
-            config = configure(preset, **((read_toml(file) if file else {}) | options))
+    if finding and ranks > 1:
+        raise InputError(f"--find-lr runs in one process, not on {ranks} ranks; run it without mpiexec")
+    return _resumed(resume, options) if resume else configure(preset, **((read_toml(file) if file else {}) | options))
 
-    from . import backend  # noqa: F401 (what keeps the kernels from running is said first)
+
+def _run(argv: Sequence[str] | None, world: World) -> int:
+    options = vars(parser().parse_args(argv))
+    resume, seeds, finding = (options.pop(name) for name in ("resume", "seeds", "find_lr"))
+    screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
+    hush(screen.level < 0)
+    with world.together():
+        config = _configuration(options, resume, seeds, finding, world.size)
+
+    from . import backend  # noqa: F401 (a broken installation is reported first)
 
     try:
         with _loading_kernels() if config.backend == "numba" and world.size == 1 else nullcontext():
@@ -162,7 +253,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
             raise
         raise InputError(f"{error}; --data says where the data of the run are now") from None
 
-    from .training.plan import completed, one_network
+    from .training.plan import one_network
 
     out = config.out or f"runs/{data.name}"
     configs = [replace(config, out=out)]
@@ -174,42 +265,39 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     with world.together():
         if finding:
             config = one_network(config, data)
-        whole = completed(config, data, world.size)
-    outputs = len(data.classes) or outputs_of(config.loss)
-    inputs = f"{data.X.shape[1]} columns" if whole.networks else f"network {data.X.shape[1]}"
-    sizes = "-".join(map(str, (*whole.hidden, outputs)))
-    inputs += f"; {whole.networks} networks of {sizes}" if whole.networks else f"-{sizes}"
-    screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; {inputs}")
-    if screen.level > 0:
-        given = _changed(config, TrainConfig()) or "all as by default"
-        screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {given}")
+        _announce(data, config, load_seconds, screen, world)
     before = signal.signal(signal.SIGINT, screen.interrupt)
     try:
         if finding:
             return _find_lr(data, config, screen, as_path(out))
         summaries = []
         for each in configs:
-            if each.seed != config.seed and config.data not in BUILT_IN:  # else the seed splits it
+            if each.seed != config.seed and config.data not in BUILT_IN:  # the seed also splits a file
                 data, load_seconds = _load(each, world)
-            summaries.append(_train(data, each, screen, load_seconds, bool(resume), world))
+            summaries.append(_Run(data, each, screen, bool(resume), world).train(load_seconds))
     finally:
         screen.clear()
         signal.signal(signal.SIGINT, before)
-    summary = summaries[0]
-    if seeds:
-        summary = _over_seeds(summaries)
-        (name, value, deviation), *_ = (
-            (name, summary[f"test_{name}"], summary[f"test_{name}_std"])
-            for name in _HEADLINES
-            if f"test_{name}" in summary
-        )
-        shown = f"{value:.2%} ± {deviation:.2%}" if name == "accuracy" else f"{value:.4g} ± {deviation:.4g}"
-        screen.conclude(
-            f"test {_HEADLINES[name]} {shown} (mean and standard deviation of {seeds} seeds); models in {out}"
-        )
+    summary = _over_seeds(summaries, out, screen) if seeds else summaries[0]
     if screen.as_json:
         print(json.dumps(summary, allow_nan=False))
     return 0
+
+
+def _announce(data: Dataset, config: TrainConfig, load_seconds: float, screen: Screen, world: World) -> None:
+    """Say what is trained on what. InputError for options that do not fit the data."""
+    from .training.plan import completed
+
+    whole = completed(config, data, world.size)
+    sizes = "-".join(map(str, (*whole.hidden, len(data.classes) or outputs_of(config.loss))))
+    inputs = data.X.shape[1]
+    network = f"network {inputs}-{sizes}"
+    if whole.networks:
+        network = f"{inputs} columns; {whole.networks} networks of {sizes}"
+    screen.line(f"{data.name}: {len(data.X):,} training and {len(data.X_test):,} test samples; {network}")
+    if screen.level > 0:
+        given = _changed(config, TrainConfig()) or "all as by default"
+        screen.line(f"read from {data.source} in {load_seconds:.2f} s; options: {given}")
 
 
 @contextmanager
@@ -261,99 +349,8 @@ def _changed(config: TrainConfig, default: TrainConfig) -> str:
     return ", ".join(changed)
 
 
-def _train(
-    data: Dataset, config: TrainConfig, screen: Screen, load_seconds: float, resume: bool, world: World
-) -> dict[str, Any]:
-    """One run: its files, its line on stdout, and its summary."""
-    from .backend import kernels
-    from .data.labels import scored_classes
-    from .fitting import train
-    from .models.target import scored
-    from .training.loop import Observer
-    from .training.plan import completed
-
-    asked, config = config, completed(config, data, world.size)
-    if config.dropout and asked.dropout is None and not config.networks:
-        screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(config, asked)}")
-    files, first = _Files(as_path(str(config.out)), resume), world.rank == 0
-
-    def columns(found: Columns) -> None:
-        lines = str(found).splitlines() if screen.level > 0 else [found.summary, *found.doubtful]
-        for line in lines:
-            screen.line(line)
-
-    def started(history: list[Any], finished: bool) -> None:
-        """Nothing has been written before: what is refused leaves the run that was there."""
-        if first and not resume:
-            if files.model.exists():
-                screen.line(f"the run that was in {config.out} is replaced; --out keeps both")
-            files.begin(config)
-        if first:
-            files.started(history)
-        if first and resume:  # not before the checkpoint is known to be of these data
-            files.write(CONFIG, config.to_toml())
-        if resume:
-            done = f"after step {history[-1].step if history else 0}"
-            longer = "more --epochs or --steps train longer"
-            if config.networks:
-                done, longer = f"with {len(history)} of {config.networks} networks", "--out trains anew"
-            screen.line(f"the run is finished, {done}; {longer}" if finished else f"going on {done}")
-        screen.patient = True
-
-    def report(report: Any) -> None:
-        if first:
-            files.report(report)
-        screen.report(report)
-
-    observer = Observer(say, screen.chosen, started, screen.progress, report, screen.stopped, columns)
-    try:
-        result = train(data, config, observer=observer, checkpoint=files.checkpoint, resume=resume, world=world)
-    except Interrupted:
-        if not files.checkpoint.exists():
-            raise Interrupted(f" before a network was finished; --resume {config.out} begins anew") from None
-        raise Interrupted(f"; the run so far is in {files.checkpoint}, and --resume {config.out} goes on") from None
-    except RunError as error:
-        ours = files.begun and files.checkpoint.exists()
-        kept = f"; the last finite state is in {files.checkpoint}" if ours else ""
-        raise RunError(f"{error}{kept}") from None
-    finally:
-        screen.patient = False
-    with world.together():
-        if first:
-            result.model.save(files.model)
-    summary = result.summary | {"ranks": world.size, "load_seconds": load_seconds, "peak_gflops": None}
-    if screen.as_json and config.backend == "numba" and world.size == 1:
-        with kernels.threads(summary["threads"]):
-            summary["peak_gflops"] = kernels.peak_gflops(config.dtype)
-    if screen.level > 0:
-        team = (
-            f"{summary['threads']} threads"
-            if world.size == 1
-            else f"{world.size} ranks of {summary['threads']} threads"
-        )
-        screen.line(
-            f"{summary['ms_per_step']:.3f} ms a step, {summary['samples_per_second']:,.0f} samples/s, "
-            f"{summary['gflops']:.0f} GFLOP/s, {team}"
-        )
-    best = "" if summary["best_epoch"] is None else f" (the weights of epoch {summary['best_epoch']:g})"
-    if config.networks:
-        best = ""
-    if "test_accuracy" in summary:
-        tested = scored_classes(summary["test_accuracy"], data.y_test, data.classes)
-    else:
-        tested = f"{scored(summary['test_rmse'], summary['test_r2'])}, MAE {summary['test_mae']:.4g}"
-    screen.conclude(
-        f"test {tested}{best} after {duration(summary['train_seconds'])} of training; model in {files.model}"
-    )
-    if first and result.model.framing is not None:
-        screen.line(f"draw digits for it: python -m fastmlp.export {files.model} page.html")
-    if first and config.networks:
-        screen.line(f"next: python -m fastmlp.predict {config.out} FILE, python -m fastmlp.report {config.out}")
-    return summary
-
-
-def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means and standard deviations over the runs, and the runs."""
+def _over_seeds(summaries: list[dict[str, Any]], out: str, screen: Screen) -> dict[str, Any]:
+    """Means and standard deviations over the runs, which are said in a line, and the runs."""
     import statistics
 
     summary: dict[str, Any] = {"seeds": len(summaries)}
@@ -361,6 +358,12 @@ def _over_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     for key in (key for key in keys if key in summaries[0]):
         values = [run[key] for run in summaries]
         summary |= {key: statistics.fmean(values), f"{key}_std": statistics.stdev(values) if len(values) > 1 else 0.0}
+    name = next(name for name in _HEADLINES if f"test_{name}" in summary)
+    form = ".2%" if name == "accuracy" else ".4g"
+    shown = f"{summary[f'test_{name}']:{form}} ± {summary[f'test_{name}_std']:{form}}"
+    screen.conclude(
+        f"test {_HEADLINES[name]} {shown} (mean and standard deviation of {len(summaries)} seeds); models in {out}"
+    )
     return summary | {"runs": summaries}
 
 

@@ -1,4 +1,4 @@
-"""What every reader returns, and how it is made of what the files hold."""
+"""``Dataset`` and ``Samples``: what readers return, and how one is made of the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .sparse import Sparse
 def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: int = 0) -> None:
     """InputError that names the first row of X [N, I] with a NaN or an infinity; X begins with row ``first``, from 0 on.
 
-    What is on disk has been looked through when it was opened; a Frame may have gaps.
+    Samples on disk were checked when they were opened; a Frame may have gaps.
     """
     if isinstance(X, (OnDisk, Frame)):
         return
@@ -168,7 +168,7 @@ class Dataset:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the columns are called, by their place where they have no names."""
+        """The columns' names, or texts with their numbers."""
         return names_of(self.columns, self.X.shape[1], self.label)
 
 

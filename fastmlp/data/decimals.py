@@ -41,7 +41,7 @@ class Fields:
         return len(self.end)
 
     def texts(self, which: np.ndarray) -> list[bytes]:
-        """What some of the fields say."""
+        """The texts of some fields."""
         content = self.data.tobytes()
         return [content[a:b] for a, b in zip(self.start[which].tolist(), self.end[which].tolist())]
 

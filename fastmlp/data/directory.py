@@ -232,7 +232,7 @@ class _Part:
 
 
 def _write(file: IO[bytes], array: np.ndarray) -> int:
-    """Where it begins in the file."""
+    """Append the array to the file; returns its offset."""
     offset = file.tell()
     file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return offset
@@ -284,7 +284,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
 
 
 def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples, Samples | None]:
-    """What ``_write_shards`` wrote. InputError for another file, OSError or RunError where it cannot be read."""
+    """The samples that ``_write_shards`` wrote. InputError for another file, OSError or RunError for an unreadable one."""
     file = DataFile(cached)
     (length,) = _LENGTH.unpack(file.read(max(0, file.size - _LENGTH.size), _LENGTH.size, np.uint8).tobytes())
     if length > file.size - _LENGTH.size:
@@ -312,7 +312,7 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
 
 
 def _cache_path(directory: Path, paths: list[Path], options: tuple[str | None, ...] = ()) -> Path:
-    """Where the conversion of these files is kept, as they are now."""
+    """The path of the conversion of these files in their present state."""
     status = [(path.name, (s := path.stat()).st_size, s.st_mtime_ns) for path in paths]
     key = repr((_VERSION, str(directory.resolve()), status, options))
     return cache_dir("blocks") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.bin"

@@ -31,7 +31,7 @@ _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70
 
 
 def most_bytes() -> int:
-    """How much of a file is held at most: half of the machine's memory, as every reader makes a copy."""
+    """The most bytes of a file that are read: half of the machine's memory, as every reader makes a copy."""
     if not hasattr(os, "sysconf"):  # pragma: no cover (Windows)
         return sys.maxsize
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

@@ -38,12 +38,12 @@ class Frame:
 
 
 def names_of(columns: Sequence[str] | None, count: int, label: LabelColumn | None) -> tuple[str, ...]:
-    """What ``count`` columns are called: their names or, without, their place in the file, where the labels' is ``label``."""
+    """The names of ``count`` columns, by default their numbers in a file that has its labels at ``label``."""
     if columns is not None:
         return tuple(columns)
     return tuple(f"column {k + 1 + (label is not None and k >= label.place)}" for k in range(count))
 
 
 def as_frame(X: Any, columns: Sequence[str] | None, label: LabelColumn | None) -> Frame:
-    """X, or the columns of an array by what they are called."""
+    """X as a Frame; the columns of an array are named by ``names_of``."""
     return X if isinstance(X, Frame) else Frame.of(np.asarray(X), names_of(columns, X.shape[1], label))

@@ -30,7 +30,7 @@ _LARGEST = 64 << 20  # bytes: no file of MNIST is larger, packed or not
 
 
 def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callable[[str], None]) -> Dataset:
-    """The real MNIST where it can be had; else ``say`` so in one line, and built-in synthetic digits."""
+    """MNIST from the disk or the network; if neither has it, ``say`` so in one line and return synthetic digits."""
     for directory in _places():
         if directory.is_dir() and len(find_idx(directory)) == len(_FILES):
             return load_idx(directory, "mnist", val_fraction, seed)

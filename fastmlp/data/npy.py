@@ -35,7 +35,7 @@ def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]
 
 
 def _opened(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], bool]:
-    """As ``open_npy``, and whether the array is column by column."""
+    """The results of ``open_npy``, and whether the array is stored column by column."""
     require_file(path, fits=False)
     file = DataFile(path)
     try:
@@ -45,7 +45,7 @@ def _opened(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], 
                 raise InputError(f"{path}: is in .npy format {version[0]}.{version[1]}; it must be 1.0")
             shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
             start = stream.tell()
-    except Exception as error:  # of a dozen kinds, as for .npz
+    except Exception as error:  # NumPy raises a dozen kinds, as for .npz
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None

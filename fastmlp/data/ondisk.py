@@ -70,10 +70,10 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class OnDisk:
-    """A matrix [N, features] of which X[rows], rows rising or a slice, is read into an ndarray or ``Sparse`` of its own.
+    """A matrix [N, features] on disk. X[rows], with rising rows or a slice, is read as a new ndarray or ``Sparse``.
 
-    The rows are those of the pieces one after another but for those ``left_out`` (rising). There are to be at most ``memory``
-    MB of them in memory, or half of the machine's. Columns of sparse rows count from ``first`` on in the file.
+    The rows are those of the pieces, one after another, without those ``left_out`` (rising). At most ``memory`` MB of them may
+    be in memory, by default half of the machine's. In the file, columns of sparse rows count from ``first``.
     """
 
     source: str
@@ -100,19 +100,19 @@ class OnDisk:
 
     @property
     def row_bytes(self) -> float:
-        """Of a row as it is read, on average."""
+        """The mean bytes of a row when it is read."""
         return self.entries * (4 + self.dtype.itemsize) + 8 if is_sparse(self) else self.features * self.dtype.itemsize
 
     def astype(self, dtype: Any) -> OnDisk:
-        """The same, read in another dtype."""
+        """The matrix, read in another dtype."""
         return replace(self, dtype=np.dtype(dtype))
 
     def without(self, rows: np.ndarray) -> OnDisk:
-        """The same but for some rows, rising."""
+        """The matrix without some rows, rising."""
         return replace(self, left_out=np.sort(np.concatenate((self.left_out, self._places(rows)))))
 
     def _places(self, rows: np.ndarray) -> np.ndarray:
-        """Where rows stand among those of the pieces: as many further as rows before them are left out."""
+        """The numbers of rows among those of the pieces, which count the rows that are left out."""
         return rows + np.searchsorted(self.left_out - np.arange(len(self.left_out)), rows, side="right")
 
     def read(self, rows: np.ndarray | None = None) -> Any:

@@ -28,7 +28,7 @@ from .files import is_hidden, require_file, require_size
 from .labels import distinct, listed
 
 _VERSION = 1
-_LONGEST = 64  # pixels of a side: what is larger is made smaller, as every pixel is an input
+_LONGEST = 64  # pixels of a side: larger images are made smaller, as every pixel is an input
 _SIZES = 1000  # images whose sizes are looked at
 _LONGEST_NAME = 200
 _LARGEST = 1 << 28  # bytes of an image in an archive
@@ -200,7 +200,7 @@ def _only_top(files: list[_File]) -> str | None:
 
 
 def _depth(files: list[_File]) -> int:
-    """How many parts most of their paths have."""
+    """The most common number of parts of their paths."""
     depths = sorted(file.path.count("/") + 1 for file in files)
     return depths[len(depths) // 2] if depths else 0
 

@@ -1,4 +1,4 @@
-"""What is known to be an image among the rows of a table."""
+"""Recognises tables whose rows are images."""
 
 from __future__ import annotations
 

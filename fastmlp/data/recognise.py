@@ -1,4 +1,4 @@
-"""Which format a file has: by its name, else by how its content begins."""
+"""Recognises the format of a file by its name, else by the beginning of its content."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _template(strokes: list[_Stroke]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dots(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Where each sample's dots fall, [N, POINTS, 2] in pixels."""
+    """The places of each sample's dots, [N, POINTS, 2] in pixels."""
     dots = np.empty((len(labels), _POINTS, 2))
     for digit, ways in _STROKES.items():
         rows = np.flatnonzero(labels == digit)
