@@ -1,4 +1,4 @@
-"""The table of file formats: what each is called, how its files are told from others, and who reads them.
+"""The table of file formats: their names, how their files are recognised, and their readers.
 
 ``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an entry
 there; its reader is a module of ``fastmlp.data`` with these functions, the second alone where it has no labels:
@@ -25,7 +25,7 @@ from .log import warn
 
 
 class LabelColumn(NamedTuple):
-    """Where a table had its labels: the column's name, if it has one, and how many features stood before it."""
+    """The label column of a table: its name, if it has one, and the number of features before it."""
 
     name: str | None
     place: int
@@ -51,7 +51,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of a file.
+    """The request to a reader of files.
 
     ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
     on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression. ``say`` takes
@@ -103,7 +103,7 @@ class Format:
         return list(self._reader.lines(path, rows, query))
 
     def fields(self, path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
-        """What stands in the ``columns`` of a table, by name or number, in each row of ``features``."""
+        """The ``columns`` of a table, by name or number, for the rows of ``features``."""
         found: dict[str, list[str]] = self._reader.fields(path, columns, query)
         return found
 

@@ -44,7 +44,7 @@ def _samples(path: Path, model: Model, label_column: str | None) -> Any:
 
 
 def _kept(path: Path, model: Model, columns: Sequence[str]) -> dict[str, list[str]]:
-    """What a file has in the ``columns`` that the user wants to see beside the predictions."""
+    """The ``columns`` of a file that the user wants to see beside the predictions."""
     from .data import format_of
 
     return format_of(path).fields(path, columns, Query(known=model.features)) if columns else {}
@@ -63,7 +63,7 @@ def _files(given: Sequence[str]) -> list[Path]:
 
 
 def _seen(pictures: Sequence[Picture], model: Model, options: Namespace) -> list[Seen]:
-    """What is seen of each image."""
+    """The inputs made of each image."""
     from .images.prepare import pixel_range, read_images, write_seen
 
     if model.image_shape is None:
@@ -212,7 +212,7 @@ def _predictions(samples: list[_Read], model: Model) -> Iterator[Any]:
 
 
 def _doubt(name: str, P: np.ndarray, classes: Sequence[str]) -> str:
-    """What speaks against being sure: the two most likely classes."""
+    """A line on a doubtful image, with its two most likely classes."""
     second, first = P.argsort()[-2:].tolist()
     return f"{name}: doubtful: {classes[first]} with {P[first]:.0%}, {classes[second]} with {P[second]:.0%}"
 

@@ -1,4 +1,4 @@
-"""Which column of a table holds the labels: known by its name, or guessed from what the first and the last column hold."""
+"""Finds the label column of a table: by its name, or by the values of the first and the last column."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..errors import InputError
 from .labels import Labels, quantity
 from .values import MISSING, is_gap, number, odd_one, written_number
 
-# Written in lower case, without blanks and marks. The first list counts anywhere in a header, the second at its ends; the
-# third are names of row numbers, as all that ends in "id" may be.
+# In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and names of
+# row numbers.
 _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
     frozenset(words.split())
     for words in (
@@ -34,12 +34,12 @@ REMEDY = "--label-column takes its name or number (-1: the last)"
 
 
 def is_index(name: str) -> bool:
-    """Whether a first column of that name is what pandas writes and reads as a data frame's index."""
+    """Whether a first column of that name is a data frame's index, as pandas writes and reads it."""
     return not name.strip() or _word(name) == "unnamed0"
 
 
 def counts(labels: Labels) -> bool:
-    """Whether a column holds each of 0 to n - 1, or of 1 to n, once, as the numbers of its n rows do."""
+    """Whether a column of n rows holds each of 0 to n - 1, or of 1 to n, once, as row numbers do."""
     rows = len(labels.codes)
     if rows < 2 or len(labels.values) != rows:
         return False
@@ -66,7 +66,7 @@ def says_which_row(name: str) -> bool:
 
 
 def is_known(name: str) -> bool:
-    """Whether a column of that name holds labels, wherever it stands."""
+    """Whether a column of that name holds labels anywhere in a header."""
     return _word(name) in _ANYWHERE
 
 
@@ -103,7 +103,7 @@ def apart(names: Sequence[str], candidates: Sequence[int]) -> int | None:
 def guessed(
     names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], task: str, path: str
 ) -> int:
-    """The first or the last of the ``candidates`` by their ``values``. InputError where neither or both may hold labels.
+    """The label column, the first or last of the ``candidates``, by their ``values``. InputError if it is neither or unclear.
 
     Where there is a header (``names``), or text stands in between, classes are usually last; else neither place is usual.
     Numbers to predict are looked for where ``task`` says so, or where neither end has classes; usually they are last.
@@ -151,7 +151,7 @@ def guessed(
 
 
 def doubt(labels: Labels) -> str | None:
-    """Why a column's values are hardly labels, or None."""
+    """Why a column's values are probably no labels, or None."""
     numbers = [number(text) for text in _present(labels)]
     different, rows = len(numbers), len(labels.codes)
     if different < 2:
@@ -173,7 +173,7 @@ def are_numbers(labels: Labels, task: str) -> bool:
 
 
 def as_plain_numbers(labels: Labels) -> Labels:
-    """Labels that are many different numbers as people write them, $1,250 or 12 %, in digits; others as they are."""
+    """Labels with many different numbers as people write them, $1,250 or 12 %, in digits; other labels unchanged."""
     numbers = [written_number(str(value)) for value in labels.values]
     if len(numbers) <= _MANY_NAMES or None in numbers or not is_text(labels):
         return labels
@@ -236,7 +236,7 @@ def is_text(labels: Labels) -> bool:
 
 
 def _present(labels: Labels) -> list[str]:
-    """The different values, without those that say that one is missing."""
+    """The distinct values without gaps."""
     return [text for text in map(str, labels.values) if text.lower() not in MISSING]
 
 
@@ -248,7 +248,7 @@ def _numbered(labels: Labels) -> bool:
 
 
 def _fewer(first: Labels, last: Labels) -> int | None:
-    """Which of two columns of integers has classes, where the other one clearly has measurements: 0, 1 or None."""
+    """The one of two columns of integers, 0 or 1, that has classes where the other clearly has measurements; or None."""
     for end, labels, others in ((0, first, last), (1, last, first)):
         many = len(others.values) > _MEASURED or np.bincount(others.codes).min() < _OFTEN
         scattered = len(others.values) >= 3 * len(labels.values) or not _numbered(others)

@@ -112,7 +112,7 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
 
 
 def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | None = None) -> dict[str, list[str]]:
-    """What the file has in ``columns``, by name or number, row by row as ``features`` has them."""
+    """The file's ``columns``, by name or number, for the rows of ``features``."""
     head = _read_head(unzip_text(read_file(path) if content is None else content, path), path, query)
     places = [head.column(column, path, "give --keep again for each") for column in columns]
     rows = [fields for _, fields in _rows(head, path, labelled=False)]
@@ -123,7 +123,7 @@ def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | No
 
 
 def _known(query: Query) -> Features:
-    """What is known of the features: nothing, not even how many there are, of a file that is to be trained on."""
+    """The known properties of the features: none, not even their number, for a file to train on."""
     return query.known or Features(None)
 
 
@@ -167,7 +167,7 @@ class _Head:
         return k - 1 if k > 0 else k + count
 
     def where(self, path: Path, line: int, column: int) -> str:
-        """What a message about a field begins with."""
+        """The beginning of a message about a field."""
         name = f" ({listed(self.names[column : column + 1])})" if self.is_header else ""
         return f"{path}: line {line}, column {column + 1}{name}"
 
@@ -175,7 +175,7 @@ class _Head:
         return f"column {column + 1}" + (f", {self.names[column][:40]!r}" if self.is_header else "")
 
     def values(self, column: int) -> Labels:
-        """What a column holds."""
+        """The values of a column."""
         if b'"' in self.rows:
             text = io.StringIO(self.rows.decode("utf-8", "replace"), newline="")
             table = csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
@@ -417,7 +417,7 @@ def _other_label(head: _Head, path: Path, query: Query, rest: list[int], known: 
 
 
 def _label_of_width(head: _Head, path: Path, query: Query, columns: list[int], known: Features) -> int | None:
-    """Where the labels stand in a file for a model of which the features' number is ``known``; None if it has just these."""
+    """The label column of a file for a model with ``known`` features; None if the file has the features only."""
     width = known.width or 0
     if len(columns) == width:
         if query.labelled:
@@ -747,7 +747,7 @@ def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int)
 
 
 def _wrong(field: str, value: float | None) -> str:
-    """What is wrong with a field that should be a number, or a weight of at least 0."""
+    """The error in a field that should be a number, or a weight of at least 0."""
     field = field.strip()
     if field.lower() in MISSING:
         written = f" ({field})" if field else ""

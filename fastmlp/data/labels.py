@@ -28,7 +28,7 @@ class Labels:
 
 
 def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
-    """The Labels that an array of numbers [N] or texts make; whole numbers make integers."""
+    """The Labels of an array of numbers [N], or of texts; whole numbers become integers."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
         labels = labels.astype(np.float64, copy=False)
         if not (np.isfinite(labels).all() and (np.floor(labels) == labels).all() and (abs(labels) < 2**63).all()):
@@ -51,7 +51,7 @@ def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
 
 
 def typed(values: list[Any], name: str) -> np.ndarray:
-    """Python's objects as an array of booleans, numbers, bytes or, of dtype object, text. ValueError for other types."""
+    """Python objects as an array of booleans, numbers or bytes, or of text as objects. ValueError for other types."""
     kinds = {type(value) for value in values}
     if all(issubclass(kind, str) for kind in kinds):
         return np.array(values, object)
@@ -74,7 +74,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def task_of(labels: Labels, source: str, asked: str, say: Callable[[str], None]) -> str:
-    """What labels are for: "classification" or "regression". Where neither is ``asked`` it is guessed, and doubts are said.
+    """The task, "classification" or "regression", for labels. If it is not ``asked`` it is guessed, and doubts are said.
 
     Text is classes, and so are few integers for so many rows (see ``quantity``); other numbers are to be predicted as such.
     """
@@ -176,7 +176,7 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
 
 
 def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], source: str) -> None:
-    """InputError where labels, some of them text, occur less than twice on average: they name rows, or are quantities."""
+    """InputError where labels, some of them text, occur less than twice on average: then they are names or quantities."""
     rows = len(labels.codes)
     if len(numbers) <= _FEW or 2 * len(numbers) <= rows:
         return
@@ -194,7 +194,7 @@ def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], s
 
 
 def quantity(labels: Labels) -> str | None:
-    """What speaks against classes in labels that are all numbers, such as '214 different numbers in 442 rows'; or None.
+    """Why labels that are all numbers are no classes, such as '214 different numbers in 442 rows'; or None.
 
     More than a few decimals are a quantity, and so are very many integers for so many rows, unless they are numbered
     through and each occurs again. Few integers are classes where they occur twice on the mean, or count from 0 or 1.

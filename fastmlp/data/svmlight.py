@@ -29,7 +29,7 @@ _BLANKS = bytes.maketrans(b"\t\r\v\f", b"    ")
 
 
 def read(path: Path, query: Query) -> tuple[Samples, None]:
-    """One file's samples, its columns where the indices say, from 0 on: X Sparse, float32 or float64, and labels.
+    """The samples of a file. X is Sparse, float32 or float64, and its columns are the indices in the file, from 0 on.
 
     InputError for an index that the model to be tested, ``query.known``, does not have.
     """
@@ -158,7 +158,7 @@ def _complaint(text: bytes, path: Path, largest: int = _LARGEST_INDEX, least: in
 
 
 def _wrong(token: bytes, is_label: bool, seen: set[int], largest: int, least: int) -> str | None:
-    """What is wrong with a token; ``seen`` are the indices before it in its line."""
+    """The error in a token, or None; ``seen`` are the indices before it in its line."""
     index, colon, value = token.partition(b":")
     if is_label:
         return "stands first; a label must" if colon else None

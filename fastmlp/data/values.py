@@ -1,4 +1,4 @@
-"""What a field of a table says, as people write it: a number, a date, that the value is missing, or just its text."""
+"""Reads fields of tables as people write them: numbers, dates, gaps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 BOOLEANS = {
     text: value for name, value in (("true", 1.0), ("false", 0.0)) for text in (name, name.title(), name.upper())
 }
-# In lower case: what says no and yes.
+# In lower case: words for no and yes.
 _WORDS = {
     word: k for pair in ("false true", "0 1", "no yes", "n y", "f t", "off on") for k, word in enumerate(pair.split())
 }
@@ -85,7 +85,7 @@ def number(text: str) -> float | None:
 
 
 def written_number(text: str) -> float | None:
-    """``number``, also of what people write: 12.5 %, which is 0.125, $1,250, 1'250.00, (3.20) for -3.20; 12:30 in days.
+    """``number``, and numbers as people write them: 12.5 % (0.125), $1,250, 1'250.00, (3.20) for -3.20, 12:30 in days.
 
     None where a comma may stand before decimals: 1,250.
     """
@@ -108,22 +108,22 @@ def written_number(text: str) -> float | None:
 
 
 def is_number_of_some_country(text: str) -> bool:
-    """Whether it is a number as people write them somewhere: 1,250 and 1.250,00, too."""
+    """Whether the text is a number in the notation of any country, such as 1,250 or 1.250,00."""
     return bool(_NUMBER.fullmatch(text.strip(f" %{_CURRENCIES}")))
 
 
 def feature(text: str) -> float | None:
-    """The number that a field of a feature says: True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
+    """The number in a feature's field; True is 1 and False is 0, as pandas and R write columns of zeros and ones."""
     return BOOLEANS[text] if text in BOOLEANS else written_number(text)
 
 
 def truth(text: str) -> int | None:
-    """1 for a word that says yes, 0 for one that says no, None for others."""
+    """1 for a word that means yes, 0 for one that means no, else None."""
     return _WORDS.get(text.lower())
 
 
 def is_code(text: str) -> bool:
-    """Whether it is digits that would lose something as a number: 02139."""
+    """Whether the text is digits that would lose zeros as a number: 02139."""
     return bool(_CODE.fullmatch(text))
 
 
@@ -159,7 +159,7 @@ def day_first(texts: list[str]) -> bool | None:
 
 
 def date(text: str, first: bool | None) -> np.datetime64:
-    """datetime64[s] of a date, with a zone in UTC. ValueError for what is none.
+    """datetime64[s] of a date; one with a zone in UTC. ValueError for anything else.
 
     Where a number may be the day's or the month's, the day's is the ``first``.
     """
@@ -196,9 +196,9 @@ def _have_units(texts: list[str]) -> bool:
 
 
 def odd_one(counts: Mapping[str, int]) -> tuple[str, str] | None:
-    """(a text, "number" or "date") where a column with so many fields of each text holds these but for a few; else None.
+    """(an odd text, "number" or "date") if a column, given as {text: count}, holds numbers or dates and a few other texts.
 
-    So it is, too, of numbers in which a comma may stand before decimals, and of many with units: 12.5 kg.
+    Numbers whose comma may stand before decimals, and many numbers with units (12.5 kg), count as odd texts, too.
     """
     texts = [text for text in counts if not is_gap(text)]
     for kind, of_it in (("number", written_number), ("date", written_date)):
