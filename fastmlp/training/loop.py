@@ -36,62 +36,59 @@ _WARM_ROWS = 8192  # enough for every kernel to use the threads
 _CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s without one: 5 % of the time at most
 
 
-@dataclass(frozen=True)
-class EpochReport:
+@dataclass(frozen=True, kw_only=True)
+class Report:
     """A line of metrics.jsonl. Training figures are means over the steps since the last report; validation and test figures are
     measured after these steps, and null without such a set.
 
-    ``train_loss`` includes sample weights and label smoothing; ``train_accuracy`` is measured on distorted images with units
-    dropped, where the run does so. ``lr`` is the last step's rate, ``seconds`` the time in training steps so far.
+    ``train_loss`` includes sample weights and label smoothing. ``lr`` is the last step's rate, ``seconds`` the time in training
+    steps so far.
     """
 
     epoch: float
     step: int
     train_loss: float
-    train_accuracy: float
     validation_loss: float | None
-    validation_accuracy: float | None
     test_loss: float | None
-    test_accuracy: float | None
     lr: float
     seconds: float
     samples_per_second: float
 
     def headline(self, part: str) -> str:
         """The main score on a part of the data, for a person."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport(Report):
+    """The report of a run that learns classes. The training accuracy is that of distorted images with units dropped, where the
+    run has these."""
+
+    train_accuracy: float
+    validation_accuracy: float | None
+    test_accuracy: float | None
+
+    def headline(self, part: str) -> str:
         return f"{getattr(self, f'{part}_accuracy'):.2%}"
 
 
-@dataclass(frozen=True)
-class NumbersReport:
+@dataclass(frozen=True, kw_only=True)
+class NumbersReport(Report):
     """The report of a run that predicts numbers. Losses are in the network's units (see ``target.Target``), RMSE and MAE in
-    those of the numbers.
-    """
+    those of the numbers."""
 
-    epoch: float
-    step: int
-    train_loss: float
-    validation_loss: float | None
     validation_rmse: float | None
     validation_mae: float | None
     validation_r2: float | None
-    test_loss: float | None
     test_rmse: float | None
     test_mae: float | None
     test_r2: float | None
-    lr: float
-    seconds: float
-    samples_per_second: float
 
     def headline(self, part: str) -> str:
-        """The main score on a part of the data, for a person."""
         return "" if part == "train" else scored(getattr(self, f"{part}_rmse"), getattr(self, f"{part}_r2"))
 
 
-Report = EpochReport | NumbersReport
-_REPORTS: dict[str, type[EpochReport] | type[NumbersReport]] = {
-    "classification": EpochReport, "regression": NumbersReport,
-}  # fmt: skip
+_REPORTS: dict[str, type[Report]] = {"classification": EpochReport, "regression": NumbersReport}
 
 
 @dataclass
@@ -355,7 +352,7 @@ class Run:
         }
         if self.task == "classification":
             measured["train_accuracy"] = self._accuracy()
-        report: Report = _REPORTS[self.task](**measured)
+        report = _REPORTS[self.task](**measured)
         self.interval_samples = self.interval_correct = 0
         self.interval_seconds, self.losses = 0.0, []
         report = self.world.gather(report)[0]  # all ranks must decide alike, but different CPUs round differently
