@@ -293,65 +293,46 @@ class Mish(Activation):
         return node("Mul", [Z, node("Div", [n, node("Add", [n, two])])])
 
 
+def _scaled_elu(above: float, below: float) -> tuple[Any, Any]:
+    def function(z):
+        return simd.select(z > simd.zeros(z), simd.broadcast(z, above) * z, simd.broadcast(z, below) * simd.expm1(z))
+
+    def slope(y):
+        return simd.select(y > simd.zeros(y), simd.broadcast(y, above), y + simd.broadcast(y, below))
+
+    return staticmethod(function), staticmethod(slope)
+
+
 class Elu(Activation):
     """y = z above 0, exp(z) - 1 below; f' = 1 and y + 1. Clevert, Unterthiner and Hochreiter 2016."""
 
     __slots__ = ()
     name, torch = "elu", "ELU"
     javascript = "z => z > 0 ? z : Math.expm1(z)"
-
-    @staticmethod
-    def function(z):
-        return simd.select(z > simd.zeros(z), z, simd.expm1(z))
-
-    @staticmethod
-    def slope(y):
-        one = simd.broadcast(y, 1.0)
-        return simd.select(y > simd.zeros(y), one, y + one)
+    above, below = 1.0, 1.0  # y = above z, below (exp(z) - 1)
+    function, slope = _scaled_elu(above, below)
 
     def twin(self, Z):
-        return np.where(Z > 0, Z, np.expm1(np.minimum(Z, 0)))
+        return np.where(Z > 0, self.above * Z, self.below * np.expm1(np.minimum(Z, 0))).astype(Z.dtype)
 
     def twin_slope(self, A):
-        return np.where(A > 0, 1, A + 1).astype(A.dtype)
+        return np.where(A > 0, self.above, A + self.below).astype(A.dtype)
 
     def onnx(self, node, constant, Z, dtype):
-        zero, one = (constant(f"{self.name} {x}", np.array(x, dtype)) for x in (0, 1))
-        below = node("Sub", [node("Exp", [node("Min", [Z, zero])]), one])
-        return node("Add", [node("Max", [Z, zero]), below])
+        numbers = {"0": 0, "1": 1, "above": self.above, "below": self.below}
+        zero, one, above, below = (constant(f"{self.name} {name}", np.array(x, dtype)) for name, x in numbers.items())
+        low = node("Sub", [node("Exp", [node("Min", [Z, zero])]), one])
+        return node("Add", [node("Mul", [above, node("Max", [Z, zero])]), node("Mul", [below, low])])
 
 
-class Selu(Activation):
+class Selu(Elu):
     """y = s z above 0, s a (exp(z) - 1) below, s = 1.0507, a = 1.67326; f' = s and y + s a. Klambauer et al. 2017."""
 
     __slots__ = ()
     name, torch = "selu", "SELU"
     javascript = "z => 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * Math.expm1(z))"
-
-    @staticmethod
-    def function(z):
-        return simd.select(
-            z > simd.zeros(z), simd.broadcast(z, _SELU) * z, simd.broadcast(z, _SELU * _SELU_BELOW) * simd.expm1(z)
-        )
-
-    @staticmethod
-    def slope(y):
-        return simd.select(y > simd.zeros(y), simd.broadcast(y, _SELU), y + simd.broadcast(y, _SELU * _SELU_BELOW))
-
-    def twin(self, Z):
-        return np.where(Z > 0, _SELU * Z, _SELU * _SELU_BELOW * np.expm1(np.minimum(Z, 0))).astype(Z.dtype)
-
-    def twin_slope(self, A):
-        return np.where(A > 0, _SELU, A + _SELU * _SELU_BELOW).astype(A.dtype)
-
-    def onnx(self, node, constant, Z, dtype):
-        numbers = {"0": 0, "1": 1, "above": _SELU, "below": _SELU * _SELU_BELOW}
-        zero, one, above, below = (constant(f"selu {name}", np.array(x, dtype)) for name, x in numbers.items())
-        low = node("Sub", [node("Exp", [node("Min", [Z, zero])]), one])
-        return node("Add", [node("Mul", [above, node("Max", [Z, zero])]), node("Mul", [below, low])])
-
-
-_SELU, _SELU_BELOW = 1.0507009873554805, 1.6732632423543772
+    above, below = 1.0507009873554805, 1.0507009873554805 * 1.6732632423543772
+    function, slope = _scaled_elu(above, below)
 
 
 class LeakyRelu(Activation):

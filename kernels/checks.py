@@ -81,11 +81,6 @@ def refuse_sparse(name: str, value: Any) -> None:
         raise TypeError(f"{name} is a {type(value).__name__}; it must be a dense array (call .toarray())")
 
 
-def weight_dtype(W: Any) -> np.dtype:
-    """The dtype of the weights, in which the op runs."""
-    return float_dtype("W", W)
-
-
 def require_columns(name: str, array: np.ndarray) -> None:
     """Refuse a matrix without columns: softmax needs a class to choose."""
     if not array.shape[1]:

@@ -103,7 +103,7 @@ def linear_relu_forward(
 
 
 def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool, out: Array | None) -> Array:
-    dtype = checks.weight_dtype(W)
+    dtype = checks.float_dtype("W", W)
     W = checks.as_input("W", W, dtype, (None, None))
     I, O = W.shape
     b = np.empty(0, dtype) if b is None else checks.as_input("b", b, dtype, (O,))
@@ -126,7 +126,7 @@ def linear_backward_input(
 
     From Y = X @ W + b: dY [B, O] gives dX [B, I]. Where X = relu(Z), pass X [B, I] as ``relu_output`` to get dZ.
     """
-    dtype = checks.weight_dtype(W)
+    dtype = checks.float_dtype("W", W)
     W = checks.as_input("W", W, dtype, (None, None))
     I, O = W.shape
     dY = checks.as_input("dY", dY, dtype, (None, O))
@@ -193,7 +193,7 @@ def linear_backward_update(
     number from 1. A rule with state keeps it in ``state`` [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros
     before the first step. The weight decay of the rule applies to W, not to b.
     """
-    dtype = checks.weight_dtype(W)
+    dtype = checks.float_dtype("W", W)
     W = checks.in_place("W", W, dtype, (None, None))
     X, dY, scale = _weight_gradient_inputs(X, dY, scale, dtype, W.shape)
     rule, lr, t = _checked_step(rule, lr, t)
@@ -438,7 +438,7 @@ def adam_update(
 
 
 def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Array) -> None:
-    dtype = checks.weight_dtype(W)
+    dtype = checks.float_dtype("W", W)
     W = checks.in_place("W", W, dtype, np.shape(W))
     dW = checks.as_input("dW", dW, dtype, W.shape)
     rule, lr, t = _checked_step(rule, lr, t)

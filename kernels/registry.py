@@ -298,12 +298,7 @@ OPS: tuple[Op, ...] = (
     Op("momentum_update", _momentum, lambda shape: 4 * shape[1] * shape[2], writes=(0, 2)),
     Op("adam_update", _adam, lambda shape: 12 * shape[1] * shape[2], writes=(0, 2, 3)),
     Op("mlp_forward", _mlp_forward, lambda shape: 2 * shape[0] * (shape[1] * shape[2] + 10 * shape[2])),
-    Op(
-        "mlp_train_steps",
-        _mlp_train_steps,
-        lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2],
-        writes=(4,),
-    ),
+    Op("mlp_train_steps", _mlp_train_steps, lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2], writes=(4,)),
     Op("mlp_gradient", _mlp_gradient, lambda shape: 2 * shape[0] * (2 * shape[1] + 30) * shape[2]),
     Op("mlp_update", _mlp_update, lambda shape: 2 * (shape[1] + 10) * shape[2], writes=(0,)),
 )

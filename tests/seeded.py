@@ -221,7 +221,7 @@ BUGS = {
     "GELU's slope without its density": Bug("Gelu.slope", "simd.fma(a, b, c)", "c"),
     "GELU's other tail": Bug("normal_distribution", "select(a, b, c)", "c"),
     "softplus without its rest": Bug("Softplus.function", "a + b", "a"),
-    "SELU's slope of another output": Bug("Selu.slope", "simd.select(a, b, c)", "b"),
+    "SELU's slope of another output": Bug("_scaled_elu.slope", "simd.select(a, b, c)", "b"),
     "Mish's slope without its rise": Bug("Mish.slope", "a / b + c", "a / b"),
     "SiLU's slope without its input": Bug("Silu.slope", "simd.fma(a, b, c)", "c"),
     "Huber's slope not cut": Bug("Huber.point", "b * np.sign(a)", "a", nth=0),

@@ -55,7 +55,7 @@ EDITS = {
     "a docstring, a comment and lines in the vocabulary": (
         "simd/codegen.py", [('"""One bit a lane:', '"""Bits:'), ("class Vector", "# A comment.\n\n\nclass Vector")], []
     ),
-    "the head of a module of the vocabulary": ("intrinsics.py", [('"""What compiled code', '"""All that compiled code')], []),
+    "the head of a module of the vocabulary": ("intrinsics.py", [('"""Intrinsics that', '"""All intrinsics that')], []),
     "a constant": ("tuning.py", [("PACK_ROWS = 24", "PACK_ROWS = 25")], ["gemm.gemm", "step.train_steps"]),
     "a kernel": ("gemm.py", [("else max(last - first, 1)", "else max(last - first, 2)")], ["gemm.linear_forward"]),
     "an overload": ("gemm.py", [("read(X), lo * X", "read(X), (lo + 1) * X")], ["gemm.linear_forward"]),
