@@ -235,7 +235,7 @@ def accuracy(session: Session) -> Iterator[Sample]:
 
 
 def prediction_calls(session: Session, samples: int) -> dict[str, Callable[[], Any]]:
-    """For each peer a call that returns the logits of so many test images; peers with other logits are skipped."""
+    """For each peer a call that returns the logits of ``samples`` test images; peers with other logits are skipped."""
     work = workloads.pixels(session.data)
     X = np.resize(session.data.X_test, (samples, work.sizes[0]))
     work = replace(work, X=work.X[: work.batch], y=work.y[: work.batch])

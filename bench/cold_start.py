@@ -23,7 +23,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Compiled(NamedTuple):
     size: int
     seconds: float
-    asked: list[tuple[float, Any]]  # (after so many seconds, the requested task)
+    asked: list[tuple[float, Any]]  # (seconds since its start, the requested task)
 
 
 def cpu_seconds(process: int) -> float:

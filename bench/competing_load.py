@@ -30,7 +30,7 @@ ROUNDS = 7
 
 @contextlib.contextmanager
 def load(busy):
-    """Run so many ``busy`` processes during the block."""
+    """Run ``busy`` processes, each on a core, during the block."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
         time.sleep(0.5 if others else 0)  # until they run

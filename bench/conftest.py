@@ -63,7 +63,7 @@ def compare(benchmark):
 
 @pytest.fixture
 def compare_op(benchmark):
-    """``compare_op(name, what, calls, flop, moved)`` likewise for an op and its peers; a call moves so many bytes."""
+    """``compare_op(name, what, calls, flop, moved)`` does so for an op and its peers; a call moves ``moved`` bytes."""
 
     def run(name, what, calls, flop, moved):
         medians = _medians(benchmark, name, calls, _OPS_EFFORT)

@@ -397,10 +397,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def common_activation(names: str | Sequence[str], layers: int) -> str | tuple[str, ...]:
-    """``names`` for so many hidden ``layers``: one name where all are equal, else a tuple with one per layer.
-
-    Raises ValueError for unknown names and a wrong number of them.
-    """
+    """``names`` for the hidden layers, ``layers`` of them: one name if all are the same, else a tuple. Raises ValueError."""
     each = (names,) if isinstance(names, str) else tuple(names)
     for name in each:
         if name not in ACTIVATIONS:

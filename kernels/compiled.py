@@ -24,7 +24,7 @@ _SHAPE = (64, 40, 24)  # samples, inputs, outputs
 _SAMPLES, _CLASSES = 1024, 10
 _WIDE = 2**16 + 1  # features: their indices take 32 bits
 _STATES = ("state", "bias_state")
-_EVERY = 8  # one of so many features of a sparse sample is not zero
+_EVERY = 8  # every eighth feature of a sparse sample is not zero
 
 
 def warmup(
@@ -98,7 +98,7 @@ def _op_calls(
 
 
 def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
-    """Samples of each kind for which the first layer has code of its own."""
+    """Samples of each kind for which the first layer has separate code."""
     numbers = _numbers(dtype)
     yield from (numbers, numbers.astype(np.uint8))
     if sparse:

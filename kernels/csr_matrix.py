@@ -39,7 +39,7 @@ _MOST_COLUMNS = 2**31 - 1
 
 
 def index_dtype(columns: int) -> Any:
-    """The smallest index type for so many columns: an index is read for every entry."""
+    """The smallest type for the indices of ``columns`` columns: one is read for every entry."""
     return np.uint16 if columns <= 2**16 else np.int32
 
 

@@ -399,7 +399,7 @@ def mask(rows, n, Y, dY, factor):
 
 
 def _make_dots(columns: int) -> Any:
-    """C[j] = A[:K] . B[:, j] for each of so many ``columns`` j."""
+    """C[j] = A[:K] . B[:, j] for j < ``columns``."""
 
     @piece
     def dots(K, A, B, C):
@@ -539,7 +539,7 @@ def own_scratch(scratch, part, parts):
 
 
 def gradient_size(columns: int) -> int:
-    """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer with so many output ``columns``."""
+    """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer with ``columns`` outputs."""
     return max(STRIP_ROWS * min(columns, BLOCK_COLUMNS), columns)
 
 

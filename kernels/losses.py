@@ -75,7 +75,7 @@ class Loss:
     columns: ClassVar[Any] = _columns_as_rows  # ``gradient`` for samples along the vectors: see ``small``
 
     def targets(self, name: str, value: Any, samples: int, outputs: int, dtype: np.dtype) -> np.ndarray:
-        """``value``, checked and converted: the targets of so many samples, row by row, in any shape."""
+        """``value``, checked and converted: the targets of all samples, row by row, in any shape."""
         raise NotImplementedError
 
     def twin(self, Z: np.ndarray, targets: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:

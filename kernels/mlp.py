@@ -61,7 +61,7 @@ def _padded(length: int) -> int:
 
 
 def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> Workspace:
-    """The ``step.Workspace`` for a batch of so many rows."""
+    """The ``step.Workspace`` for ``batch`` rows and ``parts`` parts."""
     sizes, dtype = network.sizes, network.dtype
     lengths = [batch * sizes[1 if sparse else 0], 0, 0]  # Y_0, or the other Y_1
     of_input = [ACTIVATIONS[name].of_input for name in network.activations]
@@ -78,12 +78,12 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
 
 
 def takes_blocks(network: Network, rows: int) -> bool:
-    """Whether so many rows at a time are computed in blocks of samples: see ``small``."""
+    """Whether batches of ``rows`` rows are computed in blocks of samples: see ``small``."""
     return bool(_takes_blocks.py_func(network.params, network.sizes, rows))
 
 
 def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:
-    """The ``small.BlockWorkspace`` for a batch of so many rows; empty for none."""
+    """The ``small.BlockWorkspace`` for ``batch`` rows and ``parts`` parts; empty for a batch of 0."""
     size, dtype, rows = network.params.size, network.dtype, BLOCK_ROWS * (batch > 0)
     *offsets, room = (block_offsets(network) * (batch > 0)).tolist()
     return BlockWorkspace(
@@ -139,7 +139,7 @@ def run_train_steps(
 def _results(
     steps: int, network: Network, squares: np.ndarray | None, average: np.ndarray | None, average_rate: float
 ) -> Results:
-    """The ``step.Results`` that so many steps fill."""
+    """The ``step.Results`` for ``steps`` steps to fill."""
     lanes = simd.REGISTER_BYTES // network.dtype.itemsize
     spans = sum(span_count(packed_size(I, O, lanes)) for I, O in zip(network.sizes, network.sizes[1:]))  # at most
     return Results(
@@ -254,7 +254,7 @@ _ALONE = barrier_state()  # for kernels that pass no barrier
 
 
 def _forward_blocks(network: Network, parts: int) -> ForwardBlocks:
-    """The ``ForwardBlocks`` for so many parts, kept for this thread's next call like it."""
+    """The ``ForwardBlocks`` of the network, kept for this thread's next call with the same arguments."""
     key = network.sizes, network.dtype, network.activation, parts
     if getattr(_kept, "blocks_key", None) != key:
         *offsets, room = block_offsets(network).tolist()
@@ -265,7 +265,7 @@ def _forward_blocks(network: Network, parts: int) -> ForwardBlocks:
 
 
 def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:
-    """``forward_workspace``, kept for this thread's next call like it: making it takes longer than one sample's forward."""
+    """``forward_workspace``, kept for this thread's next call like it: making it takes longer than to predict a sample."""
     key = network.sizes, network.dtype, dtype, parts, scale
     if getattr(_kept, "key", None) != key:
         _kept.workspace = forward_workspace(network, parts, dtype, scale)

@@ -48,7 +48,7 @@ def _parts(work: int, serial: int) -> int:
 
 
 def _parts_of_product(numbers: int, times: int) -> int:
-    """Parts for a product that multiplies so many numbers so many times each; reading one takes as long as two products."""
+    """Parts for a product that multiplies ``numbers`` numbers ``times`` times each; reading one costs two products."""
     return _parts(2 * numbers * (times + 2), SERIAL_FLOP)
 
 

@@ -12,7 +12,7 @@ SPAN = 8192
 
 
 def span_count(size: int) -> int:
-    """How many spans so many elements make."""
+    """The number of spans in ``size`` elements."""
     return -(-size // SPAN)
 
 

@@ -169,7 +169,7 @@ def _scratch_size_overload(inputs, outputs):
 
 
 def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
-    """Scratch of the linear ops on X [B, I] (an array, or the result of ``kernels.csr``) and W [I, O], for so many parts."""
+    """Scratch of the linear ops on X [B, I] (an array, or the result of ``kernels.csr``) and W [I, O], for ``parts`` parts."""
     if not isinstance(X, CSR):
         return aligned_zeros(parts * scratch_size(*W.shape), W.dtype)
     B, I = X.shape

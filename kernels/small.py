@@ -54,7 +54,7 @@ class BlockWorkspace(NamedTuple):
 def block_offsets(network: Network) -> np.ndarray:
     """``BlockWorkspace.offsets``, followed by ``BlockWorkspace.room``."""
     sizes, of_input = network.sizes, [ACTIVATIONS[name].of_input for name in network.activations]
-    above = max(sizes) + DOT_COLUMNS  # dot products may read so many rows more, and discard their sums
+    above = max(sizes) + DOT_COLUMNS  # dot products may read DOT_COLUMNS rows more, and discard their sums
     slopes = [size * kept for size, kept in zip(sizes, [False, *of_input, False])]
     lengths = [*(size + 1 for size in sizes), above, above, 2 * sizes[-1] + 2, *slopes]
     return np.cumsum([0, *lengths]) * BLOCK_ROWS
@@ -67,7 +67,7 @@ def chunk_count(n: int) -> int:
 
 @piece
 def takes_blocks(params, sizes, rows):
-    """Whether blocks are faster for so many rows at a time and a network of these parameters and sizes."""
+    """Whether blocks are faster for batches of ``rows`` rows and a network of these parameters and sizes."""
     widest = 0
     for size in sizes:
         widest = max(widest, size)

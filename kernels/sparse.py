@@ -146,7 +146,7 @@ BYTE_ROWS = 256
 
 
 def entry_arrays(shape: tuple[int, ...], rows: int, values: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """New arrays (places, entries) for the entries of so many rows: see ``Columns``."""
+    """New arrays (places, entries) for the entries of a batch of ``rows`` rows: see ``Columns``."""
     if values == np.uint8 and rows <= BYTE_ROWS:
         return np.empty((*shape[:-1], 0), np.uint16), np.empty(shape, np.uint16)
     return np.empty(shape, index_dtype(rows)), np.empty(shape, values)

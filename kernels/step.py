@@ -173,13 +173,13 @@ def _outputs(workspace, l, lo, n):
 
 @piece
 def _gradients(workspace, l, lo, n):
-    """dZ_l likewise."""
+    """dZ_l from row ``lo`` on; rows have n elements."""
     return Matrix(after(workspace.values, workspace.offsets[3 * l + 1] + lo * n), n, 1)
 
 
 @piece
 def _slopes(workspace, l, lo, n):
-    """f'(Z_l) likewise, for an f that is ``of_input``: the forward pass computes it, at little extra cost."""
+    """f'(Z_l) from row ``lo`` on, for an f that is ``of_input``: the forward pass computes it, at little extra cost."""
     return Matrix(after(workspace.values, workspace.offsets[3 * l + 2] + lo * n), n, 1)
 
 
@@ -206,7 +206,7 @@ def _read_rows(X, rows, I, Y):
 
 @kernel
 def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
-    """Y = X @ W_l + b_l for so many rows, with ReLU applied if it is the activation of a hidden layer."""
+    """Y = X @ W_l + b_l for ``rows`` rows; applies ReLU, too, if that is the layer's activation."""
     W, b = weights_of(network, l)
     gemm(rows, Y.row, X.row, X, Matrix(W, Y.row, 1), Y, pack_buffer)
     finish_rows(rows, Y.row, Y, b, 1.0, l < network.sizes.size - 2 and is_fused(activation, l + 1))
@@ -449,7 +449,7 @@ def _panel_layer(network, params, packed):
 
 @piece
 def _panel_state(network, rule, packed):
-    """The state of the first layer likewise."""
+    """The state of the first layer, in place, or with that of W in ``packed`` unless that is empty."""
     layer = layer_of(network, 0, rule)
     if packed.size:
         size = packed.size // (1 + rule.slots)

@@ -347,7 +347,7 @@ def parallel(kernel: Any, parts: int, *args: Any) -> None:
 # Where other processes want the cores, each barrier may wait for one of their time slices: beside a busy process on each of
 # two cores, steps of 0.23 ms took 7.7 ms, and 0.8 ms on one thread.
 _MEASURABLE = 0.002  # seconds: the CPU time of a shorter run says too little
-_SHORT_OF = 0.25  # so many missing cores mean competition: without any, waiting threads keep their cores busy
+_SHORT_OF = 0.25  # missing cores that mean competition: without it, even waiting threads keep their cores busy
 _PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds until the whole team is tried again: doubled as long as that fails
 
 

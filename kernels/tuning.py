@@ -131,7 +131,7 @@ PANEL_VECTORS = 4
 """
 
 TRANSPOSE_VECTORS = 3
-"""Transposing a row of the batch takes as long as its forward and update with so many vectors of a panel: parts with narrower
+"""Transposing a row of the batch takes as long as its forward and update on this many vectors of a panel: parts with narrower
 panels transpose more rows. 784-100-10, 200 rows of MNIST in float32, Adam, 2 threads, us a step: 212, 210, 214 with 2, 3, 4.
 """
 
@@ -167,7 +167,7 @@ PREFETCH_COLUMNS = 16
 2 threads: 2.2 ms without, 1.5 ms 8 ahead, 1.4 ms 16 ahead. In a W within IN_PLACE_BYTES it costs a tenth."""
 
 PACKED_ROWS = 512
-"""From so many samples on a prediction packs the first layer."""
+"""The number of samples from which on a prediction packs the first layer."""
 
 SPARSE_DENSITY = 0.4
 """Up to this share of non-zeros, zeros are skipped. Time of a step, dense over sparse, at densities 0.3, 0.4, 0.5, 0.6:

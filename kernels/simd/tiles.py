@@ -225,6 +225,22 @@ def tile_sums(typingctx: Any, tile: Any) -> Any:
 # -- transposition -------------------------------------------------------------------------------------------------
 
 
+def _emit_exchanges(builder: Any, block: list[Any], lanes: int, end: int) -> list[Any]:
+    """The rows of a block after exchanges between rows 1, 2, 4, ... apart, below ``end``: all of them transpose it."""
+    step = 1
+    while step < end:
+        # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
+        low = [k if not k & step else lanes + k - step for k in range(lanes)]
+        high = [k + step if not k & step else lanes + k for k in range(lanes)]
+        masks = [ir.Constant(ir.VectorType(I32, lanes), mask) for mask in (low, high)]
+        for r in range(lanes):
+            if not r & step:
+                pair = block[r], block[r + step]
+                block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        step *= 2
+    return block
+
+
 @intrinsic
 def transpose(
     typingctx: Any, A: Any, a: Any, a_stride: Any, rows: Any, columns: Any, B: Any, b: Any, b_stride: Any
@@ -264,20 +280,6 @@ def transpose(
             value.align = element_bytes(vector)
             return value
 
-        def exchanged(block: list[Any], end: int) -> list[Any]:
-            step = 1
-            while step < end:
-                # Exchange, between rows r and r + step, the lanes that differ from the row in this bit.
-                low = [k if not k & step else lanes + k - step for k in range(lanes)]
-                high = [k + step if not k & step else lanes + k for k in range(lanes)]
-                masks = [ir.Constant(ir.VectorType(I32, lanes), mask) for mask in (low, high)]
-                for r in range(lanes):
-                    if not r & step:
-                        pair = block[r], block[r + step]
-                        block[r], block[r + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
-                step *= 2
-            return block
-
         reads, writes = ([offset(at, by, k) for k in range(lanes)] for at, by in ((a, a_stride), (b, b_stride)))
         whole = builder.and_(*(builder.icmp_signed(">=", n, n.type(lanes)) for n in (rows, columns)))
         with builder.if_else(whole) as (then, otherwise):
@@ -285,12 +287,13 @@ def transpose(
                 pairs = [[(half_row(r, c), half_row(r + half, c)) for c in (0, half)] for r in range(half)]
                 whole_row = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
                 block = [builder.shuffle_vector(*pair[c], whole_row) for c in (0, 1) for pair in pairs]
-                for at, x in zip(writes, exchanged(block, half)):
+                for at, x in zip(writes, _emit_exchanges(builder, block, lanes, half)):
                     emit_store(context, builder, B, array_b, at, x, vector)
             with otherwise:
                 few = lines(reads, rows, columns)
                 block = [emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few]
-                for (at, n), x in zip(lines(writes, columns, rows), exchanged(block, lanes)):
+                exchanged = _emit_exchanges(builder, block, lanes, lanes)
+                for (at, n), x in zip(lines(writes, columns, rows), exchanged):
                     emit_masked_store(context, builder, B, array_b, at, x, n, vector)
 
     return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), emit
