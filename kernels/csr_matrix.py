@@ -92,14 +92,14 @@ class CSR:
             object.__setattr__(self, name, array)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make copies and unpickled matrices read-only too: kernels would be compiled again for writable arrays."""
+        """Make copies and unpickled matrices read-only, too: kernels would be compiled again for writable arrays."""
         self.__dict__.update(state)
         for array in (*self.arrays, self.stored):
             array.flags.writeable = False
 
     @classmethod
     def trusted(cls, indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> CSR:
-        """A matrix from arrays that satisfy the invariants, have the class's dtypes and are not shared; sorted columns."""
+        """A matrix from unshared arrays that satisfy the invariants, in the class's dtypes; each row's columns are sorted."""
         matrix = object.__new__(cls)
         object.__setattr__(matrix, "shape", shape)
         matrix._keep(indptr, indices, values)

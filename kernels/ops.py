@@ -1,4 +1,4 @@
-"""The public ops: each checks its arguments at the gate, then runs its kernel on the team.
+"""The public ops: each checks its arguments (``checks``), then runs its kernel on the team.
 
 Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]; a gradient is ``d`` and the
 name of what it belongs to, in the same shape.

@@ -192,6 +192,24 @@ def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
 # -- linear layers -------------------------------------------------------------------------------------------------
 
 
+def _by_input(dense: Any, of_sparse: Any) -> Any:
+    """A function of (part, parts, X, ...) in compiled code: the piece ``dense`` where X is an array, else ``of_sparse``."""
+
+    def chosen(part, parts, X, *args): ...
+
+    @overload(chosen)
+    def implementation(part, parts, X, *args):
+        work = dense if isinstance(X, types.Array) else of_sparse
+
+        def call(part, parts, X, *args):
+            return work(part, parts, X, *args)
+
+        call.__qualname__ = f"call({work.py_func.__qualname__})"  # as symbols must differ: see ``jit.piece``
+        return call
+
+    return chosen
+
+
 @_op
 def gemm(part: int, parts: int, A: _View, B: _View, out: _WrittenView, scratch: _WrittenRow) -> None:
     """out [M, N] = A [M, K] @ B [K, N]; views of any strides, but rows or columns of B and the rows of ``out`` contiguous."""
@@ -205,24 +223,18 @@ def gemm(part: int, parts: int, A: _View, B: _View, out: _WrittenView, scratch: 
     _product(last - first, right - left, K, rows, columns, product, buffer)
 
 
-def _forward(part, parts, X, W, b, scale, relu, out, scratch):
-    """``linear_forward`` and ``linear_relu_forward``."""
+@piece
+def _dense_forward(part, parts, X, W, b, scale, relu, out, scratch):
+    converted = after(scratch, parts * _gemm.PACK_SIZE)
+    _gemm.linear_forward(part, parts, X, W, b, scale, relu, out, converted, scratch)
 
 
-@overload(_forward)
-def _forward_overload(part, parts, X, W, b, scale, relu, out, scratch):
-    if isinstance(X, types.Array):
+@piece
+def _sparse_forward(part, parts, X, W, b, scale, relu, out, scratch):
+    _sparse.csr_forward(part, parts, X, scratch.rows, W, b, relu, out, scratch.ends)
 
-        def dense(part, parts, X, W, b, scale, relu, out, scratch):
-            converted = after(scratch, parts * _gemm.PACK_SIZE)
-            _gemm.linear_forward(part, parts, X, W, b, scale, relu, out, converted, scratch)
 
-        return dense
-
-    def of_sparse(part, parts, X, W, b, scale, relu, out, scratch):
-        _sparse.csr_forward(part, parts, X, scratch.rows, W, b, relu, out, scratch.ends)
-
-    return of_sparse
+_forward = _by_input(_dense_forward, _sparse_forward)
 
 
 @_op
@@ -257,29 +269,18 @@ def _step_sparse(part, parts, X, dY, layer, state, schedule, scratch):
     _sparse.step_panels(part, parts, X, dY, layer, state, schedule, columns, scratch.chosen[part], scratch.panels[part])
 
 
-def _weight_gradient(part, parts, X, dY, scale, out, out_bias, scratch):
-    """``linear_backward_weight``."""
-
-
-@overload(_weight_gradient)
-def _weight_gradient_overload(part, parts, X, dY, scale, out, out_bias, scratch):
-    if isinstance(X, types.Array):
-
-        def dense(part, parts, X, dY, scale, out, out_bias, scratch):
-            _gemm.linear_backward_weight(part, parts, X, dY, scale, out, out_bias, scratch)
-
-        return dense
-
-    def of_sparse(part, parts, X, dY, scale, out, out_bias, scratch):
-        layer = _sparse.PanelLayer(out.shape[0], out.shape[1], flat(out), out_bias, False)
-        _sparse.clear_panels(part, parts, layer)
-        state = _sparse.PanelState(views(flat(out), 0, 0), views(flat(out), 0, 0))
-        _step_sparse(part, parts, X, dY, layer, state, Schedule(_DESCENT, -1.0, 1), scratch)  # 0 - (-1) * dW
-
-    return of_sparse
-
-
 _DESCENT = sgd()
+
+
+@piece
+def _sparse_gradient(part, parts, X, dY, scale, out, out_bias, scratch):
+    layer = _sparse.PanelLayer(out.shape[0], out.shape[1], flat(out), out_bias, False)
+    _sparse.clear_panels(part, parts, layer)
+    state = _sparse.PanelState(views(flat(out), 0, 0), views(flat(out), 0, 0))
+    _step_sparse(part, parts, X, dY, layer, state, Schedule(_DESCENT, -1.0, 1), scratch)  # 0 - (-1) * dW
+
+
+_weight_gradient = _by_input(_gemm.linear_backward_weight, _sparse_gradient)
 
 
 @_op
@@ -297,26 +298,20 @@ def linear_backward_weight(
     _weight_gradient(part, parts, X, dY, scale, out, flat_or_empty(out_bias, out), scratch)
 
 
-def _weight_step(part, parts, X, dY, scale, stepped, schedule, scratch):
-    """``linear_backward_update``."""
+@piece
+def _dense_step(part, parts, X, dY, scale, stepped, schedule, scratch):
+    memory = _gemm.Scratch(scratch, after(scratch, parts * _gemm.PACK_SIZE))
+    _gemm.linear_backward_update(part, parts, X, dY, scale, stepped, schedule, memory)
 
 
-@overload(_weight_step)
-def _weight_step_overload(part, parts, X, dY, scale, stepped, schedule, scratch):
-    if isinstance(X, types.Array):
+@piece
+def _sparse_step(part, parts, X, dY, scale, stepped, schedule, scratch):
+    layer = _gemm.layer_to_step(stepped, schedule.rule)
+    panels = _sparse.PanelLayer(layer.inputs, layer.outputs, layer.W, layer.b, False)
+    _step_sparse(part, parts, X, dY, panels, _sparse.PanelState(layer.W_state, layer.b_state), schedule, scratch)
 
-        def dense(part, parts, X, dY, scale, stepped, schedule, scratch):
-            memory = _gemm.Scratch(scratch, after(scratch, parts * _gemm.PACK_SIZE))
-            _gemm.linear_backward_update(part, parts, X, dY, scale, stepped, schedule, memory)
 
-        return dense
-
-    def of_sparse(part, parts, X, dY, scale, stepped, schedule, scratch):
-        layer = _gemm.layer_to_step(stepped, schedule.rule)
-        panels = _sparse.PanelLayer(layer.inputs, layer.outputs, layer.W, layer.b, False)
-        _step_sparse(part, parts, X, dY, panels, _sparse.PanelState(layer.W_state, layer.b_state), schedule, scratch)
-
-    return of_sparse
+_weight_step = _by_input(_dense_step, _sparse_step)
 
 
 @_op
@@ -569,28 +564,21 @@ def forward_scratch(parts: int, X: Any, network: Network, scale: float = 1.0) ->
     return ForwardScratch(team.barrier_state(), float(scale), blocks, entries)
 
 
-def _outputs(part, parts, X, network, out, scratch):
-    """``mlp_forward``."""
+@piece
+def _dense_outputs(part, parts, X, network, out, scratch):
+    forward.forward(
+        part, parts, scratch.arrivals, X, scratch.scale, network.activation, network.parameters, scratch.blocks,
+        scratch.entries, out,
+    )  # fmt: skip
 
 
-@overload(_outputs)
-def _outputs_overload(part, parts, X, network, out, scratch):
-    if isinstance(X, types.Array):
+@piece
+def _sparse_outputs(part, parts, X, network, out, scratch):
+    arrivals, blocks = scratch.arrivals, scratch.blocks
+    forward.forward_sparse(part, parts, arrivals, X, network.activation, network.parameters, blocks, out)
 
-        def dense(part, parts, X, network, out, scratch):
-            forward.forward(
-                part, parts, scratch.arrivals, X, scratch.scale, network.activation, network.parameters, scratch.blocks,
-                scratch.entries, out,
-            )  # fmt: skip
 
-        return dense
-
-    def of_sparse(part, parts, X, network, out, scratch):
-        forward.forward_sparse(
-            part, parts, scratch.arrivals, X, network.activation, network.parameters, scratch.blocks, out
-        )
-
-    return of_sparse
+_outputs = _by_input(_dense_outputs, _sparse_outputs)
 
 
 @_op
@@ -637,7 +625,7 @@ def step_scratch(
 
 
 def _read(X, scale):
-    """X as steps read it."""
+    """X, an array or ``Sparse``, as steps read it."""
 
 
 @overload(_read)
@@ -648,7 +636,7 @@ def _read_overload(X, scale):
 
 
 def _steps(part, parts, samples, objective, schedule, parameters, scratch, results):
-    """``mlp_train_steps``."""
+    """The steps from a dense X, in blocks of samples or not, or from a sparse X."""
 
 
 @overload(_steps)

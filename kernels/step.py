@@ -112,7 +112,7 @@ class Workspace(NamedTuple):
 
 
 class Results(NamedTuple):
-    """For each step the loss, summed over the batch, and the hits; and what else is wanted, in arrays that are else empty.
+    """Each step's loss, summed over the batch, and hits; ``squares`` and ``average`` are empty unless they are wanted.
 
     squares[0] is the sum over the steps of |W|^2, with scratch for the spans behind it; the squares of a W_0 whose steps
     are put off are in ``PutOff``. ``average`` is moved towards the parameters after each step but the last, by
@@ -408,7 +408,7 @@ def _panels_of(tasks, split):
 
 @piece
 def _vectors_of(part, parts, panels, splits, H, lanes):
-    """How many vectors of panels a part computes, counted ``splits`` times."""
+    """The vectors of panels that a part computes, in units of 1 / ``splits`` of a vector."""
     tasks = _tasks_of(part, parts, panels, splits)
     total = 0
     for task in range(tasks.first, tasks.last):
