@@ -710,6 +710,7 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "1940,1945,1950,1955 22.2,44.5,59.6,7 44.5,22.2,1,2": True,
     "0.5,1.0,1.5,2.0 0,1,0,0 0,1,1,3": True,
     "1940,1945,1950,1955 22,44,59,7 44,22,1,2": False,
+    "1,5,4 a,0,5,6 b,1,7,5": True,
     "name,on,by Ike,1953-01-20,R": True,
     "Ike,1953-01-20,R JFK,1961-01-20,D": False,
     "land,2020-01-01,by Oz,high,R": True,

@@ -210,19 +210,17 @@ def _read_head(text: bytes, path: Path, query: Query) -> _Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
     notes = [*table.notes]
+    short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
+    nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
     if table.comment is not None and any(feature(field) is not None for field in names):
         names, is_header = table.comment, True
         notes.append(f"line {line - 1}, a comment, is taken for the header")
-    elif is_header := _is_header(table, path, query):
+    elif is_header := nameless or _is_header(table, path, query):
         if all(map(str.isdigit, names)):
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
         rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
-        if (
-            len(names) > 1
-            and {len(row) for row in table.below} == {len(names) + 1}
-            and _are_names([row[0] for row in table.below])
-        ):
-            names = ["", *names]  # R leaves out the name of the rows' names
+        if nameless:
+            names = ["", *names]
     if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
     if is_header and (given := names) != (names := _told_apart(names)):
