@@ -108,8 +108,8 @@ def guessed(
     Where there is a header (``names``), or text stands in between, classes are usually last; else neither place is usual.
     Numbers to predict are looked for where ``task`` says so, or where neither end has classes; usually they are last.
     """
-    if names is not None:
-        candidates = [k for k in candidates if names[k].lower() != "id"] or candidates
+    if names is not None and len(candidates) > 1 and names[candidates[-1]].lower() == "id":
+        candidates = candidates[:-1]
     if len(candidates) == 1:
         return candidates[0]
     columns = (candidates[0], candidates[-1])
