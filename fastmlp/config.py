@@ -15,7 +15,7 @@ from typing import Any
 from .errors import InputError, not_one_of, similar
 from .formats import TRAINING, kinds_of, suffixes
 from .paths import as_path
-from .recipes import PRESETS, table_recipe
+from .presets import PRESETS, table_options
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
 # The kernels' update rules with their default peak rates, and the activations: named here again, as --help must not wait for
@@ -311,14 +311,14 @@ class TrainConfig:
     def completed(self, samples: int, *, table: bool, regression: bool = False) -> TrainConfig:
         """The options with defaults for so many training samples, of a table or not; options that were given stay.
 
-        Without ``epochs`` and ``steps``, a table gets its ``table_recipe``, and other data at least 1,000 steps.
+        Without ``epochs`` and ``steps``, a table gets its ``table_options``, and other data at least 1,000 steps.
         """
         recipe: dict[str, Any] = {"batch_size": 128, "weight_decay": 0.0, "dropout": 0.0}
         if regression:
             recipe |= {"loss": "squared_error", "clip_norm": _CLIP_NUMBERS}
         free, least = self.epochs is None and self.steps is None, _LEAST_STEPS
         if free and table:
-            tuned = table_recipe(samples, numbers=regression)
+            tuned = table_options(samples, numbers=regression)
             least = tuned.pop("steps")
             if self.optimizer != "momentum":  # for which these were chosen
                 del tuned["lr"], tuned["weight_decay"]

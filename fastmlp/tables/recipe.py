@@ -1,11 +1,11 @@
 """How each network of a table is trained.
 
 The recipe is that of RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart 2024), of which each part was measured anew here
-(bench/README.md). Its neural-tangent parametrisation, under Adam, is a matter of rates and first weights: W is drawn from
-N(0, 1 / inputs) and its rate is lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last layer begins at 0.
-Hidden layers all have H units here, and inputs are scaled so that a row's squares sum to H, too, on average. (Those of I inputs
-of about 1 do with sqrt(H / I); of categories, nearly all of whose inputs are 0, the sum is far smaller than I.) So one rate,
-lr / sqrt(H), is right for all layers and, within the measure of the recipe, for biases, and one deviation, 1 / sqrt(H), for W.
+(bench/README.md). Under Adam, its neural-tangent parametrisation is a choice of rates and first weights: W is drawn from
+N(0, 1 / inputs) with the rate lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last layer begins at 0.
+Here all hidden layers have H units, and inputs are scaled so that the squares of a row sum to H, too, on average. (For I inputs
+of about 1 the factor would be sqrt(H / I); but of categories nearly all inputs are 0, and the sum is far smaller than I.) So
+one rate, lr / sqrt(H), fits all layers and roughly the biases, and one deviation, 1 / sqrt(H), fits every W.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 
 from ..backend import Network, kernels
 
-_BATCH, _MANY_ROWS = 64, 10_000  # rows in a step, and rows from which on they are twice as many
-_DECAY = 0.2  # of the weights in a step of _BATCH rows, under AdamW
+_BATCH, _MANY_ROWS = 64, 10_000  # rows in a step; twice as many from so many rows on
+_DECAY = 0.2  # AdamW's weight decay in a step of _BATCH rows
 _CYCLES = 4  # of the rate
-LEAST_STEPS = 8  # in an epoch, of however few rows
-_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # at most, by each network: of many rows fewer epochs
+LEAST_STEPS = 8  # in an epoch, however few the rows are
+_EPOCHS, _ROWS_SEEN = 128, 2_000_000  # the most of each network
 NETWORKS = 8  # by default
 
 
@@ -40,11 +40,11 @@ class Recipe:
     dropout: float
 
     def batch(self, rows: int) -> int:
-        """Rows in a step of a network that is trained on so many."""
+        """The rows in a step of a network that is trained on ``rows``."""
         return min(self.batch_size, -(-rows // LEAST_STEPS))
 
     def steps(self, rows: int) -> int:
-        """Steps in an epoch of so many rows."""
+        """The steps in an epoch of ``rows``."""
         return -(-rows // self.batch(rows))
 
     def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
@@ -52,13 +52,13 @@ class Recipe:
         return Network(sizes, slots=slots, activation=self.activation, output=self.output)
 
     def draw_weights(self, network: Network, rng: np.random.Generator) -> None:
-        """The weights to begin with, in a network of zeros."""
+        """Draw the first weights of a network of zeros."""
         for W, b in network.layers[:-1]:
             W[...] = rng.standard_normal(W.shape) / self.width**0.5
             b[...] = rng.standard_normal(b.shape)  # type: ignore[index, union-attr]
 
     def rule(self, batch: int) -> Any:
-        """AdamW, whose decay is a prior's share in a step: the more rows, the less."""
+        """AdamW; the weight decay is the share of a Gaussian prior in a step, so it falls with the batch."""
         return kernels.adamw(0.9, 0.95, weight_decay=_DECAY * _BATCH / batch)
 
     @property
@@ -68,10 +68,9 @@ class Recipe:
         return sorted({max(1, round(self.epochs * (2**c - 1) / parts)) for c in range(1, _CYCLES + 1)})
 
     def rates(self, steps: int) -> np.ndarray:
-        """The rate of each step [epochs * steps]: in each cycle from 0 up and down to 0, soon up in the later ones.
+        """The rate of each step [epochs * steps]: it rises from 0 and falls to 0 in each cycle.
 
-        With t from 0 to 1 over a cycle and the cycle before half as long, the full rate times (1 - cos(2 pi log2(1 + t))) / 2:
-        RealMLP's coslog4.
+        With t from 0 to 1 over a cycle, it is (1 - cos(2 pi log2(1 + t))) / 2 times the full rate: RealMLP's coslog4.
         """
         cycles = [np.log2(1 + np.arange(n * steps) / (n * steps)) for n in np.diff([0, *self.cycles])]
         part = 0.5 * (1 - np.cos(2 * np.pi * np.concatenate(cycles)))
@@ -82,9 +81,10 @@ def recipe_for(
     rows: int, *, classes: bool, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
     batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
 ) -> Recipe:  # fmt: skip
-    """The recipe for so many rows of ``classes``, or of numbers to predict; what is None is chosen.
+    """The recipe for ``rows`` of ``classes``, or of numbers to predict; defaults replace None.
 
-    The rate goes as the square root of the batch: a step of Adam is the gradient over its noise (Malladi and others 2022).
+    The rate is proportional to the root of the batch, since a step of Adam is the gradient over its noise (Malladi and others
+    2022).
     """
     if classes:
         output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1

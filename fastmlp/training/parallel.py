@@ -101,10 +101,9 @@ class Ranks(World):
         starts = np.cumsum(lengths) - lengths + self._first(lengths)
         return np.concatenate([rows[a : a + n] for a, n in zip(starts, self._own(lengths))])
 
-    def train_steps(  # type: ignore[override]  # all options come by name
+    def train_steps(
         self, ops: ModuleType, X: Any, labels: np.ndarray, rows: np.ndarray, lengths: np.ndarray, network: Any, *,
-        size: int, sync_every: int, rule: Any, lr: np.ndarray, t: int, clip: float | None, mean: bool, seed: int,
-        **options: Any,
+        size: int, sync_every: int, **options: Any,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """With ``sync_every`` 1, the steps of one process but for rounding: each step adds up the ranks' gradients.
 
@@ -114,6 +113,7 @@ class Ranks(World):
         """
         import numpy as np
 
+        rule, lr, t, clip, mean, seed = map(options.pop, ("rule", "lr", "t", "clip", "mean", "seed"))
         sums = losses, correct = np.zeros((2, len(lr)))
         own, first = self._own(lengths), self._first(lengths)
         ends = np.concatenate([[0], np.cumsum(own)])

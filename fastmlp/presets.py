@@ -7,7 +7,7 @@ from typing import Any
 _FEW = 2000  # samples
 
 
-def table_recipe(samples: int, *, numbers: bool) -> dict[str, Any]:
+def table_options(samples: int, *, numbers: bool) -> dict[str, Any]:
     """Options, and the number of ``steps``, for a table of so many training samples, of classes or of ``numbers`` to predict.
 
     The weight decay is that of one Gaussian prior for any number of samples: beside the mean loss it falls as 1 / samples. With
