@@ -201,7 +201,8 @@ _TYPES: dict[str, Callable[[str], Any]] = {
 def add_options(
     parser: argparse.ArgumentParser, names: Sequence[str] | None = None, default: str | None = None
 ) -> None:
-    """A flag for each field of TrainConfig that has help text; ``names`` selects some. ``default`` says what else is theirs."""
+    """Add a flag for each field of TrainConfig with help text, or for those in ``names``; ``default`` replaces the defaults
+    in the help."""
     section: Any = parser
     for item in fields(TrainConfig):
         if names is None and "group" in item.metadata:
@@ -211,29 +212,18 @@ def add_options(
 
 
 def _add_option(parser: Any, item: Field[Any], said: str | None) -> None:
-    flag, meta, kind = f"--{item.name.replace('_', '-')}", item.metadata, str(item.type)
+    meta, kind, default = item.metadata, str(item.type), item.default
+    flag, options = f"--{item.name.replace('_', '-')}", {"dest": item.name, "default": argparse.SUPPRESS}
+    text = meta["help"].replace("%", "%%")
     if kind == "bool":
-        default_on = item.default is True
-        action = "store_false" if default_on else "store_true"
-        name = f"--no-{flag[2:]}" if default_on else flag
-        parser.add_argument(name, dest=item.name, action=action, default=argparse.SUPPRESS, help=meta["help"])
-        return
-    default = item.default
-    if kind == "tuple[str, ...] | None":
-        parser.add_argument(
-            flag, dest=item.name, action="append", metavar=meta["metavar"], default=argparse.SUPPRESS, help=meta["help"]
-        )
-        return
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    sentence = meta["help"].replace("%", "%%")
-    help_text = sentence if default in (None, MISSING) else f"{sentence} (default {said or shown})"
-    parser.add_argument(
-        flag,
-        action=_Last if item.name == "data" else "store",
-        dest=item.name,
-        type=_TYPES[kind.removesuffix(" | None")],
-        choices=meta.get("choices"),
-        metavar=None if "choices" in meta else meta.get("metavar"),
-        default=argparse.SUPPRESS,
-        help=help_text,
-    )
+        flag, action = (f"--no-{flag[2:]}", "store_false") if default is True else (flag, "store_true")
+        parser.add_argument(flag, action=action, help=text, **options)
+    elif kind == "tuple[str, ...] | None":
+        parser.add_argument(flag, action="append", metavar=meta["metavar"], help=text, **options)
+    else:
+        if default not in (None, MISSING):
+            text += f" (default {said or (','.join(map(str, default)) if isinstance(default, tuple) else default)})"
+        store: Any = _Last if item.name == "data" else "store"
+        choices, metavar = meta.get("choices"), None if "choices" in meta else meta.get("metavar")
+        read = _TYPES[kind.removesuffix(" | None")]
+        parser.add_argument(flag, action=store, type=read, choices=choices, metavar=metavar, help=text, **options)
