@@ -21,7 +21,7 @@ from ..data.columns import is_id, says_which_row
 from ..errors import InputError
 from ..formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
 from .kinds import KINDS, Category, Date, Entries, Kind, as_sparse, diagonal, from_json, side_by_side, to_json
-from .texts import as_dates, guessed, texts_of
+from .texts import as_dates, counts_of, guessed
 
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
 _MOST_COPIED = 8192  # inputs: of more, copies of the weights would take longer than they spare
@@ -252,15 +252,10 @@ def _counted(values: np.ndarray) -> tuple[int, int, bool]:
     """(number of values that are no gaps, number of distinct ones, whether they are all integers)."""
     if values.dtype.kind in "iufb":
         present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-        return (
-            len(present),
-            len(np.unique(present)),
-            values.dtype.kind != "b" and bool((present == np.floor(present)).all()),
-        )
-    texts, codes = texts_of(values)
-    known = {text for text in texts if text is not None}
-    present = np.array([text is not None for text in texts], bool)[codes]
-    return int(present.sum()), len(known), all(text.lstrip("-").isdigit() for text in known)
+        whole = values.dtype.kind != "b" and bool((present == np.floor(present)).all())
+        return len(present), len(np.unique(present)), whole
+    counts = counts_of(values)
+    return sum(counts.values()), len(counts), all(text.lstrip("-").isdigit() for text in counts)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import numpy as np
 from ..data import Sparse
 from ..data.values import day_first, truth
 from ..formats import CATEGORY, DATE, NUMBER
-from .texts import as_dates, as_numbers, texts_of
+from .texts import as_dates, as_numbers, counts_of, texts_of
 
 _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; the count of bins is a power of 2
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
@@ -203,16 +203,10 @@ class Category:
 
     @classmethod
     def learn(cls, values: np.ndarray) -> Category:
-        texts, codes = texts_of(values)
-        counts: dict[str, int] = {}
-        for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist()):
-            if text is not None:
-                counts[text] = counts.get(text, 0) + count
+        counts = counts_of(values)
         often = sorted(text for text, count in counts.items() if count > 1)
-        constant = len(counts) == 1
-        return cls(
-            () if constant else tuple(often), None in texts and (constant or bool(often)), len(counts) - len(often)
-        )
+        constant, gaps = len(counts) == 1, sum(counts.values()) < len(values)
+        return cls(() if constant else tuple(often), gaps and (constant or bool(often)), len(counts) - len(often))
 
     @property
     def inputs(self) -> int:
@@ -275,8 +269,7 @@ class Date:
 
     @classmethod
     def learn(cls, values: np.ndarray) -> Date:
-        texts = [] if values.dtype.kind == "M" else [text for text in texts_of(values)[0] if text is not None]
-        first = day_first(texts)
+        first = None if values.dtype.kind == "M" else day_first([*counts_of(values)])
         parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(as_dates(values, first)).items()}
         return cls({name: part for name, part in parts.items() if part.inputs > part.gaps}, first)
 

@@ -56,6 +56,16 @@ def _numbered(rows: list[Any]) -> tuple[list[Any], np.ndarray]:
     return list(numbers), np.frombuffer(bytes(codes), np.uint8) if few else np.fromiter(codes, np.int64, len(rows))
 
 
+def counts_of(values: np.ndarray) -> dict[str, int]:
+    """{text: its number of rows}, without gaps."""
+    texts, codes = texts_of(values)
+    counts: dict[str, int] = {}
+    for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist()):
+        if text is not None:
+            counts[text] = counts.get(text, 0) + count
+    return counts
+
+
 def as_numbers(values: np.ndarray) -> np.ndarray:
     """float64 [n], NaN for gaps, durations in days. ValueError for a value that is no number."""
     if values.dtype.kind == "m":
@@ -90,11 +100,7 @@ def guessed(values: np.ndarray) -> str:
     known: str | None = said.get("kind", kinds.get(values.dtype.kind))
     if known is not None:
         return known
-    listed, codes = texts_of(values)
-    counts = {text: 0 for text in listed if text is not None}
-    for text, count in zip(listed, np.bincount(codes, minlength=len(listed)).tolist()):
-        if text is not None:
-            counts[text] += count
+    counts = counts_of(values)
     if (found := odd_one(counts)) is not None:
         text, kind = found
         raise ValueError(
