@@ -56,7 +56,7 @@ class Finding:
 Findings = Iterator[Finding]
 
 
-def _judged(fine: bool, topic: str, text: str, remedy: str, values: dict[str, Any] | None = None) -> Finding:
+def _ok_or_note(fine: bool, topic: str, text: str, remedy: str, values: dict[str, Any] | None = None) -> Finding:
     """An ok, or a note with its remedy."""
     return Finding("ok" if fine else "note", topic, text, None if fine else remedy, values or {})
 
@@ -80,7 +80,7 @@ def _versions() -> Findings:
     for extra, packages in EXTRAS.items():
         found = {package: _version(package) for package in packages}
         text = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())
-        yield _judged(None not in found.values(), "extra", f"{extra}: {text}", to_install(extra), found)
+        yield _ok_or_note(None not in found.values(), "extra", f"{extra}: {text}", to_install(extra), found)
 
 
 def _environment() -> Findings:
@@ -134,7 +134,7 @@ def _cpu(kernels: Any) -> Findings:
     )
     text = f"{simd.REGISTERS} registers of {simd.REGISTER_BYTES} bytes, {simd.REGISTER_BYTES // 4} float32 each"
     remedy = "a newer CPU, or a virtual machine that passes its host's on, computes several times as fast"
-    yield _judged(simd.HAS_FMA, "simd", f"{text}, {'' if simd.HAS_FMA else 'no '}fused multiply-add", remedy)
+    yield _ok_or_note(simd.HAS_FMA, "simd", f"{text}, {'' if simd.HAS_FMA else 'no '}fused multiply-add", remedy)
 
 
 def _threads(kernels: Any) -> Findings:
@@ -148,13 +148,13 @@ def _threads(kernels: Any) -> Findings:
         if available < present
         else f"{present}, all for this process"
     )
-    yield _judged(
+    yield _ok_or_note(
         available == present, "cores", text, "taskset, the container's --cpus or the job's limits set it", values
     )
     set_by = "FASTMLP_NUM_THREADS" if os.environ.get("FASTMLP_NUM_THREADS") else "the cores"
     text = f"{count}, set by {set_by}; a team of fastmlp's own, neither OpenMP nor TBB"
     text += "; more than the cores there are" if count > available else ""
-    yield _judged(count <= available, "threads", text, f"set FASTMLP_NUM_THREADS to {available} or unset it")
+    yield _ok_or_note(count <= available, "threads", text, f"set FASTMLP_NUM_THREADS to {available} or unset it")
 
 
 def _peak(kernels: Any) -> Findings:
@@ -171,7 +171,7 @@ def _peak(kernels: Any) -> Findings:
     if gain < 0.6 * count:
         text += f"; {count} threads do {gain:.1f} times the work of one"
     remedy = f"end what else uses the cores, or try FASTMLP_NUM_THREADS={max(1, count // 2)}"
-    yield _judged(gain >= 0.6 * count, "peak", text, remedy, peaks)
+    yield _ok_or_note(gain >= 0.6 * count, "peak", text, remedy, peaks)
 
 
 def _size(files: Iterable[Path]) -> int:
@@ -224,7 +224,7 @@ def _cache(kernels: Any, clean: bool) -> Findings:
         return
     store, (text, values) = kernels.jit.store(), _compiled(directory)
     fine = bool(values["entries"] or store.prebuilt)
-    yield _judged(fine, "cache", f"{directory}: writable, {text}", "fastmlp warmup compiles them ahead", values)
+    yield _ok_or_note(fine, "cache", f"{directory}: writable, {text}", "fastmlp warmup compiles them ahead", values)
     others = store.of_other_cpus()
     yield from _of_other_cpus(others)
     yield from _stale(directory, {directory, *others}, clean)

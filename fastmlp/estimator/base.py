@@ -422,7 +422,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                     len(targets), self.validation_fraction, self._strata(targets), weights, groups, self._random_state
                 )
                 validation = Validation(
-                    checks.prepared(X[held_out], network.dtype), targets[held_out],
+                    checks.for_kernels(X[held_out], network.dtype), targets[held_out],
                     None if weights is None else weights[held_out],
                     (_safe_indexing(given, held_out), y[held_out]), scorer,
                 )  # fmt: skip

@@ -81,7 +81,7 @@ def in_dtype(X: Any, dtype: Any) -> Any:
         return X.astype(dtype, copy=False)
 
 
-def prepared(X: Any, dtype: Any) -> Any:
+def for_kernels(X: Any, dtype: Any) -> Any:
     """X as kernels read it: ``in_dtype``, as CSR if it is sparse or has many zeros."""
     X = in_dtype(X, dtype)
     if issparse(X):
@@ -162,7 +162,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
         X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator,
         y_numeric=is_regressor(estimator),
     )  # fmt: skip
-    read = prepared(X, dtype or (np.float64 if X.dtype == np.float64 else np.float32))
+    read = for_kernels(X, dtype or (np.float64 if X.dtype == np.float64 else np.float32))
     if isinstance(read, kernels.CSR) and not once:
         read = read.dictionary_encode()
     require_finite(read, X, estimator)
@@ -245,7 +245,7 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
     given = X
     _refuse_masked(X, y)
     X = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
-    read = prepared(X, dtype)
+    read = for_kernels(X, dtype)
     require_finite(read, X, estimator, "X_val")
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
     if y.ndim == 2 and y.shape[1] == 1:

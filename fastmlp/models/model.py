@@ -25,7 +25,9 @@ from .ranges import difference
 from .target import Target, kernel_of, number_scores
 from .tensor_file import Tensors, write_tensors
 
-_LOOKS = 16  # calls whose inputs are compared with the training range, which takes longer than predicting a sample
+_RANGE_CHECKS = (
+    16  # calls whose inputs are compared with the training range, which takes longer than predicting a sample
+)
 LABELS: dict[str, Any] = {
     "bool": lambda name: name == "True",
     "int": int,
@@ -84,7 +86,7 @@ class Model:
     def __post_init__(self) -> None:
         if self.target is not None:
             self.loss = self.target.loss
-        self._looks = _LOOKS
+        self._checks_left = _RANGE_CHECKS
 
     def __repr__(self) -> str:
         return f"Model({'-'.join(map(str, self.network.sizes))}, {self.network.dtype})"
@@ -127,17 +129,17 @@ class Model:
 
     def unlike_training(self, X: Any) -> str | None:
         """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from that in training, if it does."""
-        self._looks = 0  # a caller of this needs no warning later
+        self._checks_left = 0  # a caller of this needs no warning later
         if self.ranges is None:
             return None
         return difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
 
-    def _look(self, X: Any) -> None:
+    def _check_range(self, X: Any) -> None:
         """Among the first calls, warn once of inputs in another range than in training."""
-        if self._looks:
-            left = self._looks - 1
+        if self._checks_left:
+            left = self._checks_left - 1
             if (line := self.unlike_training(X)) is None:
-                self._looks = left
+                self._checks_left = left
             else:
                 warnings.warn(line, stacklevel=4)
 
@@ -159,7 +161,7 @@ class Model:
             require_finite(X.stored[:, None], "X")
             self._in_dtype(X.stored)
             if given is not X:
-                self._look(given)
+                self._check_range(given)
             if self.mean is None:
                 yield fast, fast.mlp_forward(X, self.network, scale=self.scale)
                 return
@@ -172,7 +174,7 @@ class Model:
             X = X.toarray(self.network.dtype)  # centring leaves few zeros
         else:
             require_finite(X, "X")
-            self._look(X)
+            self._check_range(X)
             if quick and self.backend == "numba":
                 fast = quick_ops(self.backend, self.network.params.size, len(X))
                 size = _ROWS if fast is ops(self.backend) else 1

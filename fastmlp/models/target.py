@@ -76,7 +76,7 @@ def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
     return found[:, 0] if found.shape[1] == 1 else found
 
 
-def measured(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str) -> Target:
+def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str) -> Target:
     """The target of a run, with the weighted mean and deviation of the training samples' y [N].
 
     If the network predicts a logarithm, it is that of y / mean. InputError for constant numbers, and for numbers for which the

@@ -17,7 +17,7 @@ from ..data.frame import as_frame
 from ..data.labels import listed
 from ..errors import InputError, Interrupted, RunError, about, similar
 from ..formats import DROP, kinds_of
-from ..models.target import Target, measured, number_scores
+from ..models.target import Target, number_scores, target_of
 from ..paths import as_path
 from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..training.loop import Observer, Progress, Result, on_threads, training_cost
@@ -123,7 +123,7 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
         inputs = columns.encode(X)
     target = None
     if not data.classes:
-        target = measured(y, "squared_error", weights, data.source)
+        target = target_of(y, "squared_error", weights, data.source)
         target.require(data.y_test, data.source)
     encoded = y.astype(np.int64) if target is None else target.encoded(y, np.float32)
     samples = Rows(inputs, encoded, None if weights is None else weights / weights.mean())

@@ -74,7 +74,7 @@ class TableModel(Model):
 
     def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
         table = self.table(X)
-        self._look(table)
+        self._check_range(table)
         for Z in outputs_by_rows(self.columns, self.networks, table, self.scale):
             yield ops(self.backend), self._together(Z)
 
@@ -97,7 +97,7 @@ class TableModel(Model):
         return float(total) / len(y)
 
     def unlike_training(self, X: Any) -> str | None:
-        self._looks = 0
+        self._checks_left = 0
         return self.columns.unlike(self.table(X))
 
     def as_fitted(self) -> Any:

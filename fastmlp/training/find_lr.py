@@ -64,10 +64,10 @@ def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None
     observer = observer or Observer()
     watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)
     with on_threads(config.threads):
-        return _judged(plan(data, watched, observer.chosen), observer)
+        return _range_test(plan(data, watched, observer.chosen), observer)
 
 
-def _judged(planned: Plan, observer: Observer) -> RangeTest:
+def _range_test(planned: Plan, observer: Observer) -> RangeTest:
     """The range test and the trials on prepared samples."""
     rates = np.geomspace(_LOWEST, _HIGHEST, _STEPS)
     run = Run(replace(planned, config=replace(planned.config, epochs=None, steps=_STEPS)), observer)

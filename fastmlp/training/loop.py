@@ -191,10 +191,10 @@ class Run:
             _initialise(network, config, weights_rng)
         else:
             network.params[...] = plan.start.network.params
-        self.judged = network  # holds the weights that are tested and kept: the last step's, or an average
+        self.final = network  # holds the weights that are tested and kept: the last step's, or an average
         if config.average is not None:
-            self.judged = self._network(network.sizes, slots=0)
-            self.judged.params[...] = network.params
+            self.final = self._network(network.sizes, slots=0)
+            self.final.params[...] = network.params
         self.model = Model(
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
@@ -255,7 +255,7 @@ class Run:
         window = self.batches.window(self.step)
         X, y = window.X, window.y
         if plan.distort:
-            X, y = plan.prepared(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
+            X, y = plan.for_kernels(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
         rows = np.zeros(batch, np.int64)
         average = None if config.average is None else network.params.copy()
         calls: list[Callable[[], Any]] = [
@@ -287,7 +287,7 @@ class Run:
         rows = self.world.share(rows, lengths)
         X, y, weights = window.X, window.y, window.weights
         if self.plan.distort and len(rows):
-            X, y = self.plan.prepared(self.plan.distort(rows, window.number, X)), y[rows]
+            X, y = self.plan.for_kernels(self.plan.distort(rows, window.number, X)), y[rows]
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
         reading = self.batches.reading  # the reader needs a core: every barrier would wait for a thread that shares it
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):
@@ -318,7 +318,7 @@ class Run:
         if self.config.average is None:
             return {}
         return {
-            "average": self.judged.params,
+            "average": self.final.params,
             "average_decay": None if self.config.average == 1 else self.config.average,
         }
 
@@ -357,7 +357,7 @@ class Run:
         self.interval_seconds, self.losses = 0.0, []
         report = self.world.gather(report)[0]  # all ranks must decide alike, but different CPUs round differently
         self.history.append(report)
-        self.best.see(report, self.judged.params)
+        self.best.see(report, self.final.params)
         return report
 
     def _accuracy(self) -> float | None:
@@ -374,10 +374,8 @@ class Run:
         if held_out is None:
             return dict.fromkeys(f"{name}_{metric}" for metric in METRICS[self.task])
         model = self.model
-        prepared = Model(
-            self.judged, model.scale, model.classes, self.config.backend, target=model.target, loss=model.loss
-        )
-        tested = prepared.measure(*held_out)
+        final = Model(self.final, model.scale, model.classes, self.config.backend, target=model.target, loss=model.loss)
+        tested = final.measure(*held_out)
         if not all(map(math.isfinite, tested.values())):
             raise self.divergence(f"after step {self.step}: the {name} loss")
         return {f"{name}_{metric}": value for metric, value in tested.items()}
@@ -391,7 +389,7 @@ class Run:
 
     def finish(self) -> None:
         """Give the model the best parameters if the run watched for them, else the last."""
-        self.model.network.params[...] = self.judged.params if self.best.params is None else self.best.params
+        self.model.network.params[...] = self.final.params if self.best.params is None else self.best.params
 
     def save_if_due(self) -> None:
         if any(self.world.gather(time.monotonic() >= self._save_at)):
@@ -426,7 +424,7 @@ class Run:
         if self.best.params is not None:
             tensors["best"] = self.best.params
         if self.config.average is not None:
-            tensors["average"] = self.judged.params
+            tensors["average"] = self.final.params
         return Checkpoint(self.model, asdict(self.config), run, tensors)
 
     def resume(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -440,7 +438,7 @@ class Run:
             network.params[...] = checkpoint.model.network.params
             network.state[...] = tensors["state"]
             if self.config.average is not None:
-                self.judged.params[...] = tensors["average"]
+                self.final.params[...] = tensors["average"]
             self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
             self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
             self.losses = tensors["losses"].tolist()

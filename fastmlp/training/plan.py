@@ -27,7 +27,7 @@ from ..data.values import number
 from ..errors import InputError, RunError
 from ..models.loading import load_model
 from ..models.model import Model
-from ..models.target import Target, measured
+from ..models.target import Target, target_of
 from ..tables.recipe import NETWORKS, recipe_for
 from .augment import Distort, distortion
 from .batches import Window
@@ -87,10 +87,10 @@ class Plan:
         """The loss as --loss names it; None for the cross-entropy of classes."""
         return None if self.config.loss == _CROSS_ENTROPY else self.config.loss
 
-    def prepared(self, X: Any) -> Any:
+    def for_kernels(self, X: Any) -> Any:
         """Training samples, as read or distorted, in the form that the network takes."""
         sparse = self.sparse if self.distort is None else self.input == "sparse"
-        return _prepared(X, self.scaling, self.config.dtype, self.data.source, sparse=sparse)
+        return _for_kernels(X, self.scaling, self.config.dtype, self.data.source, sparse=sparse)
 
     def load(self, window: Window) -> Window:
         """The window with its samples, labels and weights.
@@ -103,13 +103,13 @@ class Plan:
         wanted = window.rows[order]
         try:
             with kernels.threads(1):
-                X = self.data.X[wanted] if self.distort else self.prepared(self.data.X[wanted])
+                X = self.data.X[wanted] if self.distort else self.for_kernels(self.data.X[wanted])
         except ValueError as error:
             raise RunError(f"{self.data.source}: was changed while it was being read ({error})") from None
         rows = np.empty_like(order)
         rows[order] = np.arange(len(order))
         taken = None if self.weights is None else self.weights[wanted]
-        return replace(window, rows=rows, X=X, y=_as_kernels_take(self.y[wanted]), weights=taken)
+        return replace(window, rows=rows, X=X, y=_targets_for_kernels(self.y[wanted]), weights=taken)
 
 
 def plan(
@@ -120,7 +120,7 @@ def plan(
     ``chosen`` is told "dense" or "sparse", and the density, before the work begins. InputError for options that do not fit the
     data.
     """
-    told_apart = digest(data)
+    checksum = digest(data)
     config = completed(replace(config, networks=0), data)
     _require_fitting(config, data)
     if config.input != "sparse":
@@ -137,23 +137,23 @@ def plan(
     )
     chosen(input, scaling.density)
 
-    prepared = partial(_prepared, scaling=scaling, dtype=config.dtype, source=data.source)
+    for_kernels = partial(_for_kernels, scaling=scaling, dtype=config.dtype, source=data.source)
     X: Any = None
     if not isinstance(data.X, OnDisk):
-        X = data.X if distort else prepared(data.X, sparse=sparse)
+        X = data.X if distort else for_kernels(data.X, sparse=sparse)
     target = None
     if data.task == "regression":
-        target = (start and start.target) or measured(data.y, str(config.loss), data.sample_weight, data.source)
+        target = (start and start.target) or target_of(data.y, str(config.loss), data.sample_weight, data.source)
         for y in (data.y_test, data.y if validation is None else validation[1]):
             target.require(y, data.source)
     return Plan(
-        config, data, told_apart, scaling, input, sparse, distort,
+        config, data, checksum, scaling, input, sparse, distort,
         X=X.dictionary_encode() if sparse and X is not None else X,
         y=data.y if target is None else target.encoded(data.y, config.dtype),
         target=target,
         weights=sample_weights(config, data),
-        test=(prepared(data.X_test, sparse=input == "sparse"), data.y_test),
-        validation=validation and (prepared(validation[0], sparse=input == "sparse"), validation[1]),
+        test=(for_kernels(data.X_test, sparse=input == "sparse"), data.y_test),
+        validation=validation and (for_kernels(validation[0], sparse=input == "sparse"), validation[1]),
         window_rows=window_rows,
         start=start,
     )  # fmt: skip
@@ -379,13 +379,13 @@ def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tup
         )
     if isinstance(data.X, OnDisk):
         if most >= len(data.X):
-            return replace(data, X=data.X.read(), y=_as_kernels_take(data.y)), None
+            return replace(data, X=data.X.read(), y=_targets_for_kernels(data.y)), None
         if config.sampling == "draw":
             raise InputError(f"--memory {memory}: batches drawn from all samples (--preset seed) need them in memory")
     return data, most
 
 
-def _prepared(X: Any, scaling: Scaling, dtype: str, source: str, *, sparse: bool) -> Any:
+def _for_kernels(X: Any, scaling: Scaling, dtype: str, source: str, *, sparse: bool) -> Any:
     """X in the form that the kernels read without conversion. InputError for values beyond the range of ``dtype``."""
     with np.errstate(over="ignore"):  # refused below
         if scaling.standard:
@@ -419,10 +419,10 @@ def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, tuple
     rows, kept = np.sort(order[:count]), np.sort(order[count:])
     weights = None if data.sample_weight is None else data.sample_weight[kept]
     X, held_out = divide(data.X, kept, rows)
-    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, _as_kernels_take(data.y[rows]))
+    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, _targets_for_kernels(data.y[rows]))
 
 
-def _as_kernels_take(y: np.ndarray) -> np.ndarray:
+def _targets_for_kernels(y: np.ndarray) -> np.ndarray:
     """Class indices as int64; numbers to predict unchanged."""
     return y if y.dtype.kind == "f" else y.astype(np.int64)
 
@@ -437,7 +437,7 @@ def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
         arrays = (sample,) if isinstance(sample, np.ndarray) else (sample.indptr, sample.indices, sample.data)
     crc = 0
     for start in range(0, len(y), _BLOCK):  # in one type, however narrow they are kept
-        crc = zlib.crc32(np.ascontiguousarray(_as_kernels_take(y[start : start + _BLOCK])).data, crc)
+        crc = zlib.crc32(np.ascontiguousarray(_targets_for_kernels(y[start : start + _BLOCK])).data, crc)
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).data, crc)
     return crc
