@@ -141,12 +141,11 @@ TWICE = "losses.py", [("loss += losses[i]", "loss += 2 * losses[i]")]
 
 
 @pytest.fixture
-def total(tmp_path):
+def total(python, tmp_path):
     def run(place, *replaced):
-        env = {**os.environ, "PYTHONPATH": str(place), "FASTMLP_CACHE": str(tmp_path / "cache")}
-        command = [sys.executable, "-c", SUM, *map(str, replaced)]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=200, env=env, cwd=tmp_path)
-        assert (result.returncode, result.stderr) == (0, "")
+        env = {"PYTHONPATH": str(place), "FASTMLP_CACHE": str(tmp_path / "cache")}
+        result = python("-c", SUM, *map(str, replaced), env=env, all_lines=True)
+        assert result.stderr == ""
         return float(result.stdout)
 
     return run

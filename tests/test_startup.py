@@ -11,7 +11,7 @@ import pytest
 # What only compiling, downloading, a mistyped option, a run over several seeds, or a table needs.
 _RARELY = (
     "scipy.linalg", "numba.np.linalg", "http.client", "urllib.request", "ssl", "difflib", "statistics",
-    "fastmlp.tables.columns", "fastmlp.tables.ensemble",
+    "fastmlp.tables.columns", "fastmlp.tables.ensemble", "fastmlp.tables.kinds", "fastmlp.tables.texts",
 )  # fmt: skip
 
 _IMPORTED = """
