@@ -174,14 +174,9 @@ class Run:
     """The state of one run, the same on all ranks of its world."""
 
     def __init__(self, plan: Plan, observer: Observer, world: World | None = None, path: Path | None = None) -> None:
-        self.plan, self.config, self.observer, self.world, self.path = (
-            plan,
-            plan.config,
-            observer,
-            world or World(),
-            path,
-        )
         config, data = plan.config, plan.data
+        self.plan, self.config, self.path = plan, config, path
+        self.observer, self.world = observer, world or World()
         self.rule = rule(config)
         self.task, target = data.task, plan.target
         outputs = len(data.classes) if target is None else target.outputs
