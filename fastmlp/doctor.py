@@ -142,15 +142,12 @@ def _threads(kernels: Any) -> Findings:
     present, count = os.cpu_count() or 1, kernels.get_num_threads()
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
     values = {"present": present, "affinity": allowed, "available": available, "threads": count}
-    limit = "its control group's quota" if available < allowed else "its affinity mask"
-    text = (
-        f"{available} of {present} for this process, by {limit}"
-        if available < present
-        else f"{present}, all for this process"
-    )
-    yield _ok_or_note(
-        available == present, "cores", text, "taskset, the container's --cpus or the job's limits set it", values
-    )
+    text = f"{present}, all for this process"
+    if available < present:
+        limit = "its control group's quota" if available < allowed else "its affinity mask"
+        text = f"{available} of {present} for this process, by {limit}"
+    remedy = "taskset, the container's --cpus or the job's limits set it"
+    yield _ok_or_note(available == present, "cores", text, remedy, values)
     set_by = "FASTMLP_NUM_THREADS" if os.environ.get("FASTMLP_NUM_THREADS") else "the cores"
     text = f"{count}, set by {set_by}; a team of fastmlp's own, neither OpenMP nor TBB"
     text += "; more than the cores there are" if count > available else ""

@@ -384,12 +384,10 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
         drawn = f"; {to_install('plot')} to see the curve"
     screen.conclude(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
     if screen.as_json:
-        curve = {
-            "rates": result.rates.tolist(),
-            "losses": result.losses.tolist(),
-            "trials": [vars(t) for t in result.trials],
-        }
-        print(json.dumps({"suggestion": result.suggestion, **curve}))
+        curve = {"rates": result.rates.tolist(), "losses": result.losses.tolist()}
+        print(
+            json.dumps({"suggestion": result.suggestion, **curve, "trials": [vars(trial) for trial in result.trials]})
+        )
     return 0
 
 

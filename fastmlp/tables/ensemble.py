@@ -193,12 +193,8 @@ def _train_one(
     A mean of the weights after each epoch, in which the last weigh half, is tested and kept (Izmailov and others 2018 average
     such weights): it is best while the rate is high, before rows are learnt by heart.
     """
-    rng, inputs, batch, steps = (
-        np.random.default_rng(seed),
-        data.X.shape[1],
-        recipe.batch(len(rows)),
-        recipe.steps(len(rows)),
-    )
+    rng, inputs = np.random.default_rng(seed), data.X.shape[1]
+    batch, steps = recipe.batch(len(rows)), recipe.steps(len(rows))
     rule, rates = recipe.rule(batch), recipe.rates(steps)
     network, mean, best = (recipe.network(inputs, outputs, slots) for slots in (rule.slots, 0, 0))
     recipe.draw_weights(network, rng)

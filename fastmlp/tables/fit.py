@@ -211,11 +211,8 @@ class _Run:
     def save(self) -> None:
         """Write a checkpoint of the trained networks; a resumed run trains the others."""
         if self.path is not None and self.members:
-            run = {
-                "networks": sorted(self.members),
-                "history": [asdict(r) for r in self.history],
-                "digest": self.digest,
-            }
+            history = [asdict(report) for report in self.history]
+            run = {"networks": sorted(self.members), "history": history, "digest": self.digest}
             write_checkpoint(self.path, Checkpoint(self.model(), asdict(self.config), run, {}))
         self._saved = time.monotonic()
 
