@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from .labels import Labels, quantity
-from .values import MISSING, is_gap, number, odd_one, written_number
+from .values import MISSING, is_gap, kind_of, number, written_number
 
 # In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and names of
 # row numbers.
@@ -192,8 +192,8 @@ def odd(labels: Labels) -> int | None:
         return gaps[0]
     if len(texts) <= _MANY_NAMES or (numbers and numbers <= _MANY_NAMES):
         return None
-    found = odd_one(dict(zip(texts, np.bincount(labels.codes, minlength=len(texts)).tolist())))
-    return texts.index(found[0]) if found is not None and found[1] == "number" else None
+    kind, text = kind_of(dict(zip(texts, np.bincount(labels.codes, minlength=len(texts)).tolist())))
+    return texts.index(text) if text is not None and kind == "number" else None
 
 
 def checked(

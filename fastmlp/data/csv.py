@@ -49,7 +49,7 @@ from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
 from .labels import Labels, distinct, listed
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, feature, is_code, is_gap, number, odd_one, written_date
+from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, number, written_date
 
 _PIXEL_CHUNK_BYTES = 1 << 23
 _CACHE_VERSION = 9
@@ -715,10 +715,10 @@ def _text_columns(
             continue
         option = f"--column {shlex.quote(f'{head.names[k] if head.is_header else k + 1}=%s')}"
         counts = Counter(column)
-        if (found := odd_one(counts)) is not None:
-            text, kind = found
+        kind, odd = kind_of(counts)
+        if odd is not None:
             raise InputError(
-                f"{head.where(path, lines[column.index(text)], k)}: {text[:20]!r} is not a {kind}, as the others of the column "
+                f"{head.where(path, lines[column.index(odd)], k)}: {odd[:20]!r} is not a {kind}, as the others of the column "
                 f"are; mend it, or {option % 'category'}"
             )
         code, digits = next(filter(is_code, counts), None), all(text.isdigit() or is_gap(text) for text in counts)

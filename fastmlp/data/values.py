@@ -195,20 +195,21 @@ def _have_units(texts: list[str]) -> bool:
 # -- columns -----------------------------------------------------------------------------------------------------------
 
 
-def odd_one(counts: Mapping[str, int]) -> tuple[str, str] | None:
-    """(an odd text, "number" or "date") if a column, given as {text: count}, holds numbers or dates and a few other texts.
+def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None]:
+    """("number", "date" or "category", an odd text) of a column, given as {text: count}.
 
-    Numbers whose comma may stand before decimals, and many numbers with units (12.5 kg), count as odd texts, too.
+    Texts are odd if they are few among numbers or dates. So are numbers whose comma may stand before decimals, and many numbers
+    with units (12.5 kg).
     """
     texts = [text for text in counts if not is_gap(text)]
     for kind, of_it in (("number", written_number), ("date", written_date)):
         odd = [text for text in texts if of_it(text) is None]
         if not odd:
-            return None
+            return kind, None
         if kind == "number" and (all(map(is_number_of_some_country, odd)) or _have_units(odd)):
-            return odd[0], kind
+            return kind, odd[0]
         others, rows = len(texts) - len(odd), sum(counts[text] for text in odd)
         few = rows <= max(1, (sum(counts[text] for text in texts) - rows) * _FEW_ODD)
         if others and (few or (others > _MANY and len(odd) <= max(_FEW_WORDS, others * _FEW_ODD))):
-            return odd[0], kind
-    return None
+            return kind, odd[0]
+    return "category", None

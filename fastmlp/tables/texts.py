@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.values import BOOLEANS, date, day_first, feature, is_code, is_gap, odd_one, written_date, written_number
+from ..data.values import BOOLEANS, date, day_first, feature, is_code, is_gap, kind_of
 from ..formats import CATEGORY, DATE, NUMBER
 from ..frames import Categories
 
@@ -101,11 +101,9 @@ def guessed(values: np.ndarray) -> str:
     if known is not None:
         return known
     counts = counts_of(values)
-    if (found := odd_one(counts)) is not None:
-        text, kind = found
+    kind, odd = kind_of(counts)
+    if odd is not None:
         raise ValueError(
-            f"holds {text[:40]!r}, which is no {kind} as its others are; mend it, or say that it is a category"
+            f"holds {odd[:40]!r}, which is no {kind} as its others are; mend it, or say that it is a category"
         )
-    if all(written_number(text) is not None and not is_code(text) for text in counts):
-        return NUMBER
-    return DATE if all(map(written_date, counts)) else CATEGORY
+    return CATEGORY if kind == NUMBER and any(map(is_code, counts)) else kind
