@@ -482,7 +482,9 @@ class NumberLoss(Loss):
 
     def targets(self, name, value, samples, outputs, dtype):
         if outputs % self.each:
-            raise ValueError(f"there are {outputs} outputs; the loss {self.name} makes {self.each} of each target")
+            raise ValueError(
+                f"the network has {outputs} outputs; the loss {self.name} needs {self.each} for each target"
+            )
         Y = checks.as_numbers(name, value, samples, outputs // self.each, dtype)
         return Y if self.each == 1 else np.repeat(Y.reshape(samples, -1), self.each, axis=1)
 

@@ -144,7 +144,7 @@ def test_kernels_that_a_wheel_brings_are_used_where_they_fit_and_left_as_they_ar
     assert compiled(cache, "*") == []
     (entry,) = compiled(brought, ENTRY)
     entry.write_bytes(damaged := entry.read_bytes()[:-1])
-    require_one_warning(run(cache), f"fastmlp kernels: damaged file of fastmlp's: {entry}; compiling anew")
+    require_one_warning(run(cache), f"fastmlp kernels: damaged file in the fastmlp package: {entry}; compiling anew")
     assert len(compiled(cache, "*")) == len(compiled(cache, ENTRY)) == 1
     assert entry.read_bytes() == damaged
     assert run(cache) == WARM

@@ -123,11 +123,11 @@ NO_FUNCTION = "a kernel is made of a function"
         (lambda: kernels.parallel(doubled, 2), TypeError, "doubled must take part and parts first"),
         (lambda: kernels.kernel("f8(f8)"), TypeError, NO_FUNCTION),
         (lambda: kernels.kernel(scaled), TypeError, NO_FUNCTION),
-        (lambda: kernels.kernel(lambda *x: 0), TypeError, r"has the parameter \*x; it may have plain ones"),
+        (lambda: kernels.kernel(lambda *x: 0), TypeError, r"has the parameter \*x; parameters must be plain"),
         (lambda: kernels.kernel(lambda x=1: 0), TypeError, "has the parameter x=1"),
         (lambda: kernels.kernel(lambda *, x: 0), TypeError, "has the parameter x"),
         (lambda: kernels.kernel(lambda n: np.zeros(n)[0])(2), TypingError, "makes an array; a kernel owns no memory"),
-        (lambda: kernels.kernel(lambda x: x)(np.zeros(2)), TypeError, "returns array.*; it may return numbers"),
+        (lambda: kernels.kernel(lambda x: x)(np.zeros(2)), TypeError, "returns array.*; it must return numbers"),
         (lambda: kernels.kernel(lambda x: x.foo)(1.0), TypingError, "^Failed.*\nUnknown attribute 'foo'"),
     ],
 )  # fmt: skip

@@ -150,7 +150,7 @@ def _check(function: Any) -> None:
         plain = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         if not plain or not (ours or parameter.default is parameter.empty):
             raise TypeError(
-                f"kernel {function.__qualname__} has the parameter {parameter}; it may have plain ones, as x"
+                f"kernel {function.__qualname__} has the parameter {parameter}; parameters must be plain, as x"
             )
 
 
@@ -313,9 +313,7 @@ class Kernel(_Kept):
             if _MAKES_AN_ARRAY not in str(error):
                 raise
             name = self.py_func.__qualname__
-            raise TypingError(
-                f"kernel {name} makes an array; a kernel owns no memory: let it take one to fill"
-            ) from error
+            raise TypingError(f"kernel {name} makes an array; a kernel owns no memory: pass it one to fill") from error
 
     def for_python(self) -> Any:
         return from_python(self)

@@ -195,7 +195,7 @@ class Store:
         if content[:_DIGEST_BYTES] == _checksum(path, payload):
             return payload
         if brought:
-            warn(f"damaged file of fastmlp's: {path}; compiling anew")
+            warn(f"damaged file in the fastmlp package: {path}; compiling anew")
             return None
         warn(f"damaged file in the kernel cache removed: {path}; compiling anew")
         with contextlib.suppress(OSError):

@@ -122,8 +122,8 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
         except TypeError:
             raise TypeError(
                 f"kernel {function.__qualname__} refers to {name}, {value!r}; it may refer to numbers, strings, dtypes, "
-                "arrays, tuples of them, named tuples, kernels, functions with a jit.overload, and to what NumPy, Numba and "
-                "the modules of the vocabulary define"
+                "arrays, tuples of them, named tuples, kernels, functions with a jit.overload, and names of NumPy, Numba and "
+                "the modules of the vocabulary"
             ) from None
     return repr((function.__module__, function.__qualname__, _code(function.__code__), texts)), callees
 

@@ -249,7 +249,9 @@ class StoredDispatcher(Dispatcher):
         fndesc, library = compiled.fndesc, compiled.library
         if "array(" in str(fndesc.restype):  # the caller would release a reference that was never counted
             del self.overloads[args]
-            raise TypeError(f"kernel {self.py_func.__qualname__} returns {fndesc.restype}; it may return numbers")
+            raise TypeError(
+                f"kernel {self.py_func.__qualname__} returns {fndesc.restype}; it must return numbers or nothing"
+            )
 
         def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             if context.aot_mode:

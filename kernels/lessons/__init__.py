@@ -1,4 +1,4 @@
-"""From NumPy to fused kernels in six lessons: the same training step, each time faster than the lesson before.
+"""From NumPy to fused kernels in six lessons, each of which changes one thing in the same training step.
 
     python -m kernels.lessons            # time them all
 
