@@ -216,10 +216,12 @@ def _add_option(parser: Any, item: Field[Any], said: str | None) -> None:
     flag, options = f"--{item.name.replace('_', '-')}", {"dest": item.name, "default": argparse.SUPPRESS}
     text = meta["help"].replace("%", "%%")
     if kind == "bool":
-        flag, action = (f"--no-{flag[2:]}", "store_false") if default is True else (flag, "store_true")
+        flag, action, text = (
+            (f"--no-{flag[2:]}", "store_false", f"do not {text}") if default is True else (flag, "store_true", text)
+        )
         parser.add_argument(flag, action=action, help=text, **options)
     elif kind == "tuple[str, ...] | None":
-        parser.add_argument(flag, action="append", metavar=meta["metavar"], help=text, **options)
+        parser.add_argument(flag, action="append", metavar=meta["metavar"], help=f"{text} (again for each)", **options)
     else:
         if default not in (None, MISSING):
             text += f" (default {said or (','.join(map(str, default)) if isinstance(default, tuple) else default)})"

@@ -103,10 +103,10 @@ class TrainConfig:
     )
     column: tuple[str, ...] | None = _option(
         None,
-        "what a table's column is, where its values do not say it: number, category, date or drop (again for each column)",
+        "what a table's column is, where its values do not say it: number, category, date or drop",
         metavar="NAME=KIND",
     )
-    drop: tuple[str, ...] | None = _option(None, "leave out a table's column (again for each)", metavar="NAME|N")
+    drop: tuple[str, ...] | None = _option(None, "leave out a table's column", metavar="NAME|N")
     memory: int | None = _option(
         None,
         "leave the training samples of a directory on disk: about so many MB of them in memory (default all)",
@@ -140,7 +140,7 @@ class TrainConfig:
         "of the hidden layers, or a list such as gelu,tanh, one for each (several --networks: gelu)",
         choices=_Names(ACTIVATIONS),
     )
-    bias: bool = _option(True, "do not give the layers biases")
+    bias: bool = _option(True, "give the layers biases")
     init_from: str | None = _option(
         None, "begin with the weights of this model, of the same layers and classes", metavar="MODEL"
     )
@@ -172,7 +172,7 @@ class TrainConfig:
         None, "what the rate is multiplied by for each layer, such as 0.1,1; 0: it stays as it is", metavar="X[,X...]"
     )
     momentum: float = _option(0.9, "of the momentum optimizer", metavar="X", within=_PART)
-    nesterov: bool = _option(True, "momentum without Nesterov's look-ahead")
+    nesterov: bool = _option(True, "look ahead, as Nesterov's momentum does")
     schedule: str = _option(
         "onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle", "step")
     )

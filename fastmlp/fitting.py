@@ -13,7 +13,7 @@ from . import log
 from .arrays import dataset_of
 from .config import TrainConfig, configure
 from .data import Dataset
-from .errors import InputError
+from .errors import InputError, as_parameters
 from .screen import Screen, in_notebook
 from .training.loop import Observer, Progress, Result, fit_network
 from .training.parallel import World
@@ -40,7 +40,7 @@ def _telling_what_is_given(function: Callable[P, R]) -> Callable[P, R]:
     names = inspect.signature(function).parameters
     options = [name for name in names if name in _OPTIONS]
     said = {item.name: item.metadata["help"] for item in fields(TrainConfig) if "help" in item.metadata}
-    lines = (f"    {name}: {said[name]}" for name in options if name in said)
+    lines = (f"    {name}: {as_parameters(said[name])}" for name in options if name in said)
     function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n    Options:\n\n" + "\n".join(lines) + "\n"
 
     @functools.wraps(function)

@@ -237,6 +237,14 @@ def test_a_data_set_with_options_or_a_config_is_taken_as_before(digits):
     assert (seed.config.optimizer, seed.config.dtype, seed.config.bias) == ("sgd", "float32", False)
 
 
+def test_the_documentation_speaks_of_parameters_and_says_what_true_means():
+    lines = [line.strip() for line in fastmlp.fit.__doc__.partition("Options:")[2].splitlines()]
+    assert {"bias: give the layers biases", "val_fraction: part of data held out where there is no test set"} <= {
+        *lines
+    }
+    assert not any("--" in line for line in lines)
+
+
 def test_the_signature_has_every_option_that_arrays_leave_open_as_it_is():
     parameters = inspect.signature(fastmlp.fit).parameters
     elsewhere = {"data", "test", "label_column", "weight_column", "offline", "out", "given"}  # of files, and no option
