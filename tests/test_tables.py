@@ -1012,7 +1012,7 @@ def test_a_quantity_is_not_taken_for_classes(name):
         assert line.endswith(", and predicted as numbers (--task classification makes classes of them)")
         numbers = as_numbers(labels, "a file")
         np.testing.assert_array_equal(numbers, [float(labels.values[code]) for code in labels.codes])
-    elif name in ("a class for each two rows", "many classes, each often"):
+    elif name in ("a class for each two rows", "many classes, each often", "ratings"):
         assert said == [
             f"a file: the labels are {len(labels.values)} numbers, taken for classes (--task regression predicts numbers)"
         ]
