@@ -50,15 +50,18 @@ def _kept(path: Path, model: Model, columns: Sequence[str]) -> dict[str, list[st
     return format_of(path).fields(path, columns, Query(known=model.features)) if columns else {}
 
 
-def _files(given: Sequence[str]) -> list[Path]:
-    """The files that the user named: a pattern that no shell has spelt out, as in Windows', stands for those it fits."""
-    files: list[Path] = []
+def _files(given: Sequence[str]) -> list[tuple[str, Path]]:
+    """(name, path) of the files that the user named: a pattern that no shell has spelt out, as in Windows', stands for those it
+    fits."""
+    from .data.files import readable
+
+    files: list[tuple[str, Path]] = []
     for name in given:
-        path = as_path(name)
+        path = readable(name)
         if not path.exists() and (fitting := sorted(glob(str(path), recursive=True))):
-            files += map(Path, fitting)
+            files += [(found, Path(found)) for found in fitting]
         else:
-            files.append(path)
+            files.append((name, path))
     return files
 
 
@@ -148,14 +151,14 @@ def _quoted(fields: Sequence[str]) -> list[str]:
     return [f'"{q}"' if not {*f}.isdisjoint(',"\r\n') else f for f, q in zip(fields, quoted)]
 
 
-def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[_Read]:
+def _read(files: list[tuple[str, Path]], model: Model, options: Namespace) -> Iterator[_Read]:
     """Each file, and each image of those in a directory or a .zip."""
     from .data import format_of
     from .images.prepare import Picture, in_range, picture
 
     with ExitStack() as opened:
-        wanted: list[Path | Picture] = []
-        for path in paths:
+        wanted: list[tuple[str, Path] | Picture] = []
+        for name, path in files:
             form = format_of(path)
             if options.keep and not form.has_columns:
                 raise InputError(
@@ -166,7 +169,7 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[_Read
 
                 wanted += opened.enter_context(found(path))
             else:
-                wanted.append(picture(path) if form is IMAGE else path)
+                wanted.append(picture(path) if form is IMAGE else (name, path))
         pictures = [one for one in wanted if isinstance(one, Picture)]
         if options.show and not pictures:
             raise InputError("--show writes what the network sees of images; there is none among the files")
@@ -176,7 +179,9 @@ def _read(paths: list[Path], model: Model, options: Namespace) -> Iterator[_Read
                 seen = next(images)
                 yield _Read(one.name, in_range(seen.digits, model), seen)
             else:
-                yield _Read(str(one), _samples(one, model, options.label_column), None, _kept(one, model, options.keep))
+                name, path = one
+                X, kept = _samples(path, model, options.label_column), _kept(path, model, options.keep)
+                yield _Read(name, X, None, kept)
 
 
 def _predictions(samples: list[_Read], model: Model) -> Iterator[Any]:
@@ -229,8 +234,8 @@ def parser() -> Parser:
         "files",
         metavar="FILE",
         nargs="+",
-        help=f"samples: {suffixes(FORMATS)} (labels are ignored), or a directory of images; with several files each line "
-        "begins with the file's name",
+        help=f"samples: {suffixes(FORMATS)} (labels are ignored), a directory of images, or - for stdin; with several "
+        "files each line begins with the file's name",
     )
     made.add_argument("--proba", action="store_true", help="a CSV with a header: class, then a column for each class")
     made.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import re
@@ -172,10 +173,36 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
         (predict, [model, "nowhere.npz"], "nowhere.npz: no such file"),
         (predict, [model, model], "it must hold X or X_test"),
         (predict, [model, "sparse.npz"], "sparse.npz: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file"),
-        (predict, [model, "-"], "-: no such file; stdin is not read"),
+        (predict, [model, "-"], "-: cannot be read (it is closed)"),
         (predict, [model], "the following arguments are required: FILE"),
     ]:  # fmt: skip
         one_line(command(verb, *arguments), 2, message)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="this system does not call open files /dev/fd")
+def test_what_comes_through_a_pipe_is_read_as_the_file_would_be(dataset, digits, succeeds, as_json, monkeypatch):
+    def piped(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    content = gzip.compress(b"".join(b",".join(b"%d" % value for value in row) + b"\n" for row in digits.X_test[:20]))
+    Path("new.csv").write_bytes(content)
+    trained = as_json(train, "--data", dataset, "--epochs", "1", "--out", "run", "-q")
+    piped(Path(dataset).read_bytes())
+    assert as_json(train, "--data", "-", "--epochs", "1", "-q")["weights_sha256"] == trained["weights_sha256"]
+    assert Path("runs/stdin/model.npz").exists()
+    expected = succeeds(predict, "run", "new.csv").out
+    piped(content)
+    assert succeeds(predict, "run", "-").out == expected
+    piped(content)
+    both = succeeds(predict, "run", "-", "new.csv").out.splitlines()
+    assert both == [f"{name}\t{label}" for name in ("-", "new.csv") for label in expected.split()]
+    piped(Path(dataset).read_bytes())
+    assert as_json(evaluate, "run", "--data", "-")["test_accuracy"] == trained["test_accuracy"]
+    reading, writing = os.pipe()
+    with open(writing, "wb") as pipe:
+        pipe.write(content)  # as much as a pipe holds
+    assert succeeds(predict, "run", f"/dev/fd/{reading}").out == expected
+    os.close(reading)
 
 
 def test_a_second_data_set_takes_the_place_of_the_first_and_that_is_said(capsys):

@@ -11,9 +11,9 @@ from ..config import BUILT_IN
 from ..errors import InputError, similar
 from ..formats import TRAINING, Features, Query, kinds_of, stem
 from ..log import warn
-from ..paths import as_path
 from .dataset import Dataset, assemble, split_rows
 from .directory import is_of_images, load_directory, refuse_columns
+from .files import readable
 from .frame import Frame
 from .mnist import load_mnist
 from .ondisk import OnDisk, divide, is_sparse
@@ -53,7 +53,7 @@ def load(
     say: Callable[[str], None] = warn,
 ) -> Dataset:
     """The data set that ``spec`` names: ``mnist``, ``synthetic``, a file of a format in ``fastmlp.formats``, or a directory
-    (see ``load_directory``).
+    (see ``load_directory``). ``-`` is a file on stdin.
 
     ``test`` is a held-out file; without one, and where the format has no test set of its own, a seeded ``val_fraction`` of
     the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are columns
@@ -83,7 +83,7 @@ def load(
         if task == "regression":
             raise InputError(f"--task regression: the labels of {spec} are digits, which are classes")
         return load_synthetic(seed=0) if spec == "synthetic" else load_mnist(offline, val_fraction, seed, say)
-    path = as_path(spec)
+    path = readable(spec)
     try:
         if path.is_dir() and not is_of_images(path):
             if test is not None:
@@ -123,7 +123,7 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
             samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape,
             frame="must" if isinstance(samples.X, Frame) else "may",
         )  # fmt: skip
-        tested, own = as_path(test), held_out
+        tested, own = readable(test), held_out
         held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
     name = path.resolve().name if path.is_dir() else stem(path)
     dataset = assemble(name, samples, held_out, val_fraction, seed, query)

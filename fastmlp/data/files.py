@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import re
+import shutil
 import stat
 import sys
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import IO
 
 from ..errors import InputError
 from ..formats import is_text_name
+from ..paths import as_path
 
 GZIP_MAGIC, _ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
 DEFLATE_RATIO = 1032  # the most that deflate can expand
@@ -24,6 +28,7 @@ _ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
     (re.compile(rb"([^\0]\0){2}"), "utf-16-le"),
     (re.compile(rb"(\0[^\0]){2}"), "utf-16-be"),
 )
+_PIPE = re.compile(r"-|/dev/(?:stdin|fd/[0-9]+)")  # the last is what shells call <(command)
 _UNSEEN = (b"\xef\xbb\xbf", b"\xe2\x80\x8b")  # the byte order mark, the space of no width
 _UNASKED = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")
 _BEGINNING = 1 << 14  # bytes
@@ -43,12 +48,33 @@ def require_size(size: int, path: Path) -> None:
         raise InputError(f"{path}: holds more than {most >> 20:,} MB, half of this machine's memory; it must hold less")
 
 
+def readable(given: str | Path) -> Path:
+    """The path of data that a user gave. What comes through a pipe, - for stdin or what shells call /dev/fd/63, is copied to a
+    file, which goes when the process ends: readers look at data more than once.
+
+    InputError for a pipe that is closed, and for one that holds more than fits into memory.
+    """
+    if not _PIPE.fullmatch(name := os.fspath(given)):
+        return as_path(given)
+    directory = tempfile.mkdtemp(prefix="fastmlp-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path, size = Path(directory, "stdin" if name == "-" else Path(name).name), 0
+    try:
+        with sys.stdin.buffer if name == "-" else open(name, "rb") as pipe, open(path, "wb") as file:
+            while block := pipe.read(1 << 20):
+                size += file.write(block)
+                require_size(size, Path(name))
+    except (AttributeError, ValueError, OSError) as error:  # None, or closed: by its caller, or as it was read already
+        raise InputError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or 'it is closed'})") from None
+    return path
+
+
 def require_file(path: Path, *, fits: bool = True) -> None:
     """InputError unless ``path`` is a regular file, which ``fits`` into memory: pipes and devices may never end."""
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file{'; stdin is not read' * (str(path) == '-')}") from None
+        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode):
