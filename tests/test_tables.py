@@ -22,6 +22,7 @@ from fastmlp.data import csv as csv_reader
 from fastmlp.data import svmlight as svmlight_reader
 from fastmlp.data.columns import REMEDY
 from fastmlp.data.decimals import decimals, split_fields
+from fastmlp.data.dialect import read_dialect
 from fastmlp.data.labels import as_numbers, class_indices, distinct, task_of
 from fastmlp.data.svmlight import features, read
 from fastmlp.data.synthetic import load_synthetic
@@ -189,6 +190,14 @@ DIALECTS = {  # content, what is said of it besides the label column
     "np.savetxt": ("# sepal petal class\n" + written(" ", header=""), ["line 1, a comment, is taken for the header"]),
     "#header": ("#" + written(","), ["line 1, a comment, is taken for the header"]),
     "row numbers of pandas": (written(",", header=",sepal,petal,class", row=lambda k, f: [str(k - 1), *f]), [ROW_NAMES]),
+    "row numbers of pandas, twice": (
+        written(",", header=",Unnamed: 0,sepal,petal,class", row=lambda k, f: [str(k - 1), str(9 - k), *f]),
+        [ROW_NAMES, "column 2, 'Unnamed: 0', is taken for row numbers and left out"],
+    ),
+    "row numbers of pandas, an id": (
+        written(",", header=",id,sepal,petal,class", row=lambda k, f: [str(k - 1), str(90 - k), *f]),
+        [ROW_NAMES, "column 2, 'id', is taken for row numbers and left out"],
+    ),
     "R's write.csv": (
         written(",", header='"","sepal","petal","class"', row=lambda k, f: [f'"{k}"', *f[:2], f'"{f[2]}"']), [ROW_NAMES]
     ),
@@ -732,7 +741,22 @@ def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
     assert (len(data.X) + len(data.X_test), data.X.dtype, data.image_shape) == (60, np.uint8, (28, 28))
     assert notes[0].endswith("line 1 (0, 1, 2, 3, 4, ...) is taken for a header of column numbers")
     new = write("new.csv", "\n".join([header.rpartition(",")[0], *(row.partition(",")[2] for row in rows)]))
-    np.testing.assert_array_equal(read_features(Path(new), 784, None, None, data.label), pixels)
+    for columns in (None, data.columns):  # these are other numbers: with the labels they count from 1
+        np.testing.assert_array_equal(read_features(Path(new), 784, columns, None, data.label), pixels)
+    # What pandas makes of the first row where it takes that for the names, and writes.
+    names = ",".join(csv_reader._told_apart(rows[0].split(",")))
+    for text in ([names, *rows[1:]], [f",{names}", *(f"{k},{row}" for k, row in enumerate(rows[1:]))]):
+        data = load(write("names.csv", "\n".join(text)), val_fraction=None, say=notes.append)
+        np.testing.assert_array_equal(data.X, pixels[1:])
+        assert (data.image_shape, data.y.tolist()) == ((28, 28), table[1:, 0].tolist())
+        assert any("what pandas makes of a row of samples" in note for note in notes)
+
+
+def test_a_line_with_as_many_marks_as_the_rows_is_a_header_and_no_title():
+    """Of three columns, the pixels between blanks: as the faces of FER-2013 are written."""
+    text = b"emotion,pixels,usage\n" + b"3,70 80 82 72,train\n0,151 150 147 155,train\n" * 3
+    table = read_dialect(text, Path("faces.csv"))
+    assert (table.delimiter, table.fields, table.notes) == (",", ["emotion", "pixels", "usage"], ())
 
 
 def test_columns_of_one_value_and_of_one_feature(write):
@@ -904,6 +928,7 @@ BAD_TABLES = {
     "not text": (b"label,a\nx,1.5\n\xff,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
     "zeros": (b"label,a\nx,1.5\n\0\0\0,2\n", "not text (byte 0x00)"),
     "no name": ("label,,a\nx,1,2\n", "line 1: column 2 has no name; every column must have one"),
+    "a measurement without a name": (",a,label\n0.5,1,x\n", "line 1: column 1 has no name; every column must have one"),
     "a few rows": (
         "label,a\nx,1.5\ny,2\n",
         "2 samples cannot be split with --val-fraction 0.1; give --test (arrays: X_test, y_test)",

@@ -34,8 +34,8 @@ REMEDY = "--label-column takes its name or number (-1: the last)"
 
 
 def is_index(name: str) -> bool:
-    """Whether a first column of that name is a data frame's index, as pandas writes and reads it."""
-    return not name.strip() or _word(name) == "unnamed0"
+    """Whether a first column of that name is a data frame's index, as pandas writes and reads it, perhaps again."""
+    return not name.strip() or re.fullmatch(r"unnamed01*", _word(name)) is not None
 
 
 def counts(labels: Labels) -> bool:

@@ -215,9 +215,18 @@ def _read_head(text: bytes, path: Path, query: Query) -> _Head:
     if table.comment is not None and any(feature(field) is not None for field in names):
         names, is_header = table.comment, True
         notes.append(f"line {line - 1}, a comment, is taken for the header")
-    elif is_header := nameless or _is_header(table, path, query):
-        if all(map(str.isdigit, names)):
+    elif is_header := nameless or _is_of_pandas(names) or _is_header(table, path, query):
+        index = names[:1] if is_index(names[0]) else []
+        if _is_of_pandas(names):
+            notes.append(
+                f"line {line} is what pandas makes of a row of samples that it takes for a header; it is left out"
+            )
+            names = [*index, *(str(k) for k in range(len(names) - len(index)))]
+        elif all(map(str.isdigit, names)):
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
+        known = _known(query)
+        if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
+            is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
         rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
         if nameless:
             names = ["", *names]
@@ -249,6 +258,14 @@ def _told_apart(names: list[str]) -> list[str]:
     return [name and next(rest) for name in names]
 
 
+def _is_of_pandas(names: list[str]) -> bool:
+    """Whether they are numbers that pandas has told apart as it does names, 0, 0.1, ..., 0.9, 0.10, behind its index or not."""
+    present = set(names)
+    return all(number(name) is not None for name in names[is_index(names[0]) :]) and any(
+        all(f"{name}.{k}" in present for k in range(1, 11)) for name in names if name.isdigit()
+    )
+
+
 def _is_header(table: Table, path: Path, query: Query) -> bool:
     """All fields are names, or names and column numbers in order (as data frames are written), or those asked for.
 
@@ -268,9 +285,8 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         return not dated and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
-    order = [[str(k + start) for k in range(len(numbers))] for start in (0, 1)]
     decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
-    if below and not again and [names[k] for k in numbers] in order:
+    if below and not again and _are_column_numbers([names[k] for k in numbers]):
         few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
         if len(numbers) >= _COLUMN_NUMBERS or few:
             return True
@@ -287,6 +303,10 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
         "(if it is one, --label-column NAME says so)"
     )
+
+
+def _are_column_numbers(names: list[str]) -> bool:
+    return any(names == [str(k + start) for k in range(len(names))] for start in (0, 1))
 
 
 def _are_even(fields: list[str]) -> bool:
@@ -354,29 +374,35 @@ def _without_row_numbers(
     head: _Head, path: Path, candidates: list[int], asked: int | None
 ) -> tuple[list[int], tuple[str, ...]]:
     """(the columns without row numbers or the like, what the user is told). InputError for others without a name."""
-    notes, name = [*head.notes], head.names[0] if head.is_header else None
-    if asked != 0 and candidates[:1] == [0] and len(candidates) > 1:
-        first = head.values(0) if _begins_with_numbers(head) else Labels([], np.empty(0, np.int64))
-        if name is not None and (is_index(name) or identifies(name, first)):
+    notes = [*head.notes]
+    for k in range(len(head.names)):  # pandas writes one more each time it reads and writes a table
+        if k == asked or candidates[:1] != [k] or len(candidates) == 1:
+            break
+        begins, name = _begins(head, k), head.names[k] if head.is_header else None
+        integers = all(map(str.isdigit, begins)) and len(set(begins)) == len(begins)  # all that row numbers can be
+        values = head.values(k) if integers else Labels([], np.empty(0, np.int64))
+        decimals = any((value := number(text)) is not None and not value.is_integer() for text in begins)
+        if name is not None and ((is_index(name) and not decimals) or identifies(name, values)):
             candidates = candidates[1:]
-            notes.append(f"column 1, {name!r}, is taken for row numbers and left out")
-        elif len(first.codes) >= _MANY_ROWS and counts(first):
+            notes.append(f"column {k + 1}, {name!r}, is taken for row numbers and left out")
+            continue
+        if len(values.codes) >= _MANY_ROWS and counts(values):
             notes.append(
-                f"{head.described(0)}: its numbers count the rows; it is read as a feature, so take it out if it is none"
+                f"{head.described(k)}: its numbers count the rows; it is read as a feature, so take it out if it is none"
             )
-    if name is None:
-        return candidates, tuple(notes)
-    nameless = next((k for k in candidates if not head.names[k] and k != asked), None)
+        break
+    nameless = next((k for k in candidates if head.is_header and not head.names[k] and k != asked), None)
     if nameless is not None:
         raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
     return candidates, tuple(notes)
 
 
-def _begins_with_numbers(head: _Head) -> bool:
-    """Whether the first fields of the first rows are different integers: all that row numbers can be."""
+def _begins(head: _Head, column: int) -> list[str]:
+    """A column's fields in the first rows, as far as no field before them has the separator in quotes."""
     rows = head.rows.split(b"\n", _MANY_ROWS)[:_MANY_ROWS]
-    first = [row.partition(head.delimiter.encode())[0].strip(b' "\r') for row in rows if not row.isspace() and row]
-    return all(map(bytes.isdigit, first)) and len(set(first)) == len(first)
+    mark = head.delimiter.encode()
+    fields = [row.split(mark, column + 1)[column:] for row in rows if row and not row.isspace()]
+    return [field[0].strip(b' "\r').decode("utf-8", "replace") for field in fields if field]
 
 
 def _find_label(head: _Head, path: Path, candidates: list[int], task: str) -> tuple[int, bool]:
