@@ -31,7 +31,7 @@ def images(rng):
 
 
 def write_idx(directory, images, prefixes=("train", "t10k"), suffix=".gz"):
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     pack = gzip.compress if suffix == ".gz" else bytes
     X, y = images
     for prefix in prefixes:
@@ -75,6 +75,17 @@ def test_idx_files_go_by_all_their_usual_names(tmp_path, images, names, memory):
     np.testing.assert_array_equal(data.X[:], X[:30].reshape(30, 12))
     np.testing.assert_array_equal(data.X_test, X[30:].reshape(10, 12))
     np.testing.assert_array_equal(data.y_test, y[30:])
+
+
+def test_a_data_set_may_lie_in_directories_that_hold_nothing_else(tmp_path, images):
+    write_idx(tmp_path / "data/MNIST/raw", images)  # as torchvision's
+    (tmp_path / "data/.cache").mkdir()
+    data = load(str(tmp_path / "data"))
+    np.testing.assert_array_equal(data.X, images[0].reshape(40, 12))
+    assert data.name == "data"
+    (tmp_path / "data/FashionMNIST").mkdir()
+    with pytest.raises(InputError, match="data: holds no train-images-idx3-ubyte"):
+        load(str(tmp_path / "data"))
 
 
 def test_idx_files_of_two_data_sets_and_those_that_are_not_used_are_named(tmp_path, images):

@@ -114,6 +114,14 @@ def test_classes_that_are_numbers_are_in_the_order_of_numbers():
     assert read()[0].classes == ("0", "9", "10")
 
 
+def test_classes_may_be_links_to_directories():
+    images = folder()
+    Path("links").mkdir()
+    for each in Path("set").iterdir():
+        Path("links", each.name).symlink_to(each.resolve())
+    require(read("links")[0], images)
+
+
 def test_classes_that_differ_in_capitals_alone_are_said():
     folder(classes=["Cat", "cat", "dog"])
     assert read()[1] == ["'Cat' and 'cat' are two classes; write them alike if they are one"]

@@ -12,7 +12,7 @@ from ..errors import InputError, similar
 from ..formats import TRAINING, Features, Query, kinds_of, stem
 from ..log import warn
 from .dataset import Dataset, assemble, split_rows
-from .directory import is_of_images, load_directory, refuse_columns
+from .directory import innermost, is_of_images, load_directory, refuse_columns
 from .files import readable
 from .frame import Frame
 from .mnist import load_mnist
@@ -88,7 +88,7 @@ def load(
         if path.is_dir() and not is_of_images(path):
             if test is not None:
                 raise InputError(f"--test {test}: a directory has a test set of its own, if any; its files named test*")
-            data = load_directory(path, path.resolve().name, val_fraction, seed, query, memory)
+            data = load_directory(innermost(path), path.resolve().name, val_fraction, seed, query, memory)
         elif memory is not None and path.exists():
             what = "a directory of images" if path.is_dir() else "one file"
             raise InputError(

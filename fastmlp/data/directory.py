@@ -74,11 +74,23 @@ def load_directory(
     return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed, query)
 
 
+def innermost(path: Path) -> Path:
+    """The directory that a data set lies in, where those around it hold nothing else: MNIST/raw, as torchvision has it."""
+    while len(inside := [each for each in path.iterdir() if not is_hidden(each.name)]) == 1 and inside[0].is_dir():
+        path = inside[0]
+    return path
+
+
 def is_of_images(path: Path) -> bool:
     """Whether a directory has images in directories below it, and no X.npy or IDX files."""
     if (path / "X.npy").exists() or find_idx(path):
         return False
-    below = (Path(place) / file for place, _, files in os.walk(path) if Path(place) != path for file in files)
+    below = (
+        Path(place) / file
+        for place, _, files in os.walk(path, followlinks=True)
+        if Path(place) != path
+        for file in files
+    )
     return any(IMAGE.has(file.name) and not is_hidden(file.relative_to(path).as_posix()) for file in below)
 
 
