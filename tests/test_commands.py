@@ -425,8 +425,8 @@ def test_a_warning_says_both_ranges_where_they_differ(place, command, digits, tr
     X, X_test = scaled(digits.X, SCALES[trained_on]), scaled(digits.X_test, SCALES[tested_on])
     lines = []
     data = fastmlp.Dataset("d", X, digits.y, X_test, digits.y_test, digits.classes, "d", shape)
-    model = fastmlp.fit(data, observer=Observer(say=lines.append), hidden=(), epochs=1).model
-    model.save("scaled.npz")
+    fitted = fastmlp.fit(data, observer=Observer(say=lines.append), hidden=(), epochs=1).model
+    fitted.save("scaled.npz")
     np.savez("new.npz", X=X_test[:30], y=digits.y_test[:30])
     outputs = [command(predict, "scaled.npz", "new.npz")[2], command(evaluate, "scaled.npz", "--data", "new.npz")[2]]
     model = fastmlp.load_model("scaled.npz")
@@ -436,11 +436,12 @@ def test_a_warning_says_both_ranges_where_they_differ(place, command, digits, tr
             assert model.unlike_training(X_test[k : k + 1]) is None
         assert (lines, outputs) == ([], ["", ""])
         return
-    with pytest.warns(UserWarning, match="from .* to .*in training from .* to .*") as warned:
-        model.predict(X_test)
-    model.predict_proba(X_test)  # once: warnings are errors
-    assert len(warned) == 1
-    assert lines == [f"test set: {warned[0].message}"]
+    for each in (fitted, model):
+        with pytest.warns(UserWarning, match="from .* to .*in training from .* to .*") as warned:
+            each.predict(X_test)
+        each.predict_proba(X_test)  # once: warnings are errors
+        assert len(warned) == 1
+        assert lines == [f"test set: {warned[0].message}"]
     for output in outputs:
         assert (output.startswith("new.npz: "), output.count("\n")) == (True, 1)
 
