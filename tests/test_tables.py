@@ -22,7 +22,6 @@ from fastmlp.data import csv as csv_reader
 from fastmlp.data import svmlight as svmlight_reader
 from fastmlp.data.columns import REMEDY
 from fastmlp.data.decimals import decimals, split_fields
-from fastmlp.data.dialect import read_dialect
 from fastmlp.data.labels import as_numbers, class_indices, distinct, task_of
 from fastmlp.data.svmlight import features, read
 from fastmlp.data.synthetic import load_synthetic
@@ -343,6 +342,7 @@ def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(wr
     [
         ("symbol,date,price\nMSFT,Jan 1 2000,39.81\nMSFT,Feb 1 2000,36.35\n", ","),
         ("MSFT,Jan 1 2000,39\nAMZN,Feb 1 2000,36\n", ","),
+        ("emotion,pixels,usage\n3,70 80 82 72,train\n0,151 150 147 155,train\n", ","),  # as FER-2013's faces
         ("town,flat,rent\nBern,5 2 b,39\nBasel,1 7 a,36\n", ","),
         ("1st class,adults,man,yes\n2nd class,adults,woman,no\n", ","),
         ("height\tvoice\n64\tSoprano 1\n63\tAlto 2\n", "\t"),
@@ -750,13 +750,6 @@ def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
         np.testing.assert_array_equal(data.X, pixels[1:])
         assert (data.image_shape, data.y.tolist()) == ((28, 28), table[1:, 0].tolist())
         assert any("what pandas makes of a row of samples" in note for note in notes)
-
-
-def test_a_line_with_as_many_marks_as_the_rows_is_a_header_and_no_title():
-    """Of three columns, the pixels between blanks: as the faces of FER-2013 are written."""
-    text = b"emotion,pixels,usage\n" + b"3,70 80 82 72,train\n0,151 150 147 155,train\n" * 3
-    table = read_dialect(text, Path("faces.csv"))
-    assert (table.delimiter, table.fields, table.notes) == (",", ["emotion", "pixels", "usage"], ())
 
 
 def test_columns_of_one_value_and_of_one_feature(write):

@@ -200,7 +200,8 @@ class Run:
             ranges=ranges, target=target,
             mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind, loss=plan.loss,
         )  # fmt: skip
-        if (line := difference(data.X_test, ranges, is_image=is_image, columns=data.columns)) is not None:
+        line = ranges is not None and difference(data.X_test, ranges, is_image=is_image, columns=data.columns)
+        if line:
             observer.say(f"test set: {line}")
         self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
         self.total = config.total_steps(self.batches.steps_per_epoch)
