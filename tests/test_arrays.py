@@ -226,6 +226,9 @@ def test_images_of_more_dimensions_are_images(digits):
     images = digits.X[:200].reshape(-1, 28, 28)
     model = fastmlp.fit(images, digits.y[:200], **QUICK).model
     assert (model.image_shape, model.network.sizes[0]) == ((28, 28), 784)
+    for same in (images, images[..., None]):
+        np.testing.assert_array_equal(model.predict_proba(same), model.predict_proba(digits.X[:200]))
+    assert len(model.predict(images[:0])) == 0
 
 
 def test_a_data_set_with_options_or_a_config_is_taken_as_before(digits):

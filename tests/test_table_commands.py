@@ -60,6 +60,9 @@ def files(place):
     (place / "prices.csv").write_text(
         lines_of([[*row, f"{price:.2f}"] for row, _, price in table], [*COLUMNS, "price"])
     )
+    paid = [[*row, paid] for row, paid, _ in trips(9, seed=1)]
+    paid[5][1] = "2024-02-30"
+    (place / "bad.csv").write_text(lines_of(paid, [*COLUMNS, "paid"]))
     (place / "new.csv").write_text(lines_of([row for row, _, _ in trips(40, seed=1)]))
 
 
@@ -231,6 +234,7 @@ def test_every_option_of_training_is_obeyed_or_refused_for_a_table():
             "trips.csv: line 2, column 5 (bags): the label is missing in 27 of 240 rows; every row",
         ),
         (["--label-column", "trip_id", "--task", "classification"], "216 rows, no class twice; it must have more rows"),
+        (["--test", "bad.csv"], "trips.csv, test rows: column 'start' holds '2024-02-30', which is no date"),
         (["--column", "zone=drop", *(f"--drop={name}" for name in COLUMNS if name != "zone")], "no features"),
     ],
 )
@@ -240,6 +244,7 @@ def test_what_does_not_go_with_a_table_is_refused_in_one_line(place, command, tm
     last = err.splitlines()[-1]
     assert (code, out) == (2, "")
     assert message in last
+    assert "network 1" not in err  # no time is lost
     assert not (tmp_path / "model.npz").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -114,12 +115,14 @@ class Model:
         return "classification" if self.target is None else "regression"
 
     def _matrix(self, X: Any) -> np.ndarray:
-        """X as an ndarray; columns of a data frame (pandas, Polars, Arrow) go by name if the model knows names."""
+        """X as an ndarray, images as rows; columns of a data frame (pandas, Polars, Arrow) go by name if the model knows
+        names."""
         if (names := column_names(X)) is not None:
             return named_columns(X, self.columns or names, "X", "this model takes numbers")
         if np.ma.is_masked(X):
             raise InputError("X has masked values; this model was trained on numbers without gaps")
-        return as_floats(np.asarray(X))
+        array = as_floats(np.asarray(X))
+        return array.reshape(len(array), math.prod(array.shape[1:])) if array.ndim > 2 else array
 
     def standardise(self, X: Any) -> Any:
         """(X - mean) / std in the network's dtype, if the model has a mean; else X unchanged."""
