@@ -204,7 +204,7 @@ def _predictions(samples: list[_Read], model: Model) -> Iterator[Any]:
         if not np.isfinite(P).all():
             what = "probabilities" if model.target is None else "predictions"
             raise RunError(f"{name}: the {what} are not finite; its values are too large for this model")
-        if difference is not None:
+        if difference is not None and seen is None:  # of an image it is said already
             say(f"{name}: {difference}")
         if model.target is not None:
             yield P

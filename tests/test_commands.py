@@ -446,6 +446,22 @@ def test_a_warning_says_both_ranges_where_they_differ(place, command, digits, tr
         assert (output.startswith("new.npz: "), output.count("\n")) == (True, 1)
 
 
+def test_ink_on_paper_is_told_from_light_ink_on_black(place, command, digits):
+    model = fastmlp.fit(digits, hidden=(), epochs=1).model
+    model.save("digits.npz")
+    for k in range(100):
+        assert model.unlike_training(digits.X_test[k : k + 1]) is None
+        assert "dark on light; in training" in model.unlike_training(255 - digits.X_test[k : k + 1])
+    assert model.unlike_training(digits.X_test[:0]) is None
+    with pytest.warns(UserWarning, match="dark on light") as warned:
+        fastmlp.load_model("digits.npz").predict(255 - digits.X_test)
+    np.savez("paper.npz", X=255 - digits.X_test, y=digits.y_test)
+    for verb, data in ((predict, ["paper.npz"]), (evaluate, ["--data", "paper.npz"])):
+        assert command(verb, "digits.npz", *data)[2] == f"paper.npz: {warned[0].message}\n"
+    white = fastmlp.Dataset("d", 255 - digits.X, digits.y, digits.X_test, digits.y_test, digits.classes, "d", (28, 28))
+    assert fastmlp.fit(white, hidden=(), epochs=1).model.unlike_training(255 - digits.X_test) is None
+
+
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
 def test_tables_are_told_from_standardised_ones_and_no_part_of_them_from_the_rest(name):
     table = getattr(pytest.importorskip("sklearn.datasets"), f"load_{name}")()

@@ -71,7 +71,7 @@ def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
 
 def has_light_border(X: Any, shape: tuple[int, int] | None) -> bool:
     """Whether the border of most images X [N, rows * columns] is lighter than the middle of their range of values."""
-    if shape is None or hasattr(X, "indptr"):
+    if shape is None or hasattr(X, "indptr") or not len(X):
         return False
     images = _sample(X, shape)
     middle = (float(images.min()) + float(images.max())) / 2

@@ -19,7 +19,7 @@ from ..data.labels import listed, places
 from ..errors import InputError
 from ..formats import Features, LabelColumn
 from ..frames import as_floats, column_names, named_columns
-from ..images.framing import Framing
+from ..images.framing import Framing, has_light_border
 from ..paths import as_path
 from ..training.scaling import standardised
 from .ranges import difference
@@ -131,11 +131,15 @@ class Model:
         return standardised(X, self.mean, self.std, self.network.dtype)
 
     def unlike_training(self, X: Any) -> str | None:
-        """In words how the range of X (ndarray [N, inputs] or sparse rows) differs from that in training, if it does."""
+        """In words how X (ndarray [N, inputs] or sparse rows) differs from the training inputs, if it does: in its range, or
+        as ink on paper does from light ink on black."""
         self._checks_left = 0  # a caller of this needs no warning later
         if self.ranges is None:
             return None
-        return difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
+        line = difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
+        if line is None and self.framing is not None and has_light_border(X, self.image_shape):
+            return "the images are dark on light; in training they were light on dark (subtract them from white)"
+        return line
 
     def _check_range(self, X: Any) -> None:
         """Among the first calls, warn once of inputs in another range than in training."""
