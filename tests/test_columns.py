@@ -30,7 +30,7 @@ def inputs(columns, **values):
 
 GAPS = [
     None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT"), "#N/A", "-", ".", "#DIV/0!", r"\N",
-    "[NULL]", "\u2013",
+    "[NULL]", "\u2013", "0000-00-00",
 ]  # fmt: skip
 
 

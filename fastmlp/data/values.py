@@ -19,7 +19,7 @@ _WORDS = {
 MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
 MARKS = (
     "-", "--", "\u2013", "\u2014", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "1.#ind", "-1.#ind",
-    "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available",
+    "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 GAPS = frozenset((*MISSING, *MARKS))
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
