@@ -361,7 +361,7 @@ def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
 def test_a_report_has_the_columns_and_how_much_each_matters(place, succeeds):
     pytest.importorskip("matplotlib")
     names = [Path(line).stem for line in succeeds(report, "trips").out.split()]
-    assert names == ["learning-curves", "confusion", "recall", "importance", "report"]
+    assert names == ["confusion", "recall", "importance", "learning-curves", "report"]
     page = Path("trips/report/report.html").read_text()
     for words in (
         "The 3 networks ",
@@ -371,6 +371,14 @@ def test_a_report_has_the_columns_and_how_much_each_matters(place, succeeds):
         assert words in page
     importance = page.partition("Importance of the features")[2]
     assert importance.index("zone") < importance.index("bags")
+    effects, tested = importance.partition("Effects of the features")[2], fastmlp.load("trips.csv").X_test.columns
+    model = fastmlp.load_model("trips")
+    for zone in ("north", "south", "west"):
+        P = model.predict_proba({**tested, "zone": [zone] * 24})[:, 1].mean()
+        assert f"<td>{zone}</td><td>{100 * P:.1f}\N{NARROW NO-BREAK SPACE}%</td>" in effects
+    known = sorted(map(float, tested["km"]))
+    quantiles = [known[int(place * 23)] for place in (0.05, 0.275, 0.5, 0.725, 0.95)]
+    assert [*map(float, re.findall(r"<td>(\d+\.\d+)</td>", effects)[:5])] == quantiles
 
 
 def test_a_table_is_exported_to_onnx_a_column_each(place, command, tmp_path, succeeds):

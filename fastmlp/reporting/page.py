@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..config import TrainConfig, configure, read_toml
+from ..data.labels import majority
 from ..errors import InputError
 from ..evaluate import load_to_test
 from ..models.loading import load_model
@@ -90,8 +91,9 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
     words = f"The {model.described} ({model.parameters:,} parameters) "
     samples = f"the {test.y.size:,} test samples of {test.data.name}"
     if model.target is None:
-        right = plots.percent(test.y.size - test.errors.size, test.y.size)
-        words += f"{verbs[0]} {right} of {samples} correctly"
+        right, most = plots.percent(test.y.size - test.errors.size, test.y.size), majority(test.y, model.classes)
+        always = "" if most is None else f" (always {most[0]!r}: {plots.percent(most[1], test.y.size)})"
+        words += f"{verbs[0]} {right} of {samples} correctly{always}"
     else:
         words += f"{verbs[1]} the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
         words += f"MAE {test.scores['mae']:.4g}"

@@ -22,10 +22,13 @@ from ..training.augment import distortion
 from ..training.metrics import read_metrics, read_network_losses
 from ..training.optimizers import learning_rates
 from . import plots
-from .importance import permutation_importance
+from .importance import dependence, permutation_importance
 
 _SHOWN = 20  # errors
 _VALUES = 12  # features of each error
+_LONGEST_VALUE = 40  # characters
+_EXPLAINED = 5  # features whose effects are shown
+_MOST_CLASSES = 6  # classes that they are shown on
 _DECILES = 10
 
 
@@ -240,7 +243,9 @@ def _with_values(
     shown = columns[:_VALUES]
     head, *body = table
     if isinstance(X, Frame):
-        values = [X.columns[name][rows].tolist() for name in shown]
+        values = [
+            [plots.short(str(value), _LONGEST_VALUE) for value in X.columns[name][rows].tolist()] for name in shown
+        ]
         table = [(*head, *shown), *((*row, *sample) for row, sample in zip(body, zip(*values)))]
     else:
         samples = X[rows].toarray() if hasattr(X, "indptr") else X[rows]
@@ -275,7 +280,7 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
     alt = "Images with true class, predicted class and its probability: " + "; ".join(
         f"{t} as {p}, {s}" for t, p, s in zip(true, answers, sure)
     )
-    words += " Over each image: true class → predicted class, and the probability of the predicted."
+    words += " Over each image: true class → predicted class, and the probability that the model gave it."
     return Section(title, words, "confident-errors", figure, alt, table)
 
 
@@ -321,8 +326,8 @@ def _weights(model: Model) -> Section:
     W, _ = model.network.layers[0]
     units = W.shape[1]
     kind = "output" if len(model.network.layers) == 1 else "hidden"
-    shown = f"all {units:,}" if units <= plots.MOST_UNITS else f"the {plots.MOST_UNITS} of {units:,}"
-    words = f"The weights of {shown} {kind} units, largest norm first, each as an image of the inputs it looks at."
+    shown = f"all {units:,}" if units <= plots.MOST_UNITS else f"the {plots.MOST_UNITS} largest of {units:,}"
+    words = f"Each image has the weights from the pixels to one of the {kind} units: {shown}, by their norm."
     figure = plots.weight_images(W, model.image_shape)
     alt = f"{words} Blue is negative, white 0, orange positive."
     return Section("First-layer weights", words, "weights", figure, alt)
@@ -333,9 +338,9 @@ def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
     found = permutation_importance(model, test.X, test.y)
     order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
     words = (
-        f"By how much the mean loss, {found.loss:.3g}, rises when a feature's values are dealt out anew among the test "
-        "samples, so that they say nothing of their rows: the mean of five times ± the standard deviation. Of features that "
-        "say the same each alone matters little."
+        f"How much the mean loss, {found.loss:.3g}, rises when the values of one feature are shuffled among the test samples, "
+        "so that they say nothing about them: the mean of five shuffles ± the standard deviation. Where two features say the "
+        "same, each alone matters little."
     )
     if len(found.columns) < inputs:
         words += f" Looked at were the {len(found.columns):,} of {inputs:,} features that move the first layer most."
@@ -351,6 +356,25 @@ def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
     return section, columns.tolist()
 
 
+def _effects(test: Tested, model: TableModel, columns: list[Any]) -> Section:
+    """What the first few of the columns, the most important first, do to the predictions."""
+    names, columns = model.classes, columns[:_EXPLAINED]
+    told = range(1, 2) if len(names) == 2 else range(min(len(names), _MOST_CLASSES))
+    head = [f"mean P({plots.short(names[k], _LONGEST_VALUE)})" for k in told] or ["mean prediction"]
+    table: list[tuple[Any, ...]] = [("feature", "value", *head)]
+    last = None
+    for name, value, mean in dependence(model, test.X, columns):
+        shown = [f"{100 * mean[k]:.1f}{plots.PERCENT}" for k in told] or [f"{mean:.4g}"]
+        table.append(("" if name == last else name, plots.short(value, _LONGEST_VALUE), *shown))
+        last = name
+    words = (
+        "What the model predicts on the mean if all test samples had this value of the feature, and kept their others. Of "
+        f"the {len(columns)} features that matter most the commonest values are shown, or five quantiles of numbers and dates. "
+        "An effect on the prediction need not be a cause."
+    )
+    return Section("Effects of the features", words, table=table)
+
+
 def sections_of(model: Model, test: Tested, config: TrainConfig, data: Dataset, metrics: Path) -> list[Section]:
     """The sections of a run: how it learnt, what it predicts, what its inputs do."""
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
@@ -363,5 +387,6 @@ def sections_of(model: Model, test: Tested, config: TrainConfig, data: Dataset, 
             _predicted_and_true(test), _residuals(test), _deciles(test), _largest_errors(test, model, config, columns)
         ]  # fmt: skip
     if isinstance(model, TableModel):
-        return [_network_curves(read_network_losses(metrics)), *answers, inputs, _columns(model)]
+        curves = _network_curves(read_network_losses(metrics))
+        return [*answers, inputs, _effects(test, model, columns), _columns(model), curves]
     return [_curves(read_metrics(metrics), config), *answers, inputs, *_distorted(config, data)]
