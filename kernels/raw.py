@@ -76,6 +76,14 @@ class _Kind(NamedTuple):
     bundle: Any = None  # a named tuple that may take the array's place
     optional: bool = False  # None is allowed
 
+    def __repr__(self) -> str:
+        """As ``help`` shows it."""
+        dimensions = "any shape" if self.dimensions is None else f"{self.dimensions}-D"
+        others = [
+            f"or {kind.__name__ if isinstance(kind, type) else kind}" for kind in (*self.also, self.bundle) if kind
+        ]
+        return " ".join([dimensions, str(self.dtype or "float32 or float64"), *others, *["written to"] * self.written])
+
 
 _Matrix = Annotated[np.ndarray, _Kind(2)]
 _Row = Annotated[np.ndarray, _Kind(1)]
@@ -128,7 +136,7 @@ def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> Non
         if kind.dtype is None and given.dtype not in kind.also:
             real = given.dtype
         if kind.dimensions not in (None, given.ndim):
-            raise TypeError(f"{told}of {given.ndim} dimensions; it must have {kind.dimensions}")
+            raise TypeError(f"{told}{given.ndim}-dimensional; it must be {kind.dimensions}-dimensional")
         if given.layout != "C" and not kind.views:
             raise TypeError(
                 f"{told}strided or of another order; it must be C-contiguous (np.ascontiguousarray copies it)"
@@ -241,7 +249,7 @@ _forward = _by_input(_dense_forward, _sparse_forward)
 def linear_forward(
     part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: Any, scale: float = 1.0
 ) -> None:
-    """out = scale * X @ W + b."""
+    """out = scale * X @ W + b; ``scratch`` is ``linear_scratch(parts, X, W)``."""
     _forward(part, parts, X, W, flat_or_empty(b, W), scale, False, out, scratch)
 
 
@@ -249,7 +257,7 @@ def linear_forward(
 def linear_relu_forward(
     part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: Any, scale: float = 1.0
 ) -> None:
-    """out = max(scale * X @ W + b, 0)."""
+    """out = max(scale * X @ W + b, 0); ``scratch`` is ``linear_scratch(parts, X, W)``."""
     _forward(part, parts, X, W, flat_or_empty(b, W), scale, True, out, scratch)
 
 

@@ -218,7 +218,7 @@ REFUSED = {
     "integers": (changed(W=np.ones((4, 2), int)), "W is of int64; it must be of float64"),
     "another float": (changed(b=np.ones(2, "f")), "b is of float32; it must be of float64"),
     "samples": (changed(X=np.ones((3, 4), np.int8)), "X is of int8; it must be of float32 or float64 or uint8"),
-    "dimensions": (changed(X=np.ones(4)), "X is of 1 dimensions; it must have 2"),
+    "dimensions": (changed(X=np.ones(4)), "X is 1-dimensional; it must be 2-dimensional"),
     "order": (changed(W=np.ones((2, 4)).T), f"W is {ORDER}"),
     "strides": (changed(X=np.ones((6, 4))[::2]), f"X is {ORDER}"),
     "read-only": (changed(out=read_only(np.ones((3, 2)))), "out is read-only; it is written to"),
@@ -240,10 +240,16 @@ def test_in_compiled_code_the_error_begins_with_its_place():
     def run(X, W, out, scratch):
         raw.linear_forward(0, 1, X, W, b=None, out=out, scratch=scratch)
 
-    with pytest.raises(
-        TypeError, match="^[^\\n]*test_raw.py, line [0-9]+: raw.linear_forward: W is of int64; it must be of float64$"
-    ):
+    @njit
+    def forget(X, W, out):
+        raw.linear_forward(0, 1, X, W, b=None, out=out)
+
+    place = r"^[^\n]*test_raw.py, line [0-9]+: raw.linear_forward"
+    with pytest.raises(TypeError, match=f"{place}: W is of int64; it must be of float64$"):
         run(np.ones((3, 4)), np.ones((4, 2), int), np.ones((3, 2)), np.ones(10))
+    arguments = r"\(part, parts, X, W, b, out, scratch, scale=1.0\)"
+    with pytest.raises(TypeError, match=f"{place}{arguments}: missing a required argument: 'scratch'$"):
+        forget(np.ones((3, 4)), np.ones((4, 2)), np.ones((3, 2)))
 
 
 def test_samples_of_another_float_than_the_network_s_are_refused():

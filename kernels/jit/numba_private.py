@@ -135,12 +135,24 @@ class Dispatcher(CPUDispatcher):
         super().__init__(function, locals, options, pipeline)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
+        self._require_arguments(args, kws)
         if not self.py_func.__defaults__:
             return super().get_call_template(args, kws)
         # A default value gets the type of a given one: else each default would be compiled as another function.
         _, args = self._compiler.fold_argument_types(args, kws)
         given = (numba.typeof(kind.value) if isinstance(kind, types.Omitted) else kind for kind in args)
         return super().get_call_template(tuple(given), {})
+
+    def _require_arguments(self, args: Any, kws: Any) -> None:
+        """TypeError for too few or too many, in one line: Numba's has all types in it."""
+        signature = self._compiler.pysig
+        try:
+            signature.bind(*args, **kws)
+        except TypeError as error:
+            plain = (each.replace(annotation=each.empty) for each in signature.parameters.values())
+            module = self.py_func.__module__.rpartition(".")[2]
+            listed = ", ".join(map(str, plain))
+            raise TypeError(f"{place_of_typing()}{module}.{self.py_func.__name__}({listed}): {error}") from None
 
     def compile(self, sig: Any) -> Any:
         # Without literals f(0) and f(n) are one function, not two.
