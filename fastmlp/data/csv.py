@@ -145,14 +145,14 @@ class _Head:
     line: int
     notes: tuple[str, ...] = ()
 
-    def find(self, wanted: Sequence[str], path: Path) -> list[int]:
+    def find(self, wanted: Sequence[str], path: Path, remedy: str = "") -> list[int]:
         """The columns of those names. InputError for the first that is missing."""
         places = {name: k for k, name in reversed([*enumerate(self.names)])} if self.is_header else {}
         missing = [name for name in wanted if name not in places]
         if missing:
             columns = listed(self.names) if self.is_header else "not named (there is no header line)"
             which = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {listed([*map(repr, missing)])}"
-            raise InputError(f"{path}: no {which}; {similar(missing[0], places)}the columns are {columns}")
+            raise InputError(f"{path}: no {which}; {similar(missing[0], places)}the columns are {columns}{remedy}")
         return [places[name] for name in wanted]
 
     def column(self, option: str, path: Path, remedy: str = "give one") -> int:
@@ -356,7 +356,7 @@ def _choose(head: _Head, path: Path, query: Query) -> _Chosen:
 
 
 def _choose_by_name(head: _Head, path: Path, query: Query, known: Features) -> _Chosen:
-    features = head.find(known.columns or (), path)
+    features = head.find(known.columns or (), path, "; the model takes it (train --drop learns without)")
     if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
         raise InputError(
             f"{path}: --label-column {query.label_column}: {head.described(asked)} is a feature of the model"

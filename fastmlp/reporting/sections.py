@@ -195,10 +195,7 @@ def _predicted_and_true(test: Tested) -> Section:
 def _residuals(test: Tested) -> Section:
     residuals = test.predicted - test.y
     low, middle, high = np.quantile(residuals, [0.1, 0.5, 0.9]).tolist()
-    words = (
-        f"What was predicted too much, or, below zero, too little: for half of the test samples less than {middle:.4g}, for "
-        f"eight of ten from {low:.4g} to {high:.4g}."
-    )
+    words = f"Predicted minus true: below {middle:.4g} for half of the test samples, {low:.4g} to {high:.4g} for eight of ten."
     return Section("Residuals", words, "residuals", plots.residuals(residuals), f"Histogram. {words}")
 
 
