@@ -95,11 +95,11 @@ class TrainConfig:
     )
     label_column: str | int | None = _option(
         None,
-        "a CSV's label column, by name or number, -1 the last (default: known by its name, or by what it holds)",
+        "a table's label column, by name or number, -1 the last (default: known by its name, or by what it holds)",
         metavar="NAME|N",
     )
     weight_column: str | int | None = _option(
-        None, "a CSV's column of sample weights, by name or number", metavar="NAME|N"
+        None, "a table's column of sample weights, by name or number", metavar="NAME|N"
     )
     column: tuple[str, ...] | None = _option(
         None,
@@ -109,7 +109,7 @@ class TrainConfig:
     drop: tuple[str, ...] | None = _option(None, "leave out a table's column", metavar="NAME|N")
     memory: int | None = _option(
         None,
-        "leave the training samples of a directory on disk: about so many MB of them in memory (default all)",
+        "leave the training samples of a directory on disk, and keep about so many MB of them in memory (default all)",
         metavar="MB",
         least=1,
     )
@@ -126,8 +126,9 @@ class TrainConfig:
     )
     networks: int | None = _option(
         None,
-        "learn a table by so many networks, each without a part of the rows that chooses its best epoch, and average them; 0: "
-        "one network, as all options say (default 8; of numbers 0 for few rows, and where options of the network are given)",
+        "train so many networks on a table, each without a part of the rows that chooses its best epoch, and average what they "
+        "predict; 0: one network, as the other options say (default 8; 0 for few rows of numbers alone, and where options of "
+        "one network are given)",
         metavar="N",
         least=0,
         group="network",
@@ -146,17 +147,17 @@ class TrainConfig:
     )
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     loss: str = _planned(
-        f"of classes: {', '.join(LOSSES['classification'])}; of numbers to predict, which are standardised: "
+        f"for classes: {', '.join(LOSSES['classification'])}; for numbers to predict, which are standardised: "
         f"{', '.join(LOSSES['regression'])}; with parameters such as focal:2, huber:0.5, quantile:0.1,0.5,0.9 (default: the "
         "first)",
         metavar="NAME",
         group="optimisation",
     )
-    batch_size: int = _planned("samples a step (default 128), of a table fewer by its size", metavar="N", least=1)
+    batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", metavar="N", least=1)
     epochs: int | None = _option(
         None,
-        "passes over the training data (default 4, or as many as make 1,000 steps; of a table 2,000, 6,000 or, to "
-        "predict numbers, 10,000, with rate, weight decay and dropout by its size)",
+        "passes over the training data (default 4, or as many as make 1,000 steps; for one network of a table 2,000 to 10,000 "
+        "steps, with rate, weight decay and dropout by its size)",
         metavar="N",
         least=1,
     )
@@ -195,17 +196,17 @@ class TrainConfig:
         within=_DECAY,
     )
     weight_decay: float = _planned(
-        "L2 penalty on weights; adamw: decoupled (default 0, tables see --epochs)",
+        "L2 penalty on weights; adamw: decoupled (default 0; for a table by its size)",
         metavar="X",
         group="regularisation",
         within=_NOT_NEGATIVE,
     )
     dropout: float = _planned(
-        "part of the hidden units left out at each step (default 0, tables see --epochs)", metavar="P", within=_PART
+        "part of the hidden units left out at each step (default 0; for a table by its size)", metavar="P", within=_PART
     )
     label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X", within=_PART)
     class_weight: str | None = _option(
-        None, "balanced (samples / classes / samples of the class), or a number a class", metavar="W[,W...]"
+        None, "balanced (samples / classes / samples of the class), or a number for each class", metavar="W[,W...]"
     )
     augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
     augment_strength: float = _option(
@@ -223,8 +224,8 @@ class TrainConfig:
     )
     monitor: str = _option(
         "validation_loss",
-        "what --patience watches: of classes losses and accuracies, of numbers losses, RMSE, MAE and R² (not of the test set, "
-        "which would no longer be one)",
+        "what --patience watches: for classes loss or accuracy, for numbers loss, RMSE, MAE or R² (none of the test set, which "
+        "would no longer be one)",
         choices=tuple(dict.fromkeys(name for task in METRICS for name in monitors(task))),
     )
     seed: int = _option(

@@ -165,7 +165,7 @@ def parser() -> Parser:
     made = Parser(
         "train",
         "Train a multilayer perceptron on a CPU. With no options: MNIST, to 98 % test accuracy.",
-        "python -m fastmlp.train --data digits.csv.gz --hidden 512,256 --epochs 10 --out runs/digits",
+        "python -m fastmlp.train --data customers.csv --label-column churned --out runs/customers",
         "fastmlp train [options]",
     )
     made.add_argument(

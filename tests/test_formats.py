@@ -126,7 +126,7 @@ FOREIGN = {
     "an HDF5 file": b"\x89HDF\r\n\x1a\n",
     "a MATLAB file": b"MATLAB 5.0 MAT-file, Platform: GLNXA64",
     "a Python pickle, which runs whatever is in it": pickle.dumps({"X": 1}),
-    "an Excel sheet": member("xl/workbook.xml"),
+    "an Excel sheet (save it as .csv)": member("xl/workbook.xml"),
     "a zip archive": member("a/b.csv"),
     "compressed, and not by gzip": b"BZh91AY&SY",
     "a database": b"SQLite format 3\0",

@@ -221,6 +221,11 @@ def test_importance_ranks_columns_by_name_and_one_that_is_dropped_has_none(make)
     assert [*found.columns] == [*X]
     assert {*found.columns[np.argsort(-found.rise)[:2]]} == {"x", "colour"}
     assert found.rise[3] == found.deviation[3] == 0
+    first, *lines = str(found).splitlines()
+    assert first == f"rise of the loss, {found.loss:.4f}, when a column is shuffled"
+    assert [line.split()[:2] for line in lines] == [
+        [found.columns[k], f"{found.rise[k]:.4f}"] for k in np.argsort(-found.rise, kind="stable")
+    ]
     if make is TableClassifier:
         np.testing.assert_allclose(found.loss, log_loss(y, model.predict_proba(X)), rtol=1e-6)
     else:

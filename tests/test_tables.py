@@ -463,7 +463,10 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
     assert data.X_test.dtype == data.X.dtype == np.float32  # whole numbers in one file only
     assert (data.classes, data.y_test.tolist()) == (("cat", "cow", "dog"), [2, 0])
     for content, message in [
-        ("label,b\ncat,1\n", "no column 'a'; the columns are label, b; the model takes it (train --drop learns without)"),
+        (
+            "label,b\ncat,1\n",
+            "no column 'a'; the columns are label, b; the model takes it (train --drop learns without)",
+        ),
         ("a,b\n1,2\n", "all its columns are features; it must have a column of labels, too"),
         ("label,a,b\ncat,1,2\nhen,3,4\n", "label 'hen' is none of the training set's 3 classes (cat, cow, dog)"),
         ("label,a,b\n1,1,2\n", "label '1' is none of the training set's 3 classes (cat, cow, dog)"),
@@ -781,7 +784,10 @@ def test_features_for_a_model_that_knows_its_columns(write):
             "line 2, column 2 (b): the value is missing (NaN); it must be a number: fill such fields, or leave "
             "their rows out",
         ),
-        ("label,a,c\n0,1,2\n", "no column 'b'; the columns are label, a, c; the model takes it (train --drop learns without)"),
+        (
+            "label,a,c\n0,1,2\n",
+            "no column 'b'; the columns are label, a, c; the model takes it (train --drop learns without)",
+        ),
         ("1,2,3,4\n", "has 4 columns for 2 features"),
         ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),
     ]:

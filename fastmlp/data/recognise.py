@@ -15,7 +15,10 @@ _FOREIGN = (
     (re.compile(rb"\x89HDF\r\n"), "an HDF5 file"),
     (re.compile(rb"MATLAB "), "a MATLAB file"),
     (re.compile(rb"\x80[\x02-\x05]"), "a Python pickle, which runs whatever is in it when it is read"),
-    (re.compile(rb"PK\x03\x04.{26}(?:xl/|\[Content_Types)|\xd0\xcf\x11\xe0", re.DOTALL), "an Excel sheet"),
+    (
+        re.compile(rb"PK\x03\x04.{26}(?:xl/|\[Content_Types)|\xd0\xcf\x11\xe0", re.DOTALL),
+        "an Excel sheet (save it as .csv)",
+    ),
     (re.compile(rb"PK\x03\x04"), "a zip archive"),
     (re.compile(rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd"), "compressed, and not by gzip"),
     (re.compile(rb"SQLite format 3"), "a database"),

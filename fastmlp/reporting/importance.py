@@ -9,8 +9,10 @@ import numpy as np
 
 from ..data import Frame, Sparse
 from ..models.model import Model
-from ..tables.columns import Columns, Date, Number, as_dates, as_numbers, texts_of
+from ..tables.columns import Columns
+from ..tables.kinds import Date, Number
 from ..tables.model import TableModel
+from ..tables.texts import as_dates, as_numbers, texts_of
 
 _ROWS = 2000
 _SHUFFLES = 5
@@ -26,6 +28,13 @@ class Importance(NamedTuple):
     rise: np.ndarray
     deviation: np.ndarray
     loss: float
+
+    def __str__(self) -> str:
+        """A line a column, the most important first."""
+        width = max(map(len, map(str, self.columns)), default=0)
+        order = np.argsort(-self.rise, kind="stable").tolist()
+        lines = [f"{self.columns[k]!s:<{width}}  {self.rise[k]:7.4f} ± {self.deviation[k]:.4f}" for k in order]
+        return "\n".join([f"rise of the loss, {self.loss:.4f}, when a column is shuffled", *lines])
 
 
 def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
