@@ -134,6 +134,8 @@ def test_the_words_and_the_table_say_what_the_model_does(run, digits):
     report.draw_report(run)
     seen = page(run / "report")
     assert "Rows are those of digits.npz, counted from 0." in seen.text
+    weights = 784 * 70 + 70 + 70 * 10 + 10
+    assert f"The network 784-70-10 ({weights:,} parameters) " in seen.text
     assert f"classifies {100 - len(wrong) / 5:.1f} % of the 500 test samples of digits correctly" in seen.text
     assert f"Misclassified: {len(wrong)} of 500 test samples" in seen.text
     assert "It was trained for 2 epochs (24 steps)." in seen.text

@@ -43,7 +43,7 @@ def page(model: Model, path: str) -> bytes:
         "shape": model.image_shape,
         "box": model.framing.box,
         "busiest": model.framing.busiest,
-        "about": f"A network of {sizes} ({model.network.params.size:,} weights), trained with fastmlp.",
+        "about": f"A network of {sizes} ({model.parameters:,} weights), trained with fastmlp.",
         "constants": {name: value for name, value in (vars(digits) | vars(ink)).items() if name.isupper()},
         "dtype": dtype,
         "multiplier": _base64(multiplier, "float32"),

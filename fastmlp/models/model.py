@@ -99,7 +99,8 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        return self.network.params.size
+        """How many there are, without the padding between layers."""
+        return sum(values.size for layer in self.network.layers for values in layer if values is not None)
 
     @property
     def features(self) -> Features:

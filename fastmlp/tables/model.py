@@ -48,7 +48,7 @@ class TableModel(Model):
 
     @property
     def parameters(self) -> int:
-        return len(self.networks) * self.network.params.size
+        return len(self.networks) * super().parameters
 
     @property
     def features(self) -> Features:
