@@ -8,7 +8,7 @@ pytest.importorskip("sklearn", "1.6")
 
 from estimators import CASES, race
 
-POINTS = 0.003  # of accuracy or R², that the means over the seeds may lie apart
+POINTS = 0.003  # the allowed difference of mean accuracy or R² over the seeds
 
 
 @pytest.mark.parametrize("case", CASES)

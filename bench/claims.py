@@ -74,7 +74,7 @@ class Session:
 
     def begin(self, part: str, what: str) -> None:
         """Report that a part begins, and give it its share of the time that is left."""
-        if part not in self.parts:  # another measurement
+        if part not in self.parts:  # a new measurement begins
             self.parts, self.started = list(PARTS), time.monotonic()
         to_come = self.parts[self.parts.index(part) :]
         left = max(0.0, 60 * self.effort.minutes - (time.monotonic() - self.started))

@@ -30,7 +30,7 @@ ROUNDS = 7
 
 @contextlib.contextmanager
 def load(busy):
-    """Run ``busy`` processes, each on a core, during the block."""
+    """Run ``busy`` processes that compute without end during the block."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
         time.sleep(0.5 if others else 0)  # until they run
@@ -44,7 +44,7 @@ def load(busy):
 
 
 def calls():
-    """{who: trains STEPS steps}."""
+    """{peer's label: a call that trains STEPS steps}."""
     work, threads = pixels(images()), kernels.get_num_threads()
     kinds = [Fused, Dense]
     with contextlib.suppress(ImportError):

@@ -37,7 +37,7 @@ class Work:
 
     @cached_property
     def floats(self) -> np.ndarray:
-        """scale * X in float32, made once: what peers are given, as their users would."""
+        """scale * X in float32, made once, as the peers' users would pass it."""
         return self.X if self.X.dtype == np.float32 else self.X * np.float32(self.scale)
 
     def initial_layers(self, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -48,7 +48,7 @@ class Work:
 
     @property
     def flop(self) -> float:
-        """Of a step, zeros left out: two a multiply-add; products for output and weights, past the first layer for inputs."""
+        """Operations of a step without zeros, two a multiply-add: products for outputs, weights and, past layer 1, inputs."""
         X, H = self.X, self.sizes[1]
         entries = len(X.indices) / len(self.y) if self.is_sparse else np.count_nonzero(X[:1000]) / len(X[:1000])
         rest = sum(6 * i * o for i, o in zip(self.sizes[1:], self.sizes[2:]))
@@ -56,7 +56,7 @@ class Work:
 
 
 def images() -> Any:
-    """MNIST where it is on this machine, else synthetic digits; a Dataset, named after which it is."""
+    """MNIST if it is on this machine, else synthetic digits: a Dataset whose name says which."""
     from fastmlp.data import load
     from fastmlp.data.synthetic import load_synthetic
     from fastmlp.errors import RunError
@@ -87,7 +87,7 @@ def table(N: int = 25_000, I: int = 100) -> Work:
 
 def wide(N: int = 20_000, I: int = 100_000) -> Work:
     """Rows of 100 words out of many, as text has them, in twenty classes."""
-    from kernels import CSR  # not for the whole processes of peers, which import this module too
+    from kernels import CSR  # here, as peers' whole processes import this module, too
 
     rng = np.random.default_rng(0)
     indices = np.sort(rng.integers(0, I, (N, ENTRIES)), axis=1)

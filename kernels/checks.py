@@ -203,6 +203,15 @@ def finite_number(name: str, value: Any, *, least: float | None = None) -> float
     return number
 
 
+def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """``value`` as an int from ``least`` to ``most``."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}; it must be an integer {limits}")
+    return int(value)
+
+
 def fraction(name: str, value: Any) -> float:
     """``value`` as a float of at least 0 and below 1."""
     number = finite_number(name, value, least=0.0)

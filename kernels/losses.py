@@ -734,15 +734,14 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
         raise TypeError(f"function is {function!r}; it must be a function of three arrays, z, y and dz")
     if output not in OUTPUTS:
         raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
-    if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 0:
-        raise ValueError(f"width is {width!r}; it must be the number of targets of a row, or 0")
+    width = checks.integer("width", width, 0)
     named = f"{python.__module__}.{python.__qualname__}"
     _named[named] += 1
     members = {"__slots__": (), "name": python.__name__, "output": output, "python": staticmethod(python)}
     members["of_row"] = _caught(compiled)
     members["__module__"] = "made by custom_loss"  # cannot be imported, so that its code is not kept on disk
     # Symbols of machine code contain the class's name, which must therefore be unique.
-    return type(f"{named}_{_named[named]}", (_RowLoss,), members)(int(width))
+    return type(f"{named}_{_named[named]}", (_RowLoss,), members)(width)
 
 
 _named: Counter[str] = Counter()

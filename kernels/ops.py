@@ -41,6 +41,7 @@ from .update import update as update_kernel
 
 Array = np.ndarray
 _STRONGEST = 1e6  # stronger distortions would overflow
+_LAST_SEED = 2**32 - 1
 
 
 def _parts(work: int, serial: int) -> int:
@@ -223,9 +224,7 @@ def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:
     if not isinstance(rule, Rule) or type(rule) is Rule:
         raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
     rule = type(rule)(*map(checks.finite_number, rule._fields, rule))
-    if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= 2**53:
-        raise ValueError(f"t is {t!r}; it must be an integer from 1 to 2^53")
-    return rule, checks.finite_number("lr", lr), int(t)
+    return rule, checks.finite_number("lr", lr), checks.integer("t", t, 1, 2**53)
 
 
 def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
@@ -315,19 +314,13 @@ def _checked_weights(sample_weight: ArrayLike | None, n: int) -> Array:
     return weights
 
 
-def _checked_seed(seed: int, name: str = "seed") -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise ValueError(f"{name} is {seed!r}; it must be an integer from 0 to 2^32 - 1")
-    return int(seed)
-
-
 def dropout(Y: ArrayLike, p: float, *, seed: int, out: Array | None = None) -> Array:
     """Y [B, n] with elements at random zero, with probability p in [0, 1), and the others divided by 1 - p.
 
     The mask is a function of ``seed`` (32 bits) and the element's place. Srivastava et al. 2014.
     """
     Y = checks.as_input("Y", Y, None, (None, None))
-    p, seed = checks.fraction("p", p), _checked_seed(seed)
+    p, seed = checks.fraction("p", p), checks.integer("seed", seed, 0, _LAST_SEED)
     result = checks.output("out", out, Y.dtype, Y.shape, Y)
     result[...] = Y
     run(dropout_mask.dropout, _parts(Y.size, SERIAL_ELEMENTS), seed, p, result)
@@ -368,16 +361,13 @@ def distort(
     for name, value in given.items():
         if checks.finite_number(name, value, least=0.1 if name == "sigma" else 0.0) > _STRONGEST:
             raise ValueError(f"{name} is {value!r}; it must be at most {_STRONGEST:g}")
-    if isinstance(fill, bool) or not isinstance(fill, (int, np.integer)) or not 0 <= fill <= 255:
-        raise ValueError(f"fill is {fill!r}; it must be an integer from 0 to 255")
+    fill, seed = checks.integer("fill", fill, 0, 255), checks.integer("seed", seed, 0, _LAST_SEED)
+    epoch = checks.integer("epoch", epoch, 0, _LAST_SEED)
     strengths = distortion.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
     parts = _parts(20 * result.size, SERIAL_ELEMENTS)
-    field, canvas = distortion.field_and_canvas(h, w, float(sigma), int(fill), parts)
-    run(
-        distortion.distort, parts, X, rows, _checked_seed(seed), _checked_seed(epoch), strengths, field, canvas,
-        result,
-    )  # fmt: skip
+    field, canvas = distortion.field_and_canvas(h, w, float(sigma), fill, parts)
+    run(distortion.distort, parts, X, rows, seed, epoch, strengths, field, canvas, result)
     return result
 
 
@@ -567,9 +557,8 @@ def _checked_samples(
     _require_apart(network, X, y, weights, rows)
     if batch is None:
         batch = len(rows)
-    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-        raise ValueError(f"batch is {batch!r}; it must be an integer of at least 1")
-    return Samples(Scaled(X, checks.finite_number("scale", scale)), y, weights, rows, int(batch))
+    batch = checks.integer("batch", batch, 1)
+    return Samples(Scaled(X, checks.finite_number("scale", scale)), y, weights, rows, batch)
 
 
 def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, label_smoothing: float) -> Loss:
@@ -592,7 +581,7 @@ def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, lab
 def _checked_objective(
     network: Network, loss: Loss, mean: bool, dropout: float, seed: int, first_row: int = 0
 ) -> Objective:
-    dropout, seed = checks.fraction("dropout", dropout), _checked_seed(seed)
+    dropout, seed = checks.fraction("dropout", dropout), checks.integer("seed", seed, 0, _LAST_SEED)
     return Objective(loss, activation_of(network.activation), bool(mean), dropout, seed, first_row)
 
 
@@ -626,7 +615,7 @@ def mlp_gradient(
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
     samples = _checked_samples(X, scale, labels, sample_weight, rows, None, network, minimised)
-    first_row = _checked_seed(first_row, "first_row")
+    first_row = checks.integer("first_row", first_row, 0, _LAST_SEED)
     objective = _checked_objective(network, minimised, mean, dropout, seed, first_row)
     _, _, t = _checked_step(sgd(), 0.0, t)
     inputs = samples.X.values, *samples, network.params

@@ -82,6 +82,7 @@ BAD = {
     "an image that is not there": (lambda: kernels.distort(PIXELS, [3], (2, 2), seed=0), ValueError, "rows holds 3; it must be from 0 to 2"),
     "all dropped": (lambda: kernels.dropout(Y, 1.0, seed=0), ValueError, "p is 1.0; it must be at least 0 and below 1"),
     "a seed too large": (lambda: kernels.dropout(Y, 0.5, seed=2**32), ValueError, "seed is 4294967296; it must be an integer from 0"),
+    "an epoch too large": (lambda: kernels.distort(PIXELS, [0], (2, 2), seed=0, epoch=2**32), ValueError, "epoch is 4294967296; it must"),
     "negative sample weight": (lambda: kernels.softmax_cross_entropy(Y, LABELS, sample_weight=[1, -1, 1, 1]), ValueError, "sample_weight holds a number that is negative"),
     "smoothing and epsilon": (lambda: kernels.softmax_cross_entropy(Y, LABELS, label_smoothing=0.1, epsilon=1e-9), ValueError, "one of them must be 0"),
     "targets that are no zeros and ones": (lambda: multilabel(2 * np.ones((2, 2), int)), ValueError, "labels holds 2; it must be from 0 to 1"),
@@ -117,7 +118,7 @@ BAD = {
     "a quantile of one": (lambda: numbers(Y, loss=LOSSES["quantile"](1.0)), ValueError, r"quantiles is 1.0; .* below 1"),
     "no quantiles": (lambda: numbers(Y, loss=LOSSES["quantile"](())), ValueError, r"quantiles is \(\);"),
     "three quantiles for two outputs": (
-        lambda: numbers(Y, loss=LOSSES["quantile"]((0.1, 0.5, 0.9))), ValueError, "there are 2 outputs; the loss quantile makes 3",
+        lambda: numbers(Y, loss=LOSSES["quantile"]((0.1, 0.5, 0.9))), ValueError, "has 2 outputs; the loss quantile needs 3",
     ),
     "negative counts": (lambda: kernels.loss_gradient(Y, Y - 1, "poisson"), ValueError, "targets holds -1.0; .* at least 0"),
     "sizes of zero": (lambda: kernels.loss_gradient(Y, Y, "gamma"), ValueError, "targets holds 0.0; .* positive numbers"),

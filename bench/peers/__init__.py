@@ -45,11 +45,11 @@ class Peer:
         return ("sparse" if work.is_sparse else "dense") in cls.trains
 
     def load(self, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Start, again, from copies of these weights and from no momentum."""
+        """Start anew from copies of these weights, without momentum."""
         raise NotImplementedError
 
     def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The weights, in NumPy."""
+        """The weights as NumPy arrays."""
         raise NotImplementedError
 
     def steps(self, rows: np.ndarray, rates: np.ndarray) -> None:
@@ -61,7 +61,7 @@ class Peer:
         self.steps(rng.permutation(len(self.work.y))[: len(rates) * self.work.batch], rates)
 
     def predict(self, X: np.ndarray) -> Any:
-        """Logits of X as the peer takes it (``inputs``), up to a constant a row."""
+        """Logits, up to a constant for each row, of what ``inputs`` returned."""
         raise NotImplementedError
 
     def inputs(self, X: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ class Peer:
 
 
 def find(families: Iterable[str]) -> tuple[list[type[Peer]], dict[str, str]]:
-    """(the classes of those that are installed, the reason for each that is not)."""
+    """(the classes of installed peers, the reason why each other family is skipped)."""
     found: list[type[Peer]] = []
     skipped = {}
     for family in families:

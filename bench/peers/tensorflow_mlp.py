@@ -60,7 +60,7 @@ class Loop(Peer):
 
     def steps(self, rows, rates):
         self.run(tf.constant(rows.reshape(-1, self.work.batch), tf.int32), tf.constant(rates, tf.float32))
-        self.parameters[0].numpy()  # waits
+        self.parameters[0].numpy()  # waits until it is done
 
     def predict(self, X):
         return self.logits(X).numpy()
