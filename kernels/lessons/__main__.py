@@ -1,4 +1,4 @@
-"""Run the lessons beside each other and print what a step of each takes.
+"""Time the lessons in turns and print the milliseconds of a step of each.
 
     python -m kernels.lessons        # all of them, and the library
     python -m kernels.lessons 2 3    # some
@@ -46,7 +46,7 @@ def problem(
 
 
 def steps(numbers: list[int]) -> dict[str, Callable[[], None]]:
-    """A call that takes one step, of each lesson and, where they are all, of the library, under its title."""
+    """By title, a call that takes one step, for each of these lessons and, if they are all, for the library."""
     X, labels, W1, W2 = problem()
 
     def of_lesson(name: str) -> Callable[[], None]:
@@ -66,11 +66,11 @@ def steps(numbers: list[int]) -> dict[str, Callable[[], None]]:
 
 
 def measure(numbers: list[int], rounds: int = 7, block: int = 100) -> dict[str, list[float]]:
-    """Seconds a step, round by round: the mean of a block of steps, after a pause and one step untimed."""
+    """Seconds of a step in each round: the mean of a block of steps, after a pause and one untimed step."""
     calls = steps(numbers)
     seconds: dict[str, list[float]] = {title: [] for title in calls}
     for call in calls.values():
-        call()  # compiled
+        call()  # compiles
     for _ in range(rounds):
         for title, call in calls.items():
             time.sleep(0.2)  # a BLAS keeps its threads spinning for a tenth of a second after a call
