@@ -595,7 +595,7 @@ def test_kernels_count_no_references_and_own_no_arrays(empty_cache):
             refused(A)
     for refused in (same, pair, user):  # references that their callers would count down
         for _ in range(2):
-            with pytest.raises((TypeError, NumbaError), match="may return numbers"):
+            with pytest.raises((TypeError, NumbaError), match="must return numbers"):
                 refused(A)
 
 
