@@ -124,9 +124,11 @@ class _Run:
             self.begun = True
             for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
                 (self.directory / name).unlink(missing_ok=True)
-        if self.first:
             self._write(CONFIG, self.config.to_toml())
+        if self.first:
             self._write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
+        if self.first and self.resume:  # last: where the disk is full the run that was there keeps its options
+            self._write(CONFIG, self.config.to_toml())
         if self.resume:
             done = f"after step {history[-1].step if history else 0}"
             longer = "more --epochs or --steps train longer"

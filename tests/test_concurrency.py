@@ -417,7 +417,7 @@ def raised_at(k, call):
         return True
     finally:
         sys.settrace(None)
-    return False
+    return places >= k  # one in a callback of the garbage collector ends nothing
 
 parts = 3
 seen = np.zeros(parts, np.int64)

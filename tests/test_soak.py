@@ -46,7 +46,7 @@ def test_a_hundred_thousand_calls_leave_nothing_behind(python, name):
 
 @pytest.mark.slow
 def test_other_shapes_threads_and_models_every_time_leave_nothing_behind(python):
-    python(SOAK, "1", "shapes", "fits")  # compiling leaves memory behind: only a process that loads is measured
+    python(SOAK, "40", "shapes", "fits")  # compiling leaves memory behind: only a process that loads is measured
     check(python, 400, "shapes")
     check(python, 40, "fits")
 
