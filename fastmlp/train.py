@@ -327,6 +327,7 @@ def _loading_kernels() -> Iterator[None]:
         if thread.ident is not None:
             thread.join()
         if collecting:
+            gc.freeze()  # else the first search looks through all that was imported
             gc.enable()
 
 

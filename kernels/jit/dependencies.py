@@ -35,7 +35,7 @@ from numba import extending, types
 _PACKAGE = __name__.rpartition(".jit.")[0]
 _HAS_DOCSTRING = 0x4000000  # since Python 3.13
 _OF_SOURCE = {"__doc__", "__firstlineno__"}  # names that a class or module body sets from its source text
-_JUMPS = {*dis.hasjrel, *dis.hasjabs}
+_STORE, _LOAD = dis.opmap["STORE_NAME"], dis.opmap["LOAD_CONST"]
 _VERSIONED = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # packages whose versions are in the environment
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
@@ -224,15 +224,27 @@ def _class_text(kind: type) -> str:
 @cache
 def _code(code: CodeType) -> tuple[Any, ...]:
     """The code of a function, class or module and of all inside it, without docstrings and places in the source."""
+    steps, omitted = code.co_code, {0} if _has_docstring(code) else set()
     if not code.co_flags & inspect.CO_OPTIMIZED:  # the body of a class or module
-        steps = [(i.opname, i.argval if i.opcode not in _JUMPS else i.arg) for i in dis.get_instructions(code)]
-        omitted = {k - 1 for k, (_, name) in enumerate(steps) if name in _OF_SOURCE}
-        return tuple((name, _constant(value)) for k, (name, value) in enumerate(steps) if k not in omitted)
+        steps, omitted = _body(code)
     return (
-        code.co_name, code.co_code, [_constant(const) for const in code.co_consts[_has_docstring(code) :]], code.co_names,
+        code.co_name, steps, [_constant(const) for k, const in enumerate(code.co_consts) if k not in omitted], code.co_names,
         code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount,
         code.co_kwonlyargcount, code.co_flags, code.co_exceptiontable,
     )  # fmt: skip
+
+
+def _body(code: CodeType) -> tuple[bytes, set[int]]:
+    """(the steps of a body without the loads of what its source sets, the constants that only these load)."""
+    steps = bytearray(code.co_code)
+    stores = (k for k in range(2, len(steps), 2) if steps[k] == _STORE and steps[k - 2] != dis.EXTENDED_ARG)
+    sets = [k for k in stores if code.co_names[steps[k + 1]] in _OF_SOURCE]
+    loads = {k - 2 for k in sets if steps[k - 2] == _LOAD}
+    others = {steps[k + 1] for k in range(0, len(steps), 2) if steps[k] == _LOAD and k not in loads}
+    omitted = {steps[k + 1] for k in loads} - others
+    for k in sets:
+        steps[k - 2 : k] = b"\0\0"
+    return bytes(steps), omitted
 
 
 def _has_docstring(code: CodeType) -> bool:
