@@ -275,7 +275,8 @@ def run_process(command: Sequence[str], environment: dict[str, str]) -> tuple[fl
     known, last = json.loads(result.stdout), (result.stderr.strip().splitlines() or ["no message"])[-1]
     if known["code"]:
         raise RunError(f"{' '.join(command[1:3])} ended with exit code {known['code']}: {last}")
-    return known["seconds"], known["peak"], json.loads(last)["test_accuracy"] if last.startswith("{") else float(last)
+    ours = last.startswith("test accuracy ")
+    return known["seconds"], known["peak"], float(last.split()[2].rstrip("%")) / 100 if ours else float(last)
 
 
 def processes(session: Session) -> Iterator[Sample]:
@@ -286,7 +287,7 @@ def processes(session: Session) -> Iterator[Sample]:
     root, source = Path(__file__).resolve().parent.parent, str(Path(session.data.source).resolve())
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
     with tempfile.TemporaryDirectory() as scratch:
-        options = ["--epochs", "1", "--json", "-q", "--data", source, "--out", scratch]
+        options = ["--epochs", "1", "-q", "--data", source, "--out", scratch]
         train = [sys.executable, "-m", "fastmlp.train", *options]
         commands = {OURS: train}
         for make in trainers(session, workloads.recipe(session.data)):

@@ -48,13 +48,13 @@ def read_idx(path: Path) -> np.ndarray:
     shape, start = idx_header(lambda count: header[:count], path)
     promised = math.prod(shape)
     # One byte more than promised is enough to see that there are too many: nothing is allocated on the header's word.
-    body = unzip(content, path, start + promised + 1)[start:]
-    if len(body) != promised:
-        held = f"{len(body)}" if len(body) < promised else "more"
+    whole = unzip(content, path, start + promised + 1)
+    if (there := len(whole) - start) != promised:
+        held = f"{there}" if there < promised else "more"
         raise InputError(
             f"{path}: the IDX header promises {'x'.join(map(str, shape))} = {promised} bytes, there are {held}"
         )
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return np.frombuffer(whole, np.uint8, promised, start).reshape(shape)
 
 
 def features(path: Path, query: Query) -> np.ndarray:
