@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -13,6 +13,7 @@ from . import log
 from .arrays import dataset_of
 from .config import TrainConfig, configure
 from .data import Dataset
+from .data.labels import listed
 from .errors import InputError, as_parameters
 from .screen import Screen, in_notebook
 from .training.loop import Observer, Progress, Result, fit_network
@@ -93,7 +94,7 @@ def fit(
     weight_decay: float | None = None,
     dropout: float | None = None,
     label_smoothing: float = 0.0,
-    class_weight: str | None = None,
+    class_weight: str | Mapping[Any, float] | None = None,
     augment: str = "none",
     augment_strength: float = 1.0,
     validation: float | None = None,
@@ -126,7 +127,7 @@ def fit(
     columns the model knows by name then, and which may hold text, dates and gaps, or a SciPy sparse matrix. ``y`` [N] are
     text, booleans, classes, or numbers to predict: ``task`` says what, or is found out as on the command line, and doubts are
     said on stderr. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction`` of the samples.
-    ``sample_weight`` [N] is what each sample counts.
+    ``sample_weight`` [N] is what each sample counts, and ``class_weight`` may be a dict of what those of a class count.
 
     The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
     seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is
@@ -142,6 +143,7 @@ def fit(
     Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
     """
     given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not _NOT_GIVEN}
+    by_class = given.pop("class_weight") if isinstance(class_weight, Mapping) else None
     if isinstance(y, TrainConfig):
         y, config = None, y
     if config is None:
@@ -158,6 +160,8 @@ def fit(
                 raise InputError(f"{name} goes with arrays; a Dataset has its own")
     else:
         data = dataset_of(data, y, X_test, y_test, sample_weight, config, observer.say)
+    if by_class is not None:
+        config = replace(config, class_weight=_in_order(by_class, data.classes))
     shown = _with_bar(observer) if progress else observer
     return train(data, config, observer=shown, checkpoint=checkpoint, resume=resume, world=world)
 
@@ -179,6 +183,14 @@ def train(
 
         return fit_table(data, config, observer, checkpoint, resume)
     return fit_network(data, config, observer, checkpoint, resume, world)
+
+
+def _in_order(weights: Mapping[Any, float], classes: tuple[str, ...]) -> str:
+    """The weights by class as the option has them: in the classes' order, 1 for a class without."""
+    texts = {str(label): weight for label, weight in weights.items()}
+    if unknown := [*texts.keys() - {*classes}]:
+        raise InputError(f"class_weight names {unknown[0]!r}; the classes are {listed(classes)}")
+    return ",".join(str(texts.get(name, 1)) for name in classes)
 
 
 def _log(report: Any) -> None:

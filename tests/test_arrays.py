@@ -352,6 +352,11 @@ BAD = {
     # The command's: --clip-norm.
     "an option": ((X, Y["text"]), {"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
     "a choice": ((X, Y["text"]), {"augment": True}, "^augment is True; it must be a name"),
+    "a weight of no class": (
+        (X, Y["text"]),
+        {"class_weight": {"maybe": 2}},
+        "^class_weight names 'maybe'; the classes are",
+    ),
     "a loss": (
         (X, Y["text"]),
         {"loss": "absolute_error"},
@@ -376,3 +381,11 @@ def test_what_cannot_be_used_is_one_line(name):
 def test_a_data_set_has_its_own_labels(digits):
     with pytest.raises(InputError, match="y goes with arrays; a Dataset has its own"):
         fastmlp.fit(digits, digits.y)
+
+
+def test_weights_of_classes_by_their_labels_are_those_in_order():
+    y = np.array([0, 7])[(X[:, 0] > 0).astype(int)]
+    options = {"networks": 0, "epochs": 1, "seed": 1}
+    in_order = fastmlp.fit(X, y, class_weight="1,5", **options).model.network.params
+    np.testing.assert_array_equal(fastmlp.fit(X, y, class_weight={7: 5}, **options).model.network.params, in_order)
+    assert (fastmlp.fit(X, y, **options).model.network.params != in_order).any()
