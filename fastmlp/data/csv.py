@@ -209,15 +209,15 @@ class _Chosen:
 def _read_head(text: bytes, path: Path, query: Query) -> _Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
-    notes = [*table.notes]
+    notes, of_pandas = [*table.notes], _is_of_pandas(names)
     short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
     nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
     if table.comment is not None and any(feature(field) is not None for field in names):
         names, is_header = table.comment, True
         notes.append(f"line {line - 1}, a comment, is taken for the header")
-    elif is_header := nameless or _is_of_pandas(names) or _is_header(table, path, query):
+    elif is_header := nameless or of_pandas or _is_header(table, path, query):
         index = names[:1] if is_index(names[0]) else []
-        if _is_of_pandas(names):
+        if of_pandas:
             notes.append(
                 f"line {line} is what pandas makes of a row of samples that it takes for a header; it is left out"
             )
