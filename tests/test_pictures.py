@@ -18,6 +18,7 @@ from PIL import Image
 import fastmlp
 from fastmlp import evaluate, predict, report, train
 from fastmlp.data import load
+from fastmlp.data.files import files_below
 from fastmlp.data.synthetic import synthetic_digits
 from fastmlp.errors import InputError
 
@@ -120,6 +121,17 @@ def test_classes_may_be_links_to_directories():
     for each in Path("set").iterdir():
         Path("links", each.name).symlink_to(each.resolve())
     require(read("links")[0], images)
+
+
+def test_links_that_lead_back_are_not_followed():
+    images = folder()
+    Path("set/here").symlink_to(".")
+    Path("set/a/up").symlink_to("..")
+    require(read()[0], images)
+    Path("set/a/other").symlink_to("../b")
+    Path("set/b/other").symlink_to("../a")
+    linked = [name.replace(a, f"{b}/other", 1) for a, b in ("ab", "ba") for name in images if name.startswith(a)]
+    assert sorted(name for name, _ in files_below(Path("set"))) == sorted([*images, *linked])
 
 
 def test_classes_that_differ_in_capitals_alone_are_said():

@@ -26,7 +26,7 @@ from ..formats import IMAGE, TRAINING, Features, Format, LabelColumn, Query, suf
 from ..paths import atomic_write, cache_dir, keep_newest, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
-from .files import is_hidden, require_file
+from .files import files_below, is_hidden, require_file
 from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
 from .labels import Labels, distinct
 from .npy import open_npy, read_npy
@@ -85,13 +85,7 @@ def is_of_images(path: Path) -> bool:
     """Whether a directory has images in directories below it, and no X.npy or IDX files."""
     if (path / "X.npy").exists() or find_idx(path):
         return False
-    below = (
-        Path(place) / file
-        for place, _, files in os.walk(path, followlinks=True)
-        if Path(place) != path
-        for file in files
-    )
-    return any(IMAGE.has(file.name) and not is_hidden(file.relative_to(path).as_posix()) for file in below)
+    return any(IMAGE.has(file.name) for inside, file in files_below(path) if "/" in inside)
 
 
 def refuse_columns(query: Query, spec: str) -> None:

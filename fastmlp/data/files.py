@@ -12,6 +12,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -87,6 +88,20 @@ def require_file(path: Path, *, fits: bool = True) -> None:
 def is_hidden(name: str) -> bool:
     """Whether a file of that path, with / between its parts, is one that systems leave in directories unasked."""
     return any(part.startswith(".") or part.lower() in _UNASKED for part in name.split("/"))
+
+
+def files_below(directory: Path) -> Iterator[tuple[str, Path]]:
+    """(path within the directory with / between its parts, path) of each file below it that is not hidden.
+
+    Links to directories are followed, but for one to a directory that was passed on the way to it.
+    """
+    for place, directories, files in os.walk(directory, followlinks=True):
+        within = Path(place).relative_to(directory)
+        passed = {os.path.realpath(directory / each) for each in (within, *within.parents)}
+        directories[:] = [name for name in directories if os.path.realpath(Path(place, name)) not in passed]
+        for name in files:
+            if not is_hidden(inside := (within / name).as_posix()):
+                yield inside, Path(place, name)
 
 
 def read_file(path: Path) -> bytes:

@@ -6,7 +6,6 @@ What is read is kept in the cache under the names, sizes and times of the files,
 from __future__ import annotations
 
 import json
-import os
 import warnings
 import zipfile
 from collections import Counter
@@ -24,7 +23,7 @@ from ..formats import IMAGE, Query
 from ..images.prepare import Picture, picture, pillow, read_images, size_of
 from .cached import cached
 from .dataset import Samples
-from .files import is_hidden, require_file, require_size
+from .files import files_below, is_hidden, require_file, require_size
 from .labels import distinct, listed
 
 _VERSION = 1
@@ -108,13 +107,9 @@ def _tree(path: Path) -> Iterator[list[_File]]:
 
 
 def _below(directory: Path) -> Iterator[_File]:
-    for place, _, names in os.walk(directory, followlinks=True):
-        for name in names:
-            file = Path(place) / name
-            inside = file.relative_to(directory).as_posix()
-            if not is_hidden(inside):
-                status = file.stat()
-                yield _File(inside, inside, (status.st_size, status.st_mtime_ns), picture(file).content)
+    for inside, file in files_below(directory):
+        status = file.stat()
+        yield _File(inside, inside, (status.st_size, status.st_mtime_ns), picture(file).content)
 
 
 def _inside(archive: zipfile.ZipFile, path: Path) -> Iterator[_File]:
