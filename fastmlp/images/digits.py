@@ -15,10 +15,8 @@ from .morphology import components, dilated, edges, largest
 INK = 0.45  # the least contrast of ink. Ruled lines reach 0.35 of a pen's contrast; pencil varies by a half.
 SMALLEST = 8  # pixels: the least height of a digit; noise leaves smaller marks
 SIDE = 0.8  # a part that fills this share of a side of the picture may be a shadow
-FULL, SHARP = (
-    0.8,
-    0.4,
-)  # a shadow has FULL contrast in less than SHARP of its area: at most 0.38; digits in 0.42 and more
+# A shadow has FULL contrast in less than SHARP of its area: at most 0.38; digits in 0.42 and more.
+FULL, SHARP = 0.8, 0.4
 THIN, THICK = 0.115, 0.17  # stroke widths, as parts of a digit's longer side: six of ten in MNIST are between them
 FINE = 0.085  # one of ten strokes in MNIST is thinner; a scribble's strokes, made no wider than this, stay apart
 BLOT = 0.45  # of the longer side: a square as large fits into a blot (0.7 in a disc), not into MNIST's strokes (0.37)

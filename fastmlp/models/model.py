@@ -26,9 +26,7 @@ from .ranges import difference
 from .target import Target, kernel_of, number_scores
 from .tensor_file import Tensors, write_tensors
 
-_RANGE_CHECKS = (
-    16  # calls whose inputs are compared with the training range, which takes longer than predicting a sample
-)
+_RANGE_CHECKS = 16  # calls whose inputs are compared with the training range, which takes longer than a prediction
 LABELS: dict[str, Any] = {
     "bool": lambda name: name == "True",
     "int": int,

@@ -300,9 +300,8 @@ class _Kept(StoredDispatcher):
             store().write(path, pickle.dumps((calls, code), protocol=pickle.HIGHEST_PROTOCOL))
 
 
-_MAKES_AN_ARRAY = (
-    "Only accept returning of array passed into the function as argument"  # Numba's words, without its runtime
-)
+# Numba's words for a function without its runtime that returns an array of its own.
+_MAKES_AN_ARRAY = "Only accept returning of array passed into the function as argument"
 
 
 class Kernel(_Kept):
