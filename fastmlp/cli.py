@@ -88,7 +88,7 @@ def run_command(
     atexit.register(gc.freeze)  # the last search for garbage in all that Numba has made took a fifth of a warm run
     warnings.showwarning = lambda message, *_, **__: say(str(message))
     if sys.stderr is None:  # closed by the caller
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+        sys.stderr = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 (for as long as the process lives)
     ranks, rank = (1, 0) if on_ranks else launched()
     if rank:
         return 2  # rank 0 says why

@@ -83,8 +83,13 @@ def remove_leftovers(path: Path) -> None:
 
 def keep_newest(files: Iterable[Path], count: int) -> None:
     """Delete all of the files but the ``count`` newest."""
-    for old in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)[count:]:
-        old.unlink(missing_ok=True)
+    dated = []
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            dated.append((file.stat().st_mtime, file))
+    for _, old in sorted(dated, reverse=True)[count:]:
+        with contextlib.suppress(OSError):  # Windows does not delete what another process reads
+            old.unlink()
 
 
 def _begin_file(path: Path, until_renamed: contextlib.ExitStack) -> tuple[Path, IO[bytes]]:

@@ -574,6 +574,12 @@ def test_names_that_the_terminal_cannot_show_are_escaped(place, python):
     assert result.stdout.split() == [{"é": r"\xe9", "ü": r"\xfc"}[name] for name in np.array(("é", "ü"))[classes]]
 
 
+def test_a_closed_stderr_takes_any_name(python):
+    narrow = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    run = "import sys; sys.stderr = None; from fastmlp import train; sys.exit(train.main(['--data', '\\xe9.csv']))"
+    assert python(run, env=narrow, code=2).stdout == ""
+
+
 @pytest.fixture
 def images(place, digits):
     """Pillow, in a directory with digit.png, a test digit."""

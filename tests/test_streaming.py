@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ import fastmlp
 from fastmlp import evaluate, train
 from fastmlp.data import OnDisk, Sparse, load
 from fastmlp.data import directory as directories
+from fastmlp.data.ondisk import DataFile
 from fastmlp.errors import InputError, Interrupted, RunError
+from fastmlp.paths import keep_newest
 from fastmlp.training import plan
 from fastmlp.training.batches import Batches
 from fastmlp.training.find_lr import find_lr
@@ -320,6 +323,16 @@ def test_a_file_that_is_deleted_is_trained_on_to_the_end(tmp_path):
     assert run.summary["weights_sha256"] == expected
 
 
+def test_threads_that_read_one_file_read_their_own_rows_where_it_has_one_place(tmp_path, monkeypatch):
+    """Windows cannot read at an offset."""
+    np.arange(16).tofile(tmp_path / "rows")
+    file, seek = DataFile(tmp_path / "rows"), os.lseek
+    monkeypatch.delattr(os, "preadv")
+    monkeypatch.setattr(os, "lseek", lambda *place: (seek(*place), threading.Event().wait(0.001)))
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(lambda k: int(file.read(8 * k, 1, np.int64)[0]), range(16))] == [*range(16)]
+
+
 def test_a_file_that_is_cut_short_ends_the_run_in_one_line(tmp_path):
     directory = dataset(tmp_path / "data")
     path, data = directory / "X.npy", load(str(directory), memory=1)
@@ -499,6 +512,15 @@ def test_a_changed_shard_is_read_again_and_the_oldest_conversions_go(tmp_path):
         os.utime(directory / "a.npz", (k, k))
         assert (load(str(directory), memory=1).X[:10] == k).all()
     assert len(blocks(tmp_path, "*.bin")) == 4
+
+
+def test_the_oldest_files_go_though_one_has_gone_and_one_cannot(tmp_path):
+    (tmp_path / "1 cannot").mkdir()
+    for number, name in enumerate(("1 cannot", "2 goes", "3 stays"), 1):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    keep_newest([tmp_path / "gone", *tmp_path.iterdir()], 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1 cannot", "3 stays"]
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ class DataFile:
         self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._fd)
         self.size = os.fstat(self._fd).st_size
+        self._moving = threading.Lock()
 
     def read(self, offset: int, shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array that lies there. RunError when the disk fails, or the file does not reach as far any more."""
@@ -46,10 +48,11 @@ class DataFile:
     def _read_into(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self._fd, [view], offset)
-        os.lseek(self._fd, offset, os.SEEK_SET)  # pragma: no cover (Windows)
-        content = os.read(self._fd, len(view))  # pragma: no cover
-        view[: len(content)] = content  # pragma: no cover
-        return len(content)  # pragma: no cover
+        with self._moving:  # Windows: the file has one place, for all threads
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            content = os.read(self._fd, len(view))
+        view[: len(content)] = content
+        return len(content)
 
 
 @dataclass(frozen=True, eq=False)

@@ -180,7 +180,7 @@ def joined() -> Iterator[World]:
         return
     stderr = sys.stderr
     if rank:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+        sys.stdout = sys.stderr = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 (for as long as the process lives)
     MPI = _start_mpi(size)
     leaving = MPI.COMM_WORLD.Dup()  # on which ranks with an error meet, whatever the others are waiting for
     try:
