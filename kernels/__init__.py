@@ -10,39 +10,33 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from . import jit, raw, reference, simd
-    from .activations import ACTIVATIONS
-    from .compiled import cache_info, warmup
-    from .cores import get_num_threads, set_num_threads, threads
-    from .csr_matrix import CSR
-    from .jit import kernel
-    from .losses import LOSSES, custom_loss
-    from .network import Network
-    from .ops import (
-        adam_update,
-        csr,
-        distort,
-        dropout,
-        linear_backward_input,
-        linear_backward_update,
-        linear_backward_weight,
-        linear_forward,
-        linear_relu_forward,
-        loss_gradient,
-        mlp_forward,
-        mlp_gradient,
-        mlp_train_steps,
-        mlp_update,
-        momentum_update,
-        sgd_update,
-        softmax,
-        softmax_cross_entropy,
-    )
-    from .peak import peak_gflops
-    from .predictor import Predictor
-    from .team import parallel
-    from .update import RULES, Rule, adam, adamw, lion, momentum, sgd
+if TYPE_CHECKING:  # with ``as`` or ``*``: type checkers take other imported names for private ones
+    from . import jit as jit
+    from . import raw as raw
+    from . import reference as reference
+    from . import simd as simd
+    from .activations import ACTIVATIONS as ACTIVATIONS
+    from .compiled import cache_info as cache_info
+    from .compiled import warmup as warmup
+    from .cores import get_num_threads as get_num_threads
+    from .cores import set_num_threads as set_num_threads
+    from .cores import threads as threads
+    from .csr_matrix import CSR as CSR
+    from .jit import kernel as kernel
+    from .losses import LOSSES as LOSSES
+    from .losses import custom_loss as custom_loss
+    from .network import Network as Network
+    from .ops import *  # noqa: F403
+    from .peak import peak_gflops as peak_gflops
+    from .predictor import Predictor as Predictor
+    from .team import parallel as parallel
+    from .update import RULES as RULES
+    from .update import Rule as Rule
+    from .update import adam as adam
+    from .update import adamw as adamw
+    from .update import lion as lion
+    from .update import momentum as momentum
+    from .update import sgd as sgd
 
 __version__ = "0.1.0"
 # Tells this package from others on the Python package index that also install a top-level `kernels`.
@@ -69,16 +63,10 @@ _NAMES = {
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-__all__ = [
-    "ACTIVATIONS", "CSR", "LOSSES", "RULES", "Network", "Predictor", "Rule", "adam", "adam_update", "adamw", "cache_info",
-    "csr", "custom_loss", "distort", "dropout", "get_num_threads", "jit", "kernel", "linear_backward_input",
-    "linear_backward_update", "linear_backward_weight", "linear_forward", "linear_relu_forward", "lion", "loss_gradient",
-    "mlp_forward", "mlp_gradient", "mlp_train_steps", "mlp_update", "momentum", "momentum_update", "parallel", "peak_gflops",
-    "raw", "reference", "set_num_threads", "sgd", "sgd_update", "simd", "softmax", "softmax_cross_entropy", "threads",
-    "warmup",
-]  # fmt: skip
+_PUBLIC_MODULES = ("jit", "raw", "reference", "simd")
+_MODULES = (*_PUBLIC_MODULES, "mlp", "sparse", "team", "tuning")
 
-_MODULES = ("jit", "mlp", "raw", "reference", "simd", "sparse", "team", "tuning")
+__all__ = sorted([*_HOME, *_PUBLIC_MODULES])
 
 _importing = threading.RLock()
 if hasattr(os, "register_at_fork"):

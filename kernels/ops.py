@@ -39,6 +39,12 @@ from .update import RULES, Rule, Schedule, adam, adamw, clipped, sgd
 from .update import momentum as _momentum
 from .update import update as update_kernel
 
+__all__ = [
+    "adam_update", "csr", "distort", "dropout", "linear_backward_input", "linear_backward_update", "linear_backward_weight",
+    "linear_forward", "linear_relu_forward", "loss_gradient", "mlp_forward", "mlp_gradient", "mlp_train_steps", "mlp_update",
+    "momentum_update", "sgd_update", "softmax", "softmax_cross_entropy",
+]  # fmt: skip
+
 Array = np.ndarray
 _STRONGEST = 1e6  # stronger distortions would overflow
 _LAST_SEED = 2**32 - 1
