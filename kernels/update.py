@@ -24,7 +24,7 @@ from .simd import broadcast_each, fma
 from .subnormals import flush, normal
 from .team import share
 
-for _attribute in ("slots", "coefficients", "step"):
+for _attribute in ("slots", "coefficients", "step", "decoupled"):
     class_attribute(_attribute)
 
 
@@ -133,61 +133,41 @@ class Nesterov(Momentum):
 class Adam(Rule):
     __slots__ = ()
     kind, slots = "adam", 2
+    decoupled: ClassVar[bool] = False  # whether the decay is taken off the weight, and is no part of the gradient
 
     @staticmethod
     @piece
     def coefficients(rule, weight_decay, lr, t):
+        keep, decay = (1 - lr * weight_decay, 0.0) if rule.decoupled else (1.0, weight_decay)
         correct1, correct2 = 1 / (1 - rule.beta1**t), 1 / (1 - rule.beta2**t)
-        return lr, weight_decay, 1 - rule.beta1, 1 - rule.beta2, correct1, correct2, rule.epsilon
+        return lr, keep, decay, 1 - rule.beta1, 1 - rule.beta2, correct1, correct2, rule.epsilon
 
     @staticmethod
     @piece
     def step(coefficients, w, g, state):
         in_line()
-        rate, decay, rest1, rest2, correct1, correct2, epsilon = coefficients
+        rate, keep, decay, rest1, rest2, correct1, correct2, epsilon = coefficients
         m, v = state
         d = fma(decay, w, g)
         m = fma(rest1, d - m, m)
         v = fma(rest2, d * d - v, v)
-        return w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
+        return keep * w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
 
     def numpy_step(self, lr, t, W, dW, state):
-        self._adapt(lr, t, W, dW + W.dtype.type(self.weight_decay) * W, state)
-
-    def _adapt(self, lr, t, W, g, state):
-        """Step the moments, then W by them."""
         real, (M, V) = W.dtype.type, state
+        keep, decay = (1 - lr * self.weight_decay, 0.0) if self.decoupled else (1.0, self.weight_decay)
+        g = dW + real(decay) * W
         M += (1 - real(self.beta1)) * (g - M)
         flush(M)
         V += (1 - real(self.beta2)) * (g * g - V)
         flush(V)
-        corrected = M / real(1 - self.beta1**t), V / real(1 - self.beta2**t)
-        W -= real(lr) * corrected[0] / (np.sqrt(corrected[1]) + real(self.epsilon))
+        W *= real(keep)
+        W -= real(lr) * (M / real(1 - self.beta1**t)) / (np.sqrt(V / real(1 - self.beta2**t)) + real(self.epsilon))
 
 
 class AdamW(Adam):
     __slots__ = ()
-    kind = "adamw"
-
-    @staticmethod
-    @piece
-    def coefficients(rule, weight_decay, lr, t):
-        keep, correct1, correct2 = 1 - lr * weight_decay, 1 / (1 - rule.beta1**t), 1 / (1 - rule.beta2**t)
-        return lr, keep, 1 - rule.beta1, 1 - rule.beta2, correct1, correct2, rule.epsilon
-
-    @staticmethod
-    @piece
-    def step(coefficients, w, g, state):
-        in_line()
-        rate, keep, rest1, rest2, correct1, correct2, epsilon = coefficients
-        m, v = state
-        m = fma(rest1, g - m, m)
-        v = fma(rest2, g * g - v, v)
-        return keep * w - rate * (correct1 * m) / (simd.sqrt(correct2 * v) + epsilon), (m, v)
-
-    def numpy_step(self, lr, t, W, dW, state):
-        W *= W.dtype.type(1 - lr * self.weight_decay)
-        self._adapt(lr, t, W, dW, state)
+    kind, decoupled = "adamw", True
 
 
 class Lion(Rule):
