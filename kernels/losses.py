@@ -75,8 +75,10 @@ class Loss:
     columns: ClassVar[Any] = _columns_as_rows  # ``gradient`` for samples along the vectors: see ``small``
 
     def targets(self, name: str, value: Any, samples: int, outputs: int, dtype: np.dtype) -> np.ndarray:
-        """``value``, checked and converted: the targets of all samples, row by row, in any shape."""
-        raise NotImplementedError
+        """``value``, checked and converted: the targets of all samples, row by row, in any shape; here class labels."""
+        if self.output == "softmax":
+            return checks.as_labels(name, value, samples, outputs)
+        return checks.as_targets(name, value, samples, outputs)
 
     def twin(self, Z: np.ndarray, targets: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
         """(loss, hits, dZ): the loss summed over the rows, and the number of rows that are right."""
@@ -279,9 +281,6 @@ class SoftmaxCrossEntropy(CrossEntropy):
     name, output = "softmax_cross_entropy", "softmax"
     gradient, columns = _softmax_gradient, _softmax_columns
 
-    def targets(self, name, value, samples, outputs, dtype):
-        return checks.as_labels(name, value, samples, outputs)
-
     def twin(self, Z: np.ndarray, labels: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
         """(loss, rows whose first largest logit is the label's, dZ), the loss summed over the rows."""
         Z, rows, O = normal(Z), np.arange(len(labels)), Z.shape[1]
@@ -355,9 +354,6 @@ class LogisticCrossEntropy(CrossEntropy):
     name, output = "logistic_cross_entropy", "logistic"
     gradient, columns = _logistic_gradient, _logistic_columns
 
-    def targets(self, name, value, samples, outputs, dtype):
-        return checks.as_targets(name, value, samples, outputs)
-
     def twin(self, Z: np.ndarray, labels: np.ndarray, sample_weight: Any) -> tuple[float, int, np.ndarray]:
         """(loss, rows with every output on its label's side of zero, dZ), the loss summed over the rows."""
         Z, Q = normal(Z), (1 - self.smoothing) * np.asarray(labels, np.float64) + self.smoothing / 2
@@ -421,9 +417,6 @@ class Focal(Loss, _Gamma):
 
     def checked(self):
         return type(self)(checks.finite_number("gamma", self.gamma, least=0.0))
-
-    def targets(self, name, value, samples, outputs, dtype):
-        return checks.as_labels(name, value, samples, outputs)
 
     def twin(self, Z, targets, sample_weight):
         rows, wide = np.arange(len(targets)), normal(Z).astype(np.float64)
@@ -606,6 +599,14 @@ class _LogLink(NumberLoss, _Nothing):
 
     __slots__ = ()
     output = "exponential"
+    of_zero: ClassVar[bool]  # whether a target may be 0
+
+    def targets(self, name, value, samples, outputs, dtype):
+        Y = super().targets(name, value, samples, outputs, dtype)
+        if (Y < 0 if self.of_zero else Y <= 0).any():
+            taken = "numbers of at least 0" if self.of_zero else "positive numbers"
+            raise ValueError(f"{name} holds {Y.min()}; the loss {self.name} takes {taken}")
+        return Y
 
     def predict(self, Z):
         return np.exp(Z)
@@ -618,13 +619,7 @@ class Poisson(_LogLink):
     """
 
     __slots__ = ()
-    name = "poisson"
-
-    def targets(self, name, value, samples, outputs, dtype):
-        Y = super().targets(name, value, samples, outputs, dtype)
-        if (Y < 0).any():
-            raise ValueError(f"{name} holds {Y.min()}; the loss poisson takes numbers of at least 0")
-        return Y
+    name, of_zero = "poisson", True
 
     @staticmethod
     def point(loss, k, z, y):
@@ -643,13 +638,7 @@ class Gamma(_LogLink):
     """
 
     __slots__ = ()
-    name = "gamma"
-
-    def targets(self, name, value, samples, outputs, dtype):
-        Y = super().targets(name, value, samples, outputs, dtype)
-        if (Y <= 0).any():
-            raise ValueError(f"{name} holds {Y.min()}; the loss gamma takes positive numbers")
-        return Y
+    name, of_zero = "gamma", False
 
     @staticmethod
     def point(loss, k, z, y):
