@@ -18,7 +18,7 @@ try:
     from llvmlite import binding, ir
     from numba import extending
     from numba.core import callconv, cgutils, compiler, config, errors, funcdesc, sigutils, typing
-    from numba.core.caching import _Cache
+    from numba.core.caching import NullCache
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.environment import Environment
@@ -295,27 +295,14 @@ class PythonDispatcher(StoredDispatcher):
     _compile_for_args = CPUDispatcher._compile_for_args
 
 
-class _StoredCode(_Cache):
-    """Numba's interface to a cache, for one dispatcher."""
+class _StoredCode(NullCache):
+    """Numba's interface to a cache, for one dispatcher; ``StoredDispatcher.compile_once`` looks for kept code itself."""
 
     def __init__(self, dispatcher: StoredDispatcher) -> None:
         self._dispatcher = dispatcher
 
-    @property
-    def cache_path(self) -> str:
-        return ""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Find nothing: ``StoredDispatcher.compile_once`` has looked before."""
-
     def save_overload(self, sig: Any, data: Any) -> None:
         self._dispatcher.save(sig, data)
-
-    def enable(self) -> None: ...
-
-    def disable(self) -> None: ...
-
-    def flush(self) -> None: ...
 
 
 def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
