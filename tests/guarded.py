@@ -155,6 +155,8 @@ def check(op, args, kwargs, at_end, rng) -> None:
     given = {name: guarded(array, at_end) for name, array in given.items()}
     with kernels.threads(int(rng.integers(1, 5))), guarded_scratch(at_end):
         result = op.fast(*args, **kwargs, **given)
+    returned = result if isinstance(result, tuple) else (result,)
+    assert all(any(array is each for each in returned) for array in given.values()), "an output was not returned"
     after = contents([*inputs[0], *(v for v in inputs[1] if isinstance(v, np.ndarray))])
     assert before == after, "an input was changed"
     written = contents([result, [args[k] for k in op.writes], [kwargs[name] for name in states]])

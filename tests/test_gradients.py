@@ -27,44 +27,6 @@ def central_difference(f, x):
     return gradient
 
 
-def assert_close(exact, numeric):
-    np.testing.assert_allclose(exact, numeric, rtol=1e-6, atol=1e-9)
-
-
-def away_from_kinks(Z):
-    """No pre-activation so near zero that a difference would step over it."""
-    return abs(Z).min() > 100 * STEP
-
-
-def test_linear_gradients_are_the_derivatives_of_the_forward(rng):
-    X, W, b, dY = (rng.standard_normal(s) for s in ((4, 3), (3, 5), (5,), (4, 5)))
-
-    def loss():
-        return (reference.linear_forward(X, W, b, scale=0.5) * dY).sum()
-
-    dW, db = reference.linear_backward_weight(X, dY, scale=0.5)
-    assert_close(dW, central_difference(loss, W))
-    assert_close(db, central_difference(loss, b))
-    assert_close(0.5 * reference.linear_backward_input(dY, W), central_difference(loss, X))
-
-
-def test_the_relu_mask_is_the_derivative_of_relu(rng):
-    Z, W, dY = rng.standard_normal((4, 6)), rng.standard_normal((6, 3)), rng.standard_normal((4, 3))
-    assert away_from_kinks(Z)
-
-    def loss():
-        return (np.maximum(Z, 0) @ W * dY).sum()
-
-    dZ = reference.linear_backward_input(dY, W, relu_output=np.maximum(Z, 0))
-    assert_close(dZ, central_difference(loss, Z))
-
-
-def test_the_logit_gradient_is_the_derivative_of_the_loss(rng):
-    Z, labels = 3 * rng.standard_normal((5, 7)), rng.integers(0, 7, 5)
-    dZ = reference.softmax_cross_entropy(Z, labels)[2]
-    assert_close(dZ, central_difference(lambda: reference.softmax_cross_entropy(Z, labels)[0], Z))
-
-
 @pytest.mark.parametrize("sizes", [(6, 4), (6, 5, 3), (6, 5, 4, 3)])
 @pytest.mark.parametrize("mean", [True, False])
 def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
@@ -97,7 +59,7 @@ def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, lo
     X, rows = rng.standard_normal((8, 6)), np.array([5, 1, 7, 2, 0])
     y = registry.targets(rng, loss, 8, sizes[-1])
     options = registry._options(loss, {"label_smoothing": 0.2, "sample_weight": rng.random(8), "dropout": 0.4})
-    options |= {"scale": 1.0, "seed": 3, "t": 9}
+    options |= {"scale": 0.5, "seed": 3, "t": 9}
     numeric = central_difference(
         lambda: reference.mlp_gradient(X, y, rows, network, **options)[0] / len(rows), network.params
     )

@@ -130,8 +130,8 @@ def test_weight_gradients_of_pixels_need_no_copy_of_them_as_floats():
 
 
 @dtypes
-@pytest.mark.parametrize("outputs", range(1, NARROW_COLUMNS + 1))
-def test_a_row_of_a_layer_with_few_outputs_has_its_bits_in_any_company(dtype, outputs, rng):
+@pytest.mark.parametrize("outputs", [*range(1, NARROW_COLUMNS + 1), 45])
+def test_a_row_has_its_bits_in_any_company(dtype, outputs, rng):
     """Alone and among others, on any number of threads, and where others, but not it, are mostly zeros."""
     X, W = rng.standard_normal((700, 800)).astype(dtype), rng.standard_normal((800, outputs)).astype(dtype)
     X[ROW_BLOCK:] *= rng.random((len(X) - ROW_BLOCK, 1)) < 0.2
@@ -245,14 +245,6 @@ def test_products_err_less_than_gamma_and_than_a_dropped_term(dtype, shape, rng,
         record_property(f"{name} error / gamma", ratio / bound(K, UNIT[dtype]))
         assert ratio <= bound(K, UNIT[dtype])
         assert ratio <= 4 * max(1, K) ** 0.5 * UNIT[dtype] + 2 * UNIT[dtype]
-
-
-@dtypes
-def test_a_row_does_not_depend_on_its_batch(dtype, rng):
-    X, W, b = (rng.standard_normal(s).astype(dtype) for s in ((77, 60), (60, 45), (45,)))
-    whole = kernels.linear_relu_forward(X, W, b)
-    for rows in (slice(0, 1), slice(5, 12), slice(70, 77)):
-        assert kernels.linear_relu_forward(X[rows], W, b).tobytes() == whole[rows].tobytes()
 
 
 @dtypes
@@ -477,15 +469,9 @@ def test_non_finite_logits_give_a_nan_loss(dtype, bad, place):
 
 
 @dtypes
-def test_the_first_nan_is_the_argmax_as_in_numpy(dtype):
-    Z = np.array([[1, np.nan, np.nan]], dtype)
-    for label in range(3):
+@pytest.mark.parametrize(("logits", "first"), [([1, np.nan, np.nan], 1), ([1, 3, 3, 0], 1)], ids=["NaN", "ties"])
+def test_the_first_largest_logit_is_the_argmax_as_in_numpy(logits, first, dtype):
+    Z = np.array([logits], dtype)
+    for label in range(len(logits)):
         for ops in (kernels, kernels.reference):
-            assert ops.softmax_cross_entropy(Z, np.array([label]))[1] == (label == 1)
-
-
-@dtypes
-def test_ties_go_to_the_first_class_as_in_numpy(dtype):
-    Z = np.array([[1, 3, 3, 0]], dtype)
-    assert kernels.softmax_cross_entropy(Z, [1])[1] == 1
-    assert kernels.softmax_cross_entropy(Z, [2])[1] == 0
+            assert ops.softmax_cross_entropy(Z, np.array([label]))[1] == (label == first)

@@ -130,20 +130,6 @@ def test_results_have_the_dtype_of_the_weights(op, dtype, rng):
         assert found
 
 
-@ops
-@dtypes
-def test_inputs_are_unchanged_and_may_be_read_only_or_strided(op, dtype, rng):
-    for args, kwargs in op.cases(rng, (9, 7, 6), np.dtype(dtype)):
-        expected = [array.tobytes() for array in call(op.fast, op, args, kwargs)]
-        inputs = [k for k, a in enumerate(args) if isinstance(a, np.ndarray) and k not in op.writes]
-        for disguise in (read_only, every_second, unaligned):
-            disguised = [disguise(a) if k in inputs else clone(a) for k, a in enumerate(args)]
-            before = [a.tobytes() if k in inputs else None for k, a in enumerate(disguised)]
-            result = called(op.fast, op, disguised, {name: clone(value) for name, value in kwargs.items()})
-            assert [array.tobytes() for array in result] == expected
-            assert before == [a.tobytes() if k in inputs else None for k, a in enumerate(disguised)]
-
-
 def read_only(array):
     array = array.copy()
     array.flags.writeable = False
@@ -156,14 +142,6 @@ def every_second(array):
     return spread[..., ::2]
 
 
-def unaligned(array):
-    raw = np.zeros(array.nbytes + 1, np.uint8)
-    view = raw[1:].view(array.dtype) if array.itemsize == 1 else np.ndarray(array.shape, array.dtype, raw, 1)
-    view = view.reshape(array.shape)
-    view[...] = array
-    return view
-
-
 def outputs(op: Op) -> list[str]:
     return [name for name in inspect.signature(op.fast).parameters if name.startswith("out")]
 
@@ -172,30 +150,16 @@ with_out = pytest.mark.parametrize("op", [op for op in OPS if outputs(op)], ids=
 
 
 def shaped_like_results(op, args, kwargs):
-    """An array of NaN, or of 77, for each ``out`` of the op."""
+    """An array for each ``out`` of the op."""
     result = op.fast(*args, **kwargs)
     arrays = [a for a in (result if isinstance(result, tuple) else (result,)) if isinstance(a, np.ndarray)]
-    fill = 77 if op.name == "distort" else np.nan
-    return {name: np.full_like(array, fill) for name, array in zip(outputs(op), arrays)}, arrays
-
-
-@with_out
-@dtypes
-def test_outputs_are_write_only_and_returned(op, dtype, rng):
-    for args, kwargs in op.cases(rng, (9, 7, 6), np.dtype(dtype)):
-        given, expected = shaped_like_results(op, args, kwargs)
-        result = op.fast(*args, **kwargs, **given)
-        returned = result if isinstance(result, tuple) else (result,)
-        for array, want in zip(given.values(), expected):
-            assert any(array is value for value in returned)
-            assert array.tobytes() == want.tobytes()
+    return dict(zip(outputs(op), map(np.empty_like, arrays)))
 
 
 @with_out
 def test_unusable_outputs_are_refused_by_name(op, rng):
     args, kwargs = next(op.cases(rng, (9, 7, 6), np.dtype("float32")))
-    given, _ = shaped_like_results(op, args, kwargs)
-    for name, good in given.items():
+    for name, good in shaped_like_results(op, args, kwargs).items():
         bad = {
             "dtype": good.astype(np.float64),
             "shape": np.empty((*good.shape[:-1], good.shape[-1] + 1), good.dtype),
@@ -215,8 +179,7 @@ def test_an_output_that_overlaps_an_input_is_refused(op, rng):
     if op.name == "distort":  # as many images as are asked for, so that there is memory enough
         args = (args[0], np.arange(len(args[0])), args[2])
     memory = next((a.params for a in args if isinstance(a, Network)), args[0])
-    given, _ = shaped_like_results(op, args, kwargs)
-    name, good = next(iter(given.items()))
+    name, good = next(iter(shaped_like_results(op, args, kwargs).items()))
     view = memory.reshape(-1)[: good.size].reshape(good.shape)
     with pytest.raises(ValueError, match=f"^{name} overlaps"):
         op.fast(*args, **kwargs, **{name: view})

@@ -64,34 +64,25 @@ def few_digits():
     return load_synthetic(seed=1, n=400, n_test=100)
 
 
-@pytest.mark.compiles(
-    calls=lambda options: [partial(fastmlp.fit, few_digits(), **{"steps": 2, "dtype": "float64", **options})]
-)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_both_backends_do_the_same(digits, options):
-    """In float64, where 12 steps cannot amplify a rounding error to 1e-9."""
-    few = replace(digits, X=digits.X[:400], y=digits.y[:400])
-    runs = [
-        fastmlp.fit(few, steps=12, report_steps=4, hidden=options.get("hidden", (40,)), dtype="float64", backend=backend,
-                    **{name: value for name, value in options.items() if name != "hidden"})
-        for backend in ("numba", "reference")
-    ]  # fmt: skip
-    for fast, slow in zip(*(run.history for run in runs), strict=True):
-        for name in ("train_loss", "train_accuracy", "validation_loss", "test_loss", "lr"):
-            if getattr(slow, name) is not None:
-                assert getattr(fast, name) == pytest.approx(getattr(slow, name), rel=1e-9)
+def twelve_steps(**options):
+    """A run in float64, where 12 steps cannot amplify a rounding error to 1e-9."""
+    return fastmlp.fit(few_digits(), **{"steps": 12, "report_steps": 4, "hidden": (40,), "dtype": "float64", **options})
 
 
+@pytest.mark.compiles(calls=lambda options: [partial(twelve_steps, **options)])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_options_change_the_weights_and_threads_do_not(digits, options):
-    few = replace(digits, X=digits.X[:400], y=digits.y[:400])
-    base = {"steps": 12, "hidden": (40,), "seed": 1, "dtype": "float64"}  # for which the test above has compiled
-    plain = fastmlp.fit(few, **base).summary["weights_sha256"]
-    digests = {
-        fastmlp.fit(few, threads=n, **{**base, **options}).summary["weights_sha256"] for n in (1, 2, 3)
-    }  # fmt: skip
+def test_an_option_does_the_same_on_both_backends_and_any_number_of_threads_and_changes_the_weights(options):
+    slow, *fast = (
+        twelve_steps(**options, **how) for how in ({"backend": "reference"}, *({"threads": n} for n in (1, 2, 3)))
+    )
+    plain = {"hidden": options["hidden"]} if "hidden" in options else {}
+    digests = {run.summary["weights_sha256"] for run in fast}
     assert len(digests) == 1
-    assert digests != {plain}
+    assert digests != {twelve_steps(**plain).summary["weights_sha256"]}
+    for ours, exact in zip(fast[0].history, slow.history, strict=True):
+        for name in ("train_loss", "train_accuracy", "validation_loss", "test_loss", "lr"):
+            if getattr(exact, name) is not None:
+                assert getattr(ours, name) == pytest.approx(getattr(exact, name), rel=1e-9)
 
 
 def test_sample_weights_of_zero_hide_their_samples(digits, rng):

@@ -310,14 +310,3 @@ def test_csr_of_a_dense_matrix_is_its_twin(dtype, columns, rng):
     assert ours.indices.dtype == (np.uint16 if columns <= 65_536 else np.int32)
     for name in ("indptr", "indices", "values"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(twin, name))
-
-
-@pytest.mark.parametrize("index", ["int32", "int64"])
-def test_scipy_matrices_train(index, rng):
-    sparse = pytest.importorskip("scipy.sparse")
-    X = sparse_samples(rng, 60, 150, 0.1, "float32")
-    matrix = sparse.csr_array(X)
-    matrix.indices, matrix.indptr = matrix.indices.astype(index), matrix.indptr.astype(index)
-    y = rng.integers(0, 5, 60)
-    expected = train(kernels.csr(X), y, (150, 20, 5), kernels.sgd())
-    np.testing.assert_array_equal(train(matrix, y, (150, 20, 5), kernels.sgd()), expected)

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,18 +110,6 @@ def test_shares_cover_everything_once(parts):
 def product():
     rng = np.random.default_rng(3)
     return rng.standard_normal((256, 200)), rng.standard_normal((200, 150))
-
-
-def test_python_threads_at_once_get_the_serial_bits():
-    X, W = product()
-    expected = kernels.linear_forward(X, W).tobytes()
-
-    def work(_):
-        for _ in range(50):
-            assert kernels.linear_forward(X, W).tobytes() == expected
-
-    with kernels.threads(3), ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(8)))
 
 
 def _child(queue):
