@@ -130,7 +130,7 @@ def _cpu(kernels: Any) -> Findings:
     target = import_module("llvmlite.binding").get_host_cpu_name()
     values = {"features": features, "llvm": target, "register_bytes": simd.REGISTER_BYTES, "registers": simd.REGISTERS}
     yield Finding(
-        "ok", "cpu", f"{_cpu_name()} ({target}): {', '.join(features) or 'no vector extensions'}", values=values
+        "ok", "cpu", ": ".join(filter(None, (f"{_cpu_name()} ({target})", ", ".join(features)))), values=values
     )
     text = f"{simd.REGISTERS} registers of {simd.REGISTER_BYTES} bytes, {simd.REGISTER_BYTES // 4} float32 each"
     remedy = "a newer CPU, or a virtual machine that passes its host's on, computes several times as fast"

@@ -29,7 +29,7 @@ def inputs(columns, **values):
 
 
 GAPS = [
-    None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT"), "#N/A", "-", ".", "#DIV/0!", r"\N",
+    None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT", "s"), "#N/A", "-", ".", "#DIV/0!", r"\N",
     "[NULL]", "\u2013", "0000-00-00",
 ]  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_between_edges_a_row_is_what_two_of_them_are_by_parts():
     table = {
         "x": np.where(rng.random(9000) < 0.1, np.nan, rng.standard_normal(9000)), "few": rng.integers(0, 9, 9000) ** 2.0,
         "two": np.arange(9000) % 2, "gaps": np.where(np.arange(9000) % 3, 7, np.nan),
-        "day": np.where(np.arange(9000) % 7, days, np.datetime64("NaT")), "c": rng.choice(["a", "b", "c", ""], 9000),
+        "day": np.where(np.arange(9000) % 7, days, np.datetime64("NaT", "D")), "c": rng.choice(["a", "b", "c", ""], 9000),
     }  # fmt: skip
     columns = learnt(**table)
     assert columns.between_edges is not None

@@ -437,6 +437,34 @@ def test_without_compilation_a_kernel_says_so_in_one_line(python):
         assert last.endswith("softmax) exists only compiled; unset it, or use kernels.reference")
 
 
+# Compiled by this CPU, for ARM; it cannot run.
+ARM = """
+import llvmlite.binding as llvm
+import numpy as np
+from numba import float32, types
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+llvm.get_process_triple = lambda: "aarch64-unknown-linux-gnu"
+llvm.get_host_cpu_name = lambda: "generic"
+llvm.get_host_cpu_features = llvm.FeatureMap
+llvm.Target.from_default_triple = lambda: llvm.Target.from_triple(llvm.get_process_triple())
+from kernels import jit, kernel, simd
+@kernel
+def f(x, bits, n):
+    y = simd.fma(simd.load(x, 0), simd.load_masked(x, 0, n), simd.from_float16(simd.load_as(np.int32, bits, 0)))
+    simd.store_masked(x, 0, simd.exp(y), n)
+entry = jit.from_python(f)
+entry.compile((float32[::1], types.uint16[::1], types.intp))
+text = "".join(code.library.get_asm_str() for each in (f, entry) for code in each.overloads.values())
+print(simd.REGISTERS, simd.REGISTER_BYTES, *(name in text for name in ("fmla", "fcvtl", "FPCR")))
+"""
+
+
+def test_kernels_are_compiled_for_arm(python, cache):
+    compiled = python(ARM, env={"FASTMLP_CACHE": str(cache), "NUMBA_CPU_NAME": "", "NUMBA_CPU_FEATURES": ""})
+    assert compiled.stdout == "32 16 True True True\n"
+
+
 AHEAD = """
 import warnings
 warnings.simplefilter("ignore")
@@ -453,8 +481,8 @@ cc.compile()
 
 
 def test_ahead_of_time_compilation_is_refused(python):
+    pytest.importorskip("setuptools")  # which numba.pycc imports
     pytest.importorskip("numba.pycc", reason="this Numba compiles nothing ahead of time")
-    pytest.importorskip("setuptools")
     result = python(AHEAD, code=1)
     assert "kernels cannot be compiled ahead of time: its machine code is made for the CPU" in result.stderr
 

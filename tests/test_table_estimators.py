@@ -370,7 +370,7 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
         day = np.datetime64("1950-01-01T00:00:00") + rng.integers(*days, rows) * np.timedelta64(1, "s")
         return {
             "x": x, "Add_3": rng.integers(0, 5, rows), "colour": rng.choice(np.array(colours, object), rows),
-            "zip": rng.choice(zips, rows), "day": np.where(np.arange(rows) % 50 == 7, np.datetime64("NaT"), day),
+            "zip": rng.choice(zips, rows), "day": np.where(np.arange(rows) % 50 == 7, np.datetime64("NaT", "s"), day),
             "same": np.full(rows, "same", object), "label or so": rng.standard_normal(rows),
         }  # fmt: skip
 

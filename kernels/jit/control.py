@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from .dependencies import vocabulary
-from .numba_private import cgutils, intrinsic, outcome, propagate
+from .numba_private import ARM, X86, cgutils, intrinsic, outcome, propagate
 
 vocabulary()
 
-_X86, _ARM = (platform.machine().lower() in names for names in (("x86_64", "amd64"), ("aarch64", "arm64")))
-
-CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if _X86 else 1 << 24 if _ARM else 0
+CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if X86 else 1 << 24 if ARM else 0
 """The floating-point control word that kernels run under: round to nearest, no traps, and subnormal operands and results are
 zeros of their sign (x86: MXCSR with flush-to-zero and denormals-are-zero; ARM: FPCR with FZ; elsewhere nothing is set)."""
 
@@ -40,11 +37,16 @@ def exchange_control(typingctx: Any, word: Any) -> Any:
         return before
 
     def exchange_fpcr(context: Any, builder: Any, word: Any) -> Any:
-        before = builder.asm(ir.FunctionType(wide, []), "mrs $0, fpcr", "=r", [], True)
-        builder.asm(ir.FunctionType(ir.VoidType(), [wide]), "msr fpcr, $0", "r", [word], True)
+        # Not inline assembly: Numba does not load LLVM's parser of it, and the process was aborted.
+        read, write = (
+            cgutils.get_or_insert_function(builder.module, declared, f"llvm.aarch64.{name}.fpcr")
+            for name, declared in (("get", ir.FunctionType(wide, [])), ("set", ir.FunctionType(ir.VoidType(), [wide])))
+        )
+        before = builder.call(read, [])
+        builder.call(write, [word])
         return before
 
-    emit = exchange_mxcsr if _X86 else exchange_fpcr if _ARM else lambda context, builder, word: wide(0)
+    emit = exchange_mxcsr if X86 else exchange_fpcr if ARM else lambda context, builder, word: wide(0)
     return types.int64(types.int64), emit
 
 

@@ -33,7 +33,6 @@ import numpy as np
 from numba import extending, types
 
 _PACKAGE = __name__.rpartition(".jit.")[0]
-_HAS_DOCSTRING = 0x4000000  # since Python 3.13
 _OF_SOURCE = {"__doc__", "__firstlineno__"}  # names that a class or module body sets from its source text
 _STORE, _LOAD = dis.opmap["STORE_NAME"], dis.opmap["LOAD_CONST"]
 _VERSIONED = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # packages whose versions are in the environment
@@ -248,8 +247,8 @@ def _body(code: CodeType) -> tuple[bytes, set[int]]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    if sys.version_info >= (3, 13):
-        return bool(code.co_flags & _HAS_DOCSTRING)
+    if hasattr(inspect, "CO_HAS_DOCSTRING"):  # since Python 3.14
+        return bool(code.co_flags & inspect.CO_HAS_DOCSTRING)
     # Lambdas and comprehensions, whose names are in brackets, have no docstring.
     return not code.co_name.startswith("<") and bool(code.co_consts) and isinstance(code.co_consts[0], str)
 

@@ -38,11 +38,15 @@ from .linked import VOCABULARY, Linked
 vocabulary()
 
 __all__ = [
-    "AbstractTemplate", "AttributeTemplate", "Dispatcher", "PieceCompiler", "PythonDispatcher", "StoredDispatcher",
-    "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition", "global_compiler_lock", "infer_global",
-    "intrinsic", "load_registries", "outcome", "part_of", "place_of_typing", "propagate", "target",
-    "tell_a_compilation_of_new_names", "with_part",
+    "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "PieceCompiler", "PythonDispatcher",
+    "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition",
+    "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "outcome", "part_of", "place_of_typing",
+    "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
+
+
+# The architecture of this process's code; platform.machine() may be that of the machine, which runs code of others, too.
+X86, ARM = (binding.get_process_triple().startswith(names) for names in ("x86_64", ("aarch64", "arm64")))
 
 
 def target() -> tuple[str, str]:

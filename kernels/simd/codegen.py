@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from numba.extending import models, register_model
 
 from ..jit import numba_private
 from ..jit.dependencies import vocabulary
-from ..jit.numba_private import TypingError, cgutils, part_of, target
+from ..jit.numba_private import ARM, TypingError, cgutils, part_of, target
 
 vocabulary()
 
@@ -29,9 +28,9 @@ def _register_bytes(features: frozenset[str]) -> int:
 
 FEATURES = frozenset(target()[1].split(","))
 REGISTER_BYTES = _register_bytes(FEATURES)
-REGISTERS = 32 if REGISTER_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else 16
+REGISTERS = 32 if REGISTER_BYTES == 64 or ARM else 16
 # Without an FMA unit llvm.fma is a library call per lane; fmuladd is then a product and a sum.
-HAS_FMA = "+fma" in FEATURES or platform.machine() in ("aarch64", "arm64")
+HAS_FMA = "+fma" in FEATURES or ARM
 
 I32 = ir.IntType(32)
 I1 = ir.IntType(1)

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import lower_builtin
 
 from ..jit.dependencies import vocabulary
-from ..jit.numba_private import AbstractTemplate, TypingError, definition, infer_global, place_of_typing
+from ..jit.numba_private import ARM, AbstractTemplate, TypingError, definition, infer_global, place_of_typing
 from .codegen import (
     FEATURES,
     I1,
@@ -315,7 +315,7 @@ def bitcast(typingctx: Any, like: Any, x: Any) -> Any:
 
 # What is added to a float16's exponent for a float32, and the bits of infinity, above which are those of NaN.
 _HALF_BIAS, _HALF_INFINITE = 127 - 15, 0x7C00
-_HAS_HALF = "+f16c" in FEATURES or "+avx512f" in FEATURES or "+fullfp16" in FEATURES
+_HAS_HALF = ARM or "+f16c" in FEATURES or "+avx512f" in FEATURES
 _SINGLE, _BITS = Vector(types.float32), Vector(types.int32)
 
 
