@@ -17,5 +17,5 @@ def test_reading(form, benchmark, tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((n, 20)).astype(np.float32).round(4), np.arange(n) % 3
     path = write(form, tmp_path / f"a{form.suffixes[0]}", X, y)
-    samples, _ = benchmark(form.read, path, Query(cached=False))
+    samples, _ = benchmark(form.reader.read, path, Query(cached=False))
     assert len(samples.X) == n

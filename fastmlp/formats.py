@@ -82,7 +82,7 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    reader: str
+    module: str
     begins: re.Pattern[bytes]
     trains: bool = True
     is_text: bool = False
@@ -90,26 +90,10 @@ class Format:
     zipped: bool = True
     package: str | None = None
 
-    def read(self, path: Path, query: Query) -> Any:
-        """(Samples, Samples held out in the same file or None). InputError for a file that is not of this format."""
-        return self._reader.read(path, query)
-
-    def features(self, path: Path, query: Query) -> Any:
-        """X [N, I] of a file with or without labels, for the model that ``query.known`` describes."""
-        return self._reader.features(path, query)
-
-    def lines(self, path: Path, rows: Sequence[int], query: Query) -> list[int]:
-        """The lines, counted from 1, that the ``rows`` of a file of text, counted from 0, stand in."""
-        return list(self._reader.lines(path, rows, query))
-
-    def fields(self, path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
-        """The ``columns`` of a table, by name or number, for the rows of ``features``."""
-        found: dict[str, list[str]] = self._reader.fields(path, columns, query)
-        return found
-
     @property
-    def _reader(self) -> Any:
-        return import_module(f".data.{self.reader}", __package__)
+    def reader(self) -> Any:
+        """The module of functions that read such files: see above."""
+        return import_module(f".data.{self.module}", __package__)
 
     def has(self, name: str) -> bool:
         """Whether a file of that name is of this format."""

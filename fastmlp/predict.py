@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cli import Parser, command, say
 from .errors import InputError, RunError, about
-from .formats import FORMATS, IMAGE, PICTURES, Query, suffixes
+from .formats import FORMATS, IMAGE, PICTURES, Format, Query, suffixes
 from .paths import as_path
 
 if TYPE_CHECKING:
@@ -34,20 +34,6 @@ class _Read(NamedTuple):
     X: Any
     seen: Seen | None
     kept: Mapping[str, list[str]] = {}
-
-
-def _samples(path: Path, model: Model, label_column: str | None) -> Any:
-    """X of a file of any format, with or without labels."""
-    from .data import format_of
-
-    return format_of(path).features(path, Query(label_column, known=model.features, say=say))
-
-
-def _kept(path: Path, model: Model, columns: Sequence[str]) -> dict[str, list[str]]:
-    """The ``columns`` of a file that the user wants to see beside the predictions."""
-    from .data import format_of
-
-    return format_of(path).fields(path, columns, Query(known=model.features)) if columns else {}
 
 
 def _files(given: Sequence[str]) -> list[tuple[str, Path]]:
@@ -157,7 +143,7 @@ def _read(files: list[tuple[str, Path]], model: Model, options: Namespace) -> It
     from .images.prepare import Picture, in_range, picture
 
     with ExitStack() as opened:
-        wanted: list[tuple[str, Path] | Picture] = []
+        wanted: list[tuple[str, Path, Format] | Picture] = []
         for name, path in files:
             form = format_of(path)
             if options.keep and not form.has_columns:
@@ -169,18 +155,20 @@ def _read(files: list[tuple[str, Path]], model: Model, options: Namespace) -> It
 
                 wanted += opened.enter_context(found(path))
             else:
-                wanted.append(picture(path) if form is IMAGE else (name, path))
+                wanted.append(picture(path) if form is IMAGE else (name, path, form))
         pictures = [one for one in wanted if isinstance(one, Picture)]
         if options.show and not pictures:
             raise InputError("--show writes what the network sees of images; there is none among the files")
         images = iter(_seen(pictures, model, options) if pictures else ())
+        query = Query(options.label_column, known=model.features, say=say)
         for one in wanted:
             if isinstance(one, Picture):
                 seen = next(images)
                 yield _Read(one.name, in_range(seen.digits, model), seen)
             else:
-                name, path = one
-                X, kept = _samples(path, model, options.label_column), _kept(path, model, options.keep)
+                name, path, form = one
+                X = form.reader.features(path, query)
+                kept = form.reader.fields(path, options.keep, query) if options.keep else {}
                 yield _Read(name, X, None, kept)
 
 

@@ -78,7 +78,7 @@ def test_shards_are_the_rows_in_the_order_of_their_names(form, tmp_path, samples
 def test_a_model_predicts_samples_of_a_file_with_labels(form, tmp_path, samples):
     path = write(form, tmp_path / f"new{endings(form)[-1]}", *samples, COLUMNS)
     query = Query(known=Features(3, tuple(COLUMNS), 1))
-    np.testing.assert_array_equal(dense(format_of(path).features(path, query)), samples[0])
+    np.testing.assert_array_equal(dense(format_of(path).reader.features(path, query)), samples[0])
 
 
 @each_format
@@ -176,9 +176,9 @@ def test_one_array_is_predicted_and_not_trained_on(tmp_path, samples):
     np.save(tmp_path / "row.npy", samples[0][0])
     query = Query(known=Features(3))
     for name in ("X.npy", "columns.npy"):
-        np.testing.assert_array_equal(format_of(tmp_path / name).features(tmp_path / name, query), samples[0])
+        np.testing.assert_array_equal(format_of(tmp_path / name).reader.features(tmp_path / name, query), samples[0])
     with pytest.raises(InputError, match=r"row.npy has shape \(3,\); it must be \(N, ...\)"):
-        format_of(tmp_path / "row.npy").features(tmp_path / "row.npy", query)
+        format_of(tmp_path / "row.npy").reader.features(tmp_path / "row.npy", query)
     with pytest.raises(InputError, match="an .npy file has no labels; give the directory of samples and labels"):
         load(str(tmp_path / "X.npy"))
 

@@ -47,7 +47,6 @@ from fastmlp.images.framing import Framing
 from fastmlp.images.prepare import picture, read_images
 from fastmlp.models.loading import load_model, model_from
 from fastmlp.models.tensor_file import _digest
-from fastmlp.predict import _samples
 from fastmlp.training.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +187,8 @@ def read_idx_at(path: str) -> None:
 
 
 def for_predict(path: str) -> None:
-    require_samples(_samples(Path(path), model_from(META, TENSORS, "model"), None))
+    query = Query(known=model_from(META, TENSORS, "model").features)
+    require_samples(format_of(Path(path)).reader.features(Path(path), query))
 
 
 FRAMING = Framing(box=20, most=20, off_centre=1)
@@ -206,7 +206,7 @@ def read_picture(path: str) -> None:
 
 def read_archive(path: str) -> None:
     query = Query(known=Features(784, image_shape=(28, 28)), say=lambda line: None)
-    X = format_of(Path(path)).features(Path(path), query)
+    X = format_of(Path(path)).reader.features(Path(path), query)
     assert (X.shape[1:], X.dtype) == ((784,), np.uint8)
 
 

@@ -117,14 +117,14 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
     form = format_of(path, TRAINING)
     if not form.has_columns:
         refuse_columns(query, f"{path}")
-    samples, held_out = form.read(path, query)
+    samples, held_out = form.reader.read(path, query)
     if test is not None:
         learnt = query.known or Features(
             samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape,
             frame="must" if isinstance(samples.X, Frame) else "may",
         )  # fmt: skip
         tested, own = readable(test), held_out
-        held_out, _ = format_of(tested, TRAINING).read(tested, replace(query, known=learnt, testing=True))
+        held_out, _ = format_of(tested, TRAINING).reader.read(tested, replace(query, known=learnt, testing=True))
     name = path.resolve().name if path.is_dir() else stem(path)
     dataset = assemble(name, samples, held_out, val_fraction, seed, query)
     if test is not None and own is not None:

@@ -154,7 +154,7 @@ def _places(data: Dataset, rows: np.ndarray, config: TrainConfig, model: Model) 
         return "row", stand, f"Rows are those of {path.name}, counted from 0."
     label, weight = (None if column is None else str(column) for column in (config.label_column, config.weight_column))
     query = Query(label, weight, model.features)
-    return "line", form.lines(path, stand, query), f"Lines are those of {path.name}."
+    return "line", form.reader.lines(path, stand, query), f"Lines are those of {path.name}."
 
 
 def _network_curves(losses: dict[int, list[float]]) -> Section:
