@@ -16,6 +16,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +27,7 @@ from ..formats import IMAGE, TRAINING, Features, Format, LabelColumn, Query, suf
 from ..paths import atomic_write, cache_dir, keep_newest, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
-from .files import files_below, is_hidden, require_file
+from .files import GZIP_MAGIC, beginning, files_below, is_hidden, require_file
 from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
 from .labels import Labels, distinct
 from .npy import open_npy, read_npy
@@ -42,7 +43,7 @@ Say = Callable[[str], None]
 
 
 def load_directory(
-    path: Path, name: str, val_fraction: float | None, seed: int, query: Query, memory: int | None
+    path: Path, name: str, val_fraction: float | None, seed: int, query: Query, memory: int | None = None
 ) -> Dataset:
     """The data set in a directory; with ``memory`` its training samples stay on disk, at most so many MB in memory at a time.
 
@@ -57,18 +58,15 @@ def load_directory(
         samples, held_out = _open_shards(path, shards, query, memory)
         for note in samples.notes:
             query.say(f"{path}: {note}")
-    elif (path / "X.npy").exists():
-        samples, held_out = _npy_samples(path, "", memory, query.say), None
-        if (path / "X_test.npy").exists():
-            held_out = _npy_samples(path, "_test", memory, query.say)
-    elif memory is None:
-        samples, held_out = read_idx_set(path, idx_files, "train"), None
-        if "test images" in idx_files:
-            held_out = read_idx_set(path, idx_files, "test")
     else:
-        samples, held_out = _open_idx(path, idx_files, "train", memory, query.say), None
-        if "test images" in idx_files:
-            held_out = _open_idx(path, idx_files, "test", memory, query.say)
+        read: Callable[[str], Samples]
+        if (path / "X.npy").exists():
+            read, tests = partial(_npy_samples, path, memory, query.say), (path / "X_test.npy").exists()
+        else:
+            read = partial(read_idx_set, path, idx_files)
+            read = read if memory is None else partial(_open_idx, path, idx_files, memory, query.say)
+            tests = "test images" in idx_files
+        samples, held_out = read("train"), read("test") if tests else None
     if memory is None:
         samples = _in_memory(samples)
     return assemble(name, samples, held_out and _in_memory(held_out), val_fraction, seed, query)
@@ -104,7 +102,8 @@ def _in_memory(samples: Samples) -> Samples:
 # -- .npy ----------------------------------------------------------------------------------------------------------
 
 
-def _npy_samples(directory: Path, suffix: str, memory: int | None, say: Say) -> Samples:
+def _npy_samples(directory: Path, memory: int | None, say: Say, part: str) -> Samples:
+    suffix = "_test" if part == "test" else ""
     path, y_path = directory / f"X{suffix}.npy", directory / f"y{suffix}.npy"
     file, start, shape, dtype = open_npy(path)
     if dtype.str not in ("|u1", np.dtype(np.float32).str, np.dtype(np.float64).str):
@@ -126,13 +125,10 @@ def _npy_samples(directory: Path, suffix: str, memory: int | None, say: Say) -> 
 # -- IDX -----------------------------------------------------------------------------------------------------------
 
 
-def _open_idx(directory: Path, files: dict[str, Path], part: str, memory: int, say: Say) -> Samples:
+def _open_idx(directory: Path, files: dict[str, Path], memory: int, say: Say, part: str) -> Samples:
     images, labels = idx_pair(directory, files, part)
-    require_file(images, fits=False)
-    with open(images, "rb") as stream:
-        zipped = stream.read(2) == b"\x1f\x8b"
     path = images
-    if zipped:
+    if beginning(images, unzipped=False).startswith(GZIP_MAGIC):
         path = _cache_path(directory, [images])
         if not path.exists():
             _convert(path, lambda file: _unzip(images, file), f"{images.name} is decompressed", say)
@@ -250,7 +246,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
     features, lowest, image_shapes, names = 0, None, set(), None
     for k, path in enumerate(shards.paths):
         try:
-            samples, held_out = shards.format.read(path, query)
+            samples, held_out = shards.format.reader.read(path, query)
         except MemoryError:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
         except InputError as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Query
-from .dataset import Dataset, Samples, assemble
+from .dataset import Samples
 from .files import read_file, unzip
 from .labels import distinct
 
@@ -110,11 +110,3 @@ def read_idx_set(directory: Path, files: dict[str, Path], part: str) -> Samples:
     if len(X) != len(y):
         raise InputError(f"{paths[0]}: {len(X)} images, but {paths[1].name} has {len(y)} labels; there must be as many")
     return Samples(X.reshape(len(X), math.prod(X.shape[1:])), distinct(y), str(directory), (X.shape[1], X.shape[2]))
-
-
-def load_idx(directory: Path, name: str, val_fraction: float | None, seed: int) -> Dataset:
-    """The IDX files in a directory; without test files a split."""
-    files = find_idx(directory)
-    samples = read_idx_set(directory, files, "train")
-    held_out = read_idx_set(directory, files, "test") if "test images" in files else None
-    return assemble(name, samples, held_out, val_fraction, seed, Query())

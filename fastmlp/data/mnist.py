@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
+from ..formats import Query
 from ..paths import as_path, atomic_write, cache_dir
 from .dataset import Dataset
+from .directory import load_directory
 from .files import unzip
-from .idx import find_idx, load_idx
+from .idx import find_idx
 from .synthetic import load_synthetic
 
 # SHA-256 of the uncompressed files: mirrors differ in their gzip headers.
@@ -33,7 +35,7 @@ def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callab
     """MNIST from the disk or the network; if neither has it, ``say`` so in one line and return synthetic digits."""
     for directory in _places():
         if directory.is_dir() and len(find_idx(directory)) == len(_FILES):
-            return load_idx(directory, "mnist", val_fraction, seed)
+            return load_directory(directory, "mnist", val_fraction, seed, Query(say=say))
     if offline:
         say("MNIST is not on this machine and --offline forbids the download; using built-in synthetic digits")
         return load_synthetic(seed=0)
@@ -52,7 +54,7 @@ def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callab
             f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA"
         )
         return load_synthetic(seed=0)
-    return load_idx(target, "mnist", val_fraction, seed)
+    return load_directory(target, "mnist", val_fraction, seed, Query(say=say))
 
 
 def _places() -> list[Path]:
