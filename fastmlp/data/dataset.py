@@ -241,32 +241,30 @@ def assemble(
         if not testing:
             _say_alike(classes, query.say)
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
-    shape, columns = samples.image_shape, samples.columns
-    if held_out is None and val_fraction is None:
-        X = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
-        tested = Origin(samples.source, np.arange(len(y)), samples.files)
-        return Dataset(name, X, y, X, y, classes, samples.source, shape, columns, weight, base, tested=tested)
-    if held_out is None:
-        assert val_fraction is not None
+    shape = samples.image_shape
+    X: Any
+    if held_out is not None:
+        if shape is not None and held_out.image_shape not in (None, shape):
+            raise InputError(
+                f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}"
+            )
+        if classes:
+            y_test, _ = class_indices(held_out.labels, held_out.source, classes)
+        else:
+            y_test = as_numbers(held_out.labels, held_out.source)
+        X, X_test = _alike(samples, held_out)
+        tested = Origin(held_out.source, np.arange(len(y_test)), held_out.files)
+    elif val_fraction is not None:
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
         X, X_test = divide(samples.X, train, test)
-        return Dataset(
-            name, X, y[train], X_test, y[test], classes, samples.source,
-            shape, columns, None if weight is None else weight[train], base, samples.label,
-            Origin(samples.source, test, samples.files),
-        )  # fmt: skip
-    if shape is not None and held_out.image_shape not in (None, shape):
-        raise InputError(f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}")
-    if classes:
-        y_test, _ = class_indices(held_out.labels, held_out.source, classes)
+        y, y_test, weight = y[train], y[test], None if weight is None else weight[train]
+        tested = Origin(samples.source, test, samples.files)
     else:
-        y_test = as_numbers(held_out.labels, held_out.source)
-    X, X_test = _alike(samples, held_out)
+        X = X_test = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
+        y_test, tested = y, Origin(samples.source, np.arange(len(y)), samples.files)
     return Dataset(
-        name, X, y, X_test, y_test, classes, samples.source,
-        shape, columns, weight, base, samples.label,
-        Origin(held_out.source, np.arange(len(y_test)), held_out.files),
-    )  # fmt: skip
+        name, X, y, X_test, y_test, classes, samples.source, shape, samples.columns, weight, base, samples.label, tested
+    )
 
 
 def _say_alike(classes: tuple[str, ...], say: Callable[[str], None]) -> None:
