@@ -11,7 +11,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -46,15 +46,8 @@ class _File(NamedTuple):
     content: Callable[[], bytes]
 
 
-@dataclass
-class _Part:
-    """The training or the test set: the classes' names and the images of each."""
-
-    classes: dict[str, list[_File]]
-
-    @property
-    def files(self) -> list[_File]:
-        return [file for files in self.classes.values() for file in files]
+_Part = dict[str, list[_File]]
+"""The training or the test set: the images of each class, by the class's name."""
 
 
 def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
@@ -152,7 +145,7 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     images = [file for file in tree if IMAGE.has(file.name)]
     while (top := _only_top(images)) and top.lower() not in (*_PARTS, *_SECOND) and _depth(images) > 2:
         images = [file._replace(path=file.path.removeprefix(f"{top}/")) for file in images]  # as archives have it
-    tops = _by_class([file for file in images if "/" in file.path])
+    tops = _by_class(images)
     if not tops:
         table = "" if path.is_dir() else ", or one table as text"
         raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class{table}")
@@ -163,10 +156,13 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     if train is None and len(parts) < len(tops):  # classes, whatever they are called
         train = test = None
     if (train, test) == (None, None):
-        used = [_Part(tops)]
+        used = [tops]
     else:
-        used = [_below_top(tops[top]) for top in (train, test) if top is not None]
-    taken = {file.name for part in used for file in part.files}
+        below = (
+            [file._replace(path=file.path.partition("/")[2]) for file in tops[top]] for top in (train, test) if top
+        )
+        used = [*map(_by_class, below)]
+    taken = {file.name for part in used for files in part.values() for file in files}
     for files, what in (
         ([file for file in tree if not IMAGE.has(file.name)], "no image"),
         ([file for file in images if file.name not in taken], "in no directory of a class"),
@@ -183,11 +179,6 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     return used[0], used[1] if len(used) > 1 else None
 
 
-def _below_top(files: list[_File]) -> _Part:
-    below = [file._replace(path=file.path.partition("/")[2]) for file in files]
-    return _Part(_by_class([file for file in below if "/" in file.path]))
-
-
 def _only_top(files: list[_File]) -> str | None:
     """The directory that all are in, if there is one."""
     tops = {file.path.partition("/")[0] for file in files}
@@ -200,10 +191,13 @@ def _depth(files: list[_File]) -> int:
     return depths[len(depths) // 2] if depths else 0
 
 
-def _by_class(files: list[_File]) -> dict[str, list[_File]]:
-    classes: dict[str, list[_File]] = {}
+def _by_class(files: list[_File]) -> _Part:
+    """The files in directories, by these."""
+    classes: _Part = {}
     for file in files:
-        classes.setdefault(file.path.partition("/")[0], []).append(file)
+        directory, mark, _ = file.path.partition("/")
+        if mark:
+            classes.setdefault(directory, []).append(file)
     return classes
 
 
@@ -223,7 +217,7 @@ def _lacking(tree: list[_File]) -> str:
 
 def _common_size(path: Path, part: _Part) -> tuple[int, int]:
     """(rows, columns) that most of the images have, or else their medians; made smaller to 64 pixels a side at the most."""
-    files = part.files
+    files = [file for of_class in part.values() for file in of_class]
     looked_at = files[:: -(-len(files) // _SIZES)]
     sizes: Counter[tuple[int, int]] = Counter()
     for file in looked_at:
@@ -237,7 +231,7 @@ def _common_size(path: Path, part: _Part) -> tuple[int, int]:
 
 
 def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> Samples:
-    files = part.files
+    files = [file for of_class in part.values() for file in of_class]
     require_size(len(files) * shape[0] * shape[1], path)
     framing, light = (None, None) if query.known is None else (query.known.framing, query.known.light_border)
 
@@ -258,7 +252,7 @@ def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> S
     kept = cached("images", key, arrays) if query.cached else arrays()
     for line in json.loads(kept["said"].tobytes()):
         query.say(line)
-    names = (name for name, of_class in part.classes.items() for _ in of_class)
+    names = (name for name, of_class in part.items() for _ in of_class)
     return Samples(kept["X"], distinct(names), str(path), shape, files=tuple(file.name for file in files))
 
 
