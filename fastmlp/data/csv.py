@@ -18,6 +18,7 @@ import shlex
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,7 @@ def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
 
 def _lines(head: _Head, rows: Sequence[int]) -> list[int]:
     if b'"' in head.rows:
-        text = io.StringIO(head.rows.decode("utf-8"), newline="")
-        reader = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True)
+        reader = head.reader()
         ends = [reader.line_num for fields in reader if any(field.strip() for field in fields)]
     else:  # ten times as fast
         blank = head.delimiter.encode() + b" \t\n"
@@ -174,21 +174,29 @@ class _Head:
     def described(self, column: int) -> str:
         return f"column {column + 1}" + (f", {self.names[column][:40]!r}" if self.is_header else "")
 
+    def reader(self) -> Any:
+        """The rows by the csv module: a list of fields each, however they are written."""
+        text = io.TextIOWrapper(io.BytesIO(self.rows), "utf-8", newline="")
+        return csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
+
+    def fields(self, column: int) -> Iterator[str]:
+        """The fields of a column."""
+        if b'"' in self.rows:
+            yield from (row[column].strip() for row in self.reader() if len(row) > column)
+            return
+        mark, behind = self.delimiter.encode(), len(self.names) - 1 - column
+        for row in io.BytesIO(self.rows):  # ten times as fast; it counts from the nearer end
+            end = (
+                row.split(mark, column + 1)[column:]
+                if column <= behind
+                else row.rsplit(mark, behind + 1)[-1 - behind :]
+            )
+            if end and not row.isspace():
+                yield end[0].decode().strip()
+
     def values(self, column: int) -> Labels:
         """The values of a column."""
-        if b'"' in self.rows:
-            text = io.StringIO(self.rows.decode("utf-8", "replace"), newline="")
-            table = csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
-            fields = (row[column] for row in table if len(row) > column)
-        else:
-            mark, behind = self.delimiter.encode(), len(self.names) - 1 - column
-            rows = (row for row in io.BytesIO(self.rows) if not row.isspace())
-            if column <= behind:
-                ends = (row.split(mark, column + 1)[column:] for row in rows)
-            else:
-                ends = (row.rsplit(mark, behind + 1)[-1 - behind :] for row in rows)
-            fields = (end[0].decode("utf-8", "replace") for end in ends if end)
-        return as_plain_numbers(distinct(field.strip() for field in fields))
+        return as_plain_numbers(distinct(self.fields(column)))
 
 
 @dataclass(frozen=True)
@@ -378,7 +386,7 @@ def _without_row_numbers(
     for k in range(len(head.names)):  # pandas writes one more each time it reads and writes a table
         if k == asked or candidates[:1] != [k] or len(candidates) == 1:
             break
-        begins, name = _begins(head, k), head.names[k] if head.is_header else None
+        begins, name = [*islice(head.fields(k), _MANY_ROWS)], head.names[k] if head.is_header else None
         integers = all(map(str.isdigit, begins)) and len(set(begins)) == len(begins)  # all that row numbers can be
         values = head.values(k) if integers else Labels([], np.empty(0, np.int64))
         decimals = any((value := number(text)) is not None and not value.is_integer() for text in begins)
@@ -395,14 +403,6 @@ def _without_row_numbers(
     if nameless is not None:
         raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
     return candidates, tuple(notes)
-
-
-def _begins(head: _Head, column: int) -> list[str]:
-    """A column's fields in the first rows, as far as no field before them has the separator in quotes."""
-    rows = head.rows.split(b"\n", _MANY_ROWS)[:_MANY_ROWS]
-    mark = head.delimiter.encode()
-    fields = [row.split(mark, column + 1)[column:] for row in rows if row and not row.isspace()]
-    return [field[0].strip(b' "\r').decode("utf-8", "replace") for field in fields if field]
 
 
 def _find_label(head: _Head, path: Path, candidates: list[int], task: str) -> tuple[int, bool]:
@@ -663,8 +663,7 @@ def _rows(head: _Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, lis
 
     Lines of nothing but separators are none, but for those between rows without labels: all gaps are predicted from, too.
     """
-    text = io.StringIO(head.rows.decode("utf-8"), newline="")
-    reader, gaps = csv.reader(text, delimiter=head.delimiter, skipinitialspace=True), list[tuple[int, list[str]]]()
+    reader, gaps = head.reader(), list[tuple[int, list[str]]]()
     first, line, odd = 0, head.line - 1, head.rows.count(b'"') % 2
     try:
         for fields in reader:

@@ -216,13 +216,8 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
                 len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1)) and lengths[-1] > 1
             )
             whole = not titles and lengths[0] == lengths[-1]
-            scores[mark] = (
-                alike,
-                whole,
-                2 * count - len(fields) - mixed,
-                len(fields) - sum(lengths),
-                sum(lengths),
-            )
+            empty = sum(lengths) - len(fields)
+            scores[mark] = (alike, whole, 2 * count - len(fields) - mixed, -empty, sum(lengths))
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
     return max(scores, key=lambda mark: scores[mark], default=",")
