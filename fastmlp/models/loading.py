@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,11 @@ def _origin(
     label_kind = meta.get("label_kind")
     if label_kind is not None:
         [LABELS[label_kind](name) for name in classes]
-    return _label(meta.get("label")), trained_on, label_kind
+    label = meta.get("label")
+    if label is not None:
+        name, place = label
+        label = LabelColumn(None if name is None else str(name), int(place))
+    return label, trained_on, label_kind
 
 
 def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
@@ -118,14 +123,6 @@ def _require_loss(loss: Any, task: str, path: str) -> None:
         kernel = None
     if kernel is None or kernel.name not in LOSSES[task]:
         raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for {TASKS[task]}")
-
-
-def _label(saved: Any) -> LabelColumn | None:
-    """The ``label`` of ``contents``. TypeError or ValueError for anything else."""
-    if saved is None:
-        return None
-    name, place = saved
-    return LabelColumn(None if name is None else str(name), int(place))
 
 
 def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:
@@ -160,23 +157,13 @@ def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[s
     return network
 
 
-def _networks(tensors: Tensors, activation: str, output: str) -> list[Network]:
-    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError or KeyError for wrong tensors."""
-    weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
-    biases = [tensors[f"b{k}"] for k in range(len(weights))]
-    for k, (W, b) in enumerate(zip(weights, biases)):
-        before = weights[k - 1].shape[::2] if k else W.shape[:2]
-        if W.ndim != 3 or 0 in W.shape or before != W.shape[:2] or b.shape != W.shape[::2]:
-            raise ValueError(f"W{k}")
-        if any(A.dtype != np.float32 or not np.isfinite(A).all() for A in (W, b)):
-            raise ValueError(f"W{k}")
-    sizes = (weights[0].shape[1], *(W.shape[2] for W in weights))
-    networks = [Network(sizes, activation=activation, output=output) for _ in weights[0]]
-    for i, network in enumerate(networks):
-        for k, layer in enumerate(network.layers):
-            for A, saved in zip(layer, (weights[k], biases[k])):
-                A[...] = saved[i]  # type: ignore[index]
-    return networks
+def _networks(tensors: Tensors, output: tuple[str, int], activation: str, path: str) -> list[Network]:
+    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError, KeyError or InputError for wrong tensors."""
+    layers = {name: stack for name, stack in tensors.items() if re.fullmatch(r"[Wb]\d+", name)}
+    if {(len(stack), stack.dtype) for stack in layers.values()} != {(count := len(layers["b0"]), np.dtype(np.float32))}:
+        raise ValueError("layers")
+    each = ({name: stack[k] for name, stack in layers.items()} for k in range(count))
+    return [_network(own, output, activation, path) for own in each]
 
 
 def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
@@ -188,13 +175,12 @@ def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableMode
     try:
         columns, classes = Columns.of(meta["table"]), tuple(map(str, meta["classes"]))
         scale, named = float(meta["scale"]), meta["named"]
-        output, outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
+        output = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
         label, trained_on, label_kind = _origin(meta, classes)
-        networks = _networks(tensors, meta["activation"], output)
-        sizes = networks[0].sizes
-        if (sizes[0], sizes[-1]) != (columns.inputs, outputs) or not 0 < scale < math.inf or type(named) is not bool:
-            raise ValueError("sizes")
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError):
+        networks = _networks(tensors, output, meta["activation"], path)
+        if networks[0].sizes[0] != columns.inputs or not 0 < scale < math.inf or type(named) is not bool:
+            raise ValueError("inputs")
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, InputError):
         raise InputError(f"{path}: not a fastmlp model of a table, or a damaged one") from None
     return TableModel(
         networks, scale, classes, columns, named=named, label=label, trained_on=trained_on, target=target,
