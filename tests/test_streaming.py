@@ -48,7 +48,7 @@ def no_thread_is_left_behind():
 
 
 def readers():
-    return [thread for thread in threading.enumerate() if thread.name == "fastmlp-reader"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-reader")]
 
 
 def samples(n=24_000, dtype=np.uint8, seed=0, zeros=0.0):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -44,43 +41,28 @@ class _Ahead:
     """
 
     def __init__(self, items: Iterator[Window]) -> None:
-        self._wanted: SimpleQueue[bool] = SimpleQueue()
-        self._made: SimpleQueue[Any] = SimpleQueue()
-        arguments = items, self._wanted, self._made
-        self._thread = threading.Thread(target=_make, args=arguments, name="fastmlp-reader", daemon=True)
+        from concurrent.futures import ThreadPoolExecutor  # here: most runs read nothing meanwhile
+
+        self._items, self._reader = items, ThreadPoolExecutor(1, "fastmlp-reader")
         try:
-            self._thread.start()
+            self._next = self._reader.submit(next, items)
         except RuntimeError as error:
             raise RunError(f"the thread that reads ahead cannot be started ({error})") from None
-        weakref.finalize(self, self._wanted.put, False)
-        self._wanted.put(True)
 
     @property
     def busy(self) -> bool:
-        return self._made.empty()
+        return not self._next.done()
 
     def __iter__(self) -> Iterator[Window]:
         return self
 
     def __next__(self) -> Window:
-        made = self._made.get()
-        if not isinstance(made, Window):
-            raise made
-        self._wanted.put(True)
-        return made
+        window = self._next.result()
+        self._next = self._reader.submit(next, self._items)
+        return window
 
     def close(self) -> None:
-        self._wanted.put(False)
-        self._thread.join()
-
-
-def _make(items: Iterator[Window], wanted: SimpleQueue[bool], made: SimpleQueue[Any]) -> None:
-    """Make an item each time one is wanted; exceptions go to the thread that takes it."""
-    while wanted.get():
-        try:
-            made.put(next(items))
-        except BaseException as error:
-            made.put(error)
+        self._reader.shutdown()
 
 
 class Batches:
@@ -118,10 +100,8 @@ class Batches:
         """The window of ``step``; steps must be asked for in order."""
         if self._window is None or step >= self._window.stop:
             if self._windows is None:
-                windows, until = (
-                    copy.copy(self)._drawn(step),
-                    self._until,
-                )  # a copy: the thread does not keep self alive
+                # A copy: the thread does not keep self alive.
+                windows, until = copy.copy(self)._drawn(step), self._until
                 self._windows = map(self._load, windows)
                 if until is not None:
                     last = max(step, until - 1)
