@@ -47,9 +47,8 @@ PARTS = {
     "accuracy 98%": 16.0, "prediction 1": 5.0, "prediction 10,000": 7.0, "processes": 25.0, "roofline": 5.0,
 }  # fmt: skip
 """The parts of the measurement, in order, and each one's share of the time."""
-AGREEMENT = (
-    1e-3  # the allowed distance of two trained networks, relative to how far training moved them; tests are stricter
-)
+# The allowed distance of two trained networks, relative to how far training moved them; tests are stricter.
+AGREEMENT = 1e-3
 BANDWIDTH_BYTES = 1 << 28  # more than caches hold
 
 Sample = dict[str, Any]

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +46,12 @@ AVX2 = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Measure:
-    """``worst`` is the largest accepted change, as a factor of the baseline's value; it is above 1 where less is better."""
-
-    title: str
-    worst: float
-
-    def is_worse(self, old: float, new: float) -> bool:
-        return new > old * self.worst if self.worst > 1 else new < old * self.worst
-
-
+# By kind: a title, and the largest accepted change as a factor of the baseline's value, above 1 where less is better.
 MEASURES = {
     # In four runs on a busy machine the ratio of one network was between 3.0 and 4.3, a fifth to either side.
-    "ratios": Measure("times faster than NumPy", 0.7),
+    "ratios": ("times faster than NumPy", 0.7),
     # Two runs differed by 0.35 % where a call is mostly Python, by 0.03 % where it is mostly the kernel.
-    "instructions": Measure("instructions a call (AVX2, one thread)", 1.02),
+    "instructions": ("instructions a call (AVX2, one thread)", 1.02),
 }
 
 
@@ -94,12 +83,8 @@ def instructions() -> dict[str, Any] | None:
     counting = [sys.executable, counted.__file__]
     environment = {**os.environ, **AVX2, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     with tempfile.TemporaryDirectory() as scratch:
-        callgrind = [
-            "valgrind",
-            "--tool=callgrind",
-            f"--callgrind-out-file={scratch}/dump",
-            f"--dump-before={counted.MARKER}",
-        ]
+        options = f"--callgrind-out-file={scratch}/dump", f"--dump-before={counted.MARKER}"
+        callgrind = ["valgrind", "--tool=callgrind", *options]
         for prefix in ([], callgrind):  # the first compiles
             result = subprocess.run([*prefix, *counting], capture_output=True, text=True, env=environment)
             if result.returncode:
@@ -121,22 +106,22 @@ def per_call(totals: Sequence[int]) -> dict[str, float]:
 
 def verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[str], list[str]]:
     """(the table's lines, the names that are worse than accepted); values recorded elsewhere are shown but not judged."""
-    lines, worse = [], []
-    for kind, measure in MEASURES.items():
+    lines, failing = [], []
+    for kind, (title, worst) in MEASURES.items():
         if kind not in new:
             continue
         recorded, now = old.get(kind, {"where": "nowhere", "values": {}}), new[kind]
         judged = recorded["where"] == now["where"]
         note = "" if judged else f"; not judged: recorded {recorded['where']}, now {now['where']}"
-        lines += [f"{measure.title}; {measure.worst:g} of the baseline is accepted{note}"]
+        lines += [f"{title}; {worst:g} of the baseline is accepted{note}"]
         lines += [f"  {'':60s}{'baseline':>12s}{'now':>12s}{'change':>9s}"]
         for name in {**recorded["values"], **now["values"]}:
             a, b = recorded["values"].get(name), now["values"].get(name)
             change = f"{b / a - 1:+9.1%}" if a and b else f"{'':9s}"
-            bad = judged and a is not None and (b is None or measure.is_worse(a, b))
+            bad = judged and a is not None and (b is None or (b > a * worst if worst > 1 else b < a * worst))
             lines.append(f"  {name:60s}{_figure(a):>12s}{_figure(b):>12s}{change}{'  WORSE' * bad}")
-            worse += [name] * bad
-    return lines, worse
+            failing += [name] * bad
+    return lines, failing
 
 
 def _figure(value: float | None) -> str:

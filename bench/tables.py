@@ -35,10 +35,8 @@ MEASURES = {"error": "error", "log_loss": "log-loss", "nrmse": "nRMSE"}
 SECONDS = {"fit_seconds": "fit", "predict_seconds": "predict the test part"}
 ON_SOME = ("realmlp_td_s",)  # methods that take too long for all tables
 THREADS = 2
-ROUNDS, PATIENCE = (
-    2000,
-    100,
-)  # of boosting: at most, and until it stops without progress on the training part's last fifth
+# Of boosting: at most, and until it stops without progress on the training part's last fifth.
+ROUNDS, PATIENCE = 2000, 100
 
 Fitted = Callable[["pd.DataFrame"], np.ndarray]
 Fit = Callable[["pd.DataFrame", np.ndarray, bool, int], Fitted]
