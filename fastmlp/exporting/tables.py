@@ -148,7 +148,7 @@ def _parts(kind: Any, given: _Value) -> list[tuple[_Value, Number | Category]]:
                 "LabelEncoder", domain="ai.onnx.ml", keys_int64s=[*map(int, part.values)],
                 values_int64s=[*range(len(part.values))], default_int64=part.inputs,
             )  # fmt: skip
-            parts.append((gap.where(len(part.values) if part.gaps else part.inputs, row, np.int64), part))
+            parts.append((gap.where(len(part.values) if part.missing else part.inputs, row, np.int64), part))
     return parts
 
 
@@ -171,7 +171,7 @@ def _of_number(kind: Number, x: _Value) -> _Value:
         below = (place * hats - middle).made_by("Abs") * -1 + 0.5
         parts.append(below.made_by("Relu") * (HEIGHT / np.sqrt(hats)))
     known = [gap.where(0, part, np.float32) for part in parts]
-    names = [each.name for each in [*known, *([gap.cast(np.float32)] if kind.gaps else [])]]
+    names = [each.name for each in [*known, *([gap.cast(np.float32)] if kind.missing else [])]]
     return _Value(x.graph, x.graph.node("Concat", names, axis=-1), np.float32)
 
 
@@ -179,7 +179,7 @@ def _row_of(kind: Category, text: _Value) -> _Value:
     """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats."""
     rows = {each: row for row, each in enumerate(kind.values)}
     rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
-    if kind.gaps:
+    if kind.missing:
         for gap in GAPS:
             rows |= dict.fromkeys(map("".join, product(*((c, c.upper()) for c in gap))), len(kind.values))
     return text.made_by(

@@ -28,6 +28,7 @@ _FEW_EDGES = 3  # with so few, bins say no more than the number does
 _LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
 FARTHEST = 1e6  # larger |z| are clipped: z / sqrt(1 + (z / 3)²) has reached its limit long before
 _FEWEST_TO_COMPARE = 20  # with fewer rows nothing is said of the range
+_BY_CHANCE = 1e-6  # a smaller probability is a reason to say something
 LOOKED_AT = 1000  # evenly spaced rows that are compared with the training's
 _NAMED = 3  # values in a line
 Entries = tuple[np.ndarray, np.ndarray]
@@ -41,8 +42,8 @@ class Kind(Protocol):
         """The number of inputs; 0 where nothing can be learnt from the column."""
 
     @property
-    def gaps(self) -> bool:
-        """Whether the column had gaps in training."""
+    def missing(self) -> float:
+        """The share of gaps in training."""
 
     @property
     def at_once(self) -> int:
@@ -77,7 +78,7 @@ class Number:
     median: float
     scale: float  # 0: a constant
     edges: np.ndarray  # of z, rising
-    gaps: bool
+    missing: float
 
     @classmethod
     def learn(cls, values: np.ndarray) -> Number:
@@ -87,7 +88,7 @@ class Number:
         spread = third - first or (high - low) / 2
         scale = float(1 / spread) if spread else 0.0
         edges = _quantiles(np.clip((known - median) * scale, -FARTHEST, FARTHEST))
-        return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], len(known) < len(x))
+        return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], float(np.isnan(x).mean()))
 
     @property
     def _levels(self) -> int:
@@ -100,11 +101,11 @@ class Number:
 
     @property
     def inputs(self) -> int:
-        return (self.scale > 0) + self._bends + self.gaps
+        return (self.scale > 0) + self._bends + (self.missing > 0)
 
     @property
     def at_once(self) -> int:
-        return (self.scale > 0) + (1 + self._levels) * (self._bends > 0) + self.gaps
+        return (self.scale > 0) + (1 + self._levels) * (self._bends > 0) + (self.missing > 0)
 
     @property
     def about(self) -> str:
@@ -122,7 +123,7 @@ class Number:
             if low >= greatest + rounding or high <= least - rounding:
                 least = 0.0 if abs(least) < rounding else least
                 return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
-        return _mostly_gaps(np.isnan(x), self.gaps)
+        return _mostly_gaps(np.isnan(x), self.missing)
 
     def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -FARTHEST, FARTHEST).astype(np.float32)
@@ -138,7 +139,7 @@ class Number:
         index[scaled : scaled + len(at)] = scaled + at
         found[scaled : scaled + len(at)] = height
         found[:, gap] = 0
-        if self.gaps:
+        if self.missing:
             index[-1], found[-1] = self.inputs - 1, gap
         return index, found
 
@@ -156,13 +157,13 @@ class Number:
 
     def between_edges(self) -> tuple[Kind, Sparse]:
         at, height = self._at_place(np.arange(1, len(self.edges)))
-        around = (0, 0), (int(self.scale > 0), int(self.gaps))  # the inputs before and behind the bends
+        around = (0, 0), (int(self.scale > 0), int(self.missing > 0))  # the inputs before and behind the bends
         index, found = np.pad(at + around[1][0], around), np.pad(height, around)
         if self.scale:
             index[0, 0], found[0, 0] = 0, 1
-        if self.gaps:
+        if self.missing:
             index[0, -1], found[0, -1] = self.inputs - 1, 1
-        return _BetweenEdges(self.median, self.scale, self.edges, self.gaps), as_sparse((index, found), self.inputs)
+        return _BetweenEdges(self.median, self.scale, self.edges, self.missing), as_sparse((index, found), self.inputs)
 
 
 class _BetweenEdges(Number):
@@ -198,19 +199,20 @@ class Category:
     """A category: an input for each of the ``values`` that occur at least twice; others could only be learnt by heart."""
 
     values: tuple[str, ...]
-    gaps: bool
+    missing: float
     once: int  # values that occur once
 
     @classmethod
     def learn(cls, values: np.ndarray) -> Category:
         counts = counts_of(values)
         often = sorted(text for text, count in counts.items() if count > 1)
-        constant, gaps = len(counts) == 1, sum(counts.values()) < len(values)
-        return cls(() if constant else tuple(often), gaps and (constant or bool(often)), len(counts) - len(often))
+        constant, missing = len(counts) == 1, 1 - sum(counts.values()) / len(values)
+        missing *= constant or bool(often)
+        return cls(() if constant else tuple(often), missing, len(counts) - len(often))
 
     @property
     def inputs(self) -> int:
-        return len(self.values) + self.gaps
+        return len(self.values) + (self.missing > 0)
 
     at_once = 1
 
@@ -238,7 +240,7 @@ class Category:
         if (count := np.count_nonzero(new)) * len(self.values) > self.once * len(codes):
             value = str(texts[codes[np.argmax(new)]])[:40]
             return f"has new values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
-        return _mostly_gaps(place == len(self.values), self.gaps)
+        return _mostly_gaps(place == len(self.values), self.missing)
 
     def places(self, texts: list[str | None]) -> np.ndarray:
         """The number of each text's value, int32: -1 for a new one, the count of values for a gap.
@@ -271,15 +273,15 @@ class Date:
     def learn(cls, values: np.ndarray) -> Date:
         first = None if values.dtype.kind == "M" else day_first([*counts_of(values)])
         parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(as_dates(values, first)).items()}
-        return cls({name: part for name, part in parts.items() if part.inputs > part.gaps}, first)
+        return cls({name: part for name, part in parts.items() if part.inputs > (part.missing > 0)}, first)
 
     @property
     def inputs(self) -> int:
         return sum(part.inputs for part in self.parts.values())
 
     @property
-    def gaps(self) -> bool:
-        return any(part.gaps for part in self.parts.values())
+    def missing(self) -> float:
+        return max((part.missing for part in self.parts.values()), default=0.0)
 
     @property
     def at_once(self) -> int:
@@ -292,9 +294,9 @@ class Date:
     def unlike(self, values: np.ndarray) -> str | None:
         """Most are gaps; days themselves are always new."""
         if values.dtype.kind == "M":
-            return _mostly_gaps(np.isnat(values), self.gaps)
+            return _mostly_gaps(np.isnat(values), self.missing)
         texts, codes = texts_of(values)
-        return _mostly_gaps(np.array([text is None for text in texts], bool)[codes], self.gaps)
+        return _mostly_gaps(np.array([text is None for text in texts], bool)[codes], self.missing)
 
     def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(as_dates(values, self.day_first))
@@ -321,12 +323,13 @@ def _parts_of_date(dates: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isnat(dates), np.nan, part) for name, part in found.items()}
 
 
-def _mostly_gaps(gaps: np.ndarray, had_gaps: bool) -> str | None:
-    """In words that most values are gaps (bool [n]), where no or only some values were gaps in training."""
+def _mostly_gaps(gaps: np.ndarray, missing: float) -> str | None:
+    """In words that most values are gaps (bool [n]) where none was in training, or all are, which is improbable with the share
+    that was missing there."""
     count, rows = np.count_nonzero(gaps), len(gaps)
-    if 2 * count <= rows or (had_gaps and not count == rows >= _FEWEST_TO_COMPARE):
+    if 2 * count <= rows or (missing and (count < rows or missing**rows > _BY_CHANCE)):
         return None
-    return f"has no value in {count:,} of {rows:,} rows; in training {'some' if had_gaps else 'all'} rows had one"
+    return f"has no value in {count:,} of {rows:,} rows; in training {'some' if missing else 'all'} rows had one"
 
 
 KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
@@ -356,16 +359,18 @@ def from_json(kind: str, saved: Any) -> Kind:
         if (first := saved.get("day_first")) not in (None, True, False):
             raise ValueError("day_first")
         return Date(parts, first)
-    gaps = bool(saved["gaps"])
+    missing = float(saved["missing"] if "missing" in saved else saved["gaps"])  # once only whether there were any
+    if not 0 <= missing <= 1:
+        raise ValueError("missing")
     if kind == CATEGORY:
-        return Category(tuple(map(str, saved["values"])), gaps, int(saved["once"]))
+        return Category(tuple(map(str, saved["values"])), missing, int(saved["once"]))
     median, scale = float(saved["median"]), float(saved["scale"])
     edges = np.array(saved["edges"], np.float32)
     if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
         raise ValueError("number")
     if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
         raise ValueError("edges")
-    return Number(median, scale, edges, gaps)
+    return Number(median, scale, edges, missing)
 
 
 # -- matrices --------------------------------------------------------------------------------------------------------

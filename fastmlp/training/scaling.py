@@ -15,7 +15,6 @@ _SAMPLE_ROWS = 1000  # for the scale of the inputs
 _BLOCK = 1 << 17  # numbers in a block: 1 MB of float64
 # Columns share a scale if their sizes are within this factor of the median: MNIST's reach 1.4, those of tables often thousands.
 _ALIKE = 3.0
-_FEWEST_TO_VARY = 20  # with fewer rows, every column may be constant by chance
 _RAREST = 0.01  # columns that are not zero in a smaller part of the rows are ignored when scales are compared
 _COMMON = 0.1  # so are columns of small numbers that are not zero in a smaller part: their sizes scatter
 
@@ -50,8 +49,8 @@ def row_blocks(X: Any) -> list[slice]:
 
 
 def require_differences(X: Any, source: str) -> None:
-    """InputError where all rows of X are the same, unless they are so few that this may be chance."""
-    if len(X) < _FEWEST_TO_VARY:
+    """InputError where all rows of X are the same."""
+    if len(X) < 2:
         return
     low, high = np.full((2, X.shape[1]), [[math.inf], [-math.inf]])
     for rows in row_blocks(X):  # nearly always the first is enough
