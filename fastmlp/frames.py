@@ -32,11 +32,8 @@ def column_names(X: Any) -> tuple[str, ...] | None:
 
 
 def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
-    """What to say where X has the column that y is, or where both, called by their ``names``, are pandas' and have one index,
-    its rows in two orders."""
+    """What to say where both, called by their ``names``, are pandas' and have one index, its rows in two orders."""
     X_name, y_name = names
-    if has_columns(X) and isinstance(column := getattr(y, "name", None), str) and column in (column_names(X) or ()):
-        return f"{X_name} has {y_name}'s column {column!r}: the model learns to copy it; leave it out of {X_name}"
     indices: list[Any] = [getattr(each, "index", None) for each in (X, y)]
     first, second = indices
     if not (hasattr(first, "equals") and hasattr(second, "equals")) or first.equals(second):

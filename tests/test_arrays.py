@@ -179,9 +179,14 @@ def test_a_column_of_x_that_is_y_is_said():
     pandas, said = pytest.importorskip("pandas"), []
     frame = pandas.DataFrame(X).add_prefix("x").assign(answer=Y["text"])
     dataset_of(frame, frame["answer"], None, None, None, configure(), said.append)
-    assert said == ["X has y's column 'answer': the model learns to copy it; leave it out of X"]
+    line = "from answer follows what the label is in every row; leave out what new rows will not have"
+    assert said == [line]
     dataset_of(frame.drop(columns="answer"), frame["answer"], None, None, None, configure(), said.append)
     assert len(said) == 1
+    price = X[:, 1] ** 2
+    for column in (price, 2.54 * price + 3, price.astype(str), price + X[:, 0] / 1e3):  # the last is close to it only
+        dataset_of(frame.assign(answer=column), price, None, None, None, configure(), said.append)
+    assert [text for text in said if "follows" in text] == [line] * 4
 
 
 def test_what_a_masked_array_masks_is_a_gap():
@@ -342,6 +347,11 @@ BAD = {
             ("sparse", pytest.importorskip("scipy.sparse").csr_array((300, 6))),
         )
     },
+    "two rows alike": (
+        (np.ones((2, 6)), ["a", "b"]),
+        {"X_test": X[:2], "y_test": ["a", "b"]},
+        "every column has one value only",
+    ),
     "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
     "text to predict": ((X, Y["text"]), {"task": "regression"}, "with task regression it must be a finite number"),
     "unknown option": (

@@ -382,7 +382,7 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
         "number", "number", "category", "category", "date", "drop", "number",
     ]  # fmt: skip
     T = columns(900, ["red", "blue", "green", "", "n/A", "NAN"], [8001.0, 8002, 8003, np.nan], (-(10**10), 10**10))
-    T["x"][:4] = 1e300, -1e300, np.inf, -np.inf
+    T["x"][:2] = 1e300, -1e300
     T["zip"] = T["zip"].astype(str)  # 8001.0
     found = exported(T, model, tmp_path / "model.onnx")
     read = {**T, "zip": T["zip"].astype(float)}

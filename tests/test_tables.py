@@ -313,7 +313,7 @@ def test_a_label_that_may_say_that_it_is_missing_is_said(write):
     data = load(write("a.csv", "a,class\n" + "1,x\n2,NA\n3,y\n" * 5), say=said.append)
     assert data.classes == ("NA", "x", "y")
     assert said[0].endswith(": 'NA', the label of 5 rows, is a class like others; leave them out if it is none")
-    load(write("b.csv", "a,class\n" + "1,yes\n2,no\n3,Yes\n" * 5), say=said.append)
+    load(write("b.csv", "a,class\n" + "1,yes\n2,no\n2,Yes\n" * 5), say=said.append)
     assert said[-1] == "'Yes' and 'yes' are two classes; write them alike if they are one"
 
 
@@ -469,11 +469,42 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
         ),
         ("a,b\n1,2\n", "all its columns are features; it must have a column of labels, too"),
         ("label,a,b\ncat,1,2\nhen,3,4\n", "label 'hen' is none of the training set's 3 classes (cat, cow, dog)"),
+        ("label,a,b\nCAT.,1,2\nhen,3,4\n", "label 'hen' is none of the training set's 3 classes (cat, cow, dog)"),
         ("label,a,b\n1,1,2\n", "label '1' is none of the training set's 3 classes (cat, cow, dog)"),
     ]:
         bad = write("bad.csv", content)
         with refused(bad, message):
             load(train, test=bad, weight_column="w")
+
+
+def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_said(write, caplog):
+    """UCI's adult.test has >50K. where adult.data has >50K."""
+    train = write("train.csv", "label,a\nHigh,1\nLow,2\nLow,3\n")
+    assert load(train, test=write("test.csv", "label,a\nLow.,1\nhigh,2\nLow,3\n")).y_test.tolist() == [1, 0, 1]
+    assert caplog.messages == ["the label 'Low.' is taken for 'Low'", "the label 'high' is taken for 'High'"]
+    twice = write("twice.csv", "label,a\ncat,1\nCat,2\ncat.,3\n")
+    with refused(
+        bad := write("bad.csv", "label,a\nCAT,1\n"),
+        "label 'CAT' is none of the training set's 3 classes (Cat, cat, cat.)",
+    ):
+        load(twice, test=bad)
+
+
+@pytest.mark.parametrize("end", ["Total,99.5,{0}\n", "Mean,5,\nstd,1,\n", ",,{0}\n", "Grand total:,,{0}\nMax,,{0}\n"])
+@pytest.mark.parametrize("label", ["ok", "1.5"])
+def test_lines_at_the_end_that_sum_up_the_others_are_left_out_and_said(write, end, label):
+    rows = "item,a,label\n" + "".join(
+        f"{['Total', 'Sum', 'Mean'][k % 3]} {k % 4},{k},{label}{k % 7}\n" for k in range(60)
+    )
+    whole, notes = load(write("whole.csv", rows), say=[].append, val_fraction=None), []
+    data = load(write("table.csv", rows + end.format(label)), say=notes.append, val_fraction=None)
+    assert (len(data.y), data.classes, data.y.tolist()) == (60, whole.classes, whole.y.tolist())
+    assert sum("line 62 (" in note and "and what follows sum up others" in note for note in notes) == 1
+
+
+def test_a_last_line_whose_word_is_there_before_is_a_row(write):
+    rows = "item,a,label\n" + "".join(f"{('Min', 'Total')[k % 2]},{k},{'xy'[k % 2]}\n" for k in range(60))
+    assert len(load(write("table.csv", rows), val_fraction=None, say=[].append).y) == 60
 
 
 def a_column(kind, k):
@@ -622,6 +653,8 @@ def test_a_column_of_numbers_is_predicted_and_said_where_none_has_classes(write,
         f"{path}: the labels are {column} (60 different numbers); {REMEDY}",
         f"{path}: the labels are 60 different numbers with decimals, such as 0.04, in 60 rows, and predicted as numbers "
         "(--task classification makes classes of them)",
+        *["from column 1 follows what the label is in every row; leave out what new rows will not have"]
+        * (header is None),
     ]
     with refused(path, f"{message}; {REMEDY}"):
         load(path, task="classification")
@@ -869,6 +902,7 @@ BAD_TABLES = {
     "a name too few": ("a,label\n1.5,2,x\n2.5,3,y\n", "line 2 has 3 fields; the first line has 2"),
     "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{ODD}b=category"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
+    "an infinity beside text": ("label,a,b\nx,1.5,u\ny,inf,v\n", f"line 3, column 2 (a): 'inf' is not a number{ODD}a=category"),
     "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
     "points and decimal commas in quotes": (
         'label,a,b\nx,"1,5",2.5\ny,"2,5",3\n', f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"
@@ -920,7 +954,13 @@ BAD_TABLES = {
     ),
     "one infinite number": (
         "a,label\n" + "".join(f"1.5,{k / 8}\n" for k in range(40)) + "2,inf\n",
-        "the label of row 40 (counted from 0) is 'inf', where most are numbers; it must be a finite number",
+        "the label of line 42 is 'inf', the others are numbers; it is no number: mend it, or --task classification, or leave "
+        "such rows out",
+    ),
+    "shares beside others": (
+        "a,target\n" + "".join(f"1.5,{k}.5{' %' * (k > 25)}\n" for k in range(40)),
+        "the label of line 28 is '26.5 %', the others are numbers; it is no number: mend it, or --task classification, or "
+        "leave such rows out",
     ),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
@@ -936,13 +976,17 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize(
-    "kinds", ["text text decimal", "class text decimal decimal", "class text decimal class", "text text text"]
-)
-def test_where_text_stands_between_the_ends_the_labels_are_the_last(write, kinds):
-    header = "abcd"[: len(kinds.split())]
-    data = load(write("a.csv", a_table(kinds, " ".join(header))), say=lambda line: None)
-    assert data.label.name == header[-1]
-    assert [*data.X.columns] == list(header[:-1])
+    ("kinds", "header"),
+    [
+        ("text text decimal", "abc"), ("class text decimal decimal", "abcd"), ("class text decimal class", "abcd"),
+        ("text text text", "abc"), ("text text class", None), ("text class text pixel", None),
+    ],
+)  # fmt: skip
+def test_where_text_stands_between_the_ends_the_labels_are_the_last(write, kinds, header):
+    count = len(kinds.split())
+    data = load(write("a.csv", a_table(kinds, header and " ".join(header))), say=lambda line: None)
+    assert data.label == (header and header[-1], count - 1)
+    assert [*data.X.columns] == [*(header or [f"column {k}" for k in range(1, count + 1)])][:-1]
 
 
 BAD_WEIGHTS = {

@@ -30,6 +30,8 @@ _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
 _LOOKED_AT = 30  # columns, for text
+_FIRST_ROWS = 100
+_FEWEST_OF_A_CLASS = 5  # rows: two columns of fewer may be alike by chance
 REMEDY = "--label-column takes its name or number (-1: the last)"
 
 
@@ -130,7 +132,7 @@ def guessed(
         raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
     choice = None
     # Text between the ends is a feature: then so may be text at the first end, and the labels are the last as usual.
-    usual = names is not None and (doubts[1] is None or not text[1])
+    usual = not text[1] or (names is not None and doubts[1] is None)
     text_between = usual and any(is_text(values(k)) for k in candidates[1:-1][:_LOOKED_AT])
     if doubts[0] is not None or text_between:
         choice = 1
@@ -172,12 +174,30 @@ def are_numbers(labels: Labels, task: str) -> bool:
     return task == "regression" or (task == "auto" and looks_so)
 
 
+def copies(column: np.ndarray, labels: Labels) -> bool:
+    """Whether a column says the labels themselves: each of few values goes with one label, and the other way round, or the
+    numbers are the same but for their unit."""
+    for rows in (slice(_FIRST_ROWS), slice(None)):  # of nearly all columns the first are enough
+        pairs = {*zip(column[rows].tolist(), labels.codes[rows].tolist())}
+        if not 1 < len(pairs) == len({value for value, _ in pairs}) == len({code for _, code in pairs}):
+            return False
+    if np.bincount(labels.codes).min() >= _FEWEST_OF_A_CLASS:
+        return True
+    numbers = [(written_number(str(value)), written_number(str(labels.values[code]))) for value, code in pairs]
+    if len(pairs) < _MANY_NAMES or any(None in pair for pair in numbers):
+        return False
+    centred = np.array(numbers, np.float64) - np.mean(numbers, 0)  # type: ignore[arg-type]
+    squares = centred.T @ centred
+    return bool(squares[0, 1] ** 2 > squares[0, 0] * squares[1, 1] * (1 - 2e-9))
+
+
 def as_plain_numbers(labels: Labels) -> Labels:
     """Labels with many different numbers as people write them, $1,250 or 12 %, in digits; other labels unchanged."""
-    numbers = [written_number(str(value)) for value in labels.values]
-    if len(numbers) <= _MANY_NAMES or None in numbers or not is_text(labels):
+    numbers = {text: written_number(text) for text in map(str, labels.values)}
+    unlike = len(numbers) <= _MANY_NAMES or None in numbers.values() or not is_text(labels)
+    if unlike or kind_of(dict.fromkeys(numbers, 1)) != ("number", None):
         return labels
-    return Labels([*map(str, numbers)], labels.codes)
+    return Labels([*map(str, numbers.values())], labels.codes)
 
 
 def odd(labels: Labels) -> int | None:

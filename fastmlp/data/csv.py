@@ -56,6 +56,10 @@ _PIXEL_CHUNK_BYTES = 1 << 23
 _CACHE_VERSION = 9
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
+_SUMMARIES = {
+    "", "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
+    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "mittelwert", "moyenne", "totale",
+}  # fmt: skip
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
@@ -150,9 +154,10 @@ class _Head:
         places = {name: k for k, name in reversed([*enumerate(self.names)])} if self.is_header else {}
         missing = [name for name in wanted if name not in places]
         if missing:
+            others = [name for name in places if name not in wanted]
             columns = listed(self.names) if self.is_header else "not named (there is no header line)"
             which = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {listed([*map(repr, missing)])}"
-            raise InputError(f"{path}: no {which}; {similar(missing[0], places)}the columns are {columns}{remedy}")
+            raise InputError(f"{path}: no {which}; {similar(missing[0], others)}the columns are {columns}{remedy}")
         return [places[name] for name in wanted]
 
     def column(self, option: str, path: Path, remedy: str = "give one") -> int:
@@ -728,13 +733,19 @@ def _text_columns(
                 gaps.append(line)
     if not lines:
         raise InputError(f"{path}: no rows")
+    notes: tuple[str, ...] = ()
+    if end := _summary_lines(columns) if chosen.label is not None else 0:
+        row = listed([column[-end] for column in columns])
+        notes += (f"line {lines[-end]} ({row}) and what follows sum up others or have only a label; they are left out",)
+        columns = [column[:-end] for column in columns]
+        labels, weights, lines = labels[:-end], weights[:-end], lines[:-end]
+        gaps = [line for line in gaps if line in lines]
     if chosen.label is not None and gaps:
         where = f" in {len(gaps):,} of {len(lines):,} rows" if len(gaps) > 1 else ""
         raise InputError(
             f"{head.where(path, gaps[0], chosen.label)}: the label is missing{where}; every row must "
             "have one: leave such rows out"
         )
-    notes: tuple[str, ...] = ()
     for k, column in zip(chosen.features, columns):
         if k in said:
             continue
@@ -753,6 +764,17 @@ def _text_columns(
             )
     arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
     return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights), notes
+
+
+def _summary_lines(columns: list[list[str]]) -> int:
+    """How many lines at the end begin with a word such as Total, which is nowhere else, or have no value but the label."""
+    end, rows = 0, len(columns[0])
+    while end < rows - 1:
+        column, text = next(((c, c[-1 - end]) for c in columns if not is_gap(c[-1 - end])), ([""], ""))
+        if text.casefold().rstrip(" :.") not in _SUMMARIES or column.count(text) > 1 or (not text and len(columns) < 2):
+            break
+        end += 1
+    return end
 
 
 def _row(fields: list[str], head: _Head, chosen: _Chosen, path: Path, line: int) -> list[float]:

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, LabelColumn, Query
+from .columns import copies
 from .decimals import as_single
 from .frame import Frame, as_frame, names_of
-from .labels import Labels, as_numbers, class_indices, task_of
+from .labels import Labels, as_numbers, class_indices, listed, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
@@ -240,6 +241,12 @@ def assemble(
         y, classes = class_indices(samples.labels, samples.source, small=small, testing=testing)
         if not testing:
             _say_alike(classes, query.say)
+    if not testing and samples.image_shape is None and isinstance(samples.X, (np.ndarray, Frame)):
+        table = as_frame(samples.X, samples.columns, samples.label)
+        if same := [str(key) for key, column in table.columns.items() if copies(column, samples.labels)]:
+            query.say(
+                f"from {listed(same)} follows what the label is in every row; leave out what new rows will not have"
+            )
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape = samples.image_shape
     X: Any

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..log import warn
 from .values import is_code, written_number
 
 MAX_CLASSES = 10_000
@@ -144,10 +145,26 @@ def class_indices(
 
 
 def places(labels: Sequence[int | float | str], classes: Sequence[str]) -> list[int]:
-    """Which of the ``classes`` each label names, -1 for none. Where all are numbers they are so however they are written."""
+    """Which of the ``classes`` each label names, -1 for none.
+
+    Where all are numbers they are so however they are written. Text may be in another case or have a point at its end, as in
+    UCI's adult.test, which is said.
+    """
     as_numbers = all(_number(name) is not None for name in classes)
     index = {_name(name, as_numbers): k for k, name in enumerate(classes)}
-    return [index.get(_name(label, as_numbers), -1) for label in labels]
+    alike = {_plain(name): k for k, name in enumerate(classes)}
+    if len(alike) < len(classes):
+        alike = {}
+    found = [index.get(_name(label, as_numbers), -1) for label in labels]
+    for row, label in enumerate(labels):
+        if found[row] < 0 <= (k := alike.get(_plain(label), -1)):
+            found[row] = k
+            warn(f"the label {str(label)[:40]!r} is taken for {classes[k][:40]!r}")
+    return found
+
+
+def _plain(name: int | float | str) -> str:
+    return str(name).casefold().rstrip(" .")
 
 
 def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -28,16 +30,22 @@ _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
-_UNIT = re.compile(r"[+-]?\d[\d.,'\s]*([^\W\d_]+[²³/\w]*\.?|[°'\"]\w?|-)")  # and SAP's minus behind
+# With a unit or a mark such as *, before or behind it; SAP's minus; ± 0.5 and × 10^3.
+_MARKED_NUMBER = re.compile(
+    r"([<>≤≥~≈]?) ?[+-]?\d[\d.,'\s]*"
+    r"(?:([^\W\d_]+[²³/\w]*\.?|[^\w\s/:-][^\W\d_]?|-|\[\d\]|\(\d\)|)|(±|[×x*·] ?10(?:\^|(?=[-+]))) ?[-+]?[\d.,]+)"
+)
 _CURRENCIES = "$€£¥₹"
 _MONEY = rf"(?:R?[{_CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
 _MARKED = re.compile(
     rf"(?P<open>\()?(?P<first>{_MONEY})? ?(?P<sign>[-+−])?(?P<before>{_MONEY})? ?"
-    r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’ \u00a0\u202f])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
-    rf"(?P<decimals>\.\d*)?[ \u00a0\u202f]?(?P<after>%|{_MONEY})?(?(open)\))"
+    r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’\s])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
+    rf"(?P<decimals>\.\d*)?\s?(?P<after>%|{_MONEY})?(?(open)\))"
 )
-_DURATION = re.compile(
-    r"(?:(?P<days>-?\d+) days?,? ?\+?)?(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?))?)?"
+_DURATION = re.compile(  # 1:02:03.5, the minutes and seconds 2:03.5, or a time of day
+    r"(?:(?P<days>-?\d+) days?,? ?\+?)?"
+    r"(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?)|(?P<part>\.\d+))?)?(?: ?(?P<half>[ap])\.?m\.?)?",
+    re.IGNORECASE,
 )
 _CODE = re.compile(r"0\d+")
 
@@ -46,15 +54,16 @@ _MONTH = (
     "|nov(?:ember)?|dec(?:ember)?)"
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAY = r"0?[1-9]|[12]\d|3[01]"
 _CENTURY = r"(?P<year>1[5-9]\d\d|20\d\d)"
 _DATES = [
     rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
-    r"(?:(?:t|,? +)(?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
+    r"(?:(?:t|,? +)(?P<hour>\d\d?(?=:)|\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
     r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?"  # CET: as the clocks there say
     for day in (
-        r"(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
+        r"(?P<year>\d{4})(?P<mark>[-/.:])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
         r"(?P<one>\d\d?)(?P<mark>[-/.])(?P<other>\d\d?)(?P=mark)(?P<year>\d{4})",
-        r"(?P<one>\d\d?)(?P<mark>/)(?P<other>\d\d?)/(?P<year>\d\d)",
+        rf"(?P<one>{_DAY})(?P<mark>[-/])(?P<other>{_DAY})(?P=mark)(?P<year>\d\d)",
         r"(?P<one>\d\d)(?P<mark>\.)(?P<other>\d\d)\.(?P<year>\d\d)",
         rf"(?P<day>\d\d?)(?:st|nd|rd|th)?[-. ]*{_MONTH}[-., ]*(?P<year>\d{{4}}|\d\d)",
         rf"{_MONTH}[-. ]*(?P<day>\d\d?)(?:st|nd|rd|th)?,? +(?P<year>\d{{4}})",
@@ -94,8 +103,11 @@ def written_number(text: str) -> float | None:
     if not any(map(str.isdigit, text)):
         return None
     if found := _DURATION.fullmatch(text):
-        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return days + ((seconds / 60 + minutes) / 60 + hours) / 24
+        days, hours, minutes, seconds, part = (float(found[k] or 0) for k in range(1, 6))
+        if found["half"]:
+            hours = hours % 12 + 12 * (found["half"].lower() == "p")
+        time = ((seconds / 60 + minutes + part) / 60 + hours) / 24
+        return days + (time / 60 if found["part"] else time)
     if (found := _MARKED.fullmatch(text)) is None:
         return None
     whole, between, decimals = found["whole"], found["between"], found["decimals"] or ""
@@ -139,23 +151,33 @@ def day_first(texts: list[str]) -> bool | None:
     """Whether the day stands before the month in dates such as 31.01.2024 and 01/31/2024; None where there are none.
 
     With points it does. Else a number above 12 tells it, or a 1 in all of several dates, which is a month's first day.
-    ValueError where nothing does.
+    ValueError where nothing does, and where the first number may be the year, as in 24-01-31.
     """
     found = [match for text in texts if (match := written_date(text)) and "one" in match.re.groupindex]
     if not found:
         return None
     pairs = [(int(match["one"]), int(match["other"])) for match in found]
     first, second = ({*numbers} for numbers in zip(*pairs))
-    if max(first) > 12 or all(match["mark"] == "." for match in found):
-        return True
-    if max(second) > 12 or (second == {1} != first):
-        return False
-    if first == {1} != second:
-        return True
+    years = {_year(match["year"]) for match in found if match["mark"] == "-" and len(match["year"]) == 2}
+    year_first = len(first) < len(years) and max(second) <= 12 and {year - 2000 for year in years} <= {*range(1, 32)}
+    if not year_first:
+        if max(first) > 12 or all(match["mark"] == "." for match in found):
+            return True
+        if max(second) > 12 or (second == {1} != first):
+            return False
+        if first == {1} != second:
+            return True
+    (one, other), last = pairs[0], found[0]["year"]
+    year, month, day = (_year(str(one)), other, int(last)) if year_first else (_year(last), one, other)
     raise ValueError(
-        f"holds dates such as {found[0].string[:40]!r}, of which either number may be the month; it must have them as "
-        f"{found[0]['year']:0>4}-{pairs[0][0]:02}-{pairs[0][1]:02}, or be left out"
+        f"holds dates such as {found[0].string[:40]!r}, of which either number may be the {'year' if year_first else 'month'}; "
+        f"it must have them as {year}-{month:02}-{day:02}, or be left out"
     )
+
+
+def _year(text: str) -> int:
+    """A year of two digits as POSIX has it."""
+    return int(text) + (len(text) == 2) * (1900 if int(text) > 68 else 2000)
 
 
 def date(text: str, first: bool | None) -> np.datetime64:
@@ -169,9 +191,7 @@ def date(text: str, first: bool | None) -> np.datetime64:
             part["day"], part["month"] = (part["one"], part["other"])[:: 1 if first else -1]
         if part["name"]:
             part["month"] = str(1 + _MONTHS.index(part["name"][:3].lower()))
-        year, hour, zone = int(part["year"]), int(part["hour"] or 0), part["zone"].lower()
-        if len(part["year"]) == 2:  # as POSIX has it
-            year += 1900 if year > 68 else 2000
+        year, hour, zone = _year(part["year"]), int(part["hour"] or 0), part["zone"].lower()
         if part["half"]:
             hour = hour % 12 + 12 * (part["half"].lower() == "p")
         # Minutes from UTC.
@@ -186,10 +206,32 @@ def date(text: str, first: bool | None) -> np.datetime64:
     raise ValueError(f"holds {text[:40]!r}, which is no date such as 2024-01-31 or 2024-01-31 12:30")
 
 
-def _have_units(texts: list[str]) -> bool:
-    """Whether many texts are numbers with a unit behind them, one or few for all."""
-    units = {found[1] if (found := _UNIT.fullmatch(text)) else None for text in texts}
-    return len(texts) > _MANY and len(units) <= _MOST_UNITS and None not in units
+def _have_marks(texts: list[str]) -> bool:
+    """Whether the texts are numbers with one thing, or few, before or behind them: letters only if there are many texts."""
+    marks = {found.groups("") if (found := _MARKED_NUMBER.fullmatch(text)) else ("", "", "") for text in texts}
+    letters = any(text[-1].isalpha() for text in texts)  # 12A is a name
+    return len(marks) <= _MOST_UNITS and ("", "", "") not in marks and (len(texts) > _MANY or not letters)
+
+
+def _unit(text: str) -> str:
+    """What a number is written in, if anything: %, a currency, or : for a time."""
+    if number(text) is not None:
+        return ""
+    return ":" if ":" in text or "day" in text else re.sub(r"[\d\s.,'’()+−-]+", "", text)
+
+
+def _odd_number(numbers: Mapping[str, float]) -> str | None:
+    """The first text of an infinity, or in another unit than the one before, as 15 or $3 after 12 %. A 0 is in any unit, and
+    prices go without a currency."""
+    units: dict[str, str] = {}
+    for text, value in numbers.items():
+        if math.isinf(value):
+            return text
+        if value:
+            units.setdefault(_unit(text), text)
+    if not {":", "%"} & units.keys():
+        units.pop("", None)
+    return [*units.values(), None, None][1]
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
@@ -198,15 +240,16 @@ def _have_units(texts: list[str]) -> bool:
 def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None]:
     """("number", "date" or "category", an odd text) of a column, given as {text: count}.
 
-    Texts are odd if they are few among numbers or dates. So are numbers whose comma may stand before decimals, and many numbers
-    with units (12.5 kg).
+    Texts are odd if they are few among numbers or dates. So are infinities, numbers whose comma may stand before decimals,
+    those in another unit, and many with units or marks that are not known (12.5 kg).
     """
     texts = [text for text in counts if not is_gap(text)]
     for kind, of_it in (("number", written_number), ("date", written_date)):
-        odd = [text for text in texts if of_it(text) is None]
+        read: dict[str, Any] = {text: of_it(text) for text in texts}
+        odd = [text for text in texts if read[text] is None]
         if not odd:
-            return kind, None
-        if kind == "number" and (all(map(is_number_of_some_country, odd)) or _have_units(odd)):
+            return kind, _odd_number(read) if kind == "number" else None
+        if kind == "number" and (all(map(is_number_of_some_country, odd)) or (len(texts) > _MANY and _have_marks(odd))):
             return kind, odd[0]
         others, rows = len(texts) - len(odd), sum(counts[text] for text in odd)
         few = rows <= max(1, (sum(counts[text] for text in texts) - rows) * _FEW_ODD)

@@ -30,7 +30,7 @@ from sklearn.utils.validation import (
 )
 
 from ..backend import kernels
-from ..frames import odd_pair
+from ..frames import column_names, has_columns, odd_pair
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -140,8 +140,11 @@ def samples(estimator: Any, X: Any, dtype: Any) -> Any:
 
 
 def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
-    """Warn the caller of ``fit`` of what ``odd_pair`` says of X and y, called ``name``."""
-    if line := odd_pair(X, y, ("X", name)):
+    """Warn the caller of ``fit`` where X has the column that y, called ``name``, is, and of what ``odd_pair`` says."""
+    line = odd_pair(X, y, ("X", name))
+    if has_columns(X) and isinstance(column := getattr(y, "name", None), str) and column in (column_names(X) or ()):
+        line = f"X has {name}'s column {column!r}: the model learns to copy it; leave it out of X"
+    if line:
         warnings.warn(line, stacklevel=6)  # above: what checks, ``_fit``, ``fit``, and scikit-learn's wrapper of it
 
 

@@ -201,12 +201,24 @@ class Columns:
 
     @property
     def doubtful(self) -> list[str]:
-        """A line for each column that was dropped, or whose integers are taken for names."""
+        """A line for each column that was dropped, or whose integers are taken for names, or whose numbers hardly repeat."""
         dropped = [f"dropped {column.name!r}: {column.about}" for column in self.columns if column.kind == DROP]
         ids = [
             c.name for c in self.columns if isinstance(c.learnt, Category) and _is_id(c.name) and c.learnt.are_integers
         ]
-        return dropped + [f"{name!r} is taken for a category; --column {name}=number reads numbers" for name in ids]
+        seldom = [
+            f"{c.name!r} is taken for a category, though {c.learnt.once:,} of its values occur once; others are such as "
+            f"{c.learnt.values[0]!r}"
+            for c in self.columns
+            if isinstance(c.learnt, Category)
+            and c.learnt.once > len(c.learnt.values) > 0
+            and c.learnt.values[0][0].isdigit()
+        ]
+        return (
+            dropped
+            + seldom
+            + [f"{name!r} is taken for a category; --column {name}=number reads numbers" for name in ids]
+        )
 
     def __str__(self) -> str:
         head = ("column", "is", "inputs", "")

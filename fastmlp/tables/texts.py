@@ -67,16 +67,25 @@ def counts_of(values: np.ndarray) -> dict[str, int]:
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray:
-    """float64 [n], NaN for gaps, durations in days. ValueError for a value that is no number."""
+    """float64 [n], NaN for gaps, durations in days. ValueError for a value that is no finite number."""
     if values.dtype.kind == "m":
         return values / np.timedelta64(1, "D")
     if values.dtype.kind in "iufb":
-        return values.astype(np.float64)
+        return _finite(values.astype(np.float64))
     texts, codes = texts_of(values)
     numbers = [np.nan if text is None else feature(text) for text in texts]
     if None in numbers:
         raise ValueError(f"holds {str(texts[numbers.index(None)])[:40]!r}, which is no number")
-    return np.array(numbers, np.float64)[codes]
+    return _finite(np.array(numbers, np.float64))[codes]
+
+
+def _finite(numbers: np.ndarray) -> np.ndarray:
+    """The numbers. ValueError where one is infinite."""
+    if np.isinf(numbers).any():
+        raise ValueError(
+            f"holds {numbers[np.isinf(numbers)][0]}, which is not finite; where there is no number leave a gap"
+        )
+    return numbers
 
 
 def as_dates(values: np.ndarray, first: bool | None = None) -> np.ndarray:
