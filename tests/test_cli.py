@@ -366,3 +366,23 @@ def test_zsh_takes_the_completion_script(tmp_path, capsys):
         ["zsh", "-fc", asking], capture_output=True, text=True, env=os.environ | {"HOME": str(tmp_path)}
     )
     assert (result.stderr, "_fastmlp" in result.stdout) == ("", True)
+
+
+# A system with what Windows has of what the packages ask for; libraries keep what they found when they were imported.
+LESS = """
+import concurrent.futures, multiprocessing, os, random, subprocess, sys, tempfile
+import numba
+for name in ("fork", "register_at_fork", "sched_getaffinity", "preadv", "sysconf", "O_NONBLOCK", "O_DIRECTORY"):
+    if hasattr(os, name):
+        delattr(os, name)
+sys.modules.update(dict.fromkeys(("fcntl", "termios", "resource"), None))
+from fastmlp import predict, train
+sys.exit(train.main(sys.argv[1:]) or predict.main(["run", "new.npz"]))
+"""
+
+
+def test_a_network_is_trained_and_used_where_a_system_has_less_than_linux(python, dataset, tmp_path):
+    np.savez(tmp_path / "new.npz", X=np.zeros((2, 784), np.uint8))
+    (tmp_path / "less.py").write_text(LESS)
+    result = python(str(tmp_path / "less.py"), "-q", "--data", dataset, "--steps", "3", "--out", "run")
+    assert len(result.stdout.splitlines()) == 3
