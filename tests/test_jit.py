@@ -333,6 +333,22 @@ def test_a_cache_that_can_only_be_read_is_read(probe, cache, warm):
         assert probe() == WARM
 
 
+def test_a_file_that_another_process_reads_and_windows_does_not_replace_is_kept(monkeypatch, cache):
+    monkeypatch.setenv("FASTMLP_CACHE", str(cache))
+    store = cache_module.Store()
+    path = store.path("f", "its text")
+    store.write(path, b"code")
+
+    def refuse(*paths):
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    store.write(path, b"code")
+    assert store.keeping
+    assert store.read(path) == b"code"
+    assert not [*path.parent.glob("*.tmp")]
+
+
 NO_SPACE = """
 import logging; logging.disable(logging.WARNING)  # that kernels are compiled
 import resource, signal

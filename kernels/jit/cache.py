@@ -220,6 +220,8 @@ class Store:
             if temporary is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
+                if isinstance(error, PermissionError) and path.exists():
+                    return  # Windows: another process reads the file, having compiled the same meanwhile
             self.keeping = False
             warn(f"compiled kernels are not kept: cannot write the cache ({error})")
 
