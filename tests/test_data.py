@@ -232,7 +232,7 @@ def test_pixels_without_labels_are_for_predicting(tmp_path, images):
 
 
 def test_chunks_of_a_long_file_fit_together(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("fastmlp.data.csv._PIXEL_CHUNK_BYTES", 100)
+    monkeypatch.setattr("fastmlp.data.csv.CHUNK_BYTES", 100)
     X, y = rng.integers(0, 256, (500, 12)).astype(np.uint8), rng.integers(0, 10, 500)
     path = tmp_path / "digits.csv"
     path.write_text(csv_text(X, y))

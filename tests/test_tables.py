@@ -19,6 +19,7 @@ from reading import dense, read_csv, read_features
 import kernels
 from fastmlp.data import Dataset, Sparse, load
 from fastmlp.data import csv as csv_reader
+from fastmlp.data import header as csv_header
 from fastmlp.data import svmlight as svmlight_reader
 from fastmlp.data.columns import REMEDY
 from fastmlp.data.decimals import decimals, split_fields
@@ -305,7 +306,7 @@ def test_names_that_come_again_are_called_as_pandas_does(write):
     assert said[0].endswith(": two columns are named 'a'; the second, column 3, is called 'a.1'")
     X = read_features(Path(write("new.csv", "b,a,a\n2,1,3.5\n")), 3, data.columns)
     np.testing.assert_array_equal(X, np.array([[1, 2, 3.5]], np.float32))
-    assert csv_reader._told_apart(["a", "", "a.1", "a", "a", ""]) == ["a", "", "a.1", "a.2", "a.3", ""]
+    assert csv_header._told_apart(["a", "", "a.1", "a", "a", ""]) == ["a", "", "a.1", "a.2", "a.3", ""]
 
 
 def test_a_label_that_may_say_that_it_is_missing_is_said(write):
@@ -351,7 +352,7 @@ def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(wr
     ],
 )
 def test_constant_spaces_in_text_are_separators_only_where_commas_are_none(text, delimiter):
-    assert csv_reader._read_head(text.encode(), Path("x"), Query()).delimiter == delimiter
+    assert csv_header.read_head(text.encode(), Path("x"), Query()).delimiter == delimiter
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", ","])
@@ -398,8 +399,8 @@ def test_whole_files_line_by_line_and_in_chunks_agree(monkeypatch):
         for row in rows:
             row[label], row[weight] = f"class_{choose.randrange(3)}", str(choose.randrange(9))
         body = "\n".join(",".join(row) for row in rows).encode()
-        head = csv_reader._Head([f"c{k}" for k in range(columns)], True, ",", body, 2)
-        chosen = csv_reader._Chosen(features, label, weight)
+        head = csv_header.Head([f"c{k}" for k in range(columns)], True, ",", body, 2)
+        chosen = csv_header.Chosen(features, label, weight)
         slow, slow_labels = csv_reader._parse_carefully(head, Path("x"), chosen)
         for size in (1, 200, 1 << 20):
             monkeypatch.setattr(csv_reader, "CHUNK_BYTES", size)
@@ -765,7 +766,7 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
 @pytest.mark.parametrize("lines", HEADERS_OF_NUMBERS)
 def test_a_header_of_column_numbers_is_known_by_their_order(lines):
     text = lines.replace(" ", "\n").encode()
-    assert csv_reader._read_head(text, Path("x"), Query()).is_header == HEADERS_OF_NUMBERS[lines]
+    assert csv_header.read_head(text, Path("x"), Query()).is_header == HEADERS_OF_NUMBERS[lines]
 
 
 def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
@@ -780,7 +781,7 @@ def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
     for columns in (None, data.columns):  # these are other numbers: with the labels they count from 1
         np.testing.assert_array_equal(read_features(Path(new), 784, columns, None, data.label), pixels)
     # What pandas makes of the first row where it takes that for the names, and writes.
-    names = ",".join(csv_reader._told_apart(rows[0].split(",")))
+    names = ",".join(csv_header._told_apart(rows[0].split(",")))
     for text in ([names, *rows[1:]], [f",{names}", *(f"{k},{row}" for k, row in enumerate(rows[1:]))]):
         data = load(write("names.csv", "\n".join(text)), val_fraction=None, say=notes.append)
         np.testing.assert_array_equal(data.X, pixels[1:])

@@ -32,9 +32,8 @@ def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: in
         row = int(np.searchsorted(X.indptr, np.flatnonzero(~np.isfinite(X.data))[0], side="right")) - 1
     else:
         row = int(np.flatnonzero(~np.isfinite(X).all(1))[0])
-    raise InputError(
-        f"{what}, row {first + row} (counted from 0): holds a NaN or an infinity; all values must be finite"
-    )
+    row += first
+    raise InputError(f"{what}, row {row} (counted from 0): holds a NaN or an infinity; all values must be finite")
 
 
 def sparse_rows(X: Any, name: str) -> Sparse:
@@ -129,8 +128,8 @@ class Dataset:
                     f"{self.source}: {part} label {low if low < 0 else high} is out of range; "
                     f"it must be from 0 to {len(self.classes) - 1}"
                 )
-        for part, X in (("training", self.X), ("test", self.X_test)):
-            require_finite(X, f"{self.source}: {part} set")
+        require_finite(self.X, f"{self.source}: training set")
+        require_finite(self.X_test, f"{self.source}: test set")
         features = self.X.shape[1]
         if features == 0:
             raise InputError(f"{self.source}: the samples have no features; they must have at least one")

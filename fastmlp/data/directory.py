@@ -110,9 +110,7 @@ def _npy_samples(directory: Path, memory: int | None, say: Say, part: str) -> Sa
         raise InputError(f"{path}: has dtype {dtype}; it must be uint8, float32 or float64")
     y = npz.as_vector(read_npy(y_path), str(y_path), say)
     if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
-        raise InputError(
-            f"{path}: has shape {shape}, {y_path.name} {y.shape}; they must be (N, ...) and (N,), N the same"
-        )
+        raise InputError(f"{path}: has shape {shape}, {y_path.name} {y.shape}; it must be (N, ...) and (N,) of one N")
     rows, features = shape[0], math.prod(shape[1:])
     X = OnDisk(str(path), (Piece(file, rows, start, dtype),), features, dtype, memory)
     block = max(1, _CHUNK // (features * dtype.itemsize or 1))
@@ -138,10 +136,8 @@ def _open_idx(directory: Path, files: dict[str, Path], memory: int, say: Say, pa
     y = read_idx(labels)
     if len(shape) != 3 or y.shape != shape[:1]:
         raise InputError(f"{images}: IDX of {shape}, the labels {y.shape}; they must be (N, rows, columns) and (N,)")
-    if file.size != start + math.prod(shape):
-        raise InputError(
-            f"{images}: the IDX header promises {math.prod(shape):,} bytes, there are {file.size - start:,}"
-        )
+    if (there := file.size - start) != (promised := math.prod(shape)):
+        raise InputError(f"{images}: the IDX header promises {promised:,} bytes, there are {there:,}")
     piece = Piece(file, shape[0], start, np.dtype(np.uint8))
     X = OnDisk(str(directory), (piece,), shape[1] * shape[2], piece.dtype, memory)
     return Samples(X, distinct(y), str(directory), (shape[1], shape[2]))
@@ -176,9 +172,7 @@ def _find_shards(directory: Path) -> _Shards:
     found = [_Shards(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
     if not found:
         if any(IMAGE.has(path.name) for path in paths):
-            raise InputError(
-                f"{directory}: its images have no classes; each class must have a directory of its own below it"
-            )
+            raise InputError(f"{directory}: its images have no classes; each class must have a directory below it")
         raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy or {suffixes(TRAINING)} files")
     if len(found) > 1:
         names = " and ".join(shards.format.name for shards in found)
@@ -302,10 +296,8 @@ def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples,
         X = OnDisk(str(directory), pieces, meta["features"], dtype, memory, sparse)
         codes = file.read(part["labels"], rows, np.int32)
         weight = None if part["weights"] is None else file.read(part["weights"], rows, np.float64)
-        labels = Labels(part["values"], codes)
-        opened[kind] = Samples(
-            X, labels, str(directory), shape, columns, weight, meta["lowest"], label, tuple(meta["notes"])
-        )
+        labels, notes = Labels(part["values"], codes), tuple(meta["notes"])
+        opened[kind] = Samples(X, labels, str(directory), shape, columns, weight, meta["lowest"], label, notes)
     os.utime(cached)
     return opened["training"], opened.get("test")
 

@@ -85,9 +85,7 @@ def find_idx(directory: Path, say: Callable[[str], None] = lambda line: None) ->
         key = f"{part} {name['kind'].lower()}s"
         before = found.setdefault(key, path)
         if path.name.removesuffix(".gz") != before.name.removesuffix(".gz"):
-            raise InputError(
-                f"{directory}: holds {before.name} and {path.name}; it must hold the files of one data set"
-            )
+            raise InputError(f"{directory}: holds {before.name} and {path.name}; it must hold one data set's files")
     return found
 
 

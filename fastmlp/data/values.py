@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-BOOLEANS = {
-    text: value for name, value in (("true", 1.0), ("false", 0.0)) for text in (name, name.title(), name.upper())
-}
+BOOLEANS = dict.fromkeys(("true", "True", "TRUE"), 1.0) | dict.fromkeys(("false", "False", "FALSE"), 0.0)
 # In lower case: words for no and yes.
 _WORDS = {
     word: k for pair in ("false true", "0 1", "no yes", "n y", "f t", "off on") for k, word in enumerate(pair.split())

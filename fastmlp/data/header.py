@@ -1,0 +1,368 @@
+"""Tables in text: which line is the header, and which columns hold features, labels and weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, similar
+from ..formats import Features, Query
+from .columns import (
+    REMEDY,
+    apart,
+    are_numbers,
+    as_plain_numbers,
+    counts,
+    doubt,
+    guessed,
+    identifies,
+    is_index,
+    is_known,
+    is_text,
+    named,
+    says_which_row,
+)
+from .dialect import SEPARATORS, Table, read_dialect
+from .labels import Labels, distinct, listed
+from .values import MISSING, feature, number, written_date
+
+_COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
+_MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
+
+
+def known_features(query: Query) -> Features:
+    """The known properties of the features: none, not even their number, for a file to train on."""
+    return query.known or Features(None)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first line's fields, names if it is a header; the rows below, and the number of the first one's line.
+
+    ``notes`` are what the user is to be told of how they were found.
+    """
+
+    names: list[str]
+    is_header: bool
+    delimiter: str
+    rows: bytes
+    line: int
+    notes: tuple[str, ...] = ()
+
+    def find(self, wanted: Sequence[str], path: Path, remedy: str = "") -> list[int]:
+        """The columns of those names. InputError for the first that is missing."""
+        places = {name: k for k, name in reversed([*enumerate(self.names)])} if self.is_header else {}
+        missing = [name for name in wanted if name not in places]
+        if missing:
+            others = [name for name in places if name not in wanted]
+            columns = listed(self.names) if self.is_header else "not named (there is no header line)"
+            which = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {listed([*map(repr, missing)])}"
+            raise InputError(f"{path}: no {which}; {similar(missing[0], others)}the columns are {columns}{remedy}")
+        return [places[name] for name in wanted]
+
+    def column(self, option: str, path: Path, remedy: str = "give one") -> int:
+        """The column of that name, else of that number, from 1 on or from -1, the last, down; ``remedy`` is for a list."""
+        if "," in option and option not in self.names:
+            raise InputError(f"{path}: {option!r} is more than one column; {remedy}")
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", option) or (self.is_header and option in self.names):
+            return self.find([option], path)[0]
+        k, count = int(option), len(self.names)
+        if not 1 <= abs(k) <= count:
+            raise InputError(f"{path}: no column {k}; there are {count}, numbered 1 to {count} and -1 to -{count}")
+        return k - 1 if k > 0 else k + count
+
+    def where(self, path: Path, line: int, column: int) -> str:
+        """The beginning of a message about a field."""
+        name = f" ({listed(self.names[column : column + 1])})" if self.is_header else ""
+        return f"{path}: line {line}, column {column + 1}{name}"
+
+    def described(self, column: int) -> str:
+        return f"column {column + 1}" + (f", {self.names[column][:40]!r}" if self.is_header else "")
+
+    def reader(self) -> Any:
+        """The rows by the csv module: a list of fields each, however they are written."""
+        text = io.TextIOWrapper(io.BytesIO(self.rows), "utf-8", newline="")
+        return csv.reader(text, delimiter=self.delimiter, skipinitialspace=True)
+
+    def fields(self, column: int) -> Iterator[str]:
+        """The fields of a column."""
+        if b'"' in self.rows:
+            yield from (row[column].strip() for row in self.reader() if len(row) > column)
+            return
+        mark, behind = self.delimiter.encode(), len(self.names) - 1 - column
+        for row in io.BytesIO(self.rows):  # ten times as fast; it counts from the nearer end
+            parts = row.split(mark, column + 1) if column <= behind else row.rsplit(mark, behind + 1)
+            if not row.isspace() and (found := parts[column if column <= behind else -1 - behind :]):
+                yield found[0].decode().strip()
+
+    def values(self, column: int) -> Labels:
+        """The values of a column."""
+        return as_plain_numbers(distinct(self.fields(column)))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The numbers of the columns to be read, and what the user is to be told of them."""
+
+    features: list[int]
+    label: int | None
+    weight: int | None
+    notes: tuple[str, ...] = ()
+    told: bool = False
+
+    @property
+    def numeric(self) -> list[int]:
+        return self.features if self.weight is None else [*self.features, self.weight]
+
+
+def read_head(text: bytes, path: Path, query: Query) -> Head:
+    table = read_dialect(text, path)
+    names, rows, line = table.fields, table.rows, table.line
+    notes, of_pandas = [*table.notes], _is_of_pandas(names)
+    short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
+    nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
+    if table.comment is not None and any(feature(field) is not None for field in names):
+        names, is_header = table.comment, True
+        notes.append(f"line {line - 1}, a comment, is taken for the header")
+    elif is_header := nameless or of_pandas or _is_header(table, path, query):
+        index = names[:1] if is_index(names[0]) else []
+        if of_pandas:
+            made = "what pandas makes of a row of samples that it takes for a header"
+            notes.append(f"line {line} is {made}; it is left out")
+            names = [*index, *(str(k) for k in range(len(names) - len(index)))]
+        elif all(map(str.isdigit, names)):
+            notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
+        known = known_features(query)
+        if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
+            is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
+        rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
+        if nameless:
+            names = ["", *names]
+    if is_header and (not rows or rows.isspace()):
+        raise InputError(f"{path}: no rows")
+    if is_header and (given := names) != (names := _told_apart(names)):
+        k = next(k for k, name in enumerate(names) if name != given[k])
+        said = f"the second, column {k + 1}, is called {names[k][:42]!r}"
+        notes.append(f"two columns are named {given[k][:40]!r}; {said}")
+    return Head(names, is_header, table.delimiter, rows, line, tuple(notes))
+
+
+def _are_names(texts: list[str]) -> bool:
+    """Whether they may be the names of rows: all different, and text or integers."""
+    return len(set(texts)) == len(texts) and all(text.isdigit() or number(text) is None for text in texts)
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """The names; one that has been there is called as pandas does: a, a.1, a.2. Columns without a name have none."""
+    told: dict[str, None] = {}
+    for name in filter(None, names):
+        new, number = name, 0
+        while new in told:
+            number += 1
+            new = f"{name}.{number}"
+        told[new] = None
+    rest = iter(told)
+    return [name and next(rest) for name in names]
+
+
+def _is_of_pandas(names: list[str]) -> bool:
+    """Whether they are numbers that pandas has told apart as it does names, 0, 0.1, ..., 0.9, 0.10, behind its index or not."""
+    present = set(names)
+    return all(number(name) is not None for name in names[is_index(names[0]) :]) and any(
+        all(f"{name}.{k}" in present for k in range(1, 11)) for name in names if name.isdigit()
+    )
+
+
+def _is_header(table: Table, path: Path, query: Query) -> bool:
+    """All fields are names, or names and column numbers in order (as data frames are written), or those asked for.
+
+    A row has numbers, and text only where the rows below have it. Any other mix is neither.
+    """
+    names = table.fields
+    asked = [option for option in ("label", query.label_column) if option and number(option) is None]
+    columns = known_features(query).columns
+    if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
+        return True
+    below = [row for row in table.below if len(row) == len(names)]
+    text = [k for k, name in enumerate(names) if feature(name) is None and name.lower() not in MISSING]
+    numbers = [k for k, name in enumerate(names) if feature(name) is not None]
+    again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
+    if not numbers:
+        dated = [k for k in text if below and written_date(names[k]) and all(written_date(row[k]) for row in below)]
+        return not dated and 2 * len(again) <= len(names)
+    if any(is_known(names[k]) for k in set(text) - set(again)):
+        return True
+    decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
+    if below and not again and _are_column_numbers([names[k] for k in numbers]):
+        few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
+        if len(numbers) >= _COLUMN_NUMBERS or few:
+            return True
+    unlike = decimals == all(names[k].isdigit() for k in numbers)
+    # Years, say, beside a name, above the names of rows, or above decimals.
+    if not again and len(numbers) >= _COLUMN_NUMBERS and (len(numbers) < len(names) or unlike):
+        even = [_are_even([row[k] for k in numbers]) for row in (names, *below)]
+        if even[0] and not all(even):
+            return True
+    odd = next((k for k in text if below and all(feature(row[k]) is not None for row in below)), None)
+    if odd is None:
+        return False
+    raise InputError(
+        f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
+        "(if it is one, --label-column NAME says so)"
+    )
+
+
+def _are_column_numbers(names: list[str]) -> bool:
+    return any(names == [str(k + start) for k in range(len(names))] for start in (0, 1))
+
+
+def _are_even(fields: list[str]) -> bool:
+    """Whether they are numbers in equal steps: 1990, 1995, 2000."""
+    numbers = [*map(number, fields)]
+    steps = np.diff([np.nan if value is None else value for value in numbers])
+    return bool(steps[0]) and np.allclose(steps, steps[0])
+
+
+def choose(head: Head, path: Path, query: Query) -> Chosen:
+    known = known_features(query)
+    if len(head.names) == 1 and known.width != 1:
+        tried = ", ".join(SEPARATORS.values())
+        raise InputError(
+            f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
+        )
+    if known.frame == "must" and known.columns is not None and not head.is_header:
+        raise InputError(
+            f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(known.columns)})"
+        )
+    if known.columns is not None and head.is_header:
+        return _choose_by_name(head, path, query, known)
+    weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
+    several = "a run learns one (fastmlp.MLPRegressor learns several numbers)"
+    asked = None if query.label_column is None else head.column(query.label_column, path, several)
+    if weight is not None and weight == asked:
+        raise InputError(f"{path}: column {head.names[asked]!r} holds the labels; it cannot hold the weights, too")
+    dropped = {head.column(option, path, "give --drop again for each") for option in query.drop}
+    if asked in dropped:
+        raise InputError(f"{path}: --drop {head.names[asked]}: holds the labels; it cannot be left out")
+    candidates = [k for k in range(len(head.names)) if k != weight and k not in dropped]
+    rest, notes = _without_row_numbers(head, path, candidates, asked)
+    label: int | None
+    told = False  # of what was guessed, and of what a number means
+    if asked is not None:
+        label, told = asked, number(query.label_column or "") is not None
+    elif known.width is not None:
+        label = _label_of_width(head, path, query, rest, known)
+    else:
+        label, told = _find_label(head, path, rest, query.task)
+    features = [k for k in rest if k != label]
+    if known.width not in (None, len(features)):
+        raise InputError(f"{path}: has {len(features)} columns for {known.width} features")
+    if not query.labelled:
+        return Chosen(features, None, None)
+    return Chosen(features, label, weight, notes, told and known.width is None)
+
+
+def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Chosen:
+    features = head.find(known.columns or (), path, "; the model takes it (train --drop learns without)")
+    if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
+        option = f"--label-column {query.label_column}"
+        raise InputError(f"{path}: {option}: {head.described(asked)} is a feature of the model")
+    rest = [k for k in range(len(head.names)) if k not in features]
+    label, told = _other_label(head, path, query, rest, known) if query.labelled else (None, False)
+    labels = None if known.label is None else known.label.name
+    others = [name for k in rest if k != label and (name := head.names[k]) not in (labels, *known.unused)]
+    extra = [name for name in others if not (is_index(name) or says_which_row(name))]
+    unknown = f"the model does not know these columns, which are left out: {listed(extra)}"
+    return Chosen(features, label, None, (unknown,) if extra and known.frame and not query.labelled else (), told=told)
+
+
+def _without_row_numbers(
+    head: Head, path: Path, candidates: list[int], asked: int | None
+) -> tuple[list[int], tuple[str, ...]]:
+    """(the columns without row numbers or the like, what the user is told). InputError for others without a name."""
+    notes = [*head.notes]
+    for k in range(len(head.names)):  # pandas writes one more each time it reads and writes a table
+        if k == asked or candidates[:1] != [k] or len(candidates) == 1:
+            break
+        begins, name = [*islice(head.fields(k), _MANY_ROWS)], head.names[k] if head.is_header else None
+        integers = all(map(str.isdigit, begins)) and len(set(begins)) == len(begins)  # all that row numbers can be
+        values = head.values(k) if integers else Labels([], np.empty(0, np.int64))
+        decimals = any((value := number(text)) is not None and not value.is_integer() for text in begins)
+        if name is not None and ((is_index(name) and not decimals) or identifies(name, values)):
+            candidates = candidates[1:]
+            notes.append(f"column {k + 1}, {name!r}, is taken for row numbers and left out")
+            continue
+        if len(values.codes) >= _MANY_ROWS and counts(values):
+            notes.append(
+                f"{head.described(k)}: its numbers count the rows; it is read as a feature, so take it out if it is none"
+            )
+        break
+    nameless = next((k for k in candidates if head.is_header and not head.names[k] and k != asked), None)
+    if nameless is not None:
+        raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
+    return candidates, tuple(notes)
+
+
+def _find_label(head: Head, path: Path, candidates: list[int], task: str) -> tuple[int, bool]:
+    """(the column that holds the labels of a file to train on, whether the user is told)."""
+    names = head.names if head.is_header and not all(head.names[k].isdigit() for k in candidates) else None
+    label = None if names is None else named(names, candidates, str(path))
+    if label is not None:
+        return label, head.names[label] != "label"
+    label = None if names is None else apart(names, candidates)
+    if label is None:
+        label = guessed(names, candidates, head.values, task, str(path))
+    elif (why := doubt(head.values(label))) and not are_numbers(head.values(label), task):
+        raise InputError(f"{path}: {head.described(label)}, does not look like labels ({why}); {REMEDY}")
+    return label, True
+
+
+def _other_label(head: Head, path: Path, query: Query, rest: list[int], known: Features) -> tuple[int, bool]:
+    """(the label column among those that are no features of the model, whether the user is told).
+
+    It goes by its name in the training file, if it had one.
+    """
+    if not rest:
+        raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
+    if query.label_column is not None:
+        return head.column(query.label_column, path), False
+    name = None if known.label is None else known.label.name
+    if name is not None and name in head.names:
+        return head.names.index(name), False
+    found = named(head.names, rest, str(path))
+    if found is None and name is None and len(rest) == 1:
+        return rest[0], True
+    if found is None:
+        wanted = "of labels" if name is None else repr(name)
+        raise InputError(f"{path}: has no labels: no column {wanted}; the columns are {listed(head.names)}; {REMEDY}")
+    return found, head.names[found] != "label"
+
+
+def _label_of_width(head: Head, path: Path, query: Query, columns: list[int], known: Features) -> int | None:
+    """The label column of a file for a model with ``known`` features; None if the file has the features only."""
+    width = known.width or 0
+    if len(columns) == width:
+        if query.labelled:
+            raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
+        return None
+    advice = f", and none is known to hold labels; {REMEDY}" if len(columns) == width + 1 else ""
+    label = named(head.names, columns, str(path)) if head.is_header else None
+    if label is None and len(columns) == width + 1:
+        if known.label is not None:
+            label = columns[known.label.place]
+        elif query.labelled:
+            label = _find_label(head, path, columns, query.task)[0]
+        else:
+            ends = [k for k in (columns[0], columns[-1]) if is_text(head.values(k))]
+            label = ends[0] if len(ends) == 1 else None
+    if label is None:
+        raise InputError(f"{path}: has {len(columns)} columns for {width} features{advice}")
+    return label
