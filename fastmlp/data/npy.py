@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..formats import Query
 from .files import require_file
-from .npz import as_samples
+from .npz import array_header, as_samples
 from .ondisk import DataFile
 
 
@@ -40,17 +40,12 @@ def _opened(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], 
     file = DataFile(path)
     try:
         with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            if version != (1, 0):
-                raise InputError(f"{path}: is in .npy format {version[0]}.{version[1]}; it must be 1.0")
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+            shape, fortran_order, dtype = array_header(stream, f"{path}:")
             start = stream.tell()
+    except InputError:
+        raise
     except Exception as error:  # NumPy raises a dozen kinds, as for .npz
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
-    if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
-        raise InputError(f"{path}: has dtype {str(dtype)[:40]}; it must be numbers or text")
     if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
         raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
     return file, start, shape, dtype, fortran_order and len(shape) > 1

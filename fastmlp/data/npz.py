@@ -58,17 +58,20 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: not a valid .npz file ({reason[:200]})") from None
 
 
-def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarray:
+def array_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether it is stored column by column, dtype) of an array in .npy format. InputError for one that is not read."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):  # the others are for headers of more than 64 kB
         raise InputError(f"{what} is in .npy format {version[0]}.{version[1]}; it must be 1.0")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject or dtype.names or dtype.kind not in "biufUS":
-        raise InputError(
-            f"{what} has dtype {str(dtype)[:40]}; it must be numbers, or text as astype(str) makes it"
-            if dtype.hasobject
-            else f"{what} has dtype {str(dtype)[:40]}; it must be numbers or text"
-        )
+        how = ", as astype(str) makes it" if dtype.hasobject else ""
+        raise InputError(f"{what} has dtype {str(dtype)[:40]}; it must be numbers or text{how}")
+    return shape, fortran_order, dtype
+
+
+def _read_array(file: IO[bytes], member: zipfile.ZipInfo, what: str) -> np.ndarray:
+    shape, fortran_order, dtype = array_header(file, what)
     size = math.prod(shape) * dtype.itemsize
     if size != member.file_size - file.tell() or member.file_size > DEFLATE_RATIO * (member.compress_size + 1024):
         raise InputError(f"{what} promises {size} bytes; the file does not hold as many")

@@ -37,8 +37,10 @@ def format_of(path: Path, formats: tuple[Format, ...] = FORMATS) -> Format:
     if path.is_dir():
         return PICTURES
     found = next((each for each in FORMATS if each.has(path.name)), None)
-    if found is PICTURES and (name := _zipped_name(path)) is not None:
-        found = next((each for each in FORMATS if each.has(name)), CSV)
+    if found is PICTURES:
+        require_file(path, fits=False)
+        if (text := zipped_text(path)) is not None:
+            found = next((each for each in FORMATS if each.has(text.filename)), CSV)
     other = found is PICTURES and any(each.begins.fullmatch(beginning(path)) for each in (NPZ, PARQUET))
     if found is None or other:
         found = _by_content(path)
@@ -60,13 +62,6 @@ def _by_content(path: Path) -> Format | None:
         return matching[-1]
     refuse_foreign(head, path)
     return matching[-1] if matching and Path(plain_name(path.name)).suffix.lower() in TEXTS else None
-
-
-def _zipped_name(path: Path) -> str | None:
-    """The name of the one file of text that a .zip holds."""
-    require_file(path, fits=False)
-    member = zipped_text(path)
-    return None if member is None else member.filename
 
 
 def refuse_foreign(head: bytes, path: Path) -> None:
