@@ -58,19 +58,15 @@ class Work:
 def images() -> Any:
     """MNIST if it is on this machine, else synthetic digits: a Dataset whose name says which."""
     from fastmlp.data import load
+    from fastmlp.data.mnist import local_mnist
     from fastmlp.data.synthetic import load_synthetic
-    from fastmlp.errors import RunError
 
-    def refuse(line: str) -> None:
-        raise RunError(line)
-
-    try:
-        return replace(load("mnist", offline=True, say=refuse), name="MNIST")
-    except RunError:  # it would make synthetic digits, as many as MNIST's
-        beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist"
-        if beside.is_dir():
-            return replace(load(str(beside)), name="MNIST")
-        return replace(load_synthetic(n=5000, n_test=1000), name="synthetic digits")
+    if (found := local_mnist()) is not None:
+        return replace(found, name="MNIST")
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "mnist"
+    if beside.is_dir():
+        return replace(load(str(beside)), name="MNIST")
+    return replace(load_synthetic(n=5000, n_test=1000), name="synthetic digits")  # as many as MNIST's
 
 
 def pixels(data: Any, hidden: tuple[int, ...] = (256,), batch: int = 128) -> Work:

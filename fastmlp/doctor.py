@@ -19,7 +19,7 @@ from typing import Any
 
 from . import __version__
 from .cli import Parser, command
-from .errors import InputError, RunError
+from .errors import InputError
 from .extras import to_install
 
 # The optional dependencies of pyproject.toml that commands use.
@@ -260,22 +260,20 @@ def _stale(directory: Path, kept: set[Path], clean: bool) -> Findings:
 
 
 def _mnist() -> Findings:
-    from .data import load
-
-    def refuse(line: str) -> None:
-        raise RunError
+    from .data.mnist import local_mnist
 
     try:
-        data = load("mnist", offline=True, say=refuse)
-    except RunError:  # load would fall back to synthetic digits
-        remedy = "fastmlp train downloads it; or set FASTMLP_DATA to the directory of its four files"
-        yield Finding("note", "mnist", "is not on this machine", remedy)
+        data = local_mnist()
     except InputError as error:
         yield Finding(
             "problem", "mnist", str(error), "delete the damaged file, or set FASTMLP_DATA to another directory"
         )
     else:
-        yield Finding("ok", "mnist", f"{len(data.X):,} and {len(data.X_test):,} images at {data.source}")
+        if data is None:
+            remedy = "fastmlp train downloads it; or set FASTMLP_DATA to the directory of its four files"
+            yield Finding("note", "mnist", "is not on this machine", remedy)
+        else:
+            yield Finding("ok", "mnist", f"{len(data.X):,} and {len(data.X_test):,} images at {data.source}")
 
 
 def _examine(clean: bool) -> Findings:
