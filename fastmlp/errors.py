@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -25,12 +25,17 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def about(source: object) -> Iterator[None]:
-    """Prefix an InputError with its ``source``."""
+def restated(caught: type[Exception], raised: type[Exception], before: str = "") -> Iterator[None]:
+    """Turn an error into one of another kind, with words ``before`` its own."""
     try:
         yield
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+    except caught as error:
+        raise raised(f"{before}{error}") from None
+
+
+def about(source: object) -> AbstractContextManager[None]:
+    """Prefix an InputError with its ``source``."""
+    return restated(InputError, InputError, f"{source}: ")
 
 
 def as_parameters(line: str) -> str:

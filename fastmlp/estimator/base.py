@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..backend import Network, kernels
 from ..models.model import Model
@@ -103,66 +104,22 @@ def documented(parameters: str) -> Callable[[type[_Class]], type[_Class]]:
     return decorate
 
 
+def set_parameters(estimator: Any, arguments: dict[str, Any]) -> None:
+    """Set the ``arguments`` of an estimator's ``__init__``, its ``locals()``, as attributes."""
+    vars(estimator).update({name: value for name, value in arguments.items() if name not in ("self", "__class__")})
+
+
 class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """A multilayer perceptron as an estimator; the abstract methods define what it learns, classes or numbers."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **Theirs._parameter_constraints,
         "activation": [StrOptions(set(kernels.ACTIVATIONS)), list, tuple],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "callbacks": [callable, list, None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
-
-    hidden_layer_sizes: Any
-    activation: str | Sequence[str]
-    solver: str
-    alpha: float
-    batch_size: int | str
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: bool | int
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: int | float
-    max_fun: int
-    dropout: float
-    scoring: Any
-    callbacks: Callback | list[Callback] | None
-    n_threads: int | None
 
     n_outputs_: int
     out_activation_: str
@@ -174,10 +131,6 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     validation_scores_: Any  # a list, and the next a float, where the score is
     best_validation_score_: Any
     _optimizer: training.Optimizer
-
-    def _set_parameters(self, arguments: dict[str, Any]) -> None:
-        """Set the ``arguments`` of ``__init__``, its ``locals()``, as attributes."""
-        self.__dict__.update({name: value for name, value in arguments.items() if name not in ("self", "__class__")})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -407,7 +360,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                 f"{self._sizes()}; set it back, or call fit with warm_start=False"
             )
         else:
-            self._copy_curves()
+            for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):  # training appends to copies
+                curve = getattr(self, name, None)
+                setattr(self, name, None if curve is None else list(curve))
         slots = 0 if self.solver == "lbfgs" else training.rule_of(self).slots
         network = self._bind(self._copied(dtype, slots))
         if self.solver != "lbfgs":
@@ -444,12 +399,6 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         return hidden
-
-    def _copy_curves(self) -> None:
-        """Copy the lists that training appends to."""
-        for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):
-            curve = getattr(self, name, None)
-            setattr(self, name, None if curve is None else list(curve))
 
 
 def without_last_layer(network: Network) -> Network:

@@ -237,14 +237,18 @@ def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = Non
 # -- held-out samples ------------------------------------------------------------------------------------------------
 
 
+def are_given(X: Any, y: Any) -> bool:
+    """Whether X_val and y_val are given. ValueError where one is without the other."""
+    if (X is None) != (y is None):
+        given, missing = ("X_val", "y_val") if y is None else ("y_val", "X_val")
+        raise ValueError(f"{given} is provided, but {missing} was not provided.")
+    return X is not None
+
+
 def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any) -> Validation | None:
     """The samples ``X_val`` and ``y_val``, if they are given."""
-    if X is None and y is None:
+    if not are_given(X, y):
         return None
-    if y is None:
-        raise ValueError("X_val is provided, but y_val was not provided.")
-    if X is None:
-        raise ValueError("y_val is provided, but X_val was not provided.")
     given = X
     _refuse_masked(X, y)
     X = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)

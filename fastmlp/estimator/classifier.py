@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from ..backend import kernels
 from ..models.model import Model
 from . import checks
-from .base import PARAMETERS, BaseMLP, Callback, documented
+from .base import PARAMETERS, BaseMLP, Callback, documented, set_parameters
 from .checks import Validation
 
 
@@ -75,8 +75,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
-    class_weight: Any
-    label_smoothing: float
     classes_: np.ndarray
 
     def __init__(
@@ -112,7 +110,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         callbacks: Callback | list[Callback] | None = None,
         n_threads: int | None = None,
     ) -> None:
-        self._set_parameters(locals())
+        set_parameters(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -17,7 +17,7 @@ from ..backend import kernels
 from ..models.model import Model
 from ..models.target import Target, central
 from . import checks
-from .base import PARAMETERS, BaseMLP, Callback, documented
+from .base import PARAMETERS, BaseMLP, Callback, documented, set_parameters
 from .checks import Validation
 
 _OUTPUTS = {"identity": "identity", "exponential": "exp"}  # scikit-learn's names of them
@@ -83,10 +83,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         "standardize_target": ["boolean"],
     }
 
-    loss: str
-    delta: float
-    quantiles: Any
-    standardize_target: bool
     target_mean_: np.ndarray | None
     target_scale_: np.ndarray | None
 
@@ -125,7 +121,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         quantiles: Any = 0.5,
         standardize_target: bool = False,
     ) -> None:
-        self._set_parameters(locals())
+        set_parameters(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -206,17 +202,14 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         loss = self._loss
         if Y.shape[1] * loss.each != self.n_outputs_:
             made = "" if loss.each == 1 else f", and makes {loss.each} of each"
-            raise ValueError(
-                f"{name} has {Y.shape[1]} columns{made}; this model was fitted with {self.n_outputs_} outputs"
-            )
+            fitted = f"this model was fitted with {self.n_outputs_} outputs"
+            raise ValueError(f"{name} has {Y.shape[1]} columns{made}; {fitted}")
         if self.target_mean_ is not None:
             Y = (Y - self.target_mean_) / self.target_scale_
         with np.errstate(over="ignore"):  # refused below
             targets = Y.astype(dtype)
         if not np.isfinite(targets).all():
-            raise ValueError(
-                f"{name} holds a number too large for dtype {np.dtype(dtype)}, in which this model computes"
-            )
+            raise ValueError(f"{name} holds a number too large for dtype {np.dtype(dtype)}, in which it is learnt")
         loss.targets(name, targets, len(targets), self.n_outputs_, targets.dtype)  # whether it takes them
         return targets
 

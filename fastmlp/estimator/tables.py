@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -26,23 +26,15 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 from ..backend import Network, kernels
 from ..data import Frame
 from ..data.labels import typed
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..frames import has_columns, read_table
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
 from ..tables.columns import Columns
-from ..tables.ensemble import (
-    Rows,
-    folds,
-    input_scale,
-    mean_probabilities,
-    outputs_by_rows,
-    outputs_of,
-    train,
-)
+from ..tables.ensemble import Rows, folds, input_scale, mean_probabilities, outputs_by_rows, outputs_of, train
 from ..tables.kinds import LOOKED_AT
-from ..tables.recipe import NETWORKS, Recipe, recipe_for
+from ..tables.recipe import NETWORKS, recipe_for
 from . import checks
-from .base import documented, without_last_layer
+from .base import documented, set_parameters, without_last_layer
 
 _Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
@@ -114,17 +106,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         random_state: Any = None,
         n_threads: int | None = None,
     ) -> None:
-        self.columns = columns
-        self.n_networks = n_networks
-        self.width = width
-        self.depth = depth
-        self.activation = activation
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.dropout = dropout
-        self.random_state = random_state
-        self.n_threads = n_threads
+        set_parameters(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -173,7 +155,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         fitted = object.__new__(type(self))
         fitted.__dict__.update({name: value for name, value in self.__dict__.items() if not name.endswith("_")})
-        with _value_errors(), self._threads():
+        with restated(InputError, ValueError), self._threads():
             fitted._fit(X, y, sample_weight, X_val, y_val)
         self.__dict__ = fitted.__dict__
         return self
@@ -204,11 +186,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         targets = self._encoded("y", y)
         data = Rows(self.columns_.encode(table), targets, None if weights is None else weights / weights.mean())
         seed, *seeds = map(int, check_random_state(self.random_state).randint(2**31, size=1 + self.n_networks))
-        if (X_val is None) != (y_val is None):
-            raise ValueError(
-                f"{'X_val' if y_val is None else 'y_val'} is provided without the other of X_val and y_val."
-            )
-        if X_val is None:
+        if not checks.are_given(X_val, y_val):
             found_folds = folds(targets, self.n_networks, seed)
             chosen = [found_folds[k % len(found_folds)] for k in range(self.n_networks)]
             parts = [(kept, data.take(held_out)) for kept, held_out in chosen]
@@ -225,7 +203,9 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 )
             parts = [(np.arange(rows), validation)] * self.n_networks
         self._input_scale = input_scale(data.X, self.width)
-        members = train(self._recipe(rows), self._input_scale, outputs, data, parts, seeds)
+        names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
+        recipe = recipe_for(rows, classes=self._learns_classes, **{name: getattr(self, name) for name in names})
+        members = train(recipe, self._input_scale, outputs, data, parts, seeds)
         self.networks_ = [member.network for member in members]
         if not all(member.best_epoch for member in members):
             raise ValueError(f"training diverged with learning_rate={self.learning_rate}; it must be lower")
@@ -237,10 +217,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.out_of_fold_ = np.full((rows, *first.shape[1:]), np.nan)
             for (_, held_out), member in zip(found_folds, members):
                 self.out_of_fold_[held_out] = self._averaged([member.held_out])
-
-    def _recipe(self, rows: int) -> Recipe:
-        names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
-        return recipe_for(rows, classes=self._learns_classes, **{name: getattr(self, name) for name in names})
 
     def _threads(self) -> Any:
         return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
@@ -256,9 +232,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if "networks_" in state:
             self.networks_ = []
             for sizes, activation, params in state["networks_"]:
-                network = Network(
-                    sizes, activation=activation, output="softmax" if self._learns_classes else "identity"
-                )
+                output = "softmax" if self._learns_classes else "identity"
+                network = Network(sizes, activation=activation, output=output)
                 network.params[...] = params
                 self.networks_.append(network)
 
@@ -280,7 +255,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """The outputs of the networks, by default the fitted ones, for the table X."""
         check_is_fitted(self)
         networks = self.networks_ if networks is None else networks
-        with _value_errors(), self._threads():
+        with restated(InputError, ValueError), self._threads():
             table = self._named(X, "X")
             self.columns_.require(table)
             if line := self.columns_.unlike(table[:: max(1, len(table) // LOOKED_AT)]):
@@ -302,7 +277,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ``fastmlp.reporting.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.
         """
         check_is_fitted(self)
-        with _value_errors(), self._threads():
+        with restated(InputError, ValueError), self._threads():
             table, targets = self._named(X, "X"), self._encoded("y", _target("y", y, X))
             chosen = rows_looked_at(len(targets), 1)
             table, rows = table[chosen], targets[chosen]
@@ -492,12 +467,3 @@ def _quantity(name: str, y: np.ndarray) -> np.ndarray:
         return y.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} holds no numbers ({error}); TableClassifier learns classes") from None
-
-
-@contextmanager
-def _value_errors() -> Iterator[None]:
-    """Turn an InputError into a ValueError, as scikit-learn's users expect."""
-    try:
-        yield
-    except InputError as error:
-        raise ValueError(str(error)) from None

@@ -8,8 +8,9 @@ the place of its weights, and a row needs the two sums beside its value (``Colum
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from ..data import Frame, Sparse
 from ..data.columns import is_id, says_which_row
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
 from .kinds import KINDS, Category, Date, Entries, Kind, as_sparse, diagonal, from_json, side_by_side, to_json
 from .texts import as_dates, counts_of, guessed
@@ -189,36 +190,28 @@ class Columns:
     @property
     def summary(self) -> str:
         """How many columns there are of each kind, in a line."""
-        counts: dict[str, int] = {}
-        for column in self.columns:
-            counts[column.kind] = counts.get(column.kind, 0) + 1
-        kinds = {NUMBER: ("number", "numbers"), CATEGORY: ("category", "categories"), DATE: ("date", "dates")}
-        named = [(counts[kind], names[counts[kind] > 1]) for kind, names in kinds.items() if kind in counts]
-        parts = [
-            f"{count} {name}" for count, name in (*named, *([(counts[DROP], "dropped")] if DROP in counts else []))
-        ]
+        counts = Counter(column.kind for column in self.columns)
+        words = {NUMBER: "number numbers", CATEGORY: "category categories", DATE: "date dates", DROP: "dropped dropped"}
+        parts = [f"{count} {words[kind].split()[count > 1]}" for kind in words if (count := counts[kind])]
         return f"columns: {', '.join(parts)}; {self.inputs:,} inputs"
 
     @property
     def doubtful(self) -> list[str]:
         """A line for each column that was dropped, or whose integers are taken for names, or whose numbers hardly repeat."""
         dropped = [f"dropped {column.name!r}: {column.about}" for column in self.columns if column.kind == DROP]
-        ids = [
-            c.name for c in self.columns if isinstance(c.learnt, Category) and _is_id(c.name) and c.learnt.are_integers
-        ]
+        categories = [(c.name, c.learnt) for c in self.columns if isinstance(c.learnt, Category)]
         seldom = [
-            f"{c.name!r} is taken for a category, though {c.learnt.once:,} of its values occur once; others are such as "
-            f"{c.learnt.values[0]!r}"
-            for c in self.columns
-            if isinstance(c.learnt, Category)
-            and c.learnt.once > len(c.learnt.values) > 0
-            and c.learnt.values[0][0].isdigit()
+            f"{name!r} is taken for a category, though {learnt.once:,} of its values occur once; others are such as "
+            f"{learnt.values[0]!r}"
+            for name, learnt in categories
+            if learnt.once > len(learnt.values) > 0 and learnt.values[0][0].isdigit()
         ]
-        return (
-            dropped
-            + seldom
-            + [f"{name!r} is taken for a category; --column {name}=number reads numbers" for name in ids]
-        )
+        ids = [
+            f"{name!r} is taken for a category; --column {name}=number reads numbers"
+            for name, learnt in categories
+            if _is_id(name) and all(value.lstrip("-").isdigit() for value in learnt.values)
+        ]
+        return dropped + seldom + ids
 
     def __str__(self) -> str:
         head = ("column", "is", "inputs", "")
@@ -250,10 +243,8 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         learnt = KINDS[kind].learn(values)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
-    why = (
-        "it is constant" if different == 1 else "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
-    )
-    return Column(name, DROP, None, why)
+    why = "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
+    return Column(name, DROP, None, "it is constant" if different == 1 else why)
 
 
 def _is_id(name: Hashable) -> bool:
@@ -270,13 +261,9 @@ def _counted(values: np.ndarray) -> tuple[int, int, bool]:
     return sum(counts.values()), len(counts), all(text.lstrip("-").isdigit() for text in counts)
 
 
-@contextmanager
-def _naming(name: Hashable) -> Iterator[None]:
+def _naming(name: Hashable) -> AbstractContextManager[None]:
     """Turn a ValueError into an InputError that names the column."""
-    try:
-        yield
-    except ValueError as error:
-        raise InputError(f"column {name!r} {error}") from None
+    return restated(ValueError, InputError, f"column {name!r} ")
 
 
 def _listed(names: Sequence[Hashable]) -> str:

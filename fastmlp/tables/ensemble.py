@@ -139,12 +139,6 @@ def outputs_by_rows(
         yield from pool.map(of_rows, parts, repeat(1))
 
 
-def mean_loss(Z: np.ndarray, rows: Rows, loss: str) -> float:
-    """The mean loss of outputs Z for the rows."""
-    total, _, _ = kernels.loss_gradient(Z, rows.targets, loss, sample_weight=rows.weights)
-    return float(total / (len(rows) if rows.weights is None else rows.weights.sum()))
-
-
 def train(
     recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int],
     watch: Watch = Watch(),
@@ -210,7 +204,8 @@ def _train_one(
         )  # fmt: skip
         mean.params[...] = (mean.params + network.params) / 2 if epoch else network.params
         Z = kernels.mlp_forward(tested, mean, scale=scale)
-        losses.append(mean_loss(Z, held_out, recipe.loss))
+        total, _, _ = kernels.loss_gradient(Z, held_out.targets, recipe.loss, sample_weight=held_out.weights)
+        losses.append(float(total / (len(held_out) if held_out.weights is None else held_out.weights.sum())))
         train_losses.append(float(step_losses.sum() / len(rows)))
         if losses[-1] < best_loss:
             best.params[...], best_epoch, best_loss, outputs_then = mean.params, epoch + 1, losses[-1], Z

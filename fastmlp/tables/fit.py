@@ -23,15 +23,7 @@ from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..training.loop import Observer, Progress, Result, on_threads, training_cost
 from ..training.plan import digest, sample_weights
 from .columns import Columns
-from .ensemble import (
-    Member,
-    Rows,
-    Watch,
-    folds,
-    input_scale,
-    mean_probabilities,
-    train,
-)
+from .ensemble import Member, Rows, Watch, folds, input_scale, mean_probabilities, train
 from .model import TableModel
 from .recipe import LEAST_STEPS, Recipe, recipe_for
 

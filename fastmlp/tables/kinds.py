@@ -4,15 +4,23 @@ A row has at most one of a hundred thousand categories. So the inputs of a colum
 from zero. Of a missing value all inputs are zero but one, which says so. A category that was once or never in the training rows
 has no input.
 
+A kind has ``inputs``, their number, 0 where nothing can be learnt from the column; ``missing``, the share of gaps in training;
+``at_once``, how many inputs may differ from zero in a row; ``about``, for the user; and
+
+    unlike(values)     in words how the values differ from those in training, if they do
+    entries(values)    the inputs that are not zero for the values [n]; ValueError for values of another kind
+    between_edges()    (a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by those of this)
+
 Legend: ``n`` rows, ``m`` entries a row. Entries are the numbers of inputs, [m, n] rising in each row, and their values, float32
 [m, n].
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -32,35 +40,6 @@ _BY_CHANCE = 1e-6  # a smaller probability is a reason to say something
 LOOKED_AT = 1000  # evenly spaced rows that are compared with the training's
 _NAMED = 3  # values in a line
 Entries = tuple[np.ndarray, np.ndarray]
-
-
-class Kind(Protocol):
-    """What was learnt of a column."""
-
-    @property
-    def inputs(self) -> int:
-        """The number of inputs; 0 where nothing can be learnt from the column."""
-
-    @property
-    def missing(self) -> float:
-        """The share of gaps in training."""
-
-    @property
-    def at_once(self) -> int:
-        """The number of inputs that may differ from zero in a row."""
-
-    @property
-    def about(self) -> str:
-        """A description for the user."""
-
-    def unlike(self, values: np.ndarray) -> str | None:
-        """In words how the values differ from those in training, if they do."""
-
-    def entries(self, values: np.ndarray) -> Entries:
-        """The inputs that are not zero for the column's values [n]. ValueError for values of another kind."""
-
-    def between_edges(self) -> tuple[Kind, Sparse]:
-        """(a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by those of this kind)."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +196,6 @@ class Category:
     at_once = 1
 
     @property
-    def are_integers(self) -> bool:
-        return all(value.lstrip("-").isdigit() for value in self.values)
-
-    @property
     def about(self) -> str:
         first = ", ".join(self.values[:_NAMED]) + (", ..." if len(self.values) > _NAMED else "")
         once = f"; left out: {self.once:,} that occur{'s' * (self.once == 1)} once" if self.once else ""
@@ -310,7 +285,7 @@ class Date:
 
 _PARTS: dict[str, type[Number] | type[Category]] = {
     "elapsed days": Number, "year": Number, "month": Category, "weekday": Category, "hour": Number,
-}  # fmt: skip  # fmt: skip
+}  # fmt: skip
 
 
 def _parts_of_date(dates: np.ndarray) -> dict[str, np.ndarray]:
@@ -332,20 +307,17 @@ def _mostly_gaps(gaps: np.ndarray, missing: float) -> str | None:
     return f"has no value in {count:,} of {rows:,} rows; in training {'some' if missing else 'all'} rows had one"
 
 
-KINDS: dict[str, type[Number] | type[Category] | type[Date]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
+Kind = Number | Category | Date
+KINDS: dict[str, type[Kind]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
 
 
 # -- in a model's file -----------------------------------------------------------------------------------------------
 
 
 def to_json(learnt: Kind) -> dict[str, Any]:
-    """What was learnt of a column; ``from_json`` reads it."""
-    if isinstance(learnt, Date):
-        return {"parts": {name: to_json(part) for name, part in learnt.parts.items()}, "day_first": learnt.day_first}
-    if isinstance(learnt, Number):
-        return {**asdict(learnt), "edges": learnt.edges.tolist()}
-    assert isinstance(learnt, Category)
-    return {**asdict(learnt), "values": list(learnt.values)}
+    """What was learnt of a column, in lists and dicts; ``from_json`` reads it."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(learnt), default=np.ndarray.tolist))
+    return found
 
 
 def from_json(kind: str, saved: Any) -> Kind:

@@ -108,9 +108,7 @@ class TableModel(Model):
         return SimpleNamespace(**learnt, target_mean_=self.target.mean[0], target_scale_=self.target.std[0])
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        raise InputError(
-            f"a model of a table is {self.described}, and what its columns become; it has no single layers"
-        )
+        raise InputError(f"a model of a table is {self.described} and its columns; it has no single layers")
 
     def weights_sha256(self) -> str:
         each = [Model(network, self.scale, self.classes).weights_sha256() for network in self.networks]

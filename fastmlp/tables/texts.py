@@ -112,7 +112,6 @@ def guessed(values: np.ndarray) -> str:
     counts = counts_of(values)
     kind, odd = kind_of(counts)
     if odd is not None:
-        raise ValueError(
-            f"holds {odd[:40]!r}, which is no {kind} as its others are; mend it, or say that it is a category"
-        )
+        cure = "mend it, or say that it is a category"
+        raise ValueError(f"holds {odd[:40]!r}, which is no {kind} as its others are; {cure}")
     return CATEGORY if kind == NUMBER and any(map(is_code, counts)) else kind
