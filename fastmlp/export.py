@@ -63,17 +63,10 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
-def _onnx_of_tables(model: Any, path: str) -> tuple[bytes, str]:
+def _onnx_of_tables(table: Any, path: str) -> tuple[bytes, str]:
     from .exporting.tables import table_model
-    from .tables.model import TableModel
 
-    if isinstance(model, TableModel):
-        model = model.as_fitted()
-    else:
-        from .estimator.tables import check_is_fitted
-
-        check_is_fitted(model)
-    made = table_model(model)
+    made = table_model(table)
     names = [each.name for each in made.graph.output]
     columns = ", ".join(f"{each.name!r}: ..." for each in made.graph.input)
     usage = f"onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{{columns}}})"
@@ -119,7 +112,7 @@ def _page(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, st
     return page(model, path), "a browser: it is a page to draw digits on"
 
 
-_FORMATS: dict[str, Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]] = {
+_FORMATS: dict[str, Callable[..., tuple[bytes, str]]] = {
     ".onnx": _onnx, ".safetensors": _safetensors, ".pt": _torch, ".html": _page,
 }  # fmt: skip
 
@@ -141,44 +134,44 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     """
     path = as_path(path)
     convert = _format_of(path)
-    if _is_of_tables(model):
+    if (table := _fitted_table(model)) is not None:
         if convert is not _onnx or uint8:
             raise InputError(f"{path}: a model of tables goes to .onnx only, without uint8")
-        return _write(path, *_onnx_of_tables(model, str(path)))
-    model, labels = _as_model(model)
-    if uint8 and convert is not _onnx:
-        raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
-    if uint8 and model.image_shape is None:
-        raise InputError(
-            f"{path}: cannot take uint8 pixels (--uint8): the inputs of this model are not known to be images"
-        )
-    made = _onnx(model, labels, str(path), uint8) if uint8 else convert(model, labels, str(path))
-    return _write(path, *made)
-
-
-def _write(path: Path, content: bytes, usage: str) -> str:
+        content, usage = _onnx_of_tables(table, str(path))
+    else:
+        model, labels = _as_model(model)
+        if uint8 and convert is not _onnx:
+            raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
+        if uint8 and model.image_shape is None:
+            raise InputError(
+                f"{path}: cannot take uint8 pixels (--uint8): the model's inputs are not known to be images"
+            )
+        content, usage = convert(model, labels, str(path), **({"uint8": True} if uint8 else {}))
     with writing(path), atomic_write(path) as file:
         file.write(content)
     return usage
 
 
-def _format_of(path: str | Path) -> Callable[[Model, np.ndarray | None, str], tuple[bytes, str]]:
+def _format_of(path: str | Path) -> Callable[..., tuple[bytes, str]]:
     convert = _FORMATS.get(Path(path).suffix.lower())
     if convert is None:
         raise InputError(f"{path}: unknown format; it must end in {', '.join(_FORMATS)}")
     return convert
 
 
-def _is_of_tables(model: Any) -> bool:
+def _fitted_table(model: Any) -> Any:
+    """A fitted estimator of tables, or what stands for one where ``model`` is a table's; None for other models."""
     from .tables.model import TableModel
 
     if isinstance(model, TableModel):
-        return True
-    if "sklearn" not in sys.modules:  # else there is no estimator
-        return False
-    from .estimator.tables import BaseTable
+        return model.as_fitted()
+    if "sklearn" in sys.modules:  # else there is no estimator
+        from .estimator.tables import BaseTable, check_is_fitted
 
-    return isinstance(model, BaseTable)
+        if isinstance(model, BaseTable):
+            check_is_fitted(model)
+            return model
+    return None
 
 
 def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:

@@ -61,9 +61,8 @@ class Graph:
             [helper.make_tensor_value_info(name, self._kind(dtype), shape) for name, dtype, shape in each]
             for each in (inputs, outputs)
         )
-        tensors = [
-            self.onnx.numpy_helper.from_array(array, name) for name, array in self._constants.items() if name in read
-        ]
+        constants = {name: array for name, array in self._constants.items() if name in read}
+        tensors = [self.onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
         graph = helper.make_graph(self._nodes, "mlp", *ends, tensors)
         opsets = [helper.make_opsetid(domain, _OPSETS[domain]) for domain in sorted(domains)]
         made = helper.make_model(graph, opset_imports=opsets, producer_name="fastmlp", producer_version=__version__)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partialmethod
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -50,31 +51,19 @@ class _Value:
         array = np.asarray(other, None if isinstance(other, np.ndarray) else self.dtype)
         return _Value(self.graph, self.graph.number(array), array.dtype)
 
-    def __add__(self, other: Any) -> _Value:
-        return self.made_by("Add", other)
-
-    def __sub__(self, other: Any) -> _Value:
-        return self.made_by("Sub", other)
-
-    def __mul__(self, other: Any) -> _Value:
-        return self.made_by("Mul", other)
-
-    def __truediv__(self, other: Any) -> _Value:
-        return self.made_by("Div", other)
-
-    def __floordiv__(self, other: int) -> _Value:
-        return self.made_by("Div", other)
+    __add__ = partialmethod(made_by, "Add")
+    __sub__ = partialmethod(made_by, "Sub")
+    __mul__ = partialmethod(made_by, "Mul")
+    __truediv__ = __floordiv__ = partialmethod(made_by, "Div")
 
     def where(self, yes: Any, no: Any, dtype: Any) -> _Value:
         """``yes`` where this is true, ``no`` elsewhere, in the dtype."""
-        shown = _Value(self.graph, self.name, dtype)
-        return shown.made_by("Where", yes, no)
+        return _Value(self.graph, self.name, dtype).made_by("Where", yes, no)
 
     def cast(self, dtype: Any) -> _Value:
         return _Value(self.graph, self.graph.cast(self.name, dtype), dtype)
 
-    def clip(self, low: float, high: float) -> _Value:
-        return self.made_by("Clip", low, high)
+    clip = partialmethod(made_by, "Clip")
 
 
 def table_model(model: BaseTable) -> Any:
