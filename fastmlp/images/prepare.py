@@ -99,15 +99,8 @@ def read_images(
         others = f"; {len(refused) - 1:,} others cannot be read either" if len(refused) > 1 else ""
         raise InputError(f"{refused[0]}{others}")
     found = [result for result in results if isinstance(result, Seen)]
-    _say_changes(pictures, found, shape, say)
-    if light_border is not None and not invert:
-        _say_polarity(pictures, found, shape, light_border, advised, say)
-    prepared = [(one.name, len(result.digits)) for one, result in zip(pictures, found) if result.prepared]
-    if len(prepared) > _LINES:
-        prepared = [(f"{len(prepared):,} images", sum(count for _, count in prepared))]
-    for name, count in prepared:
-        options = " (--as-is takes the whole image, --show writes what is seen)" if advised else ""
-        say(f"{name}: {count:,} digit{'s' * (count > 1)} found, scaled and centred as in training{options}")
+    for line in _changes(pictures, found, shape, None if invert else light_border, advised):
+        say(line)
     return found
 
 
@@ -135,30 +128,28 @@ def _seen(
     return Seen(pixels.reshape(1, -1), resized)
 
 
-def _say_changes(
-    pictures: Sequence[Picture], found: list[Seen], shape: tuple[int, int], say: Callable[[str], None]
-) -> None:
-    resized = [f"{one.name} ({result.resized})" for one, result in zip(pictures, found) if result.resized]
+def _changes(
+    pictures: Sequence[Picture], found: list[Seen], shape: tuple[int, int], light_border: bool | None, advised: bool
+) -> Iterator[str]:
+    """What was done to the images, and which have another border than the model's, in a line each."""
+    names = [one.name for one in pictures]
+    resized = [f"{name} ({result.resized})" for name, result in zip(names, found) if result.resized]
     if resized:
         which = resized[0] if len(resized) == 1 else f"{len(resized):,} images, such as {resized[0]},"
-        say(f"{which} made grey and {shape[1]} x {shape[0]}")
-
-
-def _say_polarity(
-    pictures: Sequence[Picture],
-    found: list[Seen],
-    shape: tuple[int, int],
-    light_border: bool,
-    advised: bool,
-    say: Callable[[str], None],
-) -> None:
-    whole = [(one.name, result.digits) for one, result in zip(pictures, found) if not result.prepared]
-    unlike = [name for name, X in whole if (border_means(X.reshape(1, *shape))[0] > _LIGHT) != light_border]
-    if unlike:
+        yield f"{which} made grey and {shape[1]} x {shape[0]}"
+    whole = [(name, result.digits.reshape(1, *shape)) for name, result in zip(names, found) if not result.prepared]
+    lightness = [] if light_border is None else [(name, border_means(image)[0] > _LIGHT) for name, image in whole]
+    if unlike := [name for name, light in lightness if light != light_border]:
         which = f"{unlike[0]} has" if len(unlike) == 1 else f"{len(unlike):,} images have"
         now, then = ("dark", "light ink on dark paper") if light_border else ("light", "dark ink on light paper")
         cure = f"; for {then} give --invert" if advised else ", unlike the images that the model was trained on"
-        say(f"{which} a {now} border{cure}")
+        yield f"{which} a {now} border{cure}"
+    prepared = [(name, len(result.digits)) for name, result in zip(names, found) if result.prepared]
+    if len(prepared) > _LINES:
+        prepared = [(f"{len(prepared):,} images", sum(count for _, count in prepared))]
+    for name, count in prepared:
+        options = " (--as-is takes the whole image, --show writes what is seen)" if advised else ""
+        yield f"{name}: {count:,} digit{'s' * (count > 1)} found, scaled and centred as in training{options}"
 
 
 def pixel_range(model: Model) -> tuple[float, float]:
@@ -221,11 +212,7 @@ def size_of(picture: Picture) -> tuple[int, int]:
     """(rows, columns) of an upright image by its header. InputError for a file that is no image."""
     pil = pillow()
     with _opened(picture, pil) as image:
-        has_tag = image.format in (
-            "JPEG",
-            "MPO",
-            "TIFF",
-        )  # for other formats Pillow decodes the pixels to look for the tag
+        has_tag = image.format in ("JPEG", "MPO", "TIFF")  # of others Pillow decodes the pixels to look for it
         turned = has_tag and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return image.size if turned else image.size[::-1]
 
