@@ -56,11 +56,10 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse a value, or the first part of a list, that is none of the choices, as ``TrainConfig`` does."""
-        if action.choices is not None and value not in action.choices:
-            wrong = next((part for part in str(value).split(",") if part not in action.choices), value)
-            raise InputError(
-                not_one_of("".join(action.option_strings[:1]) or str(action.metavar), wrong, action.choices)
-            )
+        choices: Any = action.choices
+        for part in str(value).split(",") if choices is not None else ():
+            if part not in choices:
+                raise InputError(not_one_of("".join(action.option_strings[:1]) or str(action.metavar), part, choices))
 
 
 class _Last(argparse.Action):
@@ -102,26 +101,18 @@ def run_command(
         code = command(argv)
         sys.stdout.flush()
         return code
-    except InputError as error:
-        say(f"fastmlp {verb}: {_one_line(error)}")
-        return 2
-    except RunError as error:
-        say(f"fastmlp {verb}: {_one_line(error)}")
-        return 1
     except (KeyboardInterrupt, Interrupted) as interruption:
         echoed = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the ^C that the terminal prints
         say(f"{echoed}fastmlp {verb}: interrupted{_one_line(interruption)}")
         return 128 + signal.SIGINT
-    except MemoryError:
-        say(f"fastmlp {verb}: out of memory")
-        return 1
     except BrokenPipeError:  # the reader of our output has gone
         _drop_stdout()
         return 1
-    except OSError as error:
-        _drop_stdout()
-        say(f"fastmlp {verb}: {_one_line(error)}")
-        return 1
+    except (InputError, RunError, MemoryError, OSError) as error:
+        if isinstance(error, OSError):
+            _drop_stdout()
+        say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else _one_line(error)}")
+        return 2 if isinstance(error, InputError) else 1
 
 
 def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
@@ -226,6 +217,8 @@ def _add_option(parser: Any, item: Field[Any], said: str | None) -> None:
         if default not in (None, MISSING):
             text += f" (default {said or (','.join(map(str, default)) if isinstance(default, tuple) else default)})"
         store: Any = _Last if item.name == "data" else "store"
-        choices, metavar = meta.get("choices"), None if "choices" in meta else meta.get("metavar")
-        read = _TYPES[kind.removesuffix(" | None")]
-        parser.add_argument(flag, action=store, type=read, choices=choices, metavar=metavar, help=text, **options)
+        kind, choices = kind.removesuffix(" | None"), meta.get("choices")
+        metavar = meta.get("metavar", None if choices else {"int": "N", "float": "X"}.get(kind))
+        parser.add_argument(
+            flag, action=store, type=_TYPES[kind], choices=choices, metavar=metavar, help=text, **options
+        )

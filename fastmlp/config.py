@@ -44,13 +44,6 @@ _LONGEST_TOML = 1 << 20  # bytes: 10,000 class weights are a tenth of it
 _DOTTED_KEY = re.compile(rb"""(\.\s*([\w-]+|"[^"]*"|'[^']*')\s*){9}""")
 
 
-class _Names(tuple[str, ...]):
-    """Choices, of which several may be given, separated by commas."""
-
-    def __contains__(self, text: object) -> bool:
-        return all(map(super().__contains__, str(text).split(",")))
-
-
 def monitors(task: str) -> list[str]:
     """The metrics that ``--patience`` may watch."""
     train = [name for name in METRICS[task] if name in ("loss", "accuracy")]  # others would take a pass of their own
@@ -129,7 +122,6 @@ class TrainConfig:
         "train so many networks on a table, each without a part of the rows that chooses its best epoch, and average what they "
         "predict; 0: one network, as the other options say (default 8; 0 for few rows of numbers alone, and where options of "
         "one network are given)",
-        metavar="N",
         least=0,
         group="network",
     )
@@ -139,7 +131,7 @@ class TrainConfig:
     activation: str | tuple[str, ...] = _option(
         "relu",
         "of the hidden layers, or a list such as gelu,tanh, one for each (several --networks: gelu)",
-        choices=_Names(ACTIVATIONS),
+        choices=ACTIVATIONS,
     )
     bias: bool = _option(True, "give the layers biases")
     init_from: str | None = _option(
@@ -153,26 +145,24 @@ class TrainConfig:
         metavar="NAME",
         group="optimisation",
     )
-    batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", metavar="N", least=1)
+    batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", least=1)
     epochs: int | None = _option(
         None,
         "passes over the training data (default 4, or as many as make 1,000 steps; for one network of a table 2,000 to 10,000 "
         "steps, with rate, weight decay and dropout by its size)",
-        metavar="N",
         least=1,
     )
-    steps: int | None = _option(None, "stop after this many steps instead", metavar="N", least=1)
+    steps: int | None = _option(None, "stop after this many steps instead", least=1)
     optimizer: str = _option("momentum", "update rule", choices=tuple(RULES))
     lr: float | None = _option(
         None,
         f"peak learning rate (default {', '.join(f'{rate:g} {name}' for name, rate in RULES.items())})",
-        metavar="X",
         within=_POSITIVE,
     )
     layer_rates: tuple[float, ...] | None = _option(
         None, "what the rate is multiplied by for each layer, such as 0.1,1; 0: it stays as it is", metavar="X[,X...]"
     )
-    momentum: float = _option(0.9, "of the momentum optimizer", metavar="X", within=_PART)
+    momentum: float = _option(0.9, "of the momentum optimizer", within=_PART)
     nesterov: bool = _option(True, "look ahead, as Nesterov's momentum does")
     schedule: str = _option(
         "onecycle", "of the learning rate over the run", choices=("constant", "cosine", "onecycle", "step")
@@ -181,37 +171,32 @@ class TrainConfig:
         None, "part of the run in which the rate rises (default 0, onecycle 0.15)", metavar="F", within=_PART
     )
     step_epochs: int | None = _option(
-        None, "epochs between the falls of the step schedule (default a third of the run)", metavar="N", least=1
+        None, "epochs between the falls of the step schedule (default a third of the run)", least=1
     )
-    step_factor: float = _option(0.1, "of each fall of the step schedule", metavar="X", within=_POSITIVE)
+    step_factor: float = _option(0.1, "of each fall of the step schedule", within=_POSITIVE)
     clip_norm: float = _planned(
         "scale gradients of a larger norm down to this (default not at all; where numbers are predicted 1)",
-        metavar="X",
         within=_POSITIVE,
     )
     average: float | None = _option(
         None,
         "test and keep an average of the weights, w += (1 - X) (weights - w) after every step, such as 0.999 (1: their mean)",
-        metavar="X",
         within=_DECAY,
     )
     weight_decay: float = _planned(
         "L2 penalty on weights; adamw: decoupled (default 0; for a table by its size)",
-        metavar="X",
         group="regularisation",
         within=_NOT_NEGATIVE,
     )
     dropout: float = _planned(
         "part of the hidden units left out at each step (default 0; for a table by its size)", metavar="P", within=_PART
     )
-    label_smoothing: float = _option(0.0, "part of each target spread over all classes", metavar="X", within=_PART)
+    label_smoothing: float = _option(0.0, "part of each target spread over all classes", within=_PART)
     class_weight: str | None = _option(
         None, "balanced (samples / classes / samples of the class), or a number for each class", metavar="W[,W...]"
     )
     augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
-    augment_strength: float = _option(
-        1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", metavar="X", within=_STRENGTH
-    )
+    augment_strength: float = _option(1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", within=_STRENGTH)
     validation: float | None = _option(
         None,
         "part of the training samples held out to watch (default 0, with --patience 0.1)",
@@ -220,7 +205,7 @@ class TrainConfig:
         group="early stopping",
     )
     patience: int | None = _option(
-        None, "stop after so many epochs without a better --monitor, and keep the best weights", metavar="N", least=1
+        None, "stop after so many epochs without a better --monitor, and keep the best weights", least=1
     )
     monitor: str = _option(
         "validation_loss",
@@ -228,12 +213,8 @@ class TrainConfig:
         "would no longer be one)",
         choices=tuple(dict.fromkeys(name for task in METRICS for name in monitors(task))),
     )
-    seed: int = _option(
-        0, "of initial weights, shuffling, splits, dropout and augmentation", metavar="N", least=0, group="the run"
-    )
-    threads: int | None = _option(
-        None, "threads (default: the cores this process may use)", metavar="N", least=1, most=1024
-    )
+    seed: int = _option(0, "of initial weights, shuffling, splits, dropout and augmentation", least=0, group="the run")
+    threads: int | None = _option(None, "threads (default: the cores this process may use)", least=1, most=1024)
     backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
     input: str = _option(
         "auto",
@@ -297,9 +278,7 @@ class TrainConfig:
         if self.class_weight not in (None, "balanced"):
             self.class_weights(None)
         if self.sync_every > 1 and not self.mean:
-            raise InputError(
-                f"--sync-every is {self.sync_every}; it must be 1 where steps sum over a batch (--preset seed)"
-            )
+            raise InputError(f"--sync-every is {self.sync_every}; it must be 1 where steps are sums (--preset seed)")
 
     def said(self, names: Sequence[str]) -> list[str]:
         """The options among ``names`` that the user gave."""
@@ -340,9 +319,8 @@ class TrainConfig:
         """The numbers of ``class_weight``. InputError unless there are ``classes`` of them, not negative and not all 0."""
         weights = _numbers(str(self.class_weight))
         if not all(0 <= w < math.inf for w in weights) or not any(weights):
-            raise InputError(
-                f"--class-weight is {self.class_weight!r:.60}; it must be balanced or numbers such as 1,2.5,1"
-            )
+            wanted = "balanced or numbers such as 1,2.5,1"
+            raise InputError(f"--class-weight is {self.class_weight!r:.60}; it must be {wanted}")
         if classes is not None and len(weights) != classes:
             raise InputError(f"--class-weight has {len(weights)} numbers; there are {classes} classes")
         return weights
