@@ -1,4 +1,4 @@
-"""Reading an MNIST-sized CSV: parsed, from the cache, and as the notebook does it."""
+"""Reading 50,000 rows of 20 numbers in each format; and an MNIST-sized CSV: parsed, cached, and as the notebook does it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 
 from fastmlp.data import csv as reader
 from fastmlp.formats import Query
+
+from written import WRITTEN, write
 
 
 def the_notebooks_way(path):
@@ -53,3 +55,14 @@ def test_csv(digits_csv, benchmark):
     if not benchmark.disabled:
         print({name: round(value, 2) for name, value in seconds.items()})
     benchmark.pedantic(ours, args=(digits_csv,), rounds=3)
+
+
+@pytest.mark.parametrize("form", WRITTEN, ids=lambda form: form.name)
+def test_reading(form, benchmark, tmp_path):
+    benchmark.group = "50,000 rows of 20 numbers"
+    n = 50_000 if not benchmark.disabled else 50
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((n, 20)).astype(np.float32).round(4), np.arange(n) % 3
+    path = write(form, tmp_path / f"a{form.suffixes[0]}", X, y)
+    samples, _ = benchmark(form.reader.read, path, Query(cached=False))
+    assert len(samples.X) == n

@@ -31,9 +31,8 @@ def shapes(op: Op) -> list[Shape]:
 
 
 def takes_csr(op: Op) -> bool:
-    return any(
-        isinstance(args[0], CSR) for args, _ in op.cases(np.random.default_rng(0), (2, 3, 2), np.dtype("float32"))
-    )
+    cases = op.cases(np.random.default_rng(0), (2, 3, 2), np.dtype("float32"))
+    return any(isinstance(args[0], CSR) for args, _ in cases)
 
 
 CASES = [(op, shape, False) for op in OPS for shape in shapes(op)]
@@ -95,9 +94,8 @@ def as_tuple(result: Any) -> tuple[Any, ...]:
 def test_op(op, shape, sparse, compare_op, benchmark, rng):
     if benchmark.disabled:
         shape = TINY
-    args, options = next(
-        case for case in op.cases(rng, shape, np.dtype("float32")) if isinstance(case[0][0], CSR) == sparse
-    )
+    cases = op.cases(rng, shape, np.dtype("float32"))
+    args, options = next(case for case in cases if isinstance(case[0][0], CSR) == sparse)
     if "lr" in options:
         options["lr"] = 0 * np.asarray(options["lr"])  # the weights stay in range however often it runs
         options["lr"] = options["lr"] if options["lr"].ndim else 0.0

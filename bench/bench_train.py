@@ -1,4 +1,4 @@
-"""Training steps, shuffle and gather included, against peers that do the same work: plain SGD, biases, batches in turn."""
+"""Training steps, shuffle and gather included, and predictions, against peers that do the same work."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # peers' warnings are no err
 
 @pytest.mark.parametrize("which", claims.TRAINING)
 def test_training_step(compare, session, which):
+    """Plain SGD, biases, batches in turn."""
     work, steps = claims.training_work(session, which)
     calls = claims.training_calls(session, work, steps)
     compare("training", f"{work}, {steps} steps", calls.pop(claims.OURS), calls, work.flop * steps, each=steps)
@@ -51,3 +52,10 @@ def test_training_step_of_each_activation(compare, images, activation):
 
     peers = {"relu": lambda: steps(networks["relu"])}
     compare("activations", f"{name}, 64 steps of 16 rows, {activation}", lambda: steps(networks[activation]), peers)
+
+
+@pytest.mark.parametrize("samples", [1, 128, 10_000])
+def test_logits(compare, session, samples):
+    """Logits from Python: of pixels for us, of ready-made floats for peers."""
+    calls = claims.prediction_calls(session, samples)
+    compare("logits", f"784-256-10, {samples} samples", calls.pop(claims.OURS), calls)

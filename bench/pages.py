@@ -19,10 +19,7 @@ import tables
 from claims import OURS, in_unit
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [
-    ROOT / page
-    for page in ("README.md", "fastmlp/README.md", "kernels/README.md", "bench/README.md", "tests/README.md")
-]
+PAGES = [ROOT / place / "README.md" for place in (".", "fastmlp", "kernels", "bench", "tests")]
 RESULTS = ROOT / "bench" / "results"
 SOLVED = 0.001  # a table with a lower error or loss counts as solved
 PEERS = ("JAX", "PyTorch", "NumPy", "scikit-learn", "ONNX Runtime")
@@ -84,9 +81,8 @@ def speed() -> str:
     """The table of the first page: a few works on one machine."""
     found = result("result")
     titles = {work: FEW[work[1]] for work in works(found) if work[1] in FEW}
-    return (
-        f"{table(found, titles)}\n\nHow many times as long as fastmlp each takes in its fastest form; {where(found)}."
-    )
+    said = f"How many times as long as fastmlp each takes in its fastest form; {where(found)}."
+    return f"{table(found, titles)}\n\n{said}"
 
 
 def machines() -> str:

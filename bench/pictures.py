@@ -3,7 +3,7 @@
 python bench/pictures.py [RESULT.json]
 
 writes step.png, which the first page shows, training.png, accuracy.png and roofline.png into the directory of that file
-(default bench/results/result.json).
+(default bench/results/result.json), and there tables.png, of what bench/tables.py recorded.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from PIL import Image
 
+import tables
 from claims import OURS, Sample, in_unit
-from pages import PEERS, where, works
+from pages import PEERS, on_every_table, over_the_best, where, works
 
 RESULT = Path(__file__).with_name("results") / "result.json"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
@@ -29,6 +30,7 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
 WIDTH, NARROW = 8.0, 3.6
 DOTS = 1200  # a picture's width in pixels
 BAR = 0.27  # inches a row
+HALF = 0.36  # the thickness of one of two bars, in rows
 COLORS = 32  # in the file: three, and their shades at edges
 
 Result = dict[str, Any]
@@ -140,6 +142,35 @@ def roofline(result: Result, figure: FigureBase) -> None:
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
 
 
+def of_tables() -> Figure:
+    """A panel for each measure with two bars for each method: on tables that no default was chosen on, and, paler, others."""
+    methods, _, means = on_every_table()
+    figure = Figure(figsize=(NARROW, 6.0), layout="constrained", facecolor="white")
+    axes = figure.subplots(len(tables.MEASURES), 1)
+    for ax, (measure, title) in zip(axes, tables.MEASURES.items()):
+        groups = [
+            {name: row for name, row in means.get(measure, {}).items() if (name in tables.CHOSEN_ON) == chosen}
+            for chosen in (False, True)
+        ]
+        widest = max(value for rows in groups for value in over_the_best([*rows.values()]))
+        for rows, offset, alpha in zip(groups, (-HALF / 2, HALF / 2), (1.0, 0.45)):
+            for at, (method, value) in enumerate(zip(methods, over_the_best([*rows.values()]))):
+                ours = method == "fastmlp"
+                ax.barh(at + offset, value - 1, HALF, left=1, color=BLUE if ours else GREY, alpha=alpha, linewidth=0)
+                ax.text(value + 0.02 * (widest - 1), at + offset, f"{value:.2f}", va="center", fontsize=7)
+        ax.axvline(1, color="black", linewidth=0.8)
+        ax.set(xlim=(1, 1 + 1.2 * (widest - 1)), xticks=[], ylim=(len(methods) - 0.5, -0.5))
+        ax.set_title(title, fontsize=9, loc="left")
+        ax.set_yticks(range(len(methods)), [method.replace("_", " ") for method in methods], fontsize=8)
+        ax.tick_params(length=0)
+        ax.spines[["top", "right", "bottom", "left"]].set_visible(False)
+        ax.get_yticklabels()[methods.index("fastmlp")].set_fontweight("bold")
+    title = "How many times the best method's:\ngeometric mean over tables, less is better"
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel("dark: tables that no default was chosen on; pale: the others", fontsize=8)
+    return figure
+
+
 Draw = Callable[[Result, FigureBase], None]
 
 
@@ -180,3 +211,4 @@ if __name__ == "__main__":
     first = Figure(figsize=(NARROW, 2.2), layout="constrained", facecolor="white")
     step(recorded, first)
     keep(first, source.with_name("step.png"))
+    keep(of_tables(), source.with_name("tables.png"))

@@ -29,6 +29,12 @@ class Peer:
     """A library that does a work. ``Peer(work, threads)`` puts the data where the library wants it, and trains nothing yet.
 
     ``trains`` are the inputs that ``steps`` takes, dense or sparse or both; ``predicts`` says whether there is ``predict``.
+    A peer has these methods, too:
+
+        load(layers)          starts anew from copies of these weights, without momentum
+        layers()              the weights as NumPy arrays
+        steps(rows, rates)    trains on X[rows], work.batch rows a step at the rate rates[step]; returns when it is done
+        predict(X)            logits, up to a constant for each row, of what ``inputs`` returned
     """
 
     label: str
@@ -44,25 +50,9 @@ class Peer:
     def can_train(cls, work: Any) -> bool:
         return ("sparse" if work.is_sparse else "dense") in cls.trains
 
-    def load(self, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Start anew from copies of these weights, without momentum."""
-        raise NotImplementedError
-
-    def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The weights as NumPy arrays."""
-        raise NotImplementedError
-
-    def steps(self, rows: np.ndarray, rates: np.ndarray) -> None:
-        """Train on X[rows], work.batch rows a step at the rate rates[step]; returns when it is done."""
-        raise NotImplementedError
-
     def epoch(self, rng: np.random.Generator, rates: np.ndarray) -> None:
         """All rows once, shuffled, without the last short batch."""
         self.steps(rng.permutation(len(self.work.y))[: len(rates) * self.work.batch], rates)
-
-    def predict(self, X: np.ndarray) -> Any:
-        """Logits, up to a constant for each row, of what ``inputs`` returned."""
-        raise NotImplementedError
 
     def inputs(self, X: np.ndarray) -> np.ndarray:
         """What ``predict`` takes, made from raw samples beforehand."""
