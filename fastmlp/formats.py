@@ -177,9 +177,8 @@ def suffixes(formats: tuple[Format, ...]) -> str:
 
 def is_text_name(name: str) -> bool:
     """Whether a file of that name is of text."""
-    return (
-        any(each.is_text and each.has(name) for each in FORMATS) or Path(plain_name(name)).suffix.lower() in TEXTS[:-1]
-    )
+    known = any(each.is_text and each.has(name) for each in FORMATS)
+    return known or Path(plain_name(name)).suffix.lower() in TEXTS[:-1]
 
 
 def plain_name(name: str) -> str:

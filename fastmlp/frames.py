@@ -70,9 +70,8 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
     try:
         frame = nw.from_native(X, eager_only=True)
     except TypeError:
-        raise InputError(
-            f"{what} is {type(X).__name__}; it must be a data frame, a dict of arrays or an array"
-        ) from None
+        kind = type(X).__name__
+        raise InputError(f"{what} is {kind}; it must be a data frame, a dict of arrays or an array") from None
     columns: dict[Hashable, np.ndarray] = {}
     for series in frame.iter_columns() if wanted is None else (frame.get_column(name) for name in wanted):
         dtype = series.dtype

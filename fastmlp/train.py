@@ -345,9 +345,8 @@ def _changed(config: TrainConfig, default: TrainConfig) -> str:
     changed = []
     for name, value in options.items():
         if value != getattr(default, name):
-            values = (
-                value if name in ("column", "drop") else [",".join(map(str, value))] if name == "hidden" else [value]
-            )
+            value = [",".join(map(str, value))] if name == "hidden" else value
+            values = value if isinstance(value, (list, tuple)) else [value]
             changed += [f"--{name.replace('_', '-')} {each}" for each in values]
     return ", ".join(changed)
 
@@ -388,9 +387,8 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
     screen.conclude(f"suggested --lr {result.suggestion:.2g} for --optimizer {config.optimizer}{drawn}")
     if screen.as_json:
         curve = {"rates": result.rates.tolist(), "losses": result.losses.tolist()}
-        print(
-            json.dumps({"suggestion": result.suggestion, **curve, "trials": [vars(trial) for trial in result.trials]})
-        )
+        trials = [vars(trial) for trial in result.trials]
+        print(json.dumps({"suggestion": result.suggestion, **curve, "trials": trials}))
     return 0
 
 

@@ -22,8 +22,9 @@ from fastmlp import evaluate, train
 from fastmlp.config import configure
 from fastmlp.errors import InputError, Interrupted
 from fastmlp.models.tensor_file import read_tensors, write_tensors
+from fastmlp.paths import CHECKPOINT as NAME
+from fastmlp.paths import PREVIOUS
 from fastmlp.training import loop
-from fastmlp.training.checkpoint import NAME, PREVIOUS
 from fastmlp.training.loop import Observer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,17 +23,8 @@ from .svmlight import say_contradiction, say_guess
 from .synthetic import load_synthetic, synthetic_digits
 
 __all__ = [
-    "Dataset",
-    "Frame",
-    "OnDisk",
-    "Sparse",
-    "divide",
-    "format_of",
-    "is_sparse",
-    "load",
-    "split_rows",
-    "synthetic_digits",
-]
+    "Dataset", "Frame", "OnDisk", "Sparse", "divide", "format_of", "is_sparse", "load", "split_rows", "synthetic_digits",
+]  # fmt: skip
 
 
 def load(

@@ -20,10 +20,8 @@ def described(model: Model) -> dict[str, str]:
     keys = ("classes" if model.target is None else "loss", "image_shape", "columns")
     known = {key: meta[key] for key in keys if meta[key] is not None}
     if model.image_shape is not None:
-        known |= {
-            "range": list(pixel_range(model)),
-            "polarity": "dark on light" if model.light_border else "light on dark",
-        }
+        known["range"] = list(pixel_range(model))
+        known["polarity"] = "dark on light" if model.light_border else "light on dark"
     elif model.ranges is not None:
         columns = model.ranges[[0, -1]].T.tolist()
         known["range"] = columns if len(columns) > 1 else columns[0]

@@ -23,17 +23,14 @@ from ..images.framing import Framing, has_light_border
 from ..paths import as_path
 from ..training.scaling import standardised
 from .ranges import difference
-from .target import Target, kernel_of, number_scores
+from .target import Target, central, kernel_of, number_scores
 from .tensor_file import Tensors, write_tensors
 
 _RANGE_CHECKS = 16  # calls whose inputs are compared with the training range, which takes longer than a prediction
+# Labels of their names.
 LABELS: dict[str, Any] = {
-    "bool": lambda name: name == "True",
-    "int": int,
-    "float": float,
-    "bytes": str.encode,
-    "str": str,
-}  # of their names
+    "bool": lambda name: name == "True", "int": int, "float": float, "bytes": str.encode, "str": str,
+}  # fmt: skip
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
@@ -262,9 +259,8 @@ class Model:
             texts = [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
             found = np.array(places(texts, self.classes))
             if (found < 0).any():
-                raise InputError(
-                    f"y holds {texts[found.argmin()]!r}, which is none of the classes {listed(self.classes)}"
-                )
+                unknown = texts[found.argmin()]
+                raise InputError(f"y holds {unknown!r}, which is none of the classes {listed(self.classes)}")
             y = found
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
@@ -289,7 +285,7 @@ class Model:
                 numbers.append(target.numbers(Z))
         if target is None:
             return {"loss": loss / done, "accuracy": correct / done}
-        return {"loss": loss / done, **number_scores(y, target.central(np.concatenate(numbers)))}
+        return {"loss": loss / done, **number_scores(y, central(np.concatenate(numbers), target.kernel))}
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W, b) of each layer, float64 copies, with scale, mean and std folded into the first layer."""

@@ -47,9 +47,8 @@ class Target:
         low, name = float(y.min()), self.kernel.name
         if self.kernel.output == "exponential" and (low < 0 or (low == 0 and name == "gamma")):
             wanted = "above 0" if name == "gamma" else "of at least 0"
-            raise InputError(
-                f"{source}: the number to predict is {low:g} in a row; --loss {name} takes numbers {wanted}"
-            )
+            asked = f"--loss {name} takes numbers {wanted}"
+            raise InputError(f"{source}: the number to predict is {low:g} in a row; {asked}")
 
     def encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """The numbers y [N] or [N, T] in the network's units and dtype, [N, T]."""
@@ -61,10 +60,6 @@ class Target:
         mean, std = (np.repeat(values, each) for values in (self.mean, self.std))
         predicted = self.kernel.predict(Z.astype(np.float64)) * std + mean
         return predicted[:, 0] if predicted.shape[1] == 1 else predicted
-
-    def central(self, predicted: np.ndarray) -> np.ndarray:
-        """``central`` of the model's predictions."""
-        return central(predicted, self.kernel)
 
 
 def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:

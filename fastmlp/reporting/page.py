@@ -38,9 +38,7 @@ class Link(NamedTuple):
 def draw(run: Path, data: str | None, out: str | Path | None) -> list[Path]:
     """What ``report.draw_report`` does."""
     if not run.exists():
-        raise InputError(
-            f"{run}: no such directory; it must be the --out directory of fastmlp train, or the model in it"
-        )
+        raise InputError(f"{run}: no such directory; it must be the --out directory of train, or the model in it")
     directory = _directory_of(run)
     target = directory / "report" if out is None else as_path(out)
     runs = runs_of_seeds(directory)

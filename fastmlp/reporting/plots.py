@@ -420,9 +420,8 @@ def residuals(values: np.ndarray) -> Figure:
 @_style()
 def error_bars(names: Sequence[str], errors: np.ndarray) -> Figure:
     """A bar for each root mean squared error, in the order of ``names``."""
-    return _bars(
-        list(names), errors, [f"{error:.4g}" for error in errors], ("RMSE, by the true number", ""), _VERMILLION
-    )
+    labels = [f"{error:.4g}" for error in errors]
+    return _bars(names, errors, labels, ("RMSE, by the true number", ""), _VERMILLION)
 
 
 @_style()

@@ -15,7 +15,7 @@ from ..data import Dataset, Frame, format_of
 from ..evaluate import measured
 from ..formats import TRAINING, Query
 from ..models.model import Model
-from ..models.target import scored
+from ..models.target import central, scored
 from ..paths import as_path
 from ..tables.model import TableModel
 from ..training.augment import distortion
@@ -64,7 +64,7 @@ def tested(model: Model, data: Dataset, path: Path) -> Tested:
     """The model of the file ``path`` on the test set."""
     X, y, scores = measured(model, data, str(path), data.source)
     if model.target is not None:
-        predicted = model.target.central(model.predict(X))
+        predicted = central(model.predict(X), model.target.kernel)
         return Tested(data, X, y, predicted, np.argsort(-np.abs(predicted - y), kind="stable"), scores)
     predicted = model.class_indices(X)
     probability = model.predict_proba(X)[np.arange(len(y)), predicted]

@@ -118,9 +118,8 @@ class Batches:
     def rows(self, step: int, count: int) -> np.ndarray:
         """The rows of steps ``step`` .. ``step + count - 1``, which must lie in one window and be asked for in order."""
         if self.sampling == "draw":
-            return np.concatenate(
-                [self._rng.choice(self.samples, self.batch_size, replace=False) for _ in range(count)]
-            )
+            draws = (self._rng.choice(self.samples, self.batch_size, replace=False) for _ in range(count))
+            return np.concatenate([*draws])
         window = self.window(step)
         first = step - window.first
         return window.rows[first * self.batch_size : (first + count) * self.batch_size]

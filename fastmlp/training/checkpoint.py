@@ -16,10 +16,7 @@ from ..errors import InputError
 from ..models.loading import model_from
 from ..models.model import Model
 from ..models.tensor_file import Tensors, read_tensors, write_tensors
-from ..paths import CHECKPOINT as NAME
 from ..paths import PREVIOUS
-
-__all__ = ["NAME", "PREVIOUS", "Checkpoint", "read_checkpoint", "write_checkpoint"]
 
 
 @dataclass

@@ -94,9 +94,8 @@ def _range_test(planned: Plan, observer: Observer) -> RangeTest:
     trials = []
     for rate in tried:
         with contextlib.suppress(RunError):  # it diverged
-            trials.append(
-                _trial(replace(planned, config=replace(planned.config, lr=rate, epochs=None, steps=steps)), observer)
-            )
+            config = replace(planned.config, lr=rate, epochs=None, steps=steps)
+            trials.append(_trial(replace(planned, config=config), observer))
     if not trials:
         raise RunError(f"--find-lr: training diverges at every rate from {tried[0]:.2g} to {tried[-1]:.2g}")
     return RangeTest(rates[: len(smooth)], smooth, tuple(trials), min(trials, key=lambda trial: trial.loss).rate)

@@ -313,12 +313,9 @@ class Run:
     @property
     def _averaged(self) -> dict[str, Any]:
         """The kernels' options for averaging the weights."""
-        if self.config.average is None:
+        if (share := self.config.average) is None:
             return {}
-        return {
-            "average": self.final.params,
-            "average_decay": None if self.config.average == 1 else self.config.average,
-        }
+        return {"average": self.final.params, "average_decay": None if share == 1 else share}
 
     @property
     def finished(self) -> bool:

@@ -290,13 +290,22 @@ def is_table(data: Dataset) -> bool:
 
 
 def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray] | None]:
-    """(the training samples without the validation samples, (X, y) of these)."""
+    """(the training samples without the validation samples, a seeded part of them; (X, y) of these)."""
     fraction = config.validation
     if fraction is None:
         fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
     if config.patience is not None and config.monitor.startswith("validation") and not fraction:
         raise InputError(f"--patience watches {config.monitor}; --validation must be above 0")
-    return _hold_out(data, fraction, config.seed) if fraction else (data, None)
+    if not fraction:
+        return data, None
+    count = round(len(data.X) * fraction)
+    if not 0 < count < len(data.X):
+        raise InputError(f"{len(data.X)} training samples cannot be split with --validation {fraction}")
+    order = np.random.default_rng([config.seed, 0xFA11]).permutation(len(data.X))
+    rows, kept = np.sort(order[:count]), np.sort(order[count:])
+    weights = None if data.sample_weight is None else data.sample_weight[kept]
+    X, held_out = divide(data.X, kept, rows)
+    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, _targets_for_kernels(data.y[rows]))
 
 
 def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
@@ -410,18 +419,6 @@ def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     return weights[data.y] * (1.0 if data.sample_weight is None else data.sample_weight)
 
 
-def _hold_out(data: Dataset, fraction: float, seed: int) -> tuple[Dataset, tuple[Any, np.ndarray]]:
-    """(the remaining data, (X, y)) after holding out a seeded ``fraction`` of the training samples."""
-    count = round(len(data.X) * fraction)
-    if not 0 < count < len(data.X):
-        raise InputError(f"{len(data.X)} training samples cannot be split with --validation {fraction}")
-    order = np.random.default_rng([seed, 0xFA11]).permutation(len(data.X))
-    rows, kept = np.sort(order[:count]), np.sort(order[count:])
-    weights = None if data.sample_weight is None else data.sample_weight[kept]
-    X, held_out = divide(data.X, kept, rows)
-    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, _targets_for_kernels(data.y[rows]))
-
-
 def _targets_for_kernels(y: np.ndarray) -> np.ndarray:
     """Class indices as int64; numbers to predict unchanged."""
     return y if y.dtype.kind == "f" else y.astype(np.int64)
@@ -446,7 +443,6 @@ def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
 def _as_text(values: np.ndarray) -> np.ndarray:
     """The bytes of a column's values, the same whether numbers came as text, float32 or float64."""
     with np.errstate(over="ignore"):
-        texts = [
-            text if (x := number(text)) is None else repr(float(np.float32(x))) for text in map(str, values.tolist())
-        ]
+        numbers = ((text, number(text)) for text in map(str, values.tolist()))
+        texts = [text if x is None else repr(float(np.float32(x))) for text, x in numbers]
     return np.frombuffer("\n".join(texts).encode(), np.uint8)
