@@ -49,14 +49,15 @@ def test_the_choices_are_those_of_the_kernels_tables():
 
 
 @pytest.mark.parametrize("activation", [*kernels.ACTIVATIONS, ("relu", "silu")], ids=str)
-def test_a_saved_model_has_the_activation_that_it_was_trained_with(digits, tmp_path, activation):
+def test_a_saved_model_has_the_activation_that_it_was_trained_with(tmp_path, activation):
     hidden = (20,) if isinstance(activation, str) else (20, 10)
-    model = fastmlp.fit(digits, steps=5, hidden=hidden, activation=activation, backend="reference").model
+    data = few_digits()
+    model = fastmlp.fit(data, steps=5, hidden=hidden, activation=activation, backend="reference").model
     model.save(tmp_path / "model.npz")
     loaded = fastmlp.load_model(tmp_path / "model.npz")
     assert loaded.network.activation == activation
     loaded.backend = "reference"  # for which nothing is compiled
-    np.testing.assert_array_equal(loaded.predict_proba(digits.X_test), model.predict_proba(digits.X_test))
+    np.testing.assert_array_equal(loaded.predict_proba(data.X_test), model.predict_proba(data.X_test))
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import subprocess
@@ -110,27 +109,6 @@ def test_shares_cover_everything_once(parts):
 def product():
     rng = np.random.default_rng(3)
     return rng.standard_normal((256, 200)), rng.standard_normal((200, 150))
-
-
-def _child(queue):
-    queue.put(kernels.linear_forward(*product()).tobytes())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_computes_the_parents_bits():
-    with kernels.threads(2):
-        expected = kernels.linear_forward(*product()).tobytes()
-        context = multiprocessing.get_context("fork")
-        queue = context.Queue()
-        children = [context.Process(target=_child, args=(queue,)) for _ in range(2)]
-        for child in children:
-            child.start()
-        results = [queue.get(timeout=60) for _ in children]
-        for child in children:
-            child.join(60)
-            assert child.exitcode == 0
-    assert results == [expected, expected]
 
 
 @kernel

@@ -78,38 +78,14 @@ def test_both_backends_have_the_same_losses_on_mnist(mnist, dtype, tolerance):
     np.testing.assert_allclose(losses(mnist, "numba", **options), losses(mnist, "reference", **options), rtol=tolerance)
 
 
-@pytest.mark.slow
-def test_both_backends_have_the_same_accuracy_after_an_epoch_of_mnist(mnist):
-    fast, slow = (fastmlp.fit(mnist, epochs=1, backend=backend) for backend in ("numba", "reference"))
-    assert fast.summary["test_accuracy"] == pytest.approx(slow.summary["test_accuracy"], abs=0.001)
-
-
 def test_the_presets_losses_agree_in_its_own_float64(digits):
     options = {"preset": "seed"}
     np.testing.assert_allclose(losses(digits, "numba", **options), losses(digits, "reference", **options), rtol=1e-10)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-def test_weights_do_not_depend_on_the_number_of_threads(digits, dtype, optimizer):
-    digests = {
-        fastmlp.fit(
-            digits, epochs=1, hidden=(40, 24), batch_size=100, dtype=dtype, optimizer=optimizer, threads=threads
-        ).summary["weights_sha256"]
-        for threads in (1, 2, 3, 4)
-    }
-    assert len(digests) == 1
-
-
 def test_the_same_seed_gives_the_same_weights_and_another_others(digits):
     first, again, other = (fastmlp.fit(digits, steps=5, seed=seed).summary["weights_sha256"] for seed in (1, 1, 2))
     assert first == again != other
-
-
-def test_a_default_run_learns_the_synthetic_digits(digits):
-    result = fastmlp.fit(digits, epochs=12)
-    assert result.summary["test_accuracy"] > 0.9  # of 500, after 1,500 samples; chance is 0.1
-    assert result.summary["train_loss"] < 0.1
 
 
 @pytest.mark.slow
@@ -127,7 +103,7 @@ def test_the_default_run_passes_98_percent_on_mnist(mnist):
 
 @pytest.mark.parametrize("optimizer", list(kernels.RULES))
 def test_every_optimizer_learns_with_its_default_rate(digits, optimizer):
-    assert fastmlp.fit(digits, optimizer=optimizer, epochs=15).summary["test_accuracy"] > 0.85
+    assert fastmlp.fit(digits, optimizer=optimizer, epochs=15).summary["test_accuracy"] > 0.85  # of 500; chance is 0.1
 
 
 def test_a_run_that_diverges_says_so(digits):
