@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class CSR:
     values: np.ndarray
     shape: tuple[int, int]
     dictionary: np.ndarray | None = field(default=None, init=False)
+    in_compiled_code: ClassVar[str] = "raw.sparse(X, dtype)"
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 0:

@@ -50,6 +50,8 @@ class Network:
     than float32 and float64.
     """
 
+    in_compiled_code = "raw.model(network)"
+
     def __init__(
         self,
         sizes: Sequence[int],

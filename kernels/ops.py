@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
 from .activations import activation_of
 from .csr_matrix import CSR
+from .jit.numba_private import for_python_alone
 from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
 from .network import Network
@@ -653,3 +654,8 @@ def mlp_update(
         factor = clipped(factor, gradient, _checked_clip(clip))
     rates = lr * network.layer_rates[None]
     mlp.run_update(network, gradient, Schedule(rule, rates, t), factor)
+
+
+for _name in __all__:
+    if _name != "csr":
+        for_python_alone(globals()[_name], f"kernels.raw.{_name}")

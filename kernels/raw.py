@@ -54,7 +54,7 @@ from .gemm import gemm as _product
 from .intrinsics import bytes_of, flat, flat_or_empty, flat_to_read, from_first
 from .jit import kernel, overload, piece
 from .jit.control import CONTROL, exchange_control
-from .jit.numba_private import place_of_typing
+from .jit.numba_private import passed_only, place_of_typing
 from .losses import Loss, Outcomes, SoftmaxCrossEntropy, Targets
 from .memory import aligned_zeros
 from .network import Network, Parameters
@@ -106,9 +106,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _op(function: _F) -> _F:
-    """A kernel that checks the types of its arguments against the ``_Kind`` in their annotations."""
-    kinds = {}
+    """A kernel that checks the types of its arguments against their annotations: a ``_Kind``, or a class."""
+    kinds: dict[str, Any] = {}
     for name, hint in get_type_hints(function, include_extras=True).items():
+        if isinstance(hint, type) and hint is not Any:
+            kinds[name] = hint
         optional = not hasattr(hint, "__metadata__")  # a union of None and an annotated type
         for each in getattr(hint, "__args__", ()) if optional else (hint,):
             for kind in getattr(each, "__metadata__", ()):
@@ -118,16 +120,22 @@ def _op(function: _F) -> _F:
     return made
 
 
-def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> None:
+def _check(function: Any, kinds: dict[str, Any], args: tuple[Any, ...]) -> None:
     """Raise TypeError, in one line, for the first argument that is not of its kind."""
     networks = [given for given in args if getattr(given, "instance_class", None) is Model]
     real = networks[0].types[0].types[2].dtype if networks else None  # of its params
-    for name, given in zip(function.py_func.__code__.co_varnames, args):
-        kind = kinds.get(name)
-        absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
-        if kind is None or absent or (kind.bundle and getattr(given, "instance_class", None) is kind.bundle):
+    here = f"{place_of_typing()}raw.{function.py_func.__name__}"
+    named = dict(zip(function.py_func.__code__.co_varnames, args))
+    for name, given in named.items():
+        kind, bundle = kinds.get(name), given.instance_class if isinstance(given, types.BaseNamedTuple) else object
+        told = f"{here}: {name} is "
+        if isinstance(kind, type):
+            if not (isinstance(given, _NUMBERS.get(kind, ())) or issubclass(bundle, kind)):
+                raise TypeError(f"{told}{given}; it must be {_wanted(kind)}")
             continue
-        told = f"{place_of_typing()}raw.{function.py_func.__name__}: {name} is "
+        absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
+        if kind is None or absent or bundle is kind.bundle:
+            continue
         if not isinstance(given, types.Array):
             raise TypeError(f"{told}{given}; it must be an array")
         wanted = (kind.dtype,) if kind.dtype else (real,) if real else (types.float32, types.float64)
@@ -143,11 +151,52 @@ def _check(function: Any, kinds: dict[str, _Kind], args: tuple[Any, ...]) -> Non
             )
         if kind.written and not given.mutable:
             raise TypeError(f"{told}read-only; it is written to")
+    slots = getattr(getattr(named.get("rule"), "instance_class", None), "slots", 0)
+    for state, of in (("state", "W"), ("bias_state", "b")):
+        if slots and isinstance(named.get(state), types.NoneType) and isinstance(named.get(of), types.Array):
+            raise TypeError(
+                f"{here}: {state} is none; the rule has {slots} numbers for each of {of}: [{slots}, *{of}.shape]"
+            )
+    both = {_is_of_sparse(given) for name, given in named.items() if name in ("X", "scratch")}
+    if {True, False} <= both:
+        raise TypeError(f"{here}: X is sparse, or scratch is for a sparse X, and not both; make the scratch of this X")
+
+
+_NUMBERS: dict[type, tuple[Any, ...]] = {
+    int: (types.Integer, types.Boolean),
+    bool: (types.Integer, types.Boolean),
+    float: (types.Integer, types.Boolean, types.Float),
+}
+
+
+def _wanted(kind: type) -> str:
+    """What an argument of this class is, in words."""
+    return {
+        int: "an integer",
+        bool: "True or False",
+        float: "a number",
+        Model: "raw.model(network)",
+        ForwardScratch: "raw.forward_scratch(...)",
+        StepScratch: "raw.step_scratch(...)",
+        DistortScratch: "raw.distort_scratch(...)",
+        Rule: "a rule, as kernels.adam()",
+        Loss: 'a loss that is made, as kernels.LOSSES["focal"]()',
+        Activation: 'an activation, as kernels.ACTIVATIONS["relu"]',
+    }[kind]
+
+
+def _is_of_sparse(given: Any) -> bool | None:
+    """Whether it is a sparse X, or scratch for one; None for what serves both."""
+    bundle = getattr(given, "instance_class", None)
+    if bundle is StepScratch:
+        return len(given.types[StepScratch._fields.index("for_sparse")]) > 0
+    return bundle in (Sparse, SparseScratch) if bundle in (None, Sparse, SparseScratch) else None
 
 
 # -- scratch -------------------------------------------------------------------------------------------------------
 
 
+@passed_only
 class SparseScratch(NamedTuple):
     """Scratch of linear ops on a sparse X [B, I]: ``sparse.Columns``, and for each part a panel and chosen columns."""
 
@@ -158,6 +207,9 @@ class SparseScratch(NamedTuple):
     entries: np.ndarray
     panels: np.ndarray
     chosen: np.ndarray
+
+
+_Scratch = Annotated[Any, _Kind(1, written=True, bundle=SparseScratch)]
 
 
 @piece
@@ -247,7 +299,7 @@ _forward = _by_input(_dense_forward, _sparse_forward)
 
 @_op
 def linear_forward(
-    part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: Any, scale: float = 1.0
+    part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: _Scratch, scale: float = 1.0
 ) -> None:
     """out = scale * X @ W + b; ``scratch`` is ``linear_scratch(parts, X, W)``."""
     _forward(part, parts, X, W, flat_or_empty(b, W), scale, False, out, scratch)
@@ -255,7 +307,7 @@ def linear_forward(
 
 @_op
 def linear_relu_forward(
-    part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: Any, scale: float = 1.0
+    part: int, parts: int, X: _Samples, W: _Matrix, b: _Row | None, out: _Written, scratch: _Scratch, scale: float = 1.0
 ) -> None:
     """out = max(scale * X @ W + b, 0); ``scratch`` is ``linear_scratch(parts, X, W)``."""
     _forward(part, parts, X, W, flat_or_empty(b, W), scale, True, out, scratch)
@@ -299,7 +351,7 @@ def linear_backward_weight(
     dY: _Matrix,
     out: _Written,
     out_bias: _WrittenRow | None,
-    scratch: Any,
+    scratch: _Scratch,
     scale: float = 1.0,
 ) -> None:
     """out = scale * X.T @ dY and out_bias = dY.sum(0)."""
@@ -335,7 +387,7 @@ def linear_backward_update(
     t: int,
     state: _WrittenAny | None,
     bias_state: _WrittenAny | None,
-    scratch: Any,
+    scratch: _Scratch,
     scale: float = 1.0,
 ) -> None:
     """Step W by scale * X.T @ dY and b by dY.sum(0); states [rule.slots, I, O] and [rule.slots, O], None where slots are 0."""
@@ -436,6 +488,7 @@ def dropout(part: int, parts: int, Y: _Matrix, p: float, seed: int, out: _Writte
     dropout_mask.dropout(part, parts, seed, p, out)
 
 
+@passed_only
 class DistortScratch(NamedTuple):
     """Waves and scratch of ``distort`` for images of one shape: see ``distortion``."""
 
@@ -541,6 +594,7 @@ def adam_update(
 # -- whole networks ------------------------------------------------------------------------------------------------
 
 
+@passed_only
 class Model(NamedTuple):
     """A network as the ops take it: ``model(network)``."""
 
@@ -554,6 +608,7 @@ def model(network: Network) -> Model:
     return Model(Parameters(*network.fields()), activation_of(network.activation), network.layer_rates)
 
 
+@passed_only
 class ForwardScratch(NamedTuple):
     """Scratch of ``mlp_forward``, and the scale by which it multiplies X."""
 
@@ -595,6 +650,7 @@ def mlp_forward(part: int, parts: int, X: _Samples, network: Model, out: _Writte
     _outputs(part, parts, X, network, out, scratch)
 
 
+@passed_only
 class StepScratch(NamedTuple):
     """Scratch of a network's steps. The parts of a call wait for each other: run all at once, each on a thread of its own."""
 

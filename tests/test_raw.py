@@ -224,6 +224,14 @@ REFUSED = {
     "read-only": (changed(out=read_only(np.ones((3, 2)))), "out is read-only; it is written to"),
     "a number": (changed(W=3.0), "W is float64; it must be an array"),
     "nothing": (changed(out=None), "out is none; it must be an array"),
+    "scratch of another float": (changed(scratch=np.ones(10, "f")), "scratch is of float32; it must be of float64"),
+    "scratch of a sparse X": (
+        changed(scratch=raw.linear_scratch(1, kernels.csr(np.eye(4)), np.ones((4, 2)))),
+        "X is sparse, or scratch is for a sparse X, and not both; make the scratch of this X",
+    ),
+    "a matrix for Python": (changed(X=kernels.csr(np.eye(4))), "X is a CSR; compiled code takes raw.sparse(X, dtype)"),
+    "a part that is no integer": (changed(part=0.0), "part is float64; it must be an integer"),
+    "a scale that is no number": (changed(scale="1"), "scale is unicode_type; it must be a number"),
 }
 
 
@@ -231,8 +239,73 @@ REFUSED = {
 def test_an_array_of_another_kind_is_an_error_of_one_line_that_names_it(name):
     arguments, message = REFUSED[name]
     with pytest.raises(TypeError) as error:
-        raw.linear_forward(0, 1, **arguments)
-    assert str(error.value) == f"raw.linear_forward: {message}"
+        raw.linear_forward(**{"part": 0, "parts": 1} | arguments)
+    assert str(error.value).removeprefix("raw.linear_forward: ") == message
+
+
+NETWORK, ROWS, Z = kernels.Network((4, 3)), np.arange(3), np.ones((3, 3), "f")
+SAMPLES, LOSS = np.ones((3, 4), "f"), kernels.LOSSES["focal"]
+SCRATCH, MODEL = raw.forward_scratch(1, SAMPLES, NETWORK), raw.model(NETWORK)
+COUNTED = np.zeros(3), np.zeros(3, np.int64)
+OF_SPARSE = raw.step_scratch(1, kernels.csr(SAMPLES), ROWS, 3, NETWORK)
+OTHERS = {
+    "a network for Python": (
+        lambda: raw.mlp_forward(0, 1, SAMPLES, NETWORK, Z, SCRATCH),
+        "^network is a Network; .* takes raw.model",
+    ),
+    "a scratch for a network": (
+        lambda: raw.mlp_forward(0, 1, SAMPLES, SCRATCH, Z, SCRATCH),
+        "network is .*; it must be raw.model",
+    ),
+    "no scratch": (
+        lambda: raw.mlp_forward(0, 1, SAMPLES, MODEL, Z, None),
+        r"scratch is none; it must be raw.forward_scratch\(...\)",
+    ),
+    "a model as a constant": (
+        lambda: njit(lambda Z, scratch: raw.mlp_forward(0, 1, SAMPLES, MODEL, Z, scratch))(Z, SCRATCH),
+        "a Model is a constant of a compiled function, .*; pass it as an argument",
+    ),
+    "scratch as a constant": (
+        lambda: njit(lambda Z, model: raw.mlp_forward(0, 1, Z, model, Z, SCRATCH))(Z, MODEL),
+        "a ForwardScratch is a constant",
+    ),
+    "a step's scratch of a sparse X": (
+        lambda: raw.mlp_gradient(0, 1, SAMPLES, ROWS, ROWS, MODEL, LOSS(), None, Z[0], *COUNTED, OF_SPARSE),
+        "X is sparse, or scratch",
+    ),
+    "a loss by its name": (
+        lambda: raw.loss_gradient(0, 1, Z, ROWS, "focal", None, Z, *COUNTED),
+        "loss is unicode_type; .* loss that is made",
+    ),
+    "a loss that is not made": (
+        lambda: raw.loss_gradient(0, 1, Z, ROWS, LOSS, None, Z, *COUNTED),
+        "loss is class.*; .* loss that is made",
+    ),
+    "a rule by its name": (
+        lambda: raw.update(0, 1, Z, Z, None, "sgd", 0.1),
+        r"rule is unicode_type; it must be a rule, as kernels.adam\(\)",
+    ),
+    "no state": (
+        lambda: raw.update(0, 1, Z, Z, None, kernels.adam(), 0.1),
+        r"state is none; .* 2 numbers for each of W: \[2, ",
+    ),
+    "an activation by its name": (
+        lambda: raw.activation_forward(0, 1, Z, "relu", Z),
+        "activation is .*; it must be an activation",
+    ),
+    "an op for Python": (
+        lambda: njit(lambda Z: kernels.softmax(Z))(Z),
+        "line [0-9]+: kernels.softmax is for Python; .* call kernels.raw.softmax$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_would_read_or_write_other_memory_is_an_error_of_one_line(name):
+    call, message = OTHERS[name]
+    with pytest.raises(TypeError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)
 
 
 def test_in_compiled_code_the_error_begins_with_its_place():

@@ -39,9 +39,9 @@ vocabulary()
 
 __all__ = [
     "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "PieceCompiler", "PythonDispatcher",
-    "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition",
-    "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "outcome", "part_of", "place_of_typing",
-    "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
+    "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition", "for_python_alone",
+    "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "outcome", "part_of", "passed_only",
+    "place_of_typing", "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
 
 
@@ -296,7 +296,13 @@ class PythonDispatcher(StoredDispatcher):
     """A dispatcher that Python can call."""
 
     _insert = CPUDispatcher._insert
-    _compile_for_args = CPUDispatcher._compile_for_args
+
+    def _compile_for_args(self, *args: Any, **options: Any) -> Any:
+        for name, value in zip(self._compiler.pysig.parameters, args):
+            if self.typeof_pyval(value) == types.pyobject:
+                taken = getattr(type(value), "in_compiled_code", "numbers, arrays and tuples of them")
+                raise TypeError(f"{name} is a {type(value).__name__}; compiled code takes {taken}")
+        return CPUDispatcher._compile_for_args(self, *args, **options)
 
 
 class _StoredCode(NullCache):
@@ -424,6 +430,38 @@ def intrinsic(function: Any, constants: bool = False) -> Any:
 def definition(intrinsic: Any) -> Any:
     """The function of (typing context, *argument types) that returns an intrinsic's signature and code."""
     return intrinsic._defn
+
+
+def for_python_alone(function: Any, instead: str) -> None:
+    """Refuse calls of a function in compiled code, in one line that says what to call instead."""
+
+    class Template(AbstractTemplate):
+        key = function
+
+        def generic(self, args: Any, kws: Any) -> Any:
+            raise TypeError(
+                f"{place_of_typing()}kernels.{function.__name__} is for Python; in compiled code call {instead}"
+            )
+
+    infer_global(function, types.Function(Template))
+
+
+def passed_only(kind: Any) -> Any:
+    """Class decorator: named tuples of this class are arguments of compiled functions, and never constants in them.
+
+    Numba freezes a constant's arrays, in memory that cannot be written to, and yet types those in a tuple as writable.
+    """
+
+    def typed(value: Any, context: Any) -> Any:
+        if context.purpose.name == "constant":
+            raise TypeError(
+                f"{place_of_typing()}a {kind.__name__} is a constant of a compiled function, with a copy of its arrays that "
+                "cannot be written to; pass it as an argument"
+            )
+        return extending.typeof_impl.dispatch(tuple)(value, context)
+
+    extending.typeof_impl.register(kind)(typed)
+    return kind
 
 
 def place_of_typing() -> str:
