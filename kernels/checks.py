@@ -141,7 +141,7 @@ def as_rows(name: str, value: Any, n: int) -> np.ndarray:
 
 def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
     array = _array(name, value)
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "iu" and (array.size or isinstance(value, np.ndarray)):  # an empty list is of no type
         raise TypeError(f"{name} has dtype {array.dtype}; it must be an integer type")
     require_shape(name, array, shape)
     if array.size:

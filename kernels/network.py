@@ -63,16 +63,17 @@ class Network:
         output: str = "softmax",
         layer_rates: npt.ArrayLike | None = None,
     ) -> None:
-        if len(sizes) < 2 or not all(isinstance(n, (int, np.integer)) and n >= 1 and n is not True for n in sizes):
-            raise ValueError(f"sizes is {tuple(sizes)}; it must be two or more positive integers")
-        self.sizes = tuple(int(size) for size in sizes)
+        given = tuple(sizes) if np.iterable(sizes) else ()
+        if len(given) < 2 or not all(isinstance(n, (int, np.integer)) and n >= 1 and n is not True for n in given):
+            raise ValueError(f"sizes is {given or sizes}; it must be two or more positive integers")
+        self.sizes = tuple(map(int, given))
         self.bias = bool(bias)
         self.dtype = np.dtype(dtype).newbyteorder("=")
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype is {self.dtype}; it must be float32 or float64")
-        if slots not in range(_MOST_SLOTS + 1):
+        if not isinstance(slots, (int, np.integer)) or slots is True or not 0 <= slots <= _MOST_SLOTS:
             raise ValueError(f"slots is {slots!r}; it must be an integer from 0 to {_MOST_SLOTS}")
-        self.slots = slots
+        self.slots = int(slots)
         if output not in OUTPUTS:
             raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
         layers = len(self.sizes) - 1
@@ -89,6 +90,16 @@ class Network:
         self.params = aligned_zeros(self.offsets[-1], self.dtype)
         self._layout = np.array(self.sizes), np.array(self.offsets)
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse other arrays than those that stand for ``params`` and ``state``: kernels trust their sizes."""
+        if name in ("params", "state") and (old := self.__dict__.get(name)) is not None:
+            if not isinstance(value, np.ndarray) or (value.dtype, value.shape) != (old.dtype, old.shape):
+                kind = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+                raise ValueError(f"{name} is {kind}; it must be {old.dtype} {list(old.shape)}, an array as before")
+            if not (value.flags.c_contiguous and value.flags.writeable):
+                raise ValueError(f"{name} is strided or read-only; it must be C-contiguous and writable, as before")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         """The call that makes such a network, without arguments that have their default values."""

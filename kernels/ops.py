@@ -230,8 +230,7 @@ def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:
     """(the rule with its constants as floats, its rate, the step's number), checked."""
     if not isinstance(rule, Rule) or type(rule) is Rule:
         raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
-    rule = type(rule)(*map(checks.finite_number, rule._fields, rule))
-    return rule, checks.finite_number("lr", lr), checks.integer("t", t, 1, 2**53)
+    return rule.checked(), checks.finite_number("lr", lr), checks.integer("t", t, 1, 2**53)
 
 
 def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...]) -> Array:
@@ -508,6 +507,8 @@ def mlp_train_steps(
     samples = _checked_samples(X, scale, labels, sample_weight, rows, batch, network, minimised)
     objective = _checked_objective(network, minimised, mean, dropout, seed)
     lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(samples.rows) // samples.batch),))
+    if not np.isfinite(lr).all():
+        raise ValueError("lr holds a number that is not finite; it must be finite")
     rule, _, t = _checked_step(rule, 0.0, t)
     _require_slots(network, rule)
     _require_apart(network, lr)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import simd
+from . import checks, simd
 from .bundles import after, after_each, class_attribute
 from .intrinsics import in_line
 from .jit import kernel, piece
@@ -49,6 +49,10 @@ class Rule(_Constants):
 
     def __hash__(self) -> int:
         return hash((type(self), *self))
+
+    def checked(self) -> Rule:
+        """The rule with its constants as floats; TypeError or ValueError names a wrong one."""
+        return type(self)(*map(checks.finite_number, self._fields, self))
 
     def twin(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
         """The definition in NumPy: step W by dW in place, and the ``slots`` arrays of ``state``."""
@@ -134,6 +138,11 @@ class Adam(Rule):
     __slots__ = ()
     kind, slots = "adam", 2
     decoupled: ClassVar[bool] = False  # whether the decay is taken off the weight, and is no part of the gradient
+
+    def checked(self):
+        checks.fraction("beta1", self.beta1), checks.fraction("beta2", self.beta2)
+        checks.finite_number("epsilon", self.epsilon, least=0.0)
+        return super().checked()
 
     @staticmethod
     @piece

@@ -300,8 +300,11 @@ class PythonDispatcher(StoredDispatcher):
     def _compile_for_args(self, *args: Any, **options: Any) -> Any:
         for name, value in zip(self._compiler.pysig.parameters, args):
             if self.typeof_pyval(value) == types.pyobject:
-                taken = getattr(type(value), "in_compiled_code", "numbers, arrays and tuples of them")
-                raise TypeError(f"{name} is a {type(value).__name__}; compiled code takes {taken}")
+                usual = "numbers, arrays of numbers in the machine's byte order, and tuples of these"
+                taken, dtype = getattr(type(value), "in_compiled_code", usual), getattr(value, "dtype", "")
+                raise TypeError(
+                    f"{name} is a {type(value).__name__} {dtype}".rstrip() + f"; compiled code takes {taken}"
+                )
         return CPUDispatcher._compile_for_args(self, *args, **options)
 
 
