@@ -132,6 +132,8 @@ def _check(function: Any, kinds: dict[str, Any], args: tuple[Any, ...]) -> None:
         if isinstance(kind, type):
             if not (isinstance(given, _NUMBERS.get(kind, ())) or issubclass(bundle, kind)):
                 raise TypeError(f"{told}{given}; it must be {_wanted(kind)}")
+            if kind is Loss and not all(isinstance(part, (types.Number, types.Array)) for part in given):
+                raise TypeError(f"{told}{given}, whose parameters are not converted; pass loss.checked()")
             continue
         absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
         if kind is None or absent or bundle is kind.bundle:

@@ -562,6 +562,16 @@ def test_sums_of_the_rows_of_a_tile_are_those_of_its_vectors(dtype, rng):
         np.testing.assert_array_equal(out, sums)
 
 
+def test_python_gets_the_lanes_of_vectors_and_masks_as_tuples():
+    def run(X):
+        x = simd.load(X, 0)
+        return x, x > 1
+
+    for dtype in (np.float32, np.int64):
+        X = np.arange(lanes(dtype)).astype(dtype)
+        assert njit(run)(X) == (tuple(X.tolist()), tuple((X > 1).tolist()))
+
+
 def test_storing_to_a_read_only_array_is_a_typing_error():
     @njit
     def write(out):
@@ -682,6 +692,17 @@ def a_list(X):
     for i in range(1, 9):
         vectors.append(simd.load(X, i))
     return total(X, vectors)
+
+@stores
+@njit
+def places_in_lists_and_dictionaries(X):
+    vectors, typed_vectors, named = [simd.zeros(X)], typed.List(), {0: simd.zeros(X)}
+    typed_vectors.append(simd.zeros(X))
+    sums = simd.zeros(X)
+    for i in range(0, 9, 3):
+        vectors[0], typed_vectors[0], named[0] = simd.load(X, i), simd.load(X, i + 1), simd.load(X, i + 2)
+        sums = sums + vectors[0] + typed_vectors[0] + named[0]
+    return simd.reduce_add(sums)
 
 @stores
 @njit
@@ -821,4 +842,4 @@ print(len(FUNCTIONS))
 @pytest.mark.slow
 def test_vectors_masks_and_tiles_can_be_stored_anywhere(python):
     result = python("-X", "faulthandler", "-W", "ignore", "-c", STORED)
-    assert result.stdout == "13\n"
+    assert result.stdout == "14\n"

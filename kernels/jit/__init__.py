@@ -19,6 +19,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import threading
 import time
 import warnings
@@ -46,6 +47,7 @@ from .dependencies import (
 from .linked import is_piece
 from .numba_private import (
     Dispatcher,
+    NumbaError,
     PieceCompiler,
     PythonDispatcher,
     StoredDispatcher,
@@ -141,7 +143,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def _check(function: Any) -> None:
-    if not inspect.isfunction(function):
+    if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
         raise TypeError(
             f"a kernel is made of a function, not of {function!r}; it is compiled for the types of its first call"
         )
@@ -300,19 +302,19 @@ class _Kept(StoredDispatcher):
             store().write(path, pickle.dumps((calls, code), protocol=pickle.HIGHEST_PROTOCOL))
 
 
-# Numba's words for a function without its runtime that returns an array of its own.
-_MAKES_AN_ARRAY = "Only accept returning of array passed into the function as argument"
+# Numba's words, without its runtime, for a function that returns an array of its own, and for lists, sets, dictionaries.
+_OWNS_MEMORY = re.compile("Only accept returning of array passed into the function as argument|NRT required")
 
 
 class Kernel(_Kept):
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         try:
             return super().compile_once(args)
-        except TypingError as error:
-            if _MAKES_AN_ARRAY not in str(error):
+        except NumbaError as error:
+            if not _OWNS_MEMORY.search(str(error)):
                 raise
-            name = self.py_func.__qualname__
-            raise TypingError(f"kernel {name} makes an array; a kernel owns no memory: pass it one to fill") from error
+            what = f"kernel {self.py_func.__qualname__} makes an array, or uses a list, set or dictionary"
+            raise TypingError(f"{what}; a kernel owns no memory: pass it arrays to fill") from error
 
     def for_python(self) -> Any:
         return from_python(self)

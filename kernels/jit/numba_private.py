@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numba
-import numpy.ma  # noqa: F401 (Numba's first call imports it outside its lock: a child forked meanwhile never could)
+import numpy.ma  # which Numba's first call would import outside its lock: a child forked meanwhile never could
 from numba import types
 
 try:
@@ -22,7 +22,7 @@ try:
     from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.environment import Environment
-    from numba.core.errors import TypingError
+    from numba.core.errors import NumbaError, TypingError
     from numba.core.imputils import impl_ret_new_ref
     from numba.core.registry import CPUDispatcher, cpu_target
     from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
@@ -38,10 +38,10 @@ from .linked import VOCABULARY, Linked
 vocabulary()
 
 __all__ = [
-    "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "PieceCompiler", "PythonDispatcher",
-    "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition", "for_python_alone",
-    "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "outcome", "part_of", "passed_only",
-    "place_of_typing", "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
+    "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "NumbaError", "PieceCompiler",
+    "PythonDispatcher", "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition",
+    "for_python_alone", "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "outcome", "part_of",
+    "passed_only", "place_of_typing", "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
 
 
@@ -300,10 +300,12 @@ class PythonDispatcher(StoredDispatcher):
     def _compile_for_args(self, *args: Any, **options: Any) -> Any:
         for name, value in zip(self._compiler.pysig.parameters, args):
             if self.typeof_pyval(value) == types.pyobject:
+                given = (
+                    f"an array of {value.dtype}" if isinstance(value, numpy.ndarray) else f"a {type(value).__name__}"
+                )
                 usual = "numbers, arrays of numbers in the machine's byte order, and tuples of these"
-                taken, dtype = getattr(type(value), "in_compiled_code", usual), getattr(value, "dtype", "")
                 raise TypeError(
-                    f"{name} is a {type(value).__name__} {dtype}".rstrip() + f"; compiled code takes {taken}"
+                    f"{name} is {given}; compiled code takes {getattr(type(value), 'in_compiled_code', usual)}"
                 )
         return CPUDispatcher._compile_for_args(self, *args, **options)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import models, register_model
+from numba.extending import box, models, register_model
 
 from ..jit import numba_private
 from ..jit.dependencies import vocabulary
@@ -104,6 +104,17 @@ class _MaskModel(models.PrimitiveModel):
 class _TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Tile) -> None:
         super().__init__(manager, fe_type, _in_memory(fe_type.ir))
+
+
+@box(Vector)
+@box(Mask)
+def _lanes_in_python(kind: Any, value: Any, c: Any) -> Any:
+    """A tuple of the lanes, which is what Python gets, and what ``print`` shows."""
+    lanes, element = c.builder.extract_value(value, 0), getattr(kind, "element", types.boolean)
+    made = c.pyapi.tuple_new(kind.lanes)
+    for k in range(kind.lanes):
+        c.pyapi.tuple_setitem(made, k, c.box(element, c.builder.extract_element(lanes, I32(k))))
+    return made
 
 
 # The instructions that Numba marks with its ``fastmath`` flags, unless they have flags already.

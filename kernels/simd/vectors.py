@@ -724,7 +724,8 @@ def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None
         key = symbol
 
         def generic(self, args: Any, kws: Any) -> Any:
-            if len(args) != arity or not builtins.any(isinstance(kind, _KINDS) for kind in args):
+            operands = args[:1] if symbol is operator.setitem else args  # a container may take a vector as an item
+            if len(args) != arity or not builtins.any(isinstance(kind, _KINDS) for kind in operands):
                 return None
             if isinstance(function, str):
                 kinds, name = ", ".join(map(str, args)), symbol.__name__
