@@ -107,9 +107,8 @@ class Categories(np.ndarray):
 def _of_categories(series: Any) -> Categories:
     """The categories of a categorical series of pandas, by its codes: five times as fast as by its values."""
     different = np.empty(len(series.cat.categories) + 1, CATEGORY)
-    different[:-1], different[-1] = series.cat.categories, None
-    codes = series.array.codes
-    numbers = np.where(codes < 0, np.int64(len(different) - 1), codes)  # -1 is a gap
+    different[0], different[1:] = None, series.cat.categories
+    numbers = series.array.codes + 1  # of one byte for up to 126 categories; a gap is 0
     values = different[numbers].view(Categories)
     values.different, values.numbers = different.tolist(), numbers
     values.flags.writeable = False  # numbers and values stay those of each other
