@@ -295,5 +295,5 @@ def test_kernels_run_when_the_team_has_ended(python):
     """At exit, in a function that was registered before kernels were imported: what meets would wait for ever."""
     code = "import atexit\ndef late():\n    exec(compile(CODE, 'late', 'exec'), globals())\natexit.register(late)\n"
     training = NO_THREADS.rpartition("threading.Thread.start = start")[0]
-    code += f"import sys; sys.argv[1:] = ['9']\nCODE = {training!r}\nimport kernels"
+    code += f"import sys; sys.argv[1:] = ['9']\nCODE = {training!r}\nimport kernels.team"
     assert python(code, timeout=100).stderr == ""
