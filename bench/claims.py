@@ -95,10 +95,6 @@ class Session:
             return replace(data, X=data.X[:500], y=data.y[:500], X_test=data.X_test[:100], y_test=data.y_test[:100])
         return data
 
-    def has_time_to_compile(self, work: Work) -> bool:
-        """Whether peers may compile for half a minute for this work: they may for one network."""
-        return self.effort.patient and len(work.sizes) == 3 and work.X.dtype == np.uint8
-
     @contextlib.contextmanager
     def without(self, make: type[Peer], work: str) -> Iterator[None]:
         """Skip a peer whose block raises, and record why; fastmlp's errors are raised."""
@@ -139,11 +135,9 @@ def training_work(session: Session, which: str) -> tuple[Work, int]:
 
 
 def trainers(session: Session, work: Work) -> list[type[Peer]]:
-    """The peers that can do this work; slow compilers only for one network."""
-    return [
-        make for make in session.makes
-        if make.can_train(work) and (not make.slow_to_compile or session.has_time_to_compile(work))
-    ]  # fmt: skip
+    """The peers that can do this work; those that compile for half a minute only for one network."""
+    patient = session.effort.patient and len(work.sizes) == 3 and work.X.dtype == np.uint8
+    return [make for make in session.makes if make.can_train(work) and (patient or not make.slow_to_compile)]
 
 
 def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callable[[], None]]:

@@ -105,13 +105,13 @@ def run_command(
         echoed = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the ^C that the terminal prints
         say(f"{echoed}fastmlp {verb}: interrupted{_one_line(interruption)}")
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of our output has gone
-        _drop_stdout()
-        return 1
     except (InputError, RunError, MemoryError, OSError) as error:
-        if isinstance(error, OSError):
-            _drop_stdout()
-        say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else _one_line(error)}")
+        if isinstance(
+            error, OSError
+        ):  # a stdout that fails is redirected: what is still buffered would fail again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader of our output has gone
+            say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else _one_line(error)}")
         return 2 if isinstance(error, InputError) else 1
 
 
@@ -126,11 +126,6 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
         return main
 
     return decorate
-
-
-def _drop_stdout() -> None:
-    """Redirect a stdout that fails, so that what is still buffered does not fail again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: BaseException) -> str:

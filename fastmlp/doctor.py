@@ -73,10 +73,9 @@ def _versions() -> Findings:
     yield Finding("ok", "python", f"{platform.python_version()} at {sys.executable}")
     for package in ("numpy", "numba", "llvmlite"):
         version = _version(package)
-        if version is None:
-            yield Finding("problem", package, "missing", f"{sys.executable} -m pip install {package}")
-        else:
-            yield Finding("ok", package, version, values={"version": version})
+        remedy = None if version else f"{sys.executable} -m pip install {package}"
+        values = {"version": version} if version else {}
+        yield Finding("ok" if version else "problem", package, version or "missing", remedy, values)
     for extra, packages in EXTRAS.items():
         found = {package: _version(package) for package in packages}
         text = ", ".join(f"{package} {version or 'missing'}" for package, version in found.items())

@@ -110,7 +110,8 @@ def _npy_samples(directory: Path, memory: int | None, say: Say, part: str) -> Sa
         raise InputError(f"{path}: has dtype {dtype}; it must be uint8, float32 or float64")
     y = npz.as_vector(read_npy(y_path), str(y_path), say)
     if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
-        raise InputError(f"{path}: has shape {shape}, {y_path.name} {y.shape}; it must be (N, ...) and (N,) of one N")
+        shapes = f"{path}: has shape {shape}, {y_path.name} {y.shape}"
+        raise InputError(f"{shapes}; they must be (N, ...) and (N,), N the same")
     rows, features = shape[0], math.prod(shape[1:])
     X = OnDisk(str(path), (Piece(file, rows, start, dtype),), features, dtype, memory)
     block = max(1, _CHUNK // (features * dtype.itemsize or 1))

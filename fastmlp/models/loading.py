@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,11 @@ def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
     """The target of a model of numbers; None for a model of classes."""
     loss = meta.get("loss")
     of_numbers = loss is not None and (not meta.get("classes") or "target_mean" in tensors)
-    if loss is not None:
-        _require_loss(loss, "regression" if of_numbers else "classification", path)
+    task, kernel = "regression" if of_numbers else "classification", None
+    with suppress(InputError, ValueError):
+        kernel = None if loss is None else kernel_of(str(loss))
+    if loss is not None and (kernel is None or kernel.name not in LOSSES[task]):
+        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for {TASKS[task]}")
     if not of_numbers:
         return None
     T = len(tensors["target_mean"]) if "target_mean" in tensors and tensors["target_mean"].ndim == 1 else 0
@@ -113,16 +117,6 @@ def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
     if T == 0 or not (std > 0).all():
         raise InputError(f"{path}: target_std is not positive everywhere")
     return Target(str(loss), mean, std)
-
-
-def _require_loss(loss: Any, task: str, path: str) -> None:
-    """InputError unless ``loss`` is one of the task's."""
-    try:
-        kernel = kernel_of(str(loss))
-    except (InputError, ValueError):
-        kernel = None
-    if kernel is None or kernel.name not in LOSSES[task]:
-        raise InputError(f"{path}: the loss is {str(loss)[:40]!r}, which is none for {TASKS[task]}")
 
 
 def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str) -> np.ndarray:

@@ -41,8 +41,6 @@ STYLE: Any = {
     "text.parse_math": False,  # a class may be called $5
     "axes.edgecolor": _MUTED,
     "axes.labelcolor": _MUTED,
-    "axes.labelsize": "medium",
-    "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",

@@ -103,16 +103,13 @@ def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.nda
     """
     reported = plots.series(history, "lr")
     steps = np.array([row["step"] for row in history if "lr" in row and "step" in row], np.int64)
-    if not len(steps) or len(steps) != len(reported[0]) or steps.min() < 1:
-        return reported
-    per_epoch = max(1, round(steps[-1] / reported[0][-1]))
-    total = config.total_steps(per_epoch)
-    if steps.max() > total:
-        return reported
-    rates = learning_rates(config, 0, int(steps.max()), total, per_epoch)
-    if not np.allclose(rates[steps - 1], reported[1], rtol=1e-6, atol=0):
-        return reported
-    return np.arange(1, len(rates) + 1) / per_epoch, rates
+    if len(steps) and len(steps) == len(reported[0]) and steps.min() >= 1:
+        per_epoch, count = max(1, round(steps[-1] / reported[0][-1])), int(steps.max())
+        if count <= (total := config.total_steps(per_epoch)):
+            rates = learning_rates(config, 0, count, total, per_epoch)
+            if np.allclose(rates[steps - 1], reported[1], rtol=1e-6, atol=0):
+                return np.arange(1, count + 1) / per_epoch, rates
+    return reported
 
 
 def _rate(error: float) -> str:
