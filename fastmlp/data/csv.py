@@ -104,9 +104,6 @@ class _NoNumber(InputError):
     """A feature is text or missing, or a label is missing."""
 
 
-# -- the file ------------------------------------------------------------------------------------------------------
-
-
 def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
     content, known = read_file(path) if content is None else content, known_features(query)
     if not query.cached:

@@ -52,10 +52,10 @@ def load_directory(
     """
     idx_files = find_idx(path, query.say)
     shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path)
-    if shards is None or not shards.format.has_columns:
+    if shards is None or not shards[0].has_columns:
         refuse_columns(query, f"{path}")
     if shards is not None:
-        samples, held_out = _open_shards(path, shards, query, memory)
+        samples, held_out = _open_shards(path, *shards, query, memory)
         for note in samples.notes:
             query.say(f"{path}: {note}")
     else:
@@ -160,23 +160,17 @@ def _unzip(path: Path, file: IO[bytes]) -> None:
 # -- shards --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Shards:
-    format: Format
-    paths: list[Path]
-
-
-def _find_shards(directory: Path) -> _Shards:
+def _find_shards(directory: Path) -> tuple[Format, list[Path]]:
     """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
     paths = [path for path in directory.iterdir() if not path.name.startswith(".")]
     paths.sort(key=lambda path: (_is_test(path), path))
-    found = [_Shards(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
+    found = [(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
     if not found:
         if any(IMAGE.has(path.name) for path in paths):
             raise InputError(f"{directory}: its images have no classes; each class must have a directory below it")
         raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy or {suffixes(TRAINING)} files")
     if len(found) > 1:
-        names = " and ".join(shards.format.name for shards in found)
+        names = " and ".join(form.name for form, _ in found)
         raise InputError(f"{directory}: holds {names} files; shards must be of one format")
     return found[0]
 
@@ -185,17 +179,19 @@ def _is_test(path: Path) -> bool:
     return path.name.lower().startswith("test")
 
 
-def _open_shards(directory: Path, shards: _Shards, query: Query, memory: int | None) -> tuple[Samples, Samples | None]:
-    for path in shards.paths:
+def _open_shards(
+    directory: Path, form: Format, paths: list[Path], query: Query, memory: int | None
+) -> tuple[Samples, Samples | None]:
+    for path in paths:
         require_file(path)
     if query.label_column is None and query.known is not None and (label := query.known.label) is not None:
         query = replace(query, label_column=label.name or str(label.place + 1))
-    cached = _cache_path(directory, shards.paths, (query.label_column, query.weight_column))
+    cached = _cache_path(directory, paths, (query.label_column, query.weight_column))
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
-    what = f"{len(shards.paths)} {shards.format.name} files are read"
+    what = f"{len(paths)} {form.name} files are read"
     quiet = replace(query, known=None, cached=False, say=lambda line: None)
-    _convert(cached, lambda file: _write_shards(file, shards, quiet), what, query.say)
+    _convert(cached, lambda file: _write_shards(file, form, paths, quiet), what, query.say)
     return _opened(cached, directory, memory)
 
 
@@ -235,17 +231,17 @@ def _write(file: IO[bytes], array: np.ndarray) -> int:
     return offset
 
 
-def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
+def _write_shards(file: IO[bytes], form: Format, paths: list[Path], query: Query) -> None:
     parts: dict[str, _Part] = {}
     first: Samples | None = None
     features, lowest, image_shapes, names = 0, None, set(), None
-    for k, path in enumerate(shards.paths):
+    for k, path in enumerate(paths):
         try:
-            samples, held_out = shards.format.reader.read(path, query)
+            samples, held_out = form.reader.read(path, query)
         except MemoryError:
             raise InputError(f"{path}: too large for this machine's memory; split it into smaller files") from None
         except InputError as error:
-            raise InputError(f"{error} (it is read as {shards.paths[0].name} was)" if k else str(error)) from None
+            raise InputError(f"{error} (it is read as {paths[0].name} was)" if k else str(error)) from None
         if held_out is not None:
             raise InputError(f"{path}: holds a test set, too; in a directory the files named test* are the test set")
         if first is None:
@@ -256,9 +252,9 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
         if samples.lowest is not None:
             lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
         elif k and X.shape[1] != features:
-            raise InputError(f"{path}: has {X.shape[1]} features; {shards.paths[0].name} has {features}")
+            raise InputError(f"{path}: has {X.shape[1]} features; {paths[0].name} has {features}")
         if k and samples.columns != names:
-            raise InputError(f"{path}: its columns are not those of {shards.paths[0].name}; they must be the same")
+            raise InputError(f"{path}: its columns are not those of {paths[0].name}; they must be the same")
         features, names = max(features, X.shape[1]), samples.columns
         image_shapes.add(samples.image_shape)
         part = parts.setdefault(kind, _Part())
@@ -266,7 +262,7 @@ def _write_shards(file: IO[bytes], shards: _Shards, query: Query) -> None:
             raise InputError(f"{path}: some files have sample weights and some have none; all must, or none")
         part.add(file, samples)
     if "training" not in parts:
-        raise InputError(f"{shards.paths[0].parent}: all its files are named test*; there must be others to train on")
+        raise InputError(f"{paths[0].parent}: all its files are named test*; there must be others to train on")
     meta = {
         "parts": {kind: part.meta(file) for kind, part in parts.items()},
         "features": features,

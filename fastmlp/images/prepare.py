@@ -64,17 +64,10 @@ class Seen(NamedTuple):
 
 
 def read_images(
-    pictures: Sequence[Picture],
-    shape: tuple[int, int],
-    framing: Framing | None = None,
-    *,
-    invert: bool = False,
-    as_is: bool = False,
-    light_border: bool | None = False,
-    blank: bool = False,
-    advised: bool = False,
+    pictures: Sequence[Picture], shape: tuple[int, int], framing: Framing | None = None, *, invert: bool = False,
+    as_is: bool = False, light_border: bool | None = False, blank: bool = False, advised: bool = False,
     say: Callable[[str], None],
-) -> list[Seen]:
+) -> list[Seen]:  # fmt: skip
     """The pictures as inputs of a model whose image_shape is ``shape``; several are read at the same time.
 
     For a model of drawings, with a ``framing``, ``ink.prepare`` finds, scales and centres the digits, in reading order, unless

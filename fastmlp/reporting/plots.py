@@ -361,14 +361,9 @@ def weight_images(W: np.ndarray, image_shape: tuple[int, int]) -> Figure:
 
 
 def _bars(
-    names: Sequence[str],
-    lengths: np.ndarray,
-    labels: Sequence[str],
-    heads: tuple[str, str],
-    colour: str,
-    unit: str = "",
+    names: Sequence[str], lengths: np.ndarray, labels: Sequence[str], heads: tuple[str, str], colour: str, unit: str = "",
     deviations: np.ndarray | None = None,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Horizontal bars, names to the left, ``labels`` to the right, ``heads`` above both, on a scale in ``unit`` (% or none).
     Thin lines show the ``deviations`` of the bars' ends.
     """
