@@ -358,6 +358,13 @@ def test_columns_go_by_name_in_any_order():
         (None, {"a": [[1, 2], [3, 4]]}, "column 'a' of X has the shape (2, 2)"),
         (None, "table.csv", "X is 'table.csv'; it must be the table itself: pandas.read_csv('table.csv')"),
         (None, {"a": [1j, 2]}, "Complex data not supported"),
+        (
+            None,
+            {"a": np.array([[1, 2], [3]], object)},
+            "column 'a' of X holds values of the type list; each must be a number",
+        ),
+        (None, {"a": [{"k": 1}, {"k": 2}]}, "column 'a' of X holds values of the type dict"),
+        (None, {"a": 2**62 + np.arange(3)}, "('a': its values are one float64; subtract what they have in common"),
         (None, {}, "0 feature(s)"),
         ({"z": "number"}, {"a": [1, 2]}, "columns names 'z', but the table has 'a'"),
         ({"a": "integer"}, {"a": [1, 2]}, "it must be one of number, category, date, drop"),

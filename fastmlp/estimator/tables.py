@@ -433,7 +433,7 @@ class TableRegressor(RegressorMixin, BaseTable):
 def _target(name: str, y: Any, X: Any) -> np.ndarray:
     """y as an array [n]. ValueError for gaps, and for anything but a column."""
     if y is None:
-        raise ValueError(f"requires {name} to be passed, but the target {name} is None")
+        raise ValueError(f"a table estimator requires {name} to be passed, but the target {name} is None")
     if isinstance(y, str):
         raise ValueError(
             f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"

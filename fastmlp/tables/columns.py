@@ -243,7 +243,8 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         learnt = KINDS[kind].learn(values)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
-    why = "no value occurs twice" if kind == CATEGORY else "nothing in it varies"
+    same = "its values are one float64; subtract what they have in common"
+    why = "no value occurs twice" if kind == CATEGORY else same
     return Column(name, DROP, None, "it is constant" if different == 1 else why)
 
 
