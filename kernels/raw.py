@@ -130,8 +130,9 @@ def _check(function: Any, kinds: dict[str, Any], args: tuple[Any, ...]) -> None:
         kind, bundle = kinds.get(name), given.instance_class if isinstance(given, types.BaseNamedTuple) else object
         told = f"{here}: {name} is "
         if isinstance(kind, type):
-            if not (isinstance(given, _NUMBERS.get(kind, ())) or issubclass(bundle, kind)):
-                raise TypeError(f"{told}{given}; it must be {_wanted(kind)}")
+            numbers, words = _WANTED[kind]
+            if not (isinstance(given, numbers) or issubclass(bundle, kind)):
+                raise TypeError(f"{told}{given}; it must be {words}")
             if kind is Loss and not all(isinstance(part, (types.Number, types.Array)) for part in given):
                 raise TypeError(f"{told}{given}, whose parameters are not converted; pass loss.checked()")
             continue
@@ -153,38 +154,20 @@ def _check(function: Any, kinds: dict[str, Any], args: tuple[Any, ...]) -> None:
             )
         if kind.written and not given.mutable:
             raise TypeError(f"{told}read-only; it is written to")
-    slots = getattr(getattr(named.get("rule"), "instance_class", None), "slots", 0)
+    _check_pairs(here, named)
+
+
+def _check_pairs(here: str, named: dict[str, Any]) -> None:
+    """Raise TypeError for a rule without its state, and for an X with the scratch of another kind of X."""
+    slots = named["rule"].instance_class.slots if "rule" in named else 0
     for state, of in (("state", "W"), ("bias_state", "b")):
-        if slots and isinstance(named.get(state), types.NoneType) and isinstance(named.get(of), types.Array):
+        if slots and isinstance(named.get(state), types.NoneType) and isinstance(named[of], types.Array):
             raise TypeError(
                 f"{here}: {state} is none; the rule has {slots} numbers for each of {of}: [{slots}, *{of}.shape]"
             )
     both = {_is_of_sparse(given) for name, given in named.items() if name in ("X", "scratch")}
     if {True, False} <= both:
         raise TypeError(f"{here}: X is sparse, or scratch is for a sparse X, and not both; make the scratch of this X")
-
-
-_NUMBERS: dict[type, tuple[Any, ...]] = {
-    int: (types.Integer, types.Boolean),
-    bool: (types.Integer, types.Boolean),
-    float: (types.Integer, types.Boolean, types.Float),
-}
-
-
-def _wanted(kind: type) -> str:
-    """What an argument of this class is, in words."""
-    return {
-        int: "an integer",
-        bool: "True or False",
-        float: "a number",
-        Model: "raw.model(network)",
-        ForwardScratch: "raw.forward_scratch(...)",
-        StepScratch: "raw.step_scratch(...)",
-        DistortScratch: "raw.distort_scratch(...)",
-        Rule: "a rule, as kernels.adam()",
-        Loss: 'a loss that is made, as kernels.LOSSES["focal"]()',
-        Activation: 'an activation, as kernels.ACTIVATIONS["relu"]',
-    }[kind]
 
 
 def _is_of_sparse(given: Any) -> bool | None:
@@ -854,6 +837,21 @@ def mlp_update(
         factor = _update.clipped(factor, g, clip)
     step.update_network(part, parts, Schedule(rule, rates[:1], t), factor, g, network.parameters)
 
+
+_WHOLE = (types.Integer, types.Boolean)
+# What arguments that are annotated with a class must be: Numba's types of them if they are numbers, and the words.
+_WANTED: dict[type, tuple[tuple[type, ...], str]] = {
+    int: (_WHOLE, "an integer"),
+    bool: (_WHOLE, "True or False"),
+    float: ((*_WHOLE, types.Float), "a number"),
+    Model: ((), "raw.model(network)"),
+    ForwardScratch: ((), "raw.forward_scratch(...)"),
+    StepScratch: ((), "raw.step_scratch(...)"),
+    DistortScratch: ((), "raw.distort_scratch(...)"),
+    Rule: ((), "a rule, as kernels.adam()"),
+    Loss: ((), 'a loss that is made, as kernels.LOSSES["focal"]()'),
+    Activation: ((), 'an activation, as kernels.ACTIVATIONS["relu"]'),
+}
 
 __all__ = [
     "CONTROL", "DistortScratch", "ForwardScratch", "Model", "SparseScratch", "StepScratch", "activation_backward",
