@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -74,53 +69,6 @@ def test_twenty_random_stops_leave_no_trace(digits, options, tmp_path, monkeypat
         with pytest.raises((Interrupted, Killed)):
             fastmlp.fit(digits, config, observer=observer, checkpoint=path, resume=True)
     assert outcome(fastmlp.fit(digits, checkpoint=path, resume=True, **options)) == expected
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stops", [4, pytest.param(20, marks=pytest.mark.nightly)])
-def test_a_command_that_is_killed_again_and_again_ends_with_the_same_weights(digits, stops, tmp_path):
-    np.savez(tmp_path / "digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
-    command = [sys.executable, "-m", "fastmlp.train", "-q", "--json"]
-    first = ["--data", "digits.npz", "--epochs", "80", "--dropout", "0.1", "--checkpoint-seconds", "0", "--out", "run"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def start(*arguments):
-        return subprocess.Popen(
-            [*command, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
-        )
-
-    def written(file):
-        try:
-            return file.stat().st_mtime_ns
-        except FileNotFoundError:  # not yet, or just set aside as the previous one
-            return 0
-
-    draw, arguments, killed = random.Random(2), first, 0
-    for k in range(stops):
-        process = start(*arguments)
-        marker = tmp_path / "run" / ("metrics.jsonl" if k == 0 else NAME)
-        before = written(marker)
-        while process.poll() is None and written(marker) in (0, before):
-            time.sleep(0.005)
-        time.sleep(draw.uniform(0, 0.05))
-        process.send_signal(signal.SIGINT if k % 4 == 2 else signal.SIGKILL)
-        process.communicate()
-        killed += process.returncode in (-signal.SIGKILL, 130)
-        arguments = ["--resume", "run"]
-    assert killed >= stops / 2
-    with start(*arguments) as process:
-        resumed = json.loads(process.stdout.read().splitlines()[-1])
-    with start(*first[:-3], "10", "--out", "whole") as process:
-        whole = json.loads(process.stdout.read().splitlines()[-1])
-    for key in ("weights_sha256", "test_loss", "train_loss", "steps"):
-        assert resumed[key] == whole[key]
-
-    def reports(run):
-        lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
-        return [{**json.loads(line), "seconds": 0, "samples_per_second": 0} for line in lines]
-
-    assert reports("run") == reports("whole")
-    assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.endswith(".tmp")]
 
 
 @pytest.fixture
