@@ -673,45 +673,31 @@ def step_scratch(
     )
 
 
-def _read(X, scale):
-    """X, an array or ``Sparse``, as steps read it."""
+@piece
+def _dense_steps(part, parts, X, scale, samples, objective, schedule, parameters, scratch, results):
+    """The steps from a dense X, in blocks of samples or not; ``samples`` have X as it is given."""
+    arrivals, scaled = scratch.arrivals, Scaled(bytes_of(X), scale)
+    scaled_samples = Samples(scaled, samples.labels, samples.weights, samples.rows, samples.batch)
+    in_blocks = small.takes_blocks(parameters.params, parameters.sizes, samples.batch)
+    if scratch.blocks.room > 0 and objective.dropout == 0 and in_blocks:
+        small.train_steps_in_blocks(
+            part, parts, arrivals, scaled_samples, objective, schedule, parameters, scratch.blocks, results
+        )
+    else:
+        step.train_steps(
+            part, parts, arrivals, scaled_samples, objective, schedule, parameters, scratch.workspace, results
+        )
 
 
-@overload(_read)
-def _read_overload(X, scale):
-    if isinstance(X, types.Array):
-        return lambda X, scale: Scaled(bytes_of(X), scale)
-    return lambda X, scale: X
+@piece
+def _sparse_steps(part, parts, X, scale, samples, objective, schedule, parameters, scratch, results):
+    arrivals, workspace, of_sparse = scratch.arrivals, scratch.workspace, scratch.for_sparse
+    step.train_steps_sparse(
+        part, parts, arrivals, samples, objective, schedule, parameters, workspace, of_sparse, results
+    )
 
 
-def _steps(part, parts, samples, objective, schedule, parameters, scratch, results):
-    """The steps from a dense X, in blocks of samples or not, or from a sparse X."""
-
-
-@overload(_steps)
-def _steps_overload(part, parts, samples, objective, schedule, parameters, scratch, results):
-    if samples.types[0].instance_class is Scaled:
-
-        def dense(part, parts, samples, objective, schedule, parameters, scratch, results):
-            in_blocks = small.takes_blocks(parameters.params, parameters.sizes, samples.batch)
-            if scratch.blocks.room > 0 and objective.dropout == 0 and in_blocks:
-                small.train_steps_in_blocks(
-                    part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.blocks, results
-                )
-            else:
-                step.train_steps(
-                    part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, results
-                )
-
-        return dense
-
-    def of_sparse(part, parts, samples, objective, schedule, parameters, scratch, results):
-        step.train_steps_sparse(
-            part, parts, scratch.arrivals, samples, objective, schedule, parameters, scratch.workspace, scratch.for_sparse,
-            results,
-        )  # fmt: skip
-
-    return of_sparse
+_steps = _by_input(_dense_steps, _sparse_steps)
 
 
 @_op
@@ -753,8 +739,8 @@ def mlp_train_steps(
         objective = Objective(loss, network.activation, mean, dropout, seed, 0)
         results = Results(step_losses, correct, step_losses[:0], averaged, weight)
         weights = flat_or_empty(sample_weight, step_losses)
-        samples = Samples(_read(X, scale), flat_to_read(labels), weights, rows, batch)
-        _steps(part, parts, samples, objective, Schedule(rule, rates[:steps], t), network.parameters, scratch, results)
+        samples, schedule = Samples(X, flat_to_read(labels), weights, rows, batch), Schedule(rule, rates[:steps], t)
+        _steps(part, parts, X, scale, samples, objective, schedule, network.parameters, scratch, results)
         team.meet(scratch.arrivals, parts)
         _follow(part, parts, network, averaged, weight, t + steps - 1)
     else:
@@ -807,11 +793,11 @@ def mlp_gradient(
     p = network.parameters
     objective = Objective(loss, network.activation, mean, dropout, seed, first_row)
     results = Results(step_losses, correct, step_losses[:0], scratch.gradient[:0], 0.0)
-    samples = Samples(
-        _read(X, scale), flat_to_read(labels), flat_or_empty(sample_weight, step_losses), rows, rows.size
-    )  # fmt: skip
+    weights = flat_or_empty(sample_weight, step_losses)
+    samples = Samples(X, flat_to_read(labels), weights, rows, rows.size)
     parameters = Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased)
-    _steps(part, parts, samples, objective, Schedule(_DESCENT, rates[:1], t), parameters, scratch, results)
+    descent = Schedule(_DESCENT, rates[:1], t)
+    _steps(part, parts, X, scale, samples, objective, descent, parameters, scratch, results)
     team.meet(scratch.arrivals, parts)
 
 
