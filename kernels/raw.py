@@ -42,7 +42,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 import numpy as np
 from numba import types
 
-from . import distortion, dropout_mask, forward, losses, mlp, simd, small, step, team
+from . import checks, distortion, dropout_mask, forward, losses, mlp, simd, small, step, team
 from . import gemm as _gemm
 from . import sparse as _sparse
 from . import update as _update
@@ -154,11 +154,11 @@ def _check(function: Any, kinds: dict[str, Any], args: tuple[Any, ...]) -> None:
             )
         if kind.written and not given.mutable:
             raise TypeError(f"{told}read-only; it is written to")
-    _check_pairs(here, named)
+    _check_pairs(here, named, real)
 
 
-def _check_pairs(here: str, named: dict[str, Any]) -> None:
-    """Raise TypeError for a rule without its state, and for an X with the scratch of another kind of X."""
+def _check_pairs(here: str, named: dict[str, Any], real: Any) -> None:
+    """Raise TypeError for a rule without its state, and for an X of another kind than its scratch or its weights."""
     slots = named["rule"].instance_class.slots if "rule" in named else 0
     for state, of in (("state", "W"), ("bias_state", "b")):
         if slots and isinstance(named.get(state), types.NoneType) and isinstance(named[of], types.Array):
@@ -168,6 +168,9 @@ def _check_pairs(here: str, named: dict[str, Any]) -> None:
     both = {_is_of_sparse(given) for name, given in named.items() if name in ("X", "scratch")}
     if {True, False} <= both:
         raise TypeError(f"{here}: X is sparse, or scratch is for a sparse X, and not both; make the scratch of this X")
+    X: Any = named.get("X")
+    if _is_of_sparse(X) and (made := X.types[Sparse._fields.index("table")].dtype) != real:
+        raise TypeError(f"{here}: X is for weights of {made}; they are of {real}: raw.sparse(X, np.{real})")
 
 
 def _is_of_sparse(given: Any) -> bool | None:
@@ -231,7 +234,7 @@ def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
 
 def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
     """``scale`` * X, X a result of ``kernels.csr``, for ops with weights of ``dtype``; they ignore their own ``scale``."""
-    return X.bundle(float(scale), np.dtype(dtype), X.shape[1])
+    return checks.as_csr("X", X).bundle(float(scale), np.dtype(dtype), X.shape[1])
 
 
 # -- linear layers -------------------------------------------------------------------------------------------------
@@ -654,7 +657,11 @@ def step_scratch(
 
     X is an array or a CSR. It also serves other rows of a CSR, as long as no batch has more entries.
     """
-    rule = sgd() if rule is None else rule
+    if rule is None:
+        rule = sgd()
+    elif network.slots != rule.slots:
+        raise ValueError(f"network has {network.slots} slots of state; this rule needs {rule.slots}")
+    batch = checks.integer("batch", batch, 1)
     steps, is_sparse = -(-len(rows) // batch), isinstance(X, CSR)
     rates = np.empty((parts, steps, len(network.layers)))
     room: Any = ()

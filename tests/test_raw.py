@@ -249,6 +249,18 @@ SCRATCH, MODEL = raw.forward_scratch(1, SAMPLES, NETWORK), raw.model(NETWORK)
 COUNTED = np.zeros(3), np.zeros(3, np.int64)
 OF_SPARSE = raw.step_scratch(1, kernels.csr(SAMPLES), ROWS, 3, NETWORK)
 OTHERS = {
+    "a sparse X for other weights": (
+        lambda: raw.linear_forward(
+            0,
+            1,
+            raw.sparse(kernels.csr(SAMPLES), "f"),
+            np.ones((4, 3)),
+            None,
+            np.ones((3, 3)),
+            raw.linear_scratch(1, kernels.csr(SAMPLES), np.ones((4, 3))),
+        ),
+        r"X is for weights of float32; they are of float64: raw.sparse\(X, np.float64\)$",
+    ),
     "a network for Python": (
         lambda: raw.mlp_forward(0, 1, SAMPLES, NETWORK, Z, SCRATCH),
         "^network is a Network; .* takes raw.model",
@@ -327,6 +339,15 @@ def test_in_compiled_code_the_error_begins_with_its_place():
     arguments = r"\(part, parts, X, W, b, out, scratch, scale=1.0\)"
     with pytest.raises(TypeError, match=f"{place}{arguments}: missing a required argument: 'scratch'$"):
         forget(np.ones((3, 4)), np.ones((4, 2)), np.ones((3, 2)))
+
+
+def test_scratch_is_made_for_a_network_with_the_state_of_the_rule():
+    """Else a step would write past its end."""
+    for rule, batch, message in (
+        (kernels.adam(), 3, "network has 0 slots of state; this rule needs 2"), (kernels.sgd(), 0, "batch is 0; it must be"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            raw.step_scratch(1, SAMPLES, ROWS, batch, NETWORK, rule)
 
 
 def test_samples_of_another_float_than_the_network_s_are_refused():
