@@ -398,7 +398,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 def common_activation(names: str | Sequence[str], layers: int) -> str | tuple[str, ...]:
     """``names`` for the hidden layers, ``layers`` of them: one name if all are the same, else a tuple. Raises ValueError."""
-    each = (names,) if isinstance(names, str) else tuple(names)
+    each = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
     for name in each:
         if name not in ACTIVATIONS:
             raise ValueError(f"activation is {name!r}; it must be one of {', '.join(ACTIVATIONS)}")

@@ -717,9 +717,8 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
     It is compiled into the step, anew in each process; a function made in a loop is a new one every time. Raises TypeError
     for a function that does not take three arguments, ValueError for an unknown output.
     """
-    compiled = function if hasattr(function, "py_func") else njit(function)
-    python = compiled.py_func
-    if len(inspect.signature(python).parameters) != 3:
+    python = getattr(function, "py_func", function)
+    if not inspect.isfunction(python) or len(inspect.signature(python).parameters) != 3:
         raise TypeError(f"function is {function!r}; it must be a function of three arrays, z, y and dz")
     if output not in OUTPUTS:
         raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
@@ -727,7 +726,7 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
     named = f"{python.__module__}.{python.__qualname__}"
     _named[named] += 1
     members = {"__slots__": (), "name": python.__name__, "output": output, "python": staticmethod(python)}
-    members["of_row"] = _caught(compiled)
+    members["of_row"] = _caught(njit(function) if function is python else function)
     members["__module__"] = "made by custom_loss"  # cannot be imported, so that its code is not kept on disk
     # Symbols of machine code contain the class's name, which must therefore be unique.
     return type(f"{named}_{_named[named]}", (_RowLoss,), members)(width)

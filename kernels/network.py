@@ -67,6 +67,8 @@ class Network:
         if len(given) < 2 or not all(isinstance(n, (int, np.integer)) and n >= 1 and n is not True for n in given):
             raise ValueError(f"sizes is {given or sizes}; it must be two or more positive integers")
         self.sizes = tuple(map(int, given))
+        if bias not in (True, False):
+            raise ValueError(f"bias is {bias!r}; it must be True or False")
         self.bias = bool(bias)
         self.dtype = np.dtype(dtype).newbyteorder("=")
         if self.dtype not in (np.float32, np.float64):

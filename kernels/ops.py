@@ -590,6 +590,8 @@ def _checked_objective(
     network: Network, loss: Loss, mean: bool, dropout: float, seed: int, first_row: int = 0
 ) -> Objective:
     dropout, seed = checks.fraction("dropout", dropout), checks.integer("seed", seed, 0, _LAST_SEED)
+    if mean not in (True, False):
+        raise ValueError(f"mean is {mean!r}; it must be True or False")
     return Objective(loss, activation_of(network.activation), bool(mean), dropout, seed, first_row)
 
 
