@@ -147,7 +147,7 @@ def test_a_number_keeps_its_order_is_bounded_and_bends_at_each_quantile():
 def test_the_hats_of_a_number_span_what_the_bins_between_quantiles_do_and_are_as_far_apart():
     """Rows' products are those of inputs that rise from 0 to 1 along each bin: the least of both places among the edges."""
     x = np.random.default_rng(0).standard_normal(20_000)
-    number = learnt(x=x).columns[0].learnt
+    number = learnt(x=x, y=x).columns[0].learnt
     assert number.inputs == 1 + 64
     at = np.array([0, 1, 10, 20, 33, 64])
     index, values = number.entries(number.edges[at] / number.scale + number.median)
@@ -190,10 +190,19 @@ def test_a_value_that_most_rows_have_leaves_bins_to_the_others():
     assert len(edges) >= 4  # 125 of the zeros count beside the hundred others, in eight bins
 
 
-@pytest.mark.parametrize(("rows", "bins"), [(60, 0), (255, 0), (256, 8), (4000, 8), (4096, 16), (20_000, 64)])
-def test_bins_of_a_number_are_fewer_where_rows_are_few(rows, bins):
-    number = learnt(x=np.arange(float(rows))).columns[0].learnt
-    assert len(number.edges) == (bins and bins + 1)
+@pytest.mark.parametrize(
+    ("rows", "bins", "alone"),
+    [(60, 0, 0), (255, 0, 0), (256, 8, 16), (4000, 8, 64), (4096, 16, 128), (20_000, 64, 128)],
+)
+def test_bins_of_a_number_are_fewer_where_rows_are_few_and_more_where_it_is_alone(rows, bins, alone):
+    x = np.arange(float(rows))
+    day = np.datetime64("1900-01-01") + x.astype(int)
+    for columns, count in (
+        (learnt(x=x, other=x), bins), (learnt(x=x), alone), (learnt({"y": "drop"}, x=x, y=x), alone), (learnt(day=day), alone),
+    ):  # fmt: skip
+        kind = columns.columns[0].learnt
+        number = getattr(kind, "parts", {"elapsed days": kind})["elapsed days"]
+        assert len(number.edges) == (count and count + 1)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -274,7 +283,7 @@ def test_rows_hold_no_zeros():
     X = learnt(x=x).encode(read_table({"x": x}))
     assert isinstance(X, Sparse)
     assert X.data.all()
-    assert np.diff(X.indptr)[[0, -2]].tolist() == [1, 8]  # no hat rises at the least of the values
+    assert np.diff(X.indptr)[[0, -2]].tolist() == [1, 9]  # no hat rises at the least of the values
 
 
 def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():

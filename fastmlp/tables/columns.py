@@ -65,7 +65,10 @@ class Columns:
                 raise InputError(f"columns names {name!r}, but the table has {_listed(list(table.columns))}")
             if kind not in COLUMN_KINDS:
                 raise InputError(f"columns says that {name!r} is {kind!r}; it must be one of {', '.join(COLUMN_KINDS)}")
-        found = cls(tuple(_learnt(name, values, said.get(name), drop_empty) for name, values in table.columns.items()))
+        alone = sum(said.get(name) != DROP for name in table.columns) == 1
+        found = cls(
+            tuple(_learnt(name, values, said.get(name), drop_empty, alone) for name, values in table.columns.items())
+        )
         if not found.inputs:
             reasons = "; ".join(f"{column.name!r}: {column.about}" for column in found.columns[:_NAMED])
             raise InputError(f"no column is left to learn from ({reasons})")
@@ -223,7 +226,7 @@ class Columns:
         )
 
 
-def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bool) -> Column:
+def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bool, alone: bool) -> Column:
     """The column as learnt. InputError where it is all gaps, or not of the kind that it is said to be."""
     if said == DROP:
         return Column(name, DROP, None, "as said")
@@ -240,7 +243,7 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
     if said is None and kind == NUMBER and whole and _is_id(name) and present >= _ROWS_AN_ID * different:
         kind = CATEGORY
     with _naming(name):
-        learnt = KINDS[kind].learn(values)
+        learnt = KINDS[kind].learn(values, alone)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
     same = "its values are one float64; subtract what they have in common"

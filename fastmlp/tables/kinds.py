@@ -29,7 +29,10 @@ from ..data.values import day_first, truth
 from ..formats import CATEGORY, DATE, NUMBER
 from .texts import as_dates, as_numbers, counts_of, texts_of
 
-_ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS = 256, 8, 64  # of a number; the count of bins is a power of 2
+# Of a number: rows in a bin, fewest and most bins, of which there is a power of 2. A table's only column has more, to follow
+# series: of twelve tables, R² rose by 0.34 for sunspots, 0.46 and 0.32 for sines, and fell by 0.004 at most; in two columns it
+# fell by 0.02, too.
+_BINS, _BINS_ALONE = (256, 8, 64), (32, 16, 128)
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
 _FEW_EDGES = 3  # with so few, bins say no more than the number does
@@ -60,13 +63,13 @@ class Number:
     missing: float
 
     @classmethod
-    def learn(cls, values: np.ndarray) -> Number:
+    def learn(cls, values: np.ndarray, alone: bool = False) -> Number:
         x = as_numbers(values)
         known = np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)
         low, first, median, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
         spread = third - first or (high - low) / 2
         scale = float(1 / spread) if spread else 0.0
-        edges = _quantiles(np.clip((known - median) * scale, -FARTHEST, FARTHEST))
+        edges = _quantiles(np.clip((known - median) * scale, -FARTHEST, FARTHEST), *(_BINS_ALONE if alone else _BINS))
         return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], float(np.isnan(x).mean()))
 
     @property
@@ -162,12 +165,12 @@ class _BetweenEdges(Number):
         return np.stack((np.maximum(before - 1, 0), before)), np.stack(((1 - part) * (before > 0), part))
 
 
-def _quantiles(z: np.ndarray) -> np.ndarray:
+def _quantiles(z: np.ndarray, rows: int, fewest: int, most: int) -> np.ndarray:
     """The edges, float32, of bins that hold about as many z each; none for few z. A value that fills more than a bin counts as
     one bin."""
     if len(z) < _FEWEST_ROWS:
         return np.empty(0, np.float32)
-    bins = 2 ** int(np.log2(np.clip(len(z) / _ROWS_A_BIN, _FEWEST_BINS, _MOST_BINS)))
+    bins = 2 ** int(np.log2(np.clip(len(z) / rows, fewest, most)))
     values, counts = np.unique(z.astype(np.float32), return_counts=True)
     filled = np.cumsum(np.minimum(counts, len(z) / bins))
     return np.unique(values[np.searchsorted(filled, np.linspace(0, filled[-1], bins + 1)).clip(max=len(values) - 1)])
@@ -182,7 +185,7 @@ class Category:
     once: int  # values that occur once
 
     @classmethod
-    def learn(cls, values: np.ndarray) -> Category:
+    def learn(cls, values: np.ndarray, alone: bool = False) -> Category:
         counts = counts_of(values)
         often = sorted(text for text, count in counts.items() if count > 1)
         constant, missing = len(counts) == 1, 1 - sum(counts.values()) / len(values)
@@ -245,9 +248,10 @@ class Date:
     day_first: bool | None
 
     @classmethod
-    def learn(cls, values: np.ndarray) -> Date:
+    def learn(cls, values: np.ndarray, alone: bool = False) -> Date:
         first = None if values.dtype.kind == "M" else day_first([*counts_of(values)])
-        parts = {name: _PARTS[name].learn(part) for name, part in _parts_of_date(as_dates(values, first)).items()}
+        found = _parts_of_date(as_dates(values, first))
+        parts = {name: _PARTS[name].learn(part, alone) for name, part in found.items()}
         return cls({name: part for name, part in parts.items() if part.inputs > (part.missing > 0)}, first)
 
     @property
