@@ -99,7 +99,7 @@ def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
 
     from .data.labels import listed, places
 
-    y = np.array(places(data.classes, model.classes))[data.y_test]
+    y = np.array(places(data.classes, model.classes, say))[data.y_test]
     if (y < 0).any():
         unknown = data.classes[data.y_test[np.argmax(y < 0)]]
         raise InputError(

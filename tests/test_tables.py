@@ -478,11 +478,12 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
             load(train, test=bad, weight_column="w")
 
 
-def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_said(write, caplog):
+def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_said(write):
     """UCI's adult.test has >50K. where adult.data has >50K."""
     train = write("train.csv", "label,a\nHigh,1\nLow,2\nLow,3\n")
-    assert load(train, test=write("test.csv", "label,a\nLow.,1\nhigh,2\nLow,3\n")).y_test.tolist() == [1, 0, 1]
-    assert caplog.messages == ["the label 'Low.' is taken for 'Low'", "the label 'high' is taken for 'High'"]
+    test, said = write("test.csv", "label,a\nLow.,1\nhigh,2\nLow,3\n"), []
+    assert load(train, test=test, say=said.append).y_test.tolist() == [1, 0, 1]
+    assert said == ["the label 'Low.' is taken for 'Low'", "the label 'high' is taken for 'High'"]
     twice = write("twice.csv", "label,a\ncat,1\nCat,2\ncat.,3\n")
     with refused(
         bad := write("bad.csv", "label,a\nCAT,1\n"),

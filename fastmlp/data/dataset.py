@@ -255,7 +255,7 @@ def assemble(
                 f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}"
             )
         if classes:
-            y_test, _ = class_indices(held_out.labels, held_out.source, classes)
+            y_test, _ = class_indices(held_out.labels, held_out.source, classes, say=query.say)
         else:
             y_test = as_numbers(held_out.labels, held_out.source)
         X, X_test = _alike(samples, held_out)

@@ -124,7 +124,13 @@ def _quantity(value: int | float | str) -> int | float | None:
 
 
 def class_indices(
-    labels: Labels, source: str, classes: tuple[str, ...] | None = None, *, small: bool = False, testing: bool = False
+    labels: Labels,
+    source: str,
+    classes: tuple[str, ...] | None = None,
+    *,
+    small: bool = False,
+    testing: bool = False,
+    say: Callable[[str], None] = warn,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """(y int64 [N], classes): indices into ``classes``, or, where none are given, into the classes that the labels make.
 
@@ -134,7 +140,7 @@ def class_indices(
     """
     if classes is None:
         classes = _classes(labels, source, testing)
-    indices = places(labels.values, classes)
+    indices = places(labels.values, classes, say)
     if -1 in indices:
         unknown = str(labels.values[indices.index(-1)])
         raise InputError(
@@ -144,11 +150,11 @@ def class_indices(
     return np.array(indices, dtype)[labels.codes], classes
 
 
-def places(labels: Sequence[int | float | str], classes: Sequence[str]) -> list[int]:
+def places(labels: Sequence[int | float | str], classes: Sequence[str], say: Callable[[str], None] = warn) -> list[int]:
     """Which of the ``classes`` each label names, -1 for none.
 
     Where all are numbers they are so however they are written. Text may be in another case or have a point at its end, as in
-    UCI's adult.test, which is said.
+    UCI's adult.test, which is told to ``say``.
     """
     as_numbers = all(_number(name) is not None for name in classes)
     index = {_name(name, as_numbers): k for k, name in enumerate(classes)}
@@ -159,7 +165,7 @@ def places(labels: Sequence[int | float | str], classes: Sequence[str]) -> list[
     for row, label in enumerate(labels):
         if found[row] < 0 <= (k := alike.get(_plain(label), -1)):
             found[row] = k
-            warn(f"the label {str(label)[:40]!r} is taken for {classes[k][:40]!r}")
+            say(f"the label {str(label)[:40]!r} is taken for {classes[k][:40]!r}")
     return found
 
 
