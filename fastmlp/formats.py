@@ -154,7 +154,7 @@ FORMATS = (
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)
-TEXTS = (".txt", ".data", ".dat", "")  # suffixes of text of any format
+TEXTS = (".txt", ".data", ".dat", ".test", ".train", "")  # suffixes of text of any format
 
 COLUMN_KINDS = NUMBER, CATEGORY, DATE, DROP = "number", "category", "date", "drop"
 

@@ -480,10 +480,10 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
 
 def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_said(write):
     """UCI's adult.test has >50K. where adult.data has >50K."""
-    train = write("train.csv", "label,a\nHigh,1\nLow,2\nLow,3\n")
-    test, said = write("test.csv", "label,a\nLow.,1\nhigh,2\nLow,3\n"), []
+    train = write("a.data", "1,2,High\n1,3,Low\n2,3,Low\n")
+    test, said = write("a.test", "|1x3 Cross validator\n1,2,Low.\n1,3,high\n2,3,Low\n\n"), []
     assert load(train, test=test, say=said.append).y_test.tolist() == [1, 0, 1]
-    assert said == ["the label 'Low.' is taken for 'Low'", "the label 'high' is taken for 'High'"]
+    assert said[-2:] == ["the label 'Low.' is taken for 'Low'", "the label 'high' is taken for 'High'"]
     twice = write("twice.csv", "label,a\ncat,1\nCat,2\ncat.,3\n")
     with refused(
         bad := write("bad.csv", "label,a\nCAT,1\n"),
@@ -626,6 +626,11 @@ NO_LABEL_COLUMN = {
     "names and nothing": (
         "name decimal zero", "a b c",
         "no column looks like labels: the first, 'a' (60 different texts in 60 rows), or the last, 'c' (one value only)",
+    ),
+    "no header, text beside numbers": (
+        "decimal text pixel decimal", None,
+        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 4 (60 "
+        "different numbers with decimals)",
     ),
     "two known names": ("decimal class text decimal", "a class target b", "'class' or 'target' may be the label column"),
     "two names for ends": ("class decimal class", "type b quality", "'type' or 'quality' may be the label column"),

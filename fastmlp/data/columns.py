@@ -124,7 +124,11 @@ def guessed(
         return f"the {('first', 'last')[end]}, {what} ({doubts[end] or f'{len(labels.values):,} values'})"
 
     text = [is_text(labels) for labels in (first, last)]
-    if task == "regression" or (task == "auto" and None not in doubts):
+    # Without a header, text beside a number at an end may be the labels, as behind the number of a patient.
+    ends = (candidates[1], candidates[-2]) if names is None and None not in doubts else ()
+    beside = [values(k) for k in ends if k not in columns]
+    unsure = any(is_text(labels) and doubt(labels) is None for labels in beside)
+    if task == "regression" or (task == "auto" and None not in doubts and not unsure):
         for end in (1, 0):
             if not text[end] and len((first, last)[end].values) > 1:
                 return columns[end]
@@ -132,7 +136,7 @@ def guessed(
         raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
     choice = None
     # Text between the ends is a feature: then so may be text at the first end, and the labels are the last as usual.
-    usual = not text[1] or (names is not None and doubts[1] is None)
+    usual = (names is not None and (doubts[1] is None or not text[1])) or (text[0] and not text[1])
     text_between = usual and any(is_text(values(k)) for k in candidates[1:-1][:_LOOKED_AT])
     if doubts[0] is not None or text_between:
         choice = 1

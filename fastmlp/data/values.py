@@ -62,7 +62,7 @@ _DATES = [
         r"(?P<year>\d{4})(?P<mark>[-/.:])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
         r"(?P<one>\d\d?)(?P<mark>[-/.])(?P<other>\d\d?)(?P=mark)(?P<year>\d{4})",
         rf"(?P<one>{_DAY})(?P<mark>[-/])(?P<other>{_DAY})(?P=mark)(?P<year>\d\d)",
-        r"(?P<one>\d\d)(?P<mark>\.)(?P<other>\d\d)\.(?P<year>\d\d)",
+        rf"(?=\d\d\.\d\d\.)(?P<one>{_DAY})(?P<mark>\.)(?P<other>{_DAY})\.(?P<year>\d\d)",
         rf"(?P<day>\d\d?)(?:st|nd|rd|th)?[-. ]*{_MONTH}[-., ]*(?P<year>\d{{4}}|\d\d)",
         rf"{_MONTH}[-. ]*(?P<day>\d\d?)(?:st|nd|rd|th)?,? +(?P<year>\d{{4}})",
         rf"{_MONTH}[-., ]*(?P<year>\d{{4}})",
