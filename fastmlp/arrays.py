@@ -18,7 +18,7 @@ from .data.labels import distinct, listed, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
-from .frames import column_names, has_columns, odd_pair, read_table
+from .frames import column_names, has_columns, is_masked, odd_pair, read_table
 
 Say = Callable[[str], None]
 _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
@@ -81,7 +81,7 @@ def _samples(
     shape = columns = None
     if hasattr(X, "tocsr"):
         features: Any = sparse_rows(X, X_name)
-    elif has_columns(X) or np.ma.is_masked(X) or (array := _array(X_name, X)).dtype == object:
+    elif has_columns(X) or is_masked(X) or (array := _array(X_name, X)).dtype == object:
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table.columns):
             columns = tuple(map(str, table.columns)) if known is None else known
@@ -124,7 +124,7 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 def _labels(name: str, y: Any) -> np.ndarray:
     """y as an array of numbers or text. InputError for one that is missing."""
-    if np.ma.is_masked(y):
+    if is_masked(y):
         raise InputError(
             f"{name}, row {np.argwhere(y.mask)[0][0]} (counted from 0): is masked; every sample must have one"
         )

@@ -31,6 +31,11 @@ def column_names(X: Any) -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def is_masked(values: Any) -> bool:
+    """Whether values of NumPy's are masked. It takes gaps in pandas' arrays for that, too; those are read as gaps."""
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
+
+
 def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
     """What to say where both, called by their ``names``, are pandas' and have one index, its rows in two orders."""
     X_name, y_name = names
@@ -178,7 +183,7 @@ def read_table(X: Any, name: str = "X") -> Frame:
 
 
 def _column(values: Any) -> np.ndarray:
-    if np.ma.is_masked(values):
+    if is_masked(values):
         values = values.astype(object).filled("")
     column = values if isinstance(values, Categories) else np.asarray(values)
     if column.dtype.kind == "c":

@@ -19,6 +19,7 @@ from fastmlp.arrays import dataset_of
 from fastmlp.config import TrainConfig, configure
 from fastmlp.errors import InputError
 from fastmlp.frames import read_table
+from fastmlp.tables.texts import texts_of
 
 QUICK = {"hidden": (8,), "steps": 20}
 X = np.random.default_rng(0).standard_normal((300, 6))
@@ -187,6 +188,16 @@ def test_a_column_of_x_that_is_y_is_said():
     for column in (price, 2.54 * price + 3, price.astype(str), price + X[:, 0] / 1e3):  # the last is close to it only
         dataset_of(frame.assign(answer=column), price, None, None, None, configure(), said.append)
     assert [text for text in said if "follows" in text] == [line] * 4
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float64", "boolean", "string"])
+def test_gaps_in_arrays_of_pandas_are_gaps_though_numpy_takes_them_for_masked(kind):
+    pandas = pytest.importorskip("pandas")
+    values = pandas.array(["a", "b", None] * 100 if kind == "string" else [1, 0, None] * 100, kind)
+    with pytest.raises(InputError, match=r"y, row 2 \(counted from 0\): (is missing|holds a NaN)"):
+        dataset_of(X, values, None, None, None, configure(), print)
+    column = read_table({"a": values}).columns["a"]
+    assert texts_of(column)[0].count(None) == 1
 
 
 def test_what_a_masked_array_masks_is_a_gap():

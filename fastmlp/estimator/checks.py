@@ -30,7 +30,7 @@ from sklearn.utils.validation import (
 )
 
 from ..backend import kernels
-from ..frames import column_names, has_columns, odd_pair
+from ..frames import column_names, has_columns, is_masked, odd_pair
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -150,7 +150,7 @@ def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
 
 def _refuse_masked(*given: Any) -> None:
     """ValueError for masked values, which scikit-learn would read."""
-    if any(map(np.ma.is_masked, given)):
+    if any(map(is_masked, given)):
         raise ValueError("masked values cannot be read; fill them, leave their rows out, or use a Table estimator")
 
 

@@ -18,7 +18,7 @@ from ..data.dataset import require_finite, sparse_rows
 from ..data.labels import listed, places
 from ..errors import InputError
 from ..formats import Features, LabelColumn
-from ..frames import as_floats, column_names, named_columns
+from ..frames import as_floats, column_names, is_masked, named_columns
 from ..images.framing import Framing, has_light_border
 from ..paths import as_path
 from ..training.scaling import standardised
@@ -115,7 +115,7 @@ class Model:
         names."""
         if (names := column_names(X)) is not None:
             return named_columns(X, self.columns or names, "X", "this model takes numbers")
-        if np.ma.is_masked(X):
+        if is_masked(X):
             raise InputError("X has masked values; this model was trained on numbers without gaps")
         array = as_floats(np.asarray(X))
         return array.reshape(len(array), math.prod(array.shape[1:])) if array.ndim > 2 else array
