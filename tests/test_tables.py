@@ -501,7 +501,21 @@ def test_lines_at_the_end_that_sum_up_the_others_are_left_out_and_said(write, en
     whole, notes = load(write("whole.csv", rows), say=[].append, val_fraction=None), []
     data = load(write("table.csv", rows + end.format(label)), say=notes.append, val_fraction=None)
     assert (len(data.y), data.classes, data.y.tolist()) == (60, whole.classes, whole.y.tolist())
-    assert sum("line 62 (" in note and "and what follows sum up others" in note for note in notes) == 1
+    said = "sums up others, or has one value only; it and what follows are left out"
+    assert [note for note in notes if ": line 62 (" in note and note.endswith(said)]
+    # So it is for a model to which the items said nothing.
+    known = Features(1, ("a",), label=data.label)
+    assert (
+        len(load(write("again.csv", rows + end.format(label)), known=known, say=notes.append, val_fraction=None).y)
+        == 60
+    )
+
+
+def test_rows_to_predict_may_end_in_one_that_has_one_value_and_what_is_kept_has_as_many_rows(write):
+    query = Query(known=Features(2, ("a", "b"), frame="must"), say=[].append)
+    for end, count in (("z,,\n", 3), ("Total,3,4\n", 2)):
+        path = Path(write("table.csv", "item,a,b\nx,1,2\ny,2,2\n" + end))
+        assert len(csv_reader.features(path, query)) == len(csv_reader.fields(path, ["item"], query)["item"]) == count
 
 
 def test_a_last_line_whose_word_is_there_before_is_a_row(write):

@@ -32,16 +32,12 @@ from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fi
 from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, known_features, read_head
-from .labels import Labels, distinct, listed
+from .labels import Labels, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of
 
-_CACHE_VERSION = 10
+_CACHE_VERSION = 11
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
-_SUMMARIES = {
-    "", "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
-    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "mittelwert", "moyenne", "totale",
-}  # fmt: skip
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
@@ -94,7 +90,8 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
 
 def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | None = None) -> dict[str, list[str]]:
     """The file's ``columns``, by name or number, for the rows of ``features``."""
-    head = read_head(unzip_text(read_file(path) if content is None else content, path), path, query)
+    text = unzip_text(read_file(path) if content is None else content, path)
+    head = read_head(text, path, replace(query, labelled=False))
     places = [head.column(column, path, "give --keep again for each") for column in columns]
     rows = [fields for _, fields in _rows(head, path, labelled=False)]
     return {head.names[k] if head.is_header else f"column {k + 1}": [row[k].strip() for row in rows] for k in places}
@@ -349,19 +346,13 @@ def _text_columns(
                 gaps.append(line)
     if not lines:
         raise InputError(f"{path}: no rows")
-    notes: tuple[str, ...] = ()
-    if end := _summary_lines(columns) if chosen.label is not None else 0:
-        row = listed([column[-end] for column in columns])
-        notes += (f"line {lines[-end]} ({row}) and what follows sum up others or have only a label; they are left out",)
-        columns = [column[:-end] for column in columns]
-        labels, weights, lines = labels[:-end], weights[:-end], lines[:-end]
-        gaps = [line for line in gaps if line in lines]
     if chosen.label is not None and gaps:
         where = f" in {len(gaps):,} of {len(lines):,} rows" if len(gaps) > 1 else ""
         raise InputError(
             f"{head.where(path, gaps[0], chosen.label)}: the label is missing{where}; every row must "
             "have one: leave such rows out"
         )
+    notes: tuple[str, ...] = ()
     for k, column in zip(chosen.features, columns):
         if k in said:
             continue
@@ -380,17 +371,6 @@ def _text_columns(
             )
     arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
     return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights), notes
-
-
-def _summary_lines(columns: list[list[str]]) -> int:
-    """How many lines at the end begin with a word such as Total, which is nowhere else, or have no value but the label."""
-    end, rows = 0, len(columns[0])
-    while end < rows - 1:
-        column, text = next(((c, c[-1 - end]) for c in columns if not is_gap(c[-1 - end])), ([""], ""))
-        if text.casefold().rstrip(" :.") not in _SUMMARIES or column.count(text) > 1 or (not text and len(columns) < 2):
-            break
-        end += 1
-    return end
 
 
 def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int) -> list[float]:

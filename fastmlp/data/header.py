@@ -32,8 +32,12 @@ from .columns import (
 )
 from .dialect import SEPARATORS, Table, read_dialect
 from .labels import Labels, distinct, listed
-from .values import MISSING, feature, number, written_date
+from .values import MISSING, feature, is_gap, number, written_date
 
+_SUMMARIES = {
+    "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
+    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "mittelwert", "moyenne", "totale",
+}  # fmt: skip
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 
@@ -148,11 +152,33 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
             names = ["", *names]
     if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
+    if end := _summaries(rows, table.delimiter, query.labelled):
+        words = " ".join(rows[end:].decode("utf-8", "replace").split())[:40]
+        what = "sums up others, or has one value only; it and what follows are left out"
+        notes.append(f"line {line + rows[:end].count(10)} ({words}) {what}")
+        rows = rows[:end]
     if is_header and (given := names) != (names := _told_apart(names)):
         k = next(k for k, name in enumerate(names) if name != given[k])
         said = f"the second, column {k + 1}, is called {names[k][:42]!r}"
         notes.append(f"two columns are named {given[k][:40]!r}; {said}")
     return Head(names, is_header, table.delimiter, rows, line, tuple(notes))
+
+
+def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
+    """Where the last lines begin that start with a word such as Total, which is in no other line, or, if the rows are
+    ``labelled``, have no other value; 0 where there are none."""
+    found, end, mark = 0, len(rows.rstrip(b"\n")), b"[" + re.escape(delimiter.encode()) + b'\n"]'
+    while (start := rows.rfind(b"\n", 0, end) + 1) and rows.count(b'"', start, end) % 2 == 0:
+        text = rows[start:end].decode("utf-8", "replace")
+        fields = [field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])]
+        if values := [field for field in fields if not is_gap(field)]:
+            there = b"(?:^|" + mark + b") *" + re.escape(values[0].encode()) + b" *(?=" + mark + b"|$)"
+            sums = values[0].casefold().rstrip(" :.") in _SUMMARIES and len(re.findall(there, rows)) == 1
+            if not sums and not (labelled and len(values) == 1 < len(fields) - 1):
+                break
+            found = start
+        end = start - 1
+    return found
 
 
 def _are_names(texts: list[str]) -> bool:
