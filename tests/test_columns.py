@@ -66,6 +66,7 @@ GAPS = [
         ("drop", [3] * 6),
         ("drop", ["same"] * 6),
         ("drop", list("abcdef")),
+        ("drop", ["1" + "a" * 300_000 + "!", *"abcde"]),  # in no time
         ("drop", [datetime.date(2024, 1, 1)] * 6),
     ],
 )

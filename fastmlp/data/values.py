@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?
 # With a unit or a mark such as *, before or behind it; SAP's minus; ± 0.5 and × 10^3.
 _MARKED_NUMBER = re.compile(
     r"([<>≤≥~≈]?) ?[+-]?\d[\d.,'\s]*"
-    r"(?:([^\W\d_]+[²³/\w]*\.?|[^\w\s/:-][^\W\d_]?|-|\[\d\]|\(\d\)|)|(±|[×x*·] ?10(?:\^|(?=[-+]))) ?[-+]?[\d.,]+)"
+    r"(?:([^\W\d_][²³/\w]*\.?|[^\w\s/:-][^\W\d_]?|-|\[\d\]|\(\d\)|)|(±|[×x*·] ?10(?:\^|(?=[-+]))) ?[-+]?[\d.,]+)"
 )
 _CURRENCIES = "$€£¥₹"
 _MONEY = rf"(?:R?[{_CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
