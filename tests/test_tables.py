@@ -241,6 +241,23 @@ def test_a_table_in_every_common_dialect(write, dialect):
     np.testing.assert_array_equal(X.astype(np.float32), samples.X[:, ::-1])
 
 
+def test_what_is_not_in_utf8_is_read_as_excel_writes_it_and_said(write):
+    rows, notes = ["Größe,Sorte", "1,süß", "2,herb", "3,süß", "4,5 €"], []
+    lines = [line.encode("cp1252" if k != 2 else "utf-8") for k, line in enumerate([*rows, "5,á la carte", "6,herb"])]
+    lines[3] = rows[3].encode()  # where files are joined, a line is in UTF-8
+    samples, _ = csv_reader.read(Path(write("windows.csv", b"\n".join(lines))), Query("Sorte", say=notes.append))
+    assert (samples.columns, samples.label[0]) == (("Größe",), "Sorte")
+    assert [samples.labels.values[k] for k in samples.labels.codes] == [
+        "süß",
+        "herb",
+        "süß",
+        "5 €",
+        "á la carte",
+        "herb",
+    ]
+    assert notes[0].endswith("line 1 is not in UTF-8 but, it seems, in Windows-1252: 'Größe'")
+
+
 def test_a_zip_of_one_text_is_that_text_under_any_name(write):
     for name in ("flowers.csv.zip", "flowers.zip", "flowers.csv"):
         data = load(write(name, zipped(written(","))), val_fraction=None)
@@ -985,7 +1002,7 @@ BAD_TABLES = {
     ),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
-    "not text": (b"label,a\nx,1.5\n\xff,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
+    "not text": (b"label,a\nx,1.5\n\xff\x81,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
     "zeros": (b"label,a\nx,1.5\n\0\0\0,2\n", "not text (byte 0x00)"),
     "no name": ("label,,a\nx,1,2\n", "line 1: column 2 has no name; every column must have one"),
     "a measurement without a name": (",a,label\n0.5,1,x\n", "line 1: column 1 has no name; every column must have one"),

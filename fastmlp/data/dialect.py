@@ -6,6 +6,7 @@ it, where it must, to the one that the parsers take: UTF-8 lines of as many fiel
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -35,6 +36,7 @@ _BLANK, _MONEY = rb"(?:[ ']|\xc2\xa0|\xe2\x80\xaf)", rb"(?:R?[%$]|\xe2\x82\xac|\
 _WITH_COMMA = rb"(?:\d{1,3}(?:" + _BLANK + rb"\d{3}){1,6}|\d*),\d+(?:[eE][+-]?\d+)?"
 _GROUPED = rb"\d{1,3}(?:\.\d{3}){1,6}"  # as thousands are in many countries
 _THOUSANDS = re.compile(rb"[1-9]\d{0,2}(,\d{3})+")
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,14 @@ class Table:
 
 def read_dialect(text: bytes, path: Path) -> Table:
     """The table in ``text``, whose lines end in newlines. InputError for what is no text or no table."""
-    _require_text(text, path)
+    text, notes = _in_utf8(text, path)
     try:
-        return _read(text, path)
+        return _read(text, path, notes)
     except csv.Error as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read(text: bytes, path: Path) -> Table:
+def _read(text: bytes, path: Path, notes: list[str]) -> Table:
     rows, skipped = _without_blank_lines(text, 0)
     if rows.endswith((b"\n\n", b"\x1a")):
         rows = rows.rstrip(b"\n\x1a")
@@ -79,7 +81,6 @@ def _read(text: bytes, path: Path) -> Table:
     lines = _first_lines(rest) or _first_lines(rows)
     delimiter = told[1].decode() if told is not None else _delimiter(lines, path, above + 1)
     split = _splitter(delimiter)
-    notes = []
     if titles := _titles([*map(split, lines)]):
         said = [words for line in lines[:titles] if (words := "".join(split(line)))]
         notes.append(f"what stands above the table is left out: {listed(said)}")
@@ -114,18 +115,38 @@ def _read(text: bytes, path: Path) -> Table:
     return Table(rest, fields, below, end + 1, delimiter, above + 1, title, tuple(notes))
 
 
-def _require_text(text: bytes, path: Path) -> None:
+def _windows(error: UnicodeError) -> tuple[str, int]:
+    """The character in Windows-1252, which Excel writes, of the bytes that are none in UTF-8."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252"), error.end
+
+
+codecs.register_error("fastmlp.windows", _windows)
+
+
+def _in_utf8(text: bytes, path: Path) -> tuple[bytes, list[str]]:
+    """(``text`` in UTF-8, what to say if some was not). InputError for what is no text."""
     refuse_foreign(text[:_SAMPLE_BYTES], path)
     if b"\0" in text[: _SAMPLE_BYTES * 16]:
         raise InputError(f"{path}: not text (byte 0x00)")
-    if not text.isascii():
-        try:
-            text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = text.count(b"\n", 0, error.start) + 1
-            raise InputError(
-                f"{path}: line {line}: not text in UTF-8 (byte 0x{text[error.start]:02x}); save it as UTF-8"
-            ) from None
+    if text.isascii():
+        return text, []
+    try:
+        text.decode()
+        return text, []
+    except UnicodeDecodeError as error:
+        start = error.start
+    line = text.count(b"\n", 0, start) + 1
+    try:
+        read = text.decode(errors="fastmlp.windows")
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}: line {line}: not text in UTF-8 (byte 0x{text[start]:02x}); save it as UTF-8"
+        ) from None
+    word = next(found for found in _WORD.finditer(text, text.rfind(b"\n", 0, start) + 1) if found.end() > start)
+    sample = word[0].decode(errors="fastmlp.windows")[:40]
+    return read.encode(), [f"line {line} is not in UTF-8 but, it seems, in Windows-1252: {sample!r}"]
 
 
 def _without_blank_lines(text: bytes, skipped: int) -> tuple[bytes, int]:
