@@ -298,32 +298,6 @@ def test_reductions(dtype, rng):
         assert np.isnan(reduce(Y)).all()
 
 
-@dtypes
-def test_broadcast_and_zeros(dtype):
-    @njit
-    def apply(out):
-        simd.store(out, 0, simd.broadcast(out, 3) + simd.zeros(out))
-
-    out = np.empty(lanes(dtype), dtype)
-    apply(out)
-    assert (out == 3).all()
-
-
-@dtypes
-@pytest.mark.parametrize("skip", [0, 1])
-def test_bytes_become_floats(dtype, skip):
-    @njit
-    def convert(pixels, out):
-        for i in range(0, out.size, simd.lanes(out)):
-            simd.store(out, i, simd.load_uint8(out, pixels, skip + i))
-
-    pixels, out = np.arange(257).astype(np.uint8), np.empty(256, dtype)
-    convert(pixels, out)
-    np.testing.assert_array_equal(out, pixels[skip : skip + 256])
-    with pytest.raises(TypeError, match="needs a C-contiguous uint8 array"):
-        convert(pixels.view(np.int8), out)
-
-
 def mapped(function):
     """Y = function(X) by vectors."""
 
@@ -450,24 +424,6 @@ def test_powers_are_within_their_stated_error_over_all_of_float32(record_propert
         y = (2.0, -0.5, 1 / 3, 2.4, -7.0, 30.0)[start // 2**22 % 6]
         worst = max(worst, check_powers(X, np.full_like(X, y)))
     record_property("units", worst)
-
-
-@dtypes
-def test_the_sign_of_vectors_and_tiles_is_numpys(dtype):
-    @njit
-    def apply(X, vectors, tiles):
-        lanes = simd.lanes(X)
-        for i in range(0, X.size, lanes):
-            simd.store(vectors, i, simd.sign(simd.load(X, i)))
-            simd.tile_store(tiles, i, 0, simd.sign(simd.tile_load(X, i, 0, 1, 1, lanes)), lanes, 0)
-
-    info = np.finfo(dtype)
-    values = [0.0, -0.0, 3.0, -3.0, info.smallest_subnormal, -info.smallest_subnormal, np.inf, -np.inf, np.nan]
-    X = np.resize(np.array(values, dtype), 9 * lanes(dtype))
-    vectors, tiles = np.empty_like(X), np.empty_like(X)
-    apply(X, vectors, tiles)
-    np.testing.assert_array_equal(vectors, np.sign(X))
-    np.testing.assert_array_equal(tiles, vectors)
 
 
 @dtypes

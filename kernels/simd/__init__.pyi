@@ -221,9 +221,6 @@ def load_as_masked(like: _Like, array: _Array, i: _Index, n: _Index) -> Vector:
 def load_masked(array: _Array, i: _Index, n: _Index) -> Vector:
     """array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
 
-def load_uint8(like: _Like, array: _Array, i: _Index) -> Vector:
-    """array[i : i + lanes] of a uint8 array, converted to ``like``'s element type."""
-
 def log(x: Vector) -> Vector:
     """Natural logarithm within 2 units in the last place; -infinity at 0, NaN below.
 

@@ -51,7 +51,6 @@ from .vectors import (
     load_as,
     load_as_masked,
     load_masked,
-    load_uint8,
     maximum,
     minimum,
     mul,

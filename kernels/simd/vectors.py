@@ -129,14 +129,6 @@ def store(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
 
 
 @intrinsic
-def load_uint8(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
-    """array[i : i + lanes] of a uint8 array, converted to ``like``'s element type."""
-    if not (isinstance(array, types.Array) and array.dtype == types.uint8):
-        raise TypingError(f"load_uint8 needs a C-contiguous uint8 array, not {array}")
-    return _load_as(like, array)
-
-
-@intrinsic
 def load_masked(typingctx: Any, array: Any, i: Any, n: Any) -> Any:
     """array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
     require_readable(array)
@@ -231,10 +223,6 @@ def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that are too
     wide for integers lose their upper bits.
     """
-    return _load_as(like, array)
-
-
-def _load_as(like: Any, array: Any) -> Any:
     vector, element = vector_of(like), _number_type(array)
 
     def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any) -> Any:
