@@ -179,8 +179,13 @@ def test_dense_inputs_are_read_as_they_are(rng):
 
 
 def test_tiny_and_odd_data_train():
-    """One sample, one feature, a batch larger than the data, constant and all-zero inputs."""
-    for X in (np.zeros((1, 1), np.uint8), np.full((3, 1), 7, np.uint8), np.zeros((5, 4)), np.eye(4, dtype=np.float32)):
+    """One sample, one feature, a batch larger than the data, constant and all-zero columns."""
+    for X in (
+        np.zeros((1, 1), np.uint8),
+        np.array([[7], [7], [8]], np.uint8),
+        np.eye(5, 4),
+        np.diag(np.float32([1, 1, 0, 0])),
+    ):
         y = np.arange(len(X)) % 2
         data = Dataset("tiny", X, y, X, y, ("a", "b"), "tiny")
         result = fastmlp.fit(data, hidden=(3,), epochs=3)
