@@ -171,11 +171,6 @@ def read_table(X: Any, name: str = "X") -> Frame:
     for key, column in table.items():
         if column.ndim != 1:
             raise InputError(f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values")
-        if column.dtype == object and (held := {*map(type, column)} & {list, dict, set, np.ndarray}):
-            raise InputError(
-                f"column {key!r} of {name} holds values of the type {held.pop().__name__}; each must be a number, a text or a "
-                "date: give what is in them columns of their own"
-            )
     lengths = {key: len(column) for key, column in table.items()}
     if len({*lengths.values()}) > 1:
         raise InputError(f"the columns of {name} differ in length: {lengths}")

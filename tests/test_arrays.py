@@ -388,6 +388,11 @@ BAD = {
         {"X_test": X[:1], "y_test": ["maybe"]},
         "'maybe' is none of the training set's",
     ),
+    "dictionaries": (
+        ({"a": X[:, 0], "b": np.array([{}] * 300, object)}, Y["text"]),
+        {},
+        "^X: column 'b' holds values of the type dict; each must be a number, a text or a date",
+    ),
     "weights": ((X, Y["text"]), {"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
 }
 

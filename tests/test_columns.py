@@ -372,9 +372,9 @@ def test_columns_go_by_name_in_any_order():
         (
             None,
             {"a": np.array([[1, 2], [3]], object)},
-            "column 'a' of X holds values of the type list; each must be a number",
+            "column 'a' holds values of the type list; each must be a number",
         ),
-        (None, {"a": [{"k": 1}, {"k": 2}]}, "column 'a' of X holds values of the type dict"),
+        (None, {"a": [{"k": 1}, {"k": 2}]}, "column 'a' holds values of the type dict"),
         (None, {"a": 2**62 + np.arange(3)}, "('a': its values are one float64; subtract what they have in common"),
         (None, {}, "0 feature(s)"),
         ({"z": "number"}, {"a": [1, 2]}, "columns names 'z', but the table has 'a'"),

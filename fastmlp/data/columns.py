@@ -182,12 +182,12 @@ def copies(column: np.ndarray, labels: Labels) -> bool:
     """Whether a column says the labels themselves: each of few values goes with one label, and the other way round, or the
     numbers are the same but for their unit."""
     for rows in (slice(_FIRST_ROWS), slice(None)):  # of nearly all columns the first are enough
-        pairs = {*zip(column[rows].tolist(), labels.codes[rows].tolist())}
+        pairs = {*zip(map(str, column[rows].tolist()), labels.codes[rows].tolist())}
         if not 1 < len(pairs) == len({value for value, _ in pairs}) == len({code for _, code in pairs}):
             return False
     if np.bincount(labels.codes).min() >= _FEWEST_OF_A_CLASS:
         return True
-    numbers = [(written_number(str(value)), written_number(str(labels.values[code]))) for value, code in pairs]
+    numbers = [(written_number(value), written_number(str(labels.values[code]))) for value, code in pairs]
     if len(pairs) < _MANY_NAMES or any(None in pair for pair in numbers):
         return False
     centred = np.array(numbers, np.float64) - np.mean(numbers, 0)  # type: ignore[arg-type]

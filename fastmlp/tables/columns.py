@@ -230,7 +230,8 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
     """The column as learnt. InputError where it is all gaps, or not of the kind that it is said to be."""
     if said == DROP:
         return Column(name, DROP, None, "as said")
-    present, different, whole = _counted(values)
+    with _naming(name):
+        present, different, whole = _counted(values)
     if drop_empty and not present:
         return Column(name, DROP, None, "it is all gaps")
     if len(values) and not present:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Hashable
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +20,8 @@ _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
 def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """(the distinct values as text, None for a gap; the number of each row's value among them, integers [n]).
 
-    An integer becomes the same text whether it came as an integer, a float or text; so do True and False.
+    An integer becomes the same text whether it came as an integer, a float or text; so do True and False. ValueError for
+    lists, dictionaries and the like.
     """
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
@@ -32,8 +34,12 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
         rows = values.tolist() if values.dtype.kind != "M" else values.astype(str).tolist()
         try:
             listed, codes = _numbered(rows)
-        except TypeError:  # a value cannot be a key, such as a list
-            listed, codes = _numbered([*map(str, rows)])
+        except TypeError:  # of the values that are no keys
+            held = next(type(row).__name__ for row in rows if not isinstance(row, Hashable))
+            raise ValueError(
+                f"holds values of the type {held}; each must be a number, a text or a date: give what is in them columns of "
+                "their own"
+            ) from None
     return [*map(_text_of, listed)], codes.reshape(len(values))
 
 
