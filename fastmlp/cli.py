@@ -106,9 +106,7 @@ def run_command(
         say(f"{echoed}fastmlp {verb}: interrupted{_one_line(interruption)}")
         return 128 + signal.SIGINT
     except (InputError, RunError, MemoryError, OSError) as error:
-        if isinstance(
-            error, OSError
-        ):  # a stdout that fails is redirected: what is still buffered would fail again at exit
+        if isinstance(error, OSError):  # a stdout that fails: what is still in its buffer would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # the reader of our output has gone
             say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else _one_line(error)}")
