@@ -90,7 +90,8 @@ def test_a_data_set_may_lie_in_directories_that_hold_nothing_else(tmp_path, imag
 
 def test_idx_files_of_two_data_sets_and_those_that_are_not_used_are_named(tmp_path, images):
     write_idx(tmp_path, images)
-    (tmp_path / "validation-images-idx3-ubyte").write_bytes(idx(images[0]))
+    for name in ("validation-images-idx3-ubyte", ".train-images-idx3-ubyte-half", "._train-images-idx3-ubyte"):
+        (tmp_path / name).write_bytes(idx(images[0]))  # hidden files are another process's, or the system's
     lines = []
     load(str(tmp_path), say=lines.append)
     assert lines == [f"{tmp_path}: validation-images-idx3-ubyte is not used; its name says neither train nor test"]

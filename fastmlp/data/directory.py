@@ -162,7 +162,7 @@ def _unzip(path: Path, file: IO[bytes]) -> None:
 
 def _find_shards(directory: Path) -> tuple[Format, list[Path]]:
     """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
-    paths = [path for path in directory.iterdir() if not path.name.startswith(".")]
+    paths = [path for path in directory.iterdir() if not is_hidden(path.name)]
     paths.sort(key=lambda path: (_is_test(path), path))
     found = [(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
     if not found:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..formats import Query
 from .dataset import Samples
-from .files import read_file, unzip
+from .files import is_hidden, read_file, unzip
 from .labels import distinct
 
 _UNSIGNED_BYTE = 8
@@ -76,7 +76,7 @@ def find_idx(directory: Path, say: Callable[[str], None] = lambda line: None) ->
     ``say`` takes a line for others. InputError for two files that are the same part, as of several data sets in a directory.
     """
     found: dict[str, Path] = {}
-    for path in sorted(directory.iterdir()):
+    for path in sorted(path for path in directory.iterdir() if not is_hidden(path.name)):
         if (name := _NAME.fullmatch(path.name)) is None or not path.is_file():
             if re.search(r"[-.]idx[0-9][-.]", path.name, re.IGNORECASE):
                 say(f"{directory}: {path.name} is not used; its name says neither train nor test")
