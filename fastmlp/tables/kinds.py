@@ -45,6 +45,13 @@ _NAMED = 3  # values in a line
 Entries = tuple[np.ndarray, np.ndarray]
 
 
+def _restore(kind: Any, state: dict[str, Any]) -> None:
+    """Unpickle a kind. Once ``missing`` was ``gaps``, whether there were any."""
+    if "gaps" in state:
+        state["missing"] = float(state.pop("gaps"))
+    vars(kind).update(state)
+
+
 @dataclass(frozen=True)
 class Number:
     """A number x: z / sqrt(1 + (z / 3)²) with z = (x - median) / (third quartile - first), and piecewise linear functions of z.
@@ -61,6 +68,8 @@ class Number:
     scale: float  # 0: a constant
     edges: np.ndarray  # of z, rising
     missing: float
+
+    __setstate__ = _restore
 
     @classmethod
     def learn(cls, values: np.ndarray, alone: bool = False) -> Number:
@@ -183,6 +192,8 @@ class Category:
     values: tuple[str, ...]
     missing: float
     once: int  # values that occur once
+
+    __setstate__ = _restore
 
     @classmethod
     def learn(cls, values: np.ndarray, alone: bool = False) -> Category:
