@@ -459,7 +459,12 @@ def test_ink_on_paper_is_told_from_light_ink_on_black(place, command, digits):
     for verb, data in ((predict, ["paper.npz"]), (evaluate, ["--data", "paper.npz"])):
         assert command(verb, "digits.npz", *data)[2] == f"paper.npz: {warned[0].message}\n"
     white = fastmlp.Dataset("d", 255 - digits.X, digits.y, digits.X_test, digits.y_test, digits.classes, "d", (28, 28))
-    assert fastmlp.fit(white, hidden=(), epochs=1).model.unlike_training(255 - digits.X_test) is None
+    lines = []
+    inverted = fastmlp.fit(white, hidden=(), epochs=1, observer=Observer(say=lines.append)).model
+    assert inverted.unlike_training(255 - digits.X_test) is None
+    line = "the images are light on dark; in training they were dark on light (subtract them from white)"
+    assert (inverted.unlike_training(digits.X_test), lines) == (line, [f"test set: {line}"])
+    assert inverted.unlike_training(digits.X_test[:1]) is None  # it might be the photograph of a night
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
@@ -609,14 +614,16 @@ def test_pictures_of_any_kind_are_made_grey_and_of_the_models_size(images, comma
     large.convert("P").save("palette.png")
     images.fromarray(pixels.astype(np.uint16) * 256 + 7).save("deep.png")
     images.fromarray(pixels.astype(np.uint16)).save("eight_of_sixteen.png")  # bits
+    images.fromarray(pixels.astype(np.uint16) * 16 + 7).save("twelve_of_sixteen.png")
     large.convert("RGB").save("photo.jpg", quality=95)
     expected = trained.predict_proba(digits.X_test[:1])
-    for name in ("large.png", "colour.PNG", "palette.png", "deep.png", "eight_of_sixteen.png"):
+    unsampled = "deep.png", "eight_of_sixteen.png", "twelve_of_sixteen.png"
+    for name in ("large.png", "colour.PNG", "palette.png", *unsampled):
         P, err = proba(command, "model.npz", name, "--as-is")
         assert err.startswith(f"{name} (")
         assert err.endswith(") made grey and 28 x 28\n")
         assert P.argmax() == expected.argmax()
-        if name in ("deep.png", "eight_of_sixteen.png"):  # nothing was resampled
+        if name in unsampled:
             np.testing.assert_array_equal(P, expected)
     code, out, err = command(predict, "model.npz", "photo.jpg", "digit.png", "large.png", "--as-is")
     assert (code, err) == (0, "2 images, such as photo.jpg (280 x 280 RGB), made grey and 28 x 28\n")

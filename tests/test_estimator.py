@@ -1052,6 +1052,7 @@ NO = {"warm_start": False}
 # What is refused: (method, parameters, changes of X, y and the other arguments, what the message says).
 REFUSED = {
     "not finite": ("both", {}, {"X": lambda X: np.where(BAD[:, None], np.nan, X)}, "Input X contains NaN"),
+    "gaps in y": ("fit", NO, {"y": lambda y: np.where(BAD, None, y)}, "20 gaps in 60 rows, the first in row 0"),
     "masked": ("both", {}, {"X": lambda X: np.ma.masked_less(X, 0)}, "masked values cannot be read"),
     "beyond float32": ("again", {}, {"X": lambda X: X.astype(float) * 1e300}, "a value too large for dtype"),
     "another width": ("again", {}, {"X": lambda X: X[:, 1:]}, "is expecting 5"),

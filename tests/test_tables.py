@@ -6,6 +6,7 @@ import gzip
 import io
 import math
 import random
+import re
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -172,6 +173,8 @@ DIALECTS = {  # content, what is said of it besides the label column
     "two lines of title": ('"Flowers"\n"by hand, in 1936"\n\n' + written(";"), [f"{TITLE}, by hand, in 1936"]),
     "the header again": (written(",") + "sepal,petal,class\n" * 2, [AGAIN]),
     "Excel's sep line": ("sep=;\n" + written(";", point=","), [COMMAS]),
+    "Excel's text by formula": (re.sub(r"[^,\n]+", r'="\g<0>"', written(",")), []),
+    "Excel's text by formula, quoted": (re.sub(r"[^,\n]+", r'"=""\g<0>"""', written(",")), []),
     "Excel's sep line, tabs": ('"sep=\t"\r\n' + written("\t", ends="\r\n"), []),
     "Excel's Unicode text": (written("\t", ends="\r\n").encode("utf-16"), []),
     "UTF-16 without a mark": (written(",").encode("utf-16-le"), []),
@@ -950,11 +953,16 @@ BAD_TABLES = {
     ),
     "thousands": ('label,a\nx,"1,500"\ny,2\n', f"line 2, column 2 (a): '1,500' is not a number{ODD}a=category"),
     "Python's number": ("label,a\nx,1.5\ny,1_0\n", f"line 3, column 2 (a): '1_0' is not a number{ODD}a=category"),
+    "a line of units": (
+        "label,a,b\nkind,kg,\nx,1,2\ny,2,3\n",
+        "line 2, column 2 (a): 'kg' is not a number, as the others of the column are; mend it, or delete the line if it "
+        "holds units or is a header, too, or --column a=category",
+    ),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
     "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{ODD}a=category"),
-    "after blank lines": ("\n\nlabel,a\n\nx,bad\ny,1\n", f"line 5, column 2 (a): 'bad' is not a number{ODD}a=category"),
+    "after blank lines": ("\n\nlabel,a\n\nx,1\ny,bad\n", f"line 6, column 2 (a): 'bad' is not a number{ODD}a=category"),
     "units": (
         "label,a\n" + "".join(f"{'xy'[k % 2]},{k}.5 kg\n" for k in range(40)),
         f"line 2, column 2 (a): '0.5 kg' is not a number{ODD}a=category",

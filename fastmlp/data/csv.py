@@ -32,7 +32,7 @@ from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fi
 from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, known_features, read_head
-from .labels import Labels, distinct
+from .labels import Labels, different, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of
 
@@ -163,7 +163,7 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
     notes += told
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
         what = "different numbers" if are_numbers(labels, query.task) else "classes"
-        notes += (f"the labels are {head.described(chosen.label)} ({len(labels.values):,} {what}); {REMEDY}",)
+        notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
     shape = None if as_text else square_image(X, names)
     return Samples(X, labels, str(path), shape, names, weight, label=label, notes=notes)
 
@@ -360,9 +360,12 @@ def _text_columns(
         counts = Counter(column)
         kind, odd = kind_of(counts)
         if odd is not None:
+            row = column.index(odd)
+            units = row == 0 and head.is_header and not any(map(str.isdigit, odd))
+            delete = " or delete the line if it holds units or is a header, too," if units else ""
             raise InputError(
-                f"{head.where(path, lines[column.index(odd)], k)}: {odd[:20]!r} is not a {kind}, as the others of the column "
-                f"are; mend it, or {option % 'category'}"
+                f"{head.where(path, lines[row], k)}: {odd[:20]!r} is not a {kind}, as the others of the column are; mend it,"
+                f"{delete} or {option % 'category'}"
             )
         code, digits = next(filter(is_code, counts), None), all(text.isdigit() or is_gap(text) for text in counts)
         if code is not None and digits:

@@ -32,6 +32,8 @@ _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _SEPARATES = re.compile(r"[,;\t|]")
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
+# ="20.20", as Excel is made to keep text as it stands.
+_FORMULA = re.compile(rb'(?<![^\n,;\t|])(?:="([^"\n]*)"|"=""([^"\n]*)""")(?=[\n,;\t|]|$)')
 _BLANK, _MONEY = rb"(?:[ ']|\xc2\xa0|\xe2\x80\xaf)", rb"(?:R?[%$]|\xe2\x82\xac|\xc2\xa3|\xc2\xa5)"
 _WITH_COMMA = rb"(?:\d{1,3}(?:" + _BLANK + rb"\d{3}){1,6}|\d*),\d+(?:[eE][+-]?\d+)?"
 _GROUPED = rb"\d{1,3}(?:\.\d{3}){1,6}"  # as thousands are in many countries
@@ -74,6 +76,8 @@ def _read(text: bytes, path: Path, notes: list[str]) -> Table:
         raise InputError(f"{path}: no rows")
     if b"'" in rows and b'"' not in rows:
         rows = _SINGLE_QUOTED.sub(rb'"\1"', rows)
+    if b'="' in rows:
+        rows = _FORMULA.sub(rb'"\1\2"', rows)
     told = _SEPARATOR_LINE.match(rows)
     if told is not None:
         rows, skipped = _without_blank_lines(rows[told.end() :], skipped + 1)

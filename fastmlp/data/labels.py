@@ -244,6 +244,11 @@ def quantity(labels: Labels) -> str | None:
     return f"{len(found):,} different numbers in {rows:,} rows"
 
 
+def different(labels: Labels) -> int:
+    """How many different labels there are: 1 and 1.0 are one."""
+    return len({_name(value, True) for value in labels.values})
+
+
 def _name(value: int | float | str, as_number: bool) -> str:
     """The class that a label names: 1, '1' and '1.0' name the same where all classes are numbers."""
     number = _number(value) if as_number else None

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _INPUT_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+_GAPS = ("", "nan", "<NA>", "NaT")
 _SAMPLE_ROWS = 1000  # from which the share of zeros is taken
 _FEW_NUMBERS = 10_000
 """If X has no more, ``_is_plain`` may replace scikit-learn's checks, which for one row took 20 times as long as the network."""
@@ -161,6 +162,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     """
     given = X
     _refuse_masked(X, y)
+    refuse_gaps("y", y)
     X, y = check_X_y(
         X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator,
         y_numeric=is_regressor(estimator),
@@ -173,6 +175,23 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return X, read, y
+
+
+def refuse_gaps(name: str, y: Any) -> None:
+    """ValueError for missing values of y [N] or [N, O], or texts that are empty."""
+    values = np.asarray(None if issparse(y) else y)
+    if values.ndim == 0:
+        return
+    if values.dtype.kind == "O":
+        gaps = np.array([value is None or str(value).strip() in _GAPS for value in values.ravel().tolist()], bool)
+    elif values.dtype.kind in "fmM":
+        gaps = np.isnan(values)
+    else:
+        gaps = np.char.strip(values) == "" if values.dtype.kind == "U" else np.zeros(0, bool)
+    if gaps.any():
+        found = np.flatnonzero(gaps.reshape(len(values), -1).any(1))
+        where = f"{len(found):,} gaps in {len(values):,} rows, the first in row {found[0]} (counted from 0)"
+        raise ValueError(f"Input {name} contains NaN: {where}; leave out these rows")
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------
@@ -254,6 +273,7 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
     X = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
     read = for_kernels(X, dtype)
     require_finite(read, X, estimator, "X_val")
+    refuse_gaps("y_val", y)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)

@@ -443,18 +443,9 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
     if y.ndim == 0:
         raise ValueError(f"{name} is {type(y.item()).__name__}; it must be a list or an array of shape (n_samples,)")
     y = column_or_1d(y.astype(object) if y.dtype.kind == "T" else y, warn=True)
+    checks.refuse_gaps(name, y)
     if y.dtype.kind == "O":
-        gaps = np.array(
-            [value is None or str(value).strip() in ("", "nan", "<NA>", "NaT") for value in y.tolist()], bool
-        )
-        if not gaps.any():
-            y = np.array(typed(y.tolist(), name).tolist())  # of text in their own dtype
-    elif y.dtype.kind in "fmM":
-        gaps = np.isnan(y)
-    else:
-        gaps = np.char.strip(y) == "" if y.dtype.kind == "U" else np.zeros(len(y), bool)
-    if gaps.any():
-        raise ValueError(f"Input {name} contains NaN: {gaps.sum():,} gaps in {len(y):,} rows; leave out these rows")
+        y = np.array(typed(y.tolist(), name).tolist())  # of text in their own dtype
     assert_all_finite(y, input_name=name)
     return y
 

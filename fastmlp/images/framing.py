@@ -71,11 +71,19 @@ def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
 
 def has_light_border(X: Any, shape: tuple[int, int] | None) -> bool:
     """Whether the border of most images X [N, rows * columns] is lighter than the middle of their range of values."""
+    return (border_lightness(X, shape) or 0.0) > 0.5
+
+
+def border_lightness(X: Any, shape: tuple[int, int] | None) -> float | None:
+    """Where the median border of images X [N, rows * columns] lies between their darkest pixel, 0, and their lightest, 1.
+
+    None where there are no images, or all pixels are the same.
+    """
     if shape is None or hasattr(X, "indptr") or not len(X):
-        return False
+        return None
     images = _sample(X, shape)
-    middle = (float(images.min()) + float(images.max())) / 2
-    return bool(np.median(border_means(images)) > middle)
+    low, high = float(images.min()), float(images.max())
+    return (float(np.median(border_means(images))) - low) / (high - low) if low < high else None
 
 
 def border_value(X: Any, shape: tuple[int, int]) -> int:

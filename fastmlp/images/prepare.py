@@ -244,12 +244,13 @@ def _is_transparent(image: Any) -> bool:
 
 def _opaque(image: Any, pil: Any) -> Any:
     """``image`` in mode RGB: on white, or on black where nothing could be seen on white; 16 bits cut to 8,
-    but where no more than 8 are used."""
+    of those that are used: 8, 12 or all."""
     if image.mode.startswith(("I", "F")):  # Pillow would clip at 255
         values = np.asarray(image)
         if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
             raise InputError("has pixels of 32 bits; they must have 8 or 16")
-        image = pil.Image.fromarray((values if values.max() <= 0xFF else values >> 8).astype(np.uint8))
+        unused = next(bits for bits in (8, 4, 0) if values.max() <= 0xFFFF >> bits)
+        image = pil.Image.fromarray((values >> 8 - unused).astype(np.uint8))
     if _is_transparent(image):
         drawn = image.convert("RGBA")
         for paper in ("white", "black"):

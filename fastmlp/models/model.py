@@ -19,7 +19,7 @@ from ..data.labels import listed, places
 from ..errors import InputError
 from ..formats import Features, LabelColumn
 from ..frames import as_floats, column_names, is_masked, named_columns
-from ..images.framing import Framing, has_light_border
+from ..images.framing import Framing, border_lightness
 from ..paths import as_path
 from ..training.scaling import standardised
 from .ranges import difference
@@ -31,6 +31,8 @@ _RANGE_CHECKS = 16  # calls whose inputs are compared with the training range, w
 LABELS: dict[str, Any] = {
     "bool": lambda name: name == "True", "int": int, "float": float, "bytes": str.encode, "str": str,
 }  # fmt: skip
+_FEWEST_TO_COMPARE = 20  # images that are no drawings on black
+_GREY = 0.15  # of the range of their pixels: as far from the middle of it their border may be of any kind
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
@@ -133,8 +135,11 @@ class Model:
         if self.ranges is None:
             return None
         line = difference(X, self.ranges, is_image=self.image_shape is not None, columns=self.columns)
-        if line is None and self.framing is not None and has_light_border(X, self.image_shape):
-            return "the images are dark on light; in training they were light on dark (subtract them from white)"
+        if line is None and (light := border_lightness(X, self.image_shape)) is not None:
+            margin = 0.0 if self.framing is not None else _GREY if len(X) >= _FEWEST_TO_COMPARE else 1.0
+            if (light - 0.5) * (-1 if self.light_border else 1) > margin:
+                now, then = ("light on dark", "dark on light")[:: 1 if self.light_border else -1]
+                return f"the images are {now}; in training they were {then} (subtract them from white)"
         return line
 
     def _check_range(self, X: Any) -> None:

@@ -7,6 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..data import Dataset
 from ..errors import InputError, Interrupted, RunError
 from ..images.framing import framing_of, has_light_border
 from ..models.model import Model
-from ..models.ranges import difference, input_ranges
+from ..models.ranges import input_ranges
 from ..models.target import kernel_of, scored
 from ..paths import as_path
 from .batches import Batches
@@ -190,18 +191,15 @@ class Run:
         if config.average is not None:
             self.final = self._network(network.sizes, slots=0)
             self.final.params[...] = network.params
-        is_image = data.image_shape is not None
-        ranges = input_ranges(data.X, is_image=is_image)
         self.model = Model(
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             light_border=has_light_border(data.X, data.image_shape),
-            ranges=ranges, target=target,
+            ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
             mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind, loss=plan.loss,
         )  # fmt: skip
-        line = ranges is not None and difference(data.X_test, ranges, is_image=is_image, columns=data.columns)
-        if line:
+        if line := copy(self.model).unlike_training(data.X_test):  # the model itself has yet to warn who predicts
             observer.say(f"test set: {line}")
         self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
         self.total = config.total_steps(self.batches.steps_per_epoch)
