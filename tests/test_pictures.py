@@ -258,6 +258,10 @@ BAD = {
     "a zip of loose images": ("set.zip", archive("a.png", "x"), "set.zip: its images (a.png) are in no directories"),
     "an empty zip": ("set.zip", archive("a/", ""), "set.zip: holds no files; it must hold a directory of images"),
     "no zip": ("set.zip", lambda: Path("set.zip").write_text("x"), "set.zip: not a valid .zip file"),
+    "labels apart": (
+        "set", lambda: [Path("set").mkdir(), *(Path("set", f"{k}_a.csv").write_text("1,2\n") for k in "Xy")],
+        "set: holds samples in X_a.csv and, it seems, their labels in y_a.csv; they must be in one table, or in X.npy",
+    ),
     "an empty folder": ("set", lambda: Path("set").mkdir(), "set: holds no train-images-idx3-ubyte"),
 }  # fmt: skip
 

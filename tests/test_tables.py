@@ -929,6 +929,22 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
             load(path, column=(column,))
 
 
+@pytest.mark.parametrize("text", ["", "u"], ids=["numbers", "text in another column"])
+@pytest.mark.parametrize(
+    ("odd", "others", "said"),
+    [
+        ("-200", "{}", "-200"), ("9999.0", "{}.5", "9999"), ("-999", "-{}", "-999"), ("-1", "1", None), ("-1", "{}", None),
+        ("500", "{}", None), ("0", "9{}", None), ("-60", "-{}", None),
+    ],
+)  # fmt: skip
+def test_a_number_that_seems_to_say_that_there_is_none_is_said(write, odd, others, said, text):
+    notes, rows = [], [f"{text or k},{odd if k % 40 == 7 else others.format(k)},{'pq'[k % 2]}\n" for k in range(80)]
+    load(write("a.csv", "a,b,label\n" + "".join(rows)), say=notes.append)
+    what = "in 2.5% of the rows is far from its other numbers: if it says that there is none, leave those fields empty"
+    told = [line.partition("column 2, 'b': ")[2] for line in notes if "far from" in line]
+    assert told == [f"{said} {what}"] * (said is not None)
+
+
 def test_a_test_file_may_have_the_gaps(write):
     train, test = "a,b,label\n1,2,x\n3,4,y\n", "b,a,label\n2,,x\n1,5,y\n"
     data = load(write("train.csv", train), test=write("test.csv", test))

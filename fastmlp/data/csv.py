@@ -34,9 +34,9 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, known_features, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of
+from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, stand_in, written_number
 
-_CACHE_VERSION = 11
+_CACHE_VERSION = 12
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
@@ -159,6 +159,8 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
         X, labels, weight = _numeric_columns(
             head, path, chosen, codes=trains and known.frame is None, single=query.labelled
         )
+        if trains and X.dtype != np.uint8:
+            notes += tuple(line for k, x in zip(chosen.features, X.T) for line in _stand_in(head, k, x))
     labels, told = checked(labels, str(path), query.task, lambda row: f"line {_lines(head, [row])[0]}")
     notes += told
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
@@ -166,6 +168,14 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
         notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
     shape = None if as_text else square_image(X, names)
     return Samples(X, labels, str(path), shape, names, weight, label=label, notes=notes)
+
+
+def _stand_in(head: Head, column: int, numbers: np.ndarray) -> list[str]:
+    """A line for a column's numbers one of which seems to say that there is none."""
+    if (value := stand_in(numbers)) is None:
+        return []
+    what = f"{value:g} in {np.mean(numbers == value):.1%} of the rows is far from its other numbers"
+    return [f"{head.described(column)}: {what}: if it says that there is none, leave those fields empty"]
 
 
 def _said(head: Head, path: Path, chosen: Chosen, query: Query) -> set[int]:
@@ -367,6 +377,10 @@ def _text_columns(
                 f"{head.where(path, lines[row], k)}: {odd[:20]!r} is not a {kind}, as the others of the column are; mend it,"
                 f"{delete} or {option % 'category'}"
             )
+        if kind == "number":
+            numbers = {text: written_number(text) for text in counts if not is_gap(text)}
+            there = np.repeat([*numbers.values()], [counts[text] for text in numbers])
+            notes += tuple(_stand_in(head, k, there.astype(np.float64)))
         code, digits = next(filter(is_code, counts), None), all(text.isdigit() or is_gap(text) for text in counts)
         if code is not None and digits:
             notes += (

@@ -34,7 +34,7 @@ from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
-_VERSION = 3
+_VERSION = 4
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")
@@ -164,6 +164,10 @@ def _find_shards(directory: Path) -> tuple[Format, list[Path]]:
     """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
     paths = [path for path in directory.iterdir() if not is_hidden(path.name)]
     paths.sort(key=lambda path: (_is_test(path), path))
+    there = sorted(path.name for path in paths)
+    if pair := next((name for name in there if name[0] == "X" and "y" + name[1:] in there), None):
+        halves = f"holds samples in {pair} and, it seems, their labels in y{pair[1:]}"
+        raise InputError(f"{directory}: {halves}; they must be in one table, or in X.npy and y.npy")
     found = [(each, some) for each in TRAINING if (some := [path for path in paths if each.has(path.name)])]
     if not found:
         if any(IMAGE.has(path.name) for path in paths):

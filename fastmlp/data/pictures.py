@@ -26,7 +26,7 @@ from .dataset import Samples
 from .files import files_below, is_hidden, require_file, require_size
 from .labels import distinct, listed
 
-_VERSION = 1
+_VERSION = 2
 _LONGEST = 64  # pixels of a side: larger images are made smaller, as every pixel is an input
 _SIZES = 1000  # images whose sizes are looked at
 _LONGEST_NAME = 200

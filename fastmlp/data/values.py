@@ -25,6 +25,7 @@ GAPS = frozenset((*MISSING, *MARKS))
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
 _FEW_WORDS = 4  # that say why there is no number
 _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
+_SELDOM, _NEAR, _FEWEST_OTHERS = 0.01, 0.1, 10  # of the rows, of the range of the others, and others
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
@@ -230,6 +231,21 @@ def _odd_number(numbers: Mapping[str, float]) -> str | None:
     if not {":", "%"} & units.keys():
         units.pop("", None)
     return [*units.values(), None, None][1]
+
+
+def stand_in(numbers: np.ndarray) -> float | None:
+    """The one of a column's numbers [n] that seems to say that there is none, as -200 and 9999 do: it comes often, far below
+    all others, none of which is negative, or far from them and of nines alone."""
+    for value in np.array([numbers.min(initial=np.inf), numbers.max(initial=-np.inf)]).astype(np.float64).tolist():
+        nines = value.is_integer() and abs(value) > 9 and {*str(abs(int(value)))} == {"9"}
+        if not (nines or (value.is_integer() and value < 0)):
+            continue
+        others = numbers[numbers != value]
+        if len(others) > (1 - _SELDOM) * len(numbers) or len(np.unique(others)) < _FEWEST_OTHERS:
+            continue
+        if (nines or others.min() >= 0) and np.abs(others - value).min() > _NEAR * np.ptp(others):
+            return value
+    return None
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
