@@ -25,7 +25,7 @@ GAPS = frozenset((*MISSING, *MARKS))
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
 _FEW_WORDS = 4  # that say why there is no number
 _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
-_SELDOM, _NEAR, _FEWEST_OTHERS = 0.01, 0.1, 10  # of the rows, of the range of the others, and others
+_OFTEN, _FEWEST, _NEAR, _FEWEST_OTHERS = 0.01, 5, 0.1, 10  # share and number of rows, of the range of others, and these
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
@@ -241,7 +241,8 @@ def stand_in(numbers: np.ndarray) -> float | None:
         if not (nines or (value.is_integer() and value < 0)):
             continue
         others = numbers[numbers != value]
-        if len(others) > (1 - _SELDOM) * len(numbers) or len(np.unique(others)) < _FEWEST_OTHERS:
+        few = len(numbers) - len(others) < max(_FEWEST, _OFTEN * len(numbers))
+        if few or len(np.unique(others)) < _FEWEST_OTHERS:
             continue
         if (nines or others.min() >= 0) and np.abs(others - value).min() > _NEAR * np.ptp(others):
             return value
