@@ -498,6 +498,13 @@ def test_n_threads_reaches_the_kernels(monkeypatch, table):
     assert set(counts) == {3}
 
 
+def test_texts_that_look_like_gaps_are_classes_as_for_scikit_learn():
+    X, y = np.eye(8), np.array(["", "nan", "None", "a"] * 2)
+    for labels in (y, y.astype(object)):
+        ours, theirs = (make(max_iter=1).fit(X, labels).classes_.tolist() for make in (MLPClassifier, Theirs))
+        assert ours == theirs == ["", "None", "a", "nan"]
+
+
 def test_one_class_has_a_column_of_ones_and_a_score_of_one(table):
     X, y = table[0], np.full(len(table[1]), "ant")
     model = MLPClassifier(4, max_iter=3, early_stopping=True).fit(X, y)

@@ -177,20 +177,23 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     return X, read, y
 
 
-def refuse_gaps(name: str, y: Any) -> None:
-    """ValueError for missing values of y [N] or [N, O], or texts that are empty."""
+def refuse_gaps(name: str, y: Any, *, texts: bool = False) -> None:
+    """ValueError for missing values of y [N] or [N, O]; with ``texts`` for texts that are empty or nan, too, which
+    scikit-learn's classes take for classes."""
     values = np.asarray(None if issparse(y) else y)
     if values.ndim == 0:
         return
     if values.dtype.kind == "O":
-        gaps = np.array([value is None or str(value).strip() in _GAPS for value in values.ravel().tolist()], bool)
+        each, kept = values.ravel().tolist(), () if texts else str
+        found = (value is None or (not isinstance(value, kept) and str(value).strip() in _GAPS) for value in each)
+        gaps = np.fromiter(found, bool, values.size)
     elif values.dtype.kind in "fmM":
         gaps = np.isnan(values)
     else:
-        gaps = np.char.strip(values) == "" if values.dtype.kind == "U" else np.zeros(0, bool)
+        gaps = np.char.strip(values) == "" if texts and values.dtype.kind == "U" else np.zeros(0, bool)
     if gaps.any():
-        found = np.flatnonzero(gaps.reshape(len(values), -1).any(1))
-        where = f"{len(found):,} gaps in {len(values):,} rows, the first in row {found[0]} (counted from 0)"
+        rows = np.flatnonzero(gaps.reshape(len(values), -1).any(1))
+        where = f"{len(rows):,} gaps in {len(values):,} rows, the first in row {rows[0]} (counted from 0)"
         raise ValueError(f"Input {name} contains NaN: {where}; leave out these rows")
 
 

@@ -443,7 +443,7 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
     if y.ndim == 0:
         raise ValueError(f"{name} is {type(y.item()).__name__}; it must be a list or an array of shape (n_samples,)")
     y = column_or_1d(y.astype(object) if y.dtype.kind == "T" else y, warn=True)
-    checks.refuse_gaps(name, y)
+    checks.refuse_gaps(name, y, texts=True)
     if y.dtype.kind == "O":
         y = np.array(typed(y.tolist(), name).tolist())  # of text in their own dtype
     assert_all_finite(y, input_name=name)
