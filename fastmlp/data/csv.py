@@ -371,7 +371,7 @@ def _text_columns(
         kind, odd = kind_of(counts)
         if odd is not None:
             row = column.index(odd)
-            units = row == 0 and head.is_header and not any(map(str.isdigit, odd))
+            units = row == 0 and head.is_header and counts[odd] == 1 and not any(map(str.isdigit, odd))
             delete = " or delete the line if it holds units or is a header, too," if units else ""
             raise InputError(
                 f"{head.where(path, lines[row], k)}: {odd[:20]!r} is not a {kind}, as the others of the column are; mend it,"

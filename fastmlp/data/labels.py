@@ -85,11 +85,11 @@ def task_of(labels: Labels, source: str, asked: str, say: Callable[[str], None])
     if why is not None:
         say(f"{source}: the labels are {why}, and predicted as numbers (--task classification makes classes of them)")
         return "regression"
-    numbers = [_number(value) for value in labels.values]
+    numbers = {_number(value) for value in labels.values}
     fewest = _FEW_DECIMALS if any(isinstance(number, float) for number in numbers) else _FEW
     if len(numbers) > fewest and None not in numbers:
         say(
-            f"{source}: the labels are {len(labels.values):,} numbers, taken for classes (--task regression predicts numbers)"
+            f"{source}: the labels are {len(numbers):,} numbers, taken for classes (--task regression predicts numbers)"
         )
     return "classification"
 
