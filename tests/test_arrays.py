@@ -180,7 +180,7 @@ def test_a_column_of_x_that_is_y_is_said():
     pandas, said = pytest.importorskip("pandas"), []
     frame = pandas.DataFrame(X).add_prefix("x").assign(answer=Y["text"])
     dataset_of(frame, frame["answer"], None, None, None, configure(), said.append)
-    line = "from answer follows what the label is in every row; leave out what new rows will not have"
+    line = "X: from answer follows what the label is in every row; leave out what new rows will not have"
     assert said == [line]
     dataset_of(frame.drop(columns="answer"), frame["answer"], None, None, None, configure(), said.append)
     assert len(said) == 1

@@ -694,7 +694,7 @@ def test_a_column_of_numbers_is_predicted_and_said_where_none_has_classes(write,
         f"{path}: the labels are {column} (60 different numbers); {REMEDY}",
         f"{path}: the labels are 60 different numbers with decimals, such as 0.04, in 60 rows, and predicted as numbers "
         "(--task classification makes classes of them)",
-        *["from column 1 follows what the label is in every row; leave out what new rows will not have"]
+        *[f"{path}: from column 1 follows what the label is in every row; leave out what new rows will not have"]
         * (header is None),
     ]
     with refused(path, f"{message}; {REMEDY}"):

@@ -243,9 +243,8 @@ def assemble(
     if not testing and samples.image_shape is None and isinstance(samples.X, (np.ndarray, Frame)):
         table = as_frame(samples.X, samples.columns, samples.label)
         if same := [str(key) for key, column in table.columns.items() if copies(column, samples.labels)]:
-            query.say(
-                f"from {listed(same)} follows what the label is in every row; leave out what new rows will not have"
-            )
+            follows = f"from {listed(same)} follows what the label is in every row"
+            query.say(f"{samples.source}: {follows}; leave out what new rows will not have")
     weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
     shape = samples.image_shape
     X: Any
