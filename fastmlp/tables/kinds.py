@@ -30,8 +30,8 @@ from ..formats import CATEGORY, DATE, NUMBER
 from .texts import as_dates, as_numbers, counts_of, texts_of
 
 # Of a number: rows in a bin, fewest and most bins, of which there is a power of 2. A table's only column has more, to follow
-# series: of twelve tables, R² rose by 0.34 for sunspots, 0.46 and 0.32 for sines, and fell by 0.004 at most; in two columns it
-# fell by 0.02, too.
+# series: of fifteen tables the out-of-fold R² rose by 0.36 for sunspots and by 0.12 for a river, and fell by 0.005 at most.
+# In two columns it fell by 0.02, too.
 _BINS, _BINS_ALONE = (256, 8, 64), (32, 16, 128)
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
