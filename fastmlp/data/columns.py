@@ -199,7 +199,7 @@ def as_plain_numbers(labels: Labels) -> Labels:
     """Labels with many different numbers as people write them, $1,250 or 12 %, in digits; other labels unchanged."""
     numbers = {text: written_number(text) for text in map(str, labels.values)}
     unlike = len(numbers) <= _MANY_NAMES or None in numbers.values() or not is_text(labels)
-    if unlike or kind_of(dict.fromkeys(numbers, 1)) != ("number", None):
+    if unlike or kind_of(dict.fromkeys(numbers, 1))[:2] != ("number", None):
         return labels
     return Labels([*map(str, numbers.values())], labels.codes)
 
@@ -216,7 +216,7 @@ def odd(labels: Labels) -> int | None:
         return gaps[0]
     if len(texts) <= _MANY_NAMES or (numbers and numbers <= _MANY_NAMES):
         return None
-    kind, text = kind_of(dict(zip(texts, np.bincount(labels.codes, minlength=len(texts)).tolist())))
+    kind, text, _ = kind_of(dict(zip(texts, np.bincount(labels.codes, minlength=len(texts)).tolist())))
     return texts.index(text) if text is not None and kind == "number" else None
 
 

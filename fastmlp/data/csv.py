@@ -34,7 +34,7 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, known_features, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, stand_in, written_number
+from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, stand_in
 
 _CACHE_VERSION = 12
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
@@ -368,7 +368,7 @@ def _text_columns(
             continue
         option = f"--column {shlex.quote(f'{head.names[k] if head.is_header else k + 1}=%s')}"
         counts = Counter(column)
-        kind, odd = kind_of(counts)
+        kind, odd, numbers = kind_of(counts)
         if odd is not None:
             row = column.index(odd)
             units = row == 0 and head.is_header and counts[odd] == 1 and not any(map(str.isdigit, odd))
@@ -378,7 +378,6 @@ def _text_columns(
                 f"{delete} or {option % 'category'}"
             )
         if kind == "number":
-            numbers = {text: written_number(text) for text in counts if not is_gap(text)}
             there = np.repeat([*numbers.values()], [counts[text] for text in numbers])
             notes += tuple(_stand_in(head, k, there.astype(np.float64)))
         code, digits = next(filter(is_code, counts), None), all(text.isdigit() or is_gap(text) for text in counts)

@@ -252,8 +252,8 @@ def stand_in(numbers: np.ndarray) -> float | None:
 # -- columns -----------------------------------------------------------------------------------------------------------
 
 
-def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None]:
-    """("number", "date" or "category", an odd text) of a column, given as {text: count}.
+def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None, dict[str, Any]]:
+    """("number", "date" or "category", an odd text, what each number or date is read as) of a column, given as {text: count}.
 
     Texts are odd if they are few among numbers or dates. So are infinities, numbers whose comma may stand before decimals,
     those in another unit, and many with units or marks that are not known (12.5 kg).
@@ -263,11 +263,11 @@ def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None]:
         read: dict[str, Any] = {text: of_it(text) for text in texts}
         odd = [text for text in texts if read[text] is None]
         if not odd:
-            return kind, _odd_number(read) if kind == "number" else None
+            return kind, _odd_number(read) if kind == "number" else None, read
         if kind == "number" and (all(map(is_number_of_some_country, odd)) or (len(texts) > _MANY and _have_marks(odd))):
-            return kind, odd[0]
+            return kind, odd[0], read
         others, rows = len(texts) - len(odd), sum(counts[text] for text in odd)
         few = rows <= max(1, (sum(counts[text] for text in texts) - rows) * _FEW_ODD)
         if others and (few or (others > _MANY and len(odd) <= max(_FEW_WORDS, others * _FEW_ODD))):
-            return kind, odd[0]
-    return "category", None
+            return kind, odd[0], read
+    return "category", None, {}

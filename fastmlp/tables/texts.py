@@ -116,7 +116,7 @@ def guessed(values: np.ndarray) -> str:
     if known is not None:
         return known
     counts = counts_of(values)
-    kind, odd = kind_of(counts)
+    kind, odd, _ = kind_of(counts)
     if odd is not None:
         cure = "mend it, or say that it is a category"
         raise ValueError(f"holds {odd[:40]!r}, which is no {kind} as its others are; {cure}")
