@@ -182,12 +182,15 @@ def test_a_column_of_x_that_is_y_is_said():
     dataset_of(frame, frame["answer"], None, None, None, configure(), said.append)
     line = "X: from answer follows what the label is in every row; leave out what new rows will not have"
     assert said == [line]
+    frame = frame.sort_values("answer")  # the first hundred rows have one class
+    dataset_of(frame, frame["answer"], None, None, None, configure(), said.append)
+    assert said == [line, line]
     dataset_of(frame.drop(columns="answer"), frame["answer"], None, None, None, configure(), said.append)
-    assert len(said) == 1
+    assert len(said) == 2
     price = X[:, 1] ** 2
     for column in (price, 2.54 * price + 3, price.astype(str), price + X[:, 0] / 1e3):  # the last is close to it only
         dataset_of(frame.assign(answer=column), price, None, None, None, configure(), said.append)
-    assert [text for text in said if "follows" in text] == [line] * 4
+    assert [text for text in said if "follows" in text] == [line] * 5
 
 
 @pytest.mark.parametrize("kind", ["Int64", "Float64", "boolean", "string"])

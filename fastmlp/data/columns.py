@@ -30,7 +30,7 @@ _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
 _LOOKED_AT = 30  # columns, for text
-_FIRST_ROWS = 100
+_FIRST_ROWS = (10, 100, None)
 _FEWEST_OF_A_CLASS = 5  # rows: two columns of fewer may be alike by chance
 REMEDY = "--label-column takes its name or number (-1: the last)"
 
@@ -181,10 +181,12 @@ def are_numbers(labels: Labels, task: str) -> bool:
 def copies(column: np.ndarray, labels: Labels) -> bool:
     """Whether a column says the labels themselves: each of few values goes with one label, and the other way round, or the
     numbers are the same but for their unit."""
-    for rows in (slice(_FIRST_ROWS), slice(None)):  # of nearly all columns the first are enough
-        pairs = {*zip(map(str, column[rows].tolist()), labels.codes[rows].tolist())}
-        if not 1 < len(pairs) == len({value for value, _ in pairs}) == len({code for _, code in pairs}):
+    for rows in _FIRST_ROWS:  # of nearly all columns some are enough
+        pairs = {*zip(map(str, column[:rows].tolist()), labels.codes[:rows].tolist())}
+        if not len(pairs) == len({value for value, _ in pairs}) == len({code for _, code in pairs}):
             return False
+    if len(pairs) == 1:
+        return False
     if np.bincount(labels.codes).min() >= _FEWEST_OF_A_CLASS:
         return True
     numbers = [(written_number(value), written_number(str(labels.values[code]))) for value, code in pairs]
