@@ -4,8 +4,8 @@ Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is a ``Matrix``, whose element [i,
 that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PACK_SIZE elements, for packed operands.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. (Only a layer of one output, and an input gradient of fewer
-than DOT_ROWS rows, are dot products, summed in another order.) All functions here are raw: they check nothing.
+on the number of threads nor on the other rows of the batch. (Only a layer of one output, and an input gradient of few
+rows, are dot products, summed in another order.) All functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba import types
 
 from . import simd
 from .bundles import Matrix, after, after_each, from_element, from_row, views
-from .intrinsics import flat, flat_to_read, out_of_line
+from .intrinsics import copy_few, flat, flat_to_read, out_of_line, prefetch
 from .jit import kernel, overload, piece
 from .narrow import gemm_narrow, make_tile
 from .team import share
@@ -27,6 +27,8 @@ from .tuning import (
     CONVERTED_ROWS,
     DOT_COLUMNS,
     DOT_ROWS,
+    DOT_TERMS,
+    FEW_DOT_ROWS,
     FULL_LANES,
     GROUP_ROWS,
     IDLE_LANES,
@@ -36,6 +38,7 @@ from .tuning import (
     PACK_ROWS,
     READ_IN_PLACE_BYTES,
     ROW_BLOCK,
+    SHARED_COLUMNS,
     STREAM_BYTES,
     STREAM_DEPTH,
     STRIP_ROWS,
@@ -137,15 +140,14 @@ def _pack_group(first, M, depth, A, tiles):
     The columns of A are contiguous. The last tile starts early where the remaining rows do not fill it.
     """
     out_of_line()
-    lanes = simd.lanes(tiles)
-    for k in range(depth):
-        to = k * TILE_ROWS
-        for i in range(first, min(first + GROUP_ROWS, M), TILE_ROWS):
-            row = k * A.column + min(i, M - TILE_ROWS)
-            for r in range(0, TILE_ROWS, lanes):
-                rest = min(lanes, TILE_ROWS - r)
-                simd.store_masked(tiles, to + r, simd.load_masked(A.values, row + r, rest), rest)
-            to += depth * TILE_ROWS
+    to = 0
+    for i in range(first, min(first + GROUP_ROWS, M), TILE_ROWS):
+        row = min(i, M - TILE_ROWS)
+        for _ in range(depth):
+            prefetch(A.values, row + 16 * A.column)
+            copy_few(tiles, to, A.values, row, TILE_ROWS)
+            to += TILE_ROWS
+            row += A.column
 
 
 @piece
@@ -418,22 +420,63 @@ def _make_dots(columns: int) -> Any:
 _some_dots, _one_dot = _make_dots(DOT_COLUMNS), _make_dots(1)
 
 
+@piece
+def _add_products(sums, A, B, k, n):
+    """Add n terms from k on to the sums of four rows of A with four columns of B, each loaded once."""
+    terms, (x, y, z, w) = simd.tile_load(B.values, k, B.column, SHARED_COLUMNS, 1, n), sums
+    return (
+        simd.fma(terms, simd.load_masked(A.values, k, n), x),
+        simd.fma(terms, simd.load_masked(A.values, k + A.row, n), y),
+        simd.fma(terms, simd.load_masked(A.values, k + 2 * A.row, n), z),
+        simd.fma(terms, simd.load_masked(A.values, k + 3 * A.row, n), w),
+    )
+
+
+@piece
+def _dots_of_four(K, A, B, C):
+    """C[i, j] = A[i, :K] . B[:, j] for i < 4 and j < SHARED_COLUMNS."""
+    lanes, none = simd.lanes(C.values), simd.tile_zeros(C.values, SHARED_COLUMNS, 1)
+    sums, full = (none, none, none, none), K - K % lanes
+    for k in range(0, full, lanes):
+        sums = _add_products(sums, A, B, k, lanes)
+    if full < K:
+        sums = _add_products(sums, A, B, full, K - full)
+    x, y, z, w = sums
+    simd.store_masked(C.values, 0, simd.tile_sums(x), SHARED_COLUMNS)
+    simd.store_masked(C.values, C.row, simd.tile_sums(y), SHARED_COLUMNS)
+    simd.store_masked(C.values, 2 * C.row, simd.tile_sums(z), SHARED_COLUMNS)
+    simd.store_masked(C.values, 3 * C.row, simd.tile_sums(w), SHARED_COLUMNS)
+
+
 @kernel
 def _dots(M, N, K, A, B, C):
     """C = A @ B by dot products, for few rows of A; its rows and the columns of B are contiguous. B is read once."""
-    blocks = N - N % DOT_COLUMNS
-    for j in range(0, blocks, DOT_COLUMNS):
-        for i in range(M):
-            _some_dots(K, from_row(A, i).values, from_element(B, 0, j), from_element(C, i, j).values)
+    width = SHARED_COLUMNS if M >= 4 else DOT_COLUMNS
+    blocks = N - N % width
+    for j in range(0, blocks, width):
+        columns = from_element(B, 0, j)
+        if M >= 4:
+            for i in range(0, M, 4):
+                row = min(i, M - 4)  # the last four start early where the remaining rows are fewer
+                _dots_of_four(K, from_row(A, row), columns, from_element(C, row, j))
+        else:
+            for i in range(M):
+                _some_dots(K, from_row(A, i).values, columns, from_element(C, i, j).values)
     for j in range(blocks, N):
         for i in range(M):
             _one_dot(K, from_row(A, i).values, from_element(B, 0, j), from_element(C, i, j).values)
 
 
+@piece
+def takes_dots(M, K):
+    """Whether the input gradient of M rows, a sum of K terms, is computed by dot products."""
+    return M < FEW_DOT_ROWS or (M < DOT_ROWS and K >= DOT_TERMS)
+
+
 @kernel
-def gemm_transposed(few, M, N, K, A, B, C, pack_buffer):
-    """C[M, N] = A[M, K] @ B[K, N], the rows of A and the columns of B contiguous; dot products if ``few``: see DOT_ROWS."""
-    if few:
+def gemm_transposed(dots, M, N, K, A, B, C, pack_buffer):
+    """C[M, N] = A[M, K] @ B[K, N], the rows of A and the columns of B contiguous; dot products if ``dots``."""
+    if dots:
         _dots(M, N, K, A, B, C)
     else:
         gemm(M, N, K, A, B, C, pack_buffer)
@@ -448,7 +491,7 @@ def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
     rows, columns, here = last - first, right - left, first * N + left
     A, B = Matrix(after(flat_to_read(dY), first * K), K, 1), Matrix(after(flat_to_read(W), left * K), 1, K)
     C = Matrix(after(flat(dX), here), N, 1)
-    gemm_transposed(M < DOT_ROWS, rows, columns, K, A, B, C, after(pack_buffers, part * PACK_SIZE))
+    gemm_transposed(takes_dots(M, K), rows, columns, K, A, B, C, after(pack_buffers, part * PACK_SIZE))
     if relu_output.size:
         mask(rows, columns, Matrix(after(flat_to_read(relu_output), here), N, 1), C, 1.0)
 

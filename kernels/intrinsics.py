@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -203,6 +204,23 @@ def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: An
     declared = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
     function = cgutils.get_or_insert_function(builder.module, declared, "llvm.prefetch.p0")
     builder.call(function, [pointer, number(0), number(2), number(1)])  # for reading, into L2, data
+
+
+@functools.partial(intrinsic, constants=True)
+def copy_few(typingctx: Any, target: Any, to: Any, source: Any, start: Any, count: Any) -> Any:
+    """target[to : to + count] = source[start : start + count]; count is a compile-time constant of at most a register."""
+    if not isinstance(count, types.IntegerLiteral):
+        raise TypingError("count must be a compile-time constant")
+
+    def emit(context: Any, builder: Any, *args: Any) -> None:
+        into, to, out_of, start, _ = args
+        ends = _element(context, builder, target, into, to), _element(context, builder, source, out_of, start)
+        few = ir.VectorType(ends[0].type.pointee, count.literal_value).as_pointer()
+        here, there = (builder.bitcast(end, few) for end in ends)
+        value = builder.load(there)
+        value.align = builder.store(value, here).align = target.dtype.bitwidth // 8
+
+    return types.void(target, types.intp, source, types.intp, count), emit
 
 
 @intrinsic

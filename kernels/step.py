@@ -28,7 +28,7 @@ from .activations import Activation
 from .bundles import Matrix, after, views
 from .csr_matrix import to_read
 from .dropout_mask import dropout_key, dropout_rows
-from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch
+from .gemm import Scratch, backward_update, finish_rows, gemm, gemm_transposed, mask, own_scratch, takes_dots
 from .intrinsics import flat, flat_as, prefetch
 from .jit import kernel, piece
 from .layers import activate, activation_backward, is_fused, layer_of, weights_of
@@ -51,7 +51,7 @@ from .sparse import (
     to_columns,
 )
 from .team import barrier, share
-from .tuning import DOT_ROWS, TRANSPOSE_VECTORS
+from .tuning import TRANSPOSE_VECTORS
 from .update import Schedule, average, is_inert, step_of, step_rows
 
 # -- what a step works on ------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
         above, dZ = _gradients(workspace, l + 1, lo, O), _gradients(workspace, l, lo, I)
         Y, slopes = _outputs(workspace, l, lo, I), _slopes(workspace, l, lo, I)
         W_transposed = Matrix(weights_of(network, l)[0], 1, O)
-        gemm_transposed(n < DOT_ROWS, rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
+        gemm_transposed(takes_dots(n, O), rows, I, O, above, W_transposed, dZ, workspace.scratch.pack_buffer)
         if is_fused(hidden.activation, l):  # ReLU; elements that dropout dropped are 0, too
             mask(rows, I, Y, dZ, 1 / kept)
         else:

@@ -61,11 +61,14 @@ right, not tile by tile from top to bottom. ms for 1, 4, 16 rows, 2 threads: 307
 """
 
 DOT_COLUMNS = REGISTER_BYTES // 8
-DOT_ROWS = 8
-"""With fewer than DOT_ROWS rows in a batch, dY @ W.T is computed as dot products with DOT_COLUMNS rows of W at a time (the
-lanes of float64): W is then read once, unpacked. Ice Lake, 784 x 256, 1 thread, GFLOP/s by 1, 4, 8 columns: 1 row 16, 21, 21,
-4 rows 22, 28, 28; 8 rows packed 30 and with dots 34, 12 rows 55 and 47. Steps of 784-1024-1024-10, 2 threads, ms packed and
-with dots: 1 row 1.06 and 0.66, 4 rows 1.01 and 0.77, 7 rows 1.53 and 1.20.
+SHARED_COLUMNS = REGISTERS // 8
+DOT_ROWS, DOT_TERMS = 24, 100
+FEW_DOT_ROWS = 8
+"""An input gradient dY @ W.T of fewer than DOT_ROWS rows and at least DOT_TERMS outputs, or of fewer than FEW_DOT_ROWS rows, is
+computed as dot products: W is then read once, unpacked. Four rows take SHARED_COLUMNS rows of W at a time, fewer rows
+DOT_COLUMNS (the lanes of float64). One row of 784 x 256, Ice Lake, 1 thread, GFLOP/s by 1, 4, 8 columns: 16, 21, 21. Emerald
+Rapids, 1 thread, speed relative to packed products: 784 x 256, 8, 16, 24, 32 rows 1.7, 1.4, 1.0, 1.0; 1024 x 1024, 8, 24, 48
+rows 1.9, 1.3, 0.9; 784 x 128, 8 and 16 rows 1.5 and 1.0; 1024 x 32, 8 and 16 rows 1.0 and 0.7; 1024 x 10, 8 rows 0.7.
 """
 
 NARROW_COLUMNS = 8
