@@ -538,6 +538,43 @@ def test_rows_to_predict_may_end_in_one_that_has_one_value_and_what_is_kept_has_
         assert len(csv_reader.features(path, query)) == len(csv_reader.fields(path, ["item"], query)["item"]) == count
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a;b\n1,5;2\n2,5;3\n", COMMAS),
+        ("a,b\n1,2\nSum,6\n", "line 3 (Sum,6) sums up others, or has one value only; it and what follows are left out"),
+        ("a,b,a\n1,2,3\n", "two columns are named 'a'; the second, column 3, is called 'a.1'"),
+    ],
+)
+@pytest.mark.parametrize("frame", [None, "must"])
+@pytest.mark.parametrize("named", [("a", "b"), None])
+def test_what_is_guessed_of_rows_to_predict_is_said(write, text, said, frame, named):
+    known, notes = Features(text.partition("\n")[0].count("a") + 1 if named is None else 2, named, frame=frame), []
+    csv_reader.features(path := Path(write("table.csv", text)), Query(known=known, say=notes.append))
+    assert f"{path}: {said}" in notes
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ("1.300 850 23.456", True),
+        ("€1.300 €850 €-2.450", True),
+        ("1.300 850.000 23.456", False),  # all have decimals
+        ("1.3 850 23.456", False),  # zeros at the end are not written
+        ("1.300 1200 850", False),  # thousands stand without a point
+        ("0.300 850 1.250", False),
+        ("1.300 12 7", False),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_decimals_that_may_be_thousands_with_points_are_said(write, numbers, said, place):
+    rows = [[price, str(k / 8)] for k, price in enumerate(numbers.split() * 20)]
+    text = "\n".join(";".join(row[:: 1 - 2 * place]) for row in [["price", "a"], *rows])
+    load(write("table.csv", text), say=(notes := []).append, label_column="price", task="regression")
+    note = "'price': '1.300' is read as decimals; where points group thousands, take them out"
+    assert [each.endswith(f"column {1 + place}, {note}") for each in notes].count(True) == said
+
+
 def test_a_last_line_whose_word_is_there_before_is_a_row(write):
     rows = "item,a,label\n" + "".join(f"{('Min', 'Total')[k % 2]},{k},{'xy'[k % 2]}\n" for k in range(60))
     assert len(load(write("table.csv", rows), val_fraction=None, say=[].append).y) == 60

@@ -32,12 +32,14 @@ from .columns import (
 )
 from .dialect import SEPARATORS, Table, read_dialect
 from .labels import Labels, distinct, listed
-from .values import MISSING, feature, is_gap, number, written_date
+from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
 
 _SUMMARIES = {
     "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
     "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "mittelwert", "moyenne", "totale",
 }  # fmt: skip
+_DIGITS_OF_A_GROUP = 3
+_GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 
@@ -161,6 +163,12 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
         k = next(k for k, name in enumerate(names) if name != given[k])
         said = f"the second, column {k + 1}, is called {names[k][:42]!r}"
         notes.append(f"two columns are named {given[k][:40]!r}; {said}")
+    for k, column in enumerate(zip(*(row for row in table.below if len(row) == len(names)))):
+        if (field := _with_thousands(column)) is not None:
+            name = f", {names[k][:40]!r}" if is_header else ""
+            notes.append(
+                f"column {k + 1}{name}: {field!r} is read as decimals; where points group thousands, take them out"
+            )
     return Head(names, is_header, table.delimiter, rows, line, tuple(notes))
 
 
@@ -179,6 +187,17 @@ def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
             found = start
         end = start - 1
     return found
+
+
+def _with_thousands(texts: Sequence[str]) -> str | None:
+    """One of the texts whose point may group thousands, if any: 1.300, where others have three digits behind it, too, or are as
+    850. Decimals would be 1.3, or 850.000."""
+    numbers = [text.strip(f" +-{CURRENCIES}") for text in texts]
+    pointed = [text for text in numbers if "." in text]
+    if not all(map(_GROUPED.fullmatch, pointed)):
+        return None
+    whole = max((len(text) for text in numbers if text.isdigit()), default=0)
+    return next((text for text in pointed if text.endswith("0")), None) if whole == _DIGITS_OF_A_GROUP else None
 
 
 def _are_names(texts: list[str]) -> bool:
@@ -292,7 +311,7 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
     if known.width not in (None, len(features)):
         raise InputError(f"{path}: has {len(features)} columns for {known.width} features")
     if not query.labelled:
-        return Chosen(features, None, None)
+        return Chosen(features, None, None, head.notes)
     return Chosen(features, label, weight, notes, told and known.width is None)
 
 
@@ -307,7 +326,8 @@ def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Ch
     others = [name for k in rest if k != label and (name := head.names[k]) not in (labels, *known.unused)]
     extra = [name for name in others if not (is_index(name) or says_which_row(name))]
     unknown = f"the model does not know these columns, which are left out: {listed(extra)}"
-    return Chosen(features, label, None, (unknown,) if extra and known.frame and not query.labelled else (), told=told)
+    notes = (unknown,) if extra and known.frame and not query.labelled else ()
+    return Chosen(features, label, None, head.notes + notes, told=told)
 
 
 def _without_row_numbers(

@@ -34,8 +34,8 @@ _MARKED_NUMBER = re.compile(
     r"([<>≤≥~≈]?) ?[+-]?\d[\d.,'\s]*"
     r"(?:([^\W\d_][²³/\w]*\.?|[^\w\s/:-][^\W\d_]?|-|\[\d\]|\(\d\)|)|(±|[×x*·] ?10(?:\^|(?=[-+]))) ?[-+]?[\d.,]+)"
 )
-_CURRENCIES = "$€£¥₹"
-_MONEY = rf"(?:R?[{_CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
+CURRENCIES = "$€£¥₹"
+_MONEY = rf"(?:R?[{CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
 _MARKED = re.compile(
     rf"(?P<open>\()?(?P<first>{_MONEY})? ?(?P<sign>[-+−])?(?P<before>{_MONEY})? ?"
     r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’\s])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
@@ -120,7 +120,7 @@ def written_number(text: str) -> float | None:
 
 def is_number_of_some_country(text: str) -> bool:
     """Whether the text is a number in the notation of any country, such as 1,250 or 1.250,00."""
-    return bool(_NUMBER.fullmatch(text.strip(f" %{_CURRENCIES}")))
+    return bool(_NUMBER.fullmatch(text.strip(f" %{CURRENCIES}")))
 
 
 def feature(text: str) -> float | None:
