@@ -29,10 +29,7 @@ class Sparse:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray) -> Sparse:
-        return self.take(np.arange(len(self))[rows])
-
-    def take(self, rows: np.ndarray) -> Sparse:
-        """The rows of those numbers, in that order."""
+        """The rows of a slice, or of those numbers in that order."""
         lengths = np.diff(self.indptr)[rows]
         indptr = np.concatenate(([0], np.cumsum(lengths)))
         entries = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
