@@ -105,7 +105,9 @@ def _in_memory(samples: Samples) -> Samples:
 def _npy_samples(directory: Path, memory: int | None, say: Say, part: str) -> Samples:
     suffix = "_test" if part == "test" else ""
     path, y_path = directory / f"X{suffix}.npy", directory / f"y{suffix}.npy"
-    file, start, shape, dtype = open_npy(path)
+    file, start, shape, dtype, fortran_order = open_npy(path)
+    if fortran_order:
+        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
     if dtype.str not in ("|u1", np.dtype(np.float32).str, np.dtype(np.float64).str):
         raise InputError(f"{path}: has dtype {dtype}; it must be uint8, float32 or float64")
     y = npz.as_vector(read_npy(y_path), str(y_path), say)

@@ -22,20 +22,13 @@ def features(path: Path, query: Query) -> np.ndarray:
 
 def read_npy(path: Path) -> np.ndarray:
     """The array in the file."""
-    file, start, shape, dtype, fortran_order = _opened(path)
+    file, start, shape, dtype, fortran_order = open_npy(path)
     return file.read(start, shape[::-1], dtype).T if fortran_order else file.read(start, shape, dtype)
 
 
-def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any]]:
-    """(the file, where the array begins, its shape and dtype). InputError unless it holds, row by row, what its header says."""
-    *found, fortran_order = _opened(path)
-    if fortran_order:
-        raise InputError(f"{path}: is in Fortran order; it must be in C order (np.ascontiguousarray)")
-    return tuple(found)  # type: ignore[return-value]
-
-
-def _opened(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], bool]:
-    """The results of ``open_npy``, and whether the array is stored column by column."""
+def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], bool]:
+    """(the file, where the array begins, its shape and dtype, whether it is stored column by column). InputError unless the
+    file holds what its header says."""
     require_file(path, fits=False)
     file = DataFile(path)
     try:
