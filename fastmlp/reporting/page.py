@@ -39,7 +39,7 @@ def draw(run: Path, data: str | None, out: str | Path | None) -> list[Path]:
     """What ``report.draw_report`` does."""
     if not run.exists():
         raise InputError(f"{run}: no such directory; it must be the --out directory of train, or the model in it")
-    directory = _directory_of(run)
+    directory = run if run.is_dir() else run.parent
     target = directory / "report" if out is None else as_path(out)
     runs = runs_of_seeds(directory)
     if not runs or run != directory:
@@ -51,11 +51,6 @@ def draw(run: Path, data: str | None, out: str | Path | None) -> list[Path]:
         rows.append((run, os.path.relpath(files[-1], target), test, history))
     settings = {name: value for name, value in _config(runs[0], data)[1].items() if name != "seed"}
     return written + _write(target, directory.resolve().name, *_over_seeds(rows), settings)
-
-
-def _directory_of(run: Path) -> Path:
-    """The directory of a run, given that or the model in it."""
-    return run if run.is_dir() else run.parent
 
 
 def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, Any]]:
@@ -72,7 +67,8 @@ def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, A
 
 def _draw_run(run: Path, data: str | None, target: Path) -> tuple[list[Path], Tested, list[dict[str, float]]]:
     """(paths written, test results, reports) of one run."""
-    path, directory = model_file(run), _directory_of(run)
+    path = model_file(run)
+    directory = path.parent
     config, settings = _config(directory, data)
     metrics = directory / "metrics.jsonl"
     history = read_metrics(metrics)
