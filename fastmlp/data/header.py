@@ -175,7 +175,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
 def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
     """Where the last lines begin that start with a word such as Total, which is in no other line, or, if the rows are
     ``labelled``, have no other value; 0 where there are none."""
-    found, end, mark = 0, len(rows.rstrip(b"\n")), b"[" + re.escape(delimiter.encode()) + b'\n"]'
+    found, end, mark = 0, len(rows), b"[" + re.escape(delimiter.encode()) + b'\n"]'
     while (start := rows.rfind(b"\n", 0, end) + 1) and rows.count(b'"', start, end) % 2 == 0:
         text = rows[start:end].decode("utf-8", "replace")
         fields = [field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])]
