@@ -121,11 +121,9 @@ def beginning(path: Path, *, unzipped: bool = True) -> bytes:
     try:
         with open(path, "rb") as file:
             head = file.read(_BEGINNING)
-        return (
-            zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING)
-            if unzipped and head.startswith(GZIP_MAGIC)
-            else head
-        )
+        if unzipped and head.startswith(GZIP_MAGIC):
+            return zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING)
+        return head
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except zlib.error as error:
