@@ -231,13 +231,14 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
     if said == DROP:
         return Column(name, DROP, None, "as said")
     with _naming(name):
-        present, different, whole = _counted(values)
+        counts = {} if values.dtype.kind in "iufb" else counts_of(values)
+    present, different, whole = _counted(values, counts)
     if drop_empty and not present:
         return Column(name, DROP, None, "it is all gaps")
     if len(values) and not present:
         raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
     with _naming(name):
-        kind = said or guessed(values)
+        kind = said or guessed(values, counts)
     row_numbers = whole and 1 < different == len(values) and isinstance(name, str) and says_which_row(name)
     if row_numbers and said is None:
         return Column(name, DROP, None, "its integers are all different and say which row it is")
@@ -256,13 +257,12 @@ def _is_id(name: Hashable) -> bool:
     return isinstance(name, str) and is_id(name)
 
 
-def _counted(values: np.ndarray) -> tuple[int, int, bool]:
-    """(number of values that are no gaps, number of distinct ones, whether they are all integers)."""
+def _counted(values: np.ndarray, counts: Mapping[str, int]) -> tuple[int, int, bool]:
+    """(number of values that are no gaps, number of distinct ones, whether they are all integers); ``counts`` are of texts."""
     if values.dtype.kind in "iufb":
         present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
         whole = values.dtype.kind != "b" and bool((present == np.floor(present)).all())
         return len(present), len(np.unique(present)), whole
-    counts = counts_of(values)
     return sum(counts.values()), len(counts), all(text.lstrip("-").isdigit() for text in counts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -108,14 +108,13 @@ def as_dates(values: np.ndarray, first: bool | None = None) -> np.ndarray:
     return np.array(dates, "datetime64[s]")[codes]
 
 
-def guessed(values: np.ndarray) -> str:
-    """The kind of a column, by its type or its texts. ValueError for a column of numbers, or dates, and a few other texts."""
+def guessed(values: np.ndarray, counts: Mapping[str, int]) -> str:
+    """The kind of a column, by its type or its texts' ``counts``. ValueError for numbers or dates and a few other texts."""
     kinds = {"i": NUMBER, "u": NUMBER, "f": NUMBER, "m": NUMBER, "M": DATE, "b": CATEGORY}
     said: Any = values.dtype.metadata or {}
     known: str | None = said.get("kind", kinds.get(values.dtype.kind))
     if known is not None:
         return known
-    counts = counts_of(values)
     kind, odd, _ = kind_of(counts)
     if odd is not None:
         cure = "mend it, or say that it is a category"
