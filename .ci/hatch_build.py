@@ -3,8 +3,6 @@
 Asked for by ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true``. See ``kernels.jit.cache`` for who uses them.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Reading 50,000 rows of 20 numbers in each format; and an MNIST-sized CSV: parsed, cached, and as the notebook does it."""
 
-from __future__ import annotations
-
 import csv
 import time
 

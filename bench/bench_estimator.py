@@ -1,7 +1,5 @@
 """The estimators against scikit-learn's, with the same parameters: seconds to fit, and scores over seeds."""
 
-from __future__ import annotations
-
 import pytest
 
 pytest.importorskip("sklearn", "1.6")

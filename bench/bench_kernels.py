@@ -1,7 +1,5 @@
 """Every op of the registry, dense and on CSR, beside NumPy, SciPy's sparse matrices and PyTorch, in one table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training steps, shuffle and gather included, and predictions, against peers that do the same work."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

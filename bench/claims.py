@@ -4,8 +4,6 @@ A sample is a dictionary of claim, work, peer, unit, median, q1, q3, rounds and 
 Every claim is a function of a Session that yields samples.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -7,8 +7,6 @@ memory, and run at a lower clock. On a busy machine idle workers end, and there 
 python bench/cold_start.py CORES [options of train]
 """
 
-from __future__ import annotations
-
 import heapq
 import os
 import sys

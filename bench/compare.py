@@ -8,8 +8,6 @@ where valgrind is installed, the same number every time. The exit code is 1 beyo
 and never fails.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

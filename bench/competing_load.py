@@ -6,8 +6,6 @@ python bench/competing_load.py [BUSY ...]
 and all peers have their turn in every round; prints the medians, and how many times slower they are than alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import statistics
 import subprocess

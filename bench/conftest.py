@@ -3,8 +3,6 @@
 Plain ``pytest`` runs every benchmark once, as a test; ``pytest --benchmark-only`` measures.
 """
 
-from __future__ import annotations
-
 import statistics
 
 import numpy as np

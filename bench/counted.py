@@ -3,8 +3,6 @@
 The difference is n calls, without start-up. compare.py runs this with code for AVX2 on one thread.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Callable, Iterator

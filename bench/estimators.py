@@ -6,8 +6,6 @@ writes results/estimators.json, from which ``pages.py`` fills the page. It takes
 scikit-learn's; leave the machine alone meanwhile.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 import sys

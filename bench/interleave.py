@@ -1,7 +1,5 @@
 """Timing in turns: every round has a block for each call, so that whatever slows the machine slows all of them."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

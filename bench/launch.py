@@ -5,8 +5,6 @@ python bench/launch.py COMMAND...
 It is a small process of its own, since the peak that Linux reports for a child is at least its parent's size.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -5,8 +5,6 @@ python bench/lessons.py
 writes results/lessons.json and results/lessons.png.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -5,8 +5,6 @@
 writes results/own_kernel.json; ``python bench/pages.py`` puts it on the page.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -5,8 +5,6 @@
 replaces the text between ``<!-- NAME -->`` and ``<!-- end -->`` on each page; a test checks that the pages are up to date.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -6,8 +6,6 @@ writes step.png, which the first page shows, training.png, accuracy.png and roof
 (default bench/results/result.json), and there tables.png, of what bench/tables.py recorded.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import sys

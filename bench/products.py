@@ -5,8 +5,6 @@
 writes results/products_<processor>.json; ``python bench/pages.py`` puts it on the page. It takes three minutes.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -5,8 +5,6 @@ Breiman et al. (1984), and CSVs with a header and the label in the last column. 
 for the others, text becomes one-hot, and missing numbers become the training part's median. Five splits, 80 to 20.
 """
 
-from __future__ import annotations
-
 import sys
 import warnings
 from pathlib import Path

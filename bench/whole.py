@@ -3,8 +3,6 @@
 python bench/whole.py FAMILY DIRECTORY THREADS
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

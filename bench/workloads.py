@@ -3,8 +3,6 @@
 Legend: ``N`` samples, ``I`` inputs, ``O`` outputs; ``layers`` is a list of (W [I, O], b [O]), float32.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Writes samples in each file format, for the tests and for the benchmark of the readers."""
 
-from __future__ import annotations
-
 import gzip
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A real browser without a window, driven through ChromeDriver by the WebDriver protocol (W3C), by the standard library."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Calls for which tests have kernels compiled at once: see ``compiled_at_once`` in conftest.py."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

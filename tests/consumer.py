@@ -1,7 +1,5 @@
 """A typed module of somebody who uses every public name of fastmlp: mypy and pyright check it, and a test runs it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

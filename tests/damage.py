@@ -1,7 +1,5 @@
 """Files of every kind that fastmlp reads, sound (the seeds) and damaged (the mutants): a function of a number each."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

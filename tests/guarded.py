@@ -8,8 +8,6 @@ Prints the number of calls made.
     python guarded.py SEED CALLS
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import ctypes

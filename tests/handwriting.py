@@ -3,8 +3,6 @@
 ``python tests/handwriting.py runs/mnist data/mnist --seed 777`` prints what a model reads of them, as a table of styles.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Callable

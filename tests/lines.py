@@ -1,7 +1,5 @@
 """What a command that refuses has to say."""
 
-from __future__ import annotations
-
 
 def one_line(result, code, message):
     """Its exit code, nothing on stdout, and one line on stderr that holds ``message``."""

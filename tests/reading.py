@@ -1,7 +1,5 @@
 """Samples of files as plain arrays."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from fastmlp.data import Sparse, csv

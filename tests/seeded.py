@@ -6,8 +6,6 @@ last in a call, for the arguments that follow. So neither formatting, nor commen
 other lines, nor the file matter. Where code has changed so much that a bug no longer has a place, ``seed`` says which one.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 import copy

@@ -7,8 +7,6 @@ what each call loses raises the least of it too. A work is the name of an op, sh
     python soak.py COUNT WORK...
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

@@ -1,7 +1,5 @@
 """Compiling ahead in worker processes: who may, what comes of it, and what becomes of the workers."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

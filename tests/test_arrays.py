@@ -1,7 +1,5 @@
 """fastmlp.fit on arrays, data frames and sparse matrices."""
 
-from __future__ import annotations
-
 import datetime
 import inspect
 import logging

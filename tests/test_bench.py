@@ -1,7 +1,5 @@
 """The benchmarks measure what they say: every peer does the same work, and what is recorded is what is shown."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """One SHA-256 of the weights after a run: on any number of threads, any threading layer beside, memory, chunks, company."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import os

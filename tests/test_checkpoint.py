@@ -1,7 +1,5 @@
 """Runs that stop and go on: the same bits as if they had not, wherever they stop and whatever became of the files."""
 
-from __future__ import annotations
-
 import json
 import random
 import zipfile

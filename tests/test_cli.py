@@ -1,7 +1,5 @@
 """The commands as a user meets them: exit codes, one-line errors, what goes to which stream."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import io

@@ -1,7 +1,5 @@
 """What becomes of each column of a table on its way into a network."""
 
-from __future__ import annotations
-
 import datetime
 import decimal
 import json

@@ -1,7 +1,5 @@
 """evaluate, predict, export, doctor and warmup as a user meets them."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Threads, forks, pools and signals while kernels run. Each scene is a process of its own, so that a hang fails its test."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """Libraries that depend on ``kernels`` (tests/consumers), each installed from wheels into an environment of its own."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Kills and full disks at every instant: some checkpoint is always whole, and the run goes on from it to the same bits."""
 
-from __future__ import annotations
-
 import builtins
 import contextlib
 import io

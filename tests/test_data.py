@@ -1,7 +1,5 @@
 """Readers: what they read, and one clear line for what they cannot."""
 
-from __future__ import annotations
-
 import gzip
 import re
 import struct

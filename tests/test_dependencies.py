@@ -1,7 +1,5 @@
 """The key of compiled code: whatever the code depends on changes it, and nothing else does."""
 
-from __future__ import annotations
-
 import compileall
 import json
 import shutil

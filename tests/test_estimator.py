@@ -1,7 +1,5 @@
 """fastmlp.MLPClassifier and MLPRegressor: scikit-learn's checks and own tests, the same numbers, and what is added."""
 
-from __future__ import annotations
-
 import copy
 import doctest
 import importlib.util

@@ -1,7 +1,5 @@
 """Numbers at the ends of their range, networks and data of odd shapes, and rounding over long runs."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 

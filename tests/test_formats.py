@@ -1,7 +1,5 @@
 """The table of file formats: every format in every place that takes files, under its own names or none."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Bad arguments to the public ops: an error that names the argument, before any kernel runs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

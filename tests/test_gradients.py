@@ -1,7 +1,5 @@
 """The definition itself: the twins' gradients against central differences in float64, and the notebook's formulas."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -3,8 +3,6 @@
 ``python tests/test_hostile.py SEED COUNT KIND ...`` replays mutants; ``FASTMLP_FUZZ_SEED`` makes the tests draw others.
 """
 
-from __future__ import annotations
-
 import bz2
 import contextlib
 import gzip

@@ -1,7 +1,5 @@
 """Handwriting in photographs and drawings: what is found, how it is framed, what is refused, and how well it is read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The kernels beside other libraries: PyTorch's autograd, DLPack, any object with the array protocol of NumPy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The compile policy and its cache: never stale, never a traceback, at most one warning line."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import os

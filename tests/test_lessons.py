@@ -1,7 +1,5 @@
 """The lessons of ``kernels.lessons`` run, and all of them take the same step."""
 
-from __future__ import annotations
-
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module

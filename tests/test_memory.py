@@ -1,7 +1,5 @@
 """No op touches memory outside its arguments: guard pages and canaries, in a process that may crash."""
 
-from __future__ import annotations
-
 import itertools
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Data-parallel training: N ranks give one process's numbers, and end together, with one line, whatever ends one of them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

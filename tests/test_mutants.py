@@ -3,8 +3,6 @@
 python -m pytest tests/test_mutants.py --nightly
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil

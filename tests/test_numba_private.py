@@ -1,7 +1,5 @@
 """What the kernels use of Numba that it does not promise to keep: all of it in one module, and each name still there."""
 
-from __future__ import annotations
-
 import ast
 import re
 from importlib import import_module

@@ -1,7 +1,5 @@
 """The numbers: exact on integers, within the derived bound on floats, NaN and infinity as in NumPy."""
 
-from __future__ import annotations
-
 import itertools
 import tracemalloc
 

@@ -1,7 +1,5 @@
 """What holds for every op in the registry: its twin, its bits, its memory."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 

@@ -1,7 +1,5 @@
 """What a training run can be asked for beyond rates and sizes: each option does what it says, on both backends."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache, partial
 

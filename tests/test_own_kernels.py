@@ -1,7 +1,5 @@
 """Kernels of the user's own: compiled under the policy, kept, never stale, run on the team."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

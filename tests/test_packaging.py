@@ -1,7 +1,5 @@
 """The shape of the project: who imports whom, the name `kernels`, what is in the wheel."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import json

@@ -1,7 +1,5 @@
 """The page to draw on, in a real browser: what it sees and says is what predict sees and says."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

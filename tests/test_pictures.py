@@ -1,7 +1,5 @@
 """Folders and archives of images: which files are read, into what classes, of what size; and what of them is refused."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import zipfile

@@ -1,7 +1,5 @@
 """What becomes of the data before a run: scales of columns, images and tables, defaults by the size of a table."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 
 import numpy as np

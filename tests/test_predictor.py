@@ -1,7 +1,5 @@
 """Rows one at a time, prepared: the bits and the errors of the calls that they stand for."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

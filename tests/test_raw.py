@@ -1,7 +1,5 @@
 """``kernels.raw``: every op of the registry without its checks gives the bits of the public op, in any number of parts."""
 
-from __future__ import annotations
-
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 

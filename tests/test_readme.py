@@ -1,7 +1,5 @@
 """The pages are true: every code block runs as it stands, top to bottom, and every file and figure on them is there."""
 
-from __future__ import annotations
-
 import re
 import runpy
 import shlex

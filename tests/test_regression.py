@@ -1,7 +1,5 @@
 """Numbers to predict: from a table on the command line to the files that other libraries read."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

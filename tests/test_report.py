@@ -1,7 +1,5 @@
 """``fastmlp report``: the pictures say what the model does, the page stands alone, bad input is one line."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

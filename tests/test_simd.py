@@ -1,7 +1,5 @@
 """The SIMD vector type, each operation against NumPy in every lane."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

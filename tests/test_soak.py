@@ -4,8 +4,6 @@ Resident memory is flat when the least of it rises by less than a megabyte from 
 array lost at each of the fewest calls is two.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor

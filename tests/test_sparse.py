@@ -1,7 +1,5 @@
 """The sparse first layer: the dense one's bits, whatever the layout, the split and what was put off."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from functools import partial

@@ -1,7 +1,5 @@
 """What a start waits for: modules that a warm process does not import."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Training on data that stay on disk: the same bits as in memory in the same order, in memory that a flag bounds."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

@@ -1,7 +1,5 @@
 """Subnormal numbers are zeros to every op, on every thread, and the caller's floating-point control word stays as it was."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables with text, dates and gaps on the command line: train, predict, evaluate and report them, and what is refused."""
 
-from __future__ import annotations
-
 import csv
 import datetime
 import io

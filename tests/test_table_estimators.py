@@ -1,7 +1,5 @@
 """TableClassifier and TableRegressor: tables with categories, dates and gaps, as scikit-learn's estimators."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

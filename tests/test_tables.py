@@ -1,7 +1,5 @@
 """Tables of numbers: CSV with text labels, names and weights, svmlight, class names, and what damaged files do."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import math

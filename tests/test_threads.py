@@ -1,7 +1,5 @@
 """The team of threads: counts, concurrency, forks, interrupts."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

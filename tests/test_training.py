@@ -1,7 +1,5 @@
 """Training: both backends alike, the bits alike on any number of threads, and networks that learn."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What type checkers and editors see of ``kernels``: consumers' modules are accepted, and mistakes in them are found."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import inspect

@@ -3,8 +3,6 @@
 A module here lists its classes in ``PEERS``; a new one gets a line in ``MODULES``, and tests and benchmarks follow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """JAX: one jitted scan over the batches, data resident, parameters donated."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

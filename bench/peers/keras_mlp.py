@@ -1,7 +1,5 @@
 """Keras: a compiled Sequential's ``fit`` on rows in order, many steps an execution, XLA where its backend has it."""
 
-from __future__ import annotations
-
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,7 +1,5 @@
 """LiteRT (TensorFlow Lite) on XNNPACK: prediction of a model that TensorFlow converts."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 

@@ -1,7 +1,5 @@
 """The notebook that this project began with: its training iteration, as written, in NumPy's float64."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from . import Peer

@@ -1,7 +1,5 @@
 """NumPy, tuned: float32, every array allocated once, products by BLAS into place."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from . import Peer, batches

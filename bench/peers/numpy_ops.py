@@ -3,8 +3,6 @@
 Those that work in place return nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ONNX Runtime's prediction."""
 
-from __future__ import annotations
-
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 

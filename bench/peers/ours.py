@@ -1,7 +1,5 @@
 """fastmlp's own step, through the public ops: with the zeros skipped, and with every input multiplied."""
 
-from __future__ import annotations
-
 import numpy as np
 
 import kernels

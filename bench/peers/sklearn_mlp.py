@@ -1,7 +1,5 @@
 """scikit-learn's MLPClassifier by SGD: ``partial_fit`` on many batches at a time, taken in order and not copied."""
 
-from __future__ import annotations
-
 from itertools import groupby
 
 import numpy as np

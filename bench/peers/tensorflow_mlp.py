@@ -1,7 +1,5 @@
 """TensorFlow: one XLA-compiled loop over the batches, data resident in tensors."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 

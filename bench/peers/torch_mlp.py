@@ -1,7 +1,5 @@
 """PyTorch: autograd on modules, a backward pass written by hand, the same compiled, and EmbeddingBag for sparse rows."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F
