@@ -298,60 +298,37 @@ def damaged():
     return matrix
 
 
-BAD = {
-    "a path": (("flats.csv",), {}, "data is 'flats.csv'; read what is there with fastmlp.load"),
-    "out": (
-        (X, Y["text"]),
-        {"out": "run"},
-        r"out is of the commands; in Python checkpoint= keeps the run, and result.model.save",
-    ),
-    "a name for y": (
-        ({"a": X[:, 0], "b": Y["text"]}, "b"),
-        {},
-        "y is 'b'; it must be the column itself, and X the others",
-    ),
-    "no y": ((X,), {}, "y is missing; fit takes samples X and their y, or a Dataset"),
-    "counts": ((X, Y["text"][1:]), {}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
-    "half a test set": ((X, Y["text"]), {"X_test": X}, "X_test and y_test go together"),
-    "NaN": ((np.where(X > 2, np.nan, X), Y["text"]), {}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
-    "NaN in y": (
-        (X, np.where(X[:, 0] > 2, np.nan, X[:, 0])),
-        {},
-        r"y, row \d+ .counted from 0.: holds a NaN or an infinity",
-    ),
-    "masked y": (
-        (X, np.ma.masked_equal(Y["integers"], 7)),
-        {},
-        r"y, row \d+ .counted from 0.: is masked; every sample must have one",
-    ),
-    "None in y": ((X, [None, *Y["text"][1:]]), {}, "y, row 0 .counted from 0.: is missing; every sample must have one"),
+TEXT = Y["text"].tolist()
+BAD = {  # what is given in the place of X and y, or beside them
+    "a path": ({"data": "flats.csv"}, "data is 'flats.csv'; read what is there with fastmlp.load"),
+    "out": ({"out": "run"}, "out is of the commands; in Python checkpoint= keeps the run, and result.model.save"),
+    "a name for y": ({"data": {"a": TEXT, "b": TEXT}, "y": "b"}, "y is 'b'; it must be the column itself, and X the others"),
+    "no y": ({"y": None}, "y is missing; fit takes samples X and their y, or a Dataset"),
+    "counts": ({"y": TEXT[1:]}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
+    "half a test set": ({"X_test": X}, "X_test and y_test go together"),
+    "NaN": ({"data": np.where(X > 2, np.nan, X)}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
+    "NaN in y": ({"y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, r"y, row \d+ .counted from 0.: holds a NaN or an infinity"),
+    "masked y": ({"y": np.ma.masked_equal(Y["integers"], 7)}, r"y, row \d+ .counted from 0.: is masked; every sample must"),
+    "None in y": ({"y": [None, *TEXT[1:]]}, "y, row 0 .counted from 0.: is missing; every sample must have one"),
     "pandas.NA in y": (
-        (X, np.array([NA(), *Y["text"][1:]], object)),
-        {},
-        "y, row 0 .counted from 0.: is missing; every sample must have one",
+        {"y": np.array([NA(), *TEXT[1:]], object)}, "y, row 0 .counted from 0.: is missing; every sample must have one"
     ),
     "a gap among numbers": (
-        (X, ["?", *map(str, X[1:, 0])]),
-        {},
+        {"y": ["?", *map(str, X[1:, 0])]},
         r"y: the label of row 0 .counted from 0. is '\?', the others are numbers; it is missing",
     ),
     "a word among numbers": (
-        (X, ["sold", *map(str, X[1:, 0])]),
-        {},
+        {"y": ["sold", *map(str, X[1:, 0])]},
         "y: the label of row 0 .counted from 0. is 'sold', the others are numbers; it is no number",
     ),
-    "huge integers": ((X, [10**20, *range(299)]), {}, "y holds integers of more than 64 bits; give them as text"),
-    "dates in y": ((X, [datetime.date(2024, 1, 1)] * 300), {}, r"y holds values of another type \(date\)"),
-    "mixed y": ((X, np.array([3, *Y["text"][1:].tolist()], object)), {}, "y holds values of several types"),
-    "ragged": (([[1, 2], [3]], ["a", "b"]), {}, "X cannot be made an array"),
-    "a damaged sparse matrix": ((damaged(),), {"y": Y["text"]}, "X is no valid sparse matrix .indices must be < 6"),
-    "text": ((X.astype(str), Y["text"]), {}, "X has dtype <U"),
+    "huge integers": ({"y": [10**20, *range(299)]}, "y holds integers of more than 64 bits; give them as text"),
+    "dates in y": ({"y": [datetime.date(2024, 1, 1)] * 300}, r"y holds values of another type \(date\)"),
+    "mixed y": ({"y": np.array([3, *TEXT[1:]], object)}, "y holds values of several types"),
+    "ragged": ({"data": [[1, 2], [3]], "y": ["a", "b"]}, "X cannot be made an array"),
+    "a damaged sparse matrix": ({"data": damaged()}, "X is no valid sparse matrix .indices must be < 6"),
+    "text": ({"data": X.astype(str)}, "X has dtype <U"),
     **{
-        f"columns that never vary, {kind}": (
-            (same, Y["text"]),
-            {},
-            "X: every column has one value only; there is nothing to learn",
-        )
+        f"columns that never vary, {kind}": ({"data": same}, "X: every column has one value only; there is nothing to learn")
         for kind, same in (
             ("ones", np.ones((300, 6))),
             ("zeros", np.zeros((300, 6))),
@@ -360,49 +337,31 @@ BAD = {
         )
     },
     "two rows alike": (
-        (np.ones((2, 6)), ["a", "b"]),
-        {"X_test": X[:2], "y_test": ["a", "b"]},
+        {"data": np.ones((2, 6)), "y": ["a", "b"], "X_test": X[:2], "y_test": ["a", "b"]},
         "every column has one value only",
     ),
-    "one class": ((X, np.full(300, "a")), {}, "all labels are 'a'; there must be at least two classes"),
-    "text to predict": ((X, Y["text"]), {"task": "regression"}, "with task regression it must be a finite number"),
-    "unknown option": (
-        (X, Y["text"]),
-        {"layers": 3},
-        r"unknown option 'layers'; did you mean hidden\? the options are",
-    ),
+    "one class": ({"y": np.full(300, "a")}, "all labels are 'a'; there must be at least two classes"),
+    "text to predict": ({"task": "regression"}, "with task regression it must be a finite number"),
+    "unknown option": ({"layers": 3}, r"unknown option 'layers'; did you mean hidden\? the options are"),
     # The command's: --clip-norm.
-    "an option": ((X, Y["text"]), {"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
-    "a choice": ((X, Y["text"]), {"augment": True}, "^augment is True; it must be a name"),
-    "a weight of no class": (
-        (X, Y["text"]),
-        {"class_weight": {"maybe": 2}},
-        "^class_weight names 'maybe'; the classes are",
-    ),
-    "a loss": (
-        (X, Y["text"]),
-        {"loss": "absolute_error"},
-        r"classes \(loss softmax_cross_entropy, focal; or task regression\)",
-    ),
-    "an unknown class": (
-        (X, Y["text"]),
-        {"X_test": X[:1], "y_test": ["maybe"]},
-        "'maybe' is none of the training set's",
-    ),
+    "an option": ({"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
+    "a choice": ({"augment": True}, "^augment is True; it must be a name"),
+    "a weight of no class": ({"class_weight": {"maybe": 2}}, "^class_weight names 'maybe'; the classes are"),
+    "a loss": ({"loss": "absolute_error"}, r"classes \(loss softmax_cross_entropy, focal; or task regression\)"),
+    "an unknown class": ({"X_test": X[:1], "y_test": ["maybe"]}, "'maybe' is none of the training set's"),
     "dictionaries": (
-        ({"a": X[:, 0], "b": np.array([{}] * 300, object)}, Y["text"]),
-        {},
+        {"data": {"a": X[:, 0], "b": np.array([{}] * 300, object)}},
         "^X: column 'b' holds values of the type dict; each must be a number, a text or a date",
     ),
-    "weights": ((X, Y["text"]), {"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
-}
+    "weights": ({"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_used_is_one_line(name):
-    arguments, options, message = BAD[name]
+    given, message = BAD[name]
     with pytest.raises(InputError, match=message):
-        fastmlp.fit(*arguments, **options)
+        fastmlp.fit(**{"data": X, "y": Y["text"], **given})
 
 
 def test_a_data_set_has_its_own_labels(digits):
