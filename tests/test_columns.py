@@ -357,83 +357,54 @@ def test_columns_go_by_name_in_any_order():
     assert np.array_equal(inputs(columns, c=["u"], b=["x"], a=[1.0]), given)
 
 
-@pytest.mark.parametrize(
-    ("said", "table", "message"),
-    [
-        (None, {"a": [None, "?", "NA"], "b": [1, 2, 3]}, "column 'a' is all gaps; leave it out"),
-        (None, {"a": [1, 1, 1], "b": ["x", "x", "x"]}, "no column is left to learn from ('a': it is constant"),
-        (None, {"a": [1, 2], "b": [1]}, "differ in length"),
-        (None, {"a": 1.0}, "column 'a' of X has the shape (); it must be a list of values"),
-        (None, {"a": [[1, 2], [3, 4]]}, "column 'a' of X has the shape (2, 2)"),
-        (None, "table.csv", "X is 'table.csv'; it must be the table itself: pandas.read_csv('table.csv')"),
-        (None, {"a": [1j, 2]}, "Complex data not supported"),
-        (
-            None,
-            {"a": np.array([[1, 2], [3]], object)},
-            "column 'a' holds values of the type list; each must be a number",
-        ),
-        (None, {"a": [{"k": 1}, {"k": 2}]}, "column 'a' holds values of the type dict"),
-        (None, {"a": 2**62 + np.arange(3)}, "('a': its values are one float64; subtract what they have in common"),
-        (None, {}, "0 feature(s)"),
-        ({"z": "number"}, {"a": [1, 2]}, "columns names 'z', but the table has 'a'"),
-        ({"a": "integer"}, {"a": [1, 2]}, "it must be one of number, category, date, drop"),
-        ({"a": "number"}, {"a": ["1", "two"]}, "column 'a' holds 'two', which is no number"),
-        (
-            None,
-            {"a": ["1", "2", "3", "two"]},
-            "column 'a' holds 'two', which is no number as its others are; mend it, or say",
-        ),
-        (
-            None,
-            {"a": [*map(str, range(50)), *["unknown"] * 50]},
-            "column 'a' holds 'unknown', which is no number as its others",
-        ),
-        (
-            None,
-            {"a": ["2024-01-01", "2024-01-02", "never"]},
-            "column 'a' holds 'never', which is no date as its others are",
-        ),
-        (None, {"a": ["1,500", "2,500"]}, "column 'a' holds '1,500', which is no number as its others are"),
-        (None, {"a": [f"{k} kg" for k in range(50)]}, "column 'a' holds '0 kg', which is no number as its others are"),
-        (None, {"a": [f"{k},5-" for k in range(50)]}, "column 'a' holds '0,5-', which is no number as its others are"),
-        (
-            None,
-            {"a": ["01/02/2024", "03/02/2024", "02/03/2024"]},
-            "of which either number may be the month; it must have them as 2024-",
-        ),
-        (
-            None,
-            {"a": ["05/04/2024", "06/04/2024"]},
-            "of which either number may be the month",
-        ),  # April's days, or May and June
-        (None, {"a": ["03/04/21"]}, "either number may be the month; it must have them as 2021-03-04, or be left out"),
-        (
-            None,
-            {"a": ["19-04-30", "20-05-11", "19-06-12"]},
-            "may be the year; it must have them as 2019-04-30, or be left out",
-        ),
-        *(
-            (None, {"a": values}, f"column 'a' holds {said!r}, which is no number as its others are")
-            for said, values in {
-                "inf": ["1", "2", "3", "inf", "inf"],
-                "2": ["1 %", "0", "2"],
-                "€3": ["$1", "2", "€3"],
-                "59.5": ["1:00.5", "59.5"],
-                "0.5*": [f"{k}.5" + "*" * (k % 4 == 0) for k in range(40)],
-                "<0": [f"<{k}" for k in range(40)],
-                "0±0.5": [f"{k}±0.5" for k in range(40)],
-                "0×10^-3": [f"{k}×10^-3" for k in range(40)],
-            }.items()
-        ),
-        (
-            None,
-            {"a": [1.0, np.inf, 2.0]},
-            "column 'a' holds inf, which is not finite; where there is no number leave a gap",
-        ),
-        ({"a": "date"}, {"a": ["2024-02-30", "2024-01-01"]}, "column 'a' holds '2024-02-30', which is no date"),
-    ],
-)
-def test_what_cannot_be_learnt_from_is_refused_in_one_line(said, table, message):
+AS_OTHERS = "which is no number as its others are"
+REFUSED = [
+    ({"a": [None, "?", "NA"], "b": [1, 2, 3]}, "column 'a' is all gaps; leave it out"),
+    ({"a": [1, 1, 1], "b": ["x", "x", "x"]}, "no column is left to learn from ('a': it is constant"),
+    ({"a": [1, 2], "b": [1]}, "differ in length"),
+    ({"a": 1.0}, "column 'a' of X has the shape (); it must be a list of values"),
+    ({"a": [[1, 2], [3, 4]]}, "column 'a' of X has the shape (2, 2)"),
+    ("table.csv", "X is 'table.csv'; it must be the table itself: pandas.read_csv('table.csv')"),
+    ({"a": [1j, 2]}, "Complex data not supported"),
+    ({"a": np.array([[1, 2], [3]], object)}, "column 'a' holds values of the type list; each must be a number"),
+    ({"a": [{"k": 1}, {"k": 2}]}, "column 'a' holds values of the type dict"),
+    ({"a": 2**62 + np.arange(3)}, "('a': its values are one float64; subtract what they have in common"),
+    ({}, "0 feature(s)"),
+    ({"a": ["1", "2", "3", "two"]}, f"column 'a' holds 'two', {AS_OTHERS}; mend it, or say"),
+    ({"a": [*map(str, range(50)), *["unknown"] * 50]}, f"column 'a' holds 'unknown', {AS_OTHERS}"),
+    ({"a": ["2024-01-01", "2024-01-02", "never"]}, "column 'a' holds 'never', which is no date as its others are"),
+    ({"a": ["1,500", "2,500"]}, f"column 'a' holds '1,500', {AS_OTHERS}"),
+    ({"a": [f"{k} kg" for k in range(50)]}, f"column 'a' holds '0 kg', {AS_OTHERS}"),
+    ({"a": [f"{k},5-" for k in range(50)]}, f"column 'a' holds '0,5-', {AS_OTHERS}"),
+    ({"a": ["01/02/2024", "03/02/2024", "02/03/2024"]}, "number may be the month; it must have them as 2024-"),
+    ({"a": ["05/04/2024", "06/04/2024"]}, "of which either number may be the month"),  # April's days, or May and June
+    ({"a": ["03/04/21"]}, "either number may be the month; it must have them as 2021-03-04, or be left out"),
+    ({"a": ["19-04-30", "20-05-11", "19-06-12"]}, "may be the year; it must have them as 2019-04-30, or be left out"),
+    *(
+        ({"a": values}, f"column 'a' holds {said!r}, {AS_OTHERS}")
+        for said, values in {
+            "inf": ["1", "2", "3", "inf", "inf"],
+            "2": ["1 %", "0", "2"],
+            "€3": ["$1", "2", "€3"],
+            "59.5": ["1:00.5", "59.5"],
+            "0.5*": [f"{k}.5" + "*" * (k % 4 == 0) for k in range(40)],
+            "<0": [f"<{k}" for k in range(40)],
+            "0±0.5": [f"{k}±0.5" for k in range(40)],
+            "0×10^-3": [f"{k}×10^-3" for k in range(40)],
+        }.items()
+    ),
+    ({"a": [1.0, np.inf, 2.0]}, "column 'a' holds inf, which is not finite; where there is no number leave a gap"),
+]
+REFUSED_AS_SAID = [
+    ({"a": [1, 2]}, "columns names 'z', but the table has 'a'", {"z": "number"}),
+    ({"a": [1, 2]}, "it must be one of number, category, date, drop", {"a": "integer"}),
+    ({"a": ["1", "two"]}, "column 'a' holds 'two', which is no number", {"a": "number"}),
+    ({"a": ["2024-02-30", "2024-01-01"]}, "column 'a' holds '2024-02-30', which is no date", {"a": "date"}),
+]
+
+
+@pytest.mark.parametrize(("table", "message", "said"), [*((*each, None) for each in REFUSED), *REFUSED_AS_SAID])
+def test_what_cannot_be_learnt_from_is_refused_in_one_line(table, message, said):
     with pytest.raises(InputError) as error:
         Columns.learn(read_table(table), said)
     assert message in str(error.value)
