@@ -185,7 +185,10 @@ def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
 
         if isinstance(model, (MLPClassifier, MLPRegressor)):
             return model._as_model(), getattr(model, "classes_", None)
-    raise TypeError(f"model is a {type(model).__name__}; it must be a fastmlp.Model or an estimator of fastmlp")
+    raise TypeError(
+        f"model is a {type(model).__name__}; it must be a fastmlp.Model or an estimator of fastmlp: of a "
+        "search best_estimator_, of a pipeline its last step (the steps before it do not go into the file)"
+    )
 
 
 class _Callable(ModuleType):

@@ -242,6 +242,35 @@ def test_days_and_months_are_told_apart_by_all_rows_and_not_by_those_that_are_re
     np.testing.assert_array_equal(model.predict({**X, "day": european}), model.predict(X))
 
 
+@pytest.mark.parametrize("kind", [int, float, bool, str])
+def test_labels_as_objects_are_scored_as_they_are_learnt(kind):
+    X, y = table(80)
+    labels = np.array([kind(value > 0) for value in y], object)
+    model = TableClassifier(n_networks=1, epochs=1, random_state=0).fit(X, labels)
+    assert model.score(X, labels) == np.mean([a == b for a, b in zip(model.predict(X).tolist(), labels)])
+
+
+def test_bytes_are_text():
+    X, y = table(80)
+    X = {**X, "colour": np.where(X["noise"] > 3, "?", X["colour"])}  # as scipy.io.arff reads a gap
+    model = TableRegressor(n_networks=1, epochs=1, random_state=0).fit(X, y)
+    S = {**X, "x": X["x"].astype("S"), "colour": [text.encode() for text in X["colour"].tolist()]}
+    assert np.array_equal(model.predict(S), model.predict(X))
+    again = TableRegressor(n_networks=1, epochs=1, random_state=0).fit(S, y)
+    assert np.array_equal(again.predict(X), model.predict(X))
+
+
+def test_dates_that_are_categories_are_those_in_other_units_and_in_text():
+    X, y = table(80)
+    X["day"] = X["day"].astype("datetime64[M]").astype("datetime64[ns]")
+    model = TableRegressor(n_networks=1, epochs=1, random_state=0, columns={"day": "category"}).fit(X, y)
+    expected = model.predict(X)
+    assert not np.array_equal(model.predict({**X, "day": X["day"][::-1]}), expected)
+    for form in ("datetime64[s]", "datetime64[us]", "datetime64[D]", "datetime64[D], str"):
+        day = X["day"].astype(form.split(",")[0])
+        assert np.array_equal(model.predict({**X, "day": day.astype(str) if "str" in form else day}), expected), form
+
+
 def test_columns_are_what_they_are_said_to_be():
     X, y = table()
     model = TableRegressor(**QUICK, columns={"noise": "category", "day": "drop"}).fit(X, y)
@@ -396,6 +425,28 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
         assert np.array_equal(found["label"], model.predict(read))
     else:
         np.testing.assert_allclose(found["prediction"], model.predict(read), rtol=eps, atol=eps * y.std())
+
+
+def test_an_onnx_file_knows_the_other_words_for_yes_and_no(tmp_path):
+    pytest.importorskip("onnx")
+    words = ["True", "False", "true", "FALSE", "yes", "No", "1", "0", "1.0", "t", "OFF", "", "perhaps"]
+    rng = np.random.default_rng(0)
+    X = {"x": rng.standard_normal(200), "yes": rng.random(200) < 0.5}
+    model = TableRegressor(**QUICK).fit(X, X["x"] + 2 * X["yes"])
+    T = {"x": np.zeros(len(words)), "yes": np.array(words, object)}
+    with pytest.warns(UserWarning, match="new values in 1 of 13 rows, such as 'perhaps'"):
+        expected = model.predict(T)
+    assert len({*expected.round(4)}) == 3
+    np.testing.assert_allclose(exported(T, model, tmp_path / "model.onnx")["prediction"], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [["2024-01-01", "2024-01-02"], [1, 2**63 + 1]], ids=["dates", "integers"])
+def test_classes_that_onnx_cannot_hold_are_refused_in_one_line(labels, tmp_path):
+    pytest.importorskip("onnx")
+    y = np.array(labels, "datetime64[D]" if isinstance(labels[0], str) else np.uint64)[np.arange(60) % 2]
+    model = TableClassifier(n_networks=1, epochs=1, random_state=0).fit(table(60)[0], y)
+    with pytest.raises(InputError, match="^the classes are [^\n]*; .onnx takes text, booleans, floats or int64$"):
+        fastmlp.export(model, tmp_path / "model.onnx")
 
 
 def test_a_table_that_cannot_be_an_onnx_graph_is_refused_in_one_line(tmp_path):

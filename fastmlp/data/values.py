@@ -12,7 +12,7 @@ import numpy as np
 
 BOOLEANS = dict.fromkeys(("true", "True", "TRUE"), 1.0) | dict.fromkeys(("false", "False", "FALSE"), 0.0)
 # In lower case: words for no and yes.
-_WORDS = {
+WORDS = {
     word: k for pair in ("false true", "0 1", "no yes", "n y", "f t", "off on") for k, word in enumerate(pair.split())
 }
 # In lower case. A label may be one of the second: + and - are classes.
@@ -130,7 +130,7 @@ def feature(text: str) -> float | None:
 
 def truth(text: str) -> int | None:
     """1 for a word that means yes, 0 for one that means no, else None."""
-    return _WORDS.get(text.lower())
+    return WORDS.get(text.lower())
 
 
 def is_code(text: str) -> bool:

@@ -342,6 +342,10 @@ class TableClassifier(ClassifierMixin, BaseTable):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy for the table X and its labels y, which may come as in ``fit``."""
+        return float(super().score(X, _target("y", y, X), sample_weight))
+
     def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
         return mean_probabilities(Z)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import __version__
 from ..cli import optional
+from ..data.labels import listed
 from ..errors import InputError
 from ..extras import to_install
 
@@ -83,8 +84,8 @@ def most_probable(graph: Graph, P: str, labels: np.ndarray) -> End:
 def _as_labels(labels: np.ndarray) -> np.ndarray:
     """Labels as an ONNX tensor takes them: int64, float64, bool or text."""
     kind = labels.dtype.kind
-    if kind in "iu":
+    if kind in "iu" and labels.max() < 2**63:
         return labels.astype("int64")
-    if kind == "O" and not all(isinstance(label, str) for label in labels):
-        raise InputError(f"the classes are {list(labels)}; .onnx takes numbers or text")
+    if kind in "umM" or (kind == "O" and not all(isinstance(label, str) for label in labels)):
+        raise InputError(f"the classes are {listed([*map(str, labels)])}; .onnx takes text, booleans, floats or int64")
     return labels.astype("float64") if kind == "f" else labels if kind == "b" else labels.astype(object)

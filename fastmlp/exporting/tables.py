@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import kernels
-from ..data.values import GAPS
+from ..data.values import GAPS, WORDS
 from ..errors import InputError
 from ..tables.columns import Column
 from ..tables.kinds import FARTHEST, HEIGHT, Category, Date, Number
+from ..tables.texts import texts_of
 from .graph import End, Graph, most_probable
 
 if TYPE_CHECKING:
@@ -165,8 +166,11 @@ def _of_number(kind: Number, x: _Value) -> _Value:
 
 
 def _row_of(kind: Category, text: _Value) -> _Value:
-    """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats."""
-    rows = {each: row for row, each in enumerate(kind.values)}
+    """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats, yes and
+    no in other words."""
+    words = [case(word) for word in WORDS for case in (str, str.capitalize, str.upper)]
+    texts, codes = texts_of(np.array([*kind.values, *words], object))
+    rows = {each: row for each, row in zip([*kind.values, *words], kind.places(texts)[codes].tolist()) if row >= 0}
     rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
     if kind.missing:
         for gap in GAPS:

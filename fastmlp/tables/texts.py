@@ -20,8 +20,8 @@ _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
 def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """(the distinct values as text, None for a gap; the number of each row's value among them, integers [n]).
 
-    An integer becomes the same text whether it came as an integer, a float or text; so do True and False. ValueError for
-    lists, dictionaries and the like.
+    An integer becomes the same text whether it came as an integer, a float, text or bytes; so do True and False. ValueError
+    for lists, dictionaries and the like.
     """
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
@@ -31,7 +31,8 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
         listed = [value for value, is_there in zip(values.different, there) if is_there]
         codes = (np.cumsum(there) - 1)[values.numbers]
     else:
-        rows = values.tolist() if values.dtype.kind != "M" else values.astype(str).tolist()
+        dates = values.dtype.kind == "M"  # their text does not depend on the unit in which they came
+        rows = (np.datetime_as_string(values, unit="auto") if dates else values).tolist()
         try:
             listed, codes = _numbered(rows)
         except TypeError:  # of the values that are no keys
@@ -44,6 +45,8 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
 
 
 def _text_of(value: Any) -> str | None:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     if is_gap(text):
         return None
