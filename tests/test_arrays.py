@@ -135,7 +135,7 @@ def test_columns_whose_names_are_no_text_go_by_their_place():
 
 @pytest.mark.parametrize(("start", "dtype"), [(0, np.float32), (10**9, np.float64)])
 def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
-    X = np.arange(start, start + 600)[:, None]
+    X = np.arange(start, start + 600, dtype=np.int32)[:, None]
     data = dataset_of(X, np.arange(600) % 2, None, None, None, configure(val_fraction=0.5), print)
     assert data.X.dtype == dtype
     assert len(np.unique(data.X)) == 300

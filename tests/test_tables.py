@@ -53,6 +53,7 @@ def refused(path, message):
 
 
 ODD = ", as the others of the column are; mend it, or --column "
+NO_FEATURES = "the samples have no features; they must have at least one"
 LEAVE = "every row must have one: leave such rows out"
 
 
@@ -585,6 +586,7 @@ def a_column(kind, k):
         "code": str((2, 4, 9)[k % 3]),
         "count": str(min(int(random_of.expovariate(0.15)), 40 + k)),  # many times 0, seldom 30
         "pixel": str(random_of.randrange(200)),
+        "far": str((1, 2, 60)[k % 3]),
         "zero": "0",
     }[kind]
 
@@ -615,6 +617,7 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "unknown, first, text": ("text decimal decimal", "a b c", 0, True),
     "apart from numbered names, first": ("class pixel pixel pixel pixel", "num p0 p1 p2 p3", 0, True),
     "apart from numbered names, last": ("class class class class class", "p0 p1 p2 p3 num", 4, True),
+    "numbered otherwise": ("class pixel pixel pixel class", "num x0 p0 p1 p2", 4, True),
     "apart from numbers": ("class pixel pixel pixel pixel", "num 0 1 2 3", 0, True),
     "numbers, first": ("class pixel pixel zero", "0 1 2 3", 0, True),
     "numbers, last": ("zero pixel pixel class", "0 1 2 3", 3, True),
@@ -681,6 +684,10 @@ NO_LABEL_COLUMN = {
         "class decimal decimal", "a b c",
         "it is not clear which column holds the labels: the first, 'a' (3 values), or the last, 'c' "
         "(60 different numbers with decimals)",
+    ),
+    "integers far apart and nothing": (
+        "far decimal zero", None,
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (one value only)",
     ),
     "integers and nothing": (
         "class decimal zero", "a b c",
@@ -871,7 +878,14 @@ def test_a_feature_of_the_model_cannot_hold_the_labels(write):
 
 def test_features_for_a_model_that_knows_its_columns(write):
     columns = ("a", "b")
-    for content in ("a,b\n1,2.5\n", "b,name,label,a\n2.5,x y,?,1\n", "1,2.5\n", "label,a,b\n,1,2.5\n", "cat,1,2.5\n"):
+    for content in (
+        "a,b\n1,2.5\n",
+        "a,b\n0001,2.5\n",
+        "b,name,label,a\n2.5,x y,?,1\n",
+        "1,2.5\n",
+        "label,a,b\n,1,2.5\n",
+        "cat,1,2.5\n",
+    ):
         X = read_features(Path(write("new.csv", content)), 2, columns)
         np.testing.assert_array_equal(X, np.array([[1, 2.5]], np.float32))
     known = Features(2, columns, frame="may")
@@ -915,6 +929,7 @@ FRAMES = {  # content, the columns as they are read
         {"a": ['12" x\n"y", z', '1" v', ""], "b": ['7" w', "u", "t"]},
     ),
     "quotes and newlines": ('a,label\n"x, ""y""\nz",p\n1,q\n2,q\nw,q\nv,q\n', {"a": ['x, "y"\nz', "1", "2", "w", "v"]}),
+    "an inch": ('a,b,label\n3" nail,1,p\nbolt,2,q\n', {"a": ['3" nail', "bolt"], "b": ["1", "2"]}),
     "decimal commas": ("a;b;label\nx;1,5;p\ny;-2,25;q\n", {"a": ["x", "y"], "b": ["1.5", "-2.25"]}),
     "no header": ("x,p,1.5\ny,q,2\nx,p,3\n", {"column 1": ["x", "y", "x"], "column 3": ["1.5", "2", "3"]}),
     "no header, all text": ("p,x,n\ne,y,n\np,y,m\n", {"column 2": ["x", "y", "y"], "column 3": ["n", "n", "m"]}),
@@ -943,7 +958,12 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
     assert load(path, val_fraction=None, drop="zip").X.tolist() == [[1], [2]]
     assert load(path, val_fraction=None, column=("zip=drop",)).columns == ("size",)
     assert load(path, val_fraction=None, drop=("label",), label_column="size").classes == ("1", "2")
+    assert load(write("b.csv", 'a,b,label\n"007",1.5,x\n010,2,y\n'), val_fraction=None).X.tolist() == [
+        [7, 1.5],
+        [10, 2],
+    ]
     for options, message in [
+        ({"drop": ("zip", "size")}, NO_FEATURES),
         ({"column": ("zpi=category",)}, "no column 'zpi'; did you mean zip? the columns are zip, size, label"),
         ({"drop": ("sise",)}, "no column 'sise'; did you mean size? the columns are zip, size, label"),
         ({"column": ("label=category",)}, "--column: column 3, 'label' holds the labels; --task says what they are"),
@@ -951,6 +971,8 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
     ]:
         with refused(path, message):
             load(path, val_fraction=None, **options)
+    with refused(alone := write("alone.csv", "a,id\n1,2\n2,3\n"), NO_FEATURES):
+        load(alone, drop="a", val_fraction=None)
     for column in ("zip", "zip=code", "=category"):
         with pytest.raises(
             InputError, match=f"--column '{column}': must be NAME=KIND; kinds are number, category, date, drop"
@@ -1004,6 +1026,7 @@ BAD_TABLES = {
         "holds units or is a header, too, or --column a=category",
     ),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
+    "a long row of two lines": ('label,a\nx,1.5\ny,"2\n3",4\nx,2\n', "line 4 has 3 fields; the first line has 2"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
     "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{ODD}a=category"),
@@ -1283,7 +1306,7 @@ BAD_SVM = {
     "half of UTF-16": (b"\xff\xfe1", "begins as UTF-16 but is not valid; it must be UTF-8"),
     "not text": (b"\xff 1:2\n1 1:2\n", "not text (byte 0xff)"),
     "one label": (b"a 1:2\na 1:3\n", "all labels are 'a'; there must be at least two classes"),
-    "no features": (b"a\nb\n" * 10, "the samples have no features; they must have at least one"),
+    "no features": (b"a\nb\n" * 10, NO_FEATURES),
     "truncated": (gzip.compress(SVM)[:-9], "the gzip stream ends early; the file is truncated"),
 }  # fmt: skip
 

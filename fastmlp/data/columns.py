@@ -185,8 +185,6 @@ def copies(column: np.ndarray, labels: Labels) -> bool:
         pairs = {*zip(map(str, column[:rows].tolist()), labels.codes[:rows].tolist())}
         if not len(pairs) == len({value for value, _ in pairs}) == len({code for _, code in pairs}):
             return False
-    if len(pairs) == 1:
-        return False
     if np.bincount(labels.codes).min() >= _FEWEST_OF_A_CLASS:
         return True
     numbers = [(written_number(value), written_number(str(labels.values[code]))) for value, code in pairs]
