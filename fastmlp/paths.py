@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import IO
 
 from .errors import InputError, RunError
+from .log import warn
 
 try:  # Windows has no fcntl; there a file that is being written cannot be deleted.
     import fcntl
 except ImportError:  # pragma: no cover
     fcntl = None  # type: ignore[assignment]
 
-MODEL = "model.npz"
+MODEL, CONFIG = "model.npz", "config.toml"
 CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
 SEED = "seed-"  # and its number: the directory of one of several runs
 
@@ -34,7 +35,8 @@ def as_path(given: str | Path) -> Path:
 def model_file(given: str | Path) -> Path:
     """The file of a model, given that or its run's directory: there the newer of model and checkpoint.
 
-    (A running run may have the model of the run before it in its directory.) InputError for a directory without either.
+    A run that has saved nothing yet may have the model of the run before it in its directory, which is said. InputError for a
+    directory without either.
     """
     path = as_path(given)
     if not path.is_dir():
@@ -46,7 +48,10 @@ def model_file(given: str | Path) -> Path:
         raise InputError(
             f"{path}: holds neither {MODEL} nor {CHECKPOINT}; it must be the --out directory of fastmlp train"
         )
-    return max(found, key=lambda file: file.stat().st_mtime)
+    newest, config = max(found, key=lambda file: file.stat().st_mtime), path / CONFIG
+    if len(found) == 1 and config.exists() and config.stat().st_mtime > newest.stat().st_mtime:
+        warn(f"{newest}: is older than {CONFIG}; it may be of a run before that, which has not finished")
+    return newest
 
 
 def runs_of_seeds(directory: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from .cli import Parser, add_options, command, load_data, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
-from .paths import CHECKPOINT, MODEL, PREVIOUS, SEED, as_path, atomic_write, writing
+from .paths import CHECKPOINT, CONFIG, MODEL, PREVIOUS, SEED, as_path, atomic_write, writing
 from .screen import Screen, duration, hush
 from .training.parallel import World, joined
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .data import Dataset
     from .tables.columns import Columns
 
-CONFIG, METRICS = "config.toml", "metrics.jsonl"
+METRICS = "metrics.jsonl"
 _MOST_SEEDS = 1000
 _HEADLINES = {"accuracy": "accuracy", "rmse": "RMSE"}  # of several seeds
 
@@ -62,7 +62,7 @@ class _Run:
         except Interrupted:
             again = f"--resume {self.config.out}"
             if not self.checkpoint.exists():
-                raise Interrupted(f" before a network was finished; {again} begins anew") from None
+                raise Interrupted(f", before a network was finished; {again} begins anew") from None
             raise Interrupted(f"; the run so far is in {self.checkpoint}, and {again} goes on") from None
         except RunError as error:
             ours = self.begun and self.checkpoint.exists()

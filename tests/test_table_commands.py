@@ -19,6 +19,7 @@ from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
 from fastmlp.frames import read_table
 from fastmlp.models.loading import model_from
+from fastmlp.screen import Screen
 from fastmlp.tables.columns import Columns
 from fastmlp.tables.model import TableModel
 from fastmlp.training.checkpoint import read_checkpoint
@@ -128,6 +129,25 @@ def test_several_seeds_are_several_models(place, command, tmp_path):
     summary = json.loads(command(train, *run)[1])
     assert len({each["weights_sha256"] for each in summary["runs"]}) == 2
     assert summary["test_rmse_std"] > 0
+
+
+def test_the_model_of_the_run_before_is_said_to_be_its(place, command, tmp_path, monkeypatch, succeeds, caplog):
+    run = ("--data", "trips.csv", "--out", tmp_path, "--networks", 1, "--epochs", 1)
+    succeeds(train, *run)
+    succeeds(evaluate, tmp_path)
+    assert not caplog.messages
+    with monkeypatch.context() as patch:
+        patch.setattr(Screen, "stopped", lambda self: True)
+        code, _, err = command(train, *run, "--hidden", 16)
+    assert code == 130
+    assert f"interrupted, before a network was finished; --resume {tmp_path} begins anew" in err
+    succeeds(evaluate, tmp_path)
+    succeeds(predict, tmp_path, "new.csv")
+    said = f"{tmp_path}/model.npz: is older than config.toml; it may be of a run before that, which has not finished"
+    assert caplog.messages == [said] * 2
+    succeeds(train, "--resume", tmp_path)
+    succeeds(evaluate, tmp_path)
+    assert caplog.messages == [said] * 2
 
 
 def test_a_stopped_run_goes_on_to_the_bits_of_one_that_never_stopped(place, tmp_path):
