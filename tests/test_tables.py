@@ -1365,3 +1365,15 @@ def test_a_dataset_checks_what_it_is_given():
 
 def test_synthetic_digits_are_images():
     assert load_synthetic(0, 3, 2).image_shape == (28, 28)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_rows_to_test_on_that_are_trained_on_are_said(write, text):
+    rows = [f"{k % 7},{k * 37 % 101},{'north' if text else 8},{'yn'[k % 2]}\n" for k in range(200)]
+    train, part, other = (
+        write(f"{name}.csv", "a,b,c,label\n" + "".join(chosen))
+        for name, chosen in {"train": rows[50:], "part": rows[90:140][::-1], "other": rows[:100]}.items()
+    )
+    for test, said in ((train, True), (part, True), (other, False)):
+        load(train, test=test, say=(notes := []).append)
+        assert (f"{test}: its rows are in {train}, too; what was learnt by heart is tested" in notes) == said

@@ -17,6 +17,8 @@ from .labels import Labels, as_numbers, class_indices, listed, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
+_LOOKED_AT = 20  # rows to test on
+
 
 def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: int = 0) -> None:
     """InputError that names the first row of X [N, I] with a NaN or an infinity; X begins with row ``first``, from 0 on.
@@ -258,6 +260,8 @@ def assemble(
         else:
             y_test = as_numbers(held_out.labels, held_out.source)
         X, X_test = _alike(samples, held_out)
+        if shape is None and not testing and _are_among(X_test, y_test, X, y):
+            query.say(f"{held_out.source}: its rows are in {samples.source}, too; what was learnt by heart is tested")
         tested = Origin(held_out.source, np.arange(len(y_test)), held_out.files)
     elif val_fraction is not None:
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
@@ -279,6 +283,21 @@ def _say_alike(classes: tuple[str, ...], say: Callable[[str], None]) -> None:
         if (other := alike.setdefault(name.casefold(), name)) != name:
             say(f"{other[:40]!r} and {name[:40]!r} are two classes; write them alike if they are one")
             return
+
+
+def _are_among(X_test: Any, y_test: np.ndarray, X: Any, y: np.ndarray) -> bool:
+    """Whether evenly spaced rows of a table to test on, labels and all, are rows to train on."""
+    step = len(y_test) // _LOOKED_AT
+    if step == 0 or not all(isinstance(each, (np.ndarray, Frame)) for each in (X, X_test)):
+        return False
+    trained, tested = (as_frame(each, None, None).columns.values() for each in (X, X_test))
+    for row in range(0, step * _LOOKED_AT, step):
+        same = np.flatnonzero(y == y_test[row])
+        for column, values in zip(trained, tested):
+            same = same[column[same] == values[row]]
+        if not same.size:
+            return False
+    return True
 
 
 def _alike(samples: Samples, held_out: Samples) -> tuple[Any, Any]:
