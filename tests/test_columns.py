@@ -240,6 +240,13 @@ def test_categories_that_are_new_and_columns_without_values_are_said_where_there
         assert prices.unlike(read_table({"price": np.linspace(low, high, 21)})) == said
         assert prices.unlike(read_table({"price": np.linspace(low, high, 19)})) is None
     assert prices.unlike(read_table({"price": np.full(500, 1000.0)})) is None
+    spread = np.linspace(1000, 90_000, 260)
+    for values in (np.append(spread, np.zeros(40)), spread[::6]):  # with smaller ones in its range; few rows
+        median, found = np.median(values), learnt(price=values)
+        for times, is_said in ((1 / 1000, True), (1 / 60, True), (1 / 10, False), (60, True)):
+            said = f"column 'price' has the median {times * median:.5g}; in training {median:.5g}: as in another unit"
+            assert found.unlike(read_table({"price": values * times})) == (said if is_said else None)
+        assert found.unlike(read_table({"price": np.sort(values)[:30]})) is None
     many = {name: np.repeat(values, 7) for name, values in given.items()}
     assert (
         columns.unlike(read_table(many))

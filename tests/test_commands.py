@@ -489,6 +489,14 @@ def test_tables_are_told_from_standardised_ones_and_no_part_of_them_from_the_res
     )
 
 
+def test_one_column_in_another_unit_is_noticed_within_the_range_too(rng):
+    X = rng.normal(5, 1, (99, 3)) ** 4
+    X[0] = 0
+    ranges = input_ranges(X, is_image=False)
+    for times, noticed in ((1 / 60, True), (60, True), (1 / 10, False), (1, False)):
+        assert (difference(X[1:] * [1, times, 1], ranges, is_image=False) is not None) == noticed
+
+
 def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can_be(rng):
     constant = input_ranges(np.ones((50, 3)), is_image=False)
     assert difference(np.full((9, 3), 7.0), constant, is_image=False) is None

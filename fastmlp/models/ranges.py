@@ -7,7 +7,8 @@ minimum and the maximum decide. A table is noticed if in half of its columns, or
 - with 20 rows or more, the distance between the first and the last tenth is a tenth or ten times that in training, or
 - the minimum differs, where it was the value of a tenth of the training rows;
 
-or if, with 20 rows or more, nine tenths of any column are beyond all training values.
+or if, with 20 rows or more, nine tenths of any column are beyond all training values, or both the mean of and the distance
+between the first and the last tenth are 30 times as large or as small, as in another unit.
 
 Measured on 19 public tables, half of the rows to train on: none of 30,400 random sets of 1 to 1,000 other rows were noticed,
 nor the rows of any class, nor MNIST's digits one by one or class by class. Standardised columns in place of raw ones were
@@ -23,6 +24,7 @@ import numpy as np
 _SAMPLE_ROWS, _SAMPLE = 1000, 1 << 18  # rows, and numbers, from which quantiles are taken
 _MOST_COLUMNS = 4096  # with more columns, all numbers are taken as one column
 _FEW_ROWS, _FEW_IMAGES = 20, 10
+OTHER_UNIT = 30  # times: 60 are seconds of minutes, and few values differ by a factor of two from their like
 _RATIO = 10  # between spreads; samples of 20 from heavy-tailed columns differ by a factor of three
 _DARK = 50  # the darkest photographs use a fiftieth of the range
 
@@ -62,7 +64,7 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
     return np.concatenate((low, first[None], last[None], high)).astype(np.float64)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # of numbers at the end of float64's range
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of numbers at the end of float64's range
 def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str, ...] | None = None) -> str | None:
     """In words how the range of X differs from that in training, if it does."""
     values, rows = _values(X), len(X)
@@ -85,7 +87,9 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
         if len(values) >= _FEW_ROWS:
             most = _spread(values)
             now, then = np.ptp(most, axis=0), last - first
-            beyond = (width > 0) & ((most[1] < least) | (most[0] > greatest))
+            times = np.stack((now / then, most.sum(0) / (first + last)))
+            unit = (times.min(0) > OTHER_UNIT) | ((times.min(0) > 0) & (times.max(0) < 1 / OTHER_UNIT))
+            beyond = (width > 0) & ((most[1] < least) | (most[0] > greatest) | ((least < first) & unit))
             other |= (now > 0) & (then > 0) & ((now * _RATIO < then) | (now > then * _RATIO))
             lacking = (first == least) & (np.abs(low - least) > width / 1000)  # such as zeros that many rows had
     varying = width > 0

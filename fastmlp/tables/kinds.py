@@ -27,6 +27,7 @@ import numpy as np
 from ..data import Sparse
 from ..data.values import day_first, truth
 from ..formats import CATEGORY, DATE, NUMBER
+from ..models.ranges import OTHER_UNIT
 from .texts import as_dates, as_numbers, counts_of, texts_of
 
 # Of a number: rows in a bin, fewest and most bins, of which there is a power of 2. A table's only column has more, to follow
@@ -103,17 +104,23 @@ class Number:
         return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """Nine tenths of many values lie beyond all values in training, or most are gaps."""
+        """Nine tenths of many values lie beyond all values in training, or median and spread are many times as large or as
+        small, as in another unit, or most are gaps."""
         x = as_numbers(values)
         known = x[:: max(1, len(x) // LOOKED_AT)]
         known = np.clip(known[~np.isnan(known)], -_LARGEST, _LARGEST)
-        if len(self.edges) and len(known) >= _FEWEST_TO_COMPARE:
-            low, high = np.quantile(known, [0.1, 0.9])
+        enough = len(known) >= _FEWEST_TO_COMPARE
+        low, first, median, third, high = np.quantile(known, [0.1, 0.25, 0.5, 0.75, 0.9]) if enough else np.zeros(5)
+        if enough and len(self.edges):
             least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
             rounding = 1e-5 / self.scale
             if low >= greatest + rounding or high <= least - rounding:
                 least = 0.0 if abs(least) < rounding else least
                 return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
+        if enough and self.scale and self.median:
+            times = median / self.median, (third - first) * self.scale
+            if min(times) > OTHER_UNIT or (min(times) > 0 and max(times) < 1 / OTHER_UNIT):
+                return f"has the median {median:.5g}; in training {self.median:.5g}: as in another unit"
         return _mostly_gaps(np.isnan(x), self.missing)
 
     def entries(self, values: np.ndarray) -> Entries:
