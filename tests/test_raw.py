@@ -245,18 +245,11 @@ NETWORK, ROWS, Z = kernels.Network((4, 3)), np.arange(3), np.ones((3, 3), "f")
 SAMPLES, LOSS = np.ones((3, 4), "f"), kernels.LOSSES["focal"]
 SCRATCH, MODEL = raw.forward_scratch(1, SAMPLES, NETWORK), raw.model(NETWORK)
 COUNTED = np.zeros(3), np.zeros(3, np.int64)
-OF_SPARSE = raw.step_scratch(1, kernels.csr(SAMPLES), ROWS, 3, NETWORK)
+MATRIX, WEIGHTS = kernels.csr(SAMPLES), np.ones((4, 3))
+OF_MATRIX, OF_SPARSE = raw.linear_scratch(1, MATRIX, WEIGHTS), raw.step_scratch(1, MATRIX, ROWS, 3, NETWORK)
 OTHERS = {
     "a sparse X for other weights": (
-        lambda: raw.linear_forward(
-            0,
-            1,
-            raw.sparse(kernels.csr(SAMPLES), "f"),
-            np.ones((4, 3)),
-            None,
-            np.ones((3, 3)),
-            raw.linear_scratch(1, kernels.csr(SAMPLES), np.ones((4, 3))),
-        ),
+        lambda: raw.linear_forward(0, 1, raw.sparse(MATRIX, "f"), WEIGHTS, None, np.ones((3, 3)), OF_MATRIX),
         r"X is for weights of float32; they are of float64: raw.sparse\(X, np.float64\)$",
     ),
     "a network for Python": (
