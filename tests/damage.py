@@ -283,19 +283,11 @@ def gzipped(seeds: list[bytes]) -> Callable[[random.Random], bytes]:
     return make
 
 
-def a_zip(draw: random.Random) -> bytes:
-    return hostile_zip(draw.choice(NPZ), draw, [content for members in NPZ for _, content in members])
-
-
 def a_picture(draw: random.Random) -> bytes:
     seeds = picture_seeds()
     content = draw.choice(seeds)
     png = content.startswith(b"\x89PNG") and draw.random() < 0.5
     return (hostile_png if png else damaged)(content, draw, seeds)
-
-
-def a_zip_of_pictures(draw: random.Random) -> bytes:
-    return hostile_zip(picture_members(), draw, picture_seeds())
 
 
 class Kind(NamedTuple):
@@ -311,9 +303,12 @@ def of_format(form: Format, file: str, seeds: list[bytes] | None = None) -> Kind
     if form is IMAGE:
         return Kind(file, picture_seeds() if find_spec("PIL") else [], a_picture)
     if form is PICTURES:
-        return Kind(file, [zipped(picture_members())] if find_spec("PIL") else [], a_zip_of_pictures)
+        sound = [zipped(picture_members())] if find_spec("PIL") else []
+        return Kind(file, sound, lambda draw: hostile_zip(picture_members(), draw, picture_seeds()))
     if form.name == ".npz":
-        return Kind(file, seeds or [zipped(members) for members in NPZ], a_zip)
+        contents = [content for members in NPZ for _, content in members]
+        sound = seeds or [zipped(members) for members in NPZ]
+        return Kind(file, sound, lambda draw: hostile_zip(draw.choice(NPZ), draw, contents))
     seeds = SEEDS[form.name] if seeds is None else seeds
     if file.endswith(".gz"):
         return Kind(file, [gzip.compress(seed, mtime=0) for seed in seeds], gzipped(seeds))
