@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import kernels
 from ..config import TrainConfig
-from ..data import Dataset, Frame, Sparse
+from ..data import Dataset, Sparse
 from ..data.frame import as_frame
 from ..data.labels import listed
 from ..errors import InputError, Interrupted, RunError, about, similar
@@ -90,13 +90,8 @@ def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
     return {key: kind for key, kind in kinds.items() if kind != DROP}
 
 
-def _frame(data: Dataset) -> Frame:
-    """The training samples by column."""
-    return as_frame(data.X, data.columns, data.label)
-
-
 def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
-    X, y, weights = _frame(data), data.y, sample_weights(config, data)
+    X, y, weights = as_frame(data.X, data.columns, data.label), data.y, sample_weights(config, data)
     if weights is not None and not weights.all():  # rows of weight 0 are left out
         kept = np.flatnonzero(weights)
         X, y, weights = X[kept], y[kept], weights[kept]
@@ -143,7 +138,7 @@ class _Run:
         self.members: dict[int, Any] = {}  # trained networks by number
         self.history: list[NetworkReport] = []
         self.seconds = 0.0  # of earlier runs
-        used = _frame(data).only(plan.columns.used)
+        used = as_frame(data.X, data.columns, data.label).only(plan.columns.used)
         self.digest = digest(replace(data, X=used, X_test=used, y_test=data.y, columns=None))
         self._lock = threading.Lock()
         self._epochs = dict.fromkeys(range(len(plan.parts)), 0)
