@@ -13,7 +13,6 @@ import os
 import pickle
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -47,7 +46,6 @@ from fastmlp.models.loading import load_model, model_from
 from fastmlp.models.tensor_file import _digest
 from fastmlp.training.checkpoint import read_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
 FIRST = int(os.environ.get("FASTMLP_FUZZ_SEED", "0"))
 PICTURE, ARCHIVE = f"predict {IMAGE.name}", f"predict {PICTURES.name}"
 OF_PILLOW = (PICTURE, ARCHIVE, "zip")
@@ -272,13 +270,9 @@ each_kind = pytest.mark.parametrize(
 )
 
 
-def fuzz(count: int, kinds: list[str]) -> dict[str, int]:
+def fuzz(python, count: int, kinds: list[str]) -> dict[str, int]:
     """How many of each kind's mutants were refused, in a process of its own."""
-    command = [sys.executable, __file__, str(FIRST), str(count), *kinds]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=3600)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout)
+    return json.loads(python(__file__, str(FIRST), str(count), *kinds, timeout=3600).stdout)
 
 
 @each_kind
@@ -292,15 +286,15 @@ def test_the_seeds_are_read(kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_mutants_are_read_soundly_or_refused_in_one_line():
-    refused = fuzz(500, READABLE)
+def test_mutants_are_read_soundly_or_refused_in_one_line(python):
+    refused = fuzz(python, 500, READABLE)
     assert all(100 <= count < 500 for count in refused.values()), refused  # neither all nor none: the damage varies
 
 
 @pytest.mark.nightly
 @each_kind
-def test_ten_thousand_mutants_of_each_kind(kind):
-    refused = fuzz(10_000, [kind])
+def test_ten_thousand_mutants_of_each_kind(python, kind):
+    refused = fuzz(python, 10_000, [kind])
     assert 2_000 < refused[kind] < 10_000
 
 

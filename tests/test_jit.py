@@ -116,11 +116,9 @@ def test_a_damaged_file_is_replaced_with_one_warning(probe, cache, damage, name,
     assert probe() == WARM
 
 
-def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache, warm):
+def test_a_file_of_another_kernel_is_not_taken_for_this_one(probe, cache, warm, python):
     (file,) = compiled(cache)
-    other = PROBE.replace("np.ones(2)", "np.ones(2, np.float32)")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE": str(cache)}
-    subprocess.run([sys.executable, "-c", other], env=env, check=True, capture_output=True)
+    python(PROBE.replace("np.ones(2)", "np.ones(2, np.float32)"), env={"FASTMLP_CACHE": str(cache)})
     (foreign,) = set(compiled(cache)) - {file}
     shutil.copy(foreign, file)
     assert probe().startswith("(2.0, 2) True 1\n")

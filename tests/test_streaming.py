@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import subprocess
 import sys
 import threading
 import tracemalloc
@@ -472,12 +471,10 @@ def blocks(tmp_path, pattern):
     return sorted((tmp_path / "cache" / "blocks").glob(pattern))
 
 
-def test_a_conversion_that_was_killed_is_made_again(tmp_path):
+def test_a_conversion_that_was_killed_is_made_again(tmp_path, python):
     X, y = samples(600)
     directory = write_form(tmp_path / "shards", "npz", X, y)
-    env = {**os.environ, "FASTMLP_CACHE": str(tmp_path / "cache")}
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(directory)], check=False, capture_output=True, env=env)
-    assert killed.returncode == -9, killed.stderr
+    python("-c", KILLED, str(directory), code=-9, env={"FASTMLP_CACHE": str(tmp_path / "cache")})
     assert [len(blocks(tmp_path, pattern)) for pattern in ("*.bin", ".*.tmp")] == [0, 1]
     data = load(str(directory), memory=1)
     np.testing.assert_array_equal(data.X[:], X[:450])
