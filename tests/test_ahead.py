@@ -185,7 +185,7 @@ def _lives(pid):
     return False
 
 
-def test_who_starts_no_workers(monkeypatch, tmp_path):
+def test_who_starts_no_workers(monkeypatch):
     monkeypatch.setattr(ahead, "available_cores", lambda: 4)
     monkeypatch.setattr(ahead, "_free_memory", lambda: 3 * ahead._ROOM)
     assert ahead.worker_count() == 3

@@ -20,7 +20,6 @@ from fastmlp.paths import PREVIOUS
 from fastmlp.training import loop
 from fastmlp.training.loop import Observer
 
-ROOT = Path(__file__).resolve().parent.parent
 RUNS = [
     {"epochs": 8, "hidden": (48,), "average": 0.9},
     {"epochs": 6, "hidden": (40, 24), "dropout": 0.2, "optimizer": "adamw", "batch_size": 100},
@@ -98,7 +97,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(digits, stopped):
     assert all(line.endswith("; going on from checkpoint-previous.npz") for line in lines)
 
 
-def test_checkpoints_that_cannot_be_used_are_one_line(digits, stopped, rng):
+def test_checkpoints_that_cannot_be_used_are_one_line(digits, stopped):
     other = fastmlp.Dataset(
         "other", digits.X[::-1], digits.y[::-1], digits.X_test, digits.y_test, digits.classes, "other digits"
     )

@@ -306,7 +306,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_when_there_is_space
 @needs_fork
 @needs_proc
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_run_that_cannot_write_its_options_does_not_begin(capsys):
+def test_a_run_that_cannot_write_its_options_does_not_begin():
     code, lines = with_file_size(100, *RUN, "--out", "run")
     assert (code, lines) == (1, ["fastmlp train: run/config.toml: cannot be written (File too large)"])
     assert not list(Path("run").iterdir())

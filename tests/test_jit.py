@@ -359,7 +359,7 @@ for dtype in (np.float32, np.float64):
 """
 
 
-def test_a_full_disk_costs_one_warning_and_what_is_in_the_cache_is_still_read(probe, python, cache, warm):
+def test_a_full_disk_costs_one_warning_and_what_is_in_the_cache_is_still_read(python, cache, warm):
     pytest.importorskip("resource")
     result = python(NO_SPACE, env={"FASTMLP_CACHE": str(cache)})
     assert result.stdout == "(2.0, 2) True\n(2.0, 2) False\n"

@@ -104,7 +104,7 @@ def canvas_png(window) -> bytes:
 # -- without a browser ---------------------------------------------------------------------------------------------------
 
 
-def test_the_page_needs_nothing_but_itself_and_names_any_class(tmp_path):
+def test_the_page_needs_nothing_but_itself_and_names_any_class():
     model = drawing_model()
     model.classes = ("</script><b>", "é", *"23456789")
     text = page(model, "page.html").decode()

@@ -109,7 +109,7 @@ def test_integers_are_a_table_unless_they_are_an_image(rng):
     assert not is_table(replace(data, image_shape=(16, 16)))
 
 
-def test_sparse_data_are_standardised_where_asked_to(rng):
+def test_sparse_data_are_standardised_where_asked_to():
     pixels = load_synthetic(1, 300, 50)
     data = replace(pixels, X=sparse(pixels.X), X_test=sparse(pixels.X_test), image_shape=None)
     planned = plan(data, configure(standardize="yes"))
