@@ -14,7 +14,7 @@ from .data import Dataset, Frame
 from .data.columns import checked
 from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
-from .data.labels import distinct, listed, typed
+from .data.labels import distinct, listed, places, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
@@ -53,8 +53,11 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
             said=said,
         )  # fmt: skip
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
-    kinds_of_labels = {"b": "bool", "i": "int", "u": "int", "f": "float", "S": "bytes"}
-    return replace(data, label_kind=kinds_of_labels.get(y.dtype.kind, "str"))
+    kind = {"b": "bool", "i": "int", "u": "int", "f": "float", "S": "bytes"}.get(y.dtype.kind, "str")
+    written = dict(enumerate(data.classes))
+    if kind in ("str", "bytes"):  # '1.0' is the class 1, but to be predicted as it was given
+        written |= zip(places(samples.labels.values, data.classes), map(str, samples.labels.values))
+    return replace(data, label_kind=kind, classes=tuple(written[k] for k in range(len(data.classes))))
 
 
 def _without(dropped: list[str], X: Any) -> Any:

@@ -30,6 +30,7 @@ Y = {
     "objects that are booleans": (X[:, 0] > 0).astype(object),
     "objects that are integers": np.where(X[:, 0] > 0, 7, -2).astype(object),
     "bytes": np.where(X[:, 0] > 0, b"yes", b"no"),
+    "numbers in text": np.where(X[:, 0] > 0, "1.0", "2.50"),
 }
 
 
@@ -300,6 +301,10 @@ def damaged():
 
 TEXT = Y["text"].tolist()
 BAD = {  # what is given in the place of X and y, or beside them
+    "a column that is not there": (
+        {"data": {"a": X[:, 0], "b": X[:, 1]}, "y": TEXT, "column": ("c=number",)},
+        "^X: column names no column 'c'; the columns are a, b$",
+    ),
     "a path": ({"data": "flats.csv"}, "data is 'flats.csv'; read what is there with fastmlp.load"),
     "out": ({"out": "run"}, "out is of the commands; in Python checkpoint= keeps the run, and result.model.save"),
     "a name for y": ({"data": {"a": TEXT, "b": TEXT}, "y": "b"}, "y is 'b'; it must be the column itself, and X the others"),

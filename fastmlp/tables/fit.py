@@ -85,7 +85,7 @@ def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
         key = name if name in data.names or data.columns else f"column {name}"
         if kind != DROP and key not in data.names:
             known = f"{similar(name, data.names)}the columns are {listed(data.names)}"
-            raise InputError(f"{data.source}: --column names no column {name!r}; {known}")
+            raise InputError(f"--column names no column {name!r}; {known}")
         kinds[key] = kind
     return {key: kind for key, kind in kinds.items() if kind != DROP}
 
