@@ -15,13 +15,14 @@ from ..formats import CATEGORY, DATE, NUMBER
 from ..frames import Categories
 
 _WHOLE = re.compile(r"-?(?:0|[1-9]\d*)\.0")  # an integer as floats are written
+_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(?:\.0+)?")  # a day as times are written
 
 
 def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """(the distinct values as text, None for a gap; the number of each row's value among them, integers [n]).
 
-    An integer becomes the same text whether it came as an integer, a float, text or bytes; so do True and False. ValueError
-    for lists, dictionaries and the like.
+    An integer becomes the same text whether it came as an integer, a float, text or bytes; so do True and False, and a
+    day with or without the time 00:00. ValueError for lists, dictionaries and the like.
     """
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
@@ -31,8 +32,7 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
         listed = [value for value, is_there in zip(values.different, there) if is_there]
         codes = (np.cumsum(there) - 1)[values.numbers]
     else:
-        dates = values.dtype.kind == "M"  # their text does not depend on the unit in which they came
-        rows = (np.datetime_as_string(values, unit="auto") if dates else values).tolist()
+        rows = (values.astype("datetime64[us]") if values.dtype.kind == "M" else values).tolist()
         try:
             listed, codes = _numbered(rows)
         except TypeError:  # of the values that are no keys
@@ -48,6 +48,8 @@ def _text_of(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    if "00:00:00" in text and (midnight := _MIDNIGHT.fullmatch(text)):
+        text = midnight[1]
     if is_gap(text):
         return None
     if text in BOOLEANS:
