@@ -648,6 +648,19 @@ def test_early_stopping_watches_any_score(table, scoring):
     assert model.best_validation_score_ > model.validation_scores_[-1]
 
 
+@pytest.mark.filterwarnings("ignore:R.2 score is not well-defined with less than two samples")
+@pytest.mark.parametrize("kind", ["multiclass", "number"])
+def test_where_no_score_is_a_number_the_last_weights_are_kept(table, kind):
+    X, y = table[0], targets(kind, table[1])
+    make, scoring = (MLPClassifier, lambda *_: np.nan) if kind == "multiclass" else (MLPRegressor, None)
+    options = {"hidden_layer_sizes": 8, "max_iter": 5, "random_state": 0}
+    model = make(**options, early_stopping=True, scoring=scoring)
+    with pytest.warns(UserWarning, match="No score of the held-out samples was a number; the last weights are kept"):
+        model.fit(X, y, X_val=X[:1], y_val=y[:1])  # R² of one number is none
+    plain = make(**options).fit(X, y)
+    assert all(map(np.array_equal, model.coefs_, plain.coefs_))
+
+
 def test_a_score_of_held_out_samples_takes_what_was_given(table):
     pandas = pytest.importorskip("pandas")
     X, y = pandas.DataFrame(table[0], columns=[f"x{k}" for k in range(12)]), table[1]

@@ -202,6 +202,8 @@ def train_stochastic(model: BaseMLP, data: TrainingData, network: Network, *, in
         warnings.warn("Training interrupted by user.", stacklevel=5)
     if model.early_stopping:
         network.params[...] = watch.best_params
+        if model.n_iter_ and model.best_validation_score_ == -np.inf:
+            warnings.warn("No score of the held-out samples was a number; the last weights are kept.", stacklevel=5)
 
 
 class _Watch:
@@ -228,8 +230,10 @@ class _Watch:
             if model.verbose:
                 print(f"Validation score: {score:f}")
             stuck = score < model.best_validation_score_ + model.tol
-            if score > model.best_validation_score_:
+            best = model.best_validation_score_
+            if score > best:
                 model.best_validation_score_ = score
+            if score > best or best == -np.inf:  # NaN is no score: where there is none the last weights are kept
                 self.best_params[...] = self.network.params
         else:
             stuck = model.loss_ > model.best_loss_ - model.tol
