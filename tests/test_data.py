@@ -252,11 +252,20 @@ def test_an_edited_csv_is_read_again_and_a_damaged_cache_is_ignored(tmp_path, im
     np.testing.assert_array_equal(read_csv(path)[0], X[:20])
 
 
+_LONG = f'"{"1" * 200_000}"'  # behind the lines that are looked at for the dialect
 BAD_CSV = {
     "a bad first row": ("x,2,3\n1,2,3\n", "line 1, column 1: 'x' is not a number, and the line is no header"),
     "a stray carriage return": ("0,1.5\n1,2.5\r3\n0,4.5\n", "line 3 has 1 fields"),
     "blank lines only": ("\n\n\n", "no rows"),
     "a field without end": ('"' + "1" * 200_000, "line 1: field larger than field limit"),
+    "a long field in the last line": (
+        "a,label\n" + "1.5,x\n2.5,y\n" * 6000 + _LONG + ",y\n",
+        "field larger than field limit",
+    ),
+    "a long field in the first column": (
+        "id,a,label\n" + "".join(f"{k},1.5,x\n" for k in range(9000)) + _LONG + ",1,y\n1,1,y\n",
+        "field larger than",
+    ),
     "empty": ("", "no rows"),
     "only a header": ("label,a,b\n", "no rows"),
     "not a number": ("label,a,b\n1,2,3\n1,x,3\n", r"line 3, column 2 \(a\): 'x' is not a number"),

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..formats import LabelColumn, Query
 from .cached import cached
 from .columns import REMEDY, are_numbers, checked
@@ -141,8 +141,9 @@ def _from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Samples:
 
 def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) -> Samples:
     """The samples: numbers, or, ``as_text``, a Frame."""
-    head = read_head(unzip_text(content, path), path, query)
-    chosen = choose(head, path, query)
+    with restated(csv.Error, InputError, f"{path}: "):
+        head = read_head(unzip_text(content, path), path, query)
+        chosen = choose(head, path, query)
     names = tuple(head.names[k] for k in chosen.features) if head.is_header else None
     label, place = None, sum(k < (chosen.label or 0) for k in chosen.features)
     if chosen.label is not None:

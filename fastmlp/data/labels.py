@@ -106,13 +106,7 @@ def as_numbers(labels: Labels, source: str) -> np.ndarray:
         )
     if not numbers:
         raise InputError(f"{source}: is empty; it must hold at least one sample")
-    try:
-        found = np.array(numbers, np.float64)
-    except OverflowError:
-        found = np.array([math.inf])
-    if not np.isfinite(found).all():
-        raise InputError(f"{source}: a label is beyond the range of float64; it must be a finite number")
-    return found[labels.codes]
+    return np.array(numbers, np.float64)[labels.codes]
 
 
 def _quantity(value: int | float | str) -> int | float | None:
@@ -120,7 +114,10 @@ def _quantity(value: int | float | str) -> int | float | None:
     found = _number(value)
     if found is None and isinstance(value, str):
         found = written_number(value)
-    return found if found is None or math.isfinite(found) else None
+    try:
+        return found if found is None or math.isfinite(found) else None
+    except OverflowError:  # an integer beyond the range of float64
+        return None
 
 
 def class_indices(

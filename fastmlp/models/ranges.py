@@ -55,7 +55,7 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
     values = _values(X if isinstance(X, np.ndarray) or hasattr(X, "indptr") else X[:: max(1, len(X) // _SAMPLE_ROWS)])
     if is_image:
         values = values.reshape(-1, 1)
-    elif hasattr(X, "indptr") or values.shape[1] > _MOST_COLUMNS:
+    elif values.shape[1] > _MOST_COLUMNS:
         values = _filled(values)
     if not values.size:
         return None
@@ -70,7 +70,7 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
     values, rows = _values(X), len(X)
     if ranges.shape[1] == 1 and is_image:
         values = values.reshape(-1, 1)
-    elif ranges.shape[1] == 1 and (hasattr(X, "indptr") or X.shape[1] > 1):
+    elif ranges.shape[1] == 1 < X.shape[1]:
         values = _filled(values)
     if not values.size or values.shape[1] != ranges.shape[1]:
         return None

@@ -90,7 +90,7 @@ def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str)
             mean, std = 0.0, mean
         else:
             std = math.sqrt(np.average(np.square(y - mean), weights=weights))
-    if not (math.isfinite(mean) and np.finfo(np.float32).tiny < std < math.inf):
+    if not np.finfo(np.float32).tiny < std < math.inf:  # it is infinite or NaN where the mean is
         raise InputError(
             f"{source}: the numbers to predict, from {low:.3g} to {high:.3g}, are too large or too small to standardise; "
             "scale them by a power of ten"
