@@ -5,6 +5,7 @@ import io
 import pickle
 import struct
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from reading import dense
 from fastmlp import predict, train
 from fastmlp.data import OnDisk, format_of, load
 from fastmlp.errors import InputError
+from fastmlp.evaluate import model_inputs
 from fastmlp.formats import FORMATS, TRAINING, Features, Query
 
 from written import WRITTEN, write
@@ -70,6 +72,18 @@ def test_shards_are_the_rows_in_the_order_of_their_names(form, tmp_path, samples
     require(data, samples, slice(0, 16))
     np.testing.assert_array_equal(dense(data.X_test), samples[0][16:])
     assert isinstance(data.X, OnDisk) == (memory is not None)
+
+
+@pytest.mark.parametrize("form", [form for form in WRITTEN if form.has_columns], ids=lambda form: form.name)
+def test_columns_of_shards_go_by_name_to_a_model(form, tmp_path, samples):
+    (tmp_path / "shards").mkdir()
+    write(form, tmp_path / "shards" / f"a{form.suffixes[0]}", *samples, COLUMNS)
+    data = load(str(tmp_path / "shards"), val_fraction=None, say=lambda line: None)
+    model = SimpleNamespace(features=Features(2, ("c", "a")))
+    np.testing.assert_array_equal(model_inputs(data, model, "m"), samples[0][:, [2, 0]])
+    model.features = Features(2, ("a", "d"))
+    with pytest.raises(InputError, match="shards: has no column 'd', which m takes"):
+        model_inputs(data, model, "m")
 
 
 @each_format

@@ -26,7 +26,7 @@ from fastmlp.data.labels import as_numbers, class_indices, distinct, task_of
 from fastmlp.data.svmlight import features, read
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import InputError
-from fastmlp.formats import Features, Query
+from fastmlp.formats import Features, LabelColumn, Query
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -489,6 +489,26 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
         bad = write("bad.csv", content)
         with refused(bad, message):
             load(train, test=bad, weight_column="w")
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "header", "found"),
+    [
+        ("label", "a,b,kind", 2), ("label", "target,b,a,z", 0), ("label", "a,b,odd", "'label'"),
+        (None, "b,odd,a", 1), (None, "x,class,a,b", 1), (None, "x,odd,a,b", "of labels"),
+    ],
+)  # fmt: skip
+def test_labels_to_test_on_may_have_another_name_than_in_training(write, trained_on, header, found):
+    names, notes = header.split(","), []
+    path = write("test.csv", f"{header}\n" + "".join(",".join([f"{row}"] * len(names)) + "\n" for row in "123"))
+    query = Query(known=Features(2, ("a", "b"), label=trained_on and LabelColumn(trained_on, 2)), say=notes.append)
+    if isinstance(found, int):
+        samples, _ = csv_reader.read(Path(path), query)
+        assert (samples.X.tolist(), samples.label.name) == ([[1, 1], [2, 2], [3, 3]], names[found])
+        assert notes == [f"{path}: the labels are column {found + 1}, {names[found]!r} (3 classes); {REMEDY}"]
+    else:
+        with refused(path, f"has no labels: no column {found}; the columns are {', '.join(names)}; {REMEDY}"):
+            csv_reader.read(Path(path), query)
 
 
 def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_said(write):
