@@ -567,6 +567,29 @@ def test_what_is_guessed_of_rows_to_predict_is_said(write, text, said, frame, na
     assert f"{path}: {said}" in notes
 
 
+@pytest.mark.parametrize("header", ["", "a,b,c\n", "c,b,label\n"])
+@pytest.mark.parametrize("frame", ["may", "must"])
+def test_a_table_without_names_goes_by_places_whatever_the_next_one_has_for_names(write, header, frame):
+    known = Features(2, None, label=LabelColumn(None, 2), frame=frame)
+    path = Path(write("table.csv", header + "1,x,yes\n2,y,no\n" if frame == "must" else header + "1,3,yes\n2,4,no\n"))
+    expected = [["1", "2"], ["x", "y"]] if frame == "must" else [[1, 2], [3, 4]]
+    for X in (
+        csv_reader.features(path, Query(known=known, say=[].append)),
+        load(path, known=known, say=[].append, val_fraction=None, label_column="3").X,
+    ):
+        assert [*X.columns] == ["column 1", "column 2"]
+        assert [values.tolist() for values in X.columns.values()] == expected
+
+
+def test_a_table_of_names_needs_a_header_where_all_its_columns_are_numbers_too(write):
+    known = Features(2, ("a", "b"), label=LabelColumn("label", 2), frame="may")
+    with refused(
+        path := write("table.csv", "1,3\n2,4\n"),
+        "has no header line; it must have one, as the model knows its columns by name (a, b)",
+    ):
+        csv_reader.features(Path(path), Query(known=known, say=[].append))
+
+
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [

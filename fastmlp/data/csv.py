@@ -144,15 +144,16 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
     with restated(csv.Error, InputError, f"{path}: "):
         head = read_head(unzip_text(content, path), path, query)
         chosen = choose(head, path, query)
-    names = tuple(head.names[k] for k in chosen.features) if head.is_header else None
+    known, notes = known_features(query), chosen.notes
+    unnamed = not head.is_header or (known.frame and known.columns is None)  # a model without names goes by places
+    names = None if unnamed else tuple(head.names[k] for k in chosen.features)
     label, place = None, sum(k < (chosen.label or 0) for k in chosen.features)
     if chosen.label is not None:
         label = LabelColumn(head.names[chosen.label] if head.is_header else None, place)
     X: Any
-    known, notes = known_features(query), chosen.notes
     trains = known.width is None
     if as_text:
-        keys = names_of(names, len(chosen.features), label or known.label)
+        keys = names_of(names, len(chosen.features), known.label or label)
         said = _said(head, path, chosen, query) if trains else {*chosen.features}
         X, labels, weight, codes = _text_columns(head, path, chosen, keys, said)
         notes += codes

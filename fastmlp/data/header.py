@@ -283,7 +283,7 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
         raise InputError(
             f"{path}: line {head.line - head.is_header} has one field only; none of the separators {tried} stands in it"
         )
-    if known.frame == "must" and known.columns is not None and not head.is_header:
+    if known.frame and known.columns is not None and not head.is_header:
         raise InputError(
             f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(known.columns)})"
         )
