@@ -198,7 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif model.label is None and "label_column" in run:  # a model of earlier versions does not know
         options = {"label_column": run["label_column"]} | options
     config = configure(**options)
-    data = load_to_test(config, model, whole=whole, recorded="data" in run and not given & {*DATA_OPTIONS})
+    recorded = "data" in run and not given & ({*DATA_OPTIONS} - {"val_fraction", "seed"})  # which split the run's data
+    data = load_to_test(config, model, whole=whole, recorded=recorded)
     X, y, scores = measured(model, data, path, config.data)
     result: dict[str, Any] = {f"test_{name}": value for name, value in scores.items()}
     result |= {"samples": len(y), "data": data.name}

@@ -264,6 +264,10 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
     with world.together():
         for each in configs if world.rank == 0 else ():
             _output_directory(str(each.out))
+        if seeds and (as_path(out) / MODEL).exists():
+            screen.line(
+                f"{out} holds a run of its own, which evaluate and predict take; name {configs[0].out} for one of these"
+            )
     with world.together():
         if finding:
             config = one_network(config, data)

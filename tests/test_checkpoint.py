@@ -244,6 +244,10 @@ def test_several_seeds_have_a_mean_and_a_deviation(dataset, succeeds):
     assert len(lines) == 4
     assert "(mean and standard deviation of 3 seeds)" in lines[-1]
     assert sorted(path.name for path in Path("runs").iterdir()) == ["seed-5", "seed-6", "seed-7"]
+    assert "of its own" not in err
+    succeeds(train, "--data", dataset, "--epochs", "1", "--out", "runs")
+    said = "runs holds a run of its own, which evaluate and predict take; name runs/seed-5 for one of these"
+    assert said in succeeds(train, "--data", dataset, *options).err
 
 
 def test_each_of_several_seeds_is_a_run_of_its_own_that_can_be_tested_and_resumed(dataset, as_json):

@@ -156,10 +156,12 @@ def test_data_of_a_run_that_have_changed_or_moved_are_said(place, command, digit
     np.savez("own.npz", X=digits.X[:100], y=digits.y[:100])
     assert command(train, "--data", "own.npz", "--epochs", 1, "--hidden", 8, "--out", "run", "-q")[0] == 0
     assert command(evaluate, "run")[2] == ""
-    np.savez("own.npz", X=digits.X[1:101], y=digits.y[1:101])
     changed = (
         "own.npz: is not what the model was trained on, or has changed since; it may be tested on learnt samples\n"
     )
+    for split in (("--seed", 8), ("--val-fraction", 0.5)):
+        assert command(evaluate, "run", *split)[::2] == (0, f"{place / changed}")
+    np.savez("own.npz", X=digits.X[1:101], y=digits.y[1:101])
     assert command(evaluate, "run")[::2] == (0, f"{place / changed}")
     assert command(evaluate, "run", "--data", "own.npz")[::2] == (0, "")
     Path("own.npz").unlink()

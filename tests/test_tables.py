@@ -9,6 +9,7 @@ import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -1418,6 +1419,7 @@ def test_rows_to_test_on_that_are_trained_on_are_said(write, text):
         write(f"{name}.csv", "a,b,c,label\n" + "".join(chosen))
         for name, chosen in {"train": rows[50:], "part": rows[90:140][::-1], "other": rows[:100]}.items()
     )
-    for test, said in ((train, True), (part, True), (other, False)):
-        load(train, test=test, say=(notes := []).append)
+    known = Features(3, ("a", "b", "c"), label=LabelColumn("label", 3), frame="must" if text else None)
+    for (test, said), model in product(((train, True), (part, True), (other, False)), (None, known)):
+        load(train, test=test, known=model, say=(notes := []).append)
         assert (f"{test}: its rows are in {train}, too; what was learnt by heart is tested" in notes) == said

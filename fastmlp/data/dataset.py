@@ -260,7 +260,7 @@ def assemble(
         else:
             y_test = as_numbers(held_out.labels, held_out.source)
         X, X_test = _alike(samples, held_out)
-        if shape is None and not testing and _are_among(X_test, y_test, X, y):
+        if shape is None and _are_among(X_test, y_test, X, y):
             query.say(f"{held_out.source}: its rows are in {samples.source}, too; what was learnt by heart is tested")
         tested = Origin(held_out.source, np.arange(len(y_test)), held_out.files)
     elif val_fraction is not None:
