@@ -87,9 +87,15 @@ def digits():
 
 
 @pytest.fixture
-def dataset(tmp_path, digits, monkeypatch):
-    """A small .npz to train on, in a working directory of its own."""
+def here(tmp_path, monkeypatch):
+    """An empty working directory."""
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def dataset(here, digits):
+    """A small .npz to train on, in a working directory of its own."""
     np.savez("digits.npz", X=digits.X, y=digits.y, X_test=digits.X_test, y_test=digits.y_test)
     return "digits.npz"
 

@@ -873,8 +873,7 @@ def test_onnx_runtime_takes_pixels_and_gives_names(black, white, digits, tmp_pat
 @pytest.mark.parametrize(
     ("out", "message"), [("m.onnx", "are not known to be images"), ("m.pt", "only an .onnx file can")]
 )
-def test_pixels_go_into_onnx_files_of_models_of_images(out, message, tmp_path, command, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_pixels_go_into_onnx_files_of_models_of_images(out, message, here, command):
     random_model((4, 3)).save("model.npz")
     one_line(command(export, "model.npz", out, "--uint8"), 2, message)
     assert not Path(out).exists()

@@ -30,14 +30,13 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch, rng):
+def place(here, monkeypatch, rng):
     """A directory with a little data, where every step is a chunk of its own, and no time is spent on the disk."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(loop, "_CHUNK_SECONDS", 1e-9)
     X, y = rng.integers(0, 256, (60, 6)).astype(np.uint8), np.arange(60) % 3
     np.savez("data.npz", X=X[:40], y=y[:40], X_test=X[40:], y_test=y[40:])
-    return tmp_path
+    return here
 
 
 def command(capsys, *arguments):

@@ -315,10 +315,9 @@ COMMANDS = {
 
 
 @each_kind
-def test_a_refused_file_ends_a_command_with_exit_code_2_and_one_line(kind, tmp_path, command, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_refused_file_ends_a_command_with_exit_code_2_and_one_line(kind, here, command):
     Path("good.npz").write_bytes(tensor_file(META, TENSORS))
-    path, source = place(kind, tmp_path)
+    path, source = place(kind, here)
     verb, *arguments = [source if word == "FILE" else word for word in COMMANDS[kind].split()]
 
     def is_refused(seed):  # else it would be trained on
@@ -339,10 +338,9 @@ def test_a_refused_file_ends_a_command_with_exit_code_2_and_one_line(kind, tmp_p
 
 
 @pytest.mark.parametrize("words", ["predict good.npz FILE", "evaluate good.npz --data FILE", "report . --data FILE"])
-def test_values_too_large_for_a_model_are_one_line(words, tmp_path, command, monkeypatch):
+def test_values_too_large_for_a_model_are_one_line(words, here, command):
     if words.startswith("report"):
         pytest.importorskip("matplotlib")
-    monkeypatch.chdir(tmp_path)
     for name in ("good.npz", "model.npz"):
         Path(name).write_bytes(tensor_file(META, TENSORS))
     Path("metrics.jsonl").touch()

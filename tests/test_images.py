@@ -363,14 +363,13 @@ def test_no_picture_breaks_the_preparation(rng):
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch, digits):
+def files(here, digits):
     """A directory with a model of synthetic digits, one of its digits large on paper, and three on one line."""
-    monkeypatch.chdir(tmp_path)
     fastmlp.fit(digits, epochs=6).model.save("model.npz")
     rng = np.random.default_rng(3)
     for name, what in [("one", [4]), ("three", [3, 1, 4])]:
         Image.fromarray(on_paper(what, rng)).save(f"{name}.png")
-    return tmp_path
+    return here
 
 
 def test_a_drawing_is_found_and_the_command_says_so(files, command):

@@ -143,15 +143,14 @@ def test_a_model_of_no_drawings_gets_no_page():
         page(random_model((784, 10)), "table.html")
 
 
-def test_export_writes_the_page_and_train_says_how(tmp_path, monkeypatch, succeeds, digits):
-    monkeypatch.chdir(tmp_path)
+def test_export_writes_the_page_and_train_says_how(here, succeeds, digits):
     from fastmlp import train
 
     np.savez("digits.npz", X=digits.X.reshape(-1, 28, 28), y=digits.y)
     last = succeeds(train, "--data", "digits.npz", "--epochs", "1", "--out", "run").err.splitlines()[-1]
     assert last.endswith("python -m fastmlp.export run/model.npz page.html")
     assert export.main(last.split()[-2:]) == 0
-    assert (tmp_path / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
+    assert (here / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 
 # -- in the browser ------------------------------------------------------------------------------------------------------

@@ -22,11 +22,10 @@ from fastmlp.errors import InputError
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch, request):
-    monkeypatch.chdir(tmp_path)
+def place(here, monkeypatch, request):
     monkeypatch.delenv("FASTMLP_DATA", raising=False)
     if "trains" not in request.fixturenames:  # else the compiled kernels are in the cache
-        monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("FASTMLP_CACHE", str(here / "cache"))
 
 
 @pytest.fixture

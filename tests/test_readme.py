@@ -100,8 +100,7 @@ PYTHON = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, blocks in PYTHON.items() if blocks])
-def test_every_python_block_runs_after_those_before_it(python, page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_every_python_block_runs_after_those_before_it(python, page, here):
     blocks = PYTHON[page]
     for word, package in (("sklearn", "sklearn"), ("Table", "sklearn"), ("onnxruntime", "onnxruntime")):
         if find_spec(package) is None:

@@ -31,11 +31,10 @@ def write_csv(path, X, y, names="a,b,c,price"):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(here):
     """A working directory with a table of houses, and its numbers."""
-    monkeypatch.chdir(tmp_path)
     X, y = house()
-    write_csv(tmp_path / "houses.csv", X, y)
+    write_csv(here / "houses.csv", X, y)
     return X, y
 
 
@@ -157,17 +156,16 @@ def test_quantiles_hold_their_shares(place, command):
     assert 0.7 < ((low <= y) & (y <= high)).mean() < 0.95  # 0.8, of few samples learnt with 5 % dropout
 
 
-def test_samples_on_disk_give_the_bits_of_those_in_memory(tmp_path, command, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_samples_on_disk_give_the_bits_of_those_in_memory(here, as_json):
     X, y = house(2000)
     X = np.tile(X, (1, 30)).astype(np.float32)
-    (tmp_path / "data").mkdir()
+    (here / "data").mkdir()
     np.save("data/X.npy", X)
     np.save("data/y.npy", y)
     found = []
     for where in ((), ("--memory", 1)):
-        options = ("--data", "data", "--out", "run", "--hidden", 8, "--epochs", 2, "--json", *where)
-        found.append(json.loads(command(train, *options)[1]))
+        options = ("--data", "data", "--out", "run", "--hidden", 8, "--epochs", 2, *where)
+        found.append(as_json(train, *options))
     assert found[0]["test_r2"] > 0.5
     assert found[1]["test_r2"] == pytest.approx(found[0]["test_r2"], abs=0.05)  # other batches, the same samples
 
@@ -278,16 +276,15 @@ def test_the_definition_trains_the_same_network_of_numbers():
     assert fast.summary["test_rmse"] == pytest.approx(slow.summary["test_rmse"], rel=1e-9)
 
 
-def test_sparse_samples_and_weights_are_for_numbers_too(command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_sparse_samples_and_weights_are_for_numbers_too(as_json, here):
     rng = np.random.default_rng(0)
     rows = []
     for _ in range(300):
         columns = np.sort(rng.choice(50, 4, replace=False))
         values = rng.random(4)
         rows.append(f"{10 * values.sum():.4f} " + " ".join(f"{c + 1}:{v:.4f}" for c, v in zip(columns, values)))
-    (tmp_path / "houses.svm").write_text("\n".join(rows) + "\n")
-    measured = json.loads(command(train, "--data", "houses.svm", "--out", "run", "--json", "--epochs", 60)[1])
+    (here / "houses.svm").write_text("\n".join(rows) + "\n")
+    measured = as_json(train, "--data", "houses.svm", "--out", "run", "--epochs", 60)
     assert measured["input"] == "sparse"
     assert measured["test_r2"] > 0.5
     X, y = house(100)

@@ -44,11 +44,10 @@ def finished(tmp_path_factory, digits):
 
 
 @pytest.fixture
-def run(finished, tmp_path, monkeypatch):
+def run(finished, here):
     """A copy of the finished run: ./run, in the working directory beside digits.npz."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "run"
+    shutil.copytree(finished, here, dirs_exist_ok=True)
+    return here / "run"
 
 
 class Page(HTMLParser):
@@ -196,8 +195,7 @@ def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, comma
     one_line(command(evaluate, "many"), 2, "many: holds 2 runs of --seeds; name one of them, such as many/seed-2")
 
 
-def test_a_table_has_a_list_of_errors_and_a_chart_of_features(tmp_path, monkeypatch, rng):
-    monkeypatch.chdir(tmp_path)
+def test_a_table_has_a_list_of_errors_and_a_chart_of_features(here, rng):
     X = rng.normal(size=(400, 30)).astype(np.float32)
     y = (X[:, 7] + 0.5 * rng.normal(size=400) > 0).astype(int)
     np.savez("table.npz", X=X, y=y)
@@ -210,7 +208,7 @@ def test_a_table_has_a_list_of_errors_and_a_chart_of_features(tmp_path, monkeypa
         file.write('data = "table.npz"\n')
     written = report.draw_report("run")
     assert [path.name for path in written] == ["confusion.png", "recall.png", "importance.png", "report.html"]
-    seen = page(tmp_path / "run" / "report")
+    seen = page(here / "run" / "report")
     assert "No epoch has ended yet." in seen.text
     assert "Shown are the first 20 of 30." in seen.text
     assert len(seen.tables) == 2
@@ -232,8 +230,7 @@ TABLES = {  # what stands first, each row, and what stands below each
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("with_test", [False, True])
-def test_errors_are_traced_to_lines_of_the_file_and_noise_matters_least(name, with_test, tmp_path, monkeypatch, rng):
-    monkeypatch.chdir(tmp_path)
+def test_errors_are_traced_to_lines_of_the_file_and_noise_matters_least(name, with_test, here, rng):
     (head, row, below), suffix = TABLES[name], ".svm" if name == "svmlight" else ".csv"
     values = {}  # of each file's row that ends on a line, in the order of their importance
     for file in ("train", "test"):
@@ -244,13 +241,13 @@ def test_errors_are_traced_to_lines_of_the_file_and_noise_matters_least(name, wi
             text += row.format(a=a, b=b, noise=noise, kind=["no", "yes"][number], number=number)
             values[file, text.count("\n")] = [f"{a:.3f}", f"{b:.3f}", f"{noise:.1f}"]
             text += below
-        (tmp_path / f"{file}{suffix}").write_text(text)
+        (here / f"{file}{suffix}").write_text(text)
     options = ["--test", f"test{suffix}"] if with_test else ["--val-fraction", "0.4"]
     assert (
         train.main(["--data", f"train{suffix}", *options, "--epochs", "5", "--hidden", "16", "--out", "run", "-q"]) == 0
     )
     report.draw_report("run")
-    table = page(tmp_path / "run" / "report").tables[0]
+    table = page(here / "run" / "report").tables[0]
     names = [f"feature {k}" for k in (1, 3, 2)] if name in ("no header", "svmlight") else ["a", "b", "noise"]
     assert table[0] == ["line", "true class", "predicted", "probability", *names]
     assert len(table) > 10
