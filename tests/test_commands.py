@@ -73,7 +73,7 @@ def test_evaluate_scores_each_class_by_the_definitions(place, as_json, digits, t
         assert result["confusion"][k] == [int(((y == k) & (predicted == j)).sum()) for j in range(10)]
 
 
-def test_labels_find_the_models_classes_by_name(place, command, trained):
+def test_labels_find_the_models_classes_by_name(place, as_json, trained):
     """A model with its outputs in another order is as good, and its confusion matrix is in that order."""
     order = np.array([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
     (W0, b0), (W1, b1) = trained.network.layers
@@ -81,9 +81,7 @@ def test_labels_find_the_models_classes_by_name(place, command, trained):
     for (W, b), (W_old, b_old) in zip(network.layers, ((W0, b0), (W1[:, order], b1[order]))):
         W[...], b[...] = W_old, b_old
     Model(network, trained.scale, tuple(map(str, order))).save("other.npz")
-    results = [
-        json.loads(command(evaluate, m, "--data", "digits.npz", "--json")[1]) for m in ("model.npz", "other.npz")
-    ]
+    results = [as_json(evaluate, m, "--data", "digits.npz") for m in ("model.npz", "other.npz")]
     assert results[1]["test_accuracy"] == results[0]["test_accuracy"]
     np.testing.assert_array_equal(results[1]["confusion"], np.array(results[0]["confusion"])[order][:, order])
 
@@ -94,7 +92,7 @@ def test_a_class_that_the_model_does_not_know_is_named(place, command, digits):
     one_line(command(evaluate, "model.npz", "--data", "more.npz"), 2, "more.npz: label '11' is none of")
 
 
-def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command, succeeds):
+def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command, succeeds, as_json):
     first, head, *rows = succeeds(evaluate, "model.npz", "--data", "digits.npz").out.splitlines()
     assert first.startswith("test accuracy ")
     assert first.endswith(" on 500 samples of digits")
@@ -108,14 +106,14 @@ def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command, succe
     y = np.arange(400) % 40
     np.savez("forty-data.npz", X=X, y=y, X_test=X, y_test=y)
     arguments = ("forty.npz", "--data", "forty-data.npz")
-    scores = json.loads(command(evaluate, *arguments, "--json")[1])["classes"]
+    scores = as_json(evaluate, *arguments)["classes"]
     worst = sorted(score["f1"] for score in scores)[:10]
     _, title, _, *rows = command(evaluate, *arguments)[1].splitlines()
     assert title == "the 10 classes of the lowest F1:"
     assert [row.split()[-1] for row in rows] == [f"{f1:.2%}" for f1 in worst]
 
 
-def test_a_class_without_samples_or_predictions_has_no_score(place, command):
+def test_a_class_without_samples_or_predictions_has_no_score(place, command, as_json):
     model = random_model((3, 3))
     model.network.params[...] = 0
     model.network.layers[0][1][...] = [1, 0, 0]  # always class 0
@@ -123,7 +121,7 @@ def test_a_class_without_samples_or_predictions_has_no_score(place, command):
     X, y = np.ones((4, 3), "f4"), np.array([0, 0, 1, 1])
     np.savez("two.npz", X=X, y=y, X_test=X, y_test=y)
     arguments = ("biased.npz", "--data", "two.npz")
-    scores = json.loads(command(evaluate, *arguments, "--json")[1])["classes"]
+    scores = as_json(evaluate, *arguments)["classes"]
     assert [list(score.values())[1:] for score in scores] == [
         [2, 0.5, 1.0, pytest.approx(2 / 3)],
         [2, None, 0.0, 0.0],
@@ -133,7 +131,7 @@ def test_a_class_without_samples_or_predictions_has_no_score(place, command):
     assert last.split() == ["2", "0", "-", "-", "-"]
 
 
-def test_without_data_the_runs_own_data_is_used(place, command, trained, digits):
+def test_without_data_the_runs_own_data_is_used(place, command, as_json, trained, digits):
     np.savez("whole.npz", X=digits.X, y=digits.y)
     Path("run").mkdir()
     trained.save("run/model.npz")
@@ -144,8 +142,7 @@ def test_without_data_the_runs_own_data_is_used(place, command, trained, digits)
     assert given[1] == out
     assert command(evaluate, "run/model.npz", "--json", "--seed", 8)[1] != out
     assert command(evaluate, "run", "--json")[1] == out
-    other = command(evaluate, "run/model.npz", "--data", "digits.npz", "--json")
-    assert json.loads(other[1])["samples"] == 500
+    assert as_json(evaluate, "run/model.npz", "--data", "digits.npz")["samples"] == 500
     Path("run/config.toml").write_text("data = \n")
     one_line(command(evaluate, "run/model.npz"), 2, "config.toml: not valid TOML (Invalid value (at line 1")
     Path("run/config.toml").write_text("data = 3\n")

@@ -83,10 +83,8 @@ def test_epoch_lines_and_the_result_say_rmse_and_r2(place, command):
     assert " ± " in out.splitlines()[-1]
 
 
-def test_a_run_goes_on_to_the_bits_of_one_that_never_stopped(place, command):
-    whole = json.loads(
-        command(train, "--data", "houses.csv", "--out", "whole", "--steps", 30, "--hidden", 16, "--json")[1]
-    )
+def test_a_run_goes_on_to_the_bits_of_one_that_never_stopped(place, command, as_json):
+    whole = as_json(train, "--data", "houses.csv", "--out", "whole", "--steps", 30, "--hidden", 16)
     command(train, "--data", "houses.csv", "--out", "part", "--steps", 30, "--hidden", 16)
     data = fastmlp.load("houses.csv", say=lambda line: None)
     config = fastmlp.TrainConfig(data="houses.csv", steps=30, hidden=(16,))

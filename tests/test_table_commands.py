@@ -86,7 +86,7 @@ def place(runs, monkeypatch):
 # -- training ------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, command, tmp_path, succeeds):
+def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, command, tmp_path, succeeds, as_json):
     run = ("--data", "trips.csv", "--out", tmp_path / "run", *QUICK)
     out, err = succeeds(train, *run, "--json")
     assert "trips: 216 training and 24 test samples; 5 columns; 3 networks of 128-128-2\n" in err
@@ -112,8 +112,8 @@ def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, comman
     out, err = succeeds(train, *run, "-v", "--threads", 1, "--json")
     assert str(model.columns) in err
     assert json.loads(out)["weights_sha256"] == measured["weights_sha256"]
-    again = command(train, "--config", tmp_path / "run" / "config.toml", "--out", tmp_path / "again", "-q", "--json")[1]
-    assert json.loads(again)["weights_sha256"] == measured["weights_sha256"]
+    again = as_json(train, "--config", tmp_path / "run" / "config.toml", "--out", tmp_path / "again", "-q")
+    assert again["weights_sha256"] == measured["weights_sha256"]
 
 
 def test_numbers_are_predicted_in_their_units(place, command, as_json):
@@ -124,9 +124,9 @@ def test_numbers_are_predicted_in_their_units(place, command, as_json):
     assert np.square(errors).mean() < 0.2 * np.var([price for _, price in table])
 
 
-def test_several_seeds_are_several_models(place, command, tmp_path):
-    run = ("--data", "prices.csv", "--networks", 2, "--epochs", 2, "--seeds", 2, "--out", tmp_path, "--json")
-    summary = json.loads(command(train, *run)[1])
+def test_several_seeds_are_several_models(place, as_json, tmp_path):
+    run = ("--data", "prices.csv", "--networks", 2, "--epochs", 2, "--seeds", 2, "--out", tmp_path)
+    summary = as_json(train, *run)
     assert len({each["weights_sha256"] for each in summary["runs"]}) == 2
     assert summary["test_rmse_std"] > 0
 
@@ -337,7 +337,7 @@ def test_python_predicts_what_the_command_predicts(place, command):
     assert fastmlp.load_model("prices").predict(table).dtype == np.float64
 
 
-def test_columns_that_are_kept_stand_before_the_predictions_of_their_rows(place, command, succeeds):
+def test_columns_that_are_kept_stand_before_the_predictions_of_their_rows(place, command, succeeds, as_json):
     rows = [row for row, _, _ in trips(40, seed=1)]
     Path("noted.csv").write_text(lines_of([[*row, f'"a, ""{row[0]}"""'] for row in rows], [*COLUMNS, "note"]))
     keep = ("--keep", "trip_id", "--keep", "-1")
@@ -351,7 +351,7 @@ def test_columns_that_are_kept_stand_before_the_predictions_of_their_rows(place,
     assert beside == [f"{first},{line}" for first, line in zip(["trip_id", *(row[0] for row in rows)], probabilities)]
     several = succeeds(predict, "trips", "new.csv", "noted.csv", "--keep", "trip_id").out.splitlines()
     assert (several[0], several[41][:15]) == ("file,trip_id,class", f"noted.csv,{rows[0][0]},")
-    kept = json.loads(succeeds(predict, "trips", "new.csv", "--json", "--keep", "trip_id").out)["files"][0]["kept"]
+    kept = as_json(predict, "trips", "new.csv", "--keep", "trip_id")["files"][0]["kept"]
     assert kept == {"trip_id": [row[0] for row in rows]}
     one_line(
         command(predict, "trips", "new.csv", "--keep", "trip"), 2, "new.csv: no column 'trip'; did you mean trip_id? "
