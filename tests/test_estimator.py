@@ -249,7 +249,7 @@ def test_a_sparse_matrix_gives_the_network_of_the_dense_one(table, kind):
 
 
 @pytest.mark.parametrize("kind", ["multiclass", "number"])
-@pytest.mark.parametrize("options", [{"solver": "sgd"}, {}], ids=str)
+@pytest.mark.parametrize("options", [{"solver": "sgd"}, {}, SAME["invscaling"]], ids=str)
 def test_partial_fit_and_warm_start_go_on_as_scikit_learns(table, options, kind):
     X, y = table[0], targets(kind, table[1])
     models = [make(hidden_layer_sizes=16, random_state=3, **options) for make in pair(y)]
@@ -262,17 +262,6 @@ def test_partial_fit_and_warm_start_go_on_as_scikit_learns(table, options, kind)
         model.set_params(warm_start=True, max_iter=3).fit(X, y).fit(X, y)
     assert_same_network(*models)
     np.testing.assert_allclose(models[0].loss_curve_, models[1].loss_curve_, rtol=1e-9)
-
-
-@pytest.mark.parametrize("kind", ["multiclass", "number"])
-def test_invscaling_goes_on_over_partial_fits(table, kind):
-    X, y = table[0], targets(kind, table[1])
-    options = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.2, "random_state": 0}
-    models = [make(hidden_layer_sizes=16, **options) for make in pair(y)]
-    for _ in range(4):
-        for model in models:
-            model.partial_fit(X, y, **known_classes(model))
-    assert_same_network(*models)
 
 
 def drawn_data(rng):
