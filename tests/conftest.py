@@ -130,6 +130,18 @@ def python(tmp_path):
 
 
 @pytest.fixture
+def busy_cores():
+    """As many other processes as cores, none of which rests."""
+    from kernels.cores import available_cores
+
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(available_cores())]
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+@pytest.fixture
 def command(capsys):
     """Run a command in this process; returns (exit code, stdout, stderr)."""
 
