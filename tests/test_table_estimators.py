@@ -351,9 +351,14 @@ def test_other_columns_than_in_training_are_refused_by_name():
     ):
         with pytest.raises(ValueError, match=message):
             model.predict(bad)
+    with pytest.raises(ValueError, match="the table lacks 'colour', 'day', 'noise'"):
+        model.importance({"x": X["x"]}, y)
     with pytest.warns(UserWarning, match="column 'colour' has new values in 60 of 60 rows, such as 'RED'"):
         model.predict({**X, "colour": ["RED"] * 60})
     expected = model.predict(X)
+    # One that the model does not use need not be there.
+    dropping = TableRegressor(n_networks=1, epochs=1, random_state=0, columns={"id": "drop"})
+    assert np.array_equal(dropping.fit({"id": X["noise"], **X}, y).predict(X), expected)
     # As a notebook puts predictions beside the rest.
     assert np.array_equal(model.predict({"predicted": expected, **X}), expected)
 

@@ -244,6 +244,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         table, names = read_table(X, name), self.columns_.names
         by_name = any(isinstance(key, str) for key in table.columns) or isinstance(X, Mapping)
         if by_name or (has_columns(X) and {*table.columns} == {*names}):
+            self.columns_.require(table)
             return table
         if (found := len(table.columns)) != len(names):
             raise InputError(
@@ -257,7 +258,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         networks = self.networks_ if networks is None else networks
         with restated(InputError, ValueError), self._threads():
             table = self._named(X, "X")
-            self.columns_.require(table)
             if line := self.columns_.unlike(table[:: max(1, len(table) // LOOKED_AT)]):
                 warnings.warn(line, stacklevel=5)
             parts = outputs_by_rows(self.columns_, networks, table, self._input_scale)

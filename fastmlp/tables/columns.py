@@ -90,14 +90,14 @@ class Columns:
     def encode(self, table: Frame) -> np.ndarray | Sparse:
         """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
 
-        Columns go by name, in any order. None may be missing; others are ignored.
+        Columns go by name, in any order. Only those that are dropped may be missing; others are ignored.
         """
         self.require(table)
         return self.matrix(self.entries(table), len(table))
 
     def require(self, table: Frame) -> None:
         """InputError unless the table has the columns of the training; the others are named, too: one may be renamed."""
-        if missing := [name for name in self.names if name not in table.columns]:
+        if missing := [name for name in self.used if name not in table.columns]:
             unknown = [name for name in table.columns if name not in {*self.names}]
             others = f", and the model does not know {_listed(unknown)}" if unknown else ""
             raise InputError(
