@@ -293,3 +293,5 @@ def test_sparse_samples_and_weights_are_for_numbers_too(as_json, here):
     model = fastmlp.fit(data, **options).model
     assert model.target.mean[0] == pytest.approx(y[50:].mean())
     assert model.target.std[0] == pytest.approx(y[50:].std())
+    target = fastmlp.fit(data, loss="gamma", backend="reference", **options).model.target
+    assert (target.mean[0], target.std[0]) == (0, pytest.approx(y[50:].mean()))  # the logarithm of y / mean is learnt

@@ -89,6 +89,10 @@ def test_a_row_without_weight_is_not_there():
     weighted = TableRegressor(**QUICK).fit(X, y, weights)
     without = TableRegressor(**QUICK).fit(rows_of(X, kept), y[kept])
     assert np.array_equal(weighted.predict(X), without.predict(X))
+    tested = {"X_test": X, "y_test": y, "networks": 2, "epochs": 2}
+    weighted = fastmlp.fit(X, y, sample_weight=weights, **tested).model
+    without = fastmlp.fit(rows_of(X, kept), y[kept], **tested).model
+    assert weighted.weights_sha256() == without.weights_sha256()
 
 
 def test_weights_move_what_is_learnt():

@@ -468,6 +468,10 @@ def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
     assert data.sample_weight.dtype == np.float64
     np.testing.assert_array_equal(data.sample_weight, data.X[:, 0] / 4)
     assert (len(data.X), load(path).columns, load(path).sample_weight) == (30, ("x", "w"), None)
+    path = write("text.csv", "x,w,t,label\n" + "".join(f"{x},{w},{'no' * (x % 3)},{label}\n" for x, label, w in rows))
+    data = load(path, weight_column="w", val_fraction=0.25)
+    assert [*data.X.columns] == ["x", "t"]
+    np.testing.assert_array_equal(data.sample_weight, data.X.columns["x"].astype(float) / 4)
 
 
 def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
