@@ -308,13 +308,15 @@ def test_columns_are_found_by_name(table, command, as_json, succeeds):
 def test_sparse_samples_may_lack_the_last_features(place, command, as_json, succeeds):
     model = random_model((9, 4), index_base=1)
     model.save("wide.npz")
+    replace(model, index_base=None).save("of-arrays.npz")
     X = np.zeros((60, 9), "f4")
     X[np.arange(60), np.arange(60) % 7] = 1 + np.arange(60) / 8
     y = model.predict(X)
     with open("rows.svm", "w") as file:
         for row, k in zip(X, y):
             file.write(f"{k} " + " ".join(f"{j + 1}:{row[j]}" for j in np.flatnonzero(row)) + "\n")
-    assert as_json(evaluate, "wide.npz", "--data", "rows.svm")["test_accuracy"] == 1.0
+    for name in ("wide.npz", "of-arrays.npz"):
+        assert as_json(evaluate, name, "--data", "rows.svm")["test_accuracy"] == 1.0
     assert succeeds(predict, "wide.npz", "rows.svm").out.split() == [str(k) for k in y]
     random_model((5, 4), index_base=1).save("narrow.npz")
     for verb, arguments in ((evaluate, ["--data", "rows.svm"]), (predict, ["rows.svm"])):

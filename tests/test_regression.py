@@ -104,8 +104,13 @@ def test_early_stopping_watches_what_is_measured_of_numbers(place, monitor, best
 
 
 def test_a_rate_is_found_for_numbers_too(place, succeeds):
-    out, err = succeeds(train, "--data", "houses.csv", "--out", "run", "--find-lr", "--steps", 50, "--hidden", 16)
-    assert out.startswith("suggested --lr ")
+    run = ("--data", "houses.csv", "--out", "run", "--find-lr", "--steps", 50, "--hidden", 16)
+    assert succeeds(train, *run).out.startswith("suggested --lr ")
+    out, err = succeeds(train, *run, "--json")
+    found = json.loads(out)
+    assert {*found} == {"suggestion", "rates", "losses", "trials"}
+    assert len(found["rates"]) == len(found["losses"]) > 20
+    assert found["suggestion"] in [trial["rate"] for trial in found["trials"]]
     assert ": held-out loss " in err
     assert "RMSE" in err
 

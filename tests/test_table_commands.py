@@ -19,6 +19,7 @@ from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
 from fastmlp.frames import read_table
 from fastmlp.models.loading import model_from
+from fastmlp.reporting.importance import permutation_importance
 from fastmlp.screen import Screen
 from fastmlp.tables.columns import Columns
 from fastmlp.tables.model import TableModel
@@ -122,6 +123,11 @@ def test_numbers_are_predicted_in_their_units(place, command, as_json):
     _, out, _ = command(predict, "prices", "new.csv")
     errors = np.array(out.split(), float) - [price for _, price in table]
     assert np.square(errors).mean() < 0.2 * np.var([price for _, price in table])
+    model, data = fastmlp.load_model("prices"), fastmlp.load("prices.csv", say=lambda line: None)
+    found = permutation_importance(model, data.X_test, data.y_test)
+    errors = (model.predict(data.X_test) - data.y_test) / model.target.std
+    assert found.loss == pytest.approx(np.square(errors).mean() / 2, rel=1e-4)
+    assert {*found.columns[np.argsort(-found.rise)[:2]]} == {"km", "zone"}
 
 
 def test_several_seeds_are_several_models(place, as_json, tmp_path):
