@@ -367,6 +367,20 @@ def test_other_columns_than_in_training_are_refused_by_name():
     assert np.array_equal(model.predict({"predicted": expected, **X}), expected)
 
 
+def test_a_warning_is_about_the_line_that_called():
+    X, y = table(80)
+    labels = np.where(y > 0, "much", "little")
+    model = TableClassifier(n_networks=1, epochs=1, random_state=0).fit(X, labels)
+    T = {**X, "colour": ["RED"] * 80}
+    for call in (model.predict, model.predict_proba, model.transform, lambda T: model.score(T, labels)):
+        with pytest.warns(UserWarning, match="has new values") as seen:
+            call(T)
+        assert [each.filename for each in seen] == [__file__]
+    with pytest.warns(UserWarning, match="rows are too few") as seen:
+        model.fit(rows_of(X, slice(40)), labels[:40])
+    assert [each.filename for each in seen] == [__file__]
+
+
 def test_an_interrupted_fit_ends_its_threads_and_leaves_the_model_as_it_was(monkeypatch):
     X, y = table()
     model = TableRegressor(**QUICK).fit(X, y)

@@ -8,7 +8,6 @@ and ones [N, O] for a logistic one, numbers [N, O] else.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from sklearn.utils.validation import (
 
 from ..backend import kernels
 from ..frames import column_names, has_columns, is_masked, odd_pair
+from ..log import warn_caller
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -146,7 +146,7 @@ def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
     if has_columns(X) and isinstance(column := getattr(y, "name", None), str) and column in (column_names(X) or ()):
         line = f"X has {name}'s column {column!r}: the model learns to copy it; leave it out of X"
     if line:
-        warnings.warn(line, stacklevel=6)  # above: what checks, ``_fit``, ``fit``, and scikit-learn's wrapper of it
+        warn_caller(line)
 
 
 def _refuse_masked(*given: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from ..data import Frame
 from ..data.labels import typed
 from ..errors import InputError, restated
 from ..frames import has_columns, is_masked, read_table
+from ..log import warn_caller
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
 from ..tables.columns import Columns
 from ..tables.ensemble import Rows, folds, input_scale, mean_probabilities, outputs_by_rows, outputs_of, train
@@ -178,7 +178,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             rows = len(y)
         outputs = self._learn_targets(y, weights)
         if rows < _FEW_ROWS:
-            warnings.warn(f"{rows} rows are too few to learn a table from: do not rely on this model", stacklevel=5)
+            warn_caller(f"{rows} rows are too few to learn a table from: do not rely on this model")
         self.columns_ = Columns.learn(table, self.columns)
         self.n_features_in_ = len(table.columns)
         if all(isinstance(name, str) for name in table.columns):
@@ -259,7 +259,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         with restated(InputError, ValueError), self._threads():
             table = self._named(X, "X")
             if line := self.columns_.unlike(table[:: max(1, len(table) // LOOKED_AT)]):
-                warnings.warn(line, stacklevel=5)
+                warn_caller(line)
             parts = outputs_by_rows(self.columns_, networks, table, self._input_scale)
             return [np.concatenate(Z) for Z in zip(*parts)]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from .. import screen
 from ..backend import Network, kernels
+from ..log import warn_caller
 from .checks import TrainingData, Validation
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def train_lbfgs(model: BaseMLP, data: TrainingData, network: Network) -> None:
             options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
         )  # fmt: skip
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=5)
+        warn_caller("Training interrupted by user.")
         network.params[...] = accepted
         return
     network.params[...] = result.x
@@ -192,18 +192,17 @@ def train_stochastic(model: BaseMLP, data: TrainingData, network: Network, *, in
             if told_to_stop or incremental:
                 break
             if model.n_iter_ == model.max_iter:
-                warnings.warn(
+                warn_caller(
                     f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the optimization hasn't "
                     "converged yet.",
                     ConvergenceWarning,
-                    stacklevel=5,
                 )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=5)
+        warn_caller("Training interrupted by user.")
     if model.early_stopping:
         network.params[...] = watch.best_params
         if model.n_iter_ and model.best_validation_score_ == -np.inf:
-            warnings.warn("No score of the held-out samples was a number; the last weights are kept.", stacklevel=5)
+            warn_caller("No score of the held-out samples was a number; the last weights are kept.")
 
 
 class _Watch:
@@ -264,9 +263,7 @@ class _Epochs:
         weights, rows = data.weights, data.rows
         self.batch = min(200, len(rows)) if isinstance(model.batch_size, str) else int(model.batch_size)
         if self.batch > len(rows):
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
-            )
+            warn_caller("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
             self.batch = len(rows)
         self.mean_weight = 1.0 if weights is None else weights[rows].mean() or 1.0
         self.seed = int(model._random_state.randint(2**32, dtype=np.uint32)) if model.dropout else 0

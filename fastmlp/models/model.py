@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..errors import InputError
 from ..formats import Features, LabelColumn
 from ..frames import as_floats, column_names, is_masked, named_columns
 from ..images.framing import Framing, border_lightness
+from ..log import warn_caller
 from ..paths import as_path
 from ..training.scaling import standardised
 from .ranges import difference
@@ -149,7 +149,7 @@ class Model:
             if (line := self.unlike_training(X)) is None:
                 self._checks_left = left
             else:
-                warnings.warn(line, stacklevel=4)
+                warn_caller(line)
 
     def _blocks(self, X: Any, quick: bool = False) -> Any:
         """Yield (ops, logits) for each block of X. Warns of inputs in another range than in training.
