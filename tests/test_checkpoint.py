@@ -18,6 +18,7 @@ from fastmlp.models.tensor_file import read_tensors, write_tensors
 from fastmlp.paths import CHECKPOINT as NAME
 from fastmlp.paths import PREVIOUS
 from fastmlp.training import loop
+from fastmlp.training.checkpoint import read_checkpoint
 from fastmlp.training.loop import Observer
 
 RUNS = [
@@ -81,8 +82,9 @@ def stopped(digits, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(digits, stopped):
-    lines = []
-    for content in (b"", stopped.read_bytes()[:-200], b"\0" * 5000, None):
+    lines, model = [], stopped.with_name("model.npz")
+    fastmlp.load_model(stopped).save(model)
+    for content in (b"", stopped.read_bytes()[:-200], b"\0" * 5000, model.read_bytes(), None):
         if content is None:
             stopped.unlink(missing_ok=True)
         else:
@@ -92,8 +94,9 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(digits, stopped):
         with pytest.raises(Interrupted):
             fastmlp.fit(digits, config, checkpoint=stopped.parent / NAME, resume=True, observer=observer)
         previous = stopped.with_name(PREVIOUS)
+        assert read_checkpoint(previous, print) is not None  # and no damaged one
         previous.write_bytes(stopped.read_bytes())
-    assert len(lines) == 3  # a file that is not there is no damage
+    assert len(lines) == 4  # a file that is not there is no damage
     assert all(line.endswith("; going on from checkpoint-previous.npz") for line in lines)
 
 
