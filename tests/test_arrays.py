@@ -309,6 +309,17 @@ BAD = {  # what is given in the place of X and y, or beside them
     "out": ({"out": "run"}, "out is of the commands; in Python checkpoint= keeps the run, and result.model.save"),
     "a name for y": ({"data": {"a": TEXT, "b": TEXT}, "y": "b"}, "y is 'b'; it must be the column itself, and X the others"),
     "no y": ({"y": None}, "y is missing; fit takes samples X and their y, or a Dataset"),
+    "no rows": ({"data": X[:0], "y": []}, "X is empty; it must hold at least one sample"),
+    "a column of an array": ({"y": TEXT, "drop": "a"}, "^drop names columns of a data frame or a dict of arrays; X"),
+    "an unknown column": (
+        {"data": {"area": X[:, 0], "b": X[:, 1]}, "drop": "aera"},
+        r"^drop names 'aera'; did you mean area\? X has area, b",
+    ),
+    "numbers too small": ({"y": X[:, 0] * 1e-200}, "to predict, from .* are too large or too small to standardise"),
+    "sparse": (
+        {"data": pytest.importorskip("scipy.sparse").csr_array(X > 2).astype(float), "input": "dense"},
+        "^X: is sparse; input must be auto or sparse, and backend numba",
+    ),
     "counts": ({"y": TEXT[1:]}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
     "half a test set": ({"X_test": X}, "X_test and y_test go together"),
     "NaN": ({"data": np.where(X > 2, np.nan, X)}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),

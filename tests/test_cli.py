@@ -168,6 +168,7 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
         (evaluate, [model, "--data", "narrow.npz"], "takes 784 features; narrow.npz has 3"),
         (evaluate, [model, "--data", "labels.npz"], "labels.npz: has class '11', which is none of the 10"),
         (predict, [model, "narrow.npz"], "has 3 features"),
+        (predict, [model, dataset, "--show", "seen.png"], "--show writes what the network sees of images; there is none"),
         (predict, [model, "nowhere.npz"], "nowhere.npz: no such file"),
         (predict, [model, model], "it must hold X or X_test"),
         (predict, [model, "sparse.npz"], "sparse.npz: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file"),

@@ -1203,6 +1203,10 @@ def test_ten_thousand_classes_of_either_kind(write):
     np.testing.assert_array_equal(data.y, np.tile(np.arange(10_000), 2))
     data = load(write("numbers.csv", text.replace("class ", "-")), test=write("more.csv", "label,a\n-9999,1\n"))
     assert (data.classes[0], data.classes[-1], data.y_test.tolist()) == ("-9999", "0", [0])
+    with pytest.raises(
+        InputError, match="many: 10,001 distinct labels, a, class 00000, .*; there can be 10,000 classes"
+    ):
+        class_indices(distinct([*names, "a"] * 2), "many")
 
 
 QUANTITIES = {  # labels, what they are called, or None where they are classes
