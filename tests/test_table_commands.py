@@ -259,6 +259,7 @@ def test_every_option_of_training_is_obeyed_or_refused_for_a_table():
         ),
         (["--label-column", "trip_id", "--task", "classification"], "216 rows, no class twice; it must have more rows"),
         (["--test", "bad.csv"], "trips.csv, test rows: column 'start' holds '2024-02-30', which is no date"),
+        (["--column", "km=number", "--drop", "km"], "train: trips.csv: --column names no column 'km'; the columns are"),
         (["--column", "zone=drop", *(f"--drop={name}" for name in COLUMNS if name != "zone")], "no features"),
     ],
 )
