@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Sparse
-from ..data.values import day_first, truth
+from ..data.values import day_first, stand_in, truth
 from ..formats import CATEGORY, DATE, NUMBER
 from ..models.ranges import OTHER_UNIT
 from .texts import as_dates, as_numbers, counts_of, texts_of
@@ -104,8 +104,8 @@ class Number:
         return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """Nine tenths of many values lie beyond all values in training, or median and spread are many times as large or as
-        small, as in another unit, or most are gaps."""
+        """Nine tenths of many values lie beyond all values in training, or one that stands in for none does, or median and
+        spread are many times as large or as small, as in another unit, or most are gaps."""
         x = as_numbers(values)
         known = x[:: max(1, len(x) // LOOKED_AT)]
         known = np.clip(known[~np.isnan(known)], -_LARGEST, _LARGEST)
@@ -114,9 +114,12 @@ class Number:
         if enough and len(self.edges):
             least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
             rounding = 1e-5 / self.scale
+            least = 0.0 if abs(least) < rounding else least
+            then = f"in training from {least:.5g} to {greatest:.5g}"
             if low >= greatest + rounding or high <= least - rounding:
-                least = 0.0 if abs(least) < rounding else least
-                return f"is from {low:.5g} to {high:.5g} in most rows; in training from {least:.5g} to {greatest:.5g}"
+                return f"is from {low:.5g} to {high:.5g} in most rows; {then}"
+            if (value := stand_in(known)) is not None and not least - rounding <= value <= greatest + rounding:
+                return f"is {value:g} in {np.mean(known == value):.1%} of rows; {then}: where it says none, leave a gap"
         if enough and self.scale and self.median:
             times = median / self.median, (third - first) * self.scale
             if min(times) > OTHER_UNIT or (min(times) > 0 and max(times) < 1 / OTHER_UNIT):
