@@ -287,6 +287,11 @@ def test_the_average_of_all_steps_is_kept(digits):
     steps = [run(steps=n).model.network.params for n in (1, 2, 3)]
     kept = run(steps=3, average=1.0).model.network.params
     np.testing.assert_allclose(kept, np.mean(steps, 0, np.float64), rtol=0, atol=4 * np.spacing(abs(kept).max()))
+    moving = run(steps=1, lr=1e-30).model.network.params.astype(np.float64)  # it begins with the first weights
+    for params in steps:
+        moving += (params - moving) * (1 - 0.75)
+    kept = run(steps=3, average=0.75).model.network.params
+    np.testing.assert_allclose(kept, moving, rtol=0, atol=4 * np.spacing(abs(kept).max()))
 
 
 @pytest.mark.parametrize(

@@ -1313,7 +1313,12 @@ def test_svmlight_counts_from_0_if_either_file_does_and_is_as_wide_as_both(write
 
 def test_svmlight_values_are_float64_where_they_must_be(write):
     for value in ("1e39", "1000000001"):
-        assert read_svmlight(Path(write("a.svm", f"0 1:{value}\n1 1:2\n")), 1).dtype == np.float64
+        path = write("a.svm", f"0 1:{value}\n1 1:2\n")
+        assert read_svmlight(Path(path), 1).dtype == np.float64
+        data = load(write("train.svm", "0 1:0.1\n1 1:2 2:3\n"), test=path)
+        assert data.X.dtype == data.X_test.dtype == np.float64
+        assert data.X.toarray().tolist() == [[np.float32(0.1), 0], [2, 3]]
+        assert data.X_test.toarray().tolist() == [[float(value), 0], [2, 0]]
 
 
 def test_svmlight_in_chunks_agrees_with_scikit_learn(write, monkeypatch):
