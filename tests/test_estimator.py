@@ -1102,6 +1102,10 @@ REFUSED = {
     "groups missing": ("fit", {"early_stopping": True}, {"groups": np.zeros(5)}, "inconsistent numbers of samples"),
     "no score": ("fit", {"early_stopping": True, "scoring": failing_scorer}, {}, "no score"),
     "another score": ("fit", {"early_stopping": True, "scoring": "f1"}, {}, "average='binary'"),
+    "integers as objects": ("fit", {}, {"y": lambda y: y.astype(object)}, r"holds int; it .*: y.astype\(int\)"),
+    "numbers and text": (
+        "fit", {}, {"y": lambda y: np.array([1, "a"] * 30, object)}, r"dtype object and holds int, str; .*: y.astype\(str\)",
+    ),
     "divergence": ("both", {"learning_rate_init": 1e300}, {}, "Solver produced non-finite"),
     "a changed rate": ("partial_fit", {"learning_rate_init": -1.0}, {}, "The 'learning_rate_init' parameter"),
 }  # fmt: skip

@@ -178,6 +178,12 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # -- what the targets are --------------------------------------------------------------------------------------
 
     def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
+        if y.dtype == object and not all(isinstance(label, str) for label in y.ravel()):
+            kinds = ", ".join(sorted({type(label).__name__ for label in y.ravel()}))
+            raise ValueError(
+                f"Unknown label type: y has dtype object and holds {kinds}; it must be all text, or of a dtype of numbers: "
+                f"y.astype({kinds if kinds in ('bool', 'float', 'int') else 'str'})"
+            )
         if incremental and _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
