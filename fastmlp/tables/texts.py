@@ -32,7 +32,7 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
         listed = [value for value, is_there in zip(values.different, there) if is_there]
         codes = (np.cumsum(there) - 1)[values.numbers]
     else:
-        rows = (values.astype("datetime64[us]") if values.dtype.kind == "M" else values).tolist()
+        rows = (values.astype("datetime64[s]").astype(str) if values.dtype.kind == "M" else values).tolist()
         try:
             listed, codes = _numbered(rows)
         except TypeError:  # of the values that are no keys
