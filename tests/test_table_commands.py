@@ -227,6 +227,16 @@ def test_every_option_of_training_is_obeyed_or_refused_for_a_table():
     assert {*OF_ANY_NETWORK} | {*OF_ONE_NETWORK} | others == {*TrainConfig.__dataclass_fields__}
 
 
+def test_each_option_that_a_table_takes_changes_its_network(place):
+    data, trained = fastmlp.load("trips.csv", say=lambda line: None), set()
+    for option in (
+        {}, {"lr": 0.001}, {"batch_size": 32}, {"epochs": 3}, {"dropout": 0.3}, {"class_weight": "1,2"}, {"seed": 1},
+        {"hidden": (64,)},
+    ):  # fmt: skip
+        trained.add(fastmlp.fit(data, **{"networks": 1, "epochs": 2} | option).model.weights_sha256())
+    assert len(trained) == 8
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
