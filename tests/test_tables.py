@@ -940,6 +940,9 @@ def test_features_for_a_model_that_knows_its_columns(write):
     known = Features(2, columns, frame="may")
     path = Path(write("gaps.csv", "a,b\n1,2.5\n,\n2,\n,\n,\n"))  # a line of Excel's at the end is no row
     assert csv_reader.features(path, Query(known=known)).columns["a"].tolist() == ["1", "", "2"]
+    codes = Path(write("codes.csv", "a,b\n02139,2.5\n"))  # numbers alone, but for what the model knows
+    known = Features(2, columns, frame="must")
+    assert csv_reader.features(codes, Query(known=known)).columns["a"].tolist() == ["02139"]
     for content, message in [
         (
             "a,b\n1,2.5\n,\n1,2.5\n",
