@@ -324,7 +324,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     "half a test set": ({"X_test": X}, "X_test and y_test go together"),
     "NaN": ({"data": np.where(X > 2, np.nan, X)}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
     "NaN in y": ({"y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, r"y, row \d+ .counted from 0.: holds a NaN or an infinity"),
-    "masked y": ({"y": np.ma.masked_equal(Y["integers"], 7)}, r"y, row \d+ .counted from 0.: is masked; every sample must"),
+    "masked y": (
+        {"y": np.ma.masked_equal(Y["integers"], 7)}, r"y, row \d+ .counted from 0.: is masked; every sample must have one"
+    ),
     "None in y": ({"y": [None, *TEXT[1:]]}, "y, row 0 .counted from 0.: is missing; every sample must have one"),
     "pandas.NA in y": (
         {"y": np.array([NA(), *TEXT[1:]], object)}, "y, row 0 .counted from 0.: is missing; every sample must have one"

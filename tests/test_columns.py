@@ -390,7 +390,10 @@ REFUSED = [
     ({"a": ["1,500", "2,500"]}, f"column 'a' holds '1,500', {AS_OTHERS}"),
     ({"a": [f"{k} kg" for k in range(50)]}, f"column 'a' holds '0 kg', {AS_OTHERS}"),
     ({"a": [f"{k},5-" for k in range(50)]}, f"column 'a' holds '0,5-', {AS_OTHERS}"),
-    ({"a": ["01/02/2024", "03/02/2024", "02/03/2024"]}, "number may be the month; it must have them as 2024-"),
+    (
+        {"a": ["01/02/2024", "03/02/2024", "02/03/2024"]},
+        "of which either number may be the month; it must have them as 2024-",
+    ),
     ({"a": ["05/04/2024", "06/04/2024"]}, "of which either number may be the month"),  # April's days, or May and June
     ({"a": ["03/04/21"]}, "either number may be the month; it must have them as 2021-03-04, or be left out"),
     ({"a": ["19-04-30", "20-05-11", "19-06-12"]}, "may be the year; it must have them as 2019-04-30, or be left out"),

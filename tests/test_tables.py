@@ -430,6 +430,12 @@ def test_whole_files_line_by_line_and_in_chunks_agree(monkeypatch):
         np.testing.assert_array_equal(slow, [[float(row[k]) for k in (*features, weight)] for row in rows])
 
 
+def test_a_table_without_a_header_begins_with_its_label(write):
+    X, y = read_csv(Path(write("letters.csv", "T,2,8\nI,3,7\nT,1,1\n")))
+    np.testing.assert_array_equal(X, [[2, 8], [3, 7], [1, 1]])
+    assert y.tolist() == [1, 0, 1]
+
+
 def test_a_header_of_numbers_is_known_by_its_label(write):
     path = write("spectrum.csv", "label,400,410\n" + "a,0.5,1\nb,2,3\n" * 5)
     data = load(path)
@@ -1399,7 +1405,14 @@ def test_rows_of_sparse_samples(rng):
     csr = kernels.csr(X)
     sparse = Sparse(csr.indptr, csr.indices.astype(np.int32), csr.values, X.shape)
     assert (len(sparse), sparse.dtype) == (30, np.uint8)
-    for rows in (np.array([3, 3, 0, 29]), np.array([], int), np.arange(30)[::-1], slice(5, None, 3), slice(0, 0)):
+    for rows in (
+        np.array([3, 3, 0, 29]),
+        np.array([8]),
+        np.array([], int),
+        np.arange(30)[::-1],
+        slice(5, None, 3),
+        slice(0, 0),
+    ):
         np.testing.assert_array_equal(dense(sparse[rows]), X[rows])
     assert dense(sparse.astype(np.float64)).dtype == np.float64
 
