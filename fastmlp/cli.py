@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import __version__
 from .config import TrainConfig, read_toml
 from .errors import InputError, Interrupted, RunError, not_one_of, similar
+from .paths import CONFIG
 from .training.parallel import launched
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ DATA_OPTIONS = (
 
 def run_options(directory: Path) -> dict[str, Any]:
     """The options that chose the data of the run in ``directory``, from its config.toml; {} where there is none."""
-    path = directory / "config.toml"
+    path = directory / CONFIG
     options = read_toml(path) if path.exists() else {}
     return {name: options[name] for name in DATA_OPTIONS if name in options}
 

@@ -422,7 +422,7 @@ _some_dots, _one_dot = _make_dots(DOT_COLUMNS), _make_dots(1)
 
 @piece
 def _add_products(sums, A, B, k, n):
-    """Add n terms from k on to the sums of four rows of A with four columns of B, each loaded once."""
+    """Add n terms from k on to the sums of four rows of A with SHARED_COLUMNS columns of B, each loaded once."""
     terms, (x, y, z, w) = simd.tile_load(B.values, k, B.column, SHARED_COLUMNS, 1, n), sums
     return (
         simd.fma(terms, simd.load_masked(A.values, k, n), x),

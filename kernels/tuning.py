@@ -68,7 +68,8 @@ FEW_DOT_ROWS = 8
 computed as dot products: W is then read once, unpacked. Four rows take SHARED_COLUMNS rows of W at a time, fewer rows
 DOT_COLUMNS (the lanes of float64). One row of 784 x 256, Ice Lake, 1 thread, GFLOP/s by 1, 4, 8 columns: 16, 21, 21. Emerald
 Rapids, 1 thread, speed relative to packed products: 784 x 256, 8, 16, 24, 32 rows 1.7, 1.4, 1.0, 1.0; 1024 x 1024, 8, 24, 48
-rows 1.9, 1.3, 0.9; 784 x 128, 8 and 16 rows 1.5 and 1.0; 1024 x 32, 8 and 16 rows 1.0 and 0.7; 1024 x 10, 8 rows 0.7.
+rows 1.9, 1.3, 0.9; 784 x 128, 8 and 16 rows 1.5 and 1.0; 1024 x 32, 8 and 16 rows 1.0 and 0.7; 1024 x 10, 8 rows 0.7. Not
+measured on Zen.
 """
 
 NARROW_COLUMNS = 8

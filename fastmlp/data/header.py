@@ -192,6 +192,8 @@ def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
 def _with_thousands(texts: Sequence[str]) -> str | None:
     """One of the texts whose point may group thousands, if any: 1.300, where others have three digits behind it, too, or are as
     850. Decimals would be 1.3, or 850.000."""
+    if not any("." in text for text in texts):
+        return None
     numbers = [text.strip(f" +-{CURRENCIES}") for text in texts]
     pointed = [text for text in numbers if "." in text]
     if not all(map(_GROUPED.fullmatch, pointed)):

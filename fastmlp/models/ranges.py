@@ -13,6 +13,7 @@ between the first and the last tenth are 30 times as large or as small, as in an
 Measured on 19 public tables, half of the rows to train on: none of 30,400 random sets of 1 to 1,000 other rows were noticed,
 nor the rows of any class, nor MNIST's digits one by one or class by class. Standardised columns in place of raw ones were
 noticed in 17 tables, raw ones in place of standardised in 16; the other tables' columns are about standardised as they come.
+Other units were measured apart: none of 845 sets of rows in their own unit, and 278 of 560 in another, 211 without that rule.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 _SAMPLE_ROWS, _SAMPLE = 1000, 1 << 18  # rows, and numbers, from which quantiles are taken
 _MOST_COLUMNS = 4096  # with more columns, all numbers are taken as one column
 _FEW_ROWS, _FEW_IMAGES = 20, 10
-OTHER_UNIT = 30  # times: 60 are seconds of minutes, and few values differ by a factor of two from their like
+_OTHER_UNIT = 30  # times: 60 are seconds of minutes, and few values differ by a factor of two from their like
 _RATIO = 10  # between spreads; samples of 20 from heavy-tailed columns differ by a factor of three
 _DARK = 50  # the darkest photographs use a fiftieth of the range
 
@@ -64,13 +65,19 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
     return np.concatenate((low, first[None], last[None], high)).astype(np.float64)
 
 
+def in_another_unit(middle: Any, spread: Any) -> Any:
+    """Whether the middle and the spread of numbers, divided by those in training, are both many times as large or as small."""
+    least, most = np.minimum(middle, spread), np.maximum(middle, spread)
+    return (least > _OTHER_UNIT) | ((least > 0) & (most < 1 / _OTHER_UNIT))
+
+
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of numbers at the end of float64's range
 def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str, ...] | None = None) -> str | None:
     """In words how the range of X differs from that in training, if it does."""
     values, rows = _values(X), len(X)
     if ranges.shape[1] == 1 and is_image:
         values = values.reshape(-1, 1)
-    elif ranges.shape[1] == 1 < X.shape[1]:
+    elif ranges.shape[1] == 1 and X.shape[1] > 1:
         values = _filled(values)
     if not values.size or values.shape[1] != ranges.shape[1]:
         return None
@@ -87,8 +94,7 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
         if len(values) >= _FEW_ROWS:
             most = _spread(values)
             now, then = np.ptp(most, axis=0), last - first
-            times = np.stack((now / then, most.sum(0) / (first + last)))
-            unit = (times.min(0) > OTHER_UNIT) | ((times.min(0) > 0) & (times.max(0) < 1 / OTHER_UNIT))
+            unit = in_another_unit(most.sum(0) / (first + last), now / then)
             beyond = (width > 0) & ((most[1] < least) | (most[0] > greatest) | ((least < first) & unit))
             other |= (now > 0) & (then > 0) & ((now * _RATIO < then) | (now > then * _RATIO))
             lacking = (first == least) & (np.abs(low - least) > width / 1000)  # such as zeros that many rows had

@@ -19,7 +19,7 @@ from ..evaluate import load_to_test
 from ..models.loading import load_model
 from ..models.model import Model
 from ..models.target import scored
-from ..paths import MODEL, as_path, atomic_write, model_file, runs_of_seeds, writing
+from ..paths import CONFIG, MODEL, as_path, atomic_write, model_file, runs_of_seeds, writing
 from ..tables.model import TableModel
 from ..training.metrics import read_metrics
 from . import plots
@@ -55,7 +55,7 @@ def draw(run: Path, data: str | None, out: str | Path | None) -> list[Path]:
 
 def _config(directory: Path, data: str | None) -> tuple[TrainConfig, dict[str, Any]]:
     """(the run's options, with ``data`` if given; those in its config.toml as they stand there)."""
-    path = directory / "config.toml"
+    path = directory / CONFIG
     if not path.exists():
         if data is None:
             raise InputError(f"{path}: no such file; without it --data must say what to test on")

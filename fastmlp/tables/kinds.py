@@ -27,7 +27,7 @@ import numpy as np
 from ..data import Sparse
 from ..data.values import day_first, stand_in, truth
 from ..formats import CATEGORY, DATE, NUMBER
-from ..models.ranges import OTHER_UNIT
+from ..models.ranges import in_another_unit
 from .texts import as_dates, as_numbers, counts_of, texts_of
 
 # Of a number: rows in a bin, fewest and most bins, of which there is a power of 2. A table's only column has more, to follow
@@ -109,9 +109,13 @@ class Number:
         x = as_numbers(values)
         known = x[:: max(1, len(x) // LOOKED_AT)]
         known = np.clip(known[~np.isnan(known)], -_LARGEST, _LARGEST)
-        enough = len(known) >= _FEWEST_TO_COMPARE
-        low, first, median, third, high = np.quantile(known, [0.1, 0.25, 0.5, 0.75, 0.9]) if enough else np.zeros(5)
-        if enough and len(self.edges):
+        line = self._unlike(known) if len(known) >= _FEWEST_TO_COMPARE else None
+        return line or _mostly_gaps(np.isnan(x), self.missing)
+
+    def _unlike(self, known: np.ndarray) -> str | None:
+        """``unlike`` of enough numbers without gaps."""
+        low, first, median, third, high = np.quantile(known, [0.1, 0.25, 0.5, 0.75, 0.9])
+        if len(self.edges):
             least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
             rounding = 1e-5 / self.scale
             least = 0.0 if abs(least) < rounding else least
@@ -120,11 +124,9 @@ class Number:
                 return f"is from {low:.5g} to {high:.5g} in most rows; {then}"
             if (value := stand_in(known)) is not None and not least - rounding <= value <= greatest + rounding:
                 return f"is {value:g} in {np.mean(known == value):.1%} of rows; {then}: where it says none, leave a gap"
-        if enough and self.scale and self.median:
-            times = median / self.median, (third - first) * self.scale
-            if min(times) > OTHER_UNIT or (min(times) > 0 and max(times) < 1 / OTHER_UNIT):
-                return f"has the median {median:.5g}; in training {self.median:.5g}: as in another unit"
-        return _mostly_gaps(np.isnan(x), self.missing)
+        if self.scale and self.median and in_another_unit(median / self.median, (third - first) * self.scale):
+            return f"has the median {median:.5g}; in training {self.median:.5g}: as in another unit"
+        return None
 
     def entries(self, values: np.ndarray) -> Entries:
         z = np.clip((as_numbers(values) - self.median) * (self.scale or 1), -FARTHEST, FARTHEST).astype(np.float32)
