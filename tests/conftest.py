@@ -108,6 +108,16 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """Kernels that this process has not loaded yet are compiled: no run before this one has kept any."""
+    from kernels.jit import cache
+
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_store", None)
+    monkeypatch.setattr(cache, "_warned", False)
+
+
+@pytest.fixture
 def python(tmp_path):
     """Run code, or a module with arguments, in a fresh interpreter, which must end with ``code``, unless that is None.
 

@@ -508,13 +508,6 @@ def test_processes_that_start_cold_together_agree(cache, count):
     assert outputs == [WARM] * (count - 1) + [COLD]
 
 
-@pytest.fixture
-def empty_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path))
-    monkeypatch.setattr(cache_module, "_store", None)
-    monkeypatch.setattr(cache_module, "_warned", False)
-
-
 def test_one_specialisation_for_literals_and_variables(empty_cache):
     @kernel
     def double(x):
