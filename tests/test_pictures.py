@@ -237,6 +237,13 @@ def damaged():
         Path("set", name).write_bytes(content[:60])
 
 
+def renamed():
+    """Photographs that are no JPEG but are called so: of none the size is known."""
+    folder()
+    for path in Path("set").glob("?/*.png"):
+        path.write_bytes(b"\0\0\0\x18ftypheic")
+
+
 def archive(name, content):
     def make():
         with zipfile.ZipFile("set.zip", "w") as file:
@@ -248,6 +255,7 @@ def archive(name, content):
 BAD = {
     "unreadable": ("set", damaged, "set/a/2.png: not a readable image"),
     "unreadable, how many": ("set", damaged, "; 2 others cannot be read either"),
+    "all unreadable": ("set", renamed, "set/a/0.png: not a readable image (cannot identify image file its content); 7 others"),
     "one class": ("set", lambda: folder(classes="a"), "all labels are 'a'; there must be at least two classes"),
     "no classes": ("set", lambda: picture("set/a.png"), "set: its images have no classes; each class must have a directory"),
     "only a test set": ("set", lambda: folder("set/test"), "set: holds test, and no train directory to train on"),

@@ -224,7 +224,7 @@ def _common_size(path: Path, part: _Part) -> tuple[int, int]:
         with suppress(InputError):  # said of all such images, when they are read
             sizes[size_of(_picture(path, file))] += 1
     (rows, columns), times = sizes.most_common(1)[0] if sizes else ((1, 1), 1)
-    if 2 * times < len(looked_at):
+    if sizes and 2 * times < len(looked_at):
         rows, columns = (int(np.median([size[axis] for size in sizes.elements()])) for axis in (0, 1))
     shrunk = min(1.0, _LONGEST / max(rows, columns))
     return max(1, round(rows * shrunk)), max(1, round(columns * shrunk))
