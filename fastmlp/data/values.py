@@ -29,13 +29,13 @@ _OFTEN, _FEWEST, _NEAR, _FEWEST_OTHERS = 0.01, 5, 0.1, 10  # share and number of
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
-# With a unit or a mark such as *, before or behind it; SAP's minus; ± 0.5 and × 10^3.
+CURRENCIES = "$€£¥₹₩₽₺₱₫฿"
+_MONEY = rf"(?:[A-Z]{{0,2}}[{CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
+# With a unit or a mark such as *, before or behind it; SAP's minus; ± 0.5 and × 10^3; €1.5M.
 _MARKED_NUMBER = re.compile(
-    r"([<>≤≥~≈]?) ?[+-]?\d[\d.,'\s]*"
+    rf"([<>≤≥~≈]?|{_MONEY}) ?[+-]?\d[\d.,'\s]*"
     r"(?:([^\W\d_][²³/\w]*\.?|[^\w\s/:-][^\W\d_]?|-|\[\d\]|\(\d\)|)|(±|[×x*·] ?10(?:\^|(?=[-+]))) ?[-+]?[\d.,]+)"
 )
-CURRENCIES = "$€£¥₹"
-_MONEY = rf"(?:R?[{CURRENCIES}]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|Rs\.?)(?=[ \d]|$))"
 _MARKED = re.compile(
     rf"(?P<open>\()?(?P<first>{_MONEY})? ?(?P<sign>[-+−])?(?P<before>{_MONEY})? ?"
     r"(?P<whole>\d*|\d{1,3}(?P<between>[,'’\s])\d{3}(?:(?P=between)\d{3})*|\d\d?(?:,\d\d)+,\d{3})"
@@ -110,7 +110,8 @@ def written_number(text: str) -> float | None:
     if (found := _MARKED.fullmatch(text)) is None:
         return None
     whole, between, decimals = found["whole"], found["between"], found["decimals"] or ""
-    sure = decimals or whole.count(",") > 1 or {found["first"], found["before"]} & {*"$£¥"}
+    money = found["first"] or found["before"] or ""
+    sure = decimals or whole.count(",") > 1 or (money.endswith((*"$£¥₩",)) and money != "R$")
     if between == "," and not sure:
         return None
     size = float("".join(filter(str.isdigit, whole)) + decimals)
