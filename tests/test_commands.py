@@ -498,6 +498,17 @@ def test_one_column_in_another_unit_is_noticed_within_the_range_too(rng):
         assert (difference(X[1:] * [1, times, 1], ranges, is_image=False) is not None) == noticed
 
 
+def test_a_number_that_stands_for_none_in_new_rows_only_is_noticed(rng):
+    X = rng.normal(50, 9, (200, 3))
+    new = X.copy()
+    new[:10, 1] = -999
+    ranges = input_ranges(X, is_image=False)
+    line = difference(new, ranges, is_image=False, columns=("a", "b", "c"))
+    assert line.startswith("column 'b' is -999 in 5.0% of rows, as if it said that there is none; in training from ")
+    assert difference(new, input_ranges(new, is_image=False), is_image=False) is None
+    assert difference(new[7:], ranges, is_image=False) is None  # three may be outliers
+
+
 def test_numbers_without_a_range_and_sparse_ones_are_compared_as_far_as_they_can_be(rng):
     constant = input_ranges(np.ones((50, 3)), is_image=False)
     assert difference(np.full((9, 3), 7.0), constant, is_image=False) is None

@@ -8,7 +8,8 @@ minimum and the maximum decide. A table is noticed if in half of its columns, or
 - the minimum differs, where it was the value of a tenth of the training rows;
 
 or if, with 20 rows or more, nine tenths of any column are beyond all training values, or both the mean of and the distance
-between the first and the last tenth are 30 times as large or as small, as in another unit.
+between the first and the last tenth are 30 times as large or as small, as in another unit; or if a number that is beyond all
+training values comes often and seems to say that there is none.
 
 Measured on 19 public tables, half of the rows to train on: none of 30,400 random sets of 1 to 1,000 other rows were noticed,
 nor the rows of any class, nor MNIST's digits one by one or class by class. Standardised columns in place of raw ones were
@@ -21,6 +22,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from ..data.values import stand_in
 
 _SAMPLE_ROWS, _SAMPLE = 1000, 1 << 18  # rows, and numbers, from which quantiles are taken
 _MOST_COLUMNS = 4096  # with more columns, all numbers are taken as one column
@@ -104,12 +107,18 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
     for found, among in (((other | lacking) & varying, varying), (other & several, several), (beyond, beyond)):
         count, all_of_them = int(np.count_nonzero(found)), int(np.count_nonzero(among))
         if count >= max(min(2, all_of_them), 1, all_of_them / 2):
+            k = int(np.flatnonzero(found)[0])
+            where = f"{count} of {len(width)} columns are in another range than in training: " * (len(width) > 1)
+            what = f"from {low[k]:.5g} to {high[k]:.5g}"
             break
     else:
-        return None
-    k = int(np.flatnonzero(found)[0])
-    where = "inputs are"
-    if len(width) > 1:
-        name = repr(columns[k][:40]) if columns else str(k + 1)
-        where = f"{count} of {len(width)} columns are in another range than in training: column {name} is"
-    return f"{where} from {low[k]:.5g} to {high[k]:.5g}; in training from {least[k]:.5g} to {greatest[k]:.5g}"
+        new = ((low < least) & (low == np.floor(low))) | ((high > greatest) & (high == np.floor(high)))
+        for k in np.flatnonzero(new).tolist() if values.dtype.kind == "f" and not is_image else ():
+            value = stand_in(values[:, k])
+            if value is not None and not least[k] <= value <= greatest[k]:
+                break
+        else:
+            return None
+        where, what = "", f"{value:g} in {np.mean(values[:, k] == value):.1%} of rows, as if it said that there is none"
+    name = f"column {repr(columns[k][:40]) if columns else k + 1} is" if len(width) > 1 else "inputs are"
+    return f"{where}{name} {what}; in training from {least[k]:.5g} to {greatest[k]:.5g}"
