@@ -56,7 +56,8 @@ class Query:
     ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
     on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression. ``say`` takes
     lines for the user. Unless rows are to be ``labelled``, only their features are asked for. The columns in ``drop`` are left
-    out. Where the user has ``said`` what some columns are, all are kept as text, even numbers.
+    out. Where the user has ``said`` what some columns are, all are kept as text, even numbers. ``headed`` says that the first
+    line of a text is its header, whatever it looks like.
     """
 
     label_column: str | None = None
@@ -68,6 +69,7 @@ class Query:
     drop: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     labelled: bool = True
+    headed: bool = False
     say: Callable[[str], None] = field(default=warn, repr=False)  # a query is shown by what changes the answer
 
 

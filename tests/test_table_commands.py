@@ -456,6 +456,11 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     parquet.write_table(arrow.table({"took": hours, "paid": [True, False] * 5}), tmp_path / "types.parquet")
     data = fastmlp.load(str(tmp_path / "types.parquet"), label_column="paid", val_fraction=None)
     assert (data.classes, data.X[:, 0].tolist()) == (("False", "True"), pytest.approx([k / 24 for k in range(10)]))
+    # Names, though they are numbers.
+    years = arrow.table({"2019": [1, 2] * 5, "2020": [3, 4] * 5, "2022": ["p", "q"] * 5})
+    parquet.write_table(years, tmp_path / "years.parquet")
+    data = fastmlp.load(str(tmp_path / "years.parquet"), val_fraction=None)
+    assert (data.columns, len(data.X), data.classes) == (("2019", "2020"), 10, ("p", "q"))
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     message = "bad.parquet: is no Parquet table of numbers, text and dates"
     one_line(command(predict, "trips", tmp_path / "bad.parquet"), 2, message)

@@ -132,19 +132,19 @@ class Chosen:
 def read_head(text: bytes, path: Path, query: Query) -> Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
-    notes, of_pandas = [*table.notes], _is_of_pandas(names)
+    notes, of_pandas = [*table.notes], not query.headed and _is_of_pandas(names)
     short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
     nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
     if table.comment is not None and any(feature(field) is not None for field in names):
         names, is_header = table.comment, True
         notes.append(f"line {line - 1}, a comment, is taken for the header")
-    elif is_header := nameless or of_pandas or _is_header(table, path, query):
+    elif is_header := query.headed or nameless or of_pandas or _is_header(table, path, query):
         index = names[:1] if is_index(names[0]) else []
         if of_pandas:
             made = "what pandas makes of a row of samples that it takes for a header"
             notes.append(f"line {line} is {made}; it is left out")
             names = [*index, *(str(k) for k in range(len(names) - len(index)))]
-        elif all(map(str.isdigit, names)):
+        elif all(map(str.isdigit, names)) and not query.headed:
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
         known = known_features(query)
         if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":

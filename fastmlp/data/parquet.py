@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,17 @@ from .frame import Frame
 
 def read(path: Path, query: Query) -> tuple[Samples, None]:
     """As ``csv.read``."""
-    return csv.read(path, query, _as_text(path))
+    return csv.read(path, replace(query, headed=True), _as_text(path))
 
 
 def features(path: Path, query: Query) -> np.ndarray | Frame:
     """As ``csv.features``."""
-    return csv.features(path, query, _as_text(path))
+    return csv.features(path, replace(query, headed=True), _as_text(path))
 
 
 def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
     """As ``csv.fields``."""
-    return csv.fields(path, columns, query, _as_text(path))
+    return csv.fields(path, columns, replace(query, headed=True), _as_text(path))
 
 
 def _as_text(path: Path) -> bytes:
