@@ -364,7 +364,14 @@ def test_integers_that_come_again_are_names_under_the_name_of_an_id_which_is_sai
     assert columns.columns[0].kind == kind
     said = [f"{name!r} is taken for a category; --column {name}=number reads numbers"]
     assert columns.doubtful == (said if kind == "category" else [])
-    assert Columns.learn(read_table({name: values}), {name: "number"}).columns[0].kind == "number"
+
+
+@pytest.mark.parametrize("form", ["{}A", "“{}.5”", "no {}/7"])
+def test_a_category_whose_values_hardly_repeat_is_said_where_they_have_digits(form):
+    texts = [form.format(k) for k in range(20)]
+    columns = learnt(a=np.array([*texts, texts[-1]], object), b=np.array([*"abcdefgha"] + [None] * 12, object))
+    line = f"'a' is taken for a category, though 19 of its values occur once; others are such as {texts[-1]!r}"
+    assert columns.doubtful == [line]
 
 
 def test_columns_go_by_name_in_any_order():

@@ -207,7 +207,7 @@ class Columns:
             f"{name!r} is taken for a category, though {learnt.once:,} of its values occur once; others are such as "
             f"{learnt.values[0]!r}"
             for name, learnt in categories
-            if learnt.once > len(learnt.values) > 0 and learnt.values[0][0].isdigit()
+            if learnt.once > len(learnt.values) > 0 and any(map(str.isdigit, learnt.values[0]))
         ]
         ids = [
             f"{name!r} is taken for a category; --column {name}=number reads numbers"
