@@ -28,7 +28,6 @@ class _Constants(NamedTuple):
 class Activation(_Constants):
     """The function that a hidden layer applies to its pre-activations."""
 
-    __slots__ = ()
     name: ClassVar[str]
     function: ClassVar[Any]
     slope: ClassVar[Any]
@@ -59,7 +58,6 @@ def _identity(x):
 class Relu(Activation):
     """y = max(z, 0); f' = (y > 0)."""
 
-    __slots__ = ()
     name, fused = "relu", True
     javascript = "z => Math.max(z, 0)"
     function = slope = _identity
@@ -75,7 +73,6 @@ class Relu(Activation):
 class Identity(Activation):
     """y = z; f' = 1."""
 
-    __slots__ = ()
     name, linear = "identity", True
     torch = onnx_operator = "Identity"
     javascript = "z => z"
@@ -91,7 +88,6 @@ class Identity(Activation):
 class Logistic(Activation):
     """y = 1 / (1 + exp(-z)), within two units in the last place of 1; f' = y (1 - y)."""
 
-    __slots__ = ()
     name, torch, onnx_operator = "logistic", "Sigmoid", "Sigmoid"
     javascript = "z => 1 / (1 + Math.exp(-z))"
 
@@ -115,7 +111,6 @@ class Logistic(Activation):
 class Tanh(Activation):
     """y = tanh(z) = 1 - 2 / (exp(2 z) + 1), within two units in the last place of 1; f' = 1 - y^2."""
 
-    __slots__ = ()
     name, torch, onnx_operator = "tanh", "Tanh", "Tanh"
     javascript = "Math.tanh"
 
@@ -138,7 +133,6 @@ class Tanh(Activation):
 class Gelu(Activation):
     """y = z P(z), P the normal distribution; f' = P(z) + z P'(z). Hendrycks and Gimpel 2016, exact, not by tanh."""
 
-    __slots__ = ()
     name, of_input, torch = "gelu", True, "GELU"
     javascript = """z => {  // by the error function of Abramowitz and Stegun 7.1.26, to 2e-7
       const x = Math.abs(z) * Math.SQRT1_2, t = 1 / (1 + 0.3275911 * x);
@@ -189,7 +183,6 @@ class Gelu(Activation):
 class GeluTanh(Activation):
     """y = z / (1 + exp(-2 u)), u = sqrt(2 / pi) (z + 0.044715 z^3): GELU by tanh. Hendrycks and Gimpel 2016."""
 
-    __slots__ = ()
     name, of_input, torch = "gelu_tanh", True, "GELU(approximate='tanh')"
     javascript = "z => z / (1 + Math.exp(-2 * Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3)))"
 
@@ -227,7 +220,6 @@ _GELU_RISE, _GELU_CUBE = (2 / math.pi) ** 0.5, 0.044715
 class Silu(Activation):
     """y = z s, s = 1 / (1 + exp(-z)), also called swish; f' = s (1 + z (1 - s)). Elfwing, Uchibe and Doya 2018."""
 
-    __slots__ = ()
     name, of_input, torch = "silu", True, "SiLU"
     javascript = "z => z / (1 + Math.exp(-z))"
 
@@ -260,7 +252,6 @@ class Mish(Activation):
     Misra 2019.
     """
 
-    __slots__ = ()
     name, of_input, torch = "mish", True, "Mish"
     javascript = "z => z * Math.tanh(Math.log1p(Math.exp(Math.min(z, 40))))"
 
@@ -306,7 +297,6 @@ def _scaled_elu(above: float, below: float) -> tuple[Any, Any]:
 class Elu(Activation):
     """y = z above 0, exp(z) - 1 below; f' = 1 and y + 1. Clevert, Unterthiner and Hochreiter 2016."""
 
-    __slots__ = ()
     name, torch = "elu", "ELU"
     javascript = "z => z > 0 ? z : Math.expm1(z)"
     above, below = 1.0, 1.0  # y = above z, below (exp(z) - 1)
@@ -328,7 +318,6 @@ class Elu(Activation):
 class Selu(Elu):
     """y = s z above 0, s a (exp(z) - 1) below, s = 1.0507, a = 1.67326; f' = s and y + s a. Klambauer et al. 2017."""
 
-    __slots__ = ()
     name, torch = "selu", "SELU"
     javascript = "z => 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * Math.expm1(z))"
     above, below = 1.0507009873554805, 1.0507009873554805 * 1.6732632423543772
@@ -338,7 +327,6 @@ class Selu(Elu):
 class LeakyRelu(Activation):
     """y = max(z, 0.01 z); f' = 1 above 0, else 0.01. Maas, Hannun and Ng 2013."""
 
-    __slots__ = ()
     name, torch = "leaky_relu", "LeakyReLU"
     javascript = "z => Math.max(z, 0.01 * z)"
 
@@ -363,7 +351,6 @@ class LeakyRelu(Activation):
 class Softplus(Activation):
     """y = log(1 + exp(z)); f' = 1 - exp(-y). Dugas et al. 2001."""
 
-    __slots__ = ()
     name, torch = "softplus", "Softplus(threshold=40)"
     javascript = "z => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)))"
 

@@ -68,7 +68,6 @@ def _columns_as_rows(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
 class Loss:
     """A loss. Its class is also a named tuple, whose fields are the parameters of the loss."""
 
-    __slots__ = ()
     name: ClassVar[str]
     output: ClassVar[str]
     gradient: ClassVar[Any]
@@ -96,8 +95,6 @@ class _Smoothing(NamedTuple):
 
 class CrossEntropy(Loss, _Smoothing):
     """A loss of class labels, which may be smoothed."""
-
-    __slots__ = ()
 
     def checked(self):
         smoothing = checks.fraction("label_smoothing", self.smoothing)
@@ -277,7 +274,6 @@ class SoftmaxCrossEntropy(CrossEntropy):
     dZ = w (P - Q). With an ``epsilon`` > 0 the loss is -sum_i w_i log(P[i, label] + epsilon), and dZ the same.
     """
 
-    __slots__ = ()
     name, output = "softmax_cross_entropy", "softmax"
     gradient, columns = _softmax_gradient, _softmax_columns
 
@@ -350,7 +346,6 @@ class LogisticCrossEntropy(CrossEntropy):
     dZ = w (P - Q).
     """
 
-    __slots__ = ()
     name, output = "logistic_cross_entropy", "logistic"
     gradient, columns = _logistic_gradient, _logistic_columns
 
@@ -411,7 +406,6 @@ class Focal(Loss, _Gamma):
     m = (1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p. Lin et al. 2017, there for two classes.
     """
 
-    __slots__ = ()
     name, output = "focal", "softmax"
     gradient = _focal_gradient
 
@@ -457,7 +451,6 @@ class NumberLoss(Loss):
     have several adjacent outputs: ``each`` is their number.
     """
 
-    __slots__ = ()
     gradient = _number_gradient
     point: ClassVar[Any]
 
@@ -498,7 +491,6 @@ class SquaredError(NumberLoss, _Nothing):
     scikit-learn's MLPRegressor reports ``loss / (rows * outputs)``, plus its penalty, and steps by the same gradient.
     """
 
-    __slots__ = ()
     name, output = "squared_error", "identity"
 
     @staticmethod
@@ -512,7 +504,6 @@ class SquaredError(NumberLoss, _Nothing):
 class AbsoluteError(NumberLoss, _Nothing):
     """c = |z - y|, c' = sign(z - y), 0 at 0: z tends to the median (Laplace 1774)."""
 
-    __slots__ = ()
     name, output = "absolute_error", "identity"
 
     @staticmethod
@@ -530,7 +521,6 @@ class _Delta(NamedTuple):
 class Huber(NumberLoss, _Delta):
     """c = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = z - y; c' = d, cut to -delta .. delta. Huber 1964."""
 
-    __slots__ = ()
     name, output = "huber", "identity"
 
     def checked(self):
@@ -566,7 +556,6 @@ class Quantile(NumberLoss, _Quantiles):
     brings them nearer to the true ones (Chernozhukov, Fernandez-Val and Galichon 2010).
     """
 
-    __slots__ = ()
     name, output = "quantile", "identity"
 
     @property
@@ -597,7 +586,6 @@ class Quantile(NumberLoss, _Quantiles):
 class _LogLink(NumberLoss, _Nothing):
     """A deviance of p = exp(z): the network's outputs are the logarithms of its predictions."""
 
-    __slots__ = ()
     output = "exponential"
     of_zero: ClassVar[bool]  # whether a target may be 0
 
@@ -618,7 +606,6 @@ class Poisson(_LogLink):
     As in scikit-learn's MLPRegressor, which reports loss / rows.
     """
 
-    __slots__ = ()
     name, of_zero = "poisson", True
 
     @staticmethod
@@ -637,7 +624,6 @@ class Gamma(_LogLink):
     McCullagh and Nelder 1989, 8.3.
     """
 
-    __slots__ = ()
     name, of_zero = "gamma", False
 
     @staticmethod
@@ -672,7 +658,6 @@ class _Width(NamedTuple):
 class _RowLoss(Loss, _Width):
     """loss = sum_i w_i f(Z[i], Y[i]), dZ = w f'(Z, Y): see ``custom_loss``."""
 
-    __slots__ = ()
     gradient = _row_gradient
     of_row: ClassVar[Any]
     python: ClassVar[Any]
@@ -725,7 +710,7 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
     width = checks.integer("width", width, 0)
     named = f"{python.__module__}.{python.__qualname__}"
     _named[named] += 1
-    members = {"__slots__": (), "name": python.__name__, "output": output, "python": staticmethod(python)}
+    members = {"name": python.__name__, "output": output, "python": staticmethod(python)}
     members["of_row"] = _caught(njit(function) if function is python else function)
     members["__module__"] = "made by custom_loss"  # cannot be imported, so that its code is not kept on disk
     # Symbols of machine code contain the class's name, which must therefore be unique.

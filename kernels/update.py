@@ -38,7 +38,6 @@ class _Constants(NamedTuple):
 class Rule(_Constants):
     """An optimizer's rule with its constants; make one with ``sgd()``, ``momentum()``, ``adam()``, ... (``RULES``)."""
 
-    __slots__ = ()
     kind: ClassVar[str]
     slots: ClassVar[int]
     coefficients: ClassVar[Any]
@@ -66,7 +65,6 @@ class Rule(_Constants):
 
 
 class Sgd(Rule):
-    __slots__ = ()
     kind, slots = "sgd", 0
 
     @staticmethod
@@ -86,7 +84,6 @@ class Sgd(Rule):
 
 
 class Momentum(Rule):
-    __slots__ = ()
     kind, slots = "momentum", 1
 
     @staticmethod
@@ -117,7 +114,6 @@ class Momentum(Rule):
 
 
 class Nesterov(Momentum):
-    __slots__ = ()
     kind = "nesterov"
 
     @staticmethod
@@ -135,7 +131,6 @@ class Nesterov(Momentum):
 
 
 class Adam(Rule):
-    __slots__ = ()
     kind, slots = "adam", 2
     decoupled: ClassVar[bool] = False  # whether the decay is taken off the weight, and is no part of the gradient
 
@@ -175,12 +170,10 @@ class Adam(Rule):
 
 
 class AdamW(Adam):
-    __slots__ = ()
     kind, decoupled = "adamw", True
 
 
 class Lion(Rule):
-    __slots__ = ()
     kind, slots = "lion", 1
 
     @staticmethod
