@@ -222,23 +222,6 @@ def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, offset: 
     return builder.bitcast(builder.gep(data, [offset]), pointee.as_pointer())
 
 
-def element_bytes(vector: Vector) -> int:
-    return vector.element.bitwidth // 8
-
-
-def emit_load(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, vector: Vector) -> Any:
-    value = builder.load(pointer_to(context, builder, array_type, array, offset, vector.ir))
-    value.align = element_bytes(vector)
-    return value
-
-
-def emit_store(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, vector: Vector
-) -> None:
-    store = builder.store(value, pointer_to(context, builder, array_type, array, offset, vector.ir))
-    store.align = element_bytes(vector)
-
-
 def constant(vector: Vector, value: float) -> Any:
     return ir.Constant(vector.ir, [value] * vector.lanes)
 
@@ -270,24 +253,35 @@ def leading_mask(builder: Any, lanes: int, n: Any, first: int = 0) -> Any:
     return builder.icmp_signed("<", ir.Constant(index, list(range(first, first + lanes))), limit)
 
 
-def emit_masked_load(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, vector: Vector, first: int = 0
-) -> Any:
-    pointer = pointer_to(context, builder, array_type, array, offset, vector.ir)
-    mask = leading_mask(builder, vector.lanes, n, first)
-    align = ir.Constant(I32, element_bytes(vector))
-    name = f"llvm.masked.load.{suffix(vector)}.p0"
-    return call_llvm(builder, name, vector.ir, [pointer, align, mask, ir.Constant(vector.ir, None)])
+def emit_load(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: ir.VectorType, n: Any = None, first: int = 0
+) -> Any:  # fmt: skip
+    """Elements of an array as they are in memory; of ``n`` only the lanes below it, numbered from ``first`` on, else zeros."""
+    pointer, size = pointer_to(context, builder, array_type, array, offset, kind), context.get_abi_sizeof(kind.element)
+    if n is None:
+        value = builder.load(pointer)
+        value.align = size
+        return value
+    mask = leading_mask(builder, kind.count, n, first)
+    return call_llvm(builder, _masked("load", kind, size), kind, [pointer, I32(size), mask, ir.Constant(kind, None)])
 
 
-def emit_masked_store(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, n: Any, vector: Vector,
-    first: int = 0,
-) -> None:  # fmt: skip
-    pointer = pointer_to(context, builder, array_type, array, offset, vector.ir)
-    mask = leading_mask(builder, vector.lanes, n, first)
-    align = ir.Constant(I32, element_bytes(vector))
-    call_llvm(builder, f"llvm.masked.store.{suffix(vector)}.p0", ir.VoidType(), [value, pointer, align, mask])
+def emit_store(
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, value: Any, n: Any = None, first: int = 0
+) -> None:
+    """Store lanes to an array of their type: all, or, as in ``emit_load``, those below ``n``."""
+    kind = value.type
+    pointer, size = pointer_to(context, builder, array_type, array, offset, kind), context.get_abi_sizeof(kind.element)
+    if n is None:
+        builder.store(value, pointer).align = size
+        return
+    mask = leading_mask(builder, kind.count, n, first)
+    call_llvm(builder, _masked("store", kind, size), ir.VoidType(), [value, pointer, I32(size), mask])
+
+
+def _masked(what: str, kind: ir.VectorType, size: int) -> str:
+    """The name of LLVM's masked load or store of elements of ``size`` bytes."""
+    return f"llvm.masked.{what}.v{kind.count}{'i' if isinstance(kind.element, ir.IntType) else 'f'}{8 * size}.p0"
 
 
 def named(name: str, implementation: Callable[..., Any], doc: str | None = None) -> Any:

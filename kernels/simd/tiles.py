@@ -13,11 +13,8 @@ from ..jit.numba_private import TypingError
 from .codegen import (
     I32,
     Tile,
-    element_bytes,
     emit_fma,
     emit_load,
-    emit_masked_load,
-    emit_masked_store,
     emit_store,
     intrinsic,
     pointer_to,
@@ -71,10 +68,7 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
         for v in range(tile.vectors):
             first = v * vector.lanes
             offset = builder.add(b, b.type(first))
-            if n is None:
-                row_b.append(emit_load(context, builder, B, array_b, offset, vector))
-            else:
-                row_b.append(emit_masked_load(context, builder, B, array_b, offset, few, vector, first))
+            row_b.append(emit_load(context, builder, B, array_b, offset, vector.ir, few, first))
         for r in range(tile.rows):
             offset = builder.add(a, builder.mul(a_stride, a.type(r)))
             scalar = builder.load(pointer_to(context, builder, A, array_a, offset, vector.ir.element))
@@ -100,7 +94,7 @@ def tile_axpy(typingctx: Any, tile: Any, x: Any, B: Any, b: Any, n: Any) -> Any:
         factor = splat(builder, vector.ir, x)
         for v in range(tile.vectors):
             offset = builder.add(b, b.type(v * vector.lanes))
-            row = emit_masked_load(context, builder, B, array_b, offset, n, vector, v * vector.lanes)
+            row = emit_load(context, builder, B, array_b, offset, vector.ir, n, v * vector.lanes)
             acc = builder.insert_value(acc, emit_fma(builder, vector, factor, row, builder.extract_value(acc, v)), v)
         return acc
 
@@ -127,7 +121,7 @@ def _emit_rows(context: Any, builder: Any, tile: Tile, array_type: Any, array: A
         for v in range(tile.vectors):
             first = v * tile.vector.lanes
             offset = builder.add(place, place.type(first))
-            value = emit_masked_load(context, builder, array_type, array, offset, n, tile.vector, first)
+            value = emit_load(context, builder, array_type, array, offset, tile.vector.ir, n, first)
             acc = builder.insert_value(acc, value, r * tile.vectors + v)
     return acc
 
@@ -145,7 +139,7 @@ def tile_store(typingctx: Any, C: Any, c: Any, c_stride: Any, tile: Any, n: Any,
                 for v in range(tile.vectors):
                     offset = builder.add(row, c.type(v * vector.lanes))
                     value = builder.extract_value(acc, r * tile.vectors + v)
-                    emit_masked_store(context, builder, C, array_c, offset, value, n, vector, v * vector.lanes)
+                    emit_store(context, builder, C, array_c, offset, value, n, v * vector.lanes)
 
     return types.void(C, types.intp, types.intp, tile, types.intp, types.intp), emit
 
@@ -189,7 +183,7 @@ def tile_store_each(typingctx: Any, arrays: Any, i: Any, tiles: Any, n: Any) -> 
             for v in range(tile.vectors):
                 first = v * tile.vector.lanes
                 offset, value = builder.add(i, i.type(first)), builder.extract_value(row, v)
-                emit_masked_store(context, builder, array, target, offset, value, n, tile.vector, first)
+                emit_store(context, builder, array, target, offset, value, n, first)
 
     return types.void(arrays, types.intp, tiles, types.intp), emit
 
@@ -276,9 +270,7 @@ def transpose(
 
         def half_row(r: int, c: int) -> Any:
             at, kind = builder.add(reads[r], a.type(c)), ir.VectorType(vector.ir.element, half)
-            value = builder.load(pointer_to(context, builder, A, array_a, at, kind))
-            value.align = element_bytes(vector)
-            return value
+            return emit_load(context, builder, A, array_a, at, kind)
 
         reads, writes = ([offset(at, by, k) for k in range(lanes)] for at, by in ((a, a_stride), (b, b_stride)))
         whole = builder.and_(*(builder.icmp_signed(">=", n, n.type(lanes)) for n in (rows, columns)))
@@ -288,12 +280,12 @@ def transpose(
                 whole_row = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
                 block = [builder.shuffle_vector(*pair[c], whole_row) for c in (0, 1) for pair in pairs]
                 for at, x in zip(writes, _emit_exchanges(builder, block, lanes, half)):
-                    emit_store(context, builder, B, array_b, at, x, vector)
+                    emit_store(context, builder, B, array_b, at, x)
             with otherwise:
                 few = lines(reads, rows, columns)
-                block = [emit_masked_load(context, builder, A, array_a, at, n, vector) for at, n in few]
+                block = [emit_load(context, builder, A, array_a, at, vector.ir, n) for at, n in few]
                 exchanged = _emit_exchanges(builder, block, lanes, lanes)
                 for (at, n), x in zip(lines(writes, columns, rows), exchanged):
-                    emit_masked_store(context, builder, B, array_b, at, x, n, vector)
+                    emit_store(context, builder, B, array_b, at, x, n)
 
     return types.void(A, types.intp, types.intp, types.intp, types.intp, B, types.intp, types.intp), emit

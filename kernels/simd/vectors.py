@@ -28,8 +28,6 @@ from .codegen import (
     constant,
     emit_fma,
     emit_load,
-    emit_masked_load,
-    emit_masked_store,
     emit_store,
     intrinsic,
     lanewise,
@@ -109,47 +107,50 @@ def broadcast_each(typingctx: Any, like: Any, scalars: Any) -> Any:
 @intrinsic
 def load(typingctx: Any, array: Any, i: Any) -> Any:
     """array[i : i + lanes]."""
-    require_readable(array)
-    vector = vector_of(array)
-    return vector(array, types.intp), lambda context, builder, memory, i: emit_load(
-        context, builder, array, memory, i, vector
-    )
+    return _load(array)
 
 
 @intrinsic
 def store(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
     """array[i : i + lanes] = x. A read-only array is a typing error."""
-    require_writable(array)
-    vector = vector_of(array)
-
-    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any) -> None:
-        emit_store(context, builder, array, memory, i, x, vector)
-
-    return types.void(array, types.intp, vector), emit
+    return _store(array, array)
 
 
 @intrinsic
 def load_masked(typingctx: Any, array: Any, i: Any, n: Any) -> Any:
     """array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
-    require_readable(array)
-    vector = vector_of(array)
-
-    def emit(context: Any, builder: Any, memory: Any, i: Any, n: Any) -> Any:
-        return emit_masked_load(context, builder, array, memory, i, n, vector)
-
-    return vector(array, types.intp, types.intp), emit
+    return _load(array, few=(types.intp,))
 
 
 @intrinsic
 def store_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
     """array[i : i + n] = x[:n]. A read-only array is a typing error."""
+    return _store(array, array, few=(types.intp,))
+
+
+def _load(array: Any, *like: Any, few: tuple[Any, ...] = ()) -> Any:
+    """A load, converted to the type of ``like``, by default the array's; where there are ``few`` lanes, the first of them."""
+    require_readable(array)
+    vector, element = vector_of(like[0] if like else array), _number_type(array)
+
+    def emit(context: Any, builder: Any, *args: Any) -> Any:
+        memory, i, *n = args[len(like) :]
+        kind = ir.VectorType(context.get_data_type(element), vector.lanes)
+        value = emit_load(context, builder, array, memory, i, kind, *n)
+        return _converted(builder, value, element, vector.element)
+
+    return vector(*like, array, types.intp, *few), emit
+
+
+def _store(array: Any, like: Any, few: tuple[Any, ...] = ()) -> Any:
+    """A store of a vector of the type of ``like``, converted to the array's: of all lanes or of the first ``few``."""
     require_writable(array)
-    vector = vector_of(array)
+    vector, element = vector_of(like), _number_type(array)
 
-    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any, n: Any) -> None:
-        emit_masked_store(context, builder, array, memory, i, x, n, vector)
+    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any, *n: Any) -> None:
+        emit_store(context, builder, array, memory, i, _converted(builder, x, vector.element, element), *n)
 
-    return types.void(array, types.intp, vector, types.intp), emit
+    return types.void(array, types.intp, vector, *few), emit
 
 
 @intrinsic
@@ -201,21 +202,6 @@ def _converted(builder: Any, value: Any, source: Any, target: Any) -> Any:
 _IN_LANES = (types.float32, types.float64, types.int32, types.int64)
 
 
-def _in_memory(context: Any, element: Any, vector: Vector) -> ir.VectorType:
-    """The type of as many elements of an array as the vector has lanes."""
-    return ir.VectorType(context.get_data_type(element), vector.lanes)
-
-
-def _masked(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, n: Any, kind: ir.VectorType
-) -> tuple[Any, Any, Any, str]:
-    """(pointer, alignment, mask, suffix of the name) of LLVM's masked load or store of such elements."""
-    bits = context.get_abi_sizeof(kind.element) * 8
-    name = f"v{kind.count}{'i' if isinstance(kind.element, ir.IntType) else 'f'}{bits}.p0"
-    pointer = pointer_to(context, builder, array_type, array, offset, kind)
-    return pointer, ir.Constant(I32, bits // 8), leading_mask(builder, kind.count, n), name
-
-
 @intrinsic
 def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     """array[i : i + lanes] of any integers, floats or flags, converted to ``like``'s element type.
@@ -223,56 +209,25 @@ def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that are too
     wide for integers lose their upper bits.
     """
-    vector, element = vector_of(like), _number_type(array)
-
-    def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any) -> Any:
-        value = builder.load(pointer_to(context, builder, array, memory, i, _in_memory(context, element, vector)))
-        value.align = element.bitwidth // 8
-        return _converted(builder, value, element, vector.element)
-
-    return vector(like, array, types.intp), emit
+    return _load(array, like)
 
 
 @intrinsic
 def load_as_masked(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any:
     """``load_as`` of array[i : i + n] in the first n lanes and zero in the others; memory past n is not touched."""
-    vector, element = vector_of(like), _number_type(array)
-
-    def emit(context: Any, builder: Any, like: Any, memory: Any, i: Any, n: Any) -> Any:
-        small = _in_memory(context, element, vector)
-        *found, name = _masked(context, builder, array, memory, i, n, small)
-        value = call_llvm(builder, f"llvm.masked.load.{name}", small, [*found, ir.Constant(small, None)])
-        return _converted(builder, value, element, vector.element)
-
-    return vector(like, array, types.intp, types.intp), emit
+    return _load(array, like, few=(types.intp,))
 
 
 @intrinsic
 def store_as(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
     """array[i : i + lanes] = x, converted to the array's type as by ``load_as``. A read-only array is a typing error."""
-    require_writable(array)
-    vector, element = vector_of(x), _number_type(array)
-
-    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any) -> None:
-        value = _converted(builder, x, vector.element, element)
-        store = builder.store(value, pointer_to(context, builder, array, memory, i, value.type))
-        store.align = element.bitwidth // 8
-
-    return types.void(array, types.intp, vector), emit
+    return _store(array, x)
 
 
 @intrinsic
 def store_as_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
     """``store_as`` of the first n lanes: array[i : i + n] = x[:n]."""
-    require_writable(array)
-    vector, element = vector_of(x), _number_type(array)
-
-    def emit(context: Any, builder: Any, memory: Any, i: Any, x: Any, n: Any) -> None:
-        value = _converted(builder, x, vector.element, element)
-        *found, name = _masked(context, builder, array, memory, i, n, value.type)
-        call_llvm(builder, f"llvm.masked.store.{name}", ir.VoidType(), [value, *found])
-
-    return types.void(array, types.intp, vector, types.intp), emit
+    return _store(array, x, few=(types.intp,))
 
 
 def _of_one_length(like: Any, x: Any) -> tuple[Vector, Vector]:
