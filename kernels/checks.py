@@ -117,6 +117,11 @@ def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, 
 
 def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
     """``value`` as n int64 class indices, each in 0 .. classes-1."""
+    if np.ndim(value) == 2 and np.shape(value)[1] == classes > 1:
+        raise ValueError(
+            f"{name} has shape {_dims(np.shape(value))}; it must be [{n}]: the number of each row's class (of one-hot rows "
+            "call .argmax(1))"
+        )
     return _as_indices(name, value, (n,), classes)
 
 

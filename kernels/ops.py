@@ -487,12 +487,13 @@ def mlp_train_steps(
 
     A step: forward from scale * X, dZ as in ``softmax_cross_entropy`` (``sample_weight`` [N], ``label_smoothing``,
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
-    ``lr[step]`` and step number t + step. Where the network's output is logistic, labels are [N, O] zeros and ones, and the
-    loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts
-    rows with every output right. ``loss`` selects another loss in ``kernels.LOSSES`` for the network's output, by its name or
-    made with parameters; labels are then what it compares the outputs with: numbers [N, O] where the output is identity,
-    whose default is squared error. ``rows`` [R] are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the
-    last batch may be short, S = ceil(R / batch). The network must have been made with ``slots=rule.slots``.
+    ``lr[step]``, or ``lr`` if it is one number, and step number t + step. Where the network's output is logistic, labels are
+    [N, O] zeros and ones, and the loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)),
+    q = (1 - s) label + s / 2; ``correct`` counts rows with every output right. ``loss`` selects another loss in
+    ``kernels.LOSSES`` for the network's output, by its name or made with parameters; labels are then what it compares the
+    outputs with: numbers [N, O] where the output is identity, whose default is squared error. ``rows`` [R] are indices into
+    X [N, inputs] (uint8, float or CSR) and labels [N]; the last batch may be short, S = ceil(R / batch).
+    The network must have been made with ``slots=rule.slots``.
 
     ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
     place in the batch. With ``clip`` > 0, a gradient with a larger norm, over all parameters, is scaled down to this norm;
@@ -506,7 +507,8 @@ def mlp_train_steps(
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
     samples = _checked_samples(X, scale, labels, sample_weight, rows, batch, network, minimised)
     objective = _checked_objective(network, minimised, mean, dropout, seed)
-    lr = checks.as_input("lr", lr, np.dtype(np.float64), (-(-len(samples.rows) // samples.batch),))
+    steps = -(-len(samples.rows) // samples.batch)
+    lr = checks.as_input("lr", np.full(steps, lr) if np.ndim(lr) == 0 else lr, np.dtype(np.float64), (steps,))
     if not np.isfinite(lr).all():
         raise ValueError("lr holds a number that is not finite; it must be finite")
     rule, _, t = _checked_step(rule, 0.0, t)
@@ -574,7 +576,7 @@ def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, lab
     _require_network(network)
     fitting = [name for name, kind in LOSSES.items() if kind.output == network.output]
     if not isinstance(loss, Loss) and loss is not None and loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(fitting)}")
+        raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(fitting)}, or a custom_loss(function)")
     chosen = loss_of(network.output, loss, label_smoothing, epsilon)
     if chosen.output != network.output:
         raise ValueError(
@@ -597,7 +599,9 @@ def _checked_objective(
 
 def _require_slots(network: Network, rule: Rule) -> None:
     if network.slots != rule.slots:
-        raise ValueError(f"network has {network.slots} slots of state; this rule needs {rule.slots}")
+        raise ValueError(
+            f"network has {network.slots} slots of state; this rule needs {rule.slots} (Network(..., slots={rule.slots}))"
+        )
 
 
 def mlp_gradient(

@@ -283,9 +283,9 @@ def mlp_train_steps(
 ):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
-    A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]`` and step
-    number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last batch may be short.
-    squares[0] = the sum over the steps of |W|^2, all W before the step. After each step average +=
+    A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]``, or ``lr``
+    if it is one number, and step number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last
+    batch may be short. squares[0] = the sum over the steps of |W|^2, all W before the step. After each step average +=
     (1 - average_decay) (params - average), or 1 / t of it where average_decay is None. Each layer's rate is multiplied by
     ``network.layer_rates``.
     """
@@ -293,7 +293,7 @@ def mlp_train_steps(
         squares[0] = 0
     X = _dense(X, network.dtype) if hasattr(X, "toarray") else X
     starts = range(0, len(rows), batch)
-    losses, correct = np.empty(len(starts)), np.empty(len(starts), np.int64)
+    losses, correct, lr = np.empty(len(starts)), np.empty(len(starts), np.int64), np.broadcast_to(lr, len(starts))
     for step, start in enumerate(starts):
         if squares is not None:
             squares[0] += sum(np.square(W, dtype=np.float64).sum() for W, _ in network.layers)

@@ -7,7 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from kernels.lessons.__main__ import LESSONS, problem
+from kernels.lessons.__main__ import LESSONS, main, problem
 
 LR = 0.01
 
@@ -38,3 +38,14 @@ def test_every_lesson_takes_the_step_of_the_first():
         for have, want in zip(result, results[0]):
             difference = np.abs(have - want).max()
             assert difference <= 1000 * np.finfo(np.float64).eps * np.abs(want).max() < moved / 1e6, name
+
+
+def test_all_lessons_are_timed_unless_some_are_named(monkeypatch):
+    timed = []
+    monkeypatch.setattr("kernels.lessons.__main__.measure", lambda numbers: timed.append(numbers) or {})
+    monkeypatch.setattr("kernels.lessons.__main__.product_speed", lambda: 1.0)
+    main([])
+    main(["0", "2"])
+    assert timed == [[*range(7)], [0, 2]]
+    with pytest.raises(SystemExit):
+        main(["7"])

@@ -216,3 +216,15 @@ def test_arguments_updated_in_place_are_refused_when_read_only_or_overlapping(op
 )
 def test_a_network_shows_as_it_was_made(text):
     assert repr(eval(text, {"Network": Network})) == text
+
+
+@pytest.mark.parametrize("library", [kernels, kernels.reference], ids=["kernels", "reference"])
+def test_one_rate_is_that_of_every_step(library, rng):
+    X, y, rows = rng.standard_normal((8, 3)).astype(np.float32), rng.integers(0, 2, 8), np.arange(8)
+    trained = []
+    for lr in (0.25, [0.25, 0.25]):
+        network = kernels.Network((3, 4, 2))
+        network.params[:] = np.linspace(-1, 1, network.params.size)
+        library.mlp_train_steps(X, y, rows, 4, network, rule=kernels.sgd(), lr=lr)
+        trained.append(network.params.tobytes())
+    assert trained[0] == trained[1]

@@ -27,7 +27,7 @@ OPTIONAL = {"report": "matplotlib", "digits.onnx": "onnx", "photo.png": "PIL"}  
 SHORTER = {
     "fastmlp.bench": ["--against", ""],
     "bench/compare.py": ["--record", "--baseline", "baseline.json"],
-    "kernels.lessons": ["0"],
+    "kernels.lessons": ["0"],  # test_lessons.py has it without
 }
 LEAST = (1, 0, 0, 1, False, 5, True)  # an Effort: the smallest work there is, once
 
