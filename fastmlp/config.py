@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from . import __version__
 from .errors import InputError, not_one_of, similar
 from .formats import TRAINING, kinds_of, suffixes
 from .paths import as_path
@@ -336,7 +337,8 @@ class TrainConfig:
             del paths["data"]
         explicit = replace(self, lr=self.peak_lr, **paths)
         left_out = {"out", "given", *(OF_ONE_NETWORK if self.networks else ())}
-        lines = (
+        lines = [f"# fastmlp {__version__}\n"]
+        lines += (
             f"{name.replace('_', '-')} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
             for name, value in asdict(explicit).items()
             if value is not None and name not in left_out

@@ -86,7 +86,7 @@ def _print_table(model: Model, files: Sequence[_Read], rows: Sequence[Any], prob
     outputs = model.network.sizes[-1]
     predicted = ["class", *model.classes[: outputs if proba else 0]]
     if model.target is not None:
-        predicted = ["prediction"] if outputs == 1 else [f"prediction {k + 1}" for k in range(outputs)]
+        predicted = ["prediction"] if outputs == 1 else [f"quantile {q:g}" for q in model.target.kernel.quantiles]
     print(",".join(_quoted([*["file"] * several, *kept, *predicted])))
     names = _quoted(model.classes)
     for file, found in zip(files, rows):
@@ -248,7 +248,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     model = load_model(options.model)
     if options.proba and model.target is not None:
-        raise InputError(f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out")
+        raise InputError(
+            f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out (fastmlp train --loss "
+            "quantile:0.05,0.95 makes a model that predicts an interval)"
+        )
     samples = list(_read(_files(options.files), model, options))
     rows = list(_predictions(samples, model))
     if options.json:

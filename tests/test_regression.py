@@ -123,7 +123,7 @@ def test_a_report_draws_predictions_residuals_and_errors_by_decile(place, comman
         "learning-curves.png", "predicted.png", "residuals.png", "deciles.png", "importance.png", "report.html"
     ]  # fmt: skip
     page = Path("run/report/report.html").read_text()
-    for words in ("Predicted against true", "Residuals", "Error by decile", "Largest errors", "RMSE", "R²"):
+    for words in ("Predicted against true", "Residuals", "Error by true number", "Largest errors", "RMSE", "R²"):
         assert words in page
     assert "confusion" not in page.lower()
     assert "classif" not in page.partition("Settings")[0]
@@ -154,6 +154,8 @@ def test_what_is_exported_predicts_what_the_command_predicts(place, command, los
 def test_quantiles_hold_their_shares(place, command):
     _, y = place
     command(train, "--data", "houses.csv", "--out", "run", "--loss", "quantile:0.1,0.9")
+    head = command(predict, "run", "houses.csv", "--keep", "2")[1].splitlines()[0]
+    assert head.endswith(",quantile 0.1,quantile 0.9")
     low, high = np.array([line.split(",") for line in command(predict, "run", "houses.csv")[1].split()], float).T
     assert (low <= high).all()
     assert 0.7 < ((low <= y) & (y <= high)).mean() < 0.95  # 0.8, of few samples learnt with 5 % dropout
@@ -215,7 +217,7 @@ def test_what_cannot_be_learnt_is_one_line(place, command, tmp_path, name):
 
 def test_what_a_model_of_numbers_cannot_do_is_one_line(place, command, tmp_path):
     command(train, "--data", "houses.csv", "--out", "run", *QUICK)
-    message = "--proba: run predicts numbers, which have no probabilities; leave it out"
+    message = "--proba: run predicts numbers, which have no probabilities; leave it out (fastmlp train --loss quantile:"
     one_line(command(predict, "run", "houses.csv", "--proba"), 2, message)
     one_line(command(export, "run", "page.html"), 2, "a page to draw on needs a model that was trained on images")
     with pytest.raises(InputError, match="this model predicts numbers; it has no probabilities"):

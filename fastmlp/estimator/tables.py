@@ -272,6 +272,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def importance(self, X: Any, y: Any) -> Importance:
         """How much the model relies on each column of X: the rise of its loss when the column's values are shuffled.
 
+        Of rows that were not trained on it says what helps with new ones.
+
         ``columns`` are names, ``rise`` and ``deviation`` those of the loss over five shuffles, above ``loss``: the mean
         log-loss, or the squared error over the variance of the y of the fit. Of many rows 2,000 are looked at. See
         ``fastmlp.reporting.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.

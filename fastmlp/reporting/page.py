@@ -91,9 +91,11 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
     else:
         words += f"{verbs[1]} the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
         words += f"MAE {test.scores['mae']:.4g}"
-    words += f"; the mean loss is {test.scores['loss']:.3g}."
+    of = "" if model.target is None else f", {model.target.loss} of the standardised numbers,"
+    words += f"; the mean loss{of} is {test.scores['loss']:.3g}."
     if history and isinstance(model, TableModel):
-        words += f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s."
+        words += f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s, each without a part of the "
+        words += "training rows, which chose its best epoch; what they predict is averaged."
     elif history:
         last = history[-1]
         steps = f" ({last['step']:,.0f} steps)" if "step" in last else ""

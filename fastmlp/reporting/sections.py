@@ -197,21 +197,21 @@ def _residuals(test: Tested) -> Section:
 
 
 def _deciles(test: Tested) -> Section:
-    """The errors by tenths of the true numbers, in their order."""
+    """The errors by tenths of the true numbers, in their order; of few samples by larger parts."""
     order = np.argsort(test.y, kind="stable")
-    parts = [part for part in np.array_split(order, _DECILES) if part.size]
+    parts = np.array_split(order, min(_DECILES, -(-len(order) // _DECILES)))
     errors = np.array([np.sqrt(np.square(test.predicted[part] - test.y[part]).mean()) for part in parts])
     ranges = [f"{test.y[part[0]]:.4g} to {test.y[part[-1]]:.4g}" for part in parts]
     bias = [f"{(test.predicted[part] - test.y[part]).mean():.4g}" for part in parts]
     worst = int(errors.argmax())
     words = (
-        f"The root mean squared error of each tenth of the test samples, in the order of the true numbers: it is largest, "
-        f"{errors[worst]:.4g}, for those from {ranges[worst]}."
+        f"The root mean squared error of each of {len(parts)} parts of the test samples, in the order of the true numbers: it "
+        f"is largest, {errors[worst]:.4g}, for those from {ranges[worst]}."
     )
     table: list[tuple[Any, ...]] = [("true number", "samples", "RMSE", "mean residual")]
     table += zip(ranges, [len(part) for part in parts], [f"{error:.4g}" for error in errors], bias)
     figure = plots.error_bars(ranges, errors)
-    return Section("Error by decile", words, "deciles", figure, f"Bar chart. {words}", table)
+    return Section("Error by true number", words, "deciles", figure, f"Bar chart. {words}", table)
 
 
 def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:

@@ -101,7 +101,7 @@ class Number:
 
     @property
     def about(self) -> str:
-        return f"median {self.median:.6g}, unit {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
+        return f"median {self.median:.6g}, scale {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
 
     def unlike(self, values: np.ndarray) -> str | None:
         """Nine tenths of many values lie beyond all values in training, or one that stands in for none does, or median and

@@ -204,10 +204,11 @@ def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
     _require_fitting(config, data)
     if wrong := config.said(OF_ONE_NETWORK):
         option = ("no-bias" if wrong[0] == "bias" else wrong[0]).replace("_", "-")
-        one = "leave it out" if isinstance(data.X, Frame) else "leave it out, or --networks 0 trains one"
-        raise InputError(
-            f"--{option}: goes with one network; {data.source} is a table that {config.networks} networks learn: {one}"
-        )
+        several = f"{data.source} is a table that {config.networks} networks learn"
+        remedy = "leave it out, or --networks 0 trains one"
+        if isinstance(data.X, Frame):
+            remedy = "leave it out (one network takes numbers alone, without text, dates and gaps)"
+        raise InputError(f"--{option}: goes with one network; {several}: {remedy}")
     hidden = config.hidden if config.said(["hidden"]) else (128, 128)
     if len({*hidden}) != 1:
         raise InputError(
