@@ -364,6 +364,7 @@ def test_integers_that_come_again_are_names_under_the_name_of_an_id_which_is_sai
     assert columns.columns[0].kind == kind
     said = [f"{name!r} is taken for a category; --column {name}=number reads numbers"]
     assert columns.doubtful == (said if kind == "category" else [])
+    assert Columns.learn(read_table({name: values}), {name: "number"}).columns[0].kind == "number"
 
 
 @pytest.mark.parametrize("form", ["{}A", "“{}.5”", "no {}/7"])
