@@ -17,8 +17,9 @@ from numba import types
 
 from . import simd
 from .bundles import Matrix, after, after_each, from_element, from_row, views
-from .intrinsics import copy_few, flat, flat_to_read, out_of_line, prefetch
+from .intrinsics import begins_line, copy_few, flat, flat_to_read, out_of_line, prefetch
 from .jit import kernel, overload, piece
+from .memory import LINE_BYTES
 from .narrow import gemm_narrow, make_tile
 from .team import share
 from .tuning import (
@@ -32,15 +33,16 @@ from .tuning import (
     FULL_LANES,
     GROUP_ROWS,
     IDLE_LANES,
+    IN_PLACE_BLOCK_BYTES,
+    IN_PLACE_BYTES,
     NARROW_COLUMNS,
     NARROW_VECTORS,
     PACK_A,
     PACK_ROWS,
+    PACK_ROWS_ON_LINES,
     READ_IN_PLACE_BYTES,
     ROW_BLOCK,
     SHARED_COLUMNS,
-    STREAM_BYTES,
-    STREAM_DEPTH,
     STRIP_ROWS,
     SWAPPED_DEPTH,
     SWAPPED_ROWS,
@@ -229,6 +231,15 @@ def _is_narrow(M, N, A, lanes):
     return least <= M and panel > N
 
 
+@piece
+def _reads_in_place(M, K, B):
+    """Whether B, whose rows are contiguous, is not packed: for few rows of C, or where it is small enough for its cache."""
+    size = B.values.itemsize
+    if begins_line(B.values) and B.row * size % LINE_BYTES == 0:
+        return M < PACK_ROWS_ON_LINES or K * B.row * size <= IN_PLACE_BYTES
+    return M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES
+
+
 @kernel
 def gemm(M, N, K, A, B, C, pack_buffer):
     """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
@@ -255,8 +266,8 @@ def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
         gemm_narrow(M, few, K, A, from_element(B, 0, N), from_element(C, 0, N), pack_buffer, GEMM_SIZE, resume)
     if N == 0:
         return
-    if B.column == 1 and (M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES):
-        depth = max(K, 1) if K * N * size <= STREAM_BYTES else STREAM_DEPTH
+    if B.column == 1 and _reads_in_place(M, K, B):
+        depth = max(IN_PLACE_BLOCK_BYTES // (N * size), 1)
         for k in range(0, max(K, 1), depth):
             rest, more = min(depth, K - k), resume or k > 0
             gemm_in_place(M, N, rest, from_element(A, 0, k), from_row(B, k), C, more)

@@ -11,6 +11,7 @@ from numba import types
 
 from .jit.dependencies import vocabulary
 from .jit.numba_private import TypingError, cgutils, intrinsic, outcome, part_of, with_part
+from .memory import LINE_BYTES
 
 vocabulary()
 
@@ -131,6 +132,18 @@ def bytes_of(typingctx: Any, array: Any) -> Any:
         return _array_of(context, builder, result, data, rows, builder.mul(columns, size))
 
     return result(array), emit
+
+
+@intrinsic
+def begins_line(typingctx: Any, array: Any) -> Any:
+    """Whether the array begins where a cache line does."""
+
+    def emit(context: Any, builder: Any, value: Any) -> Any:
+        word = ir.IntType(64)
+        address = builder.ptrtoint(part_of(context, builder, array, value, "data"), word)
+        return builder.icmp_unsigned("==", builder.and_(address, word(LINE_BYTES - 1)), word(0))
+
+    return types.boolean(array), emit
 
 
 def _attribute(name: str, attribute: str, doc: str) -> Any:

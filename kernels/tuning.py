@@ -31,17 +31,30 @@ Zen 4, 256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 25
 1024 x 1024 from 256 rows, GFLOP/s: 384 x 256 98, 384 x 512 122, 256 x 512 117; the forward is the same with all.
 """
 
-PACK_ROWS = 24
-"""With fewer rows of C than this, B is not packed: the products do not repay moving each of its elements once."""
+PACK_ROWS, PACK_ROWS_ON_LINES = 32, 64
+"""With fewer rows of C than this, B is not packed: the products do not repay moving each of its elements once. Where the rows
+of B begin and end on cache lines, vectors cross no line, and reading B in place costs less. Emerald Rapids, one thread, speed
+relative to packed, 24, 40, 64, 96 rows: 784 x 256 on lines 1.4, 1.3, 1.2, 1.2, off lines 1.2, 1.1, 1.0, 0.9; 1024 x 1024 1.4,
+1.1, 1.1, 1.0 and 1.2, 1.0, 0.9, 0.9; with AVX2, 24, 40, 64 rows of 784 x 256 1.3, 1.2, 1.2 and 1.1, 0.9, 0.9. Not measured on
+Zen.
+"""
+
+IN_PLACE_BLOCK_BYTES = 2**18
+"""A B that is not packed is read in blocks of rows of this size, which stay in L2 for all rows of C. Emerald Rapids, one
+thread, speed relative to B read whole, 1, 4, 8, 16 rows: 784 x 256 1.0, 1.0, 1.0, 1.0; 1024 x 1024 1.2, 1.1, 1.7, 1.8; 2048 x
+2048 1.4, 1.3, 2.0, 2.1; 4096 x 128 1.0, 1.1, 1.3, 1.6. 128 KiB are as fast, 64 and 512 KiB up to a tenth slower. Not measured
+on Zen.
+"""
 
 IN_PLACE_BYTES = 1_000_000
 """The size of an array that fits L2 beside everything else."""
 
 READ_IN_PLACE_BYTES = IN_PLACE_BYTES if ZEN else 40_000
-"""A B of at most this size is not packed either: it stays in L2 or L1. Zen 4: 128 x 784 x 256 97 % of peak in place, 90
-packed; 1024 x 1024 x 1024 80 in place, 87 packed. Ice Lake, 128 x 784 x 256, GFLOP/s: weight gradient 65 in place, 80 packed,
-forward 87 and 83, with AVX2 47 and 67, as rows do not end on cache lines; 128 rows of ten outputs: in place gains 3 % of a
-step.
+"""A B of at most this size, or of IN_PLACE_BYTES on cache lines, is not packed either: it stays in L2 or L1. Zen 4: 128 x 784
+x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024 80 in place, 87 packed. Ice Lake, 128 x 784 x 256, off lines,
+GFLOP/s: weight gradient 65 in place, 80 packed, forward 87 and 83, with AVX2 47 and 67; 128 rows of ten outputs: in place
+gains 3 % of a step. Emerald Rapids, 784 x 256 on lines, in place over packed: 128 and 256 rows 1.1 and 1.0, 10,000 1.1;
+weight gradient of 128 and 256 rows of 128 x 128 1.2 and 1.2, of 784 rows 1.0.
 """
 
 SWAPPED_DEPTH = 1024
@@ -50,14 +63,6 @@ SWAPPED_ROWS = 12
 costs more than SWAPPED_ROWS products for each element that is not packed. Ice Lake, one thread, speed relative to MKL, W packed
 and dY packed: 64 rows of 784 x 256 0.82 and 1.07, 256 of 1024 x 1024 0.85 and 0.95, 128 of 4096 x 4096 0.90 and 1.07; two
 threads 0.88 and 0.99, 0.80 and 1.07. With half a panel of padding (100 rows of 1024 x 1024) 0.91 and 0.83.
-"""
-
-STREAM_BYTES = 8_000_000
-STREAM_DEPTH = 16
-"""With few rows and a B above STREAM_BYTES, which comes from memory, STREAM_DEPTH rows of B are read side by side from left to
-right, not tile by tile from top to bottom. ms for 1, 4, 16 rows, 2 threads: 3072 x 3072 1.5, 2.3, 8.5 by tiles and 0.9, 1.1,
-2.9 by rows; 2048 x 2048 0.24, 0.39, 1.5 and 0.22, 0.35, 1.2; in cache rows lose a third (1024 x 1024). Depth 8 is as fast,
-32 is no faster.
 """
 
 DOT_COLUMNS = REGISTER_BYTES // 8

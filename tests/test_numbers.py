@@ -10,19 +10,22 @@ from numba import njit
 import kernels
 from kernels import LOSSES, gemm, simd
 from kernels.gemm import GEMM_SIZE
+from kernels.memory import aligned_zeros
 from kernels.step import train_steps
 from kernels.tuning import (
     BLOCK_COLUMNS,
     BLOCK_DEPTH,
     CONVERTED_ROWS,
     GROUP_ROWS,
+    IN_PLACE_BLOCK_BYTES,
+    IN_PLACE_BYTES,
     NARROW_COLUMNS,
     NARROW_DEPTH,
     NARROW_VECTORS,
     PACK_ROWS,
+    PACK_ROWS_ON_LINES,
     READ_IN_PLACE_BYTES,
     ROW_BLOCK,
-    STREAM_BYTES,
     STRIP_ROWS,
     SWAPPED_DEPTH,
     TILE_ROWS,
@@ -191,13 +194,28 @@ def test_sparse_and_pixel_inputs_are_exact_too(dtype, density, rng):
 
 
 @dtypes
-def test_few_rows_times_a_matrix_larger_than_the_caches_are_exact(dtype, rng):
-    side = int((STREAM_BYTES / np.dtype(dtype).itemsize) ** 0.5) + 3
+def test_few_rows_times_several_blocks_that_are_read_in_place_are_exact(dtype, rng):
+    side = int((4 * IN_PLACE_BLOCK_BYTES / np.dtype(dtype).itemsize) ** 0.5) + 3
     X, W = small_integers(rng, (9, side), dtype), small_integers(rng, (side, side), dtype)
     exact = X.astype(np.float64) @ W.astype(np.float64)
     with kernels.threads(1):
         for rows in (1, 9):
             np.testing.assert_array_equal(kernels.linear_forward(X[:rows], W), exact[:rows])
+
+
+@dtypes
+@pytest.mark.parametrize("offset", [0, 1])
+def test_products_with_a_matrix_on_cache_lines_and_off_them_are_exact(dtype, offset, rng):
+    """The most rows for which it is read in place, and one more; small enough for its cache, and not."""
+    N = 256
+    most = IN_PLACE_BYTES // (N * np.dtype(dtype).itemsize)
+    A = small_integers(rng, (PACK_ROWS_ON_LINES, most + 1), dtype)
+    B = aligned_zeros((most + 1) * N + offset, np.dtype(dtype))[offset:].reshape(most + 1, N)
+    B[...] = small_integers(rng, B.shape, dtype)
+    exact = [A[:, :K].astype(np.float64) @ B[:K].astype(np.float64) for K in (most, most + 1)]
+    with kernels.threads(1):
+        for K, rows in itertools.product((most, most + 1), (PACK_ROWS - 1, PACK_ROWS, len(A) - 1, len(A))):
+            np.testing.assert_array_equal(kernels.linear_forward(A[:rows, :K], B[:K]), exact[K - most][:rows])
 
 
 @dtypes
