@@ -108,9 +108,9 @@ def _read(text: bytes, path: Path, notes: list[str]) -> Table:
     end = _end(rest, 0)
     if b"\n" + rest[: end + 1] in rest and not _numbers(fields):
         below = [row for row in below if row != fields]
-        if any(
-            all(len(row) == len(fields) and feature(row[k]) is not None for row in below) for k in range(len(fields))
-        ):
+        columns = [[row[k] for row in below if len(row) == len(fields)] for k in range(len(fields))]
+        numbers = any(len(column) == len(below) and None not in map(feature, column) for column in columns)
+        if numbers or not any(name in column for name, column in zip(fields, columns)):  # what a row has comes again
             head, lines = rest[:end], rest[end:].split(b"\n")
             notes.append(
                 f"the header comes again, {lines.count(head):,} times, as where files are joined; those lines are left out"
