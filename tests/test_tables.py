@@ -244,6 +244,14 @@ def test_a_table_in_every_common_dialect(write, dialect):
     np.testing.assert_array_equal(X.astype(np.float32), samples.X[:, ::-1])
 
 
+def test_a_header_that_comes_again_in_a_table_of_text_is_left_out_but_no_row_that_does(write):
+    rows = "red,Rome,yes\nblue,Paris,no\nred,Paris,yes\nblue,Rome,no\n"
+    data = load(write("a.csv", ("colour,town,class\n" + rows) * 3), say=lambda line: None)
+    assert (len(data.X) + len(data.X_test), data.classes) == (12, ("no", "yes"))
+    data = load(write("b.csv", rows * 3), label_column="-1", say=lambda line: None)
+    assert len(data.X) + len(data.X_test) == 12
+
+
 def test_what_is_not_in_utf8_is_read_as_excel_writes_it_and_said(write):
     rows, notes = ["Größe,Sorte", "1,süß", "2,herb", "3,süß", "4,5 €"], []
     lines = [line.encode("cp1252" if k != 2 else "utf-8") for k, line in enumerate([*rows, "5,á la carte", "6,herb"])]
@@ -316,6 +324,20 @@ def test_numbers_of_rows_are_left_out_or_said(write, name):
     assert data.X.shape[1] == (1 if left_out else 2)
     lines = [line for line in said if "is taken for row numbers and left out" in line or "count the rows" in line]
     assert len(lines) == (left_out is not False)
+
+
+@pytest.mark.parametrize("header", ["a,id,b,class", "a,b,class,customer_id", "a,class,b,Id"])
+def test_an_id_is_left_out_wherever_it_stands_unless_the_user_says_what_it_is(write, header):
+    """It is no label either, though it stands last."""
+    columns = {"a": [k % 5 + 0.5 for k in range(20)], "b": [k % 3 for k in range(20)], "class": ["x", "y"] * 10}
+    name = ({*header.split(",")} - {*columns}).pop()
+    columns[name] = [(7 * k) % 20 + 300 for k in range(20)]
+    rows = zip(*(columns[each] for each in header.split(",")))
+    path, said = write("a.csv", f"{header}\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)), []
+    data = load(path, say=said.append)
+    assert (data.columns, data.label.name) == (("a", "b"), "class")
+    assert any(f"{name!r}, is taken for row numbers and left out" in line for line in said)
+    assert name in load(path, column=[f"{name}=number"], say=said.append).columns
 
 
 def test_names_that_come_again_are_called_as_pandas_does(write):

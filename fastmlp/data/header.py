@@ -300,7 +300,8 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
     if asked in dropped:
         raise InputError(f"{path}: --drop {head.names[asked]}: holds the labels; it cannot be left out")
     candidates = [k for k in range(len(head.names)) if k != weight and k not in dropped]
-    rest, notes = _without_row_numbers(head, path, candidates, asked)
+    said = [k for k, name in enumerate(head.names) if name in query.said]
+    rest, notes = _without_row_numbers(head, path, candidates, {asked, *said})
     label: int | None
     told = False  # of what was guessed, and of what a number means
     if asked is not None:
@@ -333,27 +334,28 @@ def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Ch
 
 
 def _without_row_numbers(
-    head: Head, path: Path, candidates: list[int], asked: int | None
+    head: Head, path: Path, candidates: list[int], kept: set[int | None]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """(the columns without row numbers or the like, what the user is told). InputError for others without a name."""
+    """(the columns without row numbers or the like, but for those ``kept``; what the user is told). InputError for others
+    without a name."""
     notes = [*head.notes]
-    for k in range(len(head.names)):  # pandas writes one more each time it reads and writes a table
-        if k == asked or candidates[:1] != [k] or len(candidates) == 1:
-            break
-        begins, name = [*islice(head.fields(k), _MANY_ROWS)], head.names[k] if head.is_header else None
+    for k in [k for k in candidates if k not in kept]:
+        # Pandas writes one more in front each time it reads and writes a table.
+        leads, name = k == candidates[0], head.names[k] if head.is_header else None
+        if len(candidates) == 1 or not (leads or (name is not None and says_which_row(name))):
+            continue
+        begins = [*islice(head.fields(k), _MANY_ROWS)]
         integers = all(map(str.isdigit, begins)) and len(set(begins)) == len(begins)  # all that row numbers can be
         values = head.values(k) if integers else Labels([], np.empty(0, np.int64))
         decimals = any((value := number(text)) is not None and not value.is_integer() for text in begins)
-        if name is not None and ((is_index(name) and not decimals) or identifies(name, values)):
-            candidates = candidates[1:]
+        if name is not None and ((leads and is_index(name) and not decimals) or identifies(name, values)):
+            candidates = [other for other in candidates if other != k]
             notes.append(f"column {k + 1}, {name!r}, is taken for row numbers and left out")
-            continue
-        if len(values.codes) >= _MANY_ROWS and counts(values):
+        elif leads and len(values.codes) >= _MANY_ROWS and counts(values):
             notes.append(
                 f"{head.described(k)}: its numbers count the rows; it is read as a feature, so take it out if it is none"
             )
-        break
-    nameless = next((k for k in candidates if head.is_header and not head.names[k] and k != asked), None)
+    nameless = next((k for k in candidates if head.is_header and not head.names[k] and k not in kept), None)
     if nameless is not None:
         raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
     return candidates, tuple(notes)
