@@ -94,6 +94,21 @@ def test_sample_weights_of_zero_hide_their_samples(digits, rng):
     assert good > 0.8 > bad + 0.05
 
 
+def test_the_unit_of_weights_does_not_change_the_training(digits, rng):
+    """Shares of all rows, or numbers of people, say the same; by powers of two the bits are the same, too."""
+    weights = rng.uniform(0.5, 1.5, len(digits.y))
+    runs = [
+        fastmlp.fit(replace(digits, sample_weight=weights * unit), epochs=2).summary for unit in (1, 2.0**-17, 2.0**17)
+    ]
+    assert len({run["weights_sha256"] for run in runs}) == 1
+    assert len({run["train_loss"] for run in runs}) == 1
+    of_classes = [
+        fastmlp.fit(digits, epochs=2, class_weight=",".join([weight] * 10)).summary["weights_sha256"]
+        for weight in ("1", "0.0625", "64")
+    ]
+    assert {*of_classes} == {fastmlp.fit(digits, epochs=2).summary["weights_sha256"]}
+
+
 def test_balanced_classes_weigh_as_much_together(digits):
     """Of two classes 20 : 1, the rare one is found more often."""
     rows = np.concatenate([np.flatnonzero(digits.y == 3), np.flatnonzero(digits.y == 8)[:7]])

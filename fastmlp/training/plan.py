@@ -151,7 +151,7 @@ def plan(
         X=X.dictionary_encode() if sparse and X is not None else X,
         y=data.y if target is None else target.encoded(data.y, config.dtype),
         target=target,
-        weights=sample_weights(config, data),
+        weights=_of_mean_one(config, data),
         test=(for_kernels(data.X_test, sparse=input == "sparse"), data.y_test),
         validation=validation and (for_kernels(validation[0], sparse=input == "sparse"), validation[1]),
         window_rows=window_rows,
@@ -418,6 +418,13 @@ def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     else:
         weights = np.array(config.class_weights(len(data.classes)))
     return weights[data.y] * (1.0 if data.sample_weight is None else data.sample_weight)
+
+
+def _of_mean_one(config: TrainConfig, data: Dataset) -> np.ndarray | None:
+    """``sample_weights`` of mean 1: their unit, such as shares of all rows or numbers of people, is not to scale the steps."""
+    weights = sample_weights(config, data)
+    balanced = config.class_weight == "balanced" and data.sample_weight is None  # their mean is 1, but for rounding
+    return weights if weights is None or balanced else weights / weights.mean()
 
 
 def _targets_for_kernels(y: np.ndarray) -> np.ndarray:
