@@ -358,6 +358,10 @@ def test_a_label_that_may_say_that_it_is_missing_is_said(write):
     assert said[0].endswith(": 'NA', the label of 5 rows, is a class like others; leave them out if it is none")
     load(write("b.csv", "a,class\n" + "1,yes\n2,no\n2,Yes\n" * 5), say=said.append)
     assert said[-1] == "'Yes' and 'yes' are two classes; write them alike if they are one"
+    load(write("c.csv", "a,class\n" + "1,<=50K\n2,>50K\n2,<=50K.\n" * 5), say=said.append)  # adult.data and adult.test
+    assert said[-1] == "'<=50K' and '<=50K.' are two classes; write them alike if they are one"
+    load(write("d.csv", "a,class\n" + "1,caf\u00e9\n2,cafe\u0301\n1,tea\n" * 5), say=said.append)
+    assert said[-1] == "'cafe\u0301' and 'caf\u00e9' are two classes; write them alike if they are one"
 
 
 @pytest.mark.parametrize(("yes", "no"), [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
@@ -550,6 +554,9 @@ def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_sai
     test, said = write("a.test", "|1x3 Cross validator\n1,2,Low.\n1,3,high\n2,3,Low\n\n"), []
     assert load(train, test=test, say=said.append).y_test.tolist() == [1, 0, 1]
     assert said[-2:] == ["the label 'Low.' is taken for 'Low'", "the label 'high' is taken for 'High'"]
+    known = write("known.csv", "label,a\ncaf\u00e9,1\ntea,2\n")
+    test = write("mac.csv", "label,a\ncafe\u0301,1\n")
+    assert load(known, test=test, say=said.append).y_test.tolist() == [0]
     twice = write("twice.csv", "label,a\ncat,1\nCat,2\ncat.,3\n")
     with refused(
         bad := write("bad.csv", "label,a\nCAT,1\n"),

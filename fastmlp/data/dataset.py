@@ -13,7 +13,7 @@ from ..formats import Features, LabelColumn, Query
 from .columns import copies
 from .decimals import as_single
 from .frame import Frame, as_frame, names_of
-from .labels import Labels, as_numbers, class_indices, listed, task_of
+from .labels import Labels, as_numbers, class_indices, listed, plain, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
@@ -277,10 +277,10 @@ def assemble(
 
 
 def _say_alike(classes: tuple[str, ...], say: Callable[[str], None]) -> None:
-    """Says which two classes, if any, differ in upper and lower case alone."""
+    """Says which two classes, if any, differ in their spelling alone."""
     alike: dict[str, str] = {}
     for name in classes:
-        if (other := alike.setdefault(name.casefold(), name)) != name:
+        if (other := alike.setdefault(plain(name), name)) != name:
             say(f"{other[:40]!r} and {name[:40]!r} are two classes; write them alike if they are one")
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,23 +152,24 @@ def places(labels: Sequence[int | float | str], classes: Sequence[str], say: Cal
     """Which of the ``classes`` each label names, -1 for none.
 
     Where all are numbers they are so however they are written. Text may be in another case or have a point at its end, as in
-    UCI's adult.test, which is told to ``say``.
+    UCI's adult.test, or have its accents apart, as in macOS' names of directories, which is told to ``say``.
     """
     as_numbers = all(_number(name) is not None for name in classes)
     index = {_name(name, as_numbers): k for k, name in enumerate(classes)}
-    alike = {_plain(name): k for k, name in enumerate(classes)}
+    alike = {plain(name): k for k, name in enumerate(classes)}
     if len(alike) < len(classes):
         alike = {}
     found = [index.get(_name(label, as_numbers), -1) for label in labels]
     for row, label in enumerate(labels):
-        if found[row] < 0 <= (k := alike.get(_plain(label), -1)):
+        if found[row] < 0 <= (k := alike.get(plain(label), -1)):
             found[row] = k
             say(f"the label {str(label)[:40]!r} is taken for {classes[k][:40]!r}")
     return found
 
 
-def _plain(name: int | float | str) -> str:
-    return str(name).casefold().rstrip(" .")
+def plain(name: int | float | str) -> str:
+    """A label without what does not tell two apart: case, a point at its end, how Unicode spells its accents."""
+    return unicodedata.normalize("NFC", str(name)).casefold().rstrip(" .")
 
 
 def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
