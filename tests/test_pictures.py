@@ -244,6 +244,13 @@ def renamed():
         path.write_bytes(b"\0\0\0\x18ftypheic")
 
 
+def moved():
+    """Links whose targets have gone, one of them no image."""
+    folder()
+    os.symlink("gone.png", "set/a/0.5.png")
+    os.symlink("gone", "set/notes")
+
+
 def archive(name, content):
     def make():
         with zipfile.ZipFile("set.zip", "w") as file:
@@ -256,6 +263,7 @@ BAD = {
     "unreadable": ("set", damaged, "set/a/2.png: not a readable image"),
     "unreadable, how many": ("set", damaged, "; 2 others cannot be read either"),
     "all unreadable": ("set", renamed, "set/a/0.png: not a readable image (cannot identify image file its content); 7 others"),
+    "links to nothing": ("set", moved, "set/a/0.5.png: no such file"),
     "one class": ("set", lambda: folder(classes="a"), "all labels are 'a'; there must be at least two classes"),
     "no classes": ("set", lambda: picture("set/a.png"), "set: its images have no classes; each class must have a directory"),
     "only a test set": ("set", lambda: folder("set/test"), "set: holds test, and no train directory to train on"),

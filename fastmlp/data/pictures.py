@@ -101,8 +101,10 @@ def _tree(path: Path) -> Iterator[list[_File]]:
 
 def _below(directory: Path) -> Iterator[_File]:
     for inside, file in files_below(directory):
-        status = file.stat()
-        yield _File(inside, inside, (status.st_size, status.st_mtime_ns), picture(file).content)
+        state = (0, 0)  # of a link to nothing, which is said if it is to be read
+        with suppress(OSError):
+            state = (status := file.stat()).st_size, status.st_mtime_ns
+        yield _File(inside, inside, state, picture(file).content)
 
 
 def _inside(archive: zipfile.ZipFile, path: Path) -> Iterator[_File]:
