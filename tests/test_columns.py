@@ -256,6 +256,11 @@ def test_categories_that_are_new_and_columns_without_values_are_said_where_there
             said = f"column 'price' has the median {times * median:.5g}; in training {median:.5g}: as in another unit"
             assert found.unlike(read_table({"price": values * times})) == (said if is_said else None)
         assert found.unlike(read_table({"price": np.sort(values)[:30]})) is None
+    angles = np.linspace(-90, 90, 300)
+    found = learnt(angle=angles)
+    said = "column 'angle' has quartiles 1.5708 apart; in training 90: as in another unit"
+    assert found.unlike(read_table({"angle": np.radians(angles)})) == said
+    assert found.unlike(read_table({"angle": angles[100:200]})) is None
     many = {name: np.repeat(values, 7) for name, values in given.items()}
     assert (
         columns.unlike(read_table(many))

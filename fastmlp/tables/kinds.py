@@ -115,6 +115,7 @@ class Number:
     def _unlike(self, known: np.ndarray) -> str | None:
         """``unlike`` of enough numbers without gaps."""
         low, first, median, third, high = np.quantile(known, [0.1, 0.25, 0.5, 0.75, 0.9])
+        spread = (third - first) * self.scale
         if len(self.edges):
             least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
             rounding = 1e-5 / self.scale
@@ -124,7 +125,11 @@ class Number:
                 return f"is from {low:.5g} to {high:.5g} in most rows; {then}"
             if (value := stand_in(known)) is not None and not least - rounding <= value <= greatest + rounding:
                 return f"is {value:g} in {np.mean(known == value):.1%} of rows; {then}: where it says none, leave a gap"
-        if self.scale and self.median and in_another_unit(median / self.median, (third - first) * self.scale):
+            if least < 0 < greatest and self.edges[0] < 0 and abs(self.median) * self.scale < 1:
+                # Around zero the median says nothing of the unit.
+                apart = f"has quartiles {third - first:.5g} apart; in training {1 / self.scale:.5g}: as in another unit"
+                return apart if in_another_unit(spread, spread) else None
+        if self.median and in_another_unit(median / self.median, spread):
             return f"has the median {median:.5g}; in training {self.median:.5g}: as in another unit"
         return None
 
