@@ -262,6 +262,12 @@ def test_a_run_on_numbers_begins_in_the_units_of_another_model(tmp_path):
     first.save(tmp_path / "first.npz")
     again = fastmlp.fit(2 * X, X.sum(1), epochs=1, lr=1e-30, hidden=(16,), init_from=str(tmp_path / "first.npz")).model
     np.testing.assert_array_equal(again.predict(X), first.predict(X))
+    lines = []
+    options = {"epochs": 1, "hidden": (16,), "init_from": str(tmp_path / "first.npz")}
+    fastmlp.fit(60 * X, X.sum(1), **options, observer=fastmlp.Observer(say=lines.append))
+    assert any(
+        line.startswith(f"{tmp_path / 'first.npz'}: 3 of 3 columns are in another range than in") for line in lines
+    )
 
 
 def test_a_configuration_survives_toml(tmp_path):

@@ -201,6 +201,8 @@ class Run:
         )  # fmt: skip
         if line := copy(self.model).unlike_training(data.X_test):  # the model itself has yet to warn who predicts
             observer.say(f"test set: {line}")
+        if plan.start is not None and (line := plan.start.unlike_training(data.X_test)):  # whose units are kept
+            observer.say(f"{config.init_from}: {line}")
         self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
         self.total = config.total_steps(self.batches.steps_per_epoch)
         self.batches.load(plan.load, until=None if plan.X is not None else self.total)
