@@ -152,6 +152,10 @@ def test_idx_counts_and_dimensions_that_differ(tmp_path, images):
     (directory / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(InputError, match=r"holds no train-labels-idx1-ubyte\[.gz\]"):
         load(str(directory))
+    write_idx(directory, images)
+    (directory / "t10k-labels-idx1-ubyte").write_bytes(idx(images[1]))  # whose images have another name, or are lost
+    with pytest.raises(InputError, match=r"holds no t10k-images-idx3-ubyte\[.gz\]"):
+        load(str(directory))
 
 
 def test_a_test_set_of_another_width_or_with_unknown_labels(tmp_path, images):

@@ -65,7 +65,7 @@ def load_directory(
         else:
             read = partial(read_idx_set, path, idx_files)
             read = read if memory is None else partial(_open_idx, path, idx_files, memory, query.say)
-            tests = "test images" in idx_files
+            tests = bool({"test images", "test labels"} & idx_files.keys())
         samples, held_out = read("train"), read("test") if tests else None
     if memory is None:
         samples = _in_memory(samples)
