@@ -42,7 +42,7 @@ _MARKED = re.compile(
     rf"(?P<decimals>\.\d*)?\s?(?P<after>%|{_MONEY})?(?(open)\))"
 )
 _DURATION = re.compile(  # 1:02:03.5, the minutes and seconds 2:03.5, or a time of day
-    r"(?:(?P<days>-?\d+) days?,? ?\+?)?"
+    r"(?:(?P<days>-?\d+) days?,? ?\+?|(?P<sign>[-+−]))?"
     r"(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?)|(?P<part>\.\d+))?)?(?: ?(?P<half>[ap])\.?m\.?)?",
     re.IGNORECASE,
 )
@@ -102,11 +102,14 @@ def written_number(text: str) -> float | None:
     if not any(map(str.isdigit, text)):
         return None
     if found := _DURATION.fullmatch(text):
-        days, hours, minutes, seconds, part = (float(found[k] or 0) for k in range(1, 6))
+        days, hours, minutes, seconds, part = (
+            float(found[k] or 0) for k in ("days", "hours", "minutes", "seconds", "part")
+        )
         if found["half"]:
             hours = hours % 12 + 12 * (found["half"].lower() == "p")
         time = ((seconds / 60 + minutes + part) / 60 + hours) / 24
-        return days + (time / 60 if found["part"] else time)
+        time = time / 60 if found["part"] else time
+        return days + (-time if found["sign"] in ("-", "−") else time)
     if (found := _MARKED.fullmatch(text)) is None:
         return None
     whole, between, decimals = found["whole"], found["between"], found["decimals"] or ""
