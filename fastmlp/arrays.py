@@ -14,7 +14,7 @@ from .data import Dataset, Frame
 from .data.columns import checked
 from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
-from .data.labels import distinct, listed, places, typed
+from .data.labels import as_given, distinct, listed, places, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, similar
 from .formats import Query, kinds_of
@@ -118,9 +118,9 @@ def _finite(values: np.ndarray) -> bool:
     return values.dtype.kind in "iub" or (values.dtype.kind == "f" and bool(np.isfinite(values).all()))
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def _array(name: str, value: Any, made: Callable[[Any], np.ndarray] = np.asarray) -> np.ndarray:
     try:
-        return np.asarray(value)
+        return made(value)
     except ValueError as error:  # rows of several lengths
         raise InputError(f"{name} cannot be made an array ({error})") from None
 
@@ -131,7 +131,7 @@ def _labels(name: str, y: Any) -> np.ndarray:
         raise InputError(
             f"{name}, row {np.argwhere(y.mask)[0][0]} (counted from 0): is masked; every sample must have one"
         )
-    array = _array(name, y)
+    array = _array(name, y, as_given)
     if array.dtype != object:
         return array
     flat = array.ravel().tolist()

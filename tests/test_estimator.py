@@ -1060,6 +1060,9 @@ NO = {"warm_start": False}
 REFUSED = {
     "not finite": ("both", {}, {"X": lambda X: np.where(BAD[:, None], np.nan, X)}, "Input X contains NaN"),
     "gaps in y": ("fit", NO, {"y": lambda y: np.where(BAD, None, y)}, "20 gaps in 60 rows, the first in row 0"),
+    "gaps in a list": (
+        "fit", NO, {"y": lambda y: [np.nan if bad else str(label) for bad, label in zip(BAD, y)]}, "20 gaps in 60 rows",
+    ),
     "masked": ("both", {}, {"X": lambda X: np.ma.masked_less(X, 0)}, "masked values cannot be read"),
     "beyond float32": ("again", {}, {"X": lambda X: X.astype(float) * 1e300}, "a value too large for dtype"),
     "another width": ("again", {}, {"X": lambda X: X[:, 1:]}, "is expecting 5"),

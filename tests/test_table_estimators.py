@@ -311,6 +311,8 @@ BAD = [
     (TableRegressor, X, X["day"], "y holds dates or durations; it must hold numbers"),
     (TableRegressor, X, X["day"].astype(object), "y holds values of another type (date); they must be all"),
     (TableClassifier, X, np.array(["a", 1] * 30, object), "y holds values of several types (int, str)"),
+    (TableClassifier, X, ["a", 1] * 30, "y holds values of several types (int, str)"),
+    (TableClassifier, X, ["a", float("nan")] * 30, "30 gaps in 60 rows, the first in row 1"),  # NumPy's 'nan'
     (TableRegressor, X, np.ma.masked_array(Y, np.arange(60) < 3), "3 gaps in 60 rows, the first in row 0"),
     (TableClassifier, X, {*"ab"}, "y is set; it must be a list or an array of shape (n_samples,)"),
     (TableRegressor, X, np.where(np.arange(60) < 3, np.inf, Y), "Input y contains infinity"),

@@ -52,6 +52,12 @@ def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
     return Labels(list(index), codes)
 
 
+def as_given(values: Any) -> np.ndarray:
+    """An array of the values; those of a list are objects where NumPy would make text of a NaN or a number beside text."""
+    array = np.asarray(values)
+    return np.array(values, object) if array.dtype.kind == "U" and isinstance(values, (list, tuple)) else array
+
+
 def typed(values: list[Any], name: str) -> np.ndarray:
     """Python objects as an array of booleans, numbers or bytes, or of text as objects. ValueError for other types."""
     kinds = {type(value) for value in values}

@@ -29,6 +29,7 @@ from sklearn.utils.validation import (
 )
 
 from ..backend import kernels
+from ..data.labels import as_given
 from ..frames import column_names, has_columns, is_masked, odd_pair
 from ..log import warn_caller
 
@@ -180,7 +181,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
 def refuse_gaps(name: str, y: Any, *, texts: bool = False) -> None:
     """ValueError for missing values of y [N] or [N, O]; with ``texts`` for texts that are empty or nan, too, which
     scikit-learn's classes take for classes."""
-    values = np.asarray(None if issparse(y) else y)
+    values = as_given(None if issparse(y) else y)
     if values.ndim == 0:
         return
     if values.dtype.kind == "O":

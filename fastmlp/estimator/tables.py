@@ -24,7 +24,7 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
 from ..data import Frame
-from ..data.labels import typed
+from ..data.labels import as_given, typed
 from ..errors import InputError, restated
 from ..frames import has_columns, is_masked, read_table
 from ..log import warn_caller
@@ -445,7 +445,7 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
             f"{name} is {y!r}; it must be the column itself, and X the others: fit(X.drop(columns={y!r}), X[{y!r}])"
         )
     checks.warn_of_pair(X, y)
-    y = y.astype(object).filled("") if is_masked(y) else np.asarray(y)
+    y = y.astype(object).filled("") if is_masked(y) else as_given(y)
     if y.ndim == 0:
         raise ValueError(f"{name} is {type(y.item()).__name__}; it must be a list or an array of shape (n_samples,)")
     y = column_or_1d(y.astype(object) if y.dtype.kind == "T" else y, warn=True)
