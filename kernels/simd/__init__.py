@@ -40,6 +40,18 @@ operation, the types and, of operators, the line. Sources: LLVM Language Referen
 from importlib import import_module
 from typing import Any
 
+_OF_THE_MACHINE = ("FEATURES", "HAS_FMA", "REGISTERS", "REGISTER_BYTES", "Mask", "Tile", "Vector")
+
+
+def _public() -> dict[str, Any]:
+    """The machine's registers, and all that the other modules define without an underscore; ``__init__.pyi`` has the types."""
+    codegen, *others = (import_module(f".{name}", __name__) for name in ("codegen", "vectors", "tiles", "mathematics"))
+    found = {name: getattr(codegen, name) for name in _OF_THE_MACHINE}
+    for module in others:
+        values = (value for name, value in vars(module).items() if not name.startswith("_"))
+        found |= {value.__name__: value for value in values if getattr(value, "__module__", "") == module.__name__}
+    return found
+
 
 def __getattr__(name: str) -> Any:
     """Import everything, and Numba, at the first access: modules whose plain functions name ``simd`` need no Numba until then.
@@ -51,9 +63,9 @@ def __getattr__(name: str) -> Any:
     if "__all__" not in globals():
         from ..jit.numba_private import tell_a_compilation_of_new_names
 
-        names = import_module(".names", __name__)
-        globals().update({each: value for each, value in vars(names).items() if not each.startswith("_")})
-        globals()["__all__"] = names.__all__
+        found = _public()
+        globals().update(found)
+        globals()["__all__"] = sorted(found)
         tell_a_compilation_of_new_names()
     if name not in globals():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

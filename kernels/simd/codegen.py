@@ -63,6 +63,10 @@ class Mask(types.Type):
         self.lanes = lanes
         super().__init__(name=f"simd.mask{lanes}")
 
+    @property
+    def ir(self) -> ir.VectorType:
+        return ir.VectorType(I1, self.lanes)
+
 
 class Tile(types.Type):
     """``rows`` x ``vectors`` vectors."""
@@ -89,20 +93,10 @@ def _in_memory(value: ir.Type) -> ir.LiteralStructType:
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, fe_type: Vector) -> None:
-        super().__init__(manager, fe_type, _in_memory(fe_type.ir))
-
-
 @register_model(Mask)
-class _MaskModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, fe_type: Mask) -> None:
-        super().__init__(manager, fe_type, _in_memory(ir.VectorType(I1, fe_type.lanes)))
-
-
 @register_model(Tile)
-class _TileModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, fe_type: Tile) -> None:
+class _InMemory(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Any) -> None:
         super().__init__(manager, fe_type, _in_memory(fe_type.ir))
 
 

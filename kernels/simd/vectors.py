@@ -472,7 +472,7 @@ negative = _lanewise(
 
 
 _itself = lambda builder, vector, x: x  # noqa: E731
-positive = _lanewise("positive", _itself, _itself, f"x itself; {_WRITTEN}", 1)
+_positive = _lanewise("positive", _itself, _itself, f"x itself; {_WRITTEN}", 1)
 shift_left = _lanewise("shift_left", None, _of_builder("shl"), f"x << y of integers, 0 <= y < their bits; {_WRITTEN}")
 shift_right = _lanewise(
     "shift_right", None, _of_builder("ashr"), f"x >> y of integers, 0 <= y < their bits, keeping the sign; {_WRITTEN}"
@@ -699,7 +699,7 @@ _BINARY: dict[str, Any] = {
 }  # fmt: skip
 _COMPARISONS = {"gt": greater, "ge": at_least, "lt": less, "le": at_most, "eq": equal, "ne": not_equal}
 _UNARY = {
-    "neg": negative, "pos": positive, "invert": inverse, "not_": "write ~mask, or simd.any(mask)",
+    "neg": negative, "pos": _positive, "invert": inverse, "not_": "write ~mask, or simd.any(mask)",
 }  # fmt: skip
 for _name, _function in (_BINARY | _COMPARISONS).items():
     _operator(getattr(operator, _name), _function)
