@@ -178,7 +178,7 @@ def sparse_workspace(
     ends = [H, *(panel_start.py_func(p, H, lanes) for p in range(panel_count.py_func(H, lanes)))]
     whole_lines = all(end * dtype.itemsize % LINE_BYTES == 0 for end in ends)
     own_panels = packed or (whole_lines and I * H * dtype.itemsize <= OWNED_BYTES)
-    count = len(rule.coefficients.py_func(rule, 0.0, 0.0, 1)) if put_off else 0
+    count = len(rule.coefficients(rule, 0.0, 0.0, 1)) if put_off else 0
     blocks = panel_count.py_func(H, lanes) * (I // COLUMNS_TOGETHER + 1) if put_off and squares else 0
     panels = aligned_zeros(parts * (rooms + 1) * PANEL_VECTORS * lanes, dtype).reshape(parts, -1)
     return COLUMN_BLOCK if in_blocks else I, SparseWorkspace(
@@ -226,10 +226,10 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     parts = 1 if 2 * X.shape[0] * network.params.size <= SERIAL_FLOP else get_num_threads()
     # A single output is summed in another order (see gemm), which blocks do not keep.
     if not isinstance(X, CSR) and takes_blocks(network, len(X)) and min(network.sizes[1:]) > 1:
-        in_blocks = _forward_blocks(network, parts)
+        in_blocks = _kept_for(_forward_blocks, network, parts)
         run(_forward(forward_in_blocks, network.activation), parts, X, scale, *network.fields(), *in_blocks, out)
         return
-    blocks, entries = _forward_workspace(network, parts, X.dtype, scale)
+    blocks, entries = _kept_for(forward_workspace, network, parts, X.dtype, scale)
     arrivals, block = _ALONE, 0
     if X.shape[0] >= PACKED_ROWS and network.params.nbytes <= PACKED_BYTES:
         size = packed_size(network.sizes[0], network.sizes[1], simd.REGISTER_BYTES // network.dtype.itemsize)
@@ -253,24 +253,20 @@ _kept = threading.local()
 _ALONE = barrier_state()  # for kernels that pass no barrier
 
 
+def _kept_for(make: Any, network: Network, *args: Any) -> Any:
+    """make(network, *args), kept for this thread's next call like it: making it takes longer than to predict a sample."""
+    key = network.sizes, network.dtype, network.activation, *args
+    found = getattr(_kept, make.__name__, (None, None))
+    if found[0] != key:
+        found = key, make(network, *args)
+        setattr(_kept, make.__name__, found)
+    return found[1]
+
+
 def _forward_blocks(network: Network, parts: int) -> ForwardBlocks:
-    """The ``ForwardBlocks`` of the network, kept for this thread's next call with the same arguments."""
-    key = network.sizes, network.dtype, network.activation, parts
-    if getattr(_kept, "blocks_key", None) != key:
-        *offsets, room = block_offsets(network).tolist()
-        values = aligned_zeros(parts * room, network.dtype)
-        _kept.blocks = ForwardBlocks(values, room, np.array(offsets), np.arange(BLOCK_ROWS))
-        _kept.blocks_key = key
-    return _kept.blocks
-
-
-def _forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> Any:
-    """``forward_workspace``, kept for this thread's next call like it: making it takes longer than to predict a sample."""
-    key = network.sizes, network.dtype, dtype, parts, scale
-    if getattr(_kept, "key", None) != key:
-        _kept.workspace = forward_workspace(network, parts, dtype, scale)
-        _kept.key = key
-    return _kept.workspace
+    *offsets, room = block_offsets(network).tolist()
+    values = aligned_zeros(parts * room, network.dtype)
+    return ForwardBlocks(values, room, np.array(offsets), np.arange(BLOCK_ROWS))
 
 
 def forward_workspace(network: Network, parts: int, dtype: np.dtype, scale: float) -> tuple[Blocks, Entries]:

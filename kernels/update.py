@@ -68,12 +68,10 @@ class Sgd(Rule):
     kind, slots = "sgd", 0
 
     @staticmethod
-    @piece
     def coefficients(rule, weight_decay, lr, t):
         return lr, weight_decay
 
     @staticmethod
-    @piece
     def step(coefficients, w, g, state):
         in_line()
         rate, decay = coefficients
@@ -87,12 +85,10 @@ class Momentum(Rule):
     kind, slots = "momentum", 1
 
     @staticmethod
-    @piece
     def coefficients(rule, weight_decay, lr, t):
         return lr, weight_decay, rule.beta1
 
     @staticmethod
-    @piece
     def step(coefficients, w, g, state):
         in_line()
         rate, decay, beta = coefficients
@@ -117,7 +113,6 @@ class Nesterov(Momentum):
     kind = "nesterov"
 
     @staticmethod
-    @piece
     def step(coefficients, w, g, state):
         in_line()
         rate, decay, beta = coefficients
@@ -140,14 +135,12 @@ class Adam(Rule):
         return super().checked()
 
     @staticmethod
-    @piece
     def coefficients(rule, weight_decay, lr, t):
         keep, decay = (1 - lr * weight_decay, 0.0) if rule.decoupled else (1.0, weight_decay)
         correct1, correct2 = 1 / (1 - rule.beta1**t), 1 / (1 - rule.beta2**t)
         return lr, keep, decay, 1 - rule.beta1, 1 - rule.beta2, correct1, correct2, rule.epsilon
 
     @staticmethod
-    @piece
     def step(coefficients, w, g, state):
         in_line()
         rate, keep, decay, rest1, rest2, correct1, correct2, epsilon = coefficients
@@ -177,12 +170,10 @@ class Lion(Rule):
     kind, slots = "lion", 1
 
     @staticmethod
-    @piece
     def coefficients(rule, weight_decay, lr, t):
         return lr, 1 - lr * weight_decay, rule.beta1, rule.beta2
 
     @staticmethod
-    @piece
     def step(coefficients, w, g, state):
         in_line()
         rate, keep, beta1, beta2 = coefficients
