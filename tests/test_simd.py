@@ -190,33 +190,21 @@ def test_conversions_saturate_and_lanes_are_gathered(dtype):
     np.testing.assert_array_equal(gathered[6], last)
 
 
-def test_short_floats_are_numpys_by_instruction_and_by_integers(rng):
+def test_short_floats_are_numpys(rng):
     """Every float16 and bfloat16; of the float32 those around every tie between two float16, and any."""
-    from kernels.simd import vectors
-
-    by_integers = [
-        vectors._short_float(name, *kinds, build, "")
-        for name, kinds, build in (
-            ("_from_half", (vectors._BITS, vectors._SINGLE), vectors._from_half),
-            ("_to_half", (vectors._SINGLE, vectors._BITS), vectors._to_half),
-        )
-    ]
-    from_half, to_half = by_integers
 
     @njit
     def apply(H, X, widened, halves):
-        a, b, c = widened
+        a, b = widened
         for i in range(0, H.size, simd.lanes(a)):
             bits = simd.load_as(np.int32, H, i)
             simd.store(a, i, simd.from_float16(bits))
-            simd.store(b, i, from_half(bits))
-            simd.store(c, i, simd.from_bfloat16(bits))
-        a, b, c = halves
+            simd.store(b, i, simd.from_bfloat16(bits))
+        a, b = halves
         for i in range(0, X.size, simd.lanes(X)):
             x = simd.load(X, i)
             simd.store_as(a, i, simd.to_float16(x))
-            simd.store_as(b, i, to_half(x))
-            simd.store_as(c, i, simd.to_bfloat16(x))
+            simd.store_as(b, i, simd.to_bfloat16(x))
 
     H = np.arange(2**16).astype(np.uint16)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -225,17 +213,15 @@ def test_short_floats_are_numpys_by_instruction_and_by_integers(rng):
         X = np.concatenate([ties, H.astype(np.uint32) << 16 | 0x8000, rng.integers(0, 2**32, 2**16).astype(np.uint32)])
         X = X.view(np.float32)
         expected = X.astype(np.float16).view(np.uint16)
-    widened, halves = tuple(np.empty(H.size, "f4") for _ in range(3)), tuple(np.empty(X.size, "u2") for _ in range(3))
+    widened, halves = tuple(np.empty((2, H.size), "f4")), tuple(np.empty((2, X.size), "u2"))
     apply(H, X, widened, halves)
-    for each in widened[:2]:
-        np.testing.assert_array_equal(each, wide)
-        np.testing.assert_array_equal(np.signbit(each), np.signbit(wide))
-    assert widened[2].tobytes() == (H.astype(np.uint32) << 16).tobytes()
+    np.testing.assert_array_equal(widened[0], wide)
+    np.testing.assert_array_equal(np.signbit(widened[0]), np.signbit(wide))
+    assert widened[1].tobytes() == (H.astype(np.uint32) << 16).tobytes()
     nan = np.isnan(X)
-    for each in halves[:2]:
-        np.testing.assert_array_equal(each[~nan], expected[~nan])
-        assert np.isnan(each.view(np.float16)[nan]).all()
-    brain = halves[2].astype(np.uint32) << 16
+    np.testing.assert_array_equal(halves[0][~nan], expected[~nan])
+    assert np.isnan(halves[0].view(np.float16)[nan]).all()
+    brain = halves[1].astype(np.uint32) << 16
     assert np.isnan(brain.view(np.float32)[nan]).all()
     low = X.view(np.uint32)[~nan] & 0xFFFF0000  # rounded towards zero; the next in magnitude is one of its units more
     up = np.where(brain[~nan] == low, 0, 1)
@@ -243,6 +229,21 @@ def test_short_floats_are_numpys_by_instruction_and_by_integers(rng):
     rest = X.view(np.uint32)[~nan] & 0xFFFF
     odd = (low >> 16) & 1
     np.testing.assert_array_equal(up, (rest > 0x8000) | ((rest == 0x8000) & (odd == 1)))
+
+
+def test_a_cpu_without_float16_is_told(python):
+    code = """
+import numpy as np
+from numba import njit
+from kernels import simd
+for convert, dtype in ((simd.from_float16, np.int32), (simd.to_float16, np.float32)):
+    try:
+        njit(lambda a: convert(simd.load(a, 0)))(np.zeros(16, dtype))
+    except TypeError as error:
+        print(str(error).rpartition("): ")[2])
+"""
+    told = python(code, env={"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}).stdout.splitlines()
+    assert told == ["it needs a CPU that has float16: F16C, AVX-512 or ARM"] * 2
 
 
 @dtypes

@@ -173,7 +173,7 @@ def from_bfloat16(x: Vector) -> Vector:
     """``from_float16`` of bfloat16, the upper half of a float32."""
 
 def from_float16(x: Vector) -> Vector:
-    """The float32 that the lower 16 bits of each int32 lane are as a float16, exactly.
+    """The float32 that the lower 16 bits of each int32 lane are as a float16, exactly; where the CPU has it (F16C).
 
     To load: ``from_float16(load_as(np.int32, bits, i))``, bits = array.view(np.uint16).
     """
@@ -380,7 +380,7 @@ def to_bfloat16(x: Vector) -> Vector:
     """``to_float16`` for bfloat16: nearest, ties to even, NaN stays NaN."""
 
 def to_float16(x: Vector) -> Vector:
-    """The bits, in int32 lanes, of the float16 nearest to each float32, ties to even.
+    """The bits, in int32 lanes, of the float16 nearest to each float32, ties to even; where the CPU has it (F16C).
 
     To store: ``store_as(bits, i, to_float16(x))``, bits = array.view(np.uint16).
     """

@@ -256,8 +256,6 @@ def bitcast(typingctx: Any, like: Any, x: Any) -> Any:
     return vector(like, source), lambda context, builder, like, x: builder.bitcast(x, vector.ir)
 
 
-# What is added to a float16's exponent for a float32, and the bits of infinity, above which are those of NaN.
-_HALF_BIAS, _HALF_INFINITE = 127 - 15, 0x7C00
 _HAS_HALF = ARM or "+f16c" in FEATURES or "+avx512f" in FEATURES
 _SINGLE, _BITS = Vector(types.float32), Vector(types.int32)
 
@@ -267,53 +265,11 @@ def _bits(value: int) -> Any:
 
 
 def _from_half(builder: Any, bits: Any) -> Any:
-    """The float32 of the float16 in the lower 16 bits of each lane, by integer arithmetic: for CPUs without F16C."""
-
-    magnitude = builder.and_(bits, _bits(0x7FFF))
-    moved = builder.add(builder.shl(magnitude, _bits(13)), _bits(_HALF_BIAS << 23))
-    # A subnormal float16 is 2^-14 with its fraction appended, minus 2^-14, exactly, without subnormal float32 operands.
-    base = _bits((_HALF_BIAS + 1) << 23)
-    small = builder.fsub(
-        builder.bitcast(builder.add(builder.shl(magnitude, _bits(13)), base), _SINGLE.ir),
-        builder.bitcast(base, _SINGLE.ir),
-    )
-    large = builder.select(
-        builder.icmp_signed(">=", magnitude, _bits(_HALF_INFINITE)), builder.add(moved, _bits(_HALF_BIAS << 23)), moved
-    )
-    quiet = builder.select(builder.icmp_signed(">", magnitude, _bits(_HALF_INFINITE)), _bits(1 << 22), _bits(0))
-    found = builder.select(
-        builder.icmp_signed("<", magnitude, _bits(1 << 10)), builder.bitcast(small, _BITS.ir), builder.or_(large, quiet)
-    )
-    sign = builder.shl(builder.and_(bits, _bits(0x8000)), _bits(16))
-    return builder.bitcast(builder.or_(found, sign), _SINGLE.ir)
-
-
-def _to_half(builder: Any, x: Any) -> Any:
-    """The bits of the float16 nearest to each lane, ties to even, by integer arithmetic."""
-
-    bits = builder.bitcast(x, _BITS.ir)
-    magnitude = builder.and_(bits, _bits(0x7FFFFFFF))
-    odd = builder.and_(builder.lshr(magnitude, _bits(13)), _bits(1))
-    rounded = builder.add(magnitude, builder.add(odd, _bits(0xFFF - (_HALF_BIAS << 23))))
-    normal = builder.lshr(rounded, _bits(13))
-    # Adding a float whose unit in the last place is the smallest float16 rounds to a subnormal float16.
-    unit = _bits((127 - 1) << 23)
-    small = builder.fadd(builder.bitcast(magnitude, _SINGLE.ir), builder.bitcast(unit, _SINGLE.ir))
-    small = builder.sub(builder.bitcast(small, _BITS.ir), unit)
-    found = builder.select(builder.icmp_signed("<", magnitude, _bits((_HALF_BIAS + 1) << 23)), small, normal)
-    infinite = builder.icmp_signed(">=", magnitude, _bits(0x477FF000))  # from 65,520 on
-    found = builder.select(infinite, _bits(_HALF_INFINITE), found)
-    nan = builder.or_(_bits(0x7E00), builder.and_(builder.lshr(bits, _bits(13)), _bits(0x3FF)))
-    found = builder.select(builder.icmp_signed(">", magnitude, _bits(0x7F800000)), nan, found)
-    return builder.or_(found, builder.and_(builder.lshr(bits, _bits(16)), _bits(0x8000)))
-
-
-def _from_half_by_instruction(builder: Any, bits: Any) -> Any:
     short = builder.trunc(bits, ir.VectorType(ir.IntType(16), _BITS.lanes))
     return builder.fpext(builder.bitcast(short, ir.VectorType(ir.HalfType(), _BITS.lanes)), _SINGLE.ir)
 
 
-def _to_half_by_instruction(builder: Any, x: Any) -> Any:
+def _to_half(builder: Any, x: Any) -> Any:
     half = builder.fptrunc(x, ir.VectorType(ir.HalfType(), _BITS.lanes))
     return builder.zext(builder.bitcast(half, ir.VectorType(ir.IntType(16), _BITS.lanes)), _BITS.ir)
 
@@ -334,20 +290,22 @@ def _short_float(name: str, source: Vector, target: Vector, build: Callable[[Any
     def implementation(typingctx: Any, x: Any) -> Any:
         if x != source:
             raise TypingError(f"it takes {source}")
+        if build in (_from_half, _to_half) and not _HAS_HALF:
+            raise TypingError("it needs a CPU that has float16: F16C, AVX-512 or ARM")
         return target(source), lambda context, builder, x: build(builder, x)
 
     return named(name, implementation, doc)
 
 
 from_float16 = _short_float(
-    "from_float16", _BITS, _SINGLE, _from_half_by_instruction if _HAS_HALF else _from_half,
-    """The float32 that the lower 16 bits of each int32 lane are as a float16, exactly.
+    "from_float16", _BITS, _SINGLE, _from_half,
+    """The float32 that the lower 16 bits of each int32 lane are as a float16, exactly; where the CPU has it (F16C).
 
     To load: ``from_float16(load_as(np.int32, bits, i))``, bits = array.view(np.uint16).""",
 )  # fmt: skip
 to_float16 = _short_float(
-    "to_float16", _SINGLE, _BITS, _to_half_by_instruction if _HAS_HALF else _to_half,
-    """The bits, in int32 lanes, of the float16 nearest to each float32, ties to even.
+    "to_float16", _SINGLE, _BITS, _to_half,
+    """The bits, in int32 lanes, of the float16 nearest to each float32, ties to even; where the CPU has it (F16C).
 
     To store: ``store_as(bits, i, to_float16(x))``, bits = array.view(np.uint16).""",
 )  # fmt: skip
