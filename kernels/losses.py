@@ -12,7 +12,7 @@ functions here are raw: they check nothing.
 from __future__ import annotations
 
 import inspect
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, NamedTuple
@@ -88,12 +88,7 @@ class Loss:
         return self
 
 
-class _Smoothing(NamedTuple):
-    smoothing: float = 0.0
-    epsilon: float = 0.0
-
-
-class CrossEntropy(Loss, _Smoothing):
+class CrossEntropy(Loss, namedtuple("_Smoothing", "smoothing epsilon", defaults=(0.0, 0.0))):
     """A loss of class labels, which may be smoothed."""
 
     def checked(self):
@@ -395,11 +390,7 @@ def _focused(miss, log_p, gamma):
     return -focus * log_p, focus * (1 - gamma * np.exp(log_p) * log_p / miss)
 
 
-class _Gamma(NamedTuple):
-    gamma: float = 2.0
-
-
-class Focal(Loss, _Gamma):
+class Focal(Loss, namedtuple("_Gamma", "gamma", defaults=(2.0,))):
     """loss = -sum_i w_i (1 - p)^gamma log p, p = softmax(Z)[i, label]; gamma >= 0, and 0 is cross-entropy.
 
     Samples that are right already count little, so that rare classes count more. dZ = w m (softmax(Z) - onehot(label)),
@@ -514,11 +505,7 @@ class AbsoluteError(NumberLoss, _Nothing):
         return abs(Z - Y), np.sign(Z - Y)
 
 
-class _Delta(NamedTuple):
-    delta: float = 1.0
-
-
-class Huber(NumberLoss, _Delta):
+class Huber(NumberLoss, namedtuple("_Delta", "delta", defaults=(1.0,))):
     """c = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = z - y; c' = d, cut to -delta .. delta. Huber 1964."""
 
     name, output = "huber", "identity"
@@ -544,11 +531,7 @@ class Huber(NumberLoss, _Delta):
         )
 
 
-class _Quantiles(NamedTuple):
-    quantiles: Any = (0.5,)
-
-
-class Quantile(NumberLoss, _Quantiles):
+class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles", defaults=((0.5,),))):
     """c = max(-q d, (1 - q) d), d = z - y; c' = -q below 0, 1 - q above, 0 at 0: z tends to the quantile q.
 
     Koenker and Bassett 1978. ``quantiles`` are rising numbers in (0, 1). Each target has an output for each quantile, side
@@ -651,11 +634,7 @@ def _row_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
             dZ[k] = factor * dZ[k]
 
 
-class _Width(NamedTuple):
-    width: int = 0
-
-
-class _RowLoss(Loss, _Width):
+class _RowLoss(Loss, namedtuple("_Width", "width", defaults=(0,))):
     """loss = sum_i w_i f(Z[i], Y[i]), dZ = w f'(Z, Y): see ``custom_loss``."""
 
     gradient = _row_gradient
