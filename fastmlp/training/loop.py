@@ -453,7 +453,7 @@ class Run:
         else:
             tested = self._tested(plan.test, "test") | self._tested(plan.validation, "validation")
         density = plan.scaling.density if plan.input == "sparse" else 1.0
-        if plan.sparse and plan.X is not None:
+        if isinstance(plan.X, kernels.CSR):
             density = plan.X.indices.size / math.prod(plan.X.shape)
         steps = self.step_seconds or [self.seconds / self.step]  # none where a finished run was resumed
         return {

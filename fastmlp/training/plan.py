@@ -60,10 +60,10 @@ class Plan:
     """All that a run trains on.
 
     ``config`` is completed. ``data`` are the training samples as they were read. ``X`` are the samples as the network takes
-    them: an array, or ``kernels.CSR`` if ``sparse``; but as they were read if there is a ``distort``, and None if they stay on
-    disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices, or numbers in the network's units (see
-    ``target``). ``test`` and ``validation`` are (X, y) as the model takes them. ``input`` says whether the first layer reads
-    dense or sparse inputs. ``start`` is the model of --init-from, whose scaling and target units the run takes over.
+    them: an array, or ``kernels.CSR`` if ``input`` is "sparse" and not "dense"; but as they were read if there is a
+    ``distort``, and None if they stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices,
+    or numbers in the network's units (see ``target``). ``test`` and ``validation`` are (X, y) as the model takes them.
+    ``start`` is the model of --init-from, whose scaling and target units the run takes over.
     """
 
     config: TrainConfig
@@ -71,7 +71,6 @@ class Plan:
     digest: int
     scaling: Scaling
     input: str
-    sparse: bool
     distort: Distort | None
     X: Any
     y: np.ndarray
@@ -89,8 +88,7 @@ class Plan:
 
     def for_kernels(self, X: Any) -> Any:
         """Training samples, as read or distorted, in the form that the network takes."""
-        sparse = self.sparse if self.distort is None else self.input == "sparse"
-        return _for_kernels(X, self.scaling, self.config.dtype, self.data.source, sparse=sparse)
+        return _for_kernels(X, self.scaling, self.config.dtype, self.data.source, sparse=self.input == "sparse")
 
     def load(self, window: Window) -> Window:
         """The window with its samples, labels and weights.
@@ -131,29 +129,29 @@ def plan(
     scaling = _scaling(data, config) if start is None else _scaling_of(start, data)
     input = _input(data, config, scaling.density)
     distort = distortion(config, data)
-    sparse = input == "sparse" and distort is None
+    sparse, raw = input == "sparse", distort is not None
     data, window_rows = _within_memory(
-        data, config, _window_bytes(data.X, config.dtype, scaling, sparse=sparse, raw=distort is not None)
+        data, config, _window_bytes(data.X, config.dtype, scaling, sparse=sparse, raw=raw)
     )
     chosen(input, scaling.density)
 
-    for_kernels = partial(_for_kernels, scaling=scaling, dtype=config.dtype, source=data.source)
+    for_kernels = partial(_for_kernels, scaling=scaling, dtype=config.dtype, source=data.source, sparse=sparse)
     X: Any = None
     if not isinstance(data.X, OnDisk):
-        X = data.X if distort else for_kernels(data.X, sparse=sparse)
+        X = data.X if raw else for_kernels(data.X)
+        X = X.dictionary_encode() if sparse and not raw else X
     target = None
     if data.task == "regression":
         target = (start and start.target) or target_of(data.y, str(config.loss), data.sample_weight, data.source)
         for y in (data.y_test, data.y if validation is None else validation[1]):
             target.require(y, data.source)
     return Plan(
-        config, data, checksum, scaling, input, sparse, distort,
-        X=X.dictionary_encode() if sparse and X is not None else X,
+        config, data, checksum, scaling, input, distort, X,
         y=data.y if target is None else target.encoded(data.y, config.dtype),
         target=target,
         weights=_of_mean_one(config, data),
-        test=(for_kernels(data.X_test, sparse=input == "sparse"), data.y_test),
-        validation=validation and (for_kernels(validation[0], sparse=input == "sparse"), validation[1]),
+        test=(for_kernels(data.X_test), data.y_test),
+        validation=validation and (for_kernels(validation[0]), validation[1]),
         window_rows=window_rows,
         start=start,
     )  # fmt: skip
@@ -367,7 +365,7 @@ def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bo
     if not raw and (scaling.standard or (not is_sparse(X) and X.dtype not in (np.uint8, np.dtype(dtype)))):
         kept = np.dtype(dtype).itemsize
         forms.append(forms[0] if is_sparse(X) else float(inputs * kept))
-    if sparse:
+    if sparse and not raw:
         forms.append(scaling.density * inputs * (kept + (2 if inputs <= 2**16 else 4)) + 8)
     return sum(forms) + forms[-1] + _ROW_BYTES
 
