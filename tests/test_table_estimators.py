@@ -490,3 +490,17 @@ def test_a_table_that_cannot_be_an_onnx_graph_is_refused_in_one_line(tmp_path):
         assert message in str(error.value)
     with pytest.raises(NotFittedError):
         fastmlp.export(TableRegressor(), tmp_path / "m.onnx")
+
+
+def test_class_weights_of_a_table_are_sample_weights():
+    X, numbers = table()
+    y, double = np.where(numbers > 1, "high", "low"), np.arange(400) % 2 + 1
+    weighed = TableClassifier(class_weight={"high": 5, "low": 1}, **QUICK).fit(X, y, double)
+    again = TableClassifier(**QUICK).fit(X, y, np.where(y == "high", 5.0, 1.0) * double)
+    assert weighed.predict_proba(X).tobytes() == again.predict_proba(X).tobytes()
+    share = {label: 200 / (y == label).sum() for label in ("high", "low")}
+    balanced = TableClassifier(class_weight="balanced", **QUICK).fit(X, y)
+    again = TableClassifier(**QUICK).fit(X, y, [share[label] for label in y])
+    assert balanced.predict_proba(X).tobytes() == again.predict_proba(X).tobytes()
+    with pytest.raises(ValueError, match="not in class_weight"):
+        TableClassifier(class_weight={"hihg": 5}, **QUICK).fit(X, y)

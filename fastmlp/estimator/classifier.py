@@ -48,7 +48,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     Notes
     -----
-    Where this class differs from scikit-learn's:
+    Where this class differs from scikit-learn's (X with text, dates or gaps is for ``TableClassifier``):
 
     - X of dtype uint8 is used as it is, without a copy, and its network computes in float32 (scikit-learn's in float64).
       Otherwise float32 X trains in float32, other X in float64, and lbfgs always in float64. Predictions are in the dtype of

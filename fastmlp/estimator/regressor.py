@@ -64,7 +64,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     Notes
     -----
     Differs from scikit-learn's class as ``MLPClassifier`` does from its own: uint8 X, zeros, the penalty beside sample weights,
-    weights that are negative, Ctrl-C. y is read in the dtype of the network.
+    weights that are negative, Ctrl-C. X with text, dates or gaps is for ``TableRegressor``. y is read in the dtype of the
+    network.
 
     Examples
     --------

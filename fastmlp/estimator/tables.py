@@ -19,6 +19,7 @@ from sklearn.base import (
 )  # fmt: skip
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
@@ -52,8 +53,7 @@ depth : int, default=2
 activation : str, default='gelu'
     Of the hidden layers: one of ``kernels.ACTIVATIONS``.
 learning_rate : float or None, default=None
-    Of the neural-tangent parametrisation; None for 0.04, of numbers 0.07, and more for larger batches:
-    their square root.
+    Of the neural-tangent parametrisation; None for 0.04, of numbers 0.07, times the square root of batch_size / 64.
 batch_size : int or None, default=None
     Rows in a step, at most; None for 64, and 128 from 10,000 rows on.
 epochs : int or None, default=None
@@ -120,6 +120,10 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
         """Set the encoding of targets; returns the number of outputs. ValueError for y from which nothing can be learnt."""
 
+    def _weights_of_classes(self, y: np.ndarray) -> np.ndarray | None:
+        """What each row counts for its class; None: all the same."""
+        return None
+
     @abstractmethod
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
         """y as the kernels take it. ValueError, which calls y ``name``, for unknown classes and the like."""
@@ -171,7 +175,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
             )
         checks.warn_of_pair(X, sample_weight, "sample_weight")
-        weights = checks.sample_weights(y[:, np.newaxis], sample_weight)
+        weights = checks.sample_weights(y[:, np.newaxis], sample_weight, self._weights_of_classes(y))
         if weights is not None and not weights.all():  # rows of weight 0 are left out
             kept = np.flatnonzero(weights)
             table, y, weights = table[kept], y[kept], weights[kept]
@@ -301,6 +305,9 @@ class TableClassifier(ClassifierMixin, BaseTable):
     Parameters
     ----------
     {shared parameters}
+    class_weight : dict, 'balanced' or None, default=None
+        Weights of the classes, multiplied with ``sample_weight``. 'balanced' gives n_samples / (n_classes * count of the
+        class).
 
     Attributes
     ----------
@@ -310,7 +317,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
         The class labels.
     out_of_fold_ : ndarray of shape (n_samples, n_classes) or None
         Probabilities of the training rows (those with a weight), each by the network that was trained without it; None with
-        ``X_val`` or where not every row was held out.
+        ``X_val`` or fewer than 5 networks.
     networks_, best_epochs_, validation_losses_ : lists of length n_networks
         The networks; the epoch that each was kept after; its loss on the held-out rows after each epoch.
     n_features_in_, feature_names_in_
@@ -327,8 +334,31 @@ class TableClassifier(ClassifierMixin, BaseTable):
     True
     """
 
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
+        **BaseTable._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
     classes_: np.ndarray
     _learns_classes = True
+
+    def __init__(
+        self,
+        *,
+        columns: Mapping[Any, str] | None = None,
+        n_networks: int = NETWORKS,
+        width: int = 128,
+        depth: int = 2,
+        activation: str = "gelu",
+        learning_rate: float | None = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        dropout: float | None = None,
+        class_weight: dict[Any, float] | str | None = None,
+        random_state: Any = None,
+        n_threads: int | None = None,
+    ) -> None:
+        set_parameters(self, locals())
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted classes, of shape (n_samples,)."""
@@ -368,6 +398,12 @@ class TableClassifier(ClassifierMixin, BaseTable):
         check_classification_targets(y)
         return classes
 
+    def _weights_of_classes(self, y: np.ndarray) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        classes, targets = np.unique(y, return_inverse=True)
+        return compute_class_weight(self.class_weight, classes=classes, y=y)[targets]
+
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
         checks.known_classes(name, y, self.classes_)
         return np.searchsorted(self.classes_, y)
@@ -387,7 +423,7 @@ class TableRegressor(RegressorMixin, BaseTable):
     ----------
     out_of_fold_ : ndarray of shape (n_samples,) or None
         Predictions for the training rows (those with a weight), each by the network that was trained without it; None with
-        ``X_val`` or where not every row was held out.
+        ``X_val`` or fewer than 5 networks.
     target_mean_, target_scale_ : float
         The mean and deviation of y.
     columns_, networks_, best_epochs_, validation_losses_, n_features_in_, feature_names_in_
