@@ -147,7 +147,8 @@ def _threads(kernels: Any) -> Findings:
         text = f"{available} of {present} for this process, by {limit}"
     remedy = "taskset, the container's --cpus or the job's limits set it"
     yield _ok_or_note(available == present, "cores", text, remedy, values)
-    set_by = "FASTMLP_NUM_THREADS" if os.environ.get("FASTMLP_NUM_THREADS") else "the cores"
+    given = [name for name in ("FASTMLP_NUM_THREADS", *_LIMITS) if os.environ.get(name)]
+    set_by = given[0] if given and (count != available or given[0] not in _LIMITS) else "the cores"
     text = f"{count}, set by {set_by}; a team of fastmlp's own, neither OpenMP nor TBB"
     text += "; more than the cores there are" if count > available else ""
     yield _ok_or_note(count <= available, "threads", text, f"set FASTMLP_NUM_THREADS to {available} or unset it")
@@ -290,8 +291,8 @@ def _examine(clean: bool) -> Findings:
             ("cache", lambda: _cache(kernels, clean)),
             ("wheel", lambda: _wheel(kernels)),
             ("peak", lambda: _peak(kernels)),
+            ("mnist", _mnist),
         ]
-    checks.append(("mnist", _mnist))
     for topic, check in checks:
         try:
             yield from check()

@@ -170,7 +170,9 @@ def read_table(X: Any, name: str = "X") -> Frame:
         raise InputError(f"{name} has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     for key, column in table.items():
         if column.ndim != 1:
-            raise InputError(f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values")
+            raise InputError(
+                f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values (of one row [value])"
+            )
     lengths = {key: len(column) for key, column in table.items()}
     if len({*lengths.values()}) > 1:
         raise InputError(f"the columns of {name} differ in length: {lengths}")

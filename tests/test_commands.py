@@ -24,6 +24,7 @@ from fastmlp.images.framing import Framing
 from fastmlp.models.model import Model
 from fastmlp.models.ranges import difference, input_ranges
 from fastmlp.training.loop import Observer
+from kernels.cores import available_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -1005,6 +1006,12 @@ def test_another_kernels_package_is_diagnosed(examine, tmp_path):
         ({"FASTMLP_NUM_THREADS": "abc"}, "kernels", "problem", ["must be an integer from 1 to 1024, not 'abc'"]),
         ({"FASTMLP_DATA": "/nowhere"}, "mnist", "problem", ["it must be a directory"]),
         (
+            {"OMP_NUM_THREADS": "1"},
+            "threads",
+            "ok",
+            [f"1, set by {'OMP_NUM_THREADS' if available_cores() > 1 else 'the cores'}"],
+        ),
+        (
             {"FASTMLP_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "NUMBA_CPU_NAME": "generic"},
             "variable",
             "note",
@@ -1016,11 +1023,12 @@ def test_another_kernels_package_is_diagnosed(examine, tmp_path):
             ],
         ),
     ],
-    ids=["no JIT", "threads", "data", "of others"],
+    ids=["no JIT", "threads", "data", "one thread", "of others"],
 )
 def test_variables_that_stand_in_the_way(examine, variables, topic, level, texts):
     code, found, err = examine(**variables)
     assert (code, err) == (level == "problem", "")
+    assert level != "problem" or sum(each["level"] == level for findings in found.values() for each in findings) == 1
     for text in texts:
         assert any(finding["level"] == level and text in finding["text"] for finding in found[topic]), text
 
