@@ -76,7 +76,7 @@ class _Run:
         summary = self._summary(result.summary, load_seconds)
         if self.first and result.model.framing is not None:
             screen.line(f"draw digits for it: python -m fastmlp.export {self.model} page.html")
-        if self.first and self.config.networks:
+        elif self.first:
             out = self.config.out
             screen.line(f"next: python -m fastmlp.predict {out} FILE, python -m fastmlp.report {out}")
         return summary

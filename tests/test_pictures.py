@@ -275,7 +275,7 @@ BAD = {
         "set", lambda: [Path("set").mkdir(), *(Path("set", f"{k}_a.csv").write_text("1,2\n") for k in "Xy")],
         "set: holds samples in X_a.csv and, it seems, their labels in y_a.csv; they must be in one table, or in X.npy",
     ),
-    "an empty folder": ("set", lambda: Path("set").mkdir(), "set: holds no train-images-idx3-ubyte"),
+    "an empty folder": ("set", lambda: Path("set").mkdir(), "files, and no directory of images for each class"),
 }  # fmt: skip
 
 

@@ -216,7 +216,8 @@ def test_what_cannot_be_learnt_is_one_line(place, command, tmp_path, name):
 
 
 def test_what_a_model_of_numbers_cannot_do_is_one_line(place, command, tmp_path):
-    command(train, "--data", "houses.csv", "--out", "run", *QUICK)
+    _, _, err = command(train, "--data", "houses.csv", "--out", "run", *QUICK)
+    assert "next: python -m fastmlp.predict run FILE" in err
     message = "--proba: run predicts numbers, which have no probabilities; leave it out (fastmlp train --loss quantile:"
     one_line(command(predict, "run", "houses.csv", "--proba"), 2, message)
     one_line(command(export, "run", "page.html"), 2, "a page to draw on needs a model that was trained on images")

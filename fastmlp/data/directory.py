@@ -174,7 +174,8 @@ def _find_shards(directory: Path) -> tuple[Format, list[Path]]:
     if not found:
         if any(IMAGE.has(path.name) for path in paths):
             raise InputError(f"{directory}: its images have no classes; each class must have a directory below it")
-        raise InputError(f"{directory}: holds no train-images-idx3-ubyte[.gz], X.npy or {suffixes(TRAINING)} files")
+        files = f"train-images-idx3-ubyte[.gz], X.npy or {suffixes(TRAINING)} files"
+        raise InputError(f"{directory}: holds no {files}, and no directory of images for each class")
     if len(found) > 1:
         names = " and ".join(form.name for form, _ in found)
         raise InputError(f"{directory}: holds {names} files; shards must be of one format")
