@@ -475,7 +475,7 @@ def configure(preset: str | None = None, **options: Any) -> TrainConfig:
         recipe.pop("steps", None)
     if "hidden" in options:
         hidden = options["hidden"]
-        options["hidden"] = tuple(hidden) if hasattr(hidden, "__iter__") else (hidden,)
+        options["hidden"] = tuple(hidden) if hasattr(hidden, "__iter__") and not isinstance(hidden, str) else (hidden,)
     said = {**recipe, **options}
     given = tuple(sorted(name for name, value in said.items() if value is not None))
     return replace(TrainConfig(), given=given, **said)

@@ -286,6 +286,7 @@ def test_reference_and_fast_train_with_user_threads_setting(digits):
     [
         ({"hidden": (0, 5)}, "--hidden"),
         ({"hidden": (2.5,)}, "--hidden is .2.5,.; it must be widths such as"),
+        ({"hidden": "32,16"}, "--hidden is .'32,16',.; it must be widths such as"),
         ({"hidden": None}, "--hidden is"),
         ({"seed": 1.5}, "--seed is 1.5; it must be an integer"),
         ({"lr": "0.1"}, "--lr is '0.1'; it must be a number"),
