@@ -198,7 +198,7 @@ def test_the_models_predictions_agree_with_each_other(digits):
     assert model.evaluate(digits.X_test, digits.y_test)[1] == (model.predict(digits.X_test) == digits.y_test).mean()
     assert model.predict_proba(digits.X_test[:0]).shape == (0, 10)
     assert model.predict_proba(digits.X_test[3:4]).tobytes() == P[3:4].tobytes()
-    with pytest.raises(InputError, match=r"X has shape \(2, 3\); this model takes \(N, 784\)"):
+    with pytest.raises(InputError, match=r"X has shape \(2, 3\); this model takes \(N, 784\): grey images of 28 x 28"):
         model.predict(np.zeros((2, 3)))
 
 

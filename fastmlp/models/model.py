@@ -54,7 +54,7 @@ class Model:
     The other fields are None where they are not known. ``image_shape`` is (rows, columns) of images, ``columns`` the features'
     names, ``index_base`` the first index, 0 or 1, of svmlight files, ``label`` the place of the labels in the training table,
     ``framing`` the placement of drawings in images, ``light_border`` whether images are dark on light. ``ranges`` are those of
-    the training inputs (see ``ranges.input_ranges``); predicting warns of inputs in another range. ``trained_on`` has the
+    the training inputs (see ``ranges.input_ranges``); predicting warns once of inputs in another range. ``trained_on`` has the
     ``digest`` of the training samples, and the ``val_fraction`` and ``seed`` of their split.
 
     A row's prediction does not depend on the rows beside it, to the last bit. There is one exception: a process that has not
@@ -161,7 +161,11 @@ class Model:
         fast, sparse, size = ops(self.backend), hasattr(X, "indptr"), _ROWS
         X = X if sparse else self._matrix(X)
         if len(X.shape) != 2 or X.shape[1] != self.network.sizes[0]:
-            raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]})")
+            images = ""
+            if self.image_shape is not None:
+                sides = " x ".join(map(str, self.image_shape))
+                images = f": grey images of {sides} pixels (the command predict reads image files)"
+            raise InputError(f"X has shape {X.shape}; this model takes (N, {self.network.sizes[0]}){images}")
         if X.dtype.kind not in "fiub":
             raise InputError(f"X has dtype {X.dtype}; this model takes numbers")
         if sparse:
