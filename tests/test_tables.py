@@ -516,7 +516,7 @@ def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):
     for content, message in [
         (
             "label,b\ncat,1\n",
-            "no column 'a'; the columns are label, b; the model takes it (train --drop learns without)",
+            "no column 'a'; the columns are label, b; the model takes all it learnt from (train --drop learns without)",
         ),
         ("a,b\n1,2\n", "all its columns are features; it must have a column of labels, too"),
         ("label,a,b\ncat,1,2\nhen,3,4\n", "label 'hen' is none of the training set's 3 classes (cat, cow, dog)"),
@@ -990,7 +990,7 @@ def test_features_for_a_model_that_knows_its_columns(write):
         ),
         (
             "label,a,c\n0,1,2\n",
-            "no column 'b'; the columns are label, a, c; the model takes it (train --drop learns without)",
+            "no column 'b'; the columns are label, a, c; the model takes all it learnt from (train --drop learns without)",
         ),
         ("1,2,3,4\n", "has 4 columns for 2 features"),
         ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),

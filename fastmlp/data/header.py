@@ -319,7 +319,9 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
 
 
 def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Chosen:
-    features = head.find(known.columns or (), path, "; the model takes it (train --drop learns without)")
+    features = head.find(
+        known.columns or (), path, "; the model takes all it learnt from (train --drop learns without)"
+    )
     if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
         option = f"--label-column {query.label_column}"
         raise InputError(f"{path}: {option}: {head.described(asked)} is a feature of the model")
