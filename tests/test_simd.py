@@ -455,7 +455,7 @@ def test_sqrt_and_leading_lanes(dtype, rng):
 
     width = lanes(dtype)
     X, out = rng.random(width).astype(dtype), np.empty(width, dtype)
-    for n in range(width + 1):
+    for n in (*range(width + 1), 2**31 - 1, 2**31, 2**32 + 1):  # more than fit an int32, too
         apply(X, out, n)
         np.testing.assert_array_equal(out, np.where(np.arange(width) < n, np.sqrt(X), X))
 

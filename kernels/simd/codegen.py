@@ -243,8 +243,10 @@ def emit_fma(builder: Any, vector: Vector, x: Any, y: Any, z: Any) -> Any:
 def leading_mask(builder: Any, lanes: int, n: Any, first: int = 0) -> Any:
     """The mask of the lanes whose number is below n, numbered from ``first`` on."""
     index = ir.VectorType(I32, lanes)
-    limit = splat(builder, index, builder.trunc(n, I32) if n.type.width > 32 else n)
-    return builder.icmp_signed("<", ir.Constant(index, list(range(first, first + lanes))), limit)
+    if n.type.width > 32:  # at most as many as there are: the rest of a long array does not fit into 32 bits
+        end = n.type(first + lanes)
+        n = builder.trunc(builder.select(builder.icmp_signed("<", n, end), n, end), I32)
+    return builder.icmp_signed("<", ir.Constant(index, list(range(first, first + lanes))), splat(builder, index, n))
 
 
 def emit_load(
