@@ -27,7 +27,7 @@ def keys(place):
         del sys.modules[name]
     importlib.invalidate_caches()
     sys.path.insert(0, place)
-    import kernels.ops, kernels.peak
+    import kernels.ops, kernels.peak, kernels.raw
     sys.path.remove(place)
     assert kernels.__file__.startswith(place)
     from kernels.jit import _kernels, cache, dependencies
@@ -57,6 +57,9 @@ EDITS = {
     "a kernel": ("gemm.py", [("else max(last - first, 1)", "else max(last - first, 2)")], ["gemm.linear_forward"]),
     "an overload": ("gemm.py", [("read(X), lo * X", "read(X), (lo + 1) * X")], ["gemm.linear_forward"]),
     "a piece of another module": ("team.py", [("return part * n // parts,", "return n // parts,")], ["update.update"]),
+    "a rule that a kernel refers to": (
+        "update.py", [("return lr, weight_decay\n", "return lr, 0.0\n")], ["raw.linear_backward_weight"]
+    ),
     "an intrinsic": ("intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None),
     "vectors": ("simd/vectors.py", [('"add", _of_builder("fadd")', '"add", _of_builder("fsub")')], None),
     "options": ("jit/__init__.py", [('"error_model": "numpy"', '"error_model": "python"')], None),

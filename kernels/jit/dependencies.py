@@ -7,7 +7,7 @@ refused, or, if it is a user's, not kept:
 
 - kernels, pieces and overloads: the code of their functions, and what these refer to in turn;
 - numbers, strings, dtypes, arrays and tuples of them, which Numba freezes into the code: their values;
-- named tuples: their fields, in order;
+- named tuples and their classes: their fields, in order, and what compiled code may read from the class;
 - functions compiled by Numba's own ``njit``, which users' kernels may call: their code and their options;
 - objects of NumPy, Numba and Python: their names, since the versions are in the environment;
 - objects of *vocabulary* modules (intrinsics, vector types, the compile policy), which affect kernels that do not name them:
@@ -149,10 +149,9 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     if isinstance(value, types.Type):
         return type_text(value)
     if isinstance(value, tuple):
-        kind = type(value)
-        return f"{kind.__name__}{getattr(kind, '_fields', '')}({[_text(part, callees) for part in value]})"
+        return f"{_class_text(type(value), callees)}({[_text(part, callees) for part in value]})"
     if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
-        return f"{value.__qualname__}{value._fields}"
+        return _class_text(value, callees)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", type(value).__module__)
     if name is None:
@@ -206,18 +205,27 @@ def type_text(kind: types.Type) -> str:
     """
     if isinstance(kind, types.BaseTuple):
         parts = [type_text(part) for part in kind]
-        return f"{kind}{getattr(kind, 'fields', '')}({parts}){_class_text(getattr(kind, 'instance_class', tuple))}"
+        return f"{kind}({parts}){_whole_class_text(getattr(kind, 'instance_class', tuple))}"
     return str(kind)
 
 
 @cache
-def _class_text(kind: type) -> str:
-    texts = []
+def _whole_class_text(kind: type) -> str:
+    callees: list[FunctionType] = []
+    return "".join((_class_text(kind, callees), *map(kernel_text, callees)))
+
+
+def _class_text(kind: type, callees: list[FunctionType]) -> str:
+    """A tuple's fields, and what compiled code may read from its class; the functions are also appended to ``callees``."""
+    fields, texts = getattr(kind, "_fields", ()), []
     for name in class_attributes:
-        if name not in getattr(kind, "_fields", ()) and (value := getattr(kind, name, None)) is not None:
+        if name not in fields and (value := getattr(kind, name, None)) is not None:
             function = getattr(value, "py_func", value)
-            texts.append((name, kernel_text(function) if isinstance(function, FunctionType) else repr(value)))
-    return repr(texts)
+            if isinstance(function, FunctionType):
+                callees.append(function)
+                value = function.__qualname__
+            texts.append((name, value))
+    return f"{kind.__qualname__}{fields}{texts}"
 
 
 @cache
