@@ -1,5 +1,6 @@
 """Rows one at a time, prepared: the bits and the errors of the calls that they stand for."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +10,7 @@ import fastmlp
 import kernels
 from fastmlp.errors import InputError
 from fastmlp.models.model import Model
+from kernels import mlp
 
 
 def network(sizes, rng, dtype="float32", **options):
@@ -99,3 +101,39 @@ def test_the_predictor_of_a_model_of_numbers_gives_what_predict_gives(rng):
     model = fastmlp.fit(X, X[:, :1] * 3 + 1, epochs=1, hidden=(8,)).model
     row = X[:1].astype(model.network.dtype)
     assert model.predictor()(row).tobytes() == model.predict(row).tobytes()
+
+
+def test_a_signal_handler_that_predicts_leaves_the_scratch_of_the_prediction_that_it_interrupts():
+    """The interrupted one would write past the end of another network's scratch."""
+    one, other = kernels.Network((40, 30, 2)), kernels.Network((4, 3, 2))
+    for prepare in (
+        mlp._forward_blocks,
+        lambda network, parts: mlp._forward_workspace(network, parts, one.dtype, 1.0)[0],
+    ):
+
+        def at_line(k, prepare=prepare):
+            """(elements of the scratch, whether the other network's was made at the k-th line of ``mlp`` before that)"""
+            left = k
+
+            def trace(frame, event, _):
+                nonlocal left
+                if frame.f_code.co_filename == mlp.__file__ and event == "line":
+                    left -= 1
+                    if not left:
+                        prepare(other, 1)
+                return trace
+
+            prepare(other, 2)
+            before = sys.gettrace()
+            sys.settrace(trace)
+            try:
+                return prepare(one, 1).values.size, left <= 0
+            finally:
+                sys.settrace(before)
+
+        right, _ = at_line(0)
+        sizes = []
+        while not sizes or sizes[-1][1]:
+            sizes.append(at_line(len(sizes) + 1))
+        assert len(sizes) > 4
+        assert {size for size, _ in sizes} == {right}
