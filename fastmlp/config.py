@@ -93,7 +93,10 @@ class TrainConfig:
         metavar="NAME|N",
     )
     weight_column: str | int | None = _option(
-        None, "a table's column of sample weights, by name or number", metavar="NAME|N"
+        None,
+        "a table's column of sample weights, by name or number: they count in training, and 0 leaves a row out; a test counts "
+        "each row once",
+        metavar="NAME|N",
     )
     column: tuple[str, ...] | None = _option(
         None,
@@ -194,7 +197,9 @@ class TrainConfig:
     )
     label_smoothing: float = _option(0.0, "part of each target spread over all classes", within=_PART)
     class_weight: str | None = _option(
-        None, "balanced (samples / classes / samples of the class), or a number for each class", metavar="W[,W...]"
+        None,
+        "balanced (samples / classes / samples of the class, each counted by its weight), or a number for each class",
+        metavar="W[,W...]",
     )
     augment: str = _option("none", "distort training images anew every epoch", choices=("none", "affine", "elastic"))
     augment_strength: float = _option(1.0, "how far, 1 being 15 degrees, 15 %, 7 % of the side", within=_STRENGTH)

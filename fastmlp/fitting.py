@@ -127,7 +127,8 @@ def fit(
     columns the model knows by name then, and which may hold text, dates and gaps, or a SciPy sparse matrix. ``y`` [N] are
     text, booleans, classes, or numbers to predict: ``task`` says what, or is found out as on the command line, and doubts are
     said on stderr. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction`` of the samples.
-    ``sample_weight`` [N] is what each sample counts, and ``class_weight`` may be a dict of what those of a class count.
+    ``sample_weight`` [N] is what each sample counts in training (0: it is left out; a test counts each once), and
+    ``class_weight`` may be a dict of what those of a class count.
 
     The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
     seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is

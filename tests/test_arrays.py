@@ -240,6 +240,32 @@ def test_given_test_samples_are_tested_and_weights_count():
     assert (model.predict(X) == Y["text"]).mean() > 0.8
 
 
+@pytest.mark.parametrize("options", [{}, {"loss": "quantile:0.2,0.6"}, {"class_weight": "balanced"}])
+def test_weights_say_how_often_a_row_is_there(options):
+    """Rows of weight 0 are as if they were not there, in scaling, splits and test; a factor on all weights changes nothing."""
+    y = X[:, 0] if "loss" in options else Y["text"]
+    spoilt = (
+        np.concatenate((X, 1e6 * X[:60] + 1)),
+        np.concatenate((y, 50 + y[:60] if "loss" in options else y[:60][::-1])),
+    )
+    weights = 1.0 + (np.arange(300) % 3)
+    fit = partial(fastmlp.fit, **QUICK, networks=0, validation=0.3, **options)
+    wanted, without = fit(X, y, sample_weight=weights), fit(*spoilt, sample_weight=np.append(5 * weights, np.zeros(60)))
+    names = [name for name in wanted.summary if name.startswith(("test", "validation", "train_loss"))]
+    for name in names:
+        assert without.summary[name] == pytest.approx(wanted.summary[name], rel=1e-5)  # float32
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "focal:2", "huber:0.5", "quantile:0.2,0.6"])
+def test_measures_of_weighted_samples_are_those_of_repeated_ones(loss, rng):
+    numbers = not loss.startswith(("soft", "focal"))
+    model = fastmlp.fit(X, X[:, 0] if numbers else Y["integers"], loss=loss, networks=0, **QUICK).model
+    y = X[:, 1] if numbers else rng.integers(0, 2, 300)
+    times = rng.integers(0, 3, 300)
+    repeated = model.measure(np.repeat(X, times, axis=0), np.repeat(y, times))
+    assert model.measure(X, y, times.astype(float)) == pytest.approx(repeated, rel=1e-5)  # sums of float32
+
+
 def test_images_of_more_dimensions_are_images(digits):
     images = digits.X[:200].reshape(-1, 28, 28)
     model = fastmlp.fit(images, digits.y[:200], **QUICK).model

@@ -730,6 +730,9 @@ def test_class_weights_are_sample_weights(table):
     share = {label: len(y) / 3 / (y == label).sum() for label in LABELS}
     balanced = MLPClassifier(class_weight="balanced", **options).fit(X, y)
     assert_same_network(balanced, MLPClassifier(**options).fit(X, y, [share[label] for label in y]))
+    total = {label: double.sum() / 3 / double[y == label].sum() for label in LABELS}
+    balanced = MLPClassifier(class_weight="balanced", **options).fit(X, y, double)
+    assert_same_network(balanced, MLPClassifier(**options).fit(X, y, double * [total[label] for label in y]))
     some = MLPClassifier(class_weight={"bee": 5}, **options).partial_fit(X[y != "bee"], y[y != "bee"], classes=LABELS)
     assert_same_network(some, MLPClassifier(**options).partial_fit(X[y != "bee"], y[y != "bee"], classes=LABELS))
     Y = targets("multilabel", y).astype(int)

@@ -234,9 +234,12 @@ def test_the_scores_are_those_of_scikit_learn(rng):
         found = number_scores(y, p)
         assert found["r2"] == pytest.approx(metrics.r2_score(y, p), rel=1e-12)
         assert found["mae"] == pytest.approx(metrics.mean_absolute_error(y, p), rel=1e-12)
-        assert found["rmse"] == pytest.approx(metrics.mean_squared_error(y, p) ** 0.5, rel=1e-12)
-    same = np.ones(4)
-    assert [number_scores(same, p)["r2"] for p in (same, 2 * same)] == [1.0, 0.0]
+        assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(y, p), rel=1e-12)
+        counts = rng.integers(0, 4, 50)
+        repeated = number_scores(np.repeat(y, counts, axis=0), np.repeat(p, counts, axis=0))
+        assert number_scores(y, p, counts.astype(float)) == pytest.approx(repeated, rel=1e-12)
+    for same in (np.ones(4), np.full(3, 0.1)):  # the mean of three 0.1 is more
+        assert [number_scores(same, p)["r2"] for p in (same, 2 * same)] == [1.0, 0.0]
 
 
 def test_the_names_of_the_losses_are_those_of_the_kernels():

@@ -493,7 +493,7 @@ def test_images_are_what_is_named_so_or_has_alike_neighbours(write, rng):
 
 
 def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
-    rows = [(k, "ab"[k % 2], k / 4) for k in range(40)]
+    rows = [(k, "ab"[k % 2], k / 4) for k in range(1, 41)]
     path = write("w.csv", "x,label,w\n" + "".join(f"{x},{label},{w}\n" for x, label, w in rows))
     data = load(path, weight_column="w", val_fraction=0.25)
     assert data.columns == ("x",)
@@ -504,6 +504,14 @@ def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
     data = load(path, weight_column="w", val_fraction=0.25)
     assert [*data.X.columns] == ["x", "t"]
     np.testing.assert_array_equal(data.sample_weight, data.X.columns["x"].astype(float) / 4)
+    path = write(
+        "zeros.csv",
+        "x,w,t,label\n" + "".join(f"{x},{x % 2},{'no' * (x % 3)},{'cab'[x % 2 + x % 4 // 2]}\n" for x in range(40)),
+    )
+    data = load(path, weight_column="w", val_fraction=0.25)  # rows of weight 0 are left out, with their class
+    assert (len(data.X), len(data.X_test), data.classes) == (15, 5, ("a", "b"))
+    np.testing.assert_array_equal(data.X_test.columns["x"].astype(int), data.tested.rows)
+    assert (data.tested.rows % 2 == 1).all()
 
 
 def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):

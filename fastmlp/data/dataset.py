@@ -225,6 +225,24 @@ def _counted_alike(
     return samples, rest[0] if rest else None, base
 
 
+def _that_count(samples: Samples) -> tuple[Samples, np.ndarray]:
+    """(the samples without those of weight 0, which are as if they were not there; the rows of the file that they are)."""
+    rows = np.arange(len(samples.X))
+    if samples.weight is None:
+        return samples, rows
+    weight = as_weights(samples.weight, len(rows), samples.source)
+    kept, left_out = rows[weight > 0], rows[weight == 0]
+    if not left_out.size:
+        return replace(samples, weight=weight), rows
+    X, labels = samples.X, samples.labels
+    used, codes = np.unique(labels.codes[kept], return_inverse=True)
+    values: Any = [labels.values[k] for k in used.tolist()]
+    return replace(
+        samples, X=X.without(left_out) if isinstance(X, OnDisk) else X[kept], weight=weight[kept],
+        labels=Labels(values, codes.astype(labels.codes.dtype)),
+    ), kept  # fmt: skip
+
+
 def assemble(
     name: str, samples: Samples, held_out: Samples | None, val_fraction: float | None, seed: int, query: Query
 ) -> Dataset:
@@ -234,6 +252,7 @@ def assemble(
     ``query.known`` is what a model that is to be tested knows of its inputs, ``query.task`` what the labels are for.
     """
     samples, held_out, base = _counted_alike(samples, held_out, query.known)
+    samples, stand = _that_count(samples)
     small, testing = isinstance(samples.X, OnDisk), query.known is not None
     classes: tuple[str, ...] = ()
     if task_of(samples.labels, samples.source, query.task, query.say) == "regression":
@@ -247,10 +266,10 @@ def assemble(
         if same := [str(key) for key, column in table.columns.items() if copies(column, samples.labels)]:
             follows = f"from {listed(same)} follows what the label is in every row"
             query.say(f"{samples.source}: {follows}; leave out what new rows will not have")
-    weight = None if samples.weight is None else as_weights(samples.weight, len(y), samples.source)
-    shape = samples.image_shape
+    weight, shape = samples.weight, samples.image_shape
     X: Any
     if held_out is not None:
+        held_out, test = _that_count(held_out)
         if shape is not None and held_out.image_shape not in (None, shape):
             raise InputError(
                 f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}"
@@ -262,15 +281,15 @@ def assemble(
         X, X_test = _alike(samples, held_out)
         if shape is None and _are_among(X_test, y_test, X, y):
             query.say(f"{held_out.source}: its rows are in {samples.source}, too; what was learnt by heart is tested")
-        tested = Origin(held_out.source, np.arange(len(y_test)), held_out.files)
+        tested = Origin(held_out.source, test, held_out.files)
     elif val_fraction is not None:
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
         X, X_test = divide(samples.X, train, test)
         y, y_test, weight = y[train], y[test], None if weight is None else weight[train]
-        tested = Origin(samples.source, test, samples.files)
+        tested = Origin(samples.source, stand[test], samples.files)
     else:
         X = X_test = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
-        y_test, tested = y, Origin(samples.source, np.arange(len(y)), samples.files)
+        y_test, tested = y, Origin(samples.source, stand, samples.files)
     return Dataset(
         name, X, y, X_test, y_test, classes, samples.source, shape, samples.columns, weight, base, samples.label, tested
     )

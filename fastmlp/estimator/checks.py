@@ -237,10 +237,16 @@ def encoded(name: str, y: Any, binarizer: LabelBinarizer) -> np.ndarray:
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
-def class_weights(y: Any, targets: np.ndarray, class_weight: Any, binarizer: LabelBinarizer) -> np.ndarray:
-    """The weights of the samples' classes [N]."""
+def class_weights(
+    y: Any, targets: np.ndarray, class_weight: Any, binarizer: LabelBinarizer, weights: np.ndarray | None
+) -> np.ndarray:
+    """The weights of the samples' classes [N], where the samples have ``weights`` of their own."""
     if binarizer.y_type_.startswith("multilabel"):
         return compute_sample_weight(class_weight, y)
+    if isinstance(class_weight, str) and weights is not None:  # which scikit-learn's function takes from 1.7 on
+        totals = np.bincount(targets.ravel(), weights, minlength=len(binarizer.classes_))
+        balanced: np.ndarray = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
+        return balanced[targets.ravel()]
     return compute_class_weight(class_weight, classes=binarizer.classes_, y=y)[targets.ravel()]
 
 

@@ -33,7 +33,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     {shared parameters}
     class_weight : dict, list of dicts, 'balanced' or None, default=None
         Weights of the classes, multiplied with ``sample_weight``; for multilabel targets a dict an output. 'balanced' gives
-        n_samples / (n_classes * count of the class), and is not available in ``partial_fit``.
+        n_samples / (n_classes * count of the class), each sample counted by its weight, and is not available in
+        ``partial_fit``.
     label_smoothing : float, default=0.0
         Part of each target spread evenly over the classes, in [0, 1); over yes and no where the output is logistic.
 
@@ -202,10 +203,11 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return checks.encoded(name, y, self._label_binarizer)
 
     def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, sample_weight: Any) -> np.ndarray | None:
-        of_class = None
-        if self.class_weight is not None:
-            of_class = checks.class_weights(y, targets, self.class_weight, self._label_binarizer)
-        return checks.sample_weights(X, sample_weight, of_class)
+        weights = checks.sample_weights(X, sample_weight)
+        if self.class_weight is None:
+            return weights
+        of_class = checks.class_weights(y, targets, self.class_weight, self._label_binarizer, weights)
+        return checks.sample_weights(X, weights, of_class)
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         return targets.astype(bool) if self.n_outputs_ == 1 else None

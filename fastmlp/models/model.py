@@ -275,27 +275,32 @@ class Model:
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
 
-    def measure(self, X: Any, y: Any) -> dict[str, float]:
+    def measure(self, X: Any, y: Any, weights: np.ndarray | None = None) -> dict[str, float]:
         """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
 
-        The loss is the mean of the minimised loss over the samples, in the network's units.
+        The loss is the mean of the minimised loss over the samples, in the network's units. ``weights`` [N] is what each sample
+        counts.
         """
-        loss, correct, done = 0.0, 0, 0
+        loss, correct, done = 0.0, 0.0, 0
         kernel, target = None if self.loss is None else kernel_of(self.loss), self.target
         labels = y if target is None else target.encoded(np.asarray(y), self.network.dtype)
         numbers = []
         for fast, Z in self._blocks(X):
-            of_block = labels[done : done + len(Z)]
+            block = slice(done, done + len(Z))
+            of_block, weight = labels[block], None if weights is None else weights[block]
             if kernel is None:
-                part, hits, _ = fast.softmax_cross_entropy(Z, of_block)
+                part, hits, _ = fast.softmax_cross_entropy(Z, of_block, sample_weight=weight)
             else:
-                part, hits, _ = fast.loss_gradient(Z, of_block, kernel)
-            loss, correct, done = loss + part, correct + hits, done + len(Z)
+                part, hits, _ = fast.loss_gradient(Z, of_block, kernel, sample_weight=weight)
+            if weight is not None and target is None:
+                hits = weight[Z.argmax(1) == of_block].sum()
+            loss, correct, done = loss + part, correct + hits, block.stop
             if target is not None:
                 numbers.append(target.numbers(Z))
+        total = done if weights is None else float(weights.sum())
         if target is None:
-            return {"loss": loss / done, "accuracy": correct / done}
-        return {"loss": loss / done, **number_scores(y, central(np.concatenate(numbers), target.kernel))}
+            return {"loss": loss / total, "accuracy": float(correct / total)}
+        return {"loss": loss / total, **number_scores(y, central(np.concatenate(numbers), target.kernel), weights)}
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W, b) of each layer, float64 copies, with scale, mean and std folded into the first layer."""

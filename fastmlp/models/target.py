@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -98,17 +98,20 @@ def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str)
     return Target(loss, np.array([mean]), np.array([std]))
 
 
-def number_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def number_scores(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
     """rmse, mae and r2 of the ``predicted`` numbers for y [N], or their means over the columns of [N, T].
 
-    R² = 1 - sum (y - p)² / sum (y - mean)²; where all y are equal it is 1 for p = y, else 0, as in scikit-learn.
+    R² = 1 - sum (y - p)² / sum (y - mean)²; where all y are equal it is 1 for p = y, else 0. ``weights`` [N] is what each row
+    counts.
     """
     Y, P = y.reshape(len(y), -1).astype(np.float64), predicted.reshape(len(y), -1)
-    squares, around = np.square(P - Y).sum(0), np.square(Y - Y.mean(0)).sum(0)
-    parts = np.divide(squares, around, out=(squares > 0).astype(np.float64), where=around > 0)
+    mean = partial(np.average, axis=0, weights=weights)
+    squares, around = mean(np.square(P - Y)), mean(np.square(Y - mean(Y)))
+    differ = Y.max(0) > Y.min(0)  # the mean of equal numbers may be another number
+    parts = np.divide(squares, around, out=(squares > 0).astype(np.float64), where=differ)
     return {
-        "rmse": float(np.sqrt(squares.mean() / len(Y))),
-        "mae": float(np.abs(P - Y).mean()),
+        "rmse": float(np.sqrt(squares).mean()),
+        "mae": float(mean(np.abs(P - Y)).mean()),
         "r2": float((1 - parts).mean()),
     }
 

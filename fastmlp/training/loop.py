@@ -364,7 +364,7 @@ class Run:
         if any(self.world.gather(self.observer.stop())):
             raise Interrupted
 
-    def _tested(self, held_out: tuple[Any, np.ndarray] | None, name: str) -> dict[str, float | None]:
+    def _tested(self, held_out: tuple[Any, ...] | None, name: str) -> dict[str, float | None]:
         """{name}_loss, {name}_accuracy, ... on prepared samples; None for each without samples."""
         if held_out is None:
             return dict.fromkeys(f"{name}_{metric}" for metric in METRICS[self.task])

@@ -62,8 +62,9 @@ class Plan:
     ``config`` is completed. ``data`` are the training samples as they were read. ``X`` are the samples as the network takes
     them: an array, or ``kernels.CSR`` if ``input`` is "sparse" and not "dense"; but as they were read if there is a
     ``distort``, and None if they stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices,
-    or numbers in the network's units (see ``target``). ``test`` and ``validation`` are (X, y) as the model takes them.
-    ``start`` is the model of --init-from, whose scaling and target units the run takes over.
+    or numbers in the network's units (see ``target``). ``weights`` have the mean 1, as the rate is that of samples that count
+    1. ``test`` is (X, y) as the model takes them, ``validation`` (X, y, weights). ``start`` is the model of --init-from, whose
+    scaling and target units the run takes over.
     """
 
     config: TrainConfig
@@ -77,7 +78,7 @@ class Plan:
     target: Target | None
     weights: np.ndarray | None
     test: tuple[Any, np.ndarray]
-    validation: tuple[Any, np.ndarray] | None
+    validation: tuple[Any, np.ndarray, np.ndarray | None] | None
     window_rows: int | None
     start: Model | None
 
@@ -151,7 +152,7 @@ def plan(
         target=target,
         weights=_of_mean_one(config, data),
         test=(for_kernels(data.X_test), data.y_test),
-        validation=validation and (for_kernels(validation[0]), validation[1]),
+        validation=validation and (for_kernels(validation[0]), *validation[1:]),
         window_rows=window_rows,
         start=start,
     )  # fmt: skip
@@ -288,8 +289,8 @@ def is_table(data: Dataset) -> bool:
     return input_scale(sample)[1] > kernels.tuning.SPARSE_DENSITY or not share_a_scale(sample)
 
 
-def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray] | None]:
-    """(the training samples without the validation samples, a seeded part of them; (X, y) of these)."""
+def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray, np.ndarray | None] | None]:
+    """(the training samples without the validation samples, a seeded part of them; (X, y, weights) of these)."""
     fraction = config.validation
     if fraction is None:
         fraction = _PATIENCE_VALIDATION if config.patience is not None else 0.0
@@ -302,9 +303,12 @@ def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np
         raise InputError(f"{len(data.X)} training samples cannot be split with --validation {fraction}")
     order = np.random.default_rng([config.seed, 0xFA11]).permutation(len(data.X))
     rows, kept = np.sort(order[:count]), np.sort(order[count:])
-    weights = None if data.sample_weight is None else data.sample_weight[kept]
+    weights = of_held_out = data.sample_weight
+    if weights is not None:
+        weights, of_held_out = weights[kept], weights[rows]
     X, held_out = divide(data.X, kept, rows)
-    return replace(data, X=X, y=data.y[kept], sample_weight=weights), (held_out, _targets_for_kernels(data.y[rows]))
+    watched = held_out, _targets_for_kernels(data.y[rows]), of_held_out
+    return replace(data, X=X, y=data.y[kept], sample_weight=weights), watched
 
 
 def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
@@ -411,8 +415,8 @@ def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     if config.class_weight is None:
         return data.sample_weight
     if config.class_weight == "balanced":
-        counts = np.bincount(data.y, minlength=len(data.classes))
-        weights = len(data.y) / (len(counts) * np.maximum(counts, 1))
+        totals = np.bincount(data.y, data.sample_weight, minlength=len(data.classes))
+        weights = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
     else:
         weights = np.array(config.class_weights(len(data.classes)))
     return weights[data.y] * (1.0 if data.sample_weight is None else data.sample_weight)
