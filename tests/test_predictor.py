@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -107,8 +108,8 @@ def test_a_signal_handler_that_predicts_leaves_the_scratch_of_the_prediction_tha
     """The interrupted one would write past the end of another network's scratch."""
     one, other = kernels.Network((40, 30, 2)), kernels.Network((4, 3, 2))
     for prepare in (
-        mlp._forward_blocks,
-        lambda network, parts: mlp._forward_workspace(network, parts, one.dtype, 1.0)[0],
+        partial(mlp._kept_for, mlp._forward_blocks),
+        lambda network, parts: mlp._kept_for(mlp.forward_workspace, network, parts, one.dtype, 1.0)[0],
     ):
 
         def at_line(k, prepare=prepare):
