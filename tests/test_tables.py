@@ -1120,6 +1120,12 @@ BAD_TABLES = {
         "line 2, column 2 (a): 'kg' is not a number, as the others of the column are; mend it, or delete the line if it "
         "holds units or is a header, too, or --column a=category",
     ),
+    "shares beside numbers": (
+        "label,a\nx,12%\n\ny,0\nx,15\n", "line 5, column 2 (a): '15' is in another unit than others of the column; mend it"
+    ),
+    "two currencies": (
+        "label,a\nx,$1\ny,2\nx,€3\n", "line 4, column 2 (a): '€3' is in another unit than others of the column; mend it"
+    ),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
     "a long row of two lines": ('label,a\nx,1.5\ny,"2\n3",4\nx,2\n', "line 4 has 3 fields; the first line has 2"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),

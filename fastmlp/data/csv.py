@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import shlex
 from array import array
 from collections import Counter
@@ -34,12 +35,13 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, known_features, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, stand_in
+from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, number, stand_in, written_number
 
 _CACHE_VERSION = 13
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
+_PLAIN = re.compile(r"[-+.\deE\s]*")
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
 _DIGIT = np.zeros(256, np.uint8)
 _DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
@@ -323,16 +325,27 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
 def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     numbers, count, labels = array("d"), 0, []
+    marked: set[int] = set()  # columns with $ or %, say
     for line, fields in _rows(head, path, labelled=chosen.label is not None):
         for k in chosen.features if codes else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
         numbers.extend(_row(fields, head, chosen, path, line))
+        if not _PLAIN.fullmatch("".join(fields)):
+            marked.update(k for k in chosen.features if number(fields[k]) is None)
         count += 1
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
     if not count:
         raise InputError(f"{path}: no rows")
+    for k in marked:
+        odd = kind_of(Counter(head.fields(k)))[1]
+        if odd is not None and written_number(odd) is not None:
+            rows = _rows(head, path, labelled=chosen.label is not None)
+            line = next(line for line, fields in rows if fields[k].strip() == odd)
+            raise InputError(
+                f"{head.where(path, line, k)}: {odd[:20]!r} is in another unit than others of the column; mend it"
+            )
     return np.array(numbers).reshape(count, len(chosen.numeric)), labels
 
 
