@@ -41,7 +41,7 @@ _CACHE_VERSION = 13
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
-_PLAIN = re.compile(r"[-+.\deE\s]*")
+_PLAIN, _UNITS = re.compile(r"[-+.\deE\s]*"), re.compile(rb"[%$:\x80-\xff]|[A-Z][A-Zs][ .]*\d|\d ?[A-Z]{2}| day")
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
 _DIGIT = np.zeros(256, np.uint8)
 _DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
@@ -326,12 +326,13 @@ def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = Fa
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     numbers, count, labels = array("d"), 0, []
     marked: set[int] = set()  # columns with $ or %, say
+    units = _UNITS.search(head.rows)
     for line, fields in _rows(head, path, labelled=chosen.label is not None):
         for k in chosen.features if codes else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
         numbers.extend(_row(fields, head, chosen, path, line))
-        if not _PLAIN.fullmatch("".join(fields)):
+        if units and not _PLAIN.fullmatch("".join([fields[k] for k in chosen.features])):
             marked.update(k for k in chosen.features if number(fields[k]) is None)
         count += 1
         if chosen.label is not None:
