@@ -252,6 +252,22 @@ def test_a_header_that_comes_again_in_a_table_of_text_is_left_out_but_no_row_tha
     assert len(data.X) + len(data.X_test) == 12
 
 
+@pytest.mark.parametrize(
+    ("columns", "rows", "found", "left_out"),
+    [
+        ("a,b", "1,x\n,\n3,z\n", ["1", "", "3"], 0),
+        ("a,b", "1,x\n3,\n,\n ,\n", ["1", "3"], 2),  # as Excel leaves them
+        ("a", '1\n""\n3\n\n', ["1", "", "3"], 0),  # pandas' gap in a table of one column; a blank line is none
+    ],
+)
+def test_rows_of_gaps_are_predicted_from_but_for_those_at_the_end_which_are_said(write, columns, rows, found, left_out):
+    known, said = Features(1 + columns.count(","), tuple(columns.split(",")), frame="must"), []
+    path = write("new.csv", f"{columns}\n{rows}")
+    assert csv_reader.features(Path(path), Query(known=known, say=said.append)).columns["a"].tolist() == found
+    line = f"{path}: the lines at the end that hold separators alone are left out ({left_out})"
+    assert said == [line] * (left_out > 0)
+
+
 def test_what_is_not_in_utf8_is_read_as_excel_writes_it_and_said(write):
     rows, notes = ["Größe,Sorte", "1,süß", "2,herb", "3,süß", "4,5 €"], []
     lines = [line.encode("cp1252" if k != 2 else "utf-8") for k, line in enumerate([*rows, "5,á la carte", "6,herb"])]

@@ -37,7 +37,7 @@ from .labels import Labels, different, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, number, stand_in, written_number
 
-_CACHE_VERSION = 13
+_CACHE_VERSION = 14
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
@@ -306,7 +306,7 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
         for fields in reader:
             first, line = line + 1, head.line + reader.line_num - 1
             if not any(field.strip() for field in fields):
-                gaps += [(line, fields)] * (not labelled and len(fields) == len(head.names) > 1)
+                gaps += [(line, fields)] * (not labelled and len(fields) == len(head.names))
                 continue
             yield from gaps
             gaps.clear()

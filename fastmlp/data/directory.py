@@ -34,7 +34,7 @@ from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
-_VERSION = 4
+_VERSION = 5
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")

@@ -159,6 +159,8 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
         what = "sums up others, or has one value only; it and what follows are left out"
         notes.append(f"line {line + rows[:end].count(10)} ({words}) {what}")
         rows = rows[:end]
+    if not query.labelled and (empty := _empty_ends(rows, table.delimiter)):
+        notes.append(f"the lines at the end that hold separators alone are left out ({empty:,})")
     if is_header and (given := names) != (names := _told_apart(names)):
         k = next(k for k, name in enumerate(names) if name != given[k])
         said = f"the second, column {k + 1}, is called {names[k][:42]!r}"
@@ -187,6 +189,12 @@ def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
             found = start
         end = start - 1
     return found
+
+
+def _empty_ends(rows: bytes, delimiter: str) -> int:
+    """The number of lines of nothing but separators at the end, as Excel leaves them where cells were emptied."""
+    mark = delimiter.encode()
+    return sum(mark in line for line in rows[len(rows.rstrip(mark + b" \t\n")) :].split(b"\n")[1:])
 
 
 def _with_thousands(texts: Sequence[str]) -> str | None:
