@@ -339,6 +339,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
+    class_weight: dict[Any, float] | str | None = None  # of a model that was pickled before there was one
     classes_: np.ndarray
     _learns_classes = True
 
