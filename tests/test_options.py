@@ -283,6 +283,7 @@ def test_a_configuration_survives_toml(tmp_path):
         out=str(tmp_path),
     )
     (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert config.to_toml().startswith(f"# fastmlp {fastmlp.__version__}\n")
     assert configure(**read_toml(tmp_path / "config.toml"), out=str(tmp_path)) == config
     for text, message in (
         ("epochs = 'many'", "--epochs is 'many'; it must be an integer"),

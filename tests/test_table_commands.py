@@ -241,7 +241,7 @@ def test_each_option_that_a_table_takes_changes_its_network(place):
     ("arguments", "message"),
     [
         (["--optimizer", "momentum"], "--optimizer: goes with one network; trips.csv is a table that 8 networks learn"),
-        (["--no-bias"], "--no-bias: goes with one network; trips.csv is a table that 8 networks learn: leave it out"),
+        (["--no-bias"], "trips.csv is a table that 8 networks learn: leave it out (one network takes numbers alone"),
         (
             ["--networks", 0],
             "--networks 0: one network takes numbers only; trips.csv has text, dates or gaps, or --column",
