@@ -179,7 +179,9 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
 
 
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="this system does not call open files /dev/fd")
-def test_what_comes_through_a_pipe_is_read_as_the_file_would_be(dataset, digits, succeeds, as_json, monkeypatch):
+def test_what_comes_through_a_pipe_is_read_as_the_file_would_be(
+    dataset, digits, command, succeeds, as_json, monkeypatch
+):
     def piped(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
@@ -195,6 +197,8 @@ def test_what_comes_through_a_pipe_is_read_as_the_file_would_be(dataset, digits,
     piped(content)
     both = succeeds(predict, "run", "-", "new.csv").out.splitlines()
     assert both == [f"{name}\t{label}" for name in ("-", "new.csv") for label in expected.split()]
+    piped(b"1,2,3\n")
+    one_line(command(predict, "run", "-"), 2, "fastmlp predict: stdin: has 3 ")
     piped(Path(dataset).read_bytes())
     assert as_json(evaluate, "run", "--data", "-")["test_accuracy"] == trained["test_accuracy"]
     reading, writing = os.pipe()
