@@ -201,6 +201,14 @@ def test_the_example_of_the_documentation_runs_under_prange(rng):
     assert Y.tobytes() == expected.tobytes()
 
 
+def test_a_rate_may_be_of_any_type_of_number(rng):
+    W, dW = rng.standard_normal((2, 5, 7)).astype(np.float32)
+    expected = W.copy()
+    kernels.sgd_update(expected, dW, 0.5)
+    raw.sgd_update(0, 1, W, dW, np.float32(0.5), weight_decay=0)
+    assert W.tobytes() == expected.tobytes()
+
+
 def changed(**arguments):
     good = {"X": np.ones((3, 4)), "W": np.ones((4, 2)), "b": np.ones(2), "out": np.ones((3, 2)), "scratch": np.ones(10)}
     return good | arguments

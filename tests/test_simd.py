@@ -35,6 +35,7 @@ def everything(X, Y, out):
         simd.negative(x), simd.abs(x), simd.floor(x), simd.ceil(x), simd.round(x), simd.sqrt(x), simd.reciprocal(x),
         simd.sign(x), simd.maximum(x, y), simd.minimum(x, y), simd.maximum(x, 0.0), simd.minimum(1, x),
         simd.select(x > y, x, y), simd.select(x < y, 1, 0.0 * y), +x, round(x),
+        *simd.broadcast_each(x, (3, 0.5, True)),
     )  # fmt: skip
     for k in range(len(found)):
         simd.store(out, k * lanes, found[k])
@@ -57,7 +58,7 @@ def everything_in_numpy(X, Y):
             X + Y, X - Y, X * Y, X / Y, X * 2, 2 * X, 1 - X, X / 3, 1 / X, -X, abs(X), ((X + Y) - 1) * 2 / Y,
             -X, abs(X), np.floor(X), np.ceil(X), np.rint(X), np.sqrt(X), 1 / X, np.sign(X),
             np.maximum(X, Y), np.minimum(X, Y), np.maximum(X, 0), np.minimum(X, 1),
-            np.where(X > Y, X, Y), np.where(X < Y, one, 0 * Y), X, np.rint(X),
+            np.where(X > Y, X, Y), np.where(X < Y, one, 0 * Y), X, np.rint(X), *(np.full_like(X, x) for x in (3, 0.5, 1)),
         ]  # fmt: skip
     masks = [
         X < Y, X <= Y, X > Y, X >= Y, X == Y, X != Y, X < 0, X > 0, ~some, some & (X == X), some | (Y != Y),
@@ -581,6 +582,10 @@ MISTAKES = {
     "bool(mask)": (lambda v, d: 1 if v < 0 else 0, r"no operator bool for simd.mask\d+; write simd.any\(mask\)"),
     "mask + v": (lambda v, d: (v < 0) + v, r"cannot combine simd.mask\d+"),
     "exp(number)": (lambda v, d: simd.exp(1.0), r"simd.exp\(float64\): it takes vectors of float32 or float64"),
+    "broadcast_each(v, 1)": (
+        lambda v, d: simd.broadcast_each(v, 1.0),
+        r"simd.broadcast_each\(.*, float64\): it takes a tuple of numbers, not float64",
+    ),
     "tanh(mask)": (lambda v, d: simd.tanh(v < 0), r"simd.tanh\(simd.mask\d+\): it takes vectors"),
     "pow(v, d)": (lambda v, d: simd.pow(v, d), r"simd.pow\(simd.float32x\d+, simd.float64x\d+\): it takes vectors"),
 }

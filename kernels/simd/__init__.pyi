@@ -104,7 +104,7 @@ def broadcast(like: _Like, scalar: _Number) -> Vector:
     """A vector with ``scalar``, converted to ``like``'s element type, in every lane."""
 
 def broadcast_each(like: _Like, scalars: tuple[_Number, ...]) -> tuple[Vector, ...]:
-    """A tuple of vectors: ``broadcast`` of each of a tuple of numbers of one type."""
+    """A tuple of vectors: ``broadcast`` of each of a tuple of numbers."""
 
 def ceil(x: _V) -> _V:
     """The smallest integer at least x, as a float, exactly."""

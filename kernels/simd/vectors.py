@@ -64,7 +64,7 @@ def zeros(typingctx: Any, like: Any) -> Any:
 def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
     """A vector with ``scalar``, converted to ``like``'s element type, in every lane."""
     vector = vector_of(like)
-    if not isinstance(scalar, (types.Number, types.Boolean)) or isinstance(scalar, types.Complex):
+    if not _is_number(scalar):
         raise TypingError(f"only a number can be broadcast, not {scalar}")
     number = types.unliteral(scalar)
 
@@ -72,6 +72,10 @@ def broadcast(typingctx: Any, like: Any, scalar: Any) -> Any:
         return splat(builder, vector.ir, context.cast(builder, value, number, vector.element))
 
     return vector(like, number), emit
+
+
+def _is_number(kind: Any) -> bool:
+    return isinstance(kind, (types.Number, types.Boolean)) and not isinstance(kind, types.Complex)
 
 
 @intrinsic
@@ -91,17 +95,19 @@ def lane(typingctx: Any, x: Any, k: Any) -> Any:
 
 @intrinsic
 def broadcast_each(typingctx: Any, like: Any, scalars: Any) -> Any:
-    """A tuple of vectors: ``broadcast`` of each of a tuple of numbers of one type."""
+    """A tuple of vectors: ``broadcast`` of each of a tuple of numbers."""
     vector = vector_of(like)
-    result = types.UniTuple(vector, len(scalars))
+    if not (isinstance(scalars, types.BaseTuple) and all(map(_is_number, scalars))):
+        raise TypingError(f"it takes a tuple of numbers, not {scalars}")
+    numbers, result = types.unliteral(scalars), types.UniTuple(vector, len(scalars))
 
     def emit(context: Any, builder: Any, like: Any, values: Any) -> Any:
-        numbers = [builder.extract_value(values, k) for k in range(len(scalars))]
-        numbers = [context.cast(builder, number, scalars.dtype, vector.element) for number in numbers]
-        splats = [stored(builder, splat(builder, vector.ir, number)) for number in numbers]
+        each = [builder.extract_value(values, k) for k in range(len(numbers))]
+        each = [context.cast(builder, value, kind, vector.element) for value, kind in zip(each, numbers)]
+        splats = [stored(builder, splat(builder, vector.ir, value)) for value in each]
         return context.make_tuple(builder, result, splats)
 
-    return result(like, scalars), emit
+    return result(like, numbers), emit
 
 
 @intrinsic
