@@ -138,6 +138,16 @@ def test_what_makes_no_kernel_or_no_parts_is_refused_in_a_line(call, error, word
         call()
 
 
+def test_functions_that_exec_made_outside_of_any_module_make_a_kernel():
+    scope = {}
+    exec("def double(x):\n    return 2 * x\ndef fill(part, parts, X):\n    X[part] = double(X[part])\n", scope)
+    assert scope["fill"].__module__ is None
+    scope["double"] = njit(scope["double"])
+    X = np.ones(3)
+    kernels.parallel(kernels.kernel(scope["fill"]), 2, X)
+    assert X.tolist() == [2, 2, 1]
+
+
 def test_a_kernel_that_refers_to_what_its_key_cannot_tell_is_compiled_and_not_kept():
     from numba import vectorize
 

@@ -255,7 +255,8 @@ class _Kept(StoredDispatcher):
 
     def _path(self, args: tuple[Any, ...]) -> Path | None:
         function = self.py_func
-        if not all(map(found_by_name, args)):  # such as a user's loss, whose class each process makes anew
+        # A user's loss is of a class that each process makes anew, and what ``exec`` made may belong to no module.
+        if function.__module__ is None or not all(map(found_by_name, args)):
             return None
         try:
             text = "\n".join((self.name, *map(type_text, args), kernel_text(function)))

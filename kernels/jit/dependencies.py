@@ -169,12 +169,13 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     return str(name)
 
 
-def _is_versioned(module: str) -> bool:
-    return module.partition(".")[0] in _VERSIONED
+def _is_versioned(module: str | None) -> bool:
+    return str(module).partition(".")[0] in _VERSIONED
 
 
-def is_of_the_package(module: str) -> bool:
-    return module == _PACKAGE or module.startswith(f"{_PACKAGE}.")
+def is_of_the_package(module: str | None) -> bool:
+    """Whether a function of this ``__module__``, None of one that ``exec`` made without a name for it, is ours."""
+    return f"{module}.".startswith(f"{_PACKAGE}.")
 
 
 def made_by_the_package(kind: types.Type) -> bool:

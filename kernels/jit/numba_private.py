@@ -154,7 +154,7 @@ class Dispatcher(CPUDispatcher):
             signature.bind(*args, **kws)
         except TypeError as error:
             plain = (each.replace(annotation=each.empty) for each in signature.parameters.values())
-            module = self.py_func.__module__.rpartition(".")[2]
+            module = str(self.py_func.__module__).rpartition(".")[2]
             listed = ", ".join(map(str, plain))
             raise TypeError(f"{place_of_typing()}{module}.{self.py_func.__name__}({listed}): {error}") from None
 
