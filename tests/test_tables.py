@@ -1511,3 +1511,28 @@ def test_rows_to_test_on_that_are_trained_on_are_said(write, text):
     for (test, said), model in product(((train, True), (part, True), (other, False)), (None, known)):
         load(train, test=test, known=model, say=(notes := []).append)
         assert (f"{test}: its rows are in {train}, too; what was learnt by heart is tested" in notes) == said
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_copies_of_rows_on_both_sides_of_the_split_are_said(write, rng, text):
+    """Rows that were copied before the split are learnt by heart; rows of few values are alike by chance."""
+    rows = [
+        f"{a:.3f},{b:.2f},{'north' if text else 8},{'yn'[k % 2]}\n"
+        for k, (a, b) in enumerate(rng.normal(size=(400, 2)))
+    ]
+    few = [f"{k % 3},{k * 7 % 5},{'north' if text else 8},{'yn'[k % 2]}\n" for k in range(400)]
+    oversampled = rows[:360] + rows[360:] * 9
+    for name, content, share in (
+        ("all", rows * 3, "100%"),
+        ("some", oversampled, "50%"),
+        ("none", rows, ""),
+        ("few", few, ""),
+    ):
+        path = write(f"{name}.csv", "a,b,c,label\n" + "".join(content))
+        load(path, say=(notes := []).append)
+        told = [
+            float(note.partition("about ")[2].partition("%")[0])
+            for note in notes
+            if "are copies of rows to train on" in note
+        ]
+        assert told == ([pytest.approx(float(share[:-1]), abs=25)] if share else [])

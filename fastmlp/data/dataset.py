@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,9 @@ from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
 _LOOKED_AT = 20  # rows to test on
+_COMPARED = 1000  # rows, for the share of those that have the same value
+_BY_CHANCE = 0.1  # rows like one to test on that are expected where columns do not depend on each other
+_MOST_COPIES = 0.3  # of a part that is split off: copies of rows, as oversampling makes them, are learnt by heart
 
 
 def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: int = 0) -> None:
@@ -279,13 +283,18 @@ def assemble(
         else:
             y_test = as_numbers(held_out.labels, held_out.source)
         X, X_test = _alike(samples, held_out)
-        if shape is None and _are_among(X_test, y_test, X, y):
+        if shape is None and _copied(X_test, y_test, X, y) == 1:
             query.say(f"{held_out.source}: its rows are in {samples.source}, too; what was learnt by heart is tested")
         tested = Origin(held_out.source, test, held_out.files)
     elif val_fraction is not None:
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
         X, X_test = divide(samples.X, train, test)
         y, y_test, weight = y[train], y[test], None if weight is None else weight[train]
+        if not testing and shape is None and (copied := _copied(X_test, y_test, X, y)) >= _MOST_COPIES:
+            query.say(
+                f"{samples.source}: of the rows held out to test on about {copied:.0%} are copies of rows to train on, so the "
+                "test is too easy; leave out copies, or test on rows of their own"
+            )
         tested = Origin(samples.source, stand[test], samples.files)
     else:
         X = X_test = samples.X.read() if isinstance(samples.X, OnDisk) else samples.X
@@ -304,19 +313,28 @@ def _say_alike(classes: tuple[str, ...], say: Callable[[str], None]) -> None:
             return
 
 
-def _are_among(X_test: Any, y_test: np.ndarray, X: Any, y: np.ndarray) -> bool:
-    """Whether evenly spaced rows of a table to test on, labels and all, are rows to train on."""
-    step = len(y_test) // _LOOKED_AT
-    if step == 0 or not all(isinstance(each, (np.ndarray, Frame)) for each in (X, X_test)):
-        return False
+def _copied(X_test: Any, y_test: np.ndarray, X: Any, y: np.ndarray) -> float:
+    """The share of evenly spaced rows of a table to test on that are, labels and all, rows to train on.
+
+    Rows of few different values, which are alike by chance, do not count.
+    """
+    if len(y_test) < _LOOKED_AT or not all(isinstance(each, (np.ndarray, Frame)) for each in (X, X_test)):
+        return 0.0
     trained, tested = (as_frame(each, None, None).columns.values() for each in (X, X_test))
-    for row in range(0, step * _LOOKED_AT, step):
+    rows, found = np.linspace(0, len(y_test) - 1, _LOOKED_AT).astype(np.int64), 0
+    # Those of the most different values first, which leave few rows.
+    pairs = sorted(zip(trained, tested), key=lambda pair: -len({*pair[1][rows].tolist()}))
+    for k, row in enumerate([*rows[::2], *rows[1::2]]):
+        if 2 * k == _LOOKED_AT and not found:  # as in most tables
+            break
         same = np.flatnonzero(y == y_test[row])
-        for column, values in zip(trained, tested):
+        for column, values in pairs:
             same = same[column[same] == values[row]]
-        if not same.size:
-            return False
-    return True
+        if same.size:
+            others = np.setdiff1d(np.arange(0, len(y), max(1, len(y) // _COMPARED)), same)
+            alike = (np.count_nonzero(column[others] == values[row]) for column, values in [(y, y_test), *pairs])
+            found += bool(len(y) * math.prod(count / max(1, len(others)) for count in alike) < _BY_CHANCE)
+    return found / _LOOKED_AT
 
 
 def _alike(samples: Samples, held_out: Samples) -> tuple[Any, Any]:
