@@ -317,7 +317,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
         The class labels.
     out_of_fold_ : ndarray of shape (n_samples, n_classes) or None
         Probabilities of the training rows (those with a weight), each by the network that was trained without it; None with
-        ``X_val`` or fewer than 5 networks.
+        ``X_val`` or fewer than 5 networks. They are a little too good, as that row had a part in the choice of the network's
+        epoch, and much too good where a row has copies, or others of its kind (``cross_val_predict`` takes groups).
     networks_, best_epochs_, validation_losses_ : lists of length n_networks
         The networks; the epoch that each was kept after; its loss on the held-out rows after each epoch.
     n_features_in_, feature_names_in_
@@ -424,7 +425,7 @@ class TableRegressor(RegressorMixin, BaseTable):
     ----------
     out_of_fold_ : ndarray of shape (n_samples,) or None
         Predictions for the training rows (those with a weight), each by the network that was trained without it; None with
-        ``X_val`` or fewer than 5 networks.
+        ``X_val`` or fewer than 5 networks. They are a little too good: see ``TableClassifier``.
     target_mean_, target_scale_ : float
         The mean and deviation of y.
     columns_, networks_, best_epochs_, validation_losses_, n_features_in_, feature_names_in_

@@ -206,7 +206,8 @@ def _deciles(test: Tested) -> Section:
     worst = int(errors.argmax())
     words = (
         f"The root mean squared error of each of {len(parts)} parts of the test samples, in the order of the true numbers: it "
-        f"is largest, {errors[worst]:.4g}, for those from {ranges[worst]}."
+        f"is largest, {errors[worst]:.4g}, for those from {ranges[worst]}. Where the features do not tell all, low numbers are "
+        "predicted too high and high ones too low on the mean, however good the model is."
     )
     table: list[tuple[Any, ...]] = [("true number", "samples", "RMSE", "mean residual")]
     table += zip(ranges, [len(part) for part in parts], [f"{error:.4g}" for error in errors], bias)
@@ -332,9 +333,9 @@ def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
     found = permutation_importance(model, test.X, test.y)
     order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
     words = (
-        f"How much the mean loss, {found.loss:.3g}, rises when the values of one feature are shuffled among the test samples, "
-        "so that they say nothing about them: the mean of five shuffles ± the standard deviation. Where two features say the "
-        "same, each alone matters little."
+        f"How much the mean loss, {found.loss:.3g}, rises when the values of one feature are shuffled among the test samples "
+        "(2,000 of them at most), so that they say nothing about them: the mean of five shuffles ± the standard deviation. "
+        "Where two features say the same, each alone matters little."
     )
     if len(found.columns) < inputs:
         words += f" Looked at were the {len(found.columns):,} of {inputs:,} features that move the first layer most."
@@ -362,9 +363,9 @@ def _effects(test: Tested, model: TableModel, columns: list[Any]) -> Section:
         table.append(("" if name == last else name, plots.short(value, _LONGEST_VALUE), *shown))
         last = name
     words = (
-        "What the model predicts on the mean if all test samples had this value of the feature, and kept their others. Of "
-        f"the {len(columns)} features that matter most the commonest values are shown, or five quantiles of numbers and dates. "
-        "An effect on the prediction need not be a cause."
+        "What the model predicts on the mean if all test samples (500 of them at most) had this value of the feature, and kept "
+        f"their others. Of the {len(columns)} features that matter most the commonest values are shown, or five quantiles of "
+        "numbers and dates. An effect on the prediction need not be a cause."
     )
     return Section("Effects of the features", words, table=table)
 
