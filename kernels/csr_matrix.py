@@ -121,7 +121,7 @@ class CSR:
     def bundle(self, scale: float, dtype: np.dtype, block: int = 0) -> Sparse:
         """scale * X as kernels read it for weights of ``dtype``, ``block`` columns at a time (0: all)."""
         columns = self.shape[1]
-        return Sparse(*self.arrays, self.table(scale, dtype), columns, block or columns)
+        return Sparse(*self.arrays, self.table(scale, dtype), columns, block or max(columns, 1))
 
     @property
     def dtype(self) -> np.dtype:

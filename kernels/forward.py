@@ -140,7 +140,7 @@ def _read_entries(X, row, n, first, starts, entries):
 def forward(part, parts, arrivals, X, scale, activation, network: Parameters, blocks: Blocks, entries: Entries, logits):
     """Logits of this part's rows of a dense X, at least ROW_BLOCK at a time.
 
-    Where the next ROW_BLOCK rows have few non-zeros, their zeros are skipped, which gives the same bits.
+    Where the next ROW_BLOCK rows have few non-zeros, their zeros are skipped, which gives the same bits if W is finite.
     """
     _pack_first_layer(part, parts, arrivals, network, blocks.packed)
     row, last = share(part, parts, X.shape[0])
@@ -168,7 +168,7 @@ def forward(part, parts, arrivals, X, scale, activation, network: Parameters, bl
 def forward_sparse(part, parts, arrivals, X: Sparse, activation, network: Parameters, blocks: Blocks, logits):
     """``forward`` of a sparse X."""
     _pack_first_layer(part, parts, arrivals, network, blocks.packed)
-    lo, hi = share(part, parts, blocks.rows.size)
+    lo, hi = share(part, parts, X.indptr.size - 1)
     below, above, pack_buffer = _own_blocks(blocks, part)
     for row in range(lo, hi, ROW_BLOCK):
         n, out = min(ROW_BLOCK, hi - row), after(flat(logits), row * network.sizes[-1])

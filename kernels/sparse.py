@@ -143,10 +143,15 @@ class Columns(NamedTuple):
 
 
 BYTE_ROWS = 256
+_MOST_ENTRIES = 2**31 - 1
 
 
 def entry_arrays(shape: tuple[int, ...], rows: int, values: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """New arrays (places, entries) for the entries of a batch of ``rows`` rows: see ``Columns``."""
+    """New arrays (places, entries) for the entries of a batch of ``rows`` rows, counted in int32: see ``Columns``."""
+    if shape[-1] > _MOST_ENTRIES:
+        raise ValueError(
+            f"a batch of X has {shape[-1]} entries; it must have at most {_MOST_ENTRIES}: take a smaller batch"
+        )
     if values == np.uint8 and rows <= BYTE_ROWS:
         return np.empty((*shape[:-1], 0), np.uint16), np.empty(shape, np.uint16)
     return np.empty(shape, index_dtype(rows)), np.empty(shape, values)
@@ -209,7 +214,7 @@ def _make_forward(packed: bool, vectors: int) -> Any:
         far = not packed and X.block * row * W.itemsize > IN_PLACE_BYTES
         for i in range(rows.size):
             ends[i] = X.indptr[rows[i]]
-        for first in range(0, X.columns, X.block):
+        for first in range(0, max(X.columns, 1), X.block):
             for i in range(rows.size):
                 acc = simd.tile_zeros(W, 1, vectors)
                 if first > 0:
@@ -433,7 +438,7 @@ def catch_up(p, chosen, last, rule, put_off, layer, state):
 @kernel
 def csr_forward(part, parts, X, rows, W, b, relu, Y, ends):
     """Y = f(X @ W + b) for this part's rows; ``rows`` are 0 .. B-1, ``ends`` is scratch of B elements, b empty for none."""
-    lo, hi = share(part, parts, rows.size)
+    lo, hi = share(part, parts, X.indptr.size - 1)
     I, H = W.shape
     layer, out = PanelLayer(I, H, flat(W), b, False), after(flat(Y), lo * H)
     for p in range(panel_count(H, simd.lanes(W))):

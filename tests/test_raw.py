@@ -349,6 +349,16 @@ def test_scratch_is_made_for_a_network_with_the_state_of_the_rule():
             raw.step_scratch(1, SAMPLES, ROWS, batch, NETWORK, rule)
 
 
+def test_scratch_for_more_rows_serves_fewer(rng):
+    """Else a forward pass would read and write past their end."""
+    X, network = kernels.csr((rng.random((9, 6)) < 0.5).astype("f")), kernels.Network((6, 4, 2))
+    network.params[:] = rng.standard_normal(network.params.size)
+    few = kernels.csr(X.toarray()[:5])
+    out, scratch = np.full((9, 2), 7, "f"), raw.forward_scratch(1, X, network)
+    raw.mlp_forward(0, 1, raw.sparse(few, "f"), raw.model(network), out, scratch)
+    np.testing.assert_array_equal(out, np.concatenate([kernels.mlp_forward(few, network), np.full((4, 2), 7)]))
+
+
 def test_samples_of_another_float_than_the_network_s_are_refused():
     X, network = np.ones((2, 4)), kernels.Network((4, 3), dtype="f")
     with pytest.raises(TypeError, match="mlp_forward: X is of float64; it must be of float32 or uint8$"):

@@ -264,6 +264,18 @@ def test_columns_in_any_order_and_twice_give_the_same_product(rng):
     np.testing.assert_allclose(results[2], results[0], rtol=1e-12, atol=1e-14)
 
 
+def test_a_matrix_without_columns_gives_the_bias():
+    X, b, Y = kernels.csr(np.empty((3, 0), np.float32)), np.array([1, -2], np.float32), np.empty((3, 2), np.float32)
+    np.testing.assert_array_equal(kernels.linear_forward(X, np.empty((0, 2), np.float32), b, out=Y), [[1, -2]] * 3)
+
+
+def test_a_batch_with_more_entries_than_an_int32_counts_is_refused():
+    with pytest.raises(
+        ValueError, match="a batch of X has 2147483648 entries; .* at most 2147483647: take a smaller batch"
+    ):
+        sparse.entry_arrays((1, 2**31), 300, np.dtype(np.uint8))
+
+
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.9, 1.0])
 @pytest.mark.parametrize("sizes", [(50, 100, 5), (50, 5)], ids=str)
 def test_logits_have_the_same_bits_from_dense_and_sparse_rows_in_any_batch(density, sizes, rng):
