@@ -94,8 +94,11 @@ class Network:
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse other arrays than those that stand for ``params`` and ``state``: kernels trust their sizes."""
-        if name in ("params", "state") and (old := self.__dict__.get(name)) is not None:
+        """Refuse what would not fit the memory: kernels trust the sizes, and those of the arrays."""
+        old = self.__dict__.get(name)
+        if old is not None and name in ("sizes", "bias", "dtype", "slots", "offsets"):
+            raise AttributeError(f"{name} of a network is fixed; make another kernels.Network")
+        if old is not None and name in ("params", "state", "layer_rates"):
             if not isinstance(value, np.ndarray) or (value.dtype, value.shape) != (old.dtype, old.shape):
                 kind = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise ValueError(f"{name} is {kind}; it must be {old.dtype} {list(old.shape)}, an array as before")

@@ -143,6 +143,8 @@ BAD = {
     "parameters that are strided": (
         lambda: setattr(NETWORK, "params", np.zeros(32, np.float32)[::2]), ValueError, "params is strided or read-only",
     ),
+    "slots that its state lacks": (lambda: setattr(NETWORK, "slots", 2), AttributeError, "slots of a network is fixed"),
+    "rates for more layers than there are": (lambda: setattr(NETWORK, "layer_rates", np.ones(9)), ValueError, "layer_rates is float64"),
     "batch of zero": (lambda: train(batch=0), ValueError, "batch is 0"),
     "rates for another number of steps": (lambda: train(lr=[0.1, 0.1]), ValueError, r"lr has shape \[2\].*\[1\]"),
     "a network without the rule's state": (lambda: train(rule=kernels.adam()), ValueError, r"network has 0 slots of state; this rule needs 2 \(Network"),
