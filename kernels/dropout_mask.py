@@ -1,6 +1,7 @@
 """Dropout whose mask is a hash of a key and the element's place: no mask is stored, and thread order does not matter.
 
-Legend: Y [B, n]; ``key`` 32 bits. Element (i, j) is kept when hash(hash(key + i) + j) >= p * 2^32, with Wellons'
+Legend: Y [B, n]; ``key`` 32 bits, a hash: the masks of two keys whose difference is d are the same d rows apart. Element (i, j)
+is kept when hash(hash(key + i) + j) >= p * 2^32, with Wellons'
 ``lowbias32``, a bijection of 32 bits in two multiplications (https://nullprogram.com/blog/2018/07/31/). All functions
 here are raw.
 """
@@ -47,7 +48,7 @@ def dropout_rows(key, first, rows, p, Y, n):
 
 
 @kernel
-def dropout(part, parts, key, p, Y):
-    """Apply ``dropout_rows`` to this part's rows."""
+def dropout(part, parts, seed, p, Y):
+    """Apply ``dropout_rows`` to this part's rows, with the hash of ``seed`` for a key."""
     lo, hi = share(part, parts, Y.shape[0])
-    dropout_rows(key, lo, hi - lo, p, after(flat(Y), lo * Y.shape[1]), Y.shape[1])
+    dropout_rows(hash32(seed), lo, hi - lo, p, after(flat(Y), lo * Y.shape[1]), Y.shape[1])

@@ -136,12 +136,17 @@ def _dropout_key(seed: int, t: int, layer: int) -> np.ndarray:
     return key
 
 
-def dropout(Y, p, *, seed, out=None):
-    """Y [B, n] where hash(hash(seed + i) + j) >= p * 2^32, divided by 1 - p; else 0. Srivastava et al. 2014."""
+def _dropped(Y: np.ndarray, p: float, key: np.ndarray) -> np.ndarray:
+    """Y [B, n] where hash(hash(key + i) + j) >= p * 2^32, divided by 1 - p; else 0."""
     B, n = Y.shape
-    row = _hash32(np.array([seed], np.uint32) + np.arange(B, dtype=np.uint32))
+    row = _hash32(key + np.arange(B, dtype=np.uint32))
     kept = _hash32(row[:, None] + np.arange(n, dtype=np.uint32)) >= np.uint32(p * 2.0**32)
-    return _into(out, normal(np.where(kept, normal(Y) * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype)))
+    return normal(np.where(kept, normal(Y) * Y.dtype.type(1 / (1 - p)), 0).astype(Y.dtype))
+
+
+def dropout(Y, p, *, seed, out=None):
+    """Y [B, n] where hash(hash(hash(seed) + i) + j) >= p * 2^32, divided by 1 - p; else 0. Srivastava et al. 2014."""
+    return _into(out, _dropped(Y, p, _hash32(np.array([seed], np.uint32))))
 
 
 def distort(
@@ -217,9 +222,6 @@ def mlp_forward(X, network, *, scale=1.0, out=None):
     return linear_forward(Y, *network.layers[-1], out=out)
 
 
-_dropout = dropout  # ``mlp_gradient`` has an option of that name
-
-
 def mlp_gradient(
     X, labels, rows, network, *, t=1, scale=1.0, sample_weight=None, loss=None, mean=True, epsilon=0.0,
     label_smoothing=0.0, dropout=0.0, seed=0, first_row=0, out=None,
@@ -227,7 +229,8 @@ def mlp_gradient(
     """(loss, correct, gradient) of the batch X[rows]; the gradient is flat, in the layout of ``network.params``.
 
     Forward, dZ of the loss, as in ``loss_gradient`` (divided by the rows where ``mean``), backward through the layers.
-    ``dropout`` drops outputs of hidden layer l at step t with the seed hash(hash(hash(seed) + t) + l) + first_row.
+    ``dropout`` drops outputs of hidden layer l at step t as the op does, with hash(hash(hash(seed) + t) + l) + first_row in
+    the place of hash(seed).
     """
     from .losses import loss_of
 
@@ -238,8 +241,8 @@ def mlp_gradient(
         activation = ACTIVATIONS[name]
         Z = linear_forward(activations[-1], W, b)
         Y = activation.twin(Z)
-        key = (int(_dropout_key(seed, t, l)[0]) + first_row) % 2**32
-        kept = np.ones_like(Y) if dropout == 0 else _dropout(np.ones_like(Y), dropout, seed=key)
+        key = _dropout_key(seed, t, l) + np.uint32(first_row)
+        kept = np.ones_like(Y) if dropout == 0 else _dropped(np.ones_like(Y), dropout, key)
         activations.append(Y * kept)
         slopes.append(kept * activation.twin_slope(Z if activation.of_input else Y))
     logits = linear_forward(activations[-1], *network.layers[-1])
