@@ -8,7 +8,8 @@ inputs in another number type, strided or unaligned are converted once; inputs a
 updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError names
 an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of the same
 name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
-propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros.
+propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros; ``mlp_forward`` skips those of a dense X,
+too, where most of it is zeros.
 
 Subnormal numbers are flushed to zeros of their sign wherever an operation reads or computes one: in inputs, weights, state,
 intermediate and final results. So the time of a step does not depend on how small the numbers have become, and a sum of K
@@ -451,7 +452,7 @@ def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Arra
 def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | None = None) -> Array:
     """Logits [B, classes] of a network: f(X @ W + b) layer by layer from scale * X [B, inputs], the last without f.
 
-    X may be uint8 or CSR. A row's logits do not depend on the other rows.
+    X may be uint8 or CSR. A row's logits do not depend on the other rows, as long as the first W is finite.
     """
     _require_network(network)
     X = _as_samples(X, network.dtype, (None, network.sizes[0]))
