@@ -62,13 +62,13 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     if type(value) is np.ndarray and value.dtype in FLOATS:  # the usual case
         return value.dtype
     refuse_sparse(name, value)
-    dtype = _array(name, value).dtype
+    dtype = as_array(name, value).dtype
     if (native := dtype.newbyteorder("=")) not in FLOATS:
         raise TypeError(f"{name} has dtype {dtype}; it must be float32 or float64")
     return native
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def as_array(name: str, value: Any) -> np.ndarray:
     """``np.asarray(value)``, refused for masked arrays, whose hidden values it would read."""
     if np.ma.is_masked(value):
         raise TypeError(f"{name} has masked values; it must have none (call .filled(...), or leave their rows out)")
@@ -97,7 +97,7 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
         if flags.c_contiguous and flags.aligned:
             require_shape(name, value, shape)
             return _kernel_view(value)
-    array = _array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiub":
         refuse_sparse(name, value)
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")
@@ -111,7 +111,7 @@ def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, 
     """``as_input`` for samples: uint8 stays uint8."""
     if type(value) is np.ndarray and value.dtype == dtype:  # the usual case
         return as_input(name, value, dtype, shape)
-    array = _array(name, value)
+    array = as_array(name, value)
     return as_input(name, array, UINT8 if array.dtype == UINT8 else dtype, shape)
 
 
@@ -127,7 +127,7 @@ def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
 
 def as_targets(name: str, value: Any, n: int, outputs: int) -> np.ndarray:
     """``value`` as int64 [n, outputs], each 0 or 1."""
-    array = _array(name, value)
+    array = as_array(name, value)
     return _as_indices(name, array.astype(np.int64) if array.dtype == bool else array, (n, outputs), 2)
 
 
@@ -145,7 +145,7 @@ def as_rows(name: str, value: Any, n: int) -> np.ndarray:
 
 
 def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int) -> np.ndarray:
-    array = _array(name, value)
+    array = as_array(name, value)
     if array.dtype.kind not in "iu" and (array.size or isinstance(value, np.ndarray)):  # an empty list is of no type
         raise TypeError(f"{name} has dtype {array.dtype}; it must be an integer type")
     require_shape(name, array, shape)
@@ -235,7 +235,7 @@ def as_csr(name: str, X: Any) -> CSR:
     if hasattr(X, "tocsr") and X.format != "csr":
         raise TypeError(f"{name} is in {X.format} format; it must be CSR (call .tocsr())")
     sparse = all(hasattr(X, attribute) for attribute in ("indptr", "indices", "data", "shape"))
-    values = np.asarray(X.data if sparse else X)
+    values = as_array(name, X.data if sparse else X)
     if values.dtype == bool:
         values = values.view(np.uint8)
     if values.dtype.newbyteorder("=") not in (*FLOATS, UINT8):

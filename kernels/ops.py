@@ -358,7 +358,7 @@ def distort(
     Platt 2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A
     function of ``seed`` (32 bits), ``epoch`` and the row's number only.
     """
-    X = np.asarray(X)
+    X = checks.as_array("X", X)
     if X.dtype != np.uint8:
         raise TypeError(f"X has dtype {X.dtype}; it must be uint8")
     h, w = _image_shape(shape)

@@ -8,7 +8,7 @@ from .jit import piece
 from .team import share
 
 SPAN = 8192
-"""Elements in a span: 32 or 64 KiB; a sum in float32 is then exact to one part in 10^6."""
+"""Elements in a span: 32 or 64 KiB; a lane then adds up at most 1,024 squares: in float32 to 6 parts in 10^5 at worst."""
 
 
 def span_count(size: int) -> int:

@@ -170,6 +170,10 @@ BAD = {
     "CSR of no second dimension": (lambda: csr(shape=(2,)), ValueError, "CSR shape is"),
     "CSR of negative size": (lambda: csr(shape=(-1, 3)), ValueError, "CSR shape is"),
     "masked samples": (lambda: kernels.linear_forward(np.ma.masked_less(X, 2), W), TypeError, "X has masked values; it must"),
+    "masked samples to compress": (lambda: kernels.csr(np.ma.masked_less(X, 2)), TypeError, "X has masked values; it must"),
+    "masked images": (
+        lambda: kernels.distort(np.ma.masked_equal(np.ones((2, 4), np.uint8), 1), [0], (2, 2), seed=1), TypeError, "X has masked",
+    ),
     "masked labels": (
         lambda: kernels.softmax_cross_entropy(Y, np.ma.masked_less(LABELS, 2)), TypeError, "labels has masked values",
     ),
