@@ -164,8 +164,6 @@ def sparse_workspace(
     lanes, steps = simd.REGISTER_BYTES // dtype.itemsize, len(schedule.lr)
     rooms, lengths = min(batch, len(rows)), np.diff(X.indptr)[rows]
     most = int(np.add.reduceat(lengths, np.arange(0, len(rows), rooms)).max())
-    if most > np.iinfo(np.int32).max:  # the type in which a batch's entries are counted
-        raise ValueError(f"a batch of X has {most} entries; it must have at most {2**31 - 1}: take a smaller batch")
     room = (1 + network.slots) * packed_size(I, H, lanes) * dtype.itemsize
     visits = int(lengths.sum()) / I  # entries of a column
     packed = (
