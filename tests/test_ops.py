@@ -228,3 +228,8 @@ def test_one_rate_is_that_of_every_step(library, rng):
         library.mlp_train_steps(X, y, rows, 4, network, rule=kernels.sgd(), lr=lr)
         trained.append(network.params.tobytes())
     assert trained[0] == trained[1]
+
+
+def test_the_operations_of_a_step_are_counted():
+    """Two a multiply-add: forward, the gradient of the weights and, but in the first layer, that of the inputs."""
+    assert Network((5, 4, 3)).flop_per_sample == 2 * (3 * 5 * 4 + 3 * 4 * 3 - 5 * 4)

@@ -1,5 +1,7 @@
 """Rows one at a time, prepared: the bits and the errors of the calls that they stand for."""
 
+import copy
+import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -61,6 +63,18 @@ def test_threads_share_a_predictor_and_each_gets_its_own_rows(rng):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(0, 28, 7)))
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))], ids=["deep", "pickle"]
+)
+def test_a_copy_of_a_predictor_has_a_network_of_its_own(copied, rng):
+    predictor, X = kernels.Predictor(network((6, 64, 8, 4), rng)), rng.standard_normal((1, 6)).astype(np.float32)
+    before = predictor(X)
+    other = copied(predictor)
+    assert other(X).tobytes() == before.tobytes()
+    predictor.network.params[...] = 0
+    assert other(X).tobytes() == before.tobytes()
 
 
 def test_a_predictor_refuses_what_mlp_forward_refuses(rng):
