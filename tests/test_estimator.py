@@ -25,7 +25,7 @@ import scipy.sparse
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import BaggingClassifier
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -503,6 +503,12 @@ def test_one_class_has_a_column_of_ones_and_a_score_of_one(table):
 def test_a_target_that_could_be_a_number_is_remarked(table):
     with pytest.warns(UserWarning, match="greater than 50% of the number of samples"):
         MLPClassifier(4, max_iter=1).fit(table[0][:60], np.arange(60) % 40)
+
+
+def test_a_column_of_labels_to_validate_on_is_remarked_as_one_to_learn_is(table):
+    X, y = table
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        MLPClassifier(4, max_iter=1).fit(X, y, X_val=X, y_val=y[:, np.newaxis])
 
 
 # -- beyond scikit-learn's -------------------------------------------------------------------------------------------
