@@ -983,6 +983,27 @@ def test_a_sound_machine_has_no_problem(command, as_json):
     assert topics["peak"]["values"]["float32"]["1"] > 1
 
 
+@pytest.mark.parametrize(
+    ("affinity", "available", "count", "levels", "cores", "threads"),
+    [
+        (4, 4, 4, ["ok", "ok"], "4, all for this process", "neither OpenMP nor TBB"),
+        (2, 2, 1, ["note", "ok"], "2 of 4 for this process, by its affinity mask", "neither OpenMP nor TBB"),
+        (4, 2, 3, ["note", "note"], "2 of 4 for this process, by its control group's quota", "the cores there are"),
+    ],
+    ids=["all", "affinity", "quota"],
+)
+def test_what_limits_the_cores_is_said(monkeypatch, affinity, available, count, levels, cores, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(affinity)), raising=False)
+    monkeypatch.setattr("kernels.cores.available_cores", lambda: available)
+    with fastmlp.backend.kernels.threads(count):
+        found = list(doctor._threads(fastmlp.backend.kernels))
+    assert [each.level for each in found] == levels
+    assert found[0].text == cores
+    assert found[1].text.startswith(f"{count}, set by ")
+    assert found[1].text.endswith(threads)
+
+
 def test_another_kernels_package_is_diagnosed(examine, tmp_path):
     foreign = tmp_path / "foreign" / "kernels"
     foreign.mkdir(parents=True)
