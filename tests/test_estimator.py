@@ -569,6 +569,13 @@ def test_a_standardised_target_is_predicted_in_its_own_units(table, kind, solver
         measured = model.target_mean_.copy()
         np.testing.assert_array_equal(model.partial_fit(X, y).target_mean_, measured)
     assert MLPRegressor(max_iter=2, standardize_target=True).fit(X, np.full(len(y), 7.0)).target_scale_ == 1
+    times = np.arange(len(y)) % 3
+    for loss in ("squared_error", "poisson"):
+        of = MLPRegressor(loss, max_iter=1, standardize_target=True)
+        spoilt = np.where(times > 0, np.abs(y).T, 1e9).T  # where the weight is 0
+        given = (X, spoilt, times), (X.repeat(times, 0), np.abs(y).repeat(times, 0))
+        found = [(of.fit(*each).target_mean_.copy(), of.target_scale_) for each in given]
+        np.testing.assert_allclose(*found, rtol=1e-12)
 
 
 def best_constant(y, **options):

@@ -140,8 +140,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     # -- what the targets are --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
-        """Set the encoding of targets, ``n_outputs_`` and ``out_activation_`` from the y of a fit.
+    def _learn_targets(
+        self, y: np.ndarray, weights: np.ndarray | None, *, first: bool, incremental: bool, classes: Any
+    ) -> None:
+        """Set the encoding of targets, ``n_outputs_`` and ``out_activation_`` from the y of a fit and its samples' weights.
 
         If the network is not the ``first``, they stay. ValueError for a y that does not fit them.
         """
@@ -163,9 +165,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         """The factor from the kernels' loss of a sample to ``loss_``."""
         return 1.0
 
-    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, sample_weight: Any) -> np.ndarray | None:
-        """The weights of the samples, float64 [N]; None where there are none."""
-        return checks.sample_weights(X, sample_weight)
+    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """The ``weights`` of the samples, float64 [N], with those of their classes; None where there are none."""
+        return weights
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         """The strata whose shares early stopping keeps in the held-out samples."""
@@ -348,9 +350,10 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         X, read, y = checks.training_samples(self, X, y, dtype, reset=first, once=incremental)
         made = np.float64 if X.dtype == np.float64 else np.float32  # the dtype of a first network
         dtype = dtype or made
-        self._learn_targets(y, first=first, incremental=incremental, classes=classes)
+        weights = checks.sample_weights(X, sample_weight)
+        self._learn_targets(y, weights, first=first, incremental=incremental, classes=classes)
         targets = self._encoded("y", y, dtype)
-        weights = self._weights(X, y, targets, sample_weight)
+        weights = self._weights(X, y, targets, weights)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if first:
             self._initialize(sizes, made)

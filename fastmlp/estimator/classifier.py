@@ -178,7 +178,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     # -- what the targets are --------------------------------------------------------------------------------------
 
-    def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
+    def _learn_targets(
+        self, y: np.ndarray, weights: np.ndarray | None, *, first: bool, incremental: bool, classes: Any
+    ) -> None:
         if y.dtype == object and not all(isinstance(label, str) for label in y.ravel()):
             kinds = ", ".join(sorted({type(label).__name__ for label in y.ravel()}))
             raise ValueError(
@@ -202,8 +204,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         checks.known_classes(name, y, self.classes_)
         return checks.encoded(name, y, self._label_binarizer)
 
-    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, sample_weight: Any) -> np.ndarray | None:
-        weights = checks.sample_weights(X, sample_weight)
+    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
         of_class = checks.class_weights(y, targets, self.class_weight, self._label_binarizer, weights)

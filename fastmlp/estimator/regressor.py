@@ -45,7 +45,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         What ``loss='quantile'`` predicts. Of several, rising, there is a column each, for each column of y, and they never
         cross; ``score`` is that of the one nearest to the median.
     standardize_target : bool, default=False
-        Learn (y - mean) / deviation, of each column of the y of the first fit; where logarithms are learnt, y / mean.
+        Learn (y - mean) / deviation, weighted, of each column of the y of the first fit; where logarithms are learnt, y / mean.
         Predictions are in the units of y, the losses in those of the network. Rates and penalties then do not depend on the
         units of y.
 
@@ -181,7 +181,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     # -- what the targets are --------------------------------------------------------------------------------------
 
-    def _learn_targets(self, y: np.ndarray, *, first: bool, incremental: bool, classes: Any) -> None:
+    def _learn_targets(
+        self, y: np.ndarray, weights: np.ndarray | None, *, first: bool, incremental: bool, classes: Any
+    ) -> None:
         Y, loss = _columns("y", y), self._loss.checked()
         output = _OUTPUTS[loss.output]
         if first:
@@ -189,8 +191,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             self.target_mean_ = self.target_scale_ = None
             if self.standardize_target:
                 logarithm = output == "exp"
-                scale = Y.mean(0) if logarithm else Y.std(0)
-                self.target_mean_ = np.zeros(len(scale)) if logarithm else Y.mean(0)
+                mean = np.average(Y, axis=0, weights=weights)
+                scale = mean if logarithm else np.sqrt(np.average(np.square(Y - mean), axis=0, weights=weights))
+                self.target_mean_ = np.zeros(len(scale)) if logarithm else mean
                 self.target_scale_ = np.where(scale > 0, scale, 1)
         elif output != self.out_activation_:
             raise ValueError(
