@@ -326,12 +326,14 @@ def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = Fa
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     numbers, count, labels = array("d"), 0, []
     marked: set[int] = set()  # columns with $ or %, say
-    units = _UNITS.search(head.rows)
+    units: Any = None
     for line, fields in _rows(head, path, labelled=chosen.label is not None):
         for k in chosen.features if codes else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
         numbers.extend(_row(fields, head, chosen, path, line))
+        if count == 0:  # a table with text has ended here
+            units = _UNITS.search(head.rows)
         if units and not _PLAIN.fullmatch("".join([fields[k] for k in chosen.features])):
             marked.update(k for k in chosen.features if number(fields[k]) is None)
         count += 1
