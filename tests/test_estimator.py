@@ -817,6 +817,8 @@ def test_verbose_says_what_scikit_learn_says_and_draws_a_bar_on_a_terminal(table
         make(8, random_state=0, **options).fit(*table)
         lines += capsys.readouterr().out.splitlines()
     assert [line for line in ours if not line.startswith("Validation loss")] == theirs
+    losses, epochs = (sum(line.startswith(what) for line in ours) for what in ("Validation loss = ", "Iteration "))
+    assert losses == epochs
     assert "epoch 1/200" in terminal.getvalue()
 
 

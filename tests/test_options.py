@@ -210,6 +210,16 @@ def test_distorted_images_depend_on_seed_epoch_and_row_alone(digits):
     assert np.abs(255 - turned.astype(int) - first).max() <= 1  # a half is rounded up in both
 
 
+def test_images_are_distorted_as_far_as_the_help_says(digits, monkeypatch):
+    """Half as far as 15 degrees, 15 %, 7 % of 28 pixels, and, elastic, as Simard, Steinkraus and Platt (2003) moved them."""
+    asked = {}
+    monkeypatch.setattr(kernels, "distort", lambda *images, **strengths: asked.update(strengths))
+    distortion(configure(augment="elastic", augment_strength=0.5, seed=4), digits)(np.array([0]), 3)
+    told = {"rotation": np.radians(7.5), "scale": 0.075, "shear": 0.075, "shift": 0.98, "elastic": 17, "sigma": 4}
+    assert {name: asked[name] for name in told} == pytest.approx(told)
+    assert (asked["seed"], asked["epoch"]) == (4, 3)
+
+
 def test_training_on_distorted_images_generalises_better(digits):
     plain, distorted = (
         fastmlp.fit(digits, epochs=40, hidden=(128,), augment=kind, augment_strength=0.5).summary["test_accuracy"]
