@@ -453,6 +453,13 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
         np.testing.assert_allclose(found["prediction"], model.predict(read), rtol=eps, atol=eps * y.std())
 
 
+def test_a_column_of_the_table_that_is_the_target_is_remarked():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(60.0) % 7, "y": np.arange(60.0) % 5})
+    with pytest.warns(UserWarning, match="X has y's column 'y': the model learns to copy it; leave it out of X"):
+        TableRegressor(n_networks=1, epochs=1, random_state=0).fit(frame, frame["y"])
+
+
 def test_an_onnx_file_knows_the_other_words_for_yes_and_no(tmp_path):
     pytest.importorskip("onnx")
     words = ["True", "False", "true", "FALSE", "yes", "No", "1", "0", "1.0", "t", "OFF", "", "perhaps"]
