@@ -528,6 +528,10 @@ def test_weights_are_taken_from_their_column_and_split_with_the_rows(write):
     assert (len(data.X), len(data.X_test), data.classes) == (15, 5, ("a", "b"))
     np.testing.assert_array_equal(data.X_test.columns["x"].astype(int), data.tested.rows)
     assert (data.tested.rows % 2 == 1).all()
+    known = Features(2, ("x", "t"), label=LabelColumn("label", 2), frame="must")
+    for named in ("w", "2"):  # for a model the same rows are held out
+        again = load(path, weight_column=named, val_fraction=0.25, known=known)
+        np.testing.assert_array_equal(again.tested.rows, data.tested.rows)
 
 
 def test_a_held_out_file_is_read_by_name_and_with_the_training_classes(write):

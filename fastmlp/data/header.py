@@ -333,14 +333,18 @@ def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Ch
     if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
         option = f"--label-column {query.label_column}"
         raise InputError(f"{path}: {option}: {head.described(asked)} is a feature of the model")
-    rest = [k for k in range(len(head.names)) if k not in features]
+    weight, asked_weight = None, query.weight_column if query.labelled else None
+    if asked_weight is not None and (asked_weight in head.names or re.fullmatch(r"[+-]?[0-9]{1,9}", asked_weight)):
+        weight = head.column(asked_weight, path)  # a file to test on may have none
+        weight = None if weight in features else weight
+    rest = [k for k in range(len(head.names)) if k not in features and k != weight]
     label, told = _other_label(head, path, query, rest, known) if query.labelled else (None, False)
     labels = None if known.label is None else known.label.name
     others = [name for k in rest if k != label and (name := head.names[k]) not in (labels, *known.unused)]
     extra = [name for name in others if not (is_index(name) or says_which_row(name))]
     unknown = f"the model does not know these columns, which are left out: {listed(extra)}"
     notes = (unknown,) if extra and known.frame and not query.labelled else ()
-    return Chosen(features, label, None, head.notes + notes, told=told)
+    return Chosen(features, label, weight, head.notes + notes, told=told)
 
 
 def _without_row_numbers(
