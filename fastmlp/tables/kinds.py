@@ -36,7 +36,7 @@ from .texts import as_dates, as_numbers, counts_of, texts_of
 _BINS, _BINS_ALONE = (256, 8, 64), (32, 16, 128)
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
-_FEW_EDGES = 3  # with so few, bins say no more than the number does
+_FEW_EDGES = 2  # between so few nothing bends
 _LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
 FARTHEST = 1e6  # larger |z| are clipped: z / sqrt(1 + (z / 3)²) has reached its limit long before
 _FEWEST_TO_COMPARE = 20  # with fewer rows nothing is said of the range
