@@ -323,7 +323,7 @@ def _copied(X_test: Any, y_test: np.ndarray, X: Any, y: np.ndarray) -> float:
     trained, tested = (as_frame(each, None, None).columns.values() for each in (X, X_test))
     rows, found = np.linspace(0, len(y_test) - 1, _LOOKED_AT).astype(np.int64), 0
     # Those of the most different values first, which leave few rows.
-    pairs = sorted(zip(trained, tested), key=lambda pair: -len({*pair[1][rows].tolist()}))
+    pairs = sorted(zip(trained, tested), key=lambda pair: -len({*map(str, pair[1][rows].tolist())}))
     for k, row in enumerate([*rows[::2], *rows[1::2]]):
         if 2 * k == _LOOKED_AT and not found:  # as in most tables
             break
