@@ -509,6 +509,10 @@ def test_class_weights_of_a_table_are_sample_weights():
     balanced = TableClassifier(class_weight="balanced", **QUICK).fit(X, y)
     again = TableClassifier(**QUICK).fit(X, y, [share[label] for label in y])
     assert balanced.predict_proba(X).tobytes() == again.predict_proba(X).tobytes()
+    share = {label: double.sum() / 2 / double[y == label].sum() for label in ("high", "low")}
+    balanced = TableClassifier(class_weight="balanced", **QUICK).fit(X, y, double)
+    again = TableClassifier(class_weight=share, **QUICK).fit(X, y, double)
+    assert balanced.predict_proba(X).tobytes() == again.predict_proba(X).tobytes()
     del again.__dict__["class_weight"]
     assert "class_weight" not in repr(pickle.loads(pickle.dumps(again)))
     with pytest.raises(ValueError, match="not in class_weight"):

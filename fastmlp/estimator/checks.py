@@ -18,7 +18,7 @@ from sklearn.base import is_regressor
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_X_y, column_or_1d
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -238,16 +238,14 @@ def encoded(name: str, y: Any, binarizer: LabelBinarizer) -> np.ndarray:
 
 
 def class_weights(
-    y: Any, targets: np.ndarray, class_weight: Any, binarizer: LabelBinarizer, weights: np.ndarray | None
+    y: Any, targets: np.ndarray, class_weight: Any, classes: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray:
-    """The weights of the samples' classes [N], where the samples have ``weights`` of their own."""
-    if binarizer.y_type_.startswith("multilabel"):
-        return compute_sample_weight(class_weight, y)
+    """The weights of the samples' classes [N]; ``targets`` are these as numbers, ``weights`` the samples' own."""
     if isinstance(class_weight, str) and weights is not None:  # which scikit-learn's function takes from 1.7 on
-        totals = np.bincount(targets.ravel(), weights, minlength=len(binarizer.classes_))
+        totals = np.bincount(targets, weights, minlength=len(classes))
         balanced: np.ndarray = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
-        return balanced[targets.ravel()]
-    return compute_class_weight(class_weight, classes=binarizer.classes_, y=y)[targets.ravel()]
+        return balanced[targets]
+    return compute_class_weight(class_weight, classes=classes, y=y)[targets]
 
 
 def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = None) -> np.ndarray | None:

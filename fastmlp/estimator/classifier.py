@@ -11,6 +11,7 @@ from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, type_of_target
 
@@ -207,7 +208,12 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
-        of_class = checks.class_weights(y, targets, self.class_weight, self._label_binarizer, weights)
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            of_class = compute_sample_weight(self.class_weight, y)
+        else:
+            of_class = checks.class_weights(
+                y, targets.ravel(), self.class_weight, self._label_binarizer.classes_, weights
+            )
         return checks.sample_weights(X, weights, of_class)
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:

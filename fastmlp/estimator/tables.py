@@ -19,7 +19,6 @@ from sklearn.base import (
 )  # fmt: skip
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
@@ -120,8 +119,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
         """Set the encoding of targets; returns the number of outputs. ValueError for y from which nothing can be learnt."""
 
-    def _weights_of_classes(self, y: np.ndarray) -> np.ndarray | None:
-        """What each row counts for its class; None: all the same."""
+    def _weights_of_classes(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """What each row counts for its class, where rows have ``weights`` of their own; None: all the same."""
         return None
 
     @abstractmethod
@@ -175,7 +174,9 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
             )
         checks.warn_of_pair(X, sample_weight, "sample_weight")
-        weights = checks.sample_weights(y[:, np.newaxis], sample_weight, self._weights_of_classes(y))
+        column = y[:, np.newaxis]
+        weights = checks.sample_weights(column, sample_weight)
+        weights = checks.sample_weights(column, weights, self._weights_of_classes(y, weights))
         if weights is not None and not weights.all():  # rows of weight 0 are left out
             kept = np.flatnonzero(weights)
             table, y, weights = table[kept], y[kept], weights[kept]
@@ -307,7 +308,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
     {shared parameters}
     class_weight : dict, 'balanced' or None, default=None
         Weights of the classes, multiplied with ``sample_weight``. 'balanced' gives n_samples / (n_classes * count of the
-        class).
+        class), each sample counted by its weight.
 
     Attributes
     ----------
@@ -400,11 +401,11 @@ class TableClassifier(ClassifierMixin, BaseTable):
         check_classification_targets(y)
         return classes
 
-    def _weights_of_classes(self, y: np.ndarray) -> np.ndarray | None:
+    def _weights_of_classes(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return None
         classes, targets = np.unique(y, return_inverse=True)
-        return compute_class_weight(self.class_weight, classes=classes, y=y)[targets]
+        return checks.class_weights(y, targets, self.class_weight, classes, weights)
 
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
         checks.known_classes(name, y, self.classes_)
