@@ -78,7 +78,8 @@ class _Run:
             screen.line(f"draw digits for it: python -m fastmlp.export {self.model} page.html")
         elif self.first:
             out = self.config.out
-            screen.line(f"next: python -m fastmlp.predict {out} FILE, python -m fastmlp.report {out}")
+            screen.line(f"next: python -m fastmlp.predict {out} FILE")
+            screen.line(f"  or: python -m fastmlp.report {out}")
         return summary
 
     def _summary(self, summary: dict[str, Any], load_seconds: float) -> dict[str, Any]:

@@ -426,7 +426,10 @@ def _of_mean_one(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     """``sample_weights`` of mean 1: their unit, such as shares of all rows or numbers of people, is not to scale the steps."""
     weights = sample_weights(config, data)
     balanced = config.class_weight == "balanced" and data.sample_weight is None  # their mean is 1, but for rounding
-    return weights if weights is None or balanced else weights / weights.mean()
+    if weights is None or balanced:
+        return weights
+    weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # exact: the mean is finite and not 0
+    return weights / weights.mean()
 
 
 def _targets_for_kernels(y: np.ndarray) -> np.ndarray:
