@@ -73,8 +73,11 @@ class _Last(argparse.Action):
 
 
 def say(line: str) -> None:
-    """One line for the user, on stderr: stdout is for results."""
-    print(line, file=sys.stderr, flush=True)
+    """One line for the user, on stderr: stdout is for results.
+
+    What came through a pipe has the name stdin, not that of its copy (see ``data.files.readable``).
+    """
+    print(re.sub(r"\S*/fastmlp-\w{8}/(?=stdin\b)", "", line), file=sys.stderr, flush=True)
 
 
 def run_command(
@@ -128,10 +131,8 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
 
 
 def _one_line(error: BaseException) -> str:
-    """The message in one line, without control characters from files' names or content. What came through a pipe has the name
-    stdin, not that of its copy (see ``data.files.readable``)."""
-    text = re.sub(r"\S*/fastmlp-\w{8}/(?=stdin\b)", "", " ".join(str(error).split()))
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """The message in one line, without control characters from files' names or content."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
 
 
 def optional(module: str, sentence: str) -> Any:

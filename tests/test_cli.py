@@ -201,6 +201,10 @@ def test_what_comes_through_a_pipe_is_read_as_the_file_would_be(
     one_line(command(predict, "run", "-"), 2, "fastmlp predict: stdin: has 3 ")
     piped(Path(dataset).read_bytes())
     assert as_json(evaluate, "run", "--data", "-")["test_accuracy"] == trained["test_accuracy"]
+    piped(b"a,b,label\n" + b"".join(b"%d,%d,%s\n" % (k, k % 7, b"xy"[k % 2 :][:1]) for k in range(60)))
+    said = succeeds(train, "--data", "-", "--epochs", "1", "--out", "rows").err
+    assert "stdin: column 1, 'a': its numbers count the rows" in said.splitlines()[0]
+    assert "fastmlp-" not in said
     reading, writing = os.pipe()
     with open(writing, "wb") as pipe:
         pipe.write(content)  # as much as a pipe holds
