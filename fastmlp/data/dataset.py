@@ -60,6 +60,20 @@ def sparse_rows(X: Any, name: str) -> Sparse:
     return made
 
 
+def of_mean_one(weights: np.ndarray | None) -> np.ndarray | None:
+    """The weights divided by their mean: their unit, such as shares of all rows or numbers of people, is not to scale steps."""
+    if weights is None:
+        return None
+    weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # exact: the mean is finite and not 0
+    return weights / weights.mean()
+
+
+def balanced(classes: np.ndarray, weights: np.ndarray | None, count: int) -> np.ndarray:
+    """What each of ``count`` classes weighs, for classes [N] of samples with these weights: all together the same."""
+    totals = np.bincount(classes, weights, minlength=count)
+    return totals.sum() / (count * np.where(totals > 0, totals, 1))
+
+
 def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
     """Sample weights as float64 [samples]. InputError unless they are finite, not negative and not all zero."""
     weights = np.asarray(weights)

@@ -40,6 +40,7 @@ _SUMMARIES = {
 }  # fmt: skip
 _DIGITS_OF_A_GROUP = 3
 _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
+_NUMBERED = re.compile(r"[+-]?[0-9]{1,9}")  # how an option says which column by its number
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 
@@ -78,7 +79,7 @@ class Head:
         """The column of that name, else of that number, from 1 on or from -1, the last, down; ``remedy`` is for a list."""
         if "," in option and option not in self.names:
             raise InputError(f"{path}: {option!r} is more than one column; {remedy}")
-        if not re.fullmatch(r"[+-]?[0-9]{1,9}", option) or (self.is_header and option in self.names):
+        if not _NUMBERED.fullmatch(option) or (self.is_header and option in self.names):
             return self.find([option], path)[0]
         k, count = int(option), len(self.names)
         if not 1 <= abs(k) <= count:
@@ -334,7 +335,7 @@ def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Ch
         option = f"--label-column {query.label_column}"
         raise InputError(f"{path}: {option}: {head.described(asked)} is a feature of the model")
     weight, asked_weight = None, query.weight_column if query.labelled else None
-    if asked_weight is not None and (asked_weight in head.names or re.fullmatch(r"[+-]?[0-9]{1,9}", asked_weight)):
+    if asked_weight is not None and (asked_weight in head.names or _NUMBERED.fullmatch(asked_weight)):
         weight = head.column(asked_weight, path)  # a file to test on may have none
         weight = None if weight in features else weight
     rest = [k for k in range(len(head.names)) if k not in features and k != weight]

@@ -29,6 +29,7 @@ from sklearn.utils.validation import (
 )
 
 from ..backend import kernels
+from ..data.dataset import balanced
 from ..data.labels import as_given
 from ..frames import column_names, has_columns, is_masked, odd_pair
 from ..log import warn_caller
@@ -242,9 +243,7 @@ def class_weights(
 ) -> np.ndarray:
     """The weights of the samples' classes [N]; ``targets`` are these as numbers, ``weights`` the samples' own."""
     if isinstance(class_weight, str) and weights is not None:  # which scikit-learn's function takes from 1.7 on
-        totals = np.bincount(targets, weights, minlength=len(classes))
-        balanced: np.ndarray = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
-        return balanced[targets]
+        return balanced(targets, weights, len(classes))[targets]
     return compute_class_weight(class_weight, classes=classes, y=y)[targets]
 
 

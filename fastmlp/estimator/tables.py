@@ -24,6 +24,7 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from ..backend import Network, kernels
 from ..data import Frame
+from ..data.dataset import of_mean_one
 from ..data.labels import as_given, typed
 from ..errors import InputError, restated
 from ..frames import has_columns, is_masked, read_table
@@ -189,7 +190,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if all(isinstance(name, str) for name in table.columns):
             self.feature_names_in_ = np.array([*table.columns], object)
         targets = self._encoded("y", y)
-        data = Rows(self.columns_.encode(table), targets, None if weights is None else weights / weights.mean())
+        data = Rows(self.columns_.encode(table), targets, of_mean_one(weights))
         seed, *seeds = map(int, check_random_state(self.random_state).randint(2**31, size=1 + self.n_networks))
         if not checks.are_given(X_val, y_val):
             found_folds = folds(targets, self.n_networks, seed)

@@ -13,6 +13,7 @@ import numpy as np
 from ..backend import kernels
 from ..config import TrainConfig
 from ..data import Dataset, Sparse
+from ..data.dataset import of_mean_one
 from ..data.frame import as_frame
 from ..data.labels import listed
 from ..errors import InputError, Interrupted, RunError, about, similar
@@ -116,7 +117,7 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
         target = target_of(y, "squared_error", weights, data.source)
         target.require(data.y_test, data.source)
     encoded = y.astype(np.int64) if target is None else target.encoded(y, np.float32)
-    samples = Rows(inputs, encoded, None if weights is None else weights / weights.mean())
+    samples = Rows(inputs, encoded, of_mean_one(weights))
     width, depth = config.hidden[0], len(config.hidden)
     recipe = recipe_for(
         rows, classes=target is None, width=width, depth=depth, activation=str(config.activation), learning_rate=config.lr,

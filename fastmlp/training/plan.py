@@ -23,6 +23,7 @@ from ..config import (
     monitors,
 )  # fmt: skip
 from ..data import Dataset, Frame, OnDisk, divide, is_sparse
+from ..data.dataset import balanced, of_mean_one
 from ..data.values import number
 from ..errors import InputError, RunError
 from ..models.loading import load_model
@@ -415,21 +416,17 @@ def sample_weights(config: TrainConfig, data: Dataset) -> np.ndarray | None:
     if config.class_weight is None:
         return data.sample_weight
     if config.class_weight == "balanced":
-        totals = np.bincount(data.y, data.sample_weight, minlength=len(data.classes))
-        weights = totals.sum() / (len(totals) * np.where(totals > 0, totals, 1))
+        weights = balanced(data.y, data.sample_weight, len(data.classes))
     else:
         weights = np.array(config.class_weights(len(data.classes)))
     return weights[data.y] * (1.0 if data.sample_weight is None else data.sample_weight)
 
 
 def _of_mean_one(config: TrainConfig, data: Dataset) -> np.ndarray | None:
-    """``sample_weights`` of mean 1: their unit, such as shares of all rows or numbers of people, is not to scale the steps."""
+    """``sample_weights`` of mean 1."""
     weights = sample_weights(config, data)
-    balanced = config.class_weight == "balanced" and data.sample_weight is None  # their mean is 1, but for rounding
-    if weights is None or balanced:
-        return weights
-    weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # exact: the mean is finite and not 0
-    return weights / weights.mean()
+    mean_is_one = config.class_weight == "balanced" and data.sample_weight is None  # but for rounding
+    return weights if mean_is_one else of_mean_one(weights)
 
 
 def _targets_for_kernels(y: np.ndarray) -> np.ndarray:
