@@ -505,6 +505,9 @@ def test_class_weights_of_a_table_are_sample_weights():
     weighed = TableClassifier(class_weight={"high": 5, "low": 1}, **QUICK).fit(X, y, double)
     again = TableClassifier(**QUICK).fit(X, y, np.where(y == "high", 5.0, 1.0) * double)
     assert weighed.predict_proba(X).tobytes() == again.predict_proba(X).tobytes()
+    weighed = TableClassifier(**QUICK).fit(X, y, double * 2.0**1022)  # whose sum is infinite
+    again = TableClassifier(**QUICK).fit(X, y, double)
+    assert weighed.predict_proba(X).tobytes() == again.predict_proba(X).tobytes()
     share = {label: 200 / (y == label).sum() for label in ("high", "low")}
     balanced = TableClassifier(class_weight="balanced", **QUICK).fit(X, y)
     again = TableClassifier(**QUICK).fit(X, y, [share[label] for label in y])
