@@ -31,7 +31,7 @@ from .narrow import transpose_rows
 from .network import Network, Parameters
 from .step import Objective, Results, Samples, Scaled, batch_range, note_weights, sum_up, update_network
 from .team import barrier, share
-from .tuning import BLOCK_CHUNKS, BLOCK_ROWS, DOT_COLUMNS, SMALL_PARAMETERS, SMALL_ROWS, SMALL_UNITS
+from .tuning import BLOCK_CHUNKS, BLOCK_ROWS, DOT_COLUMNS, READ_COLUMNS, SMALL_PARAMETERS, SMALL_ROWS, SMALL_UNITS
 from .update import Schedule
 
 
@@ -77,12 +77,12 @@ def takes_blocks(params, sizes, rows):
 @piece
 def _read_columns(source, scale, rows, width, I, Y):
     factor = Y.dtype.type(scale)
-    for s in range(width):
-        start = np.uintp(rows[min(s, rows.size - 1)] * I)
-        to = np.uintp(s)
-        for k in range(np.uintp(I)):
-            Y[to] = factor * source[start + k]
-            to += np.uintp(width)
+    for first in range(0, I, READ_COLUMNS):
+        for s in range(width):
+            start, to = np.uintp(rows[min(s, rows.size - 1)] * I + first), np.uintp(first * width + s)
+            for k in range(np.uintp(min(READ_COLUMNS, I - first))):
+                Y[to] = factor * source[start + k]
+                to += np.uintp(width)
 
 
 @kernel
