@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ from .step import (
     train_steps_sparse,
     update_network,
 )
-from .team import barrier_state, get_num_threads, run, run_in_step, team_size
+from .team import barrier_state, get_num_threads, pace_of, run, run_in_step, team_size
 from .tuning import (
     BLOCK_CHUNKS,
     BLOCK_ENTRIES,
@@ -40,6 +41,7 @@ from .tuning import (
     CACHED_BYTES,
     COLUMN_BLOCK,
     OWNED_BYTES,
+    PACED_FLOP,
     PACKED_BYTES,
     PACKED_ENTRIES,
     PACKED_ROWS,
@@ -107,9 +109,13 @@ def run_train_steps(
     |W|^2; ``average`` is moved towards the parameters after each step: see ``move_average``.
     """
     X, scale = samples.X
-    batch = min(samples.batch, len(samples.rows))
-    parts = 1 if batch * network.flop_per_sample <= SERIAL_FLOP else team_size()
-    results = _results(len(schedule.lr), network, squares, average, average_rate)
+    batch, steps, start = min(samples.batch, len(samples.rows)), len(schedule.lr), time.monotonic()
+    flop, pace = batch * network.flop_per_sample, pace_of(network.sizes, network.dtype, batch, isinstance(X, CSR))
+    threads = team_size()
+    if flop <= PACED_FLOP:
+        threads = 1 if flop <= SERIAL_FLOP else pace.threads(threads)
+    parts = threads
+    results = _results(steps, network, squares, average, average_rate)
     late_squares = np.empty(0)  # of weights whose steps are put off
     kernel: Any
     memory: tuple[Any, ...]
@@ -129,8 +135,9 @@ def run_train_steps(
             kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
     samples, parameters = samples._replace(X=X, batch=batch), network.fields(updated)
     run_in_step(kernel, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *memory, *results)
+    pace.note(threads, steps, time.monotonic() - start)
     if average is not None:
-        move_average(network, average, average_rate, schedule.t + len(schedule.lr) - 1)
+        move_average(network, average, average_rate, schedule.t + steps - 1)
     if squares is not None:
         squares[0] = results.squares[0] + late_squares.sum(dtype=np.float64)
     return results.losses, results.correct

@@ -136,6 +136,9 @@ with 16, 32, 128, 10,000 rows 1.4, 1.5,
 SERIAL_FLOP = 1_000_000
 """A product below this runs on the calling thread: handing over costs about 3 us, the time of 0.3 MFLOP."""
 
+PACED_FLOP = 30_000_000
+"""A training step of at most this may be slower on several threads, and is timed: see ``team.Pace``."""
+
 SERIAL_ELEMENTS = 50_000
 """The same for passes over elements (softmax, updates)."""
 

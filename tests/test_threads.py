@@ -242,6 +242,28 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
         assert team._Backoff.limit == 3
 
 
+def test_short_steps_take_the_faster_of_the_team_and_one_thread(monkeypatch):
+    """A clock of our own; the slower is timed again seldom, and wins where it has become the faster."""
+    now, seconds, taken = 100.0, {4: 1.5e-4, 1: 1e-4}, []
+    monkeypatch.setattr(team, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(team, "_MEASURABLE", 0.002)
+    pace = team.Pace()
+    for call in range(4000):
+        if call == 2000:
+            seconds[1] = 3e-4  # as when another process takes that core
+        threads = pace.threads(4)
+        taken.append(threads)
+        pace.note(threads, 500, 500 * seconds[threads])
+        now += 500 * seconds[threads]
+    assert taken[:2] == [4, 1]
+    assert taken[2:2000].count(4) == 8  # after 1, 2, 4, 8, 16, 32, 62 and 92 of the 100 seconds
+    assert taken[2001:].count(1) == 5  # every 30 of the next 150 seconds
+    pace = team.Pace()
+    for _ in range(3):  # too short to be timed: the team, as asked for
+        assert pace.threads(4) == 4
+        pace.note(4, 1, 1e-4)
+
+
 NO_THREADS = """
 import sys, threading
 import numpy as np, kernels
