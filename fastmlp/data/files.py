@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -104,30 +105,38 @@ def files_below(directory: Path) -> Iterator[tuple[str, Path]]:
                 yield inside, Path(place, name)
 
 
+@contextmanager
+def reading(path: Path, kind: str = "", *damage: type[Exception]) -> Iterator[None]:
+    """InputError for a file that the system does not read, or that is too large, and where it is no valid ``kind`` of file, of
+    which the errors ``damage`` tell."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise InputError(f"{path}: too large for this machine's memory") from None
+    except damage as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise InputError(f"{path}: not a valid {kind} file ({reason})") from None
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of a file as they are. InputError when there are none."""
     require_file(path)
-    try:
+    with reading(path):
         return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except MemoryError:
-        raise InputError(f"{path}: too large for this machine's memory") from None
 
 
 def beginning(path: Path, *, unzipped: bool = True) -> bytes:
     """The first bytes of a file, by which its format is told; with ``unzipped`` decompressed if it is gzip."""
     require_file(path, fits=False)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_BEGINNING)
+    with reading(path, "gzip", zlib.error), open(path, "rb") as file:
+        head = file.read(_BEGINNING)
         if unzipped and head.startswith(GZIP_MAGIC):
             return zlib.decompressobj(_GZIP_WINDOW).decompress(head, _BEGINNING)
         return head
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except zlib.error as error:
-        raise InputError(f"{path}: not a valid gzip file ({error})") from None
 
 
 def zipped_text(file: str | Path | IO[bytes]) -> zipfile.ZipInfo | None:
@@ -145,11 +154,11 @@ def _of_archive(content: bytes, path: Path) -> bytes:
     if not content.startswith(_ZIP_MAGIC) or (member := zipped_text(io.BytesIO(content))) is None:
         return content
     require_size(member.file_size, path)  # and no more is read
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(member)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not a valid .zip file ({error})") from None
+    with (
+        reading(path, ".zip", Exception),
+        zipfile.ZipFile(io.BytesIO(content)) as archive,
+    ):  # it raises half a dozen kinds
+        return archive.read(member)
 
 
 def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
@@ -162,7 +171,7 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
     enough = min(most_bytes(), DEFLATE_RATIO * len(content)) + 1  # nothing is allocated on a caller's word
     enough = enough if limit is None else min(limit, enough)
     pieces, size = [], 0
-    try:
+    with reading(path, "gzip", zlib.error):
         while content and size < enough:
             stream = zlib.decompressobj(_GZIP_WINDOW)
             piece = stream.decompress(content, enough - size)
@@ -174,10 +183,6 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
                     break
                 raise InputError(f"{path}: the gzip stream ends early; the file is truncated")
             content = stream.unused_data.lstrip(b"\0")  # further members, or padding
-    except zlib.error as error:
-        raise InputError(f"{path}: not a valid gzip file ({error})") from None
-    except MemoryError:
-        raise InputError(f"{path}: too large for this machine's memory") from None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

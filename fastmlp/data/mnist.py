@@ -77,20 +77,19 @@ def _places() -> list[Path]:
 
 def _download(name: str, digest: str, target: Path) -> None:
     """One file from the first mirror that has it whole. OSError when none has."""
-    path = target / f"{name}.gz"
-    raw, failure = b"", OSError("no mirror")
+    path, failure = target / f"{name}.gz", OSError("no mirror")
+    if path.exists():
+        return
     for mirror in MIRRORS:
-        if path.exists():
-            return
         try:
             raw = _fetch(f"{mirror}{name}.gz", digest)
-            break
         except OSError as error:  # URLError, time-outs and TLS failures among them
             failure = error
-    else:
-        raise failure
-    with atomic_write(path) as file:
-        file.write(gzip.compress(raw, 6, mtime=0))
+            continue
+        with atomic_write(path) as file:
+            file.write(gzip.compress(raw, 6, mtime=0))
+        return
+    raise failure
 
 
 def _fetch(url: str, digest: str) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Query
-from .files import require_file
+from .files import reading, require_file
 from .npz import array_header, as_samples
 from .ondisk import DataFile
 
@@ -31,14 +31,9 @@ def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any],
     file holds what its header says."""
     require_file(path, fits=False)
     file = DataFile(path)
-    try:
-        with open(path, "rb") as stream:
-            shape, fortran_order, dtype = array_header(stream, f"{path}:")
-            start = stream.tell()
-    except InputError:
-        raise
-    except Exception as error:  # NumPy raises a dozen kinds, as for .npz
-        raise InputError(f"{path}: not a valid .npy file ({(str(error).splitlines() or [''])[0][:200]})") from None
+    with reading(path, ".npy", Exception), open(path, "rb") as stream:  # NumPy raises a dozen kinds, as for .npz
+        shape, fortran_order, dtype = array_header(stream, f"{path}:")
+        start = stream.tell()
     if (size := math.prod(shape) * dtype.itemsize) != file.size - start:
         raise InputError(f"{path}: promises {size:,} bytes, there are {file.size - start:,}")
     return file, start, shape, dtype, fortran_order and len(shape) > 1

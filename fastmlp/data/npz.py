@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..formats import Query
 from .dataset import Samples, require_finite
 from .decimals import as_single
-from .files import DEFLATE_RATIO, GZIP_MAGIC, beginning, require_file, require_size
+from .files import DEFLATE_RATIO, GZIP_MAGIC, beginning, reading, require_file, require_size
 from .labels import Labels, distinct, listed
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; zipfile expands the others without bound
@@ -29,33 +29,23 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     require_file(path)
     if beginning(path, unzipped=False).startswith(GZIP_MAGIC):
         raise InputError(f"{path}: is gzipped; an .npz is compressed by itself, so decompress it first")
-    try:
-        with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
-            warnings.simplefilter("ignore")  # of odd headers: they are read or refused
-            require_size(sum(member.file_size for member in archive.infolist()), path)
-            arrays: dict[str, np.ndarray] = {}
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                what = f"{path}: array {name[:40]!r}"
-                if not name.isprintable() or len(name) > _LONGEST_NAME:
-                    raise InputError(f"{what} has an odd name; it must be at most {_LONGEST_NAME} printable characters")
-                if name in arrays:
-                    raise InputError(f"{what} is there twice")
-                if member.compress_type not in _METHODS:
-                    raise InputError(f"{what} is neither stored nor deflated, as NumPy writes it")
-                with archive.open(member) as file:
-                    arrays[name] = _read_array(file, member, what)
-            return arrays
-    except InputError:
-        raise
-    except MemoryError:
-        raise InputError(f"{path}: too large for this machine's memory") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     # Zipfile and NumPy raise a dozen kinds for damaged files, tokenize's and lzma's among them.
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a valid .npz file ({reason[:200]})") from None
+    with reading(path, ".npz", Exception), warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
+        warnings.simplefilter("ignore")  # of odd headers: they are read or refused
+        require_size(sum(member.file_size for member in archive.infolist()), path)
+        arrays: dict[str, np.ndarray] = {}
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            what = f"{path}: array {name[:40]!r}"
+            if not name.isprintable() or len(name) > _LONGEST_NAME:
+                raise InputError(f"{what} has an odd name; it must be at most {_LONGEST_NAME} printable characters")
+            if name in arrays:
+                raise InputError(f"{what} is there twice")
+            if member.compress_type not in _METHODS:
+                raise InputError(f"{what} is neither stored nor deflated, as NumPy writes it")
+            with archive.open(member) as file:
+                arrays[name] = _read_array(file, member, what)
+        return arrays
 
 
 def array_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
