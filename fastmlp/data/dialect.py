@@ -60,15 +60,8 @@ class Table:
 
 
 def read_dialect(text: bytes, path: Path) -> Table:
-    """The table in ``text``, whose lines end in newlines. InputError for what is no text or no table."""
+    """The table in ``text``, whose lines end in newlines. InputError or csv.Error for what is no text or no table."""
     text, notes = _in_utf8(text, path)
-    try:
-        return _read(text, path, notes)
-    except csv.Error as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _read(text: bytes, path: Path, notes: list[str]) -> Table:
     rows, skipped = _without_blank_lines(text, 0)
     if rows.endswith((b"\n\n", b"\x1a")):
         rows = rows.rstrip(b"\n\x1a")
