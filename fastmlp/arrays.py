@@ -16,7 +16,7 @@ from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
 from .data.labels import as_given, distinct, listed, places, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
-from .errors import InputError, similar
+from .errors import InputError, restated, similar
 from .formats import Query, kinds_of
 from .frames import column_names, has_columns, is_masked, odd_pair, read_table
 
@@ -141,7 +141,5 @@ def _labels(name: str, y: Any) -> np.ndarray:
     )
     if gap is not None:
         raise InputError(f"{name}, row {gap} (counted from 0): is missing; every sample must have one")
-    try:
+    with restated(ValueError, InputError):
         return typed(flat, name).reshape(array.shape)
-    except ValueError as error:
-        raise InputError(str(error)) from None

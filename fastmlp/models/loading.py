@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backend import Network, kernels
 from ..config import LOSSES, TASKS
-from ..errors import InputError
+from ..errors import InputError, restated
 from ..formats import LabelColumn
 from ..images.framing import Framing
 from ..paths import model_file
@@ -35,7 +35,7 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
     if "table" in meta:
         return _table_model(meta, tensors, path)
     try:
-        scale, classes = float(meta["scale"]), tuple(map(str, meta["classes"]))
+        common = _common(meta)
         shape, columns = meta["image_shape"], meta["columns"]
         image_shape = None if shape is None else (int(shape[0]), int(shape[1]))
         columns = None if columns is None else tuple(map(str, columns))
@@ -45,7 +45,6 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         activation = meta.get("activation", "relu")
         for name in [activation] if isinstance(activation, str) else activation:
             kernels.ACTIVATIONS[name]
-        label, trained_on, label_kind = _origin(meta, classes)
         light_border = meta.get("light_border", False)
         if not isinstance(light_border, bool):
             raise ValueError("light_border")
@@ -53,11 +52,10 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         framing = None if framing is None or image_shape is None else Framing(**framing).checked(image_shape)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise InputError(f"{path}: not a fastmlp model") from None
-    if not 0 < scale < math.inf:
+    if not 0 < (scale := common["scale"]) < math.inf:
         raise InputError(f"{path}: the input scale is {scale}; it must be positive and finite")
-    target, loss = _target(meta, tensors, path), meta.get("loss")
-    outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
-    network = _network(tensors, outputs, activation, path)
+    target = _target(meta, tensors, path)
+    network = _network(tensors, common["classes"], target, activation, path)
     inputs = network.sizes[0]
     pixels = image_shape and math.prod(min(max(side, 0), 10**9) for side in image_shape)
     for what, count in (("columns", columns and len(columns)), ("image", pixels)):
@@ -73,18 +71,15 @@ def model_from(meta: dict[str, Any], tensors: Tensors, path: str) -> Model:
         ranges.dtype != np.float64 or ranges.shape not in ((4, 1), (4, inputs)) or not np.isfinite(ranges).all()
     ):
         raise InputError(f"{path}: ranges are not 4 finite float64 numbers for each input")
-    known: dict[str, Any] = {
-        "image_shape": image_shape, "columns": columns, "index_base": index_base, "label": label, "trained_on": trained_on,
-        "ranges": ranges, "framing": framing, "light_border": light_border, "target": target,
-        "label_kind": label_kind, "loss": loss,
-    }  # fmt: skip
-    return Model(network, scale, classes, **known, **standard)
+    return Model(
+        network, **common, **standard, image_shape=image_shape, columns=columns, index_base=index_base, ranges=ranges,
+        framing=framing, light_border=light_border, target=target, loss=meta.get("loss"),
+    )  # fmt: skip
 
 
-def _origin(
-    meta: dict[str, Any], classes: tuple[str, ...]
-) -> tuple[LabelColumn | None, dict[str, Any] | None, str | None]:
-    """(label, trained_on, label_kind) of a model's file. TypeError, ValueError or KeyError for wrong ones."""
+def _common(meta: dict[str, Any]) -> dict[str, Any]:
+    """What ``Model._common_contents`` writes, as arguments. TypeError, ValueError or KeyError where it is wrong."""
+    scale, classes = float(meta["scale"]), tuple(map(str, meta["classes"]))
     trained_on = meta.get("trained_on")
     if trained_on is not None:
         kinds: dict[str, Any] = {"digest": int, "seed": int, "val_fraction": float}
@@ -98,7 +93,7 @@ def _origin(
     if label is not None:
         name, place = label
         label = LabelColumn(None if name is None else str(name), int(place))
-    return label, trained_on, label_kind
+    return {"scale": scale, "classes": classes, "label": label, "trained_on": trained_on, "label_kind": label_kind}
 
 
 def _target(meta: dict[str, Any], tensors: Tensors, path: str) -> Target | None:
@@ -126,22 +121,22 @@ def _vector(tensors: Tensors, name: str, dtype: np.dtype, length: int, path: str
     return saved
 
 
-def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[str], path: str) -> Network:
-    """The network of W0, b0, W1, ..., with an output of that kind and width."""
+def _network(
+    tensors: Tensors, classes: tuple[str, ...], target: Target | None, activation: str | list[str], path: str
+) -> Network:
+    """The network of W0, b0, W1, ..., with outputs for the classes or the target."""
+    kind, outputs = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
     weights = [tensors[name] for name in (f"W{k}" for k in range(len(tensors))) if name in tensors]
     if not weights or any(W.ndim != 2 or 0 in W.shape or W.dtype != weights[0].dtype for W in weights):
         raise InputError(f"{path}: the weights of a model must be matrices of one dtype")
     sizes = [weights[0].shape[0]] + [W.shape[1] for W in weights]
     if weights[0].dtype not in (np.float32, np.float64):
         raise InputError(f"{path}: the weights have dtype {weights[0].dtype}; it must be float32 or float64")
-    kind, outputs = output
     if sizes[-1] != outputs or any(W.shape[0] != size for W, size in zip(weights, sizes)):
         what = "classes" if kind == "softmax" else "numbers"
         raise InputError(f"{path}: layers {[W.shape for W in weights]} do not lead to {outputs} {what}")
-    try:
+    with restated(ValueError, InputError, f"{path}: "):  # for another number of activations than of hidden layers
         network = Network(sizes, bias="b0" in tensors, dtype=weights[0].dtype, activation=activation, output=kind)
-    except ValueError as error:  # for another number of activations than of hidden layers
-        raise InputError(f"{path}: {error}") from None
     for k, (W, b) in enumerate(network.layers):
         W[...] = weights[k]
         if b is not None:
@@ -151,32 +146,24 @@ def _network(tensors: Tensors, output: tuple[str, int], activation: str | list[s
     return network
 
 
-def _networks(tensors: Tensors, output: tuple[str, int], activation: str, path: str) -> list[Network]:
-    """The networks of W0 [networks, I, O], b0 [networks, O], W1, ... ValueError, KeyError or InputError for wrong tensors."""
-    layers = {name: stack for name, stack in tensors.items() if re.fullmatch(r"[Wb]\d+", name)}
-    if {(len(stack), stack.dtype) for stack in layers.values()} != {(count := len(layers["b0"]), np.dtype(np.float32))}:
-        raise ValueError("layers")
-    each = ({name: stack[k] for name, stack in layers.items()} for k in range(count))
-    return [_network(own, output, activation, path) for own in each]
-
-
 def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
-    """The model of ``TableModel.contents``, which a checkpoint adds to; ``path`` is for the errors."""
+    """The model of ``TableModel.contents``, which a checkpoint adds to: networks of W0 [networks, I, O], b0 [networks, O], W1,
+    ...; ``path`` is for the errors."""
     from ..tables.columns import Columns  # here: to load any other model would take a tenth longer
     from ..tables.model import TableModel
 
     target = _target(meta, tensors, path)
     try:
-        columns, classes = Columns.of(meta["table"]), tuple(map(str, meta["classes"]))
-        scale, named = float(meta["scale"]), meta["named"]
-        output = ("softmax", len(classes)) if target is None else (target.kernel.output, target.outputs)
-        label, trained_on, label_kind = _origin(meta, classes)
-        networks = _networks(tensors, output, meta["activation"], path)
-        if networks[0].sizes[0] != columns.inputs or not 0 < scale < math.inf or type(named) is not bool:
+        columns, common, named = Columns.of(meta["table"]), _common(meta), meta["named"]
+        layers = {name: stack for name, stack in tensors.items() if re.fullmatch(r"[Wb]\d+", name)}
+        if {(len(stack), stack.dtype) for stack in layers.values()} != {
+            (count := len(layers["b0"]), np.dtype(np.float32))
+        }:
+            raise ValueError("layers")
+        each = ({name: stack[k] for name, stack in layers.items()} for k in range(count))
+        networks = [_network(own, common["classes"], target, meta["activation"], path) for own in each]
+        if networks[0].sizes[0] != columns.inputs or not 0 < common["scale"] < math.inf or type(named) is not bool:
             raise ValueError("inputs")
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, InputError):
         raise InputError(f"{path}: not a fastmlp model of a table, or a damaged one") from None
-    return TableModel(
-        networks, scale, classes, columns, named=named, label=label, trained_on=trained_on, target=target,
-        label_kind=label_kind,
-    )  # fmt: skip
+    return TableModel(networks, columns=columns, named=named, target=target, **common)
