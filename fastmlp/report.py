@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli import Parser, command
-from .errors import InputError
+from .cli import Parser, command, optional
 from .extras import to_install
 from .paths import as_path
 
@@ -21,11 +20,9 @@ def draw_report(directory: str | Path, *, data: str | None = None, out: str | Pa
     paths written: the pictures of each run, then its report.html. InputError for what cannot be read or does not fit; RunError
     for what cannot be written.
     """
-    try:
-        from .reporting.page import draw
-    except ImportError as error:
-        raise InputError(f"report needs matplotlib; {to_install('plot')} ({error})") from None
-    return draw(as_path(directory), data, out)
+    page = optional("fastmlp.reporting.page", f"report needs matplotlib; {to_install('plot')}")
+    files: list[Path] = page.draw(as_path(directory), data, out)
+    return files
 
 
 def parser() -> Parser:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cli import optional
 from ..errors import InputError
 from ..extras import to_install
 from ..formats import Query
@@ -35,13 +36,9 @@ def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[s
 
 
 def _as_text(path: Path) -> bytes:
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.csv
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(f"{path}: a Parquet file needs pyarrow; {to_install('parquet')} ({error})") from None
+    needed = f"{path}: a Parquet file needs pyarrow; {to_install('parquet')}"
+    for module in ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "pyarrow"):
+        pyarrow = optional(module, needed)
     content = read_file(path)
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))
