@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
 import kernels
 
-from .errors import InputError
+from .errors import InputError, restated
 
 if not hasattr(kernels, "__fastmlp__"):
     raise InputError(
@@ -19,17 +20,20 @@ if not hasattr(kernels, "__fastmlp__"):
 
 if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
     raise InputError("NUMBA_DISABLE_JIT is set; the kernels exist only compiled (unset it, or use kernels.reference)")
-try:
+with restated(ValueError, InputError):  # for $FASTMLP_NUM_THREADS
     kernels.get_num_threads()
-except ValueError as error:  # $FASTMLP_NUM_THREADS
-    raise InputError(str(error)) from None
 
 from kernels import Network, folders
 
-__all__ = ["Network", "folders", "kernels", "ops", "quick_ops"]
+__all__ = ["Network", "folders", "kernels", "ops", "quick_ops", "threads"]
 
 _quickly = 1 << 23
 """Weights times rows that this process may still compute without the kernels: 40 ms, where loading them takes 0.4 s."""
+
+
+def threads(count: int | None) -> AbstractContextManager[None]:
+    """``kernels.threads``, or, for None, as many as there are."""
+    return nullcontext() if count is None else kernels.threads(count)
 
 
 def ops(backend: str) -> ModuleType:

@@ -6,7 +6,6 @@ import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ..backend import Network, kernels
+from ..backend import Network, kernels, threads
 from ..models.model import Model
 from . import checks, training
 from .checks import TrainingData, Validation
@@ -237,11 +236,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     def _last_layer(self, X: Any, network: Network) -> np.ndarray:
         X = checks.samples(self, X, network.dtype)
-        with self._threads():
+        with threads(self.n_threads):
             return kernels.mlp_forward(X, network)
-
-    def _threads(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
 
     @property
     def _output(self) -> str:
@@ -317,7 +313,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         checked.__dict__.update(self.__dict__)
         shared = check_random_state(self.random_state)
         checked._random_state = copy.deepcopy(shared)
-        with self._threads():
+        with threads(self.n_threads):
             data, network = checked._checked(X, y, sample_weight, incremental=incremental, **given)
             before, undrawn = self.__dict__, shared.get_state(legacy=False)
             shared.set_state(checked._random_state.get_state(legacy=False))

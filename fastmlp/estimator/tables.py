@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -22,17 +21,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
-from ..backend import Network, kernels
+from ..backend import Network, kernels, threads
 from ..data import Frame
 from ..data.dataset import of_mean_one
 from ..data.labels import as_given, typed
 from ..errors import InputError, restated
 from ..frames import has_columns, is_masked, read_table
 from ..log import warn_caller
+from ..models.target import Target
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
 from ..tables.columns import Columns
 from ..tables.ensemble import Rows, folds, input_scale, mean_probabilities, outputs_by_rows, outputs_of, train
 from ..tables.kinds import LOOKED_AT
+from ..tables.model import TableModel
 from ..tables.recipe import NETWORKS, recipe_for
 from . import checks
 from .base import documented, set_parameters, without_last_layer
@@ -159,7 +160,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         fitted = object.__new__(type(self))
         fitted.__dict__.update({name: value for name, value in self.__dict__.items() if not name.endswith("_")})
-        with restated(InputError, ValueError), self._threads():
+        with restated(InputError, ValueError), threads(self.n_threads):
             fitted._fit(X, y, sample_weight, X_val, y_val)
         self.__dict__ = fitted.__dict__
         return self
@@ -224,9 +225,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             for (_, held_out), member in zip(found_folds, members):
                 self.out_of_fold_[held_out] = self._averaged([member.held_out])
 
-    def _threads(self) -> Any:
-        return nullcontext() if self.n_threads is None else kernels.threads(self.n_threads)
-
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         if "networks_" in state:
@@ -262,7 +260,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """The outputs of the networks, by default the fitted ones, for the table X."""
         check_is_fitted(self)
         networks = self.networks_ if networks is None else networks
-        with restated(InputError, ValueError), self._threads():
+        with restated(InputError, ValueError), threads(self.n_threads):
             table = self._named(X, "X")
             if line := self.columns_.unlike(table[:: max(1, len(table) // LOOKED_AT)]):
                 warn_caller(line)
@@ -285,7 +283,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ``fastmlp.reporting.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.
         """
         check_is_fitted(self)
-        with restated(InputError, ValueError), self._threads():
+        with restated(InputError, ValueError), threads(self.n_threads):
             table, targets = self._named(X, "X"), self._encoded("y", _target("y", y, X))
             chosen = rows_looked_at(len(targets), 1)
             table, rows = table[chosen], targets[chosen]
@@ -294,6 +292,14 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 return self._mean_loss(self._averaged(outputs_of(self.networks_, inputs, self._input_scale)), rows)
 
             return columns_importance(self.columns_, table, loss, self.columns_.names)
+
+    def _as_model(self) -> TableModel:
+        """The ``TableModel`` that ``fastmlp.export`` takes."""
+        check_is_fitted(self)
+        classes = tuple(map(str, getattr(self, "classes_", ())))
+        mean, std = (np.array([vars(self).get(name)]) for name in ("target_mean_", "target_scale_"))
+        target = None if classes else Target("squared_error", mean, std)
+        return TableModel(self.networks_, self._input_scale, classes, self.columns_, named=True, target=target)
 
     @property
     def _n_features_out(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Network, kernels, ops
+from ..backend import Network, kernels, ops, threads
 from ..config import HIGHER_IS_BETTER, METRICS, TrainConfig
 from ..data import Dataset
 from ..errors import InputError, Interrupted, RunError
@@ -496,10 +496,7 @@ def training_cost(
 @contextlib.contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
     """Use ``count`` threads, if given, and silence NumPy's warnings of overflow: the run itself reports infinite losses."""
-    with (
-        contextlib.nullcontext() if count is None else kernels.threads(count),
-        np.errstate(over="ignore", invalid="ignore"),
-    ):
+    with threads(count), np.errstate(over="ignore", invalid="ignore"):
         yield
 
 
@@ -508,9 +505,8 @@ def fit_network(
 ) -> Result:
     """``fitting.train`` for one network, with a completed ``config``; rank 0 reads and writes the checkpoint."""
     path = None if checkpoint is None else as_path(checkpoint)
-    threads = world.threads if config.threads is None else config.threads
     with contextlib.ExitStack() as during:
-        during.enter_context(on_threads(threads))
+        during.enter_context(on_threads(world.threads if config.threads is None else config.threads))
         found, before = None, kernels.jit.compile_seconds
         with world.together():
             run = Run(plan(data, config, observer.chosen), observer, world, path)
