@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .models.model import Model
+    from .tables.model import TableModel
 
 _PROTOBUF_BYTES = 2_000_000_000
 
@@ -63,10 +64,10 @@ def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = Fals
     return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
 
 
-def _onnx_of_tables(table: Any, path: str) -> tuple[bytes, str]:
+def _onnx_of_tables(model: TableModel, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
     from .exporting.tables import table_model
 
-    made = table_model(table)
+    made = table_model(model, labels)
     names = [each.name for each in made.graph.output]
     columns = ", ".join(f"{each.name!r}: ..." for each in made.graph.input)
     usage = f"onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{{columns}}})"
@@ -133,13 +134,14 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     scikit-learn's NotFittedError for an estimator without a network.
     """
     path = as_path(path)
-    convert = _format_of(path)
-    if (table := _fitted_table(model)) is not None:
+    from .tables.model import TableModel
+
+    convert, (model, labels) = _format_of(path), _as_model(model)
+    if isinstance(model, TableModel):
         if convert is not _onnx or uint8:
             raise InputError(f"{path}: a model of tables goes to .onnx only, without uint8")
-        content, usage = _onnx_of_tables(table, str(path))
+        content, usage = _onnx_of_tables(model, labels, str(path))
     else:
-        model, labels = _as_model(model)
         if uint8 and convert is not _onnx:
             raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
         if uint8 and model.image_shape is None:
@@ -159,21 +161,6 @@ def _format_of(path: str | Path) -> Callable[..., tuple[bytes, str]]:
     return convert
 
 
-def _fitted_table(model: Any) -> Any:
-    """A fitted estimator of tables, or what stands for one where ``model`` is a table's; None for other models."""
-    from .tables.model import TableModel
-
-    if isinstance(model, TableModel):
-        return model.as_fitted()
-    if "sklearn" in sys.modules:  # else there is no estimator
-        from .estimator.tables import BaseTable, check_is_fitted
-
-        if isinstance(model, BaseTable):
-            check_is_fitted(model)
-            return model
-    return None
-
-
 def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
     """(the model, the labels of an estimator's classes)."""
     from .models.model import Model
@@ -181,9 +168,9 @@ def _as_model(model: Any) -> tuple[Model, np.ndarray | None]:
     if isinstance(model, Model):
         return model, None
     if "sklearn" in sys.modules:  # else there is none
-        from .estimator import MLPClassifier, MLPRegressor
+        from .estimator import MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
 
-        if isinstance(model, (MLPClassifier, MLPRegressor)):
+        if isinstance(model, (MLPClassifier, MLPRegressor, TableClassifier, TableRegressor)):
             return model._as_model(), getattr(model, "classes_", None)
     raise TypeError(
         f"model is a {type(model).__name__}; it must be a fastmlp.Model or an estimator of fastmlp: of a "

@@ -1,4 +1,4 @@
-"""The ONNX graph of a fitted ``TableClassifier`` or ``TableRegressor``, with an input of text or numbers for each column.
+"""The ONNX graph of a ``TableModel``, with an input of text or numbers for each column.
 
 The graph does the work of ``columns`` and of all networks at once. Inputs of a number are multiplied with their rows of the
 first layer; of a category's rows the right one is looked up, so that a hundred thousand cost no more than two.
@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from functools import partialmethod
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,9 @@ from ..data.values import GAPS, WORDS
 from ..errors import InputError
 from ..tables.columns import Column
 from ..tables.kinds import FARTHEST, HEIGHT, Category, Date, Number
+from ..tables.model import TableModel
 from ..tables.texts import texts_of
 from .graph import End, Graph, most_probable
-
-if TYPE_CHECKING:
-    from ..estimator.tables import BaseTable
 
 _YEAR_0 = 719_468  # days from 1 March of the year 0, by our calendar, to 1 January 1970
 _MOST_NAMED = 100  # columns in a sentence
@@ -67,22 +65,22 @@ class _Value:
     clip = partialmethod(made_by, "Clip")
 
 
-def table_model(model: BaseTable) -> Any:
+def table_model(model: TableModel, labels: np.ndarray | None = None) -> Any:
     """An onnx.ModelProto with an input [N] for each column that is not dropped, by its name.
 
     Numbers are float64, NaN for gaps; categories are text; dates are float64 days since 1970-01-01. The outputs are "label" [N]
-    and "probabilities" float32 [N, classes], or "prediction" float64 [N].
+    (one of ``labels``) and "probabilities" float32 [N, classes], or "prediction" float64 [N].
     """
-    columns = [column for column in model.columns_.columns if column.learnt is not None]
+    columns = [column for column in model.columns.columns if column.learnt is not None]
     names = [str(column.name) for column in columns]
-    outputs = ["label", "probabilities"] if hasattr(model, "classes_") else ["prediction"]
+    outputs = ["label", "probabilities"] if model.target is None else ["prediction"]
     for name in names:
         if not name or name in outputs or names.count(name) > 1:
             why = "it has no name" if not name else f"{'an output' if name in outputs else 'another'} has this name"
             raise InputError(f"column {name!r} cannot be an input of an .onnx file: {why}; rename it")
     graph = Graph(names)
-    W, b = (np.concatenate(arrays, axis=-1) for arrays in zip(*(each.layers[0] for each in model.networks_)))
-    W = (W.astype(np.float64) * model._input_scale).astype(W.dtype)
+    W, b = (np.concatenate(arrays, axis=-1) for arrays in zip(*(each.layers[0] for each in model.networks)))
+    W = (W.astype(np.float64) * model.scale).astype(W.dtype)
     Z, start, numbers = _constant(graph, "b0", b), 0, list[tuple[_Value, np.ndarray]]()
     for name, column in zip(names, columns):
         given = _Value(graph, name, _TAKES[type(column.learnt)][0])
@@ -98,14 +96,16 @@ def table_model(model: BaseTable) -> Any:
         parts = [part.name for part, _ in numbers]
         read = _Value(graph, graph.node("Concat", parts, axis=-1), W.dtype)
         Z = read.made_by("MatMul", np.concatenate([rows for _, rows in numbers])) + Z
-    apart = Z.made_by("Reshape", np.array([-1, len(model.networks_), model.networks_[0].sizes[1]])).made_by(
+    apart = Z.made_by("Reshape", np.array([-1, len(model.networks), model.network.sizes[1]])).made_by(
         "Transpose", perm=[1, 0, 2]
     )
-    made = _outputs(model, _hidden(model, apart))
+    if labels is None and model.target is None:
+        labels = np.array(model.classes) if model.labels is None else model.labels
+    made = _outputs(model, _hidden(model, apart), labels)
     ends: list[End] = [(name, _TAKES[type(column.learnt)][0], ["N"]) for name, column in zip(names, columns)]
     known = {"columns": {name: column.kind for name, column in zip(names, columns)}}
-    if hasattr(model, "classes_"):
-        known |= {"classes": model.classes_.tolist()}
+    if labels is not None:
+        known |= {"classes": labels.tolist()}
     return graph.model(ends, made, _in_words(names, columns), {key: json.dumps(value) for key, value in known.items()})
 
 
@@ -206,24 +206,25 @@ def _parts_of_date(days: _Value) -> dict[str, _Value]:
 # -- networks ----------------------------------------------------------------------------------------------------------
 
 
-def _hidden(model: BaseTable, Z: _Value) -> _Value:
+def _hidden(model: TableModel, Z: _Value) -> _Value:
     """From the first layers' pre-activations [K, N, H] to the networks' outputs [K, N, O]."""
-    layers = [each.layers for each in model.networks_]
+    layers = [each.layers for each in model.networks]
     for k in range(1, len(layers[0])):
-        activation = kernels.ACTIVATIONS[model.networks_[0].activations[k - 1]]
+        activation = kernels.ACTIVATIONS[model.network.activations[k - 1]]
         Y = activation.onnx(Z.graph.node, Z.graph.constant, Z.name, Z.dtype)
         W, b = (np.stack([np.asarray(each[k][part]) for each in layers]) for part in (0, 1))
         Z = _Value(Z.graph, Y, Z.dtype).made_by("MatMul", W) + b[:, np.newaxis]
     return Z
 
 
-def _outputs(model: BaseTable, Z: _Value) -> list[End]:
+def _outputs(model: TableModel, Z: _Value, labels: np.ndarray | None) -> list[End]:
     """The mean predictions of the networks, as the outputs of the graph."""
     graph = Z.graph
-    if hasattr(model, "classes_"):
+    if model.target is None:
+        assert labels is not None
         P = graph.node("ReduceMean", [Z.made_by("Softmax", axis=-1).name], "probabilities", axes=[0], keepdims=0)
-        return [most_probable(graph, P, model.classes_), (P, Z.dtype, ["N", len(model.classes_)])]
+        return [most_probable(graph, P, labels), (P, Z.dtype, ["N", len(labels)])]
     mean = Z.cast(np.float64).made_by("ReduceMean", axes=[0, 2], keepdims=0)
-    made = mean * model.target_scale_
-    graph.node("Add", [made.name, graph.constant("mean", np.array(model.target_mean_))], "prediction")
+    made = mean * model.target.std[0]
+    graph.node("Add", [made.name, graph.constant("mean", np.array(model.target.mean[0]))], "prediction")
     return [("prediction", np.float64, ["N"])]

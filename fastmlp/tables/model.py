@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,13 +98,6 @@ class TableModel(Model):
     def unlike_training(self, X: Any) -> str | None:
         self._checks_left = 0
         return self.columns.unlike(self.table(X))
-
-    def as_fitted(self) -> Any:
-        """An object with the attributes that a fitted ``TableClassifier`` or ``TableRegressor`` of these networks has."""
-        learnt: dict[str, Any] = {"columns_": self.columns, "networks_": self.networks, "_input_scale": self.scale}
-        if self.target is None:
-            return SimpleNamespace(**learnt, classes_=np.array(self.classes) if self.labels is None else self.labels)
-        return SimpleNamespace(**learnt, target_mean_=self.target.mean[0], target_scale_=self.target.std[0])
 
     def folded_layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         raise InputError(f"a model of a table is {self.described} and its columns; it has no single layers")
