@@ -235,6 +235,11 @@ def test_the_range_test_suggests_a_rate_that_trains(digits):
     assert fastmlp.fit(digits, lr=test.suggestion, epochs=12).summary["test_accuracy"] > 0.9
 
 
+def test_the_range_test_takes_drawn_batches_for_whole_ones(digits):
+    """The last of an epoch, too: of 1,350 samples a permutation would leave it three."""
+    assert find_lr(digits, configure(sampling="draw", batch_size=449, steps=20)).losses.max() < 20
+
+
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(digits, optimizer, monkeypatch):
     prepared = []

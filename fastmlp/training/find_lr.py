@@ -74,8 +74,9 @@ def _range_test(planned: Plan, observer: Observer) -> RangeTest:
     run.rates = lambda start, stop: rates[start:stop]
     run.warm_up()
     batches = run.batches
-    sizes = np.full(_STEPS, batches.batch_size)  # but for the last of an epoch
-    sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
+    sizes = np.full(_STEPS, batches.batch_size)
+    if batches.sampling == "epoch":  # whose last batch may be short
+        sizes[batches.steps_per_epoch - 1 :: batches.steps_per_epoch] -= (-batches.samples) % batches.batch_size
     with contextlib.closing(batches), contextlib.suppress(RunError):  # the end of the range
         while run.step < _STEPS:
             run.advance(min(20, _STEPS - run.step))
