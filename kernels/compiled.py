@@ -48,12 +48,12 @@ def warmup(
     """
     known = {op.name: op for op in registry.OPS}
     chosen = tuple(known) if ops is None else _names("ops", ops, known)
-    reals = [np.dtype(each) for each in ((dtypes,) if isinstance(dtypes, str) else dtypes)]
+    reals = [np.dtype(each) for each in (dtypes if np.iterable(dtypes) and not isinstance(dtypes, str) else (dtypes,))]
     for each in reals:
         if each not in (np.float32, np.float64):
             raise TypeError(f"dtypes has {each}; each must be float32 or float64")
     steps = (BYTE_ROWS, BYTE_ROWS + 1)[: 1 + large_batches]
-    rules = tuple(rules)
+    rules = (rules,) if isinstance(rules, Rule) else tuple(rules)
     for rule in rules:
         if not isinstance(rule, Rule):
             raise TypeError(f"rules has {rule!r}; each must be a rule, as kernels.adam()")

@@ -43,7 +43,7 @@ def index_dtype(columns: int) -> Any:
     return np.uint16 if columns <= 2**16 else np.int32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CSR:
     """A matrix in compressed sparse rows: row i holds values[indptr[i]:indptr[i+1]] in columns indices[...].
 

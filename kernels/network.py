@@ -94,16 +94,18 @@ class Network:
         self.state = aligned_zeros(self.offsets[-1] * slots, self.dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse what would not fit the memory: kernels trust the sizes, and those of the arrays."""
+        """Refuse what would not fit the memory, which kernels trust, or a kernel that was chosen."""
         old = self.__dict__.get(name)
-        if old is not None and name in ("sizes", "bias", "dtype", "slots", "offsets"):
+        if old is not None and name in ("sizes", "bias", "dtype", "slots", "offsets", "activation", "output"):
             raise AttributeError(f"{name} of a network is fixed; make another kernels.Network")
         if old is not None and name in ("params", "state", "layer_rates"):
             if not isinstance(value, np.ndarray) or (value.dtype, value.shape) != (old.dtype, old.shape):
                 kind = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
                 raise ValueError(f"{name} is {kind}; it must be {old.dtype} {list(old.shape)}, an array as before")
-            if not (value.flags.c_contiguous and value.flags.writeable):
-                raise ValueError(f"{name} is strided or read-only; it must be C-contiguous and writable, as before")
+            if not value.flags.carray:
+                raise ValueError(
+                    f"{name} is strided, unaligned or read-only; it must be C-contiguous, aligned and writable"
+                )
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:

@@ -81,6 +81,12 @@ class Predictor:
         self._dtypes = network.dtype, checks.UINT8
         self._prepared = _Prepared()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse changes: what is prepared would follow some of them, and only for some rows."""
+        if name in self.__dict__:
+            raise AttributeError(f"{name} of a predictor is fixed; make another kernels.Predictor")
+        super().__setattr__(name, value)
+
     def __call__(self, X: Any) -> np.ndarray:
         """Logits, or probabilities, [B, classes] of X [B, inputs]."""
         result = self.row(X)

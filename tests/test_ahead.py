@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kernels
@@ -106,6 +107,10 @@ assert info[1:] == (len(kept), sum(path.stat().st_size for path in kept), len({p
 def test_warmup_names_what_there_is_not(options, error, words):
     with pytest.raises(error, match=re.escape(words)):
         kernels.warmup(**options)
+
+
+def test_warmup_takes_one_where_it_takes_several():
+    kernels.warmup("softmax", dtypes=np.dtype("float32"), rules=kernels.sgd())
 
 
 @pytest.mark.parametrize("when", ["before it compiles", "while it compiles"])

@@ -141,9 +141,13 @@ BAD = {
     "parameters in a list": (lambda: setattr(NETWORK, "params", [0.0]), ValueError, "params is list; it must be float32"),
     "parameters of another float": (lambda: setattr(NETWORK, "params", np.zeros(16)), ValueError, "params is float64"),
     "parameters that are strided": (
-        lambda: setattr(NETWORK, "params", np.zeros(32, np.float32)[::2]), ValueError, "params is strided or read-only",
+        lambda: setattr(NETWORK, "params", np.zeros(32, np.float32)[::2]), ValueError, "params is strided, unaligned or read-only",
+    ),
+    "parameters at an odd address": (
+        lambda: setattr(NETWORK, "params", np.frombuffer(bytearray(65), np.float32, 16, 1)), ValueError, "params is .*unaligned",
     ),
     "slots that its state lacks": (lambda: setattr(NETWORK, "slots", 2), AttributeError, "slots of a network is fixed"),
+    "an activation of later": (lambda: setattr(NETWORK, "activation", "tanh"), AttributeError, "activation of a network is fixed"),
     "rates for more layers than there are": (lambda: setattr(NETWORK, "layer_rates", np.ones(9)), ValueError, "layer_rates is float64"),
     "batch of zero": (lambda: train(batch=0), ValueError, "batch is 0"),
     "rates for another number of steps": (lambda: train(lr=[0.1, 0.1]), ValueError, r"lr has shape \[2\].*\[1\]"),

@@ -77,6 +77,17 @@ def test_a_copy_of_a_predictor_has_a_network_of_its_own(copied, rng):
     assert other(X).tobytes() == before.tobytes()
 
 
+@pytest.mark.parametrize(
+    "change", [{"scale": 0.5}, {"network": kernels.Network((9, 4))}, {"probabilities": True}], ids=str
+)
+def test_what_a_predictor_was_prepared_for_is_fixed(change, rng):
+    """Another scale would hold for dense rows only, a larger network be read past the end of a row."""
+    predictor = kernels.Predictor(network((6, 4), rng))
+    ((name, value),) = change.items()
+    with pytest.raises(AttributeError, match=f"{name} of a predictor is fixed"):
+        setattr(predictor, name, value)
+
+
 def test_a_predictor_refuses_what_mlp_forward_refuses(rng):
     of = network((6, 4), rng, output="logistic")
     predictor = kernels.Predictor(of)

@@ -244,6 +244,8 @@ def test_a_copy_of_a_matrix_can_not_be_written_to_either(rng, copied):
     twin = copied(X)
     np.testing.assert_array_equal(twin.toarray(), X.toarray())
     assert not any(array.flags.writeable for array in (*twin.arrays, twin.dictionary))
+    assert X in {X}  # two of them are not compared entry by entry
+    assert twin != X
 
 
 def test_columns_in_any_order_and_twice_give_the_same_product(rng):
