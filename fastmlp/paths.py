@@ -20,6 +20,10 @@ except ImportError:  # pragma: no cover
 MODEL, CONFIG = "model.npz", "config.toml"
 CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
 SEED = "seed-"  # and its number: the directory of one of several runs
+PICTURES = (  # of a report, each a .png
+    "learning-curves", "confusion", "confident-errors", "recall", "predicted", "residuals", "deciles", "importance", "weights",
+    "augmentation", "seeds",
+)  # fmt: skip
 
 
 def as_path(given: str | Path) -> Path:
@@ -61,6 +65,33 @@ def runs_of_seeds(directory: Path) -> list[Path]:
     runs = [run for run in directory.glob(f"{SEED}*") if run.name.removeprefix(SEED).isdigit()]
     runs = [run for run in runs if any((run / name).exists() for name in (MODEL, CHECKPOINT))]
     return sorted(runs, key=lambda run: int(run.name.removeprefix(SEED)))
+
+
+def remove_report(directory: Path, *, but: Iterable[Path] = ()) -> None:
+    """Delete what a report wrote into ``directory``, but for the files named; other files stay."""
+    for path in {directory / name for name in ("report.html", *(f"{name}.png" for name in PICTURES))}.difference(but):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):  # it holds other files, or was never there
+        directory.rmdir()
+
+
+@contextlib.contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """InputError where another process is in this block with the same directory."""
+    with contextlib.ExitStack() as until_done:
+        if fcntl is not None:
+            try:
+                descriptor = os.open(directory, os.O_RDONLY)
+                until_done.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"--out {directory}: another run is writing there; wait for its end, or name another directory"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+        yield
 
 
 def cache_dir(kind: str) -> Path:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ from .cli import Parser, add_options, command, load_data, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
-from .paths import CHECKPOINT, CONFIG, MODEL, PREVIOUS, SEED, as_path, atomic_write, writing
+from .paths import CHECKPOINT, CONFIG, MODEL, PREVIOUS, SEED, alone_in, as_path, atomic_write, remove_report, writing
 from .screen import Screen, duration, hush
 from .training.parallel import World, joined
 
@@ -121,10 +121,11 @@ class _Run:
         """Nothing has been written before: a run that is refused leaves the run that was there."""
         if self.first and not self.resume:
             if self.model.exists():
-                self.screen.line(f"the run that was in {self.config.out} is replaced; --out keeps both")
+                self.screen.line(f"the run that was in {self.config.out} is replaced; another --out keeps both")
             self.begun = True
             for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
                 (self.directory / name).unlink(missing_ok=True)
+            remove_report(self.directory / "report")
             self._write(CONFIG, self.config.to_toml())
         if self.first:
             self._write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
@@ -217,8 +218,8 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
 @command("train", on_ranks=True)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
-    with joined() as world:
-        return _run(argv, world)
+    with joined() as world, ExitStack() as held:
+        return _run(argv, world, held)
 
 
 def _configuration(
@@ -238,7 +239,8 @@ def _configuration(
     return _resumed(resume, options) if resume else configure(preset, **((read_toml(file) if file else {}) | options))
 
 
-def _run(argv: Sequence[str] | None, world: World) -> int:
+def _run(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
+    """``held`` has the directories of the runs until their end."""
     options = vars(parser().parse_args(argv))
     resume, seeds, finding = (options.pop(name) for name in ("resume", "seeds", "find_lr"))
     screen = Screen(options.pop("verbose") - options.pop("quiet"), options.pop("json"))
@@ -264,7 +266,7 @@ def _run(argv: Sequence[str] | None, world: World) -> int:
         configs = [replace(config, seed=config.seed + k, out=f"{out}/{SEED}{config.seed + k}") for k in range(seeds)]
     with world.together():
         for each in configs if world.rank == 0 else ():
-            _output_directory(str(each.out))
+            held.enter_context(alone_in(_output_directory(str(each.out))))
         if seeds and (as_path(out) / MODEL).exists():
             screen.line(
                 f"{out} holds a run of its own, which evaluate and predict take; name {configs[0].out} for one of these"

@@ -24,6 +24,7 @@ from fastmlp.__main__ import VERBS
 from fastmlp.__main__ import main as dispatch
 from fastmlp.config import TrainConfig
 from fastmlp.models.tensor_file import write_tensors
+from fastmlp.paths import alone_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -315,6 +316,20 @@ def test_lines_on_a_terminal_fit_its_width_and_encoding(dataset, tmp_path, colum
     assert all("step" in line and line[0] in ("#-" if encoding == "ascii" else "━╌") for line in moving)
     assert all("test" in line and "validation" in line for line in epochs) or columns == 40
     assert out.startswith(b"test accuracy")
+
+
+def test_a_directory_has_one_run_at_a_time(dataset, command, succeeds):
+    run = ["--data", dataset, "--epochs", "2", "--out", "run"]
+    Path("run").mkdir()
+    with alone_in(Path("run")):
+        one_line(
+            command(train, *run),
+            2,
+            "--out run: another run is writing there; wait for its end, or name another directory",
+        )
+        assert not any(Path("run").iterdir())
+    succeeds(train, *run)
+    succeeds(train, "--resume", "run")
 
 
 def test_a_run_that_is_replaced_finished_or_made_longer_says_so(dataset, capsys, succeeds, as_json):

@@ -261,7 +261,7 @@ def archive(name, content):
 
 BAD = {
     "unreadable": ("set", damaged, "set/a/2.png: not a readable image"),
-    "unreadable, how many": ("set", damaged, "; 2 others cannot be read either"),
+    "unreadable, which": ("set", damaged, "; 2 others cannot be read either: set/b/1.png, set/b/3.png"),
     "all unreadable": ("set", renamed, "set/a/0.png: not a readable image (cannot identify image file its content); 7 others"),
     "links to nothing": ("set", moved, "set/a/0.5.png: no such file"),
     "one class": ("set", lambda: folder(classes="a"), "all labels are 'a'; there must be at least two classes"),

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +169,20 @@ def test_the_report_of_a_run_of_the_train_command(run, succeeds):
     assert err == ""
     assert json.loads(out)["files"][-1] == os.path.join("trained", "report", "report.html")
     assert f"classifies {accuracy:.1f} % of the 500 test samples" in page(run.parent / "trained" / "report").text
+
+
+def test_a_replaced_run_takes_its_report_along_and_a_report_its_pictures(run, rng, succeeds):
+    X = rng.normal(size=(60, 2))
+    np.savez("classes.npz", X=X, y=(X[:, 0] > 0).astype(int))
+    np.savez("numbers.npz", X=X, y=X[:, 0])
+    for data in ("digits", "classes", "numbers"):
+        succeeds(train, "--data", f"{data}.npz", "--hidden", "3", "--epochs", "1", "--out", "one", "-q")
+        assert not Path("one/report").exists()
+        assert len(succeeds(report, "one").out.splitlines()) > 4
+    Path("one/report/notes.txt").write_text("mine")
+    succeeds(train, "--data", "classes.npz", "--hidden", "3", "--epochs", "1", "--out", "two", "-q")
+    out = succeeds(report, "two", "--out", "one/report").out  # over that of numbers
+    assert sorted([*out.splitlines(), "one/report/notes.txt"]) == sorted(map(str, Path("one/report").iterdir()))
 
 
 def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, command, succeeds):

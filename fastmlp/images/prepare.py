@@ -74,7 +74,7 @@ def read_images(
     the image is framed so already. With ``as_is``, and for other models, images are only made grey and resized. ``invert``
     exchanges black and white. ``light_border`` says whether the model's images have one (None: not known), ``blank`` whether
     an image may have one colour only. ``say`` is told what was done; if ``advised``, with the options of ``predict`` that help.
-    InputError for the first file that is no image, or has no digit in it, with the number of such files.
+    InputError for the first file that is no image, or has no digit in it, with the number and names of the others.
     """
     pil = pillow()
 
@@ -87,10 +87,13 @@ def read_images(
     with ThreadPoolExecutor(_THREADS) as team:  # Pillow and NumPy let go of Python's lock
         blocks = [pictures[start : start + _BLOCK] for start in range(0, len(pictures), _BLOCK)]
         results = [result for block in team.map(lambda block: list(map(seen, block)), blocks) for result in block]
-    refused = [result for result in results if isinstance(result, InputError)]
+    refused = [(one.name, result) for one, result in zip(pictures, results) if isinstance(result, InputError)]
     if refused:
-        others = f"; {len(refused) - 1:,} others cannot be read either" if len(refused) > 1 else ""
-        raise InputError(f"{refused[0]}{others}")
+        names = [name for name, _ in refused[1:]]
+        which = ", ".join(names[:_LINES]) + ", ..." * (len(names) > _LINES)
+        raise InputError(
+            f"{refused[0][1]}" + (f"; {len(names):,} others cannot be read either: {which}" if names else "")
+        )
     found = [result for result in results if isinstance(result, Seen)]
     for line in _changes(pictures, found, shape, None if invert else light_border, advised):
         say(line)

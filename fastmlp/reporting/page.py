@@ -19,7 +19,7 @@ from ..evaluate import load_to_test
 from ..models.loading import load_model
 from ..models.model import Model
 from ..models.target import scored
-from ..paths import CONFIG, MODEL, as_path, atomic_write, model_file, runs_of_seeds, writing
+from ..paths import CONFIG, MODEL, as_path, atomic_write, model_file, remove_report, runs_of_seeds, writing
 from ..tables.model import TableModel
 from ..training.metrics import read_metrics
 from . import plots
@@ -159,6 +159,7 @@ def _write(target: Path, title: str, words: str, sections: list[Section], settin
     written.append(target / "report.html")
     with writing(written[-1]), atomic_write(written[-1]) as file:
         file.write(page.encode())
+    remove_report(target, but=written)
     return written
 
 
