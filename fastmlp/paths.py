@@ -67,9 +67,10 @@ def runs_of_seeds(directory: Path) -> list[Path]:
     return sorted(runs, key=lambda run: int(run.name.removeprefix(SEED)))
 
 
-def remove_report(directory: Path, *, but: Iterable[Path] = ()) -> None:
-    """Delete what a report wrote into ``directory``, but for the files named; other files stay."""
-    for path in {directory / name for name in ("report.html", *(f"{name}.png" for name in PICTURES))}.difference(but):
+def remove_report(directory: Path) -> None:
+    """Delete the report in ``directory``, if there is one; other files stay."""
+    page = directory / "report.html"
+    for path in (*(directory / f"{name}.png" for name in PICTURES), page) if page.exists() else ():
         with contextlib.suppress(OSError):
             path.unlink()
     with contextlib.suppress(OSError):  # it holds other files, or was never there

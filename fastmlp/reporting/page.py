@@ -145,7 +145,8 @@ def _score(name: str, value: float) -> str:
 
 
 def _write(target: Path, title: str, words: str, sections: list[Section], settings: dict[str, Any]) -> list[Path]:
-    """Write the pictures and the page into ``target``; returns their paths."""
+    """Write the pictures and the page into ``target``, in the place of a report that is there; returns their paths."""
+    remove_report(target)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -159,7 +160,6 @@ def _write(target: Path, title: str, words: str, sections: list[Section], settin
     written.append(target / "report.html")
     with writing(written[-1]), atomic_write(written[-1]) as file:
         file.write(page.encode())
-    remove_report(target, but=written)
     return written
 
 
