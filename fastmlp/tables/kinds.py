@@ -41,6 +41,7 @@ _LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
 FARTHEST = 1e6  # larger |z| are clipped: z / sqrt(1 + (z / 3)²) has reached its limit long before
 _FEWEST_TO_COMPARE = 20  # with fewer rows nothing is said of the range
 _BY_CHANCE = 1e-6  # a smaller probability is a reason to say something
+_COMPARED = np.array([0.1, 0.25, 0.5, 0.75, 0.9])  # the shares of a column's numbers below those that are compared
 LOOKED_AT = 1000  # evenly spaced rows that are compared with the training's
 _NAMED = 3  # values in a line
 Entries = tuple[np.ndarray, np.ndarray]
@@ -114,7 +115,9 @@ class Number:
 
     def _unlike(self, known: np.ndarray) -> str | None:
         """``unlike`` of enough numbers without gaps."""
-        low, first, median, third, high = np.quantile(known, [0.1, 0.25, 0.5, 0.75, 0.9])
+        # np.quantile takes four times as long.
+        rows = np.arange(len(known))
+        low, first, median, third, high = np.interp(_COMPARED * rows[-1], rows, np.sort(known))
         spread = (third - first) * self.scale
         if len(self.edges):
             least, greatest = self.edges[[0, -1]].astype(np.float64) / self.scale + self.median
