@@ -381,8 +381,8 @@ def run_in_step(function: Any, parts: int, *args: Any) -> None:
 class Pace:
     """How long a step takes on the team and on one thread, so that the faster of them takes the next steps.
 
-    Threads that share a short step spend it at barriers, and on weights that another core has just written. Emerald Rapids, time
-    on two threads over that on one: 784-256-10 with 8 and 16 rows 1.4, 1.2; 300-300-1 with 8, 16, 32 1.3, 1.1, 0.9;
+    Threads that share a short step spend it at barriers, and on weights that another core has just written. Emerald Rapids,
+    time on two threads over that on one: 784-256-10 with 8 and 16 rows 1.4, 1.2; 300-300-1 with 8, 16, 32 1.3, 1.1, 0.9;
     30-256-256-2 with 16, 32, 64 1.1, 0.9, 0.8.
     """
 
