@@ -171,6 +171,7 @@ DIALECTS = {  # content, what is said of it besides the label column
     "a title": ("Flowers\n" + written(","), [TITLE]),
     "a title in Excel": ("Flowers,,\n,,\n" + written(","), [TITLE]),
     "two lines of title": ('"Flowers"\n"by hand, in 1936"\n\n' + written(";"), [f"{TITLE}, by hand, in 1936"]),
+    "a separator behind the header alone": (written(",").replace("class\n", "class,\n"), []),
     "the header again": (written(",") + "sepal,petal,class\n" * 2, [AGAIN]),
     "Excel's sep line": ("sep=;\n" + written(";", point=","), [COMMAS]),
     "Excel's text by formula": (re.sub(r"[^,\n]+", r'="\g<0>"', written(",")), []),
@@ -647,6 +648,20 @@ def test_a_table_without_names_goes_by_places_whatever_the_next_one_has_for_name
     ):
         assert [*X.columns] == ["column 1", "column 2"]
         assert [values.tolist() for values in X.columns.values()] == expected
+
+
+@pytest.mark.parametrize("content", ["p,x\n", "p,x\ne,y\ne,x\n", "p,x\ne,y\np,x\n", "colour,size\np,7\n"])
+def test_rows_of_text_are_all_predicted_where_the_training_file_had_no_header(write, content):
+    known = Features(2, None, label=LabelColumn(None, 2), frame="must")
+    X = csv_reader.features(Path(write("new.csv", content)), Query(known=known, say=[].append))
+    assert X.columns["column 1"].tolist() == [row[0] for row in content.split() if len(row) == 3]
+
+
+def test_the_only_column_may_have_names_and_values_of_several_words(write):
+    for name, values in [("Years Experience", ["1", "2.5"]), ("town", ["New York", "Bern"])]:
+        path, known = Path(write("new.csv", "\n".join([name, *values]))), Features(1, (name,), frame="must")
+        X = csv_reader.features(path, Query(known=known, say=[].append))
+        assert X.columns[name].tolist() == values
 
 
 def test_a_table_of_names_needs_a_header_where_all_its_columns_are_numbers_too(write):

@@ -24,6 +24,7 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "sp
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
 _SAMPLE_FIELDS = 1000  # of a line
 _MOST_LINES_OF_A_ROW = 100
+_FEWEST_ROWS = 10  # of text alone, of which none has what the first line has: then that is a header
 _OPEN_QUOTE = re.compile(rb'(?:^|[,;\t| ]) *"(?:[^"]|"")*$')  # as a field begins, not 12" for inches
 _COMMENT = (b"#", b"%")
 _EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
@@ -103,7 +104,8 @@ def read_dialect(text: bytes, path: Path) -> Table:
         below = [row for row in below if row != fields]
         columns = [[row[k] for row in below if len(row) == len(fields)] for k in range(len(fields))]
         numbers = any(len(column) == len(below) and None not in map(feature, column) for column in columns)
-        if numbers or not any(name in column for name, column in zip(fields, columns)):  # what a row has comes again
+        alone = len(below) >= _FEWEST_ROWS and len(fields) > 1  # what a row has comes again in others
+        if numbers or (alone and not any(name in column for name, column in zip(fields, columns))):
             head, lines = rest[:end], rest[end:].split(b"\n")
             notes.append(
                 f"the header comes again, {lines.count(head):,} times, as where files are joined; those lines are left out"
@@ -229,7 +231,9 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         else:
             mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
-        if max(lengths) > 1:
+        # Names or values of a single column may have several words.
+        words = mark == " " and min(lengths[0], max(lengths[1:], default=2)) == 1
+        if max(lengths) > 1 and not words:
             alike = (
                 len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1)) and lengths[-1] > 1
             )
@@ -269,10 +273,12 @@ def _single_spaces(rows: bytes) -> bytes:
 
 
 def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], list[str]]) -> bytes:
-    """The rows without the separator at their ends, if all have one and the header has no name behind it."""
+    """The rows without the separator at their ends, if all have one and the header has no name behind it, or it alone has."""
     end = delimiter.encode()
     while True:
         first, *more = _first_lines(rows)[:2]
+        if more and first.endswith(end) and len(split(first)) == len(split(more[0])) + 1:
+            return first[: -len(end)] + rows[_end(rows, 0) :]
         if not more or not more[0].endswith(end) or len(first) <= 1:
             return rows
         head_line, body = b"", rows

@@ -244,7 +244,8 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     """
     names = table.fields
     asked = [option for option in ("label", query.label_column) if option and number(option) is None]
-    columns = known_features(query).columns
+    known = known_features(query)
+    columns = known.columns
     if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
         return True
     below = [row for row in table.below if len(row) == len(names)]
@@ -253,6 +254,10 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
     if not numbers:
         dated = [k for k in text if below and written_date(names[k]) and all(written_date(row[k]) for row in below)]
+        # Where the training file had no header, text above text is a row.
+        unnamed = known.width is not None and columns is None
+        if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
+            return False
         return not dated and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
