@@ -61,6 +61,7 @@ GAPS = [
         ),
         ("date", ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05", "2024-06"]),
         ("category", ["18.00.00", "00.00.00"] * 3),  # times
+        ("category", ["1998-99", "1999-00", "2000-01"] * 2),  # seasons
         ("drop", [3] * 6),
         ("drop", ["same"] * 6),
         ("drop", list("abcdef")),
@@ -221,6 +222,13 @@ def test_a_category_has_an_input_each_gaps_have_one_and_what_is_unknown_has_none
     expected[0, values.index("b")] = expected[1, -1] = expected[2, values.index("a")] = 1
     X = X.toarray() if sparse else X
     assert np.array_equal(X[:, :-1], expected)
+
+
+def test_codes_that_lost_their_zeros_on_the_way_through_numbers_are_known():
+    columns = learnt(zip=["02139", "2140", "007", "07", "90210"] * 2, x=np.arange(10.0))
+    values = columns.columns[0].learnt.values
+    found = columns.columns[0].learnt.places(["02139", "2139", "02140", "7", "90210", "x", None])
+    assert [(*values, "gap", "new")[k] for k in found] == ["02139", "02139", "new", "new", "90210", "new", "gap"]
 
 
 def test_categories_that_are_new_and_columns_without_values_are_said_where_there_are_more_than_in_training():

@@ -67,7 +67,7 @@ _DATES = [
         rf"(?P<day>\d\d?)(?:st|nd|rd|th)?[-. ]*{_MONTH}[-., ]*(?P<year>\d{{4}}|\d\d)",
         rf"{_MONTH}[-. ]*(?P<day>\d\d?)(?:st|nd|rd|th)?,? +(?P<year>\d{{4}})",
         rf"{_MONTH}[-., ]*(?P<year>\d{{4}})",
-        rf"{_CENTURY}-(?P<month>\d\d)",
+        rf"{_CENTURY}-(?P<month>0[1-9]|1[0-2])",  # 1970-71 is a season
         rf"{_CENTURY}(?P<month>\d\d)(?P<day>\d\d)",
     )
 ]  # fmt: skip

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Sparse
-from ..data.values import day_first, stand_in, truth
+from ..data.values import day_first, is_code, stand_in, truth
 from ..formats import CATEGORY, DATE, NUMBER
 from ..models.ranges import in_another_unit
 from .texts import as_dates, as_numbers, counts_of, texts_of
@@ -254,13 +254,22 @@ class Category:
     def places(self, texts: list[str | None]) -> np.ndarray:
         """The number of each text's value, int32: -1 for a new one, the count of values for a gap.
 
-        If there are two values that mean yes and no, other words for these are known, too: 1 for True.
+        If there are two values that mean yes and no, other words for these are known, too: 1 for True. So are codes that have
+        lost their zeros on the way through numbers: 2139 for 02139.
         """
         numbers = {text: k for k, text in enumerate(self.values)}
         words = {truth(text): k for k, text in enumerate(self.values)}
         words = words if len(self.values) == 2 and words.keys() == {0, 1} else {}
         gap = len(self.values)
         found = [gap if text is None else numbers.get(text, words.get(truth(text), -1)) for text in texts]
+        if new := [k for k, text in enumerate(texts) if text is not None and found[k] < 0 and text.isdigit()]:
+            codes: dict[str, int] = {}
+            for place, value in enumerate(self.values):
+                if is_code(value):  # of two that are one number neither
+                    digits = value.lstrip("0") or "0"
+                    codes[digits] = -1 if digits in codes else place
+            for k in new:
+                found[k] = codes.get(str(texts[k]), -1)
         return np.array(found, np.int32)
 
     def between_edges(self) -> tuple[Kind, Sparse]:
