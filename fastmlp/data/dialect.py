@@ -231,9 +231,8 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         else:
             mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
-        # Names or values of a single column may have several words.
-        words = mark == " " and min(lengths[0], max(lengths[1:], default=2)) == 1
-        if max(lengths) > 1 and not words:
+        # Else what stands in a single column's name, or in its values, is no separator: Years Experience, 28,5.
+        if min(lengths[0], max(lengths[1:], default=2)) > 1:
             alike = (
                 len(set(lengths[1:])) < 2 and lengths[0] in (lengths[-1], max(2, lengths[-1] - 1)) and lengths[-1] > 1
             )
@@ -242,7 +241,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
             scores[mark] = (alike, whole, 2 * count - len(fields) - mixed, -empty, sum(lengths))
     if failure is not None and not scores:
         raise InputError(f"{path}: line {first}: {failure}")
-    return max(scores, key=lambda mark: scores[mark], default=",")
+    return max(scores, key=lambda mark: scores[mark], default="\t")
 
 
 def _titles(table: list[list[str]]) -> int:
