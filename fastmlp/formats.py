@@ -35,10 +35,12 @@ class LabelColumn(NamedTuple):
 class Features:
     """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1), where
     the table that it was trained on had its labels, and, of images, their (rows, columns), how drawings are placed in them
-    (see ``ink``) and whether their border is light, if that is known.
+    (see ``ink``) and whether their border is light, if that is known. A model of a table's columns has a ``frame``: they
+    "must" stay as they are where some are text or dates, and "may" where all are numbers. It was trained without the
+    ``unused`` columns.
     """
 
-    width: Any  # an int; None where nothing is known
+    width: Any = None  # an int; None where nothing is known, of a file to train on
     columns: tuple[str, ...] | None = None
     index_base: int | None = None
     label: LabelColumn | None = None
@@ -62,7 +64,7 @@ class Query:
 
     label_column: str | None = None
     weight_column: str | None = None
-    known: Features | None = None
+    known: Features = Features()
     testing: bool = False
     cached: bool = True
     task: str = "auto"

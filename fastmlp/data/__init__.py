@@ -64,7 +64,7 @@ def load(
     kinds = kinds_of(column or ())
     dropped = (*(drop or ()), *(name for name, kind in kinds.items() if kind == "drop"))
     said = tuple(name for name, kind in kinds.items() if kind != "drop")
-    query = Query(label, weight, known=known, task=task, drop=dropped, said=said, say=say)
+    query = Query(label, weight, known=known or Features(), task=task, drop=dropped, said=said, say=say)
     if spec in ("mnist", "synthetic"):
         refuse_columns(query, spec)
         if test is not None:
@@ -93,7 +93,7 @@ def load(
     except MemoryError:
         advice = "; --memory trains on data that stay on disk" if path.is_dir() else ""
         raise InputError(f"{spec}: too large for this machine's memory{advice}") from None
-    if known is None or known.index_base is None:
+    if query.known.index_base is None:
         say_guess(data.index_base, spec, say)
     if test is not None:
         say_contradiction(data, spec, test, say)
@@ -110,10 +110,12 @@ def _load_path(path: Path, test: str | None, val_fraction: float | None, seed: i
         refuse_columns(query, f"{path}")
     samples, held_out = form.reader.read(path, query)
     if test is not None:
-        learnt = query.known or Features(
-            samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape,
-            frame="must" if isinstance(samples.X, Frame) else "may",
-        )  # fmt: skip
+        learnt = query.known
+        if learnt.width is None:
+            learnt = Features(
+                samples.X.shape[1], samples.columns, label=samples.label, image_shape=samples.image_shape,
+                frame="must" if isinstance(samples.X, Frame) else "may",
+            )  # fmt: skip
         tested, own = readable(test), held_out
         held_out, _ = format_of(tested, TRAINING).reader.read(tested, replace(query, known=learnt, testing=True))
     name = path.resolve().name if path.is_dir() else stem(path)

@@ -32,7 +32,7 @@ from .dataset import Samples
 from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
 from .frame import Frame, as_frame, names_of
-from .header import Chosen, Head, choose, known_features, read_head
+from .header import Chosen, Head, choose, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, number, stand_in, written_number
@@ -56,9 +56,9 @@ def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Sample
 
     A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
-    samples, known = _read(path, query, content), known_features(query)
-    if known.frame and not query.testing:  # for a model of such columns
-        samples = replace(samples, X=as_frame(samples.X, samples.columns, known.label))
+    samples = _read(path, query, content)
+    if query.known.frame and not query.testing:  # for a model of such columns
+        samples = replace(samples, X=as_frame(samples.X, samples.columns, query.known.label))
     return _told(samples, query), None
 
 
@@ -84,9 +84,9 @@ def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarr
     but the label's are features: that named ``query.label_column``, or known as such, or where the training file had it.
     InputError where there is one column more and none of this says which.
     """
-    samples, known = _told(_read(path, replace(query, labelled=False), content), query), known_features(query)
-    if known.frame:
-        return as_frame(samples.X, samples.columns, known.label)
+    samples = _told(_read(path, replace(query, labelled=False), content), query)
+    if query.known.frame:
+        return as_frame(samples.X, samples.columns, query.known.label)
     return np.asarray(samples.X)
 
 
@@ -104,7 +104,7 @@ class _NoNumber(InputError):
 
 
 def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
-    content, known = read_file(path) if content is None else content, known_features(query)
+    content, known = read_file(path) if content is None else content, query.known
     if not query.cached:
         return _parsed(content, path, query)
     key = repr((_CACHE_VERSION, query)).encode() + hashlib.sha256(content).digest()
@@ -146,7 +146,7 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
     with restated(csv.Error, InputError, f"{path}: "):
         head = read_head(unzip_text(content, path), path, query)
         chosen = choose(head, path, query)
-    known, notes = known_features(query), chosen.notes
+    known, notes = query.known, chosen.notes
     unnamed = not head.is_header or (known.frame and known.columns is None)  # a model without names goes by places
     names = None if unnamed else tuple(head.names[k] for k in chosen.features)
     label, place = None, sum(k < (chosen.label or 0) for k in chosen.features)

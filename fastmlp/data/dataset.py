@@ -225,7 +225,7 @@ class Samples:
 
 
 def _counted_alike(
-    samples: Samples, held_out: Samples | None, known: Features | None
+    samples: Samples, held_out: Samples | None, known: Features
 ) -> tuple[Samples, Samples | None, int | None]:
     """(both with the same columns, what their indices count from) of what svmlight files hold; all else as it is.
 
@@ -237,7 +237,7 @@ def _counted_alike(
     if len(found) < len(parts):
         return samples, held_out, None
     base, width = min(found), max(part.X.shape[1] for part in parts) - min(found)
-    if known is not None and known.index_base is not None:
+    if known.index_base is not None:
         base, width = known.index_base, known.width
     samples, *rest = (part.counted_from(base, width) for part in parts)
     return samples, rest[0] if rest else None, base
@@ -271,7 +271,7 @@ def assemble(
     """
     samples, held_out, base = _counted_alike(samples, held_out, query.known)
     samples, stand = _that_count(samples)
-    small, testing = isinstance(samples.X, OnDisk), query.known is not None
+    small, testing = isinstance(samples.X, OnDisk), query.known.width is not None
     classes: tuple[str, ...] = ()
     if task_of(samples.labels, samples.source, query.task, query.say) == "regression":
         y = as_numbers(samples.labels, samples.source)

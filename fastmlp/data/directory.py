@@ -191,13 +191,13 @@ def _open_shards(
 ) -> tuple[Samples, Samples | None]:
     for path in paths:
         require_file(path)
-    if query.label_column is None and query.known is not None and (label := query.known.label) is not None:
+    if query.label_column is None and (label := query.known.label) is not None:
         query = replace(query, label_column=label.name or str(label.place + 1))
     cached = _cache_path(directory, paths, (query.label_column, query.weight_column))
     with contextlib.suppress(OSError, InputError, RunError, ValueError, KeyError, TypeError):  # not there, or damaged
         return _opened(cached, directory, memory)
     what = f"{len(paths)} {form.name} files are read"
-    quiet = replace(query, known=None, cached=False, say=lambda line: None)
+    quiet = replace(query, known=Features(), cached=False, say=lambda line: None)
     _convert(cached, lambda file: _write_shards(file, form, paths, quiet), what, query.say)
     return _opened(cached, directory, memory)
 

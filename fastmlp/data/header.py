@@ -45,11 +45,6 @@ _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
 
 
-def known_features(query: Query) -> Features:
-    """The known properties of the features: none, not even their number, for a file to train on."""
-    return query.known or Features(None)
-
-
 @dataclass(frozen=True)
 class Head:
     """The first line's fields, names if it is a header; the rows below, and the number of the first one's line.
@@ -147,7 +142,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
             names = [*index, *(str(k) for k in range(len(names) - len(index)))]
         elif all(map(str.isdigit, names)) and not query.headed:
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
-        known = known_features(query)
+        known = query.known
         if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
             is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
         rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
@@ -244,8 +239,7 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     """
     names = table.fields
     asked = [option for option in ("label", query.label_column) if option and number(option) is None]
-    known = known_features(query)
-    columns = known.columns
+    columns = query.known.columns
     if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
         return True
     below = [row for row in table.below if len(row) == len(names)]
@@ -255,7 +249,7 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     if not numbers:
         dated = [k for k in text if below and written_date(names[k]) and all(written_date(row[k]) for row in below)]
         # Where the training file had no header, text above text is a row.
-        unnamed = known.width is not None and columns is None
+        unnamed = query.known.width is not None and columns is None
         if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
             return False
         return not dated and 2 * len(again) <= len(names)
@@ -293,7 +287,7 @@ def _are_even(fields: list[str]) -> bool:
 
 
 def choose(head: Head, path: Path, query: Query) -> Chosen:
-    known = known_features(query)
+    known = query.known
     if len(head.names) == 1 and known.width != 1:
         tried = ", ".join(SEPARATORS.values())
         raise InputError(

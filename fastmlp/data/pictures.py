@@ -60,11 +60,9 @@ def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
     said, query = query.say, replace(query, say=lines.append)
     with _tree(path) as tree:
         train, test = _parts(path, tree, query)
-        known = query.known
         if query.testing:
             train, test = test or train, None
-        shape = None if known is None else known.image_shape
-        shape = shape or _common_size(path, train)
+        shape = query.known.image_shape or _common_size(path, train)
         both = [_samples(path, part, shape, query) for part in (train, test) if part is not None]
     for line in lines:
         said(line)
@@ -175,7 +173,7 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     if test in seconds:
         query.say(f"{path}: {test} is taken for the test set")
     if train is None and test is not None:
-        if query.known is None:
+        if query.known.width is None:
             raise InputError(f"{path}: holds {test}, and no train directory to train on")
         return used[0], None
     return used[0], used[1] if len(used) > 1 else None
@@ -235,7 +233,7 @@ def _common_size(path: Path, part: _Part) -> tuple[int, int]:
 def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> Samples:
     files = [file for of_class in part.values() for file in of_class]
     require_size(len(files) * shape[0] * shape[1], path)
-    framing, light = (None, None) if query.known is None else (query.known.framing, query.known.light_border)
+    framing, light = query.known.framing, query.known.light_border
 
     def arrays() -> dict[str, np.ndarray]:
         said: list[str] = []
@@ -261,7 +259,7 @@ def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> S
 def features(path: Path, query: Query) -> np.ndarray:
     """X [N, inputs] of all images in a file, for the model that ``query.known`` describes."""
     known = query.known
-    if known is None or known.image_shape is None:
+    if known.image_shape is None:
         raise InputError(f"{path}: holds images; the inputs of this model are not known to be any")
     with found(path) as pictures:
         seen = read_images(pictures, known.image_shape, known.framing, light_border=known.light_border, say=query.say)

@@ -41,14 +41,13 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
         raise InputError(
             f"{path}: line {line}: {str(labels.values[several])[:40]!r} are several labels; a row must have one"
         )
-    if query.known is not None and query.known.index_base is not None:
+    if query.known.index_base is not None:
         _require_known(samples, text, path, query.known)
     return samples, None
 
 
 def features(path: Path, query: Query) -> Any:
     """X Sparse [N, I] for the model that ``query.known`` describes; the labels are left out."""
-    assert query.known is not None
     samples, text = _samples(path)
     known = query.known
     if known.index_base is None:  # a model of other files
