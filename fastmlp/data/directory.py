@@ -241,7 +241,7 @@ def _write(file: IO[bytes], array: np.ndarray) -> int:
 def _write_shards(file: IO[bytes], form: Format, paths: list[Path], query: Query) -> None:
     parts: dict[str, _Part] = {}
     first: Samples | None = None
-    features, lowest, image_shapes, names = 0, None, set(), None
+    features, lowest, image_shapes = 0, set(), set()
     for k, path in enumerate(paths):
         try:
             samples, held_out = form.reader.read(path, query)
@@ -256,27 +256,26 @@ def _write_shards(file: IO[bytes], form: Format, paths: list[Path], query: Query
             if samples.label is not None:  # all have their labels where the first has them
                 query = replace(query, known=Features(samples.X.shape[1], label=samples.label))
         X, kind = samples.X, "test" if _is_test(path) else "training"
-        if samples.lowest is not None:
-            lowest = samples.lowest if lowest is None else min(lowest, samples.lowest)
-        elif k and X.shape[1] != features:
+        if samples.lowest is None and X.shape[1] != first.X.shape[1]:
             raise InputError(f"{path}: has {X.shape[1]} features; {paths[0].name} has {features}")
-        if k and samples.columns != names:
+        if samples.columns != first.columns:
             raise InputError(f"{path}: its columns are not those of {paths[0].name}; they must be the same")
-        features, names = max(features, X.shape[1]), samples.columns
+        features = max(features, X.shape[1])
+        lowest.add(samples.lowest)  # of svmlight files; else None
         image_shapes.add(samples.image_shape)
         part = parts.setdefault(kind, _Part())
         if part.pieces and bool(part.weights) != (samples.weight is not None):
             raise InputError(f"{path}: some files have sample weights and some have none; all must, or none")
         part.add(file, samples)
-    if "training" not in parts:
+    if first is None or "training" not in parts:
         raise InputError(f"{paths[0].parent}: all its files are named test*; there must be others to train on")
     meta = {
         "parts": {kind: part.meta(file) for kind, part in parts.items()},
         "features": features,
-        "lowest": lowest,
-        "columns": names,
-        "label": first and first.label,
-        "notes": first.notes if first else (),
+        "lowest": min(lowest),
+        "columns": first.columns,
+        "label": first.label,
+        "notes": first.notes,
         "image_shape": image_shapes.pop() if len(image_shapes) == 1 else None,
     }
     content = json.dumps(meta).encode()
