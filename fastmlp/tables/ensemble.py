@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,9 +27,9 @@ _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples X [N, I], dense or sparse, targets as the kernels take them, and weights of mean 1, if any."""
+    """Samples X [N, I], dense, sparse or as the kernels read them, targets as these take them, weights of mean 1, if any."""
 
-    X: np.ndarray | Sparse
+    X: Any
     targets: np.ndarray
     weights: np.ndarray | None
 
@@ -48,15 +49,6 @@ class Member:
     best_epoch: int  # from 1; 0: there was none with a finite loss
     held_out: np.ndarray
     train_losses: list[float]  # means over each epoch, while the weights were changing
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Callbacks of the training, called from any thread; networks count from 0. ``stop`` is asked after each epoch."""
-
-    epoch: Callable[[int, int, float], None] = lambda network, epoch, loss: None
-    finished: Callable[[int, Member], None] = lambda network, member: None
-    stop: Callable[[], bool] = lambda: False
 
 
 def folds(targets: np.ndarray, networks: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -140,31 +132,32 @@ def outputs_by_rows(
 
 
 def train(
-    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int],
-    watch: Watch = Watch(),
+    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int], *,
+    told: Callable[[int, int, float], None] = lambda network, epoch, loss: None,
+    finished: Callable[[int, Member], None] = lambda network, member: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Member]:  # fmt: skip
     """Train a network on scale * X for each part: (numbers of the rows of ``data`` to train on, rows held out).
 
-    One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Ctrl-C and
-    ``watch.stop`` end all networks; unfinished ones are not passed to ``watch.finished``.
+    One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Each thread
+    calls ``told`` (network, epoch, loss) and asks ``stop`` after an epoch, and calls ``finished`` at the end; networks count
+    from 0. Ctrl-C and ``stop`` end all networks; unfinished ones are not passed to ``finished``.
     """
-    read = kernels.csr(data.X).dictionary_encode() if isinstance(data.X, Sparse) else data.X
+    if isinstance(data.X, Sparse):
+        data = replace(data, X=kernels.csr(data.X).dictionary_encode())
     stopped, cores = threading.Event(), kernels.get_num_threads()
 
-    def stop() -> bool:
-        if watch.stop():
+    def stops() -> bool:
+        if stop():
             stopped.set()
         return stopped.is_set()
 
     def member(k: int) -> Member:
         try:
             with kernels.threads(max(1, cores // len(parts))):
-                made = _train_one(
-                    recipe, scale, outputs, data, read, *parts[k], seeds[k], stop,
-                    lambda epoch, loss: watch.epoch(k, epoch, loss),
-                )  # fmt: skip
+                made = _train_one(recipe, scale, outputs, data, *parts[k], seeds[k], stops, partial(told, k))
             if not stopped.is_set():
-                watch.finished(k, made)
+                finished(k, made)
             return made
         except BaseException:
             stopped.set()
@@ -179,7 +172,7 @@ def train(
 
 
 def _train_one(
-    recipe: Recipe, scale: float, outputs: int, data: Rows, read: Any, rows: np.ndarray, held_out: Rows, seed: int,
+    recipe: Recipe, scale: float, outputs: int, data: Rows, rows: np.ndarray, held_out: Rows, seed: int,
     stopped: Callable[[], bool], told: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
     """Train until the epochs since the best one outnumber the epochs up to it by a first cycle.
@@ -198,7 +191,7 @@ def _train_one(
     best_epoch, best_loss, outputs_then = 0, np.inf, np.empty((0, outputs))
     for epoch in range(recipe.epochs):
         step_losses, _ = kernels.mlp_train_steps(
-            read, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=rule,
+            data.X, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=rule,
             lr=rates[epoch * steps : (epoch + 1) * steps], t=1 + epoch * steps, scale=scale, loss=recipe.loss,
             sample_weight=data.weights, dropout=recipe.dropout, seed=seed,
         )  # fmt: skip

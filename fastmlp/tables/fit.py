@@ -24,7 +24,7 @@ from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..training.loop import Observer, Progress, Result, on_threads, training_cost
 from ..training.plan import digest, sample_weights
 from .columns import Columns
-from .ensemble import Member, Rows, Watch, folds, input_scale, mean_probabilities, train
+from .ensemble import Member, Rows, folds, input_scale, mean_probabilities, train
 from .model import TableModel
 from .recipe import LEAST_STEPS, Recipe, recipe_for
 
@@ -238,16 +238,13 @@ class _Run:
     def train(self) -> None:
         left = [k for k in range(len(self.plan.parts)) if k not in self.members]
         self._start = time.perf_counter()
-        watch = Watch(
-            lambda k, epoch, loss: self._epoch(left[k], epoch, loss),
-            lambda k, member: self._finished(left[k], member),
-            self.observer.stop,
-        )
         plan = self.plan
         if left:
             train(
                 plan.recipe, plan.scale, plan.outputs, plan.rows,
-                [plan.parts[k] for k in left], [plan.seeds[k] for k in left], watch,
+                [plan.parts[k] for k in left], [plan.seeds[k] for k in left],
+                told=lambda k, epoch, loss: self._epoch(left[k], epoch, loss),
+                finished=lambda k, member: self._finished(left[k], member), stop=self.observer.stop,
             )  # fmt: skip
         self.save()
         self.seconds += time.perf_counter() - self._start
