@@ -15,6 +15,7 @@ from .config import TrainConfig, configure
 from .data import Dataset
 from .data.labels import listed
 from .errors import InputError, as_parameters
+from .paths import as_path
 from .screen import Screen, in_notebook
 from .training.loop import Observer, Progress, Result, fit_network
 from .training.parallel import World
@@ -178,12 +179,12 @@ def train(
 ) -> Result:
     """Train as ``config`` says: one network, or several of a table. What it takes, returns and raises is as in ``fit``."""
     observer, world = observer or Observer(), world or World()
-    config = completed(config, data, world.size)
+    config, path = completed(config, data, world.size), None if checkpoint is None else as_path(checkpoint)
     if config.networks:
         from .tables.fit import fit_table  # here: a network of its own does without
 
-        return fit_table(data, config, observer, checkpoint, resume)
-    return fit_network(data, config, observer, checkpoint, resume, world)
+        return fit_table(data, config, observer, path, resume)
+    return fit_network(data, config, observer, path, resume, world)
 
 
 def _in_order(weights: Mapping[Any, float], classes: tuple[str, ...]) -> str:

@@ -69,11 +69,6 @@ def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
     return Framing(box, most, off_centre + 0.5, max(1.5 * int(busyness(scale * images).max()), _BUSY * box))
 
 
-def has_light_border(X: Any, shape: tuple[int, int] | None) -> bool:
-    """Whether the border of most images X [N, rows * columns] is lighter than the middle of their range of values."""
-    return (border_lightness(X, shape) or 0.0) > 0.5
-
-
 def border_lightness(X: Any, shape: tuple[int, int] | None) -> float | None:
     """Where the median border of images X [N, rows * columns] lies between their darkest pixel, 0, and their lightest, 1.
 

@@ -19,7 +19,6 @@ from ..data.labels import listed
 from ..errors import InputError, Interrupted, RunError, about, similar
 from ..formats import DROP, kinds_of
 from ..models.target import Target, number_scores, target_of
-from ..paths import as_path
 from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from ..training.loop import Observer, Progress, Result, on_threads, training_cost
 from ..training.plan import digest, sample_weights
@@ -281,14 +280,11 @@ class _Run:
         }  # fmt: skip
 
 
-def fit_table(
-    data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool
-) -> Result:
+def fit_table(data: Dataset, config: TrainConfig, observer: Observer, path: Path | None, resume: bool) -> Result:
     """``fitting.train`` of a table by several networks, with a completed ``config``.
 
-    The file ``checkpoint`` keeps the trained networks; with ``resume`` only the others are trained, to the same bits.
+    The checkpoint ``path`` keeps the trained networks; with ``resume`` only the others are trained, to the same bits.
     """
-    path = None if checkpoint is None else as_path(checkpoint)
     with on_threads(config.threads):
         before = kernels.jit.compile_seconds
         plan = _planned(data, config, observer.say)

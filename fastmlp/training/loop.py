@@ -19,11 +19,10 @@ from ..backend import Network, kernels, ops, threads
 from ..config import HIGHER_IS_BETTER, METRICS, TrainConfig
 from ..data import Dataset
 from ..errors import InputError, Interrupted, RunError
-from ..images.framing import framing_of, has_light_border
+from ..images.framing import border_lightness, framing_of
 from ..models.model import Model
 from ..models.ranges import input_ranges
 from ..models.target import kernel_of, scored
-from ..paths import as_path
 from .batches import Batches
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .optimizers import learning_rates, rule
@@ -195,7 +194,7 @@ class Run:
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
-            light_border=has_light_border(data.X, data.image_shape),
+            light_border=(border_lightness(data.X, data.image_shape) or 0.0) > 0.5,
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
             mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind, loss=plan.loss,
         )  # fmt: skip
@@ -501,10 +500,9 @@ def on_threads(count: int | None) -> Iterator[None]:
 
 
 def fit_network(
-    data: Dataset, config: TrainConfig, observer: Observer, checkpoint: str | Path | None, resume: bool, world: World
+    data: Dataset, config: TrainConfig, observer: Observer, path: Path | None, resume: bool, world: World
 ) -> Result:
-    """``fitting.train`` for one network, with a completed ``config``; rank 0 reads and writes the checkpoint."""
-    path = None if checkpoint is None else as_path(checkpoint)
+    """``fitting.train`` for one network, with a completed ``config``; rank 0 reads and writes the checkpoint ``path``."""
     with contextlib.ExitStack() as during:
         during.enter_context(on_threads(world.threads if config.threads is None else config.threads))
         found, before = None, kernels.jit.compile_seconds
