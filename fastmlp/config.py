@@ -58,6 +58,9 @@ _POSITIVE = "positive and finite", lambda value: 0 < value < math.inf
 _NOT_NEGATIVE = "at least 0 and finite", lambda value: 0 <= value < math.inf
 _STRENGTH = "from 0 to 100", lambda value: 0 <= value <= 100  # stronger distortion leaves little of an image
 _DECAY = "above 0 and at most 1", lambda value: 0 < value <= 1
+_WHOLE = "an integer of at least 0", lambda value: value >= 0
+_COUNT = "an integer of at least 1", lambda value: value >= 1
+_THREADS = "an integer from 1 to 1024", lambda value: 1 <= value <= 1024
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:
@@ -108,7 +111,7 @@ class TrainConfig:
         None,
         "leave the training samples of a directory on disk, and keep about so many MB of them in memory (default all)",
         metavar="MB",
-        least=1,
+        within=_COUNT,
     )
     offline: bool = _option(False, "do not download MNIST")
     standardize: str = _option(
@@ -126,7 +129,7 @@ class TrainConfig:
         "train so many networks on a table, each without a part of the rows that chooses its best epoch, and average what they "
         "predict; 0: one network, as the other options say (default 8; 0 for few rows of numbers alone, and where options of "
         "one network are given)",
-        least=0,
+        within=_WHOLE,
         group="network",
     )
     hidden: tuple[int, ...] = _option(
@@ -149,14 +152,14 @@ class TrainConfig:
         metavar="NAME",
         group="optimisation",
     )
-    batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", least=1)
+    batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", within=_COUNT)
     epochs: int | None = _option(
         None,
         "passes over the training data (default 4, or as many as make 1,000 steps; for one network of a table 2,000 to 10,000 "
         "steps, with rate, weight decay and dropout by its size)",
-        least=1,
+        within=_COUNT,
     )
-    steps: int | None = _option(None, "stop after this many steps instead", least=1)
+    steps: int | None = _option(None, "stop after this many steps instead", within=_COUNT)
     optimizer: str = _option("momentum", "update rule", choices=tuple(RULES))
     lr: float | None = _option(
         None,
@@ -175,7 +178,7 @@ class TrainConfig:
         None, "part of the run in which the rate rises (default 0, onecycle 0.15)", metavar="F", within=_PART
     )
     step_epochs: int | None = _option(
-        None, "epochs between the falls of the step schedule (default a third of the run)", least=1
+        None, "epochs between the falls of the step schedule (default a third of the run)", within=_COUNT
     )
     step_factor: float = _option(0.1, "of each fall of the step schedule", within=_POSITIVE)
     clip_norm: float = _planned(
@@ -211,7 +214,7 @@ class TrainConfig:
         group="early stopping",
     )
     patience: int | None = _option(
-        None, "stop after so many epochs without a better --monitor, and keep the best weights", least=1
+        None, "stop after so many epochs without a better --monitor, and keep the best weights", within=_COUNT
     )
     monitor: str = _option(
         "validation_loss",
@@ -219,8 +222,10 @@ class TrainConfig:
         "would no longer be one)",
         choices=tuple(dict.fromkeys(name for task in METRICS for name in monitors(task))),
     )
-    seed: int = _option(0, "of initial weights, shuffling, splits, dropout and augmentation", least=0, group="the run")
-    threads: int | None = _option(None, "threads (default: the cores this process may use)", least=1, most=1024)
+    seed: int = _option(
+        0, "of initial weights, shuffling, splits, dropout and augmentation", within=_WHOLE, group="the run"
+    )
+    threads: int | None = _option(None, "threads (default: the cores this process may use)", within=_THREADS)
     backend: str = _option("numba", "fast kernels, or the NumPy definition of them", choices=("numba", "reference"))
     input: str = _option(
         "auto",
@@ -231,7 +236,7 @@ class TrainConfig:
         1,
         "steps between averages of the ranks' weights under mpiexec (1: each step on the whole batch)",
         metavar="K",
-        least=1,
+        within=_COUNT,
     )
     out: str | None = _option(
         None, "directory for model, checkpoints, metrics and config (default runs/NAME)", metavar="DIR"
@@ -443,17 +448,12 @@ def _typed(name: str, value: Any, kind: str) -> Any:
 
 def _check(name: str, value: Any, metadata: Any) -> None:
     """InputError for a value outside of the field's choices or limits."""
-    choices, least, most, within = (metadata.get(key) for key in ("choices", "least", "most", "within"))
+    choices, within = metadata.get("choices"), metadata.get("within")
     if within is not None and value is not None and not within[1](value):
-        raise InputError(f"--{name} is {value}; it must be {within[0]}")
+        raise InputError(f"--{name} is {value!r:.60}; it must be {within[0]}")
     for each in (value if isinstance(value, tuple) else (value,)) if choices else ():
         if each not in choices:
             raise InputError(not_one_of(f"--{name}", each, choices))
-    if least is None or value is None:
-        return
-    if value < least or (most is not None and value > most):
-        wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"--{name} is {value!r:.60}; it must be an integer {wanted}")
 
 
 # Options of the network and its training: those that several networks of a table take, too, and those that only one takes.
