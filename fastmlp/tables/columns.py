@@ -232,19 +232,17 @@ def _learnt(name: Hashable, values: np.ndarray, said: str | None, drop_empty: bo
         return Column(name, DROP, None, "as said")
     with _naming(name):
         counts = {} if values.dtype.kind in "iufb" else counts_of(values)
-    present, different, whole = _counted(values, counts)
-    if drop_empty and not present:
-        return Column(name, DROP, None, "it is all gaps")
-    if len(values) and not present:
-        raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
-    with _naming(name):
+        present, different, whole = _counted(values, counts)
+        if drop_empty and not present:
+            return Column(name, DROP, None, "it is all gaps")
+        if len(values) and not present:
+            raise InputError(f"column {name!r} is all gaps; leave it out, or say so: columns={{{name!r}: 'drop'}}")
         kind = said or guessed(values, counts)
-    row_numbers = whole and 1 < different == len(values) and isinstance(name, str) and says_which_row(name)
-    if row_numbers and said is None:
-        return Column(name, DROP, None, "its integers are all different and say which row it is")
-    if said is None and kind == NUMBER and whole and _is_id(name) and present >= _ROWS_AN_ID * different:
-        kind = CATEGORY
-    with _naming(name):
+        row_numbers = whole and 1 < different == len(values) and isinstance(name, str) and says_which_row(name)
+        if row_numbers and said is None:
+            return Column(name, DROP, None, "its integers are all different and say which row it is")
+        if said is None and kind == NUMBER and whole and _is_id(name) and present >= _ROWS_AN_ID * different:
+            kind = CATEGORY
         learnt = KINDS[kind].learn(values, alone)
     if learnt.inputs:
         return Column(name, kind, learnt, learnt.about)
