@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from .cli import Parser, command, optional, say
+from .cli import Parser, command, say
 from .errors import InputError
-from .extras import to_install
+from .extras import optional, to_install
 from .paths import as_path
 
 FAMILIES = ("torch", "jax", "sklearn", "tensorflow", "keras", "onnxruntime", "litert")
@@ -40,7 +40,6 @@ def parser() -> Parser:
 
 @command("bench")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     against = [name for name in options.against.split(",") if name]
     if unknown := [name for name in against if name not in FAMILIES]:

@@ -14,7 +14,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -125,6 +124,7 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
         def main(argv: Sequence[str] | None = None) -> int:
             return run_command(verb, work, argv, on_ranks=on_ranks)
 
+        main.__doc__ = "Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."
         return main
 
     return decorate
@@ -133,14 +133,6 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
 def _one_line(error: BaseException) -> str:
     """The message in one line, without control characters from files' names or content."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
-
-
-def optional(module: str, sentence: str) -> Any:
-    """A module of an optional package. InputError with ``sentence``, which says what to install, when it is missing."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise InputError(f"{sentence} ({error})") from None
 
 
 def _list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, ...]]:

@@ -92,7 +92,6 @@ def _fish(verb: str) -> Iterator[str]:
 
 @command("completion")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 2 bad input."""
     from .__main__ import VERBS
 
     shell = parser().parse_args(argv).shell

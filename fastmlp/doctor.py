@@ -318,7 +318,6 @@ def parser() -> Parser:
 
 @command("doctor")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 no problem, 1 a problem, 2 bad usage, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     findings = []
     for finding in _examine(options.clean):

@@ -176,7 +176,6 @@ def parser() -> Parser:
 
 @command("evaluate")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = vars(parser().parse_args(argv))
     path, as_json = options.pop("model"), options.pop("json")
     import numpy as np

@@ -14,16 +14,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .cli import Parser, command, optional
+from .cli import Parser, command
 from .errors import InputError
-from .extras import to_install
+from .extras import optional, to_install
 from .paths import as_path, atomic_write, writing
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .models.model import Model
-    from .tables.model import TableModel
 
 _PROTOBUF_BYTES = 2_000_000_000
 
@@ -51,30 +50,26 @@ def state_dict(model: Model) -> dict[str, np.ndarray]:
 # Each returns (the file's bytes, the Python that uses it).
 
 
-def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool = False) -> tuple[bytes, str]:
-    if model.network.params.nbytes > _PROTOBUF_BYTES:
-        raise InputError(f"{path}: the weights take more than the 2 GB of an .onnx file; export to .safetensors")
-    names = ["class" if labels is None and not uint8 else "label", "probabilities"]
-    if model.target is not None:
-        names = ["prediction"]
-    kind = "uint8" if uint8 else "float32"
-    usage = f'onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{"X": X.astype("{kind}")}})'
-    from .exporting.network import onnx_model
+def _onnx(model: Model, labels: np.ndarray | None, path: str, uint8: bool) -> tuple[bytes, str]:
+    from .tables.model import TableModel
 
-    return onnx_model(model, labels, uint8=uint8).SerializeToString(), usage
+    if isinstance(model, TableModel):
+        from .exporting.tables import table_model
 
+        made = table_model(model, labels)
+        given = ", ".join(f"{each.name!r}: ..." for each in made.graph.input)
+    else:
+        from .exporting.network import onnx_model
 
-def _onnx_of_tables(model: TableModel, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
-    from .exporting.tables import table_model
-
-    made = table_model(model, labels)
-    names = [each.name for each in made.graph.output]
-    columns = ", ".join(f"{each.name!r}: ..." for each in made.graph.input)
-    usage = f"onnxruntime.InferenceSession({path!r}).run({json.dumps(names)}, {{{columns}}})"
-    return made.SerializeToString(), usage
+        if model.network.params.nbytes > _PROTOBUF_BYTES:
+            raise InputError(f"{path}: the weights take more than the 2 GB of an .onnx file; export to .safetensors")
+        made = onnx_model(model, labels, uint8=uint8)
+        given = f'"X": X.astype("{"uint8" if uint8 else "float32"}")'
+    names = json.dumps([each.name for each in made.graph.output])
+    return made.SerializeToString(), f"onnxruntime.InferenceSession({path!r}).run({names}, {{{given}}})"
 
 
-def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
+def _safetensors(model: Model, labels: np.ndarray | None, path: str, uint8: bool) -> tuple[bytes, str]:
     from .models.described import described
 
     library = optional("safetensors.numpy", f".safetensors needs safetensors; {to_install('export')}")
@@ -83,7 +78,7 @@ def _safetensors(model: Model, labels: np.ndarray | None, path: str) -> tuple[by
     return library.save(tensors, metadata), _in_torch(model, tensors, f"safetensors.torch.load_file({path!r})")
 
 
-def _torch(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
+def _torch(model: Model, labels: np.ndarray | None, path: str, uint8: bool) -> tuple[bytes, str]:
     torch = optional("torch", ".pt needs PyTorch; pip install torch, or export to .safetensors")
     tensors, file = state_dict(model), io.BytesIO()
     torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, file)
@@ -107,7 +102,7 @@ def _in_torch(model: Model, tensors: dict[str, np.ndarray], loaded: str) -> str:
     return f"{usage}; y = net(X)" + ".exp()" * (model.target.kernel.output == "exponential")
 
 
-def _page(model: Model, labels: np.ndarray | None, path: str) -> tuple[bytes, str]:
+def _page(model: Model, labels: np.ndarray | None, path: str, uint8: bool) -> tuple[bytes, str]:
     from .exporting.page import page
 
     return page(model, path), "a browser: it is a page to draw digits on"
@@ -133,22 +128,17 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,
     scikit-learn's NotFittedError for an estimator without a network.
     """
-    path = as_path(path)
     from .tables.model import TableModel
 
+    path = as_path(path)
     convert, (model, labels) = _format_of(path), _as_model(model)
-    if isinstance(model, TableModel):
-        if convert is not _onnx or uint8:
-            raise InputError(f"{path}: a model of tables goes to .onnx only, without uint8")
-        content, usage = _onnx_of_tables(model, labels, str(path))
-    else:
-        if uint8 and convert is not _onnx:
-            raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
-        if uint8 and model.image_shape is None:
-            raise InputError(
-                f"{path}: cannot take uint8 pixels (--uint8): the model's inputs are not known to be images"
-            )
-        content, usage = convert(model, labels, str(path), **({"uint8": True} if uint8 else {}))
+    if isinstance(model, TableModel) and (convert is not _onnx or uint8):
+        raise InputError(f"{path}: a model of tables goes to .onnx only, without uint8")
+    if uint8 and convert is not _onnx:
+        raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
+    if uint8 and model.image_shape is None:
+        raise InputError(f"{path}: cannot take uint8 pixels (--uint8): the model's inputs are not known to be images")
+    content, usage = convert(model, labels, str(path), uint8)
     with writing(path), atomic_write(path) as file:
         file.write(content)
     return usage
@@ -214,7 +204,6 @@ def parser() -> Parser:
 
 @command("export")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     from .models.loading import load_model
 

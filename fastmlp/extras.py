@@ -1,10 +1,22 @@
-"""How to install optional dependencies."""
+"""Optional dependencies, and how to install them."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from .errors import InputError
 
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+def optional(module: str, sentence: str) -> Any:
+    """A module of an optional package. InputError with ``sentence``, which says what to install, when it is missing."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(f"{sentence} ({error})") from None
 
 
 def to_install(extra: str) -> str:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli import Parser, command, optional
-from .extras import to_install
+from .cli import Parser, command
+from .extras import optional, to_install
 from .paths import as_path
 
 
@@ -42,7 +42,6 @@ def parser() -> Parser:
 
 @command("report")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     files = draw_report(options.run, data=options.data, out=options.out)
     print(json.dumps({"files": [*map(str, files)]}) if options.json else "\n".join(map(str, files)))

@@ -217,7 +217,6 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
 
 @command("train", on_ranks=True)
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     with joined() as world, ExitStack() as held:
         return _run(argv, world, held)
 

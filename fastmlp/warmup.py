@@ -48,7 +48,6 @@ def parser() -> Parser:
 
 @command("warmup")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input, 130 Ctrl-C."""
     options = parser().parse_args(argv)
     from .backend import kernels
 

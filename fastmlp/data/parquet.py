@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cli import optional
 from ..errors import InputError
-from ..extras import to_install
+from ..extras import optional, to_install
 from ..formats import Query
 from . import csv
 from .dataset import Samples

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..cli import optional
 from ..data.labels import listed
 from ..errors import InputError
-from ..extras import to_install
+from ..extras import optional, to_install
 
 _OPSETS, _IR_VERSION = {"": 17, "ai.onnx.ml": 2}, 8  # read by every ONNX Runtime since 1.14
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..cli import optional
 from ..data.files import read_file
 from ..errors import InputError, RunError
-from ..extras import to_install
+from ..extras import optional, to_install
 from ..paths import atomic_write
 from .digits import straightened
 from .framing import Framing, border_means
