@@ -163,3 +163,13 @@ def test_a_signal_handler_that_predicts_leaves_the_scratch_of_the_prediction_tha
             sizes.append(at_line(len(sizes) + 1))
         assert len(sizes) > 4
         assert {size for size, _ in sizes} == {right}
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_predictor_of_a_table_asks_all_networks_though_they_take_as_many_inputs_as_there_are_columns(task, rng):
+    X = rng.normal(10, 5, (100, 5)).astype(np.float32)  # so few rows have one input a column
+    y = (X[:, 0] > X[:, 1]) if task == "classification" else X[:, 0] + X[:, 1]
+    model = fastmlp.fit(X, y, task=task, networks=2, epochs=2).model
+    assert model.network.sizes[0] == 5
+    expected = model.predict_proba(X[:1]) if task == "classification" else model.predict(X[:1])
+    np.testing.assert_array_equal(model.predictor()(X[:1]), expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,9 @@ class TableModel(Model):
         else:
             total = fast.loss_gradient(Z, self.target.encoded(y, Z.dtype), self.target.kernel)[0]
         return float(total) / len(y)
+
+    def predictor(self) -> Callable[[Any], np.ndarray]:
+        return self.predict_proba if self.target is None else self.predict
 
     def unlike_training(self, X: Any) -> str | None:
         self._checks_left = 0
