@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import cycle, islice
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -193,22 +194,11 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         targets = self._encoded("y", y)
         data = Rows(self.columns_.encode(table), targets, of_mean_one(weights))
         seed, *seeds = map(int, check_random_state(self.random_state).randint(2**31, size=1 + self.n_networks))
-        if not checks.are_given(X_val, y_val):
-            found_folds = folds(targets, self.n_networks, seed)
-            chosen = [found_folds[k % len(found_folds)] for k in range(self.n_networks)]
-            parts = [(kept, data.take(held_out)) for kept, held_out in chosen]
+        parted = [] if checks.are_given(X_val, y_val) else folds(targets, self.n_networks, seed)
+        if parted:
+            parts = [(kept, data.take(held_out)) for kept, held_out in islice(cycle(parted), self.n_networks)]
         else:
-            validation = Rows(
-                self.columns_.encode(self._named(X_val, "X_val")),
-                self._encoded("y_val", _target("y_val", y_val, X_val)),
-                None,
-            )
-            if validation.X.shape[0] != len(validation.targets) or not len(validation.targets):
-                raise ValueError(
-                    f"X_val has {validation.X.shape[0]} rows, and y_val {len(validation.targets)}; they must have as many, "
-                    "and one at least"
-                )
-            parts = [(np.arange(rows), validation)] * self.n_networks
+            parts = [(np.arange(rows), self._validation(X_val, y_val))] * self.n_networks
         self._input_scale = input_scale(data.X, self.width)
         names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
         recipe = recipe_for(rows, classes=self._learns_classes, **{name: getattr(self, name) for name in names})
@@ -219,11 +209,20 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.best_epochs_ = [member.best_epoch for member in members]
         self.validation_losses_ = [member.losses for member in members]
         self.out_of_fold_ = None
-        if X_val is None and self.n_networks >= len(found_folds):
+        if 0 < len(parted) <= self.n_networks:
             first = self._averaged([members[0].held_out])
             self.out_of_fold_ = np.full((rows, *first.shape[1:]), np.nan)
-            for (_, held_out), member in zip(found_folds, members):
+            for (_, held_out), member in zip(parted, members):
                 self.out_of_fold_[held_out] = self._averaged([member.held_out])
+
+    def _validation(self, X: Any, y: Any) -> Rows:
+        """The samples that choose each network's best epoch."""
+        inputs, targets = self.columns_.encode(self._named(X, "X_val")), self._encoded("y_val", _target("y_val", y, X))
+        if len(inputs) != len(targets) or not len(targets):
+            raise ValueError(
+                f"X_val has {len(inputs)} rows, and y_val {len(targets)}; they must have as many, and one at least"
+            )
+        return Rows(inputs, targets, None)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

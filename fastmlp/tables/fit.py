@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,7 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     )  # fmt: skip
     count = config.networks or 1
     seed, *seeds = np.random.default_rng([config.seed, _SEED]).integers(2**31, size=1 + count).tolist()
-    parted = folds(encoded, count, seed)
-    parts = [(kept, samples.take(out)) for kept, out in (parted[k % len(parted)] for k in range(count))]
+    parts = [(kept, samples.take(out)) for kept, out in islice(cycle(folds(encoded, count, seed)), count)]
     outputs = len(data.classes) or 1
     return _Plan(columns, samples, input_scale(inputs, width), target, recipe, outputs, parts, seeds)
 
