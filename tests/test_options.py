@@ -285,6 +285,16 @@ def test_a_run_on_numbers_begins_in_the_units_of_another_model(tmp_path):
     )
 
 
+def test_a_run_does_not_begin_with_the_networks_of_a_table(tmp_path):
+    path = tmp_path / "table.npz"
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    fastmlp.fit(X, X[:, 0] > 0, networks=2, epochs=1).model.save(path)
+    with pytest.raises(InputError) as refused:  # though the layers are alike
+        fastmlp.fit(X, X[:, 0] > 0, networks=0, hidden=(128, 128), activation="gelu", init_from=str(path))
+    several = "is of several networks of a table; it must be of one network (networks 0)"
+    assert str(refused.value) == f"init_from {path}: {several}"
+
+
 def test_a_configuration_survives_toml(tmp_path):
     config = configure(
         data="mnist",

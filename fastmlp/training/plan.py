@@ -261,6 +261,10 @@ def _require_fitting(config: TrainConfig, data: Dataset) -> None:
 def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
     """The model to begin with. InputError unless its layers, classes, columns and loss are those of the run."""
     model = load_model(path)
+    if type(model) is not Model:
+        raise InputError(
+            f"--init-from {path}: is of several networks of a table; it must be of one network (--networks 0)"
+        )
     outputs = model.network.sizes[-1:]  # which the classes and the loss determine
     for what, have, want, remedy in (
         ("layers", model.network.sizes, (data.X.shape[1], *config.hidden, *outputs), "--hidden and --data"),
