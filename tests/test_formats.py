@@ -51,15 +51,16 @@ def test_a_file_is_trained_on_under_each_of_its_names(form, tmp_path, samples):
             assert data.name == name[: -len(ending)]
 
 
-@each_format
-def test_a_held_out_file_may_be_of_any_format(form, tmp_path, samples):
+PAIRS = [(a, b) for a in WRITTEN for b in WRITTEN if (a.name == "svmlight") == (b.name == "svmlight")]  # sparse or not
+
+
+@pytest.mark.parametrize(("form", "other"), PAIRS, ids=lambda form: form.name)
+def test_a_held_out_file_may_be_of_any_format(form, other, tmp_path, samples):
     train = write(form, tmp_path / f"train{form.suffixes[0]}", *samples, COLUMNS)
-    for other in WRITTEN:
-        if (other.name == "svmlight") == (form.name == "svmlight"):  # sparse or not
-            test = write(other, tmp_path / f"test{other.suffixes[0]}", *samples, COLUMNS)
-            data = load(str(train), test=str(test), say=lambda line: None)
-            require(data, samples)
-            np.testing.assert_array_equal(dense(data.X_test), samples[0])
+    test = write(other, tmp_path / f"test{other.suffixes[0]}", *samples, COLUMNS)
+    data = load(str(train), test=str(test), say=lambda line: None)
+    require(data, samples)
+    np.testing.assert_array_equal(dense(data.X_test), samples[0])
 
 
 @each_format
