@@ -153,22 +153,25 @@ assert double(2) == 4 and double(2.0) == 4
 """
 
 
+SAID = "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are {}\n"
+
+
 @pytest.mark.parametrize(
-    ("patience", "setup", "said"),
+    ("patience", "setup", "cache", "said"),
     [
-        (1e9, "", ""),
-        (-1, "", "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are {}\n"),
-        (-1, "logging.getLogger('fastmlp').setLevel(logging.ERROR)", ""),
-        (-1, "logging.basicConfig(filename='log')", ""),
+        (1e9, "", "cache", ""),
+        (-1, "", "cache", SAID.format("kept for the next time")),
+        (-1, "", "file", SAID.format("not kept")),
+        (-1, "logging.getLogger('fastmlp').setLevel(logging.ERROR)", "cache", ""),
+        (-1, "logging.basicConfig(filename='log')", "cache", ""),
     ],
 )
-def test_who_waits_long_for_compilation_is_told_once(python, tmp_path, patience, setup, said):
+def test_who_waits_long_for_compilation_is_told_once(python, tmp_path, patience, setup, cache, said):
     """Two kinds of arguments are compiled for."""
     (tmp_path / "file").touch()
-    for kept, cache in ("kept for the next time", tmp_path / "cache"), ("not kept", tmp_path / "file"):
-        code = WAITED.format(setup=setup, patience=patience)
-        result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(cache)}, all_lines=True)
-        assert result.stderr == said.format(kept)
+    code = WAITED.format(setup=setup, patience=patience)
+    result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(tmp_path / cache)}, all_lines=True)
+    assert result.stderr == said
     assert ("filename" in setup) == ((tmp_path / "log").exists() and "compiling" in (tmp_path / "log").read_text())
 
 
