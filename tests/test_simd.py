@@ -624,7 +624,8 @@ def test_the_example_of_the_documentation(dtype, n, rng):
     np.testing.assert_allclose(Y, expected, rtol=np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
 
 
-# Vectors, masks and tiles wherever Numba stores values: its containers align to 16 or 32 bytes, a register is up to 64 wide.
+# Vectors, masks and tiles wherever Numba stores values: its containers align to 16 or 32 bytes, a register is up to 64 wide,
+# of whichever elements.
 # Each function adds up the lanes of simd.load(X, i) for i < 9, one way or another. A fault ends the process.
 STORED = """
 import numpy as np
@@ -747,23 +748,15 @@ def running_for_python(X):
 def generators_in_python(X):
     return [list(generator)[-1] for generator in [running_for_python(X) for _ in range(5)]][-1]
 
-def of_class(element):
-    @jitclass([("number", types.int8), ("vector", simd.Vector(element))])
-    class Holder:
-        def __init__(self, X, i):
-            self.number, self.vector = i, simd.load(X, i)
-
-    @njit
-    def attributes_of_objects(X):
-        return total(X, [holder.vector for holder in [Holder(X, i) for i in range(9)]])
-
-    return attributes_of_objects
-
-of_classes = {"float32": of_class(types.float32), "float64": of_class(types.float64)}
+@jitclass([("number", types.int8), ("vector", simd.Vector(types.float32))])
+class Holder:
+    def __init__(self, X, i):
+        self.number, self.vector = i, simd.load(X, i)
 
 @stores
+@njit
 def attributes_of_objects(X):
-    return of_classes[X.dtype.name](X)
+    return total(X, [holder.vector for holder in [Holder(X, i) for i in range(9)]])
 
 @structref.register
 class Kind(types.StructRef):
@@ -788,13 +781,12 @@ def parallel_loops(X):
         parts[i] = simd.reduce_add(vector)
     return parts.sum()
 
-for dtype in ("float32", "float64"):
-    X = np.arange(100, dtype=dtype)
-    lanes = simd.REGISTER_BYTES // X.itemsize
-    expected = sum(X[i : i + lanes].sum() for i in range(9))
-    for function in FUNCTIONS:
-        for _ in range(5):
-            assert function(X) == expected, (function, function(X), expected)
+X = np.arange(100, dtype=np.float32)
+lanes = simd.REGISTER_BYTES // X.itemsize
+expected = sum(X[i : i + lanes].sum() for i in range(9))
+for function in FUNCTIONS:
+    for _ in range(5):
+        assert function(X) == expected, (function, function(X), expected)
 print(len(FUNCTIONS))
 """
 
