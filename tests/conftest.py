@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,31 +28,19 @@ def pytest_addoption(parser):
     )
 
 
-class Absent:
-    """The last of the importers, which finds nothing: whether a package was asked for that is not there."""
-
-    asked = False
-
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        cls.asked = True
-
-    @classmethod
-    def find_distributions(cls, context=None):
-        cls.asked = True
-        return ()
+_missed, _done = [], set()  # packages that were looked for in vain, and tests that passed without any
+# The last of the importers, which finds nothing.
+sys.meta_path.append(
+    SimpleNamespace(find_spec=lambda *_: _missed.append(_), find_distributions=lambda _: _missed.append(_) or ())
+)
 
 
-sys.meta_path.append(Absent)
-_done = set()
-
-
-def pytest_runtest_logstart(nodeid):
-    Absent.asked = False
+def pytest_runtest_logstart():
+    _missed.clear()
 
 
 def pytest_runtest_logreport(report):
-    if report.when == "call" and report.passed and not Absent.asked:
+    if report.when == "call" and report.passed and not _missed:
         _done.add(report.nodeid)
 
 
@@ -170,7 +159,7 @@ def python(tmp_path):
     def run(*args, code=0, env=None, timeout=240, cwd=None, all_lines=False):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         command = [sys.executable, *(["-c", *args] if len(args) == 1 else args)]
-        Absent.asked |= any("fastmlp" in word for word in command)  # what it asks for is not seen from here
+        _missed.extend(word for word in command if "fastmlp" in word)  # what it misses is not seen from here
         result = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=timeout, cwd=cwd or tmp_path
         )
