@@ -347,6 +347,20 @@ def test_a_rate_that_is_too_high_is_said_to_be_so():
         TableRegressor(**QUICK, learning_rate=1e30).fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_refused_fit_draws_nothing_from_a_shared_random_state():
+    X, y = table(60)
+    shared = np.random.RandomState(0)
+    model = TableRegressor(n_networks=1, epochs=1, random_state=shared)
+    for rate, X_val in ((None, {"x": X["x"][:5]}), (1e30, None)):
+        with pytest.raises(ValueError, match="the table lacks|diverged"):
+            model.set_params(learning_rate=rate).fit(X, y, X_val=X_val, y_val=None if X_val is None else y[:5])
+    assert shared.randint(1000) == np.random.RandomState(0).randint(1000)
+    shared.seed(0)
+    model.set_params(learning_rate=None).fit(X, y)  # which draws
+    assert shared.randint(1000) != np.random.RandomState(0).randint(1000)
+
+
 def test_other_columns_than_in_training_are_refused_by_name():
     X, y = table(60)
     model = TableRegressor(n_networks=1, epochs=1, random_state=0).fit(X, y)

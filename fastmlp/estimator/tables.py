@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import cycle, islice
@@ -161,12 +162,15 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         fitted = object.__new__(type(self))
         fitted.__dict__.update({name: value for name, value in self.__dict__.items() if not name.endswith("_")})
+        shared = check_random_state(self.random_state)
+        drawn = copy.deepcopy(shared)
         with restated(InputError, ValueError), threads(self.n_threads):
-            fitted._fit(X, y, sample_weight, X_val, y_val)
+            fitted._fit(X, y, sample_weight, X_val, y_val, drawn)
+        shared.set_state(drawn.get_state(legacy=False))
         self.__dict__ = fitted.__dict__
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, random_state: Any) -> None:
         table = read_table(X)
         y = _target("y", y, X)
         rows = len(y)
@@ -193,7 +197,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.feature_names_in_ = np.array([*table.columns], object)
         targets = self._encoded("y", y)
         data = Rows(self.columns_.encode(table), targets, of_mean_one(weights))
-        seed, *seeds = map(int, check_random_state(self.random_state).randint(2**31, size=1 + self.n_networks))
+        seed, *seeds = map(int, random_state.randint(2**31, size=1 + self.n_networks))
         parted = [] if checks.are_given(X_val, y_val) else folds(targets, self.n_networks, seed)
         if parted:
             parts = [(kept, data.take(held_out)) for kept, held_out in islice(cycle(parted), self.n_networks)]
