@@ -54,10 +54,10 @@ def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind,
         assert predicted.dtype.kind == np.array(y.tolist()).dtype.kind
         assert (predicted == y).mean() > 0.8
         np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
-        if predicted.dtype.kind in "USb":  # integers are indices
-            assert each.evaluate(X, y)[1] == (predicted == y).mean()
-            with pytest.raises(InputError, match="y holds '3', which is none of the classes "):
-                each.evaluate(X, ["3"] * 300)
+        for given in (y, y.astype(object), y.tolist()):
+            assert each.evaluate(X, given)[1] == (predicted == y).mean()
+        with pytest.raises(InputError, match="y: label '3' is none of the training set's 2 classes "):
+            each.evaluate(X, ["3"] * 300)
 
 
 def test_numbers_are_predicted_and_it_is_said(caplog):

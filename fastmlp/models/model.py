@@ -14,7 +14,8 @@ import numpy as np
 from ..backend import Network, kernels, ops, quick_ops
 from ..data import Sparse
 from ..data.dataset import require_finite, sparse_rows
-from ..data.labels import listed, places
+from ..data.labels import class_indices
+from ..data.npz import as_labels
 from ..errors import InputError
 from ..formats import Features, LabelColumn
 from ..frames import as_floats, column_names, is_masked, named_columns
@@ -263,15 +264,12 @@ class Model:
         return np.array([LABELS[self.label_kind](name) for name in self.classes])
 
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """(mean loss, accuracy) on samples X [N, inputs] with y [N], class indices or text; (mean loss, R²) for numbers."""
+        """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text; (mean loss, R²)
+        for numbers."""
         y = np.asarray(y)
-        if self.target is None and y.dtype.kind in "OUSb":
-            texts = [label.decode() if isinstance(label, bytes) else str(label) for label in y.tolist()]
-            found = np.array(places(texts, self.classes))
-            if (found < 0).any():
-                unknown = texts[found.argmin()]
-                raise InputError(f"y holds {unknown!r}, which is none of the classes {listed(self.classes)}")
-            y = found
+        if self.target is None and (self.label_kind is not None or y.dtype.kind in "OUSb"):
+            labels = as_labels(np.array(y.tolist()) if y.dtype == object else y, "y")
+            y, _ = class_indices(labels, "y", self.classes)
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
 

@@ -60,11 +60,11 @@ def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
 
     def loss(column: int, order: np.ndarray) -> float:
         shuffled[:, column] = values[order, column]
-        found = model.evaluate(shuffled, y)[0]
+        found = model.measure(shuffled, y)["loss"]
         shuffled[:, column] = values[:, column]
         return found
 
-    return rises(columns, len(chosen), model.evaluate(values, y)[0], loss)
+    return rises(columns, len(chosen), model.measure(values, y)["loss"], loss)
 
 
 def columns_importance(
