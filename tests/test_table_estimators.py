@@ -226,6 +226,9 @@ def test_importance_ranks_columns_by_name_and_one_that_is_dropped_has_none(make)
     assert [*found.columns] == [*X]
     assert {*found.columns[np.argsort(-found.rise)[:2]]} == {"x", "colour"}
     assert found.rise[3] == found.deviation[3] == 0
+    for rows in (0, 399):
+        with pytest.raises(ValueError, match=f"X has 400 rows, and y {rows}; they must have as many"):
+            model.importance(X, y[:rows])
     first, *lines = str(found).splitlines()
     assert first == f"rise of the loss, {found.loss:.4f}, when a column is shuffled"
     assert [line.split()[:2] for line in lines] == [
@@ -321,7 +324,7 @@ BAD = [
     (TableRegressor, X, np.full(60, "a"), "y holds no numbers"),
     (TableRegressor, X, None, "the target y is None"),
     (TableRegressor, X, "x", "y is 'x'; it must be the column itself"),
-    (TableRegressor, X, Y[:50], "X has 60 rows, but y has 50"),
+    (TableRegressor, X, Y[:50], "X has 60 rows, and y 50; they must have as many"),
     (TableRegressor, {**X, "z": [None] * 60}, Y, "column 'z' is all gaps; leave it out"),
     (TableRegressor, rows_of(X, [0]), Y[:1], "1 sample"),
 ]

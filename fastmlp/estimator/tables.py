@@ -174,8 +174,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         table = read_table(X)
         y = _target("y", y, X)
         rows = len(y)
-        if len(table) != rows:
-            raise ValueError(f"X has {len(table)} rows, but y has {rows}")
+        _require_as_many("X", table, "y", y)
         if rows < 2:
             raise ValueError(
                 f"Found array with {rows} sample(s) (n_samples = {rows}) while a minimum of 2 is required."
@@ -221,12 +220,9 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _validation(self, X: Any, y: Any) -> Rows:
         """The samples that choose each network's best epoch."""
-        inputs, targets = self.columns_.encode(self._named(X, "X_val")), self._encoded("y_val", _target("y_val", y, X))
-        if len(inputs) != len(targets) or not len(targets):
-            raise ValueError(
-                f"X_val has {len(inputs)} rows, and y_val {len(targets)}; they must have as many, and one at least"
-            )
-        return Rows(inputs, targets, None)
+        table, targets = self._named(X, "X_val"), self._encoded("y_val", _target("y_val", y, X))
+        _require_as_many("X_val", table, "y_val", targets)
+        return Rows(self.columns_.encode(table), targets, None)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -288,6 +284,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         check_is_fitted(self)
         with restated(InputError, ValueError), threads(self.n_threads):
             table, targets = self._named(X, "X"), self._encoded("y", _target("y", y, X))
+            _require_as_many("X", table, "y", targets)
             chosen = rows_looked_at(len(targets), 1)
             table, rows = table[chosen], targets[chosen]
 
@@ -483,6 +480,11 @@ class TableRegressor(RegressorMixin, BaseTable):
 
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
         return ((_quantity(name, y) - self.target_mean_) / self.target_scale_).astype(np.float32)[:, np.newaxis]
+
+
+def _require_as_many(X_name: str, X: Frame, y_name: str, y: np.ndarray) -> None:
+    if len(X) != len(y) or not len(y):
+        raise ValueError(f"{X_name} has {len(X)} rows, and {y_name} {len(y)}; they must have as many, and one at least")
 
 
 def _target(name: str, y: Any, X: Any) -> np.ndarray:

@@ -295,6 +295,8 @@ class Model:
             loss, correct, done = loss + part, correct + hits, block.stop
             if target is not None:
                 numbers.append(target.numbers(Z))
+        if done != len(y) or not done:
+            raise InputError(f"X has {done} rows, and y {len(y)}; they must have as many, and one at least")
         total = done if weights is None else float(weights.sum())
         if target is None:
             return {"loss": loss / total, "accuracy": float(correct / total)}
