@@ -134,7 +134,7 @@ from fastmlp.training.parallel import joined
 from tests.test_mpi import small_digits
 
 data, rule, rates = small_digits(), kernels.momentum(0.9), np.linspace(0.1, 0.02, 7)
-lengths = np.array([47, 47, 47, 47, 47, 47, 2])  # 7 = 3 + 3 + 1 steps; the last batch has no row for rank 2
+lengths = np.array([47, 47, 47, 47, 47, 47, 2])  # 7 = 3 + 3 + 1 = 4 + 3 steps; the last batch has no row for rank 2
 rows = np.random.default_rng(3).permutation(len(data.X))[: lengths.sum()]
 ends = np.cumsum([0, *lengths])
 
@@ -145,28 +145,30 @@ def network():
     return made
 
 with joined() as world:
-    K, common = 3, {"scale": 1 / 255, "dropout": 0.3, "clip": 1.0}
-    ours = network()
-    mine = world.share(rows, lengths)
-    world.train_steps(kernels, data.X, data.y, mine, lengths, ours, size=47, sync_every=K, rule=rule, lr=rates, t=4,
-                      mean=True, seed=9, **common)
-    expected = network()
-    for step in range(0, 7, K):
-        batches = [rows[ends[s] : ends[s + 1]] for s in range(step, min(step + K, 7))]
-        shares = [[np.array_split(batch, world.size)[rank] for batch in batches] for rank in range(world.size)]
-        n, copies = sum(map(len, batches)), []
-        for rank, share in enumerate(shares):
-            copy = network()
-            copy.params[...], copy.state[...] = expected.params, expected.state
-            for s, few in enumerate(share):
-                if len(few):
-                    kernels.mlp_train_steps(data.X, data.y, few, len(few), copy, rule=rule,
-                                            lr=rates[step + s : step + s + 1], t=4 + step + s, seed=9 + rank, **common)
-            copies.append((copy, sum(map(len, share)) / n))
-        expected.params[...] = sum(copy.params * weight for copy, weight in copies)
-        expected.state[...] = sum(copy.state * weight for copy, weight in copies)
-    print(max(np.abs(ours.params - expected.params).max(), np.abs(ours.state - expected.state).max()))
-    print(np.abs(expected.params - network().params).max())
+    mine, start = world.share(rows, lengths), network()
+    for K, mean, clip in ((3, True, 1.0), (4, False, 10.0)):
+        common = {"scale": 1 / 255, "dropout": 0.3, "mean": mean, "clip": clip}
+        ours = network()
+        world.train_steps(kernels, data.X, data.y, mine, lengths, ours, size=47, sync_every=K, rule=rule, lr=rates, t=4,
+                          seed=9, **common)
+        expected = network()
+        for step in range(0, 7, K):
+            batches = [rows[ends[s] : ends[s + 1]] for s in range(step, min(step + K, 7))]
+            shares = [[np.array_split(batch, world.size)[rank] for batch in batches] for rank in range(world.size)]
+            n, copies = sum(map(len, batches)), []
+            for rank, share in enumerate(shares):
+                copy = network()
+                copy.params[...], copy.state[...] = expected.params, expected.state
+                for s, few in enumerate(share):
+                    if len(few):
+                        kernels.mlp_train_steps(data.X, data.y, few, len(few), copy, rule=rule,
+                                                lr=rates[step + s : step + s + 1], t=4 + step + s, seed=9 + rank, **common)
+                copies.append((copy, sum(map(len, share)) / n))
+            expected.params[...] = sum(copy.params * weight for copy, weight in copies)
+            expected.state[...] = sum(copy.state * weight for copy, weight in copies)
+        assert np.abs(ours.params - expected.params).max() < 1e-12
+        assert np.abs(ours.state - expected.state).max() < 1e-12
+        assert np.abs(expected.params - start.params).max() > 1e-3
     hashes = []
     for loop._CHUNK_SECONDS in (10, 1e-9):  # as many steps at a time as there are; and as few
         hashes += world.gather(fastmlp.fit(data, epochs=3, world=world, sync_every=4).summary["weights_sha256"])
@@ -176,8 +178,7 @@ with joined() as world:
 
 @pytest.mark.slow
 def test_local_steps_then_the_average_weighted_by_rows_and_dropout_of_each_ranks_own(ranks):
-    error, moved = map(float, on_ranks(ranks, 3, LOCAL).split())
-    assert error < 1e-12 < 1e-3 < moved
+    on_ranks(ranks, 3, LOCAL)
 
 
 # As `python -m fastmlp.train`, but that rank 1 comes to harm in the step after the 20th.
