@@ -138,6 +138,7 @@ BAD = {
         lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 1, 0.1, epsilon=-1), ValueError, "epsilon is -1.0; .* at least 0",
     ),
     "parameters of another size": (lambda: setattr(NETWORK, "params", B), ValueError, r"params is float32 \[2\]; it must be float32 \[16\]"),
+    "state of another size": (lambda: setattr(NETWORK, "state", B), ValueError, r"state is float32 \[2\]; it must be float32 \[0\]"),
     "parameters in a list": (lambda: setattr(NETWORK, "params", [0.0]), ValueError, "params is list; it must be float32"),
     "parameters of another float": (lambda: setattr(NETWORK, "params", np.zeros(16)), ValueError, "params is float64"),
     "parameters that are strided": (
@@ -200,6 +201,10 @@ BAD = {
     "network of a float of slots": (lambda: kernels.Network((3, 2), slots=1.0), ValueError, "slots is 1.0; it must be an integer"),
     "network of a number": (lambda: kernels.Network(3), ValueError, "sizes is 3; it must be two or more"),
     "network of negative slots": (lambda: kernels.Network((3, 2), slots=-1), ValueError, "slots is -1"),
+    "network of more slots than a rule has": (lambda: kernels.Network((3, 2), slots=3), ValueError, "slots is 3; .* from 0 to 2"),
+    "network of True outputs": (lambda: kernels.Network((3, True)), ValueError, r"sizes is \(3, True\)"),
+    "network of no outputs": (lambda: kernels.Network((3, 2), output="sigmoid"), ValueError, "output is 'sigmoid'; .* softmax, logistic"),
+    "a rate of a layer that is infinite": (lambda: kernels.Network((3, 2), layer_rates=[np.inf]), ValueError, "layer_rates is"),
     "CSR indptr falls": (lambda: csr(indptr=np.array([0, 2, 1])), ValueError, "never fall"),
     "CSR indptr starts late": (lambda: csr(indptr=np.array([1, 1, 2])), ValueError, "start at 0"),
     "CSR indptr too long": (lambda: csr(indptr=np.array([0, 1, 2, 2])), ValueError, "indptr has shape"),

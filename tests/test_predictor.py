@@ -23,15 +23,22 @@ def network(sizes, rng, dtype="float32", **options):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(6, 64, 8, 4), (300, 70, 10), (5, 3, 1), (7, 2)], ids=str)
-def test_a_predictor_gives_the_bits_of_mlp_forward_from_any_input_that_it_takes(sizes, dtype, rng):
-    of = network(sizes, rng, dtype)
-    predictor = kernels.Predictor(of, scale=0.5)
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [((6, 64, 8, 4), {"activation": "tanh"}), ((300, 70, 10), {}), ((5, 3, 1), {"bias": False}), ((7, 2), {})],
+    ids=str,
+)
+def test_a_predictor_gives_the_bits_of_mlp_forward_from_any_input_that_it_takes(sizes, options, dtype, rng):
+    of = network(sizes, rng, dtype, **options)
+    predictor, sure = kernels.Predictor(of, scale=0.5), kernels.Predictor(of, scale=0.5, probabilities=True)
     dense, pixels = rng.standard_normal((3, sizes[0])), rng.integers(0, 256, (3, sizes[0]))
     few = dense * (rng.random(dense.shape) < 0.2)
     infinite = np.where(few == 0, np.inf, few)
-    for X in (dense.astype(dtype), few.astype(dtype), infinite.astype(dtype), pixels.astype(np.uint8)):
+    bytes_first = [x.astype(np.uint8) for x in (pixels, pixels * (few != 0))]
+    for X in (*bytes_first, *(x.astype(dtype) for x in (dense, few, infinite))):
         expected = kernels.mlp_forward(X, of, scale=0.5)
+        assert (predictor.row(X[:1]) is None) == np.isinf(X[0]).any()
+        assert sure(X).tobytes() == kernels.softmax(expected).tobytes()
         frozen = X[:1].copy()
         frozen.flags.writeable = False
         for given in (X[:1], X[1:2], X, X[:0], frozen, X[:, ::-1][:1, ::-1], X[:1].tolist(), kernels.csr(X[:1])):
