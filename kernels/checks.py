@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .csr_matrix import CSR, from_dense
+from .network import Network
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 UINT8 = np.dtype(np.uint8)
@@ -154,6 +155,19 @@ def _as_indices(name: str, value: Any, shape: tuple[int | None, ...], limit: int
         if low < 0 or high >= limit:
             raise ValueError(f"{name} holds {low if low < 0 else high}; it must be from 0 to {limit - 1}")
     return _kernel_view(np.require(array, np.int64, ["C", "A"]))
+
+
+def require_network(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+
+
+def require_slots(network: Network, slots: int) -> None:
+    """Refuse a network without room for a rule's state."""
+    if network.slots != slots:
+        raise ValueError(
+            f"network has {network.slots} slots of state; this rule needs {slots} (Network(..., slots={slots}))"
+        )
 
 
 def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -74,11 +74,6 @@ def _as_samples(X: Any, dtype: np.dtype, shape: tuple[int | None, int | None]) -
     return X
 
 
-def _require_network(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
-
-
 def _require_apart(network: Network, *others: Any) -> None:
     """Refuse arguments that share memory with the network, which the op changes."""
     checks.no_overlap("network.params", network.params, *others)
@@ -454,7 +449,7 @@ def mlp_forward(X: Any, network: Network, *, scale: float = 1.0, out: Array | No
 
     X may be uint8 or CSR. A row's logits do not depend on the other rows, as long as the first W is finite.
     """
-    _require_network(network)
+    checks.require_network(network)
     X = _as_samples(X, network.dtype, (None, network.sizes[0]))
     logits = checks.output("out", out, network.dtype, (X.shape[0], network.sizes[-1]), X, network.params)
     mlp.run_forward(X, network, checks.finite_number("scale", scale), logits)
@@ -513,7 +508,7 @@ def mlp_train_steps(
     if not np.isfinite(lr).all():
         raise ValueError("lr holds a number that is not finite; it must be finite")
     rule, _, t = _checked_step(rule, 0.0, t)
-    _require_slots(network, rule)
+    checks.require_slots(network, rule.slots)
     _require_apart(network, lr)
     others = (samples.X.values, *samples, network.params, network.state, lr)
     if squares is not None:
@@ -574,7 +569,7 @@ def _checked_samples(
 
 def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, label_smoothing: float) -> Loss:
     """The loss to minimise, which must be one for the network's output."""
-    _require_network(network)
+    checks.require_network(network)
     fitting = [name for name, kind in LOSSES.items() if kind.output == network.output]
     if not isinstance(loss, Loss) and loss is not None and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(fitting)}, or a custom_loss(function)")
@@ -596,13 +591,6 @@ def _checked_objective(
     if mean not in (True, False):
         raise ValueError(f"mean is {mean!r}; it must be True or False")
     return Objective(loss, activation_of(network.activation), bool(mean), dropout, seed, first_row)
-
-
-def _require_slots(network: Network, rule: Rule) -> None:
-    if network.slots != rule.slots:
-        raise ValueError(
-            f"network has {network.slots} slots of state; this rule needs {rule.slots} (Network(..., slots={rule.slots}))"
-        )
 
 
 def mlp_gradient(
@@ -652,9 +640,9 @@ def mlp_update(
 
     Where the norm of factor * gradient, over all parameters, is above ``clip`` > 0, it is scaled down to that norm.
     """
-    _require_network(network)
+    checks.require_network(network)
     rule, lr, t = _checked_step(rule, lr, t)
-    _require_slots(network, rule)
+    checks.require_slots(network, rule.slots)
     gradient = checks.as_input("gradient", gradient, network.dtype, network.params.shape)
     _require_apart(network, gradient)
     factor = checks.finite_number("factor", factor)

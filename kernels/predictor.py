@@ -71,8 +71,7 @@ class Predictor:
     """
 
     def __init__(self, network: Network, *, scale: float = 1.0, probabilities: bool = False) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(f"network is a {type(network).__name__}; it must be a kernels.Network")
+        checks.require_network(network)
         self.network, self.scale = network, checks.finite_number("scale", scale)
         if probabilities and network.output != "softmax":
             raise ValueError(f"probabilities is True; it must be False where the network's output is {network.output}")

@@ -518,14 +518,8 @@ def update(
     part: int, parts: int, W: _WrittenAny, dW: _Any, state: _WrittenAny | None, rule: Rule, lr: float, t: int = 1
 ) -> None:
     """Step W by dW, of any shape, by a rule of ``kernels.RULES``; ``state`` [rule.slots, *W.shape], None where slots are 0."""
-    _update.update(
-        part,
-        parts,
-        Schedule(rule, lr, t),
-        flat(W),
-        views(flat_or_empty(state, W), W.size, rule.slots),
-        flat_to_read(dW),
-    )
+    slots = views(flat_or_empty(state, W), W.size, rule.slots)
+    _update.update(part, parts, Schedule(rule, lr, t), flat(W), slots, flat_to_read(dW))
 
 
 @_op
@@ -657,16 +651,14 @@ def step_scratch(
 
     X is an array or a CSR. It also serves other rows of a CSR, as long as no batch has more entries.
     """
-    if rule is None:
-        rule = sgd()
-    elif network.slots != rule.slots:
-        raise ValueError(f"network has {network.slots} slots of state; this rule needs {rule.slots}")
+    if rule is not None:
+        checks.require_slots(network, rule.slots)
     batch = checks.integer("batch", batch, 1)
     steps, is_sparse = -(-len(rows) // batch), isinstance(X, CSR)
     rates = np.empty((parts, steps, len(network.layers)))
     room: Any = ()
     if is_sparse:
-        schedule = Schedule(rule, rates[0], 1)
+        schedule = Schedule(rule or sgd(), rates[0], 1)
         _, room = mlp.sparse_workspace(
             X, rows, batch, parts, schedule, network, in_params=False, squares=False, averaged=True
         )

@@ -1,7 +1,7 @@
-"""The definition: every op in plain NumPy, any float dtype, with the names and signatures of the fast ops.
+"""The definition: every op in plain NumPy, any float dtype, with the names and signatures of the fast ops in ``ops``.
 
 Nothing here is fast or clever; it is what the kernels must compute. Tests compare every kernel with its twin here, and
-``--backend reference`` trains on these.
+``--backend reference`` trains on these. The fast ops' docstrings tell what arguments mean, and the sources.
 
 Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I, O], b [O]. A gradient is ``d`` and the
 name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0..255 with scale 1/255 are 0..1.
@@ -84,10 +84,7 @@ def linear_backward_weight(X, dY, *, scale=1.0, out=None, out_bias=None):
 
 
 def linear_backward_update(X, dY, W, b=None, *, rule, lr, t=1, state=None, bias_state=None, scale=1.0):
-    """Step W by dW = scale * X.T @ dY and b by db = dY.sum(0), in place, by ``rule``; b is never decayed.
-
-    ``state`` is [rule.slots, I, O] and ``bias_state`` [rule.slots, O], zeros before the first step, t = 1.
-    """
+    """Step W by dW = scale * X.T @ dY and b by db = dY.sum(0), in place, by ``rule``; b is never decayed."""
     dW, db = linear_backward_weight(X, dY, scale=scale)
     rule.twin(lr, t, W, dW, () if state is None else state)
     if b is not None:
@@ -102,12 +99,7 @@ def softmax(logits, *, out=None):
 
 
 def softmax_cross_entropy(logits, labels, *, sample_weight=None, label_smoothing=0.0, epsilon=0.0, out=None):
-    """loss = -sum_ik w_i Q[i, k] log P[i, k], P = softmax(logits); correct: rows whose argmax is the label.
-
-    dZ = w (P - Q), Q = (1 - s) onehot(labels) + s / O with the label smoothing s (Szegedy et al. 2016); w is the sample
-    weight, or 1. Sums over the batch; the loss is a float64. With ``epsilon`` > 0 the loss is -sum log(P + epsilon), and
-    the gradient stays P - onehot, as in the notebook that this project began with.
-    """
+    """(loss, correct, dZ) of ``losses.SoftmaxCrossEntropy``."""
     from .losses import SoftmaxCrossEntropy
 
     loss, correct, dlogits = SoftmaxCrossEntropy(label_smoothing, epsilon).twin(logits, labels, sample_weight)
@@ -145,7 +137,7 @@ def _dropped(Y: np.ndarray, p: float, key: np.ndarray) -> np.ndarray:
 
 
 def dropout(Y, p, *, seed, out=None):
-    """Y [B, n] where hash(hash(hash(seed) + i) + j) >= p * 2^32, divided by 1 - p; else 0. Srivastava et al. 2014."""
+    """Y [B, n] where hash(hash(hash(seed) + i) + j) >= p * 2^32, divided by 1 - p; else 0."""
     return _into(out, _dropped(Y, p, _hash32(np.array([seed], np.uint32))))
 
 
@@ -192,22 +184,14 @@ def sgd_update(W, dW, lr, *, weight_decay=0.0):
 
 
 def momentum_update(W, dW, V, lr, *, momentum=0.9, nesterov=False, weight_decay=0.0):
-    """V = momentum * V + g, W -= lr * V (Nesterov: lr * (g + momentum * V)), g = dW + weight_decay * W, in place.
-
-    Sutskever, Martens, Dahl and Hinton 2013.
-    """
+    """A step of ``update.momentum``, in place."""
     from .update import momentum as rule
 
     rule(momentum, nesterov=nesterov, weight_decay=weight_decay).twin(lr, 1, W, dW, (V,))
 
 
 def adam_update(W, dW, M, V, t, lr, *, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=False):
-    """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
-
-    M' = M / (1 - beta1^t), V' = V / (1 - beta2^t), t = 1, 2, ... The decay goes
-    into g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, off the weight: W *= 1 - lr * weight_decay
-    first (Loshchilov and Hutter 2019).
-    """
+    """A step of ``update.adam`` or, ``decoupled``, of ``update.adamw``, in place."""
     from .update import adam, adamw
 
     rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
@@ -262,10 +246,7 @@ def mlp_gradient(
 
 
 def mlp_update(network, gradient, *, rule, lr, t=1, factor=1.0, clip=None):
-    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed.
-
-    If the norm of factor * gradient, over all parameters, exceeds ``clip``, it is scaled down to ``clip``.
-    """
+    """Step every W and b of the network by ``factor`` * gradient, flat as ``network.params``; W alone is decayed."""
     norm = abs(factor) * float(np.square(gradient, dtype=np.float64).sum()) ** 0.5
     if clip is not None and norm > clip:
         factor *= clip / norm
@@ -286,11 +267,7 @@ def mlp_train_steps(
 ):  # fmt: skip
     """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
 
-    A step is ``mlp_gradient`` with the same options and ``mlp_update`` by ``rule`` with its rate ``lr[step]``, or ``lr``
-    if it is one number, and step number t + step; with ``clip``, a gradient of a larger norm is scaled down to it. The last
-    batch may be short. squares[0] = the sum over the steps of |W|^2, all W before the step. After each step average +=
-    (1 - average_decay) (params - average), or 1 / t of it where average_decay is None. Each layer's rate is multiplied by
-    ``network.layer_rates``.
+    A step is ``mlp_gradient`` and ``mlp_update``, with the step number t + step.
     """
     if squares is not None:
         squares[0] = 0
