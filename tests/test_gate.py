@@ -168,6 +168,10 @@ BAD = {
     "network of width zero": (lambda: kernels.Network((3, 0, 2)), ValueError, "sizes is"),
     "network of half floats": (lambda: kernels.Network((3, 2), dtype="float16"), TypeError, "dtype is float16"),
     "CSR column too large": (lambda: csr(indices=np.array([0, 3])), ValueError, "indices must be from 0 to 2"),
+    "CSR with a value too few": (
+        lambda: kernels.CSR([0, 2], [0, 1], np.ones(1), (1, 2)), ValueError, "CSR stores 2 indices and 1 values, but indptr ends at 2",
+    ),
+    "CSR of matrices": (lambda: kernels.CSR([0, 2], np.eye(2, dtype=int), np.eye(2), (1, 2)), ValueError, "CSR stores 4 indices and 4"),
     "CSR column negative": (lambda: csr(indices=np.array([0, -1])), ValueError, "indices must be from 0 to 2"),
     "CSR indptr whose differences wrap": (
         lambda: csr(indptr=np.array([0, 2**63 - 1, -(2**63), -1, 0]), shape=(4, 3)), ValueError, "never fall",
@@ -244,6 +248,13 @@ def test_other_sparse_matrices_and_values_get_the_call_that_helps():
     with pytest.raises(TypeError, match=r"X has dtype int64; .* \(call .astype\(np.float32\)\)"):
         kernels.csr(sparse.csr_array(dense.astype(np.int64)))
     assert kernels.csr(sparse.csr_array(dense > 0)).dtype == np.uint8
+
+
+def test_a_matrix_is_a_copy_of_the_arrays_that_it_is_made_of():
+    values = np.ones(2)
+    X = kernels.CSR([0, 2], [0, 1], values, (1, 2))
+    values[:] = 7
+    assert X.toarray().tolist() == [[1, 1]]
 
 
 def test_entries_stored_twice_add_up_and_spare_room_is_ignored():
