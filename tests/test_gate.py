@@ -171,6 +171,9 @@ BAD = {
     "CSR with a value too few": (
         lambda: kernels.CSR([0, 2], [0, 1], np.ones(1), (1, 2)), ValueError, "CSR stores 2 indices and 1 values, but indptr ends at 2",
     ),
+    "CSR of more columns than indices count": (
+        lambda: kernels.CSR([0, 1], [2**31], np.ones(1), (1, 2**31 + 1)), ValueError, "must have at most 2147483647 columns",
+    ),
     "CSR of matrices": (lambda: kernels.CSR([0, 2], np.eye(2, dtype=int), np.eye(2), (1, 2)), ValueError, "CSR stores 4 indices and 4"),
     "CSR column negative": (lambda: csr(indices=np.array([0, -1])), ValueError, "indices must be from 0 to 2"),
     "CSR indptr whose differences wrap": (
@@ -251,7 +254,7 @@ def test_other_sparse_matrices_and_values_get_the_call_that_helps():
 
 
 def test_a_matrix_is_a_copy_of_the_arrays_that_it_is_made_of():
-    values = np.ones(2)
+    values = np.ones(2, ">f8")
     X = kernels.CSR([0, 2], [0, 1], values, (1, 2))
     values[:] = 7
     assert X.toarray().tolist() == [[1, 1]]
