@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -13,16 +14,12 @@ import numpy as np
 
 def _cgroup_cpus() -> float:
     """The CPU quota of this process's control group (v2, else v1), in cores; infinite without one."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            return int(quota) / int(period)
-    with contextlib.suppress(OSError, ValueError):
-        quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
-        period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
-        if int(quota) > 0:
-            return int(quota) / int(period)
-    return float("inf")
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):  # the quota may be "max", or -1
+            quota, period = map(int, " ".join(Path("/sys/fs/cgroup", name).read_text() for name in files).split())
+            if quota > 0:
+                return quota / period
+    return math.inf
 
 
 def available_cores() -> int:
@@ -31,8 +28,7 @@ def available_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:  # pragma: no cover
         cores = os.cpu_count() or 1
-    quota = _cgroup_cpus()
-    return cores if quota == float("inf") else max(1, min(cores, int(-(-quota // 1))))
+    return math.ceil(min(cores, _cgroup_cpus()))
 
 
 MAX_THREADS = 1024

@@ -12,10 +12,10 @@ propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zero
 too, where most of it is zeros.
 
 Subnormal numbers are flushed to zeros of their sign wherever an operation reads or computes one: in inputs, weights, state,
-intermediate and final results. So the time of a step does not depend on how small the numbers have become, and a sum of K
+intermediate and final results. For this every call sets the floating-point control word (round to nearest, no traps), and
+restores the caller's at its end. So the time of a step does not depend on how small the numbers have become, and a sum of K
 terms may differ from the exact one by K + 2 smallest normal numbers more than rounding allows. Values that a step does not
-touch (by ``sgd``, rows of weights without an entry in a CSR) keep their bits. For this every call sets the floating-point
-control word (round to nearest, no traps) and restores the caller's at its end.
+touch (by ``sgd``, rows of weights without an entry in a CSR) keep their bits.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ and computes their gradient and update from all rows of the batch. So each numbe
 A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's, then
 stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes its
 panels of Y_1; barrier; takes its rows through the rest as above; barrier; updates its panels of W_0 and its rows of the
-other weights. The arrays that the next step writes first exist twice, so that no barrier is needed at the end. The weights
-of a wide X fit no cache: then each part takes all panels, for its rows of the batch and later for its columns of X.
+other weights. No barrier is needed at the end: what the next step writes before its first barrier is in memory of its own,
+as steps take two sets of these arrays by turns. The weights of a wide X fit no cache: then each part takes all panels, for
+its rows of the batch and later for its columns of X.
 
 Legend: layer l makes Y_l+1 = f(Z_l+1), Z_l+1 = Y_l @ W_l + b_l, of Y_0 = scale * X, f the activation in all layers but
 the last; ``dZ_l`` is the gradient at Z_l; ``n`` rows in this batch. All functions here are raw.

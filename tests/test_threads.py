@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,6 +82,29 @@ assert interrupted > 100, interrupted
 def test_exceptions_from_signal_handlers_leave_the_team_in_order(python, tmp_path, seed):
     (tmp_path / "interrupted.py").write_text(INTERRUPTED)
     python(str(tmp_path / "interrupted.py"), str(seed), timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+    ],
+)
+def test_a_containers_quota_limits_the_cores(files, cores, monkeypatch):
+    def read(path):
+        name = str(path).removeprefix("/sys/fs/cgroup/")
+        if name not in files:
+            raise FileNotFoundError(name)
+        return files[name]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
+    assert available_cores() == cores
 
 
 def test_affinity_and_environment_set_the_count(python):

@@ -44,7 +44,7 @@ Task = tuple[Any, tuple[Any, ...]]  # (a kernel's name, or an entry's (maker, fu
 
 
 def is_large(text: str) -> bool:
-    """Whether workers, which take half a second to start, pay for a kernel with this text, or are being started anyway."""
+    """Whether a kernel with this text is worth the half second in which workers start, or they are started anyway."""
     return _met.tasks is not None or len(text) > _LARGE
 
 
