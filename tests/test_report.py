@@ -226,7 +226,15 @@ def test_a_table_has_a_list_of_errors_and_a_chart_of_features(here, rng):
     seen = page(here / "run" / "report")
     assert "No epoch has ended yet." in seen.text
     assert "Shown are the first 20 of 30." in seen.text
-    assert len(seen.tables) == 2
+    assert len(seen.tables) == 3
+    test = fastmlp.load("table.npz")
+    order = np.argsort(-model.predict_proba(test.X_test)[:, 1], kind="stable")
+    found = [int(test.y_test[part].sum()) for part in np.array_split(order, 4)]  # of at most ten samples
+    assert seen.tables[1][0] == ["P(1)", "samples", "mean P(1)", "are 1", "1 so far"]
+    assert [row[1] for row in seen.tables[1][1:]] == ["10"] * 4
+    assert [row[3].split()[0] for row in seen.tables[1][1:]] == [str(count) for count in found]
+    assert seen.tables[1][-1][4] == f"{sum(found)} of {sum(found)}"
+    assert f"it has {found[0]} of the {sum(found)}." in seen.text
     head, *rows = seen.tables[0]
     assert head[:5] == ["row", "true class", "predicted", "probability", "column 7"]
     for row in rows:  # of the file: the test set is a tenth of it

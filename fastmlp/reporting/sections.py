@@ -304,6 +304,29 @@ def _recall(test: Tested, names: tuple[str, ...]) -> Section:
     return Section("Recall by class", words, "recall", figure, f"Bar chart, lowest recall first. {words}")
 
 
+def _ranking(test: Tested, names: tuple[str, ...]) -> list[Section]:
+    """Of two classes: the test samples by the probability of the second, in tenths; of few samples in larger parts."""
+    if len(names) != 2 or test.probability is None or not test.y.any():
+        return []
+    chance = np.where(test.predicted == 1, test.probability, 1 - test.probability)
+    parts = np.array_split(np.argsort(-chance, kind="stable"), min(_DECILES, -(-len(chance) // _DECILES)))
+    found, (name, total) = [int(test.y[part].sum()) for part in parts], (plots.short(names[1], 20), int(test.y.sum()))
+    words = (
+        f"The test samples by P({name}), the probability that the model gives to {name}, in {len(parts)} parts, the highest "
+        f"first. Of the first part {plots.percent(found[0], len(parts[0]))} are {name}, of all samples "
+        f"{plots.percent(total, len(chance))}; it has {found[0]:,} of the {total:,}. Where the mean of P({name}) is far from "
+        f"the share that is {name}, trust the order of the samples, not the probability."
+    )
+    table: list[tuple[Any, ...]] = [(f"P({name})", "samples", f"mean P({name})", f"are {name}", f"{name} so far")]
+    for part, here, so_far in zip(parts, found, np.cumsum(found).tolist()):
+        low, mean, high = (
+            f"{100 * value:.1f}{plots.PERCENT}" for value in (chance[part[-1]], chance[part].mean(), chance[part[0]])
+        )
+        share = plots.percent(here, len(part))
+        table.append((f"{high} to {low}", len(part), mean, f"{here:,} ({share})", f"{so_far:,} of {total:,}"))
+    return [Section("Ranking", words, table=table)]
+
+
 def _distorted(config: TrainConfig, data: Dataset) -> list[Section]:
     """The first training images, and distorted copies of them."""
     distort = distortion(config, data)
@@ -375,7 +398,8 @@ def sections_of(model: Model, test: Tested, config: TrainConfig, data: Dataset, 
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
     if test.probability is not None:
         answers = [
-            _confusion(test, model.classes), _confident_errors(test, model, config, columns), _recall(test, model.classes)
+            _confusion(test, model.classes), _confident_errors(test, model, config, columns), _recall(test, model.classes),
+            *_ranking(test, model.classes),
         ]  # fmt: skip
     else:
         answers = [
