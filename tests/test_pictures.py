@@ -261,8 +261,8 @@ def archive(name, content):
 
 BAD = {
     "unreadable": ("set", damaged, "set/a/2.png: not a readable image"),
-    "unreadable, which": ("set", damaged, "; 2 others cannot be read either: set/b/1.png, set/b/3.png"),
-    "all unreadable": ("set", renamed, "set/a/0.png: not a readable image (cannot identify image file its content); 7 others"),
+    "unreadable, which": ("set", damaged, "; 2 more cannot be read: set/b/1.png, set/b/3.png"),
+    "all unreadable": ("set", renamed, "set/a/0.png: not a readable image (cannot identify image file); 7 more cannot"),
     "links to nothing": ("set", moved, "set/a/0.5.png: no such file"),
     "one class": ("set", lambda: folder(classes="a"), "all labels are 'a'; there must be at least two classes"),
     "no classes": ("set", lambda: picture("set/a.png"), "set: its images have no classes; each class must have a directory"),

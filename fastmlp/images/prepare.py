@@ -90,9 +90,7 @@ def read_images(
     if refused:
         names = [name for name, _ in refused[1:]]
         which = ", ".join(names[:_LINES]) + ", ..." * (len(names) > _LINES)
-        raise InputError(
-            f"{refused[0][1]}" + (f"; {len(names):,} others cannot be read either: {which}" if names else "")
-        )
+        raise InputError(f"{refused[0][1]}" + (f"; {len(names):,} more cannot be read: {which}" if names else ""))
     found = [result for result in results if isinstance(result, Seen)]
     for line in _changes(pictures, found, shape, None if invert else light_border, advised):
         say(line)
@@ -230,7 +228,7 @@ def _opened(picture: Picture, pil: Any) -> Iterator[Any]:
     except InputError as error:
         raise InputError(f"{picture.name}: {error}") from None
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
-        reason = str(error).replace(repr(content), "its content") or type(error).__name__
+        reason = str(error).replace(repr(content), "").strip() or type(error).__name__
         raise InputError(f"{picture.name}: not a readable image ({reason})") from None
 
 
