@@ -88,7 +88,7 @@ def alone_in(directory: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"--out {directory}: another run is writing there; wait for its end, or name another directory"
+                    f"{directory}: another run is writing there; wait for its end, or give --out another directory"
                 ) from None
             except OSError:  # a file system without locks
                 pass

@@ -322,11 +322,7 @@ def test_a_directory_has_one_run_at_a_time(dataset, command, succeeds):
     run = ["--data", dataset, "--epochs", "2", "--out", "run"]
     Path("run").mkdir()
     with alone_in(Path("run")):
-        one_line(
-            command(train, *run),
-            2,
-            "--out run: another run is writing there; wait for its end, or name another directory",
-        )
+        one_line(command(train, *run), 2, "run: another run is writing there; wait for its end, or give --out another")
         assert not any(Path("run").iterdir())
     succeeds(train, *run)
     succeeds(train, "--resume", "run")

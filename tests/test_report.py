@@ -230,11 +230,11 @@ def test_a_table_has_a_list_of_errors_and_a_chart_of_features(here, rng):
     test = fastmlp.load("table.npz")
     order = np.argsort(-model.predict_proba(test.X_test)[:, 1], kind="stable")
     found = [int(test.y_test[part].sum()) for part in np.array_split(order, 4)]  # of at most ten samples
-    assert seen.tables[1][0] == ["P(1)", "samples", "mean P(1)", "are 1", "1 so far"]
-    assert [row[1] for row in seen.tables[1][1:]] == ["10"] * 4
+    assert seen.tables[1][0] == ["P(1) from", "mean", "samples", "are 1", "so far"]
+    assert [row[2] for row in seen.tables[1][1:]] == ["10"] * 4
     assert [row[3].split()[0] for row in seen.tables[1][1:]] == [str(count) for count in found]
-    assert seen.tables[1][-1][4] == f"{sum(found)} of {sum(found)}"
-    assert f"it has {found[0]} of the {sum(found)}." in seen.text
+    assert [int(row[4]) for row in seen.tables[1][1:]] == np.cumsum(found).tolist()
+    assert f"({found[0]} of all {sum(found)})" in seen.text
     head, *rows = seen.tables[0]
     assert head[:5] == ["row", "true class", "predicted", "probability", "column 7"]
     for row in rows:  # of the file: the test set is a tenth of it

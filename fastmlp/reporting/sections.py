@@ -313,17 +313,14 @@ def _ranking(test: Tested, names: tuple[str, ...]) -> list[Section]:
     found, (name, total) = [int(test.y[part].sum()) for part in parts], (plots.short(names[1], 20), int(test.y.sum()))
     words = (
         f"The test samples by P({name}), the probability that the model gives to {name}, in {len(parts)} parts, the highest "
-        f"first. Of the first part {plots.percent(found[0], len(parts[0]))} are {name}, of all samples "
-        f"{plots.percent(total, len(chance))}; it has {found[0]:,} of the {total:,}. Where the mean of P({name}) is far from "
+        f"first. Of the first part {plots.percent(found[0], len(parts[0]))} are {name} ({found[0]:,} of all {total:,}), of all "
+        f"samples {plots.percent(total, len(chance))}. Where the mean of P({name}) is far from "
         f"the share that is {name}, trust the order of the samples, not the probability."
     )
-    table: list[tuple[Any, ...]] = [(f"P({name})", "samples", f"mean P({name})", f"are {name}", f"{name} so far")]
+    table: list[tuple[Any, ...]] = [(f"P({name}) from", "mean", "samples", f"are {name}", "so far")]
     for part, here, so_far in zip(parts, found, np.cumsum(found).tolist()):
-        low, mean, high = (
-            f"{100 * value:.1f}{plots.PERCENT}" for value in (chance[part[-1]], chance[part].mean(), chance[part[0]])
-        )
-        share = plots.percent(here, len(part))
-        table.append((f"{high} to {low}", len(part), mean, f"{here:,} ({share})", f"{so_far:,} of {total:,}"))
+        least, mean = (f"{100 * value:.1f}{plots.PERCENT}" for value in (chance[part[-1]], chance[part].mean()))
+        table.append((least, mean, len(part), f"{here:,} ({plots.percent(here, len(part))})", f"{so_far:,}"))
     return [Section("Ranking", words, table=table)]
 
 
