@@ -165,7 +165,9 @@ def parser() -> Parser:
     made = Parser(
         "evaluate",
         "Test a model: on the test set of the run that MODEL lies in or, with --data, of other data. Labels are matched\n"
-        "to the model's classes by name.",
+        "to the model's classes by name. Precision is the share of a class's answers that are right, recall the share of\n"
+        "its samples that are found, F1 their harmonic mean. Of numbers RMSE is the root of the mean squared error, MAE the\n"
+        "mean absolute error, R² the share of the variance that is predicted. The loss is what training made small.",
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
     made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
