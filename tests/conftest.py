@@ -45,7 +45,7 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    if hasattr(session.config, "cache") and not session.config.getoption("--rest"):
+    if _done and hasattr(session.config, "cache") and not session.config.getoption("--rest"):
         session.config.cache.set("fastmlp/done", sorted(_done))
 
 
