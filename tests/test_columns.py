@@ -61,6 +61,8 @@ GAPS = [
         ),
         ("date", ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05", "2024-06"]),
         ("category", ["18.00.00", "00.00.00"] * 3),  # times
+        ("number", ["01", "5000", "12.5", "0", "700", "01"]),  # no codes
+        ("category", ["01", "02", "10", "11", "2", "01"]),
         ("category", ["1998-99", "1999-00", "2000-01"] * 2),  # seasons
         ("drop", [3] * 6),
         ("drop", ["same"] * 6),
@@ -237,7 +239,7 @@ def test_categories_that_are_new_and_columns_without_values_are_said_where_there
         c=["a", "b"] * 4, often_new=["u", "u", "v", "v", "w", "x", "y", "z"], x=np.arange(8.0), seldom=seldom
     )
     given = {"c": ["a", "A", None], "often_new": ["new", "u", "u"], "x": [0, 1, 2], "seldom": [None] * 3}
-    said = "column 'c' has new values in 1 of 3 rows, such as 'A'; in training it had 2 values: a, b"
+    said = "column 'c' has unknown values in 1 of 3 rows, such as 'A'; in training it had 2 values: a, b"
     assert columns.unlike(read_table(given)) == said
     given["c"] = ["a", "b", "?"]
     assert columns.unlike(read_table(given)) is None

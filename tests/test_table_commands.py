@@ -316,8 +316,8 @@ def test_columns_are_found_by_name_and_what_is_unknown_or_missing_is_a_gap(place
     code, out, err = predicted(lines_of(strange))
     assert (code, out.count("\n")) == (0, 41)
     assert err.endswith(
-        "other.csv: column 'zone' has new values in 14 of 40 rows, such as 'east'; in training it had 3 values: north, south, "
-        "west\n"
+        "other.csv: column 'zone' has unknown values in 14 of 40 rows, such as 'east'; in training it had 3 values: north, "
+        "south, west\n"
     )
     assert out != expected[1]
     for order, message in [

@@ -376,7 +376,7 @@ def test_other_columns_than_in_training_are_refused_by_name():
             model.predict(bad)
     with pytest.raises(ValueError, match="the table lacks 'colour', 'day', 'noise'"):
         model.importance({"x": X["x"]}, y)
-    with pytest.warns(UserWarning, match="column 'colour' has new values in 60 of 60 rows, such as 'RED'"):
+    with pytest.warns(UserWarning, match="column 'colour' has unknown values in 60 of 60 rows, such as 'RED'"):
         model.predict({**X, "colour": ["RED"] * 60})
     expected = model.predict(X)
     # One that the model does not use need not be there.
@@ -392,7 +392,7 @@ def test_a_warning_is_about_the_line_that_called():
     model = TableClassifier(n_networks=1, epochs=1, random_state=0).fit(X, labels)
     T = {**X, "colour": ["RED"] * 80}
     for call in (model.predict, model.predict_proba, model.transform, lambda T: model.score(T, labels)):
-        with pytest.warns(UserWarning, match="has new values") as seen:
+        with pytest.warns(UserWarning, match="has unknown values") as seen:
             call(T)
         assert [each.filename for each in seen] == [__file__]
     with pytest.warns(UserWarning, match="rows are too few") as seen:
@@ -432,7 +432,7 @@ def exported(X, model, path):
     return dict(zip([output.name for output in session.get_outputs()], session.run(None, feed)))
 
 
-@pytest.mark.filterwarnings("ignore:column 'colour' has new values")
+@pytest.mark.filterwarnings("ignore:column 'colour' has unknown values")
 @pytest.mark.parametrize("make", [TableClassifier, TableRegressor])
 def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
     pytest.importorskip("onnx")

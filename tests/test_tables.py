@@ -664,6 +664,11 @@ def test_the_only_column_may_have_names_and_values_of_several_words(write):
         assert X.columns[name].tolist() == [values[0], values[1].replace("28,5", "28.5")]
 
 
+def test_a_header_may_have_a_number_among_its_names(write):
+    data = load(write("a.csv", "city,0,years,z\nBern,5,3,x\nRome,7,4,y\n"), val_fraction=None, label_column=4)
+    assert data.X.columns["0"].tolist() == ["5", "7"]
+
+
 def test_a_table_of_names_needs_a_header_where_all_its_columns_are_numbers_too(write):
     known = Features(2, ("a", "b"), label=LabelColumn("label", 2), frame="may")
     with refused(
@@ -1216,8 +1221,12 @@ BAD_TABLES = {
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
     "not text": (b"label,a\nx,1.5\n\xff\x81,2\n", "line 3: not text in UTF-8 (byte 0xff); save it as UTF-8"),
     "zeros": (b"label,a\nx,1.5\n\0\0\0,2\n", "not text (byte 0x00)"),
-    "no name": ("label,,a\nx,1,2\n", "line 1: column 2 has no name; every column must have one"),
-    "a measurement without a name": (",a,label\n0.5,1,x\n", "line 1: column 1 has no name; every column must have one"),
+    "no name": (
+        "label,,a\nx,1,2\n", "line 1: column 2 has no name; every column must have one: give it one, or --drop 2"
+    ),
+    "a measurement without a name": (
+        ",a,label\n0.5,1,x\n", "line 1: column 1 has no name; every column must have one: give it one, or --drop 1"
+    ),
     "a few rows": (
         "label,a\nx,1.5\ny,2\n",
         "2 samples cannot be split with --val-fraction 0.1; give --test (arrays: X_test, y_test)",

@@ -35,7 +35,7 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, feature, is_code, is_gap, kind_of, number, stand_in, written_number
+from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, stand_in, written_number
 
 _CACHE_VERSION = 15
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
@@ -398,8 +398,8 @@ def _text_columns(
         if kind == "number":
             there = np.repeat([*numbers.values()], [counts[text] for text in numbers])
             notes += tuple(_stand_in(head, k, there.astype(np.float64)))
-        code, digits = next(filter(is_code, counts), None), all(text.isdigit() or is_gap(text) for text in counts)
-        if code is not None and digits:
+        if kind == "number" and are_codes({text: counts[text] for text in numbers}):
+            code = next(filter(is_code, counts))
             notes += (
                 f"{head.described(k)}, with {code[:20]!r}, is taken for codes; {option % 'number'} reads numbers",
             )

@@ -269,6 +269,8 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     odd = next((k for k in text if below and all(feature(row[k]) is not None for row in below)), None)
     if odd is None:
         return False
+    if not again and len(numbers) < len(text):
+        return True
     raise InputError(
         f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
         "(if it is one, --label-column NAME says so)"
@@ -371,7 +373,10 @@ def _without_row_numbers(
             )
     nameless = next((k for k in candidates if head.is_header and not head.names[k] and k not in kept), None)
     if nameless is not None:
-        raise InputError(f"{path}: line {head.line - 1}: column {nameless + 1} has no name; every column must have one")
+        k = nameless + 1
+        raise InputError(
+            f"{path}: line {head.line - 1}: column {k} has no name; every column must have one: give it one, or --drop {k}"
+        )
     return candidates, tuple(notes)
 
 

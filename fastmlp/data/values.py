@@ -142,6 +142,16 @@ def is_code(text: str) -> bool:
     return bool(_CODE.fullmatch(text))
 
 
+def are_codes(counts: Mapping[str, int]) -> bool:
+    """Whether numbers, given as {text: count}, are codes: most have as many digits as one that begins with 0, as 02139 does.
+
+    A single 01 among 5000 and 12.5 is a number.
+    """
+    lengths = {len(text) for text in counts if is_code(text)}
+    fitting = sum(count for text, count in counts.items() if text.isdigit() and len(text) in lengths)
+    return bool(lengths) and 2 * fitting >= sum(counts.values())
+
+
 # -- dates -------------------------------------------------------------------------------------------------------------
 
 

@@ -248,7 +248,7 @@ class Category:
         new = place < 0
         if (count := np.count_nonzero(new)) * len(self.values) > self.once * len(codes):
             value = str(texts[codes[np.argmax(new)]])[:40]
-            return f"has new values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
+            return f"has unknown values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
         return _mostly_gaps(place == len(self.values), self.missing)
 
     def places(self, texts: list[str | None]) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.values import BOOLEANS, date, day_first, feature, is_code, is_gap, kind_of
+from ..data.values import BOOLEANS, are_codes, date, day_first, feature, is_gap, kind_of
 from ..formats import CATEGORY, DATE, NUMBER
 from ..frames import Categories
 
@@ -124,4 +124,4 @@ def guessed(values: np.ndarray, counts: Mapping[str, int]) -> str:
     if odd is not None:
         cure = "mend it, or say that it is a category"
         raise ValueError(f"holds {odd[:40]!r}, which is no {kind} as its others are; {cure}")
-    return CATEGORY if kind == NUMBER and any(map(is_code, counts)) else kind
+    return CATEGORY if kind == NUMBER and are_codes(counts) else kind
