@@ -37,10 +37,8 @@ _GREY = 0.15  # of the range of their pixels: as far from the middle of it their
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
 
 
-def _join(blocks: list[np.ndarray], none: np.ndarray) -> np.ndarray:
-    if len(blocks) == 1:
-        return blocks[0]
-    return np.concatenate(blocks) if blocks else none
+def _join(blocks: list[np.ndarray]) -> np.ndarray:
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 @dataclass(eq=False, repr=False)
@@ -153,7 +151,7 @@ class Model:
                 warn_caller(line)
 
     def _blocks(self, X: Any, quick: bool = False) -> Any:
-        """Yield (ops, logits) for each block of X. Warns of inputs in another range than in training.
+        """Yield (ops, logits) for each block of X, at least one. Warns of inputs in another range than in training.
 
         With ``quick`` the ops may be ``quick_ops``. Then a block is a single row, as the order in which BLAS sums may depend on
         the number of rows.
@@ -191,7 +189,7 @@ class Model:
             if quick and self.backend == "numba":
                 fast = quick_ops(self.backend, self.network.params.size, len(X))
                 size = _ROWS if fast is ops(self.backend) else 1
-        for start in range(0, len(X), size):
+        for start in range(0, max(len(X), 1), size):
             rows = self._in_dtype(self.standardise(X[start : start + size]))
             yield fast, fast.mlp_forward(rows, self.network, scale=self.scale)
 
@@ -212,8 +210,7 @@ class Model:
         """
         if self.target is not None:
             raise InputError("this model predicts numbers; it has no probabilities")
-        blocks = [fast.softmax(logits) for fast, logits in self._blocks(X, quick=True)]
-        return _join(blocks, np.empty((0, len(self.classes)), self.network.dtype))
+        return _join([fast.softmax(logits) for fast, logits in self._blocks(X, quick=True)])
 
     def predictor(self) -> Callable[[Any], np.ndarray]:
         """A function like ``predict_proba`` (``predict`` for numbers), prepared for one row at a time.
@@ -246,15 +243,13 @@ class Model:
         on arrays; else class indices, int64 [N]. The class is the one of the first largest logit.
         """
         if self.target is not None:
-            Z = [logits for _, logits in self._blocks(X, quick=True)]
-            return self.target.numbers(_join(Z, np.empty((0, self.network.sizes[-1]), self.network.dtype)))
+            return self.target.numbers(_join([logits for _, logits in self._blocks(X, quick=True)]))
         indices = self.class_indices(X)
         return indices if self.labels is None else self.labels[indices]
 
     def class_indices(self, X: Any) -> np.ndarray:
         """Indices into ``classes`` [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
-        blocks = [logits.argmax(1) for _, logits in self._blocks(X, quick=True)]
-        return _join(blocks, np.empty(0, np.int64))
+        return _join([logits.argmax(1) for _, logits in self._blocks(X, quick=True)])
 
     @property
     def labels(self) -> np.ndarray | None:
