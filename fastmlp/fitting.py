@@ -189,6 +189,8 @@ def train(
 
 def _in_order(weights: Mapping[Any, float], classes: tuple[str, ...]) -> str:
     """The weights by class as the option has them: in the classes' order, 1 for a class without."""
+    if not classes:
+        raise InputError("class_weight goes with classes; y has numbers to predict")
     texts = {str(label): weight for label, weight in weights.items()}
     if unknown := [*texts.keys() - {*classes}]:
         raise InputError(f"class_weight names {unknown[0]!r}; the classes are {listed(classes)}")

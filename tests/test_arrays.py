@@ -396,6 +396,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     "an option": ({"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
     "a choice": ({"augment": True}, "^augment is True; it must be a name"),
     "a weight of no class": ({"class_weight": {"maybe": 2}}, "^class_weight names 'maybe'; the classes are"),
+    "a weight of a number": (
+        {"class_weight": {0: 2}, "task": "regression", "y": X[:, 0]}, "^class_weight goes with classes; y has numbers",
+    ),
     "a loss": ({"loss": "absolute_error"}, r"classes \(loss softmax_cross_entropy, focal; or task regression\)"),
     "an unknown class": ({"X_test": X[:1], "y_test": ["maybe"]}, "'maybe' is none of the training set's"),
     "dictionaries": (

@@ -240,6 +240,7 @@ def test_the_scores_are_those_of_scikit_learn(rng):
         assert number_scores(y, p, counts.astype(float)) == pytest.approx(repeated, rel=1e-12)
     for same in (np.ones(4), np.full(3, 0.1)):  # the mean of three 0.1 is more
         assert [number_scores(same, p)["r2"] for p in (same, 2 * same)] == [1.0, 0.0]
+    assert np.isnan(number_scores(np.where(y == y.max(), np.nan, y), p)["r2"])
 
 
 def test_the_names_of_the_losses_are_those_of_the_kernels():

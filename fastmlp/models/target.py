@@ -107,7 +107,7 @@ def number_scores(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | No
     Y, P = y.reshape(len(y), -1).astype(np.float64), predicted.reshape(len(y), -1)
     mean = partial(np.average, axis=0, weights=weights)
     squares, around = mean(np.square(P - Y)), mean(np.square(Y - mean(Y)))
-    differ = Y.max(0) > Y.min(0)  # the mean of equal numbers may be another number
+    differ = Y.max(0) != Y.min(0)  # the mean of equal numbers may be another number; with a NaN R² is NaN, too
     parts = np.divide(squares, around, out=(squares > 0).astype(np.float64), where=differ)
     return {
         "rmse": float(np.sqrt(squares).mean()),
