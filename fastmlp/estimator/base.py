@@ -360,8 +360,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             )
         else:
             for name in ("loss_curve_", "validation_loss_curve_", "validation_scores_"):  # training appends to copies
-                curve = getattr(self, name, None)
-                setattr(self, name, None if curve is None else list(curve))
+                setattr(self, name, copy.copy(getattr(self, name, None)))
         slots = 0 if self.solver == "lbfgs" else training.rule_of(self).slots
         network = self._bind(self._copied(dtype, slots))
         if self.solver != "lbfgs":

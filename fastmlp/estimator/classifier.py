@@ -167,7 +167,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return np.log(P, out=P)
 
     def _as_model(self) -> Model:
-        """The ``Model`` that ``fastmlp.export`` takes."""
         checks.require_fitted(self)
         return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
 
