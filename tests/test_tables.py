@@ -1167,6 +1167,7 @@ BAD_TABLES = {
         "label,a\nx,$1\ny,2\nx,€3\n", "line 4, column 2 (a): '€3' is in another unit than others of the column; mend it"
     ),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
+    "a share": ("label,% new\np,1\nq,x\n", f"line 3, column 2 (% new): 'x' is not a number{ODD}'% new=category'"),
     "a long row of two lines": ('label,a\nx,1.5\ny,"2\n3",4\nx,2\n', "line 4 has 3 fields; the first line has 2"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),

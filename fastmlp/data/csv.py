@@ -384,7 +384,8 @@ def _text_columns(
     for k, column in zip(chosen.features, columns):
         if k in said:
             continue
-        option = f"--column {shlex.quote(f'{head.names[k] if head.is_header else k + 1}=%s')}"
+        name = head.names[k] if head.is_header else k + 1
+        as_category, as_number = (f"--column {shlex.quote(f'{name}={kind}')}" for kind in ("category", "number"))
         counts = Counter(column)
         kind, odd, numbers = kind_of(counts)
         if odd is not None:
@@ -393,16 +394,14 @@ def _text_columns(
             delete = " or delete the line if it holds units or is a header, too," if units else ""
             raise InputError(
                 f"{head.where(path, lines[row], k)}: {odd[:20]!r} is not a {kind}, as the others of the column are; mend it,"
-                f"{delete} or {option % 'category'}"
+                f"{delete} or {as_category}"
             )
         if kind == "number":
             there = np.repeat([*numbers.values()], [counts[text] for text in numbers])
             notes += tuple(_stand_in(head, k, there.astype(np.float64)))
-        if kind == "number" and are_codes({text: counts[text] for text in numbers}):
-            code = next(filter(is_code, counts))
-            notes += (
-                f"{head.described(k)}, with {code[:20]!r}, is taken for codes; {option % 'number'} reads numbers",
-            )
+        code = next(filter(is_code, numbers), None)
+        if code is not None and are_codes({text: counts[text] for text in numbers}):
+            notes += (f"{head.described(k)}, with {code[:20]!r}, is taken for codes; {as_number} reads numbers",)
     arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
     return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights), notes
 

@@ -18,7 +18,7 @@ WORDS = {
 # In lower case. A label may be one of the second: + and - are classes.
 MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
 MARKS = (
-    "-", "--", "\u2013", "\u2014", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "1.#ind", "-1.#ind",
+    "-", "--", "---", "\u2013", "\u2014", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "1.#ind", "-1.#ind",
     "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 GAPS = frozenset((*MISSING, *MARKS))
