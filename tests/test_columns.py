@@ -150,6 +150,21 @@ def test_a_number_keeps_its_order_is_bounded_and_bends_at_each_quantile():
     np.testing.assert_allclose(X[[0, 1, 5, 6], 0], [-3, -3, 3, 3], rtol=1e-6)
 
 
+def test_of_many_rows_the_number_itself_weighs_as_much_as_its_bends_and_a_model_from_before_reads_as_it_did():
+    """Else lines are drowned: of collinear columns their differences tell most."""
+    x = np.random.default_rng(0).standard_normal((2, 2000))
+    number = (columns := learnt(x=x[0], y=x[1])).columns[0].learnt
+    values = number.entries(x[0])[1]
+    line, bends = np.square(values[0]).mean(), np.square(values[1:]).sum(0).mean()
+    assert 0.5 < line / bends < 2
+    few = learnt(x=x[0, :200], y=x[1, :200]), learnt(x=x[0])
+    assert [each.columns[0].learnt.weight for each in few] == [1, 1]  # there are no bends, or a series needs them most
+    described = columns.described()
+    assert np.array_equal(inputs(Columns.of(described), x=x[0], y=x[1]), inputs(columns, x=x[0], y=x[1]))
+    del described[0]["learnt"]["weight"]
+    assert np.array_equal(4 * Columns.of(described).columns[0].learnt.entries(x[0])[1][0], values[0])
+
+
 def test_the_hats_of_a_number_span_what_the_bins_between_quantiles_do_and_are_as_far_apart():
     """Rows' products are those of inputs that rise from 0 to 1 along each bin: the least of both places among the edges."""
     x = np.random.default_rng(0).standard_normal(20_000)

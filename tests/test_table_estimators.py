@@ -189,6 +189,7 @@ def test_it_is_pickled_cloned_and_searched():
     assert np.array_equal(again.predict(X), model.predict(X))
     for learnt in (vars(again.columns_.columns[k].learnt) for k in (0, 1)):  # as a column was once pickled
         learnt["gaps"] = learnt.pop("missing") > 0
+        learnt.pop("weight", None)
     assert np.array_equal(pickle.loads(pickle.dumps(again)).predict(X), model.predict(X))
     assert not hasattr(clone(model), "networks_")
     array = np.column_stack([np.asarray(values, object) for values in X.values()])

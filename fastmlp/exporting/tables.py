@@ -150,7 +150,7 @@ def _of_number(kind: Number, x: _Value) -> _Value:
     gap, parts = gap.made_by("Unsqueeze", np.array([1]), dtype=bool), []
     if kind.scale:
         third = z / 3
-        parts.append(z / (third * third + 1).made_by("Sqrt"))
+        parts.append(z / (third * third + 1).made_by("Sqrt") * kind.weight)
     if levels := kind._levels:
         low, high = kind.edges[:-1].astype(np.float64), kind.edges[1:].astype(np.float64)
         passed = ((z.cast(np.float64) - low) / (high - low)).clip(0, 1)

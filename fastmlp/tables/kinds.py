@@ -36,6 +36,7 @@ from .texts import as_dates, as_numbers, counts_of, texts_of
 _BINS, _BINS_ALONE = (256, 8, 64), (32, 16, 128)
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
+_WEIGHT = 4.0  # of z where there are bins: its square is about the sum of theirs then, and a line is as easily learnt as a bend
 _FEW_EDGES = 2  # between so few nothing bends
 _LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
 FARTHEST = 1e6  # larger |z| are clipped: z / sqrt(1 + (z / 3)²) has reached its limit long before
@@ -64,12 +65,15 @@ class Number:
     quantiles if weights are random, but half of them are not zero in a row. The basis of Faber and Schauder makes the same
     motion with few entries: the place among the quantiles, and one hat of each level. Hats of a level are half as wide and
     sqrt(2) times lower than those of the level before.
+
+    The smoothly clipped z is multiplied by ``weight``, so that bends do not drown it: of collinear columns lines tell most.
     """
 
     median: float
     scale: float  # 0: a constant
     edges: np.ndarray  # of z, rising
     missing: float
+    weight: float = 1.0  # once all models had this one
 
     __setstate__ = _restore
 
@@ -81,7 +85,9 @@ class Number:
         spread = third - first or (high - low) / 2
         scale = float(1 / spread) if spread else 0.0
         edges = _quantiles(np.clip((known - median) * scale, -FARTHEST, FARTHEST), *(_BINS_ALONE if alone else _BINS))
-        return cls(float(median), scale, edges if len(edges) > _FEW_EDGES else edges[:0], float(np.isnan(x).mean()))
+        edges = edges if len(edges) > _FEW_EDGES else edges[:0]
+        weight = 1.0 if alone or len(x) < _FEWEST_ROWS else _WEIGHT
+        return cls(float(median), scale, edges, float(np.isnan(x).mean()), weight)
 
     @property
     def _levels(self) -> int:
@@ -146,7 +152,7 @@ class Number:
         index = np.empty((self.at_once, len(z)), np.int32)
         found = np.empty(index.shape, np.float32)
         if scaled:
-            index[0], found[0] = 0, z / np.sqrt(1 + np.square(z / 3))
+            index[0], found[0] = 0, z / np.sqrt(1 + np.square(z / 3)) * np.float32(self.weight)
         index[scaled : scaled + len(at)] = scaled + at
         found[scaled : scaled + len(at)] = height
         found[:, gap] = 0
@@ -174,7 +180,8 @@ class Number:
             index[0, 0], found[0, 0] = 0, 1
         if self.missing:
             index[0, -1], found[0, -1] = self.inputs - 1, 1
-        return _BetweenEdges(self.median, self.scale, self.edges, self.missing), as_sparse((index, found), self.inputs)
+        between = _BetweenEdges(self.median, self.scale, self.edges, self.missing, self.weight)
+        return between, as_sparse((index, found), self.inputs)
 
 
 class _BetweenEdges(Number):
@@ -380,13 +387,13 @@ def from_json(kind: str, saved: Any) -> Kind:
         raise ValueError("missing")
     if kind == CATEGORY:
         return Category(tuple(map(str, saved["values"])), missing, int(saved["once"]))
-    median, scale = float(saved["median"]), float(saved["scale"])
+    median, scale, weight = float(saved["median"]), float(saved["scale"]), float(saved.get("weight", 1.0))
     edges = np.array(saved["edges"], np.float32)
-    if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
+    if not (np.isfinite([median, scale, weight]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
         raise ValueError("number")
     if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
         raise ValueError("edges")
-    return Number(median, scale, edges, missing)
+    return Number(median, scale, edges, missing, weight)
 
 
 # -- matrices --------------------------------------------------------------------------------------------------------
