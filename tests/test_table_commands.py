@@ -492,6 +492,7 @@ DAMAGES = {
     "a column twice": lambda meta, tensors: meta["table"][1].update(name="km"),
     "edges of one bin": lambda meta, tensors: meta["table"][2]["learnt"].update(edges=[1.0, 2.0]),
     "edges that fall": lambda meta, tensors: meta["table"][2]["learnt"].update(edges=[2.0, 1.0]),
+    "a weight beyond all numbers": lambda meta, tensors: meta["table"][2]["learnt"].update(weight=1e300),
     "a median that is none": lambda meta, tensors: meta["table"][2]["learnt"].update(median="many"),
     "another class": lambda meta, tensors: meta["classes"].append("perhaps"),
     "no scale": lambda meta, tensors: meta.update(scale=0),

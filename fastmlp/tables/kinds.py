@@ -389,8 +389,10 @@ def from_json(kind: str, saved: Any) -> Kind:
         return Category(tuple(map(str, saved["values"])), missing, int(saved["once"]))
     median, scale, weight = float(saved["median"]), float(saved["scale"]), float(saved.get("weight", 1.0))
     edges = np.array(saved["edges"], np.float32)
-    if not (np.isfinite([median, scale, weight]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
+    if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
         raise ValueError("number")
+    if not 0 < weight <= FARTHEST:
+        raise ValueError("weight")
     if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
         raise ValueError("edges")
     return Number(median, scale, edges, missing, weight)
