@@ -485,7 +485,7 @@ def test_an_onnx_file_knows_the_other_words_for_yes_and_no(tmp_path):
     X = {"x": rng.standard_normal(200), "yes": rng.random(200) < 0.5}
     model = TableRegressor(**QUICK).fit(X, X["x"] + 2 * X["yes"])
     T = {"x": np.zeros(len(words)), "yes": np.array(words, object)}
-    with pytest.warns(UserWarning, match="new values in 1 of 13 rows, such as 'perhaps'"):
+    with pytest.warns(UserWarning, match="unknown values in 1 of 13 rows, such as 'perhaps'"):
         expected = model.predict(T)
     assert len({*expected.round(4)}) == 3
     np.testing.assert_allclose(exported(T, model, tmp_path / "model.onnx")["prediction"], expected, atol=1e-4)
