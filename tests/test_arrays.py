@@ -56,9 +56,9 @@ def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind,
         np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
         for given in (y, y.astype(object), y.tolist()):
             assert each.evaluate(X, given)[1] == (predicted == y).mean()
-        for rows in (0, 50):
-            with pytest.raises(InputError, match=f"X has {rows} rows, and y 300; they must have as many"):
-                each.evaluate(X[:rows], y)
+        for rows, given in ((0, 300), (50, 300), (300, 50)):
+            with pytest.raises(InputError, match=f"X has {rows} rows, and y {given}; they must have as many"):
+                each.evaluate(X[:rows], y[:given])
         with pytest.raises(InputError, match="y: label '3' is none of the training set's 2 classes "):
             each.evaluate(X, ["3"] * 300)
 

@@ -281,6 +281,9 @@ class Model:
         for fast, Z in self._blocks(X):
             block = slice(done, done + len(Z))
             of_block, weight = labels[block], None if weights is None else weights[block]
+            if len(of_block) != len(Z) or not len(Z):  # which is refused below, once the rows are counted
+                done = block.stop
+                continue
             if kernel is None:
                 part, hits, _ = fast.softmax_cross_entropy(Z, of_block, sample_weight=weight)
             else:
