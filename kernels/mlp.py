@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from functools import cache
 from typing import Any
 
@@ -109,7 +108,7 @@ def run_train_steps(
     |W|^2; ``average`` is moved towards the parameters after each step: see ``move_average``.
     """
     X, scale = samples.X
-    batch, steps, start = min(samples.batch, len(samples.rows)), len(schedule.lr), time.monotonic()
+    batch, steps = min(samples.batch, len(samples.rows)), len(schedule.lr)
     flop, pace = batch * network.flop_per_sample, pace_of(network.sizes, network.dtype, batch, isinstance(X, CSR))
     threads = team_size()
     if flop <= PACED_FLOP:
@@ -134,8 +133,11 @@ def run_train_steps(
         else:
             kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
     samples, parameters = samples._replace(X=X, batch=batch), network.fields(updated)
-    run_in_step(kernel, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *memory, *results)
-    pace.note(threads, steps, time.monotonic() - start)
+    seconds = run_in_step(
+        kernel, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *memory, *results
+    )
+    if seconds is not None:
+        pace.note(threads, steps, seconds)
     if average is not None:
         move_average(network, average, average_rate, schedule.t + steps - 1)
     if squares is not None:

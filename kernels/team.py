@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import math
 import os
 import sys
 import threading
@@ -363,19 +364,24 @@ def team_size() -> int:
     return get_num_threads() if time.monotonic() >= _Backoff.until else min(get_num_threads(), _Backoff.limit)
 
 
-def run_in_step(function: Any, parts: int, *args: Any) -> None:
-    """``run`` a kernel with many barriers; if the team did not get its cores, ``team_size`` is halved for a while."""
+def run_in_step(function: Any, parts: int, *args: Any) -> float | None:
+    """``run`` a kernel with many barriers; if the team did not get its cores, ``team_size`` is halved for a while.
+
+    Returns the seconds that it took, or None where it was compiled or loaded meanwhile.
+    """
     compiled, start, used = bool(launcher(function).overloads), time.monotonic(), time.process_time()
     run(function, parts, *args)
     end = time.monotonic()
-    if parts == 1 or not compiled or end - start < _MEASURABLE:
-        return
-    missing = parts * (end - start) - (time.process_time() - used)
-    if missing > _SHORT_OF * (end - start):
-        _Backoff.limit, _Backoff.until = parts // 2, end + _Backoff.pause
-        _Backoff.pause = min(2 * _Backoff.pause, _LONGEST_PAUSE)
-    elif parts == get_num_threads():
-        _Backoff.pause = _PAUSE
+    if not compiled:
+        return None
+    if parts > 1 and end - start >= _MEASURABLE:
+        missing = parts * (end - start) - (time.process_time() - used)
+        if missing > _SHORT_OF * (end - start):
+            _Backoff.limit, _Backoff.until = parts // 2, end + _Backoff.pause
+            _Backoff.pause = min(2 * _Backoff.pause, _LONGEST_PAUSE)
+        elif parts == get_num_threads():
+            _Backoff.pause = _PAUSE
+    return end - start
 
 
 class Pace:
@@ -402,9 +408,9 @@ class Pace:
         return slow
 
     def note(self, threads: int, steps: int, seconds: float) -> None:
-        """Steps on so many threads took so many seconds."""
-        if seconds >= _MEASURABLE:
-            self.seconds[threads] = seconds / steps
+        """Steps on so many threads took so many seconds. Of a slow run, which another process may have interrupted, a tenth
+        more than before counts."""
+        self.seconds[threads] = min(seconds / steps, 1.1 * self.seconds.get(threads, math.inf))
 
 
 @lru_cache(maxsize=256)

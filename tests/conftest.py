@@ -83,9 +83,11 @@ def compiled_at_once(request):
 
 @pytest.fixture(autouse=True)
 def whole_teams(monkeypatch):
-    """Who asks for threads gets them, however busy the machine is: see ``kernels.team.run_in_step``."""
+    """Who asks for threads gets them, however busy the machine is: see ``kernels.team``."""
     if "kernels.team" in sys.modules:
         monkeypatch.setattr("kernels.team._MEASURABLE", math.inf)
+    if "kernels.mlp" in sys.modules:
+        monkeypatch.setattr("kernels.mlp.PACED_FLOP", 0)
 
 
 @pytest.fixture

@@ -270,22 +270,18 @@ def test_short_steps_take_the_faster_of_the_team_and_one_thread(monkeypatch):
     """A clock of our own; the slower is timed again seldom, and wins where it has become the faster."""
     now, seconds, taken = 100.0, {4: 1.5e-4, 1: 1e-4}, []
     monkeypatch.setattr(team, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(team, "_MEASURABLE", 0.002)
     pace = team.Pace()
     for call in range(4000):
         if call == 2000:
             seconds[1] = 3e-4  # as when another process takes that core
         threads = pace.threads(4)
         taken.append(threads)
-        pace.note(threads, 500, 500 * seconds[threads])
+        pace.note(threads, 500, 500 * seconds[threads] * (10 if call == 1000 else 1))  # a single slow run
         now += 500 * seconds[threads]
     assert taken[:2] == [4, 1]
     assert taken[2:2000].count(4) == 8  # after 1, 2, 4, 8, 16, 32, 62 and 92 of the 100 seconds
-    assert taken[2001:].count(1) == 5  # every 30 of the next 150 seconds
-    pace = team.Pace()
-    for _ in range(3):  # too short to be timed: the team, as asked for
-        assert pace.threads(4) == 4
-        pace.note(4, 1, 1e-4)
+    assert taken[2000:2004] == [1] * 4
+    assert taken[2010:].count(1) == 5  # every 30 of the next 150 seconds
 
 
 NO_THREADS = """
