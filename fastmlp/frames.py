@@ -117,7 +117,7 @@ def _of_codes(codes: np.ndarray, different: Any, dtype: np.dtype) -> Categories:
     """A column from pandas' codes [n], -1 for a gap, of its different values: five times as fast as by its values."""
     values = np.empty(len(different) + 1, dtype)
     values[0], values[1:] = None, different
-    numbers = codes + 1  # of one byte for up to 126 categories
+    numbers = codes + 1  # as narrow as pandas' codes
     found = values[numbers].view(Categories)
     found.different, found.numbers = values.tolist(), numbers
     found.flags.writeable = False  # numbers and values stay those of each other

@@ -70,10 +70,12 @@ def runs_of_seeds(directory: Path) -> list[Path]:
 def remove_report(directory: Path) -> None:
     """Delete the report in ``directory``, if there is one; other files stay."""
     page = directory / "report.html"
-    for path in (*(directory / f"{name}.png" for name in PICTURES), page) if page.exists() else ():
+    if not page.exists():
+        return
+    for path in (*(directory / f"{name}.png" for name in PICTURES), page):
         with contextlib.suppress(OSError):
             path.unlink()
-    with contextlib.suppress(OSError):  # it holds other files, or was never there
+    with contextlib.suppress(OSError):  # it holds other files
         directory.rmdir()
 
 

@@ -109,10 +109,11 @@ def run_train_steps(
     """
     X, scale = samples.X
     batch, steps = min(samples.batch, len(samples.rows)), len(schedule.lr)
-    flop, pace = batch * network.flop_per_sample, pace_of(network.sizes, network.dtype, batch, isinstance(X, CSR))
-    threads = team_size()
-    if flop <= PACED_FLOP:
-        threads = 1 if flop <= SERIAL_FLOP else pace.threads(threads)
+    flop, pace = batch * network.flop_per_sample, None
+    threads = 1 if flop <= SERIAL_FLOP else team_size()
+    if SERIAL_FLOP < flop <= PACED_FLOP:
+        pace = pace_of(network.sizes, network.dtype, batch, isinstance(X, CSR))
+        threads = pace.threads(threads)
     parts = threads
     results = _results(steps, network, squares, average, average_rate)
     late_squares = np.empty(0)  # of weights whose steps are put off
@@ -136,7 +137,7 @@ def run_train_steps(
     seconds = run_in_step(
         kernel, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *memory, *results
     )
-    if seconds is not None:
+    if pace is not None and seconds is not None:
         pace.note(threads, steps, seconds)
     if average is not None:
         move_average(network, average, average_rate, schedule.t + steps - 1)

@@ -121,7 +121,7 @@ class Number:
 
     def _unlike(self, known: np.ndarray) -> str | None:
         """``unlike`` of enough numbers without gaps."""
-        # np.quantile takes four times as long.
+        # np.quantile takes six times as long.
         rows = np.arange(len(known))
         low, first, median, third, high = np.interp(_COMPARED * rows[-1], rows, np.sort(known))
         spread = (third - first) * self.scale
