@@ -4,8 +4,9 @@ Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is a ``Matrix``, whose element [i,
 that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PACK_SIZE elements, for packed operands.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. (Only a layer of one output, and an input gradient of few
-rows, are dot products, summed in another order.) All functions here are raw: they check nothing.
+on the number of threads nor on the other rows of the batch. (A layer of one output, a layer of few outputs by itself
+(``linear_forward``) and an input gradient of few rows are dot products, summed in another order.) All functions here are
+raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .bundles import Matrix, after, after_each, from_element, from_row, views
 from .intrinsics import begins_line, copy_few, flat, flat_to_read, out_of_line, prefetch
 from .jit import kernel, overload, piece
 from .memory import LINE_BYTES
-from .narrow import gemm_narrow, make_tile
+from .narrow import gemm_narrow, make_tile, transpose_rows
 from .team import share
 from .tuning import (
     BLOCK_COLUMNS,
@@ -30,6 +31,7 @@ from .tuning import (
     DOT_ROWS,
     DOT_TERMS,
     FEW_DOT_ROWS,
+    FORWARD_DOT_TERMS,
     FULL_LANES,
     GROUP_ROWS,
     IDLE_LANES,
@@ -384,12 +386,19 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
     first, last, left, right = block_of(part, parts, X.shape[0], N, TILE_VECTORS * simd.lanes(Y))
     own, pack_buffer = after(converted, part * ROW_BLOCK * K), after(pack_buffers, part * PACK_SIZE)
     weights, bias = Matrix(after(flat_to_read(W), left), N, 1), after(b, left) if b.size else b
+    few = 1 < N <= NARROW_COLUMNS and K >= FORWARD_DOT_TERMS and NARROW_COLUMNS * K <= GEMM_SIZE
+    columns = Matrix(pack_buffer, 1, K)
+    if few:
+        transpose_rows(K, N, weights, Matrix(pack_buffer, K, 1))
     # Integers are converted block by block; floats need no blocks.
     step = ROW_BLOCK if converted.size else max(last - first, 1)
     for lo in range(first, last, step):
         rows = min(step, last - lo)
         A, C = _float_rows(X, lo, lo + rows, own), Matrix(after(flat(Y), lo * N + left), N, 1)
-        gemm(rows, right - left, K, A, weights, C, pack_buffer)
+        if few:
+            _dots_with_few(rows, N, K, A, columns, C)
+        else:
+            gemm(rows, right - left, K, A, weights, C, pack_buffer)
         finish_rows(rows, right - left, C, bias, scale, relu)
 
 
@@ -431,32 +440,37 @@ def _make_dots(columns: int) -> Any:
 _some_dots, _one_dot = _make_dots(DOT_COLUMNS), _make_dots(1)
 
 
-@piece
-def _add_products(sums, A, B, k, n):
-    """Add n terms from k on to the sums of four rows of A with SHARED_COLUMNS columns of B, each loaded once."""
-    terms, (x, y, z, w) = simd.tile_load(B.values, k, B.column, SHARED_COLUMNS, 1, n), sums
-    return (
-        simd.fma(terms, simd.load_masked(A.values, k, n), x),
-        simd.fma(terms, simd.load_masked(A.values, k + A.row, n), y),
-        simd.fma(terms, simd.load_masked(A.values, k + 2 * A.row, n), z),
-        simd.fma(terms, simd.load_masked(A.values, k + 3 * A.row, n), w),
-    )
+def _make_dots_of_four(columns: int) -> Any:
+    """C[i, j] = A[i, :K] . B[:, j] for i < 4 and j < n, of ``columns`` columns of B, each loaded once."""
+
+    @piece
+    def add_products(sums, A, B, k, n):
+        terms, (x, y, z, w) = simd.tile_load(B.values, k, B.column, columns, 1, n), sums
+        return (
+            simd.fma(terms, simd.load_masked(A.values, k, n), x),
+            simd.fma(terms, simd.load_masked(A.values, k + A.row, n), y),
+            simd.fma(terms, simd.load_masked(A.values, k + 2 * A.row, n), z),
+            simd.fma(terms, simd.load_masked(A.values, k + 3 * A.row, n), w),
+        )
+
+    @piece
+    def dots_of_four(K, A, B, C, n):
+        lanes, none = simd.lanes(C.values), simd.tile_zeros(C.values, columns, 1)
+        sums, full = (none, none, none, none), K - K % lanes
+        for k in range(0, full, lanes):
+            sums = add_products(sums, A, B, k, lanes)
+        if full < K:
+            sums = add_products(sums, A, B, full, K - full)
+        x, y, z, w = sums
+        simd.store_masked(C.values, 0, simd.tile_sums(x), n)
+        simd.store_masked(C.values, C.row, simd.tile_sums(y), n)
+        simd.store_masked(C.values, 2 * C.row, simd.tile_sums(z), n)
+        simd.store_masked(C.values, 3 * C.row, simd.tile_sums(w), n)
+
+    return dots_of_four
 
 
-@piece
-def _dots_of_four(K, A, B, C):
-    """C[i, j] = A[i, :K] . B[:, j] for i < 4 and j < SHARED_COLUMNS."""
-    lanes, none = simd.lanes(C.values), simd.tile_zeros(C.values, SHARED_COLUMNS, 1)
-    sums, full = (none, none, none, none), K - K % lanes
-    for k in range(0, full, lanes):
-        sums = _add_products(sums, A, B, k, lanes)
-    if full < K:
-        sums = _add_products(sums, A, B, full, K - full)
-    x, y, z, w = sums
-    simd.store_masked(C.values, 0, simd.tile_sums(x), SHARED_COLUMNS)
-    simd.store_masked(C.values, C.row, simd.tile_sums(y), SHARED_COLUMNS)
-    simd.store_masked(C.values, 2 * C.row, simd.tile_sums(z), SHARED_COLUMNS)
-    simd.store_masked(C.values, 3 * C.row, simd.tile_sums(w), SHARED_COLUMNS)
+_four_by_some, _four_by_two = _make_dots_of_four(SHARED_COLUMNS), _make_dots_of_four(2)
 
 
 @kernel
@@ -469,13 +483,29 @@ def _dots(M, N, K, A, B, C):
         if M >= 4:
             for i in range(0, M, 4):
                 row = min(i, M - 4)  # the last four start early where the remaining rows are fewer
-                _dots_of_four(K, from_row(A, row), columns, from_element(C, row, j))
+                _four_by_some(K, from_row(A, row), columns, from_element(C, row, j), width)
         else:
             for i in range(M):
                 _some_dots(K, from_row(A, i).values, columns, from_element(C, i, j).values)
     for j in range(blocks, N):
         for i in range(M):
             _one_dot(K, from_row(A, i).values, from_element(B, 0, j), from_element(C, i, j).values)
+
+
+@kernel
+def _dots_with_few(M, N, K, A, B, C):
+    """``_dots`` for few columns of B, whose values reach to a multiple of SHARED_COLUMNS: A is read once."""
+    if M < 4:
+        _dots(M, N, K, A, B, C)
+        return
+    for i in range(0, M, 4):
+        row = min(i, M - 4)  # the last four start early where the remaining rows are fewer
+        for j in range(0, N, SHARED_COLUMNS):
+            rows, columns, sums = from_row(A, row), from_element(B, 0, j), from_element(C, row, j)
+            if N - j <= 2:
+                _four_by_two(K, rows, columns, sums, N - j)
+            else:
+                _four_by_some(K, rows, columns, sums, min(SHARED_COLUMNS, N - j))
 
 
 @piece
@@ -658,9 +688,10 @@ def layer_to_step(stepped, rule):
 
 
 @kernel
-def linear_backward_update(part, parts, X, dY, scale, stepped: Stepped, schedule: Schedule, scratch: Scratch):
-    """``backward_update`` of one layer; ``scratch`` is that of all parts."""
-    step, own = step_of(schedule.rule, schedule.lr, schedule.t), own_scratch(scratch, part, parts)
+def linear_backward_update(part, parts, X, dY, scale, stepped: Stepped, schedule: Schedule, scratch):
+    """``backward_update`` of one layer; flat ``scratch`` has PACK_SIZE and ``gradient_size`` elements for each part."""
+    own = own_scratch(Scratch(scratch, after(scratch, parts * PACK_SIZE)), part, parts)
+    step = step_of(schedule.rule, schedule.lr, schedule.t)
     (M, K), N, layer = X.shape, dY.shape[1], layer_to_step(stepped, schedule.rule)
     backward_update(
         part, parts, M, Matrix(flat_to_read(X), K, 1), Matrix(flat_to_read(dY), N, 1), scale, layer, step, own

@@ -216,17 +216,16 @@ def linear_backward_update(
         _run_csr_update(X, dY, layer, PanelState(*slots), schedule, scale)
         return
     parts = _parts_of_product(X.size, O)
-    gradient = np.empty(parts * gemm.gradient_size(O), dtype)
-    own = scratch(parts * gemm.PACK_SIZE, dtype), gradient
+    memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size(O)), dtype)
     # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
-    run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, *own)
+    run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, memory)
 
 
 def _checked_step(rule: Any, lr: float, t: int) -> tuple[Rule, float, int]:
-    """(the rule with its constants as floats, its rate, the step's number), checked."""
+    """(the rule, its rate, the step's number), checked."""
     if not isinstance(rule, Rule) or type(rule) is Rule:
         raise TypeError(f"rule is {rule!r}; it must come from {', '.join(f'{name}()' for name in RULES)}")
-    return rule.checked(), checks.finite_number("lr", lr), checks.integer("t", t, 1, 2**53)
+    return rule, checks.finite_number("lr", lr), checks.integer("t", t, 1, 2**53)
 
 
 def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple[int, ...]) -> Array:

@@ -347,19 +347,13 @@ def linear_backward_weight(
 
 
 @piece
-def _dense_step(part, parts, X, dY, scale, stepped, schedule, scratch):
-    memory = _gemm.Scratch(scratch, after(scratch, parts * _gemm.PACK_SIZE))
-    _gemm.linear_backward_update(part, parts, X, dY, scale, stepped, schedule, memory)
-
-
-@piece
 def _sparse_step(part, parts, X, dY, scale, stepped, schedule, scratch):
     layer = _gemm.layer_to_step(stepped, schedule.rule)
     panels = _sparse.PanelLayer(layer.inputs, layer.outputs, layer.W, layer.b, False)
     _step_sparse(part, parts, X, dY, panels, _sparse.PanelState(layer.W_state, layer.b_state), schedule, scratch)
 
 
-_weight_step = _by_input(_dense_step, _sparse_step)
+_weight_step = _by_input(_gemm.linear_backward_update, _sparse_step)
 
 
 @_op

@@ -36,22 +36,29 @@ class _Constants(NamedTuple):
 
 
 class Rule(_Constants):
-    """An optimizer's rule with its constants; make one with ``sgd()``, ``momentum()``, ``adam()``, ... (``RULES``)."""
+    """An optimizer's rule with its constants; make one with ``sgd()``, ``momentum()``, ``adam()``, ... (``RULES``).
+
+    A constant that is no finite number, or a beta of Adam's outside [0, 1), is refused here: no step has to look again.
+    """
 
     kind: ClassVar[str]
     slots: ClassVar[int]
     coefficients: ClassVar[Any]
     step: ClassVar[Any]
 
+    def __new__(cls, beta1: float, beta2: float, epsilon: float, weight_decay: float) -> Rule:
+        constants = map(checks.finite_number, cls._fields, (beta1, beta2, epsilon, weight_decay))
+        return super().__new__(cls, *constants)
+
+    @classmethod
+    def _make(cls, constants: Any) -> Any:  # type: ignore[override]  # what ``_replace`` calls
+        return cls(*constants)
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and super().__eq__(other)
 
     def __hash__(self) -> int:
         return hash((type(self), *self))
-
-    def checked(self) -> Rule:
-        """The rule with its constants as floats; TypeError or ValueError names a wrong one."""
-        return type(self)(*map(checks.finite_number, self._fields, self))
 
     def twin(self, lr: float, t: int, W: np.ndarray, dW: np.ndarray, state: Any) -> None:
         """The definition in NumPy: step W by dW in place, and the ``slots`` arrays of ``state``."""
@@ -129,10 +136,10 @@ class Adam(Rule):
     kind, slots = "adam", 2
     decoupled: ClassVar[bool] = False  # whether the decay is taken off the weight, and is no part of the gradient
 
-    def checked(self):
-        checks.fraction("beta1", self.beta1), checks.fraction("beta2", self.beta2)
-        checks.finite_number("epsilon", self.epsilon, least=0.0)
-        return super().checked()
+    def __new__(cls, beta1, beta2, epsilon, weight_decay):
+        checks.fraction("beta1", beta1), checks.fraction("beta2", beta2)
+        checks.finite_number("epsilon", epsilon, least=0.0)
+        return super().__new__(cls, beta1, beta2, epsilon, weight_decay)
 
     @staticmethod
     def coefficients(rule, weight_decay, lr, t):
@@ -191,7 +198,7 @@ class Lion(Rule):
 
 def sgd(*, weight_decay: float = 0.0) -> Rule:
     """w -= lr * (g + wd * w)."""
-    return Sgd(0.0, 0.0, 0.0, float(weight_decay))
+    return Sgd(0.0, 0.0, 0.0, weight_decay)
 
 
 def momentum(beta: float = 0.9, *, nesterov: bool = False, weight_decay: float = 0.0) -> Rule:
@@ -199,7 +206,7 @@ def momentum(beta: float = 0.9, *, nesterov: bool = False, weight_decay: float =
 
     Sutskever, Martens, Dahl and Hinton 2013, in the form that PyTorch uses (the rate outside the velocity).
     """
-    return (Nesterov if nesterov else Momentum)(float(beta), 0.0, 0.0, float(weight_decay))
+    return (Nesterov if nesterov else Momentum)(beta, 0.0, 0.0, weight_decay)
 
 
 def adam(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.0) -> Rule:
@@ -207,17 +214,17 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, wei
 
     m' = m / (1 - beta1^t), v' = v / (1 - beta2^t). Kingma and Ba 2015.
     """
-    return Adam(float(beta1), float(beta2), float(epsilon), float(weight_decay))
+    return Adam(beta1, beta2, epsilon, weight_decay)
 
 
 def adamw(beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, weight_decay: float = 0.01) -> Rule:
     """Adam with decoupled decay: w -= lr * (wd * w + m' / (sqrt(v') + epsilon)). Loshchilov and Hutter 2019."""
-    return AdamW(float(beta1), float(beta2), float(epsilon), float(weight_decay))
+    return AdamW(beta1, beta2, epsilon, weight_decay)
 
 
 def lion(beta1: float = 0.9, beta2: float = 0.99, *, weight_decay: float = 0.0) -> Rule:
     """w -= lr * (sign(beta1 m + (1 - beta1) g) + wd * w); m = beta2 m + (1 - beta2) g. Chen et al. 2023."""
-    return Lion(float(beta1), float(beta2), 0.0, float(weight_decay))
+    return Lion(beta1, beta2, 0.0, weight_decay)
 
 
 RULES: dict[str, Callable[..., Rule]] = {"sgd": sgd, "momentum": momentum, "adam": adam, "adamw": adamw, "lion": lion}

@@ -132,10 +132,10 @@ BAD = {
     "an empty list of rows": (lambda: train(rows=[]), ValueError, "rows is empty; it must hold at least one row number"),
     "a rate of NaN in a step": (lambda: train(lr=[np.nan]), ValueError, "lr holds a number that is not finite"),
     "moments that never move": (
-        lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 1, 0.1, beta2=1), ValueError, "beta2 is 1.0; .* below 1",
+        lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 1, 0.1, beta2=1), ValueError, "beta2 is 1; .* below 1",
     ),
     "a negative epsilon of Adam": (
-        lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 1, 0.1, epsilon=-1), ValueError, "epsilon is -1.0; .* at least 0",
+        lambda: kernels.adam_update(W.copy(), W, W.copy(), W.copy(), 1, 0.1, epsilon=-1), ValueError, "epsilon is -1; .* at least 0",
     ),
     "parameters of another size": (lambda: setattr(NETWORK, "params", B), ValueError, r"params is float32 \[2\]; it must be float32 \[16\]"),
     "state of another size": (lambda: setattr(NETWORK, "state", B), ValueError, r"state is float32 \[2\]; it must be float32 \[0\]"),

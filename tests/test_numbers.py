@@ -106,6 +106,8 @@ def test_layers_with_few_outputs_or_inputs_are_exact_for_every_remainder(dtype, 
                 X, dY, W = (small_integers(rng, shape, dtype) for shape in ((B, K), (B, O), (K, O)))
                 exact_products(X, dY, W)
                 exact_products(abs(X).astype(np.uint8), dY, W)
+    K = GEMM_SIZE // NARROW_COLUMNS + 1  # the fewest inputs for which a forward product does not transpose W
+    exact_products(*(small_integers(rng, shape, dtype) for shape in ((6, K), (6, 2), (K, 2))))
 
 
 @dtypes
