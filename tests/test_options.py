@@ -12,9 +12,11 @@ from fastmlp import config
 from fastmlp.config import configure, read_toml
 from fastmlp.data import Sparse
 from fastmlp.data.synthetic import load_synthetic
-from fastmlp.errors import InputError
+from fastmlp.errors import InputError, Interrupted, RunError
 from fastmlp.training.augment import distortion
-from fastmlp.training.find_lr import find_lr
+from fastmlp.training.find_lr import Trial, _smooth, find_lr
+from fastmlp.training.loop import Observer
+from fastmlp.training.parallel import World
 
 OPTIONS = [
     {"dropout": 0.3, "hidden": (40, 30)},
@@ -235,21 +237,87 @@ def test_the_range_test_suggests_a_rate_that_trains(digits):
     assert fastmlp.fit(digits, lr=test.suggestion, epochs=12).summary["test_accuracy"] > 0.9
 
 
-def test_the_range_test_takes_drawn_batches_for_whole_ones(digits):
-    """The last of an epoch, too: of 1,350 samples a permutation would leave it three."""
-    assert find_lr(digits, configure(sampling="draw", batch_size=449, steps=20)).losses.max() < 20
+SMALL = {"hidden": (16,), "threads": 1}
+
+
+def test_the_average_of_equal_losses_is_their_value_and_ends_at_three_times_its_least():
+    np.testing.assert_allclose(_smooth(np.full(9, 2.0)), 2.0)
+    assert len(_smooth(np.array([2.0, 1e-9, *[80.0] * 9]))) == 3
+
+
+@pytest.mark.parametrize("sampling", ["epoch", "draw"])
+def test_the_range_test_knows_the_sizes_of_its_batches(digits, sampling):
+    """Of 1,350 samples a permutation leaves the last batch of an epoch three, and draws leave it whole."""
+    losses = find_lr(digits, configure(sampling=sampling, batch_size=449, steps=20, **SMALL)).losses
+    assert losses.max() < 20
+    assert losses[:4].min() > 0.85 * losses[0]  # at rates as low as these it hardly falls
+
+
+@pytest.mark.parametrize(("length", "steps"), [({"epochs": 2}, 20), ({"epochs": 1000}, 2000)])
+def test_the_trials_are_at_fractions_of_the_best_rate_and_at_the_default(digits, length, steps, monkeypatch):
+    prepared, rates, tried = [], [], []
+    planned, trained = find_lr.__globals__["plan"], World.train_steps
+
+    def plan(*given):
+        prepared.append((*given, kernels.get_num_threads()))
+        return planned(*given)
+
+    def train_steps(*given, lr, **options):
+        rates.extend(lr)
+        return trained(*given, lr=lr, **options)
+
+    def trial(planned, observer):
+        tried.append(planned.config)
+        if (loss := next(losses)) is None:
+            raise RunError("diverged")
+        return Trial(planned.config.peak_lr, loss, None)
+
+    monkeypatch.setattr(World, "train_steps", train_steps)
+    monkeypatch.setitem(find_lr.__globals__, "plan", plan)
+    monkeypatch.setitem(find_lr.__globals__, "_trial", trial)
+    options, observer = configure(**length, validation=0.2, patience=1, **SMALL), Observer(chosen=lambda *_: None)
+    losses = iter([3.0, None, 1.0, 2.0, 4.0])
+    test = find_lr(digits, options, observer)
+    assert prepared == [(digits, replace(options, patience=None), observer.chosen, 1)]  # once for all trials
+    assert rates[: len(test.rates)] == test.rates.tolist()
+    best = test.rates[test.losses.argmin()]
+    expected = sorted([options.peak_lr, *(best / np.array([6, 3, 2, 1.4]))])
+    assert [each.peak_lr for each in tried] == pytest.approx(expected)
+    assert {(each.epochs, each.steps) for each in tried} == {(None, steps)}
+    assert [trial.rate for trial in test.trials] == [tried[k].peak_lr for k in (0, 2, 3, 4)]
+    assert test.suggestion == tried[2].peak_lr
+    losses = iter([None] * 5)
+    with pytest.raises(RunError, match=f"diverges at every rate from {expected[0]:.2g} to {expected[-1]:.2g}"):
+        find_lr(digits, options)
+    with pytest.raises(Interrupted):
+        find_lr(digits, options, Observer(stop=lambda: True))
+    assert len(tried) == 10  # none of the last
+
+
+@pytest.mark.parametrize("weight_decay", [1e6, 1e40])
+def test_the_range_test_ends_where_the_loss_does_not_fall(digits, weight_decay):
+    """It rises, or is no number after the first step."""
+    with pytest.raises(RunError, match="the loss does not fall at any rate from 1e-05 to 10"):
+        find_lr(digits, configure(weight_decay=weight_decay, **SMALL))
+
+
+def test_the_range_test_says_every_trial_and_stops_when_asked(digits):
+    said, options = [], configure(steps=20, report_steps=1, **SMALL)
+    test = find_lr(digits, options, Observer(say=said.append, progress=lambda _: pytest.fail("of a trial")))
+    for line, trial in zip(said, test.trials, strict=True):
+        assert line == f"lr {trial.rate:.2g}: held-out loss {trial.loss:.4f}, accuracy {trial.accuracy:.2%}"
+    said.clear()
+    with pytest.raises(Interrupted):
+        find_lr(digits, options, Observer(say=said.append, stop=lambda: bool(said)))
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(digits, optimizer, monkeypatch):
-    prepared = []
-    planned = find_lr.__globals__["plan"]
-    monkeypatch.setitem(find_lr.__globals__, "plan", lambda *given: prepared.append(given) or planned(*given))
+def test_the_suggested_rate_is_the_best_of_the_trials_and_the_default_is_one(digits, optimizer):
     test = find_lr(digits, configure(optimizer=optimizer, epochs=2))
     losses = {trial.rate: trial.loss for trial in test.trials}
     assert losses[test.suggestion] == min(losses.values()) <= losses[configure(optimizer=optimizer).peak_lr]
     assert len(losses) >= 4
-    assert len(prepared) == 1  # for all trials
 
 
 def test_a_run_begins_with_the_weights_and_the_units_of_another_model(digits, tmp_path):

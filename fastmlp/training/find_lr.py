@@ -8,6 +8,7 @@ training samples.
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,12 +48,15 @@ class RangeTest:
 
 
 def _smooth(losses: np.ndarray) -> np.ndarray:
-    """Exponential moving average, its start corrected as in Adam."""
-    smooth, average = np.empty(len(losses)), 0.0
+    """Exponential moving average, its start corrected as in Adam; it ends where the loss diverges, not with a chunk."""
+    smooth, average, least = [], 0.0, math.inf
     for k, loss in enumerate(losses):
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
-        smooth[k] = average / (1 - _SMOOTHING ** (k + 1))
-    return smooth
+        smooth.append(average / (1 - _SMOOTHING ** (k + 1)))
+        least = min(least, smooth[-1])
+        if smooth[-1] > _DIVERGED * least:
+            break
+    return np.array(smooth)
 
 
 def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None) -> RangeTest:
@@ -82,8 +86,7 @@ def _range_test(planned: Plan, observer: Observer) -> RangeTest:
             run.advance(min(20, _STEPS - run.step))
             if observer.stop():
                 raise Interrupted
-            smooth = _smooth(np.array(run.losses) / sizes[: run.step])
-            if smooth[-1] > _DIVERGED * smooth.min():
+            if len(_smooth(np.array(run.losses) / sizes[: run.step])) < run.step:
                 break
     losses = np.array(run.losses) / sizes[: run.step]
     smooth = _smooth(losses[np.isfinite(losses)])
