@@ -40,10 +40,10 @@ def warmup(
     """Compile the kernels that these ops need into the cache, or load them: with as many processes as there are cores.
 
     ``ops`` are names of public functions (default: all). Each is compiled for weights of each of ``dtypes`` and for X of
-    that dtype, of uint8 and, if ``sparse``, CSR of both with few and with many columns. Ops on networks are compiled for
-    every combination of ``activations``, ``losses`` (names in ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and ``rules``
-    (as ``kernels.adam()``; its constants do not matter); ``large_batches`` adds steps of more than 256 rows, which have
-    kernels of their own for CSR. Call it where a container image is built, or before a server forks. Raises ValueError
+    that dtype, of uint8 and, if ``sparse``, CSR of both. Ops on networks are compiled for CSR of more than 65,536 columns, too,
+    and for every combination of ``activations``, ``losses`` (names in ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and
+    ``rules`` (as ``kernels.adam()``; its constants do not matter); ``large_batches`` adds steps of more than 256 rows, which
+    have kernels of their own for CSR. Call it where a container image is built, or before a server forks. Raises ValueError
     for unknown names, TypeError for dtypes other than float32 and float64 and for an object that is not a rule.
     """
     known = {op.name: op for op in registry.OPS}
@@ -104,7 +104,7 @@ def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
     if sparse:
         wide = np.arange(0, _WIDE, _WIDE // _EVERY)
         yield from (reference.csr(numbers.astype(kind)) for kind in _kinds(dtype))
-        for kind in ("float32", "uint8"):  # uint8 is also the type of dictionary-encoded floats
+        for kind in _kinds(dtype):  # uint8 is also the type of dictionary-encoded floats
             yield CSR(
                 np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), kind),
                 (_SAMPLES, _WIDE),

@@ -1,6 +1,7 @@
 """Compiling ahead in worker processes: who may, what comes of it, and what becomes of the workers."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import re
@@ -8,14 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import kernels
-from kernels import ops  # noqa: F401 (all kernels)
+from kernels import jit
 from kernels.jit import _kernels, ahead, store
+from kernels.registry import OPS  # and all kernels
 
 AHEAD = """
 import os, sys, threading
@@ -108,6 +112,84 @@ def test_warmup_names_what_there_is_not(options, error, words):
 
 def test_warmup_takes_one_where_it_takes_several():
     kernels.warmup("softmax", dtypes=np.dtype("float32"), rules=kernels.sgd())
+
+
+@pytest.fixture
+def warmed(monkeypatch):
+    """What a warmup has kernels compiled for: calls, as (op, kind of the first argument, arguments, arguments by name)."""
+
+    def kind(X):
+        if isinstance(X, kernels.CSR):
+            return X.dtype.name, "few" if X.indices.dtype == np.uint16 else "many"  # columns
+        return getattr(X, "params", X).dtype.name, "dense"
+
+    def warm(ops=None, **options):
+        calls = []
+        monkeypatch.setattr(jit, "compile_for", calls.extend)
+        kernels.warmup(ops, **options)
+        for call in calls:
+            if not isinstance(call, partial):
+                call = partial(getattr(type(call.__self__), call.__name__), call.__self__)
+            yield call.func.__name__, kind(call.args[0]), call.args, call.keywords
+
+    return warm
+
+
+def test_warmup_has_every_op_compiled_for_its_inputs_losses_and_rules(warmed):
+    losses, rules = ("huber", "squared_error"), (kernels.sgd(), kernels.adam())
+    found = list(warmed(losses=losses, rules=rules))
+    assert {op for op, *_ in found} == {op.name for op in OPS} | {"csr", "dictionary_encode"}
+    kinds = {kind for op, kind, *_ in found if op == "linear_forward"}
+    assert kinds == set(itertools.product(("float32", "uint8"), ("dense", "few")))
+    assert {args[2] for op, _, args, _ in found if op == "loss_gradient"} == {*losses}
+    updates = [(args, named) for op, _, args, named in found if op == "linear_backward_update"]
+    assert {named["rule"] for _, named in updates} == {*rules}
+    for (*_, W, b), named in updates:
+        for state, array in ((named["state"], W), (named["bias_state"], b)):
+            assert state.shape == (named["rule"].slots, *array.shape)
+    dense = {kind for _, kind, *_ in warmed("linear_forward", sparse=False)}
+    assert dense == {("float32", "dense"), ("uint8", "dense")}
+    assert {op for op, *_ in warmed("linear_forward")} == {"linear_forward"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_warmup_has_networks_compiled_for_every_kind_of_samples(warmed, dtype):
+    """And for a single row, for dropout and for large batches, where these have kernels of their own."""
+    found = list(warmed(("mlp_forward", "mlp_gradient", "mlp_train_steps"), dtypes=dtype, large_batches=True))
+    sparse = set(itertools.product(("uint8", "float32", dtype), ("few", "many")))
+    dense = {(dtype, "dense"), ("uint8", "dense")}
+    forward = [(kind, args[0].shape[0]) for op, kind, args, _ in found if op == "mlp_forward"]
+    assert {kind for kind, _ in forward} == dense | sparse
+    assert {kind for kind, rows in forward if rows == 1} == dense
+    for op in ("mlp_gradient", "mlp_train_steps"):
+        steps = {(kind, len(args[2]), named["dropout"]) for name, kind, args, named in found if name == op}
+        assert steps == set(itertools.product(dense | sparse, (256, 257), (0.0,))) | set(
+            itertools.product(dense, (256, 257), (0.5,))
+        )
+    conversions = [(op, kind) for op, (kind, _), *_ in found if op in ("csr", "dictionary_encode")]
+    assert {*conversions} == set(itertools.product(("csr", "dictionary_encode"), ("uint8", "float32", dtype)))
+
+
+def test_warmup_has_networks_compiled_for_every_activation_with_every_loss_and_rule(warmed):
+    functions = ("relu", "gelu"), ("softmax_cross_entropy", "squared_error"), (kernels.sgd(), kernels.adam())
+    every, found = set(itertools.product(*functions)), defaultdict(set)
+    options = dict(zip(("activations", "losses", "rules"), functions))
+    for op, kind, args, named in warmed(("mlp_gradient", "mlp_update", "mlp_train_steps"), sparse=False, **options):
+        network = next(each for each in args if isinstance(each, kernels.Network))
+        loss, rule = named.get("loss"), named.get("rule")
+        found[op].add((network.activation, loss, rule))
+        assert kind[1] == "dense"
+        if loss is not None:
+            assert len(args[2]) == 256
+            assert network.output == kernels.LOSSES[loss].output
+            assert (args[1].ndim == 1) == (network.output == "softmax")  # targets
+        if rule is not None:
+            assert network.slots == rule.slots
+            assert (named.get("average") is None) == (op == "mlp_update")  # which have kernels of their own
+            assert (named.get("clip") is None) == (op == "mlp_train_steps")
+    assert found["mlp_train_steps"] == every
+    assert found["mlp_gradient"] == {(activation, loss, None) for activation, loss, _ in every}
+    assert found["mlp_update"] == {(activation, None, rule) for activation, _, rule in every}
 
 
 @pytest.mark.parametrize("when", ["before it compiles", "while it compiles"])

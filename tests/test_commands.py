@@ -14,7 +14,7 @@ import pytest
 from lines import one_line
 
 import fastmlp
-from fastmlp import doctor, evaluate, export, predict, report, train
+from fastmlp import doctor, evaluate, export, predict, report, train, warmup
 from fastmlp.backend import Network, kernels
 from fastmlp.data import Sparse
 from fastmlp.errors import InputError
@@ -1150,6 +1150,16 @@ def test_after_warmup_no_command_compiles(python, place, digits):
         run("predict", "run/model.npz", data)
     assert kept() == compiled
     assert json.loads(run("warmup", "--json"))["compiled"] == 0
+
+
+def test_the_cache_is_counted_and_without_one_warmup_is_refused(command, monkeypatch, tmp_path):
+    for name in ("losses.softmax-1.kernel", "losses.softmax-2.kernel", "losses.launch-1.kernel", "lock"):
+        (tmp_path / name).write_bytes(b"code")
+    monkeypatch.setattr(kernels.jit.store(), "directory", tmp_path)
+    assert kernels.cache_info() == (tmp_path, 3, 12, 2)
+    monkeypatch.setattr(kernels.jit.store(), "directory", None)
+    assert kernels.cache_info() == (None, 0, 0, 0)
+    one_line(command(warmup), 1, "there is no cache directory to keep compiled kernels in; set FASTMLP_CACHE to one")
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "report", "export", "doctor", "warmup", "bench"])
