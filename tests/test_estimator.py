@@ -889,6 +889,43 @@ def test_partial_fit_obeys_parameters_that_were_changed(table, first, then):
     assert_same_network(model, theirs)
 
 
+AFTER_A_FIT = {
+    "loss": ["poisson", "quantile"], "quantiles": [[0.1, 0.9], 0.3], "delta": [5.0], "standardize_target": [False],
+    "activation": ["tanh", ["relu", "gelu"]], "hidden_layer_sizes": [()], "n_threads": [1], "label_smoothing": [0.5],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLPClassifier(8), MLPRegressor("huber", 8), MLPRegressor("gamma", [8, 8], activation=["relu", "tanh"]),
+        MLPRegressor("quantile", 8, quantiles=[0.2, 0.5, 0.8], standardize_target=True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_fitted_model_answers_as_it_was_fitted_whatever_is_set_later(table, tmp_path, model):
+    X, y = table if is_classifier(model) else (table[0], np.abs(targets("number", table[1])) + 1)
+
+    def answers(model):
+        made = model._as_model()
+        return model.predict(X), model.transform(X), model.score(X, y), made.network.activations, made.contents()[0]
+
+    given = model.get_params()
+    model.set_params(max_iter=2, random_state=0).fit(X, y)
+    told = state_of(answers(model))
+    for name, values in AFTER_A_FIT.items():
+        for value in values if name in given else ():
+            model.set_params(**{name: value})
+            assert state_of(answers(model)) == state_of(answers(pickle.loads(pickle.dumps(model)))) == told
+            model.coefs_ = [W.copy() for W in model.coefs_]
+            assert state_of(answers(model)) == told
+            model.set_params(**{name: given[name]})
+    for name in ("quantiles", "activation"):  # lists that their owner changes
+        if isinstance(given.get(name), list):
+            given[name].reverse()
+    assert state_of(answers(model)) == told
+
+
 def test_weights_that_are_set_are_used(table):
     X, y = table
     model = MLPClassifier(8, max_iter=3, random_state=0).fit(X, y)

@@ -6,6 +6,7 @@ import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -246,14 +247,17 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     # -- the network -----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _activation(self) -> Any:
+        """``activation`` as it was at the last fit, which sets this; of a model that an earlier version pickled, as it is."""
+        return self.activation
+
     def _is_bound(self) -> bool:
         """Whether ``coefs_`` and ``intercepts_`` are still the views of the network that ``_bind`` set."""
         network, views = self.__dict__.get("_bound", (None, ()))
         arrays = (*self.coefs_, *self.intercepts_)
         same = len(arrays) == len(views) and all(a is b for a, b in zip(arrays, views))
-        if not same or network.output != self._output:
-            return False
-        return bool(network.activation == kernels.activations.common_activation(self.activation, len(self.coefs_) - 1))
+        return same and network.output == self._output
 
     def _network(self) -> Network:
         """The network of ``coefs_`` and ``intercepts_``, or of copies if a user has set them."""
@@ -267,7 +271,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return [len(self.coefs_[0]), *(np.shape(W)[1] for W in self.coefs_)]
 
     def _copied(self, dtype: Any, slots: int = 0) -> Network:
-        network = Network(self._sizes(), dtype=dtype, slots=slots, activation=self.activation, output=self._output)
+        network = Network(self._sizes(), dtype=dtype, slots=slots, activation=self._activation, output=self._output)
         for (W, b), coef, intercept in zip(network.layers, self.coefs_, self.intercepts_, strict=True):
             W[...], b[...] = coef, intercept  # type: ignore[index]
         return network
@@ -391,7 +395,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         if not all(isinstance(units, Integral) for units in hidden):
             raise ValueError(f"hidden_layer_sizes must be integers, got {hidden}.")
-        kernels.activations.common_activation(self.activation, len(hidden))
+        self._activation = kernels.activations.common_activation(self.activation, len(hidden))
         if self.dropout and self.solver == "lbfgs":
             raise ValueError("dropout is only available for stochastic optimizers. lbfgs is not stochastic.")
         if self.early_stopping and incremental:

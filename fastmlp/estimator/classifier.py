@@ -60,6 +60,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
       weights there, is here alpha over the batch's samples times the mean weight of all samples.
     - The log-loss is computed from the logits, and probabilities are not clipped at the dtype's epsilon.
     - Weights must not be negative.
+    - A fitted model answers as it was fitted; ``set_params`` shows from the next fit on (``activation`` there at once).
     - Ctrl-C ends lbfgs, too, with what was learnt so far, and a warning.
 
     Examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -184,7 +185,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _learn_targets(
         self, y: np.ndarray, weights: np.ndarray | None, *, first: bool, incremental: bool, classes: Any
     ) -> None:
-        Y, loss = _columns("y", y), self._loss.checked()
+        self.__dict__.pop("_loss", None)
+        Y, loss = _columns("y", y), self._loss
         output = _OUTPUTS[loss.output]
         if first:
             self.n_outputs_, self.out_activation_ = loss.each * Y.shape[1], output
@@ -231,10 +233,11 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _objective(self) -> dict[str, Any]:
         return {"loss": self._loss}
 
-    @property
+    @cached_property
     def _loss(self) -> Any:
+        """The loss of the last fit, which begins by making it anew from the parameters."""
         parameters = {"huber": (self.delta,), "quantile": (self.quantiles,)}
-        return _LOSSES[self.loss](*parameters.get(self.loss, ()))
+        return _LOSSES[self.loss](*parameters.get(self.loss, ())).checked()
 
     def _loss_share(self) -> float:
         return 1 / self.n_outputs_ if self.out_activation_ == "identity" else 1.0
