@@ -111,7 +111,7 @@ def _samples(
     found, notes = checked(as_labels(labels, y_name) if texts is None else distinct(texts), y_name, task)
     for note in notes:
         say(f"{y_name}: {note}")
-    return Samples(features, found, X_name, shape, columns, weight)
+    return Samples(features, found, X_name, shape, columns, weight, y_name=y_name)
 
 
 def _finite(values: np.ndarray) -> bool:

@@ -68,7 +68,7 @@ def test_numbers_are_predicted_and_it_is_said(caplog):
     with caplog.at_level("INFO", "fastmlp"):
         result = fastmlp.fit(X, y, hidden=(16,), epochs=100)
     (_, level, first), *_, (_, last_level, last) = caplog.record_tuples
-    assert first.startswith("X: the labels are 300 different numbers with decimals")
+    assert first.startswith("y: the labels are 300 different numbers with decimals")
     assert (level, last_level) == (logging.WARNING, logging.INFO)
     assert re.fullmatch(r"epoch 100: train loss 0\.\d+, test RMSE .*, R² 0\.\d+", last)
     assert result.summary["test_r2"] > 0.9
@@ -389,8 +389,8 @@ BAD = {  # what is given in the place of X and y, or beside them
         {"data": np.ones((2, 6)), "y": ["a", "b"], "X_test": X[:2], "y_test": ["a", "b"]},
         "every column has one value only",
     ),
-    "one class": ({"y": np.full(300, "a")}, "all labels are 'a'; there must be at least two classes"),
-    "text to predict": ({"task": "regression"}, "with task regression it must be a finite number"),
+    "one class": ({"y": np.full(300, "a")}, "^y: all labels are 'a'; there must be at least two classes"),
+    "text to predict": ({"task": "regression"}, "^y: the label .* with task regression it must be a finite number"),
     "unknown option": ({"layers": 3}, r"unknown option 'layers'; did you mean hidden\? the options are"),
     # The command's: --clip-norm.
     "an option": ({"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
@@ -400,7 +400,7 @@ BAD = {  # what is given in the place of X and y, or beside them
         {"class_weight": {0: 2}, "task": "regression", "y": X[:, 0]}, "^class_weight goes with classes; y has numbers",
     ),
     "a loss": ({"loss": "absolute_error"}, r"classes \(loss softmax_cross_entropy, focal; or task regression\)"),
-    "an unknown class": ({"X_test": X[:1], "y_test": ["maybe"]}, "'maybe' is none of the training set's"),
+    "an unknown class": ({"X_test": X[:1], "y_test": ["maybe"]}, "^y_test: label 'maybe' is none of the training set's"),
     "dictionaries": (
         {"data": {"a": X[:, 0], "b": np.array([{}] * 300, object)}},
         "^X: column 'b' holds values of the type dict; each must be a number, a text or a date",

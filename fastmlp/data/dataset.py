@@ -197,8 +197,8 @@ class Samples:
     """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells.
 
     ``lowest`` is the smallest index of svmlight files, 0 or 1: their X has its columns where the indices say, from 0 on.
-    ``label`` is where a table has its labels, ``notes`` what the user is to be told of how it was read, and ``files`` the
-    name of each row's file, where it has one of its own.
+    ``label`` is where a table has its labels, ``notes`` what the user is to be told of how it was read, ``files`` the name of
+    each row's file, where it has one of its own, and ``y_name`` what the labels are called where they are not in the source.
     """
 
     X: np.ndarray | Sparse | OnDisk | Frame
@@ -211,6 +211,12 @@ class Samples:
     label: LabelColumn | None = None
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
+    y_name: str | None = None
+
+    @property
+    def labelled(self) -> str:
+        """What a message about the labels begins with."""
+        return self.y_name or self.source
 
     def counted_from(self, base: int, width: int) -> Samples:
         """With columns that count from ``base`` on, ``width`` of them. InputError where an index is none of them."""
@@ -273,10 +279,10 @@ def assemble(
     samples, stand = _that_count(samples)
     small, testing = isinstance(samples.X, OnDisk), query.known.width is not None
     classes: tuple[str, ...] = ()
-    if task_of(samples.labels, samples.source, query.task, query.say) == "regression":
-        y = as_numbers(samples.labels, samples.source)
+    if task_of(samples.labels, samples.labelled, query.task, query.say) == "regression":
+        y = as_numbers(samples.labels, samples.labelled)
     else:
-        y, classes = class_indices(samples.labels, samples.source, small=small, testing=testing)
+        y, classes = class_indices(samples.labels, samples.labelled, small=small, testing=testing)
         if not testing:
             _say_alike(classes, query.say)
     if not testing and samples.image_shape is None and isinstance(samples.X, (np.ndarray, Frame)):
@@ -293,9 +299,9 @@ def assemble(
                 f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}"
             )
         if classes:
-            y_test, _ = class_indices(held_out.labels, held_out.source, classes, say=query.say)
+            y_test, _ = class_indices(held_out.labels, held_out.labelled, classes, say=query.say)
         else:
-            y_test = as_numbers(held_out.labels, held_out.source)
+            y_test = as_numbers(held_out.labels, held_out.labelled)
         X, X_test = _alike(samples, held_out)
         if shape is None and _copied(X_test, y_test, X, y) == 1:
             query.say(f"{held_out.source}: its rows are in {samples.source}, too; what was learnt by heart is tested")
