@@ -1108,6 +1108,11 @@ def failing_scorer(estimator, X, y):
     raise ValueError("no score")
 
 
+def failing_callback(estimator, epoch):
+    if epoch == 2:
+        raise ValueError("no second epoch")
+
+
 BAD = np.arange(60) % 3 == 0  # rows to spoil
 NO = {"warm_start": False}
 
@@ -1166,6 +1171,12 @@ REFUSED = {
     ),
     "divergence": ("both", {"learning_rate_init": 1e300}, {}, "Solver produced non-finite"),
     "a changed rate": ("partial_fit", {"learning_rate_init": -1.0}, {}, "The 'learning_rate_init' parameter"),
+    "a changed penalty": ("partial_fit", {"alpha": -1.0}, {}, "The 'alpha' parameter"),
+    "no batch": ("both", {"batch_size": 0}, {}, "The 'batch_size' parameter"),
+    "no epoch": ("both", {"max_iter": 0}, {}, "The 'max_iter' parameter"),
+    "no dropout": ("both", {"dropout": np.nan}, {}, "The 'dropout' parameter"),
+    "a callback that cannot be called": ("both", {"callbacks": [3]}, {}, "'int' object is not callable"),
+    "a callback that fails": ("fit", {"callbacks": failing_callback}, {}, "no second epoch"),
 }  # fmt: skip
 
 # The same of numbers to predict, beside what is refused of any y.
@@ -1189,7 +1200,7 @@ REFUSED_NUMBERS = {
     "another output": ("again", {"loss": "poisson"}, {}, "loss is 'poisson', of which the output is exp"),
     "falling quantiles": ("fit", {"loss": "quantile", "quantiles": [0.9, 0.1]}, {}, r"quantiles is \[0.9, 0.1\]"),
     "more quantiles": ("again", {"loss": "quantile", "quantiles": [0.1, 0.9]}, {}, "y has 1 columns, and makes 2 of each"),
-    "no such loss": ("fit", {"loss": "log_loss"}, {}, "The 'loss' parameter of MLPRegressor must be"),
+    "no such loss": ("both", {"loss": "log_loss"}, {}, "The 'loss' parameter of MLPRegressor must be"),
 }  # fmt: skip
 
 

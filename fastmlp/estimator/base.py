@@ -311,7 +311,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         """Check everything, commit, train.
 
         The checks change a shallow copy of the estimator, and draw from a copy of the random state; training changes a new
-        network. So a call that is refused, before or after training, leaves the estimator as it was.
+        network. So a call that is refused, before or in training, leaves the estimator as it was.
         """
         checked = object.__new__(type(self))
         checked.__dict__.update(self.__dict__)
@@ -323,17 +323,20 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
             shared.set_state(checked._random_state.get_state(legacy=False))
             checked._random_state = shared
             self.__dict__ = checked.__dict__
-            if self.solver == "lbfgs":
-                training.train_lbfgs(self, data, network)
-            else:
-                training.train_stochastic(self, data, network, incremental=incremental)
-        if not np.isfinite(network.params).all():
-            self.__dict__ = before
-            shared.set_state(undrawn)
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            )
+            try:
+                if self.solver == "lbfgs":
+                    training.train_lbfgs(self, data, network)
+                else:
+                    training.train_stochastic(self, data, network, incremental=incremental)
+                if not np.isfinite(network.params).all():
+                    raise ValueError(
+                        "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+                        "be preprocessed."
+                    )
+            except Exception:
+                self.__dict__ = before
+                shared.set_state(undrawn)
+                raise
         return self
 
     def _checked(
@@ -389,6 +392,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     def _checked_parameters(self, incremental: bool) -> list[int]:
         """The sizes of the hidden layers; ValueError for parameters that do not go together."""
+        if incremental:
+            self._validate_params()  # a parameter may have been changed; scikit-learn looks at them in the first call only
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):

@@ -71,8 +71,6 @@ def rule_of(model: BaseMLP) -> kernels.Rule:
 def optimizer_of(model: BaseMLP, network: Network, last: Optimizer | None) -> Optimizer:
     """An optimizer with its state in ``network``: a new one, or the ``last`` one with the current parameters."""
     rule, rate = rule_of(model), float(model.learning_rate_init)
-    if last is not None and (rule, rate) != (last.rule, last.initial_rate):
-        model._validate_params()  # scikit-learn does not validate again in partial_fit
     if last is None or last.rule.slots != rule.slots:
         network.state[...] = 0
         return Optimizer(rule, rate, rate, network.state)
