@@ -23,7 +23,7 @@ try:
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.environment import Environment
     from numba.core.errors import NumbaError, TypingError
-    from numba.core.imputils import impl_ret_new_ref
+    from numba.core.imputils import impl_ret_new_ref, lower_constant
     from numba.core.registry import CPUDispatcher, cpu_target
     from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
 except ImportError as error:
@@ -40,8 +40,8 @@ vocabulary()
 __all__ = [
     "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "NumbaError", "PieceCompiler",
     "PythonDispatcher", "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition",
-    "for_python_alone", "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "outcome", "part_of",
-    "passed_only", "place_of_typing", "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
+    "for_python_alone", "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "lower_constant", "outcome",
+    "part_of", "passed_only", "place_of_typing", "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
 
 

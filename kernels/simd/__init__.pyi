@@ -194,7 +194,7 @@ def iota(like: _Like) -> Vector:
     """0, 1, 2, ... in the lanes: with an offset, what ``gather`` and ``scatter`` take."""
 
 def lane(x: Vector, k: _Index) -> _Number:
-    """The number in lane k of a vector, 0 <= k < lanes; also written x[k]."""
+    """The number in lane k of a vector, -lanes <= k < lanes, from the last if negative; also written x[k]."""
 
 def lanes(like: _Like) -> int:
     """Lanes in a vector of ``like``'s element type: a compile-time constant."""

@@ -13,7 +13,7 @@ from numba.extending import box, models, register_model
 
 from ..jit import numba_private
 from ..jit.dependencies import vocabulary
-from ..jit.numba_private import ARM, TypingError, cgutils, part_of, target
+from ..jit.numba_private import ARM, TypingError, cgutils, lower_constant, part_of, target
 
 vocabulary()
 
@@ -111,6 +111,16 @@ def _lanes_in_python(kind: Any, value: Any, c: Any) -> Any:
     return made
 
 
+@lower_constant(Vector)
+@lower_constant(Tile)
+def _identity(context: Any, builder: Any, kind: Any, number: Any) -> Any:
+    """``number`` in all lanes: what each thread begins with where a parallel loop adds up, or multiplies, vectors."""
+    lanes = constant(vector_of(kind), number)
+    if isinstance(kind, Tile):
+        lanes = ir.Constant(kind.ir, [lanes] * kind.ir.count)
+    return stored(builder, lanes)
+
+
 # The instructions that Numba marks with its ``fastmath`` flags, unless they have flags already.
 _MARKED = frozenset(("fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"))
 
@@ -130,6 +140,7 @@ def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
 
     @functools.wraps(function)
     def typed(typingctx: Any, *args: Any) -> Any:
+        args = tuple(map(_present, args))
         try:
             signature, emit = function(typingctx, *args)
             for given, taken in zip(args, signature.args):
@@ -165,6 +176,11 @@ def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
     made = numba_private.intrinsic(told, constants)
     made.typed = typed
     return made
+
+
+def _present(kind: Any) -> Any:
+    """Of a vector that may be None, as ``dict.get`` returns, the vector: Numba raises where it is None."""
+    return kind.type if isinstance(kind, types.Optional) and isinstance(kind.type, _REGISTERS) else kind
 
 
 def _require(taken: Any, given: Any) -> None:

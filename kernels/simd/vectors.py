@@ -87,10 +87,15 @@ def iota(typingctx: Any, like: Any) -> Any:
 
 @intrinsic
 def lane(typingctx: Any, x: Any, k: Any) -> Any:
-    """The number in lane k of a vector, 0 <= k < lanes; also written x[k]."""
+    """The number in lane k of a vector, -lanes <= k < lanes, from the last if negative; also written x[k]."""
     if not (isinstance(x, Vector) and isinstance(k, types.Integer)):
         raise TypingError("it takes a vector and an integer")
-    return x.element(x, types.intp), lambda context, builder, x, k: builder.extract_element(x, k)
+
+    def emit(context: Any, builder: Any, value: Any, k: Any) -> Any:
+        negative = builder.icmp_signed("<", k, k.type(0))
+        return builder.extract_element(value, builder.select(negative, builder.add(k, k.type(x.lanes)), k))
+
+    return x.element(x, types.intp), emit
 
 
 @intrinsic
