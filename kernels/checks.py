@@ -64,7 +64,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
         return value.dtype
     refuse_sparse(name, value)
     dtype = as_array(name, value).dtype
-    if (native := dtype.newbyteorder("=")) not in FLOATS:
+    if dtype.kind != "f" or (native := dtype.newbyteorder("=")) not in FLOATS:
         raise TypeError(f"{name} has dtype {dtype}; it must be float32 or float64")
     return native
 
@@ -73,7 +73,10 @@ def as_array(name: str, value: Any) -> np.ndarray:
     """``np.asarray(value)``, refused for masked arrays, whose hidden values it would read."""
     if np.ma.is_masked(value):
         raise TypeError(f"{name} has masked values; it must have none (call .filled(...), or leave their rows out)")
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array; it must have rows of one length ({error})") from error
 
 
 def refuse_sparse(name: str, value: Any) -> None:
@@ -118,9 +121,10 @@ def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, 
 
 def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
     """``value`` as n int64 class indices, each in 0 .. classes-1."""
-    if np.ndim(value) == 2 and np.shape(value)[1] == classes > 1:
+    array = as_array(name, value)
+    if array.ndim == 2 and array.shape[1] == classes > 1:
         raise ValueError(
-            f"{name} has shape {_dims(np.shape(value))}; it must be [{n}]: the number of each row's class (of one-hot rows "
+            f"{name} has shape {_dims(array.shape)}; it must be [{n}]: the number of each row's class (of one-hot rows "
             "call .argmax(1))"
         )
     return _as_indices(name, value, (n,), classes)
@@ -134,7 +138,8 @@ def as_targets(name: str, value: Any, n: int, outputs: int) -> np.ndarray:
 
 def as_numbers(name: str, value: Any, n: int, outputs: int, dtype: np.dtype) -> np.ndarray:
     """``value`` as numbers [n, outputs], or [n] where there is one output."""
-    return as_input(name, value, dtype, (n,) if np.ndim(value) == 1 and outputs == 1 else (n, outputs))
+    array = as_array(name, value)
+    return as_input(name, array, dtype, (n,) if array.ndim == 1 and outputs == 1 else (n, outputs))
 
 
 def as_rows(name: str, value: Any, n: int) -> np.ndarray:
@@ -252,7 +257,7 @@ def as_csr(name: str, X: Any) -> CSR:
     values = as_array(name, X.data if sparse else X)
     if values.dtype == bool:
         values = values.view(np.uint8)
-    if values.dtype.newbyteorder("=") not in (*FLOATS, UINT8):
+    if values.dtype.kind not in "fu" or values.dtype.newbyteorder("=") not in (*FLOATS, UINT8):
         remedy = " (call .astype(np.float32))" if values.dtype.kind in "iuf" else ""
         raise TypeError(f"{name} has dtype {values.dtype}; it must be uint8, float32 or float64{remedy}")
     if sparse:

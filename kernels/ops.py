@@ -299,8 +299,9 @@ def _loss_gradient(
     if not len(Z):
         raise ValueError(f"{outputs[0]} has no rows; the batch must not be empty")
     y = loss.targets(*targets, len(Z), Z.shape[1], Z.dtype)
-    dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y)
-    compared = Targets(y.reshape(-1), _checked_weights(sample_weight, len(Z)), np.arange(len(Z)))
+    weights = _checked_weights(sample_weight, len(Z))
+    dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y, weights)
+    compared = Targets(y.reshape(-1), weights, np.arange(len(Z)))
     outcomes = Outcomes(np.empty(len(Z)), np.empty(len(Z), np.int64))
     run(losses.loss_gradient, _parts(Z.size, SERIAL_ELEMENTS), Z, compared, loss, 1.0, outcomes, dZ)
     return *losses.totals(*outcomes, len(Z)), dZ
@@ -503,7 +504,8 @@ def mlp_train_steps(
     samples = _checked_samples(X, scale, labels, sample_weight, rows, batch, network, minimised)
     objective = _checked_objective(network, minimised, mean, dropout, seed)
     steps = -(-len(samples.rows) // samples.batch)
-    lr = checks.as_input("lr", np.full(steps, lr) if np.ndim(lr) == 0 else lr, np.dtype(np.float64), (steps,))
+    lr = checks.as_array("lr", lr)
+    lr = checks.as_input("lr", lr if lr.ndim else np.full(steps, lr), np.dtype(np.float64), (steps,))
     if not np.isfinite(lr).all():
         raise ValueError("lr holds a number that is not finite; it must be finite")
     rule, _, t = _checked_step(rule, 0.0, t)

@@ -13,6 +13,7 @@ NETWORK = kernels.Network((3, 2))
 
 
 PIXELS = np.zeros((3, 4), np.uint8)
+STRINGS = np.dtypes.StringDType() if np.__version__ >= "2" else "U1"
 
 
 def multilabel(labels):
@@ -181,6 +182,13 @@ BAD = {
     ),
     "CSR of no second dimension": (lambda: csr(shape=(2,)), ValueError, "CSR shape is"),
     "CSR of negative size": (lambda: csr(shape=(-1, 3)), ValueError, "CSR shape is"),
+    "rows of two lengths": (lambda: kernels.linear_forward([[1.0, 2.0, 3.0], [4.0]], W), ValueError, "X is no array; .* rows of one length"),
+    "weights of two lengths": (lambda: kernels.linear_forward(X, [[1.0, 2.0], [4.0], [5.0]]), ValueError, "W is no array"),
+    "labels of two lengths": (lambda: kernels.softmax_cross_entropy(Y, [[0], [1, 2], [0], [1]]), ValueError, "labels is no array"),
+    "numbers of two lengths": (lambda: numbers([[0], [1, 2], [0], [1]]), ValueError, "labels is no array"),
+    "rates of two lengths": (lambda: train(lr=[[0.1], [0.1, 0.2]]), ValueError, "lr is no array"),
+    "strings for a CSR": (lambda: kernels.csr(np.full((2, 2), "1", STRINGS)), TypeError, "X has dtype .*; it must be uint8, float32"),
+    "strings for weights": (lambda: kernels.linear_forward(X, np.full((3, 2), "1", STRINGS)), TypeError, "W has dtype .*; it must be float32"),
     "masked samples": (lambda: kernels.linear_forward(np.ma.masked_less(X, 2), W), TypeError, "X has masked values; it must"),
     "masked samples to compress": (lambda: kernels.csr(np.ma.masked_less(X, 2)), TypeError, "X has masked values; it must"),
     "masked images": (

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 
 import numpy as np
 import pytest
@@ -187,15 +188,24 @@ def test_unusable_outputs_are_refused_by_name(op, rng):
 
 
 @with_out
-def test_an_output_that_overlaps_an_input_is_refused(op, rng):
-    args, kwargs = next(op.cases(rng, (6, 6, 6), np.dtype("float32")))
-    if op.name == "distort":  # as many images as are asked for, so that there is memory enough
-        args = (args[0], np.arange(len(args[0])), args[2])
-    memory = next((a.params for a in args if isinstance(a, Network)), args[0])
-    name, good = next(iter(shaped_like_results(op, args, kwargs).items()))
-    view = memory.reshape(-1)[: good.size].reshape(good.shape)
-    with pytest.raises(ValueError, match=f"^{name} overlaps"):
-        op.fast(*args, **kwargs, **{name: view})
+def test_an_output_that_overlaps_any_argument_is_refused(op, rng):
+    cases = {frozenset(kwargs): (args, kwargs) for args, kwargs in op.cases(rng, (6, 6, 6), np.dtype("float64"))}
+    for args, kwargs in cases.values():
+        given = {
+            k: value for k, value in (*enumerate(args), *kwargs.items()) if isinstance(value, (np.ndarray, Network))
+        }
+        for (name, good), (k, value) in itertools.product(shaped_like_results(op, args, kwargs).items(), given.items()):
+            array = value.params if isinstance(value, Network) else value
+            memory = np.zeros(max(array.nbytes, good.nbytes), np.uint8)
+            shared = memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+            shared[...] = array
+            if isinstance(value, Network):
+                shared = clone(value)
+                shared.params = memory[: array.nbytes].view(array.dtype)
+            changed = [shared if position == k else each for position, each in enumerate(args)]
+            options = {**kwargs, **({k: shared} if k in kwargs else {})}
+            with pytest.raises(ValueError, match=f"^{name} overlaps"):
+                op.fast(*changed, **options, **{name: memory[: good.nbytes].view(good.dtype).reshape(good.shape)})
 
 
 updating = pytest.mark.parametrize(
