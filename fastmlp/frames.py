@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
 from os import PathLike
 from typing import Any
 
@@ -19,16 +20,22 @@ CATEGORY = np.dtype(object, metadata={"kind": "category"})
 
 
 def has_columns(X: Any) -> bool:
-    """Whether X is a data frame or a dict of arrays."""
-    return isinstance(X, Mapping) or hasattr(X, "columns") or hasattr(X, "column_names")
+    """Whether X is a data frame, a dict of arrays or a structured array."""
+    return _keys(X) is not None
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
-    """The names of the columns of a data frame or a dict; None where X is neither, or its columns have no names."""
-    names = [*X] if isinstance(X, Mapping) else getattr(X, "column_names", getattr(X, "columns", None))
+    """The names of the columns of what ``has_columns``; None of anything else, and where they are no text."""
+    names = _keys(X)
     if names is None or not all(isinstance(name, str) for name in names):
         return None
     return tuple(names)
+
+
+def _keys(X: Any) -> Any:
+    if isinstance(X, np.ndarray):
+        return X.dtype.names
+    return X.keys() if isinstance(X, Mapping) else getattr(X, "column_names", getattr(X, "columns", None))
 
 
 def is_masked(values: Any) -> bool:
@@ -54,11 +61,11 @@ def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
 def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dict[Hashable, np.ndarray]:
     """The columns of a data frame, ``what``, by name, or those that are ``wanted``: numbers, text (None for gaps) or dates.
 
-    Those of a dict are as it has them.
+    Arrays of a dict are as it has them.
     Without narwhals only one of numbers can be read. InputError for what is no data frame, and for two columns of one name.
     """
-    if isinstance(X, Mapping):
-        return {name: np.asanyarray(X[name]) for name in (X if wanted is None else wanted)}
+    if isinstance(X, (Mapping, np.ndarray)):
+        return {name: _array(X[name]) for name in (_keys(X) if wanted is None else wanted)}
     names = [*getattr(X, "column_names", getattr(X, "columns", ()))]
     if wanted is None and (twice := [column for column, count in Counter(names).items() if count > 1]):
         raise InputError(f"{what} has more than one column {twice[0]!r}; each must have a name of its own")
@@ -77,23 +84,41 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
     except TypeError:
         kind = type(X).__name__
         raise InputError(f"{what} is {kind}; it must be a data frame, a dict of arrays or an array") from None
-    columns: dict[Hashable, np.ndarray] = {}
-    for series in frame.iter_columns() if wanted is None else (frame.get_column(name) for name in wanted):
-        dtype, pandas = series.dtype, series.to_native() if frame.implementation.is_pandas() else None
-        if dtype in (nw.Categorical, nw.Enum):
-            if pandas is not None:
-                values = _of_codes(pandas.array.codes, pandas.cat.categories, CATEGORY)
-            else:  # of an Arrow dictionary with gaps NumPy makes other values
-                values = series.cast(nw.String).to_numpy().astype(CATEGORY)
-        elif dtype == nw.String and pandas is not None and pandas.dtype != object:
-            codes, different = pandas.array.factorize()
-            values = _of_codes(codes, different, np.dtype(object))
-        elif dtype == nw.Datetime and getattr(dtype, "time_zone", None):
-            values = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-        else:
-            values = series.to_numpy()
-        columns[series.name] = values
-    return columns
+    found_columns = frame.iter_columns() if wanted is None else (frame.get_column(name) for name in wanted)
+    return {series.name: _values(series) for series in found_columns}
+
+
+def _array(column: Any) -> np.ndarray:
+    """A column of a dict: an array, or the column of a data frame, which knows its type."""
+    if not isinstance(column, (np.ndarray, list)):
+        with suppress(ImportError):
+            import narwhals as nw
+
+            series = nw.from_native(column, series_only=True, pass_through=True)
+            if isinstance(series, nw.Series):
+                return _values(series)
+    return np.asanyarray(column)
+
+
+def _values(series: Any) -> np.ndarray:
+    """The values of a column that narwhals has read."""
+    import narwhals as nw
+
+    dtype = series.dtype
+    pandas: Any = series.to_native() if series.implementation.is_pandas() else None
+    if dtype in (nw.Categorical, nw.Enum):
+        if hasattr(getattr(pandas, "array", None), "codes"):
+            return _of_codes(pandas.array.codes, pandas.cat.categories, CATEGORY)
+        # Of an Arrow dictionary with gaps NumPy makes other values.
+        return series.cast(nw.String).to_numpy().astype(CATEGORY)
+    if dtype == nw.String and pandas is not None and pandas.dtype != object:
+        codes, different = pandas.array.factorize()
+        return _of_codes(codes, different, np.dtype(object))
+    if dtype == nw.Datetime and getattr(dtype, "time_zone", None):
+        return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
+    if dtype in (nw.Int128, nw.UInt128):  # which NumPy lacks
+        series = series.cast(nw.Float64)
+    return series.to_numpy()
 
 
 class Categories(np.ndarray):

@@ -367,6 +367,9 @@ def test_a_gap_is_neutral_and_said():
     assert inputs(learnt(x=np.arange(8.0)), x=[np.nan])[0].tolist() == [0] * learnt(x=np.arange(8.0)).inputs
     constant = learnt(x=[3.0, 3, np.nan], y=[1.0, 2, 3])
     assert inputs(constant, x=[3, np.nan], y=[1, 1])[:, 0].tolist() == [0, 1]  # where it is missing may say something
+    closed = learnt(x=["2024-01-31", "2024-01-31", ""])
+    assert inputs(closed, x=["", "2024-01-31", "2025-02-01"])[:, 0].tolist() == [1, 0, 0]
+    assert closed.columns[0].about == "constant but for gaps"
 
 
 @pytest.mark.parametrize("name", ["id", "row_id", "PassengerId", "index"])
@@ -541,3 +544,34 @@ def test_data_frames_are_read_as_what_they_hold(library):
             listed, codes = texts_of(values[rows])
             assert [listed[code] for code in codes] == plain[rows].tolist()
             assert {*listed} == {*plain[rows]}
+
+
+def test_the_columns_of_a_dict_are_those_of_the_data_frame_that_they_come_from():
+    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    polars = pytest.importorskip("polars")
+    codes = [7, None, 9, 7, 9]
+    text = [None if code is None else str(code) for code in codes]
+    for frame in (
+        pandas.DataFrame({"zip": pandas.Categorical(codes)}),
+        pandas.DataFrame(
+            {"zip": pandas.array(codes, pandas.ArrowDtype(arrow.dictionary(arrow.int32(), arrow.int64())))}
+        ),
+        polars.DataFrame({"zip": polars.Series(text, dtype=polars.Categorical)}),
+        arrow.table({"zip": arrow.chunked_array([arrow.array(codes).dictionary_encode()])}),
+    ):
+        for given in (frame, {"zip": frame["zip"]}):
+            columns = Columns.learn(table := read_table(given))
+            assert (columns.columns[0].kind, columns.columns[0].learnt.values) == ("category", ("7", "9")), type(frame)
+            listed, places = texts_of(table.columns["zip"])
+            assert [listed[place] for place in places] == text
+    wide = polars.DataFrame({"x": polars.Series([2**70, None, 3], dtype=polars.Int128)})
+    assert np.array_equal(as_numbers(read_table(wide).columns["x"]), [2.0**70, np.nan, 3], equal_nan=True)
+
+
+def test_a_structured_array_has_columns():
+    rows = np.array([(1.5, "a", 3), (2.5, "b", 4), (np.nan, "a", 5)], [("x", float), ("t", "U1"), ("n", int)])
+    found, expected = (read_table(X).columns for X in (rows, {name: rows[name] for name in "xtn"}))
+    assert [*found] == ["x", "t", "n"]
+    assert all(np.array_equal(found[name], expected[name], equal_nan=name != "t") for name in found)
+    with pytest.raises(InputError, match="the table lacks 't'; it must have the columns"):
+        Columns.learn(read_table(rows)).encode(read_table(rows[["x", "n"]]))

@@ -258,6 +258,13 @@ def test_labels_as_objects_are_scored_as_they_are_learnt(kind):
     assert model.score(X, labels) == np.mean([a == b for a, b in zip(model.predict(X).tolist(), labels)])
 
 
+def test_a_gap_in_labels_that_are_an_arrow_dictionary_is_one():
+    arrow = pytest.importorskip("pyarrow")
+    y = arrow.chunked_array([arrow.array(["a", None, "b", "b"] * 10).dictionary_encode()])  # as a Parquet file's column
+    with pytest.raises(ValueError, match="10 gaps in 40 rows, the first in row 1"):
+        TableClassifier(n_networks=1, epochs=1).fit(table(40)[0], y)
+
+
 def test_bytes_are_text():
     X, y = table(80)
     X = {**X, "colour": np.where(X["noise"] > 3, "?", X["colour"])}  # as scipy.io.arff reads a gap
@@ -446,6 +453,7 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
             "x": x, "Add_3": rng.integers(0, 5, rows), "colour": rng.choice(np.array(colours, object), rows),
             "zip": rng.choice(zips, rows), "day": np.where(np.arange(rows) % 50 == 7, np.datetime64("NaT", "s"), day),
             "same": np.full(rows, "same", object), "label or so": rng.standard_normal(rows),
+            "closed": np.where(rng.random(rows) < 0.3, np.datetime64("NaT", "s"), np.datetime64("2020-02-02", "s")),
         }  # fmt: skip
 
     X = columns(600, ["red", "blue", ""], [8001.0, 8002], (0, 3 * 10**9))
@@ -453,7 +461,7 @@ def test_onnx_runtime_predicts_what_the_estimator_predicts(make, tmp_path):
     labels = np.digitize(y, np.quantile(y, [0.3, 0.6])) + 7
     model = make(**QUICK, columns={"zip": "category"}).fit(X, labels if make is TableClassifier else y)
     assert [column.kind for column in model.columns_.columns] == [
-        "number", "number", "category", "category", "date", "drop", "number",
+        "number", "number", "category", "category", "date", "drop", "number", "date",
     ]  # fmt: skip
     T = columns(900, ["red", "blue", "green", "", "n/A", "NAN"], [8001.0, 8002, 8003, np.nan], (-(10**10), 10**10))
     T["x"][:2] = 1e300, -1e300

@@ -54,7 +54,8 @@ def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
 
 def as_given(values: Any) -> np.ndarray:
     """An array of the values; those of a list are objects where NumPy would make text of a NaN or a number beside text."""
-    array = np.asarray(values)
+    # Of an Arrow dictionary in chunks NumPy makes other values where there are gaps.
+    array = np.asarray(values.combine_chunks() if hasattr(values, "combine_chunks") else values)
     return np.array(values, object) if array.dtype.kind == "U" and isinstance(values, (list, tuple)) else array
 
 

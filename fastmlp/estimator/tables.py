@@ -147,7 +147,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : data frame, dict of arrays, or array of shape (n_samples, n_features)
+        X : data frame, dict of arrays, structured array, or array of shape (n_samples, n_features)
             Numbers, text, booleans, dates and gaps. A data frame needs narwhals (``pip install 'fastmlp[tables]'``).
         y : array-like of shape (n_samples,)
             The class labels, or the numbers to predict, without gaps.

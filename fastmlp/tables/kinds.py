@@ -286,7 +286,8 @@ class Category:
 
 @dataclass(frozen=True)
 class Date:
-    """A date: elapsed days, year and hour as numbers, month and weekday as categories, without those that do not vary.
+    """A date: elapsed days, year and hour as numbers, month and weekday as categories, without those that do not vary; of one
+    date and gaps the first.
 
     ``day_first`` says whether days stand before months; None where the training rows do not show it.
     """
@@ -299,7 +300,8 @@ class Date:
         first = None if values.dtype.kind == "M" else day_first([*counts_of(values)])
         found = _parts_of_date(as_dates(values, first))
         parts = {name: _PARTS[name].learn(part, alone) for name, part in found.items()}
-        return cls({name: part for name, part in parts.items() if part.inputs > (part.missing > 0)}, first)
+        varying = {name: part for name, part in parts.items() if part.inputs > (part.missing > 0)}
+        return cls(varying or {"elapsed days": parts["elapsed days"]}, first)  # which says where there is a date
 
     @property
     def inputs(self) -> int:
@@ -315,7 +317,8 @@ class Date:
 
     @property
     def about(self) -> str:
-        return ", ".join(self.parts)
+        varies = self.inputs > (self.missing > 0)
+        return ", ".join(self.parts) if varies else "constant but for gaps"
 
     def unlike(self, values: np.ndarray) -> str | None:
         """Most are gaps; days themselves are always new."""
