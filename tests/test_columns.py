@@ -358,6 +358,26 @@ def test_a_date_is_days_month_and_weekday():
     assert not X[1].any()
 
 
+def test_numbers_are_finite_inputs_however_close_they_are():
+    close = np.arange(8) * 5e-324
+    for x in (close, np.append(close, 1.0)):  # the inverse of the quartiles' distance is infinite
+        columns = learnt(x=x, y=np.arange(len(x)))
+        X = inputs(columns, x=x, y=x)
+        assert np.isfinite(X).all()
+        assert (columns.columns[0].kind == "number") == bool(x[-1] == 1)
+    json.dumps(columns.described(), allow_nan=False)
+
+
+def test_months_and_years_are_durations_of_as_many_days_as_on_the_mean():
+    for unit, days in (("M", 30.436875), ("Y", 365.2425)):
+        assert as_numbers(np.array([0, 2, "NaT"], f"timedelta64[{unit}]")).tolist()[:2] == pytest.approx([0, 2 * days])
+
+
+def test_long_values_of_a_category_are_named_in_a_line():
+    about = learnt(text=["first line\nsecond" + "!" * 1000, "b"] * 3).columns[0].about
+    assert about == "2 values: b, first line second" + "!" * 23
+
+
 def test_a_gap_is_neutral_and_said():
     x = np.array([1.0, 2, np.nan, 4, 5, 6, 7, 8])
     columns = learnt(x=x)

@@ -77,9 +77,9 @@ def typed(values: list[Any], name: str) -> np.ndarray:
         raise ValueError(f"{name} holds values of {types} ({names}); they must be all text or all numbers") from None
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = 5) -> str:
     """The first few names, for a message: in one line, whatever they are."""
-    return ", ".join(" ".join(name.split())[:40] for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    return ", ".join(" ".join(name.split())[:40] for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
 def task_of(labels: Labels, source: str, asked: str, say: Callable[[str], None]) -> str:

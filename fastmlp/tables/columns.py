@@ -205,7 +205,7 @@ class Columns:
         categories = [(c.name, c.learnt) for c in self.columns if isinstance(c.learnt, Category)]
         seldom = [
             f"{name!r} is taken for a category, though {learnt.once:,} of its values occur once; others are such as "
-            f"{learnt.values[0]!r}"
+            f"{learnt.values[0][:40]!r}"
             for name, learnt in categories
             if learnt.once > len(learnt.values) > 0 and any(map(str.isdigit, learnt.values[0]))
         ]

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Sparse
+from ..data.labels import listed
 from ..data.values import day_first, is_code, stand_in, truth
 from ..formats import CATEGORY, DATE, NUMBER
 from ..models.ranges import in_another_unit
@@ -38,6 +39,7 @@ _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
 _WEIGHT = 4.0  # of z where there are bins: its square is about the sum of theirs then, and a line is as easily learnt as a bend
 _FEW_EDGES = 2  # between so few nothing bends
+_SMALLEST = np.finfo(np.float64).tiny  # a smaller number's inverse is infinite
 _LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
 FARTHEST = 1e6  # larger |z| are clipped: z / sqrt(1 + (z / 3)²) has reached its limit long before
 _FEWEST_TO_COMPARE = 20  # with fewer rows nothing is said of the range
@@ -82,7 +84,7 @@ class Number:
         x = as_numbers(values)
         known = np.clip(x[~np.isnan(x)], -_LARGEST, _LARGEST)
         low, first, median, third, high = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
-        spread = third - first or (high - low) / 2
+        spread = next((each for each in (third - first, (high - low) / 2) if each > _SMALLEST), 0.0)
         scale = float(1 / spread) if spread else 0.0
         edges = _quantiles(np.clip((known - median) * scale, -FARTHEST, FARTHEST), *(_BINS_ALONE if alone else _BINS))
         edges = edges if len(edges) > _FEW_EDGES else edges[:0]
@@ -238,9 +240,12 @@ class Category:
 
     @property
     def about(self) -> str:
-        first = ", ".join(self.values[:_NAMED]) + (", ..." if len(self.values) > _NAMED else "")
         once = f"; left out: {self.once:,} that occur{'s' * (self.once == 1)} once" if self.once else ""
-        return f"{len(self.values):,} values: {first}{once}" if self.values else "constant but for gaps"
+        return (
+            f"{len(self.values):,} values: {listed(self.values, _NAMED)}{once}"
+            if self.values
+            else "constant but for gaps"
+        )
 
     def entries(self, values: np.ndarray) -> Entries:
         texts, codes = texts_of(values)

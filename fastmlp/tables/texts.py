@@ -80,6 +80,8 @@ def counts_of(values: np.ndarray) -> dict[str, int]:
 def as_numbers(values: np.ndarray) -> np.ndarray:
     """float64 [n], NaN for gaps, durations in days. ValueError for a value that is no finite number."""
     if values.dtype.kind == "m":
+        if np.datetime_data(values.dtype)[0] in ("Y", "M"):  # of as many days as on the mean
+            values = values.astype("timedelta64[s]")
         return values / np.timedelta64(1, "D")
     if values.dtype.kind in "iufb":
         return _finite(values.astype(np.float64))
