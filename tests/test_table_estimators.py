@@ -486,6 +486,18 @@ def test_a_column_of_the_table_that_is_the_target_is_remarked():
         TableRegressor(n_networks=1, epochs=1, random_state=0).fit(frame, frame["y"])
 
 
+def test_an_onnx_file_knows_codes_that_lost_their_zeros(tmp_path):
+    pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    X = {"x": rng.standard_normal(200), "zip": rng.choice(["02139", "10001", "0000", "007", "07"], 200)}
+    model = TableRegressor(**QUICK).fit(X, X["x"] + 2 * (X["zip"] == "02139") + (X["zip"] == "0000"))
+    T = {"x": np.zeros(7), "zip": np.array(["02139", "2139", "2139.0", "0", "10001", "7", "999"], object)}
+    with pytest.warns(UserWarning, match="unknown values in 2 of 7 rows, such as '7'"):  # of 007 and 07 neither
+        expected = model.predict(T)
+    assert expected[0] == expected[1] == expected[2]
+    np.testing.assert_allclose(exported(T, model, tmp_path / "model.onnx")["prediction"], expected, atol=1e-4)
+
+
 def test_an_onnx_file_knows_the_other_words_for_yes_and_no(tmp_path):
     pytest.importorskip("onnx")
     words = ["True", "False", "true", "FALSE", "yes", "No", "1", "0", "1.0", "t", "OFF", "", "perhaps"]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import kernels
-from ..data.values import GAPS, WORDS
+from ..data.values import GAPS, WORDS, is_code
 from ..errors import InputError
 from ..tables.columns import Column
 from ..tables.kinds import FARTHEST, HEIGHT, Category, Date, Number
@@ -167,10 +167,11 @@ def _of_number(kind: Number, x: _Value) -> _Value:
 
 def _row_of(kind: Category, text: _Value) -> _Value:
     """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats, yes and
-    no in other words."""
+    no in other words, and codes without the zeros that they begin with."""
     words = [case(word) for word in WORDS for case in (str, str.capitalize, str.upper)]
-    texts, codes = texts_of(np.array([*kind.values, *words], object))
-    rows = {each: row for each, row in zip([*kind.values, *words], kind.places(texts)[codes].tolist()) if row >= 0}
+    given = [*kind.values, *words, *(value.lstrip("0") or "0" for value in kind.values if is_code(value))]
+    texts, codes = texts_of(np.array(given, object))
+    rows = {each: row for each, row in zip(given, kind.places(texts)[codes].tolist()) if row >= 0}
     rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
     if kind.missing:
         for gap in GAPS:
