@@ -461,6 +461,22 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     parquet.write_table(years, tmp_path / "years.parquet")
     data = fastmlp.load(str(tmp_path / "years.parquet"), val_fraction=None)
     assert (data.columns, len(data.X), data.classes) == (("2019", "2020"), 10, ("p", "q"))
+    # Lists are no values of a table; where nobody asks for them they do no harm.
+    lists = arrow.table({"x": [1.5, 2.5] * 5, "tags": [[1, 2]] * 10, "y": ["p", "q"] * 5})
+    parquet.write_table(lists, tmp_path / "lists.parquet")
+    parquet.write_table(
+        table.append_column("tags", lists["tags"].slice(0, 1).take([0] * 40)), tmp_path / "more.parquet"
+    )
+    with pytest.raises(
+        InputError, match="column 'tags' holds list<[^\n]*>; it must hold numbers, text or dates, or be left"
+    ):
+        fastmlp.load(str(tmp_path / "lists.parquet"))
+    assert fastmlp.load(str(tmp_path / "lists.parquet"), drop="tags", val_fraction=None).columns == ("x",)
+    keep = (predict, "trips", tmp_path / "more.parquet", "--keep")
+    assert command(*keep, "zone")[:2] == command(predict, "trips", "new.csv", "--keep", "zone")[:2]
+    status, told, said = command(*keep, "tags")
+    assert (status, told) == (2, "")
+    assert "column 'tags' holds list<" in said
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" + b"\0" * 50)
     message = "bad.parquet: is no Parquet table of numbers, text and dates"
     one_line(command(predict, "trips", tmp_path / "bad.parquet"), 2, message)

@@ -21,20 +21,21 @@ from .frame import Frame
 
 def read(path: Path, query: Query) -> tuple[Samples, None]:
     """As ``csv.read``."""
-    return csv.read(path, replace(query, headed=True), _as_text(path))
+    return csv.read(path, replace(query, headed=True), _as_text(path, query))
 
 
 def features(path: Path, query: Query) -> np.ndarray | Frame:
     """As ``csv.features``."""
-    return csv.features(path, replace(query, headed=True), _as_text(path))
+    return csv.features(path, replace(query, headed=True), _as_text(path, query))
 
 
 def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[str]]:
     """As ``csv.fields``."""
-    return csv.fields(path, columns, replace(query, headed=True), _as_text(path))
+    return csv.fields(path, columns, replace(query, headed=True), _as_text(path, query, columns))
 
 
-def _as_text(path: Path) -> bytes:
+def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
+    """The table as CSV. Lists and the like are refused, but for those in columns that nobody asks for, which are empty."""
     needed = f"{path}: a Parquet file needs pyarrow; {to_install('parquet')}"
     for module in ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "pyarrow"):
         pyarrow = optional(module, needed)
@@ -42,6 +43,14 @@ def _as_text(path: Path) -> bytes:
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(content))
         table = table.select(_in_order(table))
+        known = query.known.columns
+        unread = {*query.drop} if known is None else {*table.column_names} - {*known}
+        for k, name in enumerate(table.column_names):
+            if pyarrow.types.is_nested(kind := table.schema.types[k]):
+                if name in kept or name not in unread:
+                    must = "it must hold numbers, text or dates, or be left out (train --drop)"
+                    raise InputError(f"{path}: column {name[:40]!r} holds {str(kind)[:40]}; {must}")
+                table = table.set_column(k, name, pyarrow.nulls(len(table)))
         plain = pyarrow.table([_plain(column, pyarrow) for column in table.columns], table.column_names)
         stream = io.BytesIO()
         pyarrow.csv.write_csv(plain, stream)
