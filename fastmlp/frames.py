@@ -198,6 +198,10 @@ def read_table(X: Any, name: str = "X") -> Frame:
         shape = getattr(X, "shape", (0, 0))
         raise InputError(f"{name} has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
     for key, column in table.items():
+        if column.dtype.kind == "c":
+            raise InputError(
+                f"Complex data not supported: column {key!r} of {name}; it must hold numbers, text or dates"
+            )
         if column.ndim != 1:
             raise InputError(
                 f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values (of one row [value])"
@@ -212,6 +216,5 @@ def _column(values: Any) -> np.ndarray:
     if is_masked(values):
         values = values.astype(object).filled("")
     column = values if isinstance(values, Categories) else np.asarray(values)
-    if column.dtype.kind == "c":
-        raise InputError("Complex data not supported: a column holds numbers, text or dates")
-    return column
+    # Lists and the like are refused where they are learnt from.
+    return column if column.ndim < 2 else np.fromiter(column, object, len(column))

@@ -433,6 +433,7 @@ def test_columns_go_by_name_in_any_order():
     columns = learnt(a=[1.0, 2, 3], b=["x", "y", "x"], c=["u", "u", "v"])
     given = inputs(columns, a=[1.0], b=["x"], c=["u"])
     assert np.array_equal(inputs(columns, c=["u"], b=["x"], a=[1.0]), given)
+    assert np.array_equal(inputs(columns, c=["u"], b=["x"], a=[1.0], others=[[1, 2]]), given)
 
 
 AS_OTHERS = "which is no number as its others are"
@@ -441,9 +442,9 @@ REFUSED = [
     ({"a": [1, 1, 1], "b": ["x", "x", "x"]}, "no column is left to learn from ('a': it is constant"),
     ({"a": [1, 2], "b": [1]}, "differ in length"),
     ({"a": 1.0}, "column 'a' of X has the shape (); it must be a list of values"),
-    ({"a": [[1, 2], [3, 4]]}, "column 'a' of X has the shape (2, 2)"),
+    ({"a": [[1, 2], [3, 4]]}, "column 'a' holds values of the type ndarray; each must be a number, a text or a date"),
     ("table.csv", "X is 'table.csv'; it must be the table itself: pandas.read_csv('table.csv')"),
-    ({"a": [1j, 2]}, "Complex data not supported"),
+    ({"a": [1j, 2]}, "Complex data not supported: column 'a' of X; it must hold numbers, text or dates"),
     ({"a": np.array([[1, 2], [3]], object)}, "column 'a' holds values of the type list; each must be a number"),
     ({"a": [{"k": 1}, {"k": 2}]}, "column 'a' holds values of the type dict"),
     ({"a": 2**62 + np.arange(3)}, "('a': its values are one float64; subtract what they have in common"),
