@@ -109,7 +109,7 @@ class Format:
 _TEXT = re.compile(rb"(?:\xff\xfe|\xfe\xff)(?s:.*)|[^\0-\x08\x0e-\x1f\x7f]*\x1a?")
 _SVMLIGHT = re.compile(
     rb"(?:[ \t\r]*(?:[^\s:#,;]+[ \t\r]*)?(?:#[^\n]*)?\n)*"  # comments, and rows of nothing but a label
-    rb"[ \t]*[^\s:#]+(?:[ \t]+[0-9]+:[^\s:]+)+[ \t\r]*(?:[#\n].*|[0-9]+:?)?",
+    rb"[ \t]*[^\s:#]+(?:[ \t]+(?:[0-9]+|qid):[^\s:]+)+[ \t\r]*(?:[#\n].*|[0-9]+:?)?",
     re.DOTALL,
 )
 
@@ -158,7 +158,8 @@ FORMATS = (
     Format("IDX", ("ubyte", ".idx"), "idx", re.compile(rb"\0\0[\x08-\x0e][\x01-\xff].*", re.DOTALL), trains=False),
 )
 TRAINING = tuple(each for each in FORMATS if each.trains)
-TEXTS = (".txt", ".data", ".dat", ".test", ".train", "")  # suffixes of text of any format
+# Suffixes of text of any format, UCI's among them.
+TEXTS = (".txt", ".data", ".dat", ".test", ".train", ".tra", ".tes", ".trn", ".tst", "")
 
 COLUMN_KINDS = NUMBER, CATEGORY, DATE, DROP = "number", "category", "date", "drop"
 

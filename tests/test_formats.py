@@ -106,7 +106,9 @@ def test_columns_are_named_where_there_are_some_and_nowhere_else(form, tmp_path,
 
 @each_format
 def test_a_file_under_a_name_that_says_nothing_goes_by_its_content(form, tmp_path, samples):
-    for name in ["x.txt", "x.data", "x.dat", "x"] if form.is_text else ["x.txt", "x", "x.bin", "x.zip"]:
+    of_libsvm = ["x.t", "x.scale"] * (form.name == "svmlight")
+    texts = ["x.txt", "x.data", "x.dat", "x.tra", "x", *of_libsvm]
+    for name in texts if form.is_text else ["x.txt", "x", "x.bin", "x.zip"]:
         path = write(form, tmp_path / f"a{form.suffixes[0]}", *samples, COLUMNS).rename(tmp_path / name)
         assert format_of(path) == form
         require(load(str(path), val_fraction=None, say=lambda line: None), samples)
@@ -119,6 +121,12 @@ def test_rows_of_nothing_but_a_label_and_lines_longer_than_are_looked_at_are_svm
     for content in (b"1\n\n-1 # x\n1 3:2\n", b"1 " + b"".join(b"%d:1 " % k for k in range(1, 9000)) + b"\n-1 1:2\n"):
         (tmp_path / "x.txt").write_bytes(content)
         assert format_of(tmp_path / "x.txt").name == "svmlight"
+
+
+def test_a_file_with_query_ids_is_svmlight_and_told_to_leave_them_out(tmp_path):
+    (tmp_path / "x.txt").write_text("2 qid:10 1:0.5 # a document\n1 qid:10 2:1\n")
+    with pytest.raises(InputError, match=r"line 1: 'qid:10' is a query id, for ranking; it must be left out"):
+        load(str(tmp_path / "x.txt"))
 
 
 def test_a_tab_separated_field_may_hold_more_commas_than_there_are_tabs(tmp_path):

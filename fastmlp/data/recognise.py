@@ -61,7 +61,8 @@ def _by_content(path: Path) -> Format | None:
     if matching and not matching[-1].is_text:
         return matching[-1]
     refuse_foreign(head, path)
-    return matching[-1] if matching and Path(plain_name(path.name)).suffix.lower() in TEXTS else None
+    named = Path(plain_name(path.name)).suffix.lower() in TEXTS  # anything may be a table, and hardly anything svmlight
+    return matching[-1] if matching and (named or matching[-1] is not CSV) else None
 
 
 def refuse_foreign(head: bytes, path: Path) -> None:
