@@ -92,7 +92,8 @@ def test_idx_files_of_two_data_sets_and_those_that_are_not_used_are_named(tmp_pa
         (tmp_path / name).write_bytes(idx(images[0]))  # hidden files are another process's, or the system's
     lines = []
     load(str(tmp_path), say=lines.append)
-    assert lines == [f"{tmp_path}: validation-images-idx3-ubyte is not used; its name says neither train nor test"]
+    names = "names are train-images-idx3-ubyte or t10k-labels-idx1-ubyte"
+    assert lines == [f"{tmp_path}: validation-images-idx3-ubyte is not used; {names}"]
     (tmp_path / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(idx(images[0]))
     with pytest.raises(
         InputError, match="holds emnist-digits-train-images-idx3-ubyte.gz and train-images-idx3-ubyte.gz; it"

@@ -79,7 +79,9 @@ def find_idx(directory: Path, say: Callable[[str], None] = lambda line: None) ->
     for path in sorted(path for path in directory.iterdir() if not is_hidden(path.name)):
         if (name := _NAME.fullmatch(path.name)) is None or not path.is_file():
             if re.search(r"[-.]idx[0-9][-.]", path.name, re.IGNORECASE):
-                say(f"{directory}: {path.name} is not used; its name says neither train nor test")
+                say(
+                    f"{directory}: {path.name} is not used; names are train-images-idx3-ubyte or t10k-labels-idx1-ubyte"
+                )
             continue
         part = "train" if name["part"].lower() == "train" else "test"
         key = f"{part} {name['kind'].lower()}s"
