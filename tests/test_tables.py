@@ -325,6 +325,11 @@ ROW_NUMBERS = {  # header, what row k has in the first column, whether it is lef
     "a measurement": ("acid,a,class", lambda k: 3 * k + 7, False),
     "an Id that comes again": ("Id,a,class", lambda k: k // 2, False),
     "decimals": ("Id,a,class", lambda k: k + 0.5, False),
+    "an id in Spanish": ("id_cliente,a,class", lambda k: 1000 + 17 * k, True),
+    "an id in Italian": ("IdProdotto,a,class", lambda k: 1000 + 17 * k, True),
+    "an id between words": ("SK_ID_CURR,a,class", lambda k: 100_002 + k, True),
+    "one of many features": ("id_01,a,class", lambda k: 1000 + 17 * k, False),
+    "an inner diameter": ("ID (mm),a,class", lambda k: 1000 + 17 * k, False),
     "another name": ("case,a,class", lambda k: (7 * k) % 20, None),
     "no header": (None, lambda k: k + 1, None),
     "no header, a measurement": (None, lambda k: 2 * k, False),
@@ -714,6 +719,8 @@ def a_column(kind, k):
         "class": str(k % 3),
         "sign": str(2 * (k % 2) - 1),
         "year": str(2010 + k % 3),
+        "day": f"2024-01-{k // 24 + 1:02}",
+        "time": f"{k % 12:02}:30",
         "code": str((2, 4, 9)[k % 3]),
         "count": str(min(int(random_of.expovariate(0.15)), 40 + k)),  # many times 0, seldom 30
         "pixel": str(random_of.randrange(200)),
@@ -749,6 +756,18 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "apart from numbered names, first": ("class pixel pixel pixel pixel", "num p0 p1 p2 p3", 0, True),
     "apart from numbered names, last": ("class class class class class", "p0 p1 p2 p3 num", 4, True),
     "numbered otherwise": ("class pixel pixel pixel class", "num x0 p0 p1 p2", 4, True),
+    "few apart from numbered names": (
+        "count text" + " pixel" * 20,
+        "sample group " + " ".join(map("g{}".format, range(20))),
+        1,
+        True,
+    ),
+    "few apart from wavelengths": (
+        "decimal class" + " pixel" * 20,
+        "a b " + " ".join(map("9{:02}.5".format, range(20))),
+        1,
+        True,
+    ),
     "apart from numbers": ("class pixel pixel pixel pixel", "num 0 1 2 3", 0, True),
     "numbers, first": ("class pixel pixel zero", "0 1 2 3", 0, True),
     "numbers, last": ("zero pixel pixel class", "0 1 2 3", 3, True),
@@ -843,6 +862,16 @@ NUMBER_COLUMN = {
         "decimal class decimal", None, "column 3",
         "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 3 "
         "(60 different numbers with decimals)",
+    ),
+    "dates": (
+        "day pixel decimal", "day temperature load", "column 3, 'load'",
+        "no column looks like labels: the first, 'day' (3 dates or times), or the last, 'load' (60 different numbers with "
+        "decimals)",
+    ),
+    "times": (
+        "time pixel decimal", "at temperature load", "column 3, 'load'",
+        "no column looks like labels: the first, 'at' (12 dates or times), or the last, 'load' (60 different numbers with "
+        "decimals)",
     ),
     "decimals apart from numbered names": (
         "pixel pixel pixel decimal", "p0 p1 p2 price", "column 4, 'price'",
@@ -1119,8 +1148,9 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
 @pytest.mark.parametrize(
     ("odd", "others", "said"),
     [
-        ("-200", "{}", "-200"), ("9999.0", "{}.5", "9999"), ("-999", "-{}", "-999"), ("-1", "1", None), ("-1", "{}", None),
-        ("500", "{}", None), ("0", "9{}", None), ("-60", "-{}", None),
+        ("-200", "{}", "-200"), ("9999.0", "{}.5", "9999"), ("-999.9", "{}.5", "-999.9"), ("9999999", "{}", "9999999"),
+        ("-999", "-{}", "-999"), ("-1", "1", None), ("-1", "{}", None), ("500", "{}", None),
+        ("0", "9{}", None), ("-60", "-{}", None),
     ],
 )  # fmt: skip
 def test_a_number_that_seems_to_say_that_there_is_none_is_said(write, odd, others, said, text):

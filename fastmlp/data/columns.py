@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from .labels import Labels, quantity
-from .values import MISSING, is_gap, kind_of, number, written_number
+from .values import MISSING, is_gap, kind_of, number, written_date, written_number
 
 # In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and names of
 # row numbers.
@@ -25,11 +26,12 @@ _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
         "index row rowname rownames rownumber rownum no sno slno serialno obs observation",
     )
 )
-_ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)$|[a-z](?:Id|ID)$")
+_ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)(?:$|[ ._-]+[^\W\d_])|[a-z](?:Id|ID)$|^Id[A-Z]")
 _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it is names or notes
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
 _LOOKED_AT = 30  # columns, for text
+_NEARLY_ALL = 10  # columns that are numbered through for each that is not
 _FIRST_ROWS = (10, 100, None)
 _FEWEST_OF_A_CLASS = 5  # rows: two columns of fewer may be alike by chance
 REMEDY = "--label-column takes its name or number (-1: the last)"
@@ -57,7 +59,7 @@ def identifies(name: str, labels: Labels) -> bool:
 
 
 def is_id(name: str) -> bool:
-    """Whether a column of that name tells things apart: id, user_id, UserID."""
+    """Whether a column of that name tells things apart: id, user_id, UserID, id_cliente, IdProduit."""
     return bool(_ID.search(name.strip()))
 
 
@@ -92,14 +94,15 @@ def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | N
     return found[0] if found else None
 
 
-def apart(names: Sequence[str], candidates: Sequence[int]) -> int | None:
-    """The first or last of the ``candidates``, where all others are numbered through: pixel0, pixel1, ..., or 0, 1, ..."""
-    stems = [re.sub(r"\d+$", "", names[k]) for k in candidates]
-    for end, others in ((-1, stems[:-1]), (0, stems[1:])):
-        numbered = all(names[k] != stem for k, stem in zip(candidates, stems) if k != candidates[end])
-        if len(others) > 2 and len(set(others)) == 1 and numbered and stems[end] != others[0]:
-            return candidates[end]
-    return None
+def apart(names: Sequence[str], candidates: Sequence[int]) -> Sequence[int]:
+    """Those of the ``candidates`` that are not numbered through as nearly all are, pixel0, pixel1, ..., or 900, 902, ...: the
+    first or last alone, or few. Else all."""
+    stems = {k: re.sub(r"[\d.]+$", "", names[k]) for k in candidates}
+    stem = Counter(stems.values()).most_common(1)[0][0]
+    rest = [k for k in candidates if stems[k] != stem or names[k] == stem]
+    numbered = len(candidates) - len(rest)
+    alone = len(rest) == 1 and rest[0] in (candidates[0], candidates[-1]) and numbered > 2
+    return rest if rest and (alone or numbered >= _NEARLY_ALL * len(rest)) else candidates
 
 
 def guessed(
@@ -165,8 +168,9 @@ def doubt(labels: Labels) -> str | None:
     if None in numbers and any(value is not None for value in numbers):
         return "numbers and text"
     if None in numbers:
-        many = different > _MANY_NAMES and different * 2 > rows
-        return f"{different:,} different texts in {rows:,} rows" if many else None
+        if different > _MANY_NAMES and different * 2 > rows:
+            return f"{different:,} different texts in {rows:,} rows"
+        return f"{different:,} dates or times" if all(map(_is_time, _present(labels))) else None
     if _has_decimals(labels):
         return f"{different:,} different numbers with decimals"
     return quantity(labels)
@@ -248,6 +252,11 @@ def checked(
         for k in gaps
     ]
     return labels, tuple(notes)
+
+
+def _is_time(text: str) -> bool:
+    """Whether the text is a date or a time of day."""
+    return written_date(text) is not None or (":" in text and written_number(text) is not None)
 
 
 def _has_decimals(labels: Labels) -> bool:

@@ -35,7 +35,7 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, stand_in, written_number
+from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in, written_number
 
 _CACHE_VERSION = 15
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
@@ -178,7 +178,7 @@ def _stand_in(head: Head, column: int, numbers: np.ndarray) -> list[str]:
     """A line for a column's numbers one of which seems to say that there is none."""
     if (value := stand_in(numbers)) is None:
         return []
-    what = f"{value:g} in {np.mean(numbers == value):.1%} of the rows is far from its other numbers"
+    what = f"{shown(value)} in {np.mean(numbers == value):.1%} of the rows is far from its other numbers"
     return [f"{head.described(column)}: {what}: if it says that there is none, leave those fields empty"]
 
 

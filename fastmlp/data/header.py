@@ -386,10 +386,11 @@ def _find_label(head: Head, path: Path, candidates: list[int], task: str) -> tup
     label = None if names is None else named(names, candidates, str(path))
     if label is not None:
         return label, head.names[label] != "label"
-    label = None if names is None else apart(names, candidates)
+    rest = candidates if names is None else apart(names, candidates)
+    label = None if names is None or rest is candidates else named(names, rest, str(path))
     if label is None:
-        label = guessed(names, candidates, head.values, task, str(path))
-    elif (why := doubt(head.values(label))) and not are_numbers(head.values(label), task):
+        label = guessed(names, rest, head.values, task, str(path))
+    if len(rest) < len(candidates) and (why := doubt(head.values(label))) and not are_numbers(head.values(label), task):
         raise InputError(f"{path}: {head.described(label)}, does not look like labels ({why}); {REMEDY}")
     return label, True
 

@@ -249,9 +249,9 @@ def _odd_number(numbers: Mapping[str, float]) -> str | None:
 
 def stand_in(numbers: np.ndarray) -> float | None:
     """The one of a column's numbers [n] that seems to say that there is none, as -200 and 9999 do: it comes often, far below
-    all others, none of which is negative, or far from them and of nines alone."""
+    all others, none of which is negative, or far from them and of nines alone, as -99.9."""
     for value in np.array([numbers.min(initial=np.inf), numbers.max(initial=-np.inf)]).astype(np.float64).tolist():
-        nines = value.is_integer() and abs(value) > 9 and {*str(abs(int(value)))} == {"9"}
+        nines = abs(value) > 9 and {*shown(value)} <= {*"-.9"}
         if not (nines or (value.is_integer() and value < 0)):
             continue
         others = numbers[numbers != value]
@@ -261,6 +261,11 @@ def stand_in(numbers: np.ndarray) -> float | None:
         if (nines or others.min() >= 0) and np.abs(others - value).min() > _NEAR * np.ptp(others):
             return value
     return None
+
+
+def shown(value: float) -> str:
+    """A number as a file may have it: 9999999, not 1e+07; -99.9 though it was read in single precision."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:g}"
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.values import stand_in
+from ..data.values import shown, stand_in
 
 _SAMPLE_ROWS, _SAMPLE = 1000, 1 << 18  # rows, and numbers, from which quantiles are taken
 _MOST_COLUMNS = 4096  # with more columns, all numbers are taken as one column
@@ -120,6 +120,7 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
                 break
         else:
             return None
-        where, what = "", f"{value:g} in {np.mean(values[:, k] == value):.1%} of rows, as if it said that there is none"
+        share = np.mean(values[:, k] == value)
+        where, what = "", f"{shown(value)} in {share:.1%} of rows, as if it said that there is none"
     name = f"column {repr(columns[k][:40]) if columns else k + 1} is" if len(width) > 1 else "inputs are"
     return f"{where}{name} {what}; in training from {least[k]:.5g} to {greatest[k]:.5g}"
