@@ -1044,6 +1044,7 @@ def test_features_for_a_model_that_knows_its_columns(write):
         "a,b\n0001,2.5\n",
         "b,name,label,a\n2.5,x y,?,1\n",
         "1,2.5\n",
+        ",0,1\n0,1,2.5\n",
         "label,a,b\n,1,2.5\n",
         "cat,1,2.5\n",
     ):

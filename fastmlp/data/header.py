@@ -145,6 +145,8 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
         known = query.known
         if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
             is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
+            if not is_header and len(names) == len(index) + len(known.columns):
+                names, is_header = [*index, *known.columns], True
         rows, line = rows[table.start :], line + rows.count(b"\n", 0, table.start)
         if nameless:
             names = ["", *names]
