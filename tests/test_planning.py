@@ -99,6 +99,21 @@ def test_what_shares_a_scale_keeps_it(rng):
         assert (planned.config.dropout, planned.config.batch_size) == (0, 128)
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse], ids=["dense", "sparse"])
+def test_a_rare_column_of_large_numbers_does_not_drown_word_weights(rng, form):
+    """In a row of two hundred, where the others share a scale."""
+    words = rng.lognormal(0, 0.5, (2000, 100)) * (rng.random((2000, 100)) < 0.1)
+    rare = np.where(np.arange(2000) % 200 == 0, 1e5, 0)
+    y = (words[:, 0] > 0).astype(np.int64)
+    for large, mean in ((rare, np.zeros(101)), (rare / 1e5, None)):
+        data = dataset(np.column_stack([words, large]), y)
+        np.testing.assert_array_equal(
+            plan(replace(data, X=form(data.X), X_test=form(data.X_test)), configure()).scaling.mean, mean
+        )
+        if mean is not None:
+            assert fastmlp.fit(data, hidden=(16,), epochs=20).summary["test_accuracy"] > 0.97
+
+
 def test_integers_are_a_table_unless_they_are_an_image(rng):
     """Bytes and small counts are standardised; with ``--standardize no`` they are not."""
     X = rng.poisson(rng.uniform(1, 40, 256), (300, 256)).astype(np.uint8)

@@ -109,6 +109,8 @@ def share_a_scale(sample: Any) -> bool:
     often = count >= max(1.0, _RAREST * len(sample))
     if not often.any():
         return True
+    if squares[~often].max(initial=0) > squares[often].sum():  # a rare column that alone would make the scale
+        return False
     count, total, squares = count[often], total[often], squares[often]
     varies = count * squares > np.square(total) * (1 + 1e-9)
     sizes = np.sqrt(squares / count)
