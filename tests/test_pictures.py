@@ -90,8 +90,11 @@ def test_images_are_the_samples_of_their_directories_names(how):
 @pytest.mark.parametrize("form", ["folder", "zip"])
 @pytest.mark.parametrize(
     ("train_name", "test_name", "said"),
-    [("train", "test", []), ("Training", "testing", []), ("train", "val", ["val is taken for the test set"])],
-)
+    [
+        ("train", "test", []), ("Training", "testing", []), ("train", "val", ["val is taken for the test set"]),
+        ("training_set", "test_set", []), ("seg_train/seg_train", "seg_test/seg_test", []), ("images-train", "TEST images", []),
+    ],
+)  # fmt: skip
 def test_train_and_test_are_told_apart_by_their_directories(form, train_name, test_name, said):
     images, held_out = folder(f"set/{train_name}"), folder(f"set/{test_name}", count=2)
     spec = "set" if form == "folder" else zipped("set", top="set/")
@@ -105,6 +108,14 @@ def test_train_and_test_are_told_apart_by_their_directories(form, train_name, te
 def test_classes_may_be_called_train_and_test():
     images = folder(classes=["car", "test", "train"])
     require(read()[0], images)
+
+
+def test_directories_below_those_of_the_classes_are_said():
+    folder()
+    folder("set/b", classes=["a"])
+    data, lines = read()
+    assert (data.classes, len(data.y)) == (("a", "b"), 12)
+    assert lines == ["set: the classes are a, b; directories below them, such as b/a, are not told apart"]
 
 
 def test_classes_that_are_numbers_are_in_the_order_of_numbers():

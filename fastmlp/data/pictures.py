@@ -6,6 +6,7 @@ What is read is kept in the cache under the names, sizes and times of the files,
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zipfile
 from collections import Counter
@@ -143,24 +144,25 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> by
 def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | None]:
     """(the training set, the test set or None) among the files; what is left out is said."""
     images = [file for file in tree if IMAGE.has(file.name)]
-    while (top := _only_top(images)) and top.lower() not in (*_PARTS, *_SECOND) and _depth(images) > 2:
-        images = [file._replace(path=file.path.removeprefix(f"{top}/")) for file in images]  # as archives have it
+    while (top := _only_top(images)) and _part(top) is None and _depth(images) > 2:
+        images = _without_top(images)  # as archives have it
     tops = _by_class(images)
     if not tops:
         table = "" if path.is_dir() else ", or one table as text"
         raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class{table}")
-    parts = {top.lower(): top for top in tops if top.lower() in (*_PARTS, *_SECOND) and _depth(tops[top]) > 2}
-    named = {_PARTS[low]: top for low, top in parts.items() if low in _PARTS}
-    seconds = [parts[low] for low in _SECOND if low in parts]
+    parts = {word: top for top in tops if (word := _part(top)) and _depth(tops[top]) > 2}
+    named = {_PARTS[word]: top for word, top in parts.items() if word in _PARTS}
+    seconds = [parts[word] for word in _SECOND if word in parts]
     train, test = named.get("train"), named.get("test", seconds[0] if seconds else None)
     if train is None and len(parts) < len(tops):  # classes, whatever they are called
         train = test = None
     if (train, test) == (None, None):
         used = [tops]
     else:
-        below = (
-            [file._replace(path=file.path.partition("/")[2]) for file in tops[top]] for top in (train, test) if top
-        )
+        below = [_without_top(tops[top]) for top in (train, test) if top]
+        for k, files in enumerate(below):
+            while _only_top(files) and _depth(files) > 2:  # training_set/training_set, as Kaggle has it
+                files = below[k] = _without_top(files)
         used = [*map(_by_class, below)]
     taken = {file.name for part in used for files in part.values() for file in files}
     for files, what in (
@@ -170,6 +172,9 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
         if files:
             which = f"{files[0].name} is" if len(files) == 1 else f"{len(files):,} files ({_listed(files)}) are"
             query.say(f"{path}: {which} {what} and not used")
+    if deeper := [file for files in used[0].values() for file in files if file.path.count("/") > 1]:
+        classes, folder = listed([*map(_printable, used[0])]), _printable(deeper[0].path.rpartition("/")[0])
+        query.say(f"{path}: the classes are {classes}; directories below them, such as {folder}, are not told apart")
     if test in seconds:
         query.say(f"{path}: {test} is taken for the test set")
     if train is None and test is not None:
@@ -177,6 +182,16 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
             raise InputError(f"{path}: holds {test}, and no train directory to train on")
         return used[0], None
     return used[0], used[1] if len(used) > 1 else None
+
+
+def _part(directory: str) -> str | None:
+    """The word in a directory's name that says which part of the data set it is: training_set, seg_test."""
+    return next((word for word in re.findall("[a-z]+", directory.lower()) if word in (*_PARTS, *_SECOND)), None)
+
+
+def _without_top(files: list[_File]) -> list[_File]:
+    """The files as they stand in the directory that the first part of their paths names."""
+    return [file._replace(path=file.path.partition("/")[2]) for file in files]
 
 
 def _only_top(files: list[_File]) -> str | None:
