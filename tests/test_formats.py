@@ -15,7 +15,7 @@ from fastmlp import predict, train
 from fastmlp.data import OnDisk, format_of, load
 from fastmlp.errors import InputError
 from fastmlp.evaluate import model_inputs
-from fastmlp.formats import FORMATS, TRAINING, Features, Query
+from fastmlp.formats import CSV, FORMATS, TRAINING, Features, Query
 
 from written import WRITTEN, write
 
@@ -73,6 +73,25 @@ def test_shards_are_the_rows_in_the_order_of_their_names(form, tmp_path, samples
     require(data, samples, slice(0, 16))
     np.testing.assert_array_equal(dense(data.X_test), samples[0][16:])
     assert isinstance(data.X, OnDisk) == (memory is not None)
+
+
+@pytest.mark.parametrize(
+    ("tested", "left_out", "said"),
+    [
+        ("mnist_test", None, None), ("emnist-Testing.1", None, None), ("val", None, "taken for the test set"),
+        ("test", "a_validation", "not used"),
+    ],
+)  # fmt: skip
+def test_a_shards_name_says_what_part_it_is(tmp_path, samples, tested, left_out, said):
+    shards = {"latest_train": slice(0, 9), "mnist": slice(9, 16), tested: slice(16, 24)}
+    for name, rows in (shards | ({left_out: slice(0, 9)} if left_out else {})).items():
+        write(CSV, tmp_path / f"{name}.csv", *(part[rows] for part in samples), COLUMNS)
+    data = load(str(tmp_path), say=(lines := []).append)
+    require(data, samples, slice(0, 16))
+    np.testing.assert_array_equal(dense(data.X_test), samples[0][16:])
+    assert [line for line in lines if "val" in line] == [f"{tmp_path}: {left_out or tested}.csv {said}"] * (
+        said is not None
+    )
 
 
 @pytest.mark.parametrize("form", [form for form in WRITTEN if form.has_columns], ids=lambda form: form.name)

@@ -596,7 +596,7 @@ def test_shards_that_do_not_go_together_are_one_line(tmp_path):
     np.savez(tmp_path / "weights" / "b.npz", X=X, y=y)
     for name, message in {
         "mixed": "holds CSV and svmlight files; shards must be of one format",
-        "tests": r"all its files are named test\*; there must be others to train on",
+        "tests": "all its files have test or val in their names; there must be others to train on",
         "uneven": r"b\.npz: has 63 features; a\.npz has 64",
         "weights": r"b\.npz: some files have sample weights and some have none",
     }.items():

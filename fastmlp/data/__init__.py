@@ -78,7 +78,7 @@ def load(
     try:
         if path.is_dir() and not is_of_images(path):
             if test is not None:
-                raise InputError(f"--test {test}: a directory has a test set of its own, if any; its files named test*")
+                raise InputError(f"--test {test}: a directory has a test set of its own, if any: the files named so")
             data = load_directory(innermost(path), path.resolve().name, val_fraction, seed, query, memory)
         elif memory is not None and path.exists():
             what = "a directory of images" if path.is_dir() else "one file"

@@ -27,14 +27,14 @@ from ..formats import IMAGE, TRAINING, Features, Format, LabelColumn, Query, suf
 from ..paths import atomic_write, cache_dir, keep_newest, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
-from .files import GZIP_MAGIC, beginning, files_below, is_hidden, require_file
+from .files import GZIP_MAGIC, beginning, files_below, is_hidden, part_of, require_file
 from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
-from .labels import Labels, distinct
+from .labels import Labels, distinct, listed
 from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
-_VERSION = 5
+_VERSION = 6
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")
@@ -48,10 +48,10 @@ def load_directory(
     """The data set in a directory; with ``memory`` its training samples stay on disk, at most so many MB in memory at a time.
 
     X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all of one format,
-    in the order of their names, of which those named ``test*`` are the test set. No test set: a split.
+    in the order of their names, of which those that say test are the test set, else those that say val. No test set: a split.
     """
     idx_files = find_idx(path, query.say)
-    shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path)
+    shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path, query.say)
     if shards is None or not shards[0].has_columns:
         refuse_columns(query, f"{path}")
     if shards is not None:
@@ -162,7 +162,7 @@ def _unzip(path: Path, file: IO[bytes]) -> None:
 # -- shards --------------------------------------------------------------------------------------------------------
 
 
-def _find_shards(directory: Path) -> tuple[Format, list[Path]]:
+def _find_shards(directory: Path, say: Say) -> tuple[Format, list[Path]]:
     """The files of the one format of which there are some, by name. InputError for none, and for two formats."""
     paths = [path for path in directory.iterdir() if not is_hidden(path.name)]
     paths.sort(key=lambda path: (_is_test(path), path))
@@ -179,11 +179,18 @@ def _find_shards(directory: Path) -> tuple[Format, list[Path]]:
     if len(found) > 1:
         names = " and ".join(form.name for form, _ in found)
         raise InputError(f"{directory}: holds {names} files; shards must be of one format")
-    return found[0]
+    form, shards = found[0]
+    if second := [path for path in shards if part_of(path.name) == "val"]:
+        tests = any(part_of(path.name) == "test" for path in shards)
+        shards = [path for path in shards if not (tests and path in second)]
+        say(
+            f"{directory}: {listed([path.name for path in second])} {'not used' if tests else 'taken for the test set'}"
+        )
+    return form, shards
 
 
 def _is_test(path: Path) -> bool:
-    return path.name.lower().startswith("test")
+    return part_of(path.name) in ("test", "val")
 
 
 def _open_shards(
@@ -250,7 +257,9 @@ def _write_shards(file: IO[bytes], form: Format, paths: list[Path], query: Query
         except InputError as error:
             raise InputError(f"{error} (it is read as {paths[0].name} was)" if k else str(error)) from None
         if held_out is not None:
-            raise InputError(f"{path}: holds a test set, too; in a directory the files named test* are the test set")
+            raise InputError(
+                f"{path}: holds a test set, too; in a directory the files with test in their names are one"
+            )
         if first is None:
             first = samples
             if samples.label is not None:  # all have their labels where the first has them
@@ -268,7 +277,9 @@ def _write_shards(file: IO[bytes], form: Format, paths: list[Path], query: Query
             raise InputError(f"{path}: some files have sample weights and some have none; all must, or none")
         part.add(file, samples)
     if first is None or "training" not in parts:
-        raise InputError(f"{paths[0].parent}: all its files are named test*; there must be others to train on")
+        raise InputError(
+            f"{paths[0].parent}: all its files have test or val in their names; there must be others to train on"
+        )
     meta = {
         "parts": {kind: part.meta(file) for kind, part in parts.items()},
         "features": features,

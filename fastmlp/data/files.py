@@ -33,6 +33,9 @@ _ENCODINGS = (  # by their marks, and UTF-16 without one by ASCII's zero bytes
 _PIPE = re.compile(r"-|/dev/(?:stdin|fd/[0-9]+)")  # the last is what shells call <(command)
 _UNSEEN = (b"\xef\xbb\xbf", b"\xe2\x80\x8b")  # the byte order mark, the space of no width
 _UNASKED = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")
+_PARTS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val", "validation": "val",
+}  # fmt: skip
 _BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
 
@@ -89,6 +92,11 @@ def require_file(path: Path, *, fits: bool = True) -> None:
 def is_hidden(name: str) -> bool:
     """Whether a file of that path, with / between its parts, is one that systems leave in directories unasked."""
     return any(part.startswith(".") or part.lower() in _UNASKED for part in name.split("/"))
+
+
+def part_of(name: str) -> str | None:
+    """The part of a data set, train, test or val, that a file or directory of that name holds: training_set, mnist_test.csv."""
+    return next((_PARTS[word] for word in re.findall("[a-z]+", name.lower()) if word in _PARTS), None)
 
 
 def files_below(directory: Path) -> Iterator[tuple[str, Path]]:

@@ -6,7 +6,6 @@ What is read is kept in the cache under the names, sizes and times of the files,
 from __future__ import annotations
 
 import json
-import re
 import warnings
 import zipfile
 from collections import Counter
@@ -24,7 +23,7 @@ from ..formats import IMAGE, Query
 from ..images.prepare import Picture, picture, pillow, read_images, size_of
 from .cached import cached
 from .dataset import Samples
-from .files import files_below, is_hidden, require_file, require_size
+from .files import files_below, is_hidden, part_of, require_file, require_size
 from .labels import distinct, listed
 
 _VERSION = 2
@@ -32,8 +31,6 @@ _LONGEST = 64  # pixels of a side: larger images are made smaller, as every pixe
 _SIZES = 1000  # images whose sizes are looked at
 _LONGEST_NAME = 200
 _LARGEST = 1 << 28  # bytes of an image in an archive
-_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SECOND = ("val", "valid", "validation")  # the test set where there is no other
 
 
 class _File(NamedTuple):
@@ -144,16 +141,14 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> by
 def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | None]:
     """(the training set, the test set or None) among the files; what is left out is said."""
     images = [file for file in tree if IMAGE.has(file.name)]
-    while (top := _only_top(images)) and _part(top) is None and _depth(images) > 2:
+    while (top := _only_top(images)) and part_of(top) is None and _depth(images) > 2:
         images = _without_top(images)  # as archives have it
     tops = _by_class(images)
     if not tops:
         table = "" if path.is_dir() else ", or one table as text"
         raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class{table}")
-    parts = {word: top for top in tops if (word := _part(top)) and _depth(tops[top]) > 2}
-    named = {_PARTS[word]: top for word, top in parts.items() if word in _PARTS}
-    seconds = [parts[word] for word in _SECOND if word in parts]
-    train, test = named.get("train"), named.get("test", seconds[0] if seconds else None)
+    parts = {part: top for top in tops if (part := part_of(top)) and _depth(tops[top]) > 2}
+    train, test = parts.get("train"), parts.get("test", parts.get("val"))
     if train is None and len(parts) < len(tops):  # classes, whatever they are called
         train = test = None
     if (train, test) == (None, None):
@@ -175,18 +170,13 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     if deeper := [file for files in used[0].values() for file in files if file.path.count("/") > 1]:
         classes, folder = listed([*map(_printable, used[0])]), _printable(deeper[0].path.rpartition("/")[0])
         query.say(f"{path}: the classes are {classes}; directories below them, such as {folder}, are not told apart")
-    if test in seconds:
+    if test and part_of(test) == "val":
         query.say(f"{path}: {test} is taken for the test set")
     if train is None and test is not None:
         if query.known.width is None:
             raise InputError(f"{path}: holds {test}, and no train directory to train on")
         return used[0], None
     return used[0], used[1] if len(used) > 1 else None
-
-
-def _part(directory: str) -> str | None:
-    """The word in a directory's name that says which part of the data set it is: training_set, seg_test."""
-    return next((word for word in re.findall("[a-z]+", directory.lower()) if word in (*_PARTS, *_SECOND)), None)
 
 
 def _without_top(files: list[_File]) -> list[_File]:
