@@ -249,8 +249,9 @@ def test_a_header_that_comes_again_in_a_table_of_text_is_left_out_but_no_row_tha
     rows = "red,Rome,yes\nblue,Paris,no\nred,Paris,yes\nblue,Rome,no\n"
     data = load(write("a.csv", ("colour,town,class\n" + rows) * 3), say=lambda line: None)
     assert (len(data.X) + len(data.X_test), data.classes) == (12, ("no", "yes"))
-    data = load(write("b.csv", rows * 3), label_column="-1", say=lambda line: None)
-    assert len(data.X) + len(data.X_test) == 12
+    for again in (rows, rows.replace("Rome", "True").replace("Paris", "False")):
+        data = load(write("b.csv", again * 3), label_column="-1", say=lambda line: None)
+        assert len(data.X) + len(data.X_test) == 12
 
 
 @pytest.mark.parametrize(
@@ -415,6 +416,7 @@ def test_a_space_in_text_is_no_separator_where_commas_make_rows_of_one_length(wr
         ("town,flat,rent\nBern,5 2 b,39\nBasel,1 7 a,36\n", ","),
         ("1st class,adults,man,yes\n2nd class,adults,woman,no\n", ","),
         ("height\tvoice\n64\tSoprano 1\n63\tAlto 2\n", "\t"),
+        ("\tlabel\tsensor 1\n0\t1\t2.5\n1\t0\t3.5\n", "\t"),
         ("name a b\nSmith,J 5 3\nDoe,K 4 2\n", " "),
         ("1,5 2,25 3\n2,5 3,75 4\n", " "),
     ],

@@ -32,6 +32,7 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # E
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _SEPARATES = re.compile(r"[,;\t|]")
+_LONE_TAB = re.compile(rb"\S\t(?=\S)")  # where blanks separate, tabs stand among others
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
 # ="20.20", as Excel is made to keep text as it stands.
 _FORMULA = re.compile(rb'(?<![^\n,;\t|])(?:="([^"\n]*)"|"=""([^"\n]*)""")(?=[\n,;\t|]|$)')
@@ -103,7 +104,10 @@ def read_dialect(text: bytes, path: Path) -> Table:
     if b"\n" + rest[: end + 1] in rest and not _numbers(fields):
         below = [row for row in below if row != fields]
         columns = [[row[k] for row in below if len(row) == len(fields)] for k in range(len(fields))]
-        numbers = any(len(column) == len(below) and None not in map(feature, column) for column in columns)
+        over_text = [
+            column for name, column in zip(fields, columns) if feature(name) is None
+        ]  # True stands over numbers
+        numbers = any(len(column) == len(below) and None not in map(feature, column) for column in over_text)
         alone = len(below) >= _FEWEST_ROWS and len(fields) > 1  # what a row has comes again in others
         if numbers or (alone and not any(name in column for name, column in zip(fields, columns))):
             head, lines = rest[:end], rest[end:].split(b"\n")
@@ -228,6 +232,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         count = sum(numbers) + sum(" " in field and written_date(field) is not None for field in fields)
         if mark == " ":  # which text may hold, while it seldom holds others without one
             mixed = sum(len(_SEPARATES.findall(field)) for field, known in zip(fields, numbers) if not known)
+            mixed += sum(len(_LONE_TAB.findall(line)) for line in lines)
         else:
             mixed = sum(bool(_MARKS.search(field)) for field in fields)
         lengths = [*map(len, table)]
