@@ -106,7 +106,10 @@ class _NoNumber(InputError):
 def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
     content, known = read_file(path) if content is None else content, query.known
     if not query.cached:
-        return _parsed(content, path, query)
+        try:
+            return _parsed(content, path, query)
+        except _NoNumber as error:
+            raise InputError(f"{error}; files of a directory hold numbers only: a table of others is one file") from None
     key = repr((_CACHE_VERSION, query)).encode() + hashlib.sha256(content).digest()
     if not (query.said or known.frame == "must"):
         try:

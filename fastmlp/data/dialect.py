@@ -104,9 +104,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
     if b"\n" + rest[: end + 1] in rest and not _numbers(fields):
         below = [row for row in below if row != fields]
         columns = [[row[k] for row in below if len(row) == len(fields)] for k in range(len(fields))]
-        over_text = [
-            column for name, column in zip(fields, columns) if feature(name) is None
-        ]  # True stands over numbers
+        over_text = [column for name, column in zip(fields, columns) if feature(name) is None]  # not over True
         numbers = any(len(column) == len(below) and None not in map(feature, column) for column in over_text)
         alone = len(below) >= _FEWEST_ROWS and len(fields) > 1  # what a row has comes again in others
         if numbers or (alone and not any(name in column for name, column in zip(fields, columns))):
