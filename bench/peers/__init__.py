@@ -1,6 +1,6 @@
 """One file a peer: the same work, as that peer's own experts would write it, behind one interface.
 
-A module here lists its classes in ``PEERS``; a new one gets a line in ``MODULES``, and tests and benchmarks follow.
+A class with a ``label`` is a peer. A new module gets a line in ``MODULES``, and tests and benchmarks follow.
 """
 
 from collections.abc import Iterable, Iterator
@@ -63,9 +63,12 @@ def find(families: Iterable[str]) -> tuple[list[type[Peer]], dict[str, str]]:
     skipped = {}
     for family in families:
         try:
-            found += import_module(f"peers.{MODULES[family]}").PEERS
+            module = import_module(f"peers.{MODULES[family]}")
         except ImportError as error:
             skipped[family] = f"not installed ({error})"
+        else:
+            kinds = (each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Peer))
+            found += [kind for kind in kinds if "label" in vars(kind)]
     return found, skipped
 
 

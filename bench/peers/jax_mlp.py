@@ -42,8 +42,7 @@ class Scan(Peer):
 
     def __init__(self, work, threads):
         super().__init__(work, threads)
-        if not work.is_sparse:
-            self.X, self.y = jnp.asarray(work.floats), jnp.asarray(work.y, jnp.int32)
+        self.X, self.y = jnp.asarray(work.floats), jnp.asarray(work.y, jnp.int32)
 
     def load(self, layers):
         parameters = [(jnp.array(W), jnp.array(b)) for W, b in layers]
@@ -59,6 +58,3 @@ class Scan(Peer):
 
     def predict(self, X):
         return np.asarray(_predict(self.carry[0], X))
-
-
-PEERS = [Scan]

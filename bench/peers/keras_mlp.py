@@ -17,8 +17,7 @@ class Sequential(Peer):
 
     def __init__(self, work, threads):
         super().__init__(work, threads)
-        if not work.is_sparse:
-            self.X = work.floats
+        self.X = work.floats
         self.model = keras.Sequential([keras.Input(work.sizes[:1])])
         for l, width in enumerate(work.sizes[1:], 2):
             self.model.add(keras.layers.Dense(width, "relu" if l < len(work.sizes) else None))
@@ -50,6 +49,3 @@ class Sequential(Peer):
 
     def predict(self, X):
         return np.asarray(self.model.predict_on_batch(X))
-
-
-PEERS = [Sequential]

@@ -50,6 +50,3 @@ class Notebook(Peer):
         self.W1 -= LR * dW1
         self.W2 -= LR * dW2
         return loss
-
-
-PEERS = [Notebook]

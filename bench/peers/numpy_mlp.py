@@ -11,8 +11,7 @@ class Tuned(Peer):
     def __init__(self, work, threads):
         super().__init__(work, threads)
         B, sizes = work.batch, work.sizes
-        if not work.is_sparse:
-            self.X, self.batch = work.floats, np.empty((B, sizes[0]), np.float32)
+        self.X, self.batch = work.floats, np.empty((B, sizes[0]), np.float32)
         self.Y = [np.empty((B, width), np.float32) for width in sizes[1:]]
         self.dY = [np.empty_like(Y) for Y in self.Y[:-1]]
         self.gradients = [(np.empty((I, O), np.float32), np.empty(O, np.float32)) for I, O in zip(sizes, sizes[1:])]
@@ -72,6 +71,3 @@ class Tuned(Peer):
         X = X @ W
         X += b
         return X
-
-
-PEERS = [Tuned]

@@ -31,6 +31,3 @@ class Session(Peer):
 
     def predict(self, X):
         return self.session.run(None, {"X": X})[0]
-
-
-PEERS = [Session]

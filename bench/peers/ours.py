@@ -55,16 +55,3 @@ class Dense(Fused):
     @classmethod
     def can_train(cls, work):
         return super().can_train(work) and work.X.dtype == np.uint8  # on floats Fused does the same
-
-
-class Reference(Fused):
-    """The definition of the kernels: what all are tested against."""
-
-    label = "reference"
-
-    def __init__(self, work, threads):
-        super().__init__(work, threads)
-        self.ops = kernels.reference
-
-
-PEERS = [Fused, Dense]

@@ -45,6 +45,3 @@ class Classifier(Peer):
 
     def predict(self, X):
         return self.model.predict_log_proba(X)
-
-
-PEERS = [Classifier]

@@ -17,8 +17,7 @@ class Loop(Peer):
         super().__init__(work, threads)
         with contextlib.suppress(RuntimeError):  # TensorFlow has started already, with this setting
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        if not work.is_sparse:
-            self.X, self.y = tf.constant(work.floats), tf.constant(work.y, tf.int32)
+        self.X, self.y = tf.constant(work.floats), tf.constant(work.y, tf.int32)
         self.parameters = []
         self.run, self.logits = (tf.function(f, jit_compile=True) for f in (self._run, self._logits))
 
@@ -62,6 +61,3 @@ class Loop(Peer):
 
     def predict(self, X):
         return self.logits(X).numpy()
-
-
-PEERS = [Loop]

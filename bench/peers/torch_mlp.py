@@ -14,8 +14,7 @@ class _Torch(Peer):
         super().__init__(work, threads)
         torch.set_num_threads(threads)
         self.y = torch.from_numpy(work.y)
-        if not work.is_sparse:
-            self.X = torch.from_numpy(work.floats)
+        self.X = torch.from_numpy(work.floats)
 
     def steps(self, rows, rates):
         for index, rate in zip(batches(torch.from_numpy(rows), self.work.batch), rates):
@@ -138,6 +137,3 @@ class EmbeddingBag(Peer):
                 Y = F.linear(Y.relu_(), W, b)
             F.cross_entropy(Y, self.y[torch.from_numpy(batch)]).backward()
             self.optimizer.step()
-
-
-PEERS = [Eager, ByHand, Compiled, EmbeddingBag]
