@@ -10,6 +10,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,64 +44,67 @@ def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
     return {work: sorted(samples, key=lambda s: s["median"]) for work, samples in works.items()}
 
 
-def bars(ax: Axes, samples: list[Sample], title: str, room: float = 1.42) -> None:
+def bars(ax: Axes, samples: list[Sample], title: str = "", room: float = 1.42, ours: str = OURS) -> None:
     """A bar for each sample with a line for its quartiles, the time and the ratio to ours; the axis is ``room`` bars wide."""
-    ours = next(sample["median"] for sample in samples if sample["peer"] == OURS)
+    least = next(sample["median"] for sample in samples if sample["peer"] == ours)
     medians = np.array([sample["median"] for sample in samples])
     rows = np.arange(len(samples))
-    colors = [BLUE if sample["peer"] == OURS else GREY for sample in samples]
+    colors = [BLUE if sample["peer"] == ours else GREY for sample in samples]
     ax.barh(rows, medians, 0.72, color=colors)
     ends = np.array([(sample["q1"], sample["q3"]) for sample in samples]).T
     ax.hlines(rows, *ends, color="black", linewidth=1.2)
     widest = max(ends[1].max(), medians.max())
     for row, sample in enumerate(samples):
         text = in_unit(sample["median"], sample["unit"])
-        if sample["peer"] != OURS:
-            ratio = sample["median"] / ours
+        if sample["peer"] != ours:
+            ratio = sample["median"] / least
             text += f"  ({ratio:.1f}×)" if ratio < 100 else f"  ({ratio:.0f}×)"
         ax.text(max(sample["q3"], sample["median"]) + 0.02 * widest, row, text, va="center", fontsize=8)
     ax.set_yticks(rows, [sample["peer"] for sample in samples], fontsize=8)
     for label, sample in zip(ax.get_yticklabels(), samples):
-        label.set_fontweight("bold" if sample["peer"] == OURS else "normal")
+        label.set_fontweight("bold" if sample["peer"] == ours else "normal")
     ax.set(xlim=(0, room * widest), xticks=[])
     ax.set_title(title, fontsize=9, loc="left")
     ax.tick_params(length=0)
     ax.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def panels(figure: FigureBase, works: dict[str, list[Sample]], title: str, columns: int = 2) -> None:
-    """A panel of bars for each work, each with its own scale."""
-    rows = -(-len(works) // columns)
-    longest = [
-        max(len(samples) for samples in list(works.values())[columns * r : columns * (r + 1)]) for r in range(rows)
-    ]
-    axes = figure.subplots(rows, columns, squeeze=False, height_ratios=longest).ravel()
-    for ax, (work, samples) in zip(axes, works.items()):
-        bars(ax, samples, work.replace(", ", "\n", 1))
-    for r in range(rows):  # equally thick bars in all panels of a row
-        for ax in axes[columns * r : columns * (r + 1)]:
-            ax.set_ylim(longest[r] - 0.5, -0.5)
+def longest(works: dict[str, list[Sample]]) -> list[int]:
+    """The most bars of a panel in each row of two panels."""
+    counts = [len(samples) for samples in works.values()]
+    return [max(counts[k : k + 2]) for k in range(0, len(counts), 2)]
+
+
+def panels(result: Result, figure: FigureBase, claim: str, title: str) -> None:
+    """A panel of bars for each work of a claim, each with its own scale."""
+    works = by_work(result, claim)
+    most = longest(works)
+    axes = figure.subplots(len(most), 2, squeeze=False, height_ratios=most).ravel()
+    for k, (work, samples) in enumerate(works.items()):
+        bars(axes[k], samples, work.replace(", ", "\n", 1))
+        axes[k].set_ylim(most[k // 2] - 0.5, -0.5)  # equally thick bars in both panels of a row
     for ax in axes[len(works) :]:
         ax.remove()
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(f"{title}: less is better ({where(result)})", fontsize=11, x=0.01, ha="left", fontweight="bold")
 
 
-def step(result: Result, figure: FigureBase) -> None:
+def narrow(samples: list[Sample], title: str, below: str, ours: str = OURS) -> Figure:
+    """A picture of one panel of bars, the first on top, for a page."""
+    figure = Figure(figsize=(NARROW, 0.8 + BAR * len(samples)), layout="constrained", facecolor="white")
+    ax = figure.subplots()
+    bars(ax, samples, room=1.9, ours=ours)
+    ax.invert_yaxis()
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel(below, fontsize=8)
+    return figure
+
+
+def step(result: Result) -> Figure:
     """The first training work, with the fastest form of each library."""
     (_, work), fastest = next((work, row) for work, row in works(result).items() if work[0] == "training")
     samples = [sample | {"peer": name} for name, sample in fastest.items() if name in (OURS, *PEERS)]
-    ax = figure.subplots()
-    bars(ax, sorted(samples, key=lambda s: s["median"]), f"{work}\n{where(result)}", 1.6)
-    ax.invert_yaxis()
-    figure.suptitle("One training step: less is better", fontsize=10, x=0.01, ha="left", fontweight="bold")
-
-
-def training(result: Result, figure: FigureBase) -> None:
-    panels(figure, by_work(result, "training"), f"One training step: less is better ({where(result)})")
-
-
-def accuracy(result: Result, figure: FigureBase) -> None:
-    panels(figure, by_work(result, "accuracy"), f"Seconds of training to an accuracy: less is better ({where(result)})")
+    samples.sort(key=lambda sample: sample["median"])
+    return narrow(samples, "One training step: less is better", f"{work}\n{where(result)}")
 
 
 def roofline(result: Result, figure: FigureBase) -> None:
@@ -169,24 +173,21 @@ def of_tables() -> Figure:
     return figure
 
 
-Draw = Callable[[Result, FigureBase], None]
+PICTURES: dict[str, Callable[[Result, FigureBase], None]] = {
+    "training": partial(panels, claim="training", title="One training step"),
+    "accuracy": partial(panels, claim="accuracy", title="Seconds of training to an accuracy"),
+    "roofline": roofline,
+}
 
 
-def height(result: Result, claim: str) -> float:
-    """Inches that the panels of a claim need; 0 where it was not measured."""
-    sizes = [len(samples) for samples in by_work(result, claim).values()]
-    if claim == "roofline":
-        return 4.5 if sizes else 0
-    return sum(0.55 + BAR * max(sizes[k : k + 2]) for k in range(0, len(sizes), 2)) + 0.35 if sizes else 0
-
-
-PICTURES: dict[str, Draw] = {"training": training, "accuracy": accuracy, "roofline": roofline}
+def height(works: dict[str, list[Sample]], claim: str) -> float:
+    """Inches that the picture of a claim needs."""
+    return 4.5 if claim == "roofline" else 0.35 + sum(0.55 + BAR * most for most in longest(works))
 
 
 def save(result: Result, path: str | Path, claims: tuple[str, ...] = tuple(PICTURES)) -> None:
     """Save the pictures of these claims, one below the other, as a PNG."""
-    heights = {claim: height(result, claim) for claim in claims}
-    heights = {claim: inches for claim, inches in heights.items() if inches}
+    heights = {claim: height(works, claim) for claim in claims if (works := by_work(result, claim))}
     figure = Figure(figsize=(WIDTH, sum(heights.values())), layout="constrained", facecolor="white")
     parts = figure.subfigures(len(heights), height_ratios=list(heights.values()), squeeze=False).ravel()
     for part, claim in zip(parts, heights):
@@ -206,7 +207,5 @@ if __name__ == "__main__":
     recorded = json.loads(source.read_text())
     for claim in PICTURES:
         save(recorded, source.with_name(f"{claim}.png"), (claim,))
-    first = Figure(figsize=(NARROW, 2.2), layout="constrained", facecolor="white")
-    step(recorded, first)
-    keep(first, source.with_name("step.png"))
+    keep(step(recorded), source.with_name("step.png"))
     keep(of_tables(), source.with_name("tables.png"))

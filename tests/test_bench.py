@@ -347,7 +347,7 @@ def test_bars_start_at_zero_and_end_at_the_median(result):
 
     works = pictures.by_work(result, "training")
     figure = Figure()
-    pictures.training(result, figure)
+    pictures.PICTURES["training"](result, figure)
     assert len(figure.axes) == len(works) == 4
     for ax, samples in zip(figure.axes, works.values()):
         assert ax.get_xlim()[0] == 0
