@@ -6,11 +6,12 @@ replaces the text between ``<!-- NAME -->`` and ``<!-- end -->`` on each page; a
 """
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
+from statistics import fmean, geometric_mean
 from typing import Any
 
 import tables
@@ -105,19 +106,13 @@ def on_every_table() -> tuple[list[str], Counter[str], Means]:
     methods = [method for method in tables.METHODS if any(record["method"] == method for record in records)]
     done = Counter((record["table"], record["seed"]) for record in records)
     records = [record for record in records if done[record["table"], record["seed"]] == len(methods)]
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for record in records:
-        for measure in record.keys() & {*tables.MEASURES, *tables.SECONDS}:
-            of_table = found.setdefault(measure, {}).setdefault(record["table"], {})
-            of_table.setdefault(record["method"], []).append(record[measure])
-    means = {
-        measure: {
-            table: [sum(values[method]) / len(values[method]) for method in methods]
-            for table, values in sorted(rows.items())
-        }
-        for measure, rows in found.items()
-    }
-    return methods, Counter(record["table"] for record in records if record["method"] == methods[0]), means
+    splits = Counter(record["table"] for record in records if record["method"] == methods[0])
+    means: Means = {}
+    for table, measure in product(sorted(splits), (*tables.MEASURES, *tables.SECONDS)):
+        if found := [record for record in records if record["table"] == table and measure in record]:
+            by_method = ([record[measure] for record in found if record["method"] == method] for method in methods)
+            means.setdefault(measure, {})[table] = [*map(fmean, by_method)]
+    return methods, splits, means
 
 
 def table_records() -> list[Result]:
@@ -129,14 +124,13 @@ def over_the_best(rows: Sequence[list[float]]) -> list[float]:
 
     Tables that some method solves are left out: ratios of tiny errors mean nothing.
     """
-    logarithms = [[math.log(value / min(row)) for value in row] for row in rows if min(row) > SOLVED]
-    return [math.exp(sum(column) / len(logarithms)) for column in zip(*logarithms)]
+    return [*map(geometric_mean, zip(*([value / min(row) for value in row] for row in rows if min(row) > SOLVED)))]
 
 
 def ranks(rows: Sequence[list[float]]) -> list[float]:
     """The mean rank of each method."""
     each = [[sum(other < value for other in row) + (row.count(value) + 1) / 2 for value in row] for row in rows]
-    return [sum(column) / len(each) for column in zip(*each)]
+    return [*map(fmean, zip(*each))]
 
 
 def line(title: str, cells: Sequence[str]) -> str:
@@ -226,10 +220,7 @@ def on_products() -> str:
             line(shape, [" / ".join(f"{x:.2f}" for x in each) for each in ops.values()])
             for shape, ops in by_shape.items()
         ]
-        means = (
-            f"{peer} {math.exp(math.fsum(map(math.log, each)) / len(each)):.2f}"
-            for peer, each in zip(peers, zip(*ratios))
-        )
+        means = (f"{peer} {geometric_mean(each):.2f}" for peer, each in zip(peers, zip(*ratios)))
         note = f"Geometric means: {', '.join(means)}. `{path.name}`: {provenance(found)}."
         parts.append("\n".join([*lines, "", note]))
     return "\n\n".join(parts)

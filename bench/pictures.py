@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +20,7 @@ from PIL import Image
 
 import tables
 from claims import OURS, Sample, in_unit
-from pages import PEERS, on_every_table, over_the_best, where, works
+from pages import PEERS, Result, on_every_table, over_the_best, where, works
 
 RESULT = Path(__file__).with_name("results") / "result.json"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#a3a3a3"
@@ -31,8 +30,6 @@ DOTS = 1200  # a picture's width in pixels
 BAR = 0.27  # inches a row
 HALF = 0.36  # the thickness of one of two bars, in rows
 COLORS = 32  # in the file: three, and their shades at edges
-
-Result = dict[str, Any]
 
 
 def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
