@@ -1,16 +1,16 @@
 """Every op of the registry, dense and on CSR, beside NumPy, SciPy's sparse matrices and PyTorch, in one table."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-import kernels
 from kernels import CSR, Network
 from kernels.registry import OPS, Op, Shape
 
-from peers import numpy_ops
+from peers import op_peers
 
 STEP, TINY = (128, 784, 256), (7, 30, 12)
 PRODUCTS = [(1, 784, 256), STEP, (1024, 1024, 1024)]
@@ -46,8 +46,9 @@ def fresh(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def scipy_call(name: str, X: Any, rest: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
+def scipy_call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
     """The op on a SciPy matrix of floats, which is made once; None where SciPy has no such op."""
+    X, *rest = args
     sparse = pytest.importorskip("scipy.sparse") if isinstance(X, CSR) else None
     if sparse is None or name not in ("linear_forward", "linear_relu_forward", "linear_backward_weight"):
         return None
@@ -58,15 +59,6 @@ def scipy_call(name: str, X: Any, rest: tuple[Any, ...], options: dict[str, Any]
         return lambda: (At @ dY, dY.sum(0))
     W, b = rest
     return (lambda: A @ W + b) if name == "linear_forward" else lambda: np.maximum(A @ W + b, 0)
-
-
-def torch_call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
-    try:
-        from peers import torch_ops
-    except ImportError:
-        return None
-    torch_ops.set_num_threads(kernels.get_num_threads())
-    return torch_ops.call(name, args, options)
 
 
 def numbers_of(value: Any) -> list[np.ndarray]:
@@ -97,14 +89,11 @@ def test_op(op, shape, sparse, compare_op, benchmark, rng):
     if "lr" in options:
         options["lr"] = 0 * np.asarray(options["lr"])  # the weights stay in range however often it runs
         options["lr"] = options["lr"] if options["lr"].ndim else 0.0
+    makes = {"ours": lambda name, own, named: partial(op.fast, *own, **named), "SciPy": scipy_call}
+    makes |= {who: ops.call for who, ops in op_peers().items()}
     calls = {}
-    for who, make in (
-        ("ours", lambda own, named: lambda: op.fast(*own, **named)),
-        ("NumPy", lambda own, named: numpy_ops.call(op.name, own, named)),
-        ("SciPy", lambda own, named: scipy_call(op.name, own[0], own[1:], named)),
-        ("PyTorch", lambda own, named: torch_call(op.name, own, named)),
-    ):
-        made = make(tuple(map(fresh, args)), {name: fresh(value) for name, value in options.items()})
+    for who, make in makes.items():
+        made = make(op.name, tuple(map(fresh, args)), {name: fresh(value) for name, value in options.items()})
         if made is not None:
             calls[who] = made
     found = calls["ours"]()

@@ -16,7 +16,7 @@ from kernels.jit.numba_private import target
 from claims import circumstances
 from interleave import FULL, Effort, interleave, spread
 from pages import RESULTS
-from peers import numpy_ops
+from peers import op_peers
 
 EFFORT = FULL._replace(rounds=5, block_seconds=0.05)
 SHAPES = [
@@ -35,19 +35,11 @@ def arguments(shape: tuple[int, int, int]) -> dict[str, tuple[np.ndarray, ...]]:
 
 
 def record(effort: Effort = EFFORT, shapes: list[tuple[int, int, int]] = SHAPES) -> dict[str, Any]:
-    peers = {"NumPy": numpy_ops}
-    try:
-        from peers import torch_ops
-    except ImportError:
-        pass
-    else:
-        torch_ops.set_num_threads(kernels.get_num_threads())
-        peers["PyTorch"] = torch_ops
     found = []
     for shape in shapes:
         for name, args in arguments(shape).items():
             calls = {"fastmlp": lambda name=name, args=args: getattr(kernels, name)(*args)}
-            calls |= {peer: made for peer, ops in peers.items() if (made := ops.call(name, args, {}))}
+            calls |= {peer: ops.call(name, args, {}) for peer, ops in op_peers().items()}
             seconds = {peer: spread(each) for peer, each in interleave(calls, effort).items()}
             found.append({"op": name, "shape": shape, "seconds": seconds})
     return circumstances("python bench/products.py", effort) | {"products": found}

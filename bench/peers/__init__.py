@@ -3,6 +3,7 @@
 A class with a ``label`` is a peer. A new module gets a line in ``MODULES``, and tests and benchmarks follow.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -70,6 +71,14 @@ def find(families: Iterable[str]) -> tuple[list[type[Peer]], dict[str, str]]:
             kinds = (each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Peer))
             found += [kind for kind in kinds if "label" in vars(kind)]
     return found, skipped
+
+
+def op_peers() -> dict[str, Any]:
+    """The modules whose ``call`` does an op of the registry as others do it: with NumPy and, where it is installed, PyTorch."""
+    found = {"NumPy": import_module("peers.numpy_ops")}
+    with contextlib.suppress(ImportError):
+        found["PyTorch"] = import_module("peers.torch_ops")
+    return found
 
 
 def batches(rows: np.ndarray, batch: int) -> Iterator[np.ndarray]:

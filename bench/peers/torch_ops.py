@@ -10,9 +10,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import kernels
+
 
 def call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
-    """A call that does what the op of this name does; None where PyTorch has none for it."""
+    """A call that does what the op of this name does, on as many threads as ours; None where PyTorch has none for it."""
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(kernels.get_num_threads())
     make = globals().get(name)  # the function of the op's name below
     if make is None or not all(isinstance(arg, (np.ndarray, int, float)) for arg in args):
         return None
@@ -94,8 +98,3 @@ def adam_update(
     kind = torch.optim.AdamW if decoupled else torch.optim.Adam
     optimizer = kind([W], lr=lr, weight_decay=weight_decay, fused=True)
     return lambda: optimizer.step()
-
-
-def set_num_threads(n: int) -> None:
-    torch.set_grad_enabled(False)
-    torch.set_num_threads(n)
