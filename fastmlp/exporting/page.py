@@ -13,7 +13,7 @@ from ..backend import kernels
 from ..data.synthetic import SIDE, synthetic_digits
 from ..errors import InputError
 from ..images import digits, ink
-from ..images.prepare import pixel_range
+from ..images.prepare import in_range, pixel_range
 from ..models.loading import model_from
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def _fits_float16(model: Model) -> bool:
         tensors[name] = tensors[name].astype(np.float16).astype(model.network.dtype)
     X, _ = synthetic_digits(_PROBES)
     drawn = [digits.frame(image, model.image_shape, model.framing.box) for image in X.reshape(-1, SIDE, SIDE) / 255]
-    black, white = pixel_range(model)
-    rows = (white - black) / 255 * np.stack(drawn).reshape(len(drawn), -1) + black
+    rows = in_range(np.stack(drawn).reshape(len(drawn), -1), model)
     change = model_from(meta, tensors, "the rounded model").predict_proba(rows) - model.predict_proba(rows)
     return bool(np.abs(change).max() <= _MOST_CHANGE)
