@@ -337,7 +337,7 @@ def test_a_folder_is_trained_on_evaluated_predicted_and_reported(digits_folder, 
     files = list(Path("set/test/a").glob("*.png"))
     assert len(succeeds(predict, "run", "set/test/a/*.png").out.splitlines()) == len(files)
     pytest.importorskip("matplotlib")
-    report.draw_report("run")
+    succeeds(report, "run")
     page = Path("run/report/report.html").read_text()
     assert "Files are those in set." in page
     wrong = next(name for name, found in rows if Path(name).parent.name != found)

@@ -129,7 +129,7 @@ def test_a_run_becomes_pictures_and_a_page_that_stands_alone(run, digits, succee
 def test_the_words_and_the_table_say_what_the_model_does(run, digits):
     P, predicted, wrong = answers(run, digits)
     assert 20 < len(wrong) < 400  # a run that has something to show
-    report.draw_report(run)
+    report_page.draw_report(run)
     seen = page(run / "report")
     assert "Rows are those of digits.npz, counted from 0." in seen.text
     weights = 784 * 70 + 70 + 70 * 10 + 10
@@ -157,7 +157,7 @@ def test_the_words_and_the_table_say_what_the_model_does(run, digits):
 
 def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     for name in ("one", "two"):
-        report.draw_report(run, out=tmp_path / name)
+        report_page.draw_report(run, out=tmp_path / name)
     for name in [*PICTURES, "report.html"]:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -221,7 +221,7 @@ def test_a_table_has_a_list_of_errors_and_a_chart_of_features(here, rng):
     open("run/metrics.jsonl", "w").close()
     with open("run/config.toml", "w") as file:
         file.write('data = "table.npz"\n')
-    written = report.draw_report("run")
+    written = report_page.draw_report("run")
     assert [path.name for path in written] == ["confusion.png", "recall.png", "importance.png", "report.html"]
     seen = page(here / "run" / "report")
     assert "No epoch has ended yet." in seen.text
@@ -269,7 +269,7 @@ def test_errors_are_traced_to_lines_of_the_file_and_noise_matters_least(name, wi
     assert (
         train.main(["--data", f"train{suffix}", *options, "--epochs", "5", "--hidden", "16", "--out", "run", "-q"]) == 0
     )
-    report.draw_report("run")
+    report_page.draw_report("run")
     table = page(here / "run" / "report").tables[0]
     names = [f"feature {k}" for k in (1, 3, 2)] if name in ("no header", "svmlight") else ["a", "b", "noise"]
     assert table[0] == ["line", "true class", "predicted", "probability", *names]
@@ -281,7 +281,7 @@ def test_errors_are_traced_to_lines_of_the_file_and_noise_matters_least(name, wi
 
 def test_a_stopped_run_is_drawn_from_its_checkpoint_and_says_so(run):
     (run / "model.npz").rename(run / "checkpoint.npz")
-    report.draw_report(run)
+    report_page.draw_report(run)
     assert "This is checkpoint.npz: the run was stopped, or goes on." in page(run / "report").text
 
 
@@ -294,14 +294,14 @@ def test_the_newer_of_model_and_checkpoint_is_drawn(run, digits):
     model = (run / "model.npz").stat().st_mtime
     for age, network in ((-10, "784-70-10"), (10, "784-3-10")):
         os.utime(run / "checkpoint.npz", (model + age, model + age))
-        report.draw_report(run)
+        report_page.draw_report(run)
         assert f"The network {network}" in page(run / "report").text
 
 
 def test_a_perfect_model_has_no_gallery(run, digits):
     rows = np.setdiff1d(np.arange(500), answers(run, digits)[2])
     np.savez("easy.npz", X=digits.X, y=digits.y, X_test=digits.X_test[rows], y_test=digits.y_test[rows])
-    names = [path.name for path in report.draw_report(run, data="easy.npz", out="elsewhere")]
+    names = [path.name for path in report_page.draw_report(run, data="easy.npz", out="elsewhere")]
     assert names == [name for name in [*PICTURES, "report.html"] if name != "confident-errors.png"]
     text = page(run.parent / "elsewhere").text
     assert text.count("Every test sample is classified correctly.") == 2
@@ -326,7 +326,7 @@ def test_names_of_classes_may_be_any_text(run, digits, monkeypatch):
 
     monkeypatch.setattr(report_page, "load_model", renamed)
     monkeypatch.setattr(evaluate, "load_data", loaded)
-    report.draw_report(run)
+    report_page.draw_report(run)
     shown = [row[1:3] for row in page(run / "report").tables[0][1:]]
     assert shown == [[names[digits.y_test[row]], names[predicted[row]]] for row in worst]
 

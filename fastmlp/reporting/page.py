@@ -35,8 +35,15 @@ class Link(NamedTuple):
     target: str
 
 
-def draw(run: Path, data: str | None, out: str | Path | None) -> list[Path]:
-    """What ``report.draw_report`` does."""
+def draw_report(place: str | Path, *, data: str | None = None, out: str | Path | None = None) -> list[Path]:
+    """Draw the run in the directory ``place``, or that of a model's file, tested on its own data or ``data``, into ``out``
+    (default: report in it).
+
+    Of a directory of several runs, which ``train --seeds`` leaves, each is drawn, and a page that leads to them. Returns the
+    paths written: the pictures of each run, then its report.html. InputError for what cannot be read or does not fit; RunError
+    for what cannot be written.
+    """
+    run = as_path(place)
     if not run.exists():
         raise InputError(f"{run}: no such directory; it must be the --out directory of train, or the model in it")
     directory = run if run.is_dir() else run.parent
@@ -106,9 +113,7 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
     return words
 
 
-def _over_seeds(
-    runs: list[tuple[Path, str, Tested, list[dict[str, float]]]],
-) -> tuple[str, list[Section]]:
+def _over_seeds(runs: list[tuple[Path, str, Tested, list[dict[str, float]]]]) -> tuple[str, list[Section]]:
     """(summary in words, sections) of several runs, given the directory, page, test results and reports of each."""
     scores = [test.scores for _, _, test, _ in runs]
     spread = {}

@@ -251,7 +251,7 @@ def learning_curves(
 
 @_style()
 def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
-    """The test error rate, or RMSE, against epochs: a thin line for each run, and the mean where all have reports."""
+    """The test error rate, or RMSE, against epochs: a thin line for each run that has some, and the mean where all have."""
     numbers = any("test_rmse" in row for history in histories for row in history)
     what, title = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
     figure, ax = _panel(3.2, "epoch", title=f"{title} on the test set")
@@ -260,13 +260,12 @@ def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figur
     for k, (epochs, values) in enumerate(curves):
         look: dict[str, Any] = {"color": _BLUE, "linewidth": 1, "alpha": 0.6, "label": None if k else "one run"}
         ax.plot(epochs, values, marker="." if epochs.size == 1 else "", **look)
-    shared = min((epochs.size for epochs, _ in curves), default=0)
-    if shared and all((epochs[:shared] == curves[0][0][:shared]).all() for epochs, _ in curves):
+    shared = min(epochs.size for epochs, _ in curves)
+    if all((epochs[:shared] == curves[0][0][:shared]).all() for epochs, _ in curves):
         mean = np.mean([values[:shared] for _, values in curves], axis=0)
         ax.plot(curves[0][0][:shared], mean, color=_VERMILLION, label="mean", marker="o" if shared == 1 else "")
-    _magnitudes(ax, np.concatenate([np.zeros(0), *(values for _, values in curves)]), "" if numbers else "%")
-    if curves:
-        ax.legend(loc="best")
+    _magnitudes(ax, np.concatenate([values for _, values in curves]), "" if numbers else "%")
+    ax.legend(loc="best")
     return figure
 
 
