@@ -301,7 +301,7 @@ def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
 def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) of each row, however it is written. InputError for one of another length.
 
-    Lines of nothing but separators are none, but for those between rows without labels: all gaps are predicted from, too.
+    A line of nothing but separators is no row, unless it stands between rows without labels: a row of gaps is predicted, too.
     """
     reader, gaps = head.reader(), list[tuple[int, list[str]]]()
     first, line, odd = 0, head.line - 1, head.rows.count(b'"') % 2

@@ -248,7 +248,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
 
 
 def _titles(table: list[list[str]]) -> int:
-    """How many rows on top have one field, of text, where all others, more, have as many as each other, three at least."""
+    """The number of titles: rows on top of one field of text. The rows below are more, and all of one length, at least 3."""
     top = next((k for k, row in enumerate(table) if sum(map(bool, row)) > 1), 0)
     few, lengths = 2 * top < len(table), {len(row) for row in table[top:]}
     return top if few and len(lengths) == 1 and min(lengths) > 2 and not any(map(_numbers, table[:top])) else 0
@@ -275,7 +275,7 @@ def _single_spaces(rows: bytes) -> bytes:
 
 
 def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], list[str]]) -> bytes:
-    """The rows without the separator at their ends, if all have one and the header has no name behind it, or it alone has."""
+    """The rows without the separator at their ends, where the header alone has one, or all have and no name is behind it."""
     end = delimiter.encode()
     while True:
         first, *more = _first_lines(rows)[:2]

@@ -196,8 +196,8 @@ def _empty_ends(rows: bytes, delimiter: str) -> int:
 
 
 def _with_thousands(texts: Sequence[str]) -> str | None:
-    """One of the texts whose point may group thousands, if any: 1.300, where others have three digits behind it, too, or are as
-    850. Decimals would be 1.3, or 850.000."""
+    """One of the texts whose point may group thousands, or None: 1.300, where all points have three digits behind them and
+    others of the texts are as 850. Decimals would be written 1.3, or 850.000."""
     if not any("." in text for text in texts):
         return None
     numbers = [text.strip(f" +-{CURRENCIES}") for text in texts]
