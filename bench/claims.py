@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -71,8 +71,6 @@ class Session:
 
     def begin(self, part: str, what: str) -> None:
         """Report that a part begins, and give it its share of the time that is left."""
-        if part not in self.parts:  # a new measurement begins
-            self.parts, self.started = list(PARTS), time.monotonic()
         to_come = self.parts[self.parts.index(part) :]
         left = max(0.0, 60 * self.effort.minutes - (time.monotonic() - self.started))
         self.until = time.monotonic() + left * PARTS[part] / sum(PARTS[each] for each in to_come)
@@ -93,18 +91,20 @@ class Session:
             return replace(data, X=data.X[:500], y=data.y[:500], X_test=data.X_test[:100], y_test=data.y_test[:100])
         return data
 
-    @contextlib.contextmanager
-    def without(self, make: type[Peer], work: str) -> Iterator[None]:
-        """Skip a peer whose block raises, and record why; fastmlp's errors are raised."""
-        try:
-            yield
-        except Exception as error:  # whatever a library raises
-            if make.label == OURS:
-                raise
-            reason = " ".join(str(error).split())[:200]
-            self.skipped[f"{make.label}, {work}"] = (
-                reason if isinstance(error, RunError) else f"{type(error).__name__}: {reason}"
-            )
+    def prepared(self, makes: Iterable[type[Peer]], what: str, prepare: Callable[[type[Peer]], Any]) -> dict[str, Any]:
+        """By label, what ``prepare`` returns for each peer that there is time for; one that raises is skipped, but for ours."""
+        found = {}
+        for make in makes:
+            if self.no_time_for(make.label, what):
+                continue
+            try:
+                found[make.label] = prepare(make)
+            except Exception as error:  # whatever a library raises
+                if make.label == OURS:
+                    raise
+                name = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
+                self.skipped[f"{make.label}, {what}"] = name + " ".join(str(error).split())[:200]
+        return found
 
     @property
     def has_mnist(self) -> bool:
@@ -141,22 +141,18 @@ def trainers(session: Session, work: Work) -> list[type[Peer]]:
 def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callable[[], None]]:
     """For each peer a call that trains ``steps`` steps, shuffle and gather included; peers that do other work are skipped."""
     rates, initial = np.full(steps, LR), work.initial_layers()
-    calls: dict[str, Callable[[], None]] = {}
-    ours: Any = None
-    for make in trainers(session, work):
-        if session.no_time_for(make.label, str(work)):
-            continue
-        rows = workloads.shuffled_rows(work, steps)
-        with session.without(make, str(work)):
-            peer = make(work, session.threads)
-            peer.load(initial)
-            peer.steps(next(rows), rates)
-            trained = peer.layers()
-            ours = ours or trained
-            if make.same_steps and not (apart := distance(trained, ours, initial)) < AGREEMENT:
-                raise RunError(f"does other work than fastmlp: its weights are {apart:.1g} of the way apart")
-            calls[make.label] = lambda peer=peer, rows=rows: peer.steps(next(rows), rates)
-    return calls
+    trained: list[Any] = []  # ours first
+
+    def call(make: Any) -> Callable[[], None]:
+        peer, rows = make(work, session.threads), workloads.shuffled_rows(work, steps)
+        peer.load(initial)
+        peer.steps(next(rows), rates)
+        trained.append(peer.layers())
+        if make.same_steps and not (apart := distance(trained[-1], trained[0], initial)) < AGREEMENT:
+            raise RunError(f"does other work than fastmlp: its weights are {apart:.1g} of the way apart")
+        return lambda: peer.steps(next(rows), rates)
+
+    return session.prepared(trainers(session, work), str(work), call)
 
 
 def training(session: Session) -> Iterator[Sample]:
@@ -180,20 +176,18 @@ def accuracy(session: Session) -> Iterator[Sample]:
         return
     work, data = workloads.recipe(session.data), session.data
     makes = [m for m in trainers(session, work) if m.predicts and m.label != "fastmlp, dense" and not m.slow_to_compile]
-    peers = {}
-    first, *_ = TARGETS
-    session.begin(f"accuracy {first:.0%}", f"time to {first:.0%} of test accuracy")
-    for make in makes:
-        if session.no_time_for(make.label, "time to accuracy"):
-            continue
-        with session.without(make, "time to accuracy"):  # compiles it, and tries it
-            peers[make.label] = peer = make(work, session.threads)
-            peer.load(work.initial_layers())
-            peer.epoch(np.random.default_rng(0), workloads.one_cycle(work, 1)[0])
-            workloads.test_accuracy(peer, data)
+
+    def compiled(make: Any) -> Any:
+        peer = make(work, session.threads)
+        peer.load(work.initial_layers())
+        peer.epoch(np.random.default_rng(0), workloads.one_cycle(work, 1)[0])
+        workloads.test_accuracy(peer, data)
+        return peer
+
+    peers: dict[str, Any] = {}
     for target, epochs in TARGETS.items():
-        if target != first:
-            session.begin(f"accuracy {target:.0%}", f"time to {target:.0%} of test accuracy")
+        session.begin(f"accuracy {target:.0%}", f"time to {target:.0%} of test accuracy")
+        peers = peers or session.prepared(makes, "time to accuracy", compiled)
         rates = workloads.one_cycle(work, epochs)
         seconds: dict[str, list[float]] = {label: [] for label in peers}
         reached: dict[str, list[float]] = {label: [] for label in peers}
@@ -230,22 +224,20 @@ def prediction_calls(session: Session, samples: int) -> dict[str, Callable[[], A
     work = workloads.pixels(session.data)
     X = np.resize(session.data.X_test, (samples, work.sizes[0]))
     work = replace(work, X=work.X[: work.batch], y=work.y[: work.batch])
-    calls: dict[str, Callable[[], Any]] = {}
-    ours: Any = None
-    for make in session.makes:
-        if not make.predicts or make.label == "fastmlp, dense" or session.no_time_for(make.label, "prediction"):
-            continue
-        with session.without(make, "prediction"):
-            peer = make(work, session.threads)
-            peer.load(work.initial_layers())
-            inputs = peer.inputs(X)
-            logits = np.asarray(peer.predict(inputs))
-            logits = logits - logits.max(axis=1, keepdims=True)
-            ours = logits if ours is None else ours
-            if not np.allclose(logits, ours, rtol=1e-3, atol=1e-3):
-                raise RunError("predicts other logits than fastmlp")
-            calls[make.label] = lambda peer=peer, inputs=inputs: peer.predict(inputs)
-    return calls
+    found: list[np.ndarray] = []  # ours first
+
+    def call(make: Any) -> Callable[[], Any]:
+        peer = make(work, session.threads)
+        peer.load(work.initial_layers())
+        inputs = peer.inputs(X)
+        logits = np.asarray(peer.predict(inputs))
+        found.append(logits - logits.max(axis=1, keepdims=True))
+        if not np.allclose(found[-1], found[0], rtol=1e-3, atol=1e-3):
+            raise RunError("predicts other logits than fastmlp")
+        return lambda: peer.predict(inputs)
+
+    makes = [make for make in session.makes if make.predicts and make.label != "fastmlp, dense"]
+    return session.prepared(makes, "prediction", call)
 
 
 def prediction(session: Session) -> Iterator[Sample]:

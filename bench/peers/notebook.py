@@ -32,21 +32,17 @@ class Notebook(Peer):
 
     def steps(self, rows, rates):
         for _ in rates:
-            self.step()
-
-    def step(self):
-        rows = self.rng.choice(len(self.X), self.work.batch, replace=False)
-        X, Y = self.X[rows], self.Y[rows]
-        A1 = X @ self.W1
-        Z1 = np.maximum(A1, 0)
-        A2 = Z1 @ self.W2
-        E = np.exp(A2 - A2.max(axis=1, keepdims=True))
-        P = E / E.sum(axis=1, keepdims=True)
-        loss = -np.sum(Y * np.log(P + 1e-10))
-        dA2 = P - Y
-        dW2 = Z1.T @ dA2
-        dA1 = (dA2 @ self.W2.T) * (A1 > 0)
-        dW1 = X.T @ dA1
-        self.W1 -= LR * dW1
-        self.W2 -= LR * dW2
-        return loss
+            rows = self.rng.choice(len(self.X), self.work.batch, replace=False)
+            X, Y = self.X[rows], self.Y[rows]
+            A1 = X @ self.W1
+            Z1 = np.maximum(A1, 0)
+            A2 = Z1 @ self.W2
+            E = np.exp(A2 - A2.max(axis=1, keepdims=True))
+            P = E / E.sum(axis=1, keepdims=True)
+            self.loss = -np.sum(Y * np.log(P + 1e-10))
+            dA2 = P - Y
+            dW2 = Z1.T @ dA2
+            dA1 = (dA2 @ self.W2.T) * (A1 > 0)
+            dW1 = X.T @ dA1
+            self.W1 -= LR * dW1
+            self.W2 -= LR * dW2
