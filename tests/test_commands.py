@@ -502,12 +502,15 @@ def test_one_column_in_another_unit_is_noticed_within_the_range_too(rng):
 
 def test_a_number_that_stands_for_none_in_new_rows_only_is_noticed(rng):
     X = rng.normal(50, 9, (200, 3))
-    new = X.copy()
-    new[:10, 1] = -999
     ranges = input_ranges(X, is_image=False)
-    line = difference(new, ranges, is_image=False, columns=("a", "b", "c"))
-    assert line.startswith("column 'b' is -999 in 5.0% of rows, as if it said that there is none; in training from ")
-    assert difference(new, input_ranges(new, is_image=False), is_image=False) is None
+    for none in (-999, -99.9):
+        new = X.copy()
+        new[:10, 1] = none
+        line = difference(new, ranges, is_image=False, columns=("a", "b", "c"))
+        assert line.startswith(
+            f"column 'b' is {none} in 5.0% of rows, as if it said that there is none; in training from "
+        )
+        assert difference(new, input_ranges(new, is_image=False), is_image=False) is None
     assert difference(new[7:], ranges, is_image=False) is None  # three may be outliers
 
 

@@ -37,7 +37,7 @@ from .labels import Labels, different, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in, written_number
 
-_CACHE_VERSION = 15
+_CACHE_VERSION = 16
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
@@ -109,7 +109,9 @@ def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
         try:
             return _parsed(content, path, query)
         except _NoNumber as error:
-            raise InputError(f"{error}; files of a directory hold numbers only: a table of others is one file") from None
+            raise InputError(
+                f"{error}; files of a directory hold numbers only: a table of others is one file"
+            ) from None
     key = repr((_CACHE_VERSION, query)).encode() + hashlib.sha256(content).digest()
     if not (query.said or known.frame == "must"):
         try:

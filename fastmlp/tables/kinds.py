@@ -26,7 +26,7 @@ import numpy as np
 
 from ..data import Sparse
 from ..data.labels import listed
-from ..data.values import day_first, is_code, stand_in, truth
+from ..data.values import day_first, is_code, shown, stand_in, truth
 from ..formats import CATEGORY, DATE, NUMBER
 from ..models.ranges import in_another_unit
 from .texts import as_dates, as_numbers, counts_of, texts_of
@@ -135,7 +135,7 @@ class Number:
             if low >= greatest + rounding or high <= least - rounding:
                 return f"is from {low:.5g} to {high:.5g} in most rows; {then}"
             if (value := stand_in(known)) is not None and not least - rounding <= value <= greatest + rounding:
-                return f"is {value:g} in {np.mean(known == value):.1%} of rows; {then}: where it says none, leave a gap"
+                return f"is {shown(value)} in {np.mean(known == value):.1%} of rows; {then}: where it says none, leave a gap"
             if least < 0 < greatest and self.edges[0] < 0 and abs(self.median) * self.scale < 1:
                 # Around zero the median says nothing of the unit.
                 apart = f"has quartiles {third - first:.5g} apart; in training {1 / self.scale:.5g}: as in another unit"
