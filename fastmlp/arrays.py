@@ -14,7 +14,7 @@ from .data import Dataset, Frame
 from .data.columns import checked
 from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
-from .data.labels import as_given, distinct, listed, places, typed
+from .data.labels import as_given, listed, places, typed
 from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, restated, similar
 from .formats import Query, kinds_of
@@ -39,17 +39,19 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     ):  # fmt: skip
         if line := odd_pair(of, other, names):
             say(line)
+    if is_masked(sample_weight):
+        raise InputError("sample_weight has masked values; fill them, or leave their rows out")
     weight = None if sample_weight is None else np.asarray(sample_weight)
     kinds = kinds_of(config.column or ())
     dropped = [*(config.drop or ()), *(name for name, kind in kinds.items() if kind == "drop")]
     X, X_test = (_without(dropped, part) for part in (X, X_test))
-    y = as_vector(_labels("y", y), "y", say)
+    y = labels_given("y", y, say)
     samples, held_out = _samples("X", X, "y", y, weight, config.task, say, said=len(kinds) > 0), None
     if X_test is not None:
         known = samples.columns
         said = isinstance(samples.X, Frame)
         held_out = _samples(
-            "X_test", X_test, "y_test", as_vector(_labels("y_test", y_test), "y_test", say), None, config.task, say, known,
+            "X_test", X_test, "y_test", labels_given("y_test", y_test, say), None, config.task, say, known,
             said=said,
         )  # fmt: skip
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
@@ -107,8 +109,7 @@ def _samples(
             f"{X_name} has shape {np.shape(X)} and {y_name} {labels.shape}; they must be (N, inputs) and (N,), N the same"
             f"{several}"
         )
-    texts = labels.tolist() if labels.dtype.kind == "O" else None
-    found, notes = checked(as_labels(labels, y_name) if texts is None else distinct(texts), y_name, task)
+    found, notes = checked(as_labels(labels, y_name), y_name, task)
     for note in notes:
         say(f"{y_name}: {note}")
     return Samples(features, found, X_name, shape, columns, weight, y_name=y_name)
@@ -125,21 +126,18 @@ def _array(name: str, value: Any, made: Callable[[Any], np.ndarray] = np.asarray
         raise InputError(f"{name} cannot be made an array ({error})") from None
 
 
-def _labels(name: str, y: Any) -> np.ndarray:
-    """y as an array of numbers or text. InputError for one that is missing."""
+def labels_given(name: str, y: Any, say: Say) -> np.ndarray:
+    """y as an array of numbers or text, [N] if it is a column. InputError for one that is missing."""
     if is_masked(y):
         raise InputError(
             f"{name}, row {np.argwhere(y.mask)[0][0]} (counted from 0): is masked; every sample must have one"
         )
     array = _array(name, y, as_given)
-    if array.dtype != object:
-        return array
-    flat = array.ravel().tolist()
-    gap = next(
-        (k for k, value in enumerate(flat) if value is None or (not isinstance(value, str) and str(value) in _GAPS)),
-        None,
-    )
-    if gap is not None:
-        raise InputError(f"{name}, row {gap} (counted from 0): is missing; every sample must have one")
-    with restated(ValueError, InputError):
-        return typed(flat, name).reshape(array.shape)
+    if array.dtype == object:
+        flat = array.ravel().tolist()
+        gaps = (value is None or (not isinstance(value, str) and str(value) in _GAPS) for value in flat)
+        if (gap := next((row for row, is_gap in enumerate(gaps) if is_gap), None)) is not None:
+            raise InputError(f"{name}, row {gap} (counted from 0): is missing; every sample must have one")
+        with restated(ValueError, InputError):
+            array = typed(flat, name).reshape(array.shape)
+    return as_vector(array, name, say)

@@ -56,6 +56,8 @@ def test_the_model_predicts_labels_as_they_were_given_and_so_does_its_file(kind,
         np.testing.assert_array_equal(each.labels[each.class_indices(X)], predicted)
         for given in (y, y.astype(object), y.tolist()):
             assert each.evaluate(X, given)[1] == (predicted == y).mean()
+        with pytest.raises(InputError, match=r"y has shape \(300, 2\); it must be \(N,\)"):
+            each.evaluate(X, np.stack([y, y], 1))
         for rows, given in ((0, 300), (50, 300), (300, 50)):
             with pytest.raises(InputError, match=f"X has {rows} rows, and y {given}; they must have as many"):
                 each.evaluate(X[:rows], y[:given])
@@ -75,6 +77,18 @@ def test_numbers_are_predicted_and_it_is_said(caplog):
     assert repr(result).startswith("Result(6-16-1, ")
     assert f"R² {result.summary['test_r2']:.3f}" in repr(result)
     assert np.corrcoef(result.model.predict(X), y)[0, 1] > 0.95
+    told = result.model.evaluate(X, y)
+    for given in (y.tolist(), y.astype(object), y[:, None], [f"${value!r}" for value in y.tolist()]):
+        assert result.model.evaluate(X, given) == told
+    for given, message in (
+        (Y["text"], "y: the label of row 0 .* with task regression it must be a finite number"),
+        (np.where(y > 100, y, np.nan), r"y, row \d+ .counted from 0.: holds a NaN"),
+        ([None, *y[1:]], "y, row 0 .counted from 0.: is missing"),
+        (np.stack([y, y], 1), r"y has shape \(300, 2\); it must be \(N,\)"),
+        ([], "X has 300 rows, and y 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            result.model.evaluate(X, given)
     assert fastmlp.fit(X, np.arange(300) % 5, task="regression", **QUICK).model.task == "regression"
     assert "accuracy" in repr(fastmlp.fit(X, Y["text"], **QUICK))
 
@@ -404,6 +418,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     "dictionaries": (
         {"data": {"a": X[:, 0], "b": np.array([{}] * 300, object)}},
         "^X: column 'b' holds values of the type dict; each must be a number, a text or a date",
+    ),
+    "masked weights": (
+        {"sample_weight": np.ma.masked_less(X[:, 0], 0)}, "sample_weight has masked values; fill them, or leave their rows out"
     ),
     "weights": ({"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
 }  # fmt: skip

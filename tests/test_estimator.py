@@ -1124,6 +1124,7 @@ REFUSED = {
         "fit", NO, {"y": lambda y: [np.nan if bad else str(label) for bad, label in zip(BAD, y)]}, "20 gaps in 60 rows",
     ),
     "masked": ("both", {}, {"X": lambda X: np.ma.masked_less(X, 0)}, "masked values cannot be read"),
+    "masked weights": ("both", {}, {"sample_weight": np.ma.masked_less(np.arange(60), 9)}, "masked values cannot be read"),
     "beyond float32": ("again", {}, {"X": lambda X: X.astype(float) * 1e300}, "a value too large for dtype"),
     "another width": ("again", {}, {"X": lambda X: X[:, 1:]}, "is expecting 5"),
     "rows missing": ("both", {}, {"X": lambda X: X[1:]}, "inconsistent numbers of samples"),

@@ -121,11 +121,11 @@ def as_features(X: np.ndarray, what: str) -> np.ndarray:
 
 
 def as_labels(y: np.ndarray, what: str) -> Labels:
-    """The labels that an array of numbers, booleans or text holds. InputError for other dtypes, and for a NaN."""
+    """The labels of an array of numbers, booleans or text, which may be objects. InputError for other dtypes, and for a NaN."""
     if y.dtype.kind in "iuf" and y.dtype.itemsize <= 8:
         require_finite(y[:, None], what)
         return distinct(y)
-    if y.dtype.kind == "b":
+    if y.dtype.kind in "bO":
         return distinct(map(str, y.tolist()))
     if y.dtype.kind == "U":
         points = y.view(f"{y.dtype.byteorder}u4")

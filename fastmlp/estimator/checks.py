@@ -250,6 +250,7 @@ def class_weights(
 def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = None) -> np.ndarray | None:
     """``sample_weight`` times the classes' weights, float64 [N]; None if neither is given."""
     weights = None
+    _refuse_masked(sample_weight)
     if sample_weight is not None:
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if of_class is not None:

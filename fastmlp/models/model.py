@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import labels_given
 from ..backend import Network, kernels, ops, quick_ops
 from ..data import Sparse
 from ..data.dataset import require_finite, sparse_rows
-from ..data.labels import class_indices
+from ..data.labels import as_numbers, class_indices
 from ..data.npz import as_labels
-from ..errors import InputError
+from ..errors import InputError, in_python
 from ..formats import Features, LabelColumn
 from ..frames import as_floats, column_names, is_masked, named_columns
 from ..images.framing import Framing, border_lightness
@@ -258,13 +259,19 @@ class Model:
             return None
         return np.array([LABELS[self.label_kind](name) for name in self.classes])
 
+    @in_python
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text; (mean loss, R²)
         for numbers."""
-        y = np.asarray(y)
-        if self.target is None and (self.label_kind is not None or y.dtype.kind in "OUSb"):
-            labels = as_labels(np.array(y.tolist()) if y.dtype == object else y, "y")
-            y, _ = class_indices(labels, "y", self.classes)
+        y = labels_given("y", y, warn_caller)
+        if y.ndim != 1:
+            raise InputError(f"y has shape {y.shape}; it must be (N,)")
+        if self.target is not None:
+            if y.dtype.kind not in "iuf":
+                y = as_numbers(as_labels(y, "y"), "y")
+            require_finite(y[:, None], "y")
+        elif self.label_kind is not None or y.dtype.kind in "OUSb":
+            y, _ = class_indices(as_labels(y, "y"), "y", self.classes)
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
 

@@ -52,7 +52,7 @@ class Target:
 
     def encoded(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         """The numbers y [N] or [N, T] in the network's units and dtype, [N, T]."""
-        return ((y.reshape(len(y), -1) - self.mean) / self.std).astype(dtype)
+        return ((y.reshape(len(y), len(self.mean)) - self.mean) / self.std).astype(dtype)
 
     def numbers(self, Z: np.ndarray) -> np.ndarray:
         """The predictions, float64 [N] or [N, outputs], for the network's outputs Z."""
