@@ -802,6 +802,16 @@ def test_a_callback_sees_every_epoch_and_stops(table, solver, kind):
     assert seen[-1][0] == model.n_iter_ == 9
 
 
+def test_a_warning_that_is_made_an_error_leaves_what_was_learnt(table):
+    models = [make(8, max_iter=3, random_state=0) for make in (MLPClassifier, Theirs)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        for model in models:
+            with pytest.raises(ConvergenceWarning):
+                model.fit(*table)
+    assert_same_network(*models)
+
+
 def test_verbose_says_what_scikit_learn_says_and_draws_a_bar_on_a_terminal(table, capsys, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
@@ -1187,6 +1197,9 @@ REFUSED_NUMBERS = {
     "text": ("both", {}, {"y": lambda y: y.astype(str)}, "could not convert string to float|y has dtype <U"),
     "y not finite": ("both", {}, {"y": lambda y: np.where(BAD, np.nan, y)}, "Input y contains NaN"),
     "y beyond float32": ("both", {}, {"y": lambda y: y * 1e300}, "y holds a number too large for dtype float32"),
+    "y beyond float32, standardised": (
+        "fit", {"standardize_target": True, **NO}, {"y": lambda y: y * 1e39}, "y holds a number too large for dtype float32",
+    ),
     "columns": ("again", {}, {"y": lambda y: np.stack([y, y], 1)}, "y has 2 columns; this model was fitted with 1 outputs"),
     "sparse y": ("both", {}, {"y": lambda y: scipy.sparse.csr_array(y[:, None])}, "Sparse data was passed for y"),
     "y_val sparse": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": scipy.sparse.csr_array(np.eye(2))}, "y_val is sparse"),

@@ -333,6 +333,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                         "Solver produced non-finite parameter weights. The input data may contain large values and need to "
                         "be preprocessed."
                     )
+            except Warning:  # made an error by the caller, who may go on with what was learnt, as in scikit-learn
+                raise
             except Exception:
                 self.__dict__ = before
                 shared.set_state(undrawn)

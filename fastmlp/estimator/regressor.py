@@ -210,11 +210,11 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             made = "" if loss.each == 1 else f", and makes {loss.each} of each"
             fitted = f"this model was fitted with {self.n_outputs_} outputs"
             raise ValueError(f"{name} has {Y.shape[1]} columns{made}; {fitted}")
-        if self.target_mean_ is not None:
-            Y = (Y - self.target_mean_) / self.target_scale_
         with np.errstate(over="ignore"):  # refused below
-            targets = Y.astype(dtype)
-        if not np.isfinite(targets).all():
+            targets = given = Y.astype(dtype)
+            if self.target_mean_ is not None:  # predictions are in the units of y, and in this dtype
+                targets = ((Y - self.target_mean_) / self.target_scale_).astype(dtype)
+        if not (np.isfinite(given).all() and np.isfinite(targets).all()):
             raise ValueError(f"{name} holds a number too large for dtype {np.dtype(dtype)}, in which it is learnt")
         loss.targets(name, targets, len(targets), self.n_outputs_, targets.dtype)  # whether it takes them
         return targets
