@@ -411,6 +411,9 @@ def test_a_report_has_the_columns_and_how_much_each_matters(place, succeeds):
     for zone in ("north", "south", "west"):
         P = model.predict_proba({**tested, "zone": [zone] * 24})[:, 1].mean()
         assert f"<td>{zone}</td><td>{100 * P:.1f}\N{NARROW NO-BREAK SPACE}%</td>" in effects
+    with pytest.warns(UserWarning, match="column 'bags' has no value in 24 of 24 rows"):
+        P = model.predict_proba({**tested, "bags": [""] * 24})[:, 1].mean()
+    assert f"<td>no value</td><td>{100 * P:.1f}\N{NARROW NO-BREAK SPACE}%</td>" in effects
     known = sorted(map(float, tested["km"]))
     quantiles = [known[int(place * 23)] for place in (0.05, 0.275, 0.5, 0.725, 0.95)]
     assert [*map(float, re.findall(r"<td>(\d+\.\d+)</td>", effects)[:5])] == quantiles

@@ -103,20 +103,23 @@ def dependence(model: TableModel, X: Any, names: Sequence[Hashable]) -> Iterator
         values = table[name]
         for row in _typical(kinds[name], values):
             shown = f"{values[row]:.6g}" if values.dtype.kind == "f" else str(values[row])
+            shown = "no value" if texts_of(values[[row]])[0] == [None] else shown
             yield name, shown, predict(Frame({**table, name: np.repeat(values[[row]], len(rows))})).mean(0)
 
 
 def _typical(kind: Any, values: np.ndarray) -> list[int]:
-    """Rows with the commonest values of a category, or with five quantiles of numbers or dates, in their order."""
+    """Rows with the commonest values of a category, or five quantiles of numbers or dates, in order; then one with none."""
     if isinstance(kind, (Number, Date)):
         ordered = as_numbers(values) if isinstance(kind, Number) else as_dates(values, kind.day_first)
         known = np.flatnonzero(~np.isnan(ordered))
         places = (np.linspace(0.05, 0.95, _VALUES) * (len(known) - 1)).astype(np.int64)
         rows = known[np.argsort(ordered[known], kind="stable")][places[: len(known)]]
-        return rows[np.unique(ordered[rows], return_index=True)[1]].tolist()
+        return [*rows[np.unique(ordered[rows], return_index=True)[1]], *np.flatnonzero(np.isnan(ordered))[:1]]
     texts, codes = texts_of(values)
     _, first, counts = np.unique(codes, return_index=True, return_counts=True)
-    return [int(first[k]) for k in np.argsort(-counts, kind="stable") if texts[k] is not None][:_VALUES]
+    found = first[np.argsort(-counts, kind="stable")]
+    gap = np.array([texts[code] is None for code in codes[found]], bool)
+    return [*found[~gap][:_VALUES], *found[gap][:1]]
 
 
 def rows_looked_at(rows: int, numbers: float) -> np.ndarray:

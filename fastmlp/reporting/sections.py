@@ -385,7 +385,7 @@ def _effects(test: Tested, model: TableModel, columns: list[Any]) -> Section:
     words = (
         "What the model predicts on the mean if all test samples (500 of them at most) had this value of the feature, and kept "
         f"their others. Of the {len(columns)} features that matter most the commonest values are shown, or five quantiles of "
-        "numbers and dates. An effect on the prediction need not be a cause."
+        "numbers and dates, and no value where some samples have none. An effect on the prediction need not be a cause."
     )
     return Section("Effects of the features", words, table=table)
 
