@@ -32,6 +32,8 @@ Y = {
     "bytes": np.where(X[:, 0] > 0, b"yes", b"no"),
     "numbers in text": np.where(X[:, 0] > 0, "1.0", "2.50"),
 }
+if hasattr(np.dtypes, "StringDType"):  # NumPy 2
+    Y["text of any length"] = Y["text"].astype(np.dtypes.StringDType())
 
 
 def fits(kind):

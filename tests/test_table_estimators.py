@@ -318,6 +318,7 @@ BAD = [
     (TableClassifier, X, np.arange(60), "y has 60 classes in 60 rows, one row each"),
     (TableRegressor, X, np.where(np.arange(60) < 3, np.nan, Y), "3 gaps in 60 rows, the first in row 0"),
     (TableClassifier, X, np.array(["a", None] * 30, object), "30 gaps in 60 rows, the first in row 1"),
+    (TableClassifier, X, np.array(["a", np.nan] * 30), "30 gaps in 60 rows, the first in row 1"),
     (TableClassifier, X, np.where(np.arange(60) < 3, " ", "a"), "3 gaps in 60 rows, the first in row 0"),
     (TableRegressor, X, X["day"], "y holds dates or durations; it must hold numbers"),
     (TableRegressor, X, X["day"].astype(object), "y holds values of another type (date); they must be all"),

@@ -53,10 +53,13 @@ def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
 
 
 def as_given(values: Any) -> np.ndarray:
-    """An array of the values; those of a list are objects where NumPy would make text of a NaN or a number beside text."""
+    """An array of the values, text of NumPy's StringDType as objects; those of a list are objects where NumPy would make text
+    of a NaN or a number beside text."""
     # Of an Arrow dictionary in chunks NumPy makes other values where there are gaps.
     array = np.asarray(values.combine_chunks() if hasattr(values, "combine_chunks") else values)
-    return np.array(values, object) if array.dtype.kind == "U" and isinstance(values, (list, tuple)) else array
+    if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
+        return np.array(values, object)
+    return array.astype(object) if array.dtype.kind == "T" else array
 
 
 def typed(values: list[Any], name: str) -> np.ndarray:

@@ -192,7 +192,7 @@ def refuse_gaps(name: str, y: Any, *, texts: bool = False) -> None:
     elif values.dtype.kind in "fmM":
         gaps = np.isnan(values)
     else:
-        gaps = np.char.strip(values) == "" if texts and values.dtype.kind == "U" else np.zeros(0, bool)
+        gaps = np.isin(np.char.strip(values), _GAPS) if texts and values.dtype.kind == "U" else np.zeros(0, bool)
     if gaps.any():
         rows = np.flatnonzero(gaps.reshape(len(values), -1).any(1))
         where = f"{len(rows):,} gaps in {len(values):,} rows, the first in row {rows[0]} (counted from 0)"

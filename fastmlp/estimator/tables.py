@@ -499,7 +499,7 @@ def _target(name: str, y: Any, X: Any) -> np.ndarray:
     y = y.astype(object).filled("") if is_masked(y) else as_given(y)
     if y.ndim == 0:
         raise ValueError(f"{name} is {type(y.item()).__name__}; it must be a list or an array of shape (n_samples,)")
-    y = column_or_1d(y.astype(object) if y.dtype.kind == "T" else y, warn=True)
+    y = column_or_1d(y, warn=True)
     checks.refuse_gaps(name, y, texts=True)
     if y.dtype.kind == "O":
         y = np.array(typed(y.tolist(), name).tolist())  # of text in their own dtype
