@@ -180,6 +180,10 @@ def train(
     """Train as ``config`` says: one network, or several of a table. What it takes, returns and raises is as in ``fit``."""
     observer, world = observer or Observer(), world or World()
     config, path = completed(config, data, world.size), None if checkpoint is None else as_path(checkpoint)
+    if path is not None and path.is_dir():
+        raise InputError(
+            f"checkpoint is {str(checkpoint)!r}, a directory; it must be a file, such as checkpoint.npz in it"
+        )
     if config.networks:
         from .tables.fit import fit_table  # here: a network of its own does without
 

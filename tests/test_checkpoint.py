@@ -101,6 +101,18 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(digits, stopped):
     assert all(line.endswith("; going on from checkpoint-previous.npz") for line in lines)
 
 
+def test_a_checkpoint_beside_another_is_of_a_run_of_its_own(digits, stopped):
+    expected = outcome(fastmlp.fit(digits, epochs=1))
+    found = fastmlp.fit(digits, epochs=1, checkpoint=stopped.with_name("other.npz"), resume=True)
+    assert outcome(found) == expected
+    before = sorted(stopped.parent.iterdir())
+    with pytest.raises(
+        InputError, match="checkpoint is '.*', a directory; it must be a file, such as checkpoint.npz in it"
+    ):
+        fastmlp.fit(digits, epochs=1, checkpoint=stopped.parent)
+    assert sorted(stopped.parent.iterdir()) == before
+
+
 def test_checkpoints_that_cannot_be_used_are_one_line(digits, stopped):
     other = fastmlp.Dataset(
         "other", digits.X[::-1], digits.y[::-1], digits.X_test, digits.y_test, digits.classes, "other digits"

@@ -16,7 +16,6 @@ from ..errors import InputError
 from ..models.loading import model_from
 from ..models.model import Model
 from ..models.tensor_file import Tensors, read_tensors, write_tensors
-from ..paths import PREVIOUS
 
 
 @dataclass
@@ -33,7 +32,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write it atomically and keep the previous one beside it. RunError when it cannot be written."""
     meta, tensors = checkpoint.model.contents()
     meta |= {"config": checkpoint.config, "run": checkpoint.run}
-    write_tensors(path, meta, tensors | checkpoint.tensors, keep=path.with_name(PREVIOUS))
+    write_tensors(path, meta, tensors | checkpoint.tensors, keep=_before(path))
+
+
+def _before(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept: of checkpoint.npz, ``paths.PREVIOUS``."""
+    return path.with_stem(f"{path.stem}-previous")
 
 
 def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -42,7 +46,7 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
     The previous checkpoint replaces a damaged or missing one, and ``say`` gets a line about it.
     """
     failure = None
-    for candidate in (path, path.with_name(PREVIOUS)):
+    for candidate in (path, _before(path)):
         if not candidate.exists():
             continue
         try:
