@@ -61,6 +61,11 @@ def _parts_of_product(numbers: int, times: int) -> int:
     return _parts(2 * numbers * (times + 2), SERIAL_FLOP)
 
 
+def _parts_of_gradient(numbers: int, inputs: int, outputs: int) -> int:
+    """Parts for a weight gradient; of few samples the time is that of writing it."""
+    return max(_parts_of_product(numbers, outputs), _parts(inputs * outputs, SERIAL_ELEMENTS))
+
+
 def _is_sparse(X: Any) -> bool:
     return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
 
@@ -160,7 +165,7 @@ def linear_backward_weight(
         layer = PanelLayer(*shape, dW.reshape(-1), db, False)
         _run_csr_update(X, dY, layer, PanelState((), ()), Schedule(sgd(), -1.0, 1), factor)  # 0 - (-1) * dW
     else:
-        parts = _parts_of_product(X.size, shape[1])
+        parts = _parts_of_gradient(X.size, *shape)
         run(gemm.linear_backward_weight, parts, X, dY, factor, dW, db, scratch(parts * gemm.PACK_SIZE, dtype))
     return dW, db
 
@@ -215,7 +220,7 @@ def linear_backward_update(
         layer, schedule = PanelLayer(I, O, W.reshape(-1), bias, False), Schedule(rule, lr, t)
         _run_csr_update(X, dY, layer, PanelState(*slots), schedule, scale)
         return
-    parts = _parts_of_product(X.size, O)
+    parts = _parts_of_gradient(X.size, I, O)
     memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size(O)), dtype)
     # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
     run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, memory)
