@@ -270,7 +270,7 @@ def test_categories_that_are_new_and_columns_without_values_are_said_where_there
     assert prices.unlike(read_table({"price": np.full(500, 1000.0)})) is None
     new = np.linspace(1000, 90_000, 50)
     for value, count, is_said in ((-999, 5, True), (-999, 4, False), (9_999_999, 5, True), (1000, 5, False)):
-        said = f"column 'price' is {value:g} in 10.0% of rows; in training from 1000 to 90000: where it says none, leave a gap"
+        said = f"column 'price' is {value} in 10.0% of rows; in training from 1000 to 90000: where it says none, leave a gap"
         table = read_table({"price": np.append(new[count:], [value] * count)})
         assert prices.unlike(table) == (said if is_said else None)
     known = learnt(price=np.append(np.linspace(1000, 90_000, 300), [-999] * 9))
