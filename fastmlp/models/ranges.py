@@ -113,7 +113,7 @@ def difference(X: Any, ranges: np.ndarray, *, is_image: bool, columns: tuple[str
             what = f"from {low[k]:.5g} to {high[k]:.5g}"
             break
     else:
-        new = (low < least) | (high > greatest)
+        new = (low < least - width / 100) | (high > greatest + width / 100)
         for k in np.flatnonzero(new).tolist() if values.dtype.kind == "f" and not is_image else ():
             value = stand_in(values[:, k])
             if value is not None and not least[k] <= value <= greatest[k]:
