@@ -341,6 +341,8 @@ ODD_NPZ = {  # what np.savez was given: (image_shape, classes, what is said)
     "data and target": ({"data": SMALL, "target": Y}, (3, 4), "012", ""),
     "no names": ((SMALL, Y), (3, 4), "012", "arr_0 and arr_1 are taken for samples and labels"),
     "a capital Y": ({"X_train": SMALL, "Y_train": Y}, (3, 4), "012", ""),
+    "capitals between": ({"trainX": SMALL, "trainY": Y, "testX": SMALL, "testY": Y}, (3, 4), "012", ""),
+    "inputs and targets": ({"Inputs": SMALL, "Targets": Y}, (3, 4), "012", ""),
     "parts in front": (
         {"train_images": SMALL, "train_labels": Y, "test_images": SMALL, "test_labels": Y, "val_images": SMALL}, (3, 4), "012",
         "val_images not used",

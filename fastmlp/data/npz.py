@@ -137,13 +137,14 @@ def as_labels(y: np.ndarray, what: str) -> Labels:
     raise InputError(f"{what} has dtype {y.dtype}; it must be numbers or text")
 
 
-_X, _Y = ("X", "x", "images", "data", "features"), ("y", "Y", "labels", "label", "target", "targets")
+_X, _Y = ("x", "images", "data", "features", "inputs"), ("y", "labels", "label", "target", "targets")
 
 
 def _find(arrays: dict[str, np.ndarray], names: tuple[str, ...], *parts: str) -> str | None:
-    """The first array that is called one of ``names``, with a part's name behind it or in front."""
-    spellings = (f"{name}_{part} {part}_{name}" if part else name for part in parts for name in names)
-    return next((name for spelling in spellings for name in spelling.split() if name in arrays), None)
+    """The first array that is called one of ``names``, with a part behind it or in front: X_train, trainX, test_images."""
+    plain = {name.lower().replace("_", ""): name for name in reversed([*arrays])}
+    spellings = (spelling for part in parts for name in names for spelling in (name + part, part + name))
+    return next((plain[spelling] for spelling in spellings if spelling in plain), None)
 
 
 def _pair(arrays: dict[str, np.ndarray], *parts: str) -> tuple[str, str] | None:
@@ -185,7 +186,7 @@ def features(path: Path, query: Query) -> np.ndarray:
         raise InputError(
             f"{path}: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file writes one that is read"
         )
-    key = _find(arrays, (*_X, "arr_0"), "", "test") or (next(iter(arrays)) if len(arrays) == 1 else None)
+    key = _find(arrays, (*_X, "arr0"), "", "test") or (next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
         raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
     return as_samples(arrays[key], f"{path}: {key}")
