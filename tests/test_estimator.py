@@ -567,7 +567,9 @@ def test_a_standardised_target_is_predicted_in_its_own_units(table, kind, solver
     )
     if solver == "adam":
         measured = model.target_mean_.copy()
-        np.testing.assert_array_equal(model.partial_fit(X, y).target_mean_, measured)
+        np.testing.assert_array_equal(
+            model.set_params(standardize_target=True).partial_fit(X, y).target_mean_, measured
+        )
     assert MLPRegressor(max_iter=2, standardize_target=True).fit(X, np.full(len(y), 7.0)).target_scale_ == 1
     times = np.arange(len(y)) % 3
     for loss in ("squared_error", "poisson"):
@@ -1211,6 +1213,7 @@ REFUSED_NUMBERS = {
     "negative y_val": (
         "fit", {"loss": "poisson", **NO}, {"X_val": np.ones((2, 5)), "y_val": [0, -1.0]}, "y_val holds -1.0; the loss poisson",
     ),
+    "now standardised": ("again", {"standardize_target": True}, {}, "standardize_target is True, which the network to go on"),
     "another output": ("again", {"loss": "poisson"}, {}, "loss is 'poisson', of which the output is exp"),
     "falling quantiles": ("fit", {"loss": "quantile", "quantiles": [0.9, 0.1]}, {}, r"quantiles is \[0.9, 0.1\]"),
     "more quantiles": ("again", {"loss": "quantile", "quantiles": [0.1, 0.9]}, {}, "y has 1 columns, and makes 2 of each"),
