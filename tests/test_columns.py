@@ -337,6 +337,9 @@ def test_integers_said_to_be_categories_are_the_same_as_floats_and_as_text():
     columns = learnt({"zip": "category"}, zip=[8001, 8002, 8001, 8002])
     for zips in ([8002, 8001], [8002.0, 8001.0], ["8002", "8001.0"], np.array([8002, 8001.0], object)):
         assert np.array_equal(inputs(columns, zip=zips), [[0, 1], [1, 0]])
+    sizes = learnt({"size": "category"}, size=np.array([0.1, 3, 0.1, 3], np.float32))
+    for values in ([3, 0.1], ["3.0", "0.1"], np.array([3, 0.1], np.float32), np.array([3, 0.1], np.float16)):
+        assert np.array_equal(inputs(sizes, size=values), [[0, 1], [1, 0]])
 
 
 def test_true_and_false_are_the_same_as_booleans_and_as_text_of_any_program():

@@ -26,7 +26,8 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """
     if values.dtype.kind in "iufb":
         different, codes = np.unique(values, return_inverse=True)
-        listed = different.tolist()
+        short = different.dtype.kind == "f" and different.itemsize < 8  # 0.1, not 0.10000000149011612
+        listed = (different.astype(str) if short else different).tolist()
     elif isinstance(values, Categories) and values.numbers is not None:
         there = np.bincount(values.numbers, minlength=len(values.different)) > 0
         listed = [value for value, is_there in zip(values.different, there) if is_there]
