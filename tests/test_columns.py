@@ -571,8 +571,8 @@ def test_data_frames_are_read_as_what_they_hold(library):
 
 
 def test_the_columns_of_a_dict_are_those_of_the_data_frame_that_they_come_from():
-    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
-    polars = pytest.importorskip("polars")
+    pytest.importorskip("narwhals")
+    pandas, polars, arrow = map(pytest.importorskip, ("pandas", "polars", "pyarrow"))
     codes = [7, None, 9, 7, 9]
     text = [None if code is None else str(code) for code in codes]
     for frame in (
