@@ -17,7 +17,7 @@ import pytest
 from reading import dense, read_csv, read_features
 
 import kernels
-from fastmlp.data import Dataset, Sparse, load
+from fastmlp.data import Dataset, Sparse, load, split_rows
 from fastmlp.data import csv as csv_reader
 from fastmlp.data import header as csv_header
 from fastmlp.data import svmlight as svmlight_reader
@@ -1560,6 +1560,15 @@ def test_a_dataset_checks_what_it_is_given():
 
 def test_synthetic_digits_are_images():
     assert load_synthetic(0, 3, 2).image_shape == (28, 28)
+
+
+def test_a_class_whose_rows_are_all_held_out_is_said(write):
+    path = write("a.csv", "a,label\n" + "".join(f"{k * 37 % 101},{2 if k == 5 else k % 2}\n" for k in range(50)))
+    held_out = [5 in split_rows(50, 0.1, seed, path)[1] for seed in range(99)]
+    for seed in (held_out.index(True), held_out.index(False)):
+        load(path, seed=seed, say=(notes := []).append)
+        said = f"{path}: all rows of 2 are held out to test on, and none is trained on; another --seed leaves some"
+        assert notes == [said] * held_out[seed]
 
 
 @pytest.mark.parametrize("text", [False, True])

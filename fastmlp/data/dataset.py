@@ -310,6 +310,10 @@ def assemble(
         train, test = split_rows(len(y), val_fraction, seed, samples.source)
         X, X_test = divide(samples.X, train, test)
         y, y_test, weight = y[train], y[test], None if weight is None else weight[train]
+        lost = [classes[k] for k in np.setdiff1d(y_test, y).tolist()] if classes and not testing else []
+        if lost:
+            held = f"all rows of {listed(lost)} are held out to test on, and none is trained on"
+            query.say(f"{samples.source}: {held}; another --seed leaves some")
         if not testing and shape is None and (copied := _copied(X_test, y_test, X, y)) >= _MOST_COPIES:
             query.say(
                 f"{samples.source}: of the rows held out to test on about {copied:.0%} are copies of rows to train on, so the "
