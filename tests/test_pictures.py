@@ -110,6 +110,11 @@ def test_classes_may_be_called_train_and_test():
     require(read()[0], images)
 
 
+def test_a_directory_around_all_may_have_a_parts_name_in_its_own():
+    images = folder("set/digits-test")
+    require(read()[0], images)
+
+
 def test_directories_below_those_of_the_classes_are_said():
     folder()
     folder("set/b", classes=["a"])

@@ -141,8 +141,8 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> by
 def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | None]:
     """(the training set, the test set or None) among the files; what is left out is said."""
     images = [file for file in tree if IMAGE.has(file.name)]
-    while (top := _only_top(images)) and part_of(top) is None and _depth(images) > 2:
-        images = _without_top(images)  # as archives have it
+    while (top := _only_top(images)) and not (part_of(top) and top.isalpha()) and _depth(images) > 2:
+        images = _without_top(images)  # as archives have it: digits-test around all is no part, but test is
     tops = _by_class(images)
     if not tops:
         table = "" if path.is_dir() else ", or one table as text"
