@@ -119,8 +119,10 @@ def test_checkpoints_that_cannot_be_used_are_one_line(digits, stopped):
     )
     for data, options, message in (
         (other, {}, "is of a run on other data than other digits"),
-        (digits, {"hidden": (3,)}, "is of a network .784, 256, 10., this run's is .784, 3, 10."),
-        (digits, {"optimizer": "adam"}, "the state of the run in it is incomplete"),
+        (digits, {"hidden": (3,)}, "is of a network .784, 256, 10. in float32; this run's is .784, 3, 10. in float32"),
+        (digits, {"dtype": "float64"}, "is of a network .784, 256, 10. in float32; this run's is .* in float64"),
+        (digits, {"bias": False}, "in float32; this run's is .784, 256, 10. in float32, without biases"),
+        (digits, {"optimizer": "adam"}, "is of a run with another optimizer than this one's, or damaged"),
     ):
         with pytest.raises(InputError, match=message):
             fastmlp.fit(data, checkpoint=stopped, resume=True, **options)

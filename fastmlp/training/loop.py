@@ -426,10 +426,13 @@ class Run:
         run, tensors, network = checkpoint.run, checkpoint.tensors, self.model.network
         if run.get("digest") != self.plan.digest:
             raise InputError(f"{path}: is of a run on other data than {self.plan.data.source}")
-        if checkpoint.model.network.sizes != network.sizes or checkpoint.model.network.bias != network.bias:
-            raise InputError(f"{path}: is of a network {checkpoint.model.network.sizes}, this run's is {network.sizes}")
+        theirs = checkpoint.model.network
+        if (theirs.sizes, theirs.bias, theirs.dtype) != (network.sizes, network.bias, network.dtype):
+            without = ("", ", without biases")
+            both = (f"{each.sizes} in {each.dtype}{without[not each.bias]}" for each in (theirs, network))
+            raise InputError(f"{path}: is of a network {next(both)}; this run's is {next(both)}")
         try:
-            network.params[...] = checkpoint.model.network.params
+            network.params[...] = theirs.params
             network.state[...] = tensors["state"]
             if self.config.average is not None:
                 self.final.params[...] = tensors["average"]
@@ -442,7 +445,7 @@ class Run:
             self.best.params = tensors.get("best")
             self.batches.resume(run["batches"])
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
+            raise InputError(f"{path}: is of a run with another optimizer than this one's, or damaged") from None
 
     def summary(self, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, except those that the command adds."""
