@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import FunctionType
@@ -56,17 +57,21 @@ if find_spec("sklearn") is not None:
     __all__ += ["MLPClassifier", "MLPRegressor", "TableClassifier", "TableRegressor"]
 
 
-_importing = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    # A child that is forked while another thread imports a module could never import it.
-    os.register_at_fork(
-        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
-    )
+@cache
+def _importing() -> Any:
+    """The lock for which a fork waits, made by the first of fastmlp and kernels: there it is explained."""
+    import logging  # noqa: F401 (not for --help)
+
+    lock = threading.RLock()
+    shared = vars(threading).setdefault("fastmlp_importing", lock)
+    if shared is lock and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return shared
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        with _importing:
+        with _importing():
             module = import_module(f".{_HOME[name]}", __name__)
         value = module if name == _HOME[name] else getattr(module, name)  # ``export`` is a module that can be called
         return globals().setdefault(name, in_python(value) if isinstance(value, FunctionType) else value)

@@ -5,6 +5,7 @@ Ops take NumPy arrays and check them; ``kernels.reference`` defines every op in 
 Nothing is compiled before the first call, and compiled code is kept in a cache directory (``$FASTMLP_CACHE``).
 """
 
+import logging  # noqa: F401 (before the hook below: see there)
 import os
 import threading
 from importlib import import_module
@@ -68,9 +69,12 @@ _MODULES = (*_PUBLIC_MODULES, "mlp", "sparse", "team", "tuning")
 
 __all__ = sorted([*_HOME, *_PUBLIC_MODULES])
 
-_importing = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    # A child forked while another thread imports a module would inherit that module's lock and wait for ever.
+# A child forked while another thread imports a module would inherit that module's lock and wait for ever: a fork waits for
+# this lock. It is one for fastmlp and kernels, and its hook is of after logging's, so that it runs before that: else the
+# forking thread would hold kernels' lock, or logging's, and the importing thread fastmlp's, and each wait for the other.
+_lock = threading.RLock()
+_importing = vars(threading).setdefault("fastmlp_importing", _lock)
+if _importing is _lock and hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
     )

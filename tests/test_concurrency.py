@@ -348,22 +348,25 @@ def test_first_calls_import_nothing_but_under_a_lock(python):
 
 FORK_WHILE_IMPORTING = """
 import os, sys, threading, time
-import fastmlp
+import {imports}
 
 class Slow:
     def find_spec(self, name, path, target=None):
-        if name == "fastmlp.models.model":
+        if name == "{slow}":
             importing.set()
             time.sleep(0.5)
 
+def use():
+    fastmlp.load_model, kernels.softmax
+
 importing = threading.Event()
 sys.meta_path.insert(0, Slow())
-thread = threading.Thread(target=lambda: fastmlp.load_model)
+thread = threading.Thread(target=use, daemon=True)
 thread.start()
 importing.wait()
 child = os.fork()
 if child == 0:
-    fastmlp.load_model
+    use()
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 thread.join()
@@ -372,8 +375,19 @@ thread.join()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore")
-def test_a_child_forked_while_another_thread_imports_can_import(python):
-    assert python(FORK_WHILE_IMPORTING, timeout=60).stdout == "7\n"
+@pytest.mark.parametrize(
+    ("imports", "slow"),
+    [
+        ("fastmlp, kernels", "fastmlp.models.model"),
+        ("fastmlp, kernels", "fastmlp.backend"),
+        ("kernels, logging, fastmlp", "numba"),
+        ("fastmlp, logging, kernels", "numba"),
+    ],
+)
+def test_a_child_forked_while_another_thread_imports_can_import(python, imports, slow):
+    """The importing thread takes the locks of both packages and of logging, which a fork takes, too."""
+    script = FORK_WHILE_IMPORTING.format(imports=imports, slow=slow)
+    assert python(script, timeout=30).stdout == "7\n"
 
 
 SIGNALS = """
