@@ -72,11 +72,32 @@ __all__ = sorted([*_HOME, *_PUBLIC_MODULES])
 # A child forked while another thread imports a module would inherit that module's lock and wait for ever: a fork waits for
 # this lock. It is one for fastmlp and kernels, and its hook is of after logging's, so that it runs before that: else the
 # forking thread would hold kernels' lock, or logging's, and the importing thread fastmlp's, and each wait for the other.
-_lock = threading.RLock()
-_importing = vars(threading).setdefault("fastmlp_importing", _lock)
-if _importing is _lock and hasattr(os, "register_at_fork"):
+_importing = vars(threading).setdefault("fastmlp_importing", threading.RLock())
+_fork_waits_for = [_importing]  # in this order; ``jit`` puts Numba's lock first
+_held_by_fork: list[Any] = []
+
+
+def _before_fork() -> None:
+    while True:
+        locks = list(_fork_waits_for)
+        for lock in locks:
+            lock.acquire()
+        if locks == _fork_waits_for:
+            break
+        _release(locks)  # ``jit`` was imported meanwhile, and its lock comes first
+    _held_by_fork[:] = locks
+
+
+def _release(locks: list[Any]) -> None:
+    while locks:
+        locks.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+        before=_before_fork,
+        after_in_parent=lambda: _release(_held_by_fork),
+        after_in_child=lambda: _release(_held_by_fork),
     )
 
 

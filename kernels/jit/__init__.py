@@ -17,7 +17,6 @@ import hashlib
 import inspect
 import itertools
 import logging
-import os
 import pickle
 import re
 import threading
@@ -31,6 +30,7 @@ from typing import Any, cast
 
 from numba import types
 
+from .. import _fork_waits_for
 from . import ahead
 from .cache import store
 from .control import CONTROL, attempt, exchange_control, settle
@@ -70,13 +70,8 @@ compile_seconds = 0.0
 _LOGGER = logging.getLogger("fastmlp")
 _PATIENCE_SECONDS = 1.0
 
-if hasattr(os, "register_at_fork"):
-    # Else a child forked while another thread compiles would wait for ever: the lock's holder does not exist there.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
+# Else a child forked while another thread compiles would wait for ever: the lock's holder does not exist there.
+_fork_waits_for.insert(0, global_compiler_lock)
 
 # Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: contention for the
 # counters took 5 % of a step on two threads, and a call on one sample took 8.0 us with it, 6.7 us without. Kernels own no
