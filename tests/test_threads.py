@@ -15,7 +15,7 @@ from numba.core.event import Listener, install_listener
 import kernels
 from kernels import team
 from kernels.cores import MAX_THREADS, available_cores
-from kernels.intrinsics import yield_core
+from kernels.intrinsics import atomic_add, atomic_load, yield_core
 from kernels.jit import kernel
 from kernels.team import barrier, barrier_state, run, share
 
@@ -160,16 +160,46 @@ def test_every_part_runs_once_each_time_also_after_a_rest():
         for k in range(1, 200):
             run(count, 5, calls)
             assert (calls == k).all()
-            if k % 50 == 0:
-                time.sleep(0.05)  # the team falls asleep and has to be woken
+            if k % 50 == 0:  # the team falls asleep and has to be woken
+                until(lambda: team._team._sleeping == len(team._team._threads) >= 4)
+    with kernels.threads(3):
+        run(count, 5, calls)
+    assert (calls - k).tolist() == [1, 1, 1, 0, 0]  # no more parts than threads
+
+
+def until(reached):
+    deadline = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_thread_that_is_called_when_it_is_about_to_sleep_stays_awake():
+    """Or it would miss the call: nobody wakes a thread that does not sleep yet."""
+    with kernels.threads(3):
+        run(count, 3, np.zeros(3, np.int64))  # there is a team
+    team._team.gather(2)
+    until(lambda: team._team._sleeping == 0)
+    with team._team._lock:
+        team._team.calling = False
+        time.sleep(0.1)  # in which they come to the lock
+        team._team.calling = True
+    time.sleep(0.1)
+    assert team._team._sleeping == 0
+    team._team.calling = False
 
 
 def test_the_team_sleeps_while_a_kernel_is_compiled(empty_cache):
-    """Which takes seconds: awake, it would offer its cores in vain, to nobody, at full load."""
+    """Which takes seconds: awake, it would offer its cores in vain, to nobody, at full load. Then it is woken again."""
 
     @kernel
-    def mark(part, parts, calls):
-        calls[part] += 1
+    def gather(part, parts, here, met):
+        atomic_add(here, 0, 1)
+        for _ in range(1_000_000):
+            if atomic_load(here, 0) == parts:
+                met[part] = 1
+                return
+            yield_core()
 
     asleep = []
 
@@ -182,14 +212,18 @@ def test_the_team_sleeps_while_a_kernel_is_compiled(empty_cache):
 
         def on_end(self, event): ...
 
-    calls = np.zeros(3, np.int64)
+    met = np.zeros(3, np.int64)
     with kernels.threads(3):
         run(count, 3, np.zeros(3, np.int64))  # there is a team
         with install_listener("numba:compile", Watch()):
-            run(mark, 3, calls)
+            run(gather, 3, np.zeros(1, np.int64), met)
     assert asleep
     assert min(asleep) >= 2
-    assert (calls == 1).all()
+    assert (met == 1).all()
+    team._team.calling, team._team.caller = True, 0  # another Python thread has the team
+    run(gather, 1, np.zeros(1, np.int64), np.zeros(1, np.int32))
+    assert (team._team.calling, team._team.caller) == (True, 0)
+    team._team.calling = False
 
 
 def test_a_busy_core_slows_and_does_not_stop_the_team(busy_cores, empty_cache):
@@ -230,12 +264,12 @@ def test_idle_threads_do_not_keep_arrays_alive():
 
 
 def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
-    """Clocks of our own: each run takes a second, of which every part but the ``taken`` ones has a core."""
+    """Clocks of our own: each run takes two seconds, in which every part but the ``taken`` ones has a core."""
     clock, taken = SimpleNamespace(wall=0.0, cpu=0.0), 0.0
 
     def run(function, parts):
-        clock.wall += 1
-        clock.cpu += parts - taken
+        clock.wall += 2
+        clock.cpu += 2 * (parts - taken)
 
     crowd = SimpleNamespace(limit=MAX_THREADS, until=0.0, pause=team._PAUSE)
     times = SimpleNamespace(monotonic=lambda: clock.wall, process_time=lambda: clock.cpu)
@@ -245,25 +279,35 @@ def test_a_team_that_does_not_get_its_cores_is_halved_for_a_while(monkeypatch):
     changes = {"run": run, "time": times, "_Backoff": crowd, "launcher": launchers.__getitem__, "_MEASURABLE": 0.002}
     for name, value in changes.items():
         monkeypatch.setattr(team, name, value)
-    sizes = []
+    sizes, pauses = [], []
     with kernels.threads(4):
         for taken in (0.0, 0.2, 0.5, 0.5, 0.0):
             sizes.append(team.team_size())
             team.run_in_step("kernel", sizes[-1])
+            pauses.append(team._Backoff.pause / team._PAUSE)
             if taken > 0.25:
                 assert team.team_size() == max(1, sizes[-1] // 2)
                 clock.wall += team._Backoff.pause  # longer than the pause before
         assert sizes == [4, 4, 4, 4, 4]  # the whole team is tried again
-        assert team._Backoff.pause == team._PAUSE
+        assert pauses == [1, 1, 2, 4, 1]
         taken = 0.5
-        for size in (4, 2, 1):
+        for size in (4, 2, 1, 1):
             assert team.team_size() == size
-            clock.wall -= 1  # no time passes
+            clock.wall -= 2  # no time passes
             team.run_in_step("kernel", size)
-        clock.wall -= 1
+        for _ in range(10):
+            team.run_in_step("kernel", 4)
+        assert team._Backoff.pause == team._LONGEST_PAUSE
         team._Backoff.limit = 3
-        team.run_in_step("another kernel, which is still to be compiled", 4)
-        assert team._Backoff.limit == 3
+        assert team.run_in_step("another kernel, which is still to be compiled", 4) is None
+        taken = 0.0
+        assert team.run_in_step("kernel", 2) == 2  # seconds, which tell nothing about four
+        monkeypatch.setattr(team, "_MEASURABLE", 3)
+        taken = 0.5
+        team.run_in_step("kernel", 4)
+        assert (team._Backoff.limit, team._Backoff.pause) == (3, team._LONGEST_PAUSE)
+        with kernels.threads(2):
+            assert team.team_size() == 2
 
 
 def test_short_steps_take_the_faster_of_the_team_and_one_thread(monkeypatch):
@@ -276,12 +320,14 @@ def test_short_steps_take_the_faster_of_the_team_and_one_thread(monkeypatch):
             seconds[1] = 3e-4  # as when another process takes that core
         threads = pace.threads(4)
         taken.append(threads)
-        pace.note(threads, 500, 500 * seconds[threads] * (10 if call == 1000 else 1))  # a single slow run
+        steps = 500 // threads
+        pace.note(threads, steps, steps * seconds[threads] * (10 if call == 1000 else 1))  # a single slow run
         now += 500 * seconds[threads]
     assert taken[:2] == [4, 1]
     assert taken[2:2000].count(4) == 8  # after 1, 2, 4, 8, 16, 32, 62 and 92 of the 100 seconds
     assert taken[2000:2004] == [1] * 4
     assert taken[2010:].count(1) == 5  # every 30 of the next 150 seconds
+    assert team.pace_of((5, 3), 8) is team.pace_of((5, 3), 8) is not team.pace_of((5, 3), 16)
 
 
 NO_THREADS = """
