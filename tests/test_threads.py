@@ -17,7 +17,7 @@ from kernels import team
 from kernels.cores import MAX_THREADS, available_cores
 from kernels.intrinsics import atomic_add, atomic_load, yield_core
 from kernels.jit import kernel
-from kernels.team import barrier, barrier_state, run, share
+from kernels.team import _core, _step_aside, barrier, barrier_state, run, share
 
 
 def test_the_count_is_set_restored_and_bounded_by_the_machine():
@@ -172,6 +172,25 @@ def until(reached):
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+@kernel
+def step_aside(mask, cores):
+    """The cores that this thread is on before and after it leaves the one it is on."""
+    cores[0] = _core()
+    _step_aside(cores[0], mask)
+    cores[1] = _core()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not tell a thread its cores")
+def test_a_thread_that_leaves_the_callers_core_may_return():
+    allowed, mask, cores = os.sched_getaffinity(0), np.zeros(16, np.int64), np.zeros(2, np.int64)
+    left = 0
+    for _ in range(20):
+        step_aside(mask, cores)
+        left += cores[0] != cores[1]
+        assert os.sched_getaffinity(0) == allowed
+    assert left > 10 or len(allowed) == 1
 
 
 def test_a_thread_that_is_called_when_it_is_about_to_sleep_stays_awake():
