@@ -161,6 +161,32 @@ def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
     assert len(np.unique(data.X)) == 300
 
 
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["low", "high"], ["high", "low"]),
+        (["2011", "2010"], [2010, 2011]),
+        (["007", "12"], ["007", "12"]),
+        (["1", "-1"], [-1, 1]),
+    ],
+)
+def test_a_model_predicts_the_labels_that_stand_in_its_file(names, labels, table, tmp_path):
+    kinds = [f",{'pq'[int(value > 0)]}" if table else "" for value in X[:, 1]]
+    lines = (f"{row[0]:.3f}{kind},{names[int(row[0] > 0)]}\n" for row, kind in zip(X, kinds))
+    (tmp_path / "a.csv").write_text(f"a{',b' * table},class\n" + "".join(lines))
+    data = fastmlp.load(str(tmp_path / "a.csv"), say=lambda line: None)
+    fastmlp.fit(data, epochs=4, lr=0.05).model.save(tmp_path / "model.npz")
+    model = fastmlp.load_model(tmp_path / "model.npz")
+    predicted = model.predict(data.X_test)
+    assert model.labels.tolist() == labels
+    assert predicted.tolist() == [labels[k] for k in model.class_indices(data.X_test)]
+    right = [labels[k] for k in data.y_test]
+    assert model.evaluate(data.X_test, right)[1] == np.mean(predicted == np.array(right)) > 0.8
+    if isinstance(labels[0], str):
+        assert model.evaluate(data.X_test, data.y_test) == model.evaluate(data.X_test, right)
+
+
 def test_one_hot_rows_are_classes_by_number_of_whatever_type_they_are():
     y, config = np.arange(40) % 3, configure(val_fraction=0.5)
     for kind in (bool, np.int64, np.float16):  # pandas.get_dummies makes booleans

@@ -100,7 +100,7 @@ def table_model(model: TableModel, labels: np.ndarray | None = None) -> Any:
         "Transpose", perm=[1, 0, 2]
     )
     if labels is None and model.target is None:
-        labels = np.array(model.classes) if model.labels is None else model.labels
+        labels = model.labels
     made = _outputs(model, _hidden(model, apart), labels)
     ends: list[End] = [(name, _TAKES[type(column.learnt)][0], ["N"]) for name, column in zip(names, columns)]
     known = {"columns": {name: column.kind for name, column in zip(names, columns)}}

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,19 @@ LABELS: dict[str, Any] = {
 _FEWEST_TO_COMPARE = 20  # images that are no drawings on black
 _GREY = 0.15  # of the range of their pixels: as far from the middle of it their border may be of any kind
 _ROWS = 4096  # predicted at a time, so that memory does not grow with the data
+
+
+def _is_integer(name: str) -> bool:
+    """Whether the name is that of one int64 alone: 7, but neither 007 nor 7.0."""
+    return name.removeprefix("-").isdecimal() and len(name) < 19 and str(int(name)) == name
+
+
+@lru_cache(16)
+def _labels(kind: str | None, classes: tuple[str, ...]) -> np.ndarray:
+    kind = kind or ("int" if all(map(_is_integer, classes)) else "str")
+    labels = np.array([LABELS[kind](name) for name in classes])
+    labels.flags.writeable = False
+    return labels
 
 
 def _join(blocks: list[np.ndarray]) -> np.ndarray:
@@ -240,29 +254,26 @@ class Model:
     def predict(self, X: Any) -> np.ndarray:
         """Predictions for samples X as ``predict_proba`` takes them.
 
-        These are numbers, float64 [N] or [N, outputs], for a model of numbers; labels [N] in their own type for a model trained
-        on arrays; else class indices, int64 [N]. The class is the one of the first largest logit.
+        These are numbers, float64 [N] or [N, outputs], for a model of numbers, else labels [N] of ``labels``: the class is the
+        one of the first largest logit.
         """
         if self.target is not None:
             return self.target.numbers(_join([logits for _, logits in self._blocks(X, quick=True)]))
-        indices = self.class_indices(X)
-        return indices if self.labels is None else self.labels[indices]
+        return self.labels[self.class_indices(X)]
 
     def class_indices(self, X: Any) -> np.ndarray:
         """Indices into ``classes`` [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
         return _join([logits.argmax(1) for _, logits in self._blocks(X, quick=True)])
 
     @property
-    def labels(self) -> np.ndarray | None:
-        """The classes' labels in their own type, for a model of classes trained on arrays."""
-        if self.label_kind is None or self.target is not None:
-            return None
-        return np.array([LABELS[self.label_kind](name) for name in self.classes])
+    def labels(self) -> np.ndarray:
+        """The classes' labels in their own type for a model trained on arrays, else integers if all are such, or text."""
+        return _labels(self.label_kind, self.classes)
 
     @in_python
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text; (mean loss, R²)
-        for numbers."""
+        """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text, or integers for
+        the indices of classes of text, as a ``Dataset`` has them; (mean loss, R²) for numbers."""
         y = labels_given("y", y, warn_caller)
         if y.ndim != 1:
             raise InputError(f"y has shape {y.shape}; it must be (N,)")
@@ -270,7 +281,7 @@ class Model:
             if y.dtype.kind not in "iuf":
                 y = as_numbers(as_labels(y, "y"), "y")
             require_finite(y[:, None], "y")
-        elif self.label_kind is not None or y.dtype.kind in "OUSb":
+        elif self.label_kind is not None or y.dtype.kind in "OUSb" or self.labels.dtype.kind == "i":
             y, _ = class_indices(as_labels(y, "y"), "y", self.classes)
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]

@@ -153,7 +153,7 @@ class _Run:
         return TableModel(
             [self.members[k] for k in sorted(self.members)], self.plan.scale, data.classes, self.plan.columns,
             named=data.columns is not None, label=data.label, trained_on=own, target=self.plan.target,
-            label_kind=data.label_kind or "str",
+            label_kind=data.label_kind,
         )  # fmt: skip
 
     # -- callbacks of the training threads -----------------------------------------------------------------------------------

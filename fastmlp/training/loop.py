@@ -268,7 +268,7 @@ class Run:
         if not isinstance(X, kernels.CSR):
             X, y = X[:_WARM_ROWS], y[:_WARM_ROWS]
         model = Model(network, 1.0, plan.data.classes, target=plan.target, loss=plan.loss)
-        calls.append(partial(model.evaluate, X, y))
+        calls.append(partial(model.measure, X, y))
         kernels.jit.compile_for(calls)
 
     def advance(self, limit: int) -> None:
