@@ -175,6 +175,22 @@ def until(reached):
 
 
 @kernel
+def end_late(part, parts, state, calls):
+    barrier(state, 1, parts)
+    for _ in range(1000 * part):
+        yield_core()
+    calls[part] += 1
+
+
+def test_a_call_ends_when_its_last_part_has_ended():
+    for _ in range(20):  # the caller mostly has the first
+        calls = np.zeros(3, np.int64)
+        with kernels.threads(3):
+            run(end_late, 3, barrier_state(), calls)
+        assert (calls == 1).all()
+
+
+@kernel
 def step_aside(mask, cores):
     """The cores that this thread is on before and after it leaves the one it is on."""
     cores[0] = _core()
