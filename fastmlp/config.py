@@ -103,7 +103,7 @@ class TrainConfig:
     )
     column: tuple[str, ...] | None = _option(
         None,
-        "what a table's column is, where its values do not say it: number, category, date or drop",
+        "what a table's column is, where its values do not say it, such as zip=category: number, category, date or drop",
         metavar="NAME=KIND",
     )
     drop: tuple[str, ...] | None = _option(None, "leave out a table's column", metavar="NAME|N")
@@ -466,6 +466,10 @@ OF_ONE_NETWORK = (
 )  # fmt: skip
 
 
+def _is_list(value: Any) -> bool:
+    return hasattr(value, "__iter__") and not isinstance(value, str)
+
+
 def configure(preset: str | None = None, **options: Any) -> TrainConfig:
     """A TrainConfig from a preset and options that override it. InputError for impossible ones."""
     if preset is not None and preset not in PRESETS:
@@ -480,7 +484,9 @@ def configure(preset: str | None = None, **options: Any) -> TrainConfig:
         recipe.pop("steps", None)
     if "hidden" in options:
         hidden = options["hidden"]
-        options["hidden"] = tuple(hidden) if hasattr(hidden, "__iter__") and not isinstance(hidden, str) else (hidden,)
+        options["hidden"] = tuple(hidden) if _is_list(hidden) else () if hidden == 0 else (hidden,)
+    if _is_list(options.get("class_weight")):  # a number for each class
+        options["class_weight"] = ",".join(map(str, options["class_weight"]))
     said = {**recipe, **options}
     given = tuple(sorted(name for name, value in said.items() if value is not None))
     return replace(TrainConfig(), given=given, **said)

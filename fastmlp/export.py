@@ -1,6 +1,7 @@
 """``fastmlp.export(model, path)`` and ``python -m fastmlp.export``: a trained model in the formats of other libraries.
 
-All take the inputs as they come: scaling is part of them.
+All take the inputs as they come: scaling is part of them. The function returns in a line how to use the file. InputError for
+another suffix or a model that the format cannot hold, RunError when the file cannot be written.
 """
 
 from __future__ import annotations

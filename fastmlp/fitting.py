@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -95,7 +95,7 @@ def fit(
     weight_decay: float | None = None,
     dropout: float | None = None,
     label_smoothing: float = 0.0,
-    class_weight: str | Mapping[Any, float] | None = None,
+    class_weight: str | Mapping[Any, float] | Sequence[float] | None = None,
     augment: str = "none",
     augment_strength: float = 1.0,
     validation: float | None = None,
@@ -127,9 +127,9 @@ def fit(
     others as float32; images may have more dimensions), a data frame (pandas', Polars', Arrow's) or a dict of arrays, whose
     columns the model knows by name then, and which may hold text, dates and gaps, or a SciPy sparse matrix. ``y`` [N] are
     text, booleans, classes, or numbers to predict: ``task`` says what, or is found out as on the command line, and doubts are
-    said on stderr. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction`` of the samples.
+    said. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction`` of the samples.
     ``sample_weight`` [N] is what each sample counts in training (0: it is left out; a test counts each once), and
-    ``class_weight`` may be a dict of what those of a class count.
+    ``class_weight`` may be a dict, by class, of what its samples count.
 
     The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
     seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is

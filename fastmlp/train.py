@@ -190,7 +190,9 @@ def parser() -> Parser:
         "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
     )
     made.add_argument(
-        "--find-lr", action="store_true", help="do not train: find a peak learning rate, and plot the test"
+        "--find-lr",
+        action="store_true",
+        help="do not train: try learning rates in short runs, suggest the best and plot them",
     )
     add_options(made)
     made.add_argument("--json", action="store_true", help="stdout is one JSON object of measurements, and nothing else")

@@ -124,6 +124,11 @@ def test_balanced_classes_weigh_as_much_together(digits):
     assert found[1] > found[0]
 
 
+def test_a_list_of_class_weights_and_a_width_of_zero_are_those_of_the_command_line():
+    given = configure(hidden=0, class_weight=[1, 2.5])
+    assert (given.hidden, given.class_weight) == ((), "1,2.5")
+
+
 def test_label_smoothing_keeps_the_probabilities_off_the_ends(digits):
     sure, unsure = (
         fastmlp.fit(digits, epochs=20, label_smoothing=s).model.predict_proba(digits.X).max(1).mean() for s in (0, 0.2)
