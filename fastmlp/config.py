@@ -6,7 +6,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -466,6 +466,10 @@ OF_ONE_NETWORK = (
 )  # fmt: skip
 
 
+def unknown_option(name: str, known: Iterable[str]) -> InputError:
+    return InputError(f"unknown option {name!r}; {similar(name, known)}the options are {', '.join(sorted(known))}")
+
+
 def _is_list(value: Any) -> bool:
     return hasattr(value, "__iter__") and not isinstance(value, str)
 
@@ -476,9 +480,7 @@ def configure(preset: str | None = None, **options: Any) -> TrainConfig:
         raise InputError(not_one_of("--preset", preset, PRESETS))
     known = {item.name for item in fields(TrainConfig)} - {"given"}
     if unknown := sorted(set(options) - known):
-        raise InputError(
-            f"unknown option {unknown[0]!r}; {similar(unknown[0], known)}the options are {', '.join(sorted(known))}"
-        )
+        raise unknown_option(unknown[0], known)
     recipe = dict(PRESETS[preset]) if preset else {}
     if options.get("epochs") is not None:
         recipe.pop("steps", None)

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from . import log
 from .arrays import dataset_of
-from .config import TrainConfig, configure
+from .config import TrainConfig, configure, unknown_option
 from .data import Dataset
 from .data.labels import listed
 from .errors import InputError, as_parameters
@@ -50,7 +50,7 @@ def _telling_what_is_given(function: Callable[P, R]) -> Callable[P, R]:
         for name in sorted(keywords.keys() - names):
             if name in _INSTEAD:
                 raise InputError(f"{name} is of the commands; in Python {_INSTEAD[name]}")
-            configure(**{name: None})  # which says what there is
+            raise unknown_option(name, names)
         return function(*args, **{**dict.fromkeys(options, _NOT_GIVEN), **keywords})
 
     return called

@@ -433,7 +433,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     ),
     "one class": ({"y": np.full(300, "a")}, "^y: all labels are 'a'; there must be at least two classes"),
     "text to predict": ({"task": "regression"}, "^y: the label .* with task regression it must be a finite number"),
-    "unknown option": ({"layers": 3}, r"unknown option 'layers'; did you mean hidden\? the options are"),
+    "unknown option": (  # none that only the commands have, such as label_column
+        {"layers": 3}, r"unknown option 'layers'; did you mean hidden\? the options are X_test, .* input, label_smoothing,",
+    ),
     # The command's: --clip-norm.
     "an option": ({"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
     "a choice": ({"augment": True}, "^augment is True; it must be a name"),
