@@ -1,6 +1,6 @@
 """Compares the speed with a recorded baseline: the ratio to NumPy's time, and the instructions of a call.
 
-python bench/compare.py [--quick] [--record]
+python bench/compare.py [--quick] [--record] [--baseline FILE]
 
 Each kind of processor, by LLVM's name, has a baseline of its own, as results/baseline_znver4.json. The ratio to NumPy is
 measured in turns in one run, so that whatever slows the machine cancels; callgrind counts the instructions of the hot kernels
@@ -135,19 +135,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--quick", action="store_true", help="less exact and sooner done; exit code 0 whatever it finds"
     )
     parser.add_argument("--record", action="store_true", help="store what is measured as the baseline")
+    parser.add_argument("--baseline", type=Path, default=BASELINE, metavar="FILE", help=f"default {BASELINE.name}")
     options = parser.parse_args(argv)
     old = {}
-    if BASELINE.exists():
-        old = json.loads(BASELINE.read_text())
+    if options.baseline.exists():
+        old = json.loads(options.baseline.read_text())
     elif not (options.record or options.quick):
-        raise InputError(f"{BASELINE}: no such file; --record makes it")
+        raise InputError(f"{options.baseline}: no such file; --record makes it")
     effort = QUICK if options.quick else EFFORT
     new = {kind: found for kind, found in (("ratios", ratios(effort)), ("instructions", instructions())) if found}
     lines, worse = verdict(old, new)
     print(*lines, sep="\n")
     if options.record:
-        BASELINE.write_text(json.dumps({**old, **new}, indent=1) + "\n")
-        say(f"recorded in {BASELINE}")
+        options.baseline.write_text(json.dumps({**old, **new}, indent=1) + "\n")
+        say(f"recorded in {options.baseline}")
         return 0
     if worse and not options.quick:
         raise RunError(f"slower than the baseline: {'; '.join(worse)}")
