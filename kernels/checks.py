@@ -26,7 +26,7 @@ def _dims(shape: tuple[Any, ...]) -> str:
 def require_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
     """``array.shape`` must be ``shape``, where None stands for any length."""
     have = array.shape
-    if have == shape:
+    if have == shape or (have and have[1:] == shape[1:] and shape[0] is None):  # the usual cases
         return
     if len(have) == len(shape):
         for n, want in zip(have, shape):
@@ -93,14 +93,10 @@ def require_columns(name: str, array: np.ndarray) -> None:
 
 def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
     """``value`` as a C-contiguous, aligned array of ``dtype`` (None: its own, float32 or float64), copied if necessary."""
-    if type(value) is np.ndarray and value.dtype == dtype:  # the usual case, checked in 0.3 us
-        flags = value.flags
-        if flags.carray:
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:  # the usual case
+        if value.shape != shape:
             require_shape(name, value, shape)
-            return value
-        if flags.c_contiguous and flags.aligned:
-            require_shape(name, value, shape)
-            return _kernel_view(value)
+        return value
     array = as_array(name, value)
     if array.dtype.kind not in "fiub":
         refuse_sparse(name, value)
@@ -109,14 +105,6 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
         dtype = float_dtype(name, array)
     require_shape(name, array, shape)
     return _kernel_view(np.require(array, dtype, ["C", "A"]))
-
-
-def as_samples(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
-    """``as_input`` for samples: uint8 stays uint8."""
-    if type(value) is np.ndarray and value.dtype == dtype:  # the usual case
-        return as_input(name, value, dtype, shape)
-    array = as_array(name, value)
-    return as_input(name, array, UINT8 if array.dtype == UINT8 else dtype, shape)
 
 
 def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:
@@ -177,14 +165,15 @@ def require_slots(network: Network, slots: int) -> None:
 
 def in_place(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
     """``value`` itself, checked as an array that the op writes to; never a copy."""
-    unusual = type(value) is not np.ndarray
-    if unusual and (not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray))):
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:  # the usual case
+        if value.shape != shape:
+            require_shape(name, value, shape)
+        return value
+    if not isinstance(value, np.ndarray) or isinstance(value, (np.matrix, np.ma.MaskedArray)):
         raise TypeError(f"{name} is a {type(value).__name__}; it must be a numpy array, which is written to in place")
     if value.dtype != dtype:
         raise TypeError(f"{name} has dtype {value.dtype}; it must be {dtype}")
     require_shape(name, value, shape)
-    if value.flags.carray:
-        return value
     if not value.flags.writeable:
         raise ValueError(f"{name} is read-only; it must be writable")
     if not (value.flags.c_contiguous and value.flags.aligned):
@@ -213,6 +202,15 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
             raise ValueError(f"{name} overlaps the memory of another argument; it must have memory of its own")
 
 
+def apart(written: tuple[np.ndarray, ...], *read: Any) -> None:
+    """Refuse arrays to be changed in place that share memory with each other or with an array that is read."""
+    arrays = (*written, *read)
+    if len({id(array) for array in arrays if array.flags.owndata}) == len(arrays):
+        return  # the usual case: each owns its memory
+    for k, array in enumerate(written):
+        no_overlap("an argument updated in place", array, *read, *written[:k])
+
+
 def finite_number(name: str, value: Any, *, least: float | None = None) -> float:
     """``value`` as a finite float of at least ``least``."""
     if type(value) is float and -_LARGEST <= value <= _LARGEST and (least is None or value >= least):
@@ -232,7 +230,7 @@ def finite_number(name: str, value: Any, *, least: float | None = None) -> float
 
 def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """``value`` as an int from ``least`` to ``most``."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    whole = type(value) is int or (isinstance(value, (int, np.integer)) and not isinstance(value, bool))
     if not whole or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} is {value!r}; it must be an integer {limits}")

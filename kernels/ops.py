@@ -63,20 +63,18 @@ def _parts_of_product(numbers: int, times: int) -> int:
 
 def _parts_of_gradient(numbers: int, inputs: int, outputs: int) -> int:
     """Parts for a weight gradient; of few samples the time is that of writing it."""
-    return max(_parts_of_product(numbers, outputs), _parts(inputs * outputs, SERIAL_ELEMENTS))
-
-
-def _is_sparse(X: Any) -> bool:
-    return type(X) is not np.ndarray and (isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"))
+    return get_num_threads() if inputs * outputs > SERIAL_ELEMENTS else _parts_of_product(numbers, outputs)
 
 
 def _as_samples(X: Any, dtype: np.dtype, shape: tuple[int | None, int | None]) -> Any:
     """X [B, I] as a CSR, or as an array of uint8 or ``dtype``; None in ``shape`` stands for any length."""
-    if not _is_sparse(X):
-        return checks.as_samples("X", X, dtype, shape)
-    X = checks.as_csr("X", X)
-    checks.require_shape("X", X, shape)
-    return X
+    if type(X) is not np.ndarray:
+        if isinstance(X, CSR) or hasattr(X, "indptr") or hasattr(X, "tocsr"):
+            X = checks.as_csr("X", X)
+            checks.require_shape("X", X, shape)
+            return X
+        X = checks.as_array("X", X)
+    return checks.as_input("X", X, checks.UINT8 if X.dtype == checks.UINT8 else dtype, shape)
 
 
 def _require_apart(network: Network, *others: Any) -> None:
@@ -156,7 +154,9 @@ def linear_backward_weight(
     From Y = scale * X @ W + b: X [B, I] (also uint8 or CSR) and dY [B, O] give dW [I, O] and db [O].
     """
     dtype = checks.float_dtype("dY", dY)
-    X, dY, factor = _weight_gradient_inputs(X, dY, scale, dtype, (None, None))
+    dY = checks.as_input("dY", dY, dtype, (None, None))
+    X = _as_samples(X, dtype, (len(dY), None))
+    factor = checks.finite_number("scale", scale)
     shape = (X.shape[1], dY.shape[1])
     dW = checks.output("out", out, dtype, shape, dY, X)
     db = checks.output("out_bias", out_bias, dtype, shape[1:], dY, X, dW)
@@ -173,14 +173,6 @@ def linear_backward_weight(
 def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float) -> None:
     parts = _parts_of_product(X.indices.size, dY.shape[1])
     sparse.run_backward_update(X, dY, layer, state, schedule, scale, parts)
-
-
-def _weight_gradient_inputs(
-    X: Any, dY: ArrayLike, scale: float, dtype: np.dtype, shape: tuple[int | None, int | None]
-) -> tuple[Any, Array, float]:
-    """X, dY and scale as the kernels take them for weights of ``shape``, where None stands for any length."""
-    dY = checks.as_input("dY", dY, dtype, (None, shape[1]))
-    return _as_samples(X, dtype, (len(dY), shape[0])), dY, checks.finite_number("scale", scale)
 
 
 def linear_backward_update(
@@ -204,22 +196,24 @@ def linear_backward_update(
     """
     dtype = checks.float_dtype("W", W)
     W = checks.in_place("W", W, dtype, (None, None))
-    X, dY, scale = _weight_gradient_inputs(X, dY, scale, dtype, W.shape)
-    rule, lr, t = _checked_step(rule, lr, t)
     I, O = W.shape
+    dY = checks.as_input("dY", dY, dtype, (None, O))
+    X = _as_samples(X, dtype, (len(dY), I))
+    scale = checks.finite_number("scale", scale)
+    rule, lr, t = _checked_step(rule, lr, t)
     state = _checked_state("state", state, dtype, (rule.slots, I, O))
     bias, of_bias = np.empty(0, dtype), np.empty((rule.slots, 0), dtype)
     if b is not None:
         bias = checks.in_place("b", b, dtype, (O,))
         of_bias = _checked_state("bias_state", bias_state, dtype, (rule.slots, O))
-    written = [array for array in (W, state, bias, of_bias) if array.size]
-    for k, array in enumerate(written):
-        checks.no_overlap("an argument updated in place", array, dY, X, *written[:k])
+    written = (W, state, bias, of_bias)
     if isinstance(X, CSR):
+        checks.apart(written, dY)
         slots = (tuple(slot.reshape(-1) for slot in array) for array in (state, of_bias))
         layer, schedule = PanelLayer(I, O, W.reshape(-1), bias, False), Schedule(rule, lr, t)
         _run_csr_update(X, dY, layer, PanelState(*slots), schedule, scale)
         return
+    checks.apart(written, dY, X)
     parts = _parts_of_gradient(X.size, I, O)
     memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size(O)), dtype)
     # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
