@@ -68,10 +68,12 @@ def chunk_count(n: int) -> int:
 @piece
 def takes_blocks(params, sizes, rows):
     """Whether blocks are faster for batches of ``rows`` rows and a network of these parameters and sizes."""
-    widest = 0
+    if rows < SMALL_ROWS or params.size > SMALL_PARAMETERS * rows:
+        return False
     for size in sizes:
-        widest = max(widest, size)
-    return rows >= SMALL_ROWS and params.size <= SMALL_PARAMETERS * rows and widest <= SMALL_UNITS
+        if size > SMALL_UNITS:
+            return False
+    return True
 
 
 @piece
