@@ -502,13 +502,7 @@ def mlp_train_steps(
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
     samples = _checked_samples(X, scale, labels, sample_weight, rows, batch, network, minimised)
     objective = _checked_objective(network, minimised, mean, dropout, seed)
-    steps = -(-len(samples.rows) // samples.batch)
-    lr = checks.as_array("lr", lr)
-    lr = checks.as_input("lr", lr if lr.ndim else np.full(steps, lr), np.dtype(np.float64), (steps,))
-    if not np.isfinite(lr).all():
-        raise ValueError("lr holds a number that is not finite; it must be finite")
-    rule, _, t = _checked_step(rule, 0.0, t)
-    checks.require_slots(network, rule.slots)
+    schedule = _checked_schedule(rule, lr, t, -(-len(samples.rows) // samples.batch), network)
     _require_apart(network, lr)
     others = (samples.X.values, *samples, network.params, network.state, lr)
     if squares is not None:
@@ -516,13 +510,22 @@ def mlp_train_steps(
     average_rate = 0.0 if average_decay is None else 1 - checks.fraction("average_decay", average_decay)
     if average is not None:
         checks.output("average", average, network.dtype, network.params.shape, *others, squares)
-    schedule = Schedule(rule, np.multiply.outer(lr, network.layer_rates), t)
     if clip is None:
         return mlp.run_train_steps(
             samples, objective, schedule, network, squares=squares, average=average, average_rate=average_rate
         )
-    norm = _checked_clip(clip)
-    return _clipped_steps(samples, objective, schedule, network, norm, squares, average, average_rate)
+    return _clipped_steps(samples, objective, schedule, network, _checked_clip(clip), squares, average, average_rate)
+
+
+def _checked_schedule(rule: Rule, lr: ArrayLike, t: int, steps: int, network: Network) -> Schedule:
+    """The rule, the rates [steps, layers] and the first step's number of ``steps`` steps of the network."""
+    lr = checks.as_array("lr", lr)
+    rates = checks.as_input("lr", lr if lr.ndim else np.full(steps, lr), np.dtype(np.float64), (steps,))
+    if not np.isfinite(rates).all():
+        raise ValueError("lr holds a number that is not finite; it must be finite")
+    rule, _, t = _checked_step(rule, 0.0, t)
+    checks.require_slots(network, rule.slots)
+    return Schedule(rule, np.multiply.outer(rates, network.layer_rates), t)
 
 
 def _clipped_steps(

@@ -70,10 +70,10 @@ def takes_blocks(params, sizes, rows):
     """Whether blocks are faster for batches of ``rows`` rows and a network of these parameters and sizes."""
     if rows < SMALL_ROWS or params.size > SMALL_PARAMETERS * rows:
         return False
+    widest = 0
     for size in sizes:
-        if size > SMALL_UNITS:
-            return False
-    return True
+        widest = max(widest, size)
+    return widest <= SMALL_UNITS
 
 
 @piece

@@ -170,7 +170,7 @@ def shaped_like_results(op, args, kwargs):
     """An array for each ``out`` of the op."""
     result = op.fast(*args, **kwargs)
     arrays = [a for a in (result if isinstance(result, tuple) else (result,)) if isinstance(a, np.ndarray)]
-    return dict(zip(outputs(op), map(np.empty_like, arrays)))
+    return dict(zip(outputs(op), map(np.zeros_like, arrays)))
 
 
 @with_out
