@@ -13,7 +13,6 @@ held-out samples, batches, updates and rules of stopping. So the same parameters
 from ..extras import to_install
 
 try:
-    import sklearn as _sklearn  # noqa: F401
     from sklearn.utils.validation import validate_data as _validate_data  # noqa: F401
 except ImportError as error:
     raise ImportError(

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from operator import is_not
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
@@ -23,7 +24,6 @@ from . import checks, training
 from .checks import TrainingData, Validation
 
 _STOCHASTIC_SOLVERS = ("sgd", "adam")
-_Self = TypeVar("_Self", bound="BaseMLP")
 _Class = TypeVar("_Class")
 Callback = Callable[[Any, int], object]
 """A function callback(estimator, epoch), called after every epoch; a true result ends the training."""
@@ -165,9 +165,9 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         """The factor from the kernels' loss of a sample to ``loss_``."""
         return 1.0
 
-    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
-        """The ``weights`` of the samples, float64 [N], with those of their classes; None where there are none."""
-        return weights
+    def _weights_of_classes(self, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """What each sample counts for its class, where samples have ``weights`` of their own; None: all the same."""
+        return None
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         """The strata whose shares early stopping keeps in the held-out samples."""
@@ -177,7 +177,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self: _Self,
+        self,
         X: Any,
         y: Any,
         sample_weight: Any = None,
@@ -185,7 +185,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         X_val: Any = None,
         y_val: Any = None,
         groups: Any = None,
-    ) -> _Self:
+    ) -> Self:
         """Fit the model to X and y. A call that is refused leaves the model as it was.
 
         Parameters
@@ -252,16 +252,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         """``activation`` as it was at the last fit, which sets this; of a model that an earlier version pickled, as it is."""
         return self.activation
 
-    def _is_bound(self) -> bool:
-        """Whether ``coefs_`` and ``intercepts_`` are still the views of the network that ``_bind`` set."""
-        network, views = self.__dict__.get("_bound", (None, ()))
-        arrays = (*self.coefs_, *self.intercepts_)
-        same = len(arrays) == len(views) and all(a is b for a, b in zip(arrays, views))
-        return same and network.output == self._output
-
     def _network(self) -> Network:
         """The network of ``coefs_`` and ``intercepts_``, or of copies if a user has set them."""
-        return self._bound[0] if self._is_bound() else self._copied(self._dtype())
+        (network, views), arrays = self._bound, (*self.coefs_, *self.intercepts_)
+        is_set = len(arrays) != len(views) or any(map(is_not, arrays, views)) or network.output != self._output
+        return self._copied(self._dtype()) if is_set else network
 
     def _dtype(self) -> Any:
         arrays = (*self.coefs_, *self.intercepts_)
@@ -307,7 +302,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     # -- training --------------------------------------------------------------------------------------------------
 
-    def _fit(self: _Self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> _Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> Self:
         """Check everything, commit, train.
 
         The checks change a shallow copy of the estimator, and draw from a copy of the random state; training changes a new
@@ -358,7 +353,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         weights = checks.sample_weights(X, sample_weight)
         self._learn_targets(y, weights, first=first, incremental=incremental, classes=classes)
         targets = self._encoded("y", y, dtype)
-        weights = self._weights(X, y, targets, weights)
+        weights = checks.sample_weights(X, weights, self._weights_of_classes(y, targets, weights))
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if first:
             self._initialize(sizes, made)

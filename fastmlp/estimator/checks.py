@@ -16,7 +16,6 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import is_regressor
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_X_y, column_or_1d
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import unique_labels
@@ -216,25 +215,6 @@ def known_classes(name: str, y: Any, classes: np.ndarray, *, all_of_them: bool =
         )
 
 
-def encoded(name: str, y: Any, binarizer: LabelBinarizer) -> np.ndarray:
-    """The targets of labels that ``binarizer`` knows."""
-    classes = binarizer.classes_
-    multilabel = binarizer.y_type_.startswith("multilabel")
-    if multilabel != (y.ndim == 2):
-        kinds = "a column for each label", "one label for each sample"
-        raise ValueError(f"{name} has {kinds[multilabel]}; this model was fitted to {kinds[not multilabel]}")
-    if not multilabel:
-        targets = np.searchsorted(classes, y)
-        return targets if binarizer.y_type_ == "multiclass" else targets[:, np.newaxis]
-    if y.shape[1] != len(classes):
-        raise ValueError(f"{name} has {y.shape[1]} columns; it must have {len(classes)}, one for each label")
-    targets = np.ascontiguousarray(binarizer.transform(y), np.int64)
-    others = targets[(targets != 0) & (targets != 1)]
-    if others.size:
-        raise ValueError(f"{name} has a column for each label and holds {others[0]}; it must hold only 0 and 1")
-    return targets
-
-
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
@@ -249,14 +229,13 @@ def class_weights(
 
 def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = None) -> np.ndarray | None:
     """``sample_weight`` times the classes' weights, float64 [N]; None if neither is given."""
-    weights = None
     _refuse_masked(sample_weight)
-    if sample_weight is not None:
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if of_class is not None:
-        weights = of_class if weights is None else weights * of_class
-        weights = _check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True)
-    if weights is not None and not weights.any():  # scikit-learn checks it, too, from 1.9 on
+        sample_weight = of_class if sample_weight is None else sample_weight * of_class
+    if sample_weight is None:
+        return None
+    weights: np.ndarray = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():  # scikit-learn checks it, too, from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
 

@@ -191,7 +191,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if incremental and _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+        if first and not incremental:
             check_classification_targets(y)  # also warns where most samples have a class of their own
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -203,18 +203,28 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:
         checks.known_classes(name, y, self.classes_)
-        return checks.encoded(name, y, self._label_binarizer)
+        classes, kind = self._label_binarizer.classes_, self._label_binarizer.y_type_
+        multilabel = kind.startswith("multilabel")
+        if multilabel != (y.ndim == 2):
+            kinds = "a column for each label", "one label for each sample"
+            raise ValueError(f"{name} has {kinds[multilabel]}; this model was fitted to {kinds[not multilabel]}")
+        if not multilabel:
+            targets = np.searchsorted(classes, y)
+            return targets if kind == "multiclass" else targets[:, np.newaxis]
+        if y.shape[1] != len(classes):
+            raise ValueError(f"{name} has {y.shape[1]} columns; it must have {len(classes)}, one for each label")
+        targets = np.ascontiguousarray(self._label_binarizer.transform(y), np.int64)
+        others = targets[(targets != 0) & (targets != 1)]
+        if others.size:
+            raise ValueError(f"{name} has a column for each label and holds {others[0]}; it must hold only 0 and 1")
+        return targets
 
-    def _weights(self, X: Any, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+    def _weights_of_classes(self, y: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
-            return weights
+            return None
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            of_class = compute_sample_weight(self.class_weight, y)
-        else:
-            of_class = checks.class_weights(
-                y, targets.ravel(), self.class_weight, self._label_binarizer.classes_, weights
-            )
-        return checks.sample_weights(X, weights, of_class)
+            return compute_sample_weight(self.class_weight, y)
+        return checks.class_weights(y, targets.ravel(), self.class_weight, self._label_binarizer.classes_, weights)
 
     def _strata(self, targets: np.ndarray) -> np.ndarray | None:
         return targets.astype(bool) if self.n_outputs_ == 1 else None
