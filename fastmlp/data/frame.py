@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Frame:
     def __getitem__(self, rows: Any) -> Frame:
         return Frame({name: values[rows] for name, values in self.columns.items()})
 
-    def only(self, names: Sequence[Hashable]) -> Frame:
+    def only(self, names: Iterable[Hashable]) -> Frame:
         """The columns of those names, in that order."""
         return Frame({name: self.columns[name] for name in names})
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import cycle, islice
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import (
@@ -40,7 +40,6 @@ from ..tables.recipe import NETWORKS, recipe_for
 from . import checks
 from .base import documented, set_parameters, without_last_layer
 
-_Self = TypeVar("_Self", bound="BaseTable")
 _FEW_ROWS = 50
 _PARAMETERS = """\
 columns : dict or None, default=None
@@ -92,8 +91,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     n_features_in_: int
     networks_: list[Network]
 
-    _learns_classes: bool
-
     def __init__(
         self,
         *,
@@ -121,7 +118,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     @abstractmethod
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
-        """Set the encoding of targets; returns the number of outputs. ValueError for y from which nothing can be learnt."""
+        """Set the encoding of targets; returns the number of classes, 0 for numbers. ValueError where nothing can be learnt."""
 
     def _weights_of_classes(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         """What each row counts for its class, where rows have ``weights`` of their own; None: all the same."""
@@ -142,7 +139,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     # -- fit -----------------------------------------------------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self: _Self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> _Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None) -> Self:
         """Fit the model to the table X and the targets y. A call that is refused leaves the model as it was.
 
         Parameters
@@ -187,7 +184,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             kept = np.flatnonzero(weights)
             table, y, weights = table[kept], y[kept], weights[kept]
             rows = len(y)
-        outputs = self._learn_targets(y, weights)
+        classes = self._learn_targets(y, weights)
         if rows < _FEW_ROWS:
             warn_caller(f"{rows} rows are too few to learn a table from: do not rely on this model")
         self.columns_ = Columns.learn(table, self.columns)
@@ -204,8 +201,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             parts = [(np.arange(rows), self._validation(X_val, y_val))] * self.n_networks
         self._input_scale = input_scale(data.X, self.width)
         names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
-        recipe = recipe_for(rows, classes=self._learns_classes, **{name: getattr(self, name) for name in names})
-        members = train(recipe, self._input_scale, outputs, data, parts, seeds)
+        recipe = recipe_for(rows, classes=classes, **{name: getattr(self, name) for name in names})
+        members = train(recipe, self._input_scale, data, parts, seeds)
         self.networks_ = [member.network for member in members]
         if not all(member.best_epoch for member in members):
             raise ValueError(f"training diverged with learning_rate={self.learning_rate}; it must be lower")
@@ -234,8 +231,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         super().__setstate__(state)
         if "networks_" in state:
             self.networks_ = []
+            output = "softmax" if "classes_" in state else "identity"
             for sizes, activation, params in state["networks_"]:
-                output = "softmax" if self._learns_classes else "identity"
                 network = Network(sizes, activation=activation, output=output)
                 network.params[...] = params
                 self.networks_.append(network)
@@ -350,7 +347,6 @@ class TableClassifier(ClassifierMixin, BaseTable):
 
     class_weight: dict[Any, float] | str | None = None  # of a model that was pickled before there was one
     classes_: np.ndarray
-    _learns_classes = True
 
     def __init__(
         self,
@@ -452,7 +448,6 @@ class TableRegressor(RegressorMixin, BaseTable):
 
     target_mean_: float
     target_scale_: float
-    _learns_classes = False
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted numbers, float64 of shape (n_samples,)."""
@@ -476,7 +471,7 @@ class TableRegressor(RegressorMixin, BaseTable):
             raise ValueError(
                 f"y, from {y.min():.3g} to {y.max():.3g}, is too large or too small to standardise; scale it by a power of ten"
             )
-        return 1
+        return 0
 
     def _encoded(self, name: str, y: np.ndarray) -> np.ndarray:
         return ((_quantity(name, y) - self.target_mean_) / self.target_scale_).astype(np.float32)[:, np.newaxis]

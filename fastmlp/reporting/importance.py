@@ -49,7 +49,7 @@ def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
         chosen = rows_looked_at(len(y), 1)
         rows = y[chosen]
         return columns_importance(
-            model.columns, model.table(X[chosen]), lambda inputs: model.loss_of(inputs, rows), model.columns.used
+            model.columns, model.table(X[chosen]), lambda inputs: model.loss_of(inputs, rows), [*model.columns.used]
         )
     inputs = X.shape[1]
     chosen = rows_looked_at(len(X), 20 * _SHUFFLES * inputs)
@@ -97,7 +97,7 @@ def dependence(model: TableModel, X: Any, names: Sequence[Hashable]) -> Iterator
     their others (partial dependence, Friedman 2001, section 8.2). Of many rows 500 evenly spaced ones are taken.
     """
     rows = np.linspace(0, len(X) - 1, min(len(X), _FEW_ROWS)).astype(np.int64)
-    table, kinds = model.table(X[rows]).columns, dict(zip(model.columns.used, model.columns.learnt))
+    table, kinds = model.table(X[rows]).columns, model.columns.used
     predict = model.predict_proba if model.target is None else model.predict
     for name in names:
         values = table[name]

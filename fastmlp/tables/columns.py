@@ -85,7 +85,7 @@ class Columns:
     @property
     def sparse(self) -> bool:
         """Whether the matrix of the inputs is."""
-        return sum(kind.at_once for kind in self.learnt) <= _DENSE * self.inputs
+        return sum(kind.at_once for kind in self.used.values()) <= _DENSE * self.inputs
 
     def encode(self, table: Frame) -> np.ndarray | Sparse:
         """The rows as the network's inputs, float32 [n, inputs]. InputError for other columns than in training.
@@ -110,28 +110,27 @@ class Columns:
         All rows of the table together may show it; single blocks of rows may not.
         """
         read = dict(table.columns)
-        for column in self.columns:
-            if isinstance(column.learnt, Date) and column.learnt.day_first is None:
-                with _naming(column.name):
-                    read[column.name] = as_dates(read[column.name])
+        for name, kind in self.used.items():
+            if isinstance(kind, Date) and kind.day_first is None:
+                with _naming(name):
+                    read[name] = as_dates(read[name])
         return Frame(read)
 
     @property
-    def learnt(self) -> list[Kind]:
-        """The kinds of the columns that are not dropped."""
-        return [column.learnt for column in self.columns if column.learnt is not None]
+    def used(self) -> dict[Hashable, Kind]:
+        """What was learnt of the columns that are not dropped, by name."""
+        return {column.name: column.learnt for column in self.columns if column.learnt is not None}
 
     def entries(self, table: Frame) -> Iterator[Entries]:
         """The entries of each column that is not dropped; the table may lack the others."""
-        for column in self.columns:
-            if column.learnt is not None:
-                with _naming(column.name):
-                    found = column.learnt.entries(table.columns[column.name])
-                yield found
+        for name, kind in self.used.items():
+            with _naming(name):
+                found = kind.entries(table.columns[name])
+            yield found
 
     def matrix(self, entries: Iterable[Entries], rows: int) -> np.ndarray | Sparse:
         """The network's inputs, float32 [rows, inputs], of the entries of all columns."""
-        X = as_sparse(side_by_side(self.learnt, entries, rows), self.inputs)
+        X = as_sparse(side_by_side(self.used.values(), entries, rows), self.inputs)
         return X if self.sparse else X.toarray()
 
     @cached_property
@@ -143,36 +142,25 @@ class Columns:
         """
         if not self.sparse or self.inputs > _MOST_COPIED:
             return None
-        kinds, blocks = zip(*(kind.between_edges() for kind in self.learnt))
-        inputs, made = diagonal(blocks), iter(kinds)
+        kinds, blocks = zip(*(kind.between_edges() for kind in self.used.values()))
+        inputs, made = diagonal(blocks), dict(zip(self.used, kinds))
         if len(inputs.data) == len(inputs):  # no number bends
             return None
-        return Columns(tuple(c if c.learnt is None else replace(c, learnt=next(made)) for c in self.columns)), inputs
+        return Columns(tuple(replace(column, learnt=made.get(column.name)) for column in self.columns)), inputs
 
     def unlike(self, table: Frame) -> str | None:
         """In words how the first column that differs from training does so, if one does."""
-        for column in self.columns:
-            if column.learnt is not None:
-                with _naming(column.name):
-                    said = column.learnt.unlike(table.columns[column.name])
-                if said is not None:
-                    return f"column {column.name!r} {said}"
+        for name, kind in self.used.items():
+            with _naming(name):
+                said = kind.unlike(table.columns[name])
+            if said is not None:
+                return f"column {name!r} {said}"
         return None
-
-    @property
-    def used(self) -> list[Hashable]:
-        """The names of the columns that are not dropped."""
-        return [column.name for column in self.columns if column.learnt is not None]
 
     def described(self) -> list[dict[str, Any]]:
         """Everything in a form that JSON takes; ``of`` reads it."""
         return [
-            {
-                "name": c.name,
-                "kind": c.kind,
-                "about": c.about,
-                "learnt": None if c.learnt is None else to_json(c.learnt),
-            }
+            {"name": c.name, "kind": c.kind, "about": c.about, "learnt": c.learnt and to_json(c.learnt)}
             for c in self.columns
         ]
 

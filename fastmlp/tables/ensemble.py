@@ -132,7 +132,7 @@ def outputs_by_rows(
 
 
 def train(
-    recipe: Recipe, scale: float, outputs: int, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int], *,
+    recipe: Recipe, scale: float, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int], *,
     told: Callable[[int, int, float], None] = lambda network, epoch, loss: None,
     finished: Callable[[int, Member], None] = lambda network, member: None,
     stop: Callable[[], bool] = lambda: False,
@@ -155,7 +155,7 @@ def train(
     def member(k: int) -> Member:
         try:
             with kernels.threads(max(1, cores // len(parts))):
-                made = _train_one(recipe, scale, outputs, data, *parts[k], seeds[k], stops, partial(told, k))
+                made = _train_one(recipe, scale, data, *parts[k], seeds[k], stops, partial(told, k))
             if not stopped.is_set():
                 finished(k, made)
             return made
@@ -172,7 +172,7 @@ def train(
 
 
 def _train_one(
-    recipe: Recipe, scale: float, outputs: int, data: Rows, rows: np.ndarray, held_out: Rows, seed: int,
+    recipe: Recipe, scale: float, data: Rows, rows: np.ndarray, held_out: Rows, seed: int,
     stopped: Callable[[], bool], told: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
     """Train until the epochs since the best one outnumber the epochs up to it by a first cycle.
@@ -180,15 +180,15 @@ def _train_one(
     A mean of the weights after each epoch, in which the last weigh half, is tested and kept (Izmailov and others 2018 average
     such weights): it is best while the rate is high, before rows are learnt by heart.
     """
-    rng, inputs = np.random.default_rng(seed), data.X.shape[1]
+    rng = np.random.default_rng(seed)
     batch, steps = recipe.batch(len(rows)), recipe.steps(len(rows))
     rule, rates = recipe.rule(batch), recipe.rates(steps)
-    network, mean, best = (recipe.network(inputs, outputs, slots) for slots in (rule.slots, 0, 0))
+    network, mean, best = (recipe.network(data.X.shape[1], slots) for slots in (rule.slots, 0, 0))
     recipe.draw_weights(network, rng)
     tested = kernels.csr(held_out.X) if isinstance(held_out.X, Sparse) else held_out.X
     losses: list[float] = []
     train_losses: list[float] = []
-    best_epoch, best_loss, outputs_then = 0, np.inf, np.empty((0, outputs))
+    best_epoch, best_loss, outputs_then = 0, np.inf, np.empty((0, recipe.outputs))
     for epoch in range(recipe.epochs):
         step_losses, _ = kernels.mlp_train_steps(
             data.X, data.targets, rows[rng.permutation(len(rows))], batch, network, rule=rule,

@@ -69,7 +69,6 @@ class _Plan:
     scale: float
     target: Target | None
     recipe: Recipe
-    outputs: int
     parts: list[tuple[np.ndarray, Rows]]
     seeds: list[int]
 
@@ -120,14 +119,13 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     samples = Rows(inputs, encoded, of_mean_one(weights))
     width, depth = config.hidden[0], len(config.hidden)
     recipe = recipe_for(
-        rows, classes=target is None, width=width, depth=depth, activation=str(config.activation), learning_rate=config.lr,
+        rows, classes=len(data.classes), width=width, depth=depth, activation=str(config.activation), learning_rate=config.lr,
         batch_size=config.batch_size, epochs=config.epochs, dropout=config.dropout,
     )  # fmt: skip
     count = config.networks or 1
     seed, *seeds = np.random.default_rng([config.seed, _SEED]).integers(2**31, size=1 + count).tolist()
     parts = [(kept, samples.take(out)) for kept, out in islice(cycle(folds(encoded, count, seed)), count)]
-    outputs = len(data.classes) or 1
-    return _Plan(columns, samples, input_scale(inputs, width), target, recipe, outputs, parts, seeds)
+    return _Plan(columns, samples, input_scale(inputs, width), target, recipe, parts, seeds)
 
 
 class _Run:
@@ -228,11 +226,11 @@ class _Run:
         """Compile, or load from the cache, every kernel that the run will call."""
         plan, few = self.plan, self.plan.recipe.batch_size * LEAST_STEPS
         train(
-            replace(plan.recipe, epochs=1), plan.scale, plan.outputs, plan.rows,
+            replace(plan.recipe, epochs=1), plan.scale, plan.rows,
             [(rows[:few], held_out) for rows, held_out in plan.parts[:1]], plan.seeds[:1],
         )  # fmt: skip
         if plan.target is None:
-            mean_probabilities([np.zeros((1, plan.outputs), np.float32)])
+            mean_probabilities([np.zeros((1, plan.recipe.outputs), np.float32)])
 
     def train(self) -> None:
         left = [k for k in range(len(self.plan.parts)) if k not in self.members]
@@ -240,7 +238,7 @@ class _Run:
         plan = self.plan
         if left:
             train(
-                plan.recipe, plan.scale, plan.outputs, plan.rows,
+                plan.recipe, plan.scale, plan.rows,
                 [plan.parts[k] for k in left], [plan.seeds[k] for k in left],
                 told=lambda k, epoch, loss: self._epoch(left[k], epoch, loss),
                 finished=lambda k, member: self._finished(left[k], member), stop=self.observer.stop,

@@ -18,7 +18,7 @@ Legend: ``n`` rows, ``m`` entries a row. Entries are the numbers of inputs, [m, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -335,7 +335,7 @@ class Date:
     def entries(self, values: np.ndarray) -> Entries:
         found = _parts_of_date(as_dates(values, self.day_first))
         entries = (part.entries(found[name]) for name, part in self.parts.items())
-        return side_by_side([*self.parts.values()], entries, len(values))
+        return side_by_side(self.parts.values(), entries, len(values))
 
     def between_edges(self) -> tuple[Kind, Sparse]:
         kinds, inputs = zip(*(part.between_edges() for part in self.parts.values()))
@@ -382,11 +382,8 @@ def to_json(learnt: Kind) -> dict[str, Any]:
 def from_json(kind: str, saved: Any) -> Kind:
     """What ``to_json`` made of a kind of that name. ValueError, TypeError or KeyError for anything else."""
     if kind == DATE:
-        parts: dict[str, Number | Category] = {}
-        for name in saved["parts"]:
-            part = from_json(NUMBER if _PARTS[name] is Number else CATEGORY, saved["parts"][name])
-            assert isinstance(part, (Number, Category))
-            parts[name] = part
+        kinds = {name: NUMBER if _PARTS[name] is Number else CATEGORY for name in saved["parts"]}
+        parts: Any = {name: from_json(kinds[name], saved["parts"][name]) for name in kinds}
         if (first := saved.get("day_first")) not in (None, True, False):
             raise ValueError("day_first")
         return Date(parts, first)
@@ -409,7 +406,7 @@ def from_json(kind: str, saved: Any) -> Kind:
 # -- matrices --------------------------------------------------------------------------------------------------------
 
 
-def side_by_side(kinds: Sequence[Kind], entries: Iterable[Entries], rows: int) -> Entries:
+def side_by_side(kinds: Collection[Kind], entries: Iterable[Entries], rows: int) -> Entries:
     """The entries of several columns as those of one. If there are few inputs their numbers take 2 bytes, as in the kernels.
 
     Entries of a row lie together. Each column's are copied before the next column's are made, as fresh memory costs more than

@@ -29,6 +29,7 @@ NETWORKS = 8  # by default
 class Recipe:
     """How each network is trained."""
 
+    outputs: int
     width: int
     depth: int
     activation: str
@@ -47,8 +48,8 @@ class Recipe:
         """The steps in an epoch of ``rows``."""
         return -(-rows // self.batch(rows))
 
-    def network(self, inputs: int, outputs: int, slots: int = 0) -> Network:
-        sizes = (inputs, *(self.width,) * self.depth, outputs)
+    def network(self, inputs: int, slots: int = 0) -> Network:
+        sizes = (inputs, *(self.width,) * self.depth, self.outputs)
         return Network(sizes, slots=slots, activation=self.activation, output=self.output)
 
     def draw_weights(self, network: Network, rng: np.random.Generator) -> None:
@@ -78,10 +79,10 @@ class Recipe:
 
 
 def recipe_for(
-    rows: int, *, classes: bool, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
+    rows: int, *, classes: int, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
     batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
 ) -> Recipe:  # fmt: skip
-    """The recipe for ``rows`` of ``classes``, or of numbers to predict; defaults replace None.
+    """The recipe for ``rows`` of so many ``classes``, 0 for numbers to predict; defaults replace None.
 
     The rate is proportional to the root of the batch, since a step of Adam is the gradient over its noise (Malladi and others
     2022).
@@ -94,4 +95,4 @@ def recipe_for(
     rate = rate * (batch_size / _BATCH) ** 0.5 if learning_rate is None else learning_rate
     epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
     dropped = dropped if dropout is None else dropout
-    return Recipe(width, depth, activation, output, loss, rate, batch_size, epochs, dropped)
+    return Recipe(classes or 1, width, depth, activation, output, loss, rate, batch_size, epochs, dropped)

@@ -219,7 +219,7 @@ def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
             f"--activation {','.join(config.activation)}: the layers of a table's networks have one; such as gelu"
         )
     recipe = recipe_for(
-        len(data.X), classes=data.task == "classification", learning_rate=config.lr, batch_size=config.batch_size,
+        len(data.X), classes=len(data.classes), learning_rate=config.lr, batch_size=config.batch_size,
         epochs=config.epochs, dropout=config.dropout,
     )  # fmt: skip
     return replace(
