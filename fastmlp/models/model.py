@@ -342,27 +342,25 @@ class Model:
         """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges, ..."""
         meta, tensors = self._common_contents()
         meta |= {
-            "image_shape": None if self.image_shape is None else list(self.image_shape),
-            "columns": None if self.columns is None else list(self.columns),
+            "image_shape": self.image_shape,
+            "columns": self.columns,
             "index_base": self.index_base,
             "framing": None if self.framing is None else asdict(self.framing),
             "light_border": self.light_border,
         }
+        known: dict[str, Any] = {}
         for k, (W, b) in enumerate(self.network.layers):
-            tensors |= {f"W{k}": W} if b is None else {f"W{k}": W, f"b{k}": b}
-        if self.mean is not None and self.std is not None:
-            tensors |= {"mean": self.mean, "std": self.std}
-        if self.ranges is not None:
-            tensors["ranges"] = self.ranges
-        return meta, tensors
+            known |= {f"W{k}": W, f"b{k}": b}
+        known |= {"mean": self.mean, "std": self.std, "ranges": self.ranges}
+        return meta, tensors | {name: array for name, array in known.items() if array is not None}
 
     def _common_contents(self) -> tuple[dict[str, Any], Tensors]:
         """The contents that models of one network and of several have alike."""
         meta = {
             "scale": self.scale,
-            "classes": list(self.classes),
+            "classes": self.classes,
             "activation": self.network.activation,
-            "label": None if self.label is None else list(self.label),
+            "label": self.label,
             "trained_on": self.trained_on,
             "label_kind": self.label_kind,
             **({} if self.loss is None else {"loss": self.loss}),
