@@ -24,7 +24,7 @@ from ..config import (
 )  # fmt: skip
 from ..data import Dataset, Frame, OnDisk, divide, is_sparse
 from ..data.dataset import balanced, of_mean_one
-from ..data.values import number
+from ..data.values import feature
 from ..errors import InputError, RunError
 from ..models.loading import load_model
 from ..models.model import Model
@@ -455,8 +455,8 @@ def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
 
 
 def _as_text(values: np.ndarray) -> np.ndarray:
-    """The bytes of a column's values, the same whether numbers came as text, float32 or float64."""
+    """The bytes of a column's values, the same whether numbers came as text, such as $1,250, float32 or float64."""
     with np.errstate(over="ignore"):
-        numbers = ((text, number(text)) for text in map(str, values.tolist()))
+        numbers = ((text, feature(text)) for text in map(str, values.tolist()))
         texts = [text if x is None else repr(float(np.float32(x))) for text, x in numbers]
     return np.frombuffer("\n".join(texts).encode(), np.uint8)
