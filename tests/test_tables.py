@@ -601,7 +601,9 @@ def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_sai
         load(twice, test=bad)
 
 
-@pytest.mark.parametrize("end", ["Total,99.5,{0}\n", "Mean,5,\nstd,1,\n", ",,{0}\n", "Grand total:,,{0}\nMax,,{0}\n"])
+@pytest.mark.parametrize(
+    "end", ["Total,99.5,{0}\n", "Mean,5,\nstd,1,\n", ",,{0}\n", "Grand total:,,{0}\nMax,,{0}\n", "Gesamt,9,{0}\n"]
+)
 @pytest.mark.parametrize("label", ["ok", "1.5"])
 def test_lines_at_the_end_that_sum_up_the_others_are_left_out_and_said(write, end, label):
     rows = "item,a,label\n" + "".join(
@@ -706,6 +708,12 @@ def test_decimals_that_may_be_thousands_with_points_are_said(write, numbers, sai
     assert [each.endswith(f"column {1 + place}, {note}") for each in notes].count(True) == said
 
 
+def test_points_group_thousands_where_one_number_has_two_and_commas_are_decimals(write):
+    rows = "".join(f"{k}.{300 + k};{k},5;{'xy'[k % 2]}\n" for k in range(100, 140))
+    data = load(write("table.csv", f"people;area;label\n1.234.567;7,25;x\n{rows}"), val_fraction=None)
+    assert data.X.tolist() == [[1_234_567, 7.25], *([1001 * k + 300, k + 0.5] for k in range(100, 140))]
+
+
 def test_a_last_line_whose_word_is_there_before_is_a_row(write):
     rows = "item,a,label\n" + "".join(f"{('Min', 'Total')[k % 2]},{k},{'xy'[k % 2]}\n" for k in range(60))
     assert len(load(write("table.csv", rows), val_fraction=None, say=[].append).y) == 60
@@ -743,6 +751,8 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "target first": ("class decimal class", "target a b", 0, True),
     "Species last": ("decimal class text", "a b Species", 2, True),
     "Survived second": ("pixel class pixel decimal", "PassengerId Survived Age Fare", 1, True),
+    "Attrition second": ("pixel text decimal pixel", "Age Attrition Rate Years", 1, True),
+    "isFraud before isFlaggedFraud": ("decimal class class", "amount isFraud isFlaggedFraud", 1, True),
     "y last": ("class decimal class", "x1 x2 y", 2, True),
     "y first": ("class decimal class", "y x1 x2", 0, True),
     "y of a place": ("pixel pixel class", "x y z", 2, True),

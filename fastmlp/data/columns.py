@@ -19,10 +19,11 @@ _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
     frozenset(words.split())
     for words in (
         """label labels class classes target targets outcome species diagnosis survived classlabel targetlabel classname
-        labelname targetclass classid labelid ytrue groundtruth""",
+        labelname targetclass classid labelid ytrue groundtruth isspam isfraud churn exited attrition attritionflag
+        defaultpaymentnextmonth""",
         """y category type group kind status result results response output quality variety digit digits letter character
-        symbol emotion sentiment spam isspam fraud isfraud income rings activity grade churn exited attrition cls classe
-        clase klasse etiqueta objetivo ziel defaultpaymentnextmonth lable""",
+        symbol emotion sentiment spam fraud income rings activity grade cls classe clase klasse etiqueta objetivo ziel
+        lable""",
         "index row rowname rownames rownumber rownum no sno slno serialno obs observation",
     )
 )

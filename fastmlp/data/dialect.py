@@ -39,6 +39,7 @@ _FORMULA = re.compile(rb'(?<![^\n,;\t|])(?:="([^"\n]*)"|"=""([^"\n]*)""")(?=[\n,
 _BLANK, _MONEY = rb"(?:[ ']|\xc2\xa0|\xe2\x80\xaf)", rb"(?:R?[%$]|\xe2\x82\xac|\xc2\xa3|\xc2\xa5)"
 _WITH_COMMA = rb"(?:\d{1,3}(?:" + _BLANK + rb"\d{3}){1,6}|\d*),\d+(?:[eE][+-]?\d+)?"
 _GROUPED = rb"\d{1,3}(?:\.\d{3}){1,6}"  # as thousands are in many countries
+_MILLIONS = rb"\d{1,3}\.\d{3}\.\d{3}"
 _THOUSANDS = re.compile(rb"[1-9]\d{0,2}(,\d{3})+")
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 
@@ -299,7 +300,7 @@ def _with_points(rows: bytes, delimiter: str) -> bytes:
     """The rows with decimal points in place of decimal commas, as in 1,5 or 1.250,5 or 12,5 %.
 
     That is sure where no number has a point before decimals, and not all can be thousands. Between semicolons commas are
-    decimals: those are there for that reason.
+    decimals: those are there for that reason. The point of 850.300 groups thousands beside 1.250,5 or 1.234.567.
     """
     looked_at = rows[:_SAMPLE_BYTES] if delimiter == "," else rows  # between commas others are in quotes, and few
     if not re.search(rb'"[^",\n]*,\d' if delimiter == "," else rb",\d", looked_at):
@@ -316,7 +317,7 @@ def _with_points(rows: bytes, delimiter: str) -> bytes:
         found[2]
         for found, _ in zip(numbers(_WITH_COMMA, _GROUPED + rb",\d+").finditer(looked_at), range(_SAMPLE_FIELDS))
     ]
-    both = b"." in rows and commas and numbers(_GROUPED + rb",\d+").search(rows) is not None
+    both = b"." in rows and commas and numbers(_GROUPED + rb",\d+", _MILLIONS).search(rows) is not None
     sure = both or (commas and (delimiter == ";" or not all(map(_THOUSANDS.fullmatch, commas))))
     grouped = b"(?!" + _GROUPED + rb"[^.\d])" if both else b""
     point = rb'(?:^|(?<=%s))[ "]*[+-]?%s\d*\.\d+(?:[eE][+-]?\d+)?[ "]*(?:%s|$)' % (mark, grouped, mark)

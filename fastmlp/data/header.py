@@ -36,7 +36,9 @@ from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
 
 _SUMMARIES = {
     "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
-    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "mittelwert", "moyenne", "totale",
+    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "gesamt", "gesamtsumme", "gesamtergebnis",
+    "mittelwert", "somme", "total general", "total général", "moyenne", "suma", "promedio", "totale", "totaal", "soma",
+    "total geral", "итого", "всего", "合计", "总计", "合計",
 }  # fmt: skip
 _DIGITS_OF_A_GROUP = 3
 _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")

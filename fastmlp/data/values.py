@@ -57,14 +57,15 @@ _DAY = r"0?[1-9]|[12]\d|3[01]"
 _CENTURY = r"(?P<year>1[5-9]\d\d|20\d\d)"
 _DATES = [
     rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
-    r"(?:(?:t|,? +)(?P<hour>\d\d?(?=:)|\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,]\d*)?)?(?: ?(?P<half>[ap])\.?m\.?)?"
-    r" ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?"  # CET: as the clocks there say
+    r"(?:(?:[t:]|,? +)(?P<hour>\d\d?(?=:)|\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,]\d*)?)?"
+    r"(?: ?(?P<half>[ap])\.?m\.?)? ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?"
+    r"(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?"  # CET: as the clocks there say
     for day in (
         r"(?P<year>\d{4})(?P<mark>[-/.:])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
         r"(?P<one>\d\d?)(?P<mark>[-/.])(?P<other>\d\d?)(?P=mark)(?P<year>\d{4})",
         rf"(?P<one>{_DAY})(?P<mark>[-/])(?P<other>{_DAY})(?P=mark)(?P<year>\d\d)",
         rf"(?=\d\d\.\d\d\.)(?P<one>{_DAY})(?P<mark>\.)(?P<other>{_DAY})\.(?P<year>\d\d)",
-        rf"(?P<day>\d\d?)(?:st|nd|rd|th)?[-. ]*{_MONTH}[-., ]*(?P<year>\d{{4}}|\d\d)",
+        rf"(?P<day>\d\d?)(?:st|nd|rd|th)?[-./ ]*{_MONTH}[-./, ]*(?P<year>\d{{4}}|\d\d)",
         rf"{_MONTH}[-. ]*(?P<day>\d\d?)(?:st|nd|rd|th)?,? +(?P<year>\d{{4}})",
         rf"{_MONTH}[-., ]*(?P<year>\d{{4}})",
         rf"{_CENTURY}-(?P<month>0[1-9]|1[0-2])",  # 1970-71 is a season
