@@ -93,6 +93,7 @@ def test_images_are_the_samples_of_their_directories_names(how):
     [
         ("train", "test", []), ("Training", "testing", []), ("train", "val", ["val is taken for the test set"]),
         ("training_set", "test_set", []), ("seg_train/seg_train", "seg_test/seg_test", []), ("images-train", "TEST images", []),
+        ("trainingSet/trainingSet", "testSet", []),
     ],
 )  # fmt: skip
 def test_train_and_test_are_told_apart_by_their_directories(form, train_name, test_name, said):
@@ -103,6 +104,27 @@ def test_train_and_test_are_told_apart_by_their_directories(form, train_name, te
     require(data, images)
     np.testing.assert_array_equal(data.X_test, [pixels.reshape(-1) for pixels in held_out.values()])
     assert lines == [f"{spec}: {line}" for line in said]
+
+
+def test_of_two_directories_to_train_on_the_larger_is_taken_and_images_to_predict_are_left_out():
+    images = folder("set/trainingSet/trainingSet")
+    folder("set/trainingSample/trainingSample", count=2)
+    held_out = folder("set/val", count=2)
+    for name in ("0", "1", "2"):
+        picture(f"set/testSet/testSet/{name}.png")
+    data, lines = read()
+    require(data, images)
+    assert len(data.y_test) == len(held_out)
+    left_out = (
+        "testSet/testSet/0.png, testSet/testSet/1.png, testSet/testSet/2.png, trainingSample/trainingSample/a/0.png, "
+    )
+    assert [line for line in lines if f": 7 files ({left_out}" in line and "in no directory of a class" in line]
+    shutil.rmtree("set/trainingSet/trainingSet")
+    for name in ("cat.0", "dog.0"):
+        picture(f"set/trainingSet/trainingSet/{name}.png")
+    shutil.rmtree("set/trainingSample")
+    with pytest.raises(InputError, match="trainingSet holds no directories of images; it must hold one for each class"):
+        read()
 
 
 def test_classes_may_be_called_train_and_test():

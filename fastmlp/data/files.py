@@ -95,8 +95,9 @@ def is_hidden(name: str) -> bool:
 
 
 def part_of(name: str) -> str | None:
-    """The part of a data set, train, test or val, that a file or directory of that name holds: training_set, mnist_test.csv."""
-    return next((_PARTS[word] for word in re.findall("[a-z]+", name.lower()) if word in _PARTS), None)
+    """The part, train, test or val, that a file or directory of that name holds: training_set, testSet, mnist_test.csv."""
+    words = map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", name))
+    return next((_PARTS[word] for word in words if word in _PARTS), None)
 
 
 def files_below(directory: Path) -> Iterator[tuple[str, Path]]:

@@ -147,18 +147,15 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     if not tops:
         table = "" if path.is_dir() else ", or one table as text"
         raise InputError(f"{path}: {_lacking(tree)}; it must hold a directory of images for each class{table}")
-    parts = {part: top for top in tops if (part := part_of(top)) and _depth(tops[top]) > 2}
-    train, test = parts.get("train"), parts.get("test", parts.get("val"))
+    larger_last = sorted(tops, key=lambda top: len(tops[top]))  # trainingSample is not the trainingSet
+    parts = {part: top for top in larger_last if (part := part_of(top)) and _depth(tops[top]) > 2}
+    below = {part: _classes_below(tops[top]) for part, top in parts.items()}
+    train, test = parts.get("train"), next((parts[part] for part in ("test", "val") if below.get(part)), None)
     if train is None and len(parts) < len(tops):  # classes, whatever they are called
         train = test = None
-    if (train, test) == (None, None):
-        used = [tops]
-    else:
-        below = [_without_top(tops[top]) for top in (train, test) if top]
-        for k, files in enumerate(below):
-            while _only_top(files) and _depth(files) > 2:  # training_set/training_set, as Kaggle has it
-                files = below[k] = _without_top(files)
-        used = [*map(_by_class, below)]
+    if train is not None and not below["train"]:
+        raise InputError(f"{path}: {train} holds no directories of images; it must hold one for each class")
+    used = [_classes_below(tops[top]) for top in (train, test) if top] or [tops]
     taken = {file.name for part in used for files in part.values() for file in files}
     for files, what in (
         ([file for file in tree if not IMAGE.has(file.name)], "no image"),
@@ -177,6 +174,14 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
             raise InputError(f"{path}: holds {test}, and no train directory to train on")
         return used[0], None
     return used[0], used[1] if len(used) > 1 else None
+
+
+def _classes_below(files: list[_File]) -> _Part:
+    """The classes of a part, which may be in another directory below it, as Kaggle has it: training_set/training_set."""
+    files = _without_top(files)
+    while (top := _only_top(files)) and (_depth(files) > 2 or part_of(top)):
+        files = _without_top(files)
+    return _by_class(files)
 
 
 def _without_top(files: list[_File]) -> list[_File]:
