@@ -678,6 +678,14 @@ def test_a_header_may_have_a_number_among_its_names(write):
     assert data.X.columns["0"].tolist() == ["5", "7"]
 
 
+def test_a_header_may_have_years_between_names_above_text_that_comes_again(write):
+    rows = "".join(f"C{k},{k},{k / 8},{('low', 'high')[k % 2]}\n" for k in range(40))
+    data = load(write("a.csv", f"Country,2017,2018,Income\n{rows}"), val_fraction=None, say=[].append)
+    assert (len(data.y), data.classes, data.columns) == (40, ("high", "low"), ("Country", "2017", "2018"))
+    assert len(load(write("b.csv", rows), val_fraction=None, say=[].append).y) == 40
+    assert len(load(write("c.csv", f"C99,2017,2018,high\n{rows}"), val_fraction=None, say=[].append).y) == 41
+
+
 def test_a_table_of_names_needs_a_header_where_all_its_columns_are_numbers_too(write):
     known = Features(2, ("a", "b"), label=LabelColumn("label", 2), frame="may")
     with refused(
@@ -736,6 +744,7 @@ def a_column(kind, k):
         "pixel": str(random_of.randrange(200)),
         "far": str((1, 2, 60)[k % 3]),
         "zero": "0",
+        "stage": ("1", "2a", "2b")[k % 3],
     }[kind]
 
 
@@ -763,6 +772,7 @@ LABEL_COLUMNS = {  # kinds of columns, header, the label column from 0 on, wheth
     "an unknown name last, integers": ("pixel class class", "a b c", 2, True),
     "an unknown name last, years": ("decimal decimal year", "a b c", 2, True),
     "an unknown name last, codes": ("decimal decimal code", "a b c", 2, True),
+    "an unknown name last, numbers and text": ("decimal decimal stage", "a b stage", 2, True),
     "an id last": ("decimal class count", "a b id", 1, True),
     "unknown, first, text": ("text decimal decimal", "a b c", 0, True),
     "apart from numbered names, first": ("class pixel pixel pixel pixel", "num p0 p1 p2 p3", 0, True),

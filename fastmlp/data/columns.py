@@ -24,7 +24,7 @@ _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
         """y category type group kind status result results response output quality variety digit digits letter character
         symbol emotion sentiment spam fraud income rings activity grade cls classe clase klasse etiqueta objetivo ziel
         lable""",
-        "index row rowname rownames rownumber rownum no sno slno serialno obs observation",
+        "index row rowname rownames rownumber rownum no nr lfdnr numero número sno slno serialno seq record obs observation",
     )
 )
 _ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)(?:$|[ ._-]+[^\W\d_])|[a-z](?:Id|ID)$|^Id[A-Z]")
@@ -32,6 +32,7 @@ _MANY_NAMES = 20  # different texts; of more than this, and half of the rows, it
 _MEASURED = 30  # more different integers are measurements rather than classes, as are those that hardly occur again
 _OFTEN = 3
 _LOOKED_AT = 30  # columns, for text
+_MIXED = "numbers and text"
 _NEARLY_ALL = 10  # columns that are numbered through for each that is not
 _FIRST_ROWS = (10, 100, None)
 _FEWEST_OF_A_CLASS = 5  # rows: two columns of fewer may be alike by chance
@@ -128,6 +129,8 @@ def guessed(
         return f"the {('first', 'last')[end]}, {what} ({doubts[end] or f'{len(labels.values):,} values'})"
 
     text = [is_text(labels) for labels in (first, last)]
+    if names is not None and doubts[1] == _MIXED and len(last.values) <= _MANY_NAMES and task != "regression":
+        return columns[1]  # stages 1, 2a and 2b
     # Without a header, text beside a number at an end may be the labels, as behind the number of a patient.
     ends = (candidates[1], candidates[-2]) if names is None and None not in doubts else ()
     beside = [values(k) for k in ends if k not in columns]
@@ -167,7 +170,7 @@ def doubt(labels: Labels) -> str | None:
     if different < 2:
         return "one value only"
     if None in numbers and any(value is not None for value in numbers):
-        return "numbers and text"
+        return _MIXED
     if None in numbers:
         if different > _MANY_NAMES and different * 2 > rows:
             return f"{different:,} different texts in {rows:,} rows"

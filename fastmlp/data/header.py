@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -250,15 +251,20 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     text = [k for k, name in enumerate(names) if feature(name) is None and name.lower() not in MISSING]
     numbers = [k for k, name in enumerate(names) if feature(name) is not None]
     again = [k for k in text if names[k] in [row[k] for row in below]]  # a class, of which there are more rows
+    unnamed = query.known.width is not None and columns is None
     if not numbers:
         dated = [k for k in text if below and written_date(names[k]) and all(written_date(row[k]) for row in below)]
         # Where the training file had no header, text above text is a row.
-        unnamed = query.known.width is not None and columns is None
         if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
             return False
         return not dated and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
+    # Years, say, beside names: none of these comes again, while all text below one does.
+    if not again and not unnamed and len(below) >= _MANY_ROWS and all(names[k].isdigit() for k in numbers):
+        found = [Counter(row[k] for row in below) for k in text if not written_date(names[k])]
+        if any(min(column.values()) > 1 and None in map(feature, column) for column in found):
+            return True
     decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
     if below and not again and _are_column_numbers([names[k] for k in numbers]):
         few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))

@@ -58,7 +58,7 @@ _CENTURY = r"(?P<year>1[5-9]\d\d|20\d\d)"
 _DATES = [
     rf"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{{0,6}},? )?{day}"
     r"(?:(?:[t:]|,? +)(?P<hour>\d\d?(?=:)|\d\d):?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,]\d*)?)?"
-    r"(?: ?(?P<half>[ap])\.?m\.?)? ?(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?)?"
+    r"(?: ?(?P<half>[ap])\.?m\.?)? ?(?P<zone>z|(?:utc|gmt)?[+-](?:\d\d(?::?\d\d)?|\d)|utc|gmt)?"
     r"(?: ?(?:[a-z]{3,4}|\[[\w/+-]+\]))?)?"  # CET: as the clocks there say
     for day in (
         r"(?P<year>\d{4})(?P<mark>[-/.:])(?P<month>\d\d?)(?P=mark)(?P<day>\d\d?)",
@@ -205,7 +205,7 @@ def date(text: str, first: bool | None) -> np.datetime64:
             part["day"], part["month"] = (part["one"], part["other"])[:: 1 if first else -1]
         if part["name"]:
             part["month"] = str(1 + _MONTHS.index(part["name"][:3].lower()))
-        year, hour, zone = _year(part["year"]), int(part["hour"] or 0), part["zone"].lower()
+        year, hour, zone = _year(part["year"]), int(part["hour"] or 0), part["zone"].lower().lstrip("utcgm")
         if part["half"]:
             hour = hour % 12 + 12 * (part["half"].lower() == "p")
         # Minutes from UTC.
