@@ -19,8 +19,8 @@ from .data.npz import as_labels, as_samples, as_vector, image_shape
 from .errors import InputError, restated, similar
 from .formats import Query, kinds_of
 from .frames import column_names, has_columns, is_masked, odd_pair, read_table
+from .log import Say
 
-Say = Callable[[str], None]
 _GAPS = ("nan", "<NA>", "NaT")  # as Python writes those that are no text
 
 

@@ -14,14 +14,14 @@ Nothing here imports NumPy, so that --help can name the formats.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import InputError
-from .log import warn
+from .log import Say, warn
 
 
 class LabelColumn(NamedTuple):
@@ -72,7 +72,7 @@ class Query:
     said: tuple[str, ...] = ()
     labelled: bool = True
     headed: bool = False
-    say: Callable[[str], None] = field(default=warn, repr=False)  # a query is shown by what changes the answer
+    say: Say = field(default=warn, repr=False)  # a query is shown by what changes the answer
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ _FIRST_MEMBER = b"|".join([rb"[^\0]{1,200}" + re.escape(suffix.encode()) for suf
 PICTURES = Format(
     "zip of images",
     (".zip",),
-    "pictures",  # which reads a directory of images, too
+    "pictures",  # which reads a directory of images, too, and leaves features to predict, as IMAGE does
     re.compile(rb"PK\x03\x04(?:.{10}\0{12}.{4}[^\0]{0,200}/|.{26}(?:%s)).*" % _FIRST_MEMBER, re.DOTALL | re.IGNORECASE),
     zipped=False,
 )

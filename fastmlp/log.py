@@ -6,7 +6,11 @@ What is said of a call of a model or an estimator is a warning of Python's, as s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .errors import as_parameters
+
+Say = Callable[[str], None]  # what takes a line for the user
 
 
 def warn(line: str) -> None:

@@ -58,8 +58,8 @@ def _seen(pictures: Sequence[Picture], model: Model, options: Namespace) -> list
     if model.image_shape is None:
         raise InputError(f"{pictures[0].name}: is an image; the inputs of this model are not known to be one")
     seen = read_images(
-        pictures, model.image_shape, model.framing,
-        invert=options.invert, as_is=options.as_is, light_border=model.light_border, advised=True, say=say,
+        pictures, model.image_shape, None if options.as_is else model.framing,
+        invert=options.invert, light_border=model.light_border, advised=True, say=say,
     )  # fmt: skip
     if options.show:
         write_seen(as_path(options.show), [one.name for one in pictures], seen, model.image_shape)

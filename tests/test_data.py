@@ -145,11 +145,13 @@ def test_idx_without_images_or_pixels(tmp_path, shape):
 def test_idx_counts_and_dimensions_that_differ(tmp_path, images):
     directory = write_idx(tmp_path / "idx", images)
     (directory / "train-labels-idx1-ubyte.gz").write_bytes(idx(images[1][:-1]))
-    with pytest.raises(InputError, match=r"40 images, but train-labels-idx1-ubyte.gz has 39 labels"):
-        load(str(directory))
+    for memory in (None, 8):
+        with pytest.raises(InputError, match=r"40 images, but train-labels-idx1-ubyte.gz has 39 labels"):
+            load(str(directory), memory=memory)
     (directory / "train-labels-idx1-ubyte.gz").write_bytes(idx(images[0]))
-    with pytest.raises(InputError, match="IDX of 3 dimensions; it must have 1"):
-        load(str(directory))
+    for memory in (None, 8):
+        with pytest.raises(InputError, match="train-labels-idx1-ubyte.gz: IDX of 3 dimensions; it must have 1"):
+            load(str(directory), memory=memory)
     (directory / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(InputError, match=r"holds no train-labels-idx1-ubyte\[.gz\]"):
         load(str(directory))

@@ -38,8 +38,9 @@ from fastmlp.data import files as files_reader
 from fastmlp.data.frame import Frame
 from fastmlp.data.idx import read_idx
 from fastmlp.data.npz import read_npz
+from fastmlp.data.pictures import found
 from fastmlp.errors import InputError
-from fastmlp.formats import IMAGE, PICTURES, Features, Query
+from fastmlp.formats import IMAGE, PICTURES, Query
 from fastmlp.images.framing import Framing
 from fastmlp.images.prepare import picture, read_images
 from fastmlp.models.loading import load_model, model_from
@@ -191,19 +192,19 @@ FRAMING = Framing(box=20, most=20, off_centre=1)
 
 
 def read_picture(path: str) -> None:
-    def read(*, as_is):
-        (seen,) = read_images([picture(Path(path))], (28, 28), FRAMING, as_is=as_is, say=lambda line: None)
+    def read(framing):
+        (seen,) = read_images([picture(Path(path))], (28, 28), framing, say=lambda line: None)
         assert (seen.digits.shape[1:], seen.digits.dtype) == ((784,), np.uint8)
 
-    read(as_is=True)
+    read(None)
     with contextlib.suppress(InputError):  # a sound picture of nothing
-        read(as_is=False)
+        read(FRAMING)
 
 
 def read_archive(path: str) -> None:
-    query = Query(known=Features(784, image_shape=(28, 28)), say=lambda line: None)
-    X = format_of(Path(path)).reader.features(Path(path), query)
-    assert (X.shape[1:], X.dtype) == ((784,), np.uint8)
+    with found(Path(path)) as pictures:
+        for seen in read_images(pictures, (28, 28), say=lambda line: None):
+            assert (seen.digits.shape[1:], seen.digits.dtype) == ((784,), np.uint8)
 
 
 def read_weighted(path: str) -> None:

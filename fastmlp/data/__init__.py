@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from ..config import BUILT_IN
 from ..errors import InputError, similar
 from ..formats import TRAINING, Features, Query, kinds_of, stem
-from ..log import warn
+from ..log import Say, warn
 from .dataset import Dataset, assemble, split_rows
 from .directory import innermost, is_of_images, load_directory, refuse_columns
 from .files import readable
@@ -41,7 +40,7 @@ def load(
     column: str | tuple[str, ...] | None = None,
     drop: str | tuple[str, ...] | None = None,
     known: Features | None = None,
-    say: Callable[[str], None] = warn,
+    say: Say = warn,
 ) -> Dataset:
     """The data set that ``spec`` names: ``mnist``, ``synthetic``, a file of a format in ``fastmlp.formats``, or a directory
     (see ``load_directory``). ``-`` is a file on stdin.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, LabelColumn, Query
+from ..log import Say
 from .columns import copies
 from .decimals import as_single
 from .frame import Frame, as_frame, names_of
@@ -328,7 +328,7 @@ def assemble(
     )
 
 
-def _say_alike(classes: tuple[str, ...], say: Callable[[str], None]) -> None:
+def _say_alike(classes: tuple[str, ...], say: Say) -> None:
     """Says which two classes, if any, differ in their spelling alone."""
     alike: dict[str, str] = {}
     for name in classes:

@@ -24,11 +24,12 @@ import numpy as np
 
 from ..errors import InputError, RunError
 from ..formats import IMAGE, TRAINING, Features, Format, LabelColumn, Query, suffixes
+from ..log import Say
 from ..paths import atomic_write, cache_dir, keep_newest, remove_leftovers
 from . import npz
 from .dataset import Dataset, Samples, assemble, require_finite
 from .files import GZIP_MAGIC, beginning, files_below, is_hidden, part_of, require_file
-from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set
+from .idx import find_idx, idx_header, idx_pair, read_idx, read_idx_set, require_images
 from .labels import Labels, distinct, listed
 from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
@@ -38,8 +39,6 @@ _VERSION = 6
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")
-
-Say = Callable[[str], None]
 
 
 def load_directory(
@@ -127,18 +126,17 @@ def _npy_samples(directory: Path, memory: int | None, say: Say, part: str) -> Sa
 
 
 def _open_idx(directory: Path, files: dict[str, Path], memory: int, say: Say, part: str) -> Samples:
-    images, labels = idx_pair(directory, files, part)
-    path = images
+    paths = idx_pair(directory, files, part)
+    images = path = paths[0]
     if beginning(images, unzipped=False).startswith(GZIP_MAGIC):
         path = _cache_path(directory, [images])
         if not path.exists():
             _convert(path, lambda file: _unzip(images, file), f"{images.name} is decompressed", say)
     file = DataFile(path)
     head = file.read(0, min(file.size, 64), np.uint8).tobytes()
-    shape, start = idx_header(lambda count: head[:count], images)
-    y = read_idx(labels)
-    if len(shape) != 3 or y.shape != shape[:1]:
-        raise InputError(f"{images}: IDX of {shape}, the labels {y.shape}; they must be (N, rows, columns) and (N,)")
+    shape, start = idx_header(head, images)
+    y = read_idx(paths[1])
+    require_images(paths, shape, y)
     if (there := file.size - start) != (promised := math.prod(shape)):
         raise InputError(f"{images}: the IDX header promises {promised:,} bytes, there are {there:,}")
     piece = Piece(file, shape[0], start, np.dtype(np.uint8))
@@ -151,7 +149,7 @@ def _unzip(path: Path, file: IO[bytes]) -> None:
     try:
         with gzip.open(path) as stream:
             head = stream.read(64)
-            shape, start = idx_header(lambda count: head[:count], path)
+            shape, start = idx_header(head, path)
             left = start + math.prod(shape) + 1 - file.write(head)
             while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
                 left -= file.write(chunk)

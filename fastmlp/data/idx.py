@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..formats import Query
+from ..log import Say
 from .dataset import Samples
 from .files import is_hidden, read_file, unzip
 from .labels import distinct
@@ -20,32 +20,28 @@ _UNSIGNED_BYTE = 8
 _MOST_DIMENSIONS = 8
 
 
-def idx_header(begins: Callable[[int], bytes], path: Path) -> tuple[tuple[int, ...], int]:
-    """(shape, where the array begins) of an IDX file of unsigned bytes; ``begins(n)`` are its first n bytes, or all.
+def idx_header(head: bytes, path: Path) -> tuple[tuple[int, ...], int]:
+    """(shape, where the array begins) of an IDX file of unsigned bytes that begins with ``head``.
 
     InputError for anything else.
     """
-    header = begins(4)
-    if len(header) < 4 or header[:2] != b"\0\0":
-        raise InputError(f"{path}: not an IDX file (its first four bytes are {header!r})")
-    kind, dims = header[2], header[3]
+    if len(head) < 4 or head[:2] != b"\0\0":
+        raise InputError(f"{path}: not an IDX file (its first four bytes are {head[:4]!r})")
+    kind, dims = head[2], head[3]
     if kind != _UNSIGNED_BYTE or dims == 0:
         raise InputError(f"{path}: IDX of type 0x{kind:02x} with {dims} dimensions; it must hold unsigned bytes (0x08)")
     if dims > _MOST_DIMENSIONS:
         raise InputError(f"{path}: IDX of {dims} dimensions; at most {_MOST_DIMENSIONS} make sense")
     start = 4 + 4 * dims
-    header = begins(start)
-    if len(header) < start:
-        raise InputError(f"{path}: the IDX header ends after {len(header)} of {start} bytes")
-    return struct.unpack(f">{dims}I", header[4:]), start
+    if len(head) < start:
+        raise InputError(f"{path}: the IDX header ends after {len(head)} of {start} bytes")
+    return struct.unpack_from(f">{dims}I", head, 4), start
 
 
 def read_idx(path: Path) -> np.ndarray:
     """The array in an IDX file of unsigned bytes, gzipped or not. InputError for anything else."""
     content = read_file(path)
-    # Once: each time another thread may take the interpreter for 5 ms.
-    header = unzip(content, path, 4 + 4 * _MOST_DIMENSIONS)
-    shape, start = idx_header(lambda count: header[:count], path)
+    shape, start = idx_header(unzip(content, path, 4 + 4 * _MOST_DIMENSIONS), path)
     promised = math.prod(shape)
     # One byte more than promised is enough to see that there are too many: nothing is allocated on the header's word.
     whole = unzip(content, path, start + promised + 1)
@@ -69,7 +65,7 @@ _NAME = re.compile(
 )
 
 
-def find_idx(directory: Path, say: Callable[[str], None] = lambda line: None) -> dict[str, Path]:
+def find_idx(directory: Path, say: Say = lambda line: None) -> dict[str, Path]:
     """The files of a data set by ``train images``, ``train labels``, ``test images`` and ``test labels``: those there are.
 
     MNIST's names, with t10k or test, - or . before idx, and EMNIST's, which begin with the set's name; with .gz or not.
@@ -91,6 +87,17 @@ def find_idx(directory: Path, say: Callable[[str], None] = lambda line: None) ->
     return found
 
 
+def require_images(paths: tuple[Path, Path], shape: tuple[int, ...], labels: np.ndarray) -> None:
+    """InputError unless the arrays of two files, one of that shape and the labels, are images and as many labels."""
+    for path, dims, wanted in zip(paths, (len(shape), labels.ndim), (3, 1)):
+        if dims != wanted:
+            raise InputError(f"{path}: IDX of {dims} dimensions; it must have {wanted}")
+    if shape[0] != len(labels):
+        raise InputError(
+            f"{paths[0]}: {shape[0]} images, but {paths[1].name} has {len(labels)} labels; there must be as many"
+        )
+
+
 def idx_pair(directory: Path, files: dict[str, Path], part: str) -> tuple[Path, Path]:
     """The images and the labels of ``train`` or ``test``. InputError where one is missing."""
     for kind, dims in (("images", 3), ("labels", 1)):
@@ -104,9 +111,5 @@ def read_idx_set(directory: Path, files: dict[str, Path], part: str) -> Samples:
     """Images, flattened, and labels of ``train`` or ``test``."""
     paths = idx_pair(directory, files, part)
     X, y = map(read_idx, paths)
-    for path, array, dims in zip(paths, (X, y), (3, 1)):
-        if array.ndim != dims:
-            raise InputError(f"{path}: IDX of {array.ndim} dimensions; it must have {dims}")
-    if len(X) != len(y):
-        raise InputError(f"{paths[0]}: {len(X)} images, but {paths[1].name} has {len(y)} labels; there must be as many")
+    require_images(paths, X.shape, y)
     return Samples(X.reshape(len(X), math.prod(X.shape[1:])), distinct(y), str(directory), (X.shape[1], X.shape[2]))

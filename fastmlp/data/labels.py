@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..log import warn
+from ..log import Say, warn
 from .values import is_code, written_number
 
 MAX_CLASSES = 10_000
@@ -28,18 +28,21 @@ class Labels:
     values: list[int] | list[float] | list[str]
     codes: np.ndarray
 
+    def first_row(self, code: int) -> int:
+        """The first row whose label is ``values[code]``."""
+        return int((self.codes == code).argmax())
+
 
 def distinct(labels: np.ndarray | Iterable[str]) -> Labels:
     """The Labels of an array of numbers [N], or of texts; whole numbers become integers."""
-    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
-        labels = labels.astype(np.float64, copy=False)
-        if not (np.isfinite(labels).all() and (np.floor(labels) == labels).all() and (abs(labels) < 2**63).all()):
-            numbers, codes = np.unique(labels, return_inverse=True)
-            return Labels(numbers.tolist(), codes.astype(np.int64))
-        labels = labels.astype(np.int64)
     if isinstance(labels, np.ndarray):
-        low, high = (int(f(labels)) if labels.size else 0 for f in (np.min, np.max))
-        if high - low >= MAX_CLASSES or high >= 2**63:
+        if labels.dtype.kind == "f":
+            labels = labels.astype(np.float64, copy=False)
+            whole = (np.floor(labels) == labels) & (abs(labels) < 2**63)  # no infinity, nor NaN
+            labels = labels.astype(np.int64) if whole.all() else labels
+        integers = labels.dtype.kind != "f"
+        low, high = (int(f(labels)) if integers and labels.size else 0 for f in (np.min, np.max))
+        if not integers or high - low >= MAX_CLASSES or high >= 2**63:
             values, codes = np.unique(labels, return_inverse=True)
             return Labels(values.tolist(), codes.astype(np.int64))
         found, codes = np.zeros(high - low + 1, bool), np.empty(len(labels), np.int16)
@@ -85,7 +88,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(" ".join(name.split())[:40] for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
-def task_of(labels: Labels, source: str, asked: str, say: Callable[[str], None]) -> str:
+def task_of(labels: Labels, source: str, asked: str, say: Say) -> str:
     """The task, "classification" or "regression", for labels. If it is not ``asked`` it is guessed, and doubts are said.
 
     Text is classes, and so are few integers for so many rows (see ``quantity``); other numbers are to be predicted as such.
@@ -109,11 +112,10 @@ def as_numbers(labels: Labels, source: str) -> np.ndarray:
     """The numbers float64 [N] that the labels are, or say as people write them. InputError for other text, and infinities."""
     numbers = [_quantity(value) for value in labels.values]
     if None in numbers:
-        value = str(labels.values[numbers.index(None)])
-        row = int(np.flatnonzero(labels.codes == numbers.index(None)).min())
+        wrong = numbers.index(None)
         raise InputError(
-            f"{source}: the label of row {row} (counted from 0) is {value[:40]!r}; with --task regression it must be a "
-            "finite number"
+            f"{source}: the label of row {labels.first_row(wrong)} (counted from 0) is {str(labels.values[wrong])[:40]!r}; "
+            "with --task regression it must be a finite number"
         )
     if not numbers:
         raise InputError(f"{source}: is empty; it must hold at least one sample")
@@ -138,7 +140,7 @@ def class_indices(
     *,
     small: bool = False,
     testing: bool = False,
-    say: Callable[[str], None] = warn,
+    say: Say = warn,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """(y int64 [N], classes): indices into ``classes``, or, where none are given, into the classes that the labels make.
 
@@ -158,7 +160,7 @@ def class_indices(
     return np.array(indices, dtype)[labels.codes], classes
 
 
-def places(labels: Sequence[int | float | str], classes: Sequence[str], say: Callable[[str], None] = warn) -> list[int]:
+def places(labels: Sequence[int | float | str], classes: Sequence[str], say: Say = warn) -> list[int]:
     """Which of the ``classes`` each label names, -1 for none.
 
     Where all are numbers they are so however they are written. Text may be in another case or have a point at its end, as in
@@ -185,7 +187,7 @@ def plain(name: int | float | str) -> str:
 def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     numbers = [_number(value) for value in labels.values]
     if "" in labels.values:
-        row = int(np.flatnonzero(labels.codes == labels.values.index("")).min())  # type: ignore[arg-type]
+        row = labels.first_row(labels.values.index(""))  # type: ignore[arg-type]
         raise InputError(f"{source}: the label of row {row} (counted from 0) is empty; every row must have one")
     if None in numbers:
         classes = sorted(map(str, labels.values))
@@ -215,7 +217,7 @@ def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], s
     if len(numbers) <= _FEW or 2 * len(numbers) <= rows:
         return
     k = numbers.index(None)
-    row, text = int(np.flatnonzero(labels.codes == k).min()), str(labels.values[k])[:40]
+    row, text = labels.first_row(k), str(labels.values[k])[:40]
     if 2 * (len(numbers) - numbers.count(None)) > len(numbers):
         raise InputError(
             f"{source}: the label of row {row} (counted from 0) is {text!r}, where most are numbers; it must be a finite "

@@ -6,12 +6,11 @@ import gzip
 import hashlib
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import InputError
 from ..formats import Query
-from ..log import warn
+from ..log import Say, warn
 from ..paths import as_path, atomic_write, cache_dir
 from .dataset import Dataset
 from .directory import load_directory
@@ -32,7 +31,7 @@ _SLOWEST = 10_000  # bytes a second, after the first _TIMEOUT_SECONDS
 _LARGEST = 64 << 20  # bytes: no file of MNIST is larger, packed or not
 
 
-def local_mnist(val_fraction: float | None = 0.1, seed: int = 0, say: Callable[[str], None] = warn) -> Dataset | None:
+def local_mnist(val_fraction: float | None = 0.1, seed: int = 0, say: Say = warn) -> Dataset | None:
     """MNIST from the disk, if it is there."""
     for directory in _places():
         if directory.is_dir() and len(find_idx(directory)) == len(_FILES):
@@ -40,7 +39,7 @@ def local_mnist(val_fraction: float | None = 0.1, seed: int = 0, say: Callable[[
     return None
 
 
-def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Callable[[str], None]) -> Dataset:
+def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Say) -> Dataset:
     """MNIST from the disk or the network; if neither has it, ``say`` so in one line and return synthetic digits."""
     if (found := local_mnist(val_fraction, seed, say)) is not None:
         return found

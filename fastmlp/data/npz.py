@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Query
+from ..log import Say
 from .dataset import Samples, require_finite
 from .decimals import as_single
 from .files import DEFLATE_RATIO, GZIP_MAGIC, beginning, reading, require_file, require_size
@@ -20,8 +20,6 @@ from .labels import Labels, distinct, listed
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; zipfile expands the others without bound
 _LONGEST_NAME = 200
-
-Say = Callable[[str], None]
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

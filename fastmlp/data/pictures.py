@@ -264,13 +264,3 @@ def _samples(path: Path, part: _Part, shape: tuple[int, int], query: Query) -> S
         query.say(line)
     names = (name for name, of_class in part.items() for _ in of_class)
     return Samples(kept["X"], distinct(names), str(path), shape, files=tuple(file.name for file in files))
-
-
-def features(path: Path, query: Query) -> np.ndarray:
-    """X [N, inputs] of all images in a file, for the model that ``query.known`` describes."""
-    known = query.known
-    if known.image_shape is None:
-        raise InputError(f"{path}: holds images; the inputs of this model are not known to be any")
-    with found(path) as pictures:
-        seen = read_images(pictures, known.image_shape, known.framing, light_border=known.light_border, say=query.say)
-    return np.concatenate([one.digits for one in seen])

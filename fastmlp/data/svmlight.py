@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats import Features, Query
+from ..log import Say
 from .dataset import Dataset, Samples
 from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
@@ -37,7 +38,7 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
     labels = samples.labels
     several = next((k for k, label in enumerate(labels.values) if "," in str(label)), None)
     if several is not None:
-        (line,) = lines(path, [int((labels.codes == several).argmax())], query)
+        (line,) = lines(path, [labels.first_row(several)], query)
         raise InputError(
             f"{path}: line {line}: {str(labels.values[several])[:40]!r} are several labels; a row must have one"
         )
@@ -64,13 +65,13 @@ def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
     return [filled[row] for row in rows]
 
 
-def say_guess(base: int | None, source: str, say: Callable[[str], None]) -> None:
+def say_guess(base: int | None, source: str, say: Say) -> None:
     """A file with an index 0 counts from 0; of one without it is only likely that it counts from 1, as LIBSVM's do."""
     if base == 1:
         say(f"{source}: no index is 0, so indices are taken to count from 1")
 
 
-def say_contradiction(data: Dataset, source: str, test: str, say: Callable[[str], None]) -> None:
+def say_contradiction(data: Dataset, source: str, test: str, say: Say) -> None:
     """A test file is read as the training file counts, though it seems to count otherwise."""
     if data.index_base != 0 or not (isinstance(data.X, Sparse) and isinstance(data.X_test, Sparse)):
         return

@@ -17,6 +17,7 @@ import numpy as np
 from ..data.files import read_file
 from ..errors import InputError, RunError
 from ..extras import optional, to_install
+from ..log import Say
 from ..paths import atomic_write
 from .digits import straightened
 from .framing import Framing, border_means
@@ -64,22 +65,21 @@ class Seen(NamedTuple):
 
 def read_images(
     pictures: Sequence[Picture], shape: tuple[int, int], framing: Framing | None = None, *, invert: bool = False,
-    as_is: bool = False, light_border: bool | None = False, blank: bool = False, advised: bool = False,
-    say: Callable[[str], None],
+    light_border: bool | None = False, blank: bool = False, advised: bool = False, say: Say,
 ) -> list[Seen]:  # fmt: skip
     """The pictures as inputs of a model whose image_shape is ``shape``; several are read at the same time.
 
     For a model of drawings, with a ``framing``, ``ink.prepare`` finds, scales and centres the digits, in reading order, unless
-    the image is framed so already. With ``as_is``, and for other models, images are only made grey and resized. ``invert``
-    exchanges black and white. ``light_border`` says whether the model's images have one (None: not known), ``blank`` whether
-    an image may have one colour only. ``say`` is told what was done; if ``advised``, with the options of ``predict`` that help.
+    the image is framed so already. Without, images are only made grey and resized. ``invert`` exchanges black and white.
+    ``light_border`` says whether the model's images have one (None: not known), ``blank`` whether an image may have one colour
+    only. ``say`` is told what was done; if ``advised``, with the options of ``predict`` that help.
     InputError for the first file that is no image, or has no digit in it, with the number and names of the others.
     """
     pil = pillow()
 
     def seen(picture: Picture) -> Seen | InputError:
         try:
-            return _seen(picture, shape, None if as_is else framing, pil, invert=invert, blank=blank, advised=advised)
+            return _seen(picture, shape, framing, pil, invert=invert, blank=blank, advised=advised)
         except InputError as error:
             return error
 
