@@ -593,12 +593,15 @@ def test_shards_that_do_not_go_together_are_one_line(tmp_path):
     np.savez(tmp_path / "uneven" / "b.npz", X=X[:, 1:], y=y)
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.csv").write_text("town,size,label\nBern,2,x\nBasel,3,y\n")
+    (tmp_path / "gap").mkdir()
+    (tmp_path / "gap" / "a.csv").write_text("town,size,label\n1,2,x\n1,3,\n")
     (tmp_path / "weights").mkdir()
     np.savez(tmp_path / "weights" / "a.npz", X=X, y=y, sample_weight=y + 1.0)
     np.savez(tmp_path / "weights" / "b.npz", X=X, y=y)
     for name, message in {
         "mixed": "holds CSV and svmlight files; shards must be of one format",
         "tests": "all its files have test or val in their names; there must be others to train on",
+        "gap": r"column 3 \(label\): the label is missing; every row must have one: leave such rows out$",
         "text": "'Bern' is not a number; files of a directory hold numbers only: a table of others is one file",
         "uneven": r"b\.npz: has 63 features; a\.npz has 64",
         "weights": r"b\.npz: some files have sample weights and some have none",

@@ -1151,6 +1151,7 @@ def test_a_column_said_to_be_something_keeps_what_numbers_would_lose(write):
     ]
     for options, message in [
         ({"drop": ("zip", "size")}, NO_FEATURES),
+        ({"drop": ("zip", "size", "label")}, NO_FEATURES),
         ({"column": ("zpi=category",)}, "no column 'zpi'; did you mean zip? the columns are zip, size, label"),
         ({"drop": ("sise",)}, "no column 'sise'; did you mean size? the columns are zip, size, label"),
         ({"column": ("label=category",)}, "--column: column 3, 'label' holds the labels; --task says what they are"),
@@ -1198,7 +1199,9 @@ BAD_TABLES = {
     "a name too few": ("a,label\n1.5,2,x\n2.5,3,y\n", "line 2 has 3 fields; the first line has 2"),
     "text": ("label,a,b\nx,1,2\ny,1,two\n", f"line 3, column 3 (b): 'two' is not a number{ODD}b=category"),
     "infinite": ("label,a\nx,1.5\ny,1e999\n", "line 3, column 2 (a): 1e999 is not finite"),
-    "an infinity beside text": ("label,a,b\nx,1.5,u\ny,inf,v\n", f"line 3, column 2 (a): 'inf' is not a number{ODD}a=category"),
+    "an infinity beside text": (
+        "label,a,b\nx,1.5,u\ny,inf,v\n", "line 3, column 2 (a): 'inf' is not finite; mend it, or --column a=category"
+    ),
     "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
     "points and decimal commas in quotes": (
         'label,a,b\nx,"1,5",2.5\ny,"2,5",3\n', f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"
@@ -1215,6 +1218,10 @@ BAD_TABLES = {
     ),
     "shares beside numbers": (
         "label,a\nx,12%\n\ny,0\nx,15\n", "line 5, column 2 (a): '15' is in another unit than others of the column; mend it"
+    ),
+    "shares beside numbers, and text": (
+        "label,a,b\nx,12%,u\ny,15,v\n",
+        "line 3, column 2 (a): '15' is in another unit than others of the column; mend it, or --column a=category",
     ),
     "two currencies": (
         "label,a\nx,$1\ny,2\nx,€3\n", "line 4, column 2 (a): '€3' is in another unit than others of the column; mend it"

@@ -82,8 +82,6 @@ def _word(name: str) -> str:
 
 def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | None:
     """The one of the ``candidates``, columns in order, whose name says that it holds labels. InputError if several do."""
-    if not candidates:
-        return None
     words = {k: _word(names[k]) for k in candidates}
     exact = [k for k in candidates if names[k].lower() == "label"]
     first, last = candidates[0], candidates[-1]
@@ -139,7 +137,7 @@ def guessed(
         for end in (1, 0):
             if not text[end] and len((first, last)[end].values) > 1:
                 return columns[end]
-    if all(why is not None for why in doubts):
+    if None not in doubts:
         raise InputError(f"{path}: no column looks like labels: {described(0)}, or {described(1)}; {REMEDY}")
     choice = None
     # Text between the ends is a feature: then so may be text at the first end, and the labels are the last as usual.
@@ -165,13 +163,13 @@ def guessed(
 
 def doubt(labels: Labels) -> str | None:
     """Why a column's values are probably no labels, or None."""
-    numbers = [number(text) for text in _present(labels)]
-    different, rows = len(numbers), len(labels.codes)
+    different, rows = len(_present(labels)), len(labels.codes)
+    texts = sum(number(text) is None for text in _present(labels))
     if different < 2:
         return "one value only"
-    if None in numbers and any(value is not None for value in numbers):
+    if 0 < texts < different:
         return _MIXED
-    if None in numbers:
+    if texts:
         if different > _MANY_NAMES and different * 2 > rows:
             return f"{different:,} different texts in {rows:,} rows"
         return f"{different:,} dates or times" if all(map(_is_time, _present(labels))) else None

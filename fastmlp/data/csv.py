@@ -100,7 +100,7 @@ def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | No
 
 
 class _NoNumber(InputError):
-    """A feature is text or missing, or a label is missing."""
+    """A feature is text or missing."""
 
 
 def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
@@ -154,22 +154,23 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
     known, notes = query.known, chosen.notes
     unnamed = not head.is_header or (known.frame and known.columns is None)  # a model without names goes by places
     names = None if unnamed else tuple(head.names[k] for k in chosen.features)
-    label, place = None, sum(k < (chosen.label or 0) for k in chosen.features)
+    label = None
     if chosen.label is not None:
+        place = sum(k < chosen.label for k in chosen.features)
         label = LabelColumn(head.names[chosen.label] if head.is_header else None, place)
     X: Any
     trains = known.width is None
     if as_text:
         keys = names_of(names, len(chosen.features), known.label or label)
-        said = _said(head, path, chosen, query) if trains else {*chosen.features}
-        X, labels, weight, codes = _text_columns(head, path, chosen, keys, said)
-        notes += codes
+        X, labels, weight = _text_columns(head, path, chosen, keys)
     else:
-        X, labels, weight = _numeric_columns(
-            head, path, chosen, codes=trains and known.frame is None, single=query.labelled
-        )
-        if trains and X.dtype != np.uint8:
-            notes += tuple(line for k, x in zip(chosen.features, X.T) for line in _stand_in(head, k, x))
+        X, labels, weight = _numeric_columns(head, path, chosen, codes=trains, single=query.labelled)
+    if chosen.label is not None:
+        _require_labels(labels, head, path, chosen.label)
+    if trains and as_text:
+        notes += _doubts(head, path, chosen, X, query.said)
+    elif trains and X.dtype != np.uint8:
+        notes += tuple(line for k, x in zip(chosen.features, X.T) for line in _stand_in(head, k, x))
     labels, told = checked(labels, str(path), query.task, lambda row: f"line {_lines(head, [row])[0]}")
     notes += told
     if chosen.label is not None and chosen.told and len(labels.values) > 1:
@@ -179,21 +180,23 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
     return Samples(X, labels, str(path), shape, names, weight, label=label, notes=notes)
 
 
+def _require_labels(labels: Labels, head: Head, path: Path, column: int) -> None:
+    """InputError where labels are missing, which names the first of them."""
+    gaps = np.flatnonzero(np.isin(labels.codes, [k for k, text in enumerate(labels.values) if text in _NO_LABEL]))
+    if gaps.size:
+        several = f" in {gaps.size:,} of {len(labels.codes):,} rows" if gaps.size > 1 else ""
+        raise InputError(
+            f"{head.where(path, _lines(head, [gaps[0]])[0], column)}: the label is missing{several}; every row must have one: "
+            "leave such rows out"
+        )
+
+
 def _stand_in(head: Head, column: int, numbers: np.ndarray) -> list[str]:
     """A line for a column's numbers one of which seems to say that there is none."""
     if (value := stand_in(numbers)) is None:
         return []
     what = f"{shown(value)} in {np.mean(numbers == value):.1%} of the rows is far from its other numbers"
     return [f"{head.described(column)}: {what}: if it says that there is none, leave those fields empty"]
-
-
-def _said(head: Head, path: Path, chosen: Chosen, query: Query) -> set[int]:
-    """The columns that the user says what they are. InputError for the labels', and for what is no column."""
-    said = set(head.find(query.said, path) if head.is_header else [head.column(name, path) for name in query.said])
-    if chosen.label in said:
-        labels = head.described(chosen.label or 0)
-        raise InputError(f"{path}: --column: {labels} holds the labels; --task says what they are")
-    return said
 
 
 def _numeric_columns(
@@ -301,11 +304,11 @@ def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
 
 
 def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of each row, however it is written. InputError for one of another length.
+    """(line, fields) of each row, however it is written. InputError for one of another length, and where there is none.
 
     A line of nothing but separators is no row, unless it stands between rows without labels: a row of gaps is predicted, too.
     """
-    reader, gaps = head.reader(), list[tuple[int, list[str]]]()
+    reader, gaps, empty = head.reader(), list[tuple[int, list[str]]](), True
     first, line, odd = 0, head.line - 1, head.rows.count(b'"') % 2
     try:
         for fields in reader:
@@ -319,33 +322,33 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
                 if odd and line > first:
                     break
                 raise InputError(f"{path}: line {line} has {len(fields)} fields; the first line has {len(head.names)}")
+            empty = False
             yield line, fields
         if odd and line > first:
             lost = "a quotation mark is not closed; the lines behind it are lost in it"
             raise InputError(f"{path}: line {first}: {lost}")
+        if empty:
+            raise InputError(f"{path}: no rows")
     except csv.Error as error:
         raise InputError(f"{path}: line {head.line + reader.line_num - 1}: {error}") from None
 
 
 def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
-    numbers, count, labels = array("d"), 0, []
+    numbers, labels = array("d"), []
     marked: set[int] = set()  # columns with $ or %, say
     units: Any = None
-    for line, fields in _rows(head, path, labelled=chosen.label is not None):
+    for count, (line, fields) in enumerate(_rows(head, path, labelled=chosen.label is not None), 1):
         for k in chosen.features if codes else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
         numbers.extend(_row(fields, head, chosen, path, line))
-        if count == 0:  # a table with text has ended here
+        if count == 1:  # a table with text has ended here
             units = _UNITS.search(head.rows)
         if units and not _PLAIN.fullmatch("".join([fields[k] for k in chosen.features])):
             marked.update(k for k in chosen.features if number(fields[k]) is None)
-        count += 1
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
-    if not count:
-        raise InputError(f"{path}: no rows")
     for k in marked:
         odd = kind_of(Counter(head.fields(k)))[1]
         if odd is not None and written_number(odd) is not None:
@@ -358,16 +361,14 @@ def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = Fa
 
 
 def _text_columns(
-    head: Head, path: Path, chosen: Chosen, names: Sequence[str], said: set[int]
-) -> tuple[Frame, Labels, np.ndarray | None, tuple[str, ...]]:
-    """(the features by those names as text, labels, weights, what the user is told). InputError for what is wrong in a label or
-    weight, and for a column of numbers or dates but for a few fields, unless it is ``said`` what it is."""
+    head: Head, path: Path, chosen: Chosen, names: Sequence[str]
+) -> tuple[Frame, Labels, np.ndarray | None]:
+    """(the features by those names as text, labels, weights). InputError for what is wrong in a weight."""
     columns: list[list[str]] = [[] for _ in chosen.features]
     known: list[dict[str, str]] = [{} for _ in chosen.features]  # a text that comes again is kept once
-    labels, weights, lines, gaps = [], [], [], []
-    only_weight = replace(chosen, features=[], label=None)
+    labels, weights = [], []
+    only_weight = replace(chosen, features=[])
     for line, fields in _rows(head, path, labelled=chosen.label is not None):
-        lines.append(line)
         for column, texts, k in zip(columns, known, chosen.features):
             field = fields[k].strip()
             column.append(texts.setdefault(field, field))
@@ -375,45 +376,48 @@ def _text_columns(
             weights += _row(fields, head, only_weight, path, line)
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
-            if labels[-1] in _NO_LABEL:
-                gaps.append(line)
-    if not lines:
-        raise InputError(f"{path}: no rows")
-    if chosen.label is not None and gaps:
-        where = f" in {len(gaps):,} of {len(lines):,} rows" if len(gaps) > 1 else ""
-        raise InputError(
-            f"{head.where(path, gaps[0], chosen.label)}: the label is missing{where}; every row must "
-            "have one: leave such rows out"
-        )
-    notes: tuple[str, ...] = ()
-    for k, column in zip(chosen.features, columns):
-        if k in said:
+    arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
+    return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights)
+
+
+def _doubts(head: Head, path: Path, chosen: Chosen, X: Frame, said: Sequence[str]) -> tuple[str, ...]:
+    """What the user is told of the features X, but for the columns of which it is ``said`` what they are.
+
+    InputError for a column of numbers or dates but for a few fields, and for one that is ``said`` and is no feature.
+    """
+    places = head.find(said, path) if head.is_header else [head.column(name, path) for name in said]
+    if chosen.label is not None and chosen.label in places:
+        labels = head.described(chosen.label)
+        raise InputError(f"{path}: --column: {labels} holds the labels; --task says what they are")
+    notes: list[str] = []
+    for k, texts in zip(chosen.features, X.columns.values()):
+        if k in places:
             continue
         name = head.names[k] if head.is_header else k + 1
         as_category, as_number = (f"--column {shlex.quote(f'{name}={kind}')}" for kind in ("category", "number"))
+        column = texts.tolist()
         counts = Counter(column)
         kind, odd, numbers = kind_of(counts)
         if odd is not None:
             row = column.index(odd)
             units = row == 0 and head.is_header and counts[odd] == 1 and not any(map(str.isdigit, odd))
             delete = " or delete the line if it holds units or is a header, too," if units else ""
+            what = f"is not a {kind}, as the others of the column are"
+            if (value := numbers[odd]) is not None:
+                what = "is in another unit than others of the column" if math.isfinite(value) else "is not finite"
             raise InputError(
-                f"{head.where(path, lines[row], k)}: {odd[:20]!r} is not a {kind}, as the others of the column are; mend it,"
-                f"{delete} or {as_category}"
+                f"{head.where(path, _lines(head, [row])[0], k)}: {odd[:20]!r} {what}; mend it,{delete} or {as_category}"
             )
         if kind == "number":
             there = np.repeat([*numbers.values()], [counts[text] for text in numbers])
-            notes += tuple(_stand_in(head, k, there.astype(np.float64)))
+            notes += _stand_in(head, k, there.astype(np.float64))
         code = next(filter(is_code, numbers), None)
         if code is not None and are_codes({text: counts[text] for text in numbers}):
-            notes += (f"{head.described(k)}, with {code[:20]!r}, is taken for codes; {as_number} reads numbers",)
-    arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
-    return Frame(arrays), distinct(labels), None if chosen.weight is None else np.array(weights), notes
+            notes.append(f"{head.described(k)}, with {code[:20]!r}, is taken for codes; {as_number} reads numbers")
+    return tuple(notes)
 
 
 def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int) -> list[float]:
-    if chosen.label is not None and fields[chosen.label].strip() in _NO_LABEL:
-        raise _NoNumber(f"{head.where(path, line, chosen.label)}: the label is missing; every row must have one")
     values = []
     for column in chosen.numeric:
         value = feature(fields[column].strip())

@@ -119,8 +119,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
 
 def _windows(error: UnicodeError) -> tuple[str, int]:
     """The character in Windows-1252, which Excel writes, of the bytes that are none in UTF-8."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
+    assert isinstance(error, UnicodeDecodeError)  # nothing is encoded so
     return error.object[error.start : error.end].decode("cp1252"), error.end
 
 

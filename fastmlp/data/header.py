@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, similar
-from ..formats import Features, Query
+from ..formats import Query
 from .columns import (
     REMEDY,
     apart,
@@ -310,7 +310,7 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
             f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(known.columns)})"
         )
     if known.columns is not None and head.is_header:
-        return _choose_by_name(head, path, query, known)
+        return _choose_by_name(head, path, query)
     weight = None if query.weight_column is None or not query.labelled else head.column(query.weight_column, path)
     several = "a run learns one (fastmlp.MLPRegressor learns several numbers)"
     asked = None if query.label_column is None else head.column(query.label_column, path, several)
@@ -321,13 +321,15 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
         raise InputError(f"{path}: --drop {head.names[asked]}: holds the labels; it cannot be left out")
     candidates = [k for k in range(len(head.names)) if k != weight and k not in dropped]
     said = [k for k, name in enumerate(head.names) if name in query.said]
+    if not {*candidates} - {asked}:
+        raise InputError(f"{path}: the samples have no features; they must have at least one")
     rest, notes = _without_row_numbers(head, path, candidates, {asked, *said})
     label: int | None
     told = False  # of what was guessed, and of what a number means
     if asked is not None:
         label, told = asked, number(query.label_column or "") is not None
     elif known.width is not None:
-        label = _label_of_width(head, path, query, rest, known)
+        label = _label_of_width(head, path, query, rest)
     else:
         label, told = _find_label(head, path, rest, query.task)
     features = [k for k in rest if k != label]
@@ -338,10 +340,9 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
     return Chosen(features, label, weight, notes, told and known.width is None)
 
 
-def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Chosen:
-    features = head.find(
-        known.columns or (), path, "; the model takes all it learnt from (train --drop learns without)"
-    )
+def _choose_by_name(head: Head, path: Path, query: Query) -> Chosen:
+    known, remedy = query.known, "; the model takes all it learnt from (train --drop learns without)"
+    features = head.find(known.columns or (), path, remedy)
     if query.label_column is not None and (asked := head.column(query.label_column, path)) in features:
         option = f"--label-column {query.label_column}"
         raise InputError(f"{path}: {option}: {head.described(asked)} is a feature of the model")
@@ -350,7 +351,7 @@ def _choose_by_name(head: Head, path: Path, query: Query, known: Features) -> Ch
         weight = head.column(asked_weight, path)  # a file to test on may have none
         weight = None if weight in features else weight
     rest = [k for k in range(len(head.names)) if k not in features and k != weight]
-    label, told = _other_label(head, path, query, rest, known) if query.labelled else (None, False)
+    label, told = _other_label(head, path, query, rest) if query.labelled else (None, False)
     labels = None if known.label is None else known.label.name
     others = [name for k in rest if k != label and (name := head.names[k]) not in (labels, *known.unused)]
     extra = [name for name in others if not (is_index(name) or says_which_row(name))]
@@ -405,7 +406,7 @@ def _find_label(head: Head, path: Path, candidates: list[int], task: str) -> tup
     return label, True
 
 
-def _other_label(head: Head, path: Path, query: Query, rest: list[int], known: Features) -> tuple[int, bool]:
+def _other_label(head: Head, path: Path, query: Query, rest: list[int]) -> tuple[int, bool]:
     """(the label column among those that are no features of the model, whether the user is told).
 
     It goes by its name in the training file, if it had one.
@@ -414,7 +415,7 @@ def _other_label(head: Head, path: Path, query: Query, rest: list[int], known: F
         raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
     if query.label_column is not None:
         return head.column(query.label_column, path), False
-    name = None if known.label is None else known.label.name
+    name = None if query.known.label is None else query.known.label.name
     if name is not None and name in head.names:
         return head.names.index(name), False
     found = named(head.names, rest, str(path))
@@ -426,9 +427,9 @@ def _other_label(head: Head, path: Path, query: Query, rest: list[int], known: F
     return found, head.names[found] != "label"
 
 
-def _label_of_width(head: Head, path: Path, query: Query, columns: list[int], known: Features) -> int | None:
-    """The label column of a file for a model with ``known`` features; None if the file has the features only."""
-    width = known.width or 0
+def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) -> int | None:
+    """The label column of a file for a model of so many features; None if the file has the features only."""
+    width = query.known.width
     if len(columns) == width:
         if query.labelled:
             raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
@@ -436,8 +437,8 @@ def _label_of_width(head: Head, path: Path, query: Query, columns: list[int], kn
     advice = f", and none is known to hold labels; {REMEDY}" if len(columns) == width + 1 else ""
     label = named(head.names, columns, str(path)) if head.is_header else None
     if label is None and len(columns) == width + 1:
-        if known.label is not None:
-            label = columns[known.label.place]
+        if query.known.label is not None:
+            label = columns[query.known.label.place]
         elif query.labelled:
             label = _find_label(head, path, columns, query.task)[0]
         else:
