@@ -214,11 +214,11 @@ def _numeric_columns(
     return as_single(X) if single else np.ascontiguousarray(X, np.float64), distinct(texts), weight
 
 
-def _columns(table: np.ndarray, chosen: list[int]) -> np.ndarray:
+def _columns(table: np.ndarray, places: list[int]) -> np.ndarray:
     """Columns of a table; a view if they are neighbours."""
-    if chosen and chosen == list(range(chosen[0], chosen[-1] + 1)):
-        return table[:, chosen[0] : chosen[-1] + 1]
-    return table.take(np.array(chosen, np.int64), axis=1)
+    if places and places == list(range(places[0], places[-1] + 1)):
+        return table[:, places[0] : places[-1] + 1]
+    return table.take(np.array(places, np.int64), axis=1)
 
 
 # -- whole arrays --------------------------------------------------------------------------------------------------

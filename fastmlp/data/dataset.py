@@ -226,8 +226,8 @@ class Samples:
             raise InputError(f"{self.source}: has an index beyond {width - 1 + base}, the largest that the model knows")
         if isinstance(self.X, OnDisk):
             return replace(self, X=replace(self.X, first=base, features=width))
-        X = self.X
-        return replace(self, X=Sparse(X.indptr, X.indices - np.int32(base), X.data, (len(X), width)))  # type: ignore
+        X: Any = self.X
+        return replace(self, X=replace(X, indices=X.indices - np.int32(base), shape=(len(X), width)))
 
 
 def _counted_alike(

@@ -74,12 +74,12 @@ def read_dialect(text: bytes, path: Path) -> Table:
         rows = _SINGLE_QUOTED.sub(rb'"\1"', rows)
     if b'="' in rows:
         rows = _FORMULA.sub(rb'"\1\2"', rows)
-    told = _SEPARATOR_LINE.match(rows)
-    if told is not None:
-        rows, skipped = _without_blank_lines(rows[told.end() :], skipped + 1)
+    separator_line = _SEPARATOR_LINE.match(rows)
+    if separator_line is not None:
+        rows, skipped = _without_blank_lines(rows[separator_line.end() :], skipped + 1)
     comments, rest, above = _leading_comments(rows, skipped)
     lines = _first_lines(rest) or _first_lines(rows)
-    delimiter = told[1].decode() if told is not None else _delimiter(lines, path, above + 1)
+    delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, above + 1)
     split = _splitter(delimiter)
     if titles := _titles([*map(split, lines)]):
         said = [words for line in lines[:titles] if (words := "".join(split(line)))]

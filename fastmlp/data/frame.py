@@ -17,11 +17,6 @@ class Frame:
 
     columns: Mapping[Hashable, np.ndarray]
 
-    @classmethod
-    def of(cls, X: np.ndarray, names: Sequence[Hashable]) -> Frame:
-        """The columns of X [N, I] by those names."""
-        return cls({name: X[:, k] for k, name in enumerate(names)})
-
     @property
     def shape(self) -> tuple[int, int]:
         return len(self), len(self.columns)
@@ -46,4 +41,4 @@ def names_of(columns: Sequence[str] | None, count: int, label: LabelColumn | Non
 
 def as_frame(X: Any, columns: Sequence[str] | None, label: LabelColumn | None) -> Frame:
     """X as a Frame; the columns of an array are named by ``names_of``."""
-    return X if isinstance(X, Frame) else Frame.of(np.asarray(X), names_of(columns, X.shape[1], label))
+    return X if isinstance(X, Frame) else Frame(dict(zip(names_of(columns, X.shape[1], label), np.asarray(X).T)))

@@ -121,7 +121,7 @@ class Chosen:
     label: int | None
     weight: int | None
     notes: tuple[str, ...] = ()
-    told: bool = False
+    told: bool = False  # which holds the labels, too
 
     @property
     def numeric(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,4 +43,4 @@ class Sparse:
 
     def astype(self, dtype: Any) -> Sparse:
         """The same with ``data`` in another dtype."""
-        return Sparse(self.indptr, self.indices, self.data.astype(dtype), self.shape)
+        return replace(self, data=self.data.astype(dtype))
