@@ -13,12 +13,13 @@ import pytest
 from damage import idx, npy
 from reading import read_csv, read_features
 
-from fastmlp.data import load
+from fastmlp.data import csv, load
 from fastmlp.data import mnist as mnist_reader
 from fastmlp.data.idx import read_idx
+from fastmlp.data.labels import class_indices, distinct, quantity
 from fastmlp.data.synthetic import load_synthetic, synthetic_digits
 from fastmlp.errors import InputError
-from fastmlp.formats import TRAINING, suffixes
+from fastmlp.formats import TRAINING, Features, LabelColumn, Query, suffixes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -235,6 +236,32 @@ def test_pixels_without_labels_are_for_predicting(tmp_path, images):
         InputError, match="13 columns for 12 features, and none is known to hold labels; --label-column"
     ):
         read_features(path, 12)
+    with pytest.raises(InputError, match="has 12 columns for 11 features"):
+        read_features(path, 11, label_column="digit")
+
+
+def test_integers_of_four_digits_are_numbers_but_for_codes(tmp_path):
+    path = tmp_path / "short.csv"
+    path.write_text("a,b,label\n1234,7,0\n9999,10,1\n1000,255,0\n")
+    assert load(str(path), val_fraction=None).X.tolist() == [[1234, 7], [9999, 10], [1000, 255]]
+    path.write_text("zip,b,label\n0042,1,x\n0139,2,y\n")
+    assert load(str(path), val_fraction=None).X.columns["zip"].tolist() == ["0042", "0139"]
+
+
+def test_labels_to_test_a_model_on_are_found_where_the_option_or_the_values_say(tmp_path):
+    path = tmp_path / "test.csv"
+    path.write_text("1.5,2,x\n2,3,y\n3.5,4,x\n4,5,y\n")
+    samples, _ = csv.read(path, Query(known=Features(2)))
+    assert (samples.X.tolist(), samples.labels.values) == ([[1.5, 2], [2, 3], [3.5, 4], [4, 5]], ["x", "y"])
+    path.write_text("a,b,c,label\n1,2,3,x\n4,5,6,y\n")
+    samples, _ = csv.read(path, Query("c", known=Features(2, ("a", "b"), label=LabelColumn("label", 2))))
+    assert (samples.X.tolist(), samples.labels.values) == ([[1, 2], [4, 5]], ["3", "6"])
+
+
+def test_labels_that_are_no_classes_for_their_number_or_kind():
+    with pytest.raises(InputError, match="the label of row 30 .* is 'x', where most are numbers; it must be a finite"):
+        class_indices(distinct([*map(str, range(30)), "x"]), "y")
+    assert quantity(distinct(np.arange(10_001))) == "10,001 different numbers"
 
 
 def test_chunks_of_a_long_file_fit_together(tmp_path, rng, monkeypatch):

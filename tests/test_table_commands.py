@@ -474,6 +474,11 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     parquet.write_table(arrow.table({"took": hours, "paid": [True, False] * 5}), tmp_path / "types.parquet")
     data = fastmlp.load(str(tmp_path / "types.parquet"), label_column="paid", val_fraction=None)
     assert (data.classes, data.X[:, 0].tolist()) == (("False", "True"), pytest.approx([k / 24 for k in range(10)]))
+    noon = datetime.datetime(2024, 1, 31, 12, tzinfo=datetime.timezone(datetime.timedelta(hours=-5)))
+    at = arrow.array([noon] * 10, arrow.timestamp("us", "-05:00"))
+    parquet.write_table(arrow.table({"at": at, "paid": [True, False] * 5}), tmp_path / "zones.parquet")
+    data = fastmlp.load(str(tmp_path / "zones.parquet"), label_column="paid", val_fraction=None)
+    assert {*data.X.columns["at"]} == {"2024-01-31 17:00:00"}  # in UTC
     # Names, though they are numbers.
     years = arrow.table({"2019": [1, 2] * 5, "2020": [3, 4] * 5, "2022": ["p", "q"] * 5})
     parquet.write_table(years, tmp_path / "years.parquet")
