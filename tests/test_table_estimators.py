@@ -20,6 +20,7 @@ import fastmlp
 import kernels
 from fastmlp import TableClassifier, TableRegressor
 from fastmlp.data import Sparse
+from fastmlp.data.values import GAPS
 from fastmlp.errors import InputError
 from fastmlp.frames import read_table
 from fastmlp.tables.ensemble import Rows, folds, train
@@ -518,6 +519,16 @@ def test_an_onnx_file_knows_codes_that_lost_their_zeros(tmp_path):
         expected = model.predict(T)
     assert expected[0] == expected[1] == expected[2]
     np.testing.assert_allclose(exported(T, model, tmp_path / "model.onnx")["prediction"], expected, atol=1e-4)
+
+
+def test_an_onnx_file_is_the_same_in_each_process(tmp_path):
+    """Sets of texts have another order in each."""
+    onnx = pytest.importorskip("onnx")
+    X = {"x": np.arange(200.0), "colour": np.array(["red", "blue", "", "?"] * 50)}
+    fastmlp.export(TableRegressor(**QUICK).fit(X, X["x"]), tmp_path / "model.onnx")
+    (encoder,) = (node for node in onnx.load(tmp_path / "model.onnx").graph.node if node.op_type == "LabelEncoder")
+    keys = [key.decode() for each in encoder.attribute if each.name == "keys_strings" for key in each.strings]
+    assert [key for key in keys if key in GAPS] == sorted(GAPS)
 
 
 def test_an_onnx_file_knows_the_other_words_for_yes_and_no(tmp_path):

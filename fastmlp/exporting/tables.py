@@ -174,7 +174,7 @@ def _row_of(kind: Category, text: _Value) -> _Value:
     rows = {each: row for each, row in zip(given, kind.places(texts)[codes].tolist()) if row >= 0}
     rows |= {f"{each}.0": row for each, row in rows.items() if each.lstrip("-").isdigit() and f"{each}.0" not in rows}
     if kind.missing:
-        for gap in GAPS:
+        for gap in sorted(GAPS):  # a set, whose order is another in each process
             rows |= dict.fromkeys(map("".join, product(*((c, c.upper()) for c in gap))), len(kind.values))
     return text.made_by(
         "LabelEncoder", dtype=np.int64, domain="ai.onnx.ml", keys_strings=[*rows], values_int64s=[*rows.values()],
