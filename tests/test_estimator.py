@@ -901,6 +901,23 @@ def test_partial_fit_obeys_parameters_that_were_changed(table, first, then):
     assert_same_network(model, theirs)
 
 
+def test_partial_fit_checks_parameters_again_where_one_was_changed(table, monkeypatch):
+    X, y = table
+    model, checked = MLPClassifier(8).partial_fit(X, y, classes=LABELS), []
+    monkeypatch.setattr(MLPClassifier, "_validate_params", lambda model: checked.append(model.alpha))
+    for given in ({}, {}, {"alpha": 0.5}, {}, {"alpha": 0.25}):
+        model.set_params(**given).partial_fit(X, y)
+    assert checked == [0.5, 0.25]
+
+
+def test_a_model_that_was_pickled_before_it_kept_its_activation_is_read(table):
+    X, y = table
+    model = MLPClassifier(8, activation="tanh", max_iter=2, random_state=0).fit(X, y)
+    old = MLPClassifier.__new__(MLPClassifier)
+    old.__setstate__({name: value for name, value in model.__getstate__().items() if name != "_activation"})
+    assert np.array_equal(old.predict_proba(X), model.predict_proba(X))
+
+
 AFTER_A_FIT = {
     "loss": ["poisson", "quantile"], "quantiles": [[0.1, 0.9], 0.3], "delta": [5.0], "standardize_target": [False],
     "activation": ["tanh", ["relu", "gelu"]], "hidden_layer_sizes": [()], "n_threads": [1], "label_smoothing": [0.5],

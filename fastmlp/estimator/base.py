@@ -17,6 +17,7 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from ..backend import Network, kernels, threads
 from ..models.model import Model
@@ -131,6 +132,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     validation_scores_: Any  # a list, and the next a float, where the score is
     best_validation_score_: Any
     _optimizer: training.Optimizer
+    _valid: list[Any] | None = None  # the parameters that ``partial_fit`` has checked
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -216,7 +218,6 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     def transform(self, X: Any) -> np.ndarray:
         """The activations of the last hidden layer for X, of shape (n_samples, units)."""
-        checks.require_fitted(self)
         network = self._network()
         if len(network.sizes) == 2:
             raise ValueError("hidden_layer_sizes is empty: there is no hidden layer to transform X to")
@@ -253,7 +254,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         return self.activation
 
     def _network(self) -> Network:
-        """The network of ``coefs_`` and ``intercepts_``, or of copies if a user has set them."""
+        """The network of ``coefs_`` and ``intercepts_``, or of copies if a user has set them. NotFittedError without."""
+        if "coefs_" not in vars(
+            self
+        ):  # scikit-learn's check also asks for the tags, which takes longer than a prediction
+            check_is_fitted(self)
         (network, views), arrays = self._bound, (*self.coefs_, *self.intercepts_)
         is_set = len(arrays) != len(views) or any(map(is_not, arrays, views)) or network.output != self._output
         return self._copied(self._dtype()) if is_set else network
@@ -389,8 +394,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     def _checked_parameters(self, incremental: bool) -> list[int]:
         """The sizes of the hidden layers; ValueError for parameters that do not go together."""
-        if incremental:
-            self._validate_params()  # a parameter may have been changed; scikit-learn looks at them in the first call only
+        if incremental:  # a parameter may have been changed; scikit-learn looks at them in the first call only
+            given = [getattr(self, name) for name in self._parameter_constraints]
+            if not self._valid or any(map(is_not, given, self._valid)):
+                self._validate_params()
+            self._valid = given
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
@@ -407,7 +415,6 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
 def without_last_layer(network: Network) -> Network:
     """The network whose outputs are the pre-activations of the last hidden layer."""
-    activations = network.activations[:-1]
-    hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=activations)
+    hidden = Network(network.sizes[:-1], dtype=network.dtype, activation=network.activations[:-1])
     hidden.params[...] = network.params[: hidden.params.size]  # the same layers come first
     return hidden

@@ -23,7 +23,6 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     assert_all_finite,
     check_consistent_length,
-    check_is_fitted,
     validate_data,
 )
 
@@ -108,12 +107,6 @@ def require_finite(read: Any, X: Any, estimator: Any, name: str = "X") -> None:
 
 def _values(X: Any) -> Any:
     return X.data if issparse(X) else X
-
-
-def require_fitted(estimator: Any) -> None:
-    """``check_is_fitted``, but faster for a fitted estimator, as its tags are not asked for."""
-    if "coefs_" not in estimator.__dict__:
-        check_is_fitted(estimator)
 
 
 def _is_plain(estimator: Any, X: Any) -> bool:

@@ -122,7 +122,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     # -- the public methods ----------------------------------------------------------------------------------------
 
-    @available_if(lambda estimator: estimator._check_solver())
+    @available_if(BaseMLP._check_solver)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """Update the model with a single epoch over the given data. A call that is refused leaves the model as it was.
@@ -145,7 +145,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted classes, of shape (n_samples,) or, multilabel, (n_samples, n_outputs)."""
-        checks.require_fitted(self)
         P = self._probabilities(X)
         kind = self._label_binarizer.y_type_
         if kind == "multiclass":
@@ -156,7 +155,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes in the order of ``classes_``, of shape (n_samples, n_classes)."""
-        checks.require_fitted(self)
         P = self._probabilities(X)
         if self.n_outputs_ > 1:
             return P
@@ -168,7 +166,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return np.log(P, out=P)
 
     def _as_model(self) -> Model:
-        checks.require_fitted(self)
         return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
 
     def _probabilities(self, X: Any) -> np.ndarray:

@@ -17,7 +17,6 @@ from sklearn.utils.metaestimators import available_if
 from ..backend import kernels
 from ..models.model import Model
 from ..models.target import Target, central
-from . import checks
 from .base import PARAMETERS, BaseMLP, Callback, documented, set_parameters
 from .checks import Validation
 
@@ -130,7 +129,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         tags.target_tags.multi_output = True
         return tags
 
-    @available_if(lambda estimator: estimator._check_solver())
+    @available_if(BaseMLP._check_solver)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Update the model with a single epoch over the given data. A call that is refused leaves the model as it was.
@@ -151,7 +150,6 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted numbers, of shape (n_samples,) or (n_samples, n_outputs_), in the dtype of the network."""
-        checks.require_fitted(self)
         return self._numbers(self._last_layer(X, self._network()))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -168,8 +166,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return predicted[:, 0] if Z.shape[1] == 1 else predicted
 
     def _as_model(self) -> Model:
-        checks.require_fitted(self)
-        loss = self._loss
+        network, loss = self._network(), self._loss
         T = self.n_outputs_ // loss.each
         parameters = ",".join(str(float(value)) for value in np.ravel(list(loss)))
         mean, scale = self.target_mean_, self.target_scale_
@@ -178,7 +175,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             np.zeros(T) if mean is None else mean,
             np.ones(T) if scale is None else scale,
         )
-        return Model(self._network(), 1.0, (), columns=self._columns(), target=target)
+        return Model(network, 1.0, (), columns=self._columns(), target=target)
 
     # -- what the targets are --------------------------------------------------------------------------------------
 
