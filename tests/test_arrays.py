@@ -393,6 +393,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     ),
     "counts": ({"y": TEXT[1:]}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
     "half a test set": ({"X_test": X}, "X_test and y_test go together"),
+    "a test set without a column": (
+        {"data": {"a": X[:, 0], "b": X[:, 1]}, "X_test": {"a": X[:, 0]}, "y_test": TEXT}, "^X_test: column 'b' is missing"
+    ),
     "NaN": ({"data": np.where(X > 2, np.nan, X)}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
     "NaN in y": ({"y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, r"y, row \d+ .counted from 0.: holds a NaN or an infinity"),
     "masked y": (

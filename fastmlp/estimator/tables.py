@@ -36,11 +36,10 @@ from ..tables.columns import Columns
 from ..tables.ensemble import Rows, folds, input_scale, mean_probabilities, outputs_by_rows, outputs_of, train
 from ..tables.kinds import LOOKED_AT
 from ..tables.model import TableModel
-from ..tables.recipe import NETWORKS, recipes_for
+from ..tables.recipe import FEW_ROWS, NETWORKS, recipes_for
 from . import checks
 from .base import documented, set_parameters, without_last_layer
 
-_FEW_ROWS = 50
 _PARAMETERS = """\
 columns : dict or None, default=None
     What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
@@ -187,7 +186,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             table, y, weights = table[kept], y[kept], weights[kept]
             rows = len(y)
         classes = self._learn_targets(y, weights)
-        if rows < _FEW_ROWS:
+        if rows < FEW_ROWS:
             warn_caller(f"{rows} rows are too few to learn a table from: do not rely on this model")
         self.columns_ = Columns.learn(table, self.columns)
         self.n_features_in_ = len(table.columns)
@@ -200,7 +199,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if parted:
             parts = [(kept, data.take(held_out)) for kept, held_out in islice(cycle(parted), self.n_networks)]
         else:
-            parts = [(np.arange(rows), self._validation(X_val, y_val))] * self.n_networks
+            given, told = self._samples(X_val, y_val, "_val")
+            parts = [(np.arange(rows), Rows(self.columns_.encode(given), told, None))] * self.n_networks
         self._input_scale = input_scale(data.X, self.width)
         names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
         recipes = recipes_for(rows, classes=classes, **{name: getattr(self, name) for name in names})
@@ -217,12 +217,6 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.out_of_fold_ = np.full((rows, *first.shape[1:]), np.nan)
             for (_, held_out), member in zip(parted, members):
                 self.out_of_fold_[held_out] = self._averaged([member.held_out])
-
-    def _validation(self, X: Any, y: Any) -> Rows:
-        """The samples that choose each network's best epoch."""
-        table, targets = self._named(X, "X_val"), self._encoded("y_val", _target("y_val", y, X))
-        _require_as_many("X_val", table, "y_val", targets)
-        return Rows(self.columns_.encode(table), targets, None)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -255,6 +249,12 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         return Frame(dict(zip(names, table.columns.values())))
 
+    def _samples(self, X: Any, y: Any, part: str = "") -> tuple[Frame, np.ndarray]:
+        """The columns of X and the targets of y, which are called X and y of a ``part``."""
+        table, targets = self._named(X, f"X{part}"), self._encoded(f"y{part}", _target(f"y{part}", y, X))
+        _require_as_many(f"X{part}", table, f"y{part}", targets)
+        return table, targets
+
     def _outputs(self, X: Any, networks: list[Network] | None = None) -> list[np.ndarray]:
         """The outputs of the networks, by default the fitted ones, for the table X."""
         check_is_fitted(self)
@@ -283,8 +283,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         check_is_fitted(self)
         with restated(InputError, ValueError), threads(self.n_threads):
-            table, targets = self._named(X, "X"), self._encoded("y", _target("y", y, X))
-            _require_as_many("X", table, "y", targets)
+            table, targets = self._samples(X, y)
             chosen = rows_looked_at(len(targets), 1)
             table, rows = table[chosen], targets[chosen]
 

@@ -26,9 +26,8 @@ from ..training.plan import digest, sample_weights
 from .columns import Columns
 from .ensemble import Member, Rows, folds, input_scale, mean_probabilities, train
 from .model import TableModel
-from .recipe import LEAST_STEPS, Recipe, recipes_for
+from .recipe import FEW_ROWS, LEAST_STEPS, Recipe, recipes_for
 
-_FEW_ROWS = 50
 _SEED = 0x7AB1E
 
 
@@ -87,12 +86,14 @@ def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
     """{column: kind} as the user says; columns without names go by number. InputError for a column that is not there."""
     kinds = {}
     for name, kind in kinds_of(said).items():
+        if kind == DROP:  # the reader has left it out
+            continue
         key = name if name in data.names or data.columns else f"column {name}"
-        if kind != DROP and key not in data.names:
+        if key not in data.names:
             known = f"{similar(name, data.names)}the columns are {listed(data.names)}"
             raise InputError(f"--column names no column {name!r}; {known}")
         kinds[key] = kind
-    return {key: kind for key, kind in kinds.items() if kind != DROP}
+    return kinds
 
 
 def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
@@ -108,7 +109,7 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
             f"{data.source}: {len(data.classes):,} classes in {rows:,} rows, no class twice; it must have more rows, another "
             "--label-column or, if it is a quantity, --task regression"
         )
-    if rows < _FEW_ROWS:
+    if rows < FEW_ROWS:
         say(f"{data.source}: {rows} rows are too few to learn a table from: do not rely on this model")
     with about(data.source):
         columns = Columns.learn(X, _kinds(data, config.column or ()), drop_empty=True)

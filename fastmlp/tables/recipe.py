@@ -23,6 +23,7 @@ _CYCLES = 4  # of the rate
 LEAST_STEPS = 8  # in an epoch, however few the rows are
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # the most of each network
 NETWORKS = 8  # by default
+FEW_ROWS = 50  # of fewer rows it is said that they are too few
 
 
 @dataclass(frozen=True)
