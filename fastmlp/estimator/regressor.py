@@ -84,8 +84,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         "standardize_target": ["boolean"],
     }
 
-    target_mean_: np.ndarray | None
-    target_scale_: np.ndarray | None
+    target_mean_: Any  # an array, or None, and the next with it
+    target_scale_: Any
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _numbers(self, Z: np.ndarray) -> np.ndarray:
         """The predictions, in the units of y, for the network's outputs Z [N, O]."""
         predicted = self._loss.predict(Z)
-        if self.target_mean_ is not None and self.target_scale_ is not None:
+        if self.target_mean_ is not None:
             each = Z.shape[1] // len(self.target_mean_)
             mean, scale = (np.repeat(values, each) for values in (self.target_mean_, self.target_scale_))
             predicted = (predicted * scale + mean).astype(Z.dtype)
