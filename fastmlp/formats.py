@@ -166,12 +166,13 @@ COLUMN_KINDS = NUMBER, CATEGORY, DATE, DROP = "number", "category", "date", "dro
 
 def kinds_of(said: Sequence[str]) -> dict[str, str]:
     """{column: kind} of texts such as "zip=category". InputError for others."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for text in said:
         name, mark, kind = text.rpartition("=")
         if not (name and mark) or kind not in COLUMN_KINDS:
             raise InputError(f"--column {text!r:.60}: must be NAME=KIND; kinds are {', '.join(COLUMN_KINDS)}")
-        kinds[name] = kind
+        if kinds.setdefault(name, kind) != kind:
+            raise InputError(f"--column {text!r:.60}: is said to be {kinds[name]}, too; give one of the two")
     return kinds
 
 

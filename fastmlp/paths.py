@@ -17,8 +17,8 @@ try:  # Windows has no fcntl; there a file that is being written cannot be delet
 except ImportError:  # pragma: no cover
     fcntl = None  # type: ignore[assignment]
 
-MODEL, CONFIG = "model.npz", "config.toml"
-CHECKPOINT, PREVIOUS = "checkpoint.npz", "checkpoint-previous.npz"  # in a run's directory
+# In a run's directory.
+MODEL, CHECKPOINT, CONFIG, REPORTS = "model.npz", "checkpoint.npz", "config.toml", "metrics.jsonl"
 SEED = "seed-"  # and its number: the directory of one of several runs
 PICTURES = (  # of a report, each a .png
     "learning-curves", "confusion", "confident-errors", "recall", "predicted", "residuals", "deciles", "importance", "weights",
@@ -67,6 +67,11 @@ def runs_of_seeds(directory: Path) -> list[Path]:
     return sorted(runs, key=lambda run: int(run.name.removeprefix(SEED)))
 
 
+def previous(checkpoint: Path) -> Path:
+    """Where the checkpoint before the one at ``checkpoint`` is kept."""
+    return checkpoint.with_stem(f"{checkpoint.stem}-previous")
+
+
 def remove_report(directory: Path) -> None:
     """Delete the report in ``directory``, if there is one; other files stay."""
     page = directory / "report.html"
@@ -83,17 +88,14 @@ def remove_report(directory: Path) -> None:
 def alone_in(directory: Path) -> Iterator[None]:
     """InputError where another process is in this block with the same directory."""
     with contextlib.ExitStack() as until_done:
-        if fcntl is not None:
-            try:
-                descriptor = os.open(directory, os.O_RDONLY)
-                until_done.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"{directory}: another run is writing there; wait for its end, or give --out another directory"
-                ) from None
-            except OSError:  # a file system without locks
-                pass
+        try:
+            until_done.enter_context(_locked(directory))
+        except BlockingIOError:
+            raise InputError(
+                f"{directory}: another run is writing there; wait for its end, or give --out another directory"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
         yield
 
 
@@ -104,19 +106,24 @@ def cache_dir(kind: str) -> Path:
     return folders.cache_root() / kind
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """The opened file, locked until it is closed. OSError when it is locked already."""
-    with contextlib.ExitStack() as on_failure:
-        file = on_failure.enter_context(open(path, "rb"))
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        on_failure.pop_all()
-    return file
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a file or directory. BlockingIOError when it is locked already, OSError where there are no locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(path: Path) -> None:
     """Delete the temporary files of killed processes beside ``path``, but not those that are being written."""
     for temporary in path.parent.glob(f".{glob.escape(path.name)}-*.tmp"):
-        with contextlib.suppress(OSError), contextlib.nullcontext() if fcntl is None else _locked(temporary):
+        with contextlib.suppress(OSError), _locked(temporary):
             temporary.unlink()
 
 
@@ -136,14 +143,13 @@ def _begin_file(path: Path, until_renamed: contextlib.ExitStack) -> tuple[Path, 
     while True:
         temporary = path.parent / f".{path.name}-{os.urandom(4).hex()}.tmp"
         file = open(temporary, "xb")  # noqa: SIM115 (it is closed by who asked)
-        if fcntl is not None:
-            try:
-                until_renamed.enter_context(_locked(temporary))
-            except (FileNotFoundError, BlockingIOError):  # another process did so before it was locked
-                file.close()
-                continue
-            except OSError:  # a file system without locks
-                pass
+        try:
+            until_renamed.enter_context(_locked(temporary))
+        except (FileNotFoundError, BlockingIOError):  # another process did so before it was locked
+            file.close()
+            continue
+        except OSError:  # a file system without locks
+            pass
         return temporary, file
 
 

@@ -19,7 +19,19 @@ from .cli import Parser, add_options, command, load_data, say
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
-from .paths import CHECKPOINT, CONFIG, MODEL, PREVIOUS, SEED, alone_in, as_path, atomic_write, remove_report, writing
+from .paths import (
+    CHECKPOINT,
+    CONFIG,
+    MODEL,
+    REPORTS,
+    SEED,
+    alone_in,
+    as_path,
+    atomic_write,
+    previous,
+    remove_report,
+    writing,
+)
 from .screen import Screen, duration, hush
 from .training.parallel import World, joined
 
@@ -27,7 +39,6 @@ if TYPE_CHECKING:
     from .data import Dataset
     from .tables.columns import Columns
 
-METRICS = "metrics.jsonl"
 _MOST_SEEDS = 1000
 _HEADLINES = {"accuracy": "accuracy", "rmse": "RMSE"}  # of several seeds
 
@@ -123,12 +134,13 @@ class _Run:
             if self.model.exists():
                 self.screen.line(f"the run that was in {self.config.out} is replaced; another --out keeps both")
             self.begun = True
-            for name in (CONFIG, CHECKPOINT, PREVIOUS):  # in this order: never one run's options beside another's state
-                (self.directory / name).unlink(missing_ok=True)
+            # In this order: never one run's options beside another's state.
+            for path in (self.directory / CONFIG, self.checkpoint, previous(self.checkpoint)):
+                path.unlink(missing_ok=True)
             remove_report(self.directory / "report")
             self._write(CONFIG, self.config.to_toml())
         if self.first:
-            self._write(METRICS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
+            self._write(REPORTS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
         if self.first and self.resume:  # last: where the disk is full the run that was there keeps its options
             self._write(CONFIG, self.config.to_toml())
         if self.resume:
@@ -142,7 +154,7 @@ class _Run:
     def report(self, report: Any) -> None:
         """Append a line to the metrics, whole in the file before the next step."""
         if self.first:
-            path = self.directory / METRICS
+            path = self.directory / REPORTS
             with writing(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(report)) + "\n")
         self.screen.report(report)
@@ -348,14 +360,19 @@ def _load(config: TrainConfig, world: World) -> tuple[Dataset, float]:
 
 
 def _changed(config: TrainConfig, default: TrainConfig) -> str:
-    """The options that are not as in ``default``."""
-    options = {item.name: getattr(config, item.name) for item in fields(config) if "help" in item.metadata}
+    """The options that are not as in ``default``, as they are given."""
     changed = []
-    for name, value in options.items():
-        if value != getattr(default, name):
-            value = [",".join(map(str, value))] if name == "hidden" else value
-            values = value if isinstance(value, (list, tuple)) else [value]
-            changed += [f"--{name.replace('_', '-')} {each}" for each in values]
+    for item in fields(config):
+        value, option = getattr(config, item.name), item.name.replace("_", "-")
+        if "help" not in item.metadata or value == getattr(default, item.name):
+            continue
+        if isinstance(value, bool):
+            changed.append(f"--{option}" if value else f"--no-{option}")
+        elif item.name in ("column", "drop"):
+            changed += [f"--{option} {each}" for each in value]
+        else:
+            listed = ",".join(map(str, value)) or "0" if isinstance(value, tuple) else value
+            changed.append(f"--{option} {listed}")
     return ", ".join(changed)
 
 
@@ -388,7 +405,7 @@ def _find_lr(data: Dataset, config: TrainConfig, screen: Screen, directory: Path
     try:
         from .reporting.plots import lr_range_figure, write_png
 
-        write_png(lr_range_figure(result.rates.tolist(), result.losses.tolist(), result.suggestion), where)
+        write_png(lr_range_figure(result.rates, result.losses, result.suggestion), where)
         drawn = f"; the curve is in {where}"
     except ImportError:
         drawn = f"; {to_install('plot')} to see the curve"

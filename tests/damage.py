@@ -82,7 +82,7 @@ META = {
     "scale": 1.0, "classes": ["a", "b", "c"], "image_shape": [4, 3], "columns": None, "index_base": None,
     "trained_on": {"digest": 7, "seed": 0, "val_fraction": 0.1}, "format": "fastmlp", "version": 2,
 }  # fmt: skip
-RUN = {"step": 3, "samples": 24, "seconds": 0.5, "history": [], "best": [None, 0, 0], "batches": {"state": [1, 2]}}
+RUN = {"step": 3, "samples": 24, "seconds": 0.5, "history": [], "batches": {"state": [1, 2]}}
 OF_RUN = {**META, "config": {"lr": 1.0}, "run": RUN}, {**TENSORS, "state": np.ones(9)}
 
 

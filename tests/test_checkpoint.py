@@ -16,11 +16,11 @@ from fastmlp.config import configure
 from fastmlp.errors import InputError, Interrupted
 from fastmlp.models.tensor_file import read_tensors, write_tensors
 from fastmlp.paths import CHECKPOINT as NAME
-from fastmlp.paths import PREVIOUS
 from fastmlp.training import loop
 from fastmlp.training.checkpoint import read_checkpoint
 from fastmlp.training.loop import Observer
 
+PREVIOUS = "checkpoint-previous.npz"
 RUNS = [
     {"epochs": 8, "hidden": (48,), "average": 0.9},
     {"epochs": 6, "hidden": (40, 24), "dropout": 0.2, "optimizer": "adamw", "batch_size": 100},
@@ -119,10 +119,17 @@ def test_checkpoints_that_cannot_be_used_are_one_line(digits, stopped):
     )
     for data, options, message in (
         (other, {}, "is of a run on other data than other digits"),
-        (digits, {"hidden": (3,)}, "is of a network .784, 256, 10. in float32; this run's is .784, 3, 10. in float32"),
-        (digits, {"dtype": "float64"}, "is of a network .784, 256, 10. in float32; this run's is .* in float64"),
-        (digits, {"bias": False}, "in float32; this run's is .784, 256, 10. in float32, without biases"),
-        (digits, {"optimizer": "adam"}, "is of a run with another optimizer than this one's, or damaged"),
+        (
+            digits,
+            {"hidden": (3,)},
+            "is of a run with hidden .256,., which cannot go on with .3,.; a new run takes another file",
+        ),
+        (digits, {"dtype": "float64"}, "is of a run with dtype float32, which cannot go on with float64"),
+        (digits, {"bias": False}, "is of a run with bias True"),
+        (digits, {"optimizer": "adam"}, "is of a run with optimizer momentum"),
+        (digits, {"lr": 0.5}, "is of a run with lr 0.12, which cannot go on with 0.5"),
+        (digits, {"class_weight": "balanced"}, "is of a run with class_weight None"),
+        (digits, {"seed": 1}, "is of a run with seed 0"),
     ):
         with pytest.raises(InputError, match=message):
             fastmlp.fit(data, checkpoint=stopped, resume=True, **options)

@@ -18,11 +18,12 @@ import pytest
 
 import fastmlp
 from fastmlp import paths, train
-from fastmlp.paths import CHECKPOINT, PREVIOUS, atomic_write
-from fastmlp.train import CONFIG, METRICS, MODEL
+from fastmlp.paths import CHECKPOINT, atomic_write
+from fastmlp.train import CONFIG, MODEL, REPORTS
 from fastmlp.training import loop
 from fastmlp.training.metrics import read_metrics
 
+PREVIOUS = "checkpoint-previous.npz"
 OPTIONS = ["--data", "data.npz", "--hidden", "3", "--batch-size", "20", "--optimizer", "adam", "--dropout", "0.2"]
 RUN = [*OPTIONS, "--steps", "3", "--checkpoint-seconds", "0", "--threads", "1"]  # a checkpoint after each step
 
@@ -48,9 +49,9 @@ def command(capsys, *arguments):
 def outcome(directory):
     """All of a finished run that must not depend on its stops; nothing temporary may be left."""
     directory = Path(directory)
-    left = {CONFIG, METRICS, MODEL, CHECKPOINT, PREVIOUS}
+    left = {CONFIG, REPORTS, MODEL, CHECKPOINT, PREVIOUS}
     assert {path.name for path in directory.iterdir()} <= left
-    lines = (directory / METRICS).read_text().splitlines()
+    lines = (directory / REPORTS).read_text().splitlines()
     reports = [{**json.loads(line), "seconds": 0, "samples_per_second": 0} for line in lines]
     weights = [fastmlp.load_model(directory / name).weights_sha256() for name in (MODEL, CHECKPOINT)]
     return weights, reports
@@ -164,8 +165,8 @@ def test_a_run_goes_on_from_every_instant(capsys, monkeypatch):
         assert (CONFIG in state) == begun
         for name in state.keys() & {CHECKPOINT, PREVIOUS, MODEL}:
             fastmlp.load_model(f"{place}/{name}")
-        if METRICS in state:
-            read_metrics(Path(place, METRICS))
+        if REPORTS in state:
+            read_metrics(Path(place, REPORTS))
         resumed = command(capsys, "--resume", place)
         if begun:
             assert resumed == (0, [])
@@ -173,7 +174,7 @@ def test_a_run_goes_on_from_every_instant(capsys, monkeypatch):
             assert resumed == (2, [f"fastmlp train: --resume {place}: no run to go on with (it has no config.toml)"])
             assert command(capsys, *RUN, "--out", place) == (0, [])
         assert outcome(place) == expected
-    written = {CONFIG, METRICS, MODEL, CHECKPOINT}
+    written = {CONFIG, REPORTS, MODEL, CHECKPOINT}
     assert seen == written | {PREVIOUS} | {f".{name}" for name in written}
 
 
@@ -291,12 +292,12 @@ def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_when_there_is_space
     before = {name: Path(stopped, name).read_bytes() for name in (CONFIG, CHECKPOINT, PREVIOUS)}
     code, lines = with_file_size(int(part * whole), "--resume", stopped)
     assert (code, len(lines)) == (1, 1), lines
-    name = METRICS if part < 0.1 else CHECKPOINT
+    name = REPORTS if part < 0.1 else CHECKPOINT
     assert lines[0] == (
         f"fastmlp train: {stopped}/{name}: cannot be written (File too large); "
         f"the last finite state is in {stopped}/{CHECKPOINT}"
     )
-    assert {path.name for path in Path(stopped).iterdir()} == {*before, METRICS}
+    assert {path.name for path in Path(stopped).iterdir()} == {*before, REPORTS}
     assert {name: Path(stopped, name).read_bytes() for name in before} == before
     assert command(capsys, "--resume", stopped) == (0, [])
     assert outcome(stopped) == outcome("whole")

@@ -175,8 +175,9 @@ def test_a_stopped_run_goes_on_to_the_bits_of_one_that_never_stopped(place, tmp_
     assert len(read_checkpoint(tmp_path / "checkpoint.npz", print).run["networks"]) == networks
     with pytest.raises(InputError, match="is of a run on other data"):
         fastmlp.fit(fastmlp.load("prices.csv", seed=1, say=lambda line: None), **options, resume=True)
-    with pytest.raises(InputError, match="is of another network"):
-        fastmlp.fit(data, **options, hidden=(32,), resume=True)
+    for changed in ({"hidden": (32,)}, {"epochs": 5}, {"networks": 4}, {"lr": 0.1}):
+        with pytest.raises(InputError, match=f"is of a run with {next(iter(changed))} .*, which cannot go on with"):
+            fastmlp.fit(data, **{**options, **changed}, resume=True)
 
 
 def a_dataset(X):
@@ -255,6 +256,10 @@ def test_each_option_that_a_table_takes_changes_its_network(place):
         (
             ["--column", "zone=place"],
             "--column 'zone=place': must be NAME=KIND; kinds are number, category, date, drop",
+        ),
+        (
+            ["--column", "zone=date", "--column", "zone=category"],
+            "--column 'zone=category': is said to be date, too; give one of the two",
         ),
         (
             ["--column", "zon=category"],

@@ -20,7 +20,7 @@ from ..data.labels import listed
 from ..errors import InputError, Interrupted, RunError, about, similar
 from ..formats import DROP, kinds_of
 from ..models.target import Target, number_scores, target_of
-from ..training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..training.checkpoint import Checkpoint, read_checkpoint, resuming, write_checkpoint
 from ..training.loop import Observer, Progress, Result, on_threads, training_cost
 from ..training.plan import digest, sample_weights
 from .columns import Columns
@@ -211,22 +211,17 @@ class _Run:
             write_checkpoint(self.path, Checkpoint(self.model(), asdict(self.config), run, {}))
         self._saved = time.monotonic()
 
-    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
         """Take over a checkpoint's networks. InputError where they belong to another run."""
-        model, run = checkpoint.model, checkpoint.run
-        if not isinstance(model, TableModel) or model.network.sizes[1:-1] != self.config.hidden:
-            raise InputError(f"{path}: is of another network than this run's")
-        if run.get("digest") != self.digest:
-            raise InputError(f"{path}: is of a run on other data than {self.data.source}")
-        try:
+        model: Any = checkpoint.model
+        run = checkpoint.run
+        with resuming(checkpoint, self.config, self.digest, self.data.source, self.path):
             self.members = dict(zip(map(int, run["networks"]), model.networks, strict=True))
             self.history = [NetworkReport(**report) for report in run["history"]]
             self.recipe = range(len(self.plan.recipes))[run.get("recipe", 0)]  # once there was one only
             if not {*self.members} <= {*range(len(self.plan.parts))} or len(self.history) != len(self.members):
                 raise ValueError("networks")
             self.seconds = max((report.seconds for report in self.history), default=0.0)
-        except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
-            raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
 
     # -- training ----------------------------------------------------------------------------------------------------------
 
@@ -299,7 +294,7 @@ def fit_table(data: Dataset, config: TrainConfig, observer: Observer, path: Path
         run = _Run(data, config, plan, observer, path)
         observer.columns(plan.columns)
         if resume and path is not None and (found := read_checkpoint(path, observer.say)) is not None:
-            run.resume(found, path)
+            run.resume(found)
         run.warm_up()
         compile_seconds = kernels.jit.compile_seconds - before
         observer.started(run.history, len(run.members) == len(plan.parts))

@@ -35,7 +35,7 @@ class Window:
 
 
 class _Ahead:
-    """An iterator over ``items`` that makes each item in a thread while the one before it is in use.
+    """``next`` of it is that of ``items``, made in a thread while the item before it is in use.
 
     It is the same thread for all items, since each thread has a heap of its own and keeps memory that is freed in it.
     """
@@ -52,9 +52,6 @@ class _Ahead:
     @property
     def busy(self) -> bool:
         return not self._next.done()
-
-    def __iter__(self) -> Iterator[Window]:
-        return self
 
     def __next__(self) -> Window:
         window = self._next.result()
@@ -89,7 +86,7 @@ class Batches:
         self.window_rows = -(-samples // (count * self.batch_size)) * self.batch_size
         self._load: Callable[[Window], Window] = lambda window: window
         self._until: int | None = None
-        self._windows: Iterator[Window] | None = None
+        self._windows: Iterator[Window] | _Ahead | None = None
         self._window: Window | None = None
 
     def load(self, load: Callable[[Window], Window], *, until: int | None = None) -> None:

@@ -7,15 +7,17 @@ the parameters ``best`` and ``average``, all flat; and in ``meta`` ``config`` (e
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..config import OF_ANY_NETWORK, OF_ONE_NETWORK, TrainConfig
+from ..errors import InputError, about
 from ..models.loading import model_from
 from ..models.model import Model
 from ..models.tensor_file import Tensors, read_tensors, write_tensors
+from ..paths import previous
 
 
 @dataclass
@@ -32,12 +34,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write it atomically and keep the previous one beside it. RunError when it cannot be written."""
     meta, tensors = checkpoint.model.contents()
     meta |= {"config": checkpoint.config, "run": checkpoint.run}
-    write_tensors(path, meta, tensors | checkpoint.tensors, keep=_before(path))
-
-
-def _before(path: Path) -> Path:
-    """Where the checkpoint before the one at ``path`` is kept: of checkpoint.npz, ``paths.PREVIOUS``."""
-    return path.with_stem(f"{path.stem}-previous")
+    write_tensors(path, meta, tensors | checkpoint.tensors, keep=previous(path))
 
 
 def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -46,7 +43,7 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
     The previous checkpoint replaces a damaged or missing one, and ``say`` gets a line about it.
     """
     failure = None
-    for candidate in (path, _before(path)):
+    for candidate in (path, previous(path)):
         if not candidate.exists():
             continue
         try:
@@ -65,3 +62,31 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
     if failure is not None:
         raise failure
     return None
+
+
+@contextlib.contextmanager
+def resuming(
+    checkpoint: Checkpoint, config: TrainConfig, digest: int, source: str, path: Path | None
+) -> Iterator[None]:
+    """The block takes over the state in the ``checkpoint`` of the file ``path``.
+
+    InputError where that is of a run on other data, or with other options of training, or where its state is incomplete. A run
+    of one network may become longer.
+    """
+    if checkpoint.run.get("digest") != digest:
+        raise InputError(f"{path}: is of a run on other data than {source}")
+    free = {"report_steps", "evaluate_every", *(() if config.networks else ("epochs", "steps"))}
+    fixed = {*OF_ANY_NETWORK, *OF_ONE_NETWORK, "networks", "class_weight", "seed"} - free
+    try:
+        with about(path):
+            theirs = TrainConfig(**checkpoint.config)
+            for name in (item.name for item in fields(config) if item.name in fixed):
+                then, now = (each.peak_lr if name == "lr" else getattr(each, name) for each in (theirs, config))
+                if then != now:
+                    option = f"--{name.replace('_', '-')}"
+                    raise InputError(
+                        f"is of a run with {option} {then}, which cannot go on with {now}; a new run takes another file"
+                    )
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None

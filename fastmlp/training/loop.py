@@ -24,7 +24,7 @@ from ..models.model import Model
 from ..models.ranges import input_ranges
 from ..models.target import kernel_of, scored
 from .batches import Batches
-from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint, resuming, write_checkpoint
 from .optimizers import learning_rates, rule
 from .parallel import World
 from .plan import Plan, plan
@@ -149,27 +149,6 @@ def _initialise(network: Network, config: TrainConfig, rng: np.random.Generator)
             W[...] = rng.standard_normal(W.shape) * (2 / W.shape[0]) ** 0.5
 
 
-class _Best:
-    """The best parameters so far by the monitored metric, where the run has a patience."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self.metric, self.patience = config.monitor, config.patience
-        self.value, self.epoch, self.waited = math.inf, 0.0, 0
-        self.params: np.ndarray | None = None
-
-    def see(self, report: Report, params: np.ndarray) -> None:
-        if self.patience is None:
-            return
-        value = getattr(report, self.metric) * (-1 if self.metric.endswith(HIGHER_IS_BETTER) else 1)
-        self.waited += 1
-        if value < self.value:
-            self.value, self.epoch, self.waited, self.params = value, report.epoch, 0, params.copy()
-
-    @property
-    def enough(self) -> bool:
-        return self.patience is not None and self.waited >= self.patience
-
-
 class Run:
     """The state of one run, the same on all ranks of its world."""
 
@@ -178,6 +157,8 @@ class Run:
         self.plan, self.config, self.path = plan, config, path
         self.observer, self.world = observer, world or World()
         self.rule = rule(config)
+        # The kernels' loss; None for the cross-entropy of classes, whose labels may be smoothed.
+        self.loss = None if plan.loss is None else kernel_of(plan.loss)
         self.task, target = data.task, plan.target
         outputs = len(data.classes) if target is None else target.outputs
         network = self._network((data.X.shape[1], *config.hidden, outputs))
@@ -187,9 +168,12 @@ class Run:
         else:
             network.params[...] = plan.start.network.params
         self.final = network  # holds the weights that are tested and kept: the last step's, or an average
+        self.averaging: dict[str, Any] = {}  # the kernels' options
         if config.average is not None:
             self.final = self._network(network.sizes, slots=0)
             self.final.params[...] = network.params
+            decay = None if config.average == 1 else config.average
+            self.averaging = {"average": self.final.params, "average_decay": decay}
         self.model = Model(
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
             index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
@@ -210,7 +194,7 @@ class Run:
         )
         self.interval = config.report_steps or self.batches.steps_per_epoch
         self.history: list[Report] = []
-        self.best = _Best(config)
+        self.best_params: np.ndarray | None = None  # those of the best report, where the run has a patience
         self.step = self.samples = self.interval_samples = self.interval_correct = 0
         self.seconds = self.interval_seconds = 0.0
         self.losses: list[float] = []  # of the steps since the last report
@@ -228,11 +212,6 @@ class Run:
             sizes, bias=config.bias, dtype=config.dtype, slots=slots, activation=config.activation,
             output="softmax" if target is None else target.kernel.output, layer_rates=config.layer_rates,
         )  # fmt: skip
-
-    @property
-    def _loss(self) -> Any:
-        """The kernels' loss; None for the cross-entropy of classes, whose labels may be smoothed."""
-        return None if self.plan.loss is None else kernel_of(self.plan.loss)
 
     def warm_up(self) -> None:
         """Compile, or load from the cache, every kernel that the run will call."""
@@ -257,7 +236,7 @@ class Run:
         average = None if config.average is None else network.params.copy()
         calls: list[Callable[[], Any]] = [
             partial(
-                kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self._loss,
+                kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self.loss,
                 average=average,
             )
             for clip in ({config.clip_norm} if self.world.size == 1 else {None, config.clip_norm})
@@ -292,7 +271,7 @@ class Run:
                 ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
                 rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
                 sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
-                dropout=config.dropout, seed=config.seed % 2**32, loss=self._loss, **self._averaged,
+                dropout=config.dropout, seed=config.seed % 2**32, loss=self.loss, **self.averaging,
             )  # fmt: skip
         seconds = max(self.world.gather(time.perf_counter() - start))
         self.step += count
@@ -310,16 +289,16 @@ class Run:
             raise self.divergence(f"at step {bad}: the loss")
 
     @property
-    def _averaged(self) -> dict[str, Any]:
-        """The kernels' options for averaging the weights."""
-        if (share := self.config.average) is None:
-            return {}
-        return {"average": self.final.params, "average_decay": None if share == 1 else share}
-
-    @property
     def finished(self) -> bool:
         """Whether all steps have been taken, or no more progress is expected."""
-        return self.step >= self.total or self.best.enough
+        patience = self.config.patience
+        return self.step >= self.total or (patience is not None and len(self.history) - self._best > patience)
+
+    @property
+    def _best(self) -> int:
+        """The number of the report, from 0, that was the first with the best of the monitored metric; 0 without reports."""
+        choose = np.argmax if self.config.monitor.endswith(HIGHER_IS_BETTER) else np.argmin
+        return int(choose([getattr(report, self.config.monitor) for report in self.history] or [0]))
 
     def until_report(self) -> Report:
         """Train to the next report and make it."""
@@ -331,8 +310,7 @@ class Run:
             loss = sum(self.losses) / self.interval_samples
             self.observer.progress(Progress(self.step, self.total, loss, self._accuracy(), rate, left))
             if self.step < goal:
-                self.stop_if_asked()
-                self.save_if_due()
+                self.pause()
         ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
         measured: dict[str, Any] = {
             "epoch": self.step / self.batches.steps_per_epoch,
@@ -351,17 +329,13 @@ class Run:
         self.interval_seconds, self.losses = 0.0, []
         report = self.world.gather(report)[0]  # all ranks must decide alike, but different CPUs round differently
         self.history.append(report)
-        self.best.see(report, self.final.params)
+        if self.config.patience is not None and self._best == len(self.history) - 1:
+            self.best_params = self.final.params.copy()
         return report
 
     def _accuracy(self) -> float | None:
         """The training accuracy since the last report; None for numbers."""
         return self.interval_correct / self.interval_samples if self.task == "classification" else None
-
-    def stop_if_asked(self) -> None:
-        """Interrupted, on all ranks, where the observer of any of them wants to stop."""
-        if any(self.world.gather(self.observer.stop())):
-            raise Interrupted
 
     def _tested(self, held_out: tuple[Any, ...] | None, name: str) -> dict[str, float | None]:
         """{name}_loss, {name}_accuracy, ... on prepared samples; None for each without samples."""
@@ -381,11 +355,10 @@ class Run:
             cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
         return RunError(f"diverged {what} is not finite; try {cure}")
 
-    def finish(self) -> None:
-        """Give the model the best parameters if the run watched for them, else the last."""
-        self.model.network.params[...] = self.final.params if self.best.params is None else self.best.params
-
-    def save_if_due(self) -> None:
+    def pause(self) -> None:
+        """Interrupted, on all ranks, where the observer of any of them wants to stop; else a checkpoint when one is due."""
+        if any(self.world.gather(self.observer.stop())):
+            raise Interrupted
         if any(self.world.gather(time.monotonic() >= self._save_at)):
             self.save()
 
@@ -411,28 +384,20 @@ class Run:
             "interval": [self.interval_samples, self.interval_correct, self.interval_seconds],
             "batches": self.batches.state(self.step),
             "history": [asdict(report) for report in self.history],
-            "best": [None if math.isinf(self.best.value) else self.best.value, self.best.epoch, self.best.waited],
             "digest": self.plan.digest,
         }
         tensors = {"state": self.model.network.state, "losses": np.array(self.losses)}
-        if self.best.params is not None:
-            tensors["best"] = self.best.params
+        if self.best_params is not None:
+            tensors["best"] = self.best_params
         if self.config.average is not None:
             tensors["average"] = self.final.params
         return Checkpoint(self.model, asdict(self.config), run, tensors)
 
-    def resume(self, checkpoint: Checkpoint, path: Path) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
         """Go on where ``checkpoint`` was made. InputError where it belongs to another run."""
         run, tensors, network = checkpoint.run, checkpoint.tensors, self.model.network
-        if run.get("digest") != self.plan.digest:
-            raise InputError(f"{path}: is of a run on other data than {self.plan.data.source}")
-        theirs = checkpoint.model.network
-        if (theirs.sizes, theirs.bias, theirs.dtype) != (network.sizes, network.bias, network.dtype):
-            without = ("", ", without biases")
-            both = (f"{each.sizes} in {each.dtype}{without[not each.bias]}" for each in (theirs, network))
-            raise InputError(f"{path}: is of a network {next(both)}; this run's is {next(both)}")
-        try:
-            network.params[...] = theirs.params
+        with resuming(checkpoint, self.config, self.plan.digest, self.plan.data.source, self.path):
+            network.params[...] = checkpoint.model.network.params
             network.state[...] = tensors["state"]
             if self.config.average is not None:
                 self.final.params[...] = tensors["average"]
@@ -440,17 +405,13 @@ class Run:
             self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
             self.losses = tensors["losses"].tolist()
             self.history = [_REPORTS[self.task](**report) for report in run["history"]]
-            value, self.best.epoch, self.best.waited = run["best"]
-            self.best.value = math.inf if value is None else value
-            self.best.params = tensors.get("best")
+            self.best_params = tensors.get("best")
             self.batches.resume(run["batches"])
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            raise InputError(f"{path}: is of a run with another optimizer than this one's, or damaged") from None
 
     def summary(self, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, except those that the command adds."""
         last, plan = self.history[-1], self.plan
-        if self.best.params is None:
+        if self.best_params is None:
             tested = {name: value for name, value in asdict(last).items() if name.startswith(("test", "validation"))}
         else:
             tested = self._tested(plan.test, "test") | self._tested(plan.validation, "validation")
@@ -461,7 +422,7 @@ class Run:
         return {
             **tested,
             "train_loss": last.train_loss,
-            "best_epoch": self.best.epoch if self.best.params is not None else None,
+            "best_epoch": None if self.best_params is None else self.history[self._best].epoch,
             "epochs": self.step / self.batches.steps_per_epoch,
             "steps": self.step,
             "input": plan.input,
@@ -517,8 +478,8 @@ def fit_network(
         if len(set(world.gather(run.plan.digest))) > 1:
             raise InputError(f"{data.source}: is not the same data on all ranks")
         found = world.gather(found)[0]
-        if found is not None and path is not None:
-            run.resume(found, path)
+        if found is not None:
+            run.resume(found)
         result = Result(run.model, run.config, run.history)
         run.warm_up()
         compile_seconds = kernels.jit.compile_seconds - before
@@ -530,13 +491,12 @@ def fit_network(
                 with world.together():
                     observer.report(report)
                 if not run.finished:
-                    run.stop_if_asked()
-                    run.save_if_due()
+                    run.pause()
         except Interrupted as interruption:
             run.save()
             interruption.result = result
             raise
         run.save()
-        run.finish()
+        run.model.network.params[...] = run.final.params if run.best_params is None else run.best_params
         result.summary = run.summary(compile_seconds)
     return result
