@@ -87,7 +87,7 @@ def _fish(verb: str) -> Iterator[str]:
                 yield f"-f {values}"
             continue
         taken = f"-x {values} " if values else "" if action.nargs == 0 else "-r "
-        yield f"{' '.join(names)} {taken}-d {shlex.quote((action.help or '').replace('%%', '%'))}"
+        yield f"{' '.join(names)} {taken}-d {shlex.quote(str(action.help).replace('%%', '%'))}"
 
 
 @command("completion")

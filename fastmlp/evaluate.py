@@ -39,16 +39,18 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
     from .data import split_rows
     from .training.plan import digest
 
-    own = model.trained_on
-    if recorded and own is not None and digest(data) != own["digest"]:
+    if (own := model.trained_on) is None:
+        return data
+    same = digest(data) == own["digest"]
+    if recorded and not same:
         say(
             f"{config.data}: is not what the model was trained on, or has changed since; it may be tested on learnt samples"
         )
     if not whole or data.X is not data.X_test:
         return data
-    if own is not None and digest(data) == own["digest"]:
+    if same:
         say(f"{config.data}: is all that the model was trained on; new samples may be harder")
-    elif own is not None and 0 < round(len(data.y) * own["val_fraction"]) < len(data.y):
+    elif 0 < round(len(data.y) * own["val_fraction"]) < len(data.y):
         train, test = split_rows(len(data.y), own["val_fraction"], own["seed"], data.source)
         if digest(data, train) == own["digest"]:
             say(

@@ -75,7 +75,7 @@ def _print_lines(model: Model, files: Sequence[_Read], rows: Sequence[Any]) -> N
     names = [" ".join(name.splitlines()) for name in model.classes]
     for file, found in zip(files, rows):
         head = f"{file.name}\t" if len(files) > 1 else ""
-        told = (names[k] for k in found[0].tolist()) if model.target is None else _written(found, model)
+        told = _told(model, names, found)
         sys.stdout.writelines(f"{head}{line}\n" for line in told)
 
 
@@ -90,16 +90,19 @@ def _print_table(model: Model, files: Sequence[_Read], rows: Sequence[Any], prob
     print(",".join(_quoted([*["file"] * several, *kept, *predicted])))
     names = _quoted(model.classes)
     for file, found in zip(files, rows):
-        if model.target is not None:
-            told = _written(found, model)
-        elif proba:
-            told = (f"{names[k]},{line}" for k, line in zip(found[0].tolist(), _written(found[1], model)))
-        else:
-            told = (names[k] for k in found[0].tolist())
+        told = _told(model, names, found, proba)
         head = _quoted([file.name] * several)
         columns = [_quoted(texts) for texts in file.kept.values()]
         heads = zip(*columns) if columns else repeat(())
         sys.stdout.writelines(",".join((*head, *fields, line)) + "\n" for fields, line in zip(heads, told))
+
+
+def _told(model: Model, names: Sequence[str], found: Any, proba: bool = False) -> Iterator[str]:
+    """For each row of what ``_predictions`` ``found``: its numbers, or its class and, with ``proba``, the probabilities."""
+    if model.target is not None:
+        return _written(found, model)
+    chosen = (names[k] for k in found[0].tolist())
+    return map(",".join, zip(chosen, _written(found[1], model))) if proba else chosen
 
 
 def _written(numbers: np.ndarray, model: Model) -> Iterator[str]:

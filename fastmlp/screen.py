@@ -161,17 +161,13 @@ class Screen:
 
 def bar(part: float, size: int) -> str:
     """A bar of ``size`` characters, a ``part`` of them full."""
-    full, empty = "━╌" if _can_show("━╌") else "#-"
+    full, empty = "━╌"
+    try:
+        "━╌".encode(sys.stderr.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        full, empty = "#-"
     done = round(size * part)
     return full * done + empty * (size - done)
-
-
-def _can_show(text: str) -> bool:
-    try:
-        text.encode(sys.stderr.encoding or "ascii")
-    except (UnicodeError, LookupError):
-        return False
-    return True
 
 
 def _fitted(parts: Sequence[tuple[int, str]], room: int) -> str:

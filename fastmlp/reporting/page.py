@@ -19,7 +19,7 @@ from ..evaluate import load_to_test
 from ..models.loading import load_model
 from ..models.model import Model
 from ..models.target import scored
-from ..paths import CONFIG, MODEL, as_path, atomic_write, model_file, remove_report, runs_of_seeds, writing
+from ..paths import CONFIG, MODEL, REPORTS, as_path, atomic_write, model_file, remove_report, runs_of_seeds, writing
 from ..tables.model import TableModel
 from ..training.metrics import read_metrics
 from . import plots
@@ -77,7 +77,7 @@ def _draw_run(run: Path, data: str | None, target: Path) -> tuple[list[Path], Te
     path = model_file(run)
     directory = path.parent
     config, settings = _config(directory, data)
-    metrics = directory / "metrics.jsonl"
+    metrics = directory / REPORTS
     history = read_metrics(metrics)
     model = load_model(path)
     dataset = load_to_test(config, model, whole=data is not None, recorded=data is None)
@@ -207,4 +207,4 @@ def _cell(cell: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)

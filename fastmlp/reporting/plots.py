@@ -242,10 +242,8 @@ def learning_curves(
     axes[-1].set_xlabel("epoch")
     axes[-1].margins(x=0.02)
     axes[-1].xaxis.set_major_locator(MaxNLocator(8, integer=history[-1]["epoch"] >= 2))
-    handles, labels = axes[0].get_legend_handles_labels()
-    if not handles:
-        handles, labels = axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0.3)
+    lines = {line.get_label(): line for ax in axes[:2] for line in ax.lines}
+    figure.legend([*lines.values()], [*lines], loc="outside upper left", ncols=3, handlelength=2.2, borderpad=0.3)
     return figure
 
 
@@ -441,19 +439,14 @@ def importance_bars(names: Sequence[str], rises: np.ndarray, deviations: np.ndar
 
 
 @_style()
-def lr_range_figure(lrs: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
-    """The smoothed loss of a learning rate range test against the rate > 0, with the suggested rate marked.
-
-    Losses need not be finite; what lies far above the first tenth, where the test diverged, is cut off.
+def lr_range_figure(rates: np.ndarray, losses: np.ndarray, suggestion: float) -> Figure:
+    """The smoothed loss of a learning rate range test, which falls somewhere, against the rate > 0, with the suggested rate
+    marked. What lies far above the first tenth, where the test diverged, is cut off.
     """
-    rates, loss = np.asarray(lrs, np.float64), np.asarray(losses, np.float64)
-    rates, loss = rates[np.isfinite(loss)], loss[np.isfinite(loss)]
     figure, ax = _panel(3.4, "learning rate", "training loss, smoothed")
-    if loss.size:
-        first = loss[: max(1, loss.size // 10)].max()
-        ax.plot(rates, np.minimum(loss, 10 * abs(first)), color=_BLUE)
-        if (fall := first - loss.min()) > 0:
-            ax.set_ylim(loss.min() - 0.1 * fall, first + 0.25 * fall)
+    low, first = losses.min(), losses[: max(1, losses.size // 10)].max()
+    ax.plot(rates, np.minimum(losses, 10 * abs(first)), color=_BLUE)
+    ax.set_ylim(low - 0.1 * (first - low), first + 0.25 * (first - low))
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))

@@ -80,7 +80,9 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
     for name in ("train", "validation", "test"):
         losses, rates = (plots.series(history, f"{name}_{what}") for what in ("loss", "accuracy"))
         parts = [f"loss {losses[1][-1]:.3g}"] if losses[1].size else []
-        parts += [f"error rate {_rate(1 - rates[1][-1])}{plots.PERCENT}"] if rates[1].size else []
+        if rates[1].size:
+            error = 1 - rates[1][-1]
+            parts.append(f"error rate {100 * error:{'.2g' if error < 0.1 else '.1f'}}{plots.PERCENT}")
         for what, label in (("rmse", "RMSE"), ("r2", "R²")):
             values = plots.series(history, f"{name}_{what}")[1]
             parts += [f"{label} {values[-1]:.4g}"] if values.size else []
@@ -112,10 +114,6 @@ def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.nda
     return reported
 
 
-def _rate(error: float) -> str:
-    return f"{100 * error:.2g}" if error < 0.1 else f"{100 * error:.1f}"
-
-
 def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
     K, wrong = len(names), test.errors
     pairs, times = np.unique(K * test.y[wrong] + test.predicted[wrong], return_counts=True)
@@ -140,12 +138,12 @@ def _confusion(test: Tested, names: tuple[str, ...]) -> Section:
 
 def _places(data: Dataset, rows: np.ndarray, config: TrainConfig, model: Model) -> tuple[str, list[Any], str]:
     """(kind of place: row, line or file; the place of each of ``rows`` of the test set; a sentence about them)."""
-    path = None if data.tested is None else as_path(data.tested.path)
-    if data.tested is None or path is None or (path.is_dir() and data.tested.files is None):
+    tested = data.tested
+    if tested is None or (as_path(tested.path).is_dir() and tested.files is None):
         return "row", rows.tolist(), "Rows of the test set count from 0."
-    stand = data.tested.rows[rows].tolist()
-    if (files := data.tested.files) is not None:
-        return "file", [files[row] for row in stand], f"Files are those in {path.name}."
+    path, stand = as_path(tested.path), tested.rows[rows].tolist()
+    if tested.files is not None:
+        return "file", [tested.files[row] for row in stand], f"Files are those in {path.name}."
     form = format_of(path, TRAINING)
     if not form.is_text:
         return "row", stand, f"Rows are those of {path.name}, counted from 0."
@@ -216,7 +214,6 @@ def _deciles(test: Tested) -> Section:
 
 
 def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
-    """For samples that are no images, the table has the values of the first few ``columns``."""
     rows = test.errors[:_SHOWN]
     place, places, said = _places(test.data, rows, config, model)
     table: list[tuple[Any, ...]] = [(place, "true", "predicted", "residual")]
@@ -224,17 +221,17 @@ def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: li
         (where, f"{y:.6g}", f"{p:.6g}", f"{p - y:.4g}")
         for where, y, p in zip(places, test.y[rows].tolist(), test.predicted[rows].tolist())
     ]
-    words = f"The {len(rows)} test samples that the model was furthest off on. {said}"
-    if model.image_shape is None:
-        table, which = _with_values(table, test.X, rows, model, columns)
-        words += which
+    table, which = _with_values(table, test.X, rows, model, columns)
+    words = f"The {len(rows)} test samples that the model was furthest off on. {said}{which}"
     return Section("Largest errors", words, table=table)
 
 
 def _with_values(
     table: list[tuple[Any, ...]], X: Any, rows: np.ndarray, model: Model, columns: list[Any]
 ) -> tuple[list[tuple[Any, ...]], str]:
-    """(the table with values of the first few ``columns`` of X's rows, a sentence about them)."""
+    """(the table with values of the first few ``columns`` of X's rows, a sentence about them); of images nothing is added."""
+    if not columns:
+        return table, ""
     shown = columns[:_VALUES]
     head, *body = table
     if isinstance(X, Frame):
@@ -252,7 +249,6 @@ def _with_values(
 
 
 def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: list[Any]) -> Section:
-    """For samples that are no images, the table has the values of the first few ``columns``."""
     title, rows = "Most confident errors", test.errors[:_SHOWN]
     if not rows.size:
         return Section(title, "Every test sample is classified correctly.")
@@ -264,14 +260,14 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
     table += zip(places, true, answers, sure)
     of = f"{len(rows)} of {test.errors.size:,}" if len(rows) < test.errors.size else f"All {len(rows)}"
     words = f"{of} misclassified test samples, those first where the model gave the wrong class the highest probability. {said}"
-    X = test.X
-    if model.image_shape is None or hasattr(X, "indptr"):
-        table, which = _with_values(table, X, rows, model, columns)
-        return Section(title, words + which, table=table)
+    table, which = _with_values(table, test.X, rows, model, columns)
+    words += which
+    if model.image_shape is None or hasattr(test.X, "indptr"):
+        return Section(title, words, table=table)
     names = [(plots.short(t, 11), plots.short(p, 11)) for t, p in zip(true, answers)]
     joint = " → " if max(len(t) + len(p) for t, p in names) <= 8 else " →\n"
     titles = [f"{t}{joint}{p}\n{s}" for (t, p), s in zip(names, sure)]
-    figure = plots.contact_sheet(_pixels(X[rows]).reshape(-1, *model.image_shape), titles)
+    figure = plots.contact_sheet(_pixels(test.X[rows]).reshape(-1, *model.image_shape), titles)
     alt = "Images with true class, predicted class and its probability: " + "; ".join(
         f"{t} as {p}, {s}" for t, p, s in zip(true, answers, sure)
     )

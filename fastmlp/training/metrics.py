@@ -52,7 +52,7 @@ def _numbers(row: dict[str, Any], where: str) -> dict[str, float]:
     numbers = {}
     for name in _NUMBERS & row.keys():
         value = row[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if value is not None and type(value) not in (int, float):
             raise InputError(f"{where}: {name} is {str(value)[:20]!r}; it must be a number or null")
         if value is not None and abs(value) < _LARGEST:  # False for NaN
             numbers[name] = float(value)

@@ -65,7 +65,8 @@ class Plan:
     ``distort``, and None if they stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices,
     or numbers in the network's units (see ``target``). ``weights`` have the mean 1, as the rate is that of samples that count
     1. ``test`` is (X, y) as the model takes them, ``validation`` (X, y, weights). ``start`` is the model of --init-from, whose
-    scaling and target units the run takes over.
+    scaling and target units the run takes over. ``for_kernels`` gives samples, as read or distorted, the form that the network
+    takes.
     """
 
     config: TrainConfig
@@ -82,15 +83,12 @@ class Plan:
     validation: tuple[Any, np.ndarray, np.ndarray | None] | None
     window_rows: int | None
     start: Model | None
+    for_kernels: Callable[[Any], Any]
 
     @property
     def loss(self) -> str | None:
         """The loss as --loss names it; None for the cross-entropy of classes."""
         return None if self.config.loss == _CROSS_ENTROPY else self.config.loss
-
-    def for_kernels(self, X: Any) -> Any:
-        """Training samples, as read or distorted, in the form that the network takes."""
-        return _for_kernels(X, self.scaling, self.config.dtype, self.data.source, sparse=self.input == "sparse")
 
     def load(self, window: Window) -> Window:
         """The window with its samples, labels and weights.
@@ -156,6 +154,7 @@ def plan(
         validation=validation and (for_kernels(validation[0]), *validation[1:]),
         window_rows=window_rows,
         start=start,
+        for_kernels=for_kernels,
     )  # fmt: skip
 
 
