@@ -45,7 +45,7 @@ def model_file(given: str | Path) -> Path:
     path = as_path(given)
     if not path.is_dir():
         return path
-    found = [file for name in (MODEL, CHECKPOINT) if (file := path / name).exists()]
+    found = _saved(path)
     if not found and (runs := runs_of_seeds(path)):
         raise InputError(f"{path}: holds {len(runs)} runs of --seeds; name one of them, such as {runs[0]}")
     if not found:
@@ -58,12 +58,16 @@ def model_file(given: str | Path) -> Path:
     return newest
 
 
+def _saved(run: Path) -> list[Path]:
+    """The files in a run's directory that hold its model."""
+    return [file for name in (MODEL, CHECKPOINT) if (file := run / name).exists()]
+
+
 def runs_of_seeds(directory: Path) -> list[Path]:
     """The directories that ``train --seeds`` made in ``directory``, by their seeds; none if that is a run itself."""
-    if any((directory / name).exists() for name in (MODEL, CHECKPOINT)):
+    if _saved(directory):
         return []
-    runs = [run for run in directory.glob(f"{SEED}*") if run.name.removeprefix(SEED).isdigit()]
-    runs = [run for run in runs if any((run / name).exists() for name in (MODEL, CHECKPOINT))]
+    runs = [run for run in directory.glob(f"{SEED}*") if run.name.removeprefix(SEED).isdigit() and _saved(run)]
     return sorted(runs, key=lambda run: int(run.name.removeprefix(SEED)))
 
 

@@ -204,16 +204,17 @@ def test_tables_are_standardised_by_the_training_set_and_models_know_it(rng, tmp
 def test_distorted_images_depend_on_seed_epoch_and_row_alone(digits):
     distort = distortion(configure(augment="elastic", seed=4), digits)
     rows = np.array([5, 9, 5])
-    first, epoch = distort(rows, 0), distort(rows, 1)
+    first, epoch = distort(digits.X, rows, epoch=0), distort(digits.X, rows, epoch=1)
     assert (first[0] == first[2]).all()
     assert (first[0] != epoch[0]).any()
-    np.testing.assert_array_equal(distort(np.array([9]), 0)[0], first[1])
-    assert (distortion(configure(augment="elastic", seed=5), digits)(rows, 0) != first).any()
-    assert (distortion(configure(augment="affine", augment_strength=0.0), digits)(rows, 0) == digits.X[rows]).all()
+    np.testing.assert_array_equal(distort(digits.X, np.array([9]), epoch=0)[0], first[1])
+    assert (distortion(configure(augment="elastic", seed=5), digits)(digits.X, rows) != first).any()
+    still = distortion(configure(augment="affine", augment_strength=0.0), digits)
+    assert (still(digits.X, rows) == digits.X[rows]).all()
     ink = digits.X[:200].astype(float).sum()
-    assert distort(np.arange(200), 0).sum() == pytest.approx(ink, rel=0.1)  # moved, not made
+    assert distort(digits.X, np.arange(200)).sum() == pytest.approx(ink, rel=0.1)  # moved, not made
     paper = replace(digits, X=255 - digits.X)  # dark on light: paper comes in from outside, not ink
-    turned = distortion(configure(augment="elastic", seed=4), paper)(rows, 0)
+    turned = distortion(configure(augment="elastic", seed=4), paper)(paper.X, rows)
     assert np.abs(255 - turned.astype(int) - first).max() <= 1  # a half is rounded up in both
 
 
@@ -221,7 +222,7 @@ def test_images_are_distorted_as_far_as_the_help_says(digits, monkeypatch):
     """Half as far as 15 degrees, 15 %, 7 % of 28 pixels, and, elastic, as Simard, Steinkraus and Platt (2003) moved them."""
     asked = {}
     monkeypatch.setattr(kernels, "distort", lambda *images, **strengths: asked.update(strengths))
-    distortion(configure(augment="elastic", augment_strength=0.5, seed=4), digits)(np.array([0]), 3)
+    distortion(configure(augment="elastic", augment_strength=0.5, seed=4), digits)(digits.X, np.array([0]), epoch=3)
     told = {"rotation": np.radians(7.5), "scale": 0.075, "shear": 0.075, "shift": 0.98, "elastic": 17, "sigma": 4}
     assert {name: asked[name] for name in told} == pytest.approx(told)
     assert (asked["seed"], asked["epoch"]) == (4, 3)

@@ -231,7 +231,7 @@ def test_windows_of_images_are_distorted_each_in_its_own_way(tmp_path, monkeypat
     numbers = []
 
     def distortion(config, data):
-        return lambda rows, number, X: numbers.append(number) or X[rows]
+        return lambda X, rows, epoch=0: numbers.append(epoch) or X[rows]
 
     monkeypatch.setattr(plan, "distortion", distortion)
     bits(load(path, memory=1), **options)

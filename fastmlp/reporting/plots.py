@@ -364,8 +364,7 @@ def _bars(
     """Horizontal bars, names to the left, ``labels`` to the right, ``heads`` above both, on a scale in ``unit`` (% or none).
     Thin lines show the ``deviations`` of the bars' ends.
     """
-    figure = Figure(layout="constrained", figsize=(5, 0.7 + 0.25 * len(names)))
-    ax = figure.subplots()
+    figure, ax = _panel(0.7 + 0.25 * len(names), "", grid="x", title=heads[0])
     rows = np.arange(len(names))
     ends = lengths if deviations is None else lengths + deviations
     ax.barh(rows, lengths, height=0.68, color=colour)
@@ -374,9 +373,7 @@ def _bars(
     ax.set_xlim(0, float(ends.max()) or 1)
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(_numbers(unit, 4))
-    ax.grid(axis="x")
     right = ax.twinx()
-    ax.set_title(heads[0])
     right.set_title(heads[1], loc="right", ha="left")
     for side, texts in ((ax, [short(name, 24) for name in names]), (right, labels)):
         _bare(side)
@@ -434,8 +431,7 @@ def importance_bars(names: Sequence[str], rises: np.ndarray, deviations: np.ndar
     decimals = max(0, 2 - math.floor(math.log10(float(np.abs(rises).max()) or 1)))  # three digits of the largest
     rounded = np.round(rises, decimals) + 0.0  # there is no -0.00
     labels = [f"{rise:.{decimals}f} ± {deviation:.{decimals}f}" for rise, deviation in zip(rounded, deviations)]
-    heads = ("rise of the loss", "")
-    return _bars(names, np.maximum(rises, 0), labels, heads, _BLUE, deviations=deviations)
+    return _bars(names, np.maximum(rises, 0), labels, ("rise of the loss", ""), _BLUE, deviations=deviations)
 
 
 @_style()

@@ -326,7 +326,7 @@ def _distorted(config: TrainConfig, data: Dataset) -> list[Section]:
     if distort is None or data.image_shape is None or not isinstance(data.X, np.ndarray):
         return []
     rows = np.arange(min(plots.SHEET_COLUMNS, len(data.X)))
-    images = np.concatenate([data.X[rows], *(distort(rows, epoch) for epoch in range(4))])
+    images = np.concatenate([data.X[rows], *(distort(data.X, rows, epoch=epoch) for epoch in range(4))])
     words = f"Training images, and what --augment {config.augment} makes of them in the first four epochs."
     figure = plots.contact_sheet(images.reshape(-1, *data.image_shape))
     return [Section("Augmentation", words, "augmentation", figure, words)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +23,7 @@ Distort = Callable[..., np.ndarray]
 
 
 def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
-    """f(rows, epoch, X) -> distorted copies, uint8 [R, inputs], of X[rows], by default of the training images.
+    """f(X, rows, epoch=...) -> distorted copies, uint8 [R, inputs], of X[rows].
 
     Pixels from outside of an image get the training images' border value. None for ``--augment none``. InputError unless the
     samples are uint8 images.
@@ -35,13 +35,8 @@ def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
         raise InputError(f"--augment {config.augment}: {data.source} holds no images of 8-bit pixels")
     side, strength, fill = max(shape), config.augment_strength, border_value(data.X, shape)
     elastic = _ELASTIC * side * strength if config.augment == "elastic" else 0.0
-
-    def distort(rows: np.ndarray, epoch: int, X: Any = data.X) -> np.ndarray:
-        distorted: np.ndarray = ops(config.backend).distort(
-            X, rows, shape, seed=config.seed % 2**32, epoch=epoch, rotation=_ROTATION * strength, scale=_SCALE * strength,
-            shear=_SHEAR * strength, shift=_SHIFT * side * strength, elastic=elastic, sigma=_SIGMA * side,
-            fill=fill,
-        )  # fmt: skip
-        return distorted
-
-    return distort
+    return partial(
+        ops(config.backend).distort, shape=shape, seed=config.seed % 2**32, rotation=_ROTATION * strength,
+        scale=_SCALE * strength, shear=_SHEAR * strength, shift=_SHIFT * side * strength, elastic=elastic,
+        sigma=_SIGMA * side, fill=fill,
+    )  # fmt: skip

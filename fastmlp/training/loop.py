@@ -231,7 +231,7 @@ class Run:
         window = self.batches.window(self.step)
         X, y = window.X, window.y
         if plan.distort:
-            X, y = plan.for_kernels(plan.distort(np.arange(min(128, len(y))), 0, X)), y[:128]
+            X, y = plan.for_kernels(plan.distort(X, np.arange(min(128, len(y))))), y[:128]
         rows = np.zeros(batch, np.int64)
         average = None if config.average is None else network.params.copy()
         calls: list[Callable[[], Any]] = [
@@ -263,7 +263,7 @@ class Run:
         rows = self.world.share(rows, lengths)
         X, y, weights = window.X, window.y, window.weights
         if self.plan.distort and len(rows):
-            X, y = self.plan.for_kernels(self.plan.distort(rows, window.number, X)), y[rows]
+            X, y = self.plan.for_kernels(self.plan.distort(X, rows, epoch=window.number)), y[rows]
             weights, rows = None if weights is None else weights[rows], np.arange(len(rows))
         reading = self.batches.reading  # the reader needs a core: every barrier would wait for a thread that shares it
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):

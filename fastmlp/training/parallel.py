@@ -91,12 +91,10 @@ class Ranks(World):
 
     def _first(self, lengths: np.ndarray) -> np.ndarray:
         """The place in each batch where this rank's rows begin."""
-        import numpy as np  # here: not for --help
-
-        return self.rank * (lengths // self.size) + np.minimum(self.rank, lengths % self.size)
+        return self.rank * (lengths // self.size) + (lengths % self.size).clip(max=self.rank)
 
     def share(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        import numpy as np
+        import numpy as np  # here: not for --help
 
         starts = np.cumsum(lengths) - lengths + self._first(lengths)
         return np.concatenate([rows[a : a + n] for a, n in zip(starts, self._own(lengths))])
