@@ -44,6 +44,12 @@ class Targets(NamedTuple):
     rows: np.ndarray
 
 
+@piece
+def _weight_of(targets, i):
+    """The weight of row i of the batch."""
+    return targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+
+
 class Outcomes(NamedTuple):
     """Loss and hit of each row, in arrays: so they are summed in one order for any number of parts."""
 
@@ -66,12 +72,16 @@ def _columns_as_rows(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
 
 
 class Loss:
-    """A loss. Its class is also a named tuple, whose fields are the parameters of the loss."""
+    """A loss. Its class is also a named tuple, whose fields are the parameters of the loss.
+
+    They are checked, and converted for compiled code, when the loss is made: no step has to look again.
+    """
 
     name: ClassVar[str]
     output: ClassVar[str]
     gradient: ClassVar[Any]
     columns: ClassVar[Any] = _columns_as_rows  # ``gradient`` for samples along the vectors: see ``small``
+    _make: ClassVar[Any] = classmethod(lambda cls, parameters: cls(*parameters))  # what ``_replace`` calls
 
     def targets(self, name: str, value: Any, samples: int, outputs: int, dtype: np.dtype) -> np.ndarray:
         """``value``, checked and converted: the targets of all samples, row by row, in any shape; here class labels."""
@@ -83,22 +93,18 @@ class Loss:
         """(loss, hits, dZ): the loss summed over the rows, and the number of rows that are right."""
         raise NotImplementedError
 
-    def checked(self) -> Any:
-        """The loss with its parameters converted for compiled code; ValueError or TypeError names a wrong one."""
-        return self
 
-
-class CrossEntropy(Loss, namedtuple("_Smoothing", "smoothing epsilon", defaults=(0.0, 0.0))):
+class CrossEntropy(Loss, namedtuple("_Smoothing", "smoothing epsilon")):
     """A loss of class labels, which may be smoothed."""
 
-    def checked(self):
-        smoothing = checks.fraction("label_smoothing", self.smoothing)
-        epsilon = checks.finite_number("epsilon", self.epsilon, least=0.0)
+    def __new__(cls, smoothing=0.0, epsilon=0.0):
+        smoothing = checks.fraction("label_smoothing", smoothing)
+        epsilon = checks.finite_number("epsilon", epsilon, least=0.0)
         if smoothing and epsilon:
             raise ValueError(f"label_smoothing is {smoothing} and epsilon {epsilon}; one of them must be 0")
-        if epsilon and self.output != "softmax":
-            raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {self.output}")
-        return type(self)(smoothing, epsilon)
+        if epsilon and cls.output != "softmax":
+            raise ValueError(f"epsilon is {epsilon}; it must be 0 where the network's output is {cls.output}")
+        return super().__new__(cls, smoothing, epsilon)
 
 
 @piece
@@ -189,7 +195,7 @@ def _softmax_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     others = real(loss.smoothing / O)
     for i in range(lo, hi):
         label = targets.labels[targets.rows[i]]
-        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        weight = _weight_of(targets, i)
         factor, row = real(scale * weight), i * O
         largest = _largest(O, Z, row)
         argmax = _index_of(largest, O, Z, row)
@@ -215,7 +221,7 @@ def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
     real, lanes, losses = Z.dtype.type, simd.lanes(Z), outcomes.losses
     factors, largest, totals, firsts = room, after(room, width), after(room, 2 * width), after(room, 3 * width)
     for s in range(n):
-        factors[s] = scale * (targets.weights[targets.rows[s]] if targets.weights.size else 1.0)
+        factors[s] = scale * _weight_of(targets, s)
     factors[n:width] = 0
     for s in range(0, width, lanes):
         most, first, total = simd.load(Z, s), simd.zeros(Z), simd.zeros(Z)
@@ -258,8 +264,7 @@ def _softmax_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
                     every += np.float64(Z[z])
                 logit = (1 - loss.smoothing) * logit + loss.smoothing * (every / O)
             lost = losses[s] - (logit - np.float64(largest[s]))
-        weight = targets.weights[targets.rows[s]] if targets.weights.size else 1.0
-        losses[s], outcomes.hits[s] = lost * weight, hit
+        losses[s], outcomes.hits[s] = lost * _weight_of(targets, s), hit
         dZ[place] -= real(factors[s] * (1 - loss.smoothing))
 
 
@@ -293,7 +298,7 @@ def _logistic_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     """Rows lo .. hi - 1 of ``LogisticCrossEntropy``; each row of the data set has O labels, 0 or 1."""
     smoothing, real = loss.smoothing, Z.dtype.type
     for i in range(lo, hi):
-        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        weight = _weight_of(targets, i)
         factor = real(scale * weight)
         lost, right = 0.0, True
         for k in range(O):
@@ -326,13 +331,11 @@ def _logistic_columns(loss, n, O, width, Z, targets, scale, outcomes, dZ, room):
             simd.store_masked(losses, s, simd.load_masked(losses, s, n - s) + lost, n - s)
             simd.store_masked(rest, s, simd.select(z > zero, one, small) / (one + small) - target, n - s)
         for s in range(n):
-            weight = targets.weights[targets.rows[s]] if targets.weights.size else 1.0
-            dZ[k * width + s] = real(scale * weight) * real(rest[s])
+            dZ[k * width + s] = real(scale * _weight_of(targets, s)) * real(rest[s])
             outcomes.hits[s] &= (logits[s] > 0) == (targets.labels[targets.rows[s] * O + k] == 1)
         dZ[k * width + n : (k + 1) * width] = 0
-    if targets.weights.size:
-        for s in range(n):
-            losses[s] *= targets.weights[targets.rows[s]]
+    for s in range(n):
+        losses[s] *= _weight_of(targets, s)
 
 
 class LogisticCrossEntropy(CrossEntropy):
@@ -361,7 +364,7 @@ def _focal_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     real = Z.dtype.type
     for i in range(lo, hi):
         label, row = targets.labels[targets.rows[i]], i * O
-        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        weight = _weight_of(targets, i)
         largest = _largest(O, Z, row)
         argmax = _index_of(largest, O, Z, row)
         total = _exp_row(O, Z, row, largest, dZ)
@@ -390,7 +393,7 @@ def _focused(miss, log_p, gamma):
     return -focus * log_p, focus * (1 - gamma * np.exp(log_p) * log_p / miss)
 
 
-class Focal(Loss, namedtuple("_Gamma", "gamma", defaults=(2.0,))):
+class Focal(Loss, namedtuple("_Gamma", "gamma")):
     """loss = -sum_i w_i (1 - p)^gamma log p, p = softmax(Z)[i, label]; gamma >= 0, and 0 is cross-entropy.
 
     Samples that are right already count little, so that rare classes count more. dZ = w m (softmax(Z) - onehot(label)),
@@ -400,8 +403,8 @@ class Focal(Loss, namedtuple("_Gamma", "gamma", defaults=(2.0,))):
     name, output = "focal", "softmax"
     gradient = _focal_gradient
 
-    def checked(self):
-        return type(self)(checks.finite_number("gamma", self.gamma, least=0.0))
+    def __new__(cls, gamma=2.0):
+        return super().__new__(cls, checks.finite_number("gamma", gamma, least=0.0))
 
     def twin(self, Z, targets, sample_weight):
         rows, wide = np.arange(len(targets)), normal(Z).astype(np.float64)
@@ -426,7 +429,7 @@ def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     real = Z.dtype.type
     for i in range(lo, hi):
         row, of_targets = i * O, targets.rows[i] * O
-        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        weight = _weight_of(targets, i)
         lost = 0.0
         for k in range(O):
             cost, slope = loss.point(loss, k, np.float64(Z[row + k]), np.float64(targets.labels[of_targets + k]))
@@ -505,16 +508,15 @@ class AbsoluteError(NumberLoss, _Nothing):
         return abs(Z - Y), np.sign(Z - Y)
 
 
-class Huber(NumberLoss, namedtuple("_Delta", "delta", defaults=(1.0,))):
+class Huber(NumberLoss, namedtuple("_Delta", "delta")):
     """c = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = z - y; c' = d, cut to -delta .. delta. Huber 1964."""
 
     name, output = "huber", "identity"
 
-    def checked(self):
-        delta = checks.finite_number("delta", self.delta)
-        if delta <= 0:
-            raise ValueError(f"delta is {self.delta!r}; it must be positive")
-        return type(self)(delta)
+    def __new__(cls, delta=1.0):
+        if checks.finite_number("delta", delta) <= 0:
+            raise ValueError(f"delta is {delta!r}; it must be positive")
+        return super().__new__(cls, float(delta))
 
     @staticmethod
     def point(loss, k, z, y):
@@ -531,7 +533,7 @@ class Huber(NumberLoss, namedtuple("_Delta", "delta", defaults=(1.0,))):
         )
 
 
-class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles", defaults=((0.5,),))):
+class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles")):
     """c = max(-q d, (1 - q) d), d = z - y; c' = -q below 0, 1 - q above, 0 at 0: z tends to the quantile q.
 
     Koenker and Bassett 1978. ``quantiles`` are rising numbers in (0, 1). Each target has an output for each quantile, side
@@ -543,13 +545,13 @@ class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles", defaults=((0.5,
 
     @property
     def each(self):
-        return int(np.size(self.quantiles))
+        return int(self.quantiles.size)
 
-    def checked(self):
-        quantiles = checks.as_input("quantiles", np.atleast_1d(self.quantiles), np.dtype(np.float64), (None,)).copy()
-        if not (quantiles.size and (np.diff(quantiles, prepend=0, append=1) > 0).all()):
-            raise ValueError(f"quantiles is {self.quantiles!r}; it must be numbers above 0 and below 1, rising")
-        return type(self)(quantiles)
+    def __new__(cls, quantiles=(0.5,)):
+        numbers = checks.as_input("quantiles", np.atleast_1d(quantiles), np.dtype(np.float64), (None,)).copy()
+        if not (numbers.size and (np.diff(numbers, prepend=0, append=1) > 0).all()):
+            raise ValueError(f"quantiles is {quantiles!r}; it must be numbers above 0 and below 1, rising")
+        return super().__new__(cls, numbers)
 
     @staticmethod
     def point(loss, k, z, y):
@@ -558,7 +560,7 @@ class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles", defaults=((0.5,
         return max(-q * d, (1 - q) * d), np.sign(d) * (1 - q if d > 0 else q)
 
     def twin_point(self, Z, Y):
-        q = np.resize(np.asarray(self.quantiles, np.float64), Z.shape[1])
+        q = np.resize(self.quantiles, Z.shape[1])
         d = Z - Y
         return np.maximum(-q * d, (1 - q) * d), np.sign(d) * np.where(d > 0, 1 - q, q)
 
@@ -625,7 +627,7 @@ def _row_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
     width = loss.width if loss.width else O
     for i in range(lo, hi):
         row, of_targets = i * O, targets.rows[i] * width
-        weight = targets.weights[targets.rows[i]] if targets.weights.size else 1.0
+        weight = _weight_of(targets, i)
         y = targets.labels[of_targets : of_targets + width]
         outcomes.losses[i] = weight * loss.of_row(Z[row : row + O], y, dZ[row : row + O])
         outcomes.hits[i] = 0
@@ -717,10 +719,10 @@ def loss_of(output: str, loss: Any, smoothing: float = 0.0, epsilon: float = 0.0
 
 
 @kernel
-def loss_gradient(part, parts, Z, targets, loss, scale, outcomes, dZ):
+def loss_gradient(part, parts, Z, targets, loss, outcomes, dZ):
     """The loss's pass over this part's rows of Z [B, O]: their losses and hits in ``outcomes``, and dZ."""
     lo, hi = share(part, parts, Z.shape[0])
-    loss.gradient(loss, lo, hi, Z.shape[1], flat(Z), targets, scale, outcomes, flat(dZ))
+    loss.gradient(loss, lo, hi, Z.shape[1], flat(Z), targets, 1.0, outcomes, flat(dZ))
 
 
 @kernel

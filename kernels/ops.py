@@ -262,7 +262,7 @@ def softmax_cross_entropy(
     log(P + epsilon), as in the notebook that this project began with, and the gradient the same as without. ValueError
     for an empty batch, for labels outside 0 .. O-1, and for both smoothing and epsilon.
     """
-    loss = SoftmaxCrossEntropy(label_smoothing, epsilon).checked()
+    loss = SoftmaxCrossEntropy(label_smoothing, epsilon)
     return _loss_gradient(("logits", logits), ("labels", labels), loss, sample_weight, out)
 
 
@@ -283,7 +283,7 @@ def loss_gradient(
     """
     if not isinstance(loss, Loss) and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
-    return _loss_gradient(("Z", Z), ("targets", targets), loss_of("", loss).checked(), sample_weight, out)
+    return _loss_gradient(("Z", Z), ("targets", targets), loss_of("", loss), sample_weight, out)
 
 
 def _loss_gradient(
@@ -302,7 +302,7 @@ def _loss_gradient(
     dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y, weights)
     compared = Targets(y.reshape(-1), weights, np.arange(len(Z)))
     outcomes = Outcomes(np.empty(len(Z)), np.empty(len(Z), np.int64))
-    run(losses.loss_gradient, _parts(Z.size, SERIAL_ELEMENTS), Z, compared, loss, 1.0, outcomes, dZ)
+    run(losses.loss_gradient, _parts(Z.size, SERIAL_ELEMENTS), Z, compared, loss, outcomes, dZ)
     return *losses.totals(*outcomes, len(Z)), dZ
 
 
@@ -584,7 +584,7 @@ def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, lab
         )
     if (label_smoothing or epsilon) and (isinstance(loss, Loss) or not isinstance(chosen, CrossEntropy)):
         raise ValueError(f"label_smoothing or epsilon is given; both must be 0 with the loss {chosen.name}")
-    return chosen.checked()
+    return chosen
 
 
 def _checked_objective(

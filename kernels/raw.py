@@ -133,8 +133,6 @@ def _check(function: Any, kinds: dict[str, Any], args: tuple[Any, ...]) -> None:
             numbers, words = _WANTED[kind]
             if not (isinstance(given, numbers) or issubclass(bundle, kind)):
                 raise TypeError(f"{told}{given}; it must be {words}")
-            if kind is Loss and not all(isinstance(part, (types.Number, types.Array)) for part in given):
-                raise TypeError(f"{told}{given}, whose parameters are not converted; pass loss.checked()")
             continue
         absent = isinstance(given, types.NoneType) and kind is not None and kind.optional
         if kind is None or absent or bundle is kind.bundle:
@@ -407,7 +405,7 @@ def loss_gradient(
     for i in range(lo, hi):
         hits[i] = i  # the row of its target, until its outcome is written here
     compared = Targets(flat_to_read(targets), flat_or_empty(sample_weight, row_losses), hits)
-    losses.loss_gradient(part, parts, Z, compared, loss, 1.0, Outcomes(row_losses, hits), out)
+    losses.loss_gradient(part, parts, Z, compared, loss, Outcomes(row_losses, hits), out)
 
 
 @_op

@@ -194,7 +194,6 @@ BUGS = {
         "train_steps_in_blocks", "barrier(a, b + 1, c)", "barrier(a, b, c)"
     ),
     "a chunk of a small network's gradient forgotten": Bug("_add_chunks", "range(1, a)", "range(1, a - 1)"),
-    "weight of another sample of a block": Bug("_softmax_columns", "a.weights[b[c]]", "a.weights[c]"),
     "the last unit of a small network without its gradient": Bug(
         "_block_gradient", "range(0, a, 2)", "range(0, a - 1, 2)"
     ),
@@ -212,7 +211,7 @@ BUGS = {
     "maximum not subtracted": Bug("_exp_row", "simd.broadcast(a, b)", "simd.zeros(a)"),
     "gradient not scaled": Bug("loss_rows", "1.0 / a if b else 1.0", "1.0"),
     "smoothing forgets the other classes": Bug("_softmax_gradient", "a.smoothing / b", "0.0"),
-    "weight of another sample": Bug("_softmax_gradient", "a.weights[b[c]]", "a.weights[c]"),
+    "weight of another sample": Bug("_weight_of", "a.weights[b[c]]", "a.weights[c]"),
     "sparse layer without its activation": Bug("forward_rows", "a > 0", "a > first", nth=0),
     "slope of the shrunk output": Bug("_activation_backward", "a.slope(b * c)", "a.slope(c)"),
     "inputs of GELU not kept": Bug("_activate", "a.of_input", "False"),

@@ -111,6 +111,7 @@ BAD = {
     "text for numbers": (lambda: numbers([["a", "b"]] * 4), TypeError, "labels has dtype"),
     "the loss of nothing": (lambda: kernels.loss_gradient(Y[:0], Y[:0], "squared_error"), ValueError, "Z has no rows"),
     "a delta of zero": (lambda: numbers(Y, loss=LOSSES["huber"](0)), ValueError, "delta is 0; it must be positive"),
+    "a delta of minus one in place of another": (lambda: LOSSES["huber"]()._replace(delta=-1), ValueError, "delta is -1; it must be positive"),
     "a text delta": (lambda: numbers(Y, loss=LOSSES["huber"]("x")), TypeError, "delta is 'x'; it must be a number"),
     "a negative gamma": (lambda: train(loss=LOSSES["focal"](-1)), ValueError, "gamma is -1; it must be finite and at least 0"),
     "quantiles that fall": (lambda: numbers(Y, loss=LOSSES["quantile"]((0.9, 0.1))), ValueError, r"quantiles is \(0.9, 0.1\); .* rising"),

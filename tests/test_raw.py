@@ -57,7 +57,7 @@ def of_network(arguments, parts):
     if "rows" in arguments:
         rows = arguments["rows"]
         given["scratch"] = raw.step_scratch(parts, X, rows, arguments.get("batch", len(rows)), network, rule)
-        loss = loss_of(network.output, arguments["loss"], arguments.get("label_smoothing", 0.0)).checked()
+        loss = loss_of(network.output, arguments["loss"], arguments.get("label_smoothing", 0.0))
         targets = loss.targets("labels", arguments["labels"], X.shape[0], network.sizes[-1], network.dtype)
         given |= {"loss": loss, "labels": targets, "rows": np.asarray(rows, np.int64)}
         given["sample_weight"] = arguments.get("sample_weight")
@@ -87,7 +87,7 @@ def of_layer(arguments, parts):
         )
     if "loss" in arguments:
         Z = arguments["Z"]
-        given["loss"] = loss = loss_of("", arguments["loss"]).checked()
+        given["loss"] = loss = loss_of("", arguments["loss"])
         given["targets"] = loss.targets("targets", arguments["targets"], len(Z), Z.shape[1], Z.dtype)
     if "rule" in arguments and not arguments["rule"].slots:
         given["state"] = given["bias_state"] = None

@@ -239,7 +239,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _loss(self) -> Any:
         """The loss of the last fit, which begins by making it anew from the parameters."""
         parameters = {"huber": (self.delta,), "quantile": (self.quantiles,)}
-        return _LOSSES[self.loss](*parameters.get(self.loss, ())).checked()
+        return _LOSSES[self.loss](*parameters.get(self.loss, ()))
 
     def _loss_share(self) -> float:
         return 1 / self.n_outputs_ if self.out_activation_ == "identity" else 1.0

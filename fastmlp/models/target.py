@@ -18,7 +18,7 @@ def kernel_of(loss: str) -> Any:
     """The kernels' loss for a value of --loss. ValueError for impossible parameters."""
     name, parameters = loss_and_parameters(loss)
     given = (parameters,) if name == "quantile" else parameters
-    return kernels.LOSSES[name](*given if parameters else ()).checked()
+    return kernels.LOSSES[name](*given if parameters else ())
 
 
 @dataclass(frozen=True, eq=False)
