@@ -51,7 +51,7 @@ def _pack_first_layer(part, parts, arrivals, network, packed):
         first, last = share(part, parts, panel_count(H, simd.lanes(packed)))
         for p in range(first, last):
             pack(p, 0, I, I, H, weights_of(network, 0)[0], packed, False)
-        barrier(arrivals, 1, parts)
+        barrier(arrivals, parts)
 
 
 @piece

@@ -732,7 +732,7 @@ def mlp_train_steps(
         weights = flat_or_empty(sample_weight, step_losses)
         samples, schedule = Samples(X, flat_to_read(labels), weights, rows, batch), Schedule(rule, rates[:steps], t)
         _steps(part, parts, X, scale, samples, objective, schedule, network.parameters, scratch, results)
-        team.meet(scratch.arrivals, parts)
+        team.last_barrier(scratch.arrivals, parts)
         _follow(part, parts, network, averaged, weight, t + steps - 1)
     else:
         for s in range(steps):
@@ -742,7 +742,7 @@ def mlp_train_steps(
                 correct[s : s + 1], scratch, t + s, mean, dropout, seed, 0, scale,
             )  # fmt: skip
             mlp_update(part, parts, network, scratch.gradient, rule, lr[s], scratch, t + s, 1.0, clip)
-            team.meet(scratch.arrivals, parts)
+            team.last_barrier(scratch.arrivals, parts)
             _follow(part, parts, network, averaged, weight, t + s)
 
 
@@ -789,7 +789,7 @@ def mlp_gradient(
     parameters = Parameters(p.sizes, p.offsets, p.params, out, p.state, p.biased)
     descent = Schedule(_DESCENT, rates[:1], t)
     _steps(part, parts, X, scale, samples, objective, descent, parameters, scratch, results)
-    team.meet(scratch.arrivals, parts)
+    team.last_barrier(scratch.arrivals, parts)
 
 
 @_op

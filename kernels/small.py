@@ -264,10 +264,10 @@ def train_steps_in_blocks(
         for chunk in range(lo, hi):
             _chunk(chunk, chunks, samples.rows[first:last], samples, objective, network, workspace, values, own)
         note_weights(part, parts, step, t, network.params[: network.sizes[0] * network.sizes[1]], network, results)
-        barrier(arrivals, 2 * step + 1, parts)
+        barrier(arrivals, parts)
         if part == 0:
             sum_up(step, chunks, workspace.totals, results)
         _add_chunks(chunks, size, workspace.chunks, gradient)
         now = Schedule(schedule.rule, schedule.lr[step : step + 1], t)
         update_network(part, parts, now, 1.0, gradient, network)
-        barrier(arrivals, 2 * step + 2, parts)
+        barrier(arrivals, parts)

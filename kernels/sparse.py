@@ -456,7 +456,7 @@ def csr_backward_update(part, parts, arrivals, X, dY, layer, state, schedule, co
     columns = Columns(dY.shape[0], columns.starts[:parts], columns.places, columns.entries)
     lo, hi = share(part, parts, columns.rows)
     to_columns(part, lo, hi, scratch[0], to_read(X), columns)
-    barrier(arrivals, 1, parts)
+    barrier(arrivals, parts)
     step_panels(part, parts, X, dY, layer, state, schedule, columns, scratch[2][part], scratch[1][part])
 
 

@@ -322,12 +322,12 @@ def train_steps(
         _read_rows(samples.X, targets.rows[lo:hi], I, _outputs(workspace, 0, lo, I).values)
         pass_rows(part, parts, 0, t, objective, targets, network, workspace)
         note_weights(part, parts, step, t, network.params[: I * network.sizes[1]], network, results)
-        barrier(arrivals, 2 * step + 1, parts)
+        barrier(arrivals, parts)
         if part == 0:
             sum_up(step, targets.rows.size, workspace.outcomes, results)
         rule, rates = schedule.rule, schedule.lr[step]
         update_layers(part, parts, 0, targets.rows.size, rule, rates, t, network, workspace)
-        barrier(arrivals, 2 * step + 2, parts)
+        barrier(arrivals, parts)
 
 
 @piece
@@ -335,23 +335,6 @@ def _own_workspace(workspace, part, parts):
     """The workspace with this part's own scratch."""
     scratch = own_scratch(workspace.scratch, part, parts)
     return Workspace(workspace.values, workspace.offsets, workspace.hidden, workspace.outcomes, scratch)
-
-
-@piece
-def _with_outputs(workspace, parity):
-    """The workspace with Y_1 in its own place for odd steps and in that of Y_0 for even ones."""
-    return Workspace(
-        workspace.values, workspace.offsets, workspace.offsets[3 * parity], workspace.outcomes, workspace.scratch
-    )  # fmt: skip
-
-
-@piece
-def _meet(arrivals, arrived, parts, needed):
-    """Wait for all parts if that is needed; returns the number of barriers passed."""
-    if needed:
-        barrier(arrivals, arrived + 1, parts)
-        arrived += 1
-    return arrived
 
 
 @kernel
@@ -534,8 +517,8 @@ def train_steps_sparse(
     updated = _panel_layer(network, network.updated, sparse.packed)
     state, own = _panel_state(network, rule, sparse.packed), _own_workspace(workspace, part, parts)
     panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
-    put_off = _own_put_off(sparse.put_off, part)
-    lazy, alone = put_off.coefficients.size > 0, tasks.splits == 1
+    put_off = PutOff(sparse.put_off.steps_done[part], sparse.put_off.coefficients[part], sparse.put_off.squares)
+    lazy, sharing = put_off.coefficients.size > 0, parts if tasks.splits > 1 else 1  # the parts that share a panel
     relu, size = network.sizes.size > 2 and is_fused(objective.activation, 1), X.columns * H
     if layer.packed:
         _pack_tasks(tasks, network, sparse.packed, rule.slots, False)
@@ -543,25 +526,25 @@ def train_steps_sparse(
     if lazy:
         _fill_coefficients(schedule, put_off.coefficients)
         size = 0  # the squares are in ``PutOff``
-    arrived = 0
     for step in range(schedule.lr.shape[0]):
-        arrived = _meet(arrivals, arrived, parts, not alone)  # others have updated this part's panels
+        barrier(arrivals, sharing)  # others have updated this part's panels
         targets, t, parity = targets_of(samples, step), schedule.t + step, step & 1
         rows, n = targets.rows, targets.rows.size
-        own = _with_outputs(own, parity)
+        # Y_1 is in its own place in odd steps, and in that of Y_0 in even ones.
+        own = Workspace(own.values, own.offsets, own.offsets[3 * parity], own.outcomes, own.scratch)
         columns = Columns(n, sparse.starts[parity, :parts], sparse.places[parity], sparse.entries[parity])
         lo, hi = rows_to_transpose(part, parts, tasks.panels, tasks.splits, H, lanes, n)
         to_columns(part, lo, hi, rows, X, columns)
         _prefetch_rows(targets_of(samples, step + 1).rows, X)
         if lazy:
-            arrived = _meet(arrivals, arrived, parts, True)
+            barrier(arrivals, parts)
             _catch_up(tasks, False, columns.starts, step, rule, put_off, layer, state, chosen)
-            arrived = _meet(arrivals, arrived, parts, not alone)
+            barrier(arrivals, sharing)
         _forward_panels(tasks, X, rows, layer, relu, _outputs(own, 1, 0, H).values, panel, ends)
-        arrived = _meet(arrivals, arrived, parts, True)
+        barrier(arrivals, parts)
         pass_rows(part, parts, 1, t, objective, targets, network, own)
         note_weights(part, parts, step, t, layer.W[:size], network, results)
-        arrived = _meet(arrivals, arrived, parts, True)
+        barrier(arrivals, parts)
         if part == 0:
             sum_up(step, n, own.outcomes, results)
         now, dY = step_of(rule, schedule.lr[step, 0], t), _gradients(own, 1, 0, H)
@@ -570,7 +553,7 @@ def train_steps_sparse(
         if lazy:
             _count_steps(tasks, columns.starts, step + 1, put_off, chosen)
         update_layers(part, parts, 1, n, rule, schedule.lr[step], t, network, own)
-    arrived = _meet(arrivals, arrived, parts, not alone)
+    barrier(arrivals, sharing)
     if lazy:
         _catch_up(tasks, True, sparse.starts[0], schedule.lr.shape[0], rule, put_off, layer, state, chosen)
     if layer.packed:

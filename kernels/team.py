@@ -62,21 +62,21 @@ def wait_for(counters, k, least):
 
 
 def barrier_state() -> np.ndarray:
-    """The counters of ``barrier`` and ``meet``, for one run."""
+    """The counters of ``barrier`` and ``last_barrier``, for one run."""
     return np.zeros(3, np.int64)
 
 
 @piece
-def barrier(state, round_number, parts):
-    """Wait until all ``parts`` have arrived ``round_number`` times (1, 2, ...)."""
+def barrier(state, parts):
+    """Wait until all ``parts`` have arrived here as often as this one."""
     if parts > 1:
-        atomic_add(state, 0, 1)
-        wait_for(state, 0, round_number * parts)
+        rounds = atomic_add(state, 0, 1) // parts
+        wait_for(state, 0, (rounds + 1) * parts)
 
 
 @piece
-def meet(state, parts):
-    """A barrier that needs no round number; ``barrier`` counts its rounds from 1 again afterwards."""
+def last_barrier(state, parts):
+    """A barrier after which the state is as new: the next run may have another number of parts."""
     turn = atomic_load(state, 2)
     if atomic_add(state, 1, 1) == parts - 1:
         state[0] = state[1] = 0

@@ -189,24 +189,16 @@ BUGS = {
     # Parts.
     "parts overlap": Bug("team.share", "(a + 1) * b // c", "min(b, (a + 1) * b // c + 1)"),
     "a part forgotten": Bug("team.share", "a * b // c", "a * (b // c)"),
-    "no barrier before the update": Bug("train_steps", "barrier(a, b + 1, c)", "barrier(a, b, c)"),
-    "no barrier before a small network's update": Bug(
-        "train_steps_in_blocks", "barrier(a, b + 1, c)", "barrier(a, b, c)"
-    ),
+    "no barrier before the update": Bug("train_steps", "barrier(a, b)", "barrier(a, 1)", nth=0),
+    "no barrier before a small network's update": Bug("train_steps_in_blocks", "barrier(a, b)", "barrier(a, 1)", nth=0),
     "a chunk of a small network's gradient forgotten": Bug("_add_chunks", "range(1, a)", "range(1, a - 1)"),
     "the last unit of a small network without its gradient": Bug(
         "_block_gradient", "range(0, a, 2)", "range(0, a - 1, 2)"
     ),
     "gradient buffer shared by parts": Bug("own_scratch", "a * (b // c)", "0"),
-    "no meeting before the sparse update": Bug(
-        "train_steps_sparse", "_meet(a, b, c, True)", "_meet(a, b, c, False)", nth=2
-    ),
-    "parts that share a panel do not meet": Bug(
-        "train_steps_sparse", "_meet(a, b, c, not d)", "_meet(a, b, c, False)", nth=0
-    ),
-    "forward before the rows have caught up": Bug(
-        "train_steps_sparse", "_meet(a, b, c, not d)", "_meet(a, b, c, False)", nth=1
-    ),
+    "no barrier before the sparse update": Bug("train_steps_sparse", "barrier(a, b)", "barrier(a, 1)", nth=4),
+    "parts that share a panel do not meet": Bug("train_steps_sparse", "barrier(a, b)", "barrier(a, 1)", nth=0),
+    "forward before the rows have caught up": Bug("train_steps_sparse", "barrier(a, b)", "barrier(a, 1)", nth=2),
     # Losses, activations, dropout, images.
     "maximum not subtracted": Bug("_exp_row", "simd.broadcast(a, b)", "simd.zeros(a)"),
     "gradient not scaled": Bug("loss_rows", "1.0 / a if b else 1.0", "1.0"),

@@ -438,7 +438,7 @@ seen = np.zeros(parts, np.int64)
 
 @kernels.jit.kernel
 def meet(part, parts, state, seen):
-    barrier(state, 1, parts)
+    barrier(state, parts)
     seen[part] += 1
 
 def call():

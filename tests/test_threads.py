@@ -136,7 +136,7 @@ def meet(part, parts, state, board, seen):
     """Each part writes, meets the others, and reads what they wrote, round after round."""
     for k in range(len(board)):
         board[k, part] = 1
-        barrier(state, k + 1, parts)
+        barrier(state, parts)
         seen[k, part] = board[k].sum()
 
 
@@ -176,7 +176,7 @@ def until(reached):
 
 @kernel
 def end_late(part, parts, state, calls):
-    barrier(state, 1, parts)
+    barrier(state, parts)
     for _ in range(1000 * part):
         yield_core()
     calls[part] += 1
