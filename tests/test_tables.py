@@ -170,6 +170,7 @@ DIALECTS = {  # content, what is said of it besides the label column
     "quoted in apostrophes": (written(",", row=lambda k, f: [f"'{field}'" for field in f]), []),
     "a title": ("Flowers\n" + written(","), [TITLE]),
     "a title in Excel": ("Flowers,,\n,,\n" + written(","), [TITLE]),
+    "a title, all quoted": ('"Flowers","",""\n"","",""\n' + written(",", row=lambda k, f: quoted(f)), [TITLE]),
     "two lines of title": ('"Flowers"\n"by hand, in 1936"\n\n' + written(";"), [f"{TITLE}, by hand, in 1936"]),
     "a separator behind the header alone": (written(",").replace("class\n", "class,\n"), []),
     "the header again": (written(",") + "sepal,petal,class\n" * 2, [AGAIN]),

@@ -27,7 +27,7 @@ _MOST_LINES_OF_A_ROW = 100
 _FEWEST_ROWS = 10  # of text alone, of which none has what the first line has: then that is a header
 _OPEN_QUOTE = re.compile(rb'(?:^|[,;\t| ]) *"(?:[^"]|"")*$')  # as a field begins, not 12" for inches
 _COMMENT = (b"#", b"%")
-_EMPTY_LINES = re.compile(rb"(?:[ \t,;|]*\n)+")
+_EMPTY_LINES = re.compile(rb'(?:(?:[ \t,;|]|"")*\n)+')
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # Excel's own
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
