@@ -375,6 +375,17 @@ def test_names_that_come_again_are_called_as_pandas_does(write):
     assert csv_header._told_apart(["a", "", "a.1", "a", "a", ""]) == ["a", "", "a.1", "a.2", "a.3", ""]
 
 
+@pytest.mark.parametrize(("last", "label"), [("A,B,Label", "Label"), ("p,r,ys", "ys"), ("Ganz,,9", "9")])
+def test_a_label_of_one_row_is_said_where_others_have_many(write, last, label):
+    said, rows = [], "a,b,label\n" + "".join(f"{'pq'[k % 2]},{'rs'[k % 3 > 0]},{k % 2}\n" for k in range(80))
+    load(path := write("a.csv", f"{rows}{last}\n"), say=said.append)
+    assert f"{path}: one row only has the label {label}; mend it if it is a mistake" in said
+    said.clear()
+    load(write("b.csv", rows), say=said.append)
+    load(write("c.csv", f"{rows[:88]}{last}\n"), say=said.append)  # one of few is no surprise
+    assert not [line for line in said if "one row only" in line]
+
+
 def test_a_label_that_may_say_that_it_is_missing_is_said(write):
     said = []
     data = load(write("a.csv", "a,class\n" + "1,x\n2,NA\n3,y\n" * 5), say=said.append)

@@ -19,6 +19,7 @@ from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
 _LOOKED_AT = 20  # rows to test on
+_ROWS_A_CLASS = 20  # on the mean, beside which a class of one row may be a mistake
 _COMPARED = 1000  # rows, for the share of those that have the same value
 _BY_CHANCE = 0.1  # rows like one to test on that are expected where columns do not depend on each other
 _MOST_COPIES = 0.3  # of a part that is split off: copies of rows, as oversampling makes them, are learnt by heart
@@ -285,6 +286,10 @@ def assemble(
         y, classes = class_indices(samples.labels, samples.labelled, small=small, testing=testing)
         if not testing:
             _say_alike(classes, query.say)
+            single = [classes[k] for k in np.flatnonzero(np.bincount(y) == 1).tolist()]
+            if single and len(y) >= _ROWS_A_CLASS * len(classes):  # of a typing error, a total or a second header
+                which = f"one row only has the label {listed(single)}; mend it if it is a mistake"
+                query.say(f"{samples.source}: {which}")
     if not testing and samples.image_shape is None and isinstance(samples.X, (np.ndarray, Frame)):
         table = as_frame(samples.X, samples.columns, samples.label)
         if same := [str(key) for key, column in table.columns.items() if copies(column, samples.labels)]:
