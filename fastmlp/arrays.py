@@ -95,8 +95,9 @@ def _samples(
             features = table.only(columns)
         else:  # by their place
             features = Frame(dict(zip(names_of(None, len(table.columns), None), table.columns.values())))
-        if not said and all(map(_finite, features.columns.values())):
-            features = as_samples(np.column_stack([*features.columns.values()]), X_name)
+        numbers = [_numbers(values) for values in features.columns.values()]
+        if not said and all(map(_finite, numbers)):
+            features = as_samples(np.column_stack(numbers), X_name)
             shape = image_shape(features.shape)
     else:
         shape = image_shape(array.shape)
@@ -113,6 +114,16 @@ def _samples(
     for note in notes:
         say(f"{y_name}: {note}")
     return Samples(features, found, X_name, shape, columns, weight, y_name=y_name)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """Objects that are all numbers in a dtype of numbers; others, and what a data frame says to be categories, unchanged."""
+    if values.dtype != object or values.dtype.metadata or any(isinstance(value, str) for value in values):
+        return values
+    try:
+        return typed(values.tolist(), "")
+    except ValueError:
+        return values
 
 
 def _finite(values: np.ndarray) -> bool:

@@ -186,7 +186,7 @@ def read_table(X: Any, name: str = "X") -> Frame:
     if has_columns(X):
         table = {key: _column(values) for key, values in frame_columns(X, name).items()}
     else:
-        array = np.asanyarray(X)  # of a masked array the masked are gaps
+        array = X if is_masked(X) else np.asarray(X)  # of a masked array the masked are gaps
         if array.ndim != 2:
             raise InputError(
                 f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. Reshape your data: "

@@ -7,6 +7,7 @@ import re
 import sys
 import types
 from dataclasses import fields
+from decimal import Decimal
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import fastmlp
 from fastmlp.arrays import dataset_of
 from fastmlp.config import TrainConfig, configure
+from fastmlp.data import Frame
 from fastmlp.errors import InputError
 from fastmlp.frames import read_table
 from fastmlp.tables.texts import texts_of
@@ -169,6 +171,7 @@ def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
         (["2011", "2010"], [2010, 2011]),
         (["007", "12"], ["007", "12"]),
         (["1", "-1"], [-1, 1]),
+        (["1.5", "0.5"], ["0.5", "1.5"]),
     ],
 )
 def test_a_model_predicts_the_labels_that_stand_in_its_file(names, labels, table, tmp_path):
@@ -185,6 +188,8 @@ def test_a_model_predicts_the_labels_that_stand_in_its_file(names, labels, table
     assert model.evaluate(data.X_test, right)[1] == np.mean(predicted == np.array(right)) > 0.8
     if isinstance(labels[0], str):
         assert model.evaluate(data.X_test, data.y_test) == model.evaluate(data.X_test, right)
+    if labels == ["0.5", "1.5"]:
+        assert model.evaluate(data.X_test, [*map(float, right)]) == model.evaluate(data.X_test, right)
 
 
 def test_one_hot_rows_are_classes_by_number_of_whatever_type_they_are():
@@ -204,6 +209,30 @@ def test_an_array_of_objects_is_a_table():
     objects = np.array([[1, "p"], [2.5, None], [3, "q"], [4, "p"]], object)
     data = dataset_of(objects, [0, 1, 0, 1], None, None, None, configure(val_fraction=0.5), print)
     assert {*data.X.columns["column 2"], *data.X_test.columns["column 2"]} == {"p", None, "q"}
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_columns_of_numpys_matrix_are_columns():
+    assert [column.tolist() for column in read_table(np.matrix([[1, 2], [3, 4]])).columns.values()] == [[1, 3], [2, 4]]
+
+
+def test_objects_that_are_all_numbers_are_numbers():
+    def learnt(given, X_test=None):
+        y_test = None if X_test is None else [0, 1]
+        return dataset_of(given, [0, 1, 0, 1], X_test, y_test, None, configure(val_fraction=0.5), print)
+
+    given = np.array([[1, 2.5], [Decimal("2.5"), 3.0], [3, True], [4, 1.0]], object)
+    by_name = [{"a": rows[:, 0], "b": rows[:, 1]} for rows in (given, given[:2])]
+    for both, columns in (((given, given[:2]), None), (by_name, ("a", "b"))):
+        data = learnt(*both)
+        assert data.columns == columns
+        np.testing.assert_array_equal(data.X, [[1, 2.5], [2.5, 3], [3, 1], [4, 1]])
+        np.testing.assert_array_equal(data.X_test, [[1, 2.5], [2.5, 3]])
+    for other in ("02139", None, datetime.date(2024, 1, 31)):
+        given[1, 0] = other
+        assert isinstance(learnt(given).X, Frame)
+    pandas = pytest.importorskip("pandas")
+    assert isinstance(learnt(pandas.DataFrame({"a": pandas.Categorical([7, 9, 7, 9]), "b": 1.5})).X, Frame)
 
 
 def test_rows_of_x_and_y_in_two_orders_are_said():

@@ -273,7 +273,7 @@ class Model:
     @in_python
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text, or integers for
-        the indices of classes of text, as a ``Dataset`` has them; (mean loss, R²) for numbers."""
+        the indices of classes of text; (mean loss, R²) for numbers. A ``Dataset`` has indices: ``labels[data.y_test]``."""
         y = labels_given("y", y, warn_caller)
         if y.ndim != 1:
             raise InputError(f"y has shape {y.shape}; it must be (N,)")
@@ -281,7 +281,7 @@ class Model:
             if y.dtype.kind not in "iuf":
                 y = as_numbers(as_labels(y, "y"), "y")
             require_finite(y[:, None], "y")
-        elif self.label_kind is not None or y.dtype.kind in "OUSb" or self.labels.dtype.kind == "i":
+        elif self.label_kind is not None or y.dtype.kind not in "iu" or self.labels.dtype.kind == "i":
             y, _ = class_indices(as_labels(y, "y"), "y", self.classes)
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
