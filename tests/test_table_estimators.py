@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastmlp
 import kernels
-from fastmlp import TableClassifier, TableRegressor
+from fastmlp import MLPClassifier, MLPRegressor, TableClassifier, TableRegressor
 from fastmlp.data import Sparse
 from fastmlp.data.values import GAPS
 from fastmlp.errors import InputError
@@ -331,6 +331,20 @@ def test_ten_rows_are_learnt_from_with_a_warning():
         with pytest.warns(UserWarning, match="10 rows are too few"):
             model = make(epochs=5, random_state=0).fit({"x": np.arange(10.0)}, y)
         assert len(model.networks_) == 8
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("make", [TableClassifier, TableRegressor, MLPClassifier, MLPRegressor])
+def test_score_reads_nothing_that_a_mask_hides(make):
+    few = {"n_networks": 1, "epochs": 1} if "Table" in make.__name__ else {"max_iter": 1}
+    X, y = np.random.default_rng(0).standard_normal((60, 2)), np.arange(60) % 2
+    model = make(**few, random_state=0).fit(X, y)
+    hidden = np.arange(60) < 9
+    for labels, weights in ((np.ma.masked_array(y, hidden), None), (y, np.ma.masked_array(y + 1, hidden))):
+        with pytest.raises(ValueError, match="masked values cannot be read|9 gaps in 60 rows, the first in row 0"):
+            model.score(X, labels, weights)
+    if make is TableRegressor:
+        assert model.score(X, [*map(str, y)], y + 1) == model.score(X, y, y + 1)
 
 
 X, Y = table(60)

@@ -126,7 +126,7 @@ def samples(estimator: Any, X: Any, dtype: Any) -> Any:
         read = X if X.dtype == dtype else in_dtype(X, dtype)
         if np.isfinite(read).all():
             return read
-    _refuse_masked(X)
+    refuse_masked(X)
     given = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
     X = in_dtype(given, dtype)
     if X.dtype != given.dtype:
@@ -143,7 +143,7 @@ def warn_of_pair(X: Any, y: Any, name: str = "y") -> None:
         warn_caller(line)
 
 
-def _refuse_masked(*given: Any) -> None:
+def refuse_masked(*given: Any) -> None:
     """ValueError for masked values, which scikit-learn would read."""
     if any(map(is_masked, given)):
         raise ValueError("masked values cannot be read; fill them, leave their rows out, or use a Table estimator")
@@ -155,7 +155,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     ``dtype`` is that of the network, or None for float64 if X is float64, else float32.
     """
     given = X
-    _refuse_masked(X, y)
+    refuse_masked(X, y)
     refuse_gaps("y", y)
     X, y = check_X_y(
         X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator,
@@ -222,7 +222,7 @@ def class_weights(
 
 def sample_weights(X: Any, sample_weight: Any, of_class: np.ndarray | None = None) -> np.ndarray | None:
     """``sample_weight`` times the classes' weights, float64 [N]; None if neither is given."""
-    _refuse_masked(sample_weight)
+    refuse_masked(sample_weight)
     if of_class is not None:
         sample_weight = of_class if sample_weight is None else sample_weight * of_class
     if sample_weight is None:
@@ -249,7 +249,7 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
     if not are_given(X, y):
         return None
     given = X
-    _refuse_masked(X, y)
+    refuse_masked(X, y)
     X = validate_data(estimator, X, accept_sparse="csr", dtype=_INPUT_DTYPES, reset=False)
     read = for_kernels(X, dtype)
     require_finite(read, X, estimator, "X_val")

@@ -165,6 +165,11 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         P = self.predict_proba(X)
         return np.log(P, out=P)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy for X and its labels y."""
+        checks.refuse_masked(y, sample_weight)
+        return float(super().score(X, y, sample_weight))
+
     def _as_model(self) -> Model:
         return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())
 

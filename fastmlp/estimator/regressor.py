@@ -154,6 +154,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The R² of the predictions; of several quantiles, of those nearest to the median."""
+        checks.refuse_masked(y, sample_weight)
         return float(r2_score(y, central(self.predict(X), self._loss), sample_weight=sample_weight))
 
     def _numbers(self, Z: np.ndarray) -> np.ndarray:

@@ -386,6 +386,7 @@ class TableClassifier(ClassifierMixin, BaseTable):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The accuracy for the table X and its labels y, which may come as in ``fit``."""
+        checks.refuse_masked(sample_weight)
         return float(super().score(X, _target("y", y, X), sample_weight))
 
     def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
@@ -456,6 +457,11 @@ class TableRegressor(RegressorMixin, BaseTable):
     def predict(self, X: Any) -> np.ndarray:
         """The predicted numbers, float64 of shape (n_samples,)."""
         return self._averaged(self._outputs(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The R² for the table X and its numbers y, which may come as in ``fit``."""
+        checks.refuse_masked(sample_weight)
+        return float(super().score(X, _quantity("y", _target("y", y, X)), sample_weight))
 
     def _averaged(self, Z: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(Z, axis=1).mean(1, dtype=np.float64) * self.target_scale_ + self.target_mean_

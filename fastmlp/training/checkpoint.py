@@ -76,7 +76,7 @@ def resuming(
     if checkpoint.run.get("digest") != digest:
         raise InputError(f"{path}: is of a run on other data than {source}")
     free = {"report_steps", "evaluate_every", *(() if config.networks else ("epochs", "steps"))}
-    fixed = {*OF_ANY_NETWORK, *OF_ONE_NETWORK, "networks", "class_weight", "seed"} - free
+    fixed = {*OF_ANY_NETWORK, *OF_ONE_NETWORK, "networks", "column", "class_weight", "seed"} - free
     try:
         with about(path):
             theirs = TrainConfig(**checkpoint.config)
