@@ -44,10 +44,14 @@ def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
     np.testing.assert_allclose((before - network.params)[used], numeric[used], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("loss", kernels.LOSSES)
+# Neither an activation's derivative nor a loss's knows of the other, and without a hidden layer there is no activation.
 @pytest.mark.parametrize(
-    ("sizes", "activation"),
-    [*itertools.product([(6, 4), (6, 5, 4, 3)], kernels.ACTIVATIONS), ((6, 5, 4, 3), ("gelu", "tanh"))],
+    ("sizes", "activation", "loss"),
+    [
+        *(((6, 4), "relu", loss) for loss in kernels.LOSSES),
+        *(((6, 5, 4, 3), ("gelu", "tanh"), loss) for loss in kernels.LOSSES),
+        *(((6, 5, 4, 3), each, loss) for each, loss in zip(kernels.ACTIVATIONS, itertools.cycle(kernels.LOSSES))),
+    ],
     ids=str,
 )
 def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, loss, rng):
