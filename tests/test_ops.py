@@ -24,7 +24,7 @@ SHAPES = [
     *((70, 69, outputs) for outputs in range(1, NARROW_COLUMNS + 1)),
 ]
 LARGE = (300, 160, 70)  # above the thresholds below which one thread runs
-SMALL_NETWORK = (2000, 20, 40)  # above them, too, and taken in blocks of samples
+SMALL_NETWORK = (1100, 20, 40)  # above them, too, and taken in blocks of samples; BYTE_ROWS rows a step, or fewer
 DTYPES = ["float32", "float64"]
 FLOAT64_UNIT = 2.0**-53
 

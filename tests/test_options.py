@@ -152,7 +152,7 @@ def test_early_stopping_keeps_the_best_weights(digits):
 
 
 def test_a_loss_of_classes_is_measured_and_remembered(digits, tmp_path):
-    result = fastmlp.fit(digits, loss="focal:3", steps=40)
+    result = fastmlp.fit(digits, loss="focal:3", steps=40, input="dense")
     result.model.save(tmp_path / "model.npz")
     again = fastmlp.load_model(tmp_path / "model.npz")
     Z = kernels.mlp_forward(digits.X_test, again.network, scale=again.scale)

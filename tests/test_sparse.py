@@ -135,7 +135,7 @@ def test_bytes_and_their_rows_in_one_number_and_in_two(batch, threads, rng):
 @rules
 def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
     """Column 0 is met in the first step and the last alone, column 2 in the first: momentum and decay move them between."""
-    X = np.zeros((40, 3), np.float32)
+    X = np.zeros((40, 3), np.uint8)
     X[:, 1] = 1
     X[0, 0] = X[39, 0] = X[0, 2] = 1
     y = np.arange(40) % 3

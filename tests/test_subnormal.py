@@ -135,16 +135,15 @@ def fading(dtype):
 def test_weights_and_state_that_fade_end_at_zero(dtype, sparse, rng):
     """Else they would stay subnormal for good, as half of the smallest number rounds to it or to zero, and slow every step."""
     steps, rules = fading(dtype)
-    X = rng.standard_normal((4, 9)).astype(dtype)
+    X = rng.integers(1, 256, (4, 9)).astype(np.uint8)
     X[1:, :4] = 0  # four inputs that only the first of the samples has
     for rule in rules:
         network = Network((9, 5, 3), dtype=dtype, slots=rule.slots)
         for W, _ in network.layers:
             W[...] = rng.standard_normal(W.shape)
         rows = np.array([0, *rng.integers(1, 4, steps)])
-        kernels.mlp_train_steps(
-            kernels.csr(X) if sparse else X, [0, 1, 2, 0], rows, 1, network, rule=rule, lr=np.full(len(rows), 0.1)
-        )
+        given, lr = kernels.csr(X) if sparse else X, np.full(len(rows), 0.1)
+        kernels.mlp_train_steps(given, [0, 1, 2, 0], rows, 1, network, rule=rule, lr=lr, scale=1 / 255)
         state = [slot[:4] for slot in network.states(0, rule)[0]]
         for faded in state + ([network.layers[0][0][:4]] if rule.weight_decay else []):
             np.testing.assert_array_equal(faded, 0)
