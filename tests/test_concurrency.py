@@ -164,7 +164,7 @@ def test_threads_that_train_predict_and_are_interrupted_get_the_serial_bits(scen
 EIGHT_AND_EIGHT = """
 import numba
 
-numba.config.THREADING_LAYER = sys.argv[1]  # as the environment's would be; but kernels are compiled anew under that
+numba.config.THREADING_LAYER = "workqueue"  # as the environment's would be; but kernels are compiled anew under that
 dense, SEEDS = DATA.X, range(8)
 for kind, X in ("dense", dense), ("sparse", kernels.csr(dense)):
     def trained_on(seed):
@@ -183,10 +183,9 @@ for kind, X in ("dense", dense), ("sparse", kernels.csr(dense)):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["default", "workqueue"])
-def test_eight_threads_that_train_and_eight_that_predict_get_the_bits_of_one_thread_alone(scene, layer):
+def test_eight_threads_that_train_and_eight_that_predict_get_the_bits_of_one_thread_alone(scene):
     """Eight networks, and a ninth that all read; a process in which two threads entered the workqueue would abort."""
-    scene(EIGHT_AND_EIGHT, layer)
+    scene(EIGHT_AND_EIGHT)
 
 
 COMING_AND_GOING = """
