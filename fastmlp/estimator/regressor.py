@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from ..backend import kernels
 from ..models.model import Model
 from ..models.target import Target, central
+from . import checks
 from .base import PARAMETERS, BaseMLP, Callback, documented, set_parameters
 from .checks import Validation
 
