@@ -158,8 +158,8 @@ def test_the_model_of_the_run_before_is_said_to_be_its(place, command, tmp_path,
 
 @pytest.mark.parametrize(("networks", "by_then"), [(3, 1), (5, 2)])  # of five, two are tried by two recipes at first
 def test_a_stopped_run_goes_on_to_the_bits_of_one_that_never_stopped(place, tmp_path, networks, by_then):
-    data = fastmlp.load("prices.csv", say=lambda line: None)
-    options = {"networks": networks, "epochs": 4, "threads": 1, "checkpoint": tmp_path / "checkpoint.npz"}
+    data = fastmlp.load("trips.csv", say=lambda line: None)
+    options = {"networks": networks, "epochs": 30, "threads": 1, "checkpoint": tmp_path / "checkpoint.npz"}
     whole = fastmlp.fit(data, **{**options, "checkpoint": None})
     finished = []
     with pytest.raises(Interrupted) as stopped:
@@ -174,8 +174,15 @@ def test_a_stopped_run_goes_on_to_the_bits_of_one_that_never_stopped(place, tmp_
         assert result.summary[name] == whole.summary[name]
     assert len(read_checkpoint(tmp_path / "checkpoint.npz", print).run["networks"]) == networks
     with pytest.raises(InputError, match="is of a run on other data"):
-        fastmlp.fit(fastmlp.load("prices.csv", seed=1, say=lambda line: None), **options, resume=True)
-    for changed in ({"hidden": (32,)}, {"epochs": 5}, {"networks": 4}, {"lr": 0.1}):
+        fastmlp.fit(fastmlp.load("trips.csv", seed=1, say=lambda line: None), **options, resume=True)
+    for changed in (
+        {"hidden": (32,)},
+        {"epochs": 5},
+        {"networks": 4},
+        {"lr": 0.1},
+        {"column": ("bags=category",)},
+        {"class_weight": "balanced"},
+    ):
         with pytest.raises(InputError, match=f"is of a run with {next(iter(changed))} .*, which cannot go on with"):
             fastmlp.fit(data, **{**options, **changed}, resume=True)
 

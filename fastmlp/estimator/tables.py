@@ -61,9 +61,9 @@ epochs : int or None, default=None
     At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
     before; a network stops when no epoch has been better for as long as the best one took, and a first cycle more.
 dropout : float or None, default=None
-    Fraction of the hidden units dropped in each training step, in [0, 1). None for 0.1, of numbers none, or from four networks
-    on for 0.25 with three times the weight decay, of numbers none with that: whichever has the lower loss on the rows held
-    out from the first two networks, which are trained by both. ``recipe_`` says which.
+    Fraction of the hidden units dropped in each training step, in [0, 1). None: of numbers none; of classes 0.1, or from four
+    networks on 0.25 with three times the weight decay if this has the lower loss on the rows held out from the first two
+    networks, which are trained by both. ``recipe_`` says which.
 random_state : int, RandomState or None, default=None
     Determines the folds, first weights, batches and dropout.
 n_threads : int or None, default=None

@@ -18,7 +18,8 @@ import numpy as np
 from ..backend import Network, kernels
 
 _BATCH, _MANY_ROWS = 64, 10_000  # rows in a step; twice as many from so many rows on
-_DECAY, _MORE_DECAY = 0.2, 0.6  # AdamW's weight decay in a step of _BATCH rows, usual and for noisy tables
+_DECAY, _MORE_DECAY = 0.2, 0.6  # AdamW's weight decay in a step of _BATCH rows, usual and for noisy classes
+_DROPOUT, _MORE_DROPOUT = 0.1, 0.25  # of classes
 _CYCLES = 4  # of the rate
 LEAST_STEPS = 8  # in an epoch, however few the rows are
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # the most of each network
@@ -86,17 +87,18 @@ def recipes_for(
 ) -> list[Recipe]:  # fmt: skip
     """The recipes to try, the usual one first, for ``rows`` of so many ``classes``, 0 for numbers; defaults replace None.
 
-    Noisy tables want more dropout and weight decay, which ruin what is learnt of others. The rate is proportional to the root
+    Noisy classes want more dropout and weight decay, which ruin what is learnt of others. The rate is proportional to the root
     of the batch, since a step of Adam is the gradient over its noise (Malladi and others 2022).
     """
     if classes:
-        output, loss, rate, dropped, more_dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1, 0.25
+        output, loss, rate, usual = "softmax", "softmax_cross_entropy", 0.04, _DROPOUT
     else:
-        output, loss, rate, dropped, more_dropped = "identity", "squared_error", 0.07, 0.0, 0.0
+        output, loss, rate, usual = "identity", "squared_error", 0.07, 0.0
     batch_size = batch_size or (2 * _BATCH if rows >= _MANY_ROWS else _BATCH)
     rate = rate * (batch_size / _BATCH) ** 0.5 if learning_rate is None else learning_rate
     epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
-    usual = Recipe(classes or 1, width, depth, activation, output, loss, rate, batch_size, epochs, dropped, _DECAY)
-    if dropout is not None:
-        return [replace(usual, dropout=dropout)]
-    return [usual, replace(usual, dropout=more_dropped, weight_decay=_MORE_DECAY)]
+    dropped = usual if dropout is None else dropout
+    recipe = Recipe(classes or 1, width, depth, activation, output, loss, rate, batch_size, epochs, dropped, _DECAY)
+    if dropout is not None or not classes:
+        return [recipe]
+    return [recipe, replace(recipe, dropout=_MORE_DROPOUT, weight_decay=_MORE_DECAY)]
