@@ -139,7 +139,7 @@ _FIRST_MEMBER = b"|".join([rb"[^\0]{1,200}" + re.escape(suffix.encode()) for suf
 PICTURES = Format(
     "zip of images",
     (".zip",),
-    "pictures",  # which reads a directory of images, too, and leaves features to predict, as IMAGE does
+    "pictures",  # which reads a directory of images, too; predict reads all images together
     re.compile(rb"PK\x03\x04(?:.{10}\0{12}.{4}[^\0]{0,200}/|.{26}(?:%s)).*" % _FIRST_MEMBER, re.DOTALL | re.IGNORECASE),
     zipped=False,
 )

@@ -80,7 +80,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
     comments, rest, above = _leading_comments(rows, skipped)
     lines = _first_lines(rest) or _first_lines(rows)
     delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, above + 1)
-    split = _splitter(delimiter)
+    split = splitter(delimiter)
     if titles := _titles([*map(split, lines)]):
         said = [words for line in lines[:titles] if (words := "".join(split(line)))]
         notes.append(f"what stands above the table is left out: {listed(said)}")
@@ -198,7 +198,7 @@ def _end(rows: bytes, start: int) -> int:
     return len(rows) if end < 0 else end
 
 
-def _splitter(delimiter: str) -> Callable[[bytes], list[str]]:
+def splitter(delimiter: str) -> Callable[[bytes], list[str]]:
     """A function that splits a line into fields. It raises csv.Error for an impossible line."""
 
     def split(line: bytes) -> list[str]:
@@ -217,7 +217,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
     scores: dict[str, tuple[bool, bool, int, int, int]] = {}
     failure = None
     for mark in SEPARATORS:
-        split = _splitter(mark)
+        split = splitter(mark)
         try:
             table = [split(line)[:_SAMPLE_FIELDS] for line in lines]
             titles = _titles(table)

@@ -31,7 +31,7 @@ from .columns import (
     named,
     says_which_row,
 )
-from .dialect import SEPARATORS, Table, read_dialect
+from .dialect import SEPARATORS, Table, read_dialect, splitter
 from .labels import Labels, distinct, listed
 from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
 
@@ -178,10 +178,10 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
 def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
     """Where the last lines begin that start with a word such as Total, which is in no other line, or, if the rows are
     ``labelled``, have no other value; 0 where there are none."""
-    found, end, mark = 0, len(rows), b"[" + re.escape(delimiter.encode()) + b'\n"]'
+    found, end, split = 0, len(rows), splitter(delimiter)
+    mark = b"[" + re.escape(delimiter.encode()) + b'\n"]'
     while (start := rows.rfind(b"\n", 0, end) + 1) and rows.count(b'"', start, end) % 2 == 0:
-        text = rows[start:end].decode("utf-8", "replace")
-        fields = [field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])]
+        fields = split(rows[start:end])
         if values := [field for field in fields if not is_gap(field)]:
             there = b"(?:^|" + mark + b") *" + re.escape(values[0].encode()) + b" *(?=" + mark + b"|$)"
             sums = values[0].casefold().rstrip(" :.") in _SUMMARIES and len(re.findall(there, rows)) == 1

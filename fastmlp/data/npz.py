@@ -82,10 +82,20 @@ def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str], 
 
 
 def as_samples(X: np.ndarray, what: str) -> np.ndarray:
-    """An array [N, ...] as features [N, I]. InputError where it has too few dimensions, or no numbers."""
+    """An array [N, ...] as features [N, I]: uint8 and float64 as they are, other numbers as float32 where that will do.
+
+    InputError where it has too few dimensions, or no finite numbers.
+    """
     if X.ndim < 2:
         raise InputError(f"{what} has shape {X.shape}; it must be (N, ...)")
-    return as_features(X.reshape(len(X), math.prod(X.shape[1:])), what)
+    X = X.reshape(len(X), math.prod(X.shape[1:]))
+    if X.dtype == bool:
+        return X.view(np.uint8)
+    if X.dtype.kind not in "iuf" or X.dtype.itemsize > 8:
+        raise InputError(f"{what} has dtype {X.dtype}; it must be an integer type or a float of at most 64 bits")
+    require_finite(X, what)
+    kept = X.dtype.kind + str(X.dtype.itemsize) in ("u1", "f8")
+    return X.astype(X.dtype.newbyteorder("="), copy=False) if kept else as_single(X)
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -105,17 +115,6 @@ def as_vector(y: np.ndarray, what: str, say: Say) -> np.ndarray:
         say(f"{what}: rows of {y.shape[1]} with a single 1 are taken for the classes 0 to {y.shape[1] - 1}")
         return y.argmax(1)
     return y
-
-
-def as_features(X: np.ndarray, what: str) -> np.ndarray:
-    """X [N, I], checked: uint8 and float64 as they are, all other numbers as float32 where that will do."""
-    if X.dtype == bool:
-        return X.view(np.uint8)
-    if X.dtype.kind not in "iuf" or X.dtype.itemsize > 8:
-        raise InputError(f"{what} has dtype {X.dtype}; it must be an integer type or a float of at most 64 bits")
-    require_finite(X, what)
-    kept = X.dtype.kind + str(X.dtype.itemsize) in ("u1", "f8")
-    return X.astype(X.dtype.newbyteorder("="), copy=False) if kept else as_single(X)
 
 
 def as_labels(y: np.ndarray, what: str) -> Labels:
