@@ -370,7 +370,7 @@ def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bo
         forms = [float(inputs * kept)]
     else:
         forms = [X.row_bytes if isinstance(X, OnDisk) else entries_per_row(X) * (kept + X.indices.itemsize) + 8]
-    if not raw and (scaling.standard or (not is_sparse(X) and X.dtype not in (np.uint8, np.dtype(dtype)))):
+    if not raw and (scaling.mean is not None or (not is_sparse(X) and X.dtype not in (np.uint8, np.dtype(dtype)))):
         kept = np.dtype(dtype).itemsize
         forms.append(forms[0] if is_sparse(X) else float(inputs * kept))
     if sparse and not raw:
@@ -404,8 +404,8 @@ def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tup
 def _for_kernels(X: Any, scaling: Scaling, dtype: str, source: str, *, sparse: bool) -> Any:
     """X in the form that the kernels read without conversion. InputError for values beyond the range of ``dtype``."""
     with np.errstate(over="ignore"):  # refused below
-        if scaling.standard:
-            X = standardised(X, **scaling.standard, dtype=dtype)
+        if scaling.mean is not None:
+            X = standardised(X, scaling.mean, scaling.std, dtype)
         elif isinstance(X, np.ndarray) and X.dtype != np.uint8:
             X = X.astype(dtype, copy=False)
     values = X.data[:, None] if is_sparse(X) else X

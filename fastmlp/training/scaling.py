@@ -21,7 +21,7 @@ _COMMON = 0.1  # so are columns of small numbers that are not zero in a smaller 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Inputs become scale * x, or (x - mean) / std if ``mean`` and ``std`` (float64 [inputs]) are given.
+    """Inputs become scale * x, or (x - mean) / std if both ``mean`` and ``std`` (float64 [inputs]) are given.
 
     ``density`` is the part of the scaled numbers that are not zero.
     """
@@ -29,12 +29,7 @@ class Scaling:
     scale: float
     density: float
     mean: np.ndarray | None = None
-    std: np.ndarray | None = None
-
-    @property
-    def standard(self) -> dict[str, np.ndarray]:
-        """``mean`` and ``std`` by name, if they are given."""
-        return {} if self.mean is None or self.std is None else {"mean": self.mean, "std": self.std}
+    std: Any = None
 
 
 def row_sample(X: Any) -> Any:
