@@ -14,12 +14,12 @@ from . import simd
 from .bundles import Matrix, after
 from .csr_matrix import Sparse, count_rows, fill_row, to_read
 from .gemm import PACK_SIZE
-from .intrinsics import flat, flat_to_read
-from .jit import kernel, overload, piece
+from .intrinsics import flat, flat_as
+from .jit import kernel, piece
 from .layers import activate, is_fused, weights_of
 from .network import Parameters
-from .sparse import PanelLayer, first_layer_forward, pack, panel_count
-from .step import layer_forward, read_row
+from .sparse import first_layer_forward, pack, panel_count
+from .step import layer_forward, panel_layer, read_row
 from .team import barrier, share
 from .tuning import COLUMN_BLOCK, IN_PLACE_BYTES, ROW_BLOCK, SPARSE_DENSITY
 
@@ -57,12 +57,10 @@ def _pack_first_layer(part, parts, arrivals, network, packed):
 @piece
 def _sparse_rows(X, rows, ends, activation, network, packed, below, above, logits):
     """The first layer on rows of a sparse X: to ``below``, or to the logits where it is the only layer."""
-    I, H, hidden = network.sizes[0], network.sizes[1], network.sizes.size > 2
-    W, b = weights_of(network, 0)
-    layer = PanelLayer(I, H, packed if packed.size else W, b, packed.size > 0)
+    layer, hidden = panel_layer(network, network.params, packed), network.sizes.size > 2
     relu = hidden and is_fused(activation, 1)
     Y = below if hidden else logits
-    for p in range(panel_count(H, simd.lanes(Y))):
+    for p in range(panel_count(layer.outputs, simd.lanes(Y))):
         first_layer_forward(p, X, rows, layer, relu, Y, above, ends)
 
 
@@ -80,28 +78,16 @@ def _layers(rows, first, activation, network, X, below, above, logits, pack_buff
         X, below, above = above, above, below
 
 
+@piece
 def _float_rows(X, row, last, most, scale, copy):
     """(array, n): n rows of scale * X as floats: up to ``most`` in place, or up to ROW_BLOCK in ``copy``."""
-
-
-@piece
-def _copied_rows(X, row, last, scale, copy):
+    I = X.shape[1]
+    if X.itemsize > 1 and scale == 1.0:
+        return after(flat_as(X, copy.dtype), row * I), min(most, last - row)
     n = min(ROW_BLOCK, last - row)
     for i in range(n):
-        read_row(flat(X), scale, row + i, X.shape[1], after(copy, i * X.shape[1]))
+        read_row(flat(X), scale, row + i, I, after(copy, i * I))
     return copy, n
-
-
-@overload(_float_rows)
-def _float_rows_overload(X, row, last, most, scale, copy):
-    def in_place(X, row, last, most, scale, copy):
-        if scale == 1.0:
-            return after(flat_to_read(X), row * X.shape[1]), min(most, last - row)
-        return _copied_rows(X, row, last, scale, copy)
-
-    if X.dtype == copy.dtype:
-        return in_place
-    return lambda X, row, last, most, scale, copy: _copied_rows(X, row, last, scale, copy)
 
 
 @piece

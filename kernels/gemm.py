@@ -4,9 +4,9 @@ Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is a ``Matrix``, whose element [i,
 that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PACK_SIZE elements, for packed operands.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. (A layer of one output, a layer of few outputs by itself
-(``linear_forward``) and an input gradient of few rows are dot products, summed in another order.) All functions here are
-raw: they check nothing.
+on the number of threads nor on the other rows of the batch. Dot products, which are summed in another order, are taken for
+a layer of one output, in ``linear_forward`` for one of few outputs, and for an input gradient of few rows. All functions
+here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _pack_group(first, M, depth, A, tiles):
 
 
 @piece
-def _gemm_packed(resume, M, N, K, A, B, C, pack_buffer):
+def _gemm_packed(M, N, K, A, B, C, pack_buffer, resume):
     """The product for many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008), and A where PACK_A is set."""
     lanes = simd.lanes(C.values)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
@@ -243,18 +243,12 @@ def _reads_in_place(M, K, B):
 
 
 @kernel
-def gemm(M, N, K, A, B, C, pack_buffer):
+def gemm(M, N, K, A, B, C, pack_buffer, resume):
     """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
 
-    Scratch: GEMM_SIZE elements of ``pack_buffer``.
+    If ``resume``, C += A @ B, with the bits of one longer sum; then the rows of B must be contiguous. Scratch: GEMM_SIZE
+    elements of ``pack_buffer``.
     """
-    out_of_line()
-    gemm_onto(False, M, N, K, A, B, C, pack_buffer)
-
-
-@kernel
-def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
-    """``gemm``, or C += A @ B if ``resume``, with the bits of one longer sum; then the rows of B must be contiguous."""
     out_of_line()
     lanes, size = simd.lanes(C.values), C.values.itemsize
     one_output = N == 1 and C.row == 1 and B.row == 1  # the layer's only one, not one of several columns
@@ -276,7 +270,7 @@ def gemm_onto(resume, M, N, K, A, B, C, pack_buffer):
     elif B.column != 1 and A.column == 1 and _packs_less_swapped(M, N, K, TILE_VECTORS * lanes):
         _gemm_swapped(M, N, K, A, B, C, pack_buffer)
     else:
-        _gemm_packed(resume, M, N, K, A, B, C, pack_buffer)
+        _gemm_packed(M, N, K, A, B, C, pack_buffer, resume)
 
 
 def _make_finish(rows: int) -> Any:
@@ -398,7 +392,7 @@ def linear_forward(part, parts, X, W, b, scale, relu, Y, converted, pack_buffers
         if few:
             _dots_with_few(rows, N, K, A, columns, C)
         else:
-            gemm(rows, right - left, K, A, weights, C, pack_buffer)
+            gemm(rows, right - left, K, A, weights, C, pack_buffer, False)
         finish_rows(rows, right - left, C, bias, scale, relu)
 
 
@@ -520,7 +514,7 @@ def gemm_transposed(dots, M, N, K, A, B, C, pack_buffer):
     if dots:
         _dots(M, N, K, A, B, C)
     else:
-        gemm(M, N, K, A, B, C, pack_buffer)
+        gemm(M, N, K, A, B, C, pack_buffer, False)
 
 
 @kernel
@@ -575,7 +569,7 @@ def _weight_product_overload(rows, n, M, X, dY, C, pack_buffer):
     if isinstance(X[0].dtype, types.Float):
 
         def product(rows, n, M, X, dY, C, pack_buffer):
-            gemm(rows, n, M, Matrix(X.values, 1, X.row), dY, C, pack_buffer)
+            gemm(rows, n, M, Matrix(X.values, 1, X.row), dY, C, pack_buffer, False)
 
         return product
 
@@ -587,7 +581,7 @@ def _weight_product_overload(rows, n, M, X, dY, C, pack_buffer):
                 to, source = np.uintp(r * rows), np.uintp((i + r) * X.row)  # unsigned: see _float_rows
                 for k in range(np.uintp(rows)):
                     block[to + k] = X.values[source + k]
-            gemm_onto(i > 0, rows, n, few, Matrix(block, 1, rows), from_row(dY, i), C, pack_buffer)
+            gemm(rows, n, few, Matrix(block, 1, rows), from_row(dY, i), C, pack_buffer, i > 0)
 
     return product_of_integers
 

@@ -115,8 +115,9 @@ def flat_as(typingctx: Any, array: Any, dtype: Any) -> Any:
     result = types.Array(dtype.dtype, 1, "C")
 
     def emit(context: Any, builder: Any, value: Any, _: Any) -> Any:
-        data, size = (part_of(context, builder, array, value, name) for name in ("data", "nitems"))
-        return _array_of(context, builder, result, data, builder.udiv(size, size.type(result.dtype.bitwidth // 8)))
+        data, count, size = (part_of(context, builder, array, value, name) for name in ("data", "nitems", "itemsize"))
+        length = builder.udiv(builder.mul(count, size), size.type(result.dtype.bitwidth // 8))
+        return _array_of(context, builder, result, data, length)
 
     return result(array, dtype), emit
 

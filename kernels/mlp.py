@@ -91,7 +91,7 @@ def block_workspace(network: Network, batch: int, parts: int) -> BlockWorkspace:
         aligned_zeros(parts * room, dtype),
         room,
         np.array(offsets),
-        aligned_zeros(chunk_count(batch) * size, dtype),
+        aligned_zeros(chunk_count.py_func(batch) * size, dtype),
         aligned_zeros(parts * size * (batch > 0), dtype),
         Outcomes(np.empty(3 * parts * rows), np.empty(parts * rows, np.int64)),
         Outcomes(np.empty(BLOCK_CHUNKS), np.empty(BLOCK_CHUNKS, np.int64)),
@@ -129,7 +129,7 @@ def run_train_steps(
     else:
         X = Scaled(X.view(_BYTE), scale)
         if objective.dropout == 0 and takes_blocks(network, samples.batch):
-            parts = min(parts, chunk_count(batch))
+            parts = min(parts, chunk_count.py_func(batch))
             kernel, memory = train_steps_in_blocks, block_workspace(network, batch, parts)
         else:
             kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
@@ -235,7 +235,7 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
     # A single output is summed in another order (see gemm), which blocks do not keep.
     if not isinstance(X, CSR) and takes_blocks(network, len(X)) and min(network.sizes[1:]) > 1:
         in_blocks = _kept_for(_forward_blocks, network, parts)
-        run(_forward(forward_in_blocks, network.activation), parts, X, scale, *network.fields(), *in_blocks, out)
+        run(bound_to(network.activation, forward_in_blocks), parts, X, scale, *network.fields(), *in_blocks, out)
         return
     blocks, entries = _kept_for(forward_workspace, network, parts, X.dtype, scale)
     arrivals, block = _ALONE, 0
@@ -247,13 +247,14 @@ def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.nda
         rows = np.arange(X.shape[0])
         blocks = blocks._replace(rows=rows, ends=np.empty_like(rows))
         samples = X.bundle(scale, network.dtype, block)
-        run(_forward(forward_sparse, network.activation), parts, arrivals, *samples, *network.fields(), *blocks, out)
+        run(bound_to(network.activation, forward_sparse), parts, arrivals, *samples, *network.fields(), *blocks, out)
     else:
-        run(_forward(forward, network.activation), parts, arrivals, X, scale, *network.fields(), *blocks, *entries, out)
+        run(bound_to(network.activation, forward), parts, arrivals, X, scale, *network.fields(), *blocks, *entries, out)
 
 
 @cache
-def _forward(kernel: Any, activation: str | tuple[str, ...]) -> Bound:
+def bound_to(activation: str | tuple[str, ...], kernel: Any) -> Bound:
+    """The kernel for one activation, no argument: Numba would type a tuple anew at each call."""
     return Bound(kernel, activation=activation_of(activation))
 
 

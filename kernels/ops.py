@@ -118,7 +118,8 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
     X = _as_samples(X, dtype, (None, I))
     Y = checks.output("out", out, dtype, (X.shape[0], O), X, W, b)
     if isinstance(X, CSR):
-        sparse.run_forward(X, W, b, factor, relu, Y, _parts_of_product(X.indices.size, O))
+        parts, every, ends = _parts_of_product(X.indices.size, O), np.arange(X.shape[0]), np.empty(X.shape[0], np.int64)
+        run(sparse.csr_forward, parts, X.bundle(factor, dtype), every, W, b, relu, Y, ends)
         return Y
     parts = _parts_of_product(X.size, O)
     rows = np.empty(parts * ROW_BLOCK * I if X.itemsize == 1 else 0, dtype)

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 import threading
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from . import checks
-from .activations import activation_of
 from .forward import Blocks, Entries, forward
 from .intrinsics import array_at
-from .jit import Bound, from_python, kernel
+from .jit import from_python, kernel
 from .losses import softmax
-from .mlp import forward_workspace
+from .mlp import bound_to, forward_workspace
 from .network import Network, Parameters
 from .ops import mlp_forward
 from .ops import softmax as softmax_op
@@ -43,11 +41,6 @@ def forward_row(X, scale, activation, indices, table, probabilities, logits):
     if probabilities:
         softmax(0, 1, logits, logits)
     return True
-
-
-@cache
-def _entry(activation: str | tuple[str, ...]) -> Any:
-    return from_python(Bound(forward_row, activation=activation_of(activation)))
 
 
 class _Prepared(threading.local):
@@ -117,6 +110,7 @@ class Predictor:
         )  # fmt: skip
         pairs = [number for array in arrays for number in (array.ctypes.data, array.size)]
         table = np.array([*pairs, blocks.widest, network.bias])
-        prepared = params, _entry(network.activation), entries.indices, table, arrays
+        entry = from_python(bound_to(network.activation, forward_row))
+        prepared = params, entry, entries.indices, table, arrays
         self._prepared.rows[dtype] = prepared
         return prepared

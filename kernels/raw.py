@@ -266,7 +266,7 @@ def gemm(part: int, parts: int, A: _View, B: _View, out: _WrittenView, scratch: 
     columns = Matrix(from_first(B), B.strides[0] // size, B.strides[1] // size)
     product = from_element(Matrix(from_first(out), out.strides[0] // size, 1), first, left)
     rows, columns, buffer = from_row(rows, first), from_element(columns, 0, left), after(scratch, part * PACK_SIZE)
-    _product(last - first, right - left, K, rows, columns, product, buffer)
+    _product(last - first, right - left, K, rows, columns, product, buffer, False)
 
 
 @piece

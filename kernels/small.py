@@ -60,7 +60,8 @@ def block_offsets(network: Network) -> np.ndarray:
     return np.cumsum([0, *lengths]) * BLOCK_ROWS
 
 
-def chunk_count(n: int) -> int:
+@piece
+def chunk_count(n):
     """The number of chunks of a batch of n samples."""
     return min(BLOCK_CHUNKS, -(-n // BLOCK_ROWS))
 
@@ -215,11 +216,8 @@ def _chunk(chunk, chunks, step_rows, samples, objective, network, workspace, val
     blocks = -(-n // BLOCK_ROWS)
     first, last = share(chunk, chunks, blocks)
     scale, O = 1.0 / n if objective.mean else 1.0, network.sizes[depth]
-    logits, dZ, room = (
-        after(values, offsets[depth]),
-        after(values, offsets[depth + 1]),
-        after(values, offsets[depth + 3]),
-    )
+    logits, dZ = after(values, offsets[depth]), after(values, offsets[depth + 1])
+    room = after(values, offsets[depth + 3])
     gradient = after(workspace.chunks, chunk * network.params.size)
     lanes, loss, lost, hits = simd.lanes(values), objective.loss, 0.0, 0
     for block in range(first, last):
@@ -259,7 +257,7 @@ def train_steps_in_blocks(
     for step in range(schedule.lr.shape[0]):
         first, last = batch_range(samples, step)
         n, t = last - first, schedule.t + step
-        chunks = min(BLOCK_CHUNKS, -(-n // BLOCK_ROWS))
+        chunks = chunk_count(n)
         lo, hi = share(part, parts, chunks)
         for chunk in range(lo, hi):
             _chunk(chunk, chunks, samples.rows[first:last], samples, objective, network, workspace, values, own)

@@ -400,8 +400,8 @@ def catch_up(p, chosen, last, rule, put_off, layer, state):
 
     A row without entries in a batch has a zero gradient there, and yet momentum and weight decay move it. These steps are
     put off until its column has an entry again, and then done one by one in registers, with the bits of the dense update.
-    The squares of W before each of them, and before the next step unless it was the last, are added to
-    ``put_off.squares``.
+    Where squares are wanted, those of W before each of these steps are added to ``put_off.squares``, and those before the
+    step that follows, if one does.
     """
     panel, like = panel_of(p, layer), rule.coefficients(rule, 0.0, 0.0, 1)
     W_state, coefficients, squares = after_each(state.of_W, panel.start), put_off.coefficients, put_off.squares
@@ -488,12 +488,6 @@ def clear_panels(part, parts, layer):
         if layer.b.size:
             for j in range(panel.n):
                 layer.b[panel.column + j] = 0
-
-
-def run_forward(X: CSR, W: np.ndarray, b: np.ndarray, scale: float, relu: bool, Y: np.ndarray, parts: int) -> None:
-    """Run ``csr_forward`` on the team."""
-    rows = np.arange(X.shape[0])
-    run(csr_forward, parts, X.bundle(float(scale), W.dtype), rows, W, b, relu, Y, np.empty_like(rows))
 
 
 def run_backward_update(

@@ -161,11 +161,6 @@ def targets_of(samples, step):
 
 
 @piece
-def _hidden(objective):
-    return Hidden(objective.activation, objective.dropout, objective.seed, objective.first_row)
-
-
-@piece
 def _outputs(workspace, l, lo, n):
     """Y_l from row ``lo`` on; rows have n elements."""
     start = workspace.hidden if l == 1 else workspace.offsets[3 * l]
@@ -209,7 +204,7 @@ def _read_rows(X, rows, I, Y):
 def layer_forward(rows, l, activation, network, X, Y, pack_buffer):
     """Y = X @ W_l + b_l for ``rows`` rows; applies ReLU, too, if that is the layer's activation."""
     W, b = weights_of(network, l)
-    gemm(rows, Y.row, X.row, X, Matrix(W, Y.row, 1), Y, pack_buffer)
+    gemm(rows, Y.row, X.row, X, Matrix(W, Y.row, 1), Y, pack_buffer, False)
     finish_rows(rows, Y.row, Y, b, 1.0, l < network.sizes.size - 2 and is_fused(activation, l + 1))
 
 
@@ -267,7 +262,7 @@ def backward_rows(lo, hi, n, t, hidden, network, workspace):
 @kernel
 def pass_rows(part, parts, first, t, objective, targets, network, workspace):
     """Forward from layer ``first`` on, loss and backward for this part's rows of the batch with these targets."""
-    n, hidden = targets.rows.size, _hidden(objective)
+    n, hidden = targets.rows.size, Hidden(objective.activation, objective.dropout, objective.seed, objective.first_row)
     lo, hi = share(part, parts, n)
     forward_rows(lo, hi, first, t, hidden, network, workspace)
     loss_rows(lo, hi, n, objective.loss, objective.mean, targets, network, workspace)
@@ -339,8 +334,9 @@ def _own_workspace(workspace, part, parts):
 
 @kernel
 def note_weights(part, parts, step, t, first_W, network, results):
-    """Before a step, if wanted: add up the squares of all W, the first given as flat ``first_W``, and move the average
-    towards the parameters that step t - 1 of this call has left; the caller does so after the last step.
+    """Before a step, where they are wanted: add up the squares of all W, and move the average towards the parameters.
+
+    ``first_W`` is W_0, flat. The parameters are those after step t - 1; after the last step the caller moves the average.
     """
     if results.squares.size:
         s = span_squares(part, parts, first_W, first_W.size, results.squares, 1)
@@ -424,7 +420,7 @@ def _prefetch_rows(rows, X):
 
 
 @piece
-def _panel_layer(network, params, packed):
+def panel_layer(network, params, packed):
     """The first layer with these parameters, or with its W in ``packed`` unless that is empty."""
     I, H, w = network.sizes[0], network.sizes[1], network.offsets[0]
     b = w + I * H if network.biased else params.size
@@ -462,12 +458,6 @@ def _fill_coefficients(schedule, coefficients):
         of_step = rule.coefficients(rule, rule.weight_decay, schedule.lr[step, 0], schedule.t + step)
         for k in range(len(of_step)):
             coefficients[step, k] = of_step[k]
-
-
-@piece
-def _own_put_off(put_off, part):
-    """``put_off`` with this part's own arrays."""
-    return PutOff(put_off.steps_done[part], put_off.coefficients[part], put_off.squares)
 
 
 @kernel
@@ -513,8 +503,8 @@ def train_steps_sparse(
     """Steps over the samples, from a sparse X; see ``ops.mlp_train_steps``."""
     X, rule, H, lanes = to_read(samples.X), schedule.rule, network.sizes[1], simd.lanes(network.params)
     tasks = _tasks_of(part, parts, panel_count(H, lanes), sparse.splits)
-    layer = _panel_layer(network, network.params, sparse.packed)
-    updated = _panel_layer(network, network.updated, sparse.packed)
+    layer = panel_layer(network, network.params, sparse.packed)
+    updated = panel_layer(network, network.updated, sparse.packed)
     state, own = _panel_state(network, rule, sparse.packed), _own_workspace(workspace, part, parts)
     panel, ends, chosen = sparse.panels[part], sparse.ends[part], sparse.chosen[part]
     put_off = PutOff(sparse.put_off.steps_done[part], sparse.put_off.coefficients[part], sparse.put_off.squares)

@@ -135,9 +135,9 @@ SMALL_PARAMETERS = 64
 SMALL_ROWS = 16
 """A network is computed in blocks of samples if it has at most SMALL_UNITS units in a layer and SMALL_PARAMETERS parameters
 for each row of a batch, from SMALL_ROWS rows on. Zen 5, one thread, speed-up of a step over that in rows of units: 4-32-16-4
-with 16, 32, 128, 10,000 rows 1.4, 1.5,
-2.2, 2.7; 64-32-10 with 32, 64, 1,000 1.1, 1.3, 1.4; 30-100-2 with 32, 64, 200 1.2, 1.4, 1.4; 64-64-64-10 with 64, 200, 1,000
-1.0, 1.0, 1.2; 100-100-100-10 with 32, 200 0.9, 1.0; 128-128-10 with 128 0.6, as its rows fall on the same lines of L1.
+with 16, 32, 128, 10,000 rows 1.4, 1.5, 2.2, 2.7; 64-32-10 with 32, 64, 1,000 1.1, 1.3, 1.4; 30-100-2 with 32, 64, 200 1.2,
+1.4, 1.4; 64-64-64-10 with 64, 200, 1,000 1.0, 1.0, 1.2; 100-100-100-10 with 32, 200 0.9, 1.0; 128-128-10 with 128 0.6, as its
+rows fall on the same lines of L1.
 """
 
 SERIAL_FLOP = 1_000_000

@@ -161,7 +161,7 @@ BUGS = {
     "last row dropped": Bug("_few_rows", "a - b >= 1", "a - b >= 2"),
     "wrong stride": Bug("gemm_tile", "simd.tile_fma(a, b, c, d.row, ...)", "simd.tile_fma(a, b, c, d.column, ...)"),
     "last term dropped": Bug("gemm_tile", "range(a)", "range(a - 1 if a > 700 else a)"),
-    "terms of the rows before lost": Bug("gemm_onto", "a or b > 0", "a"),
+    "terms of the rows before lost": Bug("gemm.gemm", "a or b > 0", "a"),
     "rows that overlap another tile of the strip stored": Bug(
         "_gemm_swapped", "_stripe(a, b, c, d, e, f, g)", "_stripe(a, b, c, d, e, f, 0)"
     ),

@@ -54,14 +54,13 @@ from .numba_private import (
     TypingError,
     code_from,
     code_to_keep,
-    config,
     global_compiler_lock,
 )
 
 vocabulary()
 
 __all__ = [
-    "Bound", "Kernel", "compile_for", "config", "entry", "from_python", "kernel", "overload", "piece", "store", "written",
+    "Bound", "Kernel", "compile_for", "entry", "from_python", "kernel", "overload", "piece", "store", "written",
 ]  # fmt: skip
 
 compile_seconds = 0.0
@@ -325,7 +324,7 @@ class Kernel(_Kept):
         return True
 
 
-def _of(source: Any) -> Any:
+def _dispatcher_of(source: Any) -> Any:
     """The dispatcher that a task names: a kernel's name, or the (maker, function) of an entry."""
     if isinstance(source, str):
         return _kernels[source]
@@ -334,7 +333,7 @@ def _of(source: Any) -> Any:
 
 
 def _size(task: ahead.Task) -> int:
-    return len(kernel_text(_of(task[0]).py_func))
+    return len(kernel_text(_dispatcher_of(task[0]).py_func))
 
 
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
@@ -446,7 +445,7 @@ def _tell() -> None:
 
 def compile_alone(source: Any, args: tuple[Any, ...]) -> None:
     """In a worker: compile a kernel or an entry into the store, without the kernels that it calls."""
-    dispatcher = _of(source)
+    dispatcher = _dispatcher_of(source)
     dispatcher.overloads.pop(args, None)  # a mere declaration, perhaps
     with global_compiler_lock:
         dispatcher.compile_once(args)
