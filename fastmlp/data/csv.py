@@ -37,7 +37,7 @@ from .labels import Labels, different, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in, written_number
 
-_CACHE_VERSION = 16
+_CACHE_VERSION = 17
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
