@@ -144,7 +144,7 @@ def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
     results = []
     for given in (X, kernels.csr(X)):
         network = kernels.Network((3, 70, 3), slots=rule.slots)
-        network.params[...] = np.linspace(-1, 1, network.params.size)
+        network.params[...] = np.linspace(1, -1, network.params.size)  # so all units are on
         kernels.mlp_train_steps(given, y, np.arange(40), 1, network, rule=rule, lr=lr)
         results.append(np.concatenate((network.params, network.state)))
     np.testing.assert_array_equal(*results)

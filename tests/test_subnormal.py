@@ -140,7 +140,7 @@ def test_weights_and_state_that_fade_end_at_zero(dtype, sparse, rng):
     for rule in rules:
         network = Network((9, 5, 3), dtype=dtype, slots=rule.slots)
         for W, _ in network.layers:
-            W[...] = rng.standard_normal(W.shape)
+            W[...] = abs(rng.standard_normal(W.shape))  # so all units are on
         rows = np.array([0, *rng.integers(1, 4, steps)])
         given, lr = kernels.csr(X) if sparse else X, np.full(len(rows), 0.1)
         kernels.mlp_train_steps(given, [0, 1, 2, 0], rows, 1, network, rule=rule, lr=lr, scale=1 / 255)
