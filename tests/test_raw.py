@@ -288,10 +288,6 @@ OTHERS = {
         lambda: raw.loss_gradient(0, 1, Z, ROWS, "focal", None, Z, *COUNTED),
         "loss is unicode_type; .* loss that is made",
     ),
-    "a loss whose quantiles are a tuple": (
-        lambda: raw.loss_gradient(0, 1, Z, Z, kernels.LOSSES["quantile"]((0.1, 0.5, 0.9)), None, Z, *COUNTED),
-        r"loss is Quantile.*; pass loss.checked\(\)$",
-    ),
     "a loss that is not made": (
         lambda: raw.loss_gradient(0, 1, Z, ROWS, LOSS, None, Z, *COUNTED),
         "loss is class.*; .* loss that is made",
