@@ -79,7 +79,7 @@ from functools import partial
 from kernels import jit
 rounds, compile_all = [], ahead.compile_all
 def note(tasks, size):
-    rounds.append({jit._of(source).name for source, _ in tasks})
+    rounds.append({jit._dispatcher_of(source).name for source, _ in tasks})
     compile_all(tasks, size)
 ahead.compile_all = note
 assert kernels.cache_info()[1:] == (0, 0, 0)
