@@ -14,7 +14,7 @@ from ..log import Say
 from .columns import copies
 from .decimals import as_single
 from .frame import Frame, as_frame, names_of
-from .labels import Labels, as_numbers, class_indices, listed, plain, task_of
+from .labels import Labels, as_numbers, class_indices, counts_of, listed, plain, task_of
 from .ondisk import OnDisk, divide
 from .sparse import Sparse
 
@@ -286,7 +286,7 @@ def assemble(
         y, classes = class_indices(samples.labels, samples.labelled, small=small, testing=testing)
         if not testing:
             _say_alike(classes, query.say)
-            single = [classes[k] for k in np.flatnonzero(np.bincount(y) == 1).tolist()]
+            single = [classes[k] for k in np.flatnonzero(counts_of(y, len(classes)) == 1).tolist()]
             if single and len(y) >= _ROWS_A_CLASS * len(classes):  # of a typing error, a total or a second header
                 which = f"one row only has the label {listed(single)}; mend it if it is a mistake"
                 query.say(f"{samples.source}: {which}")
