@@ -196,9 +196,7 @@ class TrainConfig:
         within=_NOT_NEGATIVE,
     )
     dropout: float = _planned(
-        "part of the hidden units left out at each step (default 0; for a table by its size, or by trying)",
-        metavar="P",
-        within=_PART,
+        "part of the hidden units left out at each step (default 0; for a table by its size)", metavar="P", within=_PART
     )
     label_smoothing: float = _option(0.0, "part of each target spread over all classes", within=_PART)
     class_weight: str | None = _option(

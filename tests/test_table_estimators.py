@@ -23,8 +23,7 @@ from fastmlp.data import Sparse
 from fastmlp.data.values import GAPS
 from fastmlp.errors import InputError
 from fastmlp.frames import read_table
-from fastmlp.tables.ensemble import Rows, folds, train
-from fastmlp.tables.recipe import recipes_for
+from fastmlp.tables.recipe import recipe_for
 
 QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}
 FOLDS = "the folds are drawn by rows: a row that is there twice may be trained on and held out, one of weight 2 not"
@@ -133,7 +132,7 @@ def test_out_of_fold_predictions_are_those_of_the_network_that_has_not_seen_the_
 
 
 def test_rates_are_realmlps_and_training_stops_after_as_long_again_as_the_best_epoch_took():
-    recipe = recipes_for(1000, classes=2, epochs=15, width=1, learning_rate=1.0)[0]
+    recipe = recipe_for(1000, classes=True, epochs=15, width=1, learning_rate=1.0)
     assert recipe.cycles == [1, 3, 7, 15]
     t = np.arange(150) / 150
     np.testing.assert_allclose(recipe.rates(10), 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))), atol=1e-12)
@@ -141,29 +140,9 @@ def test_rates_are_realmlps_and_training_stops_after_as_long_again_as_the_best_e
     model = TableClassifier(**QUICK).fit(rng.standard_normal((300, 5)), rng.integers(0, 2, 300))
     ran = [len(losses) for losses in model.validation_losses_]
     assert ran == [
-        min(30, 2 * best + recipes_for(300, classes=2, epochs=30)[0].cycles[0]) for best in model.best_epochs_
+        min(30, 2 * best + recipe_for(300, classes=True, epochs=30).cycles[0]) for best in model.best_epochs_
     ]
     assert min(ran) < 30  # there is nothing to learn
-
-
-@pytest.mark.parametrize(("noisy", "best"), [(False, 0), (True, 1)])
-def test_all_networks_follow_the_recipe_by_which_the_first_two_lose_least_on_the_rows_held_out(noisy, best):
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((600, 6), np.float32)
-    learnable = X[:, 0] + rng.normal(0, 2, 600) if noisy else X[:, 0] * X[:, 1]
-    y = (learnable > 0).astype(np.int64)
-    recipes, data, seeds = recipes_for(600, classes=2, epochs=30), Rows(X, y, None), [1, 2, 3, 4]
-    parts = [(kept, data.take(out)) for kept, out in folds(y, 4, 0)[:4]]
-    finished = []
-    made = train(recipes, 1.0, data, parts, seeds, finished=lambda k, member: finished.append(k))
-    each = [train([recipe], 1.0, data, parts, seeds) for recipe in recipes]
-    losses = [np.mean([min(member.losses) for member in members[:2]]) for members in each]
-    assert losses[best] < losses[1 - best]
-    for member, alone in zip(made, each[best], strict=True):
-        assert member.recipe == recipes[best]
-        np.testing.assert_array_equal(member.network.params, alone.network.params)
-    assert sorted(finished) == [0, 1, 2, 3]
-    assert train(recipes, 1.0, data, parts[:3], seeds)[0].recipe == recipes[0]  # of so few there is no choice
 
 
 def test_of_few_rows_batches_are_small_and_the_decay_is_larger(monkeypatch):
@@ -183,7 +162,7 @@ def test_of_few_rows_batches_are_small_and_the_decay_is_larger(monkeypatch):
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
 def test_few_epochs_are_cycles_too(epochs):
-    recipe = recipes_for(100, classes=0, epochs=epochs)[0]
+    recipe = recipe_for(100, classes=False, epochs=epochs)
     assert recipe.cycles[-1] == epochs
     assert np.isfinite(recipe.rates(3)).all()
     X, y = table(100)

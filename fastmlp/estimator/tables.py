@@ -36,7 +36,7 @@ from ..tables.columns import Columns
 from ..tables.ensemble import Rows, folds, input_scale, mean_probabilities, outputs_by_rows, outputs_of, train
 from ..tables.kinds import LOOKED_AT
 from ..tables.model import TableModel
-from ..tables.recipe import FEW_ROWS, NETWORKS, recipes_for
+from ..tables.recipe import FEW_ROWS, NETWORKS, recipe_for
 from . import checks
 from .base import documented, set_parameters, without_last_layer
 
@@ -61,9 +61,7 @@ epochs : int or None, default=None
     At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
     before; a network stops when no epoch has been better for as long as the best one took, and a first cycle more.
 dropout : float or None, default=None
-    Fraction of the hidden units dropped in each training step, in [0, 1). None: of numbers none; of classes 0.1, or from four
-    networks on 0.25 with three times the weight decay if this has the lower loss on the rows held out from the first two
-    networks, which are trained by both. ``recipe_`` says which.
+    Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1, of numbers none.
 random_state : int, RandomState or None, default=None
     Determines the folds, first weights, batches and dropout.
 n_threads : int or None, default=None
@@ -203,9 +201,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             parts = [(np.arange(rows), Rows(self.columns_.encode(given), told, None))] * self.n_networks
         self._input_scale = input_scale(data.X, self.width)
         names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
-        recipes = recipes_for(rows, classes=classes, **{name: getattr(self, name) for name in names})
-        members = train(recipes, self._input_scale, data, parts, seeds)
-        self.recipe_ = members[0].recipe
+        recipe = recipe_for(rows, classes=classes, **{name: getattr(self, name) for name in names})
+        members = train(recipe, self._input_scale, data, parts, seeds)
         self.networks_ = [member.network for member in members]
         if not all(member.best_epoch for member in members):
             raise ValueError(f"training diverged with learning_rate={self.learning_rate}; it must be lower")
@@ -326,8 +323,6 @@ class TableClassifier(ClassifierMixin, BaseTable):
         Probabilities of the training rows (those with a weight), each by the network that was trained without it; None with
         ``X_val`` or fewer than 5 networks. They are a little too good, as that row had a part in the choice of the network's
         epoch, and much too good where a row has copies, or others of its kind (``cross_val_predict`` takes groups).
-    recipe_ : Recipe
-        How the networks were trained: ``recipe_.dropout``, ``recipe_.weight_decay`` and others.
     networks_, best_epochs_, validation_losses_ : lists of length n_networks
         The networks; the epoch that each was kept after; its loss on the held-out rows after each epoch.
     n_features_in_, feature_names_in_
@@ -437,7 +432,7 @@ class TableRegressor(RegressorMixin, BaseTable):
         ``X_val`` or fewer than 5 networks. They are a little too good: see ``TableClassifier``.
     target_mean_, target_scale_ : float
         The mean and deviation of y.
-    columns_, recipe_, networks_, best_epochs_, validation_losses_, n_features_in_, feature_names_in_
+    columns_, networks_, best_epochs_, validation_losses_, n_features_in_, feature_names_in_
         As in ``TableClassifier``.
 
     Examples

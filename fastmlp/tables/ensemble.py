@@ -23,7 +23,6 @@ from .recipe import Recipe
 
 _FEWEST_A_TIME, _MOST_A_TIME = 512, 8192  # rows of a prediction in the hands of a thread
 _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
-_TRIED = 2  # networks that are trained by each recipe to choose one; of fewer than twice as many there is no choice
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,11 @@ class Rows:
 class Member:
     """A trained network: its loss on the held-out rows after each epoch, and its outputs for them after the best."""
 
-    recipe: Recipe
     network: Network
     losses: list[float]
     best_epoch: int  # from 1; 0: there was none with a finite loss
     held_out: np.ndarray
     train_losses: list[float]  # means over each epoch, while the weights were changing
-
-    @property
-    def loss(self) -> float:
-        """That of the best epoch."""
-        return self.losses[self.best_epoch - 1] if self.best_epoch else np.inf
 
 
 def folds(targets: np.ndarray, networks: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -139,18 +132,16 @@ def outputs_by_rows(
 
 
 def train(
-    recipes: Sequence[Recipe], scale: float, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int], *,
+    recipe: Recipe, scale: float, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int], *,
     told: Callable[[int, int, float], None] = lambda network, epoch, loss: None,
     finished: Callable[[int, Member], None] = lambda network, member: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Member]:  # fmt: skip
     """Train a network on scale * X for each part: (numbers of the rows of ``data`` to train on, rows held out).
 
-    Of several ``recipes`` all networks follow the one by which the first few have the lowest mean loss on their rows held out.
-
     One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Each thread
-    calls ``told`` (network, epoch, loss) and asks ``stop`` after an epoch, and ``finished`` is called for each network that is
-    kept; networks count from 0. Ctrl-C and ``stop`` end all networks; unfinished ones are not passed to ``finished``.
+    calls ``told`` (network, epoch, loss) and asks ``stop`` after an epoch, and calls ``finished`` at the end; networks count
+    from 0. Ctrl-C and ``stop`` end all networks; unfinished ones are not passed to ``finished``.
     """
     if isinstance(data.X, Sparse):
         data = replace(data, X=kernels.csr(data.X).dictionary_encode())
@@ -161,29 +152,20 @@ def train(
             stopped.set()
         return stopped.is_set()
 
-    def trained(recipe: Recipe, k: int) -> Member:
+    def member(k: int) -> Member:
         try:
             with kernels.threads(max(1, cores // len(parts))):
-                return _train_one(recipe, scale, data, *parts[k], seeds[k], stops, partial(told, k))
+                made = _train_one(recipe, scale, data, *parts[k], seeds[k], stops, partial(told, k))
+            if not stopped.is_set():
+                finished(k, made)
+            return made
         except BaseException:
             stopped.set()
             raise
 
-    def kept(k: int, member: Member) -> Member:
-        if not stopped.is_set():
-            finished(k, member)
-        return member
-
     with ThreadPoolExecutor(min(cores, len(parts))) as pool:
         try:
-            recipe, first = recipes[0], []
-            if len(recipes) > 1 and len(parts) >= 2 * _TRIED:
-                tried = [[pool.submit(trained, each, k) for k in range(_TRIED)] for each in recipes]
-                made = [[training.result() for training in each] for each in tried]
-                best = int(np.argmin([np.mean([member.loss for member in each]) for each in made]))
-                recipe, first = recipes[best], [kept(k, member) for k, member in enumerate(made[best])]
-            others = range(len(first), len(parts))
-            return [*first, *pool.map(lambda k: kept(k, trained(recipe, k)), others)]
+            return list(pool.map(member, range(len(parts))))
         except BaseException:  # Ctrl-C
             stopped.set()
             raise
@@ -223,4 +205,4 @@ def _train_one(
         told(epoch + 1, losses[-1])
         if stopped() or not np.isfinite(losses[-1]) or epoch + 1 >= 2 * best_epoch + recipe.cycles[0]:
             break
-    return Member(recipe, best, losses, best_epoch, outputs_then, train_losses)
+    return Member(best, losses, best_epoch, outputs_then, train_losses)

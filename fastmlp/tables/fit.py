@@ -26,7 +26,7 @@ from ..training.plan import digest, sample_weights
 from .columns import Columns
 from .ensemble import Member, Rows, folds, input_scale, mean_probabilities, train
 from .model import TableModel
-from .recipe import FEW_ROWS, LEAST_STEPS, Recipe, recipes_for
+from .recipe import FEW_ROWS, LEAST_STEPS, Recipe, recipe_for
 
 _SEED = 0x7AB1E
 
@@ -67,14 +67,9 @@ class _Plan:
     rows: Rows
     scale: float
     target: Target | None
-    recipes: list[Recipe]
+    recipe: Recipe
     parts: list[tuple[np.ndarray, Rows]]
     seeds: list[int]
-
-    @property
-    def recipe(self) -> Recipe:
-        """The usual one; the others have as many epochs and rows in a step."""
-        return self.recipes[0]
 
     @property
     def density(self) -> float:
@@ -124,14 +119,14 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     encoded = y.astype(np.int64) if target is None else target.encoded(y, np.float32)
     samples = Rows(inputs, encoded, of_mean_one(weights))
     width, depth = config.hidden[0], len(config.hidden)
-    recipes = recipes_for(
+    recipe = recipe_for(
         rows, classes=len(data.classes), width=width, depth=depth, activation=str(config.activation), learning_rate=config.lr,
         batch_size=config.batch_size, epochs=config.epochs, dropout=config.dropout,
     )  # fmt: skip
     count = config.networks or 1
     seed, *seeds = np.random.default_rng([config.seed, _SEED]).integers(2**31, size=1 + count).tolist()
     parts = [(kept, samples.take(out)) for kept, out in islice(cycle(folds(encoded, count, seed)), count)]
-    return _Plan(columns, samples, input_scale(inputs, width), target, recipes, parts, seeds)
+    return _Plan(columns, samples, input_scale(inputs, width), target, recipe, parts, seeds)
 
 
 class _Run:
@@ -140,7 +135,6 @@ class _Run:
     def __init__(self, data: Dataset, config: TrainConfig, plan: _Plan, observer: Observer, path: Path | None) -> None:
         self.data, self.config, self.plan, self.observer, self.path = data, config, plan, observer, path
         self.members: dict[int, Any] = {}  # trained networks by number
-        self.recipe = 0  # the number of theirs
         self.history: list[NetworkReport] = []
         self.seconds = 0.0  # of earlier runs
         used = as_frame(data.X, data.columns, data.label).only(plan.columns.used)
@@ -179,7 +173,7 @@ class _Run:
         if not member.best_epoch:
             return
         with self._lock:
-            self.members[network], self.recipe = member.network, self.plan.recipes.index(member.recipe)
+            self.members[network] = member.network
             self._epochs[network] = self.plan.recipe.epochs
             report = self._report(network, member)
             self.history.append(report)
@@ -207,7 +201,7 @@ class _Run:
         """Write a checkpoint of the trained networks; a resumed run trains the others."""
         if self.path is not None and self.members:
             history = [asdict(report) for report in self.history]
-            run = {"networks": sorted(self.members), "recipe": self.recipe, "history": history, "digest": self.digest}
+            run = {"networks": sorted(self.members), "history": history, "digest": self.digest}
             write_checkpoint(self.path, Checkpoint(self.model(), asdict(self.config), run, {}))
         self._saved = time.monotonic()
 
@@ -218,7 +212,6 @@ class _Run:
         with resuming(checkpoint, self.config, self.digest, self.data.source, self.path):
             self.members = dict(zip(map(int, run["networks"]), model.networks, strict=True))
             self.history = [NetworkReport(**report) for report in run["history"]]
-            self.recipe = range(len(self.plan.recipes))[run.get("recipe", 0)]  # once there was one only
             if not {*self.members} <= {*range(len(self.plan.parts))} or len(self.history) != len(self.members):
                 raise ValueError("networks")
             self.seconds = max((report.seconds for report in self.history), default=0.0)
@@ -229,7 +222,7 @@ class _Run:
         """Compile, or load from the cache, every kernel that the run will call."""
         plan, few = self.plan, self.plan.recipe.batch_size * LEAST_STEPS
         train(
-            [replace(plan.recipe, epochs=1)], plan.scale, plan.rows,
+            replace(plan.recipe, epochs=1), plan.scale, plan.rows,
             [(rows[:few], held_out) for rows, held_out in plan.parts[:1]], plan.seeds[:1],
         )  # fmt: skip
         if plan.target is None:
@@ -241,7 +234,7 @@ class _Run:
         plan = self.plan
         if left:
             train(
-                [plan.recipes[self.recipe]] if self.members else plan.recipes, plan.scale, plan.rows,
+                plan.recipe, plan.scale, plan.rows,
                 [plan.parts[k] for k in left], [plan.seeds[k] for k in left],
                 told=lambda k, epoch, loss: self._epoch(left[k], epoch, loss),
                 finished=lambda k, member: self._finished(left[k], member), stop=self.observer.stop,
@@ -272,8 +265,6 @@ class _Run:
             "best_epoch": float(np.mean([report.epoch for report in history])),
             "steps": steps,
             "networks": len(model.networks),
-            "dropout": plan.recipes[self.recipe].dropout,
-            "weight_decay": plan.recipes[self.recipe].weight_decay,
             "input": "sparse" if isinstance(plan.rows.X, Sparse) else "dense",
             "density": plan.density,
             **training_cost(

@@ -10,7 +10,7 @@ one rate, lr / sqrt(H), fits all layers and roughly the biases, and one deviatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,7 @@ import numpy as np
 from ..backend import Network, kernels
 
 _BATCH, _MANY_ROWS = 64, 10_000  # rows in a step; twice as many from so many rows on
-_DECAY, _MORE_DECAY = 0.2, 0.6  # AdamW's weight decay in a step of _BATCH rows, usual and for noisy classes
-_DROPOUT, _MORE_DROPOUT = 0.1, 0.25  # of classes
+_DECAY = 0.2  # AdamW's weight decay in a step of _BATCH rows
 _CYCLES = 4  # of the rate
 LEAST_STEPS = 8  # in an epoch, however few the rows are
 _EPOCHS, _ROWS_SEEN = 128, 2_000_000  # the most of each network
@@ -41,7 +40,6 @@ class Recipe:
     batch_size: int
     epochs: int
     dropout: float
-    weight_decay: float  # in a step of _BATCH rows
 
     def batch(self, rows: int) -> int:
         """The rows in a step of a network that is trained on ``rows``."""
@@ -63,7 +61,7 @@ class Recipe:
 
     def rule(self, batch: int) -> Any:
         """AdamW; the weight decay is the share of a Gaussian prior in a step, so it falls with the batch."""
-        return kernels.adamw(0.9, 0.95, weight_decay=self.weight_decay * _BATCH / batch)
+        return kernels.adamw(0.9, 0.95, weight_decay=_DECAY * _BATCH / batch)
 
     @property
     def cycles(self) -> list[int]:
@@ -81,24 +79,21 @@ class Recipe:
         return part * self.learning_rate / self.width**0.5
 
 
-def recipes_for(
+def recipe_for(
     rows: int, *, classes: int, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
     batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
-) -> list[Recipe]:  # fmt: skip
-    """The recipes to try, the usual one first, for ``rows`` of so many ``classes``, 0 for numbers; defaults replace None.
+) -> Recipe:  # fmt: skip
+    """The recipe for ``rows`` of so many ``classes``, 0 for numbers to predict; defaults replace None.
 
-    Noisy classes want more dropout and weight decay, which ruin what is learnt of others. The rate is proportional to the root
-    of the batch, since a step of Adam is the gradient over its noise (Malladi and others 2022).
+    The rate is proportional to the root of the batch, since a step of Adam is the gradient over its noise (Malladi and others
+    2022).
     """
     if classes:
-        output, loss, rate, usual = "softmax", "softmax_cross_entropy", 0.04, _DROPOUT
+        output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1
     else:
-        output, loss, rate, usual = "identity", "squared_error", 0.07, 0.0
+        output, loss, rate, dropped = "identity", "squared_error", 0.07, 0.0
     batch_size = batch_size or (2 * _BATCH if rows >= _MANY_ROWS else _BATCH)
     rate = rate * (batch_size / _BATCH) ** 0.5 if learning_rate is None else learning_rate
     epochs = epochs or max(1, min(_EPOCHS, _ROWS_SEEN // rows))
-    dropped = usual if dropout is None else dropout
-    recipe = Recipe(classes or 1, width, depth, activation, output, loss, rate, batch_size, epochs, dropped, _DECAY)
-    if dropout is not None or not classes:
-        return [recipe]
-    return [recipe, replace(recipe, dropout=_MORE_DROPOUT, weight_decay=_MORE_DECAY)]
+    dropped = dropped if dropout is None else dropout
+    return Recipe(classes or 1, width, depth, activation, output, loss, rate, batch_size, epochs, dropped)

@@ -88,5 +88,5 @@ def resuming(
                         f"is of a run with {option} {then}, which cannot go on with {now}; a new run takes another file"
                     )
         yield
-    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None

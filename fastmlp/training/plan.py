@@ -29,7 +29,7 @@ from ..errors import InputError, RunError
 from ..models.loading import load_model
 from ..models.model import Model
 from ..models.target import Target, target_of
-from ..tables.recipe import NETWORKS, recipes_for
+from ..tables.recipe import NETWORKS, recipe_for
 from .augment import Distort, distortion
 from .batches import Window
 from .scaling import (
@@ -217,14 +217,14 @@ def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
         raise InputError(
             f"--activation {','.join(config.activation)}: the layers of a table's networks have one; such as gelu"
         )
-    recipe, *_ = recipes_for(
+    recipe = recipe_for(
         len(data.X), classes=len(data.classes), learning_rate=config.lr, batch_size=config.batch_size,
         epochs=config.epochs, dropout=config.dropout,
     )  # fmt: skip
     return replace(
         config, hidden=hidden, activation=config.activation if config.said(["activation"]) else recipe.activation,
         batch_size=recipe.batch_size, epochs=recipe.epochs,
-        lr=recipe.learning_rate, given=(*config.given, "hidden", "activation"),
+        lr=recipe.learning_rate, dropout=recipe.dropout, given=(*config.given, "hidden", "activation"),
     )  # fmt: skip
 
 
