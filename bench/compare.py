@@ -2,10 +2,10 @@
 
 python bench/compare.py [--quick] [--record] [--baseline FILE]
 
-Each kind of processor, by LLVM's name, has a baseline of its own, as results/baseline_znver4.json. The ratio to NumPy is
-measured in turns in one run, so that whatever slows the machine cancels; callgrind counts the instructions of the hot kernels
-where valgrind is installed, the same number every time. The exit code is 1 beyond the thresholds; --quick measures roughly
-and never fails.
+Each kind of processor, by LLVM's name, has a baseline of its own, as results/baseline_znver4.json. The ratio to NumPy
+is measured in turns in one run, so that whatever slows the machine cancels; callgrind counts the instructions of the
+hot kernels where valgrind is installed, the same number every time. The exit code is 1 beyond the thresholds; --quick
+measures roughly and never fails.
 """
 
 import json

@@ -2,13 +2,13 @@
 
 ``python bench/tables.py german concrete --methods fastmlp,catboost --seeds 2`` takes names from the tables.json of
 ``$FASTMLP_TABLES`` (../shared/data/tables), by default all, and skips methods that are not installed (extras: tables,
-table_peers; pytabkit for RealMLP-TD-S). Splits are those of the tables' README. ``--part validation`` fits on the training
-part without its last fifth and tests on that fifth: all defaults of ours were chosen so, on the tables in ``CHOSEN_ON``.
-Results go to results/tables.json and replace those of the same table, method, part and seed; ``python bench/pages.py`` makes
-the tables of README.md from it, ``python bench/pictures.py`` the picture.
+table_peers; pytabkit for RealMLP-TD-S). Splits are those of the tables' README. ``--part validation`` fits on the
+training part without its last fifth and tests on that fifth: all defaults of ours were chosen so, on the tables in
+``CHOSEN_ON``. Results go to results/tables.json and replace those of the same table, method, part and seed; ``python
+bench/pages.py`` makes the tables of README.md from it, ``python bench/pictures.py`` the picture.
 
-``error`` is the share of wrong classes, ``log_loss`` the mean log-loss, ``nrmse`` the root mean squared error divided by the
-target's standard deviation, all on the tested part.
+``error`` is the share of wrong classes, ``log_loss`` the mean log-loss, ``nrmse`` the root mean squared error divided
+by the target's standard deviation, all on the tested part.
 """
 
 from __future__ import annotations

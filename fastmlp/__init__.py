@@ -6,8 +6,8 @@ result = fastmlp.fit(data, hidden=(256,), epochs=5)  # or fit(X, y, ...): arrays
 result.model.predict(data.X_test)
 result.model.save("model.npz")  # for fastmlp.load_model
 
-MLPClassifier and MLPRegressor are scikit-learn's, faster; TableClassifier and TableRegressor are for tables with text, dates
-and gaps; export writes a model for other programs.
+MLPClassifier and MLPRegressor are scikit-learn's, faster; TableClassifier and TableRegressor are for tables with text,
+dates and gaps; export writes a model for other programs.
 """
 
 from __future__ import annotations

@@ -181,8 +181,8 @@ _TYPES: dict[str, Callable[[str], Any]] = {
 def add_options(
     parser: argparse.ArgumentParser, names: Sequence[str] | None = None, default: str | None = None
 ) -> None:
-    """Add a flag for each field of TrainConfig with help text, or for those in ``names``; ``default`` replaces the defaults
-    in the help."""
+    """Add a flag for each field of TrainConfig with help text, or for those in ``names``; ``default`` replaces the
+    defaults in the help."""
     section: Any = parser
     for item in fields(TrainConfig):
         if names is None and "group" in item.metadata:

@@ -1,7 +1,7 @@
 """``fastmlp completion SHELL``: what a shell needs to complete commands, options and their values.
 
-The script calls no Python, which would take a tenth of a second at each Tab. Bash and Zsh run the same function; Fish has a
-line for each option.
+The script calls no Python, which would take a tenth of a second at each Tab. Bash and Zsh run the same function; Fish
+has a line for each option.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from .paths import as_path
 from .presets import PRESETS, table_options
 
 BUILT_IN = ("mnist", "synthetic")  # data sets by name
-# The kernels' update rules with their default peak rates, and the activations: named here again, as --help must not wait for
-# Numba.
+# The kernels' update rules with their default peak rates, and the activations: named here again, as --help must not
+# wait for Numba.
 RULES = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005, "lion": 0.0005}
 ACTIVATIONS = (
     "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",

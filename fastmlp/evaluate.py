@@ -28,9 +28,9 @@ _CONFUSION = 100  # classes that a matrix of counts is given for
 def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bool) -> Dataset:
     """The data of ``config``, read as ``model`` takes them.
 
-    With ``whole`` all rows of a file without a test part are tested. If it is the file that the model was trained on, only the
-    rows that the run held out are tested. ``recorded`` says that the data are named by the run's own options. The choice, and a
-    change of the data since the training, are said on stderr.
+    With ``whole`` all rows of a file without a test part are tested. If it is the file that the model was trained on,
+    only the rows that the run held out are tested. ``recorded`` says that the data are named by the run's own options.
+    The choice, and a change of the data since the training, are said on stderr.
     """
     try:
         data = load_data(config, known=model.features, task=model.task, **({"val_fraction": None} if whole else {}))

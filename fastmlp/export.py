@@ -1,7 +1,7 @@
 """``fastmlp.export(model, path)`` and ``python -m fastmlp.export``: a trained model in the formats of other libraries.
 
-All take the inputs as they come: scaling is part of them. The function returns in a line how to use the file. InputError for
-another suffix or a model that the format cannot hold, RunError when the file cannot be written.
+All take the inputs as they come: scaling is part of them. The function returns in a line how to use the file.
+InputError for another suffix or a model that the format cannot hold, RunError when the file cannot be written.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _PROTOBUF_BYTES = 2_000_000_000
 def state_dict(model: Model) -> dict[str, np.ndarray]:
     """The parameters as torch.nn.Sequential(Linear, activation, Linear, ...) names and lays them out: "0.weight" [O, I], ...
 
-    In the network's dtype, but float64 where features are standardised: see ``exporting.network``. Biases are always there. The
-    outputs are logits, or numbers in their own units, or, of a loss that learns logarithms, these.
+    In the network's dtype, but float64 where features are standardised: see ``exporting.network``. Biases are always
+    there. The outputs are logits, or numbers in their own units, or, of a loss that learns logarithms, these.
     """
     import numpy as np
 
@@ -117,13 +117,13 @@ _FORMATS: dict[str, Callable[..., tuple[bytes, str]]] = {
 def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     """Write a trained ``Model``, or a fitted estimator, by the ending of ``path``.
 
-    ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index, or for
-    an estimator "label", what its ``predict`` returns; of a model that predicts numbers to "prediction". With ``uint8``, of a
-    ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. A model of a table, as
-    ``TableClassifier`` and ``TableRegressor`` are, takes each of its columns by name in the place of X
+    ``.onnx``, for ONNX Runtime: X float32 [N, inputs] to "probabilities" [N, classes] and "class" int64 [N], an index,
+    or for an estimator "label", what its ``predict`` returns; of a model that predicts numbers to "prediction". With
+    ``uint8``, of a ``Model`` of images, X uint8 [N, rows, columns] goes in, and "label" is the classes' names. A model
+    of a table, as ``TableClassifier`` and ``TableRegressor`` are, takes each of its columns by name in the place of X
     (``exporting.tables``), and goes to no other format. The file's documentation and metadata say what the inputs must
-    be. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a torch.nn.Sequential, to logits or numbers. ``.html``, for
-    any browser: a page to draw digits on, of a ``Model`` of such images.
+    be. ``.safetensors`` or ``.pt``, for PyTorch: the state_dict of a torch.nn.Sequential, to logits or numbers.
+    ``.html``, for any browser: a page to draw digits on, of a ``Model`` of such images.
 
     Returns what uses the file, in Python or in words; it is written whole or not at all. Raises InputError for another
     ending or a package that is missing, RunError where the file cannot be written, TypeError for what is neither,

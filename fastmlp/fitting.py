@@ -123,26 +123,26 @@ def fit(
 ) -> Result:
     """Train a network: ``fit(X, y, hidden=(256,), epochs=5, ...)``, or ``fit(data, ...)`` of a ``Dataset``.
 
-    ``data`` is a ``Dataset`` (see ``fastmlp.load``), or X [N, inputs]: an array of numbers (uint8 and float64 as they are,
-    others as float32; images may have more dimensions), a data frame (pandas', Polars', Arrow's) or a dict of arrays, whose
-    columns the model knows by name then, and which may hold text, dates and gaps, or a SciPy sparse matrix. ``y`` [N] are
-    text, booleans, classes, or numbers to predict: ``task`` says what, or is found out as on the command line, and doubts are
-    said. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction`` of the samples.
-    ``sample_weight`` [N] is what each sample counts in training (0: it is left out; a test counts each once), and
-    ``class_weight`` may be a dict, by class, of what its samples count.
+    ``data`` is a ``Dataset`` (see ``fastmlp.load``), or X [N, inputs]: an array of numbers (uint8 and float64 as they
+    are, others as float32; images may have more dimensions), a data frame (pandas', Polars', Arrow's) or a dict of
+    arrays, whose columns the model knows by name then, and which may hold text, dates and gaps, or a SciPy sparse
+    matrix. ``y`` [N] are text, booleans, classes, or numbers to predict: ``task`` says what, or is found out as on the
+    command line, and doubts are said. It is tested on ``X_test`` and ``y_test``, or else on a seeded ``val_fraction``
+    of the samples. ``sample_weight`` [N] is what each sample counts in training (0: it is left out; a test counts each
+    once), and ``class_weight`` may be a dict, by class, of what its samples count.
 
-    The options are those of the command line, whose --help explains them; ``config`` has them all together. A ``preset`` is
-    seed or record. The run's state is kept in the file ``checkpoint``, if given, every ``checkpoint_seconds``, when it is
-    interrupted and at its end; with ``resume`` it goes on from there, to the bits of a run that never stopped, or begins where
-    there is none. In a ``world`` (see ``parallel``) all ranks call alike.
+    The options are those of the command line, whose --help explains them; ``config`` has them all together. A
+    ``preset`` is seed or record. The run's state is kept in the file ``checkpoint``, if given, every
+    ``checkpoint_seconds``, when it is interrupted and at its end; with ``resume`` it goes on from there, to the bits of
+    a run that never stopped, or begins where there is none. In a ``world`` (see ``parallel``) all ranks call alike.
 
-    ``observer`` has the callbacks: it is told of every report, and may stop the run; without one the logger ``fastmlp`` gets
-    what there is to say (warnings) and a line an epoch (INFO). ``progress`` shows a bar, on a terminal or in a notebook; None
-    does in a notebook, where there is no ``observer``.
+    ``observer`` has the callbacks: it is told of every report, and may stop the run; without one the logger ``fastmlp``
+    gets what there is to say (warnings) and a line an epoch (INFO). ``progress`` shows a bar, on a terminal or in a
+    notebook; None does in a notebook, where there is no ``observer``.
 
-    Returns the model, the reports and the measurements. ``result.model.predict`` gives labels as they are in y. InputError for
-    data that cannot be used, impossible options and a checkpoint of another run; RunError when the loss stops being finite;
-    Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
+    Returns the model, the reports and the measurements. ``result.model.predict`` gives labels as they are in y.
+    InputError for data that cannot be used, impossible options and a checkpoint of another run; RunError when the loss
+    stops being finite; Interrupted, with ``result`` set to what there is, when ``observer.stop`` says so.
     """
     given = {name: value for name, value in locals().items() if name in _OPTIONS and value is not _NOT_GIVEN}
     by_class = given.pop("class_weight") if isinstance(class_weight, Mapping) else None

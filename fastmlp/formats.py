@@ -1,7 +1,7 @@
 """The table of file formats: their names, how their files are recognised, and their readers.
 
-``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an entry
-there; its reader is a module of ``fastmlp.data`` with these functions, the second alone where it has no labels:
+``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an
+entry there; its reader is a module of ``fastmlp.data`` with these functions, the second alone where it has no labels:
 
     read(path, query) -> (Samples, Samples or None)     what there is to train on, and what the file itself holds out
     features(path, query) -> X                          the samples alone, as a model with ``query.known`` takes them
@@ -33,11 +33,11 @@ class LabelColumn(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1), where
-    the table that it was trained on had its labels, and, of images, their (rows, columns), how drawings are placed in them
-    (see ``ink``) and whether their border is light, if that is known. A model of a table's columns has a ``frame``: they
-    "must" stay as they are where some are text or dates, and "may" where all are numbers. It was trained without the
-    ``unused`` columns.
+    """What a model knows of its inputs: how many there are, their names, what an svmlight index counts from (0 or 1),
+    where the table that it was trained on had its labels, and, of images, their (rows, columns), how drawings are
+    placed in them (see ``ink``) and whether their border is light, if that is known. A model of a table's columns has a
+    ``frame``: they "must" stay as they are where some are text or dates, and "may" where all are numbers. It was
+    trained without the ``unused`` columns.
     """
 
     width: Any = None  # an int; None where nothing is known, of a file to train on
@@ -55,11 +55,11 @@ class Features:
 class Query:
     """The request to a reader of files.
 
-    ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to test
-    on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression. ``say`` takes
-    lines for the user. Unless rows are to be ``labelled``, only their features are asked for. The columns in ``drop`` are left
-    out. Where the user has ``said`` what some columns are, all are kept as text, even numbers. ``headed`` says that the first
-    line of a text is its header, whatever it looks like.
+    ``known`` is what the model, or the training file, knows of the features. ``testing`` says that the file is one to
+    test on; ``cached`` that what has been parsed may be kept on disk. ``task`` is auto, classification or regression.
+    ``say`` takes lines for the user. Unless rows are to be ``labelled``, only their features are asked for. The columns
+    in ``drop`` are left out. Where the user has ``said`` what some columns are, all are kept as text, even numbers.
+    ``headed`` says that the first line of a text is its header, whatever it looks like.
     """
 
     label_column: str | None = None
@@ -77,11 +77,11 @@ class Query:
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file. Its name says so by ``suffixes`` (``.gz`` may follow where it is ``zipped``); under other names it
-    is known by how it ``begins``.
+    """One kind of file. Its name says so by ``suffixes`` (``.gz`` may follow where it is ``zipped``); under other names
+    it is known by how it ``begins``.
 
-    ``trains``: its files hold labels, and may be the shards of a directory. ``has_columns``: labels and weights are columns.
-    ``package`` is what its reader needs.
+    ``trains``: its files hold labels, and may be the shards of a directory. ``has_columns``: labels and weights are
+    columns. ``package`` is what its reader needs.
     """
 
     name: str

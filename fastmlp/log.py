@@ -1,7 +1,7 @@
 """Messages of the library when no command is running, by the logger ``fastmlp`` of ``logging``.
 
-Its warnings (guesses, doubts, compilation) are on stderr unless the application has them elsewhere; epochs are of level INFO.
-What is said of a call of a model or an estimator is a warning of Python's, as scikit-learn's are.
+Its warnings (guesses, doubts, compilation) are on stderr unless the application has them elsewhere; epochs are of level
+INFO. What is said of a call of a model or an estimator is a warning of Python's, as scikit-learn's are.
 """
 
 from __future__ import annotations

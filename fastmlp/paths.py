@@ -39,8 +39,8 @@ def as_path(given: str | Path) -> Path:
 def model_file(given: str | Path) -> Path:
     """The file of a model, given that or its run's directory: there the newer of model and checkpoint.
 
-    A run that has saved nothing yet may have the model of the run before it in its directory, which is said. InputError for a
-    directory without either.
+    A run that has saved nothing yet may have the model of the run before it in its directory, which is said. InputError
+    for a directory without either.
     """
     path = as_path(given)
     if not path.is_dir():
@@ -170,8 +170,8 @@ def writing(path: Path) -> Iterator[None]:
 def atomic_write(path: Path, *, keep: Path | None = None) -> Iterator[IO[bytes]]:
     """A binary file that, if the block succeeds, is flushed to disk and replaces ``path``; else it is deleted.
 
-    An existing file is renamed to ``keep``, if given: at every instant one of the two is whole. The next write of the same file
-    deletes what a killed process left.
+    An existing file is renamed to ``keep``, if given: at every instant one of the two is whole. The next write of the
+    same file deletes what a killed process left.
     """
     remove_leftovers(path)
     with contextlib.ExitStack() as until_renamed:

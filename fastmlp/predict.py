@@ -37,8 +37,8 @@ class _Read(NamedTuple):
 
 
 def _files(given: Sequence[str]) -> list[tuple[str, Path]]:
-    """(name, path) of the files that the user named: a pattern that no shell has spelt out, as in Windows', stands for those it
-    fits."""
+    """(name, path) of the files that the user named: a pattern that no shell has spelt out, as in Windows', stands for
+    those it fits."""
     from .data.files import readable
 
     files: list[tuple[str, Path]] = []
@@ -70,8 +70,8 @@ def _seen(pictures: Sequence[Picture], model: Model, options: Namespace) -> list
 
 
 def _print_lines(model: Model, files: Sequence[_Read], rows: Sequence[Any]) -> None:
-    """A class or a number a line, or several numbers with commas between; behind the file's name and a tab where there are
-    several files. A class stays on one line, whatever is in its name; numbers are to the last bit."""
+    """A class or a number a line, or several numbers with commas between; behind the file's name and a tab where there
+    are several files. A class stays on one line, whatever is in its name; numbers are to the last bit."""
     names = [" ".join(name.splitlines()) for name in model.classes]
     for file, found in zip(files, rows):
         head = f"{file.name}\t" if len(files) > 1 else ""
@@ -80,8 +80,8 @@ def _print_lines(model: Model, files: Sequence[_Read], rows: Sequence[Any]) -> N
 
 
 def _print_table(model: Model, files: Sequence[_Read], rows: Sequence[Any], proba: bool) -> None:
-    """CSV with a header: the file where there are several, the columns that are kept, the class or the numbers predicted, and
-    with ``proba`` the probabilities of the classes to the last bit."""
+    """CSV with a header: the file where there are several, the columns that are kept, the class or the numbers
+    predicted, and with ``proba`` the probabilities of the classes to the last bit."""
     several, kept = len(files) > 1, [*files[0].kept]
     outputs = model.network.sizes[-1]
     predicted = ["class", *model.classes[: outputs if proba else 0]]
@@ -114,8 +114,8 @@ def _written(numbers: np.ndarray, model: Model) -> Iterator[str]:
 
 
 def _print_json(model: Model, files: Sequence[_Read], rows: Sequence[Any], proba: bool) -> None:
-    """An object with one for each file: its rows' numbers, or classes and, with ``proba``, the probabilities of all; and the
-    columns that are kept."""
+    """An object with one for each file: its rows' numbers, or classes and, with ``proba``, the probabilities of all;
+    and the columns that are kept."""
     found: list[dict[str, Any]] = []
     for file, row in zip(files, rows):
         if model.target is not None:

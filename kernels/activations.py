@@ -1,13 +1,13 @@
 """The activations of hidden layers, one class each.
 
-A class holds everything about its activation: ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as a function of
-y = f(z), or of z where ``of_input`` is set (training then computes both at once); ``twin`` and ``twin_slope``, the
+A class holds everything about its activation: ``name``; ``function``, f(z) of a vector; ``slope``, f'(z) as a function
+of y = f(z), or of z where ``of_input`` is set (training then computes both at once); ``twin`` and ``twin_slope``, the
 definition in NumPy; ``onnx``, ``torch`` and ``javascript``, its form in exported models. Adding a class to
 ``ACTIVATIONS`` adds the activation: kernels are compiled for the class they are called with, or, where hidden layers
 have different activations, for a tuple of classes, one per layer (see ``layers``).
 
-Nothing here imports Numba, so that the NumPy definition runs without it: ``function`` and ``slope`` are plain functions,
-which ``bundles.class_attribute`` compiles, and ``simd`` imports Numba when that happens.
+Nothing here imports Numba, so that the NumPy definition runs without it: ``function`` and ``slope`` are plain
+functions, which ``bundles.class_attribute`` compiles, and ``simd`` imports Numba when that happens.
 """
 
 from __future__ import annotations

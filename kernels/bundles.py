@@ -1,8 +1,8 @@
 """Bundles in compiled code: named tuples, attributes of their classes, and views of flat arrays.
 
-A bundle is a ``NamedTuple``, whose class Numba knows when it compiles. An entry of a table (an update rule, an activation,
-a loss) is such a class, and compiled code reads its attributes as Python does: ``rule.step(...)`` is a direct call,
-``rule.slots`` a constant. A kernel is compiled for the entries that it is called with, and for no others.
+A bundle is a ``NamedTuple``, whose class Numba knows when it compiles. An entry of a table (an update rule, an
+activation, a loss) is such a class, and compiled code reads its attributes as Python does: ``rule.step(...)`` is a
+direct call, ``rule.slots`` a constant. A kernel is compiled for the entries that it is called with, and for no others.
 """
 
 from __future__ import annotations

@@ -71,9 +71,9 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let kernels use ``n`` threads from now on, in every Python thread of this process; results do not depend on ``n``.
 
-    ``n`` may exceed the number of cores. Unlike Numba's function of this name it sets the whole process, not the calling
-    thread; ``with kernels.threads(n):`` sets that one, for a block. A forked child inherits the setting, a spawned one
-    does not. Raises ValueError unless n is an integer from 1 to 1024.
+    ``n`` may exceed the number of cores. Unlike Numba's function of this name it sets the whole process, not the
+    calling thread; ``with kernels.threads(n):`` sets that one, for a block. A forked child inherits the setting, a
+    spawned one does not. Raises ValueError unless n is an integer from 1 to 1024.
     """
     global _count
     _count = _checked_count(n)

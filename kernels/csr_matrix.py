@@ -1,7 +1,7 @@
 """Compressed sparse rows: the checked matrix, the bundle that kernels read, and the conversion from dense arrays.
 
-Legend: row i of ``X [B, I]`` has ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]``; ``table`` maps each
-uint8 value to its factor, or holds one factor for all floats. Kernels here are raw: they check nothing.
+Legend: row i of ``X [B, I]`` has ``values[indptr[i] : indptr[i+1]]`` in the columns ``indices[...]``; ``table`` maps
+each uint8 value to its factor, or holds one factor for all floats. Kernels here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -239,8 +239,8 @@ _SLOTS = 1024  # four times as many as values: hardly any look-up needs a second
 def encode(part, parts, bits, slots, different, codes, count):
     """Dictionary-encode ``bits``: different[codes[k]] = bits[k], in order of first appearance.
 
-    count[0] becomes the number of distinct values, or ``different.size`` + 1 if there are more. ``slots`` is a hash table
-    with open addressing, filled with 256, which is no code.
+    count[0] becomes the number of distinct values, or ``different.size`` + 1 if there are more. ``slots`` is a hash
+    table with open addressing, filled with 256, which is no code.
     """
     one, last, free = np.uint64(1), np.uint64(slots.size - 1), different.size
     for k in range(bits.size):

@@ -4,9 +4,9 @@ Legend: ``C[M, N] = A[M, K] @ B[K, N]``; each is a ``Matrix``, whose element [i,
 that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PACK_SIZE elements, for packed operands.
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
-on the number of threads nor on the other rows of the batch. Dot products, which are summed in another order, are taken for
-a layer of one output, in ``linear_forward`` for one of few outputs, and for an input gradient of few rows. All functions
-here are raw: they check nothing.
+on the number of threads nor on the other rows of the batch. Dot products, which are summed in another order, are taken
+for a layer of one output, in ``linear_forward`` for one of few outputs, and for an input gradient of few rows. All
+functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -246,8 +246,8 @@ def _reads_in_place(M, K, B):
 def gemm(M, N, K, A, B, C, pack_buffer, resume):
     """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
 
-    If ``resume``, C += A @ B, with the bits of one longer sum; then the rows of B must be contiguous. Scratch: GEMM_SIZE
-    elements of ``pack_buffer``.
+    If ``resume``, C += A @ B, with the bits of one longer sum; then the rows of B must be contiguous. Scratch:
+    GEMM_SIZE elements of ``pack_buffer``.
     """
     out_of_line()
     lanes, size = simd.lanes(C.values), C.values.itemsize
@@ -276,8 +276,8 @@ def gemm(M, N, K, A, B, C, pack_buffer, resume):
 def _make_finish(rows: int) -> Any:
     """Y = f(factor * Y + b) in ``rows`` rows, for n columns from column j on, at most a vector.
 
-    All rows are loaded before one is stored: rows of few columns share cache lines, and a load that waits for a store to
-    its line (no store-to-load forwarding) takes as long as ten rows.
+    All rows are loaded before one is stored: rows of few columns share cache lines, and a load that waits for a store
+    to its line (no store-to-load forwarding) takes as long as ten rows.
     """
 
     @piece
@@ -355,9 +355,9 @@ def _columns_share(part, parts, N, width):
 def block_of(part, parts, M, N, width):
     """(first row, end row, first column, end column) of this part's block in a grid over an M x N result.
 
-    Of all grids the one with the lowest cost per block is taken: to pack its columns of B, counted twice, and to read its
-    rows of A. Two parts split rows only where C is tall. Ice Lake, 2 threads, speed relative to MKL, with rows and with
-    columns split: 200 x 1024 x 1024 0.87 and 1.01, 128 x 4096 x 4096 0.80 and 0.87.
+    Of all grids the one with the lowest cost per block is taken: to pack its columns of B, counted twice, and to read
+    its rows of A. Two parts split rows only where C is tall. Ice Lake, 2 threads, speed relative to MKL, with rows and
+    with columns split: 200 x 1024 x 1024 0.87 and 1.01, 128 x 4096 x 4096 0.80 and 0.87.
     """
     across = 1
     for c in range(2, parts + 1):

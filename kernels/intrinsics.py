@@ -302,8 +302,8 @@ _OUTCOME = ir.LiteralStructType([_WORD, _WORD])
 def job_entry(typingctx: Any, function: Any, args: Any) -> Any:
     """(code, data): two addresses with which ``job_call`` calls ``function(part, parts, *args)`` from any thread.
 
-    ``data`` is on the stack of the calling kernel, which must not return before the job is done. ``job_outcome`` has the
-    error that a part raised.
+    ``data`` is on the stack of the calling kernel, which must not return before the job is done. ``job_outcome`` has
+    the error that a part raised.
     """
     resolved = function.get_call_type(typingctx, (types.intp, types.intp, *args.types), {})
 

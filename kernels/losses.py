@@ -1,9 +1,9 @@
 """The losses, one class each, and softmax. A loss is one pass over the rows: loss, hits and the gradient at the outputs.
 
 A class holds everything about its loss: ``name``; ``output``, what a network that minimises it predicts
-(``network.OUTPUTS``); ``targets``, which checks the targets; ``gradient``, the pass; ``twin``, the definition in NumPy. Its
-fields are its parameters, which compiled code reads at run time. A loss that is a sum over outputs, each with a target of
-its own, defines the cost of one output only, as ``point`` and ``twin_point``: see ``NumberLoss``.
+(``network.OUTPUTS``); ``targets``, which checks the targets; ``gradient``, the pass; ``twin``, the definition in NumPy.
+Its fields are its parameters, which compiled code reads at run time. A loss that is a sum over outputs, each with a
+target of its own, defines the cost of one output only, as ``point`` and ``twin_point``: see ``NumberLoss``.
 
 Legend: ``B`` rows (samples), ``O`` outputs; Z [B, O] the last layer's outputs, Y [B, O] targets that are numbers. All
 functions here are raw: they check nothing.
@@ -441,8 +441,8 @@ def _number_gradient(loss, lo, hi, O, Z, targets, scale, outcomes, dZ):
 class NumberLoss(Loss):
     """loss = sum_ik w_i c(Z[i, k], Y[i, k]), dZ = w c'(Z, Y), c' the derivative in Z; all in float64, dZ rounded once.
 
-    ``point(loss, k, z, y)`` returns (c, c') of output k, ``twin_point`` the same for arrays. No row is a hit. A target may
-    have several adjacent outputs: ``each`` is their number.
+    ``point(loss, k, z, y)`` returns (c, c') of output k, ``twin_point`` the same for arrays. No row is a hit. A target
+    may have several adjacent outputs: ``each`` is their number.
     """
 
     gradient = _number_gradient
@@ -536,9 +536,9 @@ class Huber(NumberLoss, namedtuple("_Delta", "delta")):
 class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles")):
     """c = max(-q d, (1 - q) d), d = z - y; c' = -q below 0, 1 - q above, 0 at 0: z tends to the quantile q.
 
-    Koenker and Bassett 1978. ``quantiles`` are rising numbers in (0, 1). Each target has an output for each quantile, side
-    by side: outputs [B, T * Q] for targets [B, T]. ``predict`` sorts a target's quantiles, so that they do not cross, which
-    brings them nearer to the true ones (Chernozhukov, Fernandez-Val and Galichon 2010).
+    Koenker and Bassett 1978. ``quantiles`` are rising numbers in (0, 1). Each target has an output for each quantile,
+    side by side: outputs [B, T * Q] for targets [B, T]. ``predict`` sorts a target's quantiles, so that they do not
+    cross, which brings them nearer to the true ones (Chernozhukov, Fernandez-Val and Galichon 2010).
     """
 
     name, output = "quantile", "identity"
@@ -676,12 +676,12 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
     """A loss of your own: loss = sum_i w_i f(Z[i], Y[i]), whose f compiled code calls for every row of a batch.
 
     ``function(z, y, dz)``, plain or ``@njit``, takes a row's outputs z [O] and its targets y [width], or [O] where
-    ``width`` is 0; it returns the row's loss and writes the derivative at z to dz [O]. All have the network's dtype. It may
-    use whatever Numba compiles, and must write nowhere else; a row for which it raises has the loss NaN. With
+    ``width`` is 0; it returns the row's loss and writes the derivative at z to dz [O]. All have the network's dtype. It
+    may use whatever Numba compiles, and must write nowhere else; a row for which it raises has the loss NaN. With
     ``dz[:] = y`` a step propagates any gradient that is passed as targets. ``output`` is that of the network.
 
-    It is compiled into the step, anew in each process; a function made in a loop is a new one every time. Raises TypeError
-    for a function that does not take three arguments, ValueError for an unknown output.
+    It is compiled into the step, anew in each process; a function made in a loop is a new one every time. Raises
+    TypeError for a function that does not take three arguments, ValueError for an unknown output.
     """
     python = getattr(function, "py_func", function)
     if not inspect.isfunction(python) or len(inspect.signature(python).parameters) != 3:

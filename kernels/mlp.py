@@ -167,8 +167,8 @@ def sparse_workspace(
 ) -> tuple[int, SparseWorkspace]:  # fmt: skip
     """(columns of X in a block, ``step.SparseWorkspace``).
 
-    The first layer is packed where that pays, and only if the steps change the parameters (``in_params``), not a gradient.
-    Averages read all parameters after every step: with them nothing is packed and no step put off.
+    The first layer is packed where that pays, and only if the steps change the parameters (``in_params``), not a
+    gradient. Averages read all parameters after every step: with them nothing is packed and no step put off.
     """
     (I, H), dtype, rule = network.sizes[:2], network.dtype, schedule.rule
     lanes, steps = simd.REGISTER_BYTES // dtype.itemsize, len(schedule.lr)

@@ -21,8 +21,8 @@ from .tuning import NARROW_DEPTH, NARROW_VECTORS
 def make_tile(rows: int, vectors: int, full: bool) -> Any:
     """The micro-kernel: ``rows`` x ``vectors`` of C, of which n columns are stored; adds to C if ``resume``.
 
-    If ``full``, n is the whole width and the loop has no masks, which take a seventh of the speed of a core that does two
-    products a cycle. The first ``skip`` rows are computed but not stored: they belong to another tile.
+    If ``full``, n is the whole width and the loop has no masks, which take a seventh of the speed of a core that does
+    two products a cycle. The first ``skip`` rows are computed but not stored: they belong to another tile.
     """
 
     @piece

@@ -43,11 +43,11 @@ class Network:
     ``params`` holds, layer by layer and each from a cache line on, W [I, O] and, with ``bias``, b [O]. ``state`` holds
     in the same order ``slots`` numbers for each of them, [slots, I, O] then [slots, O]. All zeros at first.
     ``activation`` of the hidden layers: a name in ``kernels.ACTIVATIONS``, or a sequence with one for each layer, which
-    becomes a single name where all are the same; kernels are compiled for each mixture. ``output``: softmax over classes;
-    logistic, each output a probability of its own (binary and multilabel targets); identity, numbers; exponential,
-    positive numbers, whose logarithms the last layer computes. ``layer_rates`` multiply the learning rate, layer by layer;
-    a layer of rate 0 does not change. Raises ValueError for invalid sizes and unknown names, TypeError for a dtype other
-    than float32 and float64.
+    becomes a single name where all are the same; kernels are compiled for each mixture. ``output``: softmax over
+    classes; logistic, each output a probability of its own (binary and multilabel targets); identity, numbers;
+    exponential, positive numbers, whose logarithms the last layer computes. ``layer_rates`` multiply the learning rate,
+    layer by layer; a layer of rate 0 does not change. Raises ValueError for invalid sizes and unknown names, TypeError
+    for a dtype other than float32 and float64.
     """
 
     in_compiled_code = "raw.model(network)"

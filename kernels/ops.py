@@ -4,18 +4,18 @@ Legend: ``B`` batch rows (samples), ``I`` inputs, ``O`` outputs; X [B, I], W [I,
 name of what it belongs to, in the same shape.
 
 For all of them: arrays are float32 or float64 and the op runs in the dtype of its weights (or gradients, or logits);
-inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever is
-updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError names
-an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of the same
-name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite values
-propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros; ``mlp_forward`` skips those of a dense X,
-too, where most of it is zeros.
+inputs in another number type, strided or unaligned are converted once; inputs are never changed. ``out`` and whatever
+is updated in place must be C-contiguous, of the exact dtype and shape, writable and apart from the inputs. TypeError
+names an argument of the wrong type or dtype, ValueError one of the wrong shape, layout, range or memory. The twin of
+the same name in ``kernels.reference`` is the definition; results do not depend on the number of threads. Non-finite
+values propagate as in NumPy, but for CSR, where 0 * NaN is skipped with the other zeros; ``mlp_forward`` skips those of
+a dense X, too, where most of it is zeros.
 
-Subnormal numbers are flushed to zeros of their sign wherever an operation reads or computes one: in inputs, weights, state,
-intermediate and final results. For this every call sets the floating-point control word (round to nearest, no traps), and
-restores the caller's at its end. So the time of a step does not depend on how small the numbers have become, and a sum of K
-terms may differ from the exact one by K + 2 smallest normal numbers more than rounding allows. Values that a step does not
-touch (by ``sgd``, rows of weights without an entry in a CSR) keep their bits.
+Subnormal numbers are flushed to zeros of their sign wherever an operation reads or computes one: in inputs, weights,
+state, intermediate and final results. For this every call sets the floating-point control word (round to nearest, no
+traps), and restores the caller's at its end. So the time of a step does not depend on how small the numbers have
+become, and a sum of K terms may differ from the exact one by K + 2 smallest normal numbers more than rounding allows.
+Values that a step does not touch (by ``sgd``, rows of weights without an entry in a CSR) keep their bits.
 """
 
 from __future__ import annotations
@@ -277,10 +277,10 @@ def loss_gradient(
 ) -> tuple[float, int, Array]:
     """(loss, correct, dZ) of a loss of ``kernels.LOSSES``, by its name or made with parameters: sums over the batch.
 
-    Z [B, O] are the last layer's outputs; ``targets`` are what the loss compares them with: numbers [B, O] (or [B] where
-    O is 1), class numbers [B] for softmax, zeros and ones [B, O] for logistic outputs. ``sample_weight`` [B], not negative,
-    multiplies each row's loss and gradient. The loss is a float64; ``correct`` counts the rows that are right, 0 where
-    targets are numbers; dZ [B, O] is the derivative. The class of the loss has its equation and source.
+    Z [B, O] are the last layer's outputs; ``targets`` are what the loss compares them with: numbers [B, O] (or [B]
+    where O is 1), class numbers [B] for softmax, zeros and ones [B, O] for logistic outputs. ``sample_weight`` [B], not
+    negative, multiplies each row's loss and gradient. The loss is a float64; ``correct`` counts the rows that are
+    right, 0 where targets are numbers; dZ [B, O] is the derivative. The class of the loss has its equation and source.
     """
     if not isinstance(loss, Loss) and loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {', '.join(LOSSES)}")
@@ -347,11 +347,11 @@ def distort(
 ) -> Array:
     """Distorted copies [R, h * w] of the uint8 images X[rows], X [N, h * w] with ``shape`` = (h, w), for augmentation.
 
-    out(p) = image(M p + d + u(p)), bilinear, ``fill`` outside, p from the centre. With e uniform in [-1, 1), anew for each:
-    M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in pixels,
-    both axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard, Steinkraus and
-    Platt 2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves of that field. A
-    function of ``seed`` (32 bits), ``epoch`` and the row's number only.
+    out(p) = image(M p + d + u(p)), bilinear, ``fill`` outside, p from the centre. With e uniform in [-1, 1), anew for
+    each: M = R(rotation e) [[1 + scale e, shear e], [0, 1 + scale e]] in (y, x), rotation in radians; d = shift e in
+    pixels, both axes; u = ``elastic`` * (noise e smoothed by a Gaussian of ``sigma`` pixels), both axes (Simard,
+    Steinkraus and Platt 2003: elastic 34, sigma 4 at 28 x 28; u is then 1.4 pixels RMS), drawn from the leading waves
+    of that field. A function of ``seed`` (32 bits), ``epoch`` and the row's number only.
     """
     X = checks.as_array("X", X)
     if X.dtype != np.uint8:
@@ -422,8 +422,8 @@ def adam_update(
     """M = beta1 M + (1-beta1) g, V = beta2 V + (1-beta2) g², W -= lr M' / (sqrt(V') + epsilon), in place.
 
     M' = M / (1 - beta1^t), V' = V / (1 - beta2^t); t = 1, 2, ... counts the steps; M and V have the shape of W and are
-    zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken off the
-    weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
+    zeros before the first. The decay is part of g = dW + weight_decay * W (Kingma and Ba 2015) or, ``decoupled``, taken
+    off the weight: W *= 1 - lr * weight_decay (Loshchilov and Hutter 2019).
     """
     rule = (adamw if decoupled else adam)(beta1, beta2, epsilon=epsilon, weight_decay=weight_decay)
     _update(rule, lr, t, W, dW, M, V)
@@ -483,18 +483,18 @@ def mlp_train_steps(
 
     A step: forward from scale * X, dZ as in ``softmax_cross_entropy`` (``sample_weight`` [N], ``label_smoothing``,
     ``epsilon``), divided by the batch's rows where ``mean``, backward, then every W and b by ``rule`` with its rate
-    ``lr[step]``, or ``lr`` if it is one number, and step number t + step. Where the network's output is logistic, labels are
-    [N, O] zeros and ones, and the loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 + exp(-Z)),
-    q = (1 - s) label + s / 2; ``correct`` counts rows with every output right. ``loss`` selects another loss in
-    ``kernels.LOSSES`` for the network's output, by its name or made with parameters; labels are then what it compares the
-    outputs with: numbers [N, O] where the output is identity, whose default is squared error. ``rows`` [R] are indices into
-    X [N, inputs] (uint8, float or CSR) and labels [N]; the last batch may be short, S = ceil(R / batch).
-    The network must have been made with ``slots=rule.slots``.
+    ``lr[step]``, or ``lr`` if it is one number, and step number t + step. Where the network's output is logistic,
+    labels are [N, O] zeros and ones, and the loss is -sum_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = 1 / (1 +
+    exp(-Z)), q = (1 - s) label + s / 2; ``correct`` counts rows with every output right. ``loss`` selects another loss
+    in ``kernels.LOSSES`` for the network's output, by its name or made with parameters; labels are then what it
+    compares the outputs with: numbers [N, O] where the output is identity, whose default is squared error. ``rows`` [R]
+    are indices into X [N, inputs] (uint8, float or CSR) and labels [N]; the last batch may be short, S = ceil(R /
+    batch). The network must have been made with ``slots=rule.slots``.
 
-    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer and
-    place in the batch. With ``clip`` > 0, a gradient with a larger norm, over all parameters, is scaled down to this norm;
-    the gradient is then stored, which takes about twice the time. ``squares``, float64 [1], becomes the sum over the steps
-    of |W|^2 before the step, over all W: half the weight decay times it is the L2 penalty.
+    ``dropout`` p in [0, 1) drops outputs of hidden layers as the op ``dropout`` does, by ``seed``, step number, layer
+    and place in the batch. With ``clip`` > 0, a gradient with a larger norm, over all parameters, is scaled down to
+    this norm; the gradient is then stored, which takes about twice the time. ``squares``, float64 [1], becomes the sum
+    over the steps of |W|^2 before the step, over all W: half the weight decay times it is the L2 penalty.
 
     ``average``, laid out as ``network.params`` and a copy of it at first, follows the parameters in one more pass: after
     every step average += (1 - average_decay) (params - average), an exponential moving average (Izmailov et al. 2018); with

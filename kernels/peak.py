@@ -10,8 +10,8 @@ from . import simd
 from .jit import kernel
 from .team import get_num_threads, run
 
-# Enough independent sums for two FMAs a cycle with a latency of four cycles, and few enough to stay in registers with the
-# operands: with 24 the compiler spilled some, and measured 190 GFLOP/s where one core of a Zen 5 does 262.
+# Enough independent sums for two FMAs a cycle with a latency of four cycles, and few enough to stay in registers with
+# the operands: with 24 the compiler spilled some, and measured 190 GFLOP/s where one core of a Zen 5 does 262.
 _ROWS, _VECTORS = 4, 3 if simd.REGISTERS >= 32 else 2
 _STEPS = 1_000_000
 _ROUNDS = 7

@@ -12,25 +12,25 @@ released); the bits are those of the public op for any n. Optional arguments may
         for part in prange(4):
             raw.linear_relu_forward(part, 4, X, W, b, Y, scratch, scale=1 / 255)
 
-Arrays have the public op's shapes and are C-contiguous; inputs may be read-only. All arrays of a call are float32 or all
-are float64, except X of uint8, and counts, labels and row numbers, which are int64. An array of another type, layout or
-number of dimensions is a TypeError of one line, raised when your function is compiled. Nothing else is checked: **a wrong
-shape, index or label corrupts memory**. Only ``gemm`` takes strided and transposed views. A sparse X is passed as
-``sparse(X, dtype, scale)``.
+Arrays have the public op's shapes and are C-contiguous; inputs may be read-only. All arrays of a call are float32 or
+all are float64, except X of uint8, and counts, labels and row numbers, which are int64. An array of another type,
+layout or number of dimensions is a TypeError of one line, raised when your function is compiled. Nothing else is
+checked: **a wrong shape, index or label corrupts memory**. Only ``gemm`` takes strided and transposed views. A sparse X
+is passed as ``sparse(X, dtype, scale)``.
 
-Scratch memory comes from ``linear_scratch``, ``distort_scratch``, ``forward_scratch``, ``step_scratch``; in compiled code,
-for a dense X, from ``np.empty(parts * raw.scratch_size(inputs, outputs), dtype)``.
+Scratch memory comes from ``linear_scratch``, ``distort_scratch``, ``forward_scratch``, ``step_scratch``; in compiled
+code, for a dense X, from ``np.empty(parts * raw.scratch_size(inputs, outputs), dtype)``.
 
-Called from compiled code, the ops run under that code's floating-point control word. Called from Python, they set CONTROL,
-as the public ops do: it flushes subnormal numbers to zero, which a CPU may take a hundred times as long for. So set it in
-each of your threads, and restore the previous word:
+Called from compiled code, the ops run under that code's floating-point control word. Called from Python, they set
+CONTROL, as the public ops do: it flushes subnormal numbers to zero, which a CPU may take a hundred times as long for.
+So set it in each of your threads, and restore the previous word:
 
     before = raw.exchange_control(raw.CONTROL)
     raw.linear_forward(...)
     raw.exchange_control(before)
 
-Compiled kernels are kept on disk. A function of yours that calls one is compiled anew in each process, which is quick: it
-calls by address, and Numba does not keep such code (``cache=True``).
+Compiled kernels are kept on disk. A function of yours that calls one is compiled anew in each process, which is quick:
+it calls by address, and Numba does not keep such code (``cache=True``).
 """
 
 # Without ``from __future__ import annotations``: the kinds of arguments below are read from the functions.
@@ -398,8 +398,8 @@ def loss_gradient(
 ) -> None:
     """out = dZ; ``row_losses``, float64 [B], and ``hits``, int64 [B], are those of each row. ``loss`` is made, not a name.
 
-    Targets are class numbers, int64 [B], or zeros and ones or numbers in the type of Z, [B, O] or flat. The public op's loss
-    and count are the sums in order of the rows.
+    Targets are class numbers, int64 [B], or zeros and ones or numbers in the type of Z, [B, O] or flat. The public op's
+    loss and count are the sums in order of the rows.
     """
     lo, hi = team.share(part, parts, Z.shape[0])
     for i in range(lo, hi):

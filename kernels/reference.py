@@ -213,8 +213,8 @@ def mlp_gradient(
     """(loss, correct, gradient) of the batch X[rows]; the gradient is flat, in the layout of ``network.params``.
 
     Forward, dZ of the loss, as in ``loss_gradient`` (divided by the rows where ``mean``), backward through the layers.
-    ``dropout`` drops outputs of hidden layer l at step t as the op does, with hash(hash(hash(seed) + t) + l) + first_row in
-    the place of hash(seed).
+    ``dropout`` drops outputs of hidden layer l at step t as the op does, with hash(hash(hash(seed) + t) + l) +
+    first_row in the place of hash(seed).
     """
     from .losses import loss_of
 

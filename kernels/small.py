@@ -1,13 +1,13 @@
 """Training steps of small networks: a block of samples goes forward and backward through the whole network in L1.
 
-In layers of a few units a row fills only part of a vector. So vectors run along the samples, ``BLOCK_ROWS`` at a time: Y_l
-is [units, samples], and all products run on the register tiles of ``gemm``, with their operands in place. A row of ones
-follows the units of Y_l, as the biases follow W_l: so the products add the biases without another pass.
+In layers of a few units a row fills only part of a vector. So vectors run along the samples, ``BLOCK_ROWS`` at a time:
+Y_l is [units, samples], and all products run on the register tiles of ``gemm``, with their operands in place. A row of
+ones follows the units of Y_l, as the biases follow W_l: so the products add the biases without another pass.
 
 A step has two phases with a barrier after each. In the first each part takes its blocks through forward, loss, gradient
-and backward; the gradient of W_l is Y_l @ dZ_l+1.T, dot products along the samples, added up over a chunk of blocks. In the
-second each part adds up the chunks, in order, and steps its share of the parameters. Blocks and chunks depend on the batch
-alone, so the bits do not depend on the parts.
+and backward; the gradient of W_l is Y_l @ dZ_l+1.T, dot products along the samples, added up over a chunk of blocks. In
+the second each part adds up the chunks, in order, and steps its share of the parameters. Blocks and chunks depend on
+the batch alone, so the bits do not depend on the parts.
 
 The forward has the bits of ``step``; the gradient is summed in another order. Legend: as in ``step``; a block has ``n``
 samples, padded to ``width``, whole vectors, with copies of the last one, whose dZ is zero. All functions are raw.
@@ -38,8 +38,8 @@ from .update import Schedule
 class BlockWorkspace(NamedTuple):
     """Memory for the blocks of each part, and for the sums.
 
-    ``values`` has ``room`` elements for each part: Y_l from offsets[l] on; then dZ of two adjacent layers, which alternate;
-    then scratch for a loss that works row by row; then f'(Z_l) where f is ``of_input``.
+    ``values`` has ``room`` elements for each part: Y_l from offsets[l] on; then dZ of two adjacent layers, which
+    alternate; then scratch for a loss that works row by row; then f'(Z_l) where f is ``of_input``.
     """
 
     values: np.ndarray

@@ -5,11 +5,11 @@ vectors or one less; the last may have fewer columns. A row of a panel fits the 
 W [I, H] are read and written panel by panel: in place, or *packed*, each panel contiguous and the last padded with zeros.
 Caches with few ways need packing (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
 
-Forward: Y[i] = sum over row i's entries of x * W[column], in stored order. Backward: a counting sort transposes the batch
-to columns, and dW[j] = sum over column j's entries of x * dY[row], in row order. Each number is one chain of fused
-multiply-adds in the order of the dense product, which terms of zero do not change: where rows' columns are sorted, its bits
-depend neither on the split nor on whether zeros were skipped. Only stored entries take part: 0 * NaN is skipped where the
-dense product would give NaN. All functions here are raw: they check nothing.
+Forward: Y[i] = sum over row i's entries of x * W[column], in stored order. Backward: a counting sort transposes the
+batch to columns, and dW[j] = sum over column j's entries of x * dY[row], in row order. Each number is one chain of
+fused multiply-adds in the order of the dense product, which terms of zero do not change: where rows' columns are
+sorted, its bits depend neither on the split nor on whether zeros were skipped. Only stored entries take part: 0 * NaN
+is skipped where the dense product would give NaN. All functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class PanelState(NamedTuple):
 class Panel(NamedTuple):
     """Columns ``column`` .. ``column`` + n - 1 of a layer: rows of n elements, ``row`` apart.
 
-    ``start`` is where the panel begins in the layer's W; its own W begins there. ``width`` is the length of a packed row,
-    padding included, or of a full panel's row.
+    ``start`` is where the panel begins in the layer's W; its own W begins there. ``width`` is the length of a packed
+    row, padding included, or of a full panel's row.
     """
 
     column: int
@@ -204,8 +204,8 @@ def _make_forward(packed: bool, vectors: int) -> Any:
     def panel_forward(X, rows, panel, b, relu, Y, sums, ends):
         """One panel of f(X[rows] @ W + b), to the matrix Y; b is flat and begins at the panel, or is empty for none.
 
-        X is taken ``X.block`` columns at a time, so that their weights stay in L1. Scratch for each row: a panel's row in
-        ``sums``, and where its entries of the block end in ``ends``.
+        X is taken ``X.block`` columns at a time, so that their weights stay in L1. Scratch for each row: a panel's row
+        in ``sums``, and where its entries of the block end in ``ends``.
         """
         out_of_line()
         W, lanes = panel.W, simd.lanes(panel.W)
@@ -385,8 +385,8 @@ def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_b
 class PutOff(NamedTuple):
     """The record of steps that are put off, of all parts or of one; empty where none are. See ``catch_up``.
 
-    ``squares``, shared by all parts, has a panel's row for each panel and COLUMNS_TOGETHER columns, zeros at first; empty
-    if they are not wanted.
+    ``squares``, shared by all parts, has a panel's row for each panel and COLUMNS_TOGETHER columns, zeros at first;
+    empty if they are not wanted.
     """
 
     steps_done: np.ndarray  # [parts, I]: how many steps each row of W has had, zeros at first
@@ -398,10 +398,10 @@ class PutOff(NamedTuple):
 def catch_up(p, chosen, last, rule, put_off, layer, state):
     """Do the steps that were put off for the rows ``chosen`` of panel p of W, up to step ``last``.
 
-    A row without entries in a batch has a zero gradient there, and yet momentum and weight decay move it. These steps are
-    put off until its column has an entry again, and then done one by one in registers, with the bits of the dense update.
-    Where squares are wanted, those of W before each of these steps are added to ``put_off.squares``, and those before the
-    step that follows, if one does.
+    A row without entries in a batch has a zero gradient there, and yet momentum and weight decay move it. These steps
+    are put off until its column has an entry again, and then done one by one in registers, with the bits of the dense
+    update. Where squares are wanted, those of W before each of these steps are added to ``put_off.squares``, and those
+    before the step that follows, if one does.
     """
     panel, like = panel_of(p, layer), rule.coefficients(rule, 0.0, 0.0, 1)
     W_state, coefficients, squares = after_each(state.of_W, panel.start), put_off.coefficients, put_off.squares

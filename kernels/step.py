@@ -7,12 +7,12 @@ A step from a dense X has two phases with a barrier after each. In the first eac
 forward, loss and backward: rows do not depend on each other. In the second each part takes its rows of every weight matrix
 and computes their gradient and update from all rows of the batch. So each number is computed by one thread, in one order.
 
-A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's, then
-stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes its
-panels of Y_1; barrier; takes its rows through the rest as above; barrier; updates its panels of W_0 and its rows of the
-other weights. No barrier is needed at the end: what the next step writes before its first barrier is in memory of its own,
-as steps take two sets of these arrays by turns. The weights of a wide X fit no cache: then each part takes all panels, for
-its rows of the batch and later for its columns of X.
+A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's,
+then stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes
+its panels of Y_1; barrier; takes its rows through the rest as above; barrier; updates its panels of W_0 and its rows of
+the other weights. No barrier is needed at the end: what the next step writes before its first barrier is in memory of
+its own, as steps take two sets of these arrays by turns. The weights of a wide X fit no cache: then each part takes all
+panels, for its rows of the batch and later for its columns of X.
 
 Legend: layer l makes Y_l+1 = f(Z_l+1), Z_l+1 = Y_l @ W_l + b_l, of Y_0 = scale * X, f the activation in all layers but
 the last; ``dZ_l`` is the gradient at Z_l; ``n`` rows in this batch. All functions here are raw.
@@ -61,8 +61,8 @@ from .update import Schedule, average, is_inert, step_of, step_rows
 class Scaled(NamedTuple):
     """An X that is read as scale * values.
 
-    For kernels a CSR becomes ``Sparse``, and an array becomes the bytes of its rows: then one compiled step serves an X of
-    uint8 and one of the weights' dtype.
+    For kernels a CSR becomes ``Sparse``, and an array becomes the bytes of its rows: then one compiled step serves an X
+    of uint8 and one of the weights' dtype.
     """
 
     values: Any
@@ -115,8 +115,8 @@ class Workspace(NamedTuple):
 class Results(NamedTuple):
     """Each step's loss, summed over the batch, and hits; ``squares`` and ``average`` are empty unless they are wanted.
 
-    squares[0] is the sum over the steps of |W|^2, with scratch for the spans behind it; the squares of a W_0 whose steps
-    are put off are in ``PutOff``. ``average`` is moved towards the parameters after each step but the last, by
+    squares[0] is the sum over the steps of |W|^2, with scratch for the spans behind it; the squares of a W_0 whose
+    steps are put off are in ``PutOff``. ``average`` is moved towards the parameters after each step but the last, by
     ``average_rate`` of the way or, where that is 0, by 1 / t after step t.
     """
 
@@ -131,8 +131,8 @@ class SparseWorkspace(NamedTuple):
     """Additional memory for steps from a sparse X.
 
     ``splits`` parts share each panel of the first layer: rows of the batch in the forward, columns of X in the update
-    (see ``columns_to_step``). If ``packed`` is not empty, the panels of W_0 and its state are kept there during the call,
-    [1 + slots, ...].
+    (see ``columns_to_step``). If ``packed`` is not empty, the panels of W_0 and its state are kept there during the
+    call, [1 + slots, ...].
     """
 
     splits: int

@@ -92,8 +92,8 @@ def share(part, parts, n):
 
 # -- the team ------------------------------------------------------------------------------------------------------
 
-# The mailbox, each group on a cache line of its own: the next claim (parts << 32 | next part); the number of parts done; the
-# job's two addresses and the caller's core; whether the process is ending.
+# The mailbox, each group on a cache line of its own: the next claim (parts << 32 | next part); the number of parts
+# done; the job's two addresses and the caller's core; whether the process is ending.
 _CLAIM, _DONE, _CODE, _DATA, _CORE, _ENDING = 0, 8, 16, 17, 18, 24
 _MAILBOX = 32
 
@@ -117,8 +117,8 @@ if sys.platform == "linux":
     def _step_aside(core, mask):
         """Move this thread off ``core``, if it may run elsewhere, and leave it free to return; ``mask`` is scratch.
 
-        The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, as each yields to
-        the other; two threads were then slower than one.
+        The scheduler wakes a thread on its waker's core and can leave both there for a tenth of a second, as each
+        yields to the other; two threads were then slower than one.
         """
         size = mask.size * mask.itemsize
         if _getcpu() != core or _getaffinity(0, size, mask.ctypes) < 0:
@@ -220,8 +220,8 @@ class _Team:
     def __init__(self) -> None:
         self.callers: dict[int, object] = {}  # whoever has the team, under the key 0
         self.mail = np.zeros(_MAILBOX, np.int64)
-        # ``with`` releases a plain lock whenever a signal handler raises. A Condition's methods are Python: there it can
-        # raise between taking the lock and the block that releases it, and the other threads then waited for ever.
+        # ``with`` releases a plain lock whenever a signal handler raises. A Condition's methods are Python: there it
+        # can raise between taking the lock and the block that releases it, and the other threads then waited for ever.
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
@@ -346,8 +346,8 @@ def parallel(kernel: Any, parts: int, *args: Any) -> None:
 
 # -- beside other processes ----------------------------------------------------------------------------------------
 
-# Where other processes want the cores, each barrier may wait for one of their time slices: beside a busy process on each of
-# two cores, steps of 0.23 ms took 7.7 ms, and 0.8 ms on one thread.
+# Where other processes want the cores, each barrier may wait for one of their time slices: beside a busy process on
+# each of two cores, steps of 0.23 ms took 7.7 ms, and 0.8 ms on one thread.
 _MEASURABLE = 0.002  # seconds: the CPU time of a shorter run says too little
 _SHORT_OF = 0.25  # missing cores that mean competition: without it, even waiting threads keep their cores busy
 _PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds until the whole team is tried again: doubled as long as that fails
@@ -387,9 +387,9 @@ def run_in_step(function: Any, parts: int, *args: Any) -> float | None:
 class Pace:
     """How long a step takes on the team and on one thread, so that the faster of them takes the next steps.
 
-    Threads that share a short step spend it at barriers, and on weights that another core has just written. Emerald Rapids,
-    time on two threads over that on one: 784-256-10 with 8 and 16 rows 1.4, 1.2; 300-300-1 with 8, 16, 32 1.3, 1.1, 0.9;
-    30-256-256-2 with 16, 32, 64 1.1, 0.9, 0.8.
+    Threads that share a short step spend it at barriers, and on weights that another core has just written. Emerald
+    Rapids, time on two threads over that on one: 784-256-10 with 8 and 16 rows 1.4, 1.2; 300-300-1 with 8, 16, 32 1.3,
+    1.1, 0.9; 30-256-256-2 with 16, 32, 64 1.1, 0.9, 0.8.
     """
 
     def __init__(self) -> None:
@@ -408,8 +408,8 @@ class Pace:
         return slow
 
     def note(self, threads: int, steps: int, seconds: float) -> None:
-        """Steps on so many threads took so many seconds. Of a slow run, which another process may have interrupted, a tenth
-        more than before counts."""
+        """Steps on so many threads took so many seconds. Of a slow run, which another process may have interrupted, a
+        tenth more than before counts."""
         self.seconds[threads] = min(seconds / steps, 1.1 * self.seconds.get(threads, math.inf))
 
 

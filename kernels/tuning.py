@@ -5,8 +5,8 @@ from .jit.numba_private import target
 from .simd import REGISTER_BYTES, REGISTERS
 
 ZEN = target()[0] in cache.ZEN
-"""Zen cores read unpacked operands of a product as fast as packed ones, and compute 64-byte registers in two halves: one FMA
-a cycle, not two. Values for other cores were measured on Ice Lake."""
+"""Zen cores read unpacked operands of a product as fast as packed ones, and compute 64-byte registers in two halves:
+one FMA a cycle, not two. Values for other cores were measured on Ice Lake."""
 
 TILE_ROWS, TILE_VECTORS = (6, 4) if REGISTER_BYTES == 64 and not ZEN else (8, 2) if REGISTERS >= 32 else (4, 2)
 """Register tile of the matrix products: rows x vectors of accumulators.
@@ -21,7 +21,8 @@ PACK_A = not ZEN
 GROUP_ROWS = 8 * TILE_ROWS
 """Whether an A with contiguous columns, as in a weight gradient, is packed too, and how many rows at a time. Ice Lake, 1024 x
 1024 x 1024: 54 GFLOP/s not packed, 68 packed by single tiles, 85 by eight; with AVX2, 256 rows, 44 and 76. With contiguous
-rows packing A costs a tenth. On Zen 4 it costs 5 to 15 points of the peak: there a tile reads whole cache lines of A."""
+rows packing A costs a tenth. On Zen 4 it costs 5 to 15 points of the peak: there a tile reads whole cache lines of A.
+"""
 
 BLOCK_DEPTH, BLOCK_COLUMNS = (256, 512) if PACK_A else (384, 256)
 """Terms and columns of B that are packed at a time: 384 or 512 KiB of float32 in an L2 of 1 MiB or more.
@@ -32,29 +33,29 @@ Zen 4, 256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 25
 """
 
 PACK_ROWS, PACK_ROWS_ON_LINES = 32, 64
-"""With fewer rows of C than this, B is not packed: the products do not repay moving each of its elements once. Where the rows
-of B begin and end on cache lines, vectors cross no line, and reading B in place costs less. Emerald Rapids, one thread, speed
-relative to packed, 24, 40, 64, 96 rows: 784 x 256 on lines 1.4, 1.3, 1.2, 1.2, off lines 1.2, 1.1, 1.0, 0.9; 1024 x 1024 1.4,
-1.1, 1.1, 1.0 and 1.2, 1.0, 0.9, 0.9; with AVX2, 24, 40, 64 rows of 784 x 256 1.3, 1.2, 1.2 and 1.1, 0.9, 0.9. Not measured on
-Zen.
+"""With fewer rows of C than this, B is not packed: the products do not repay moving each of its elements once. Where
+the rows of B begin and end on cache lines, vectors cross no line, and reading B in place costs less. Emerald Rapids,
+one thread, speed relative to packed, 24, 40, 64, 96 rows: 784 x 256 on lines 1.4, 1.3, 1.2, 1.2, off lines 1.2, 1.1,
+1.0, 0.9; 1024 x 1024 1.4, 1.1, 1.1, 1.0 and 1.2, 1.0, 0.9, 0.9; with AVX2, 24, 40, 64 rows of 784 x 256 1.3, 1.2, 1.2
+and 1.1, 0.9, 0.9. Not measured on Zen.
 """
 
 IN_PLACE_BLOCK_BYTES = 2**18
-"""A B that is not packed is read in blocks of rows of this size, which stay in L2 for all rows of C. Emerald Rapids, one
-thread, speed relative to B read whole, 1, 4, 8, 16 rows: 784 x 256 1.0, 1.0, 1.0, 1.0; 1024 x 1024 1.2, 1.1, 1.7, 1.8; 2048 x
-2048 1.4, 1.3, 2.0, 2.1; 4096 x 128 1.0, 1.1, 1.3, 1.6. 128 KiB are as fast, 64 and 512 KiB up to a tenth slower. Not measured
-on Zen.
+"""A B that is not packed is read in blocks of rows of this size, which stay in L2 for all rows of C. Emerald Rapids,
+one thread, speed relative to B read whole, 1, 4, 8, 16 rows: 784 x 256 1.0, 1.0, 1.0, 1.0; 1024 x 1024 1.2, 1.1, 1.7,
+1.8; 2048 x 2048 1.4, 1.3, 2.0, 2.1; 4096 x 128 1.0, 1.1, 1.3, 1.6. 128 KiB are as fast, 64 and 512 KiB up to a tenth
+slower. Not measured on Zen.
 """
 
 IN_PLACE_BYTES = 1_000_000
 """The size of an array that fits L2 beside everything else."""
 
 READ_IN_PLACE_BYTES = IN_PLACE_BYTES if ZEN else 40_000
-"""A B of at most this size, or of IN_PLACE_BYTES on cache lines, is not packed either: it stays in L2 or L1. Zen 4: 128 x 784
-x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024 80 in place, 87 packed. Ice Lake, 128 x 784 x 256, off lines,
-GFLOP/s: weight gradient 65 in place, 80 packed, forward 87 and 83, with AVX2 47 and 67; 128 rows of ten outputs: in place
-gains 3 % of a step. Emerald Rapids, 784 x 256 on lines, in place over packed: 128 and 256 rows 1.1 and 1.0, 10,000 1.1;
-weight gradient of 128 and 256 rows of 128 x 128 1.2 and 1.2, of 784 rows 1.0.
+"""A B of at most this size, or of IN_PLACE_BYTES on cache lines, is not packed either: it stays in L2 or L1. Zen 4: 128
+x 784 x 256 97 % of peak in place, 90 packed; 1024 x 1024 x 1024 80 in place, 87 packed. Ice Lake, 128 x 784 x 256, off
+lines, GFLOP/s: weight gradient 65 in place, 80 packed, forward 87 and 83, with AVX2 47 and 67; 128 rows of ten outputs:
+in place gains 3 % of a step. Emerald Rapids, 784 x 256 on lines, in place over packed: 128 and 256 rows 1.1 and 1.0,
+10,000 1.1; weight gradient of 128 and 256 rows of 128 x 128 1.2 and 1.2, of 784 rows 1.0.
 """
 
 SWAPPED_DEPTH = 1024
@@ -76,12 +77,12 @@ DOT_COLUMNS = REGISTER_BYTES // 8
 SHARED_COLUMNS = REGISTERS // 8
 DOT_ROWS, DOT_TERMS = 24, 100
 FEW_DOT_ROWS = 8
-"""An input gradient dY @ W.T of fewer than DOT_ROWS rows and at least DOT_TERMS outputs, or of fewer than FEW_DOT_ROWS rows, is
-computed as dot products: W is then read once, unpacked. Four rows take SHARED_COLUMNS rows of W at a time, fewer rows
-DOT_COLUMNS (the lanes of float64). One row of 784 x 256, Ice Lake, 1 thread, GFLOP/s by 1, 4, 8 columns: 16, 21, 21. Emerald
-Rapids, 1 thread, speed relative to packed products: 784 x 256, 8, 16, 24, 32 rows 1.7, 1.4, 1.0, 1.0; 1024 x 1024, 8, 24, 48
-rows 1.9, 1.3, 0.9; 784 x 128, 8 and 16 rows 1.5 and 1.0; 1024 x 32, 8 and 16 rows 1.0 and 0.7; 1024 x 10, 8 rows 0.7. Not
-measured on Zen.
+"""An input gradient dY @ W.T of fewer than DOT_ROWS rows and at least DOT_TERMS outputs, or of fewer than FEW_DOT_ROWS
+rows, is computed as dot products: W is then read once, unpacked. Four rows take SHARED_COLUMNS rows of W at a time,
+fewer rows DOT_COLUMNS (the lanes of float64). One row of 784 x 256, Ice Lake, 1 thread, GFLOP/s by 1, 4, 8 columns: 16,
+21, 21. Emerald Rapids, 1 thread, speed relative to packed products: 784 x 256, 8, 16, 24, 32 rows 1.7, 1.4, 1.0, 1.0;
+1024 x 1024, 8, 24, 48 rows 1.9, 1.3, 0.9; 784 x 128, 8 and 16 rows 1.5 and 1.0; 1024 x 32, 8 and 16 rows 1.0 and 0.7;
+1024 x 10, 8 rows 0.7. Not measured on Zen.
 """
 
 NARROW_COLUMNS = 8
@@ -94,25 +95,26 @@ terms at a time, which stay in L1. A forward product must transpose A for that, 
 would leave IDLE_LANES lanes idle, and for less than a vector of columns only where a vector has FULL_LANES lanes (with few
 registers tiles are short, and slow along the rows). Beyond NARROW_COLUMNS columns the rows must fill half a tile, forward two.
 
-Zen 5, one thread, 4096 x 128, us along the rows, down the columns, and NumPy's: weight gradient of 1 output 155, 31, 26, of 2
-123, 31, 142, of 8 178, 52, 162; in float64 of 8 201, 103, 283. One output forward is a dot product: 32, 54, 27. 1024 x 128,
-along over down, weight gradient of 12, 16, 20, 32, 63 outputs 2.5, 2.0, 2.5, 1.7, 1.5; with AVX2 of 2, 8, 12 4.5, 2.5, 2.9.
-Forward, 2048 x 128: of 8, 9, 12, 13, 16, 20, 28, 31 outputs 1.2, 1.2, 1.1, 0.95, 0.95, 1.4, 1.2, 1.1; with 8 lanes, of 2, 3,
-4, 5, 7, 9, 13 in float64 1.1, 1.0, 1.1, 0.9, 0.8, 1.3, 1.1 (20,000 x 100, of 3 0.8, of 10 1.7), with AVX2 1.4, 1.1, 1.4, 1.0,
-0.9, 1.6, 1.2; with 4, of 2, 3, 4 0.9, 0.7, 0.8. 256 terms, forward of 16, 48, 65, 128 rows with 10 outputs 0.8, 1.0, 0.8, 1.1,
-with 40 0.6, 1.1, 0.8, 1.3. Of 100 columns the last 36: 128 x 784, forward and weight gradient, 114, 116 and 92, 97.
+Zen 5, one thread, 4096 x 128, us along the rows, down the columns, and NumPy's: weight gradient of 1 output 155, 31,
+26, of 2 123, 31, 142, of 8 178, 52, 162; in float64 of 8 201, 103, 283. One output forward is a dot product: 32, 54,
+27. 1024 x 128, along over down, weight gradient of 12, 16, 20, 32, 63 outputs 2.5, 2.0, 2.5, 1.7, 1.5; with AVX2 of 2,
+8, 12 4.5, 2.5, 2.9. Forward, 2048 x 128: of 8, 9, 12, 13, 16, 20, 28, 31 outputs 1.2, 1.2, 1.1, 0.95, 0.95, 1.4, 1.2,
+1.1; with 8 lanes, of 2, 3, 4, 5, 7, 9, 13 in float64 1.1, 1.0, 1.1, 0.9, 0.8, 1.3, 1.1 (20,000 x 100, of 3 0.8, of 10
+1.7), with AVX2 1.4, 1.1, 1.4, 1.0, 0.9, 1.6, 1.2; with 4, of 2, 3, 4 0.9, 0.7, 0.8. 256 terms, forward of 16, 48, 65,
+128 rows with 10 outputs 0.8, 1.0, 0.8, 1.1, with 40 0.6, 1.1, 0.8, 1.3. Of 100 columns the last 36: 128 x 784, forward
+and weight gradient, 114, 116 and 92, 97.
 """
 
 CONVERTED_ROWS = 256
-"""Samples of integers that a weight gradient converts to floats at a time, STRIP_ROWS inputs of each: 256 KiB of float32 in
-L2. The gradient is read and written once for each such group.
+"""Samples of integers that a weight gradient converts to floats at a time, STRIP_ROWS inputs of each: 256 KiB of
+float32 in L2. The gradient is read and written once for each such group.
 """
 
 STRIP_ROWS = 256
-"""Rows of a weight gradient computed between updates, BLOCK_COLUMNS columns at a time: 256 or 512 KiB of float32 in L2. dY is
-packed again for each. On Ice Lake 96, 128 and 256 are equal. Zen 4, gradient and update of 1024 x 1024 weights, 256
-samples, % of peak on one thread and two: 64 rows of all columns 75 and 75; 64 rows of a block 73 and 74, 128 80 and 81, 256 84
-and 85, 512 86 and 86.
+"""Rows of a weight gradient computed between updates, BLOCK_COLUMNS columns at a time: 256 or 512 KiB of float32 in L2.
+dY is packed again for each. On Ice Lake 96, 128 and 256 are equal. Zen 4, gradient and update of 1024 x 1024 weights,
+256 samples, % of peak on one thread and two: 64 rows of all columns 75 and 75; 64 rows of a block 73 and 74, 128 80 and
+81, 256 84 and 85, 512 86 and 86.
 """
 
 ROW_BLOCK = 64
@@ -122,10 +124,10 @@ BLOCK_ROWS = 128
 """Samples in a block of a small network: 4-32-16-4 keeps 55 KB of a block, about an L1."""
 
 READ_COLUMNS = 32
-"""Inputs of a block that are read at a time. Their rows of BLOCK_ROWS float32 all begin on the same eight sets of L1, so that
-100 of them at once put each other out: a step of 100-10-2 took 0.25 us a sample with 128 in a block, and 0.13 with 112.
-Emerald Rapids, one thread, time of a step with 16, 32, 64 over all: 100-10-2 with 896 rows 0.47, 0.50, 0.47, 100-64-10 with
-256 0.75, 0.76, 0.72, 100-100-10 with 256 0.82, 0.81, 0.79; up to 96 inputs 1.0."""
+"""Inputs of a block that are read at a time. Their rows of BLOCK_ROWS float32 all begin on the same eight sets of L1,
+so that 100 of them at once put each other out: a step of 100-10-2 took 0.25 us a sample with 128 in a block, and 0.13
+with 112. Emerald Rapids, one thread, time of a step with 16, 32, 64 over all: 100-10-2 with 896 rows 0.47, 0.50, 0.47,
+100-64-10 with 256 0.75, 0.76, 0.72, 100-100-10 with 256 0.82, 0.81, 0.79; up to 96 inputs 1.0."""
 
 BLOCK_CHUNKS = 16
 """The most chunks whose gradients are summed apart in a batch, and so the most parts that can share its blocks."""
@@ -133,11 +135,11 @@ BLOCK_CHUNKS = 16
 SMALL_UNITS = 100
 SMALL_PARAMETERS = 64
 SMALL_ROWS = 16
-"""A network is computed in blocks of samples if it has at most SMALL_UNITS units in a layer and SMALL_PARAMETERS parameters
-for each row of a batch, from SMALL_ROWS rows on. Zen 5, one thread, speed-up of a step over that in rows of units: 4-32-16-4
-with 16, 32, 128, 10,000 rows 1.4, 1.5, 2.2, 2.7; 64-32-10 with 32, 64, 1,000 1.1, 1.3, 1.4; 30-100-2 with 32, 64, 200 1.2,
-1.4, 1.4; 64-64-64-10 with 64, 200, 1,000 1.0, 1.0, 1.2; 100-100-100-10 with 32, 200 0.9, 1.0; 128-128-10 with 128 0.6, as its
-rows fall on the same lines of L1.
+"""A network is computed in blocks of samples if it has at most SMALL_UNITS units in a layer and SMALL_PARAMETERS
+parameters for each row of a batch, from SMALL_ROWS rows on. Zen 5, one thread, speed-up of a step over that in rows of
+units: 4-32-16-4 with 16, 32, 128, 10,000 rows 1.4, 1.5, 2.2, 2.7; 64-32-10 with 32, 64, 1,000 1.1, 1.3, 1.4; 30-100-2
+with 32, 64, 200 1.2, 1.4, 1.4; 64-64-64-10 with 64, 200, 1,000 1.0, 1.0, 1.2; 100-100-100-10 with 32, 200 0.9, 1.0;
+128-128-10 with 128 0.6, as its rows fall on the same lines of L1.
 """
 
 SERIAL_FLOP = 1_000_000
@@ -172,7 +174,8 @@ BLOCK_ENTRIES = 8
 PACKED_BYTES = 32 * 2**20
 PACKED_VISITS = 48
 """A first layer of at most PACKED_BYTES, state included, is packed in each call in which its columns have PACKED_VISITS entries
-on average: packing 800 KB and back takes 0.1 ms, which two steps of 128 rows of MNIST save, with 49 entries a column."""
+on average: packing 800 KB and back takes 0.1 ms, which two steps of 128 rows of MNIST save, with 49 entries a column.
+"""
 
 PACKED_ENTRIES = 4
 CACHED_BYTES = 5_000_000
@@ -183,13 +186,13 @@ time packed over in place: 8 rows, 256 hidden, SGD 0.89; 16 rows, Adam, 256 hidd
 """
 
 OWNED_BYTES = 8_000_000
-"""Parts own panels of an unpacked W of at most this size; of a larger W they share the rows, each read whole from memory. Time
-owned over shared, 2 threads: MNIST, 8 rows, 256 hidden 0.69, 16 rows 0.77, 16 rows and 1,024 hidden 0.78; 128 rows with 100
-entries each, 256 hidden, 4,000 columns 0.93, 8,000 (8.2 MB) 1.03, 20,000 1.12."""
+"""Parts own panels of an unpacked W of at most this size; of a larger W they share the rows, each read whole from
+memory. Time owned over shared, 2 threads: MNIST, 8 rows, 256 hidden 0.69, 16 rows 0.77, 16 rows and 1,024 hidden 0.78;
+128 rows with 100 entries each, 256 hidden, 4,000 columns 0.93, 8,000 (8.2 MB) 1.03, 20,000 1.12."""
 
 PREFETCH_COLUMNS = 16
-"""How many rows of W ahead are prefetched, where rows are far apart: 100,000 x 256, a step of 128 rows with 100 entries each,
-2 threads: 2.2 ms without, 1.5 ms 8 ahead, 1.4 ms 16 ahead. In a W within IN_PLACE_BYTES it costs a tenth."""
+"""How many rows of W ahead are prefetched, where rows are far apart: 100,000 x 256, a step of 128 rows with 100 entries
+each, 2 threads: 2.2 ms without, 1.5 ms 8 ahead, 1.4 ms 16 ahead. In a W within IN_PLACE_BYTES it costs a tenth."""
 
 PACKED_ROWS = 512
 """The number of samples from which on a prediction packs the first layer."""

@@ -324,8 +324,8 @@ TO_PREDICT = {  # of the features that the model has; an .npz to train on has no
 
 OURS = [form for form in FORMATS if form.package is None]  # what others' packages read is theirs to test
 
-# Whatever is in the table of formats is here under each of its suffixes, to train on and to predict. A directory of IDX files
-# has the other files beside the mutant.
+# Whatever is in the table of formats is here under each of its suffixes, to train on and to predict. A directory of IDX
+# files has the other files beside the mutant.
 KINDS = {
     "idx": Kind("idx/train-images-idx3-ubyte", [IDX["train-images-idx3-ubyte"]], one_of(_IDX)),
     "idx.gz": Kind("idx-gz/t10k-labels-idx1-ubyte.gz", [gzip.compress(IDX["t10k-labels-idx1-ubyte"])], gzipped(_IDX)),

@@ -2,8 +2,8 @@
 
 A read or write one element outside an argument, or outside the scratch that ops write on, is a segmentation fault here,
 which the parent sees; a write on the other side changes a canary. Inputs are whole, read-only, strided or unaligned by
-turns, outputs and scratch hold NaN, and the results must be the bits of one thread on ordinary memory, the inputs unchanged.
-Prints the number of calls made.
+turns, outputs and scratch hold NaN, and the results must be the bits of one thread on ordinary memory, the inputs
+unchanged. Prints the number of calls made.
 
     python guarded.py SEED CALLS
 """
@@ -28,8 +28,8 @@ from kernels.tuning import BLOCK_COLUMNS, GROUP_ROWS, SWAPPED_DEPTH
 PAGE = mmap.PAGESIZE
 CANARY = 0xA5
 SIDES = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 40, 65]
-# Above the sizes from which on ops use the team and a prediction rearranges the first layer, or weights are in several blocks,
-# or an input gradient swaps its operands and has a second block of terms.
+# Above the sizes from which on ops use the team and a prediction rearranges the first layer, or weights are in several
+# blocks, or an input gradient swaps its operands and has a second block of terms.
 LARGE = [(520, 60, 97), (9, 530, BLOCK_COLUMNS + 14), (63, 3 * GROUP_ROWS + 1, SWAPPED_DEPTH + 3)]
 _mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 _keep: list[tuple[mmap.mmap, np.ndarray, int, int]] = []

@@ -18,7 +18,8 @@ from fastmlp.data.synthetic import _STROKES, _template
 Rng = np.random.Generator
 
 
-# -- glyphs: how much ink there is, float [h, w] from 0 to 1, cropped ----------------------------------------------------
+# -- glyphs: how much ink there is, float [h, w] from 0 to 1, cropped
+# ----------------------------------------------------
 
 
 def cropped(alpha: np.ndarray) -> np.ndarray:
@@ -340,8 +341,8 @@ def styled(
     model: Any, mnist: Any, folder: Path, style: str, count: int, source: str, digits: tuple[int, int] = (1, 1),
     seed: int = 7, **how: Any,
 ) -> tuple[float, float, list[Any]]:  # fmt: skip
-    """The share of ``count`` pictures of so many digits that is read right, the share of which the model reads MNIST's own
-    images right, and the wrong ones. ``source`` says of what they are drawn: "mnist" or "strokes"."""
+    """The share of ``count`` pictures of so many digits that is read right, the share of which the model reads MNIST's
+    own images right, and the wrong ones. ``source`` says of what they are drawn: "mnist" or "strokes"."""
     rng = np.random.default_rng([seed, list(STYLES).index(style)])
     own, wrong = 0, []
     for k in range(count):

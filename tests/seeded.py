@@ -18,8 +18,8 @@ from pathlib import Path
 class Bug:
     """``right`` becomes ``wrong`` in a definition, wherever it occurs there, or only the ``nth`` time (0, 1, ...).
 
-    ``where`` is the name of a function, a class or a constant, or the end of its path where there are others of that name:
-    ``Nesterov.step``, ``distortion.distort``.
+    ``where`` is the name of a function, a class or a constant, or the end of its path where there are others of that
+    name: ``Nesterov.step``, ``distortion.distort``.
     """
 
     where: str

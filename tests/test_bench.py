@@ -162,7 +162,8 @@ def test_a_peer_that_is_not_installed_is_skipped_with_the_reason(monkeypatch):
     assert skipped == {"nothing": "not installed (No module named 'peers.nothing_mlp')"}
 
 
-# -- what is measured ----------------------------------------------------------------------------------------------------
+# -- what is measured
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -298,7 +299,8 @@ def test_whole_processes_reach_the_same_accuracy(mnist, mnist_dir, monkeypatch):
     assert session.skipped == {}
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------
+# -- the command
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_command_prints_what_was_measured(session, monkeypatch, capsys):
@@ -336,7 +338,8 @@ def test_the_command_knows_every_peer():
     assert {*claims.ALWAYS, *bench.FAMILIES} == set(peers.MODULES)
 
 
-# -- pictures ------------------------------------------------------------------------------------------------------------
+# -- pictures
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_bars_start_at_zero_and_end_at_the_median(result):
@@ -388,7 +391,8 @@ def test_pictures_are_1200_wide_and_small(result, tmp_path):
     assert len(png) < 100_000
 
 
-# -- the baseline ----------------------------------------------------------------------------------------------------------
+# -- the baseline
+# ----------------------------------------------------------------------------------------------------------
 
 
 def measured(ratio, instructions, where="here"):

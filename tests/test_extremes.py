@@ -31,9 +31,9 @@ def curve(data, optimizer, seed, epochs, backend, dtype):
 def check_curves(data, optimizer, seeds, epochs):
     """Deviations from the definition in float64, by seed: of float32 here, and of NumPy's.
 
-    A rounding error may move a pre-activation over the kink of ReLU, and the runs part by far more than rounding; what it must
-    not do is matter: the curve stays nearer to its twin's than a tenth of the way to another seed's. In float64, with roundings
-    2^-29 times as large, nearer than 2^-29 of that.
+    A rounding error may move a pre-activation over the kink of ReLU, and the runs part by far more than rounding; what
+    it must not do is matter: the curve stays nearer to its twin's than a tenth of the way to another seed's. In
+    float64, with roundings 2^-29 times as large, nearer than 2^-29 of that.
     """
     twins = [curve(data, optimizer, seed, epochs, "reference", "float64") for seed in seeds]
     for seed, twin, other in zip(seeds, twins, twins[1:] + twins[:1]):

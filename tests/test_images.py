@@ -46,7 +46,8 @@ def with_pillow(draw) -> np.ndarray:
     return np.asarray(image)
 
 
-# -- how the training images are framed ---------------------------------------------------------------------------------
+# -- how the training images are framed
+# ---------------------------------------------------------------------------------
 
 
 def test_the_framing_of_mnist_is_that_of_its_authors(mnist):
@@ -247,7 +248,8 @@ def test_strokes_a_pixel_wide_are_whole_on_a_large_canvas(fine, rng):
         assert len(prepare(picture, SHAPE, 20)) == 1, digit
 
 
-# -- what is no digit ---------------------------------------------------------------------------------------------------
+# -- what is no digit
+# ---------------------------------------------------------------------------------------------------
 
 rng = np.random.default_rng(0)
 PAPER = np.full((400, 300, 3), 245.0)
@@ -359,7 +361,8 @@ def test_no_picture_breaks_the_preparation(rng):
         assert seen.max((1, 2)).min() == 255
 
 
-# -- the command --------------------------------------------------------------------------------------------------------
+# -- the command
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -446,7 +449,8 @@ def test_a_model_of_other_images_takes_them_whole(files, command, rng):
     assert "made grey and 28 x 28" in err
 
 
-# -- how well it reads --------------------------------------------------------------------------------------------------
+# -- how well it reads
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -101,7 +101,8 @@ def canvas_png(window) -> bytes:
     return base64.b64decode(window.run("return paper.toDataURL('image/png')").partition(",")[2])
 
 
-# -- without a browser ---------------------------------------------------------------------------------------------------
+# -- without a browser
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_page_needs_nothing_but_itself_and_names_any_class():
@@ -153,7 +154,8 @@ def test_export_writes_the_page_and_train_says_how(here, succeeds, digits):
     assert (here / "page.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 
-# -- in the browser ------------------------------------------------------------------------------------------------------
+# -- in the browser
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

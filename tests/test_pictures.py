@@ -67,7 +67,8 @@ def require(data, images):
     assert [data.classes[k] for k in data.y] == [name.split("/")[0] for name in images]
 
 
-# -- what is read -------------------------------------------------------------------------------------------------------
+# -- what is read
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -265,7 +266,8 @@ def test_the_second_reading_is_from_the_cache_until_a_file_changes(monkeypatch):
     assert read()[0].classes == ("a", "c")
 
 
-# -- what is refused ----------------------------------------------------------------------------------------------------
+# -- what is refused
+# ----------------------------------------------------------------------------------------------------
 
 
 def damaged():
@@ -333,7 +335,8 @@ def test_images_are_not_left_on_disk_and_have_no_columns():
         read(label_column="x")
 
 
-# -- the commands -------------------------------------------------------------------------------------------------------
+# -- the commands
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

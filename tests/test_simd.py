@@ -626,9 +626,9 @@ def test_the_example_of_the_documentation(dtype, rng):
         np.testing.assert_allclose(Y, expected, rtol=np.finfo(dtype).eps, atol=np.finfo(dtype).eps)
 
 
-# Vectors, masks and tiles wherever Numba stores values: its containers align to 16 or 32 bytes, a register is up to 64 wide,
-# of whichever elements.
-# Each function adds up the lanes of simd.load(X, i) for i < 9, one way or another. A fault ends the process.
+# Vectors, masks and tiles wherever Numba stores values: its containers align to 16 or 32 bytes, a register is up to 64
+# wide, of whichever elements. Each function adds up the lanes of simd.load(X, i) for i < 9, one way or another. A fault
+# ends the process.
 STORED = """
 import numpy as np
 from numba import njit, prange, typed, types

@@ -1,7 +1,7 @@
 """Nothing grows with the number of calls: resident memory, file descriptors, threads.
 
-Resident memory is flat when the least of it rises by less than a megabyte from the second quarter of the calls to the last: one
-array lost at each of the fewest calls is two.
+Resident memory is flat when the least of it rises by less than a megabyte from the second quarter of the calls to the
+last: one array lost at each of the fewest calls is two.
 """
 
 import os

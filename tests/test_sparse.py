@@ -48,8 +48,8 @@ def trainings(rule, dtype, sizes):
 def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule, dtype, sizes, rng, monkeypatch):
     X, y = sparse_samples(rng, 90, sizes[0], 0.1, "uint8"), rng.integers(0, sizes[-1], 90)
     expected = train(X, y, sizes, rule, dtype=dtype)
-    # Packed and unpacked, for one part and more parts than panels; unpacked, parts own panels of 96 columns only, and most
-    # rules put steps off.
+    # Packed and unpacked, for one part and more parts than panels; unpacked, parts own panels of 96 columns only, and
+    # most rules put steps off.
     monkeypatch.setattr(mlp, "SERIAL_FLOP", 0)
     monkeypatch.setattr(mlp, "PACKED_VISITS", 0)
     monkeypatch.setattr(mlp, "PACKED_ENTRIES", 0)

@@ -27,8 +27,8 @@ MODULES = {
 class Peer:
     """A library that does a work. ``Peer(work, threads)`` puts the data where the library wants it, and trains nothing yet.
 
-    ``trains`` are the inputs that ``steps`` takes, dense or sparse or both; ``predicts`` says whether there is ``predict``.
-    A peer has these methods, too:
+    ``trains`` are the inputs that ``steps`` takes, dense or sparse or both; ``predicts`` says whether there is
+    ``predict``. A peer has these methods, too:
 
         load(layers)          starts anew from copies of these weights, without momentum
         layers()              the weights as NumPy arrays

@@ -42,8 +42,8 @@ def load(
     known: Features | None = None,
     say: Say = warn,
 ) -> Dataset:
-    """The data set that ``spec`` names: ``mnist``, ``synthetic``, a file of a format in ``fastmlp.formats``, or a directory
-    (see ``load_directory``). ``-`` is a file on stdin.
+    """The data set that ``spec`` names: ``mnist``, ``synthetic``, a file of a format in ``fastmlp.formats``, or a
+    directory (see ``load_directory``). ``-`` is a file on stdin.
 
     ``test`` is a held-out file; without one, and where the format has no test set of its own, a seeded ``val_fraction`` of
     the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are columns

@@ -18,8 +18,8 @@ _FILES_KEPT = 8
 def cached(kind: str, key: bytes, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays that ``make`` returns, or returned in an earlier process for the same ``key``.
 
-    ``key`` has all that the arrays depend on, including the version of the code that makes them. The newest few files of a
-    ``kind`` are kept. A damaged file is made again; if the cache cannot be written, nothing is kept.
+    ``key`` has all that the arrays depend on, including the version of the code that makes them. The newest few files
+    of a ``kind`` are kept. A damaged file is made again; if the cache cannot be written, nothing is kept.
     """
     path = cache_dir(kind) / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
     with contextlib.suppress(InputError):

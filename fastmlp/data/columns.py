@@ -13,8 +13,8 @@ from ..errors import InputError
 from .labels import Labels, quantity
 from .values import MISSING, is_gap, kind_of, number, written_date, written_number
 
-# In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and names of
-# row numbers.
+# In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and
+# names of row numbers.
 _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
     frozenset(words.split())
     for words in (
@@ -95,8 +95,8 @@ def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | N
 
 
 def apart(names: Sequence[str], candidates: Sequence[int]) -> Sequence[int]:
-    """Those of the ``candidates`` that are not numbered through as nearly all are, pixel0, pixel1, ..., or 900, 902, ...: the
-    first or last alone, or few. Else all."""
+    """Those of the ``candidates`` that are not numbered through as nearly all are, pixel0, pixel1, ..., or 900, 902,
+    ...: the first or last alone, or few. Else all."""
     stems = {k: re.sub(r"[\d.]+$", "", names[k]) for k in candidates}
     stem = Counter(stems.values()).most_common(1)[0][0]
     rest = [k for k in candidates if stems[k] != stem or names[k] == stem]
@@ -185,8 +185,8 @@ def are_numbers(labels: Labels, task: str) -> bool:
 
 
 def copies(column: np.ndarray, labels: Labels) -> bool:
-    """Whether a column says the labels themselves: each of few values goes with one label, and the other way round, or the
-    numbers are the same but for their unit."""
+    """Whether a column says the labels themselves: each of few values goes with one label, and the other way round, or
+    the numbers are the same but for their unit."""
     for rows in _FIRST_ROWS:  # of nearly all columns some are enough
         pairs = {*zip(map(str, column[:rows].tolist()), labels.codes[:rows].tolist())}
         if not len(pairs) == len({value for value, _ in pairs}) == len({code for _, code in pairs}):

@@ -1,9 +1,9 @@
 """CSV: a label and numbers a line, with or without a header; the label may be text, and so may other columns.
 
-Files of pixels (all numbers short integers) and tables are parsed with whole-array NumPy operations; whatever those cannot
-take (quotes, blank lines) goes line by line through the csv module, which also finds the field to complain about. The
-result is kept in the cache under a digest of the file's bytes. Where features are no numbers, or missing, all are read as
-text, into a ``Frame``.
+Files of pixels (all numbers short integers) and tables are parsed with whole-array NumPy operations; whatever those
+cannot take (quotes, blank lines) goes line by line through the csv module, which also finds the field to complain
+about. The result is kept in the cache under a digest of the file's bytes. Where features are no numbers, or missing,
+all are read as text, into a ``Frame``.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def _lines(head: Head, rows: Sequence[int]) -> list[int]:
 def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarray | Frame:
     """X of a file with or without labels, for the model that ``query.known`` describes.
 
-    Where the model knows its columns and the file has a header, they are found by name, and others ignored. Else all columns
-    but the label's are features: that named ``query.label_column``, or known as such, or where the training file had it.
-    InputError where there is one column more and none of this says which.
+    Where the model knows its columns and the file has a header, they are found by name, and others ignored. Else all
+    columns but the label's are features: that named ``query.label_column``, or known as such, or where the training
+    file had it. InputError where there is one column more and none of this says which.
     """
     samples = _told(_read(path, replace(query, labelled=False), content), query)
     if query.known.frame:
@@ -202,8 +202,8 @@ def _stand_in(head: Head, column: int, numbers: np.ndarray) -> list[str]:
 def _numeric_columns(
     head: Head, path: Path, chosen: Chosen, *, codes: bool, single: bool
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
-    """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be ``single``,
-    float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
+    """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be
+    ``single``, float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
     numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
     weight = None if chosen.weight is None else numbers[:, -1].astype(np.float64)
     X = numbers[:, : len(chosen.features)]
@@ -225,8 +225,8 @@ def _columns(table: np.ndarray, places: list[int]) -> np.ndarray:
 
 
 def _short_integers(data: np.ndarray, columns: int, delimiter: int, label: int | None) -> np.ndarray | None:
-    """int16 [rows, columns], if rows are whole and every field is one to four digits, as pixels are, and no code: no label
-    begins with 0 as 02 does."""
+    """int16 [rows, columns], if rows are whole and every field is one to four digits, as pixels are, and no code: no
+    label begins with 0 as 02 does."""
     digit = _IS_DIGIT[data]
     ends = np.flatnonzero(~digit)  # where each field's separator stands
     if not _are_rows(data[ends], columns, delimiter):
@@ -261,8 +261,8 @@ def _are_rows(separators: np.ndarray, columns: int, delimiter: int) -> bool:
 
 
 def _parse_table(head: Head, chosen: Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]] | None:
-    """(numbers [N, features and weight], int16 if all fields are short integers, else float64; labels), if the rows are whole,
-    unquoted and right, and, where ``codes`` are looked for, there are none."""
+    """(numbers [N, features and weight], int16 if all fields are short integers, else float64; labels), if the rows are
+    whole, unquoted and right, and, where ``codes`` are looked for, there are none."""
     if b'"' in head.rows:
         return None
     tables, columns = [], len(head.names)

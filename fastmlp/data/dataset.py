@@ -97,8 +97,8 @@ def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where samples stand: they are the ``rows`` [N], counted from 0, of the file or directory ``path``; ``files`` are the
-    names of the files of all its rows, where each has its own.
+    """Where samples stand: they are the ``rows`` [N], counted from 0, of the file or directory ``path``; ``files`` are
+    the names of the files of all its rows, where each has its own.
     """
 
     path: str
@@ -109,14 +109,14 @@ class Origin:
 @dataclass(frozen=True)
 class Dataset:
     """Samples in rows: X [N, I] uint8, float32, float64 or Sparse, y [N] class indices 0 .. len(classes)-1, and a test
-    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is. Both may be a ``Frame``: columns of text,
-    numbers and dates with gaps. Where there are no ``classes``, y are the numbers to predict, float64.
+    set alike. X may be ``OnDisk`` (y then in few bytes), which X_test never is. Both may be a ``Frame``: columns of
+    text, numbers and dates with gaps. Where there are no ``classes``, y are the numbers to predict, float64.
 
-    ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is (rows,
-    columns) where the samples are images, ``columns`` the features' names where the file has them, ``sample_weight``
-    float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count from (0 or 1),
-    ``label`` where a table had its labels, ``tested`` where the test samples stand, if they are from files, ``label_kind`` the
-    type of labels that were Python's: bool, int, float, bytes or str.
+    ``source`` says what was read, in words, for the one line that the command prints about it. ``image_shape`` is
+    (rows, columns) where the samples are images, ``columns`` the features' names where the file has them,
+    ``sample_weight`` float64 [N] what each training row counts, ``index_base`` what the indices of svmlight files count
+    from (0 or 1), ``label`` where a table had its labels, ``tested`` where the test samples stand, if they are from
+    files, ``label_kind`` the type of labels that were Python's: bool, int, float, bytes or str.
     """
 
     name: str
@@ -271,8 +271,8 @@ def _that_count(samples: Samples) -> tuple[Samples, np.ndarray]:
 def assemble(
     name: str, samples: Samples, held_out: Samples | None, val_fraction: float | None, seed: int, query: Query
 ) -> Dataset:
-    """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows, or,
-    where that is None, on all of them.
+    """The Dataset of ``samples``, tested on those held out, or else on a seeded random ``val_fraction`` of the rows,
+    or, where that is None, on all of them.
 
     ``query.known`` is what a model that is to be tested knows of its inputs, ``query.task`` what the labels are for.
     """

@@ -1,9 +1,9 @@
 """Decimal numbers out of text, whole arrays at a time: what the CSV and the svmlight readers are fast by.
 
 Eight digits become an integer by three multiplications of a 64-bit word (Lemire, "Number parsing at a gigabyte per
-second", 2021). An integer to 2**53 and a power of ten to 10**22 are exact in float64, so dividing one by the other rounds
-once, correctly (Clinger, "How to read floating point numbers accurately", 1990); larger integers take a second step. All
-else goes through float().
+second", 2021). An integer to 2**53 and a power of ten to 10**22 are exact in float64, so dividing one by the other
+rounds once, correctly (Clinger, "How to read floating point numbers accurately", 1990); larger integers take a second
+step. All else goes through float().
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _POWERS = 10 ** np.arange(_MOST_DIGITS + 1, dtype=np.uint64)
 class Fields:
     """The fields data[start[k]:end[k]] of a text; the separator after each is ``kind[k]``.
 
-    A field is ``plain`` if it is only digits, before and after its point at ``dot`` (``end`` where there is none), and a
-    minus in front where it is ``negative``.
+    A field is ``plain`` if it is only digits, before and after its point at ``dot`` (``end`` where there is none), and
+    a minus in front where it is ``negative``.
     """
 
     data: np.ndarray
@@ -152,8 +152,8 @@ def _eight(words: np.ndarray, end: np.ndarray, length: np.ndarray) -> np.ndarray
 def as_single(X: np.ndarray) -> np.ndarray:
     """Numbers [N, I] or [N] as float32, or as float64 where that loses something.
 
-    So it does where a number leaves its range (becomes infinite, or 0 without being it), and in columns far from zero: what
-    rounding moves is not to be more than a thousandth of what sets a column's numbers apart.
+    So it does where a number leaves its range (becomes infinite, or 0 without being it), and in columns far from zero:
+    what rounding moves is not to be more than a thousandth of what sets a column's numbers apart.
     """
     with np.errstate(over="ignore", under="ignore"):
         single = X.astype(np.float32)

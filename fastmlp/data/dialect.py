@@ -212,8 +212,8 @@ def splitter(delimiter: str) -> Callable[[bytes], list[str]]:
 
 
 def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
-    """The separator that makes rows of one length; of several one that makes the first line as long, then the one that leaves
-    the most numbers and dates and the fewest fields of text, then few empty fields, then many fields."""
+    """The separator that makes rows of one length; of several one that makes the first line as long, then the one that
+    leaves the most numbers and dates and the fewest fields of text, then few empty fields, then many fields."""
     scores: dict[str, tuple[bool, bool, int, int, int]] = {}
     failure = None
     for mark in SEPARATORS:
@@ -298,8 +298,8 @@ def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], li
 def _with_points(rows: bytes, delimiter: str) -> bytes:
     """The rows with decimal points in place of decimal commas, as in 1,5 or 1.250,5 or 12,5 %.
 
-    That is sure where no number has a point before decimals, and not all can be thousands. Between semicolons commas are
-    decimals: those are there for that reason. The point of 850.300 groups thousands beside 1.250,5 or 1.234.567.
+    That is sure where no number has a point before decimals, and not all can be thousands. Between semicolons commas
+    are decimals: those are there for that reason. The point of 850.300 groups thousands beside 1.250,5 or 1.234.567.
     """
     looked_at = rows[:_SAMPLE_BYTES] if delimiter == "," else rows  # between commas others are in quotes, and few
     if not re.search(rb'"[^",\n]*,\d' if delimiter == "," else rb",\d", looked_at):

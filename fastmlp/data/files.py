@@ -54,8 +54,8 @@ def require_size(size: int, path: Path) -> None:
 
 
 def readable(given: str | Path) -> Path:
-    """The path of data that a user gave. What comes through a pipe, - for stdin or what shells call /dev/fd/63, is copied to a
-    file, which goes when the process ends: readers look at data more than once.
+    """The path of data that a user gave. What comes through a pipe, - for stdin or what shells call /dev/fd/63, is
+    copied to a file, which goes when the process ends: readers look at data more than once.
 
     InputError for a pipe that is closed, and for one that holds more than fits into memory.
     """
@@ -116,8 +116,8 @@ def files_below(directory: Path) -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def reading(path: Path, kind: str = "", *damage: type[Exception]) -> Iterator[None]:
-    """InputError for a file that the system does not read, or that is too large, and where it is no valid ``kind`` of file, of
-    which the errors ``damage`` tell."""
+    """InputError for a file that the system does not read, or that is too large, and where it is no valid ``kind`` of
+    file, of which the errors ``damage`` tell."""
     try:
         yield
     except InputError:
@@ -196,8 +196,8 @@ def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
 
 
 def unzip_text(content: bytes, path: Path) -> bytes:
-    """``content`` decompressed, or the one file in it if it is a .zip, its lines ended by newlines, in UTF-8 without byte order
-    marks if it is UTF-16 or -32.
+    """``content`` decompressed, or the one file in it if it is a .zip, its lines ended by newlines, in UTF-8 without
+    byte order marks if it is UTF-16 or -32.
 
     InputError for a line that is no row, and for what begins as UTF-16 but is not.
     """

@@ -199,8 +199,8 @@ def _empty_ends(rows: bytes, delimiter: str) -> int:
 
 
 def _with_thousands(texts: Sequence[str]) -> str | None:
-    """One of the texts whose point may group thousands, or None: 1.300, where all points have three digits behind them and
-    others of the texts are as 850. Decimals would be written 1.3, or 850.000."""
+    """One of the texts whose point may group thousands, or None: 1.300, where all points have three digits behind them
+    and others of the texts are as 850. Decimals would be written 1.3, or 850.000."""
     if not any("." in text for text in texts):
         return None
     numbers = [text.strip(f" +-{CURRENCIES}") for text in texts]
@@ -363,8 +363,8 @@ def _choose_by_name(head: Head, path: Path, query: Query) -> Chosen:
 def _without_row_numbers(
     head: Head, path: Path, candidates: list[int], kept: set[int | None]
 ) -> tuple[list[int], tuple[str, ...]]:
-    """(the columns without row numbers or the like, but for those ``kept``; what the user is told). InputError for others
-    without a name."""
+    """(the columns without row numbers or the like, but for those ``kept``; what the user is told). InputError for
+    others without a name."""
     notes = [*head.notes]
     for k in [k for k in candidates if k not in kept]:
         # Pandas writes one more in front each time it reads and writes a table.

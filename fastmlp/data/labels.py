@@ -64,8 +64,8 @@ def counts_of(codes: np.ndarray, classes: int) -> np.ndarray:
 
 
 def as_given(values: Any) -> np.ndarray:
-    """An array of the values, text of NumPy's StringDType as objects; those of a list are objects where NumPy would make text
-    of a NaN or a number beside text."""
+    """An array of the values, text of NumPy's StringDType as objects; those of a list are objects where NumPy would
+    make text of a NaN or a number beside text."""
     # Of an Arrow dictionary in chunks NumPy makes other values where there are gaps.
     array = np.asarray(values.combine_chunks() if hasattr(values, "combine_chunks") else values)
     if array.dtype.kind == "U" and isinstance(values, (list, tuple)):
@@ -153,8 +153,8 @@ def class_indices(
     """(y int64 [N], classes): indices into ``classes``, or, where none are given, into the classes that the labels make.
 
     With ``small`` y has the smallest type that will do. ``testing`` a model, labels need not make sense as classes.
-    Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are written
-    as integers, but for codes such as 02139. InputError for labels that are no classes, or none of ``classes``.
+    Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are
+    written as integers, but for codes such as 02139. InputError for labels that are no classes, or none of ``classes``.
     """
     if classes is None:
         classes = _classes(labels, source, testing)
@@ -171,8 +171,8 @@ def class_indices(
 def places(labels: Sequence[int | float | str], classes: Sequence[str], say: Say = warn) -> list[int]:
     """Which of the ``classes`` each label names, -1 for none.
 
-    Where all are numbers they are so however they are written. Text may be in another case or have a point at its end, as in
-    UCI's adult.test, or have its accents apart, as in macOS' names of directories, which is told to ``say``.
+    Where all are numbers they are so however they are written. Text may be in another case or have a point at its end,
+    as in UCI's adult.test, or have its accents apart, as in macOS' names of directories, which is told to ``say``.
     """
     as_numbers = all(_number(name) is not None for name in classes)
     index = {_name(name, as_numbers): k for k, name in enumerate(classes)}

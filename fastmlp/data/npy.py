@@ -27,8 +27,8 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def open_npy(path: Path) -> tuple[DataFile, int, tuple[int, ...], np.dtype[Any], bool]:
-    """(the file, where the array begins, its shape and dtype, whether it is stored column by column). InputError unless the
-    file holds what its header says."""
+    """(the file, where the array begins, its shape and dtype, whether it is stored column by column). InputError unless
+    the file holds what its header says."""
     require_file(path, fits=False)
     file = DataFile(path)
     with reading(path, ".npy", Exception), open(path, "rb") as stream:  # NumPy raises a dozen kinds, as for .npz

@@ -156,8 +156,8 @@ def _pair(arrays: dict[str, np.ndarray], *parts: str) -> tuple[str, str] | None:
 def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
     """(X and y or x_train and y_train; X_test and y_test if they are there). Of a file to test on the test arrays.
 
-    X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set. Other
-    usual names (images and labels, data and target, as np.savez names them) will do; what is not used is said.
+    X is [N, I], or [N, rows, columns] of images; y integers or text. ``sample_weight`` [N] goes with the training set.
+    Other usual names (images and labels, data and target, as np.savez names them) will do; what is not used is said.
     """
     arrays = read_npz(path)
     train, test = _pair(arrays, "train", ""), _pair(arrays, "test")

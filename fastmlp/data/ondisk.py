@@ -75,8 +75,8 @@ class Piece:
 class OnDisk:
     """A matrix [N, features] on disk. X[rows], with rising rows or a slice, is read as a new ndarray or ``Sparse``.
 
-    The rows are those of the pieces, one after another, without those ``left_out`` (rising). At most ``memory`` MB of them may
-    be in memory, by default half of the machine's. In the file, columns of sparse rows count from ``first``.
+    The rows are those of the pieces, one after another, without those ``left_out`` (rising). At most ``memory`` MB of
+    them may be in memory, by default half of the machine's. In the file, columns of sparse rows count from ``first``.
     """
 
     source: str

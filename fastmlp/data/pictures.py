@@ -34,8 +34,8 @@ _LARGEST = 1 << 28  # bytes of an image in an archive
 
 
 class _File(NamedTuple):
-    """A file of the tree. ``name`` is its path there, with / between the parts; ``path`` is the part of it that is below the
-    directory looked at. ``state`` is another where the content is another, which ``content()`` reads.
+    """A file of the tree. ``name`` is its path there, with / between the parts; ``path`` is the part of it that is
+    below the directory looked at. ``state`` is another where the content is another, which ``content()`` reads.
     """
 
     name: str

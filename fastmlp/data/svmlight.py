@@ -1,7 +1,7 @@
 """svmlight: ``label index:value ...  # comment`` a line, the indices from 1 on or from 0 on; the format of LIBSVM.
 
-Parsed with whole-array NumPy operations; only when those fail the lines are looked at one by one, for the one to complain
-about.
+Parsed with whole-array NumPy operations; only when those fail the lines are looked at one by one, for the one to
+complain about.
 """
 
 from __future__ import annotations

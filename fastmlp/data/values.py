@@ -235,8 +235,8 @@ def _unit(text: str) -> str:
 
 
 def _odd_number(numbers: Mapping[str, float]) -> str | None:
-    """The first text of an infinity, or in another unit than the one before, as 15 or $3 after 12 %. A 0 is in any unit, and
-    prices go without a currency."""
+    """The first text of an infinity, or in another unit than the one before, as 15 or $3 after 12 %. A 0 is in any
+    unit, and prices go without a currency."""
     units: dict[str, str] = {}
     for text, value in numbers.items():
         if math.isinf(value):
@@ -249,8 +249,8 @@ def _odd_number(numbers: Mapping[str, float]) -> str | None:
 
 
 def stand_in(numbers: np.ndarray) -> float | None:
-    """The one of a column's numbers [n] that seems to say that there is none, as -200 and 9999 do: it comes often, far below
-    all others, none of which is negative, or far from them and of nines alone, as -99.9."""
+    """The one of a column's numbers [n] that seems to say that there is none, as -200 and 9999 do: it comes often, far
+    below all others, none of which is negative, or far from them and of nines alone, as -99.9."""
     for value in np.array([numbers.min(initial=np.inf), numbers.max(initial=-np.inf)]).astype(np.float64).tolist():
         nines = abs(value) > 9 and {*shown(value)} <= {*"-.9"}
         if not (nines or (value.is_integer() and value < 0)):
@@ -275,8 +275,8 @@ def shown(value: float) -> str:
 def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None, dict[str, Any]]:
     """("number", "date" or "category", an odd text, what each number or date is read as) of a column, given as {text: count}.
 
-    Texts are odd if they are few among numbers or dates. So are infinities, numbers whose comma may stand before decimals,
-    those in another unit, and many with units or marks that are not known (12.5 kg).
+    Texts are odd if they are few among numbers or dates. So are infinities, numbers whose comma may stand before
+    decimals, those in another unit, and many with units or marks that are not known (12.5 kg).
     """
     texts = [text for text in counts if not is_gap(text)]
     for kind, of_it in (("number", written_number), ("date", written_date)):

@@ -1,8 +1,8 @@
 """``MLPClassifier`` and ``MLPRegressor``: scikit-learn's estimators of these names, on these kernels.
 
 What their training does, scikit-learn's does too, in the same order and from the same random numbers: initial weights,
-held-out samples, batches, updates and rules of stopping. So the same parameters give the same network to within rounding
-(the classes' docstrings have the exceptions), and what is tuned for one holds for the other.
+held-out samples, batches, updates and rules of stopping. So the same parameters give the same network to within
+rounding (the classes' docstrings have the exceptions), and what is tuned for one holds for the other.
 
 ``TableClassifier`` and ``TableRegressor`` are others: they take tables as people have them, and ``fastmlp.tables`` trains them.
 

@@ -310,8 +310,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> Self:
         """Check everything, commit, train.
 
-        The checks change a shallow copy of the estimator, and draw from a copy of the random state; training changes a new
-        network. So a call that is refused, before or in training, leaves the estimator as it was.
+        The checks change a shallow copy of the estimator, and draw from a copy of the random state; training changes a
+        new network. So a call that is refused, before or in training, leaves the estimator as it was.
         """
         checked = object.__new__(type(self))
         checked.__dict__.update(self.__dict__)

@@ -2,8 +2,8 @@
 
 Only scikit-learn's ``validate_data`` changes attributes of an estimator here; see ``BaseMLP._fit``.
 
-Legend: ``N`` samples, ``I`` inputs, ``O`` outputs, ``K`` classes; ``targets`` class numbers [N] for a softmax output, zeros
-and ones [N, O] for a logistic one, numbers [N, O] else.
+Legend: ``N`` samples, ``I`` inputs, ``O`` outputs, ``K`` classes; ``targets`` class numbers [N] for a softmax output,
+zeros and ones [N, O] for a logistic one, numbers [N, O] else.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _values(X: Any) -> Any:
 
 
 def _is_plain(estimator: Any, X: Any) -> bool:
-    """Whether X is a few rows of floats, as wide as in the fit, which knew no names. Then ``validate_data`` could only complain
-    of numbers that are not finite.
+    """Whether X is a few rows of floats, as wide as in the fit, which knew no names. Then ``validate_data`` could only
+    complain of numbers that are not finite.
     """
     fitted = estimator.__dict__
     return (

@@ -26,15 +26,15 @@ from .checks import Validation
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier: ``sklearn.neural_network.MLPClassifier`` on fused kernels, several times faster.
 
-    Trains by lbfgs, sgd or adam on the log-loss with an L2 penalty. A drop-in: parameters, attributes, methods and errors
-    are those of scikit-learn's class, and so are the random numbers drawn, hence the results up to rounding.
+    Trains by lbfgs, sgd or adam on the log-loss with an L2 penalty. A drop-in: parameters, attributes, methods and
+    errors are those of scikit-learn's class, and so are the random numbers drawn, hence the results up to rounding.
 
     Parameters
     ----------
     {shared parameters}
     class_weight : dict, list of dicts, 'balanced' or None, default=None
-        Weights of the classes, multiplied with ``sample_weight``; for multilabel targets a dict an output. 'balanced' gives
-        n_samples / (n_classes * count of the class), each sample counted by its weight, and is not available in
+        Weights of the classes, multiplied with ``sample_weight``; for multilabel targets a dict an output. 'balanced'
+        gives n_samples / (n_classes * count of the class), each sample counted by its weight, and is not available in
         ``partial_fit``.
     label_smoothing : float, default=0.0
         Part of each target spread evenly over the classes, in [0, 1); over yes and no where the output is logistic.
@@ -52,9 +52,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     -----
     Where this class differs from scikit-learn's (X with text, dates or gaps is for ``TableClassifier``):
 
-    - X of dtype uint8 is used as it is, without a copy, and its network computes in float32 (scikit-learn's in float64).
-      Otherwise float32 X trains in float32, other X in float64, and lbfgs always in float64. Predictions are in the dtype of
-      the network, whatever that of X.
+    - X of dtype uint8 is used as it is, without a copy, and its network computes in float32 (scikit-learn's in
+      float64). Otherwise float32 X trains in float32, other X in float64, and lbfgs always in float64. Predictions are
+      in the dtype of the network, whatever that of X.
     - X in which most elements are zeros, sparse or not, is trained on without multiplying the zeros, with the same result.
     - With sample weights the gradient is that of scikit-learn; but the penalty, which is alpha over the batch's sum of
       weights there, is here alpha over the batch's samples times the mean weight of all samples.

@@ -29,34 +29,34 @@ _LOSSES = {name: loss for name, loss in kernels.LOSSES.items() if loss.output in
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor: ``sklearn.neural_network.MLPRegressor`` on fused kernels, several times faster.
 
-    Trains by lbfgs, sgd or adam on the squared error, or another loss, with an L2 penalty. A drop-in: parameters, attributes,
-    methods and errors are those of scikit-learn's class, and so are the random numbers drawn, hence the results up to
-    rounding.
+    Trains by lbfgs, sgd or adam on the squared error, or another loss, with an L2 penalty. A drop-in: parameters,
+    attributes, methods and errors are those of scikit-learn's class, and so are the random numbers drawn, hence the
+    results up to rounding.
 
     Parameters
     ----------
     loss : {'squared_error', 'poisson', 'absolute_error', 'huber', 'quantile', 'gamma'}, default='squared_error'
-        Half the squared error, or half the deviance of Poisson or gamma distributed y, whose logarithm the network makes (y is
-        at least 0, or positive); the absolute error, for the median; Huber's loss, squared up to ``delta``; or the quantile
-        loss. ``kernels.LOSSES`` has the equations and sources.
+        Half the squared error, or half the deviance of Poisson or gamma distributed y, whose logarithm the network
+        makes (y is at least 0, or positive); the absolute error, for the median; Huber's loss, squared up to ``delta``;
+        or the quantile loss. ``kernels.LOSSES`` has the equations and sources.
     {shared parameters}
     delta : float, default=1.0
         The largest error whose square ``loss='huber'`` takes, in what the network learns (see ``standardize_target``).
     quantiles : float or array-like of floats, default=0.5
-        What ``loss='quantile'`` predicts. Of several, rising, there is a column each, for each column of y, and they never
-        cross; ``score`` is that of the one nearest to the median.
+        What ``loss='quantile'`` predicts. Of several, rising, there is a column each, for each column of y, and they
+        never cross; ``score`` is that of the one nearest to the median.
     standardize_target : bool, default=False
-        Learn (y - mean) / deviation, weighted, of each column of the y of the first fit; where logarithms are learnt, y / mean.
-        Predictions are in the units of y, the losses in those of the network. Rates and penalties then do not depend on the
-        units of y.
+        Learn (y - mean) / deviation, weighted, of each column of the y of the first fit; where logarithms are learnt, y
+        / mean. Predictions are in the units of y, the losses in those of the network. Rates and penalties then do not
+        depend on the units of y.
 
     Attributes
     ----------
     loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, coefs_, intercepts_, \
 n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_
-        As in scikit-learn; ``loss_curve_`` is there for lbfgs too. The loss is the mean over the outputs, a deviance the sum;
-        the gradient is that of the sum. ``coefs_`` and ``intercepts_`` are lists of arrays; predictions and further training
-        start from whatever is in them.
+        As in scikit-learn; ``loss_curve_`` is there for lbfgs too. The loss is the mean over the outputs, a deviance
+        the sum; the gradient is that of the sum. ``coefs_`` and ``intercepts_`` are lists of arrays; predictions and
+        further training start from whatever is in them.
     validation_loss_curve_ : list of shape (n_iter_,) or None
         Mean loss, without penalty, on ``X_val`` or on the samples held out for early stopping.
     target_mean_, target_scale_ : ndarrays of shape (columns of y,) or None
@@ -64,9 +64,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     Notes
     -----
-    Differs from scikit-learn's class as ``MLPClassifier`` does from its own: uint8 X, zeros, the penalty beside sample weights,
-    weights that are negative, Ctrl-C. X with text, dates or gaps is for ``TableRegressor``. y is read in the dtype of the
-    network.
+    Differs from scikit-learn's class as ``MLPClassifier`` does from its own: uint8 X, zeros, the penalty beside sample
+    weights, weights that are negative, Ctrl-C. X with text, dates or gaps is for ``TableRegressor``. y is read in the
+    dtype of the network.
 
     Examples
     --------

@@ -310,8 +310,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
     ----------
     {shared parameters}
     class_weight : dict, 'balanced' or None, default=None
-        Weights of the classes, multiplied with ``sample_weight``. 'balanced' gives n_samples / (n_classes * count of the
-        class), each sample counted by its weight.
+        Weights of the classes, multiplied with ``sample_weight``. 'balanced' gives n_samples / (n_classes * count of
+        the class), each sample counted by its weight.
 
     Attributes
     ----------
@@ -428,8 +428,8 @@ class TableRegressor(RegressorMixin, BaseTable):
     Attributes
     ----------
     out_of_fold_ : ndarray of shape (n_samples,) or None
-        Predictions for the training rows (those with a weight), each by the network that was trained without it; None with
-        ``X_val`` or fewer than 5 networks. They are a little too good: see ``TableClassifier``.
+        Predictions for the training rows (those with a weight), each by the network that was trained without it; None
+        with ``X_val`` or fewer than 5 networks. They are a little too good: see ``TableClassifier``.
     target_mean_, target_scale_ : float
         The mean and deviation of y.
     columns_, networks_, best_epochs_, validation_losses_, n_features_in_, feature_names_in_

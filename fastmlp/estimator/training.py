@@ -43,8 +43,8 @@ class Optimizer:
     def rates(self, count: int) -> np.ndarray:
         """The rates of the next steps.
 
-        Adam's are those of Kingma and Ba 2015, end of section 2, as in scikit-learn: the moments' correction is in the rate,
-        and epsilon is added to the root of the uncorrected second moment.
+        Adam's are those of Kingma and Ba 2015, end of section 2, as in scikit-learn: the moments' correction is in the
+        rate, and epsilon is added to the root of the uncorrected second moment.
         """
         rates = np.full(count, self.learning_rate)
         if self.rule.slots == 2:
@@ -206,8 +206,8 @@ def train_stochastic(model: BaseMLP, data: TrainingData, network: Network, *, in
 class _Watch:
     """Counts epochs without progress: of the score with early stopping, else of the loss.
 
-    A score begins anew with each fit, as the held-out samples may differ. The best loss and its count go on in a warm start, as
-    in scikit-learn.
+    A score begins anew with each fit, as the held-out samples may differ. The best loss and its count go on in a warm
+    start, as in scikit-learn.
     """
 
     def __init__(self, model: BaseMLP, network: Network) -> None:

@@ -17,14 +17,14 @@ from .graph import End, Graph, most_probable
 def onnx_model(model: Model, labels: np.ndarray | None = None, *, uint8: bool = False) -> Any:
     """An onnx.ModelProto from "X" float32 [N, inputs] to "class" int64 [N], an index, and "probabilities" [N, classes].
 
-    For a model of numbers the output is "prediction" [N], or [N, outputs] if there are several. With the classes' ``labels``
-    (numbers or text) the first output is "label" [N], or for several logistic outputs int64 [N, classes] of zeros and ones.
-    With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to 255, as image files hold them, and the labels are the names of
-    the classes.
+    For a model of numbers the output is "prediction" [N], or [N, outputs] if there are several. With the classes'
+    ``labels`` (numbers or text) the first output is "label" [N], or for several logistic outputs int64 [N, classes] of
+    zeros and ones. With ``uint8`` X are pixels uint8 [N, rows, columns] of 0 to 255, as image files hold them, and the
+    labels are the names of the classes.
 
-    The graph computes in the network's dtype. The scale is folded into the first layer. Mean and std are nodes of their own, in
-    double: folded in float32 their terms would cancel, which changes probabilities by 5e-5 for features of 2000 +- 10, and by
-    4e-3 for 100,000 +- 10.
+    The graph computes in the network's dtype. The scale is folded into the first layer. Mean and std are nodes of their
+    own, in double: folded in float32 their terms would cancel, which changes probabilities by 5e-5 for features of 2000
+    +- 10, and by 4e-3 for 100,000 +- 10.
     """
     network, graph = model.network, Graph()
     node, constant, dtype = graph.node, graph.constant, network.dtype

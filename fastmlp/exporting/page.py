@@ -24,8 +24,8 @@ _MOST_CHANGE = 0.005  # of a probability, by rounding the weights
 
 
 def page(model: Model, path: str) -> bytes:
-    """The page's bytes, with float16 weights if that changes no probability of drawn digits by more than _MOST_CHANGE, else
-    float32. InputError, which names ``path``, for a model whose inputs are not drawings."""
+    """The page's bytes, with float16 weights if that changes no probability of drawn digits by more than _MOST_CHANGE,
+    else float32. InputError, which names ``path``, for a model whose inputs are not drawings."""
     if model.framing is None or model.image_shape is None:
         raise InputError(
             f"{path}: a page to draw on needs a model that was trained on images of drawings, light on black with the digit "

@@ -1,7 +1,7 @@
 """The ONNX graph of a ``TableModel``, with an input of text or numbers for each column.
 
-The graph does the work of ``columns`` and of all networks at once. Inputs of a number are multiplied with their rows of the
-first layer; of a category's rows the right one is looked up, so that a hundred thousand cost no more than two.
+The graph does the work of ``columns`` and of all networks at once. Inputs of a number are multiplied with their rows of
+the first layer; of a category's rows the right one is looked up, so that a hundred thousand cost no more than two.
 
 Legend: ``N`` rows, ``K`` networks, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs.
 """
@@ -68,8 +68,8 @@ class _Value:
 def table_model(model: TableModel, labels: np.ndarray | None = None) -> Any:
     """An onnx.ModelProto with an input [N] for each column that is not dropped, by its name.
 
-    Numbers are float64, NaN for gaps; categories are text; dates are float64 days since 1970-01-01. The outputs are "label" [N]
-    (one of ``labels``) and "probabilities" float32 [N, classes], or "prediction" float64 [N].
+    Numbers are float64, NaN for gaps; categories are text; dates are float64 days since 1970-01-01. The outputs are
+    "label" [N] (one of ``labels``) and "probabilities" float32 [N, classes], or "prediction" float64 [N].
     """
     columns = [column for column in model.columns.columns if column.learnt is not None]
     names = [str(column.name) for column in columns]
@@ -166,8 +166,8 @@ def _of_number(kind: Number, x: _Value) -> _Value:
 
 
 def _row_of(kind: Category, text: _Value) -> _Value:
-    """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats, yes and
-    no in other words, and codes without the zeros that they begin with."""
+    """int64 [N], the number of the text's input, or the count of inputs for none. Integers may be written as floats,
+    yes and no in other words, and codes without the zeros that they begin with."""
     words = [case(word) for word in WORDS for case in (str, str.capitalize, str.upper)]
     given = [*kind.values, *words, *(value.lstrip("0") or "0" for value in kind.values if is_code(value))]
     texts, codes = texts_of(np.array(given, object))

@@ -58,8 +58,8 @@ def parts(contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shadows(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> np.ndarray:
-    """Which parts reach a side of the picture but are no strokes: soft parts, blots, and parts that fill that side but not the
-    opposite one. InputError for a part that meets the border at many places, as squared paper does."""
+    """Which parts reach a side of the picture but are no strokes: soft parts, blots, and parts that fill that side but
+    not the opposite one. InputError for a part that meets the border at many places, as squared paper does."""
     top, bottom, left, right = edges(labels)
     ring = np.concatenate((top, right, bottom[::-1], left[::-1]))
     if max(np.bincount(ring[ring != np.roll(ring, 1)], minlength=2)[1:]) > ENTRIES:
@@ -103,9 +103,9 @@ def selected(labels: np.ndarray, boxes: np.ndarray, kept: np.ndarray) -> tuple[n
 def joined(labels: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Merge the parts of each digit, and leave out what is too low for one: a comma, a smear.
 
-    Two parts belong together when one is close above the other. Two tall parts must share half of the narrower one's columns.
-    For a low part, such as the bar of a 5, one shared column is enough, and the gap may be larger as long as both together are
-    no higher than the tallest part.
+    Two parts belong together when one is close above the other. Two tall parts must share half of the narrower one's
+    columns. For a low part, such as the bar of a 5, one shared column is enough, and the gap may be larger as long as
+    both together are no higher than the tallest part.
     """
     tops, lefts, bottoms, rights = boxes.T
     height, width = bottoms - tops, rights - lefts
@@ -173,8 +173,8 @@ def reading_order(boxes: np.ndarray) -> list[int]:
 
 
 def frame(piece: np.ndarray, shape: tuple[int, int], box: float, thin: float = THIN) -> np.ndarray:
-    """The digit ``piece`` [h, w] scaled to fit ``box``, its centre of mass in the middle: uint8 [rows, columns]. Strokes
-    thinner than ``thin`` times its longer side become that wide."""
+    """The digit ``piece`` [h, w] scaled to fit ``box``, its centre of mass in the middle: uint8 [rows, columns].
+    Strokes thinner than ``thin`` times its longer side become that wide."""
     height, width = extent(piece)
     stroke, size = stroke_width(piece >= INK), max(height, width)
     refuse_blot(piece >= INK)
@@ -235,8 +235,8 @@ def resampled(piece: np.ndarray, n: int, scale: float) -> np.ndarray:
 
 
 def busyness(seen: np.ndarray) -> np.ndarray:
-    """How many strokes cross the rows of images [..., rows, columns], 0 to 255, beyond two in a row, and the columns beyond
-    three in a column: integers [...].
+    """How many strokes cross the rows of images [..., rows, columns], 0 to 255, beyond two in a row, and the columns
+    beyond three in a column: integers [...].
 
     The largest of 30,000 MNIST digits is 14 (12 of a thousand); a zigzag has 25, a grid 45.
     """

@@ -54,8 +54,8 @@ def placed(images: np.ndarray) -> np.ndarray:
 
 
 def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
-    """The framing of the images X [N, rows * columns], or None unless all are drawings on black, clear of the border and
-    centred."""
+    """The framing of the images X [N, rows * columns], or None unless all are drawings on black, clear of the border
+    and centred."""
     if shape is None or hasattr(X, "indptr") or min(shape) < 8:
         return None
     images = _sample(X, shape)

@@ -1,9 +1,9 @@
 """From a photograph or drawing to digits as MNIST has them: light on black, of one size, centred by mass.
 
-MNIST's digits were scanned, scaled to fit 20 x 20, and placed with their centre of mass in the middle of 28 x 28 (LeCun,
-Bottou, Bengio and Haffner 1998). Photographs also need their ink told from paper, shadows, ruled lines and dirt (this file),
-and their digits separated and their strokes made as thick (``digits``). page.html has the same functions in JavaScript, under
-the same names; a test holds the two within one grey level, so no library resamples here.
+MNIST's digits were scanned, scaled to fit 20 x 20, and placed with their centre of mass in the middle of 28 x 28
+(LeCun, Bottou, Bengio and Haffner 1998). Photographs also need their ink told from paper, shadows, ruled lines and dirt
+(this file), and their digits separated and their strokes made as thick (``digits``). page.html has the same functions
+in JavaScript, under the same names; a test holds the two within one grey level, so no library resamples here.
 
 Legend: pictures are [h, w, 3] from 0 to 255, ``light`` is one channel [h, w] of one, contrasts are float64 [h, w] from 0 to 1.
 """
@@ -41,8 +41,8 @@ HAIR = 2.0  # pixels: strokes measured as thinner are bridged; a stroke of one p
 def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: float | None = None) -> np.ndarray:
     """The digits of ``picture`` [h, w, 3] in reading order: uint8 [digits, rows, columns], black 0.
 
-    Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read, or that one
-    is busier than ``busiest``.
+    Each is scaled so that its longer side is ``box`` pixels. InputError says why there is none that can be read, or
+    that one is busier than ``busiest``.
     """
     picture = with_margin(picture)
     light, turned = dark_ink(shrink(picture))
@@ -66,8 +66,8 @@ def prepare(picture: np.ndarray, shape: tuple[int, int], box: float, busiest: fl
 def with_margin(picture: np.ndarray) -> np.ndarray:
     """``picture`` with a margin of the border's colour, if it is small and half of its border has one colour.
 
-    In a picture cut close to a digit, strokes would be taken for ruled lines, which go from side to side, or for shadows, which
-    come in from a side."""
+    In a picture cut close to a digit, strokes would be taken for ruled lines, which go from side to side, or for
+    shadows, which come in from a side."""
     h, w, _ = picture.shape
     sides = np.concatenate(edges(picture)).astype(np.int64)
     colour = np.sort(sides, 0)[len(sides) // 2]
@@ -204,8 +204,8 @@ def shrink(picture: np.ndarray) -> np.ndarray:
 def dark_ink(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     """(the channel of ``picture`` in which ink stands out most, inverted if ink is lighter than paper; whether it is inverted).
 
-    Ink is the minority in any neighbourhood. So the differences from local means have a third moment with the sign of the ink,
-    which grows with its contrast. Grey is favoured, since a single colour has more noise.
+    Ink is the minority in any neighbourhood. So the differences from local means have a third moment with the sign of
+    the ink, which grows with its contrast. Grey is favoured, since a single colour has more noise.
     """
     red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
     colours = [(0.299 * red + 0.587 * green + 0.114 * blue, 2.0)]
@@ -234,8 +234,8 @@ def unruled(lacking: np.ndarray) -> np.ndarray:
 
 
 def without_lines(lacking: np.ndarray) -> np.ndarray:
-    """``lacking`` without rows that are lines: dark along most of their length, in runs of few rows. A digit's stroke that
-    reaches as far, in a picture cut close, is thicker."""
+    """``lacking`` without rows that are lines: dark along most of their length, in runs of few rows. A digit's stroke
+    that reaches as far, in a picture cut close, is thicker."""
     h, w = lacking.shape
     ordered = np.sort(lacking, 1)
     level, middle = ordered[:, w // 5], ordered[:, w // 2]

@@ -47,8 +47,8 @@ def running_max(rows: np.ndarray, reach: int) -> np.ndarray:
 def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(labels [h, w], boxes [n, 4]) of the mask's connected components, by 8 neighbours.
 
-    A label is the component's index + 1, and 0 outside; a box is top, left, bottom, right. Runs of each row are joined with
-    those that they touch in the row above (union-find).
+    A label is the component's index + 1, and 0 outside; a box is top, left, bottom, right. Runs of each row are joined
+    with those that they touch in the row above (union-find).
     """
     h, w = mask.shape
     edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)

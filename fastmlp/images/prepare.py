@@ -69,10 +69,10 @@ def read_images(
 ) -> list[Seen]:  # fmt: skip
     """The pictures as inputs of a model whose image_shape is ``shape``; several are read at the same time.
 
-    For a model of drawings, with a ``framing``, ``ink.prepare`` finds, scales and centres the digits, in reading order, unless
-    the image is framed so already. Without, images are only made grey and resized. ``invert`` exchanges black and white.
-    ``light_border`` says whether the model's images have one (None: not known), ``blank`` whether an image may have one colour
-    only. ``say`` is told what was done; if ``advised``, with the options of ``predict`` that help.
+    For a model of drawings, with a ``framing``, ``ink.prepare`` finds, scales and centres the digits, in reading order,
+    unless the image is framed so already. Without, images are only made grey and resized. ``invert`` exchanges black
+    and white. ``light_border`` says whether the model's images have one (None: not known), ``blank`` whether an image
+    may have one colour only. ``say`` is told what was done; if ``advised``, with the options of ``predict`` that help.
     InputError for the first file that is no image, or has no digit in it, with the number and names of the others.
     """
     pil = pillow()
@@ -165,8 +165,8 @@ def in_range(pixels: np.ndarray, model: Model) -> np.ndarray:
 
 
 def probabilities(model: Model, seen: Seen) -> np.ndarray:
-    """The probabilities [digits, classes] of an image. A prepared digit is read twice, as it is and ``straightened``: the mean
-    makes a seventh fewer errors if the network knows MNIST's digits only."""
+    """The probabilities [digits, classes] of an image. A prepared digit is read twice, as it is and ``straightened``:
+    the mean makes a seventh fewer errors if the network knows MNIST's digits only."""
     P = model.predict_proba(in_range(seen.digits, model))
     if not seen.prepared:
         return P
@@ -176,8 +176,8 @@ def probabilities(model: Model, seen: Seen) -> np.ndarray:
 
 
 def write_seen(place: Path, names: Sequence[str], seen: Sequence[Seen], shape: tuple[int, int]) -> None:
-    """Write what the network sees: one image of all files if ``place`` ends in .png, else a directory with a PNG for each
-    file. RunError when it cannot be written."""
+    """Write what the network sees: one image of all files if ``place`` ends in .png, else a directory with a PNG for
+    each file. RunError when it cannot be written."""
     pil = pillow().Image
     strips = [np.hstack(list(one.digits.reshape(-1, *shape))) for one in seen]
     try:

@@ -71,9 +71,9 @@ class Model:
     the training inputs (see ``ranges.input_ranges``); predicting warns once of inputs in another range. ``trained_on`` has the
     ``digest`` of the training samples, and the ``val_fraction`` and ``seed`` of their split.
 
-    A row's prediction does not depend on the rows beside it, to the last bit. There is one exception: a process that has not
-    loaded the compiled kernels, which takes longer than predicting a few dense rows, computes these in NumPy. Their
-    probabilities equal the kernels' to rounding.
+    A row's prediction does not depend on the rows beside it, to the last bit. There is one exception: a process that
+    has not loaded the compiled kernels, which takes longer than predicting a few dense rows, computes these in NumPy.
+    Their probabilities equal the kernels' to rounding.
     """
 
     network: Network
@@ -127,8 +127,8 @@ class Model:
         return "classification" if self.target is None else "regression"
 
     def _matrix(self, X: Any) -> np.ndarray:
-        """X as an ndarray, images as rows; columns of a data frame (pandas, Polars, Arrow) go by name if the model knows
-        names."""
+        """X as an ndarray, images as rows; columns of a data frame (pandas, Polars, Arrow) go by name if the model
+        knows names."""
         if (names := column_names(X)) is not None:
             return named_columns(X, self.columns or names, "X", "this model takes numbers")
         if is_masked(X):
@@ -143,8 +143,8 @@ class Model:
         return standardised(X, self.mean, self.std, self.network.dtype)
 
     def unlike_training(self, X: Any) -> str | None:
-        """In words how X (ndarray [N, inputs] or sparse rows) differs from the training inputs, if it does: in its range, or
-        as ink on paper does from light ink on black."""
+        """In words how X (ndarray [N, inputs] or sparse rows) differs from the training inputs, if it does: in its
+        range, or as ink on paper does from light ink on black."""
         self._checks_left = 0  # a caller of this needs no warning later
         if self.ranges is None:
             return None
@@ -168,8 +168,8 @@ class Model:
     def _blocks(self, X: Any, quick: bool = False) -> Any:
         """Yield (ops, logits) for each block of X, at least one. Warns of inputs in another range than in training.
 
-        With ``quick`` the ops may be ``quick_ops``. Then a block is a single row, as the order in which BLAS sums may depend on
-        the number of rows.
+        With ``quick`` the ops may be ``quick_ops``. Then a block is a single row, as the order in which BLAS sums may
+        depend on the number of rows.
         """
         X = sparse_rows(X, "X") if hasattr(X, "tocsr") else X
         fast, sparse, size = ops(self.backend), hasattr(X, "indptr"), _ROWS
@@ -254,8 +254,8 @@ class Model:
     def predict(self, X: Any) -> np.ndarray:
         """Predictions for samples X as ``predict_proba`` takes them.
 
-        These are numbers, float64 [N] or [N, outputs], for a model of numbers, else labels [N] of ``labels``: the class is the
-        one of the first largest logit.
+        These are numbers, float64 [N] or [N, outputs], for a model of numbers, else labels [N] of ``labels``: the class
+        is the one of the first largest logit.
         """
         if self.target is not None:
             return self.target.numbers(_join([logits for _, logits in self._blocks(X, quick=True)]))
@@ -273,7 +273,8 @@ class Model:
     @in_python
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
         """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text, or integers for
-        the indices of classes of text; (mean loss, R²) for numbers. A ``Dataset`` has indices: ``labels[data.y_test]``."""
+        the indices of classes of text; (mean loss, R²) for numbers. A ``Dataset`` has indices: ``labels[data.y_test]``.
+        """
         y = labels_given("y", y, warn_caller)
         if y.ndim != 1:
             raise InputError(f"y has shape {y.shape}; it must be (N,)")
@@ -289,8 +290,8 @@ class Model:
     def measure(self, X: Any, y: Any, weights: np.ndarray | None = None) -> dict[str, float]:
         """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
 
-        The loss is the mean of the minimised loss over the samples, in the network's units. ``weights`` [N] is what each sample
-        counts.
+        The loss is the mean of the minimised loss over the samples, in the network's units. ``weights`` [N] is what
+        each sample counts.
         """
         loss, correct, done = 0.0, 0.0, 0
         kernel, target = None if self.loss is None else kernel_of(self.loss), self.target

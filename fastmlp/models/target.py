@@ -74,8 +74,8 @@ def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
 def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str) -> Target:
     """The target of a run, with the weighted mean and deviation of the training samples' y [N].
 
-    If the network predicts a logarithm, it is that of y / mean. InputError for constant numbers, and for numbers for which the
-    loss is not defined.
+    If the network predicts a logarithm, it is that of y / mean. InputError for constant numbers, and for numbers for
+    which the loss is not defined.
     """
     low, high = float(y.min()), float(y.max())
     if low == high:
@@ -101,8 +101,8 @@ def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str)
 def number_scores(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
     """rmse, mae and r2 of the ``predicted`` numbers for y [N], or their means over the columns of [N, T].
 
-    R² = 1 - sum (y - p)² / sum (y - mean)²; where all y are equal it is 1 for p = y, else 0. ``weights`` [N] is what each row
-    counts.
+    R² = 1 - sum (y - p)² / sum (y - mean)²; where all y are equal it is 1 for p = y, else 0. ``weights`` [N] is what
+    each row counts.
     """
     Y, P = y.reshape(len(y), -1).astype(np.float64), predicted.reshape(len(y), -1)
     mean = partial(np.average, axis=0, weights=weights)

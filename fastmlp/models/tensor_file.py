@@ -1,7 +1,7 @@
 """The file of models and checkpoints: an .npz of tensors, read without pickle, with a SHA-256 for each.
 
-Its member ``meta`` is JSON as bytes: ``format`` ("fastmlp"), ``version``, ``sha256`` (by name, of each tensor's dtype, shape
-and bytes) and the writer's own keys. Zip's CRC-32 guards ``meta``.
+Its member ``meta`` is JSON as bytes: ``format`` ("fastmlp"), ``version``, ``sha256`` (by name, of each tensor's dtype,
+shape and bytes) and the writer's own keys. Zip's CRC-32 guards ``meta``.
 """
 
 from __future__ import annotations

@@ -36,12 +36,12 @@ class Link(NamedTuple):
 
 
 def draw_report(place: str | Path, *, data: str | None = None, out: str | Path | None = None) -> list[Path]:
-    """Draw the run in the directory ``place``, or that of a model's file, tested on its own data or ``data``, into ``out``
-    (default: report in it).
+    """Draw the run in the directory ``place``, or that of a model's file, tested on its own data or ``data``, into
+    ``out`` (default: report in it).
 
-    Of a directory of several runs, which ``train --seeds`` leaves, each is drawn, and a page that leads to them. Returns the
-    paths written: the pictures of each run, then its report.html. InputError for what cannot be read or does not fit; RunError
-    for what cannot be written.
+    Of a directory of several runs, which ``train --seeds`` leaves, each is drawn, and a page that leads to them.
+    Returns the paths written: the pictures of each run, then its report.html. InputError for what cannot be read or
+    does not fit; RunError for what cannot be written.
     """
     run = as_path(place)
     if not run.exists():

@@ -1,7 +1,7 @@
 """The pictures of a run: functions from arrays to Matplotlib figures in one style. Importing this needs Matplotlib.
 
-Figures are as wide as a telephone's screen (5 inches, 360 points), so that their letters can be read there. Names of classes
-and features may be any text; long ones are cut.
+Figures are as wide as a telephone's screen (5 inches, 360 points), so that their letters can be read there. Names of
+classes and features may be any text; long ones are cut.
 """
 
 from __future__ import annotations
@@ -208,8 +208,8 @@ def learning_curves(
 ) -> Figure:
     """Loss and error rate, or RMSE, of train, validation and test against epochs, and below them the learning rate.
 
-    ``history`` has a mapping for each report: epoch and, if measured, train_loss, test_accuracy, lr, ... ``rates`` are (epochs,
-    rates), by default those of the reports. ``loss`` is the name of the minimised loss.
+    ``history`` has a mapping for each report: epoch and, if measured, train_loss, test_accuracy, lr, ... ``rates`` are
+    (epochs, rates), by default those of the reports. ``loss`` is the name of the minimised loss.
     """
     rates = series(history, "lr") if rates is None else rates
     rows = 3 if rates[0].size else 2
@@ -361,8 +361,8 @@ def _bars(
     names: Sequence[str], lengths: np.ndarray, labels: Sequence[str], heads: tuple[str, str], colour: str, unit: str = "",
     deviations: np.ndarray | None = None,
 ) -> Figure:  # fmt: skip
-    """Horizontal bars, names to the left, ``labels`` to the right, ``heads`` above both, on a scale in ``unit`` (% or none).
-    Thin lines show the ``deviations`` of the bars' ends.
+    """Horizontal bars, names to the left, ``labels`` to the right, ``heads`` above both, on a scale in ``unit`` (% or
+    none). Thin lines show the ``deviations`` of the bars' ends.
     """
     figure, ax = _panel(0.7 + 0.25 * len(names), "", grid="x", title=heads[0])
     rows = np.arange(len(names))
@@ -436,8 +436,8 @@ def importance_bars(names: Sequence[str], rises: np.ndarray, deviations: np.ndar
 
 @_style()
 def lr_range_figure(rates: np.ndarray, losses: np.ndarray, suggestion: float) -> Figure:
-    """The smoothed loss of a learning rate range test, which falls somewhere, against the rate > 0, with the suggested rate
-    marked. What lies far above the first tenth, where the test diverged, is cut off.
+    """The smoothed loss of a learning rate range test, which falls somewhere, against the rate > 0, with the suggested
+    rate marked. What lies far above the first tenth, where the test diverged, is cut off.
     """
     figure, ax = _panel(3.4, "learning rate", "training loss, smoothed")
     low, first = losses.min(), losses[: max(1, losses.size // 10)].max()

@@ -47,8 +47,8 @@ class Section(NamedTuple):
 class Tested:
     """A model on a test set: samples as it takes them, class indices or numbers y and predicted [N], and the scores.
 
-    ``errors`` are rows, the worst first: of classes those that are wrong, by the ``probability`` [N] of the answer; of numbers
-    all rows, by the size of the error.
+    ``errors`` are rows, the worst first: of classes those that are wrong, by the ``probability`` [N] of the answer; of
+    numbers all rows, by the size of the error.
     """
 
     data: Dataset
@@ -100,8 +100,8 @@ def _curves(history: list[dict[str, float]], config: TrainConfig) -> Section:
 
 
 def _rates(history: list[dict[str, float]], config: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, rates) of every step by the run's options; those of the reports where the options contradict them, as in a run
-    that was made longer later.
+    """(epochs, rates) of every step by the run's options; those of the reports where the options contradict them, as in
+    a run that was made longer later.
     """
     reported = plots.series(history, "lr")
     steps = np.array([row["step"] for row in history if "lr" in row and "step" in row], np.int64)

@@ -2,8 +2,8 @@
 
 What a column is follows from its values, or is said: a number, a category, a date, or nothing (it is dropped).
 
-Between two neighbouring edges of a number the first layer is linear in it. So in a trained network its sums at the edges take
-the place of its weights, and a row needs the two sums beside its value (``Columns.between_edges``).
+Between two neighbouring edges of a number the first layer is linear in it. So in a trained network its sums at the
+edges take the place of its weights, and a row needs the two sums beside its value (``Columns.between_edges``).
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class Columns:
 
     @cached_property
     def between_edges(self) -> tuple[Columns, Sparse] | None:
-        """(columns with fewer entries, a matrix [their inputs, inputs]). The matrix times W is a first layer for those columns
-        that does what W does for these.
+        """(columns with fewer entries, a matrix [their inputs, inputs]). The matrix times W is a first layer for those
+        columns that does what W does for these.
 
         None where there is little to gain, and where the matrix is dense, so that its kernels are others.
         """

@@ -139,9 +139,9 @@ def train(
 ) -> list[Member]:  # fmt: skip
     """Train a network on scale * X for each part: (numbers of the rows of ``data`` to train on, rows held out).
 
-    One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Each thread
-    calls ``told`` (network, epoch, loss) and asks ``stop`` after an epoch, and calls ``finished`` at the end; networks count
-    from 0. Ctrl-C and ``stop`` end all networks; unfinished ones are not passed to ``finished``.
+    One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Each
+    thread calls ``told`` (network, epoch, loss) and asks ``stop`` after an epoch, and calls ``finished`` at the end;
+    networks count from 0. Ctrl-C and ``stop`` end all networks; unfinished ones are not passed to ``finished``.
     """
     if isinstance(data.X, Sparse):
         data = replace(data, X=kernels.csr(data.X).dictionary_encode())
@@ -177,8 +177,8 @@ def _train_one(
 ) -> Member:  # fmt: skip
     """Train until the epochs since the best one outnumber the epochs up to it by a first cycle.
 
-    A mean of the weights after each epoch, in which the last weigh half, is tested and kept (Izmailov and others 2018 average
-    such weights): it is best while the rate is high, before rows are learnt by heart.
+    A mean of the weights after each epoch, in which the last weigh half, is tested and kept (Izmailov and others 2018
+    average such weights): it is best while the rate is high, before rows are learnt by heart.
     """
     rng = np.random.default_rng(seed)
     batch, steps = recipe.batch(len(rows)), recipe.steps(len(rows))

@@ -35,8 +35,8 @@ _SEED = 0x7AB1E
 class NetworkReport:
     """A trained network of a table; a line of metrics.jsonl.
 
-    The network is kept as it was after ``epoch`` of its ``epochs``, that of the lowest of the ``validation_losses`` on the
-    training rows held out from it. ``seconds`` counts from the beginning of the training.
+    The network is kept as it was after ``epoch`` of its ``epochs``, that of the lowest of the ``validation_losses`` on
+    the training rows held out from it. ``seconds`` counts from the beginning of the training.
     """
 
     network: int
@@ -60,8 +60,8 @@ class NetworkReport:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """All that a run trains on: ``columns``, ``rows`` of their inputs, and for each network its part (numbers of rows to train
-    on, rows held out) and a seed."""
+    """All that a run trains on: ``columns``, ``rows`` of their inputs, and for each network its part (numbers of rows
+    to train on, rows held out) and a seed."""
 
     columns: Columns
     rows: Rows
@@ -155,7 +155,8 @@ class _Run:
             label_kind=data.label_kind,
         )  # fmt: skip
 
-    # -- callbacks of the training threads -----------------------------------------------------------------------------------
+    # -- callbacks of the training threads
+    # -----------------------------------------------------------------------------------
 
     def _epoch(self, network: int, epoch: int, loss: float) -> None:
         with self._lock:
@@ -195,7 +196,8 @@ class _Run:
             member.losses[best - 1], accuracy, rmse, member.losses, self.seconds + time.perf_counter() - self._start,
         )  # fmt: skip
 
-    # -- the file ----------------------------------------------------------------------------------------------------------
+    # -- the file
+    # ----------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint of the trained networks; a resumed run trains the others."""
@@ -216,7 +218,8 @@ class _Run:
                 raise ValueError("networks")
             self.seconds = max((report.seconds for report in self.history), default=0.0)
 
-    # -- training ----------------------------------------------------------------------------------------------------------
+    # -- training
+    # ----------------------------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
         """Compile, or load from the cache, every kernel that the run will call."""

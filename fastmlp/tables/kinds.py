@@ -1,18 +1,18 @@
 """The kinds of columns: numbers, categories and dates. A kind is learnt from the training rows, and turns values into inputs.
 
-A row has at most one of a hundred thousand categories. So the inputs of a column are kept as entries: those that may differ
-from zero. Of a missing value all inputs are zero but one, which says so. A category that was once or never in the training rows
-has no input.
+A row has at most one of a hundred thousand categories. So the inputs of a column are kept as entries: those that may
+differ from zero. Of a missing value all inputs are zero but one, which says so. A category that was once or never in
+the training rows has no input.
 
-A kind has ``inputs``, their number, 0 where nothing can be learnt from the column; ``missing``, the share of gaps in training;
-``at_once``, how many inputs may differ from zero in a row; ``about``, for the user; and
+A kind has ``inputs``, their number, 0 where nothing can be learnt from the column; ``missing``, the share of gaps in
+training; ``at_once``, how many inputs may differ from zero in a row; ``about``, for the user; and
 
     unlike(values)     in words how the values differ from those in training, if they do
     entries(values)    the inputs that are not zero for the values [n]; ValueError for values of another kind
     between_edges()    (a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by those of this)
 
-Legend: ``n`` rows, ``m`` entries a row. Entries are the numbers of inputs, [m, n] rising in each row, and their values, float32
-[m, n].
+Legend: ``n`` rows, ``m`` entries a row. Entries are the numbers of inputs, [m, n] rising in each row, and their values,
+float32 [m, n].
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from ..formats import CATEGORY, DATE, NUMBER
 from ..models.ranges import in_another_unit
 from .texts import as_dates, as_numbers, counts_of, texts_of
 
-# Of a number: rows in a bin, fewest and most bins, of which there is a power of 2. A table's only column has more, to follow
-# series: of fifteen tables the out-of-fold R² rose by 0.36 for sunspots and by 0.12 for a river, and fell by 0.005 at most.
-# In two columns it fell by 0.02, too.
+# Of a number: rows in a bin, fewest and most bins, of which there is a power of 2. A table's only column has more, to
+# follow series: of fifteen tables the out-of-fold R² rose by 0.36 for sunspots and by 0.12 for a river, and fell by
+# 0.005 at most. In two columns it fell by 0.02, too.
 _BINS, _BINS_ALONE = (256, 8, 64), (32, 16, 128)
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
@@ -61,12 +61,12 @@ def _restore(kind: Any, state: dict[str, Any]) -> None:
 class Number:
     """A number x: z / sqrt(1 + (z / 3)²) with z = (x - median) / (third quartile - first), and piecewise linear functions of z.
 
-    The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are bounded.
-    With the other inputs, the first layer's function of x can bend at each of the ``edges``, quantiles of the training rows.
-    Inputs that rise from 0 to 1 along one bin each (Gorishniy, Rubachev and Babenko 2022) make a Brownian motion over the
-    quantiles if weights are random, but half of them are not zero in a row. The basis of Faber and Schauder makes the same
-    motion with few entries: the place among the quantiles, and one hat of each level. Hats of a level are half as wide and
-    sqrt(2) times lower than those of the level before.
+    The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are
+    bounded. With the other inputs, the first layer's function of x can bend at each of the ``edges``, quantiles of the
+    training rows. Inputs that rise from 0 to 1 along one bin each (Gorishniy, Rubachev and Babenko 2022) make a
+    Brownian motion over the quantiles if weights are random, but half of them are not zero in a row. The basis of Faber
+    and Schauder makes the same motion with few entries: the place among the quantiles, and one hat of each level. Hats
+    of a level are half as wide and sqrt(2) times lower than those of the level before.
 
     The smoothly clipped z is multiplied by ``weight``, so that bends do not drown it: of collinear columns lines tell most.
     """
@@ -113,8 +113,8 @@ class Number:
         return f"median {self.median:.6g}, scale {1 / self.scale:.6g}" if self.scale else "constant but for gaps"
 
     def unlike(self, values: np.ndarray) -> str | None:
-        """Nine tenths of many values lie beyond all values in training, or one that stands in for none does, or median and
-        spread are many times as large or as small, as in another unit, or most are gaps."""
+        """Nine tenths of many values lie beyond all values in training, or one that stands in for none does, or median
+        and spread are many times as large or as small, as in another unit, or most are gaps."""
         x = as_numbers(values)
         known = x[:: max(1, len(x) // LOOKED_AT)]
         known = np.clip(known[~np.isnan(known)], -_LARGEST, _LARGEST)
@@ -204,8 +204,8 @@ class _BetweenEdges(Number):
 
 
 def _quantiles(z: np.ndarray, rows: int, fewest: int, most: int) -> np.ndarray:
-    """The edges, float32, of bins that hold about as many z each; none for few z. A value that fills more than a bin counts as
-    one bin."""
+    """The edges, float32, of bins that hold about as many z each; none for few z. A value that fills more than a bin
+    counts as one bin."""
     if len(z) < _FEWEST_ROWS:
         return np.empty(0, np.float32)
     bins = 2 ** int(np.log2(np.clip(len(z) / rows, fewest, most)))
@@ -266,8 +266,8 @@ class Category:
     def places(self, texts: list[str | None]) -> np.ndarray:
         """The number of each text's value, int32: -1 for a new one, the count of values for a gap.
 
-        If there are two values that mean yes and no, other words for these are known, too: 1 for True. So are codes that have
-        lost their zeros on the way through numbers: 2139 for 02139.
+        If there are two values that mean yes and no, other words for these are known, too: 1 for True. So are codes
+        that have lost their zeros on the way through numbers: 2139 for 02139.
         """
         numbers = {text: k for k, text in enumerate(self.values)}
         words = {truth(text): k for k, text in enumerate(self.values)}
@@ -291,8 +291,8 @@ class Category:
 
 @dataclass(frozen=True)
 class Date:
-    """A date: elapsed days, year and hour as numbers, month and weekday as categories, without those that do not vary; of one
-    date and gaps the first.
+    """A date: elapsed days, year and hour as numbers, month and weekday as categories, without those that do not vary;
+    of one date and gaps the first.
 
     ``day_first`` says whether days stand before months; None where the training rows do not show it.
     """
@@ -358,8 +358,8 @@ def _parts_of_date(dates: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _mostly_gaps(gaps: np.ndarray, missing: float) -> str | None:
-    """In words that most values are gaps (bool [n]) where none was in training, or all are, which is improbable with the share
-    that was missing there."""
+    """In words that most values are gaps (bool [n]) where none was in training, or all are, which is improbable with
+    the share that was missing there."""
     count, rows = np.count_nonzero(gaps), len(gaps)
     if 2 * count <= rows or (missing and (count < rows or missing**rows > _BY_CHANCE)):
         return None
@@ -409,8 +409,8 @@ def from_json(kind: str, saved: Any) -> Kind:
 def side_by_side(kinds: Collection[Kind], entries: Iterable[Entries], rows: int) -> Entries:
     """The entries of several columns as those of one. If there are few inputs their numbers take 2 bytes, as in the kernels.
 
-    Entries of a row lie together. Each column's are copied before the next column's are made, as fresh memory costs more than
-    copying.
+    Entries of a row lie together. Each column's are copied before the next column's are made, as fresh memory costs
+    more than copying.
     """
     number = np.uint16 if sum(kind.inputs for kind in kinds) <= 2**16 else np.int32
     most, start, at = sum(kind.at_once for kind in kinds), 0, 0

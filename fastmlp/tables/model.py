@@ -23,9 +23,9 @@ from .ensemble import mean_probabilities, outputs_by_rows, outputs_of
 class TableModel(Model):
     """Networks for the inputs that ``columns`` make of a table; their probabilities, or numbers, are averaged.
 
-    The methods of ``Model`` get the logarithms of the mean probabilities, or the mean outputs, as if they were the outputs of
-    one network. Samples are a ``Frame``, a data frame, a dict of arrays, or an array. Columns go by name in any order, and
-    others are ignored; without names (``named``) they go by their place.
+    The methods of ``Model`` get the logarithms of the mean probabilities, or the mean outputs, as if they were the
+    outputs of one network. Samples are a ``Frame``, a data frame, a dict of arrays, or an array. Columns go by name in
+    any order, and others are ignored; without names (``named``) they go by their place.
     """
 
     def __init__(

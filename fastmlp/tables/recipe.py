@@ -85,8 +85,8 @@ def recipe_for(
 ) -> Recipe:  # fmt: skip
     """The recipe for ``rows`` of so many ``classes``, 0 for numbers to predict; defaults replace None.
 
-    The rate is proportional to the root of the batch, since a step of Adam is the gradient over its noise (Malladi and others
-    2022).
+    The rate is proportional to the root of the batch, since a step of Adam is the gradient over its noise (Malladi and
+    others 2022).
     """
     if classes:
         output, loss, rate, dropped = "softmax", "softmax_cross_entropy", 0.04, 0.1

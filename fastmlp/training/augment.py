@@ -25,8 +25,8 @@ Distort = Callable[..., np.ndarray]
 def distortion(config: TrainConfig, data: Dataset) -> Distort | None:
     """f(X, rows, epoch=...) -> distorted copies, uint8 [R, inputs], of X[rows].
 
-    Pixels from outside of an image get the training images' border value. None for ``--augment none``. InputError unless the
-    samples are uint8 images.
+    Pixels from outside of an image get the training images' border value. None for ``--augment none``. InputError
+    unless the samples are uint8 images.
     """
     if config.augment == "none":
         return None

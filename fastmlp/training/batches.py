@@ -65,8 +65,8 @@ class _Ahead:
 class Batches:
     """Row numbers of a run's batches, in order.
 
-    With sampling ``epoch`` each epoch is a new permutation of all rows, cut into batches of which the last may be short. With
-    ``draw`` each batch has distinct random rows.
+    With sampling ``epoch`` each epoch is a new permutation of all rows, cut into batches of which the last may be
+    short. With ``draw`` each batch has distinct random rows.
 
     If only ``most`` rows, a multiple of the batch, fit in memory, an epoch goes through windows of nearly as many rows, each
     shuffled. A window consists of n >= 1024 runs of window // 1024 consecutive rows (single rows in a small window), drawn

@@ -70,8 +70,8 @@ def resuming(
 ) -> Iterator[None]:
     """The block takes over the state in the ``checkpoint`` of the file ``path``.
 
-    InputError where that is of a run on other data, or with other options of training, or where its state is incomplete. A run
-    of one network may become longer.
+    InputError where that is of a run on other data, or with other options of training, or where its state is
+    incomplete. A run of one network may become longer.
     """
     if checkpoint.run.get("digest") != digest:
         raise InputError(f"{path}: is of a run on other data than {source}")

@@ -1,8 +1,8 @@
 """A learning rate from the range test (Smith 2017), judged by what short runs reach.
 
-A run at a rising rate shows where the loss begins to rise. The best rate was between that rate and a sixth of it, depending on
-the data and the rule. So short runs at several of these rates, and at the default rate, are compared by their loss on held-out
-training samples.
+A run at a rising rate shows where the loss begins to rise. The best rate was between that rate and a sixth of it,
+depending on the data and the rule. So short runs at several of these rates, and at the default rate, are compared by
+their loss on held-out training samples.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
 def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None) -> RangeTest:
     """Train for up to 600 steps at rates from 1e-5 to 10, each a constant factor above the last, until the loss diverges.
 
-    Then run up to 2,000 steps at fractions of the rate with the least smoothed loss, and at the default rate, and suggest the
-    rate that is best on held-out training samples. RunError when the loss never falls.
+    Then run up to 2,000 steps at fractions of the rate with the least smoothed loss, and at the default rate, and
+    suggest the rate that is best on held-out training samples. RunError when the loss never falls.
     """
     observer = observer or Observer()
     watched = replace(config, patience=None, validation=config.validation or _HELD_OUT)

@@ -38,11 +38,11 @@ _CHECKPOINT_SHARE = 20  # a checkpoint that took s seconds is followed by 20 s w
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A line of metrics.jsonl. Training figures are means over the steps since the last report; validation and test figures are
-    measured after these steps, and null without such a set.
+    """A line of metrics.jsonl. Training figures are means over the steps since the last report; validation and test
+    figures are measured after these steps, and null without such a set.
 
-    ``train_loss`` includes sample weights and label smoothing. ``lr`` is the last step's rate, ``seconds`` the time in training
-    steps so far.
+    ``train_loss`` includes sample weights and label smoothing. ``lr`` is the last step's rate, ``seconds`` the time in
+    training steps so far.
     """
 
     epoch: float
@@ -61,8 +61,8 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport(Report):
-    """The report of a run that learns classes. The training accuracy is that of distorted images with units dropped, where the
-    run has these."""
+    """The report of a run that learns classes. The training accuracy is that of distorted images with units dropped,
+    where the run has these."""
 
     train_accuracy: float
     validation_accuracy: float | None
@@ -74,8 +74,8 @@ class EpochReport(Report):
 
 @dataclass(frozen=True, kw_only=True)
 class NumbersReport(Report):
-    """The report of a run that predicts numbers. Losses are in the network's units (see ``target.Target``), RMSE and MAE in
-    those of the numbers."""
+    """The report of a run that predicts numbers. Losses are in the network's units (see ``target.Target``), RMSE and
+    MAE in those of the numbers."""
 
     validation_rmse: float | None
     validation_mae: float | None
@@ -219,8 +219,8 @@ class Run:
         if config.backend == "reference":
             return
         inputs, outputs = plan.data.X.shape[1], self.model.network.sizes[-1]
-        # Sparse kernels differ where a row's number in the batch needs more than a byte. The network is wide enough for the
-        # threads to share a step, and no wider.
+        # Sparse kernels differ where a row's number in the batch needs more than a byte. The network is wide enough for
+        # the threads to share a step, and no wider.
         most = kernels.sparse.BYTE_ROWS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))

@@ -1,7 +1,7 @@
 """Data-parallel training on MPI. A ``World`` is one process alone, ``Ranks`` are several.
 
-Each rank holds all parameters, draws the same batches from the same seed, and computes on its rows of each: of a batch of n
-rows, rank r of N takes n // N, and one more where r < n % N, in the batch's order.
+Each rank holds all parameters, draws the same batches from the same seed, and computes on its rows of each: of a batch
+of n rows, rank r of N takes n // N, and one more where r < n % N, in the batch's order.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ class Ranks(World):
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """With ``sync_every`` 1, the steps of one process but for rounding: each step adds up the ranks' gradients.
 
-        With ``sync_every`` K > 1 (local SGD, Stich 2019) each rank takes K steps on its own rows, with its own dropout masks;
-        then parameters and optimizer state are averaged, weighted by rows. The state is averaged so that any number of ranks
-        can go on from a checkpoint.
+        With ``sync_every`` K > 1 (local SGD, Stich 2019) each rank takes K steps on its own rows, with its own dropout
+        masks; then parameters and optimizer state are averaged, weighted by rows. The state is averaged so that any
+        number of ranks can go on from a checkpoint.
         """
         import numpy as np
 

@@ -49,8 +49,8 @@ _BLOCK = 1 << 17  # labels in a block
 _ROW_BYTES = 64  # of a sample's labels, weights and row numbers in two windows
 _PATIENCE_VALIDATION = 0.1
 _CROSS_ENTROPY = next(iter(LOSSES["classification"]))
-# Several networks learn numeric tables from so many rows on: an eighth of fewer is too little to choose the best epoch. One
-# network was better on five splits of iris (120 rows, 94.0 to 92.7 %) and wine (142, 99.4 to 98.3 %), and worse on
+# Several networks learn numeric tables from so many rows on: an eighth of fewer is too little to choose the best epoch.
+# One network was better on five splits of iris (120 rows, 94.0 to 92.7 %) and wine (142, 99.4 to 98.3 %), and worse on
 # breast_cancer (455).
 _FEWEST_ROWS = 300
 _MOST_NUMBERS = 10_000_000  # of a table that several networks learn by default: its inputs take 64 bytes a number
@@ -64,9 +64,9 @@ class Plan:
     them: an array, or ``kernels.CSR`` if ``input`` is "sparse" and not "dense"; but as they were read if there is a
     ``distort``, and None if they stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices,
     or numbers in the network's units (see ``target``). ``weights`` have the mean 1, as the rate is that of samples that count
-    1. ``test`` is (X, y) as the model takes them, ``validation`` (X, y, weights). ``start`` is the model of --init-from, whose
-    scaling and target units the run takes over. ``for_kernels`` gives samples, as read or distorted, the form that the network
-    takes.
+    1. ``test`` is (X, y) as the model takes them, ``validation`` (X, y, weights). ``start`` is the model of
+    --init-from, whose scaling and target units the run takes over. ``for_kernels`` gives samples, as read or distorted,
+    the form that the network takes.
     """
 
     config: TrainConfig
@@ -115,8 +115,8 @@ def plan(
 ) -> Plan:
     """Choose and prepare the training, test and validation samples for a run of one network.
 
-    ``chosen`` is told "dense" or "sparse", and the density, before the work begins. InputError for options that do not fit the
-    data.
+    ``chosen`` is told "dense" or "sparse", and the density, before the work begins. InputError for options that do not
+    fit the data.
     """
     checksum = digest(data)
     config = completed(replace(config, networks=0), data)
@@ -159,8 +159,8 @@ def plan(
 
 
 def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig:
-    """``config`` with all defaults that depend on the data; idempotent. InputError for too many features, and for options that
-    do not fit the data."""
+    """``config`` with all defaults that depend on the data; idempotent. InputError for too many features, and for
+    options that do not fit the data."""
     if data.X.shape[1] > WIDEST:
         raise InputError(f"{data.source}: has {data.X.shape[1]} features; at most {WIDEST:,} are possible")
     if config.average is not None and ranks > 1:
@@ -316,8 +316,8 @@ def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np
 
 
 def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
-    """Each column's mean and deviation in a table, where mostly-zero columns keep their zeros; one mean and one deviation for
-    light images; else one factor.
+    """Each column's mean and deviation in a table, where mostly-zero columns keep their zeros; one mean and one
+    deviation for light images; else one factor.
 
     ``--standardize yes`` standardises the columns of images, too, and centres mostly-zero columns unless they are sparse.
     """
@@ -362,8 +362,8 @@ def _dense_enough(data: Dataset) -> Dataset:
 def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bool) -> float:
     """Bytes that a sample takes while one window is trained on and the next is read and prepared.
 
-    The next may be in memory in three forms: as it is read, in the network's ``dtype`` (standardised or not), and without zeros
-    (``sparse``); the one trained on only in the last form. Samples to be distorted stay ``raw``.
+    The next may be in memory in three forms: as it is read, in the network's ``dtype`` (standardised or not), and
+    without zeros (``sparse``); the one trained on only in the last form. Samples to be distorted stay ``raw``.
     """
     inputs, kept = X.shape[1], X.dtype.itemsize
     if isinstance(X, np.ndarray):

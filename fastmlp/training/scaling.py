@@ -94,8 +94,8 @@ def scaling_about_mean(sample: Any) -> Scaling | None:
 def share_a_scale(sample: Any) -> bool:
     """Whether the columns have about the same size, as pixels and word weights do.
 
-    A column's size is the RMS of its non-zero numbers. Columns of zeros and one other number each are indicators of a table,
-    and do not share a scale.
+    A column's size is the RMS of its non-zero numbers. Columns of zeros and one other number each are indicators of a
+    table, and do not share a scale.
     """
     largest = float(np.abs(sample.data if is_sparse(sample) else sample).max(initial=0))
     if largest == 0:
@@ -132,10 +132,10 @@ def _sums(block: Any, factor: float = 1.0) -> tuple[np.ndarray, ...]:
 def column_scaling(X: Any, most_density: float, *, keep_zeros: bool, source: str) -> Scaling:
     """Each column of X becomes (x - mean) / std, where std is the root mean square of x - mean over all rows.
 
-    With ``keep_zeros`` the mean of columns that are mostly zeros (density at most ``most_density``) is taken as 0, so that
-    their zeros stay and are skipped; if too few zeros would stay, all columns are centred. A column with fewer than one
-    non-zero number in a hundred gets the std that it would have with one in a hundred, as its few numbers would become huge
-    otherwise. A constant column has a std of 1.
+    With ``keep_zeros`` the mean of columns that are mostly zeros (density at most ``most_density``) is taken as 0, so
+    that their zeros stay and are skipped; if too few zeros would stay, all columns are centred. A column with fewer
+    than one non-zero number in a hundred gets the std that it would have with one in a hundred, as its few numbers
+    would become huge otherwise. A constant column has a std of 1.
     """
     blocks, n = row_blocks(X), len(X)
     count, mean, raw = np.zeros((3, X.shape[1]))

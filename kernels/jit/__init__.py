@@ -1,12 +1,12 @@
 """The compile policy: the only place where the project sets Numba's options.
 
 Compiled code is either a ``@kernel``, which has machine code of its own for each combination of argument types, kept on
-disk, or a ``@piece``, which is compiled into the kernels that call it. Python calls kernels through an ``entry``. All code
-is nopython and releases the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else: reassociation
-would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
+disk, or a ``@piece``, which is compiled into the kernels that call it. Python calls kernels through an ``entry``. All
+code is nopython and releases the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else:
+reassociation would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
 
-Other modules: ``cache``, the store on disk; ``dependencies``, what goes into a cache key; ``ahead``, compilation in worker
-processes; ``control``, the control word and exceptions; ``linked``, Numba's own caches; ``numba_private``.
+Other modules: ``cache``, the store on disk; ``dependencies``, what goes into a cache key; ``ahead``, compilation in
+worker processes; ``control``, the control word and exceptions; ``linked``, Numba's own caches; ``numba_private``.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ _PATIENCE_SECONDS = 1.0
 # Else a child forked while another thread compiles would wait for ever: the lock's holder does not exist there.
 _fork_waits_for.insert(0, global_compiler_lock)
 
-# Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: contention for the
-# counters took 5 % of a step on two threads, and a call on one sample took 8.0 us with it, 6.7 us without. Kernels own no
-# arrays: Numba refuses to compile one that makes an array, and ``StoredDispatcher`` one that returns any.
+# Without Numba's runtime (``_nrt``), which counts references to arrays, atomically and at each slice: contention for
+# the counters took 5 % of a step on two threads, and a call on one sample took 8.0 us with it, 6.7 us without. Kernels
+# own no arrays: Numba refuses to compile one that makes an array, and ``StoredDispatcher`` one that returns any.
 _OPTIONS: dict[str, Any] = {
     "nopython": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": None, "_nrt": False,
     "no_cfunc_wrapper": True,
@@ -118,10 +118,10 @@ def kernel(function: Callable[..., Any]) -> Any:
     liberty with floating-point numbers; subnormal numbers are zeros. It may take numbers, arrays and tuples of them, raise,
     and return numbers; it owns no memory: Numba refuses code that makes an array. Parameters have no defaults.
 
-    It is compiled again after any change of the function, of kernels and ``@njit`` functions that it calls, in any module, of
-    numbers, strings, dtypes, arrays and tuples that it refers to, of ``kernels``, NumPy, Numba or the CPU. One that refers to
-    anything else is compiled anew in each process, and a warning says so. Only your own ``overload`` of a function of NumPy
-    or Python goes unnoticed.
+    It is compiled again after any change of the function, of kernels and ``@njit`` functions that it calls, in any
+    module, of numbers, strings, dtypes, arrays and tuples that it refers to, of ``kernels``, NumPy, Numba or the CPU.
+    One that refers to anything else is compiled anew in each process, and a warning says so. Only your own ``overload``
+    of a function of NumPy or Python goes unnoticed.
 
     Other kernels and ``@njit`` code call it by its symbol or address. Raises TypeError unless it is a plain function.
     """
@@ -175,12 +175,12 @@ def {name}({first}{arguments}):
 def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
     """A function that Python can call, ``name(first, arguments)``; its source is ``work``, on ``_function`` and ``names``.
 
-    In ``work`` {arguments} stands for the kernel's arguments without the first ``skip``. They are separate parameters, as
-    Numba would type a tuple anew at each call: a parameter of our kernels that is annotated with a named tuple becomes its
-    fields, and a bound one is omitted. Only entries have code that unpacks Python's objects, which in every kernel took a
-    fifth of the compile time. An entry sets the floating-point control word for all that it calls, and restores the
-    caller's before it raises a kernel's exception: so ``work`` must catch that, as ``attempt`` does. In another process
-    ``maker(function)`` makes the same entry.
+    In ``work`` {arguments} stands for the kernel's arguments without the first ``skip``. They are separate parameters,
+    as Numba would type a tuple anew at each call: a parameter of our kernels that is annotated with a named tuple
+    becomes its fields, and a bound one is omitted. Only entries have code that unpacks Python's objects, which in every
+    kernel took a fifth of the compile time. An entry sets the floating-point control word for all that it calls, and
+    restores the caller's before it raises a kernel's exception: so ``work`` must catch that, as ``attempt`` does. In
+    another process ``maker(function)`` makes the same entry.
     """
     source, constants = (maker, function), {}
     if isinstance(function, Bound):
@@ -339,8 +339,8 @@ def _size(task: ahead.Task) -> int:
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
     """Make the calls, with the kernels that they need compiled by workers, for all calls together.
 
-    This takes rounds, since a call ends at the first large kernel that is missing. Kernels that workers do not compile are
-    compiled here. Calls may be nested: a call of this function is compiled for together with the others.
+    This takes rounds, since a call ends at the first large kernel that is missing. Kernels that workers do not compile
+    are compiled here. Calls may be nested: a call of this function is compiled for together with the others.
     """
     asked: set[ahead.Task] = set()
     while calls:

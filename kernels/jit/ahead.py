@@ -231,8 +231,8 @@ _met = _MetByThread()
 def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[Callable[[], Any]]]:
     """Make the calls; returns the large kernels that are not in the store, and the calls that ended at one.
 
-    Calls may be nested: a call of this function ends with all kernels at which its own calls ended. Without workers no call
-    is made.
+    Calls may be nested: a call of this function ends with all kernels at which its own calls ended. Without workers no
+    call is made.
     """
     tasks: list[Task] = []
     if not worker_count():

@@ -1,12 +1,12 @@
 """The store of compiled kernels on disk.
 
 Numba's own cache keys on one source file and keeps one index file per function: it misses an edit in a kernel that the
-function calls, and two processes can claim one slot. Here the directory's name is a digest of the environment, a file's key
-is a digest of all else that its machine code depends on (see ``dependencies``), and each (function, signature) has its own
-file, written atomically and verified by checksum before it is unpickled.
+function calls, and two processes can claim one slot. Here the directory's name is a digest of the environment, a file's
+key is a digest of all else that its machine code depends on (see ``dependencies``), and each (function, signature) has
+its own file, written atomically and verified by checksum before it is unpickled.
 
-Unpickling can run any code, and a checksum is no signature: so a directory is refused if other users can write to it or to
-one above it, and so is a file that they can write to.
+Unpickling can run any code, and a checksum is no signature: so a directory is refused if other users can write to it or
+to one above it, and so is a file that they can write to.
 
 A wheel may contain compiled kernels (``.ci/hatch_build.py``) for a few ``LEVELS`` of processors. They lie beside the
 package's code, are trusted as much, and are loaded where the user's directory has none.
@@ -229,8 +229,8 @@ class Store:
     def exclusive(self) -> Iterator[None]:
         """Hold the directory's lock, so that of many processes with an empty cache one compiles and the others load.
 
-        Nested calls, for kernels called by kernels, do not lock again. Files are written atomically anyway: a process that
-        does not get the lock in time goes on without it from then on.
+        Nested calls, for kernels called by kernels, do not lock again. Files are written atomically anyway: a process
+        that does not get the lock in time goes on without it from then on.
         """
         depth = getattr(self._depth, "value", 0)
         self._depth.value = depth + 1

@@ -10,8 +10,8 @@ refused, or, if it is a user's, not kept:
 - named tuples and their classes: their fields, in order, and what compiled code may read from the class;
 - functions compiled by Numba's own ``njit``, which users' kernels may call: their code and their options;
 - objects of NumPy, Numba and Python: their names, since the versions are in the environment;
-- objects of *vocabulary* modules (intrinsics, vector types, the compile policy), which affect kernels that do not name them:
-  their names, since the code of all these modules is in the environment.
+- objects of *vocabulary* modules (intrinsics, vector types, the compile policy), which affect kernels that do not name
+  them: their names, since the code of all these modules is in the environment.
 
 Docstrings, comments, file names and line numbers are left out: no machine code depends on them.
 """

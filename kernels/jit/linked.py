@@ -1,8 +1,8 @@
 """Invalidates users' functions in Numba's own cache (``cache=True``) when code of this package in them has changed.
 
-Numba's cache checks the user's file only, but intrinsics and pieces are compiled into the function that calls them. So each
-puts a ``Linked`` into the compiled function, which Numba pickles with it. If the package's code has changed, unpickling
-raises an OSError, which Numba takes for a missing file, and compiles the function again.
+Numba's cache checks the user's file only, but intrinsics and pieces are compiled into the function that calls them. So
+each puts a ``Linked`` into the compiled function, which Numba pickles with it. If the package's code has changed,
+unpickling raises an OSError, which Numba takes for a missing file, and compiles the function again.
 """
 
 from __future__ import annotations

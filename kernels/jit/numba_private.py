@@ -352,8 +352,8 @@ def _without_linked(part: Any) -> Any:
 def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
     """The compiled code that ``code_to_keep`` made picklable.
 
-    Numba's own cache would first load all that a compilation may need, SciPy's linear algebra included, which takes several
-    times as long as loading the code. Machine code needs none of it, nor Numba's runtime (``_nrt``).
+    Numba's own cache would first load all that a compilation may need, SciPy's linear algebra included, which takes
+    several times as long as loading the code. Machine code needs none of it, nor Numba's runtime (``_nrt``).
     """
     return compiler.CompileResult._rebuild(dispatcher.targetctx, *kept)
 
@@ -414,8 +414,8 @@ dependencies.options_text = options_text
 def intrinsic(function: Any, constants: bool = False) -> Any:
     """Numba's ``intrinsic``, of a function that returns a signature and ``emit(context, builder, *values)``.
 
-    Users' cached functions that contain it become invalid when the package changes: see ``linked``. With ``constants`` a
-    number in the code has its literal type.
+    Users' cached functions that contain it become invalid when the package changes: see ``linked``. With ``constants``
+    a number in the code has its literal type.
     """
 
     @functools.wraps(function)

@@ -14,7 +14,7 @@ weights in place and returns the loss; what a lesson does not change it takes fr
     lesson5_zeros     four fifths of MNIST's pixels are zeros: they are left out
     lesson6_threads   two threads and more, with the same bits
 
-Legend: X [B, I] images, labels [B] classes, W1 [I, H], W2 [H, O]; Y = max(X W1, 0), Z = Y W2, dZ and dY the gradients of the
-loss with respect to Z and to X W1. All arrays are C-contiguous. To keep the code short, B, I and H are multiples of 8, and H of
-eight vectors (128 float32 with AVX-512); the library takes any size.
+Legend: X [B, I] images, labels [B] classes, W1 [I, H], W2 [H, O]; Y = max(X W1, 0), Z = Y W2, dZ and dY the gradients
+of the loss with respect to Z and to X W1. All arrays are C-contiguous. To keep the code short, B, I and H are multiples
+of 8, and H of eight vectors (128 float32 with AVX-512); the library takes any size.
 """

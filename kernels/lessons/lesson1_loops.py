@@ -1,8 +1,8 @@
 """Plain loops, compiled by Numba.
 
 A product is three loops, and their order decides the speed. With the columns j innermost, both C[i, j] and B[k, j] are
-neighbours in memory, and LLVM makes vector instructions of the loop. With k innermost it may not: that would be a sum, and
-floating-point sums must be taken in the order written.
+neighbours in memory, and LLVM makes vector instructions of the loop. With k innermost it may not: that would be a sum,
+and floating-point sums must be taken in the order written.
 
 Still every C[i, j] is loaded and stored once for each k: three memory operations for two of arithmetic.
 """

@@ -1,8 +1,8 @@
 """Four fifths of MNIST's pixels are zeros: what they multiply is not read.
 
-Forward: a row of Y is the sum of the rows of W1 at the pixels that are not zero. Update: W1's row i changes by the sum of the
-rows of dY at the samples whose pixel i is not zero; pixels that are zero in the whole batch leave their weights alone. For that
-the batch is transposed to columns once, by a counting sort.
+Forward: a row of Y is the sum of the rows of W1 at the pixels that are not zero. Update: W1's row i changes by the sum
+of the rows of dY at the samples whose pixel i is not zero; pixels that are zero in the whole batch leave their weights
+alone. For that the batch is transposed to columns once, by a counting sort.
 
 A product of zero adds nothing, so the sums have the terms of lesson 4 in the same order.
 """

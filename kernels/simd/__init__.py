@@ -22,8 +22,8 @@ from the array's first; ``n`` counts leading lanes. Nothing is bounds-checked: a
 memory. Addresses need no alignment beyond the element's.
 
 A vector has as many lanes as the widest registers hold (AVX-512: 16 float32 or int32, 8 float64 or int64; AVX: half;
-else SSE or NEON). It has NumPy's operators (``+ - * /``, ``-x``, ``abs(x)``, ``round(x)``, in place; of integers ``& | ^
-~ << >>``), with vectors of its type and with numbers, which are converted to it; ``x[k]`` is the number in lane k.
+else SSE or NEON). It has NumPy's operators (``+ - * /``, ``-x``, ``abs(x)``, ``round(x)``, in place; of integers ``& |
+^ ~ << >>``), with vectors of its type and with numbers, which are converted to it; ``x[k]`` is the number in lane k.
 Comparisons give *masks*, with ``& | ^ ~``, for ``select``, ``any``, ``all`` and ``count``. Python, and ``print``, get a
 tuple of the lanes of either. ``load_as`` and ``store_as`` convert from and to arrays of other types: bytes, labels,
 float16. A *tile* is a block of vectors that LLVM keeps in registers: the accumulators of a matrix product; arithmetic

@@ -1,7 +1,7 @@
 """What ``kernels.simd`` has, for type checkers and editors: written by hand but for the docstrings, which a test compares.
 
-In compiled code ``Vector``, ``Mask`` and ``Tile`` are the types of values, which have these operators; in Python they are
-the Numba types of them, for signatures and the fields of a jitclass.
+In compiled code ``Vector``, ``Mask`` and ``Tile`` are the types of values, which have these operators; in Python they
+are the Numba types of them, for signatures and the fields of a jitclass.
 """
 
 from collections.abc import Callable
@@ -142,8 +142,8 @@ def erf(x: Vector) -> Vector:
     """
 
 def exp(x: Vector) -> Vector:
-    """e^x within 1 unit in the last place (2 on a CPU without FMA), subnormal results included, where the caller's control
-    word lets there be any; NaN gives NaN.
+    """e^x within 1 unit in the last place (2 on a CPU without FMA), subnormal results included, where the caller's
+    control word lets there be any; NaN gives NaN.
 
     Measured: 0.94 units over every float32 in [-104, 0], 0.86 over 1.5 million float64 of the whole range.
     """
@@ -211,8 +211,8 @@ def load(array: _Array, i: _Index) -> Vector:
 def load_as(like: _Like, array: _Array, i: _Index) -> Vector:
     """array[i : i + lanes] of any integers, floats or flags, converted to ``like``'s element type.
 
-    Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that are too
-    wide for integers lose their upper bits.
+    Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that
+    are too wide for integers lose their upper bits.
     """
 
 def load_as_masked(like: _Like, array: _Array, i: _Index, n: _Index) -> Vector:
@@ -390,9 +390,9 @@ def transpose(
 ) -> None:
     """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
 
-    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
-    loaded and stored without masks, which take longer than the exchanges; and by half rows, as whole ones lie across two cache
-    lines in most arrays, which takes twice as long.
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one
+    is loaded and stored without masks, which take longer than the exchanges; and by half rows, as whole ones lie across
+    two cache lines in most arrays, which takes twice as long.
     """
 
 def zeros(like: _Like) -> Vector:

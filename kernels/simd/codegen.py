@@ -86,8 +86,8 @@ _REGISTERS = (Vector, Mask, Tile)
 def _in_memory(value: ir.Type) -> ir.LiteralStructType:
     """``value`` as the only member of a packed structure, which may lie at any address.
 
-    LLVM takes a plain vector to be aligned to its size, but Numba's containers align to 16 or 32 bytes: lists of vectors
-    ended in a segmentation fault. In registers the structure costs nothing.
+    LLVM takes a plain vector to be aligned to its size, but Numba's containers align to 16 or 32 bytes: lists of
+    vectors ended in a segmentation fault. In registers the structure costs nothing.
     """
     return ir.LiteralStructType([value], packed=True)
 
@@ -133,8 +133,8 @@ def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
     """Numba's ``intrinsic``, whose ``emit`` gets vectors, masks and tiles out of their structures.
 
     Wrong arguments are an error of one line that names the function, the types and the place of the call in the user's
-    code; operators get it from the result's ``typed``. Of the caller's ``fastmath`` flags only ``contract``, which fuses
-    products and sums, reaches the code on vectors: NaN and the stated errors hold in such functions, too.
+    code; operators get it from the result's ``typed``. Of the caller's ``fastmath`` flags only ``contract``, which
+    fuses products and sums, reaches the code on vectors: NaN and the stated errors hold in such functions, too.
     """
     name = function.__name__
 

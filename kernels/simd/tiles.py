@@ -241,9 +241,9 @@ def transpose(
 ) -> Any:
     """B[b + c * b_stride + r] = A[a + r * a_stride + c] for r < rows and c < columns, both at most the lanes.
 
-    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one is
-    loaded and stored without masks, which take longer than the exchanges; and by half rows, as whole ones lie across two cache
-    lines in most arrays, which takes twice as long.
+    A block of lanes x lanes goes through registers: log2(lanes) rounds of exchanges between pairs of rows. A whole one
+    is loaded and stored without masks, which take longer than the exchanges; and by half rows, as whole ones lie across
+    two cache lines in most arrays, which takes twice as long.
     """
     require_readable(A)
     require_writable(B)

@@ -217,8 +217,8 @@ _IN_LANES = (types.float32, types.float64, types.int32, types.int64)
 def load_as(typingctx: Any, like: Any, array: Any, i: Any) -> Any:
     """array[i : i + lanes] of any integers, floats or flags, converted to ``like``'s element type.
 
-    Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that are too
-    wide for integers lose their upper bits.
+    Floats round to the nearest, to integers towards zero (NaN is 0, and what is too large the largest). Integers that
+    are too wide for integers lose their upper bits.
     """
     return _load(array, like)
 
@@ -628,8 +628,8 @@ _KINDS = (Vector, Mask, Tile)
 def _operator(symbol: Callable[..., Any], function: Any, arity: int = 2) -> None:
     """Let ``symbol`` call ``function`` if an operand is a vector, mask or tile; a text says what to write instead.
 
-    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time. An
-    undefined operator is an error of one line, not Numba's list of all operators of that name.
+    As an overload it would be compiled for each pair of types and inlined at each use: an eighth of the compile time.
+    An undefined operator is an error of one line, not Numba's list of all operators of that name.
     """
 
     class Template(AbstractTemplate):
