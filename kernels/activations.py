@@ -162,7 +162,7 @@ class Gelu(Activation):
         return (np.vectorize(math.erfc, otypes=[np.float64])(-Z * 0.5**0.5) / 2).astype(Z.dtype)
 
     def onnx(self, node, constant, Z, dtype):
-        """Through Erf in float32; ONNX Runtime has no Erf for float64, which takes the series that ``function`` takes."""
+        """Through Erf in float32; ONNX Runtime has no Erf for float64, which takes the series of ``function``."""
         from .simd.mathematics import TAIL  # imports Numba
 
         number = {x: constant(f"gelu {x}", np.array(x, dtype)) for x in (0.0, 0.2, 0.5, 1.0, 2.0, 0.5**0.5, *TAIL)}
@@ -247,7 +247,7 @@ class Silu(Activation):
 
 
 class Mish(Activation):
-    """y = z tanh(log(1 + e)), e = exp(z), which is z n / (n + 2), n = e (e + 2); f' = n / (n + 2) + 4 z e (1 + e) / (n + 2)^2.
+    """y = z tanh(log(1 + e)) = z n / (n + 2), e = exp(z), n = e (e + 2); f' = n / (n + 2) + 4 z e (1 + e) / (n + 2)^2.
 
     Misra 2019.
     """
@@ -384,7 +384,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def common_activation(names: str | Sequence[str], layers: int) -> str | tuple[str, ...]:
-    """``names`` for the hidden layers, ``layers`` of them: one name if all are the same, else a tuple. Raises ValueError."""
+    """``names`` for the ``layers`` hidden layers: one name if all are the same, else a tuple. Raises ValueError."""
     each = (names,) if isinstance(names, str) or not np.iterable(names) else tuple(names)
     for name in each:
         if name not in ACTIVATIONS:

@@ -92,7 +92,7 @@ def require_columns(name: str, array: np.ndarray) -> None:
 
 
 def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
-    """``value`` as a C-contiguous, aligned array of ``dtype`` (None: its own, float32 or float64), copied if necessary."""
+    """``value`` as a C-contiguous, aligned array of ``dtype`` (None: its own, float32 or float64), copied if needed."""
     if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:  # the usual case
         if value.shape != shape:
             require_shape(name, value, shape)

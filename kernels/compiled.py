@@ -39,12 +39,13 @@ def warmup(
 ) -> None:
     """Compile the kernels that these ops need into the cache, or load them: with as many processes as there are cores.
 
-    ``ops`` are names of public functions (default: all). Each is compiled for weights of each of ``dtypes`` and for X of
-    that dtype, of uint8 and, if ``sparse``, CSR of both. Ops on networks are compiled for CSR of more than 65,536 columns, too,
-    and for every combination of ``activations``, ``losses`` (names in ``kernels.ACTIVATIONS`` and ``kernels.LOSSES``) and
-    ``rules`` (as ``kernels.adam()``; its constants do not matter); ``large_batches`` adds steps of more than 256 rows, which
-    have kernels of their own for CSR. Call it where a container image is built, or before a server forks. Raises ValueError
-    for unknown names, TypeError for dtypes other than float32 and float64 and for an object that is not a rule.
+    ``ops`` are names of public functions (default: all). Each is compiled for weights of each of ``dtypes`` and for X
+    of that dtype, of uint8 and, if ``sparse``, CSR of both. Ops on networks are compiled for CSR of more than 65,536
+    columns, too, and for every combination of ``activations``, ``losses`` (names in ``kernels.ACTIVATIONS`` and
+    ``kernels.LOSSES``) and ``rules`` (as ``kernels.adam()``; its constants do not matter); ``large_batches`` adds steps
+    of more than 256 rows, which have kernels of their own for CSR. Call it where a container image is built, or before
+    a server forks. Raises ValueError for unknown names, TypeError for dtypes other than float32 and float64 and for an
+    object that is not a rule.
     """
     known = {op.name: op for op in registry.OPS}
     chosen = tuple(known) if ops is None else _names("ops", ops, known)

@@ -58,7 +58,7 @@ _override: ContextVar[int | None] = ContextVar("threads", default=None)
 def get_num_threads() -> int:
     """Threads that kernels use: as set, else ``$FASTMLP_NUM_THREADS``, else the cores this process may use.
 
-    The number of cores is limited by ``$OMP_NUM_THREADS`` and ``$NUMBA_NUM_THREADS``, which joblib and Dask set in workers.
+    ``$OMP_NUM_THREADS`` and ``$NUMBA_NUM_THREADS``, which joblib and Dask set in workers, limit the number of cores.
     """
     global _count
     if (local := _override.get()) is not None:
@@ -69,7 +69,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Let kernels use ``n`` threads from now on, in every Python thread of this process; results do not depend on ``n``.
+    """Let kernels use ``n`` threads from now on, in all Python threads of this process; results do not depend on ``n``.
 
     ``n`` may exceed the number of cores. Unlike Numba's function of this name it sets the whole process, not the
     calling thread; ``with kernels.threads(n):`` sets that one, for a block. A forked child inherits the setting, a

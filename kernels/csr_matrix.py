@@ -19,7 +19,7 @@ from .tuning import SERIAL_ELEMENTS
 
 
 class Sparse(NamedTuple):
-    """A ``CSR`` matrix as kernels read it, ``block`` columns at a time: all of them where a row's columns are unsorted."""
+    """A ``CSR`` matrix as kernels read it, ``block`` columns at a time: all of them if a row's columns are unsorted."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -100,7 +100,7 @@ class CSR:
 
     @classmethod
     def trusted(cls, indptr: np.ndarray, indices: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> CSR:
-        """A matrix from unshared arrays that satisfy the invariants, in the class's dtypes; each row's columns are sorted."""
+        """A matrix of unshared arrays of the class's dtypes that meet the invariants; each row's columns are sorted."""
         matrix = object.__new__(cls)
         object.__setattr__(matrix, "shape", shape)
         matrix._keep(indptr, indices, values)

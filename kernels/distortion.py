@@ -1,9 +1,9 @@
 """Distorted copies of images: random affine maps, and elastic distortion on top of them.
 
-Pixel p of the new image, measured from the centre, is the old image at M p + shift + u(p), bilinearly interpolated; outside
-it is a fixed value. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt 2003: uniform
-noise smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and a few waves along each
-axis hold nearly all of the smoothed noise, so the noise is drawn in their basis: a tenth of the numbers and of the work.
+Pixel p of the new image, measured from the centre, is the old image at M p + shift + u(p), bilinearly interpolated;
+outside it is a fixed value. M rotates, scales and shears. The displacement u is that of Simard, Steinkraus and Platt
+2003: uniform noise smoothed by a Gaussian of ``sigma`` pixels and scaled by ``elastic``. Smoothing is linear, and a few
+waves on each axis hold nearly all the smoothed noise, so it is drawn in their basis: a tenth of the numbers and work.
 
 Image r is a function of (seed, epoch, r), whatever the batches and threads. All functions here are raw.
 """

@@ -1,7 +1,7 @@
 """Dropout whose mask is a hash of a key and the element's place: no mask is stored, and thread order does not matter.
 
-Element (i, j) of Y [B, n] is kept when hash(hash(key + i) + j) >= p * 2^32; ``key`` has 32 bits. Row i of a key's mask is
-row 0 of the mask of key + i, so keys are hashes, too: near ones would share rows. The hash is Wellons' ``lowbias32``, a
+Element (i, j) of Y [B, n] is kept if hash(hash(key + i) + j) >= p * 2^32; ``key`` has 32 bits. Row i of a key's mask is
+row 0 of that of key + i, so keys are hashes, too: near ones would share rows. The hash is Wellons' ``lowbias32``, a
 bijection of 32 bits in two multiplications (https://nullprogram.com/blog/2018/07/31/). All functions here are raw.
 """
 

@@ -36,7 +36,7 @@ class Blocks(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Scratch for the non-zeros of a block of dense rows, ROW_BLOCK * inputs for each part, and their ``Sparse.table``."""
+    """Scratch for the non-zeros of a block of dense rows, ROW_BLOCK * inputs per part, and their ``Sparse.table``."""
 
     indices: np.ndarray
     values: np.ndarray
@@ -66,7 +66,7 @@ def _sparse_rows(X, rows, ends, activation, network, packed, below, above, logit
 
 @piece
 def _layers(rows, first, activation, network, X, below, above, logits, pack_buffer):
-    """The layers from ``first`` on, on rows of X: outputs alternate between ``above`` and ``below``, then the logits."""
+    """The layers from ``first`` on, on rows of X: outputs go to ``above`` and ``below`` in turn, then to the logits."""
     sizes, depth = network.sizes, network.sizes.size - 1
     for l in range(first, depth):
         if l > 0:
@@ -113,7 +113,7 @@ def _own_blocks(blocks, part):
 
 @piece
 def _read_entries(X, row, n, first, starts, entries):
-    """Write the non-zeros of n rows of X from entry ``first`` on; ``starts`` holds counts and becomes each row's start."""
+    """Write the non-zeros of n rows of X from entry ``first`` on; ``starts`` holds counts, then each row's start."""
     for i in range(n):
         end = first + starts[i]
         starts[i] = first

@@ -156,7 +156,7 @@ def _pack_group(first, M, depth, A, tiles):
 
 @piece
 def _gemm_packed(M, N, K, A, B, C, pack_buffer, resume):
-    """The product for many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008), and A where PACK_A is set."""
+    """The product for many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008), and A if PACK_A is set."""
     lanes = simd.lanes(C.values)
     for k in range(0, max(K, 1), BLOCK_DEPTH):
         depth = min(BLOCK_DEPTH, K - k)
@@ -184,7 +184,7 @@ def _gemm_packed(M, N, K, A, B, C, pack_buffer, resume):
 
 GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
 PACK_SIZE = GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS
-"""Elements of scratch for ``gemm``; and for each part of a kernel, which also converts a block of integers to floats."""
+"""Elements of scratch for ``gemm``; and for a part of a kernel, which also converts a block of integers to floats."""
 
 
 @piece
@@ -235,7 +235,7 @@ def _is_narrow(M, N, A, lanes):
 
 @piece
 def _reads_in_place(M, K, B):
-    """Whether B, whose rows are contiguous, is not packed: for few rows of C, or where it is small enough for its cache."""
+    """Whether B, whose rows are contiguous, is not packed: for few rows of C, or if B is small enough for its cache."""
     size = B.values.itemsize
     if begins_line(B.values) and B.row * size % LINE_BYTES == 0:
         return M < PACK_ROWS_ON_LINES or K * B.row * size <= IN_PLACE_BYTES
@@ -519,7 +519,7 @@ def gemm_transposed(dots, M, N, K, A, B, C, pack_buffer):
 
 @kernel
 def linear_backward_input(part, parts, dY, W, relu_output, dX, pack_buffers):
-    """dX = dY @ W.T for this part of dX, zero where relu_output <= 0 (empty: no mask); scratch as in ``linear_forward``."""
+    """This part of dX = dY @ W.T, zero where relu_output <= 0 (empty: no mask); scratch as in ``linear_forward``."""
     N, K = W.shape
     M = dY.shape[0]
     first, last, left, right = block_of(part, parts, M, N, TILE_VECTORS * simd.lanes(dX))
@@ -662,7 +662,7 @@ def backward_update(part, parts, M, X, dY, scale, layer, step, scratch):
 
 
 class Stepped(NamedTuple):
-    """The arrays that ``linear_backward_update`` steps: W [inputs, outputs], flat b or empty for none, the state of each.
+    """The arrays that ``linear_backward_update`` steps: W [inputs, outputs], flat b (empty: none), the state of each.
 
     A state is one array [slots, ...], as Python passes it: a tuple of views would take longer to make there.
     """

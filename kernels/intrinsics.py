@@ -27,7 +27,7 @@ def flat(typingctx: Any, array: Any) -> Any:
 
 @intrinsic
 def flat_to_read(typingctx: Any, array: Any) -> Any:
-    """``flat`` of an array that is only read: a read-only one gets the type of a writable one, so both share a kernel."""
+    """``flat`` of an array that is only read: a read-only one gets a writable one's type, so both share a kernel."""
     return _flat(array, readonly=False)
 
 
@@ -222,7 +222,7 @@ def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: An
 
 @functools.partial(intrinsic, constants=True)
 def copy_few(typingctx: Any, target: Any, to: Any, source: Any, start: Any, count: Any) -> Any:
-    """target[to : to + count] = source[start : start + count]; count is a compile-time constant of at most a register."""
+    """target[to : to + count] = source[start : start + count]; count is a compile-time constant, at most a register."""
     if not isinstance(count, types.IntegerLiteral):
         raise TypingError("count must be a compile-time constant")
 
@@ -360,4 +360,4 @@ def job_call(typingctx: Any, code: Any, part: Any, parts: Any, data: Any) -> Any
 
 
 yield_core = types.ExternalFunction("SwitchToThread" if os.name == "nt" else "sched_yield", types.int32())
-"""Let another thread have this core, if one waits. It is called by name, not by address, so that callers can be cached."""
+"""Give this core to a waiting thread, if any. It is called by name, not by address, so that callers can be cached."""

@@ -73,7 +73,7 @@ def _is_fused(activation):
 
 
 def _of_layer(work: Any) -> Any:
-    """A function of (activations, l, *args) that calls ``work`` with layer l's activation: the only one, or a tuple's l-th."""
+    """A function of (activations, l, *args): ``work`` with layer l's activation, the only one or a tuple's l-th."""
 
     def called(activations, l, *args): ...
 

@@ -1,4 +1,4 @@
-"""The losses, one class each, and softmax. A loss is one pass over the rows: loss, hits and the gradient at the outputs.
+"""The losses, one class each, and softmax. A loss is one pass over the rows: loss, hits and gradient at the outputs.
 
 A class holds everything about its loss: ``name``; ``output``, what a network that minimises it predicts
 (``network.OUTPUTS``); ``targets``, which checks the targets; ``gradient``, the pass; ``twin``, the definition in NumPy.
@@ -509,7 +509,7 @@ class AbsoluteError(NumberLoss, _Nothing):
 
 
 class Huber(NumberLoss, namedtuple("_Delta", "delta")):
-    """c = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = z - y; c' = d, cut to -delta .. delta. Huber 1964."""
+    """c = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), d = z - y; c' = d, cut to ±delta. Huber 1964."""
 
     name, output = "huber", "identity"
 
@@ -586,9 +586,9 @@ class _LogLink(NumberLoss, _Nothing):
 
 
 class Poisson(_LogLink):
-    """c = p - y + y log(y / p), p = exp(z), y >= 0; c' = p - y. Half the deviance of counts: McCullagh and Nelder 1989, 2.3.
+    """c = p - y + y log(y / p), p = exp(z), y >= 0; c' = p - y. Half the deviance of counts.
 
-    As in scikit-learn's MLPRegressor, which reports loss / rows.
+    McCullagh and Nelder 1989, 2.3. As in scikit-learn's MLPRegressor, which reports loss / rows.
     """
 
     name, of_zero = "poisson", True
@@ -657,7 +657,7 @@ class _RowLoss(Loss, namedtuple("_Width", "width", defaults=(0,))):
 
 
 def _caught(function: Any) -> Any:
-    """The function, compiled, with NaN where it raises: a part that ended early would leave the others at the barrier."""
+    """The function, compiled, with NaN where it raises: a part that ended early would leave others at the barrier."""
 
     @njit
     def of_row(z, y, dz):

@@ -102,7 +102,7 @@ def run_train_steps(
     samples: Samples, objective: Objective, schedule: Schedule, network: Network, updated: np.ndarray | None = None,
     squares: np.ndarray | None = None, average: np.ndarray | None = None, average_rate: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Run steps over the samples, whose X is ``Scaled``, on the team; they change ``updated``, or the network's parameters.
+    """Run steps over samples, whose X is ``Scaled``, on the team; they change ``updated``, or the network's parameters.
 
     Returns for each step the loss, summed over its batch, and the hits. squares[0] becomes the sum over the steps of
     |W|^2; ``average`` is moved towards the parameters after each step: see ``move_average``.
@@ -209,7 +209,7 @@ def run_gradient(
     samples: Samples, objective: Objective, t: int, network: Network, gradient: np.ndarray,
     squares: np.ndarray | None = None,
 ) -> tuple[float, int]:  # fmt: skip
-    """(loss, hits) of all the samples as one batch; ``gradient`` becomes that of all parameters, which do not change."""
+    """(loss, hits) of all samples as one batch; ``gradient`` becomes that of all parameters, which do not change."""
     gradient[...] = 0
     descent = Schedule(sgd(), np.full((1, len(network.layers)), -1.0), t)  # 0 - (-1) * dW
     whole = samples._replace(batch=len(samples.rows))
@@ -263,7 +263,7 @@ _ALONE = barrier_state()  # for kernels that pass no barrier
 
 
 def _kept_for(make: Any, network: Network, *args: Any) -> Any:
-    """make(network, *args), kept for this thread's next call like it: making it takes longer than to predict a sample."""
+    """make(network, *args), kept for this thread's next such call: making it takes longer than to predict a sample."""
     key = network.sizes, network.dtype, network.activation, *args
     found = getattr(_kept, make.__name__, (None, None))
     if found[0] != key:

@@ -2,9 +2,9 @@
 
     python -m kernels.lessons            # time them all
 
-The step is that of a network of 784-256-10 units on 128 images, with plain gradient descent on the summed cross-entropy:
-forward, loss, backward, update. Every lesson is a short file with a function ``step(X, labels, W1, W2, lr)`` that updates the
-weights in place and returns the loss; what a lesson does not change it takes from the lesson before.
+The step is that of a network of 784-256-10 units on 128 images, by plain gradient descent on the summed cross-entropy:
+forward, loss, backward, update. Every lesson is a short file with a function ``step(X, labels, W1, W2, lr)`` that
+updates the weights in place and returns the loss; what a lesson does not change it takes from the lesson before.
 
     lesson0_numpy     what the notebook does
     lesson1_loops     plain loops, compiled: no temporary arrays, and an order of loops that the compiler can vectorise

@@ -3,7 +3,7 @@
     python -m kernels.lessons        # all of them, and the library
     python -m kernels.lessons 2 3    # some
 
-Compiling them takes about half a minute. The lessons are timed in turns, so that what slows the machine slows all of them.
+Compiling them takes about half a minute. The lessons are timed in turns, so what slows the machine slows all of them.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 ``kernels.simd`` makes a vector register a value like any other: 16 float32 with AVX-512. Eight of them hold the sums of
 neighbouring columns; for each k one number of A is multiplied with eight vectors of B, and C is stored once.
 
-That is a third of lesson 1's memory operations and hardly faster: LLVM made vectors of those loops, too, and both wait for the
-second-level cache, out of which every row of A reads all of B. The next lesson mends that; vectors are what it is written in.
+That is a third of lesson 1's memory operations and hardly faster: LLVM vectorised those loops, too, and both wait for
+the second-level cache, from which every row of A reads all of B. The next lesson mends that; it is written in vectors.
 """
 
 from __future__ import annotations

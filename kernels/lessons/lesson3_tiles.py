@@ -3,11 +3,11 @@
 A tile is a block of C that stays in registers: here 8 rows by 2 vectors, 16 sums. For each k, 2 vectors of B are loaded
 and 8 numbers of A: 10 loads for 16 multiply-adds, where lesson 2 had 5 for 4. The arithmetic units are the limit now.
 
-A panel of B, K rows of 2 vectors, is read by every tile in its columns. In B its rows are N numbers apart, which falls into few
-of the cache's sets; packed, a panel is one contiguous block that stays in the first-level cache while all rows of A pass by.
-Blocks of K keep a panel below half of that cache; a tile that goes on with an earlier block loads its sums from C.
+A panel of B, K rows of 2 vectors, is read by every tile in its columns. In B its rows are N numbers apart, which falls
+into few of the cache's sets; packed, it is one contiguous block that stays in the first-level cache while all rows of A
+pass by. Blocks of K keep a panel below half that cache; a tile that continues an earlier block loads its sums from C.
 
-The ten columns of W2 do not fill vectors of 16: there a tile is 8 rows by one vector, of which a mask lets ten lanes pass.
+The ten columns of W2 do not fill vectors of 16: there a tile is 8 rows by one vector, of which a mask keeps ten lanes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Fusing: what is in registers is finished there.
 
-A tile of Y = X W1 ends with ReLU before it is stored: no second pass over Y. A tile of dY = dZ W2.T ends with the zeros that
-ReLU asks for. A tile of dW1 = X.T dY ends with the update W1 -= lr * tile: dW1, as large as W1, is never stored and never read.
+A tile of Y = X W1 ends with ReLU before it is stored: no second pass over Y. A tile of dY = dZ W2.T ends with the zeros
+that ReLU asks for. A tile of dW1 = X.T dY ends with the update W1 -= lr * tile: dW1, as large as W1, is never stored
+and never read.
 
-What is saved is memory traffic: W1 has 800 kB, and lesson 3 wrote its gradient, read it again, and read and wrote the weights.
+That saves memory traffic: W1 has 800 kB; lesson 3 wrote its gradient, read it again, and read and wrote the weights.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Threads: each computes some of the outputs whole, so that the bits do not depend on how many there are.
 
-A step has two halves. In the first every sample is on its own: forward, loss and dY of its row. In the second every row of the
-weights is: its gradient and its update, from all samples. So a thread takes a share of the samples, waits for the others, and
-takes a share of the weights' rows. No number is a sum of what several threads have added up, and nothing is locked.
+A step has two halves. In the first every sample is on its own: forward, loss and dY of its row. In the second every row
+of the weights is: its gradient and its update, from all samples. So a thread takes a share of the samples, waits for
+the others, and takes a share of the weights' rows. No sum is added up by several threads, and nothing is locked.
 
 Numba's ``prange`` hands the shares to its threads and waits for them. The library has a team of threads of its own
 (``kernels.team``): it survives forks and several Python threads, and lets others have the cores when they want them.
