@@ -1,4 +1,4 @@
-"""A real browser without a window, driven through ChromeDriver by the WebDriver protocol (W3C), by the standard library."""
+"""A real browser without a window; the standard library drives it by ChromeDriver's WebDriver protocol (W3C)."""
 
 import contextlib
 import json
@@ -14,7 +14,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 DRIVER = shutil.which("chromedriver")
 _FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-    "--disable-sync", "--disable-component-update", "--no-first-run", "--force-device-scale-factor=1", "--hide-scrollbars",
+    "--disable-sync", "--disable-component-update", "--no-first-run", "--force-device-scale-factor=1",
+    "--hide-scrollbars",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ _keep: list[tuple[mmap.mmap, np.ndarray, int, int]] = []
 
 
 def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
-    """A copy of ``array`` that touches a forbidden page with its last byte, or its first; canaries on the other side."""
+    """A copy of ``array`` whose last or first byte touches a forbidden page; canaries on the other side."""
     pages = -(-array.nbytes // PAGE) + 1
     memory = mmap.mmap(-1, (pages + 1) * PAGE)
     raw = np.frombuffer(memory, np.uint8)

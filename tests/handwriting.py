@@ -1,6 +1,6 @@
 """Digits as people have them: pictures in many styles, drawn from MNIST's test digits or from strokes of a pen.
 
-``python tests/handwriting.py runs/mnist data/mnist --seed 777`` prints what a model reads of them, as a table of styles.
+``python tests/handwriting.py runs/mnist data/mnist --seed 777`` prints a table of styles: what a model reads of each.
 """
 
 import argparse
@@ -265,8 +265,12 @@ STYLES: dict[str, Look] = {
     "lined": Look(before=lines(False), colour=blue_pen),
     "squared": Look(before=lines(True)),
     "photo": Look(finish=photograph, save=jpeg(60, 92), glyph=(100, 300)),
-    "photo of lines": Look(before=lines(False), finish=photograph, save=jpeg(60, 92), glyph=(100, 300), margin=(0.5, 1.5)),
-    "photo of squares": Look(before=lines(True), finish=photograph, save=jpeg(60, 92), glyph=(100, 300), margin=(0.5, 1.5)),
+    "photo of lines": Look(
+        before=lines(False), finish=photograph, save=jpeg(60, 92), glyph=(100, 300), margin=(0.5, 1.5)
+    ),
+    "photo of squares": Look(
+        before=lines(True), finish=photograph, save=jpeg(60, 92), glyph=(100, 300), margin=(0.5, 1.5)
+    ),
     "table": Look(finish=on_a_table, save=jpeg(60, 92), glyph=(100, 300), margin=(1, 2)),
     "shadow": Look(finish=shadow, save=jpeg(70, 95)),
     "noise": Look(finish=noisy(10, 30)),

@@ -61,7 +61,7 @@ def cache(tmp_path):
 
 
 def test_workers_compile_all_kernels_and_entries_and_the_process_nothing(python, cache, tmp_path):
-    """They find each other's machine code by its symbol, or the process would compile it again; its bits are the same."""
+    """They find each other's machine code by its symbol, or the process would compile it again; its bits are equal."""
     shown = f"{SOFTMAX}print(kernels.softmax(Z).tobytes().hex())\n"
     there = run(
         python, shown + "assert len(started) == 2 and not ahead._team.broken\nassert not written, written", cache
@@ -116,7 +116,7 @@ def test_warmup_takes_one_where_it_takes_several():
 
 @pytest.fixture
 def warmed(monkeypatch):
-    """What a warmup has kernels compiled for: calls, as (op, kind of the first argument, arguments, arguments by name)."""
+    """The calls that a warmup compiles kernels for: (op, kind of the first argument, arguments, arguments by name)."""
 
     def kind(X):
         if isinstance(X, kernels.CSR):

@@ -316,7 +316,7 @@ def test_given_test_samples_are_tested_and_weights_count():
 
 @pytest.mark.parametrize("options", [{}, {"loss": "quantile:0.2,0.6"}, {"class_weight": "balanced"}])
 def test_weights_say_how_often_a_row_is_there(options):
-    """Rows of weight 0 are as if they were not there, in scaling, splits and test; a factor on all weights changes nothing."""
+    """Rows of weight 0 count for nothing in scaling, splits and test; a factor on all weights changes nothing."""
     y = X[:, 0] if "loss" in options else Y["text"]
     spoilt = (
         np.concatenate((X, 1e6 * X[:60] + 1)),
@@ -407,7 +407,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     ),
     "a path": ({"data": "flats.csv"}, "data is 'flats.csv'; read what is there with fastmlp.load"),
     "out": ({"out": "run"}, "out is of the commands; in Python checkpoint= keeps the run, and result.model.save"),
-    "a name for y": ({"data": {"a": TEXT, "b": TEXT}, "y": "b"}, "y is 'b'; it must be the column itself, and X the others"),
+    "a name for y": (
+        {"data": {"a": TEXT, "b": TEXT}, "y": "b"}, "y is 'b'; it must be the column itself, and X the others"
+    ),
     "no y": ({"y": None}, "y is missing; fit takes samples X and their y, or a Dataset"),
     "no rows": ({"data": X[:0], "y": []}, "X is empty; it must hold at least one sample"),
     "a column of an array": ({"y": TEXT, "drop": "a"}, "^drop names columns of a data frame or a dict of arrays; X"),
@@ -423,12 +425,16 @@ BAD = {  # what is given in the place of X and y, or beside them
     "counts": ({"y": TEXT[1:]}, r"X has shape \(300, 6\) and y \(299,\); they must be"),
     "half a test set": ({"X_test": X}, "X_test and y_test go together"),
     "a test set without a column": (
-        {"data": {"a": X[:, 0], "b": X[:, 1]}, "X_test": {"a": X[:, 0]}, "y_test": TEXT}, "^X_test: column 'b' is missing"
+        {"data": {"a": X[:, 0], "b": X[:, 1]}, "X_test": {"a": X[:, 0]}, "y_test": TEXT},
+        "^X_test: column 'b' is missing",
     ),
     "NaN": ({"data": np.where(X > 2, np.nan, X)}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
-    "NaN in y": ({"y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, r"y, row \d+ .counted from 0.: holds a NaN or an infinity"),
+    "NaN in y": (
+        {"y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, r"y, row \d+ .counted from 0.: holds a NaN or an infinity"
+    ),
     "masked y": (
-        {"y": np.ma.masked_equal(Y["integers"], 7)}, r"y, row \d+ .counted from 0.: is masked; every sample must have one"
+        {"y": np.ma.masked_equal(Y["integers"], 7)},
+        r"y, row \d+ .counted from 0.: is masked; every sample must have one",
     ),
     "None in y": ({"y": [None, *TEXT[1:]]}, "y, row 0 .counted from 0.: is missing; every sample must have one"),
     "pandas.NA in y": (
@@ -451,7 +457,9 @@ BAD = {  # what is given in the place of X and y, or beside them
     "a damaged sparse matrix": ({"data": damaged()}, "X is no valid sparse matrix .indices must be < 6"),
     "text": ({"data": X.astype(str)}, "X has dtype <U"),
     **{
-        f"columns that never vary, {kind}": ({"data": same}, "X: every column has one value only; there is nothing to learn")
+        f"columns that never vary, {kind}": (
+            {"data": same}, "X: every column has one value only; there is nothing to learn"
+        )
         for kind, same in (
             ("ones", np.ones((300, 6))),
             ("zeros", np.zeros((300, 6))),
@@ -466,7 +474,8 @@ BAD = {  # what is given in the place of X and y, or beside them
     "one class": ({"y": np.full(300, "a")}, "^y: all labels are 'a'; there must be at least two classes"),
     "text to predict": ({"task": "regression"}, "^y: the label .* with task regression it must be a finite number"),
     "unknown option": (  # none that only the commands have, such as label_column
-        {"layers": 3}, r"unknown option 'layers'; did you mean hidden\? the options are X_test, .* input, label_smoothing,",
+        {"layers": 3},
+        r"unknown option 'layers'; did you mean hidden\? the options are X_test, .* input, label_smoothing,",
     ),
     # The command's: --clip-norm.
     "an option": ({"clip_norm": -1}, "^clip_norm is -1.0; it must be positive"),
@@ -476,13 +485,16 @@ BAD = {  # what is given in the place of X and y, or beside them
         {"class_weight": {0: 2}, "task": "regression", "y": X[:, 0]}, "^class_weight goes with classes; y has numbers",
     ),
     "a loss": ({"loss": "absolute_error"}, r"classes \(loss softmax_cross_entropy, focal; or task regression\)"),
-    "an unknown class": ({"X_test": X[:1], "y_test": ["maybe"]}, "^y_test: label 'maybe' is none of the training set's"),
+    "an unknown class": (
+        {"X_test": X[:1], "y_test": ["maybe"]}, "^y_test: label 'maybe' is none of the training set's"
+    ),
     "dictionaries": (
         {"data": {"a": X[:, 0], "b": np.array([{}] * 300, object)}},
         "^X: column 'b' holds values of the type dict; each must be a number, a text or a date",
     ),
     "masked weights": (
-        {"sample_weight": np.ma.masked_less(X[:, 0], 0)}, "sample_weight has masked values; fill them, or leave their rows out"
+        {"sample_weight": np.ma.masked_less(X[:, 0], 0)},
+        "sample_weight has masked values; fill them, or leave their rows out",
     ),
     "weights": ({"sample_weight": -np.ones(300)}, "the weight of row 0 .counted from 0. is -1"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""One SHA-256 of the weights after a run: on any number of threads, any threading layer beside, memory, chunks, company."""
+"""One SHA-256 of the weights after a run: any number of threads, threading layer beside, memory, chunks, company."""
 
 import copy
 import itertools
@@ -194,7 +194,7 @@ def test_bits_do_not_depend_on_where_arrays_lie_and_what_calls_take(rule, dtype,
 
 @pytest.mark.parametrize("sizes", [(4, 32, 16, 4), (6, 64, 8, 1)], ids=str)
 def test_bits_of_a_small_network_depend_on_no_thread_place_or_call(sizes, rng):
-    """Its blocks of samples, and the chunks that their gradients are added up in, are those of the batch; the last is short."""
+    """The batch sets the blocks of samples and the chunks that their gradients are added up in; the last is short."""
     X, rows = rng.standard_normal((2900, sizes[0])).astype(np.float32), rng.permutation(2900)
     output = "identity" if sizes[-1] == 1 else "softmax"
     y = X[:, :1] if sizes[-1] == 1 else rng.integers(0, sizes[-1], len(X))

@@ -93,10 +93,14 @@ def test_csv_files_for_training_testing_and_predicting(tmp_path, monkeypatch, di
 
 BAD = {
     "missing data set": (["--data", "mnst"], "mnst: no such file or directory (did you mean mnist? data sets"),
-    "missing file": (["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"),
+    "missing file": (
+        ["--data", "nowhere.csv"], "nowhere.csv: no such file or directory (data sets by name: mnist, synthetic)"
+    ),
     "unknown flag": (["--dat", "x"], "unrecognized arguments: --dat x (did you mean --data? --help lists the options)"),
     "no data set": (["--data", ""], "a path is empty; a variable of the shell may not be set"),
-    "an address": (["--data", "https://a.b/c.csv"], "https://a.b/c.csv: is an address; download it, and give the file's path"),
+    "an address": (
+        ["--data", "https://a.b/c.csv"], "https://a.b/c.csv: is an address; download it, and give the file's path"
+    ),
     "a dash of a word processor": (["\u2014data", "x"], "(did you mean --data? --help lists the options)"),
     "capitals": (["--activation", "ReLU"], "--activation is 'ReLU'; did you mean relu? it must be one of"),
     "another library's loss": (["--loss", "mse"], "--loss is 'mse'; did you mean squared_error? it must be one of"),
@@ -169,10 +173,16 @@ def test_bad_models_and_inputs_are_one_line(dataset, digits, command):
         (evaluate, [model, "--data", "narrow.npz"], "takes 784 features; narrow.npz has 3"),
         (evaluate, [model, "--data", "labels.npz"], "labels.npz: has class '11', which is none of the 10"),
         (predict, [model, "narrow.npz"], "has 3 features"),
-        (predict, [model, dataset, "--show", "seen.png"], "--show writes what the network sees of images; there is none"),
+        (
+            predict, [model, dataset, "--show", "seen.png"],
+            "--show writes what the network sees of images; there is none",
+        ),
         (predict, [model, "nowhere.npz"], "nowhere.npz: no such file"),
         (predict, [model, model], "it must hold X or X_test"),
-        (predict, [model, "sparse.npz"], "sparse.npz: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file"),
+        (
+            predict, [model, "sparse.npz"],
+            "sparse.npz: is a sparse matrix of SciPy; sklearn.datasets.dump_svmlight_file",
+        ),
         (predict, [model, "-"], "-: cannot be read (it is closed)"),
         (predict, [model], "the following arguments are required: FILE"),
     ]:  # fmt: skip

@@ -27,8 +27,8 @@ def inputs(columns, **values):
 
 
 GAPS = [
-    None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT", "s"), "#N/A", "-", ".", "#DIV/0!", r"\N",
-    "[NULL]", "\u2013", "0000-00-00",
+    None, "", " ", "?", "NA", "n/a", "NaN", "null", float("nan"), np.datetime64("NaT", "s"), "#N/A", "-", ".",
+    "#DIV/0!", r"\N", "[NULL]", "\u2013", "0000-00-00",
 ]  # fmt: skip
 
 
@@ -125,13 +125,14 @@ def test_days_and_months_stand_in_new_rows_as_they_stood_in_training():
     ("text", "said"),
     [
         *{
-            "12.5 %": 0.125, "$1,250": 1250, "1,250.5": 1250.5, "1,250,000": 1.25e6, "1'250": 1250, "1\u202f250 €": 1250,
-            "(3.20)": -3.2, "USD 5": 5,
+            "12.5 %": 0.125, "$1,250": 1250, "1,250.5": 1250.5, "1,250,000": 1.25e6, "1'250": 1250,
+            "1\u202f250 €": 1250, "(3.20)": -3.2, "USD 5": 5,
             "US$1,250": 1250, "\u20a925,000": 25_000, "-A$3.20": -3.2, "R$ 5": 5,
             "Rs. 1,10,000": 110_000, "3 EUR": 3,
-            "1\u2009250.5": 1250.5, "6:00 PM": 0.75, "12:30 a.m.": 1 / 48, "1:30.5": 90.5 / 86_400, "1:00:30": 3630 / 86_400,
-            "-$3.20": -3.2, "\u22123": -3, "+£.5": 0.5, "06:00": 0.25, "1 days 12:00:00": 1.5, "-1 days": -1,
-            "-0:15": -1 / 96, "\u22121:00:30": -3630 / 86_400, "+06:00": 0.25, "-1 days +18:00:00": -0.25,
+            "1\u2009250.5": 1250.5, "6:00 PM": 0.75, "12:30 a.m.": 1 / 48, "1:30.5": 90.5 / 86_400,
+            "1:00:30": 3630 / 86_400, "-$3.20": -3.2, "\u22123": -3, "+£.5": 0.5, "06:00": 0.25, "1 days 12:00:00": 1.5,
+            "-1 days": -1, "-0:15": -1 / 96, "\u22121:00:30": -3630 / 86_400, "+06:00": 0.25,
+            "-1 days +18:00:00": -0.25,
         }.items(),
         *dict.fromkeys(["1,250", "€1,250", "R$1,250", "1,25", "(3", "$", "12:60", "1 2"]).items(),
         *dict.fromkeys(["5 kg", "1,2500.5", "USDA 5", "1_0"]).items(),
@@ -168,7 +169,7 @@ def test_of_many_rows_the_number_itself_weighs_as_much_as_its_bends_and_a_model_
 
 
 def test_the_hats_of_a_number_span_what_the_bins_between_quantiles_do_and_are_as_far_apart():
-    """Rows' products are those of inputs that rise from 0 to 1 along each bin: the least of both places among the edges."""
+    """Rows' products are those of inputs that rise from 0 to 1 in each bin: the smaller of both places among edges."""
     x = np.random.default_rng(0).standard_normal(20_000)
     number = learnt(x=x, y=x).columns[0].learnt
     assert number.inputs == 1 + 64
@@ -188,9 +189,11 @@ def test_between_edges_a_row_is_what_two_of_them_are_by_parts():
     rng = np.random.default_rng(0)
     days = np.datetime64("2020-01-01") + rng.integers(0, 3000, 9000)
     table = {
-        "x": np.where(rng.random(9000) < 0.1, np.nan, rng.standard_normal(9000)), "few": rng.integers(0, 9, 9000) ** 2.0,
+        "x": np.where(rng.random(9000) < 0.1, np.nan, rng.standard_normal(9000)),
+        "few": rng.integers(0, 9, 9000) ** 2.0,
         "two": np.arange(9000) % 2, "gaps": np.where(np.arange(9000) % 3, 7, np.nan),
-        "day": np.where(np.arange(9000) % 7, days, np.datetime64("NaT", "D")), "c": rng.choice(["a", "b", "c", ""], 9000),
+        "day": np.where(np.arange(9000) % 7, days, np.datetime64("NaT", "D")),
+        "c": rng.choice(["a", "b", "c", ""], 9000),
     }  # fmt: skip
     columns = learnt(**table)
     assert columns.between_edges is not None
@@ -221,7 +224,8 @@ def test_bins_of_a_number_are_fewer_where_rows_are_few_and_more_where_it_is_alon
     x = np.arange(float(rows))
     day = np.datetime64("1900-01-01") + x.astype(int)
     for columns, count in (
-        (learnt(x=x, other=x), bins), (learnt(x=x), alone), (learnt({"y": "drop"}, x=x, y=x), alone), (learnt(day=day), alone),
+        (learnt(x=x, other=x), bins), (learnt(x=x), alone), (learnt({"y": "drop"}, x=x, y=x), alone),
+        (learnt(day=day), alone),
     ):  # fmt: skip
         kind = columns.columns[0].learnt
         number = getattr(kind, "parts", {"elapsed days": kind})["elapsed days"]
@@ -272,7 +276,10 @@ def test_categories_that_are_new_and_columns_without_values_are_said_where_there
     assert prices.unlike(read_table({"price": np.full(500, 1000.0)})) is None
     new = np.linspace(1000, 90_000, 50)
     for value, count, is_said in ((-999, 5, True), (-999, 4, False), (9_999_999, 5, True), (1000, 5, False)):
-        said = f"column 'price' is {value} in 10.0% of rows; in training from 1000 to 90000: where it says none, leave a gap"
+        said = (
+            f"column 'price' is {value} in 10.0% of rows; in training from 1000 to 90000: "
+            "where it says none, leave a gap"
+        )
         table = read_table({"price": np.append(new[count:], [value] * count)})
         assert prices.unlike(table) == (said if is_said else None)
     known = learnt(price=np.append(np.linspace(1000, 90_000, 300), [-999] * 9))

@@ -766,7 +766,7 @@ UNITS = {"float32": 1, "float64": 2.0**-29}  # of a rounding, in those of float3
 
 
 def rounding_bound(model, X):
-    """The most that two orders of computing the logits of X in float32 can differ: K terms err by K u sum |x w| each."""
+    """The most that two orders of computing X's logits in float32 can differ: K terms err by K u sum |x w| each."""
     u, Y, error = 2.0**-24, X.astype("float64"), 0.0
     for W, b in model.folded_layers():
         error = error @ abs(W) if np.ndim(error) else 0.0
@@ -793,7 +793,7 @@ def test_onnx_runtime_gives_the_models_classes_and_probabilities(name):
     classes, P = session.run(["class", "probabilities"], {"X": SAMPLES})
     np.testing.assert_array_equal(classes, model.class_indices(SAMPLES))
     assert P.dtype == model.network.dtype
-    # A probability moves less than the logits do, and exp, the sum and the quotient have a rounding a class and some more.
+    # A probability moves less than the logits; exp, the sum and the quotient have a rounding a class and some more.
     bound = rounding_bound(model, SAMPLES).max() + (len(model.classes) + 8) * 2.0**-24
     np.testing.assert_allclose(P, model.predict_proba(SAMPLES), rtol=0, atol=bound * UNITS[model.network.dtype.name])
 
@@ -834,9 +834,9 @@ def test_an_onnx_file_says_what_it_eats(digits, rng):
     model = fastmlp.fit(digits, hidden=(), steps=1).model
     words, known = said(model)
     assert words == (
-        "X are grey images of 28 x 28 pixels: float32 [N, 784], row by row, black 0, white 255, light on a dark ground. "
-        f"The ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle. Classes: 0, 1, 2, 3, 4, "
-        "5, 6, 7, 8, 9."
+        "X are grey images of 28 x 28 pixels: float32 [N, 784], row by row, black 0, white 255, light on a dark "
+        f"ground. The ink's longer side is {model.framing.box:g} pixels, its centre of mass in the middle. Classes: 0, "
+        "1, 2, 3, 4, 5, 6, 7, 8, 9."
     )
     assert (known["range"], known["polarity"]) == ([0, 255], "light on dark")
     assert "uint8 [N, 28, 28], black 0, white 255, light" in said(model, uint8=True)[0]

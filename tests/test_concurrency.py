@@ -1,4 +1,4 @@
-"""Threads, forks, pools and signals while kernels run. Each scene is a process of its own, so that a hang fails its test."""
+"""Threads, forks, pools and signals while kernels run. Each scene is a process of its own: a hang fails its test."""
 
 import os
 
@@ -204,7 +204,8 @@ def come_and_go(n):
     gc.collect()
 
 come_and_go(100)
-system_threads = lambda: len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else threading.active_count()
+system_threads = lambda: len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") \
+else threading.active_count()
 before = system_threads()
 tracemalloc.start()
 come_and_go(20)

@@ -64,8 +64,10 @@ class Environment:
         start = f"""
 import logging, sys, warnings
 logging.disable(logging.WARNING)  # that kernels are compiled
-warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork")  # of Python 3.12, whatever threads do
-warnings.filterwarnings("ignore", "Cannot cache compiled function")  # of Numba, of what calls kernels by their addresses
+warnings.filterwarnings("ignore", \
+"This process .* is multi-threaded, use of fork")  # of Python 3.12, whatever threads do
+warnings.filterwarnings("ignore", \
+"Cannot cache compiled function")  # of Numba, of what calls kernels by their addresses
 import kernels
 from {self.name} import check, check_once
 assert kernels.__file__.startswith({str(self.site)!r}), kernels.__file__
@@ -102,7 +104,7 @@ def test_what_numba_keeps_of_functions_on_top_of_ours_is_used(consumer):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_the_children_of_a_process_that_has_imported_and_called_it_compute_the_same(consumer):
-    """As the workers of a web server that loads the application first. Numba's own parallel loops ask for another layer."""
+    """As workers of a web server that loads the application first. Numba's own parallel loops ask for another layer."""
     assert consumer.run(FORK, NUMBA_THREADING_LAYER="workqueue") == []
 
 

@@ -1,4 +1,4 @@
-"""Kills and full disks at every instant: some checkpoint is always whole, and the run goes on from it to the same bits."""
+"""Kills and full disks at every instant: a checkpoint is always whole, and the run goes on from it to the same bits."""
 
 import builtins
 import contextlib

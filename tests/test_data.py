@@ -60,7 +60,9 @@ NAMES = {  # what the names of the four files are made of
         for part in ("train", "test")
         for kind in ("images-idx3", "labels-idx1")
     ),
-    "capitals": ("Train-Images.IDX3-UBYTE", "Train-Labels.IDX1-UBYTE", "Test-Images.IDX3-UBYTE", "Test-Labels.IDX1-UBYTE"),
+    "capitals": (
+        "Train-Images.IDX3-UBYTE", "Train-Labels.IDX1-UBYTE", "Test-Images.IDX3-UBYTE", "Test-Labels.IDX1-UBYTE"
+    ),
 }  # fmt: skip
 
 
@@ -360,7 +362,9 @@ Y, SMALL = np.arange(12) % 3, np.arange(144, dtype=np.uint8).reshape(12, 3, 4)
 ODD_NPZ = {  # what np.savez was given: (image_shape, classes, what is said)
     "labels in a column": ({"X": SMALL, "y": Y[:, None]}, (3, 4), "012", ""),
     "labels in a row": ({"X": SMALL, "y": Y[None]}, (3, 4), "012", ""),
-    "labels one-hot": ({"X": SMALL, "y": np.eye(3)[Y]}, (3, 4), "012", "rows of 3 with a single 1 are taken for the classes"),
+    "labels one-hot": (
+        {"X": SMALL, "y": np.eye(3)[Y]}, (3, 4), "012", "rows of 3 with a single 1 are taken for the classes"
+    ),
     "labels true or false": ({"X": SMALL, "y": Y == 1}, (3, 4), ["False", "True"], ""),
     "a channel last": ({"X": SMALL[..., None], "y": Y}, (3, 4), "012", ""),
     "a channel first": ({"X": SMALL[:, None], "y": Y}, (3, 4), "012", ""),
@@ -373,8 +377,8 @@ ODD_NPZ = {  # what np.savez was given: (image_shape, classes, what is said)
     "capitals between": ({"trainX": SMALL, "trainY": Y, "testX": SMALL, "testY": Y}, (3, 4), "012", ""),
     "inputs and targets": ({"Inputs": SMALL, "Targets": Y}, (3, 4), "012", ""),
     "parts in front": (
-        {"train_images": SMALL, "train_labels": Y, "test_images": SMALL, "test_labels": Y, "val_images": SMALL}, (3, 4), "012",
-        "val_images not used",
+        {"train_images": SMALL, "train_labels": Y, "test_images": SMALL, "test_labels": Y, "val_images": SMALL}, (3, 4),
+        "012", "val_images not used",
     ),
     "a test set without labels": ({"X": SMALL, "y": Y, "X_test": SMALL}, (3, 4), "012", "X_test not used"),
 }  # fmt: skip
@@ -417,24 +421,32 @@ BAD_NPZ = {
     "not a zip": (b"PK nothing", "not a valid .npz file"),
     "empty file": (b"", "not a valid .npz file"),
     "truncated": (zipped(X=GOOD, y=LABELS)[:-30], "not a valid .npz file"),
-    "a flipped bit": (zipped(pack=zipfile.ZIP_STORED, X=GOOD, y=LABELS).replace(GOOD, FLIPPED), "not a valid .npz file"),
+    "a flipped bit": (
+        zipped(pack=zipfile.ZIP_STORED, X=GOOD, y=LABELS).replace(GOOD, FLIPPED), "not a valid .npz file"
+    ),
     "no arrays": (zipped(), "holds nothing; it must hold X and y"),
     "other names": (zipped(a=GOOD, b=GOOD), "holds a, b; it must hold X and y"),
     "terabytes": (zipped(X=HUGE, y=LABELS), "promises 8000000000000 bytes"),
     "objects": (zipped(X=npy(np.zeros(3)).replace(b"'<f8'", b"'|O' "), y=GOOD), "dtype object"),
     "counts that differ": (zipped(X=GOOD, y=npy(np.zeros(5, int))), r"X has shape \(4, 3\) and y \(5,\)"),
-    "complex labels": (zipped(X=GOOD, y=npy(np.zeros(4, complex))), "'y' has dtype complex128; it must be numbers or text"),
+    "complex labels": (
+        zipped(X=GOOD, y=npy(np.zeros(4, complex))), "'y' has dtype complex128; it must be numbers or text"
+    ),
     "a NaN as label": (zipped(X=GOOD, y=npy(np.array([0, 1, np.nan, 1]))), "y, row 2 .counted from 0.: holds a NaN"),
     "one label": (zipped(X=GOOD, y=npy(np.zeros(4))), "all labels are '0'; there must be at least two classes"),
     "one text label": (zipped(X=GOOD, y=npy(np.array(["a"] * 4))), "all labels are 'a'; there must be at least two"),
-    "an empty label": (zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 .counted from 0. is empty"),
+    "an empty label": (
+        zipped(X=GOOD, y=npy(np.array(["a", "b", "", "a"]))), "the label of row 2 .counted from 0. is empty"
+    ),
     "labels not of Unicode": (
         zipped(X=GOOD, y=npy(np.array([1, 2, 0x110000, 1], "<u4")).replace(b"<u4", b"<U1")),
         "y holds characters that Unicode does not have",
     ),
     "half a surrogate pair": (zipped(X=GOOD, y=npy(np.array(["a", "b", "\ud800", "a"]))), "Unicode does not have"),
     "text": (zipped(X=npy(np.array([["a"]] * 4)), y=LABELS), "X has dtype <U1; it must be an integer type or a float"),
-    "few weights": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.ones(3))), r"of shape \(3,\); they must be numbers of"),
+    "few weights": (
+        zipped(X=GOOD, y=LABELS, sample_weight=npy(np.ones(3))), r"of shape \(3,\); they must be numbers of"
+    ),
     "negative weight": (
         zipped(X=GOOD, y=LABELS, sample_weight=npy(np.array([1, 1, -2, 1]))),
         "the weight of row 2 .counted from 0. is -2; it must be finite and at least 0",
@@ -442,7 +454,10 @@ BAD_NPZ = {
     "no weight": (zipped(X=GOOD, y=LABELS, sample_weight=npy(np.zeros(4))), "all sample weights are 0"),
     "no features": (zipped(X=npy(np.zeros((40, 0))), y=npy(np.arange(40) % 2)), "no features"),
     "a shape of booleans": (zipped(X=GOOD.replace(b"(4, 3)", b"(True,4)"), y=LABELS), "not a valid .npz file|promises"),
-    "NaN": (zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS), "X, row 1 .counted from 0.: holds a NaN or an infinity"),
+    "NaN": (
+        zipped(X=npy(np.array([[0.0], [np.nan]] * 2)), y=LABELS),
+        "X, row 1 .counted from 0.: holds a NaN or an infinity",
+    ),
 }  # fmt: skip
 
 

@@ -60,7 +60,9 @@ EDITS = {
     "a rule that a kernel refers to": (
         "update.py", [("return lr, weight_decay\n", "return lr, 0.0\n")], ["raw.linear_backward_weight"]
     ),
-    "an intrinsic": ("intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None),
+    "an intrinsic": (
+        "intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None
+    ),
     "vectors": ("simd/vectors.py", [('"add", _of_builder("fadd")', '"add", _of_builder("fsub")')], None),
     "options": ("jit/__init__.py", [('"error_model": "numpy"', '"error_model": "python"')], None),
     "what Numba is made to do": ("jit/numba_private.py", [("= fndesc.argtypes, ()", "= fndesc.argtypes, []")], None),
@@ -211,7 +213,8 @@ REFERS = "def f(x): return x * thing"
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (1, 1.0), (1, True), ("a", "b"), (np.float32(1), np.float64(1)), ((1, 2), (2, 1)), (np.dtype("f4"), np.dtype("f8")),
+        (1, 1.0), (1, True), ("a", "b"), (np.float32(1), np.float64(1)), ((1, 2), (2, 1)),
+        (np.dtype("f4"), np.dtype("f8")),
         (namedtuple("P", "a b"), namedtuple("P", "b a")), (namedtuple("P", "a b")(1, 2), namedtuple("P", "b a")(1, 2)),
         (np.exp, np.log), (np, len), (np.zeros(2), np.ones(2)), (np.zeros(2), np.zeros((1, 2))),
         (types.float32, types.float64), (0.0, -0.0),

@@ -130,7 +130,9 @@ MISDEEDS: dict[str, tuple[Callable[[Handler, bytes], None], str]] = {
     "an answer that is not HTTP": (lambda h, content: h.wfile.write(b"\x16\x03\x01\0\n" * 9), "is damaged"),
     "404": (lambda h, content: h.send_error(404), "HTTP Error 404: Not Found"),
     "500": (lambda h, content: h.send(content, code=500), "HTTP Error 500: Internal Server Error"),
-    "a status with an escape": (lambda h, content: h.send_response(503, "\x1b[2J") or h.end_headers(), "HTTP Error 503"),
+    "a status with an escape": (
+        lambda h, content: h.send_response(503, "\x1b[2J") or h.end_headers(), "HTTP Error 503"
+    ),
     "a short length": (lambda h, content: h.send(content, len(content) - 9), "is damaged"),
     "a long length": (lambda h, content: h.send(content[:-9], len(content) + 10**12), "is damaged"),
     "a negative length": (lambda h, content: h.send(content[:-9], -5), "is damaged"),
@@ -139,7 +141,9 @@ MISDEEDS: dict[str, tuple[Callable[[Handler, bytes], None], str]] = {
         "is damaged",
     ),
     "a header without end": (lambda h, content: h.wfile.write(b"HTTP/1.0 200 OK\r\nA: " + b"x" * 10**6), "is damaged"),
-    "headers without end": (lambda h, content: h.wfile.write(b"HTTP/1.0 200 OK\r\n" + b"A: x\r\n" * 10**4), "is damaged"),
+    "headers without end": (
+        lambda h, content: h.wfile.write(b"HTTP/1.0 200 OK\r\n" + b"A: x\r\n" * 10**4), "is damaged"
+    ),
     "without end": (endless, "is damaged|is not the file expected"),
     "a bomb": (lambda h, content: h.send(gzip.compress(bytes(16 * MOST_BYTES))), "is not the file expected"),
     "to itself": (lambda h, content: h.redirect(h.path), "HTTP Error 302: .*infinite loop"),

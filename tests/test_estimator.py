@@ -136,7 +136,9 @@ SAME = {
     "a penalty larger than the loss": {"alpha": 10.0, "batch_size": 10, "learning_rate_init": 0.02},
     "whole batch": {"solver": "sgd", "batch_size": 330},
     "in order": {"solver": "sgd", "shuffle": False},
-    "early stopping": {"solver": "sgd", "early_stopping": True, "n_iter_no_change": 3, "tol": 0.5, "learning_rate_init": 0.02},
+    "early stopping": {
+        "solver": "sgd", "early_stopping": True, "n_iter_no_change": 3, "tol": 0.5, "learning_rate_init": 0.02,
+    },
     "identity": {"solver": "sgd", "activation": "identity"},
     "logistic": {"solver": "sgd", "activation": "logistic"},
     "tanh": {"solver": "sgd", "activation": "tanh", "hidden_layer_sizes": (9, 7)},
@@ -310,8 +312,9 @@ def compare_a_sequence_of_calls(seed):
     draw, classes = drawn_data(rng)
     choices = {
         "hidden_layer_sizes": [(), (5,), (6, 4)], "activation": ["relu", "tanh", "logistic", "identity"],
-        "solver": ["sgd", "adam"], "alpha": [0.0, 1e-4, 5.0], "batch_size": ["auto", 7], "learning_rate_init": [0.001, 0.1],
-        "learning_rate": ["constant", "invscaling", "adaptive"], "max_iter": [1, 6], "shuffle": [True, False],
+        "solver": ["sgd", "adam"], "alpha": [0.0, 1e-4, 5.0], "batch_size": ["auto", 7],
+        "learning_rate_init": [0.001, 0.1], "learning_rate": ["constant", "invscaling", "adaptive"],
+        "max_iter": [1, 6], "shuffle": [True, False],
         "tol": [1e-4, 0.05], "momentum": [0.9, 0.0], "n_iter_no_change": [1, 10], "warm_start": [False, True],
         "early_stopping": [False, False, True], "validation_fraction": [0.2],
     }  # fmt: skip
@@ -336,7 +339,10 @@ def compare_a_sequence_of_calls(seed):
                 return  # begins its count anew, as it should
             models = both_or_neither(models, lambda model: model.fit(X, y))  # noqa: B023 (called at once)
         elif not options["early_stopping"]:
-            models = both_or_neither(models, lambda model: model.partial_fit(X, y, **known_classes(model, classes)))  # noqa: B023
+            models = both_or_neither(
+                models,
+                lambda model: model.partial_fit(X, y, **known_classes(model, classes)),  # noqa: B023
+            )
         if not models:
             return
         if hasattr(models[0], "coefs_"):
@@ -595,7 +601,9 @@ def test_each_loss_has_the_best_constant_that_it_should():
         for standardize in (False, True):
             assert best_constant(y, loss=loss, standardize_target=standardize) == pytest.approx(y.mean(), rel=1e-4)
     # The next numbers in order beside a quantile: between them all constants are as good.
-    near = lambda q: pytest.approx(np.quantile(y, q), abs=3 * np.ptp(np.quantile(y, [q - 0.002, q + 0.002])))  # noqa: E731
+    near = lambda q: pytest.approx(  # noqa: E731
+        np.quantile(y, q), abs=3 * np.ptp(np.quantile(y, [q - 0.002, q + 0.002]))
+    )
     assert best_constant(y, loss="absolute_error") == near(0.5)
     assert best_constant(y, loss="quantile", quantiles=0.9) == near(0.9)
     low, high = best_constant(y, loss="quantile", quantiles=[0.1, 0.9])
@@ -1058,7 +1066,7 @@ def test_other_libraries_predict_the_numbers_that_the_regressor_predicts(table, 
     fastmlp.export(model, tmp_path / "model.onnx")
     (predicted,) = runtime.InferenceSession(str(tmp_path / "model.onnx")).run(["prediction"], {"X": X})
     assert (predicted.dtype, predicted.shape) == (dtype, expected.shape)
-    # Orders of summing at most 12 terms of size 10 differ by that many roundings; exp multiplies them by the number itself.
+    # Orders of summing up to 12 terms of size 10 differ by so many roundings; exp multiplies them by the number itself.
     bounds = {"rtol": 100 * np.finfo(dtype).eps, "atol": 100 * np.finfo(dtype).eps}
     np.testing.assert_allclose(predicted, expected, **bounds)
     usage = fastmlp.export(model, tmp_path / "model.safetensors")
@@ -1153,12 +1161,16 @@ REFUSED = {
         "fit", NO, {"y": lambda y: [np.nan if bad else str(label) for bad, label in zip(BAD, y)]}, "20 gaps in 60 rows",
     ),
     "masked": ("both", {}, {"X": lambda X: np.ma.masked_less(X, 0)}, "masked values cannot be read"),
-    "masked weights": ("both", {}, {"sample_weight": np.ma.masked_less(np.arange(60), 9)}, "masked values cannot be read"),
+    "masked weights": (
+        "both", {}, {"sample_weight": np.ma.masked_less(np.arange(60), 9)}, "masked values cannot be read",
+    ),
     "beyond float32": ("again", {}, {"X": lambda X: X.astype(float) * 1e300}, "a value too large for dtype"),
     "another width": ("again", {}, {"X": lambda X: X[:, 1:]}, "is expecting 5"),
     "rows missing": ("both", {}, {"X": lambda X: X[1:]}, "inconsistent numbers of samples"),
     "continuous y": ("both", {}, {"y": lambda y: y + 0.5}, "nknown label type|classes not in|same classes"),
-    "labels 0 and 2": ("fit", NO, {"y": lambda y: 2 * np.eye(3, dtype=int)[y]}, "y has a column for each label and holds 2"),
+    "labels 0 and 2": (
+        "fit", NO, {"y": lambda y: 2 * np.eye(3, dtype=int)[y]}, "y has a column for each label and holds 2",
+    ),
     "multilabel": ("again", {}, {"y": lambda y: np.eye(3, dtype=int)[y]}, "y has a column for each label"),
     "unknown class": ("again", {}, {"y": lambda y: y + 1}, "same classes as|`y` has classes not in `self.classes_`"),
     "negative weights": ("both", {}, {"sample_weight": -np.ones(60)}, "Negative values in data"),
@@ -1175,29 +1187,39 @@ REFUSED = {
     "X_val not finite": ("fit", {}, {"X_val": np.full((2, 5), np.inf), "y_val": [0, 1]}, "contains infinity"),
     "X_val beyond float32": ("fit", {}, {"X_val": np.full((2, 5), 1e39), "y_val": [0, 1]}, "X_val contains infinity"),
     "y_val unknown": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [0, 9]}, "`y_val` has classes not in"),
-    "y_val multilabel": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [[0, 1], [1, 0]]}, "y_val has a column for each"),
+    "y_val multilabel": (
+        "fit", {}, {"X_val": np.ones((2, 5)), "y_val": [[0, 1], [1, 0]]}, "y_val has a column for each",
+    ),
     "other layers": ("again", {"hidden_layer_sizes": (4, 4)}, {}, r"hidden_layer_sizes is \[4, 4\]"),
     "no layers": ("both", {"hidden_layer_sizes": (0,)}, {}, "hidden_layer_sizes must be > 0"),
     "half a unit": ("both", {"hidden_layer_sizes": (2.5,)}, {}, "hidden_layer_sizes must be integers"),
     "no parameter": ("fit", {"alpha": -1.0}, {}, "The 'alpha' parameter"),
     "all dropped": ("fit", {"dropout": 1.0}, {}, "The 'dropout' parameter of MLP.* must be a float in the range"),
-    "negative smoothing": ("fit", {"label_smoothing": -0.1}, {}, "The 'label_smoothing' parameter of MLPClassifier must be"),
+    "negative smoothing": (
+        "fit", {"label_smoothing": -0.1}, {}, "The 'label_smoothing' parameter of MLPClassifier must be",
+    ),
     "no threads": ("fit", {"n_threads": 0}, {}, "The 'n_threads' parameter of MLP.* must be an int in the range"),
     "a number to call back": ("fit", {"callbacks": 3}, {}, "The 'callbacks' parameter of MLP.* must be"),
-    "class weights by a word": ("fit", {"class_weight": "even"}, {}, "The 'class_weight' parameter of MLPClassifier must be"),
+    "class weights by a word": (
+        "fit", {"class_weight": "even"}, {}, "The 'class_weight' parameter of MLPClassifier must be",
+    ),
     "dropout in lbfgs": ("fit", {"dropout": 0.5, "solver": "lbfgs"}, {}, "dropout is only available"),
     "one held out": ("fit", {"early_stopping": True, "validation_fraction": 0.01}, {}, "validation set is too small"),
     "a class of one": (
-        "fit", {"early_stopping": True, **NO}, {"y": lambda y: (np.arange(60) == 5).astype(int)}, "least populated class",
+        "fit", {"early_stopping": True, **NO}, {"y": lambda y: (np.arange(60) == 5).astype(int)},
+        "least populated class",
     ),
-    "two weights": ("fit", {"early_stopping": True}, {"sample_weight": np.arange(60) < 2}, "sample_weight is positive for 2"),
+    "two weights": (
+        "fit", {"early_stopping": True}, {"sample_weight": np.arange(60) < 2}, "sample_weight is positive for 2",
+    ),
     "one group": ("fit", {"early_stopping": True}, {"groups": np.zeros(60)}, "n_samples=1"),
     "groups missing": ("fit", {"early_stopping": True}, {"groups": np.zeros(5)}, "inconsistent numbers of samples"),
     "no score": ("fit", {"early_stopping": True, "scoring": failing_scorer}, {}, "no score"),
     "another score": ("fit", {"early_stopping": True, "scoring": "f1"}, {}, "average='binary'"),
     "integers as objects": ("fit", {}, {"y": lambda y: y.astype(object)}, r"holds int; it .*: y.astype\(int\)"),
     "numbers and text": (
-        "fit", {}, {"y": lambda y: np.array([1, "a"] * 30, object)}, r"dtype object and holds int, str; .*: y.astype\(str\)",
+        "fit", {}, {"y": lambda y: np.array([1, "a"] * 30, object)},
+        r"dtype object and holds int, str; .*: y.astype\(str\)",
     ),
     "divergence": ("both", {"learning_rate_init": 1e300}, {}, "Solver produced non-finite"),
     "a changed rate": ("partial_fit", {"learning_rate_init": -1.0}, {}, "The 'learning_rate_init' parameter"),
@@ -1212,28 +1234,43 @@ REFUSED = {
 # The same of numbers to predict, beside what is refused of any y.
 OF_CLASSES = {"y", "classes", "y_val", "class_weight", "label_smoothing"}
 REFUSED_NUMBERS = {
-    **{name: case for name, case in REFUSED.items() if not OF_CLASSES & {*case[1], *case[2]} and name != "another score"},
+    **{
+        name: case for name, case in REFUSED.items()
+        if not OF_CLASSES & {*case[1], *case[2]} and name != "another score"
+    },
     "text": ("both", {}, {"y": lambda y: y.astype(str)}, "could not convert string to float|y has dtype <U"),
     "y not finite": ("both", {}, {"y": lambda y: np.where(BAD, np.nan, y)}, "Input y contains NaN"),
     "y beyond float32": ("both", {}, {"y": lambda y: y * 1e300}, "y holds a number too large for dtype float32"),
     "y beyond float32, standardised": (
-        "fit", {"standardize_target": True, **NO}, {"y": lambda y: y * 1e39}, "y holds a number too large for dtype float32",
+        "fit", {"standardize_target": True, **NO}, {"y": lambda y: y * 1e39},
+        "y holds a number too large for dtype float32",
     ),
-    "columns": ("again", {}, {"y": lambda y: np.stack([y, y], 1)}, "y has 2 columns; this model was fitted with 1 outputs"),
+    "columns": (
+        "again", {}, {"y": lambda y: np.stack([y, y], 1)}, "y has 2 columns; this model was fitted with 1 outputs",
+    ),
     "sparse y": ("both", {}, {"y": lambda y: scipy.sparse.csr_array(y[:, None])}, "Sparse data was passed for y"),
-    "y_val sparse": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": scipy.sparse.csr_array(np.eye(2))}, "y_val is sparse"),
+    "y_val sparse": (
+        "fit", {}, {"X_val": np.ones((2, 5)), "y_val": scipy.sparse.csr_array(np.eye(2))}, "y_val is sparse",
+    ),
     "y_val of columns": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": np.ones((2, 3))}, "y_val has 3 columns"),
     "y_val not finite": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": [0, np.inf]}, "y_val contains infinity"),
     "y_val text": ("fit", {}, {"X_val": np.ones((2, 5)), "y_val": ["a", "b"]}, "y_val has dtype <U1"),
-    "negative counts": ("fit", {"loss": "poisson", **NO}, {"y": lambda y: y - 2}, "y holds -1.5; the loss poisson takes"),
+    "negative counts": (
+        "fit", {"loss": "poisson", **NO}, {"y": lambda y: y - 2}, "y holds -1.5; the loss poisson takes",
+    ),
     "sizes of nothing": ("fit", {"loss": "gamma", **NO}, {"y": lambda y: y - 0.5}, "y holds 0.0; the loss gamma takes"),
     "negative y_val": (
-        "fit", {"loss": "poisson", **NO}, {"X_val": np.ones((2, 5)), "y_val": [0, -1.0]}, "y_val holds -1.0; the loss poisson",
+        "fit", {"loss": "poisson", **NO}, {"X_val": np.ones((2, 5)), "y_val": [0, -1.0]},
+        "y_val holds -1.0; the loss poisson",
     ),
-    "now standardised": ("again", {"standardize_target": True}, {}, "standardize_target is True, which the network to go on"),
+    "now standardised": (
+        "again", {"standardize_target": True}, {}, "standardize_target is True, which the network to go on",
+    ),
     "another output": ("again", {"loss": "poisson"}, {}, "loss is 'poisson', of which the output is exp"),
     "falling quantiles": ("fit", {"loss": "quantile", "quantiles": [0.9, 0.1]}, {}, r"quantiles is \[0.9, 0.1\]"),
-    "more quantiles": ("again", {"loss": "quantile", "quantiles": [0.1, 0.9]}, {}, "y has 1 columns, and makes 2 of each"),
+    "more quantiles": (
+        "again", {"loss": "quantile", "quantiles": [0.1, 0.9]}, {}, "y has 1 columns, and makes 2 of each",
+    ),
     "no such loss": ("both", {"loss": "log_loss"}, {}, "The 'loss' parameter of MLPRegressor must be"),
 }  # fmt: skip
 

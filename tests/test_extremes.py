@@ -51,7 +51,7 @@ def test_a_float32_run_follows_its_float64_twin(digits):
 @pytest.mark.nightly
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_long_float32_runs_follow_their_float64_twins(digits, optimizer):
-    """And err no more, in the median of twenty seeds, than four times what NumPy's float32 does, in another order of sums."""
+    """And err, in the median of 20 seeds, at most four times as much as NumPy's float32, in another order of sums."""
     twins = check_curves(digits, optimizer, range(20), epochs=60)
     errors = {
         backend: np.median(

@@ -55,7 +55,7 @@ def test_a_training_step_descends_the_derivative_of_its_loss(sizes, mean, rng):
     ids=str,
 )
 def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, loss, rng):
-    """Sample weights, dropout, whose mask is the same at every evaluation, and smoothed labels where there are labels."""
+    """Sample weights, dropout with the same mask at every evaluation, and smoothed labels where there are labels."""
     network = Network(sizes, dtype="float64", activation=activation, output=kernels.LOSSES[loss].output)
     network.params[:] = 0.5 * rng.standard_normal(network.params.size)
     X, rows = rng.standard_normal((8, 6)), np.array([5, 1, 7, 2, 0])

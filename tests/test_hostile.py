@@ -1,4 +1,4 @@
-"""Hostile files: whatever the bytes, a reader gives a sound object or one line that names the file, soon and in little memory.
+"""Hostile files: readers of any bytes give a sound object or one line that names the file, soon and in little memory.
 
 ``python tests/test_hostile.py SEED COUNT KIND ...`` replays mutants; ``FASTMLP_FUZZ_SEED`` makes the tests draw others.
 """

@@ -1,4 +1,4 @@
-"""Handwriting in photographs and drawings: what is found, how it is framed, what is refused, and how well it is read."""
+"""Handwriting in photographs and drawings: what is found, how it is framed, what is refused and how well it is read."""
 
 from pathlib import Path
 
@@ -379,8 +379,8 @@ def test_a_drawing_is_found_and_the_command_says_so(files, command):
     code, out, err = command(predict, "model.npz", "one.png")
     assert (code, out) == (0, "4\n")
     assert err == (
-        "one.png: 1 digit found, scaled and centred as in training (--as-is takes the whole image, --show writes what is "
-        "seen)\n"
+        "one.png: 1 digit found, scaled and centred as in training (--as-is takes the whole image, --show writes what "
+        "is seen)\n"
     )
 
 

@@ -29,7 +29,7 @@ def steps_of(names):
 
 @pytest.mark.slow
 def test_every_lesson_takes_the_step_of_the_first():
-    """In float64 and with sums of at most 136 terms: a thousand roundings of the largest number are beyond all differences."""
+    """In float64 with sums of up to 136 terms: all differences are below a thousand roundings of the largest number."""
     names = list(LESSONS)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:  # it takes long to compile them
         results = [result for half in pool.map(steps_of, (names[:3], names[3:])) for result in half]

@@ -1,4 +1,4 @@
-"""A library of Numba functions, in the ways that Numba has: kept, parallel, with signatures, in classes, with objects."""
+"""A library of functions, in the ways that Numba has: kept, parallel, with signatures, in classes, with objects."""
 
 import numpy as np
 from numba import float64, int64, njit, objmode, prange
