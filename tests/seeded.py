@@ -1,9 +1,10 @@
-"""Seeded bugs: changes of the kernels that tests must notice, described by what the code says and not by where it stands.
+"""Seeded bugs: changes of the kernels that tests must notice, described by what the code says, not by where it stands.
 
-A bug names a definition anywhere in the package and gives two expressions: the one that is right there, and the wrong one
-that takes its place. In both a name of one letter stands for any expression, the same letter for the same one, and ``...``,
-last in a call, for the arguments that follow. So neither formatting, nor comments, nor the names of local variables, nor
-other lines, nor the file matter. Where code has changed so much that a bug no longer has a place, ``seed`` says which one.
+A bug names a definition anywhere in the package and gives two expressions: the one that is right there, and the wrong
+one that takes its place. In both a name of one letter stands for any expression, the same letter for the same one, and
+``...``, last in a call, for the arguments that follow. So neither formatting, nor comments, nor the names of local
+variables, nor other lines, nor the file matter. Where code has changed so much that a bug no longer has a place,
+``seed`` says which one.
 """
 
 import ast

@@ -1,8 +1,9 @@
 """Run in a process of its own: the same work many times, and what the process then holds more than before.
 
-Prints, a line for each work, the least resident bytes, file descriptors and threads in the last quarter of the calls less the
-least in the second. What a process holds goes up and down by megabytes with the allocator's own room, stacks and workspaces;
-what each call loses raises the least of it too. A work is the name of an op, shapes, fits, or run, whose COUNT is in seconds.
+Prints, a line for each work, the least resident bytes, file descriptors and threads in the last quarter of the calls
+less the least in the second. What a process holds goes up and down by megabytes with the allocator's own room, stacks
+and workspaces; what each call loses raises the least of it too. A work is the name of an op, shapes, fits, or run,
+whose COUNT is in seconds.
 
     python soak.py COUNT WORK...
 """
@@ -35,7 +36,7 @@ def holdings() -> np.ndarray:
 
 
 def growth(work, kinds: int, count: int) -> np.ndarray:
-    """What ``work`` leaves behind from the second to the last quarter of ``count`` calls, once all its ``kinds`` are loaded."""
+    """What ``work`` leaves from the second to the last quarter of ``count`` calls, once all ``kinds`` are loaded."""
     for k in range(kinds):
         work(k)
     gc.collect()

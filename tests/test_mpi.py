@@ -1,4 +1,4 @@
-"""Data-parallel training: N ranks give one process's numbers, and end together, with one line, whatever ends one of them."""
+"""Data-parallel training: N ranks give one process's numbers, and end together, with one line, whatever ends one."""
 
 import json
 import os
@@ -124,7 +124,7 @@ def test_ranks_give_the_numbers_of_one_process_and_the_same_bits_again(ranks, n)
     assert max(worst.values()) < 1e-9, worst
 
 
-# The definition of local SGD, with dropout masks of each rank's own, computed in one process beside what the ranks compute.
+# The definition of local SGD, with each rank's own dropout masks, in one process, beside what the ranks compute.
 LOCAL = """
 import numpy as np
 import fastmlp
@@ -162,7 +162,8 @@ with joined() as world:
                 for s, few in enumerate(share):
                     if len(few):
                         kernels.mlp_train_steps(data.X, data.y, few, len(few), copy, rule=rule,
-                                                lr=rates[step + s : step + s + 1], t=4 + step + s, seed=9 + rank, **common)
+                                                lr=rates[step + s : step + s + 1], \
+t=4 + step + s, seed=9 + rank, **common)
                 copies.append((copy, sum(map(len, share)) / n))
             expected.params[...] = sum(copy.params * weight for copy, weight in copies)
             expected.state[...] = sum(copy.state * weight for copy, weight in copies)

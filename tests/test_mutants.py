@@ -68,7 +68,7 @@ def test_a_bug_without_a_place_is_to_be_described_anew(bug, message, tmp_path):
 
 
 def run_tests(place: Path) -> tuple[int, ElementTree.Element | None]:
-    """Exit code of the tests of the kernels in ``place``, and of the first that did not pass, which ends them, its report."""
+    """Exit code of the kernels' tests in ``place``, and the report of the first that did not pass, which ends them."""
     environment = {**os.environ, "PYTHONPATH": str(place), "FASTMLP_CACHE": str(place / "cache")}
     options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", "--junitxml", "report.xml"]
     command = [sys.executable, "-m", "pytest", *options, *TESTS]
@@ -81,7 +81,7 @@ def run_tests(place: Path) -> tuple[int, ElementTree.Element | None]:
 
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory):
-    """A copy of the kernels and their tests, which pass; and the compiled kernels, of which most serve a mutant, too."""
+    """A copy of the kernels and their tests, which pass; and the compiled kernels, of which most serve a mutant too."""
     place = tmp_path_factory.mktemp("sound")
     for folder in ("kernels", "tests"):
         shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -94,7 +94,7 @@ def sound(tmp_path_factory):
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", BUGS)
 def test_a_seeded_bug_is_caught(name, sound, tmp_path):
-    """By an assertion, or by the end of the process where it read or wrote: code that does not compile catches nothing."""
+    """By an assertion, or the end of the process where it read or wrote: code that does not compile catches nothing."""
     place = tmp_path / "mutant"
     shutil.copytree(sound, place, ignore=shutil.ignore_patterns("__pycache__", "report.xml"))
     path, source = seed(BUGS[name], place / "kernels")

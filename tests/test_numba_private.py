@@ -1,4 +1,4 @@
-"""What the kernels use of Numba that it does not promise to keep: all of it in one module, and each name still there."""
+"""What the kernels use of Numba that it does not promise to keep: all in one module, and each name still there."""
 
 import ast
 import re
@@ -102,7 +102,7 @@ def test_numba_has_the_passes_that_kernels_leave_out():
 def test_no_other_module_uses_names_that_numba_does_not_promise():
     sources = [path for path in (ROOT / "kernels").rglob("*.py") if path != PRIVATE]
     assert {module for path in sources for module, _ in imported(path)} <= PUBLIC
-    # Numba's own ``overload`` only where all the code is in every key: others would run stale (see kernels.jit.dependencies).
+    # Numba's own ``overload`` only where every key has all code: others would run stale (see kernels.jit.dependencies).
     overloading = {path.parent.name for path in sources if ("numba.extending", "overload") in imported(path)}
     assert overloading <= {"simd"}
     # Nor its ``intrinsic``: what users have compiled with one, and kept, would run stale (see kernels.jit.linked).

@@ -85,7 +85,7 @@ def test_gradients_of_integers_are_exact_for_every_remainder(dtype, rng):
 
 
 def exact_products(X, dY, W):
-    """What of (forward, weight gradient, bias gradient, input gradient, step of W by sgd) differs from the exact integers."""
+    """What of (forward, gradients of weights, biases and inputs, step of W by sgd) differs from the exact integers."""
     x, dy, w = (array.astype(np.int64) for array in (X, dY, W))
     stepped = W.copy()
     kernels.linear_backward_update(X, dY, stepped, rule=kernels.sgd(), lr=1.0)
@@ -245,7 +245,7 @@ PRODUCT_SHAPES = [(7, 784, 33), (128, 784, 256), (33, 4096, 17), (64, 10, 784), 
 @dtypes
 @pytest.mark.parametrize("shape", PRODUCT_SHAPES, ids=str)
 def test_products_err_less_than_gamma_and_than_a_dropped_term(dtype, shape, rng, record_property):
-    """|error| <= gamma_(K+2) (|X||W| + |b|), and 4 sqrt(K) u of the same: gamma alone misses a dropped term at large K."""
+    """|error| <= gamma_(K+2) (|X||W| + |b|), and 4 sqrt(K) u of that: gamma alone misses a dropped term at large K."""
     B, K, O = shape
     X, W, b = (rng.standard_normal(s).astype(dtype) for s in ((B, K), (K, O), (O,)))
     wide = np.longdouble if dtype == "float64" else np.float64

@@ -219,7 +219,7 @@ def test_distorted_images_depend_on_seed_epoch_and_row_alone(digits):
 
 
 def test_images_are_distorted_as_far_as_the_help_says(digits, monkeypatch):
-    """Half as far as 15 degrees, 15 %, 7 % of 28 pixels, and, elastic, as Simard, Steinkraus and Platt (2003) moved them."""
+    """Half as far as 15 degrees, 15 %, 7 % of 28 pixels and, elastic, as in Simard, Steinkraus and Platt (2003)."""
     asked = {}
     monkeypatch.setattr(kernels, "distort", lambda *images, **strengths: asked.update(strengths))
     distortion(configure(augment="elastic", augment_strength=0.5, seed=4), digits)(digits.X, np.array([0]), epoch=3)

@@ -54,8 +54,8 @@ def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
         assert "..backend" not in names
     outside = {name for name in names if not name.startswith(".")} - set(sys.stdlib_module_names)
     extras = {
-        "plots.py": {"matplotlib"}, "sections.py": {"matplotlib"}, "estimator": {"scipy", "sklearn"}, "frames.py": {"narwhals"},
-        "parquet.py": {"pyarrow"},
+        "plots.py": {"matplotlib"}, "sections.py": {"matplotlib"}, "estimator": {"scipy", "sklearn"},
+        "frames.py": {"narwhals"}, "parquet.py": {"pyarrow"},
     }  # fmt: skip
     assert outside <= {"numpy", "kernels"} | extras.get(path.name, set()) | extras.get(path.parent.name, set())
 

@@ -32,7 +32,7 @@ from fastmlp.models.model import Model
 
 needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver")
 
-# Runs prepare() and probabilities() of the page on a PNG; calls back with [pixels, probabilities] of each digit, or text.
+# Runs the page's prepare() and probabilities() on a PNG; calls back with each digit's [pixels, probabilities], or text.
 _PREPARE = """
 const [url, done] = arguments, image = new Image();
 image.onload = () => {
@@ -60,8 +60,8 @@ def model():
     """A network that tells digits apart, trained for a second."""
     X, y = synthetic_digits(4000)
     drawn = np.stack([frame(image, (28, 28), 20) for image in X.reshape(-1, 28, 28) / 255])
-    data = fastmlp.Dataset("drawn", drawn.reshape(-1, 784), y, drawn[:100].reshape(-1, 784), y[:100], tuple("0123456789"),
-                           "drawn digits", image_shape=(28, 28))  # fmt: skip
+    data = fastmlp.Dataset("drawn", drawn.reshape(-1, 784), y, drawn[:100].reshape(-1, 784), y[:100],
+                           tuple("0123456789"), "drawn digits", image_shape=(28, 28))  # fmt: skip
     return fastmlp.fit(data, epochs=5).model
 
 

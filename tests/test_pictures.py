@@ -1,4 +1,4 @@
-"""Folders and archives of images: which files are read, into what classes, of what size; and what of them is refused."""
+"""Folders and archives of images: which files are read, into what classes, of what size; and what is refused."""
 
 import os
 import shutil
@@ -93,8 +93,8 @@ def test_images_are_the_samples_of_their_directories_names(how):
     ("train_name", "test_name", "said"),
     [
         ("train", "test", []), ("Training", "testing", []), ("train", "val", ["val is taken for the test set"]),
-        ("training_set", "test_set", []), ("seg_train/seg_train", "seg_test/seg_test", []), ("images-train", "TEST images", []),
-        ("trainingSet/trainingSet", "testSet", []),
+        ("training_set", "test_set", []), ("seg_train/seg_train", "seg_test/seg_test", []),
+        ("images-train", "TEST images", []), ("trainingSet/trainingSet", "testSet", []),
     ],
 )  # fmt: skip
 def test_train_and_test_are_told_apart_by_their_directories(form, train_name, test_name, said):
@@ -305,9 +305,11 @@ BAD = {
     "all unreadable": ("set", renamed, "set/a/0.png: not a readable image (cannot identify image file); 7 more cannot"),
     "links to nothing": ("set", moved, "set/a/0.5.png: no such file"),
     "one class": ("set", lambda: folder(classes="a"), "all labels are 'a'; there must be at least two classes"),
-    "no classes": ("set", lambda: picture("set/a.png"), "set: its images have no classes; each class must have a directory"),
+    "no classes": ("set", lambda: picture("set/a.png"),
+        "set: its images have no classes; each class must have a directory"),
     "only a test set": ("set", lambda: folder("set/test"), "set: holds test, and no train directory to train on"),
-    "a zip of a page": ("set.zip", archive("a.html", "1,2"), "set.zip: holds no images, but a.html; it must hold a directory"),
+    "a zip of a page": ("set.zip", archive("a.html", "1,2"),
+        "set.zip: holds no images, but a.html; it must hold a directory"),
     "a zip of loose images": ("set.zip", archive("a.png", "x"), "set.zip: its images (a.png) are in no directories"),
     "an empty zip": ("set.zip", archive("a/", ""), "set.zip: holds no files; it must hold a directory of images"),
     "no zip": ("set.zip", lambda: Path("set.zip").write_text("x"), "set.zip: not a valid .zip file"),

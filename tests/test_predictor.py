@@ -145,7 +145,7 @@ def test_a_signal_handler_that_predicts_leaves_the_scratch_of_the_prediction_tha
     ):
 
         def at_line(k, prepare=prepare):
-            """(elements of the scratch, whether the other network's was made at the k-th line of ``mlp`` before that)"""
+            """(elements of the scratch, whether the other network's was made before, at the k-th line of ``mlp``)"""
             left = k
 
             def trace(frame, event, _):

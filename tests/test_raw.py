@@ -1,4 +1,4 @@
-"""``kernels.raw``: every op of the registry without its checks gives the bits of the public op, in any number of parts."""
+"""``kernels.raw``: every op of the registry without checks gives the bits of the public op, in any number of parts."""
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ SHAPE = (21, 37, 19)
 
 
 def first_cases(op, dtype):
-    """A case of each kind of input, by rules of every number of slots, and of what may be absent: few, as each is compiled."""
+    """A case of each kind of input, each number of a rule's slots, and what may be absent: few, as each is compiled."""
     kinds, slots = set(), set()
     for args, kwargs in op.cases(np.random.default_rng(5), SHAPE, np.dtype(dtype)):
         arguments = inspect.signature(op.fast).bind(*args, **kwargs).arguments
@@ -339,7 +339,8 @@ def test_in_compiled_code_the_error_begins_with_its_place():
 def test_scratch_is_made_for_a_network_with_the_state_of_the_rule():
     """Else a step would write past its end."""
     for rule, batch, message in (
-        (kernels.adam(), 3, "network has 0 slots of state; this rule needs 2"), (kernels.sgd(), 0, "batch is 0; it must be"),
+        (kernels.adam(), 3, "network has 0 slots of state; this rule needs 2"),
+        (kernels.sgd(), 0, "batch is 0; it must be"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             raw.step_scratch(1, SAMPLES, ROWS, batch, NETWORK, rule)

@@ -137,7 +137,8 @@ def test_the_words_and_the_table_say_what_the_model_does(run, digits):
     assert f"Misclassified: {len(wrong)} of 500 test samples" in seen.text
     assert "It was trained for 2 epochs (24 steps)." in seen.text
     assert (
-        "After epoch 2: train loss 0.9, error rate 25.0 %; test loss 1.75, error rate 37.5 %, lowest loss 1.5 at epoch 1."
+        "After epoch 2: train loss 0.9, error rate 25.0 %; test loss 1.75, error rate 37.5 %, "
+        "lowest loss 1.5 at epoch 1."
     ) in seen.text
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (digits.y_test[wrong], predicted[wrong]), 1)
@@ -335,12 +336,14 @@ BAD = {
     "no model": (["run"], lambda run: (run / "model.npz").unlink(), "run: holds neither model.npz nor checkpoint.npz"),
     "not a model": (["run"], lambda run: (run / "model.npz").write_bytes(b"PK"), "model.npz: not a valid .npz file"),
     "no metrics": (["run"], lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl: no such file"),
-    "no config": (["run"], lambda run: (run / "config.toml").unlink(), "config.toml: no such file; without it --data must"),
+    "no config": (["run"], lambda run: (run / "config.toml").unlink(),
+        "config.toml: no such file; without it --data must"),
     "not TOML": (["run"], lambda run: (run / "config.toml").write_text("data ="), "config.toml: not valid TOML"),
     "data gone": (["run"], lambda run: os.unlink("digits.npz"), "digits.npz: no such file or directory"),
     "data gone, the cure": (["run"], lambda run: os.unlink("digits.npz"), "; --data says where else the data is"),
     "other data gone": (["run", "--data", "x.npz"], lambda run: None, "x.npz: no such file or directory"),
-    "other inputs": (["run", "--data", "narrow.npz"], lambda run: None, "model.npz: takes 784 features; narrow.npz has 3"),
+    "other inputs": (["run", "--data", "narrow.npz"], lambda run: None,
+        "model.npz: takes 784 features; narrow.npz has 3"),
     "other classes": (["run", "--data", "labels.npz"], lambda run: None, "labels.npz: has class '11'"),
     "out is a file": (["run", "--out", "narrow.npz"], lambda run: None, "--out narrow.npz: cannot be made a directory"),
     "no argument": ([], lambda run: None, "the following arguments are required: DIR"),

@@ -42,9 +42,9 @@ def everything(X, Y, out):
         simd.store(out, k * lanes, found[k])
     masks = (
         x < y, x <= y, x > y, x >= y, x == y, x != y, x < 0, x > 0, ~(x < y), (x < y) & (x == x), (x < y) | (y != y),
-        (x < y) ^ (x <= y), simd.less(x, y), simd.at_most(x, y), simd.greater(x, y), simd.at_least(x, y), simd.equal(x, y),
-        simd.not_equal(x, y), simd.both(x < y, y < 2), simd.either(x < y, y < 2), simd.differ(x < y, y < 2),
-        simd.inverse(x < y),
+        (x < y) ^ (x <= y), simd.less(x, y), simd.at_most(x, y), simd.greater(x, y), simd.at_least(x, y),
+        simd.equal(x, y), simd.not_equal(x, y), simd.both(x < y, y < 2), simd.either(x < y, y < 2),
+        simd.differ(x < y, y < 2), simd.inverse(x < y),
     )  # fmt: skip
     for k in range(len(masks)):
         simd.store(out, (len(found) + k) * lanes, simd.select(masks[k], 1, simd.zeros(x)))
@@ -59,11 +59,13 @@ def everything_in_numpy(X, Y):
             X + Y, X - Y, X * Y, X / Y, X * 2, 2 * X, 1 - X, X / 3, 1 / X, -X, abs(X), ((X + Y) - 1) * 2 / Y,
             -X, abs(X), np.floor(X), np.ceil(X), np.rint(X), np.sqrt(X), 1 / X, np.sign(X),
             np.maximum(X, Y), np.minimum(X, Y), np.maximum(X, 0), np.minimum(X, 1),
-            np.where(X > Y, X, Y), np.where(X < Y, one, 0 * Y), X, np.rint(X), *(np.full_like(X, x) for x in (3, 0.5, 1)),
+            np.where(X > Y, X, Y), np.where(X < Y, one, 0 * Y), X, np.rint(X),
+            *(np.full_like(X, x) for x in (3, 0.5, 1)),
         ]  # fmt: skip
     masks = [
         X < Y, X <= Y, X > Y, X >= Y, X == Y, X != Y, X < 0, X > 0, ~some, some & (X == X), some | (Y != Y),
-        some ^ (X <= Y), X < Y, X <= Y, X > Y, X >= Y, X == Y, X != Y, some & (Y < 2), some | (Y < 2), some ^ (Y < 2), ~some,
+        some ^ (X <= Y), X < Y, X <= Y, X > Y, X >= Y, X == Y, X != Y, some & (Y < 2), some | (Y < 2), some ^ (Y < 2),
+        ~some,
     ]  # fmt: skip
     rows = np.array([*found, *masks], X.dtype)
     return rows, (some.any(), some.all(), some.sum(), X.min(), True)
@@ -72,7 +74,7 @@ def everything_in_numpy(X, Y):
 @dtypes
 @pytest.mark.parametrize("fastmath", [False, True])
 def test_operators_functions_and_masks_equal_numpys_whatever_the_callers_fastmath(dtype, fastmath, rng):
-    """NaN, infinity and signed zeros in every lane. ``fastmath=True`` lets LLVM assume that there are none, but not here."""
+    """NaN, infinity and signed zeros in every lane. ``fastmath=True`` lets LLVM assume there are none, but not here."""
     compiled = njit(fastmath=fastmath)(everything)
     values = np.array([1.5, -2.0, np.nan, np.inf, -np.inf, 1e-30, 3.0, 0.0, -0.0, 2.5, -0.5, 1e6], dtype)
     n = lanes(dtype)
@@ -98,7 +100,8 @@ def test_vectors_of_integers_calculate_as_numpys(dtype, rng):
         found = (
             x + y, x - y, x * y, -x, abs(x), x & y, x | y, x ^ y, ~x, x & 7, (x & 0xFF) << 3, x >> 2, x + 1, 3 * x,
             simd.maximum(x, y), simd.minimum(x, y), simd.select(x > y, x, 5), simd.select(x == y, 1, simd.zeros(x)),
-            simd.select((x <= 0) & (y != 3), x, y), simd.broadcast(x, 9), simd.shift_left(x & 1, 5), simd.shift_right(x, 1),
+            simd.select((x <= 0) & (y != 3), x, y), simd.broadcast(x, 9), simd.shift_left(x & 1, 5),
+            simd.shift_right(x, 1),
         )  # fmt: skip
         for k in range(len(found)):
             simd.store(out, k * lanes, found[k])
@@ -111,8 +114,8 @@ def test_vectors_of_integers_calculate_as_numpys(dtype, rng):
     expected = np.array(
         [
             X + Y, X - Y, X * Y, -X, abs(X), X & Y, X | Y, X ^ Y, ~X, X & 7, (X & 255) << 3, X >> 2, X + 1, 3 * X,
-            np.maximum(X, Y), np.minimum(X, Y), np.where(X > Y, X, 5), X == Y, np.where((X <= 0) & (Y != 3), X, Y), 0 * X + 9,
-            (X & 1) << 5, X >> 1, np.append(X[1:], -1),
+            np.maximum(X, Y), np.minimum(X, Y), np.where(X > Y, X, 5), X == Y, np.where((X <= 0) & (Y != 3), X, Y),
+            0 * X + 9, (X & 1) << 5, X >> 1, np.append(X[1:], -1),
         ]
     )  # fmt: skip
     out = np.full_like(expected, -1, dtype)
@@ -316,7 +319,7 @@ def erf(x):
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
-# What each is in NumPy, its stated error in units of the last place, and the range of float32 and float64 in which it varies.
+# Each in NumPy, its stated error in units of the last place, and the range of float32 and float64 in which it varies.
 FUNCTIONS = {
     "exp": (np.exp, 1 if simd.HAS_FMA else 2, (-104, 88.7), (-745, 709.7)),
     "expm1": (np.expm1, 2, (-20, 88.7), (-40, 709.7)),
@@ -330,7 +333,7 @@ functions = pytest.mark.parametrize("name", FUNCTIONS)
 
 
 def check_error(exact, limit, run, *args):
-    """The largest error of what ``run`` makes of arrays, in units of the last place of the exact value, found in a wider type.
+    """The largest error of ``run`` on arrays, in units of the last place of the exact value, found in a wider type.
 
     NaN, infinity and signs must be those of the exact value.
     """
@@ -707,7 +710,8 @@ def tuples(X):
 def masks(X):
     sums = simd.zeros(X)
     for i, mask in enumerate([simd.load(X, i) > simd.broadcast(X, 4.0) for i in range(9)]):
-        sums = sums + simd.select(mask, simd.load(X, i), simd.zeros(X)) + simd.select(mask, simd.zeros(X), simd.load(X, i))
+        sums = sums + simd.select(mask, simd.load(X, i), simd.zeros(X)) \
++ simd.select(mask, simd.zeros(X), simd.load(X, i))
     return simd.reduce_add(sums)
 
 @stores

@@ -134,7 +134,7 @@ def test_bytes_and_their_rows_in_one_number_and_in_two(batch, threads, rng):
 
 @rules
 def test_a_column_without_entries_for_long_catches_up(rule, monkeypatch):
-    """Column 0 is met in the first step and the last alone, column 2 in the first: momentum and decay move them between."""
+    """Column 0 is met in the first and last step alone, column 2 in the first: momentum and decay move them between."""
     X = np.zeros((40, 3), np.uint8)
     X[:, 1] = 1
     X[0, 0] = X[39, 0] = X[0, 2] = 1
@@ -212,7 +212,8 @@ def test_training_on_a_dictionary_gives_the_same_bits(rule, dtype, rng):
     network = kernels.Network((150, 100, 5), dtype=dtype)
     network.params[...] = rng.standard_normal(network.params.size)
     W, dY = network.layers[0][0].copy(), rng.standard_normal((90, 100)).astype(dtype)
-    for given in (lambda X: kernels.mlp_forward(X, network, scale=0.5), lambda X: kernels.linear_forward(X, W, scale=0.5),
+    for given in (lambda X: kernels.mlp_forward(X, network, scale=0.5),
+                  lambda X: kernels.linear_forward(X, W, scale=0.5),
                   lambda X: kernels.linear_backward_weight(X, dY, scale=0.5)[0]):  # fmt: skip
         np.testing.assert_array_equal(given(encoded), given(plain))
 
@@ -295,7 +296,7 @@ def test_logits_have_the_same_bits_from_dense_and_sparse_rows_in_any_batch(densi
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-3), ("float64", 1e-3 * 2.0**-29)])
 @pytest.mark.parametrize("sizes", [(9000, 60, 5), (9000, 40), (9000, 60, 200, 5)], ids=str)
 def test_wide_rows_have_the_same_bits_one_by_one_and_together(sizes, dtype, bound, rng):
-    """W is larger than L2: floats are read where they lie, many rows at a time, whatever the density of those behind."""
+    """W is larger than L2: floats are read where they lie, many rows at once, whatever the density of those behind."""
     X = np.where(
         rng.random((200, 9000)) < np.where(np.arange(200) < 150, 0.9, 0.1)[:, None], rng.random((200, 9000)), 0
     )

@@ -77,7 +77,8 @@ import sys
 import fastmlp, numpy as np
 model = fastmlp.load_model(sys.argv[1])
 X = np.load(sys.argv[2])["X"].reshape(300, 64)
-few = {method: [getattr(model, method)(X[rows]) for rows in (slice(1), slice(3))] for method in ("predict", "predict_proba")}
+few = {method: [getattr(model, method)(X[rows]) for rows in (slice(1), slice(3))] \
+for method in ("predict", "predict_proba")}
 assert "numba" not in sys.modules
 for one, three in few.values():
     assert (three[:1] == one).all()
@@ -209,7 +210,8 @@ threading.Thread(target=lambda: (said.wait(60), lock.close())).start()
     [
         (
             "",
-            "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are kept for the next time",
+            "compiling kernels for this kind of network and data, usually for 3 to 15 s; "
+            "they are kept for the next time",
         ),
         (LOCKED, "another process is compiling kernels; this one waits for them, usually for 3 to 15 s"),
     ],

@@ -81,7 +81,8 @@ def epoch_of(batches, epoch):
 
 @pytest.mark.parametrize(
     ("samples", "batch", "most"),
-    [(1000, 8, 104), (1000, 8, 8), (1003, 10, 250), (1001, 1000, 1000), (5, 2, 2), (70_001, 16, 16_000), (3000, 7, 2100)],
+    [(1000, 8, 104), (1000, 8, 8), (1003, 10, 250), (1001, 1000, 1000), (5, 2, 2), (70_001, 16, 16_000),
+     (3000, 7, 2100)],
 )  # fmt: skip
 def test_every_epoch_is_a_permutation_in_windows_of_whole_batches(samples, batch, most):
     batches = Batches(samples, batch, "epoch", np.random.default_rng(0), most)
@@ -107,7 +108,7 @@ def test_a_window_is_runs_of_consecutive_rows():
 
 
 def test_a_window_of_a_file_sorted_by_class_has_the_classes_in_the_shares_that_are_derived():
-    """Every run is of one class: the variance is p (1 - p)/n (M - n)/(M - 1); 400 of them tell it to 5 sqrt(2 / 400)."""
+    """Every run is of one class: the variance is p (1 - p)/n (M - n)/(M - 1); 400 of them tell it to 5 sqrt(2/400)."""
     samples, most, p = 40_960, 4096, 0.3
     y = np.arange(samples) < p * samples
     batches, shares = Batches(samples, 64, "epoch", np.random.default_rng(1), most), []
@@ -639,8 +640,8 @@ def test_a_test_set_larger_than_memory_is_one_line(tmp_path):
 
 # -- the memory ----------------------------------------------------------------------------------------------------
 
-# RLIMIT_DATA counts what a process may write to and shares with nobody, touched or not, which is the honest part of what
-# Numba and LLVM take: they map gigabytes of address space (RLIMIT_AS). The first run loads the code and starts the threads.
+# RLIMIT_DATA counts what a process may write to and shares with nobody, touched or not, the honest part of what Numba
+# and LLVM take: they map gigabytes of address space (RLIMIT_AS). The first run loads the code and starts the threads.
 LIMITED = """
 import json, resource, sys
 from fastmlp import train
@@ -699,7 +700,7 @@ def test_data_several_times_what_memory_has_room_for_train_to_the_same_bits(limi
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_memory_does_not_grow_with_the_data(limited, tmp_path):
-    """64 MB more of samples, of which the labels stay, in a byte each, and take 5 while they are read; 8 MB are the heap's."""
+    """64 MB more samples, of which the labels stay, in a byte each, and take 5 while read; 8 MB are the heap's."""
     grown = []
     for times in (25, 75):
         end, _, _ = limited(repeated(tmp_path / f"{times}", times), "--memory", "8")

@@ -1,4 +1,4 @@
-"""Subnormal numbers are zeros to every op, on every thread, and the caller's floating-point control word stays as it was."""
+"""Subnormal numbers are zeros to every op, on every thread; the caller's floating-point control word stays the same."""
 
 import threading
 
@@ -90,7 +90,7 @@ def test_results_are_never_subnormal(op, dtype, rng):
 @dtypes
 @pytest.mark.parametrize("threads", [1, 3])
 def test_products_err_by_rounding_and_one_smallest_number_a_term(dtype, threads, rng):
-    """A product or a sum that is lost is below the smallest normal number, and there are K of them, and two of the epilogue."""
+    """A lost product or sum is below the smallest normal number; there are K of them, and two of the epilogue."""
     tiny, (B, I, O) = float(np.finfo(dtype).tiny), LARGE
     size = tiny**0.5
     gamma = (max(LARGE) + 2) * UNIT[dtype] / (1 - (max(LARGE) + 2) * UNIT[dtype])
@@ -133,7 +133,7 @@ def fading(dtype):
 @dtypes
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 def test_weights_and_state_that_fade_end_at_zero(dtype, sparse, rng):
-    """Else they would stay subnormal for good, as half of the smallest number rounds to it or to zero, and slow every step."""
+    """Else they would stay subnormal for good and slow every step: half the smallest number rounds to it or to zero."""
     steps, rules = fading(dtype)
     X = rng.integers(1, 256, (4, 9)).astype(np.uint8)
     X[1:, :4] = 0  # four inputs that only the first of the samples has

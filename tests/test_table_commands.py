@@ -1,4 +1,4 @@
-"""Tables with text, dates and gaps on the command line: train, predict, evaluate and report them, and what is refused."""
+"""Tables with text, dates and gaps on the command line: train, predict, evaluate and report, and what is refused."""
 
 import csv
 import datetime
@@ -34,7 +34,7 @@ COLUMNS = ["trip_id", "start", "zone", "km", "bags", "cab"]
 def trips(n=240, seed=0):
     """Rows of a trip's number, start, zone, km, bags and cab (always the same), whether it was paid, and its price.
 
-    It was paid where the zone is north and it took more than 5 km, or neither; the price is 3 and 2 a km, 4 in the north.
+    It was paid where the zone is north and it took over 5 km, or neither; the price is 3 and 2 a km, 4 in the north.
     """
     rng = np.random.default_rng(seed)
     for k in range(n):
@@ -96,9 +96,9 @@ def test_a_table_is_trained_and_what_became_of_its_columns_is_said(place, comman
     assert err.count("\nnetwork ") == 3
     measured = json.loads(out)
     promised = {
-        "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step", "networks",
-        "samples_per_second", "compile_seconds", "load_seconds", "gflops", "peak_gflops", "input", "density", "threads", "seed",
-        "backend", "dtype", "weights_sha256",
+        "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step",
+        "networks", "samples_per_second", "compile_seconds", "load_seconds", "gflops", "peak_gflops", "input",
+        "density", "threads", "seed", "backend", "dtype", "weights_sha256",
     }  # fmt: skip
     assert promised < {*measured}
     assert measured["test_accuracy"] >= 22 / 24  # half of it are guesses
@@ -223,8 +223,8 @@ def test_a_table_is_learnt_by_several_networks_unless_one_is_asked_for(kind, opt
 def test_every_option_of_training_is_obeyed_or_refused_for_a_table():
     """Those of the data and the run are what is left: they go with any."""
     others = {
-        "data", "test", "val_fraction", "label_column", "weight_column", "column", "drop", "offline", "task", "networks",
-        "class_weight", "seed", "threads", "out", "checkpoint_seconds", "given",
+        "data", "test", "val_fraction", "label_column", "weight_column", "column", "drop", "offline", "task",
+        "networks", "class_weight", "seed", "threads", "out", "checkpoint_seconds", "given",
     }  # fmt: skip
     assert {*OF_ANY_NETWORK} | {*OF_ONE_NETWORK} | others == {*TrainConfig.__dataclass_fields__}
 
@@ -322,8 +322,8 @@ def test_columns_are_found_by_name_and_what_is_unknown_or_missing_is_a_gap(place
     code, out, err = predicted(lines_of(strange))
     assert (code, out.count("\n")) == (0, 41)
     assert err.endswith(
-        "other.csv: column 'zone' has unknown values in 14 of 40 rows, such as 'east'; in training it had 3 values: north, "
-        "south, west\n"
+        "other.csv: column 'zone' has unknown values in 14 of 40 rows, such as 'east'; in training it had 3 values: "
+        "north, south, west\n"
     )
     assert out != expected[1]
     for order, message in [

@@ -123,7 +123,7 @@ FLOWERS = [
 
 
 def written(between, *, header="sepal,petal,class", point=".", ends="\n", row=lambda k, fields: fields):
-    """The flowers as a table: what stands between fields, for the decimal point, at the ends of lines; rows as changed."""
+    """The flowers as a table: what stands between fields, for the decimal point, at ends of lines; rows as changed."""
     rows = [row(k + 1, [field.replace(".", point) for field in fields]) for k, fields in enumerate(FLOWERS)]
     lines = ([header.split(",")] if header else []) + rows
     return "".join(between.join(line) + ends for line in lines)
@@ -147,7 +147,9 @@ AGAIN = "the header comes again, 2 times, as where files are joined; those lines
 TITLE = "what stands above the table is left out: Flowers"
 DIALECTS = {  # content, what is said of it besides the label column
     "plain": (written(","), []),
-    "quotes around some": (written(",").replace("5.1", '"5.1"').replace("petal", '"petal"').replace("setosa", '"setosa"'), []),
+    "quotes around some": (
+        written(",").replace("5.1", '"5.1"').replace("petal", '"petal"').replace("setosa", '"setosa"'), []
+    ),
     "windows lines": (written(",", ends="\r\n"), []),
     "gzip": (gzip.compress(written(",").encode()), []),
     "blank lines": ("\n\n" + written(",").replace("\n7.5", "\n\n\n7.5") + "\n\n", []),
@@ -194,7 +196,8 @@ DIALECTS = {  # content, what is said of it besides the label column
     "percent comments": ("% flowers\n%\n\n" + written(","), []),
     "np.savetxt": ("# sepal petal class\n" + written(" ", header=""), ["line 1, a comment, is taken for the header"]),
     "#header": ("#" + written(","), ["line 1, a comment, is taken for the header"]),
-    "row numbers of pandas": (written(",", header=",sepal,petal,class", row=lambda k, f: [str(k - 1), *f]), [ROW_NAMES]),
+    "row numbers of pandas": (written(",", header=",sepal,petal,class", row=lambda k, f: [str(k - 1), *f]),
+        [ROW_NAMES]),
     "row numbers of pandas, twice": (
         written(",", header=",Unnamed: 0,sepal,petal,class", row=lambda k, f: [str(k - 1), str(9 - k), *f]),
         [ROW_NAMES, "column 2, 'Unnamed: 0', is taken for row numbers and left out"],
@@ -211,7 +214,8 @@ DIALECTS = {  # content, what is said of it besides the label column
         [COMMAS, ROW_NAMES],
     ),
     "R's write.table": (
-        written(" ", header='"sepal","petal","class"', row=lambda k, f: [f'"row {k}"', *f[:2], f'"{f[2]}"']), [ROW_NAMES]
+        written(" ", header='"sepal","petal","class"', row=lambda k, f: [f'"row {k}"', *f[:2], f'"{f[2]}"']),
+        [ROW_NAMES],
     ),
     "a PassengerId": (
         written(",", header="PassengerId,sepal,petal,class", row=lambda k, f: [str(k), *f]),
@@ -304,10 +308,12 @@ NO_TABLES = {
         "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
     ),
     "tildes": (
-        "1~2~x\n3~4~y\n", "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it"
+        "1~2~x\n3~4~y\n",
+        "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
     ),
     "HTML": ("<!DOCTYPE html>\n", "is XML or HTML; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it"),
-    "thousands, tabs": ("a\tclass\n1,500\tx\n2,500\ty\n", f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
+    "thousands, tabs": ("a\tclass\n1,500\tx\n2,500\ty\n",
+        f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
 }  # fmt: skip
 
 
@@ -506,7 +512,7 @@ def test_a_header_of_numbers_is_known_by_its_label(write):
 
 
 def test_images_are_what_is_named_so_or_has_alike_neighbours(write, rng):
-    """Digits without a word about them, and noise whose columns are called pixels; no counts, one-hots or single numbers."""
+    """Digits without a word about them, and noise in columns called pixels; no counts, one-hots or single numbers."""
     digits = load_synthetic(0, 40, 2).X
 
     def shape(X, *names):
@@ -850,15 +856,18 @@ def test_the_label_column_is_found(write, name):
 NO_LABEL_COLUMN = {
     "two ends of integers": (
         "class decimal class", None,
-        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, "
+        "column 3 (3 values)",
     ),
     "two ends of text": (
         "text decimal text", None,
-        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (3 values)",
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, "
+        "column 3 (3 values)",
     ),
     "text and integers beside decimals": (
         "text pixel decimal class", None,
-        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 4 (3 values)",
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, "
+        "column 4 (3 values)",
     ),
     "text and integers under unknown names": (
         "text decimal class", "a b c",
@@ -871,7 +880,8 @@ NO_LABEL_COLUMN = {
     ),
     "integers far apart and nothing": (
         "far decimal zero", None,
-        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, column 3 (one value only)",
+        "it is not clear which column holds the labels: the first, column 1 (3 values), or the last, "
+        "column 3 (one value only)",
     ),
     "integers and nothing": (
         "class decimal zero", "a b c",
@@ -879,14 +889,16 @@ NO_LABEL_COLUMN = {
     ),
     "names and nothing": (
         "name decimal zero", "a b c",
-        "no column looks like labels: the first, 'a' (60 different texts in 60 rows), or the last, 'c' (one value only)",
+        "no column looks like labels: the first, 'a' (60 different texts in 60 rows), or the last, "
+        "'c' (one value only)",
     ),
     "no header, text beside numbers": (
         "decimal text pixel decimal", None,
-        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, column 4 (60 "
-        "different numbers with decimals)",
+        "no column looks like labels: the first, column 1 (60 different numbers with decimals), or the last, "
+        "column 4 (60 different numbers with decimals)",
     ),
-    "two known names": ("decimal class text decimal", "a class target b", "'class' or 'target' may be the label column"),
+    "two known names": ("decimal class text decimal", "a class target b",
+        "'class' or 'target' may be the label column"),
     "two names for ends": ("class decimal class", "type b quality", "'type' or 'quality' may be the label column"),
 }  # fmt: skip
 
@@ -899,13 +911,13 @@ NUMBER_COLUMN = {
     ),
     "dates": (
         "day pixel decimal", "day temperature load", "column 3, 'load'",
-        "no column looks like labels: the first, 'day' (3 dates or times), or the last, 'load' (60 different numbers with "
-        "decimals)",
+        "no column looks like labels: the first, 'day' (3 dates or times), or the last, 'load' (60 different numbers "
+        "with decimals)",
     ),
     "times": (
         "time pixel decimal", "at temperature load", "column 3, 'load'",
-        "no column looks like labels: the first, 'at' (12 dates or times), or the last, 'load' (60 different numbers with "
-        "decimals)",
+        "no column looks like labels: the first, 'at' (12 dates or times), or the last, 'load' (60 different numbers "
+        "with decimals)",
     ),
     "decimals apart from numbered names": (
         "pixel pixel pixel decimal", "p0 p1 p2 price", "column 4, 'price'",
@@ -922,8 +934,8 @@ def test_a_column_of_numbers_is_predicted_and_said_where_none_has_classes(write,
     assert (data.task, data.classes, data.y.dtype) == ("regression", (), np.float64)
     assert notes == [
         f"{path}: the labels are {column} (60 different numbers); {REMEDY}",
-        f"{path}: the labels are 60 different numbers with decimals, such as 0.04, in 60 rows, and predicted as numbers "
-        "(--task classification makes classes of them)",
+        f"{path}: the labels are 60 different numbers with decimals, such as 0.04, in 60 rows, and predicted as "
+        "numbers (--task classification makes classes of them)",
         *[f"{path}: from column 1 follows what the label is in every row; leave out what new rows will not have"]
         * (header is None),
     ]
@@ -1093,7 +1105,8 @@ def test_features_for_a_model_that_knows_its_columns(write):
     for content, message in [
         (
             "a,b\n1,2.5\n,\n1,2.5\n",
-            "line 3, column 1 (a): the value is missing; it must be a number: fill such fields, or leave their rows out",
+            "line 3, column 1 (a): the value is missing; it must be a number: fill such fields, or leave "
+            "their rows out",
         ),
         (
             "a,b\n1,NaN\n",
@@ -1102,7 +1115,8 @@ def test_features_for_a_model_that_knows_its_columns(write):
         ),
         (
             "label,a,c\n0,1,2\n",
-            "no column 'b'; the columns are label, a, c; the model takes all it learnt from (train --drop learns without)",
+            "no column 'b'; the columns are label, a, c; the model takes all it learnt from "
+            "(train --drop learns without)",
         ),
         ("1,2,3,4\n", "has 4 columns for 2 features"),
         ("a,b\n1,x\n", "line 2, column 2 (b): 'x' is not a number"),
@@ -1116,10 +1130,13 @@ FRAMES = {  # content, the columns as they are read
     "text": ("a,b,label\nx,1,p\ny y,2.50,q\n", {"a": ["x", "y y"], "b": ["1", "2.50"]}),
     "gaps": ("label,a,b\np,1,\nq,NA,?\np,2,3\n", {"a": ["1", "NA", "2"], "b": ["", "?", "3"]}),
     "NaN": ("label,a\np,1.5\nq,NaN\n", {"a": ["1.5", "NaN"]}),
-    "dates, yes and no": ("on,paid,class\n2024-01-31,yes,p\n,no,q\n", {"on": ["2024-01-31", ""], "paid": ["yes", "no"]}),
+    "dates, yes and no": ("on,paid,class\n2024-01-31,yes,p\n,no,q\n",
+        {"on": ["2024-01-31", ""], "paid": ["yes", "no"]}),
     "a header with newlines": ('"a\n(cm)",b,label\n1,red,p\n2,blue,q\n', {"a\n(cm)": ["1", "2"], "b": ["red", "blue"]}),
-    "other ends of lines": ("a\u2028b,c\x0bd,label\n1,u\x85,p\n2,v\x0c,q\n", {"a\u2028b": ["1", "2"], "c\x0bd": ["u", "v"]}),
-    "gaps of Excel": ("a,b,label\n1,#N/A,p\n-,2,q\n3,#DIV/0!,p\n", {"a": ["1", "-", "3"], "b": ["#N/A", "2", "#DIV/0!"]}),
+    "other ends of lines": ("a\u2028b,c\x0bd,label\n1,u\x85,p\n2,v\x0c,q\n",
+        {"a\u2028b": ["1", "2"], "c\x0bd": ["u", "v"]}),
+    "gaps of Excel": ("a,b,label\n1,#N/A,p\n-,2,q\n3,#DIV/0!,p\n",
+        {"a": ["1", "-", "3"], "b": ["#N/A", "2", "#DIV/0!"]}),
     "codes": ("zip,label\n02139,p\n10001,q\n", {"zip": ["02139", "10001"]}),
     "short codes": ("code,label\n0042,p\n0017,q\n", {"code": ["0042", "0017"]}),
     "quoted codes": ('zip,label\n"02139",p\n"10001",q\n', {"zip": ["02139", "10001"]}),
@@ -1214,7 +1231,8 @@ BAD_TABLES = {
     "an infinity beside text": (
         "label,a,b\nx,1.5,u\ny,inf,v\n", "line 3, column 2 (a): 'inf' is not finite; mend it, or --column a=category"
     ),
-    "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n", f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
+    "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n",
+        f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
     "points and decimal commas in quotes": (
         'label,a,b\nx,"1,5",2.5\ny,"2,5",3\n', f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"
     ),
@@ -1225,11 +1243,12 @@ BAD_TABLES = {
     "Python's number": ("label,a\nx,1.5\ny,1_0\n", f"line 3, column 2 (a): '1_0' is not a number{ODD}a=category"),
     "a line of units": (
         "label,a,b\nkind,kg,\nx,1,2\ny,2,3\n",
-        "line 2, column 2 (a): 'kg' is not a number, as the others of the column are; mend it, or delete the line if it "
-        "holds units or is a header, too, or --column a=category",
+        "line 2, column 2 (a): 'kg' is not a number, as the others of the column are; mend it, or delete the line if "
+        "it holds units or is a header, too, or --column a=category",
     ),
     "shares beside numbers": (
-        "label,a\nx,12%\n\ny,0\nx,15\n", "line 5, column 2 (a): '15' is in another unit than others of the column; mend it"
+        "label,a\nx,12%\n\ny,0\nx,15\n",
+        "line 5, column 2 (a): '15' is in another unit than others of the column; mend it",
     ),
     "shares beside numbers, and text": (
         "label,a,b\nx,12%,u\ny,15,v\n",
@@ -1243,7 +1262,8 @@ BAD_TABLES = {
     "a long row of two lines": ('label,a\nx,1.5\ny,"2\n3",4\nx,2\n', "line 4 has 3 fields; the first line has 2"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),
-    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n', f"line 4, column 2 (a): 'bad' is not a number{ODD}a=category"),
+    "after a quoted newline": ('label,a\n"x\nz",1\ny,bad\n',
+        f"line 4, column 2 (a): 'bad' is not a number{ODD}a=category"),
     "after blank lines": ("\n\nlabel,a\n\nx,1\ny,bad\n", f"line 6, column 2 (a): 'bad' is not a number{ODD}a=category"),
     "units": (
         "label,a\n" + "".join(f"{'xy'[k % 2]},{k}.5 kg\n" for k in range(40)),
@@ -1254,17 +1274,18 @@ BAD_TABLES = {
         f"line 3, column 2 (a): 'unknown' is not a number{ODD}a=category",
     ),
     "a word among dates": (
-        "label,on\nx,2024-01-31\ny,never\nx,2024-02-01\n", f"line 3, column 2 (on): 'never' is not a date{ODD}on=category"
+        "label,on\nx,2024-01-31\ny,never\nx,2024-02-01\n",
+        f"line 3, column 2 (on): 'never' is not a date{ODD}on=category",
     ),
     "a label of thousands": (
         "a,target\n" + "".join(f'{k},"1,{k:03}"\n' for k in range(90)),
-        "the label of line 2 is '1,000', the others are numbers; it is no number: mend it, or --task classification, or leave "
-        "such rows out",
+        "the label of line 2 is '1,000', the others are numbers; it is no number: mend it, or --task classification, "
+        "or leave such rows out",
     ),
     "a word among prices": (
         "a,target\n" + "".join(f"{k},{'sold' if k == 7 else k + 0.5}\n" for k in range(90)),
-        "the label of line 9 is 'sold', the others are numbers; it is no number: mend it, or --task classification, or leave "
-        "such rows out",
+        "the label of line 9 is 'sold', the others are numbers; it is no number: mend it, or --task classification, "
+        "or leave such rows out",
     ),
     "label missing": ("label,a\nx,1.5\n,2\n", f"line 3, column 1 (label): the label is missing; {LEAVE}"),
     "label NA": (
@@ -1277,18 +1298,18 @@ BAD_TABLES = {
     ),
     "labels that name rows": (
         "a,label\n" + "".join(f"1.5,no. {k}\n" for k in range(40)),
-        "the labels are 40 different texts in 40 rows, such as 'no. 0', which are no classes; give another --label-column, or "
-        "write quantities as plain numbers",
+        "the labels are 40 different texts in 40 rows, such as 'no. 0', which are no classes; give another "
+        "--label-column, or write quantities as plain numbers",
     ),
     "one infinite number": (
         "a,label\n" + "".join(f"1.5,{k / 8}\n" for k in range(40)) + "2,inf\n",
-        "the label of line 42 is 'inf', the others are numbers; it is no number: mend it, or --task classification, or leave "
-        "such rows out",
+        "the label of line 42 is 'inf', the others are numbers; it is no number: mend it, or --task classification, "
+        "or leave such rows out",
     ),
     "shares beside others": (
         "a,target\n" + "".join(f"1.5,{k}.5{' %' * (k > 25)}\n" for k in range(40)),
-        "the label of line 28 is '26.5 %', the others are numbers; it is no number: mend it, or --task classification, or "
-        "leave such rows out",
+        "the label of line 28 is '26.5 %', the others are numbers; it is no number: mend it, or --task classification, "
+        "or leave such rows out",
     ),
     "one label": ("label,a\nx,1.5\nx,2\n", "all labels are 'x'; there must be at least two classes"),
     "one number": ("label,a\n-1,1.5\n-1,2\n", "all labels are '-1'; there must be at least two classes"),
@@ -1418,7 +1439,8 @@ def test_a_quantity_is_not_taken_for_classes(name):
         np.testing.assert_array_equal(numbers, [float(labels.values[code]) for code in labels.codes])
     elif name in ("a class for each two rows", "many classes, each often", "ratings"):
         assert said == [
-            f"a file: the labels are {len(labels.values)} numbers, taken for classes (--task regression predicts numbers)"
+            f"a file: the labels are {len(labels.values)} numbers, taken for classes "
+            "(--task regression predicts numbers)"
         ]
     else:
         assert said == []
@@ -1526,7 +1548,8 @@ BAD_SVM = {
     "text index": (b"1 a:2\n", "line 1: 'a:2' has no index; it must be an integer from 0 on"),
     "negative index": (b"1 -1:2\n", "line 1: '-1:2' has no index; it must be an integer from 0 on"),
     "fractional index": (b"1 1.0:2\n", "line 1: '1.0:2' has no index; it must be an integer from 0 on"),
-    "huge index": (b"1 2147483647:2\n", "line 1: '2147483647:2' has an index beyond 2147483646, the largest there can be"),
+    "huge index": (b"1 2147483647:2\n",
+        "line 1: '2147483647:2' has an index beyond 2147483646, the largest there can be"),
     "twice": (b"1 1:2\n0 3:1 2:1 3:0\n", "line 2: '3:0' has an index that its line has already"),
     "query": (b"1 qid:3 1:2\n", "line 1: 'qid:3' is a query id, for ranking; it must be left out"),
     "several labels": (b"1 1:2\n\n0,1 3:1\n", "line 3: '0,1' are several labels; a row must have one"),
@@ -1586,11 +1609,15 @@ def test_a_dataset_checks_what_it_is_given():
     for change, message in [
         ({"image_shape": (2, 2)}, "a file: image_shape is (2, 2); it must have 6 pixels"),
         ({"columns": ("a",)}, "a file: 1 columns are named; there must be 6"),
-        ({"sample_weight": y[:3]}, bad + "the sample weights are int64 of shape (3,); they must be numbers of shape (4,)"),
-        ({"sample_weight": y * np.nan}, bad + "the weight of row 0 (counted from 0) is nan; it must be finite and at least 0"),
-        ({"sample_weight": y - 1}, bad + "the weight of row 0 (counted from 0) is -1; it must be finite and at least 0"),
+        ({"sample_weight": y[:3]},
+            bad + "the sample weights are int64 of shape (3,); they must be numbers of shape (4,)"),
+        ({"sample_weight": y * np.nan},
+            bad + "the weight of row 0 (counted from 0) is nan; it must be finite and at least 0"),
+        ({"sample_weight": y - 1},
+            bad + "the weight of row 0 (counted from 0) is -1; it must be finite and at least 0"),
         ({"sample_weight": y * 0}, bad + "all sample weights are 0; at least one must be positive"),
-        ({"X_test": ragged}, "a file: test set, row 3 (counted from 0): holds a NaN or an infinity; all values must be finite"),
+        ({"X_test": ragged},
+            "a file: test set, row 3 (counted from 0): holds a NaN or an infinity; all values must be finite"),
     ]:  # fmt: skip
         with pytest.raises(InputError) as error:
             replace(good, **change)

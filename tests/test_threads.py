@@ -264,7 +264,7 @@ def test_the_team_sleeps_while_a_kernel_is_compiled(empty_cache):
 def test_a_busy_core_slows_and_does_not_stop_the_team(busy_cores, empty_cache):
     """As many spinning processes as cores: a collapse would be the scheduler's slice at each of 300 meetings.
 
-    How long they take tells that on an idle machine alone; that a part which waits yields its core is in the machine code.
+    How long they take tells that on an idle machine alone; that a waiting part yields its core is in the machine code.
     """
     test_parts_meet_at_the_barrier(2)
     anew = kernel(meet.py_func)  # what is loaded from a cache has no text

@@ -300,7 +300,8 @@ def test_reference_and_fast_train_with_user_threads_setting(digits):
         ({"preset": "best"}, "--preset is 'best'"),
         (
             {"learning_rate": 1},
-            r"unknown option 'learning_rate'; did you mean lr\? the options are activation, augment, augment_strength, average",
+            r"unknown option 'learning_rate'; did you mean lr\? the options are activation, augment, "
+            r"augment_strength, average",
         ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -1,4 +1,4 @@
-"""What type checkers and editors see of ``kernels``: consumers' modules are accepted, and mistakes in them are found."""
+"""What type checkers and editors see of ``kernels``: consumers' modules are accepted and mistakes in them are found."""
 
 import ast
 import importlib.util
