@@ -53,16 +53,16 @@ def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
     if len(first) != len(second) or {*first} != {*second}:
         return None
     return (
-        f"{X_name} and {y_name} have one index in two orders; their rows are taken as they stand: {y_name}.loc[{X_name}.index] "
-        f"has the order of {X_name}"
+        f"{X_name} and {y_name} have one index in two orders; their rows are taken as they stand: "
+        f"{y_name}.loc[{X_name}.index] has the order of {X_name}"
     )
 
 
 def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dict[Hashable, np.ndarray]:
-    """The columns of a data frame, ``what``, by name, or those that are ``wanted``: numbers, text (None for gaps) or dates.
+    """The columns of a data frame, ``what``, by name, or those ``wanted``: numbers, text (None for gaps) or dates.
 
-    Arrays of a dict are as it has them.
-    Without narwhals only one of numbers can be read. InputError for what is no data frame, and for two columns of one name.
+    Arrays of a dict are as it has them. Without narwhals only one of numbers can be read. InputError for what is no
+    data frame, and for two columns of one name.
     """
     if isinstance(X, (Mapping, np.ndarray)):
         return {name: _array(X[name]) for name in (_keys(X) if wanted is None else wanted)}
@@ -77,7 +77,8 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
             found = dict(zip(names, array.T))
             return found if wanted is None else {name: found[name] for name in wanted}
         raise InputError(
-            f"a data frame of text, dates or gaps needs narwhals; {to_install('tables')}, or give a dict of arrays ({error})"
+            f"a data frame of text, dates or gaps needs narwhals; {to_install('tables')}, "
+            f"or give a dict of arrays ({error})"
         ) from None
     try:
         frame = nw.from_native(X, eager_only=True)
@@ -189,9 +190,9 @@ def read_table(X: Any, name: str = "X") -> Frame:
         array = X if is_masked(X) else np.asarray(X)  # of a masked array the masked are gaps
         if array.ndim != 2:
             raise InputError(
-                f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. Reshape your data: "
-                "one feature is X.reshape(-1, 1), one sample X.reshape(1, -1), pandas' one row X.to_frame().T, a list of "
-                "dicts pandas.DataFrame(X)"
+                f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. "
+                "Reshape your data: one feature is X.reshape(-1, 1), one sample X.reshape(1, -1), "
+                "pandas' one row X.to_frame().T, a list of dicts pandas.DataFrame(X)"
             )
         table = {k: _column(array[:, k]) for k in range(array.shape[1])}
     if not table:
@@ -204,7 +205,8 @@ def read_table(X: Any, name: str = "X") -> Frame:
             )
         if column.ndim != 1:
             raise InputError(
-                f"column {key!r} of {name} has the shape {column.shape}; it must be a list of values (of one row [value])"
+                f"column {key!r} of {name} has the shape {column.shape}; "
+                "it must be a list of values (of one row [value])"
             )
     lengths = {key: len(column) for key, column in table.items()}
     if len({*lengths.values()}) > 1:

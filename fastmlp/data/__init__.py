@@ -22,7 +22,8 @@ from .svmlight import say_contradiction, say_guess
 from .synthetic import load_synthetic, synthetic_digits
 
 __all__ = [
-    "Dataset", "Frame", "OnDisk", "Sparse", "divide", "format_of", "is_sparse", "load", "split_rows", "synthetic_digits",
+    "Dataset", "Frame", "OnDisk", "Sparse", "divide", "format_of", "is_sparse", "load", "split_rows",
+    "synthetic_digits",
 ]  # fmt: skip
 
 
@@ -45,14 +46,15 @@ def load(
     """The data set that ``spec`` names: ``mnist``, ``synthetic``, a file of a format in ``fastmlp.formats``, or a
     directory (see ``load_directory``). ``-`` is a file on stdin.
 
-    ``test`` is a held-out file; without one, and where the format has no test set of its own, a seeded ``val_fraction`` of
-    the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are columns
-    of a table, by name or number (from 1, or from -1, the last, down): the labels, else known by their name or guessed, and
-    what each training row counts. With ``memory`` the training samples in a directory stay on disk, and ``fit`` has about so
-    many MB of them in memory. ``task`` says what the labels are: "classification" takes them for classes, "regression" for
-    numbers to predict, "auto" text and few integers for classes; it says its doubts. ``column`` are what columns are said to
-    be, as in "zip=category"; those in ``drop`` are left out. ``known`` is what a model that is to be
-    tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for what cannot be read.
+    ``test`` is a held-out file; without one, and where the format has no test set of its own, a seeded ``val_fraction``
+    of the rows is held out, or, where that is None, all rows are both sets. ``label_column`` and ``weight_column`` are
+    columns of a table, by name or number (from 1, or from -1, the last, down): the labels, else known by their name or
+    guessed, and what each training row counts. With ``memory`` the training samples in a directory stay on disk, and
+    ``fit`` has about so many MB of them in memory. ``task`` says what the labels are: "classification" takes them for
+    classes, "regression" for numbers to predict, "auto" text and few integers for classes; it says its doubts.
+    ``column`` are what columns are said to be, as in "zip=category"; those in ``drop`` are left out. ``known`` is what
+    a model that is to be tested on the data knows of its inputs. ``say`` takes the lines for the user. InputError for
+    what cannot be read.
     """
     if not isinstance(spec, (str, PathLike)):
         raise InputError(
@@ -82,8 +84,8 @@ def load(
         elif memory is not None and path.exists():
             what = "a directory of images" if path.is_dir() else "one file"
             raise InputError(
-                f"--memory {memory}: {path} is {what}, which is read whole; split it into files in a directory, or write "
-                "X.npy and y.npy"
+                f"--memory {memory}: {path} is {what}, which is read whole; "
+                "split it into files in a directory, or write X.npy and y.npy"
             )
         else:
             data = _load_path(path, test, val_fraction, seed, query)

@@ -21,10 +21,12 @@ _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
         """label labels class classes target targets outcome species diagnosis survived classlabel targetlabel classname
         labelname targetclass classid labelid ytrue groundtruth isspam isfraud churn exited attrition attritionflag
         defaultpaymentnextmonth""",
-        """y category type group kind status result results response output quality variety digit digits letter character
+        "y category type group kind status result results response output quality variety digit digits letter "
+        """character
         symbol emotion sentiment spam fraud income rings activity grade cls classe clase klasse etiqueta objetivo ziel
         lable""",
-        "index row rowname rownames rownumber rownum no nr lfdnr numero número sno slno serialno seq record obs observation",
+        "index row rowname rownames rownumber rownum no nr lfdnr numero número sno slno serialno seq record obs "
+        "observation",
     )
 )
 _ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)(?:$|[ ._-]+[^\W\d_])|[a-z](?:Id|ID)$|^Id[A-Z]")
@@ -81,7 +83,7 @@ def _word(name: str) -> str:
 
 
 def named(names: Sequence[str], candidates: Sequence[int], path: str) -> int | None:
-    """The one of the ``candidates``, columns in order, whose name says that it holds labels. InputError if several do."""
+    """The one of the ``candidates``, columns in order, whose name says it holds labels. InputError if several do."""
     words = {k: _word(names[k]) for k in candidates}
     exact = [k for k in candidates if names[k].lower() == "label"]
     first, last = candidates[0], candidates[-1]
@@ -108,9 +110,9 @@ def apart(names: Sequence[str], candidates: Sequence[int]) -> Sequence[int]:
 def guessed(
     names: Sequence[str] | None, candidates: Sequence[int], values: Callable[[int], Labels], task: str, path: str
 ) -> int:
-    """The label column, the first or last of the ``candidates``, by their ``values``. InputError if it is neither or unclear.
+    """The label column, first or last of ``candidates``, by their ``values``. InputError if it is neither or unclear.
 
-    Where there is a header (``names``), or text stands in between, classes are usually last; else neither place is usual.
+    Where there is a header (``names``) or text in between, classes are usually last; else neither place is usual.
     Numbers to predict are looked for where ``task`` says so, or where neither end has classes; usually they are last.
     """
     if names is not None and len(candidates) > 1 and names[candidates[-1]].lower() == "id":
@@ -156,7 +158,8 @@ def guessed(
     if choice is None:
         numbers = "; --task regression predicts the last" if doubts[1] and not text[1] and len(last.values) > 1 else ""
         raise InputError(
-            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; {REMEDY}{numbers}"
+            f"{path}: it is not clear which column holds the labels: {described(0)}, or {described(1)}; "
+            f"{REMEDY}{numbers}"
         )
     return columns[choice]
 
@@ -179,7 +182,7 @@ def doubt(labels: Labels) -> str | None:
 
 
 def are_numbers(labels: Labels, task: str) -> bool:
-    """Whether a column holds numbers to predict rather than classes, as ``task`` says or, where it is auto, they look."""
+    """Whether a column holds numbers to predict, not classes, as ``task`` says or, where it is auto, they look."""
     looks_so = len(labels.values) > 1 and not is_text(labels) and quantity(labels) is not None
     return task == "regression" or (task == "auto" and looks_so)
 
@@ -249,8 +252,8 @@ def checked(
     if len(gaps) == len(labels.values):
         return labels, ()
     notes = [
-        f"{labels.values[k]!r}, the label of {np.count_nonzero(labels.codes == k):,} rows, is a class like others; leave them "
-        "out if it is none"
+        f"{labels.values[k]!r}, the label of {np.count_nonzero(labels.codes == k):,} rows, is a class like others; "
+        "leave them out if it is none"
         for k in gaps
     ]
     return labels, tuple(notes)
@@ -276,14 +279,14 @@ def _present(labels: Labels) -> list[str]:
 
 
 def _numbered(labels: Labels) -> bool:
-    """Whether integers, counted in the smallest step between two, leave out less than half: 0 to 9, -1 and 1, 10, 20, 30."""
+    """Whether integers, counted in their smallest step, leave out less than half: 0 to 9, -1 and 1, 10, 20, 30."""
     numbers = sorted({float(text) for text in _present(labels)})
     step = min((high - low for low, high in pairwise(numbers)), default=1.0)
     return numbers[-1] - numbers[0] < 2 * len(numbers) * step
 
 
 def _fewer(first: Labels, last: Labels) -> int | None:
-    """The one of two columns of integers, 0 or 1, that has classes where the other clearly has measurements; or None."""
+    """Which of two columns of integers, 0 or 1, has classes where the other clearly has measurements; or None."""
     for end, labels, others in ((0, first, last), (1, last, first)):
         many = len(others.values) > _MEASURED or np.bincount(others.codes).min() < _OFTEN
         scattered = len(others.values) >= 3 * len(labels.values) or not _numbered(others)

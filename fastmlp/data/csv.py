@@ -52,7 +52,7 @@ _IS_DIGIT[_ZERO : _ZERO + 10] = True
 def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Samples, None]:
     """The samples in a file, or in its ``content``.
 
-    The label column goes by ``query.label_column``, a name or a number, else by its name, else by what the columns hold.
+    The label column goes by ``query.label_column``, a name or number, else by its name, else by what the columns hold.
 
     A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
@@ -186,8 +186,8 @@ def _require_labels(labels: Labels, head: Head, path: Path, column: int) -> None
     if gaps.size:
         several = f" in {gaps.size:,} of {len(labels.codes):,} rows" if gaps.size > 1 else ""
         raise InputError(
-            f"{head.where(path, _lines(head, [gaps[0]])[0], column)}: the label is missing{several}; every row must have one: "
-            "leave such rows out"
+            f"{head.where(path, _lines(head, [gaps[0]])[0], column)}: the label is missing{several}; "
+            "every row must have one: leave such rows out"
         )
 
 
@@ -306,7 +306,7 @@ def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
 def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) of each row, however it is written. InputError for one of another length, and where there is none.
 
-    A line of nothing but separators is no row, unless it stands between rows without labels: a row of gaps is predicted, too.
+    A line of separators alone is no row, unless it stands between rows without labels: a row of gaps is predicted, too.
     """
     reader, gaps, empty = head.reader(), list[tuple[int, list[str]]](), True
     first, line, odd = 0, head.line - 1, head.rows.count(b'"') % 2

@@ -26,7 +26,7 @@ _MOST_COPIES = 0.3  # of a part that is split off: copies of rows, as oversampli
 
 
 def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: int = 0) -> None:
-    """InputError that names the first row of X [N, I] with a NaN or an infinity; X begins with row ``first``, from 0 on.
+    """InputError that names the first row of X [N, I] with a NaN or infinity; X begins with row ``first``, from 0 on.
 
     Samples on disk were checked when they were opened; a Frame may have gaps.
     """
@@ -44,7 +44,7 @@ def require_finite(X: np.ndarray | Sparse | OnDisk | Frame, what: str, first: in
 
 
 def sparse_rows(X: Any, name: str) -> Sparse:
-    """A SciPy matrix as ours: each entry once, indices rising in a row. InputError for one that holds no finite numbers."""
+    """A SciPy matrix as ours: each entry once, indices rising in a row. InputError if it holds no finite numbers."""
     csr = X.tocsr()
     try:
         csr.check_format(full_check=True)
@@ -62,7 +62,7 @@ def sparse_rows(X: Any, name: str) -> Sparse:
 
 
 def of_mean_one(weights: np.ndarray | None) -> np.ndarray | None:
-    """The weights divided by their mean: their unit, such as shares of all rows or numbers of people, is not to scale steps."""
+    """The weights divided by their mean: a unit such as shares of rows or numbers of people must not scale steps."""
     if weights is None:
         return None
     weights = np.ldexp(weights, -np.frexp(weights.max())[1])  # exact: the mean is finite and not 0
@@ -87,8 +87,8 @@ def as_weights(weights: np.ndarray, samples: int, source: str) -> np.ndarray:
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if wrong.size:
         raise InputError(
-            f"{source}: the weight of row {wrong[0]} (counted from 0) is {weights[wrong[0]]:g}; it must be finite and at "
-            "least 0"
+            f"{source}: the weight of row {wrong[0]} (counted from 0) is {weights[wrong[0]]:g}; "
+            "it must be finite and at least 0"
         )
     if samples and not weights.any():
         raise InputError(f"{source}: all sample weights are 0; at least one must be positive")
@@ -176,7 +176,8 @@ class Dataset:
         """InputError unless y are finite numbers [N]; the dataset keeps them as float64."""
         if y.ndim != 1 or y.dtype.kind not in "iuf":
             raise InputError(
-                f"{self.source}: the {part} set's y is {y.dtype} of shape {y.shape}; without classes it must be numbers [N]"
+                f"{self.source}: the {part} set's y is {y.dtype} of shape {y.shape}; "
+                "without classes it must be numbers [N]"
             )
         name = "y" if part == "training" else "y_test"
         object.__setattr__(self, name, y.astype(np.float64, copy=False))
@@ -197,9 +198,9 @@ class Dataset:
 class Samples:
     """What one file holds: X [N, I], the labels of its rows as they stand there, and whatever else it tells.
 
-    ``lowest`` is the smallest index of svmlight files, 0 or 1: their X has its columns where the indices say, from 0 on.
-    ``label`` is where a table has its labels, ``notes`` what the user is to be told of how it was read, ``files`` the name of
-    each row's file, where it has one of its own, and ``y_name`` what the labels are called where they are not in the source.
+    ``lowest`` is the smallest index of svmlight files, 0 or 1: their X has its columns where the indices say, from 0
+    on. ``label`` is where a table has its labels, ``notes`` what the user is told of how it was read, ``files`` the
+    name of each row's own file, if it has one, and ``y_name`` what labels are called that are not in the source.
     """
 
     X: np.ndarray | Sparse | OnDisk | Frame
@@ -251,7 +252,7 @@ def _counted_alike(
 
 
 def _that_count(samples: Samples) -> tuple[Samples, np.ndarray]:
-    """(the samples without those of weight 0, which are as if they were not there; the rows of the file that they are)."""
+    """(the samples without those of weight 0, which are as if not there; the rows of the file that they are)."""
     rows = np.arange(len(samples.X))
     if samples.weight is None:
         return samples, rows
@@ -321,8 +322,8 @@ def assemble(
             query.say(f"{samples.source}: {held}; another --seed leaves some")
         if not testing and shape is None and (copied := _copied(X_test, y_test, X, y)) >= _MOST_COPIES:
             query.say(
-                f"{samples.source}: of the rows held out to test on about {copied:.0%} are copies of rows to train on, so the "
-                "test is too easy; leave out copies, or test on rows of their own"
+                f"{samples.source}: of the rows held out to test on about {copied:.0%} are copies of rows to train on, "
+                "so the test is too easy; leave out copies, or test on rows of their own"
             )
         tested = Origin(samples.source, stand[test], samples.files)
     else:
@@ -382,7 +383,8 @@ def split_rows(samples: int, fraction: float, seed: int, source: str) -> tuple[n
     held_out = round(samples * fraction)
     if not 0 < held_out < samples:
         raise InputError(
-            f"{source}: {samples} samples cannot be split with --val-fraction {fraction}; give --test (arrays: X_test, y_test)"
+            f"{source}: {samples} samples cannot be split with --val-fraction {fraction}; "
+            "give --test (arrays: X_test, y_test)"
         )
     order = np.random.default_rng([seed, 0x5EED]).permutation(samples)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

@@ -105,8 +105,8 @@ def decimals(fields: Fields, wanted: np.ndarray, said: Mapping[bytes, float] | N
 def _long_quotient(mantissa: np.ndarray, power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(float64 nearest to mantissa / power, where that is sure): the quotient's remainder says how to correct it.
 
-    The product quotient * power is taken exactly, as a sum of two (Dekker, "A floating-point technique for extending the
-    available precision", 1971). The correction is off by a few parts in 2**53: sure is what more of it would not change.
+    quotient * power is taken exactly, as a sum of two (Dekker, "A floating-point technique for extending the available
+    precision", 1971). The correction is off by a few parts in 2**53: sure is what more of it would not change.
     """
     high = mantissa.astype(np.float64)
     low = (mantissa - high.astype(np.uint64)).view(np.int64).astype(np.float64)

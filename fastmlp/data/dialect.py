@@ -1,6 +1,6 @@
 """The dialects of tables in text: separators, decimal points, comments and blank lines.
 
-pandas, R, Excel and the UCI repository each write their own. ``read_dialect`` finds out which one a file is in and rewrites
+pandas, R, Excel and the UCI repository each write their own. ``read_dialect`` finds which one a file is in and rewrites
 it, where it must, to the one that the parsers take: UTF-8 lines of as many fields each, one separator between two.
 """
 
@@ -48,8 +48,8 @@ _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 class Table:
     """``rows`` are the file's lines without comments, the first of them ``fields``; its number in the file is ``line``.
 
-    ``below`` are the fields of some lines after it, and ``start`` is where these begin in ``rows``. ``comment`` are names in a
-    comment line above, as np.savetxt writes its header. ``notes`` are what the user is told of how the lines were written.
+    ``below`` are the fields of some lines after it, ``start`` is where these begin in ``rows``. ``comment`` are names
+    in a comment line above, as np.savetxt writes its header. ``notes`` tell the user how the lines were written.
     """
 
     rows: bytes
@@ -111,7 +111,8 @@ def read_dialect(text: bytes, path: Path) -> Table:
         if numbers or (alone and not any(name in column for name, column in zip(fields, columns))):
             head, lines = rest[:end], rest[end:].split(b"\n")
             notes.append(
-                f"the header comes again, {lines.count(head):,} times, as where files are joined; those lines are left out"
+                f"the header comes again, {lines.count(head):,} times, as where files are joined; "
+                "those lines are left out"
             )
             rest = head + b"\n".join(b"" if line == head else line for line in lines)
     return Table(rest, fields, below, end + 1, delimiter, above + 1, title, tuple(notes))
@@ -248,7 +249,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
 
 
 def _titles(table: list[list[str]]) -> int:
-    """The number of titles: rows on top of one field of text. The rows below are more, and all of one length, at least 3."""
+    """The number of titles: top rows of one field of text. The rows below are more, all of one length, at least 3."""
     top = next((k for k, row in enumerate(table) if sum(map(bool, row)) > 1), 0)
     few, lengths = 2 * top < len(table), {len(row) for row in table[top:]}
     return top if few and len(lengths) == 1 and min(lengths) > 2 and not any(map(_numbers, table[:top])) else 0
@@ -275,7 +276,7 @@ def _single_spaces(rows: bytes) -> bytes:
 
 
 def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], list[str]]) -> bytes:
-    """The rows without the separator at their ends, where the header alone has one, or all have and no name is behind it."""
+    """The rows without a separator at the end, where the header alone has one, or all have and no name is behind it."""
     end = delimiter.encode()
     while True:
         first, *more = _first_lines(rows)[:2]

@@ -1,7 +1,7 @@
 """Data sets that are directories: .npy arrays, IDX files, or shards of one format; read whole, or left on disk.
 
-What can be read by position is used where it lies. Text and compressed files are parsed once, a shard at a time, and kept in
-the cache: the rows of all shards as flat arrays, then labels and weights, JSON that says where each lies, and its length.
+What can be read by position is used in place. Text and compressed files are parsed once, a shard at a time, into the
+cache: the rows of all shards as flat arrays, then labels and weights, JSON that says where each is, and its length.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _LENGTH = struct.Struct("<Q")
 def load_directory(
     path: Path, name: str, val_fraction: float | None, seed: int, query: Query, memory: int | None = None
 ) -> Dataset:
-    """The data set in a directory; with ``memory`` its training samples stay on disk, at most so many MB in memory at a time.
+    """The data set in a directory; with ``memory`` training samples stay on disk, at most so many MB in memory at once.
 
-    X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards, all of one format,
-    in the order of their names, of which those that say test are the test set, else those that say val. No test set: a split.
+    X.npy and y.npy, perhaps sample_weight.npy, and X_test.npy and y_test.npy; or IDX files; or shards of one format, in
+    order of their names, of which those that say test are the test set, else those that say val. No test set: a split.
     """
     idx_files = find_idx(path, query.say)
     shards = None if (path / "X.npy").exists() or "train images" in idx_files else _find_shards(path, query.say)
@@ -72,7 +72,7 @@ def load_directory(
 
 
 def innermost(path: Path) -> Path:
-    """The directory that a data set lies in, where those around it hold nothing else: MNIST/raw, as torchvision has it."""
+    """The directory with a data set, where those around it hold nothing else: MNIST/raw, as torchvision has it."""
     while len(inside := [each for each in path.iterdir() if not is_hidden(each.name)]) == 1 and inside[0].is_dir():
         path = inside[0]
     return path
@@ -292,7 +292,7 @@ def _write_shards(file: IO[bytes], form: Format, paths: list[Path], query: Query
 
 
 def _opened(cached: Path, directory: Path, memory: int | None) -> tuple[Samples, Samples | None]:
-    """The samples that ``_write_shards`` wrote. InputError for another file, OSError or RunError for an unreadable one."""
+    """The samples that ``_write_shards`` wrote. InputError for other files, OSError or RunError for unreadable ones."""
     file = DataFile(cached)
     (length,) = _LENGTH.unpack(file.read(max(0, file.size - _LENGTH.size), _LENGTH.size, np.uint8).tobytes())
     if length > file.size - _LENGTH.size:

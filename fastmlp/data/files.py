@@ -34,7 +34,8 @@ _PIPE = re.compile(r"-|/dev/(?:stdin|fd/[0-9]+)")  # the last is what shells cal
 _UNSEEN = (b"\xef\xbb\xbf", b"\xe2\x80\x8b")  # the byte order mark, the space of no width
 _UNASKED = ("__macosx", "thumbs.db", "desktop.ini", "@eadir")
 _PARTS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val", "validation": "val",
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "val": "val", "valid": "val", "validation": "val",
 }  # fmt: skip
 _BEGINNING = 1 << 14  # bytes
 _LONGEST_LINE = 32 << 20  # bytes: a million columns; parsing one takes up to 70 times its size
@@ -95,7 +96,7 @@ def is_hidden(name: str) -> bool:
 
 
 def part_of(name: str) -> str | None:
-    """The part, train, test or val, that a file or directory of that name holds: training_set, testSet, mnist_test.csv."""
+    """The part, train, test or val, in a file or directory of that name: training_set, testSet, mnist_test.csv."""
     words = map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", name))
     return next((_PARTS[word] for word in words if word in _PARTS), None)
 
@@ -171,7 +172,7 @@ def _of_archive(content: bytes, path: Path) -> bytes:
 
 
 def unzip(content: bytes, path: Path, limit: int | None = None) -> bytes:
-    """``content`` decompressed if it is gzip (by its first bytes, not its name), and no more than ``limit`` bytes of it.
+    """``content`` decompressed if it is gzip (by its first bytes, not its name), and at most ``limit`` bytes of it.
 
     InputError when it holds too much, or when what was read of it is damaged or ends early.
     """

@@ -13,7 +13,7 @@ from ..formats import LabelColumn
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Columns by name, each an array [N] of numbers, text, booleans or dates, with gaps; rows are taken as of an array."""
+    """Columns by name, arrays [N] of numbers, text, booleans or dates, with gaps; rows are taken as of an array."""
 
     columns: Mapping[Hashable, np.ndarray]
 

@@ -37,9 +37,9 @@ from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
 
 _SUMMARIES = {
     "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
-    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "gesamt", "gesamtsumme", "gesamtergebnis",
-    "mittelwert", "somme", "total general", "total général", "moyenne", "suma", "promedio", "totale", "totaal", "soma",
-    "total geral", "итого", "всего", "合计", "总计", "合計",
+    "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "gesamt", "gesamtsumme",
+    "gesamtergebnis", "mittelwert", "somme", "total general", "total général", "moyenne", "suma", "promedio", "totale",
+    "totaal", "soma", "total geral", "итого", "всего", "合计", "总计", "合計",
 }  # fmt: skip
 _DIGITS_OF_A_GROUP = 3
 _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
@@ -74,7 +74,7 @@ class Head:
         return [places[name] for name in wanted]
 
     def column(self, option: str, path: Path, remedy: str = "give one") -> int:
-        """The column of that name, else of that number, from 1 on or from -1, the last, down; ``remedy`` is for a list."""
+        """The column of that name, else that number, from 1 on or from -1, the last, down; ``remedy`` is for a list."""
         if "," in option and option not in self.names:
             raise InputError(f"{path}: {option!r} is more than one column; {remedy}")
         if not _NUMBERED.fullmatch(option) or (self.is_header and option in self.names):
@@ -230,7 +230,7 @@ def _told_apart(names: list[str]) -> list[str]:
 
 
 def _is_of_pandas(names: list[str]) -> bool:
-    """Whether they are numbers that pandas has told apart as it does names, 0, 0.1, ..., 0.9, 0.10, behind its index or not."""
+    """Whether they are numbers that pandas told apart like names: 0, 0.1, ..., 0.9, 0.10, behind its index or not."""
     present = set(names)
     return all(number(name) is not None for name in names[is_index(names[0]) :]) and any(
         all(f"{name}.{k}" in present for k in range(1, 11)) for name in names if name.isdigit()
@@ -307,7 +307,8 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
         )
     if known.frame and known.columns is not None and not head.is_header:
         raise InputError(
-            f"{path}: has no header line; it must have one, as the model knows its columns by name ({listed(known.columns)})"
+            f"{path}: has no header line; it must have one, as the model knows its columns "
+            f"by name ({listed(known.columns)})"
         )
     if known.columns is not None and head.is_header:
         return _choose_by_name(head, path, query)
@@ -380,13 +381,15 @@ def _without_row_numbers(
             notes.append(f"column {k + 1}, {name!r}, is taken for row numbers and left out")
         elif leads and len(values.codes) >= _MANY_ROWS and counts(values):
             notes.append(
-                f"{head.described(k)}: its numbers count the rows; it is read as a feature, so take it out if it is none"
+                f"{head.described(k)}: its numbers count the rows; it is read as a feature, "
+                "so take it out if it is none"
             )
     nameless = next((k for k in candidates if head.is_header and not head.names[k] and k not in kept), None)
     if nameless is not None:
         k = nameless + 1
         raise InputError(
-            f"{path}: line {head.line - 1}: column {k} has no name; every column must have one: give it one, or --drop {k}"
+            f"{path}: line {head.line - 1}: column {k} has no name; every column must have one: "
+            f"give it one, or --drop {k}"
         )
     return candidates, tuple(notes)
 

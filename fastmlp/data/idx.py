@@ -66,10 +66,10 @@ _NAME = re.compile(
 
 
 def find_idx(directory: Path, say: Say = lambda line: None) -> dict[str, Path]:
-    """The files of a data set by ``train images``, ``train labels``, ``test images`` and ``test labels``: those there are.
+    """The files there are of a data set, by ``train images``, ``train labels``, ``test images`` and ``test labels``.
 
     MNIST's names, with t10k or test, - or . before idx, and EMNIST's, which begin with the set's name; with .gz or not.
-    ``say`` takes a line for others. InputError for two files that are the same part, as of several data sets in a directory.
+    ``say`` takes a line for others. InputError for two files of the same part, as of several data sets in a directory.
     """
     found: dict[str, Path] = {}
     for path in sorted(path for path in directory.iterdir() if not is_hidden(path.name)):

@@ -23,7 +23,7 @@ _BLOCK = 1 << 16  # labels looked at together
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The labels of N rows as a file has them: ``values`` are distinct, the integers ``codes`` [N] say which is whose."""
+    """The labels of N rows as a file has them: ``values`` are distinct, integers ``codes`` [N] say which is whose."""
 
     values: list[int] | list[float] | list[str]
     codes: np.ndarray
@@ -97,9 +97,9 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def task_of(labels: Labels, source: str, asked: str, say: Say) -> str:
-    """The task, "classification" or "regression", for labels. If it is not ``asked`` it is guessed, and doubts are said.
+    """The task, "classification" or "regression", for labels. If not ``asked`` it is guessed, and doubts are said.
 
-    Text is classes, and so are few integers for so many rows (see ``quantity``); other numbers are to be predicted as such.
+    Text is classes, and so are few integers for so many rows (see ``quantity``); other numbers are predicted as such.
     """
     if asked != "auto":
         return asked
@@ -117,13 +117,13 @@ def task_of(labels: Labels, source: str, asked: str, say: Say) -> str:
 
 
 def as_numbers(labels: Labels, source: str) -> np.ndarray:
-    """The numbers float64 [N] that the labels are, or say as people write them. InputError for other text, and infinities."""
+    """The numbers float64 [N] that labels are or say as people write them. InputError for other text and infinities."""
     numbers = [_quantity(value) for value in labels.values]
     if None in numbers:
         wrong = numbers.index(None)
         raise InputError(
-            f"{source}: the label of row {labels.first_row(wrong)} (counted from 0) is {str(labels.values[wrong])[:40]!r}; "
-            "with --task regression it must be a finite number"
+            f"{source}: the label of row {labels.first_row(wrong)} (counted from 0) is "
+            f"{str(labels.values[wrong])[:40]!r}; with --task regression it must be a finite number"
         )
     if not numbers:
         raise InputError(f"{source}: is empty; it must hold at least one sample")
@@ -150,7 +150,7 @@ def class_indices(
     testing: bool = False,
     say: Say = warn,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(y int64 [N], classes): indices into ``classes``, or, where none are given, into the classes that the labels make.
+    """(y int64 [N], classes): indices into ``classes``, or, if none are given, into the classes that the labels make.
 
     With ``small`` y has the smallest type that will do. ``testing`` a model, labels need not make sense as classes.
     Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are
@@ -162,7 +162,8 @@ def class_indices(
     if -1 in indices:
         unknown = str(labels.values[indices.index(-1)])
         raise InputError(
-            f"{source}: label {unknown[:40]!r} is none of the training set's {len(classes):,} classes ({listed(classes)})"
+            f"{source}: label {unknown[:40]!r} is none of the training set's "
+            f"{len(classes):,} classes ({listed(classes)})"
         )
     dtype = np.min_scalar_type(len(classes) - 1) if small else np.int64
     return np.array(indices, dtype)[labels.codes], classes
@@ -209,7 +210,8 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
         classes = list(named.values())
     if len(classes) > MAX_CLASSES:
         raise InputError(
-            f"{source}: {len(classes):,} distinct labels, {listed(classes)}; there can be {MAX_CLASSES:,} classes at most "
+            f"{source}: {len(classes):,} distinct labels, {listed(classes)}; "
+            f"there can be {MAX_CLASSES:,} classes at most "
             "(is this the label column? or, of numbers, --task regression)"
         )
     if not classes:
@@ -220,7 +222,7 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
 
 
 def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], source: str) -> None:
-    """InputError where labels, some of them text, occur less than twice on average: then they are names or quantities."""
+    """InputError if labels, some of them text, occur less than twice on average: then they are names or quantities."""
     rows = len(labels.codes)
     if len(numbers) <= _FEW or 2 * len(numbers) <= rows:
         return
@@ -228,12 +230,12 @@ def _require_repetition(labels: Labels, numbers: Sequence[int | float | None], s
     row, text = labels.first_row(k), str(labels.values[k])[:40]
     if 2 * (len(numbers) - numbers.count(None)) > len(numbers):
         raise InputError(
-            f"{source}: the label of row {row} (counted from 0) is {text!r}, where most are numbers; it must be a finite "
-            "number"
+            f"{source}: the label of row {row} (counted from 0) is {text!r}, where most are numbers; "
+            "it must be a finite number"
         )
     raise InputError(
-        f"{source}: the labels are {len(numbers):,} different texts in {rows:,} rows, such as {text!r}, which are no classes; "
-        "give another --label-column, or write quantities as plain numbers"
+        f"{source}: the labels are {len(numbers):,} different texts in {rows:,} rows, such as {text!r}, "
+        "which are no classes; give another --label-column, or write quantities as plain numbers"
     )
 
 
@@ -292,7 +294,7 @@ def _number(value: int | float | str) -> int | float | None:
 
 
 def majority(y: np.ndarray, classes: Sequence[str]) -> tuple[str, int] | None:
-    """The class that more than half of the samples y [N] have, and how many: who always answers it is right on so many."""
+    """The class that more than half of samples y [N] have, and how many: who always answers it is right on so many."""
     counts = np.bincount(y, minlength=1)
     k = int(counts.argmax())
     return (classes[k], int(counts[k])) if 2 * counts[k] > len(y) else None

@@ -58,7 +58,8 @@ def load_mnist(offline: bool, val_fraction: float | None, seed: int, say: Say) -
         reason = str(error.reason if type(error) is URLError else error)
         reason = "".join(filter(str.isprintable, " ".join(reason.split())))[:400]  # a mirror's own words may be in it
         say(
-            f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. For the real ones set FASTMLP_DATA"
+            f"MNIST cannot be downloaded ({reason}); using built-in synthetic digits. "
+            "For the real ones set FASTMLP_DATA"
         )
         return load_synthetic(seed=0)
     return load_directory(target, "mnist", val_fraction, seed, Query(say=say))
@@ -92,7 +93,7 @@ def _download(name: str, digest: str, target: Path) -> None:
 
 
 def _fetch(url: str, digest: str) -> bytes:
-    """The uncompressed file at ``url``, whose SHA-256 is ``digest``. OSError when it is not there, or too slow to wait for."""
+    """The uncompressed file at ``url``, of SHA-256 ``digest``. OSError if it is not there, or too slow to wait for."""
     import http.client  # here, as most runs have the files: 20 ms
     import urllib.error
     import urllib.request

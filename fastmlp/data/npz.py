@@ -47,7 +47,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def array_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """(shape, whether it is stored column by column, dtype) of an array in .npy format. InputError for one that is not read."""
+    """(shape, whether stored by columns, dtype) of an array in .npy format. InputError for one that is not read."""
     version = np.lib.format.read_magic(file)
     if version != (1, 0):  # the others are for headers of more than 64 kB
         raise InputError(f"{what} is in .npy format {version[0]}.{version[1]}; it must be 1.0")
@@ -74,7 +74,8 @@ def _samples(arrays: dict[str, np.ndarray], path: Path, names: tuple[str, str], 
     X, y = arrays[names[0]], as_vector(arrays[names[1]], f"{path}: {names[1]}", say)
     if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
         raise InputError(
-            f"{path}: {names[0]} has shape {X.shape} and {names[1]} {y.shape}; they must be (N, ...) and (N,), N the same"
+            f"{path}: {names[0]} has shape {X.shape} and {names[1]} {y.shape}; "
+            "they must be (N, ...) and (N,), N the same"
         )
     weight = arrays.get("sample_weight")
     labels = as_labels(y, f"{path}: {names[1]}")
@@ -99,7 +100,7 @@ def as_samples(X: np.ndarray, what: str) -> np.ndarray:
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """(rows, columns) of an array of grey images: [N, rows, columns], perhaps with an axis of one channel, first or last."""
+    """(rows, columns) of an array of grey images: [N, rows, columns], or with an axis of one channel, first or last."""
     if len(shape) == 4 and 1 in (shape[1], shape[3]):
         shape = shape[:1] + (shape[2:] if shape[1] == 1 else shape[1:3])
     return (shape[1], shape[2]) if len(shape) == 3 else None
@@ -118,7 +119,7 @@ def as_vector(y: np.ndarray, what: str, say: Say) -> np.ndarray:
 
 
 def as_labels(y: np.ndarray, what: str) -> Labels:
-    """The labels of an array of numbers, booleans or text, which may be objects. InputError for other dtypes, and for a NaN."""
+    """The labels of an array of numbers, booleans or text, perhaps objects. InputError for other dtypes and a NaN."""
     if y.dtype.kind in "iuf" and y.dtype.itemsize <= 8:
         require_finite(y[:, None], what)
         return distinct(y)
@@ -138,7 +139,7 @@ _X, _Y = ("x", "images", "data", "features", "inputs"), ("y", "labels", "label",
 
 
 def _find(arrays: dict[str, np.ndarray], names: tuple[str, ...], *parts: str) -> str | None:
-    """The first array that is called one of ``names``, with a part behind it or in front: X_train, trainX, test_images."""
+    """The first array called one of ``names``, with a part behind it or in front: X_train, trainX, test_images."""
     plain = {name.lower().replace("_", ""): name for name in reversed([*arrays])}
     spellings = (spelling for part in parts for name in names for spelling in (name + part, part + name))
     return next((plain[spelling] for spelling in spellings if spelling in plain), None)

@@ -1,4 +1,4 @@
-"""Parquet, through pyarrow: the table as text, which ``csv`` reads, so that labels, numbers, dates and gaps are found alike."""
+"""Parquet, through pyarrow: the table as text for ``csv``, so that labels, numbers, dates and gaps are found alike."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[s
 
 
 def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
-    """The table as CSV. Lists and the like are refused, but for those in columns that nobody asks for, which are empty."""
+    """The table as CSV. Lists and the like are refused, except in columns that nobody asks for, which are empty."""
     needed = f"{path}: a Parquet file needs pyarrow; {to_install('parquet')}"
     for module in ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "pyarrow"):
         pyarrow = optional(module, needed)
@@ -62,7 +62,7 @@ def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
 
 
 def _in_order(table: Any) -> list[int]:
-    """The columns as pandas' to_csv writes them: its index, which Parquet has at the end, comes first, if it has a name."""
+    """The columns as pandas' to_csv writes them: its index, at the end in Parquet, comes first, if it has a name."""
     index, names = (table.schema.pandas_metadata or {}).get("index_columns", []), table.column_names
     named = [k for k, name in enumerate(names) if name in index and not name.startswith("__index_level_")]
     return named + [k for k, name in enumerate(names) if name not in index]

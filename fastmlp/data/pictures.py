@@ -51,8 +51,8 @@ _Part = dict[str, list[_File]]
 def read(path: Path, query: Query) -> tuple[Samples, Samples | None]:
     """The images of each class, and those below test/ where there is a train/: grey, uint8 [N, rows * columns].
 
-    All are made as large as the model's that ``query.known`` describes; else as most of them are, but of 64 pixels a side at
-    the most. A model of drawings is given them as ``predict`` prepares them. InputError for images that cannot be read.
+    All are made as large as the model's that ``query.known`` describes; else as most of them are, but of 64 pixels a
+    side at most. A model of drawings is given them as ``predict`` prepares them. InputError for unreadable images.
     """
     lines: list[str] = []  # said when nothing is refused
     said, query = query.say, replace(query, say=lines.append)
@@ -177,7 +177,7 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
 
 
 def _classes_below(files: list[_File]) -> _Part:
-    """The classes of a part, which may be in another directory below it, as Kaggle has it: training_set/training_set."""
+    """The classes of a part, perhaps in another directory below it, as Kaggle has it: training_set/training_set."""
     files = _without_top(files)
     while (top := _only_top(files)) and (_depth(files) > 2 or part_of(top)):
         files = _without_top(files)
@@ -226,7 +226,7 @@ def _lacking(tree: list[_File]) -> str:
 
 
 def _common_size(path: Path, part: _Part) -> tuple[int, int]:
-    """(rows, columns) that most of the images have, or else their medians; made smaller to 64 pixels a side at the most."""
+    """(rows, columns) that most of the images have, or else their medians; made smaller to 64 pixels a side at most."""
     files = [file for of_class in part.values() for file in of_class]
     looked_at = files[:: -(-len(files) // _SIZES)]
     sizes: Counter[tuple[int, int]] = Counter()

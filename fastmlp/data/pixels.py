@@ -15,7 +15,7 @@ _PIXEL = re.compile(r"(pixel|px)[ _.]?\d+([_.x]\d+)?|\d+x\d+", re.IGNORECASE)
 
 
 def square_image(X: np.ndarray, names: Sequence[str] | None) -> tuple[int, int] | None:
-    """(side, side) where the rows of X [N, side * side] are images: bytes, at least 64 of them, and evidence that they are.
+    """(side, side) where the rows of X [N, side * side] are images: bytes, at least 64, and evidence that they are.
 
     Either the columns are named as pixels are (pixel0, pixel_0_1, 1x1), or numbers beside and below each other are more
     alike than those half a row apart, as in no other kind of table.

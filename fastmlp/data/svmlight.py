@@ -78,8 +78,8 @@ def say_contradiction(data: Dataset, source: str, test: str, say: Say) -> None:
     trained, tested = data.X.indices, data.X_test.indices
     if tested.size and tested.min() > 0 and tested.max() == trained.max(initial=0) + 1:
         say(
-            f"{test}: no index is 0, and the largest is one beyond that of {source}: it seems to count from 1; it is read as "
-            "counting from 0, as the training file does"
+            f"{test}: no index is 0, and the largest is one beyond that of {source}: it seems to count from 1; "
+            "it is read as counting from 0, as the training file does"
         )
 
 
@@ -115,7 +115,7 @@ def _samples(path: Path) -> tuple[Samples, bytes]:
 
 
 def _parse(fields: Fields, labels: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """(entries of each row, indices int32, values float64) of whole lines, rows sorted by index; their labels are appended.
+    """(entries of each row, indices int32, values float64) of whole lines, rows sorted by index; labels are appended.
 
     None when a line is wrong.
     """

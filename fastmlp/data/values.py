@@ -18,8 +18,8 @@ WORDS = {
 # In lower case. A label may be one of the second: + and - are classes.
 MISSING = ("", "?", "na", "n/a", "nan", "-nan", "nat", "<na>", "#n/a", "#na", "null", "none", "nil", r"\n")
 MARKS = (
-    "-", "--", "---", "\u2013", "\u2014", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "1.#ind", "-1.#ind",
-    "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available", "0000-00-00", "0000-00-00 00:00:00",
+    "-", "--", "---", "\u2013", "\u2014", ".", "#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!", "1.#ind",
+    "-1.#ind", "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 GAPS = frozenset((*MISSING, *MARKS))
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
@@ -43,7 +43,8 @@ _MARKED = re.compile(
 )
 _DURATION = re.compile(  # 1:02:03.5, the minutes and seconds 2:03.5, or a time of day
     r"(?:(?P<days>-?\d+) days?,? ?\+?|(?P<sign>[-+−]))?"
-    r"(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?)|(?P<part>\.\d+))?)?(?: ?(?P<half>[ap])\.?m\.?)?",
+    r"(?:(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d*)?)|(?P<part>\.\d+))?)?"
+    r"(?: ?(?P<half>[ap])\.?m\.?)?",
     re.IGNORECASE,
 )
 _CODE = re.compile(r"0\d+")
@@ -144,7 +145,7 @@ def is_code(text: str) -> bool:
 
 
 def are_codes(counts: Mapping[str, int]) -> bool:
-    """Whether numbers, given as {text: count}, are codes: most have as many digits as one that begins with 0, as 02139 does.
+    """Whether numbers, as {text: count}, are codes: most have as many digits as one that begins with 0, as 02139 does.
 
     A single 01 among 5000 and 12.5 is a number.
     """
@@ -184,7 +185,8 @@ def day_first(texts: list[str]) -> bool | None:
     (one, other), last = pairs[0], found[0]["year"]
     year, month, day = (_year(str(one)), other, int(last)) if year_first else (_year(last), one, other)
     raise ValueError(
-        f"holds dates such as {found[0].string[:40]!r}, of which either number may be the {'year' if year_first else 'month'}; "
+        f"holds dates such as {found[0].string[:40]!r}, of which either number "
+        f"may be the {'year' if year_first else 'month'}; "
         f"it must have them as {year}-{month:02}-{day:02}, or be left out"
     )
 
@@ -221,7 +223,7 @@ def date(text: str, first: bool | None) -> np.datetime64:
 
 
 def _have_marks(texts: list[str]) -> bool:
-    """Whether the texts are numbers with one thing, or few, before or behind them: letters only if there are many texts."""
+    """Whether the texts are numbers with one thing, or few, before or behind: letters only if there are many texts."""
     marks = {found.groups("") if (found := _MARKED_NUMBER.fullmatch(text)) else ("", "", "") for text in texts}
     letters = any(text[-1].isalpha() for text in texts)  # 12A is a name
     return len(marks) <= _MOST_UNITS and ("", "", "") not in marks and (len(texts) > _MANY or not letters)
@@ -273,7 +275,7 @@ def shown(value: float) -> str:
 
 
 def kind_of(counts: Mapping[str, int]) -> tuple[str, str | None, dict[str, Any]]:
-    """("number", "date" or "category", an odd text, what each number or date is read as) of a column, given as {text: count}.
+    """("number", "date" or "category", an odd text, what each number or date is read as) of a column, as {text: count}.
 
     Texts are odd if they are few among numbers or dates. So are infinities, numbers whose comma may stand before
     decimals, those in another unit, and many with units or marks that are not known (12.5 kg).

@@ -155,7 +155,7 @@ def divided(labels: np.ndarray, boxes: np.ndarray, contrast: np.ndarray) -> tupl
 
 
 def reading_order(boxes: np.ndarray) -> list[int]:
-    """The boxes by lines, each from left to right. A box whose middle is below all boxes before it begins a new line."""
+    """The boxes by line, each from left to right. A box whose middle is below all boxes before it begins a new line."""
     order: list[int] = []
     line: list[int] = []
     bottom = -1.0
@@ -209,7 +209,7 @@ def extent(piece: np.ndarray) -> tuple[int, int]:
 
 
 def stroke_width(mask: np.ndarray) -> float:
-    """The pen's width: twice the area over the outline's length, which a grid makes 4 / pi times too long on average."""
+    """The pen's width: twice the area over the outline, which a grid makes 4 / pi times too long on average."""
     padded = np.pad(mask, 1)
     outline = int((padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum())
     return 8 / np.pi * int(mask.sum()) / outline

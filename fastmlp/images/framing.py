@@ -16,8 +16,8 @@ _BUSY = 0.5  # of the digits' longer side: drawings are allowed at least this bu
 
 @dataclass(frozen=True)
 class Framing:
-    """Images of light ink on black. The longer side of the ink is ``box`` pixels on average and ``most`` at most; its centre of
-    mass is at most ``off_centre`` pixels from the middle, index (rows / 2, columns / 2). MNIST has 20, 20 and 1.
+    """Images of light ink on black. The longer side of the ink is ``box`` pixels on average and ``most`` at most; its
+    centre of mass at most ``off_centre`` pixels from the middle, index (rows / 2, columns / 2). MNIST has 20, 20 and 1.
 
     An image whose ``busyness`` exceeds ``busiest``, if given, is a scribble; for MNIST this is 18.
     """
@@ -70,7 +70,7 @@ def framing_of(X: Any, shape: tuple[int, int] | None) -> Framing | None:
 
 
 def border_lightness(X: Any, shape: tuple[int, int] | None) -> float | None:
-    """Where the median border of images X [N, rows * columns] lies between their darkest pixel, 0, and their lightest, 1.
+    """Where the median border of images X [N, rows * columns] lies between their darkest pixel, 0, and lightest, 1.
 
     None where there are no images, or all pixels are the same.
     """

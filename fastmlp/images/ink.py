@@ -5,7 +5,7 @@ MNIST's digits were scanned, scaled to fit 20 x 20, and placed with their centre
 (this file), and their digits separated and their strokes made as thick (``digits``). page.html has the same functions
 in JavaScript, under the same names; a test holds the two within one grey level, so no library resamples here.
 
-Legend: pictures are [h, w, 3] from 0 to 255, ``light`` is one channel [h, w] of one, contrasts are float64 [h, w] from 0 to 1.
+Legend: pictures are [h, w, 3] from 0 to 255, ``light`` one channel [h, w] of one, contrasts float64 [h, w] from 0 to 1.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def inside(mask: np.ndarray) -> Box:
 
 
 def around(contrast: np.ndarray) -> Box:
-    """The box of all ink with a margin of a quarter of its height; its width, of a row of digits, would be too large."""
+    """The box of all ink with a margin of a quarter of its height: the width of a row of digits would be too large."""
     _, boxes = parts(contrast)
     top, left, bottom, right = boxes[:, :2].min(0).tolist() + boxes[:, 2:].max(0).tolist()
     margin = (bottom - top) // 4 + 4
@@ -180,7 +180,7 @@ def enlarged(contrast: np.ndarray, times: int) -> np.ndarray:
 
 
 def across(picture: np.ndarray) -> float:
-    """The shorter side of ``picture``, or of one with the same area and sides of 1 to 4 where it is narrower than that."""
+    """The shorter side of ``picture``, or of one with the same area and sides of 1 to 4 if it is narrower."""
     h, w = picture.shape[:2]
     return max(min(h, w), math.sqrt(h * w) / 2)
 
@@ -202,7 +202,7 @@ def shrink(picture: np.ndarray) -> np.ndarray:
 
 
 def dark_ink(picture: np.ndarray) -> tuple[np.ndarray, bool]:
-    """(the channel of ``picture`` in which ink stands out most, inverted if ink is lighter than paper; whether it is inverted).
+    """(the channel of ``picture`` in which ink stands out most, inverted if ink is lighter than paper; whether it is).
 
     Ink is the minority in any neighbourhood. So the differences from local means have a third moment with the sign of
     the ink, which grows with its contrast. Grey is favoured, since a single colour has more noise.
@@ -227,7 +227,7 @@ def dark_ink(picture: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def unruled(lacking: np.ndarray) -> np.ndarray:
-    """``lacking`` without the lines of ruled and squared paper, straight or at a slant; strokes that cross them stay."""
+    """``lacking`` without lines of ruled and squared paper, straight or at a slant; strokes that cross them stay."""
     for _ in range(2):
         lacking = without_lines(without_leaning_lines(lacking)).T
     return lacking
@@ -261,7 +261,7 @@ def thin_runs(values: np.ndarray, most: int) -> list[tuple[int, int]]:
 def without_leaning_lines(lacking: np.ndarray) -> np.ndarray:
     """``lacking`` without lines that go from side to side, at a slant or straight.
 
-    A single dark line stays, as it may be a digit. Places twice as dark as a line belong to a stroke that crosses it, and stay.
+    A single dark line stays: it may be a digit. Places twice as dark as a line belong to a stroke across it, and stay.
     """
     shifts = slant(lacking)
     h, w = lacking.shape

@@ -98,7 +98,8 @@ def read_images(
 
 
 def _seen(
-    picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *, invert: bool, blank: bool, advised: bool
+    picture: Picture, shape: tuple[int, int], framing: Framing | None, pil: Any, *,
+    invert: bool, blank: bool, advised: bool
 ) -> Seen:  # fmt: skip
     image, kind, transparent = _read(picture, pil)
     if invert:
