@@ -4,7 +4,7 @@ What their training does, scikit-learn's does too, in the same order and from th
 held-out samples, batches, updates and rules of stopping. So the same parameters give the same network to within
 rounding (the classes' docstrings have the exceptions), and what is tuned for one holds for the other.
 
-``TableClassifier`` and ``TableRegressor`` are others: they take tables as people have them, and ``fastmlp.tables`` trains them.
+``TableClassifier`` and ``TableRegressor`` differ: they take tables as people have them; ``fastmlp.tables`` trains them.
 
 ``base`` has what both do, ``classifier`` and ``regressor`` what each learns, ``checks`` what they are given, checked,
 ``training`` the loops.

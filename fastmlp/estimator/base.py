@@ -1,4 +1,4 @@
-"""The base class of ``MLPClassifier`` and ``MLPRegressor``: parameters, network, and the order of checks and training."""
+"""The base class of ``MLPClassifier`` and ``MLPRegressor``: parameters, network, and order of checks and training."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ alpha : float, default=0.0001
 batch_size : int or 'auto', default='auto'
     Samples in a step of 'sgd' and 'adam'; 'auto' is min(200, n_samples).
 learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-    The rate of 'sgd' stays, is learning_rate_init / t ** power_t at step t, or is divided by 5 whenever two epochs in a row
+    The rate of 'sgd' stays, is learning_rate_init / t ** power_t at step t, or is divided by 5 whenever \
+two epochs in a row
     are no better by ``tol``.
 learning_rate_init : float, default=0.001
     The rate of 'sgd' and 'adam', or the first one.
@@ -81,8 +82,10 @@ max_fun : int, default=15000
 dropout : float, default=0.0
     Fraction of the hidden units dropped in each training step, in [0, 1). Only for solver 'sgd' and 'adam'.
 scoring : str, callable or None, default=None
-    The score of the held-out samples that ``early_stopping`` watches, as in scikit-learn's model selection, of which the
-    best weights are kept; None for the accuracy, of numbers R². A callable takes (estimator, X, y), and sample_weight where
+    The score of the held-out samples that ``early_stopping`` watches, as in scikit-learn's model selection, \
+of which the
+    best weights are kept; None for the accuracy, of numbers R². A callable takes (estimator, X, y), \
+and sample_weight where
     there are.
 callbacks : callable, list of callables or None, default=None
     Each is called as ``callback(estimator, epoch)`` after every epoch (from 1; of lbfgs, iteration), when the estimator
@@ -145,14 +148,14 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     def _learn_targets(
         self, y: np.ndarray, weights: np.ndarray | None, *, first: bool, incremental: bool, classes: Any
     ) -> None:
-        """Set the encoding of targets, ``n_outputs_`` and ``out_activation_`` from the y of a fit and its samples' weights.
+        """Set the encoding of targets, ``n_outputs_`` and ``out_activation_`` from a fit's y and sample weights.
 
         If the network is not the ``first``, they stay. ValueError for a y that does not fit them.
         """
 
     @abstractmethod
     def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:
-        """y as kernels of the ``dtype`` take it. ValueError, which calls y ``name``, for unknown classes and the like."""
+        """y as kernels of ``dtype`` take it. ValueError, which calls y ``name``, for unknown classes and the like."""
 
     @abstractmethod
     def _tested(self, Z: np.ndarray, validation: Validation) -> tuple[float, float]:
@@ -199,7 +202,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative.
         X_val, y_val : as X and y, default=None
-            Held-out samples, for ``validation_loss_curve_``; with ``early_stopping`` they take the place of a part of X.
+            Held-out samples for ``validation_loss_curve_``; with ``early_stopping`` they take the place of a part of X.
         groups : array-like of shape (n_samples,), default=None
             Group labels: ``early_stopping`` holds out ``validation_fraction`` of the groups, each whole.
 
@@ -250,11 +253,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     @cached_property
     def _activation(self) -> Any:
-        """``activation`` as it was at the last fit, which sets this; of a model that an earlier version pickled, as it is."""
+        """``activation`` as at the last fit, which sets this; of a model that an earlier version pickled, as it is."""
         return self.activation
 
     def _network(self) -> Network:
-        """The network of ``coefs_`` and ``intercepts_``, or of copies if a user has set them. NotFittedError without."""
+        """The network of ``coefs_`` and ``intercepts_``, or of copies if a user set them. NotFittedError without."""
         if "coefs_" not in vars(
             self
         ):  # scikit-learn's check also asks for the tags, which takes longer than a prediction
@@ -330,8 +333,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                     training.train_stochastic(self, data, network, incremental=incremental)
                 if not np.isfinite(network.params).all():
                     raise ValueError(
-                        "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-                        "be preprocessed."
+                        "Solver produced non-finite parameter weights. The input data may contain large values and "
+                        "need to be preprocessed."
                     )
             except Warning:  # made an error by the caller, who may go on with what was learnt, as in scikit-learn
                 raise
@@ -345,7 +348,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None, X_val: Any = None,
         y_val: Any = None, groups: Any = None,
     ) -> tuple[TrainingData, Network]:  # fmt: skip
-        """(the training data, the network) of a fit. This estimator is a copy, and gets the attributes for the training."""
+        """(training data, network) of a fit. This estimator is a copy, and gets the attributes for the training."""
         hidden = self._checked_parameters(incremental)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         dtype = np.float64 if self.solver == "lbfgs" else None if first else self._dtype()

@@ -40,7 +40,7 @@ _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _GAPS = ("", "nan", "<NA>", "NaT")
 _SAMPLE_ROWS = 1000  # from which the share of zeros is taken
 _FEW_NUMBERS = 10_000
-"""If X has no more, ``_is_plain`` may replace scikit-learn's checks, which for one row took 20 times as long as the network."""
+"""If X has no more, ``_is_plain`` may replace scikit-learn's checks, 20 times as slow as the network for one row."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def for_kernels(X: Any, dtype: Any) -> Any:
 
 
 def require_finite(read: Any, X: Any, estimator: Any, name: str = "X") -> None:
-    """ValueError, in scikit-learn's words, for a number of X that is not finite, or becomes infinite in the dtype of ``read``.
+    """ValueError, in scikit-learn's words, for a number of X that is not finite, or infinite in the dtype of ``read``.
 
     It is enough to look at the stored numbers of ``read``, since zeros are finite.
     """

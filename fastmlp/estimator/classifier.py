@@ -24,7 +24,7 @@ from .checks import Validation
 
 @documented(PARAMETERS)
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """Multi-layer perceptron classifier: ``sklearn.neural_network.MLPClassifier`` on fused kernels, several times faster.
+    """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` on fused kernels, several times faster.
 
     Trains by lbfgs, sgd or adam on the log-loss with an L2 penalty. A drop-in: parameters, attributes, methods and
     errors are those of scikit-learn's class, and so are the random numbers drawn, hence the results up to rounding.
@@ -55,7 +55,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     - X of dtype uint8 is used as it is, without a copy, and its network computes in float32 (scikit-learn's in
       float64). Otherwise float32 X trains in float32, other X in float64, and lbfgs always in float64. Predictions are
       in the dtype of the network, whatever that of X.
-    - X in which most elements are zeros, sparse or not, is trained on without multiplying the zeros, with the same result.
+    - X that is mostly zeros, sparse or not, is trained on without multiplying the zeros, with the same result.
     - With sample weights the gradient is that of scikit-learn; but the penalty, which is alpha over the batch's sum of
       weights there, is here alpha over the batch's samples times the mean weight of all samples.
     - The log-loss is computed from the logits, and probabilities are not clipped at the dtype's epsilon.
@@ -187,8 +187,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if y.dtype == object and not all(isinstance(label, str) for label in y.ravel()):
             kinds = ", ".join(sorted({type(label).__name__ for label in y.ravel()}))
             raise ValueError(
-                f"Unknown label type: y has dtype object and holds {kinds}; it must be all text, or of a dtype of numbers: "
-                f"y.astype({kinds if kinds in ('bool', 'float', 'int') else 'str'})"
+                f"Unknown label type: y has dtype object and holds {kinds}; it must be all text, or of a dtype of "
+                f"numbers: y.astype({kinds if kinds in ('bool', 'float', 'int') else 'str'})"
             )
         if incremental and _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
@@ -250,8 +250,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if incremental and isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit. For 'balanced' weights, use "
-                "`sklearn.utils.compute_class_weight` with `class_weight='balanced'`. In place of y you can use a large "
-                "enough subset of the full training set target to properly estimate the class frequency distributions. "
-                "Pass the resulting weights as the class_weight parameter."
+                "`sklearn.utils.compute_class_weight` with `class_weight='balanced'`. In place of y you can use a "
+                "large enough subset of the full training set target to properly estimate the class frequency "
+                "distributions. Pass the resulting weights as the class_weight parameter."
             )
         return super()._checked_parameters(incremental)

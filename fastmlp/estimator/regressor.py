@@ -203,8 +203,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             )
         elif self.standardize_target != (self.target_mean_ is not None):
             raise ValueError(
-                f"standardize_target is {self.standardize_target}, which the network to go on with was not fitted with; set it "
-                "back, or call fit with warm_start=False"
+                f"standardize_target is {self.standardize_target}, which the network to go on with was not fitted "
+                "with; set it back, or call fit with warm_start=False"
             )
 
     def _encoded(self, name: str, y: np.ndarray, dtype: Any) -> np.ndarray:

@@ -45,7 +45,8 @@ columns : dict or None, default=None
     What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
     or 'drop'. ``columns_`` shows what became of each.
 n_networks : int, default=8
-    Networks that are trained, each without a part of the rows that chooses its best epoch by the loss; what they predict is
+    Networks that are trained, each without a part of the rows that chooses its best epoch by the loss; \
+what they predict is
     averaged. Every thread trains one at a time.
 width : int, default=128
     Units of each hidden layer.
@@ -58,7 +59,8 @@ learning_rate : float or None, default=None
 batch_size : int or None, default=None
     Rows in a step, at most; None for 64, and 128 from 10,000 rows on.
 epochs : int or None, default=None
-    At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the one
+    At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice \
+as long as the one
     before; a network stops when no epoch has been better for as long as the best one took, and a first cycle more.
 dropout : float or None, default=None
     Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1, of numbers none.
@@ -117,7 +119,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     @abstractmethod
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
-        """Set the encoding of targets; returns the number of classes, 0 for numbers. ValueError where nothing can be learnt."""
+        """Set the encoding of targets; returns the class count, 0 for numbers. ValueError if nothing can be learnt."""
 
     def _weights_of_classes(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         """What each row counts for its class, where rows have ``weights`` of their own; None: all the same."""
@@ -150,7 +152,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative.
         X_val, y_val : as X and y, default=None
-            Samples that choose each network's best epoch, in the place of a part of X. Then all networks learn from all of X.
+            Samples that choose each network's best epoch, instead of a part of X. Then each learns from all of X.
 
         Returns
         -------
@@ -276,7 +278,7 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         ``columns`` are names, ``rise`` and ``deviation`` those of the loss over five shuffles, above ``loss``: the mean
         log-loss, or the squared error over the variance of the y of the fit. Of many rows 2,000 are looked at. See
-        ``fastmlp.reporting.importance``; ``sklearn.inspection.permutation_importance`` takes this model, too, and any score.
+        ``fastmlp.reporting.importance``; ``sklearn.inspection.permutation_importance`` takes this model and any score.
         """
         check_is_fitted(self)
         with restated(InputError, ValueError), threads(self.n_threads):
@@ -320,8 +322,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
     classes_ : ndarray of shape (n_classes,)
         The class labels.
     out_of_fold_ : ndarray of shape (n_samples, n_classes) or None
-        Probabilities of the training rows (those with a weight), each by the network that was trained without it; None with
-        ``X_val`` or fewer than 5 networks. They are a little too good, as that row had a part in the choice of the network's
+        Probabilities of the training rows (those with a weight), each by the network trained without it; None with
+        ``X_val`` or fewer than 5 networks. They are a little too good, as that row had a part in the choice of the
         epoch, and much too good where a row has copies, or others of its kind (``cross_val_predict`` takes groups).
     networks_, best_epochs_, validation_losses_ : lists of length n_networks
         The networks; the epoch that each was kept after; its loss on the held-out rows after each epoch.
@@ -398,8 +400,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
             raise ValueError(f"y has one class only, {self.classes_.tolist()[0]!r}; it must have two or more")
         if classes == len(y) > 2 and y.dtype.kind != "f":
             raise ValueError(
-                f"y has {classes} classes in {len(y)} rows, one row each; a class must have more, or, if y is a quantity, "
-                "TableRegressor learns it"
+                f"y has {classes} classes in {len(y)} rows, one row each; a class must have more, or, if y is a "
+                "quantity, TableRegressor learns it"
             )
         check_classification_targets(y)
         return classes
@@ -474,7 +476,8 @@ class TableRegressor(RegressorMixin, BaseTable):
             self.target_scale_ = float(np.sqrt(np.average(np.square(y - self.target_mean_), weights=weights)))
         if not np.finfo(np.float32).tiny < self.target_scale_ < np.inf:
             raise ValueError(
-                f"y, from {y.min():.3g} to {y.max():.3g}, is too large or too small to standardise; scale it by a power of ten"
+                f"y, from {y.min():.3g} to {y.max():.3g}, is too large or too small to standardise; "
+                "scale it by a power of ten"
             )
         return 0
 

@@ -300,13 +300,14 @@ class _Epochs:
         return weights
 
     def _steps(self, rows: np.ndarray, count: int, weights: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """Take ``count`` steps over ``rows``; returns the samples' losses and the sum over the steps of |W|^2 before each."""
+        """Take ``count`` steps over ``rows``; returns the samples' losses and the sum of |W|^2 before each step."""
         model, optimizer, start = self.model, self.model._optimizer, time.perf_counter()
         decay = model.alpha / (min(self.batch, len(rows)) * self.mean_weight)
         squares = np.zeros(1) if model.alpha else None
         losses, _ = kernels.mlp_train_steps(
-            self.data.X, self.data.targets, rows, self.batch, self.network, rule=optimizer.rule._replace(weight_decay=decay),
-            lr=optimizer.rates(count), t=_PAST_CORRECTION + optimizer.steps, sample_weight=weights,
+            self.data.X, self.data.targets, rows, self.batch, self.network,
+            rule=optimizer.rule._replace(weight_decay=decay), lr=optimizer.rates(count),
+            t=_PAST_CORRECTION + optimizer.steps, sample_weight=weights,
             mean=weights is None, **model._objective, dropout=model.dropout, seed=self.seed,
             squares=squares,
         )  # fmt: skip

@@ -28,8 +28,8 @@ def page(model: Model, path: str) -> bytes:
     else float32. InputError, which names ``path``, for a model whose inputs are not drawings."""
     if model.framing is None or model.image_shape is None:
         raise InputError(
-            f"{path}: a page to draw on needs a model that was trained on images of drawings, light on black with the digit "
-            "in the middle, such as MNIST's"
+            f"{path}: a page to draw on needs a model that was trained on images of drawings, light on black with the "
+            "digit in the middle, such as MNIST's"
         )
     dtype = "float16" if _fits_float16(model) else "float32"
     sizes = "-".join(map(str, model.network.sizes))

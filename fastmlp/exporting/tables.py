@@ -35,7 +35,7 @@ _TAKES: dict[type, tuple[Any, str]] = {  # dtype and meaning of a column, by wha
 
 
 class _Value:
-    """A tensor of the graph. Arithmetic with other tensors, or with numbers of its dtype, adds nodes. // rounds towards 0."""
+    """A tensor of the graph. Arithmetic with tensors, or numbers of its dtype, adds nodes. // rounds towards 0."""
 
     def __init__(self, graph: Graph, name: str, dtype: Any) -> None:
         self.graph, self.name, self.dtype = graph, name, np.dtype(dtype)
@@ -123,7 +123,7 @@ def _in_words(names: list[str], columns: Sequence[Column]) -> str:
 
 
 def _parts(kind: Any, given: _Value) -> list[tuple[_Value, Number | Category]]:
-    """(tensor, kind) of a column, or of each part of a date: inputs [N, inputs] of a number, row numbers [N] of a category."""
+    """(tensor, kind) of a column, or each date part: inputs [N, inputs] of a number, row numbers [N] of a category."""
     if isinstance(kind, Number):
         return [(_of_number(kind, given), kind)]
     if isinstance(kind, Category):

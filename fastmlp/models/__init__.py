@@ -1,1 +1,1 @@
-"""Trained models: ``model``, its ``target`` (units of the predicted numbers), ``ranges`` of its inputs, and its file."""
+"""Trained models: ``model``, its ``target`` (units of predicted numbers), ``ranges`` of its inputs, and its file."""

@@ -147,8 +147,10 @@ def _network(
 
 
 def _table_model(meta: dict[str, Any], tensors: Tensors, path: str) -> TableModel:
-    """The model of ``TableModel.contents``, which a checkpoint adds to: networks of W0 [networks, I, O], b0 [networks, O], W1,
-    ...; ``path`` is for the errors."""
+    """The model of ``TableModel.contents``, which a checkpoint adds to; ``path`` is for the errors.
+
+    The networks are of W0 [networks, I, O], b0 [networks, O], W1, ...
+    """
     from ..tables.columns import Columns  # here: to load any other model would take a tenth longer
     from ..tables.model import TableModel
 

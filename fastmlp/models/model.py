@@ -62,14 +62,14 @@ class Model:
 
     ``loss`` is the minimised loss as --loss names it, or None for the cross-entropy of classes.
 
-    The network's inputs are scale * x, or (x - mean) / std if ``mean`` and ``std`` [inputs] are given. These are float64, since
-    features far from zero would lose their differences in float32. A column whose zeros were kept has mean 0.
+    The network's inputs are scale * x, or (x - mean) / std if ``mean`` and ``std`` [inputs] are given. These are
+    float64: features far from zero would lose their differences in float32. A column whose zeros were kept has mean 0.
 
-    The other fields are None where they are not known. ``image_shape`` is (rows, columns) of images, ``columns`` the features'
-    names, ``index_base`` the first index, 0 or 1, of svmlight files, ``label`` the place of the labels in the training table,
-    ``framing`` the placement of drawings in images, ``light_border`` whether images are dark on light. ``ranges`` are those of
-    the training inputs (see ``ranges.input_ranges``); predicting warns once of inputs in another range. ``trained_on`` has the
-    ``digest`` of the training samples, and the ``val_fraction`` and ``seed`` of their split.
+    The other fields are None where unknown. ``image_shape`` is (rows, columns) of images, ``columns`` the features'
+    names, ``index_base`` the first index, 0 or 1, of svmlight files, ``label`` the place of the labels in the training
+    table, ``framing`` the placement of drawings in images, ``light_border`` whether images are dark on light.
+    ``ranges`` are those of training inputs (see ``ranges.input_ranges``); predicting warns once of inputs in another
+    range. ``trained_on`` has the ``digest`` of the training samples, the ``val_fraction`` and ``seed`` of their split.
 
     A row's prediction does not depend on the rows beside it, to the last bit. There is one exception: a process that
     has not loaded the compiled kernels, which takes longer than predicting a few dense rows, computes these in NumPy.
@@ -219,7 +219,7 @@ class Model:
         return narrow
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities [N, classes] for samples X [N, inputs] (numbers, CSR, or a data frame, whose columns go by name).
+        """Probabilities [N, classes] of samples X [N, inputs] (numbers, CSR, or a data frame whose columns go by name).
 
         A row's probabilities do not depend on other rows. InputError for a model that predicts numbers.
         """
@@ -230,9 +230,9 @@ class Model:
     def predictor(self) -> Callable[[Any], np.ndarray]:
         """A function like ``predict_proba`` (``predict`` for numbers), prepared for one row at a time.
 
-        For a row [1, inputs] in the network's dtype or uint8 it takes 1 to 3 microseconds, with the same bits and errors; but
-        it does not compare the row with the training range. Several threads may call it. It uses the current weights.
-        Of a model of tables it is ``predict_proba`` (``predict``) itself; a dict of lists is faster there than a data frame.
+        For a row [1, inputs] in the network's dtype or uint8 it takes 1 to 3 microseconds, with the same bits and
+        errors; but it does not check the row's range. Several threads may call it. It uses the current weights. Of a
+        model of tables it is ``predict_proba`` (``predict``) itself; a dict of lists is faster there than a data frame.
         """
         whole = self.predict_proba if self.target is None else self.predict
         if self.backend != "numba":
@@ -262,18 +262,18 @@ class Model:
         return self.labels[self.class_indices(X)]
 
     def class_indices(self, X: Any) -> np.ndarray:
-        """Indices into ``classes`` [N], int64, for samples X as ``predict_proba`` takes them: the first largest logit."""
+        """Indices into ``classes`` [N], int64, for X as ``predict_proba`` takes it: the first largest logit."""
         return _join([logits.argmax(1) for _, logits in self._blocks(X, quick=True)])
 
     @property
     def labels(self) -> np.ndarray:
-        """The classes' labels in their own type for a model trained on arrays, else integers if all are such, or text."""
+        """The classes' labels in their own type for a model trained on arrays, else integers if all are, or text."""
         return _labels(self.label_kind, self.classes)
 
     @in_python
     def evaluate(self, X: Any, y: Any) -> tuple[float, float]:
-        """(mean loss, accuracy) on samples X [N, inputs] with y [N], labels as ``predict`` gives them, or text, or integers for
-        the indices of classes of text; (mean loss, R²) for numbers. A ``Dataset`` has indices: ``labels[data.y_test]``.
+        """(mean loss, accuracy) on X [N, inputs] with y [N], labels as ``predict`` gives them, or text, or indices of
+        classes of text; (mean loss, R²) for numbers. A ``Dataset`` has indices: ``labels[data.y_test]``.
         """
         y = labels_given("y", y, warn_caller)
         if y.ndim != 1:
@@ -288,7 +288,7 @@ class Model:
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
 
     def measure(self, X: Any, y: Any, weights: np.ndarray | None = None) -> dict[str, float]:
-        """loss and accuracy on samples X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
+        """loss and accuracy on X [N, inputs] with class indices y [N], or loss, rmse, mae and r2 with numbers y.
 
         The loss is the mean of the minimised loss over the samples, in the network's units. ``weights`` [N] is what
         each sample counts.
@@ -340,7 +340,7 @@ class Model:
         return digest.hexdigest()
 
     def contents(self) -> tuple[dict[str, Any], Tensors]:
-        """(meta, tensors) of the model's file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges, ..."""
+        """(meta, tensors) of the file: scale, classes, activation, ...; W0, b0, W1, ..., mean, std, ranges, ..."""
         meta, tensors = self._common_contents()
         meta |= {
             "image_shape": self.image_shape,

@@ -1,20 +1,21 @@
 """Ranges of inputs: notices samples in another range than in training, such as pixels of 0..1 instead of 0..255.
 
-Ordinary samples must never be noticed, however few, skewed, or of one class they are. For images, whose values are bounded, the
-minimum and the maximum decide. A table is noticed if in half of its columns, or half of those with more than two values,
+Ordinary samples must never be noticed, however few, skewed or of one class. For images, whose values are bounded,
+minimum and maximum decide. A table is noticed if in half of its columns, or half of those with more than two values,
 
 - the median is outside of all training values (with few rows: far outside), or
 - with 20 rows or more, the distance between the first and the last tenth is a tenth or ten times that in training, or
 - the minimum differs, where it was the value of a tenth of the training rows;
 
-or if, with 20 rows or more, nine tenths of any column are beyond all training values, or both the mean of and the distance
-between the first and the last tenth are 30 times as large or as small, as in another unit (of a column around zero the
-distance alone); or if a number that is beyond all training values comes often and seems to say that there is none.
+or if, with 20 rows or more, nine tenths of any column are beyond all training values, or both the mean of and the
+distance between the first and the last tenth are 30 times as large or as small, as in another unit (of a column around
+zero the distance alone); or if a number beyond all training values comes often and seems to say that there is none.
 
-Measured on 19 public tables, half of the rows to train on: none of 30,400 random sets of 1 to 1,000 other rows were noticed,
-nor the rows of any class, nor MNIST's digits one by one or class by class. Standardised columns in place of raw ones were
-noticed in 17 tables, raw ones in place of standardised in 16; the other tables' columns are about standardised as they come.
-Other units were measured apart: none of 845 sets of rows in their own unit, and 278 of 560 in another, 211 without that rule.
+Measured on 19 public tables, half of the rows to train on: none of 30,400 random sets of 1 to 1,000 other rows were
+noticed, nor the rows of any class, nor MNIST's digits one by one or class by class. Standardised columns in place of
+raw ones were noticed in 17 tables, raw ones in place of standardised in 16; the other tables' columns are about
+standardised as they come. Other units were measured apart: none of 845 sets of rows in their own unit, and 278 of 560
+in another, 211 without that rule.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def input_ranges(X: Any, *, is_image: bool) -> np.ndarray | None:
 
 
 def in_another_unit(middle: Any, spread: Any) -> Any:
-    """Whether the middle and the spread of numbers, divided by those in training, are both many times as large or as small."""
+    """Whether middle and spread of numbers, divided by those in training, are both many times as large or as small."""
     least, most = np.minimum(middle, spread), np.maximum(middle, spread)
     return (least > _OTHER_UNIT) | ((least > 0) & (most < 1 / _OTHER_UNIT))
 

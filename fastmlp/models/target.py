@@ -23,7 +23,7 @@ def kernel_of(loss: str) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The targets y [N, T] of a regression. The network learns (y - mean) / std, where ``mean`` and ``std`` are float64 [T].
+    """The targets y [N, T] of a regression. The network learns (y - mean) / std; ``mean`` and ``std`` are float64 [T].
 
     ``loss`` is a value of --loss: a name of ``kernels.LOSSES``, and behind a colon its parameters.
     """
@@ -63,7 +63,7 @@ class Target:
 
 
 def central(predicted: np.ndarray, kernel: Any) -> np.ndarray:
-    """The predictions of the quantile nearest to the median, if the loss ``kernel`` has several; else all predictions."""
+    """The predictions of the quantile nearest the median, if the loss ``kernel`` has several; else all predictions."""
     if kernel.each == 1:
         return predicted
     nearest = int(np.abs(np.asarray(kernel.quantiles) - 0.5).argmin())
@@ -92,8 +92,8 @@ def target_of(y: np.ndarray, loss: str, weights: np.ndarray | None, source: str)
             std = math.sqrt(np.average(np.square(y - mean), weights=weights))
     if not np.finfo(np.float32).tiny < std < math.inf:  # it is infinite or NaN where the mean is
         raise InputError(
-            f"{source}: the numbers to predict, from {low:.3g} to {high:.3g}, are too large or too small to standardise; "
-            "scale them by a power of ten"
+            f"{source}: the numbers to predict, from {low:.3g} to {high:.3g}, are too large or too small to "
+            "standardise; scale them by a power of ten"
         )
     return Target(loss, np.array([mean]), np.array([std]))
 

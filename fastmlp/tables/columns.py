@@ -55,7 +55,7 @@ class Columns:
 
     @classmethod
     def learn(cls, table: Frame, said: Mapping[Any, str] | None = None, *, drop_empty: bool = False) -> Columns:
-        """Find the kind of each column that is not ``said`` to be number, category, date or drop. InputError for a wrong kind.
+        """Find the kind of each column not ``said`` to be number, category, date or drop. InputError for a wrong kind.
 
         A column that is all gaps is refused, or left out with ``drop_empty``.
         """
@@ -96,7 +96,7 @@ class Columns:
         return self.matrix(self.entries(table), len(table))
 
     def require(self, table: Frame) -> None:
-        """InputError unless the table has the columns of the training; the others are named, too: one may be renamed."""
+        """InputError unless the table has the columns of training; the others are named, too: one may be renamed."""
         if missing := [name for name in self.used if name not in table.columns]:
             unknown = [name for name in table.columns if name not in {*self.names}]
             others = f", and the model does not know {_listed(unknown)}" if unknown else ""
@@ -105,7 +105,7 @@ class Columns:
             )
 
     def with_dates(self, table: Frame) -> Frame:
-        """The table with the dates of some columns read: those whose values in training did not show if the day comes first.
+        """The table with dates of some columns read: those whose training values did not show if the day comes first.
 
         All rows of the table together may show it; single blocks of rows may not.
         """
@@ -188,7 +188,7 @@ class Columns:
 
     @property
     def doubtful(self) -> list[str]:
-        """A line for each column that was dropped, or whose integers are taken for names, or whose numbers hardly repeat."""
+        """A line for each column dropped, or whose integers are taken for names, or whose numbers hardly repeat."""
         dropped = [f"dropped {column.name!r}: {column.about}" for column in self.columns if column.kind == DROP]
         categories = [(c.name, c.learnt) for c in self.columns if isinstance(c.learnt, Category)]
         seldom = [
@@ -244,7 +244,7 @@ def _is_id(name: Hashable) -> bool:
 
 
 def _counted(values: np.ndarray, counts: Mapping[str, int]) -> tuple[int, int, bool]:
-    """(number of values that are no gaps, number of distinct ones, whether they are all integers); ``counts`` are of texts."""
+    """(count of values that are no gaps, count of distinct ones, whether all are integers); ``counts`` are of texts."""
     if values.dtype.kind in "iufb":
         present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
         whole = values.dtype.kind != "b" and bool((present == np.floor(present)).all())

@@ -1,4 +1,4 @@
-"""Networks that are trained at once, each on its own thread and without the part of the rows that chooses its best epoch.
+"""Networks trained at once, each on its own thread and without the part of the rows that chooses its best epoch.
 
 Legend: ``N`` rows, ``I`` inputs, ``H`` units of a hidden layer, ``O`` outputs, ``E`` epochs, ``S`` steps in each.
 """
@@ -27,7 +27,7 @@ _FEWEST_FOLDS = 5  # of fewer networks not every fold is held out
 
 @dataclass(frozen=True)
 class Rows:
-    """Samples X [N, I], dense, sparse or as the kernels read them, targets as these take them, weights of mean 1, if any."""
+    """Samples X [N, I], dense, sparse or as kernels read them, targets as these take them, weights of mean 1 if any."""
 
     X: Any
     targets: np.ndarray

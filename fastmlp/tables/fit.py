@@ -78,7 +78,7 @@ class _Plan:
 
 
 def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
-    """{column: kind} as the user says; columns without names go by number. InputError for a column that is not there."""
+    """{column: kind} as the user says; columns without names go by number. InputError for one that is not there."""
     kinds = {}
     for name, kind in kinds_of(said).items():
         if kind == DROP:  # the reader has left it out
@@ -101,8 +101,8 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
         raise InputError(f"{data.source}: {rows} training rows; a table is learnt from at least two")
     if data.classes and rows > 2 and np.bincount(y).max() == 1:
         raise InputError(
-            f"{data.source}: {len(data.classes):,} classes in {rows:,} rows, no class twice; it must have more rows, another "
-            "--label-column or, if it is a quantity, --task regression"
+            f"{data.source}: {len(data.classes):,} classes in {rows:,} rows, no class twice; it must have more rows, "
+            "another --label-column or, if it is a quantity, --task regression"
         )
     if rows < FEW_ROWS:
         say(f"{data.source}: {rows} rows are too few to learn a table from: do not rely on this model")
@@ -120,8 +120,8 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     samples = Rows(inputs, encoded, of_mean_one(weights))
     width, depth = config.hidden[0], len(config.hidden)
     recipe = recipe_for(
-        rows, classes=len(data.classes), width=width, depth=depth, activation=str(config.activation), learning_rate=config.lr,
-        batch_size=config.batch_size, epochs=config.epochs, dropout=config.dropout,
+        rows, classes=len(data.classes), width=width, depth=depth, activation=str(config.activation),
+        learning_rate=config.lr, batch_size=config.batch_size, epochs=config.epochs, dropout=config.dropout,
     )  # fmt: skip
     count = config.networks or 1
     seed, *seeds = np.random.default_rng([config.seed, _SEED]).integers(2**31, size=1 + count).tolist()

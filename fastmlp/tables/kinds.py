@@ -1,4 +1,4 @@
-"""The kinds of columns: numbers, categories and dates. A kind is learnt from the training rows, and turns values into inputs.
+"""Kinds of columns: numbers, categories and dates. A kind is learnt from training rows, and turns values into inputs.
 
 A row has at most one of a hundred thousand categories. So the inputs of a column are kept as entries: those that may
 differ from zero. Of a missing value all inputs are zero but one, which says so. A category that was once or never in
@@ -9,7 +9,7 @@ training; ``at_once``, how many inputs may differ from zero in a row; ``about``,
 
     unlike(values)     in words how the values differ from those in training, if they do
     entries(values)    the inputs that are not zero for the values [n]; ValueError for values of another kind
-    between_edges()    (a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by those of this)
+    between_edges()    (a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by these)
 
 Legend: ``n`` rows, ``m`` entries a row. Entries are the numbers of inputs, [m, n] rising in each row, and their values,
 float32 [m, n].
@@ -37,7 +37,7 @@ from .texts import as_dates, as_numbers, counts_of, texts_of
 _BINS, _BINS_ALONE = (256, 8, 64), (32, 16, 128)
 _FEWEST_ROWS = 256  # with fewer rows a number has no bins: they would be learnt by heart
 HEIGHT = 4.0  # of the widest hat, where the input of a category is 1
-_WEIGHT = 4.0  # of z where there are bins: its square is about the sum of theirs then, and a line is as easily learnt as a bend
+_WEIGHT = 4.0  # of z if there are bins: its square is about the sum of theirs, and lines are learnt as easily as bends
 _FEW_EDGES = 2  # between so few nothing bends
 _SMALLEST = np.finfo(np.float64).tiny  # a smaller number's inverse is infinite
 _LARGEST = 1e300  # larger numbers are clipped, so that no difference overflows
@@ -59,7 +59,7 @@ def _restore(kind: Any, state: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Number:
-    """A number x: z / sqrt(1 + (z / 3)²) with z = (x - median) / (third quartile - first), and piecewise linear functions of z.
+    """A number x: z / sqrt(1 + (z / 3)²) with z = (x - median) / (third quartile - first), and linear splines of z.
 
     The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are
     bounded. With the other inputs, the first layer's function of x can bend at each of the ``edges``, quantiles of the
@@ -68,7 +68,7 @@ class Number:
     and Schauder makes the same motion with few entries: the place among the quantiles, and one hat of each level. Hats
     of a level are half as wide and sqrt(2) times lower than those of the level before.
 
-    The smoothly clipped z is multiplied by ``weight``, so that bends do not drown it: of collinear columns lines tell most.
+    The clipped z is multiplied by ``weight``, so that bends do not drown it: of collinear columns lines tell most.
     """
 
     median: float
@@ -135,7 +135,10 @@ class Number:
             if low >= greatest + rounding or high <= least - rounding:
                 return f"is from {low:.5g} to {high:.5g} in most rows; {then}"
             if (value := stand_in(known)) is not None and not least - rounding <= value <= greatest + rounding:
-                return f"is {shown(value)} in {np.mean(known == value):.1%} of rows; {then}: where it says none, leave a gap"
+                return (
+                    f"is {shown(value)} in {np.mean(known == value):.1%} of rows; {then}: where it says none, "
+                    "leave a gap"
+                )
             if least < 0 < greatest and self.edges[0] < 0 and abs(self.median) * self.scale < 1:
                 # Around zero the median says nothing of the unit.
                 apart = f"has quartiles {third - first:.5g} apart; in training {1 / self.scale:.5g}: as in another unit"
@@ -216,7 +219,7 @@ def _quantiles(z: np.ndarray, rows: int, fewest: int, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Category:
-    """A category: an input for each of the ``values`` that occur at least twice; others could only be learnt by heart."""
+    """A category: an input for each of the ``values`` that occur at least twice; others can only be learnt by heart."""
 
     values: tuple[str, ...]
     missing: float
@@ -260,7 +263,10 @@ class Category:
         new = place < 0
         if (count := np.count_nonzero(new)) * len(self.values) > self.once * len(codes):
             value = str(texts[codes[np.argmax(new)]])[:40]
-            return f"has unknown values in {count:,} of {len(codes):,} rows, such as {value!r}; in training it had {self.about}"
+            return (
+                f"has unknown values in {count:,} of {len(codes):,} rows, such as {value!r}; "
+                f"in training it had {self.about}"
+            )
         return _mostly_gaps(place == len(self.values), self.missing)
 
     def places(self, texts: list[str | None]) -> np.ndarray:
@@ -407,7 +413,7 @@ def from_json(kind: str, saved: Any) -> Kind:
 
 
 def side_by_side(kinds: Collection[Kind], entries: Iterable[Entries], rows: int) -> Entries:
-    """The entries of several columns as those of one. If there are few inputs their numbers take 2 bytes, as in the kernels.
+    """The entries of several columns as those of one. The numbers of few inputs take 2 bytes, as in the kernels.
 
     Entries of a row lie together. Each column's are copied before the next column's are made, as fresh memory costs
     more than copying.

@@ -1,11 +1,12 @@
 """How each network of a table is trained.
 
-The recipe is that of RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart 2024), of which each part was measured anew here
-(bench/README.md). Under Adam, its neural-tangent parametrisation is a choice of rates and first weights: W is drawn from
-N(0, 1 / inputs) with the rate lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last layer begins at 0.
-Here all hidden layers have H units, and inputs are scaled so that the squares of a row sum to H, too, on average. (For I inputs
-of about 1 the factor would be sqrt(H / I); but of categories nearly all inputs are 0, and the sum is far smaller than I.) So
-one rate, lr / sqrt(H), fits all layers and roughly the biases, and one deviation, 1 / sqrt(H), fits every W.
+The recipe is that of RealMLP-TD-S (Holzmueller, Grinsztajn and Steinwart 2024), of which each part was measured anew
+here (bench/README.md). Under Adam, its neural-tangent parametrisation is a choice of rates and first weights: W is
+drawn from N(0, 1 / inputs) with the rate lr / sqrt(inputs), b from N(0, 1) with a rate of about lr / 10, and the last
+layer begins at 0. Here all hidden layers have H units, and inputs are scaled so that the squares of a row sum to H,
+too, on average. (For I inputs of about 1 the factor would be sqrt(H / I); but of categories nearly all inputs are 0,
+and the sum is far smaller than I.) So one rate, lr / sqrt(H), fits all layers and roughly the biases, and one
+deviation, 1 / sqrt(H), fits every W.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Recipe:
 
     @property
     def cycles(self) -> list[int]:
-        """The epochs at which the rate's cycles end, each about twice as long as the one before: 1, 3, 7, 15 of 15 parts."""
+        """Epochs that end the rate's cycles, each about twice as long as the one before: 1, 3, 7, 15 of 15 parts."""
         parts = 2**_CYCLES - 1
         return sorted({max(1, round(self.epochs * (2**c - 1) / parts)) for c in range(1, _CYCLES + 1)})
 
@@ -80,8 +81,9 @@ class Recipe:
 
 
 def recipe_for(
-    rows: int, *, classes: int, width: int = 128, depth: int = 2, activation: str = "gelu", learning_rate: float | None = None,
-    batch_size: int | None = None, epochs: int | None = None, dropout: float | None = None,
+    rows: int, *, classes: int, width: int = 128, depth: int = 2, activation: str = "gelu",
+    learning_rate: float | None = None, batch_size: int | None = None, epochs: int | None = None,
+    dropout: float | None = None,
 ) -> Recipe:  # fmt: skip
     """The recipe for ``rows`` of so many ``classes``, 0 for numbers to predict; defaults replace None.
 

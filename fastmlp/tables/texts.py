@@ -39,8 +39,8 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
         except TypeError:  # of the values that are no keys
             held = next(type(row).__name__ for row in rows if not isinstance(row, Hashable))
             raise ValueError(
-                f"holds values of the type {held}; each must be a number, a text or a date: give what is in them columns of "
-                "their own"
+                f"holds values of the type {held}; each must be a number, a text or a date: give what is in them "
+                "columns of their own"
             ) from None
     return [*map(_text_of, listed)], codes.reshape(len(values))
 
@@ -117,7 +117,7 @@ def as_dates(values: np.ndarray, first: bool | None = None) -> np.ndarray:
 
 
 def guessed(values: np.ndarray, counts: Mapping[str, int]) -> str:
-    """The kind of a column, by its type or its texts' ``counts``. ValueError for numbers or dates and a few other texts."""
+    """A column's kind, by its type or its texts' ``counts``. ValueError for numbers or dates and a few other texts."""
     kinds = {"i": NUMBER, "u": NUMBER, "f": NUMBER, "m": NUMBER, "M": DATE, "b": CATEGORY}
     said: Any = values.dtype.metadata or {}
     known: str | None = said.get("kind", kinds.get(values.dtype.kind))
