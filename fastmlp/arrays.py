@@ -63,7 +63,7 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
 
 
 def _without(dropped: list[str], X: Any) -> Any:
-    """A data frame, or a dict of arrays, without some columns. InputError for anything else, and for unknown columns."""
+    """A data frame, or a dict of arrays, without some columns. InputError for anything else and for unknown columns."""
     if not dropped or X is None:
         return X
     if column_names(X) is None:
@@ -81,7 +81,7 @@ def _samples(
 ) -> Samples:  # fmt: skip
     """X and its labels as Samples; ``known`` are the columns that a data frame must have, those of the training set.
 
-    A table with text, dates or gaps becomes a Frame, and so does any table where the user has ``said`` what columns are.
+    A table with text, dates or gaps becomes a Frame, as does any table where the user has ``said`` what columns are.
     """
     shape = columns = None
     if hasattr(X, "tocsr"):
@@ -107,8 +107,8 @@ def _samples(
     if labels.ndim != 1 or len(labels) != len(features):
         several = " (fastmlp.MLPRegressor learns several numbers)" if labels.ndim > 1 else ""
         raise InputError(
-            f"{X_name} has shape {np.shape(X)} and {y_name} {labels.shape}; they must be (N, inputs) and (N,), N the same"
-            f"{several}"
+            f"{X_name} has shape {np.shape(X)} and {y_name} {labels.shape}; they must be (N, inputs) and (N,), "
+            f"N the same{several}"
         )
     found, notes = checked(as_labels(labels, y_name), y_name, task)
     for note in notes:
@@ -117,7 +117,7 @@ def _samples(
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
-    """Objects that are all numbers in a dtype of numbers; others, and what a data frame says to be categories, unchanged."""
+    """Objects that are all numbers in a dtype of numbers; others, and a data frame's categories, unchanged."""
     if values.dtype != object or values.dtype.metadata or any(isinstance(value, str) for value in values):
         return values
     try:

@@ -21,8 +21,9 @@ _BENCH = Path(__file__).resolve().parent.parent / "bench"  # not in the wheel: p
 def parser() -> Parser:
     made = Parser(
         "bench",
-        "Measure the README's claims on this machine, in five minutes: training steps, time to accuracy, prediction and whole\n"
-        "processes, against NumPy and the libraries that are installed, in turns. In a clone of the repository only.",
+        "Measure the README's claims on this machine, in five minutes: training steps, time to accuracy, prediction "
+        "and whole\nprocesses, against NumPy and the libraries that are installed, in turns. In a clone of the "
+        "repository only.",
         "python -m fastmlp.bench --against torch,jax --json > mine.json",
     )
     made.add_argument(

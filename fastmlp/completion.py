@@ -39,8 +39,8 @@ _SHELLS = ("bash", "zsh", "fish")
 def parser() -> Parser:
     made = Parser(
         "completion",
-        "Print what a shell needs to complete fastmlp's commands and options. Bash and Zsh: put the example into ~/.bashrc\n"
-        "or ~/.zshrc. Fish: write it to ~/.config/fish/completions/fastmlp.fish.",
+        "Print what a shell needs to complete fastmlp's commands and options. Bash and Zsh: put the example into "
+        "~/.bashrc\nor ~/.zshrc. Fish: write it to ~/.config/fish/completions/fastmlp.fish.",
         'eval "$(fastmlp completion bash)"',
     )
     made.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=", ".join(_SHELLS))

@@ -23,7 +23,8 @@ BUILT_IN = ("mnist", "synthetic")  # data sets by name
 # wait for Numba.
 RULES = {"sgd": 0.4, "momentum": 0.12, "adam": 0.005, "adamw": 0.005, "lion": 0.0005}
 ACTIVATIONS = (
-    "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu", "softplus",
+    "relu", "identity", "logistic", "tanh", "gelu", "gelu_tanh", "silu", "mish", "elu", "selu", "leaky_relu",
+    "softplus",
 )  # fmt: skip
 # The losses of each task, the default first, with the most parameters that each may have behind a colon.
 LOSSES = {
@@ -81,8 +82,8 @@ class TrainConfig:
 
     data: str = _option(
         "mnist",
-        f"mnist, synthetic, a {suffixes(TRAINING)} file (.gz too), text as .txt or .data, or a directory of such files, of "
-        "IDX files, of X.npy and y.npy, or of images in a directory for each class (also as .zip)",
+        f"mnist, synthetic, a {suffixes(TRAINING)} file (.gz too), text as .txt or .data, or a directory of such "
+        "files, of IDX files, of X.npy and y.npy, or of images in a directory for each class (also as .zip)",
         metavar="SPEC",
         group="data",
     )
@@ -97,13 +98,14 @@ class TrainConfig:
     )
     weight_column: str | int | None = _option(
         None,
-        "a table's column of sample weights, by name or number: they count in training, and 0 leaves a row out; a test counts "
-        "each row once",
+        "a table's column of sample weights, by name or number: they count in training, and 0 leaves a row out; "
+        "a test counts each row once",
         metavar="NAME|N",
     )
     column: tuple[str, ...] | None = _option(
         None,
-        "what a table's column is, where its values do not say it, such as zip=category: number, category, date or drop",
+        "what a table's column is, where its values do not say it, such as zip=category: "
+        "number, category, date or drop",
         metavar="NAME=KIND",
     )
     drop: tuple[str, ...] | None = _option(None, "leave out a table's column", metavar="NAME|N")
@@ -116,19 +118,21 @@ class TrainConfig:
     offline: bool = _option(False, "do not download MNIST")
     standardize: str = _option(
         "auto",
-        "give features mean 0 and variance 1 by the training set; where most are zeros they stay (auto: tables, not images)",
+        "give features mean 0 and variance 1 by the training set; where most are zeros they stay "
+        "(auto: tables, not images)",
         choices=("auto", "yes", "no"),
     )
     task: str = _option(
         "auto",
-        "what the labels are: classes, or numbers to predict (auto: text and few integers are classes, and doubts are said)",
+        "what the labels are: classes, or numbers to predict "
+        "(auto: text and few integers are classes, and doubts are said)",
         choices=("auto", "classification", "regression"),
     )
     networks: int | None = _option(
         None,
-        "train so many networks on a table, each without a part of the rows that chooses its best epoch, and average what they "
-        "predict; 0: one network, as the other options say (default 8; 0 for few rows of numbers alone, and where options of "
-        "one network are given)",
+        "train so many networks on a table, each without a part of the rows that chooses its best epoch, and average "
+        "what they predict; 0: one network, as the other options say (default 8; 0 for few rows of numbers alone, and "
+        "where options of one network are given)",
         within=_WHOLE,
         group="network",
     )
@@ -147,16 +151,16 @@ class TrainConfig:
     dtype: str = _option("float32", "of all arithmetic", choices=("float32", "float64"))
     loss: str = _planned(
         f"for classes: {', '.join(LOSSES['classification'])}; for numbers to predict, which are standardised: "
-        f"{', '.join(LOSSES['regression'])}; with parameters such as focal:2, huber:0.5, quantile:0.1,0.5,0.9 (default: the "
-        "first)",
+        f"{', '.join(LOSSES['regression'])}; with parameters such as focal:2, huber:0.5, quantile:0.1,0.5,0.9 "
+        "(default: the first)",
         metavar="NAME",
         group="optimisation",
     )
     batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", within=_COUNT)
     epochs: int | None = _option(
         None,
-        "passes over the training data (default 4, or as many as make 1,000 steps; for one network of a table 2,000 to 10,000 "
-        "steps, with rate, weight decay and dropout by its size)",
+        "passes over the training data (default 4, or as many as make 1,000 steps; for one network of a table "
+        "2,000 to 10,000 steps, with rate, weight decay and dropout by its size)",
         within=_COUNT,
     )
     steps: int | None = _option(None, "stop after this many steps instead", within=_COUNT)
@@ -187,7 +191,8 @@ class TrainConfig:
     )
     average: float | None = _option(
         None,
-        "test and keep an average of the weights, w += (1 - X) (weights - w) after every step, such as 0.999 (1: their mean)",
+        "test and keep an average of the weights, w += (1 - X) (weights - w) after every step, such as 0.999 "
+        "(1: their mean)",
         within=_DECAY,
     )
     weight_decay: float = _planned(
@@ -218,8 +223,8 @@ class TrainConfig:
     )
     monitor: str = _option(
         "validation_loss",
-        "what --patience watches: for classes loss or accuracy, for numbers loss, RMSE, MAE or R² (none of the test set, which "
-        "would no longer be one)",
+        "what --patience watches: for classes loss or accuracy, for numbers loss, RMSE, MAE or R² "
+        "(none of the test set, which would no longer be one)",
         choices=tuple(dict.fromkeys(name for task in METRICS for name in monitors(task))),
     )
     seed: int = _option(
@@ -269,8 +274,8 @@ class TrainConfig:
         if not isinstance(self.activation, str):
             if len(self.activation) != len(self.hidden):
                 raise InputError(
-                    f"--activation has {len(self.activation)} names; it must have {len(self.hidden)}, one for each layer of "
-                    "--hidden, or be one name"
+                    f"--activation has {len(self.activation)} names; it must have {len(self.hidden)}, one for each "
+                    "layer of --hidden, or be one name"
                 )
             if len(set(self.activation)) == 1:
                 object.__setattr__(self, "activation", self.activation[0])
@@ -280,8 +285,8 @@ class TrainConfig:
             layers, right = len(self.hidden) + 1, all(0 <= rate < math.inf for rate in self.layer_rates)
             if len(self.layer_rates) != layers or not right:
                 raise InputError(
-                    f"--layer-rates is {','.join(f'{rate:g}' for rate in self.layer_rates)[:60]}; it must be {layers} numbers "
-                    "of at least 0, one for each layer"
+                    f"--layer-rates is {','.join(f'{rate:g}' for rate in self.layer_rates)[:60]}; it must be "
+                    f"{layers} numbers of at least 0, one for each layer"
                 )
         kinds_of(self.column or ())
         if self.loss is not None:
@@ -327,7 +332,7 @@ class TrainConfig:
         return self.steps or (self.epochs or _LEAST_EPOCHS) * steps_per_epoch
 
     def class_weights(self, classes: int | None) -> tuple[float, ...]:
-        """The numbers of ``class_weight``. InputError unless there are ``classes`` of them, not negative and not all 0."""
+        """``class_weight`` as numbers. InputError unless there are ``classes`` of them, not negative and not all 0."""
         weights = _numbers(str(self.class_weight))
         if not all(0 <= w < math.inf for w in weights) or not any(weights):
             wanted = "balanced or numbers such as 1,2.5,1"
@@ -357,7 +362,7 @@ class TrainConfig:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The options in a TOML file, by field name. InputError for an unreadable file, and for keys that are no options."""
+    """The options in a TOML file, by field name. InputError for an unreadable file and for keys that are no options."""
     import tomllib
 
     try:
@@ -439,9 +444,10 @@ def _typed(name: str, value: Any, kind: str) -> Any:
     if wanted in ("bool", "str") and type(value).__name__ == wanted:
         return value
     described = {
-        "int": "an integer", "float": "a number", "str": "a name", "bool": "True or False", "str | int": "a name or a number",
-        "tuple[int, ...]": "widths such as (256, 128)", "tuple[float, ...]": "numbers such as (0.1, 1)",
-        "tuple[str, ...]": "a name or names", "str | tuple[str, ...]": "a name or names",
+        "int": "an integer", "float": "a number", "str": "a name", "bool": "True or False",
+        "str | int": "a name or a number", "tuple[int, ...]": "widths such as (256, 128)",
+        "tuple[float, ...]": "numbers such as (0.1, 1)", "tuple[str, ...]": "a name or names",
+        "str | tuple[str, ...]": "a name or names",
     }  # fmt: skip
     raise InputError(f"--{name} is {value!r:.60}; it must be {described.get(wanted, wanted)}")
 
@@ -456,13 +462,13 @@ def _check(name: str, value: Any, metadata: Any) -> None:
             raise InputError(not_one_of(f"--{name}", each, choices))
 
 
-# Options of the network and its training: those that several networks of a table take, too, and those that only one takes.
+# Options of the network and its training: those that a table's networks take, too, and those that only one takes.
 OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
 OF_ONE_NETWORK = (
     "standardize", "bias", "init_from", "dtype", "loss", "steps", "optimizer", "layer_rates", "momentum", "nesterov",
-    "schedule", "warmup", "step_epochs", "step_factor", "clip_norm", "average", "weight_decay", "label_smoothing", "augment",
-    "augment_strength", "validation", "patience", "monitor", "backend", "input", "sync_every", "memory", "init", "sampling",
-    "mean", "scale", "epsilon", "report_steps", "evaluate_every",
+    "schedule", "warmup", "step_epochs", "step_factor", "clip_norm", "average", "weight_decay", "label_smoothing",
+    "augment", "augment_strength", "validation", "patience", "monitor", "backend", "input", "sync_every", "memory",
+    "init", "sampling", "mean", "scale", "epsilon", "report_steps", "evaluate_every",
 )  # fmt: skip
 
 

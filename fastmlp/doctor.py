@@ -232,8 +232,8 @@ def _of_other_cpus(others: dict[Path, str]) -> Findings:
     for path, cpu in others.items():
         text, values = _compiled(path)
         remedy = (
-            "run fastmlp warmup here; or give NUMBA_CPU_NAME and NUMBA_CPU_FEATURES the same values, of the lesser CPU, where "
-            "they are compiled and where they run"
+            "run fastmlp warmup here; or give NUMBA_CPU_NAME and NUMBA_CPU_FEATURES the same values, "
+            "of the lesser CPU, where they are compiled and where they run"
         )
         text += f", are for another CPU, {cpu}, and lost to this one"
         yield Finding("note", "cache", text, remedy, values=values | {"cpu": cpu})
@@ -303,8 +303,8 @@ def _examine(clean: bool) -> Findings:
 def parser() -> Parser:
     made = Parser(
         "doctor",
-        "Examine this machine and installation. Each line is ok, a note, or a problem, with its remedy; exit code 1 when\n"
-        "there is a problem.",
+        "Examine this machine and installation. Each line is ok, a note, or a problem, with its remedy; exit code 1 "
+        "when\nthere is a problem.",
         "python -m fastmlp.doctor --clean",
     )
     made.add_argument(

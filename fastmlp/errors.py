@@ -59,9 +59,10 @@ def in_python(function: Callable[P, R]) -> Callable[P, R]:
 
 _ELSEWHERE = {
     "alpha": "weight_decay", "early_stopping": "patience", "hidden_layer_sizes": "hidden", "layers": "hidden",
-    "learning_rate": "lr", "learning_rate_init": "lr", "linear": "identity", "mae": "absolute_error", "max_iter": "epochs",
-    "mse": "squared_error", "n_iter_no_change": "patience", "n_jobs": "threads", "random_state": "seed", "sigmoid": "logistic",
-    "solver": "optimizer", "swish": "silu", "target": "label_column", "test_size": "val_fraction",
+    "learning_rate": "lr", "learning_rate_init": "lr", "linear": "identity", "mae": "absolute_error",
+    "max_iter": "epochs", "mse": "squared_error", "n_iter_no_change": "patience", "n_jobs": "threads",
+    "random_state": "seed", "sigmoid": "logistic", "solver": "optimizer", "swish": "silu", "target": "label_column",
+    "test_size": "val_fraction",
 }  # fmt: skip
 """Names of options in other libraries, and here."""
 
@@ -72,7 +73,7 @@ def _plain(option: str) -> str:
 
 
 def similar(word: str, known: Iterable[str]) -> str:
-    """ "did you mean ...? " if one of the ``known`` words is similar to ``word``, or its name here; else an empty text."""
+    """ "did you mean ...? " if a ``known`` word is similar to ``word``, or its name here; else an empty text."""
     import difflib
 
     word, names = word.partition("=")[0].lower(), [*known]

@@ -44,7 +44,8 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
     same = digest(data) == own["digest"]
     if recorded and not same:
         say(
-            f"{config.data}: is not what the model was trained on, or has changed since; it may be tested on learnt samples"
+            f"{config.data}: is not what the model was trained on, or has changed since; "
+            "it may be tested on learnt samples"
         )
     if not whole or data.X is not data.X_test:
         return data
@@ -54,7 +55,8 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
         train, test = split_rows(len(data.y), own["val_fraction"], own["seed"], data.source)
         if digest(data, train) == own["digest"]:
             say(
-                f"{config.data}: is what the model was trained on; it is tested on the {len(test):,} samples held out then"
+                f"{config.data}: is what the model was trained on; "
+                f"it is tested on the {len(test):,} samples held out then"
             )
             origin = data.tested and replace(data.tested, rows=test)
             return replace(data, X_test=data.X[test], y_test=data.y[test], tested=origin)
@@ -90,7 +92,7 @@ def model_inputs(data: Dataset, model: Model, path: str) -> Any:
 
 
 def model_labels(data: Dataset, model: Model, path: str) -> np.ndarray:
-    """The test set's labels [N] as indices of the model's classes, or its numbers; ``path`` is the model's, for the error.
+    """The test set's labels [N] as indices of the model's classes, or its numbers; ``path`` is the model's, for errors.
 
     InputError for a class that the model does not know, and for numbers for which its loss is not defined.
     """
@@ -166,10 +168,11 @@ def _table(scores: list[dict[str, Any]]) -> list[str]:
 def parser() -> Parser:
     made = Parser(
         "evaluate",
-        "Test a model: on the test set of the run that MODEL lies in or, with --data, of other data. Labels are matched\n"
-        "to the model's classes by name. Precision is the share of a class's answers that are right, recall the share of\n"
-        "its samples that are found, F1 their harmonic mean. Of numbers RMSE is the root of the mean squared error, MAE the\n"
-        "mean absolute error, R² the share of the variance that is predicted. The loss is what training made small.",
+        "Test a model: on the test set of the run that MODEL lies in or, with --data, of other data. Labels are "
+        "matched\nto the model's classes by name. Precision is the share of a class's answers that are right, recall "
+        "the share of\nits samples that are found, F1 their harmonic mean. Of numbers RMSE is the root of the mean "
+        "squared error, MAE the\nmean absolute error, R² the share of the variance that is predicted. The loss is what "
+        "training made small.",
         "python -m fastmlp.evaluate runs/mnist/model.npz --data mnist",
     )
     made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")

@@ -29,7 +29,7 @@ _PROTOBUF_BYTES = 2_000_000_000
 
 
 def state_dict(model: Model) -> dict[str, np.ndarray]:
-    """The parameters as torch.nn.Sequential(Linear, activation, Linear, ...) names and lays them out: "0.weight" [O, I], ...
+    """The parameters as torch.nn.Sequential(Linear, activation, ...) names and lays them out: "0.weight" [O, I], ...
 
     In the network's dtype, but float64 where features are standardised: see ``exporting.network``. Biases are always
     there. The outputs are logits, or numbers in their own units, or, of a loss that learns logarithms, these.
@@ -183,16 +183,17 @@ sys.modules[__name__].__class__ = _Callable
 def parser() -> Parser:
     made = Parser(
         "export",
-        "Write a model for ONNX Runtime or PyTorch, or as a page to draw digits on. It takes the samples as they come:\n"
-        "scaling is part of it.",
+        "Write a model for ONNX Runtime or PyTorch, or as a page to draw digits on. It takes the samples as they "
+        "come:\nscaling is part of it.",
         "python -m fastmlp.export runs/mnist/model.npz model.onnx",
     )
     made.add_argument("model", metavar="MODEL", help="a model.npz that fastmlp train wrote, or its run's directory")
     made.add_argument(
         "out",
         metavar="OUT",
-        help="the file to write: .onnx (X float32 to class and probabilities, or to prediction), or .safetensors or .pt (a "
-        "state_dict of torch.nn.Sequential, to logits or numbers), or .html (a page to draw digits on, for any browser)",
+        help="the file to write: .onnx (X float32 to class and probabilities, or to prediction), or .safetensors or "
+        ".pt (a state_dict of torch.nn.Sequential, to logits or numbers), or .html (a page to draw digits on, for any "
+        "browser)",
     )
     made.add_argument(
         "--uint8",

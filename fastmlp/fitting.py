@@ -177,7 +177,7 @@ def train(
     resume: bool = False,
     world: World | None = None,
 ) -> Result:
-    """Train as ``config`` says: one network, or several of a table. What it takes, returns and raises is as in ``fit``."""
+    """Train as ``config`` says: one network, or several of a table. ``fit`` says what it takes, returns and raises."""
     observer, world = observer or Observer(), world or World()
     config, path = completed(config, data, world.size), None if checkpoint is None else as_path(checkpoint)
     if path is not None and path.is_dir():

@@ -21,8 +21,8 @@ except ImportError:  # pragma: no cover
 MODEL, CHECKPOINT, CONFIG, REPORTS = "model.npz", "checkpoint.npz", "config.toml", "metrics.jsonl"
 SEED = "seed-"  # and its number: the directory of one of several runs
 PICTURES = (  # of a report, each a .png
-    "learning-curves", "confusion", "confident-errors", "recall", "predicted", "residuals", "deciles", "importance", "weights",
-    "augmentation", "seeds",
+    "learning-curves", "confusion", "confident-errors", "recall", "predicted", "residuals", "deciles", "importance",
+    "weights", "augmentation", "seeds",
 )  # fmt: skip
 
 

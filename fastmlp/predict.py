@@ -28,7 +28,7 @@ _LINES = 5  # of doubtful images; of more their number
 
 
 class _Read(NamedTuple):
-    """A file's name, its samples as the model takes them, what is seen if it is an image, and the columns that are kept."""
+    """A file's name, its samples as the model takes them, what is seen if it is an image, and the kept columns."""
 
     name: str
     X: Any
@@ -98,7 +98,7 @@ def _print_table(model: Model, files: Sequence[_Read], rows: Sequence[Any], prob
 
 
 def _told(model: Model, names: Sequence[str], found: Any, proba: bool = False) -> Iterator[str]:
-    """For each row of what ``_predictions`` ``found``: its numbers, or its class and, with ``proba``, the probabilities."""
+    """For each row of what ``_predictions`` ``found``: its numbers, or its class and, with ``proba``, probabilities."""
     if model.target is not None:
         return _written(found, model)
     chosen = (names[k] for k in found[0].tolist())
@@ -251,8 +251,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = load_model(options.model)
     if options.proba and model.target is not None:
         raise InputError(
-            f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out (fastmlp train --loss "
-            "quantile:0.05,0.95 makes a model that predicts an interval)"
+            f"--proba: {options.model} predicts numbers, which have no probabilities; leave it out "
+            "(fastmlp train --loss quantile:0.05,0.95 makes a model that predicts an interval)"
         )
     samples = list(_read(_files(options.files), model, options))
     rows = list(_predictions(samples, model))

@@ -8,7 +8,7 @@ _FEW = 2000  # samples
 
 
 def table_options(samples: int, *, numbers: bool) -> dict[str, Any]:
-    """Options, and the number of ``steps``, for a table of so many training samples, of classes or of ``numbers`` to predict.
+    """Options, and how many ``steps``, for a table of so many training samples, of classes or ``numbers`` to predict.
 
     The weight decay is that of one Gaussian prior for any number of samples: beside the mean loss it falls as 1 /
     samples. With few samples and classes, half of the units are dropped.
@@ -35,15 +35,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The notebook this project began with, exactly.
     "seed": {
         "hidden": (256,), "bias": False, "batch_size": 128, "steps": 100_000, "optimizer": "sgd", "lr": 1e-3,
-        "schedule": "constant", "dtype": "float64", "init": "uniform", "sampling": "draw", "mean": False, "scale": 1 / 255,
-        "epsilon": 1e-10, "report_steps": 1000, "evaluate_every": 10,
+        "schedule": "constant", "dtype": "float64", "init": "uniform", "sampling": "draw", "mean": False,
+        "scale": 1 / 255, "epsilon": 1e-10, "report_steps": 1000, "evaluate_every": 10,
     },
     # MNIST to about 99.5 % in minutes. Chosen on 10,000 of the training images, trained on the other 50,000, never on
     # the test set: 80 epochs of 1024-512 gave 99.41 % without weight decay, 99.46 % with 2e-5 and 99.44 % with 1e-4; 40
     # epochs 99.37 %, and 99.2 to 99.3 % with batch 256, label smoothing or weaker affine distortion. The distortion at
     # full strength, dropout and twice the rate were worse; 2048-512 was no better.
     "record": {
-        "hidden": (1024, 512), "batch_size": 128, "epochs": 100, "optimizer": "momentum", "lr": 0.05, "schedule": "onecycle",
-        "weight_decay": 2e-5, "augment": "elastic", "augment_strength": 0.65,
+        "hidden": (1024, 512), "batch_size": 128, "epochs": 100, "optimizer": "momentum", "lr": 0.05,
+        "schedule": "onecycle", "weight_decay": 2e-5, "augment": "elastic", "augment_strength": 0.65,
     },
 }  # fmt: skip

@@ -142,7 +142,7 @@ class Screen:
         self.line(_fitted(parts, self._room()))
 
     def _room(self) -> int:
-        """The columns for a line. A few stay free: some terminals wrap in the last, and Ctrl-C prints ^C behind the line."""
+        """The columns for a line, less a few: some terminals wrap in the last, and Ctrl-C prints ^C behind the line."""
         with contextlib.suppress(OSError):
             if self.live and not self._line.notebook:
                 columns = os.get_terminal_size(sys.stderr.fileno()).columns

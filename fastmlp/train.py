@@ -68,7 +68,8 @@ class _Run:
         )
         try:
             result = train(
-                self.data, self.config, observer=observer, checkpoint=self.checkpoint, resume=self.resume, world=self.world
+                self.data, self.config, observer=observer, checkpoint=self.checkpoint, resume=self.resume,
+                world=self.world,
             )  # fmt: skip
         except Interrupted:
             again = f"--resume {self.config.out}"
@@ -195,8 +196,8 @@ def parser() -> Parser:
     made.add_argument(
         "--resume",
         metavar="DIR",
-        help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer, --data says where its data "
-        "are now",
+        help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer, --data says where "
+        "its data are now",
     )
     made.add_argument(
         "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
@@ -216,7 +217,7 @@ def parser() -> Parser:
 
 
 def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
-    """The configuration of the run in ``directory``, which ``options`` may make longer, and say where its data are now."""
+    """The configuration of the run in ``directory``; ``options`` may make it longer and say where its data are now."""
     path = as_path(directory) / CONFIG
     run = read_toml(path) if path.exists() else {}
     longer = () if run.get("networks") else ("epochs", "steps")  # several networks stop by themselves

@@ -13,7 +13,7 @@ from .errors import RunError
 
 
 def warm_up(dtype: str, optimizer: str) -> None:
-    """Compile, or load, all kernels that training, evaluation and prediction call, with the defaults for what is not given."""
+    """Compile, or load, all kernels that training, evaluation and prediction call, with the other options' defaults."""
     from .backend import kernels
     from .training.optimizers import rule
 
@@ -34,8 +34,8 @@ def warm_up(dtype: str, optimizer: str) -> None:
 def parser() -> Parser:
     made = Parser(
         "warmup",
-        "Compile all kernels that the commands call, 10 to 30 seconds' work, and keep them in the cache: once for each\n"
-        "version, as when an image of a container is made.",
+        "Compile all kernels that the commands call, 10 to 30 seconds' work, and keep them in the cache: once for "
+        "each\nversion, as when an image of a container is made.",
         "python -m fastmlp.warmup --dtype float64",
     )
     made.add_argument(

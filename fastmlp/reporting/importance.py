@@ -40,10 +40,10 @@ class Importance(NamedTuple):
 def permutation_importance(model: Model, X: Any, y: np.ndarray) -> Importance:
     """The rise of the mean loss on samples X [N, inputs], y [N] when a column's values are shuffled among the rows.
 
-    A shuffle loses what the column says of its row, and nothing else (Breiman 2001, section 10; Fisher, Rudin and Dominici
-    2019). A column that the model ignores changes nothing, however large its weights; columns that say the same replace each
-    other. To take seconds, evenly spaced rows are taken of many, and of very many columns those with the largest weights. The
-    same model and samples give the same numbers. For a model of a table, the columns are those of the table.
+    A shuffle loses what the column says of its row, and nothing else (Breiman 2001, section 10; Fisher, Rudin and
+    Dominici 2019). A column the model ignores changes nothing, however large its weights; columns that say the same
+    replace each other. To take seconds, evenly spaced rows are taken of many, and of very many columns those with the
+    largest weights. The same model and samples give the same numbers. For a table's model, the columns are the table's.
     """
     if isinstance(model, TableModel):
         chosen = rows_looked_at(len(y), 1)
@@ -93,7 +93,7 @@ def columns_importance(
 def dependence(model: TableModel, X: Any, names: Sequence[Hashable]) -> Iterator[tuple[Hashable, str, np.ndarray]]:
     """(column, value, mean prediction) of a few values that each of the columns has in the samples X.
 
-    The mean is that of the probabilities of the classes, or of the numbers predicted, if all samples had that value, and kept
+    The mean is that of the classes' probabilities, or of the numbers predicted, if all samples had that value, and kept
     their others (partial dependence, Friedman 2001, section 8.2). Of many rows 500 evenly spaced ones are taken.
     """
     rows = np.linspace(0, len(X) - 1, min(len(X), _FEW_ROWS)).astype(np.int64)
@@ -108,7 +108,7 @@ def dependence(model: TableModel, X: Any, names: Sequence[Hashable]) -> Iterator
 
 
 def _typical(kind: Any, values: np.ndarray) -> list[int]:
-    """Rows with the commonest values of a category, or five quantiles of numbers or dates, in order; then one with none."""
+    """Rows with a category's commonest values, or five quantiles of numbers or dates, in order; then one with none."""
     if isinstance(kind, (Number, Date)):
         ordered = as_numbers(values) if isinstance(kind, Number) else as_dates(values, kind.day_first)
         known = np.flatnonzero(~np.isnan(ordered))

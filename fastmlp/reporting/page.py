@@ -101,7 +101,10 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
     of = "" if model.target is None else f", {model.target.loss} of the standardised numbers,"
     words += f"; the mean loss{of} is {test.scores['loss']:.3g}."
     if history and isinstance(model, TableModel):
-        words += f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s, each without a part of the "
+        words += (
+            f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s, "
+            "each without a part of the "
+        )
         words += "training rows, which chose its best epoch; what they predict is averaged."
     elif history:
         last = history[-1]
@@ -125,8 +128,8 @@ def _over_seeds(runs: list[tuple[Path, str, Tested, list[dict[str, float]]]]) ->
     said = ", ".join(f"{_SCORES[name]} {text}" for name, text in spread.items())
     tested = runs[0][2]
     words = (
-        f"{len(runs)} runs that differ in their seed, on {tested.y.size:,} test samples of {tested.data.name}: {said} (mean "
-        "and standard deviation over the runs)."
+        f"{len(runs)} runs that differ in their seed, on {tested.y.size:,} test samples of {tested.data.name}: {said} "
+        "(mean and standard deviation over the runs)."
     )
     head = ("run", *(_SCORES[name] for name in spread), "epochs", "seconds")
     table: list[tuple[Any, ...]] = [head]

@@ -145,7 +145,7 @@ def _numbers(unit: str, digits: int) -> FuncFormatter:
 
 
 def _magnitudes(ax: Axes, values: np.ndarray, unit: str = "") -> None:
-    """Set the y axis for values >= 0 in ``unit`` (% or none): logarithmic for a wide span, with room for zeros below."""
+    """Set the y axis of values >= 0 in ``unit`` (% or none): logarithmic for a wide span, with room for zeros below."""
     positive = values[values > values.max(initial=0) * 1e-9]  # smaller values count as zeros
     if positive.size and positive.max() >= 4 * positive.min():
         low, high = positive.min() / 1.15, positive.max() * 1.15
@@ -249,7 +249,7 @@ def learning_curves(
 
 @_style()
 def curves_of_seeds(histories: Sequence[Sequence[Mapping[str, float]]]) -> Figure:
-    """The test error rate, or RMSE, against epochs: a thin line for each run that has some, and the mean where all have."""
+    """The test error rate, or RMSE, against epochs: a thin line for each run with some, and the mean where all have."""
     numbers = any("test_rmse" in row for history in histories for row in history)
     what, title = ("rmse", "RMSE") if numbers else ("accuracy", "Error rate")
     figure, ax = _panel(3.2, "epoch", title=f"{title} on the test set")
@@ -309,7 +309,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Figure:
 
 
 def _sheet(images: np.ndarray, columns: int, titles: Sequence[str] | None, foot: float = 0, **look: Any) -> Figure:
-    """Images [n >= 1, h, w] in rows of ``columns``, with ``titles`` above each and ``foot`` inches of space below all."""
+    """Images [n >= 1, h, w] in rows of ``columns``, with ``titles`` above each and ``foot`` inches free below all."""
     n, h, w = images.shape
     gap, edge = 0.08, 0.03  # inches, as all lengths here
     width = (5 - 2 * edge - gap * (columns - 1)) / columns
@@ -358,8 +358,8 @@ def weight_images(W: np.ndarray, image_shape: tuple[int, int]) -> Figure:
 
 
 def _bars(
-    names: Sequence[str], lengths: np.ndarray, labels: Sequence[str], heads: tuple[str, str], colour: str, unit: str = "",
-    deviations: np.ndarray | None = None,
+    names: Sequence[str], lengths: np.ndarray, labels: Sequence[str], heads: tuple[str, str], colour: str,
+    unit: str = "", deviations: np.ndarray | None = None,
 ) -> Figure:  # fmt: skip
     """Horizontal bars, names to the left, ``labels`` to the right, ``heads`` above both, on a scale in ``unit`` (% or
     none). Thin lines show the ``deviations`` of the bars' ends.

@@ -158,8 +158,9 @@ def _network_curves(losses: dict[int, list[float]]) -> Section:
         return Section(title, "No network is trained yet.")
     best = {network: values.index(min(values)) + 1 for network, values in losses.items()}
     words = (
-        f"The loss of each of the {len(losses)} networks on the part of the training rows that it was not trained on; each was "
-        f"kept as it was after its lowest, which came after epoch {min(best.values())} to {max(best.values())}."
+        f"The loss of each of the {len(losses)} networks on the part of the training rows that it was not trained on; "
+        f"each was kept as it was after its lowest, "
+        f"which came after epoch {min(best.values())} to {max(best.values())}."
     )
     figure = plots.network_curves(losses)
     return Section(title, words, "learning-curves", figure, f"Line chart, a line a network. {words}")
@@ -180,8 +181,8 @@ def _feature_names(model: Model) -> Sequence[str]:
 
 def _predicted_and_true(test: Tested) -> Section:
     words = (
-        f"{scored(test.scores['rmse'], test.scores['r2'])} on {len(test.y):,} test samples; on the line a prediction would be "
-        "right."
+        f"{scored(test.scores['rmse'], test.scores['r2'])} on {len(test.y):,} test samples; on the line a prediction "
+        "would be right."
     )
     figure = plots.predicted_and_true(test.y, test.predicted)
     return Section("Predicted against true", words, "predicted", figure, f"Scatter plot. {words}")
@@ -190,7 +191,10 @@ def _predicted_and_true(test: Tested) -> Section:
 def _residuals(test: Tested) -> Section:
     residuals = test.predicted - test.y
     low, middle, high = np.quantile(residuals, [0.1, 0.5, 0.9]).tolist()
-    words = f"Predicted minus true: below {middle:.4g} for half of the test samples, {low:.4g} to {high:.4g} for eight of ten."
+    words = (
+        f"Predicted minus true: below {middle:.4g} for half of the test samples, "
+        f"{low:.4g} to {high:.4g} for eight of ten."
+    )
     return Section("Residuals", words, "residuals", plots.residuals(residuals), f"Histogram. {words}")
 
 
@@ -203,9 +207,10 @@ def _deciles(test: Tested) -> Section:
     bias = [f"{(test.predicted[part] - test.y[part]).mean():.4g}" for part in parts]
     worst = int(errors.argmax())
     words = (
-        f"The root mean squared error of each of {len(parts)} parts of the test samples, in the order of the true numbers: it "
-        f"is largest, {errors[worst]:.4g}, for those from {ranges[worst]}. Where the features do not tell all, low numbers are "
-        "predicted too high and high ones too low on the mean, however good the model is."
+        f"The root mean squared error of each of {len(parts)} parts of the test samples, in the order of the true "
+        f"numbers: it is largest, {errors[worst]:.4g}, for those from {ranges[worst]}. "
+        "Where the features do not tell all, low numbers are predicted too high and high ones too low on the mean, "
+        "however good the model is."
     )
     table: list[tuple[Any, ...]] = [("true number", "samples", "RMSE", "mean residual")]
     table += zip(ranges, [len(part) for part in parts], [f"{error:.4g}" for error in errors], bias)
@@ -229,7 +234,7 @@ def _largest_errors(test: Tested, model: Model, config: TrainConfig, columns: li
 def _with_values(
     table: list[tuple[Any, ...]], X: Any, rows: np.ndarray, model: Model, columns: list[Any]
 ) -> tuple[list[tuple[Any, ...]], str]:
-    """(the table with values of the first few ``columns`` of X's rows, a sentence about them); of images nothing is added."""
+    """(the table with values of the first few ``columns`` of X's rows, a sentence about them); images add nothing."""
     if not columns:
         return table, ""
     shown = columns[:_VALUES]
@@ -259,7 +264,10 @@ def _confident_errors(test: Tested, model: Model, config: TrainConfig, columns: 
     table: list[tuple[Any, ...]] = [(place, "true class", "predicted", "probability")]
     table += zip(places, true, answers, sure)
     of = f"{len(rows)} of {test.errors.size:,}" if len(rows) < test.errors.size else f"All {len(rows)}"
-    words = f"{of} misclassified test samples, those first where the model gave the wrong class the highest probability. {said}"
+    words = (
+        f"{of} misclassified test samples, those first where the model gave the wrong class "
+        f"the highest probability. {said}"
+    )
     table, which = _with_values(table, test.X, rows, model, columns)
     words += which
     if model.image_shape is None or hasattr(test.X, "indptr"):
@@ -308,9 +316,9 @@ def _ranking(test: Tested, names: tuple[str, ...]) -> list[Section]:
     parts = np.array_split(np.argsort(-chance, kind="stable"), min(_DECILES, -(-len(chance) // _DECILES)))
     found, (name, total) = [int(test.y[part].sum()) for part in parts], (plots.short(names[1], 20), int(test.y.sum()))
     words = (
-        f"The test samples by P({name}), the probability that the model gives to {name}, in {len(parts)} parts, the highest "
-        f"first. Of the first part {plots.percent(found[0], len(parts[0]))} are {name} ({found[0]:,} of all {total:,}), of all "
-        f"samples {plots.percent(total, len(chance))}. Where the mean of P({name}) is far from "
+        f"The test samples by P({name}), the probability that the model gives to {name}, in {len(parts)} parts, "
+        f"the highest first. Of the first part {plots.percent(found[0], len(parts[0]))} are {name} ({found[0]:,} of "
+        f"all {total:,}), of all samples {plots.percent(total, len(chance))}. Where the mean of P({name}) is far from "
         f"the share that is {name}, trust the order of the samples, not the probability."
     )
     table: list[tuple[Any, ...]] = [(f"P({name}) from", "mean", "samples", f"are {name}", "so far")]
@@ -349,9 +357,9 @@ def _importance(test: Tested, model: Model) -> tuple[Section, list[Any]]:
     found = permutation_importance(model, test.X, test.y)
     order, inputs = np.argsort(-found.rise, kind="stable"), model.features.width
     words = (
-        f"How much the mean loss, {found.loss:.3g}, rises when the values of one feature are shuffled among the test samples "
-        "(2,000 of them at most), so that they say nothing about them: the mean of five shuffles ± the standard deviation. "
-        "Where two features say the same, each alone matters little."
+        f"How much the mean loss, {found.loss:.3g}, rises when the values of one feature are shuffled among the test "
+        "samples (2,000 of them at most), so that they say nothing about them: the mean of five shuffles ± the "
+        "standard deviation. Where two features say the same, each alone matters little."
     )
     if len(found.columns) < inputs:
         words += f" Looked at were the {len(found.columns):,} of {inputs:,} features that move the first layer most."
@@ -379,9 +387,10 @@ def _effects(test: Tested, model: TableModel, columns: list[Any]) -> Section:
         table.append(("" if name == last else name, plots.short(value, _LONGEST_VALUE), *shown))
         last = name
     words = (
-        "What the model predicts on the mean if all test samples (500 of them at most) had this value of the feature, and kept "
-        f"their others. Of the {len(columns)} features that matter most the commonest values are shown, or five quantiles of "
-        "numbers and dates, and no value where some samples have none. An effect on the prediction need not be a cause."
+        "What the model predicts on the mean if all test samples (500 of them at most) had this value of the feature, "
+        f"and kept their others. Of the {len(columns)} features that matter most the commonest values are shown, or "
+        "five quantiles of numbers and dates, and no value where some samples have none. An effect on the "
+        "prediction need not be a cause."
     )
     return Section("Effects of the features", words, table=table)
 
@@ -391,8 +400,8 @@ def sections_of(model: Model, test: Tested, config: TrainConfig, data: Dataset, 
     inputs, columns = (_weights(model), []) if model.image_shape is not None else _importance(test, model)
     if test.probability is not None:
         answers = [
-            _confusion(test, model.classes), _confident_errors(test, model, config, columns), _recall(test, model.classes),
-            *_ranking(test, model.classes),
+            _confusion(test, model.classes), _confident_errors(test, model, config, columns),
+            _recall(test, model.classes), *_ranking(test, model.classes),
         ]  # fmt: skip
     else:
         answers = [

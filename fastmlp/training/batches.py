@@ -19,8 +19,8 @@ _RUNS = 1024  # the least number of runs of consecutive rows in a window
 class Window:
     """The samples of the steps ``first`` .. ``stop`` - 1: batches of ``X[rows]``, one after another.
 
-    ``number`` counts the run's windows. ``before`` is the random state before the order of its epoch was drawn, ``after`` the
-    state after its own order was drawn. The function given to ``Batches.load`` sets ``X``, ``y`` and ``weights``.
+    ``number`` counts the run's windows. ``before`` is the random state before its epoch's order was drawn, ``after``
+    that after its own order was drawn. The function given to ``Batches.load`` sets ``X``, ``y`` and ``weights``.
     """
 
     first: int
@@ -68,12 +68,13 @@ class Batches:
     With sampling ``epoch`` each epoch is a new permutation of all rows, cut into batches of which the last may be
     short. With ``draw`` each batch has distinct random rows.
 
-    If only ``most`` rows, a multiple of the batch, fit in memory, an epoch goes through windows of nearly as many rows, each
-    shuffled. A window consists of n >= 1024 runs of window // 1024 consecutive rows (single rows in a small window), drawn
-    without replacement from the M runs of the file. Let s² be the variance, over runs, of a class's share p in a run. Then its
-    share in a window has the variance s²/n (M - n)/(M - 1), where s² <= p(1 - p) <= 1/4, with equality if each run has one
-    class. So even in a file sorted by class the standard deviation is at most 1/(2 sqrt(1024)) = 1.6 %. (A window may share two
-    runs with its neighbours, and the file's last run may be shorter: each is a thousandth of a window.)
+    If only ``most`` rows, a multiple of the batch, fit in memory, an epoch goes through windows of nearly as many rows,
+    each shuffled. A window consists of n >= 1024 runs of window // 1024 consecutive rows (single rows in a small
+    window), drawn without replacement from the M runs of the file. Let s² be the variance, over runs, of a class's
+    share p in a run. Then its share in a window has the variance s²/n (M - n)/(M - 1), where s² <= p(1 - p) <= 1/4,
+    with equality if each run has one class. So even in a file sorted by class the standard deviation is at most
+    1/(2 sqrt(1024)) = 1.6 %. (A window may share two runs with its neighbours, and the file's last run may be shorter:
+    each is a thousandth of a window.)
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Batches:
         return isinstance(self._windows, _Ahead) and self._windows.busy
 
     def rows(self, step: int, count: int) -> np.ndarray:
-        """The rows of steps ``step`` .. ``step + count - 1``, which must lie in one window and be asked for in order."""
+        """The rows of steps ``step`` .. ``step + count - 1``, which must be in one window and asked for in order."""
         if self.sampling == "draw":
             draws = (self._rng.choice(self.samples, self.batch_size, replace=False) for _ in range(count))
             return np.concatenate([*draws])

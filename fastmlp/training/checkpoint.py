@@ -1,7 +1,7 @@
-"""The state of a run on disk, from which it goes on to the same bits: a model's file (see ``tensor_file``) with additions.
+"""The state of a run, from which it goes on to the same bits: a model's file (see ``tensor_file``) with additions.
 
-These are the tensors ``state`` (the optimizer's), ``losses`` (of the steps since the last report) and, where a run has them,
-the parameters ``best`` and ``average``, all flat; and in ``meta`` ``config`` (every option) and ``run`` (the position).
+These are the tensors ``state`` (the optimizer's), ``losses`` (since the last report) and, where a run has them, the
+parameters ``best`` and ``average``, all flat; and in ``meta`` ``config`` (every option) and ``run`` (the position).
 """
 
 from __future__ import annotations

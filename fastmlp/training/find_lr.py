@@ -60,7 +60,7 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
 
 
 def find_lr(data: Dataset, config: TrainConfig, observer: Observer | None = None) -> RangeTest:
-    """Train for up to 600 steps at rates from 1e-5 to 10, each a constant factor above the last, until the loss diverges.
+    """Train up to 600 steps at rates from 1e-5 to 10, each a constant factor above the last, until the loss diverges.
 
     Then run up to 2,000 steps at fractions of the rate with the least smoothed loss, and at the default rate, and
     suggest the rate that is best on held-out training samples. RunError when the loss never falls.

@@ -175,8 +175,9 @@ class Run:
             decay = None if config.average == 1 else config.average
             self.averaging = {"average": self.final.params, "average_decay": decay}
         self.model = Model(
-            network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape, columns=data.columns,
-            index_base=data.index_base, label=data.label, framing=framing_of(data.X, data.image_shape),
+            network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape,
+            columns=data.columns, index_base=data.index_base, label=data.label,
+            framing=framing_of(data.X, data.image_shape),
             trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             light_border=(border_lightness(data.X, data.image_shape) or 0.0) > 0.5,
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
@@ -236,8 +237,8 @@ class Run:
         average = None if config.average is None else network.params.copy()
         calls: list[Callable[[], Any]] = [
             partial(
-                kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip, loss=self.loss,
-                average=average,
+                kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip,
+                loss=self.loss, average=average,
             )
             for clip in ({config.clip_norm} if self.world.size == 1 else {None, config.clip_norm})
         ]  # fmt: skip
@@ -269,9 +270,10 @@ class Run:
         with kernels.threads(max(1, kernels.get_num_threads() - reading)):
             losses, correct = self.world.train_steps(
                 ops(config.backend), X, y, rows, lengths, self.model.network, size=size, sync_every=config.sync_every,
-                rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm, scale=self.model.scale,
-                sample_weight=weights, mean=config.mean, epsilon=config.epsilon, label_smoothing=config.label_smoothing,
-                dropout=config.dropout, seed=config.seed % 2**32, loss=self.loss, **self.averaging,
+                rule=self.rule, lr=self.rates(step, step + count), t=step + 1, clip=config.clip_norm,
+                scale=self.model.scale, sample_weight=weights, mean=config.mean, epsilon=config.epsilon,
+                label_smoothing=config.label_smoothing, dropout=config.dropout, seed=config.seed % 2**32,
+                loss=self.loss, **self.averaging,
             )  # fmt: skip
         seconds = max(self.world.gather(time.perf_counter() - start))
         self.step += count
@@ -296,7 +298,7 @@ class Run:
 
     @property
     def _best(self) -> int:
-        """The number of the report, from 0, that was the first with the best of the monitored metric; 0 without reports."""
+        """The number, from 0, of the first report with the best of the monitored metric; 0 without reports."""
         choose = np.argmax if self.config.monitor.endswith(HIGHER_IS_BETTER) else np.argmin
         return int(choose([getattr(report, self.config.monitor) for report in self.history] or [0]))
 
@@ -356,7 +358,7 @@ class Run:
         return RunError(f"diverged {what} is not finite; try {cure}")
 
     def pause(self) -> None:
-        """Interrupted, on all ranks, where the observer of any of them wants to stop; else a checkpoint when one is due."""
+        """Interrupted, on all ranks, where any rank's observer wants to stop; else a checkpoint when one is due."""
         if any(self.world.gather(self.observer.stop())):
             raise Interrupted
         if any(self.world.gather(time.monotonic() >= self._save_at)):
@@ -438,7 +440,7 @@ def training_cost(
     model: Model, config: TrainConfig, density: float, *, samples: int, seconds: float, step_seconds: float,
     compile_seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """The part of a summary that says what training took, where the first layer multiplies a ``density`` of its inputs."""
+    """The part of a summary that says what training took, if the first layer multiplies a ``density`` of its inputs."""
     inputs, hidden = model.network.sizes[:2]
     flop_per_sample = model.network.flop_per_sample - 4 * hidden * inputs * (1 - density)
     return {
@@ -458,7 +460,7 @@ def training_cost(
 
 @contextlib.contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
-    """Use ``count`` threads, if given, and silence NumPy's warnings of overflow: the run itself reports infinite losses."""
+    """Use ``count`` threads if given, and silence NumPy's overflow warnings: the run itself reports infinite losses."""
     with threads(count), np.errstate(over="ignore", invalid="ignore"):
         yield
 
@@ -466,7 +468,7 @@ def on_threads(count: int | None) -> Iterator[None]:
 def fit_network(
     data: Dataset, config: TrainConfig, observer: Observer, path: Path | None, resume: bool, world: World
 ) -> Result:
-    """``fitting.train`` for one network, with a completed ``config``; rank 0 reads and writes the checkpoint ``path``."""
+    """``fitting.train`` for one network, with ``config`` completed; rank 0 reads and writes the checkpoint ``path``."""
     with contextlib.ExitStack() as during:
         during.enter_context(on_threads(world.threads if config.threads is None else config.threads))
         found, before = None, kernels.jit.compile_seconds

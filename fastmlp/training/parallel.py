@@ -65,7 +65,7 @@ class World:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """``ops.mlp_train_steps`` for this rank's ``rows`` of batches with ``lengths`` [steps] rows.
 
-        ``size`` is the batch size, which an epoch's last batch may not reach: taken for its own size, it would compile anew.
+        ``size`` is the batch size; an epoch's last batch may be smaller: taken for its own size, it would compile anew.
         """
         losses, correct = ops.mlp_train_steps(X, labels, rows, size, network, **options)
         return losses, correct
@@ -123,8 +123,8 @@ class Ranks(World):
             if sync_every > 1:
                 if len(mine):
                     losses[step:taken], correct[step:taken] = ops.mlp_train_steps(
-                        X, labels, mine, int(self._own(np.array(size))), network, rule=rule, lr=lr[step:taken], t=t + step,
-                        clip=clip, mean=mean, seed=(seed + self.rank) % 2**32, **options,
+                        X, labels, mine, int(self._own(np.array(size))), network, rule=rule, lr=lr[step:taken],
+                        t=t + step, clip=clip, mean=mean, seed=(seed + self.rank) % 2**32, **options,
                     )  # fmt: skip
                 for array in (network.params, network.state):
                     array *= array.dtype.type(len(mine) / n)
@@ -178,7 +178,8 @@ def joined() -> Iterator[World]:
         return
     stderr = sys.stderr
     if rank:
-        sys.stdout = sys.stderr = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 (for as long as the process lives)
+        # Open for as long as the process lives.
+        sys.stdout = sys.stderr = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115
     MPI = _start_mpi(size)
     leaving = MPI.COMM_WORLD.Dup()  # on which ranks with an error meet, whatever the others are waiting for
     try:

@@ -60,13 +60,13 @@ _MOST_NUMBERS = 10_000_000  # of a table that several networks learn by default:
 class Plan:
     """All that a run trains on.
 
-    ``config`` is completed. ``data`` are the training samples as they were read. ``X`` are the samples as the network takes
-    them: an array, or ``kernels.CSR`` if ``input`` is "sparse" and not "dense"; but as they were read if there is a
-    ``distort``, and None if they stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class indices,
-    or numbers in the network's units (see ``target``). ``weights`` have the mean 1, as the rate is that of samples that count
-    1. ``test`` is (X, y) as the model takes them, ``validation`` (X, y, weights). ``start`` is the model of
-    --init-from, whose scaling and target units the run takes over. ``for_kernels`` gives samples, as read or distorted,
-    the form that the network takes.
+    ``config`` is completed. ``data`` are the training samples as they were read. ``X`` are the samples as the network
+    takes them: an array, or ``kernels.CSR`` if ``input`` is "sparse" and not "dense"; but as they were read if there is
+    a ``distort``, and None if they stay on disk and ``load`` reads windows of at most ``window_rows``. ``y`` are class
+    indices, or numbers in the network's units (see ``target``). ``weights`` have the mean 1, as the rate is that of
+    samples that count 1. ``test`` is (X, y) as the model takes them, ``validation`` (X, y, weights). ``start`` is the
+    model of --init-from, whose scaling and target units the run takes over. ``for_kernels`` gives samples, as read or
+    distorted, the form that the network takes.
     """
 
     config: TrainConfig
@@ -211,7 +211,8 @@ def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
     hidden = config.hidden if config.said(["hidden"]) else (128, 128)
     if len({*hidden}) != 1:
         raise InputError(
-            f"--hidden {','.join(map(str, hidden)) or 0}: the layers of a table's networks have one width; such as 128,128"
+            f"--hidden {','.join(map(str, hidden)) or 0}: the layers of a table's networks have one width; "
+            "such as 128,128"
         )
     if config.said(["activation"]) and not isinstance(config.activation, str):
         raise InputError(
@@ -237,12 +238,13 @@ def _require_fitting(config: TrainConfig, data: Dataset) -> None:
     name = "" if config.loss is None else loss_and_parameters(config.loss)[0]
     if name in LOSSES[other]:
         raise InputError(
-            f"--loss {config.loss}: is of {TASKS[other]}; {data.source} has {has} (--loss {', '.join(LOSSES[data.task])}; or "
-            f"--task {other})"
+            f"--loss {config.loss}: is of {TASKS[other]}; {data.source} has {has} "
+            f"(--loss {', '.join(LOSSES[data.task])}; or --task {other})"
         )
     if config.patience is not None and config.monitor not in monitors(data.task):
         raise InputError(
-            f"--monitor {config.monitor}: goes with {TASKS[other]}; of {has} it is one of {', '.join(monitors(data.task))}"
+            f"--monitor {config.monitor}: goes with {TASKS[other]}; "
+            f"of {has} it is one of {', '.join(monitors(data.task))}"
         )
     if data.task == "classification":
         if name and name != _CROSS_ENTROPY and (config.label_smoothing or config.epsilon):
@@ -319,7 +321,7 @@ def _scaling(data: Dataset, config: TrainConfig) -> Scaling:
     """Each column's mean and deviation in a table, where mostly-zero columns keep their zeros; one mean and one
     deviation for light images; else one factor.
 
-    ``--standardize yes`` standardises the columns of images, too, and centres mostly-zero columns unless they are sparse.
+    ``--standardize yes`` standardises images' columns, too, and centres mostly-zero columns unless they are sparse.
     """
     measured, density = input_scale(row_sample(data.X))
     if config.standardize == "yes" or (config.standardize == "auto" and config.scale is None and is_table(data)):
@@ -379,7 +381,7 @@ def _window_bytes(X: Any, dtype: str, scaling: Scaling, *, sparse: bool, raw: bo
 
 
 def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tuple[Dataset, int | None]:
-    """(the data, read if they fit in memory; the most rows of a window), where a sample takes ``bytes_each`` in windows.
+    """(the data, read if they fit in memory; the most rows of a window), if a sample takes ``bytes_each`` in windows.
 
     If ``config.memory`` is given, samples in memory are trained on in the same order as they would be from disk.
     """
@@ -390,8 +392,8 @@ def _within_memory(data: Dataset, config: TrainConfig, bytes_each: float) -> tup
     most = int(memory * 2**20 / bytes_each) // batch * batch
     if most == 0:
         raise InputError(
-            f"--memory {memory}: is too little for two batches of {batch:,} samples of {data.source}; it must be at least "
-            f"{math.ceil(bytes_each * batch / 2**20):,}"
+            f"--memory {memory}: is too little for two batches of {batch:,} samples of {data.source}; "
+            f"it must be at least {math.ceil(bytes_each * batch / 2**20):,}"
         )
     if isinstance(data.X, OnDisk):
         if most >= len(data.X):

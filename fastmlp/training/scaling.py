@@ -13,7 +13,7 @@ from ..errors import InputError
 
 _SAMPLE_ROWS = 1000  # for the scale of the inputs
 _BLOCK = 1 << 17  # numbers in a block: 1 MB of float64
-# Columns share a scale if their sizes are within this factor of the median: MNIST's reach 1.4, those of tables often thousands.
+# Columns share a scale if their sizes are within this factor of the median: MNIST's reach 1.4, tables' often thousands.
 _ALIKE = 3.0
 _RAREST = 0.01  # columns that are not zero in a smaller part of the rows are ignored when scales are compared
 _COMMON = 0.1  # so are columns of small numbers that are not zero in a smaller part: their sizes scatter
@@ -79,8 +79,8 @@ def input_scale(sample: Any) -> tuple[float, float]:
 def scaling_about_mean(sample: Any) -> Scaling | None:
     """One mean and one deviation for all pixels of images [N, pixels] if the mean exceeds the deviation; else None.
 
-    That is the case for photographs and ink on white paper. Without centring, such inputs move all weights of a unit together:
-    at the usual rates ReLUs die, and a thousand pictures of ink on paper are told apart no better than by chance.
+    That is so for photographs and ink on white paper. Without centring, they move all weights of a unit together: at
+    the usual rates ReLUs die, and a thousand pictures of ink on paper are told apart no better than by chance.
     """
     if is_sparse(sample) or not sample.size:
         return None
