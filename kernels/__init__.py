@@ -69,9 +69,10 @@ _MODULES = (*_PUBLIC_MODULES, "mlp", "sparse", "team", "tuning")
 
 __all__ = sorted([*_HOME, *_PUBLIC_MODULES])
 
-# A child forked while another thread imports a module would inherit that module's lock and wait for ever: a fork waits for
-# this lock. It is one for fastmlp and kernels, and its hook is of after logging's, so that it runs before that: else the
-# forking thread would hold kernels' lock, or logging's, and the importing thread fastmlp's, and each wait for the other.
+# A child forked while another thread imports a module would inherit that module's lock and wait for ever: a fork waits
+# for this lock. It is one for fastmlp and kernels, and its hook was registered after logging's, so that it runs before
+# that: else the forking thread would hold kernels' lock, or logging's, and the importing thread fastmlp's, and each
+# would wait for the other.
 _importing = vars(threading).setdefault("fastmlp_importing", threading.RLock())
 _fork_waits_for = [_importing]  # in this order; ``jit`` puts Numba's lock first
 _held_by_fork: list[Any] = []

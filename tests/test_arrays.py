@@ -188,6 +188,9 @@ def test_a_model_predicts_the_labels_that_stand_in_its_file(names, labels, table
     assert model.evaluate(data.X_test, right)[1] == np.mean(predicted == np.array(right)) > 0.8
     if isinstance(labels[0], str):
         assert model.evaluate(data.X_test, data.y_test) == model.evaluate(data.X_test, right)
+    elif labels[0] > 0:
+        with pytest.raises(InputError, match="y: label '0' is none .*; labels.y. are those of indices"):
+            model.evaluate(data.X_test, data.y_test)
     if labels == ["0.5", "1.5"]:
         assert model.evaluate(data.X_test, [*map(float, right)]) == model.evaluate(data.X_test, right)
 

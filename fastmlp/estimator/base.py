@@ -41,9 +41,8 @@ alpha : float, default=0.0001
 batch_size : int or 'auto', default='auto'
     Samples in a step of 'sgd' and 'adam'; 'auto' is min(200, n_samples).
 learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-    The rate of 'sgd' stays, is learning_rate_init / t ** power_t at step t, or is divided by 5 whenever \
-two epochs in a row
-    are no better by ``tol``.
+    The rate of 'sgd' stays, is learning_rate_init / t ** power_t at step t, or is divided by 5 whenever two epochs in a
+    row are no better by ``tol``.
 learning_rate_init : float, default=0.001
     The rate of 'sgd' and 'adam', or the first one.
 power_t : float, default=0.5
@@ -82,11 +81,9 @@ max_fun : int, default=15000
 dropout : float, default=0.0
     Fraction of the hidden units dropped in each training step, in [0, 1). Only for solver 'sgd' and 'adam'.
 scoring : str, callable or None, default=None
-    The score of the held-out samples that ``early_stopping`` watches, as in scikit-learn's model selection, \
-of which the
-    best weights are kept; None for the accuracy, of numbers R². A callable takes (estimator, X, y), \
-and sample_weight where
-    there are.
+    The score of the held-out samples that ``early_stopping`` watches, as in scikit-learn's model selection, of which
+    the best weights are kept; None for the accuracy, of numbers R². A callable takes (estimator, X, y), and
+    sample_weight where there are.
 callbacks : callable, list of callables or None, default=None
     Each is called as ``callback(estimator, epoch)`` after every epoch (from 1; of lbfgs, iteration), when the estimator
     can predict; training stops when one returns something true.

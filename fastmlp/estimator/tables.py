@@ -45,9 +45,8 @@ columns : dict or None, default=None
     What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
     or 'drop'. ``columns_`` shows what became of each.
 n_networks : int, default=8
-    Networks that are trained, each without a part of the rows that chooses its best epoch by the loss; \
-what they predict is
-    averaged. Every thread trains one at a time.
+    Networks that are trained, each without a part of the rows that chooses its best epoch by the loss; what they
+    predict is averaged. Every thread trains one at a time.
 width : int, default=128
     Units of each hidden layer.
 depth : int, default=2
@@ -59,9 +58,8 @@ learning_rate : float or None, default=None
 batch_size : int or None, default=None
     Rows in a step, at most; None for 64, and 128 from 10,000 rows on.
 epochs : int or None, default=None
-    At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice \
-as long as the one
-    before; a network stops when no epoch has been better for as long as the best one took, and a first cycle more.
+    At most; None for 128, and fewer of many rows. The rate goes up and down in four cycles, each twice as long as the
+    one before; a network stops when no epoch has been better for as long as the best one took, and a first cycle more.
 dropout : float or None, default=None
     Fraction of the hidden units dropped in each training step, in [0, 1); None for 0.1, of numbers none.
 random_state : int, RandomState or None, default=None

@@ -283,7 +283,12 @@ class Model:
                 y = as_numbers(as_labels(y, "y"), "y")
             require_finite(y[:, None], "y")
         elif self.label_kind is not None or y.dtype.kind not in "iu" or self.labels.dtype.kind == "i":
-            y, _ = class_indices(as_labels(y, "y"), "y", self.classes)
+            try:
+                y, _ = class_indices(as_labels(y, "y"), "y", self.classes)
+            except InputError as error:
+                if y.dtype.kind in "iu" and ((y >= 0) & (y < len(self.classes))).all():
+                    raise InputError(f"{error}; labels[y] are those of indices, which a Dataset has") from None
+                raise
         measured = self.measure(X, y)
         return measured["loss"], measured["accuracy" if self.target is None else "r2"]
 

@@ -59,7 +59,7 @@ def _restore(kind: Any, state: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Number:
-    """A number x: z / sqrt(1 + (z / 3)²) with z = (x - median) / (third quartile - first), and linear splines of z.
+    """A number x: z / sqrt(1 + (z / 3)²), z = (x - median) / (third quartile - first); piecewise linear functions of z.
 
     The smooth clip is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024): outliers keep their order, and are
     bounded. With the other inputs, the first layer's function of x can bend at each of the ``edges``, quantiles of the
