@@ -1,4 +1,4 @@
-"""A hook of the wheel's build that puts compiled kernels into it, so that what is installed need not compile them first.
+"""A hook of the wheel's build that adds compiled kernels, so that what is installed need not compile them first.
 
 Asked for by ``HATCH_BUILD_HOOK_ENABLE_CUSTOM=true``. See ``kernels.jit.cache`` for who uses them.
 """

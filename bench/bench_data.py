@@ -1,4 +1,4 @@
-"""Reading rows of 20 numbers in each format; and a CSV of digits: parsed, from the cache, and as the notebook does it."""
+"""Reading rows of 20 numbers in each format; and a CSV of digits: parsed, from the cache, and as in the notebook."""
 
 import csv
 from functools import partial

@@ -40,7 +40,7 @@ def test_training_step_of_each_rule(compare, images, rule):
 
 
 def test_training_step_of_each_activation(compare, images, benchmark):
-    """The time of each activation beside ReLU, with dense input; as a test one, as each is compiled and runs the same lines."""
+    """Time of each activation beside ReLU, on dense input; one as a test: each is compiled and runs the same lines."""
     name, X, y = images
     rows, calls = np.arange(64 * 16), {}
     for activation in ["relu", "tanh"] if benchmark.disabled else kernels.ACTIVATIONS:

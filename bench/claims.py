@@ -92,7 +92,7 @@ class Session:
         return data
 
     def prepared(self, makes: Iterable[type[Peer]], what: str, prepare: Callable[[type[Peer]], Any]) -> dict[str, Any]:
-        """By label, what ``prepare`` returns for each peer that there is time for; one that raises is skipped, but for ours."""
+        """By label, what ``prepare`` returns for peers that time allows; one that raises is skipped, but for ours."""
         found = {}
         for make in makes:
             if self.no_time_for(make.label, what):
@@ -139,7 +139,7 @@ def trainers(session: Session, work: Work) -> list[type[Peer]]:
 
 
 def training_calls(session: Session, work: Work, steps: int) -> dict[str, Callable[[], None]]:
-    """For each peer a call that trains ``steps`` steps, shuffle and gather included; peers that do other work are skipped."""
+    """For each peer a call that trains ``steps`` steps, with shuffle and gather; peers doing other work are skipped."""
     rates, initial = np.full(steps, LR), work.initial_layers()
     trained: list[Any] = []  # ours first
 
@@ -304,7 +304,7 @@ def processes(session: Session) -> Iterator[Sample]:
 
 
 def bandwidth_gbs(threads: int, size: int = BANDWIDTH_BYTES) -> float:
-    """GB/s of memory read and written by X += Y on all threads: the best of seven. (A copy reads what it overwrites, too.)"""
+    """GB/s of memory read and written by X += Y on all threads: best of 7. (A copy reads what it overwrites, too.)"""
     X, Y = np.ones(size // 4, np.float32), np.ones(size // 4, np.float32)
     pairs = list(zip(np.array_split(X, threads), np.array_split(Y, threads)))
     best = 0.0
@@ -379,8 +379,8 @@ def circumstances(command: str, effort: Effort = FULL) -> dict[str, Any]:
 def measure(session: Session, command: str) -> dict[str, Any]:
     """The record of all claims: machine, versions, date, command, samples, and what was skipped and why."""
     session.say(
-        f"measuring on {session.threads} threads, in {session.effort.minutes:g} minutes or less and what the slowest peer's "
-        "last call takes; leave the machine alone meanwhile"
+        f"measuring on {session.threads} threads, in {session.effort.minutes:g} minutes or less and what the slowest "
+        "peer's last call takes; leave the machine alone meanwhile"
     )
     samples = [sample for claim in CLAIMS for sample in claim(session)]
     found = {"effort": session.effort._asdict(), "samples": samples, "skipped": session.skipped}

@@ -1,8 +1,8 @@
 """Simulates how long the first run would compile on CORES cores, from CPU times on a machine that may have fewer.
 
 CORES workers compile here, on the cores there are. For each kernel the script records the worker's CPU time and when it
-requested others; the schedule is then simulated with a core for each worker. That ignores that more cores share caches and
-memory, and run at a lower clock. On a busy machine idle workers end, and there are more than three rounds. Linux only.
+requested others; the schedule is then simulated with a core for each worker. That ignores that more cores share caches
+and memory, and clock lower. On a busy machine idle workers end, and there are more than three rounds. Linux only.
 
 python bench/cold_start.py CORES [options of train]
 """
@@ -96,7 +96,8 @@ def main(cores: int, options: list[str]) -> None:
             now += (rounds[k + 1][1] if k + 1 < len(rounds) else returned[0]) - done
         work = sum(each.seconds for each in compiled.values())
         print(
-            f"{len(compiled)} kernels, {work:.1f} s of work, {len(rounds)} rounds; on {cores} cores {now:.1f} s of compiling"
+            f"{len(compiled)} kernels, {work:.1f} s of work, {len(rounds)} rounds; on {cores} cores "
+            f"{now:.1f} s of compiling"
         )
 
 

@@ -38,8 +38,8 @@ EFFORT = Effort(rounds=9)
 # Valgrind runs AVX2 at most; these are the features of Haswell, the first CPU to have it.
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,"
-    "+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3",
+    "NUMBA_CPU_FEATURES": "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,"
+    "+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3",
     "FASTMLP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
 }  # fmt: skip
 
@@ -103,7 +103,7 @@ def per_call(totals: Sequence[int]) -> dict[str, float]:
 
 
 def verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """(the table's lines, the names that are worse than accepted); values recorded elsewhere are shown but not judged."""
+    """(the table's lines, the names worse than accepted); values recorded elsewhere are shown but not judged."""
     lines, failing = [], []
     for kind, (title, worst) in MEASURES.items():
         if kind not in new:

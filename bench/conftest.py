@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture
 def compare(benchmark):
-    """``compare(group, what, ours, peers)`` makes each call once, or, when measuring, times them in turn for the ratios.
+    """``compare(group, what, ours, peers)`` makes each call once, or, to measure, times them in turn for the ratios.
 
     ``flop`` is the work of a call; ``each`` is its number of steps, so that the time of one is shown.
     """
@@ -91,7 +91,8 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_sep("=", "ops, float32, medians of interleaved rounds")
         threads = kernels.get_num_threads()
         write(
-            f"{threads} threads; this run's peaks: {peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s of memory, which caches exceed."
+            f"{threads} threads; this run's peaks: {peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s of memory, "
+            "which caches exceed."
         )
         write("A rate is in the unit of what bounds the op. NumPy, SciPy and PyTorch take so many times as long.")
         write(

@@ -44,7 +44,7 @@ def standardised_table(n):
 
 
 def words(n, columns):
-    """n texts in ten classes as TF-IDF-like rows: 100 words each, with Zipf's frequencies; a fifth depends on the class."""
+    """n texts in ten classes as TF-IDF-like rows: 100 words each, by Zipf's law; a fifth depends on the class."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, n)
     ranks = np.minimum(columns * rng.random((n, 100)) ** 3, columns - 1).astype(np.int64)
@@ -76,15 +76,17 @@ def numbers_of_words(n, columns):
 CASES: dict[str, tuple[Callable[..., tuple[Any, np.ndarray]], tuple[int, ...], dict[str, Any]]] = {
     "digits 1,797 x 64, 100 epochs": (digits, (), {"max_iter": 100}),
     "images 60,000 x 784, float32, 10 epochs": (images, (60_000,), {"max_iter": 10}),
-    "images 60,000 x 784, float32, 256 units, 10 epochs": (images, (60_000,), {"max_iter": 10, "hidden_layer_sizes": (256,)}),
+    "images 60,000 x 784, float32, 256 units, 10 epochs":
+        (images, (60_000,), {"max_iter": 10, "hidden_layer_sizes": (256,)}),
     "table 25,000 x 100, 20 epochs": (standardised_table, (25_000,), {"max_iter": 20}),
     "CSR 10,000 x 20,000, float32, 5 epochs": (words, (10_000, 20_000), {"max_iter": 5}),
-    "CSR 10,000 x 130,000, float32, 5 epochs": (words, (10_000, 130_000), {"max_iter": 5}),  # as wide as 20 newsgroups are
+    # As wide as 20 newsgroups are.
+    "CSR 10,000 x 130,000, float32, 5 epochs": (words, (10_000, 130_000), {"max_iter": 5}),
     "a number: Friedman's function 25,000 x 10, 20 epochs": (standardised_friedman, (25_000, 10), {"max_iter": 20}),
     "a number: Friedman's function 25,000 x 100, 20 epochs": (standardised_friedman, (25_000, 100), {"max_iter": 20}),
     "a number: CSR 10,000 x 20,000, float32, 5 epochs": (numbers_of_words, (10_000, 20_000), {"max_iter": 5}),
 }  # fmt: skip
-"""By title: the function that makes samples and targets, its numbers of rows and columns, and parameters of the estimators."""
+"""By title: the function for samples and targets, its numbers of rows and columns, and the estimators' parameters."""
 MOST_TINY = 300, 1000  # the most rows and columns in tests
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Effort(NamedTuple):
-    """How long to measure. The pause is needed as a BLAS keeps its threads spinning for a tenth of a second after a call."""
+    """How long to measure. The pause is needed: a BLAS keeps threads spinning for a tenth of a second after a call."""
 
     rounds: int = 7
     block_seconds: float = 0.1

@@ -2,7 +2,7 @@
 
     python bench/pages.py
 
-replaces the text between ``<!-- NAME -->`` and ``<!-- end -->`` on each page; a test checks that the pages are up to date.
+replaces the text between ``<!-- NAME -->`` and ``<!-- end -->`` on each page; a test checks that they are up to date.
 """
 
 import json

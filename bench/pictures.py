@@ -42,7 +42,7 @@ def by_work(result: Result, claim: str) -> dict[str, list[Sample]]:
 
 
 def bars(ax: Axes, samples: list[Sample], title: str = "", room: float = 1.42, ours: str = OURS) -> None:
-    """A bar for each sample with a line for its quartiles, the time and the ratio to ours; the axis is ``room`` bars wide."""
+    """A bar per sample with a line for its quartiles, its time and ratio to ours; the axis is ``room`` bars wide."""
     least = next(sample["median"] for sample in samples if sample["peer"] == ours)
     medians = np.array([sample["median"] for sample in samples])
     rows = np.arange(len(samples))
@@ -142,7 +142,7 @@ def roofline(result: Result, figure: FigureBase) -> None:
 
 
 def of_tables() -> Figure:
-    """A panel for each measure with two bars for each method: on tables that no default was chosen on, and, paler, others."""
+    """A panel for each measure with two bars a method: on tables that no default was chosen on, and, paler, others."""
     methods, _, means = on_every_table()
     figure = Figure(figsize=(NARROW, 6.0), layout="constrained", facecolor="white")
     axes = figure.subplots(len(tables.MEASURES), 1)

@@ -1,8 +1,9 @@
-"""Accuracy on tables with default options, beside scikit-learn's MLPClassifier and LogisticRegression behind a StandardScaler.
+"""Accuracy on tables with defaults, beside scikit-learn's MLPClassifier and LogisticRegression behind a StandardScaler.
 
-``python bench/small_tables.py iris waveform some/directory/*.csv`` takes names of scikit-learn's data sets, the waveforms of
-Breiman et al. (1984), and CSVs with a header and the label in the last column. ``TableClassifier`` gets the table unchanged;
-for the others, text becomes one-hot, and missing numbers become the training part's median. Five splits, 80 to 20.
+``python bench/small_tables.py iris waveform some/directory/*.csv`` takes names of scikit-learn's data sets, the
+waveforms of Breiman et al. (1984), and CSVs with a header and the label in the last column. ``TableClassifier`` gets
+the table unchanged; for the others, text becomes one-hot, and missing numbers become the training part's median. Five
+splits, 80 to 20.
 """
 
 import sys
@@ -26,7 +27,7 @@ METHODS = ("TableClassifier", "fit", "MLP", "logistic")
 
 
 def waveform(rows: int = 5000) -> tuple[pd.DataFrame, np.ndarray]:
-    """Three classes, each of two of three triangles in a random mixture, with noise (Breiman et al. 1984, section 2.6.2)."""
+    """Three classes, each a random mix of two of three triangles, with noise (Breiman et al. 1984, section 2.6.2)."""
     rng = np.random.RandomState(0)
     triangles = np.maximum(6 - np.abs(np.arange(1, 22) - np.array([[11], [15], [7]])), 0)
     y, u = rng.randint(0, 3, rows), rng.rand(rows, 1)

@@ -106,7 +106,8 @@ def hist_gradient_boosting(X: pd.DataFrame, y: np.ndarray, classes: bool, seed: 
 
     make = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
     model = make(
-        learning_rate=0.05, max_iter=1000, early_stopping=True, validation_fraction=0.2, n_iter_no_change=50, random_state=seed
+        learning_rate=0.05, max_iter=1000, early_stopping=True, validation_fraction=0.2, n_iter_no_change=50,
+        random_state=seed
     ).fit(X, y)  # fmt: skip
     return model.predict_proba if classes else model.predict
 

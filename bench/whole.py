@@ -1,4 +1,4 @@
-"""A peer's whole process: import, read MNIST, train an epoch, test; prints the accuracy. Timed from outside, by claims.py.
+"""A peer's whole process: import, read MNIST, train an epoch, test, print accuracy. Timed from outside, by claims.py.
 
 python bench/whole.py FAMILY DIRECTORY THREADS
 """

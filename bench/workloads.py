@@ -46,7 +46,7 @@ class Work:
 
     @property
     def flop(self) -> float:
-        """Operations of a step without zeros, two a multiply-add: products for outputs, weights and, past layer 1, inputs."""
+        """A step's operations without zeros, two a multiply-add: products for outputs, weights, inputs past layer 1."""
         X, H = self.X, self.sizes[1]
         entries = len(X.indices) / len(self.y) if self.is_sparse else np.count_nonzero(X[:1000]) / len(X[:1000])
         rest = sum(6 * i * o for i, o in zip(self.sizes[1:], self.sizes[2:]))

@@ -24,7 +24,7 @@ _MOST_SLOTS = 2  # of any rule
 
 
 class Parameters(NamedTuple):
-    """A ``Network`` as kernels take it: params[offsets[l]:] has W of layer l, then b; ``state`` has ``slots`` numbers for each.
+    """A ``Network`` for kernels: params[offsets[l]:] is W of layer l, then b; ``state`` has ``slots`` numbers for each.
 
     A step changes ``updated``: the parameters themselves, or zeros that become the gradient.
     """

@@ -42,9 +42,9 @@ from .update import momentum as _momentum
 from .update import update as update_kernel
 
 __all__ = [
-    "adam_update", "csr", "distort", "dropout", "linear_backward_input", "linear_backward_update", "linear_backward_weight",
-    "linear_forward", "linear_relu_forward", "loss_gradient", "mlp_forward", "mlp_gradient", "mlp_train_steps", "mlp_update",
-    "momentum_update", "sgd_update", "softmax", "softmax_cross_entropy",
+    "adam_update", "csr", "distort", "dropout", "linear_backward_input", "linear_backward_update",
+    "linear_backward_weight", "linear_forward", "linear_relu_forward", "loss_gradient", "mlp_forward", "mlp_gradient",
+    "mlp_train_steps", "mlp_update", "momentum_update", "sgd_update", "softmax", "softmax_cross_entropy",
 ]  # fmt: skip
 
 Array = np.ndarray
@@ -496,9 +496,9 @@ def mlp_train_steps(
     this norm; the gradient is then stored, which takes about twice the time. ``squares``, float64 [1], becomes the sum
     over the steps of |W|^2 before the step, over all W: half the weight decay times it is the L2 penalty.
 
-    ``average``, laid out as ``network.params`` and a copy of it at first, follows the parameters in one more pass: after
-    every step average += (1 - average_decay) (params - average), an exponential moving average (Izmailov et al. 2018); with
-    average_decay None it is the mean of the parameters after each step from number 1 on (Polyak and Juditsky 1992).
+    ``average``, laid out as ``network.params``, at first a copy of it, follows the parameters in one more pass: after
+    every step average += (1 - average_decay) (params - average), an exponential moving average (Izmailov et al. 2018);
+    with average_decay None it is the mean of the parameters after each step from 1 on (Polyak and Juditsky 1992).
     """
     minimised = _checked_loss(network, loss, epsilon, label_smoothing)
     samples = _checked_samples(X, scale, labels, sample_weight, rows, batch, network, minimised)
@@ -580,8 +580,8 @@ def _checked_loss(network: Network, loss: Loss | str | None, epsilon: float, lab
     chosen = loss_of(network.output, loss, label_smoothing, epsilon)
     if chosen.output != network.output:
         raise ValueError(
-            f"loss is {chosen.name!r}, for a network whose output is {chosen.output}; where it is {network.output}, as here, "
-            f"it must be one of {', '.join(fitting)}"
+            f"loss is {chosen.name!r}, for a network whose output is {chosen.output}; where it is {network.output}, as "
+            f"here, it must be one of {', '.join(fitting)}"
         )
     if (label_smoothing or epsilon) and (isinstance(loss, Loss) or not isinstance(chosen, CrossEntropy)):
         raise ValueError(f"label_smoothing or epsilon is given; both must be 0 with the loss {chosen.name}")
@@ -615,7 +615,7 @@ def mlp_gradient(
     first_row: int = 0,
     out: Array | None = None,
 ) -> tuple[float, int, Array]:
-    """(loss, correct, gradient) of one batch X[rows], as a step of ``mlp_train_steps`` computes them; the loss is summed.
+    """(loss, correct, gradient) of a batch X[rows], as a step of ``mlp_train_steps`` computes them; the loss is summed.
 
     The gradient of the loss (of its mean over the rows where ``mean``) is flat, in the layout of ``network.params``.
     Rows that are a part of a larger batch, from its ``first_row`` on, have the same dropout masks as in the whole.

@@ -8,7 +8,7 @@ from .jit import piece
 from .team import share
 
 SPAN = 8192
-"""Elements in a span: 32 or 64 KiB; a lane then adds up at most 1,024 squares: in float32 to 6 parts in 10^5 at worst."""
+"""Elements in a span: 32 or 64 KiB; a lane then sums at most 1,024 squares: in float32 to 6 parts in 10^5 at worst."""
 
 
 def span_count(size: int) -> int:
@@ -18,7 +18,7 @@ def span_count(size: int) -> int:
 
 @piece
 def span_squares(part, parts, W, size, sums, s):
-    """sums[s + k] = the sum of squares of span k of flat W, for this part's spans; returns s plus the number of spans."""
+    """sums[s + k] = sum of squares of span k of flat W, for this part's spans; returns s plus the number of spans."""
     spans, wide = -(-size // SPAN), simd.lanes(W)
     first, last = share(part, parts, spans)
     for k in range(first, last):

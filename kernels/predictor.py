@@ -1,4 +1,4 @@
-"""The forward pass of single rows with prepared arguments: passing two dozen arguments takes longer than computing a row.
+"""The forward pass of single rows with prepared arguments: to pass two dozen takes longer than to compute a row.
 
 784-256-10 on a Zen 5, us for a row of MNIST's density: ``mlp_forward`` 4.6, ``Predictor`` 2.5; 6-64-8-4 3.1 and 1.1.
 """
@@ -57,10 +57,10 @@ class _Prepared(threading.local):
 class Predictor:
     """``mlp_forward`` of a network, prepared for one row at a time: the same bits in a half to a third of the time.
 
-    ``predictor(X)`` is mlp_forward(X, network, scale=scale), or its softmax with ``probabilities``. The fast path takes a
-    finite row [1, inputs] in the network's dtype or uint8, C-contiguous and writable; any other X goes to ``mlp_forward``.
-    Each call uses the network's current weights. Several threads may call one predictor: each has its own scratch memory.
-    Raises as ``mlp_forward`` does; ValueError for ``probabilities`` of a network whose output is not softmax.
+    ``predictor(X)`` is mlp_forward(X, network, scale=scale), or its softmax with ``probabilities``. The fast path takes
+    a finite row [1, inputs] in the network's dtype or uint8, C-contiguous and writable; any other X goes to
+    ``mlp_forward``. Each call uses the network's current weights. Several threads may call it: each has its own scratch
+    memory. Raises as ``mlp_forward`` does; ValueError for ``probabilities`` where the output is not softmax.
     """
 
     def __init__(self, network: Network, *, scale: float = 1.0, probabilities: bool = False) -> None:
@@ -100,7 +100,7 @@ class Predictor:
         return None
 
     def _prepare(self, dtype: np.dtype) -> tuple[Any, ...]:
-        """(params, the kernel's entry, indices, table, arrays to keep alive) for this thread's rows of the ``dtype``."""
+        """(params, the kernel's entry, indices, table, arrays to keep alive) for this thread's rows of ``dtype``."""
         network = self.network
         blocks, entries = forward_workspace(network, 1, dtype, self.scale)
         sizes, offsets, params, *_ = network.fields()

@@ -1,9 +1,9 @@
 """The ops without the checks of values, for use from your own ``@njit`` code: they raise nothing and allocate nothing.
 
-Each op has the name and the arguments of the public one (``kernels.linear_forward`` and so on, whose docstring says what it
+Each op has the name and arguments of the public one (``kernels.linear_forward`` and so on, whose docstring says what it
 computes), in the order ``(part, parts, inputs and updated arrays, out, scratch, options)``. It computes one part of the
-outputs: pass ``(0, 1)`` for all of them, or ``(i, n)`` from n threads of your own (a ``prange`` or a pool: the GIL is
-released); the bits are those of the public op for any n. Optional arguments may be None. Arguments can be given by name.
+outputs: pass ``(0, 1)`` for all, or ``(i, n)`` from n threads of your own (a ``prange`` or a pool: the GIL is
+released); the bits are the public op's for any n. Optional arguments may be None. Arguments can be given by name.
 
     scratch = raw.linear_scratch(4, X, W)
 
@@ -215,7 +215,7 @@ def _scratch_size_overload(inputs, outputs):
 
 
 def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
-    """Scratch of the linear ops on X [B, I] (an array, or the result of ``kernels.csr``) and W [I, O], for ``parts`` parts."""
+    """Scratch of linear ops on X [B, I] (an array or a result of ``kernels.csr``) and W [I, O], for ``parts`` parts."""
     if not isinstance(X, CSR):
         return aligned_zeros(parts * scratch_size(*W.shape), W.dtype)
     B, I = X.shape
@@ -231,7 +231,7 @@ def linear_scratch(parts: int, X: Any, W: np.ndarray) -> Any:
 
 
 def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
-    """``scale`` * X, X a result of ``kernels.csr``, for ops with weights of ``dtype``; they ignore their own ``scale``."""
+    """``scale`` * X, X a result of ``kernels.csr``, for ops with ``dtype`` weights; they ignore their own ``scale``."""
     return checks.as_csr("X", X).bundle(float(scale), np.dtype(dtype), X.shape[1])
 
 
@@ -239,7 +239,7 @@ def sparse(X: CSR, dtype: Any, scale: float = 1.0) -> Sparse:
 
 
 def _by_input(dense: Any, of_sparse: Any) -> Any:
-    """A function of (part, parts, X, ...) in compiled code: the piece ``dense`` where X is an array, else ``of_sparse``."""
+    """A function of (part, parts, X, ...) in compiled code: the piece ``dense`` for an array X, else ``of_sparse``."""
 
     def chosen(part, parts, X, *args): ...
 
@@ -258,7 +258,7 @@ def _by_input(dense: Any, of_sparse: Any) -> Any:
 
 @_op
 def gemm(part: int, parts: int, A: _View, B: _View, out: _WrittenView, scratch: _WrittenRow) -> None:
-    """out [M, N] = A [M, K] @ B [K, N]; views of any strides, but rows or columns of B and the rows of ``out`` contiguous."""
+    """out [M, N] = A [M, K] @ B [K, N]; of any strides, but rows or columns of B and the rows of ``out`` contiguous."""
     (M, K), N = A.shape, B.shape[1]
     first, last, left, right = block_of(part, parts, M, N, TILE_VECTORS * simd.lanes(out))
     size = out.itemsize
@@ -370,7 +370,7 @@ def linear_backward_update(
     scratch: _Scratch,
     scale: float = 1.0,
 ) -> None:
-    """Step W by scale * X.T @ dY and b by dY.sum(0); states [rule.slots, I, O] and [rule.slots, O], None where slots are 0."""
+    """Step W by scale * X.T @ dY, b by dY.sum(0); states [rule.slots, I, O] and [rule.slots, O], None for 0 slots."""
     stepped = _gemm.Stepped(W, flat_or_empty(b, W), flat_or_empty(state, W), flat_or_empty(bias_state, W))
     _weight_step(part, parts, X, dY, scale, stepped, Schedule(rule, lr, t), scratch)
 
@@ -396,7 +396,7 @@ def loss_gradient(
     row_losses: _Losses,
     hits: _Hits,
 ) -> None:
-    """out = dZ; ``row_losses``, float64 [B], and ``hits``, int64 [B], are those of each row. ``loss`` is made, not a name.
+    """out = dZ; ``row_losses``, float64 [B], and ``hits``, int64 [B], are each row's. ``loss`` is made, not a name.
 
     Targets are class numbers, int64 [B], or zeros and ones or numbers in the type of Z, [B, O] or flat. The public op's
     loss and count are the sums in order of the rows.
@@ -477,7 +477,7 @@ class DistortScratch(NamedTuple):
 
 
 def distort_scratch(parts: int, shape: tuple[int, int], sigma: float = 4.0, fill: int = 0) -> DistortScratch:
-    """The scratch of ``distort`` for images of this shape, with ``fill`` outside and displacements smoothed by ``sigma``."""
+    """Scratch of ``distort`` for images of this shape, ``fill`` outside and displacements smoothed by ``sigma``."""
     return DistortScratch(*distortion.field_and_canvas(*shape, float(sigma), fill, parts))
 
 
@@ -509,7 +509,7 @@ def distort(
 def update(
     part: int, parts: int, W: _WrittenAny, dW: _Any, state: _WrittenAny | None, rule: Rule, lr: float, t: int = 1
 ) -> None:
-    """Step W by dW, of any shape, by a rule of ``kernels.RULES``; ``state`` [rule.slots, *W.shape], None where slots are 0."""
+    """Step W by dW of any shape by a rule of ``kernels.RULES``; ``state`` [rule.slots, *W.shape], None for 0 slots."""
     slots = views(flat_or_empty(state, W), W.size, rule.slots)
     _update.update(part, parts, Schedule(rule, lr, t), flat(W), slots, flat_to_read(dW))
 
@@ -626,7 +626,7 @@ def mlp_forward(part: int, parts: int, X: _Samples, network: Model, out: _Writte
 
 @passed_only
 class StepScratch(NamedTuple):
-    """Scratch of a network's steps. The parts of a call wait for each other: run all at once, each on a thread of its own."""
+    """Scratch of a network's steps. Parts of a call wait for each other: run all at once, each on its own thread."""
 
     arrivals: np.ndarray
     workspace: step.Workspace
@@ -639,7 +639,7 @@ class StepScratch(NamedTuple):
 def step_scratch(
     parts: int, X: Any, rows: np.ndarray, batch: int, network: Network, rule: Rule | None = None
 ) -> StepScratch:
-    """Scratch of ``mlp_train_steps`` by this rule, ``mlp_gradient`` and ``mlp_update`` on these rows, ``batch`` at a time.
+    """Scratch of ``mlp_train_steps`` by this rule, ``mlp_gradient`` and ``mlp_update`` on these rows, ``batch`` a step.
 
     X is an array or a CSR. It also serves other rows of a CSR, as long as no batch has more entries.
     """
@@ -716,7 +716,7 @@ def mlp_train_steps(
     average: _WrittenRow | None = None,
     average_decay: float | None = 0.999,
 ) -> None:
-    """Train the network in place on X[rows]; ``step_losses``, float64 [S], and ``correct``, int64 [S], are each step's sums.
+    """Train in place on X[rows]; ``step_losses``, float64 [S], and ``correct``, int64 [S], are each step's sums.
 
     ``lr`` [S]; labels as in ``loss_gradient``. See ``StepScratch``.
     """
@@ -774,7 +774,7 @@ def mlp_gradient(
     first_row: int = 0,
     scale: float = 1.0,
 ) -> None:
-    """out = the gradient of one batch X[rows], flat as ``network.params``; its loss, float64 [1], and how many are right."""
+    """out = gradient of a batch X[rows], flat as ``network.params``; its loss, float64 [1], and how many are right."""
     lo, hi = team.share(part, parts, out.size)
     for k in range(lo, hi):
         out[k] = 0  # before the first barrier; parts add to it only after that
@@ -834,9 +834,9 @@ __all__ = [
     "CONTROL", "DistortScratch", "ForwardScratch", "Model", "SparseScratch", "StepScratch", "activation_backward",
     "activation_forward", "adam_update", "distort", "distort_scratch", "dropout", "exchange_control", "forward_scratch",
     "gemm", "linear_backward_input", "linear_backward_update", "linear_backward_weight", "linear_forward",
-    "linear_relu_forward", "linear_scratch", "loss_gradient", "mlp_forward", "mlp_gradient", "mlp_train_steps", "mlp_update",
-    "model", "momentum_update", "scratch_size", "sgd_update", "softmax", "softmax_cross_entropy", "sparse", "step_scratch",
-    "update",
+    "linear_relu_forward", "linear_scratch", "loss_gradient", "mlp_forward", "mlp_gradient", "mlp_train_steps",
+    "mlp_update", "model", "momentum_update", "scratch_size", "sgd_update", "softmax", "softmax_cross_entropy",
+    "sparse", "step_scratch", "update",
 ]  # fmt: skip
 
 

@@ -8,8 +8,8 @@ name of what it belongs to, in the same shape. ``scale`` multiplies X: pixels 0.
 
 Prediction imports no Numba, which takes longer than predicting a few samples; other functions import what they use.
 
-Subnormal numbers in inputs and results are flushed to zeros of their sign (``normal``). Kernels flush intermediate results,
-too: where numbers are that small, their sum of K terms may differ from this one by K + 2 smallest normal numbers.
+Subnormal inputs and results are flushed to zeros of their sign (``normal``). Kernels flush intermediate results, too:
+where numbers are that small, their sum of K terms may differ from this one by K + 2 smallest normal numbers.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def mlp_train_steps(
     epsilon=0.0, label_smoothing=0.0, dropout=0.0, seed=0, squares=None, average=None,
     average_decay=0.999,
 ):  # fmt: skip
-    """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), sums over each step's batch.
+    """Train on X[rows], ``batch`` rows a step, in place; returns (losses [S], correct [S]), each step's sums.
 
     A step is ``mlp_gradient`` and ``mlp_update``, with the step number t + step.
     """
@@ -278,8 +278,8 @@ def mlp_train_steps(
         if squares is not None:
             squares[0] += sum(np.square(W, dtype=np.float64).sum() for W, _ in network.layers)
         losses[step], correct[step], gradient = mlp_gradient(
-            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight, loss=loss,
-            mean=mean, epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
+            X, labels, rows[start : start + batch], network, t=t + step, scale=scale, sample_weight=sample_weight,
+            loss=loss, mean=mean, epsilon=epsilon, label_smoothing=label_smoothing, dropout=dropout, seed=seed,
         )  # fmt: skip
         mlp_update(network, gradient, rule=rule, lr=lr[step], t=t + step, clip=clip)
         if average is not None:

@@ -1,9 +1,9 @@
 """The first layer where the input is mostly zeros: work in proportion to the non-zeros.
 
-Legend: X [B, I] is a ``csr_matrix.Sparse``; a batch is X[rows]. The ``H`` outputs are cut into *panels* of PANEL_VECTORS
-vectors or one less; the last may have fewer columns. A row of a panel fits the accumulators of one product. The weights
-W [I, H] are read and written panel by panel: in place, or *packed*, each panel contiguous and the last padded with zeros.
-Caches with few ways need packing (a row stride of 1,024 bytes uses a quarter of the sets of an L1).
+Legend: X [B, I] is a ``csr_matrix.Sparse``; a batch is X[rows]. The ``H`` outputs are cut into *panels* of
+PANEL_VECTORS vectors or one less; the last may have fewer columns. A row of a panel fits the accumulators of one
+product. The weights W [I, H] are read and written panel by panel: in place, or *packed*, each panel contiguous, the
+last padded with zeros. Caches with few ways need packing (a row stride of 1,024 bytes uses a quarter of an L1's sets).
 
 Forward: Y[i] = sum over row i's entries of x * W[column], in stored order. Backward: a counting sort transposes the
 batch to columns, and dW[j] = sum over column j's entries of x * dY[row], in row order. Each number is one chain of
@@ -196,7 +196,7 @@ def _get_entry_overload(places, entries, table, k):
 # -- forward -------------------------------------------------------------------------------------------------------
 
 
-# The number of columns of a full panel, and the row length of a packed one, are compile-time constants: 15 % of the time.
+# The columns of a full panel, and the row length of a packed one, are compile-time constants: 15 % of the time.
 
 
 def _make_forward(packed: bool, vectors: int) -> Any:
@@ -268,7 +268,7 @@ def first_layer_forward(p, X, rows, layer, relu, Y, sums, ends):
 
 @kernel
 def to_columns(part, lo, hi, rows, X, columns):
-    """Sort this part's rows ``lo`` .. ``hi`` - 1 of the batch X[rows] by columns, by a counting sort: see ``Columns``."""
+    """Sort this part's rows ``lo`` .. ``hi`` - 1 of batch X[rows] by columns, by a counting sort: see ``Columns``."""
     indptr, indices, ends = X.indptr, X.indices, columns.starts[part]
     entry = np.intp(0)
     for i in range(lo):
@@ -360,7 +360,7 @@ _update_in_place = _make_update(False, PANEL_VECTORS)
 
 @kernel
 def first_layer_update(p, chosen, columns, table, dY, step, layer, state, with_bias, dY_panel):
-    """Step the rows ``chosen`` of panel p of W by X[rows].T @ dY, dY [M, H] flat, and its columns of b if ``with_bias``.
+    """Step rows ``chosen`` of panel p of W by X[rows].T @ dY, dY [M, H] flat, and its columns of b if ``with_bias``.
 
     ``dY_panel`` is scratch for the panel's columns of dY, and one row more.
     """
@@ -437,7 +437,7 @@ def catch_up(p, chosen, last, rule, put_off, layer, state):
 
 @kernel
 def csr_forward(part, parts, X, rows, W, b, relu, Y, ends):
-    """Y = f(X @ W + b) for this part's rows; ``rows`` are 0 .. B-1, ``ends`` is scratch of B elements, b empty for none."""
+    """Y = f(X @ W + b) for this part's rows; ``rows`` is 0 .. B-1, ``ends`` scratch of B elements, b empty for none."""
     lo, hi = share(part, parts, X.indptr.size - 1)
     I, H = W.shape
     layer, out = PanelLayer(I, H, flat(W), b, False), after(flat(Y), lo * H)

@@ -3,9 +3,10 @@
 The twin of a step is ``reference.mlp_gradient`` followed by ``reference.mlp_update``, in the same order and words:
 forward, loss, backward, update.
 
-A step from a dense X has two phases with a barrier after each. In the first each part takes its rows of the batch through
-forward, loss and backward: rows do not depend on each other. In the second each part takes its rows of every weight matrix
-and computes their gradient and update from all rows of the batch. So each number is computed by one thread, in one order.
+A step from a dense X has two phases with a barrier after each. In the first each part takes its rows of the batch
+through forward, loss and backward: rows do not depend on each other. In the second each part takes its rows of every
+weight matrix and computes their gradient and update from all rows of the batch. So each number is computed by one
+thread, in one order.
 
 A step from a sparse X splits the first layer by panels of hidden units instead: its weights, most of the network's,
 then stay in the cache of the core that updates them. Each part transposes its rows of the batch to columns and computes
@@ -336,7 +337,7 @@ def _own_workspace(workspace, part, parts):
 def note_weights(part, parts, step, t, first_W, network, results):
     """Before a step, where they are wanted: add up the squares of all W, and move the average towards the parameters.
 
-    ``first_W`` is W_0, flat. The parameters are those after step t - 1; after the last step the caller moves the average.
+    ``first_W`` is W_0, flat. Parameters are those after step t - 1; after the last step the caller moves the average.
     """
     if results.squares.size:
         s = span_squares(part, parts, first_W, first_W.size, results.squares, 1)

@@ -229,7 +229,7 @@ class _Team:
         self.calling, self.caller = False, 0  # whether a Python thread has the team, and which
 
     def gather(self, size: int) -> int:
-        """Wake ``size`` threads, or as many as can be started, for as long as ``calling`` holds; returns their number."""
+        """Wake ``size`` threads, or as many as can start, for as long as ``calling`` holds; returns their number."""
         if self.mail[_ENDING]:
             return 0
         while len(self._threads) < size:
@@ -329,12 +329,12 @@ def _claiming(function: Any) -> tuple[Any, int]:
 def parallel(kernel: Any, parts: int, *args: Any) -> None:
     """Call ``kernel(part, parts, *args)`` for part 0, 1, ..., ``parts`` - 1 on the team, and return when all are done.
 
-    ``kernel`` is a function under ``@kernels.kernel``. There may be more parts than threads: a free thread takes the next
-    one. If parts compute outputs of their own, or sums that are added up afterwards in the order of the parts, the bits do
-    not depend on the number of threads (``kernels.set_num_threads``). Parts must not wait for each other. Of calls from
-    several Python threads, and of nested calls, one has the team and the others run their parts themselves. If parts raise,
-    one of their exceptions is raised here when all have ended, and some parts may not have run. Raises TypeError for an
-    object that is not a kernel and for a wrong number of arguments, ValueError unless ``parts`` is a positive integer.
+    ``kernel`` is a function under ``@kernels.kernel``. There may be more parts than threads: a free thread takes the
+    next one. If parts compute outputs of their own, or sums added up afterwards in the parts' order, the bits do not
+    depend on the number of threads (``kernels.set_num_threads``). Parts must not wait for each other. Of calls from
+    several Python threads, and of nested calls, one has the team and the others run their parts themselves. If parts
+    raise, one of their exceptions is raised when all have ended, and some parts may not have run. Raises TypeError for
+    an object that is not a kernel or a wrong number of arguments, ValueError unless ``parts`` is a positive integer.
     """
     claim, count = _claiming(kernel)
     if isinstance(parts, bool) or not isinstance(parts, (int, np.integer)) or parts < 1:

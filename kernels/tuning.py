@@ -1,4 +1,4 @@
-"""Tile sizes and thresholds, each with the measurement that chose it (on AMD Zen 4, AVX-512, float32, unless it says else)."""
+"""Tile sizes and thresholds, each with the measurement that chose it (AMD Zen 4, AVX-512, float32 by default)."""
 
 from .jit import cache
 from .jit.numba_private import target
@@ -11,25 +11,25 @@ one FMA a cycle, not two. Values for other cores were measured on Ice Lake."""
 TILE_ROWS, TILE_VECTORS = (6, 4) if REGISTER_BYTES == 64 and not ZEN else (8, 2) if REGISTERS >= 32 else (4, 2)
 """Register tile of the matrix products: rows x vectors of accumulators.
 
-Zen 4, 128 x 784 x 256, one thread, GFLOP/s of a peak of 118: 8x2 115, 6x4 112, 4x4 116, 8x3 110, 14x2 115, 12x2 46 (spills).
-8x2 divides the usual batch sizes and leaves registers for the operands; with 16 registers 4x2 is the largest power of two.
-Two FMAs a cycle need the fewest loads for each: Ice Lake, peak 174, operands packed, B in L2: 8x2 104, 12x2 109, 14x2 115,
-4x4 104, 6x4 119, 8x3 123 (whose 48 columns do not divide the usual widths); with 16 registers 4x2 68, 6x2 63.
+Zen 4, 128 x 784 x 256, one thread, GFLOP/s, peak 118: 8x2 115, 6x4 112, 4x4 116, 8x3 110, 14x2 115, 12x2 46 (spills).
+8x2 divides the usual batch sizes and leaves registers for operands; with 16 registers 4x2 is the largest power of two.
+Two FMAs a cycle need the fewest loads for each: Ice Lake, peak 174, operands packed, B in L2: 8x2 104, 12x2 109, 14x2
+115, 4x4 104, 6x4 119, 8x3 123 (whose 48 columns do not divide the usual widths); with 16 registers 4x2 68, 6x2 63.
 """
 
 PACK_A = not ZEN
 GROUP_ROWS = 8 * TILE_ROWS
-"""Whether an A with contiguous columns, as in a weight gradient, is packed too, and how many rows at a time. Ice Lake, 1024 x
-1024 x 1024: 54 GFLOP/s not packed, 68 packed by single tiles, 85 by eight; with AVX2, 256 rows, 44 and 76. With contiguous
-rows packing A costs a tenth. On Zen 4 it costs 5 to 15 points of the peak: there a tile reads whole cache lines of A.
+"""Whether an A with contiguous columns, as in a weight gradient, is packed too, and by how many rows. Ice Lake, 1024 x
+1024 x 1024: 54 GFLOP/s unpacked, 68 by single tiles, 85 by eight; with AVX2, 256 rows, 44 and 76. With contiguous rows
+packing A costs a tenth. On Zen 4 it costs 5 to 15 points of the peak: a tile reads whole cache lines of A.
 """
 
 BLOCK_DEPTH, BLOCK_COLUMNS = (256, 512) if PACK_A else (384, 256)
 """Terms and columns of B that are packed at a time: 384 or 512 KiB of float32 in an L2 of 1 MiB or more.
 
-Zen 4, 256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 256 84, 88, 88; 256 x 256 87, 84, 82; 512 x 256
-82, 85, 89; 256 x 512 82, 83, 82. Where A is packed for each block of B, wide blocks are better: Ice Lake, weight gradient of
-1024 x 1024 from 256 rows, GFLOP/s: 384 x 256 98, 384 x 512 122, 256 x 512 117; the forward is the same with all.
+Zen 4, 256 x 1024 x 1024 forward, input and weight gradient, % of peak: 384 x 256 84, 88, 88; 256 x 256 87, 84, 82; 512
+x 256 82, 85, 89; 256 x 512 82, 83, 82. Where A is packed for each block of B, wide blocks are better: Ice Lake, weight
+gradient of 1024 x 1024 from 256 rows, GFLOP/s: 384 x 256 98, 384 x 512 122, 256 x 512 117; the forward is the same.
 """
 
 PACK_ROWS, PACK_ROWS_ON_LINES = 32, 64
@@ -60,17 +60,19 @@ in place gains 3 % of a step. Emerald Rapids, 784 x 256 on lines, in place over 
 
 SWAPPED_DEPTH = 1024
 SWAPPED_ROWS = 12
-"""An input gradient dY @ W.T packs dY and not the larger W, SWAPPED_DEPTH terms at a time, unless padding the last panel of dY
-costs more than SWAPPED_ROWS products for each element that is not packed. Ice Lake, one thread, speed relative to MKL, W packed
-and dY packed: 64 rows of 784 x 256 0.82 and 1.07, 256 of 1024 x 1024 0.85 and 0.95, 128 of 4096 x 4096 0.90 and 1.07; two
-threads 0.88 and 0.99, 0.80 and 1.07. With half a panel of padding (100 rows of 1024 x 1024) 0.91 and 0.83.
+"""An input gradient dY @ W.T packs dY and not the larger W, SWAPPED_DEPTH terms at a time, unless padding the last
+panel of dY costs more than SWAPPED_ROWS products for each element that is not packed. Ice Lake, one thread, speed
+relative to MKL, W packed and dY packed: 64 rows of 784 x 256 0.82 and 1.07, 256 of 1024 x 1024 0.85 and 0.95, 128 of
+4096 x 4096 0.90 and 1.07; two threads 0.88 and 0.99, 0.80 and 1.07. With half a panel of padding (100 rows of 1024 x
+1024) 0.91 and 0.83.
 """
 
 FORWARD_DOT_TERMS = 32
-"""A linear layer of two to NARROW_COLUMNS outputs and at least so many inputs computes dot products: W, not X, is transposed.
-Emerald Rapids, one thread, us as dot products, with X transposed, and NumPy's: 2048 x 128 of 2 outputs 18, 37, 14, of 4 23,
-42, 80, of 8 43, 55, 87; 512 x 784 of 2 25, 57, 25; 2048 x 32 of 2 10, 15, 7, of 4 12, 17, 12, of 8 22, 20, 23; in float64
-2048 x 128 of 4 56, 98, 165, of 8 94, 99, 178; with AVX2 of 4 41, 124, 100. One row of 784 takes 1 us more. Not measured on Zen.
+"""A linear layer of two to NARROW_COLUMNS outputs and at least so many inputs computes dot products: W, not X, is
+transposed. Emerald Rapids, one thread, us as dot products, with X transposed, and NumPy's: 2048 x 128 of 2 outputs 18,
+37, 14, of 4 23, 42, 80, of 8 43, 55, 87; 512 x 784 of 2 25, 57, 25; 2048 x 32 of 2 10, 15, 7, of 4 12, 17, 12, of 8 22,
+20, 23; in float64 2048 x 128 of 4 56, 98, 165, of 8 94, 99, 178; with AVX2 of 4 41, 124, 100. One row of 784 takes 1 us
+more. Not measured on Zen.
 """
 
 DOT_COLUMNS = REGISTER_BYTES // 8
@@ -90,10 +92,11 @@ NARROW_VECTORS = 4 if REGISTERS >= 32 else 2
 NARROW_DEPTH = 64
 IDLE_LANES = 4
 FULL_LANES = 16 if REGISTERS >= 32 else 8
-"""In a product with fewer columns than a tile, vectors run down the columns: NARROW_VECTORS of them in a tile, NARROW_DEPTH
-terms at a time, which stay in L1. A forward product must transpose A for that, and does so only where vectors along the rows
-would leave IDLE_LANES lanes idle, and for less than a vector of columns only where a vector has FULL_LANES lanes (with few
-registers tiles are short, and slow along the rows). Beyond NARROW_COLUMNS columns the rows must fill half a tile, forward two.
+"""In a product with fewer columns than a tile, vectors run down the columns: NARROW_VECTORS of them in a tile,
+NARROW_DEPTH terms at a time, which stay in L1. A forward product must transpose A for that, and does so only where
+vectors along the rows would leave IDLE_LANES lanes idle, and for less than a vector of columns only where a vector has
+FULL_LANES lanes (with few registers tiles are short, and slow along the rows). Beyond NARROW_COLUMNS columns the rows
+must fill half a tile, forward two.
 
 Zen 5, one thread, 4096 x 128, us along the rows, down the columns, and NumPy's: weight gradient of 1 output 155, 31,
 26, of 2 123, 31, 142, of 8 178, 52, 162; in float64 of 8 201, 103, 283. One output forward is a dot product: 32, 54,
@@ -152,20 +155,21 @@ SERIAL_ELEMENTS = 50_000
 """The same for passes over elements (softmax, updates)."""
 
 PANEL_VECTORS = 4
-"""Vectors in a panel of a sparse first layer: 64 float32 columns, so that 128 rows of a panel of dY fill an L1 of 32 KiB.
+"""Vectors in a panel of a sparse first layer: 64 float32 columns, so that 128 rows of a panel of dY fill a 32 KiB L1.
 
 784-256 at 128 rows of MNIST, 2 threads, us for forward and update: 4 vectors 75 and 73, 8 vectors 77 and 83.
 """
 
 TRANSPOSE_VECTORS = 3
-"""Transposing a row of the batch takes as long as its forward and update on this many vectors of a panel: parts with narrower
-panels transpose more rows. 784-100-10, 200 rows of MNIST in float32, Adam, 2 threads, us a step: 212, 210, 214 with 2, 3, 4.
+"""Transposing a row of the batch takes as long as its forward and update on this many vectors of a panel: parts with
+narrower panels transpose more rows. 784-100-10, 200 rows of MNIST in float32, Adam, 2 threads, us a step: 212, 210, 214
+with 2, 3, 4.
 """
 
 COLUMN_BLOCK = 264
-"""Columns of X whose weights are used together, 66 KiB of float32 a panel. A forward panel of 128 rows, new in each batch,
-1 thread, us at 112, 168, 264, 392, 784 columns: MNIST 46, 44, 43, 42, 51; 10 % of 784 anywhere 34, 30, 27, 27, 28; 20 % 52,
-48, 46, 49, 55; 35 % 108, 95, 98, 110, 117. (For one batch repeated, which branch prediction learns, 112 is best.)
+"""Columns of X with weights used together, 66 KiB of float32 a panel. A forward panel of 128 rows, new in each batch, 1
+thread, us at 112, 168, 264, 392, 784 columns: MNIST 46, 44, 43, 42, 51; 10 % of 784 anywhere 34, 30, 27, 27, 28; 20 %
+52, 48, 46, 49, 55; 35 % 108, 95, 98, 110, 117. (For a repeated batch, which branch prediction learns, 112 is best.)
 """
 
 BLOCK_ENTRIES = 8
@@ -173,16 +177,16 @@ BLOCK_ENTRIES = 8
 
 PACKED_BYTES = 32 * 2**20
 PACKED_VISITS = 48
-"""A first layer of at most PACKED_BYTES, state included, is packed in each call in which its columns have PACKED_VISITS entries
+"""A first layer of at most PACKED_BYTES with its state is packed in calls where its columns have PACKED_VISITS entries
 on average: packing 800 KB and back takes 0.1 ms, which two steps of 128 rows of MNIST save, with 49 entries a column.
 """
 
 PACKED_ENTRIES = 4
 CACHED_BYTES = 5_000_000
-"""A layer above CACHED_BYTES is packed only if a column has PACKED_ENTRIES entries in a batch on average: with fewer, most of
-the packed layer is not used. 200 rows of 96 entries by Zipf's law, hidden 100, Adam, 1 thread, ms packed and in place: 2,000
-columns (2.4 MB) 0.43 and 0.48, 5,000 (4 entries) 0.77 and 0.70, 10,000 1.42 and 1.22, 20,000 2.6 and 2.5. MNIST, 2 threads,
-time packed over in place: 8 rows, 256 hidden, SGD 0.89; 16 rows, Adam, 256 hidden 0.65, 512 (4.8 MB) 0.69.
+"""A layer above CACHED_BYTES is packed only if a column averages PACKED_ENTRIES entries a batch: with fewer, most of
+the packed layer is not used. 200 rows of 96 entries by Zipf's law, hidden 100, Adam, 1 thread, ms packed and in place:
+2,000 columns (2.4 MB) 0.43 and 0.48, 5,000 (4 entries) 0.77 and 0.70, 10,000 1.42 and 1.22, 20,000 2.6 and 2.5. MNIST,
+2 threads, time packed over in place: 8 rows, 256 hidden, SGD 0.89; 16 rows, Adam, 256 hidden 0.65, 512 (4.8 MB) 0.69.
 """
 
 OWNED_BYTES = 8_000_000

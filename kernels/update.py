@@ -1,9 +1,9 @@
 """The update rules, one class each, fused: one pass reads gradient, state and weight and writes state and weight.
 
-A class holds everything about its rule: ``kind``; ``slots``, how many numbers of state each weight has;
-``coefficients``, the constants of one step, in float64; ``step``, one step of a tile of weights in registers, which the
-dense update, the sparse update and the steps that a sparse layer puts off all call; ``twin``, the definition in NumPy.
-Adding a class, and its factory to ``RULES``, adds the rule: kernels are compiled for the class that they are called with.
+A class holds all about its rule: ``kind``; ``slots``, how many numbers of state each weight has; ``coefficients``, the
+constants of one step, in float64; ``step``, one step of a tile of weights in registers, which the dense update, the
+sparse update and the steps that a sparse layer puts off all call; ``twin``, the definition in NumPy. Adding a class,
+and its factory to ``RULES``, adds the rule: kernels are compiled for the class that they are called with.
 
 Legend: ``w`` weight, ``g`` gradient of the loss with respect to w, ``m``/``v`` state, ``t`` the step number from 1,
 ``lr`` the learning rate, ``wd`` the weight decay.

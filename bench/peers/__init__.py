@@ -25,7 +25,7 @@ MODULES = {
 
 
 class Peer:
-    """A library that does a work. ``Peer(work, threads)`` puts the data where the library wants it, and trains nothing yet.
+    """A library that does a work. ``Peer(work, threads)`` puts data where the library wants it, and trains nothing yet.
 
     ``trains`` are the inputs that ``steps`` takes, dense or sparse or both; ``predicts`` says whether there is
     ``predict``. A peer has these methods, too:
@@ -74,7 +74,7 @@ def find(families: Iterable[str]) -> tuple[list[type[Peer]], dict[str, str]]:
 
 
 def op_peers() -> dict[str, Any]:
-    """The modules whose ``call`` does an op of the registry as others do it: with NumPy and, where it is installed, PyTorch."""
+    """The modules whose ``call`` does an op of the registry as others do: with NumPy and, where installed, PyTorch."""
     found = {"NumPy": import_module("peers.numpy_ops")}
     with contextlib.suppress(ImportError):
         found["PyTorch"] = import_module("peers.torch_ops")

@@ -1,4 +1,4 @@
-"""PyTorch: autograd on modules, a backward pass written by hand, the same compiled, and EmbeddingBag for sparse rows."""
+"""PyTorch: autograd on modules, a handwritten backward pass, the same compiled, and EmbeddingBag for sparse rows."""
 
 import numpy as np
 import torch

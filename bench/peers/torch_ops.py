@@ -14,7 +14,7 @@ import kernels
 
 
 def call(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Callable[[], Any] | None:
-    """A call that does what the op of this name does, on as many threads as ours; None where PyTorch has none for it."""
+    """A call that does what the op of this name does, on as many threads as ours; None where PyTorch has none."""
     torch.set_grad_enabled(False)
     torch.set_num_threads(kernels.get_num_threads())
     make = globals().get(name)  # the function of the op's name below

@@ -76,8 +76,8 @@ _fork_waits_for.insert(0, global_compiler_lock)
 # the counters took 5 % of a step on two threads, and a call on one sample took 8.0 us with it, 6.7 us without. Kernels
 # own no arrays: Numba refuses to compile one that makes an array, and ``StoredDispatcher`` one that returns any.
 _OPTIONS: dict[str, Any] = {
-    "nopython": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": None, "_nrt": False,
-    "no_cfunc_wrapper": True,
+    "nopython": True, "nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": None,
+    "_nrt": False, "no_cfunc_wrapper": True,
 }  # fmt: skip
 _FOR_COMPILED_CODE = {**_OPTIONS, "no_cpython_wrapper": True}
 
@@ -89,7 +89,7 @@ _told = False
 
 
 def _name(function: Callable[..., Any]) -> str:
-    """A name that is the same in every process and unique: functions of one factory differ in their closed-over values."""
+    """A unique name, the same in every process: functions of one factory differ in their closed-over values."""
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     return f"{function.__qualname__}({', '.join(map(_describe, cells))})" if cells else function.__qualname__
 
@@ -114,9 +114,9 @@ def piece(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., Any]) -> Any:
     """Decorator: compile ``function`` with Numba, separately from its callers, and keep the machine code on disk.
 
-    It is compiled for the argument types of each call, in nopython mode, without the GIL, with fused multiply-adds and no other
-    liberty with floating-point numbers; subnormal numbers are zeros. It may take numbers, arrays and tuples of them, raise,
-    and return numbers; it owns no memory: Numba refuses code that makes an array. Parameters have no defaults.
+    It is compiled for each call's argument types, in nopython mode, without the GIL, with fused multiply-adds and no
+    other liberty with floating point; subnormal numbers are zeros. It may take numbers, arrays and tuples of them,
+    raise, and return numbers; it owns no memory: Numba refuses code that makes an array. Parameters have no defaults.
 
     It is compiled again after any change of the function, of kernels and ``@njit`` functions that it calls, in any
     module, of numbers, strings, dtypes, arrays and tuples that it refers to, of ``kernels``, NumPy, Numba or the CPU.
@@ -173,7 +173,7 @@ def {name}({first}{arguments}):
 
 
 def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int = 0, **names: Any) -> Any:
-    """A function that Python can call, ``name(first, arguments)``; its source is ``work``, on ``_function`` and ``names``.
+    """A function that Python calls, ``name(first, arguments)``; its source is ``work``, on ``_function`` and ``names``.
 
     In ``work`` {arguments} stands for the kernel's arguments without the first ``skip``. They are separate parameters,
     as Numba would type a tuple anew at each call: a parameter of our kernels that is annotated with a named tuple
@@ -208,14 +208,14 @@ def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int
 
 
 def written(source: str, name: str, function: Any, **scope: Any) -> Any:
-    """The function ``name`` defined by generated source code, in which ``_function`` is the kernel; it joins its module."""
+    """The function ``name`` defined by generated source, in which ``_function`` is the kernel; it joins its module."""
     scope |= {"__name__": function.py_func.__module__, "_function": function}
     exec(compile(source, f"<{name} of {function.py_func.__qualname__}>", "exec"), scope)
     return scope[name]
 
 
 class _Kept(StoredDispatcher):
-    """A dispatcher whose machine code is in the store: a file holds the code and the names of the kernels that it calls."""
+    """A dispatcher with machine code in the store: a file holds the code and the names of the kernels that it calls."""
 
     def __init__(self, function: Any, locals: Any, options: Any) -> None:
         super().__init__(function, locals, options)
@@ -297,7 +297,7 @@ class _Kept(StoredDispatcher):
             store().write(path, pickle.dumps((calls, code), protocol=pickle.HIGHEST_PROTOCOL))
 
 
-# Numba's words, without its runtime, for a function that returns an array of its own, and for lists, sets, dictionaries.
+# Numba's words, without its runtime, for a function that returns its own array, and for lists, sets, dictionaries.
 _OWNS_MEMORY = re.compile("Only accept returning of array passed into the function as argument|NRT required")
 
 
@@ -381,7 +381,7 @@ class _Entry(_Kept, PythonDispatcher):
 
 
 def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
-    """Load or compile a kernel that cached machine code calls; returns whether it has the ``symbol`` that the code calls."""
+    """Load or compile a kernel that cached code calls; returns whether it has the ``symbol`` that the code calls."""
     dispatcher = _kernels.get(name)
     if dispatcher is None:
         return False

@@ -1,9 +1,9 @@
 """Compilation in worker processes, as many as there are cores.
 
 A process that needs a large kernel that is not in the store sends its name and argument types to a worker. The worker
-compiles it without the kernels that it calls: it declares these by their symbols, which are the same in every process, and
-requests them, to be compiled by any free worker. Workers write to the store and run no kernels. In the end the process loads
-all kernels from the store and compiles those that are missing itself, as it does where there are no workers.
+compiles it without the kernels that it calls: it declares these by their symbols, which are the same in every process,
+and requests them, to be compiled by any free worker. Workers write to the store and run no kernels. In the end the
+process loads all kernels from the store and compiles missing ones itself, as it does without workers.
 
 A worker is ``python -c``, which reads tasks from its standard input and ends with it: so it needs no importable
 ``__main__``, and does not outlive the process that it works for. It also ends after a while without tasks.
@@ -52,7 +52,10 @@ def _free_memory() -> int:
     """Free memory in bytes: the least of the system's and of this control group's."""
     free = [_ROOM * _MOST_WORKERS]
     with contextlib.suppress(OSError, TypeError, ValueError):
-        free.append(1024 * int(re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())[1]))  # type: ignore[index]
+        free.append(
+            1024
+            * int(re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())[1])  # type: ignore[index]
+        )  # fmt: skip
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -204,7 +207,11 @@ if hasattr(os, "register_at_fork"):
 
 def expect_work() -> None:
     """If the store is empty, start the workers: they import their modules while the process reads its data."""
-    if worker_count() and store().prebuilt is None and next(store().directory.glob("*.kernel"), None) is None:  # type: ignore[union-attr]
+    if (
+        worker_count()
+        and store().prebuilt is None
+        and next(store().directory.glob("*.kernel"), None) is None  # type: ignore[union-attr]
+    ):  # fmt: skip
         _team.start()
 
 

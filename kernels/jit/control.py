@@ -13,8 +13,9 @@ from .numba_private import ARM, X86, cgutils, intrinsic, outcome, propagate
 vocabulary()
 
 CONTROL = 0x1F80 | 1 << 15 | 1 << 6 if X86 else 1 << 24 if ARM else 0
-"""The floating-point control word that kernels run under: round to nearest, no traps, and subnormal operands and results are
-zeros of their sign (x86: MXCSR with flush-to-zero and denormals-are-zero; ARM: FPCR with FZ; elsewhere nothing is set).
+"""The floating-point control word that kernels run under: round to nearest, no traps, and subnormal operands and
+results are zeros of their sign (x86: MXCSR with flush-to-zero and denormals-are-zero; ARM: FPCR with FZ; elsewhere
+nothing is set).
 """
 
 

@@ -120,9 +120,9 @@ def _own_text_and_callees(function: FunctionType) -> tuple[str, list[FunctionTyp
             texts.append((name, _text(value, callees)))
         except TypeError:
             raise TypeError(
-                f"kernel {function.__qualname__} refers to {name}, {value!r}; it may refer to numbers, strings, dtypes, "
-                "arrays, tuples of them, named tuples, kernels, functions with a jit.overload, and names of NumPy, Numba and "
-                "the modules of the vocabulary"
+                f"kernel {function.__qualname__} refers to {name}, {value!r}; it may refer to numbers, strings, "
+                "dtypes, arrays, tuples of them, named tuples, kernels, functions with a jit.overload, and names of "
+                "NumPy, Numba and the modules of the vocabulary"
             ) from None
     return repr((function.__module__, function.__qualname__, _code(function.__code__), texts)), callees
 
@@ -217,7 +217,7 @@ def _whole_class_text(kind: type) -> str:
 
 
 def _class_text(kind: type, callees: list[FunctionType]) -> str:
-    """A tuple's fields, and what compiled code may read from its class; the functions are also appended to ``callees``."""
+    """A tuple's fields, and what compiled code may read from its class; the functions are also added to ``callees``."""
     fields, texts = getattr(kind, "_fields", ()), []
     for name in class_attributes:
         if name not in fields and (value := getattr(kind, name, None)) is not None:
@@ -236,8 +236,8 @@ def _code(code: CodeType) -> tuple[Any, ...]:
     if not code.co_flags & inspect.CO_OPTIMIZED:  # the body of a class or module
         steps, omitted = _body(code)
     return (
-        code.co_name, steps, [_constant(const) for k, const in enumerate(code.co_consts) if k not in omitted], code.co_names,
-        code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount,
+        code.co_name, steps, [_constant(const) for k, const in enumerate(code.co_consts) if k not in omitted],
+        code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_posonlyargcount,
         code.co_kwonlyargcount, code.co_flags, code.co_exceptiontable,
     )  # fmt: skip
 

@@ -39,13 +39,14 @@ vocabulary()
 
 __all__ = [
     "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "NumbaError", "PieceCompiler",
-    "PythonDispatcher", "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config", "definition",
-    "for_python_alone", "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "lower_constant", "outcome",
-    "part_of", "passed_only", "place_of_typing", "propagate", "target", "tell_a_compilation_of_new_names", "with_part",
+    "PythonDispatcher", "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config",
+    "definition", "for_python_alone", "global_compiler_lock", "infer_global", "intrinsic", "load_registries",
+    "lower_constant", "outcome", "part_of", "passed_only", "place_of_typing", "propagate", "target",
+    "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
 
 
-# The architecture of this process's code; platform.machine() may be that of the machine, which runs code of others, too.
+# The architecture of this process's code; platform.machine() may be that of a machine that runs code of others, too.
 X86, ARM = (binding.get_process_triple().startswith(names) for names in ("x86_64", ("aarch64", "arm64")))
 
 
@@ -56,20 +57,20 @@ def target() -> tuple[str, str]:
 
 
 class _Library(JITCodeLibrary):
-    """Code that is optimised once, after linking: optimising it function by function before took a tenth of the time."""
+    """Code that is optimised once, after linking: optimising each function before took a tenth of the time."""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
     def serialize_using_object_code(self) -> Any:
-        """Keep only the names of functions in place of the bitcode, which serves callers that link the code in: none does."""
+        """Keep only functions' names in place of the bitcode, which serves callers that link the code in: none does."""
         self._ensure_finalized()
         names = "".join(f'@"{function.name}" = global i8 0\n' for function in self.get_defined_functions())
         return self.name, "object", (self._get_compiled_object(), binding.parse_assembly(names).as_bitcode())
 
 
 class _PieceLibrary(_Library):
-    """Code that is only linked into kernels, and optimised there: doing that here, too, took a sixth of the compile time."""
+    """Code only linked into kernels, and optimised there: doing that here, too, took a sixth of the compile time."""
 
     def _optimize_final_module(self) -> None: ...
 
@@ -88,7 +89,7 @@ class _PieceLibrary(_Library):
 
 
 class _KernelCompiler(compiler.Compiler):
-    """Numba's compiler without passes for what kernels do not use: closures, array expressions, ``with``, ``literally``."""
+    """Numba's compiler without passes for what no kernel uses: closures, array expressions, ``with``, ``literally``."""
 
     library = _Library
     needless = (
@@ -193,7 +194,7 @@ class Dispatcher(CPUDispatcher):
         return self.for_python()
 
     def __reduce__(self) -> Any:
-        """Pickle it by name where possible: by its code it would be compiled again in each process that unpickles it."""
+        """Pickle it by name where possible: by its code it would be compiled in each process that unpickles it."""
         function = self.py_func
         if getattr(sys.modules.get(function.__module__), function.__name__, None) is self:
             return str(function.__name__)
@@ -272,8 +273,8 @@ class StoredDispatcher(Dispatcher):
         def call(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             if context.aot_mode:
                 raise TypingError(
-                    f"{self.py_func.__qualname__} of fastmlp's kernels cannot be compiled ahead of time: its machine code "
-                    "is made for the CPU that runs it and called by its address; use @njit"
+                    f"{self.py_func.__qualname__} of fastmlp's kernels cannot be compiled ahead of time: its machine "
+                    "code is made for the CPU that runs it and called by its address; use @njit"
                 )
             function = context.declare_function(builder.module, fndesc)
             if StoredDispatcher.depth == 0:
@@ -311,7 +312,7 @@ class PythonDispatcher(StoredDispatcher):
 
 
 class _StoredCode(NullCache):
-    """Numba's interface to a cache, for one dispatcher; ``StoredDispatcher.compile_once`` looks for kept code itself."""
+    """Numba's interface to a cache, for a dispatcher; ``StoredDispatcher.compile_once`` looks for kept code itself."""
 
     def __init__(self, dispatcher: StoredDispatcher) -> None:
         self._dispatcher = dispatcher
@@ -321,7 +322,7 @@ class _StoredCode(NullCache):
 
 
 def code_to_keep(compiled: Any) -> tuple[Any, list[str]] | None:
-    """(the compiled code in a form that can be pickled, the symbols that it calls); None for code with addresses in it."""
+    """(the compiled code in a form to be pickled, the symbols that it calls); None for code with addresses in it."""
     if compiled.library.has_dynamic_globals:
         return None
     called = [function.name for function in compiled.library._final_module.functions if function.is_declaration]
@@ -359,7 +360,7 @@ def code_from(kept: Any, dispatcher: CPUDispatcher) -> Any:
 
 
 def load_registries() -> None:
-    """Import the modules that compilation needs, which takes a quarter of a second, before the first kernel needs them."""
+    """Import the modules for compilation, which takes a quarter of a second, before the first kernel needs them."""
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
 
@@ -460,8 +461,8 @@ def passed_only(kind: Any) -> Any:
     def typed(value: Any, context: Any) -> Any:
         if context.purpose.name == "constant":
             raise TypeError(
-                f"{place_of_typing()}a {kind.__name__} is a constant of a compiled function, with a copy of its arrays that "
-                "cannot be written to; pass it as an argument"
+                f"{place_of_typing()}a {kind.__name__} is a constant of a compiled function, with a copy of its arrays "
+                "that cannot be written to; pass it as an argument"
             )
         return extending.typeof_impl.dispatch(tuple)(value, context)
 

@@ -44,7 +44,7 @@ _OF_THE_MACHINE = ("FEATURES", "HAS_FMA", "REGISTERS", "REGISTER_BYTES", "Mask",
 
 
 def _public() -> dict[str, Any]:
-    """The machine's registers, and all that the other modules define without an underscore; ``__init__.pyi`` has the types."""
+    """The machine's registers, and the other modules' names without an underscore; ``__init__.pyi`` has the types."""
     codegen, *others = (import_module(f".{name}", __name__) for name in ("codegen", "vectors", "tiles", "mathematics"))
     found = {name: getattr(codegen, name) for name in _OF_THE_MACHINE}
     for module in others:
@@ -54,7 +54,7 @@ def _public() -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import everything, and Numba, at the first access: modules whose plain functions name ``simd`` need no Numba until then.
+    """Import everything, and Numba, at the first access: modules whose plain functions name ``simd`` need none before.
 
     The first access may be Numba's own, while it compiles a user's function.
     """

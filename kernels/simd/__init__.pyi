@@ -1,4 +1,4 @@
-"""What ``kernels.simd`` has, for type checkers and editors: written by hand but for the docstrings, which a test compares.
+"""What ``kernels.simd`` has, for type checkers and editors: written by hand but for docstrings, which a test compares.
 
 In compiled code ``Vector``, ``Mask`` and ``Tile`` are the types of values, which have these operators; in Python they
 are the Numba types of them, for signatures and the fields of a jitclass.
@@ -261,7 +261,7 @@ def negative(x: _V) -> _V:
     """-x: of floats the sign alone changes; also written with the operator."""
 
 def normal_distribution(z: Vector) -> tuple[Vector, Vector]:
-    """(P(z), exp(-z^2 / 2)): the normal distribution, within 5 units in the last place of 1, and its density's shape."""
+    """(P(z), exp(-z^2 / 2)): the normal distribution within 5 units in the last place of 1, and its density's shape."""
 
 def not_equal(x: Vector | _Number, y: Vector | _Number) -> Mask:
     """The mask of lanes where x != y; true where either is NaN. Also written with the operator."""
@@ -272,7 +272,7 @@ def polynomial(name: str, coefficients: Callable[[int], float], terms: dict[Any,
 def pow(x: Vector, y: Vector | _Number) -> Vector:
     """x^y within 2 units in the last place (3 on a CPU without FMA); special cases as in NumPy (C99, annex F).
 
-    y may be a number. Measured: 1.10 units over 268 million float32 with six exponents, 1.06 over a million pairs of float64.
+    y may be a number. Measured: 1.10 units for 268 million float32 with 6 exponents, 1.06 for a million float64 pairs.
     """
 
 def reciprocal(x: _V) -> _V:
@@ -321,7 +321,7 @@ def store(array: _Array, i: _Index, x: Vector) -> None:
     """array[i : i + lanes] = x. A read-only array is a typing error."""
 
 def store_as(array: _Array, i: _Index, x: Vector) -> None:
-    """array[i : i + lanes] = x, converted to the array's type as by ``load_as``. A read-only array is a typing error."""
+    """array[i : i + lanes] = x, converted to the array's type as by ``load_as``. Read-only arrays are typing errors."""
 
 def store_as_masked(array: _Array, i: _Index, x: Vector, n: _Index) -> None:
     """``store_as`` of the first n lanes: array[i : i + n] = x[:n]."""
@@ -368,7 +368,7 @@ def tile_store_each(arrays: tuple[_Array, ...], i: _Index, tiles: tuple[Tile, ..
     """array[i : i + n] = tile, for each of a tuple of arrays and its like in one of tiles of one row."""
 
 def tile_sums(tile: Tile) -> Vector:
-    """A vector of the sums of the lanes of each row of a tile of one vector a row, added as ``reduce_add`` does; rest zero.
+    """A vector of the sum of each row of a tile of one vector a row, added as ``reduce_add`` does; rest zero.
 
     The rows are a power of two, at most the lanes. Two rows at a time are folded into one vector, then two of those.
     """

@@ -266,9 +266,10 @@ def leading_mask(builder: Any, lanes: int, n: Any, first: int = 0) -> Any:
 
 
 def emit_load(
-    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: ir.VectorType, n: Any = None, first: int = 0
+    context: Any, builder: Any, array_type: Any, array: Any, offset: Any, kind: ir.VectorType, n: Any = None,
+    first: int = 0
 ) -> Any:  # fmt: skip
-    """Elements of an array as they are in memory; of ``n`` only the lanes below it, numbered from ``first`` on, else zeros."""
+    """Elements of an array as in memory; of ``n`` only the lanes below it, numbered from ``first`` on, else zeros."""
     pointer, size = pointer_to(context, builder, array_type, array, offset, kind), context.get_abi_sizeof(kind.element)
     if n is None:
         value = builder.load(pointer)
@@ -304,7 +305,7 @@ def named(name: str, implementation: Callable[..., Any], doc: str | None = None)
 
 
 def combined(kinds: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-    """(the result's type, the type each argument is taken as), for vectors and tiles of one element type, and numbers."""
+    """(the result's type, the type each argument is taken as) for vectors and tiles of one element type and numbers."""
     found = [kind for kind in kinds if isinstance(kind, (Vector, Tile))]
     if not found:
         raise TypingError("it takes a vector")

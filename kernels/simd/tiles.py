@@ -190,7 +190,7 @@ def tile_store_each(typingctx: Any, arrays: Any, i: Any, tiles: Any, n: Any) -> 
 
 @intrinsic
 def tile_sums(typingctx: Any, tile: Any) -> Any:
-    """A vector of the sums of the lanes of each row of a tile of one vector a row, added as ``reduce_add`` does; rest zero.
+    """A vector of the sum of each row of a tile of one vector a row, added as ``reduce_add`` does; rest zero.
 
     The rows are a power of two, at most the lanes. Two rows at a time are folded into one vector, then two of those.
     """

@@ -140,7 +140,7 @@ def store_masked(typingctx: Any, array: Any, i: Any, x: Any, n: Any) -> Any:
 
 
 def _load(array: Any, *like: Any, few: tuple[Any, ...] = ()) -> Any:
-    """A load, converted to the type of ``like``, by default the array's; where there are ``few`` lanes, the first of them."""
+    """A load, converted to the type of ``like``, by default the array's; where lanes are ``few``, the first of them."""
     require_readable(array)
     vector, element = vector_of(like[0] if like else array), _number_type(array)
 
@@ -231,7 +231,7 @@ def load_as_masked(typingctx: Any, like: Any, array: Any, i: Any, n: Any) -> Any
 
 @intrinsic
 def store_as(typingctx: Any, array: Any, i: Any, x: Any) -> Any:
-    """array[i : i + lanes] = x, converted to the array's type as by ``load_as``. A read-only array is a typing error."""
+    """array[i : i + lanes] = x, converted to the array's type as by ``load_as``. Read-only arrays are typing errors."""
     return _store(array, x)
 
 
@@ -353,7 +353,7 @@ def scatter_masked(typingctx: Any, array: Any, index: Any, x: Any, mask: Any) ->
 
 
 def _places(array: Any, index: Any, mask: Any) -> tuple[Vector, Any]:
-    """(the vector type of the array's elements, a function that builds LLVM's (addresses, alignment, mask) for an index)."""
+    """(the vector type of the elements, a function that builds LLVM's (addresses, alignment, mask) for an index)."""
     vector = vector_of(array)
     if not (isinstance(index, Vector) and not index.real and index.lanes == vector.lanes):
         raise TypingError(f"the index must be a vector of {vector.lanes} integers, not {index}")
@@ -397,7 +397,7 @@ def _scatter(array: Any, index: Any, x: Any, mask: Any) -> Any:
 
 
 def _lanewise(name: str, real: Any, integer: Any, doc: str, arity: int = 2) -> Any:
-    """A function of vectors, tiles and numbers from the code for a vector of floats, and of integers (None: undefined)."""
+    """A function of vectors, tiles and numbers from code for a vector of floats, and of integers (None: undefined)."""
 
     def typed(*kinds: Any) -> Any:
         vector = vector_of(combined(kinds)[0])
@@ -685,7 +685,8 @@ _WRITE = {
     len: "lanes(x)", sum: "reduce_add(x)", min: "minimum(x, y)", max: "maximum(x, y)", np.sum: "reduce_add(x)",
     np.min: "reduce_min(x)", np.max: "reduce_max(x)", np.minimum: "minimum(x, y)", np.maximum: "maximum(x, y)",
     np.where: "select(mask, x, y)", np.abs: "abs(x)", math.fabs: "abs(x)", np.rint: "round(x)", np.round: "round(x)",
-    np.sign: "sign(x)", np.power: "pow(x, y)", math.pow: "pow(x, y)", math.erf: "erf(x)", np.reciprocal: "reciprocal(x)",
+    np.sign: "sign(x)", np.power: "pow(x, y)", math.pow: "pow(x, y)", math.erf: "erf(x)",
+    np.reciprocal: "reciprocal(x)",
     **{getattr(module, name): f"{name}(x)" for module in (np, math) for name in
        ("exp", "expm1", "log", "log1p", "tanh", "sqrt", "floor", "ceil")},
 }  # fmt: skip
