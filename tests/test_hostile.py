@@ -184,8 +184,11 @@ def read_idx_at(path: str) -> None:
 
 
 def for_predict(path: str) -> None:
-    query = Query(known=model_from(META, TENSORS, "model").features)
-    require_samples(format_of(Path(path)).reader.features(Path(path), query))
+    form = format_of(Path(path))
+    if form is PICTURES:
+        with found(Path(path)):
+            return
+    require_samples(form.reader.features(Path(path), Query(known=model_from(META, TENSORS, "model").features)))
 
 
 FRAMING = Framing(box=20, most=20, off_centre=1)
