@@ -91,8 +91,8 @@ def require_columns(name: str, array: np.ndarray) -> None:
         raise ValueError(f"{name} has shape {_dims(array.shape)}; it must have at least one column")
 
 
-def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | None, ...]) -> np.ndarray:
-    """``value`` as a C-contiguous, aligned array of ``dtype`` (None: its own, float32 or float64), copied if needed."""
+def as_input(name: str, value: Any, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    """``value`` as a C-contiguous, aligned array of ``dtype``, copied if necessary."""
     if type(value) is np.ndarray and value.dtype == dtype and value.flags.carray:  # the usual case
         if value.shape != shape:
             require_shape(name, value, shape)
@@ -101,10 +101,15 @@ def as_input(name: str, value: Any, dtype: np.dtype | None, shape: tuple[int | N
     if array.dtype.kind not in "fiub":
         refuse_sparse(name, value)
         raise TypeError(f"{name} has dtype {array.dtype}; it must be a real number type")
-    if dtype is None:
-        dtype = float_dtype(name, array)
     require_shape(name, array, shape)
     return _kernel_view(np.require(array, dtype, ["C", "A"]))
+
+
+def as_matrix(name: str, value: Any) -> np.ndarray:
+    """``as_input`` for a matrix of any shape in its own dtype, float32 or float64, in which the op then runs."""
+    if type(value) is np.ndarray and value.ndim == 2 and value.dtype in FLOATS and value.flags.carray:
+        return value  # the usual case
+    return as_input(name, value, float_dtype(name, value), (None, None))
 
 
 def as_labels(name: str, value: Any, n: int, classes: int) -> np.ndarray:

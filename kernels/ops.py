@@ -58,7 +58,7 @@ def _parts(work: int, serial: int) -> int:
 
 def _parts_of_product(numbers: int, times: int) -> int:
     """Parts for a product that multiplies ``numbers`` numbers ``times`` times each; reading one costs two products."""
-    return _parts(2 * numbers * (times + 2), SERIAL_FLOP)
+    return get_num_threads() if 2 * numbers * (times + 2) > SERIAL_FLOP else 1
 
 
 def _parts_of_gradient(numbers: int, inputs: int, outputs: int) -> int:
@@ -110,10 +110,10 @@ def linear_relu_forward(
 
 
 def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool, out: Array | None) -> Array:
-    dtype = checks.float_dtype("W", W)
-    W = checks.as_input("W", W, dtype, (None, None))
-    I, O = W.shape
-    b = np.empty(0, dtype) if b is None else checks.as_input("b", b, dtype, (O,))
+    W = checks.as_matrix("W", W)
+    (I, O), dtype = W.shape, W.dtype
+    none = np.empty(0, dtype)
+    b = none if b is None else checks.as_input("b", b, dtype, (O,))
     factor = checks.finite_number("scale", scale)
     X = _as_samples(X, dtype, (None, I))
     Y = checks.output("out", out, dtype, (X.shape[0], O), X, W, b)
@@ -122,7 +122,7 @@ def _forward(X: Any, W: ArrayLike, b: ArrayLike | None, scale: float, relu: bool
         run(sparse.csr_forward, parts, X.bundle(factor, dtype), every, W, b, relu, Y, ends)
         return Y
     parts = _parts_of_product(X.size, O)
-    rows = np.empty(parts * ROW_BLOCK * I if X.itemsize == 1 else 0, dtype)
+    rows = np.empty(parts * ROW_BLOCK * I, dtype) if X.itemsize == 1 else none
     run(gemm.linear_forward, parts, X, W, b, factor, relu, Y, rows, scratch(parts * gemm.PACK_SIZE, dtype))
     return Y
 
@@ -134,9 +134,8 @@ def linear_backward_input(
 
     From Y = X @ W + b: dY [B, O] gives dX [B, I]. Where X = relu(Z), pass X [B, I] as ``relu_output`` to get dZ.
     """
-    dtype = checks.float_dtype("W", W)
-    W = checks.as_input("W", W, dtype, (None, None))
-    I, O = W.shape
+    W = checks.as_matrix("W", W)
+    (I, O), dtype = W.shape, W.dtype
     dY = checks.as_input("dY", dY, dtype, (None, O))
     mask = np.empty((0, 0), dtype)
     if relu_output is not None:
@@ -154,8 +153,8 @@ def linear_backward_weight(
 
     From Y = scale * X @ W + b: X [B, I] (also uint8 or CSR) and dY [B, O] give dW [I, O] and db [O].
     """
-    dtype = checks.float_dtype("dY", dY)
-    dY = checks.as_input("dY", dY, dtype, (None, None))
+    dY = checks.as_matrix("dY", dY)
+    dtype = dY.dtype
     X = _as_samples(X, dtype, (len(dY), None))
     factor = checks.finite_number("scale", scale)
     shape = (X.shape[1], dY.shape[1])
@@ -238,7 +237,7 @@ def _checked_state(name: str, value: Array | None, dtype: np.dtype, shape: tuple
 
 def softmax(logits: ArrayLike, *, out: Array | None = None) -> Array:
     """P[i] = exp(Z[i] - max Z[i]) / sum(exp(Z[i] - max Z[i])) for each row of logits Z [B, O], O at least 1."""
-    Z = checks.as_input("logits", logits, None, (None, None))
+    Z = checks.as_matrix("logits", logits)
     checks.require_columns("logits", Z)
     P = checks.output("out", out, Z.dtype, Z.shape, Z)
     run(losses.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
@@ -294,7 +293,7 @@ def _loss_gradient(
     sample_weight: ArrayLike | None,
     out: Array | None,
 ) -> tuple[float, int, Array]:
-    Z = checks.as_input(*outputs, None, (None, None))
+    Z = checks.as_matrix(*outputs)
     checks.require_columns(outputs[0], Z)
     if not len(Z):
         raise ValueError(f"{outputs[0]} has no rows; the batch must not be empty")
@@ -321,7 +320,7 @@ def dropout(Y: ArrayLike, p: float, *, seed: int, out: Array | None = None) -> A
 
     The mask is a function of ``seed`` (32 bits) and the element's place. Srivastava et al. 2014.
     """
-    Y = checks.as_input("Y", Y, None, (None, None))
+    Y = checks.as_matrix("Y", Y)
     p, seed = checks.fraction("p", p), checks.integer("seed", seed, 0, _LAST_SEED)
     result = checks.output("out", out, Y.dtype, Y.shape, Y)
     result[...] = Y
