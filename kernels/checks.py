@@ -199,9 +199,10 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
     """Refuse an output that shares memory with another argument; a CSR never does, as it owns its memory."""
     if not array.size:
         return
+    owner = array.flags.owndata
     for other in others:
-        if not isinstance(other, np.ndarray) or (array.base is None and other.base is None and other is not array):
-            continue  # of two arrays that are no views: asking NumPy took a third of a small call's checks
+        if not isinstance(other, np.ndarray) or (owner and other.flags.owndata and other is not array):
+            continue  # of two arrays that own their memory: asking NumPy took a third of a small call's checks
         if other.size and np.may_share_memory(array, other):
             raise ValueError(f"{name} overlaps the memory of another argument; it must have memory of its own")
 
@@ -209,8 +210,8 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
 def apart(written: tuple[np.ndarray, ...], *read: Any) -> None:
     """Refuse arrays to be changed in place that share memory with each other or with an array that is read."""
     arrays = (*written, *read)
-    if len({id(array) for array in arrays if array.base is None}) == len(arrays):
-        return  # the usual case: none is a view, or there twice
+    if len({id(array) for array in arrays if array.flags.owndata}) == len(arrays):
+        return  # the usual case: each owns its memory
     for k, array in enumerate(written):
         no_overlap("an argument updated in place", array, *read, *written[:k])
 

@@ -255,9 +255,8 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
 
     def _network(self) -> Network:
         """The network of ``coefs_`` and ``intercepts_``, or of copies if a user set them. NotFittedError without."""
-        if "coefs_" not in vars(
-            self
-        ):  # scikit-learn's check also asks for the tags, which takes longer than a prediction
+        # scikit-learn's check also asks for the tags, which takes longer than a prediction.
+        if "coefs_" not in vars(self):
             check_is_fitted(self)
         (network, views), arrays = self._bound, (*self.coefs_, *self.intercepts_)
         is_set = len(arrays) != len(views) or any(map(is_not, arrays, views)) or network.output != self._output
