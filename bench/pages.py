@@ -226,6 +226,18 @@ def on_products() -> str:
     return "\n\n".join(parts)
 
 
+def in_bfloat16() -> str:
+    """Milliseconds of a step in float32 and bfloat16, ours and PyTorch's."""
+    parts = []
+    for path in sorted(RESULTS.glob("bfloat16_*.json")):
+        found = json.loads(path.read_text())
+        lines = head("a step", [f"{peer}, ms" for peer in found["steps"][0]["seconds"]])
+        for row in found["steps"]:
+            lines.append(line(row["work"], [f"{1e3 * each['median']:.2f}" for each in row["seconds"].values()]))
+        parts.append("\n".join([*lines, "", f"`{path.name}`: {provenance(found)}."]))
+    return "\n\n".join(parts)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "machines": machines,
@@ -233,6 +245,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "own_kernel": own_kernel,
     "estimators": on_estimators,
     "products": on_products,
+    "bfloat16": in_bfloat16,
 }
 
 

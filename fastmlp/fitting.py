@@ -77,6 +77,7 @@ def fit(
     bias: bool = True,
     init_from: str | None = None,
     dtype: str = "float32",
+    precision: str = "float32",
     loss: str | None = None,
     batch_size: int | None = None,
     epochs: int | None = None,

@@ -17,8 +17,9 @@ import numpy as np
 from numba import types
 
 from . import simd
+from .amx import SIZE, TERMS, gemm_in_bfloat16
 from .bundles import Matrix, after, after_each, from_element, from_row, views
-from .intrinsics import begins_line, copy_few, flat, flat_to_read, out_of_line, prefetch
+from .intrinsics import begins_line, copy_few, flat, flat_as, flat_to_read, out_of_line, prefetch
 from .jit import kernel, overload, piece
 from .memory import LINE_BYTES
 from .narrow import gemm_narrow, make_tile, transpose_rows
@@ -183,7 +184,7 @@ def _gemm_packed(M, N, K, A, B, C, pack_buffer, resume):
 
 
 GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
-PACK_SIZE = GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS
+PACK_SIZE = max(GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS, SIZE)
 """Elements of scratch for ``gemm``; and for a part of a kernel, which also converts a block of integers to floats."""
 
 
@@ -242,6 +243,24 @@ def _reads_in_place(M, K, B):
     return M < PACK_ROWS or K * B.row * size <= READ_IN_PLACE_BYTES
 
 
+def _multiplied(M, N, K, A, B, C, pack_buffer, resume):
+    """Whether ``pack_buffer`` is of int32, for pairs of bfloat16, and C = A @ B is computed in these."""
+
+
+@overload(_multiplied)
+def _multiplied_overload(M, N, K, A, B, C, pack_buffer, resume):
+    if isinstance(pack_buffer.dtype, types.Float):
+        return lambda M, N, K, A, B, C, pack_buffer, resume: False
+
+    def multiplied(M, N, K, A, B, C, pack_buffer, resume):
+        wide = min(N, K) >= TERMS  # else most of a tile would be padding
+        if wide:
+            gemm_in_bfloat16(M, N, K, A, B, C, pack_buffer, resume)
+        return wide
+
+    return multiplied
+
+
 @kernel
 def gemm(M, N, K, A, B, C, pack_buffer, resume):
     """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
@@ -250,6 +269,9 @@ def gemm(M, N, K, A, B, C, pack_buffer, resume):
     GEMM_SIZE elements of ``pack_buffer``.
     """
     out_of_line()
+    if _multiplied(M, N, K, A, B, C, pack_buffer, resume):
+        return
+    pack_buffer = flat_as(pack_buffer, C.values)
     lanes, size = simd.lanes(C.values), C.values.itemsize
     one_output = N == 1 and C.row == 1 and B.row == 1  # the layer's only one, not one of several columns
     if one_output and A.column == 1 and A.row != 1:

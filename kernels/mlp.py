@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import simd
+from . import amx, simd
 from .activations import ACTIVATIONS, activation_of
 from .csr_matrix import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
@@ -69,13 +69,22 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
     for outputs, kept in zip(sizes[1:], [*of_input, False]):
         lengths += [batch * outputs, batch * outputs, batch * outputs * kept]
     offsets = np.cumsum([0, *map(_padded, lengths)])
+    gradients = aligned_zeros(parts * gradient_size(max(sizes[1:])), dtype)
     return Workspace(
         aligned_zeros(int(offsets[-1]), dtype),
         offsets.astype(np.int64),
         int(offsets[3]),
         Outcomes(np.empty(batch), np.empty(batch, np.int64)),
-        Scratch(scratch(parts * PACK_SIZE, dtype), aligned_zeros(parts * gradient_size(max(sizes[1:])), dtype)),
+        Scratch(scratch(parts * PACK_SIZE, _pack_dtype(network)), gradients),
     )
+
+
+def _pack_dtype(network: Network) -> np.dtype:
+    """The dtype to which the factors of a product are packed, which chooses how it is computed: see ``gemm.gemm``."""
+    if network.precision == "float32":
+        return network.dtype
+    amx.require()  # again: a pickled network may come from another machine
+    return np.dtype(np.int32)
 
 
 def takes_blocks(network: Network, rows: int) -> bool:

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 
+import bfloat16
 import cold_start
 import counted
 import numpy as np
@@ -14,6 +15,7 @@ import kernels
 from fastmlp import bench
 from fastmlp.__main__ import main as dispatch
 from fastmlp.data.synthetic import load_synthetic
+from kernels import amx
 
 import claims
 import compare
@@ -475,6 +477,13 @@ def test_products_are_recorded_for_every_op_and_peer():
     found = products.record(TINY, [(2, 9, 3)])["products"]
     assert [row["op"] for row in found] == ["linear_forward", "linear_backward_input", "linear_backward_weight"]
     assert all({"fastmlp", "NumPy"} <= set(row["seconds"]) for row in found)
+
+
+@pytest.mark.skipif(not amx.is_available(), reason="this machine has no AMX")
+def test_steps_in_bfloat16_are_recorded_beside_those_in_float32():
+    [found] = bfloat16.record(TINY, [replace(tiny("table"), sizes=(40, 48, 5))])["steps"]
+    assert {"fastmlp", "fastmlp, bfloat16"} <= set(found["seconds"])
+    assert all(each["median"] > 0 for each in found["seconds"].values())
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,7 @@ class Run:
         return Network(
             sizes, bias=config.bias, dtype=config.dtype, slots=slots, activation=config.activation,
             output="softmax" if target is None else target.kernel.output, layer_rates=config.layer_rates,
+            precision=config.precision,
         )  # fmt: skip
 
     def warm_up(self) -> None:
@@ -227,7 +228,7 @@ class Run:
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
         network = Network(
             (inputs, width, *(1,) * (len(config.hidden) - 1), outputs), dtype=config.dtype, slots=self.rule.slots,
-            activation=config.activation, output=self.model.network.output,
+            activation=config.activation, output=self.model.network.output, precision=config.precision,
         )  # fmt: skip
         window = self.batches.window(self.step)
         X, y = window.X, window.y

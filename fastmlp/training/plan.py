@@ -121,6 +121,11 @@ def plan(
     checksum = digest(data)
     config = completed(replace(config, networks=0), data)
     _require_fitting(config, data)
+    if config.precision == "bfloat16" and not kernels.amx.is_available():
+        raise InputError(
+            "--precision is bfloat16; this machine has no AMX, which Intel's Xeons have from Sapphire Rapids on, under "
+            "Linux: leave it out"
+        )
     if config.input != "sparse":
         data = _dense_enough(data)
     data, validation = _watched(data, config)
