@@ -131,9 +131,10 @@ def _panel_size(depth):
 
 @piece
 def _pack(count, depth, X, packed, of_rows):
-    """Pack X, ``count`` rows of ``depth`` terms: panels of SIDE rows, each a tile for TERMS terms, padded with zeros.
+    """Pack X, ``count`` rows of ``depth`` terms: panels of SIDE rows, each a tile for TERMS terms.
 
-    A tile has its pairs row by row, or, unless ``of_rows``, transposed. The rows or the columns of X are contiguous.
+    A tile has its pairs row by row, or, unless ``of_rows``, transposed. Terms past the last are zeros, and rows past
+    the last are anything. The rows or the columns of X are contiguous.
     """
     out_of_line()
     panel = _panel_size(depth)
@@ -141,9 +142,8 @@ def _pack(count, depth, X, packed, of_rows):
         for i in range(0, count + -count % SIDE):
             row, to = min(i, count - 1) * X.row, i // SIDE * panel + i % SIDE * SIDE
             for k in range(0, depth, TERMS):
-                n = depth - k if i < count else 0
-                x = simd.load_masked(X.values, row + k, n)
-                y = simd.load_masked(X.values, row + min(k + SIDE, depth - 1), n - SIDE)
+                x = simd.load_masked(X.values, row + k, depth - k)
+                y = simd.load_masked(X.values, row + min(k + SIDE, depth - 1), depth - k - SIDE)
                 simd.store(packed, to, simd.to_bfloat16(x) | simd.to_bfloat16(y) << 16)
                 to += TILE
     else:

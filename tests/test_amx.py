@@ -34,7 +34,7 @@ def rounded(x):
 
 # Around the sizes of tiles, of two tiles, and of the blocks that are packed at a time.
 SHAPES = [
-    (1, 32, 32), (16, 33, 47), (31, 40, 32), (33, 65, 95), (amx.ROWS + 1, 32, 64),
+    (1, 32, 32), (16, 33, 47), (17, 40, 32), (33, 65, 95), (amx.ROWS + 1, 32, 64),
     (2, amx.COLUMNS + 17, 33), (5, 48, amx.DEPTH + 1), (40, 34, 2 * amx.DEPTH + 33),
 ]  # fmt: skip
 
