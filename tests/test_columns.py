@@ -206,6 +206,10 @@ def test_between_edges_a_row_is_what_two_of_them_are_by_parts():
     assert np.count_nonzero(fewer) < 0.6 * np.count_nonzero(X)
     np.testing.assert_allclose(fewer @ edges.toarray(), X, atol=2e-6)
     assert learnt(x=np.arange(200.0)).between_edges is None
+    dense = learnt(x=rng.standard_normal(2000), y=rng.standard_normal(2000))
+    assert not dense.sparse
+    assert dense.between_edges is not None
+    assert dense.between_edges[0].sparse
     many = learnt({"c": "category"}, c=np.arange(20_000) % 10_000, x=np.arange(20_000.0))
     assert many.between_edges is None  # ten thousand rows of weights are not copied for it
 

@@ -23,6 +23,7 @@ from fastmlp.data import Sparse
 from fastmlp.data.values import GAPS
 from fastmlp.errors import InputError
 from fastmlp.frames import read_table
+from fastmlp.tables.ensemble import outputs_of
 from fastmlp.tables.recipe import recipe_for
 
 QUICK = {"n_networks": 2, "epochs": 30, "random_state": 0}
@@ -181,6 +182,15 @@ def test_predictions_follow_a_network_that_is_changed_and_leave_nothing_in_the_p
     again = pickle.loads(pickle.dumps(model)).predict(X)
     assert (again != found).any()
     np.testing.assert_array_equal(model.predict(X), again)
+
+
+@pytest.mark.parametrize(("rows", "sparse"), [(1000, False), (9000, True)])
+def test_predictions_are_those_of_the_inputs_that_were_trained_on(rows, sparse):
+    X = {"x": np.random.default_rng(0).standard_normal(rows), "y": np.arange(rows) % 7}
+    model = TableRegressor(**{**QUICK, "epochs": 2}).fit(X, np.sin(3 * X["x"]))
+    assert model.columns_.sparse == sparse
+    outputs = outputs_of(model.networks_, model.columns_.encode(read_table(X)), model._input_scale)
+    np.testing.assert_allclose(model.predict(X), model._averaged(outputs), atol=3e-6 * model.target_scale_)
 
 
 def test_it_is_pickled_cloned_and_searched():

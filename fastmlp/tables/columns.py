@@ -138,15 +138,15 @@ class Columns:
         """(columns with fewer entries, a matrix [their inputs, inputs]). The matrix times W is a first layer for those
         columns that does what W does for these.
 
-        None where there is little to gain, and where the matrix is dense, so that its kernels are others.
+        None where there is little to gain, or those columns make a dense matrix, too.
         """
-        if not self.sparse or self.inputs > _MOST_COPIED:
+        if self.inputs > _MOST_COPIED:
             return None
         kinds, blocks = zip(*(kind.between_edges() for kind in self.used.values()))
         inputs, made = diagonal(blocks), dict(zip(self.used, kinds))
-        if len(inputs.data) == len(inputs):  # no number bends
-            return None
-        return Columns(tuple(replace(column, learnt=made.get(column.name)) for column in self.columns)), inputs
+        found = Columns(tuple(replace(column, learnt=made.get(column.name)) for column in self.columns))
+        bends = len(inputs.data) > len(inputs)
+        return (found, inputs) if bends and found.sparse else None
 
     def unlike(self, table: Frame) -> str | None:
         """In words how the first column that differs from training does so, if one does."""
