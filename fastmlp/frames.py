@@ -112,7 +112,11 @@ def _values(series: Any) -> np.ndarray:
             return _of_codes(pandas.array.codes, pandas.cat.categories, CATEGORY)
         # Of an Arrow dictionary with gaps NumPy makes other values.
         return series.cast(nw.String).to_numpy().astype(CATEGORY)
-    if dtype == nw.String and pandas is not None and pandas.dtype != object:
+    if dtype == nw.String and pandas is None:
+        with suppress(ImportError):  # Polars does without pyarrow
+            encoded = series.to_arrow().dictionary_encode()
+            return _of_codes(encoded.indices.fill_null(-1).to_numpy(), encoded.dictionary.to_pylist(), np.dtype(object))
+    elif dtype == nw.String and pandas.dtype != object and getattr(pandas.dtype, "storage", "") != "python":
         codes, different = pandas.array.factorize()
         return _of_codes(codes, different, np.dtype(object))
     if dtype == nw.Datetime and getattr(dtype, "time_zone", None):

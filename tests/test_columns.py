@@ -553,7 +553,9 @@ def test_data_frames_are_read_as_what_they_hold(library):
     frame = module.table(given) if library == "pyarrow" else module.DataFrame(given)
     table = read_table(frame).columns
     assert np.array_equal(as_numbers(table["n"]), [1, np.nan, 3], equal_nan=True)
-    assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
+    for rows in (slice(None), slice(1, 3), np.array([2, 0, 0])):
+        listed, codes = texts_of(table["t"][rows])
+        assert [listed[code] for code in codes] == np.array(given["t"], object)[rows].tolist()
     assert as_dates(table["d"]).tolist() == days
     if library == "pyarrow":  # a dictionary with a gap, of which NumPy's own view has another value in the gap
         table = read_table(module.table({"t": module.array(["a", None, "b"]).dictionary_encode()})).columns
@@ -569,6 +571,8 @@ def test_data_frames_are_read_as_what_they_hold(library):
     if library == "pandas":
         with pytest.raises(InputError, match="^X has more than one column 'n'; each must have a name of its own$"):
             read_table(module.concat([frame, frame[["n"]]], axis=1))
+        texts = read_table({"t": frame["t"].astype("string[python]")}).columns["t"]
+        assert [texts_of(texts)[0][code] for code in texts_of(texts)[1]] == ["a", None, "b"]
         typed = frame.assign(n=module.array([1, None, 3], "Int64"), t=frame["t"].astype("category"))
         typed["d"] = typed["d"].dt.tz_localize("Europe/Zurich")
         table = read_table(typed).columns
