@@ -60,9 +60,10 @@ def files(place):
     (place / "prices.csv").write_text(
         lines_of([[*row, f"{price:.2f}"] for row, _, price in table], [*COLUMNS, "price"])
     )
-    paid = [[*row, paid] for row, paid, _ in trips(9, seed=1)]
-    paid[5][1] = "2024-02-30"
-    (place / "bad.csv").write_text(lines_of(paid, [*COLUMNS, "paid"]))
+    for name, column, wrong in (("bad", 1, "2024-02-30"), ("far", 3, "far")):
+        paid = [[*row, paid] for row, paid, _ in trips(9, seed=1)]
+        paid[5][column] = wrong
+        (place / f"{name}.csv").write_text(lines_of(paid, [*COLUMNS, "paid"]))
     (place / "new.csv").write_text(lines_of([row for row, _, _ in trips(40, seed=1)]))
 
 
@@ -275,6 +276,7 @@ def test_each_option_that_a_table_takes_changes_its_network(place):
         ),
         (["--label-column", "trip_id", "--task", "classification"], "216 rows, no class twice; it must have more rows"),
         (["--test", "bad.csv"], "trips.csv, test rows: column 'start' holds '2024-02-30', which is no date"),
+        (["--test", "far.csv"], "trips.csv, test rows: column 'km' holds 'far', which is no number"),
         (["--column", "km=number", "--drop", "km"], "train: trips.csv: --column names no column 'km'; the columns are"),
         (["--column", "zone=drop", *(f"--drop={name}" for name in COLUMNS if name != "zone")], "no features"),
     ],
@@ -487,17 +489,18 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     parquet.write_table(years, tmp_path / "years.parquet")
     data = fastmlp.load(str(tmp_path / "years.parquet"), val_fraction=None)
     assert (data.columns, len(data.X), data.classes) == (("2019", "2020"), 10, ("p", "q"))
-    # Lists are no values of a table; where nobody asks for them they do no harm.
+    # Lists are no values of a table, nor are bytes; where nobody asks for them they do no harm.
     lists = arrow.table({"x": [1.5, 2.5] * 5, "tags": [[1, 2]] * 10, "y": ["p", "q"] * 5})
     parquet.write_table(lists, tmp_path / "lists.parquet")
+    parquet.write_table(lists.set_column(1, "tags", arrow.array([b"\xff"] * 10)), tmp_path / "bytes.parquet")
     parquet.write_table(
         table.append_column("tags", lists["tags"].slice(0, 1).take([0] * 40)), tmp_path / "more.parquet"
     )
-    with pytest.raises(
-        InputError, match="column 'tags' holds list<[^\n]*>; it must hold numbers, text or dates, or be left"
-    ):
-        fastmlp.load(str(tmp_path / "lists.parquet"))
-    assert fastmlp.load(str(tmp_path / "lists.parquet"), drop="tags", val_fraction=None).columns == ("x",)
+    for name, held in (("lists", "list<[^\n]*>"), ("bytes", "binary")):
+        path, must = str(tmp_path / f"{name}.parquet"), "it must hold numbers, text or dates, or be left"
+        with pytest.raises(InputError, match=f"column 'tags' holds {held}; {must}"):
+            fastmlp.load(path)
+        assert fastmlp.load(path, drop="tags", val_fraction=None).columns == ("x",)
     keep = (predict, "trips", tmp_path / "more.parquet", "--keep")
     assert command(*keep, "zone")[:2] == command(predict, "trips", "new.csv", "--keep", "zone")[:2]
     status, told, said = command(*keep, "tags")

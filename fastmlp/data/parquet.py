@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def fields(path: Path, columns: Sequence[str], query: Query) -> dict[str, list[s
 
 
 def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
-    """The table as CSV. Lists and the like are refused, except in columns that nobody asks for, which are empty."""
+    """The table as CSV. Lists, bytes and the like are refused; columns of them that nobody asks for are empty."""
     needed = f"{path}: a Parquet file needs pyarrow; {to_install('parquet')}"
     for module in ("pyarrow.compute", "pyarrow.csv", "pyarrow.parquet", "pyarrow"):
         pyarrow = optional(module, needed)
@@ -45,15 +46,15 @@ def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
         table = table.select(_in_order(table))
         known = query.known.columns
         unread = {*query.drop} if known is None else {*table.column_names} - {*known}
-        for k, name in enumerate(table.column_names):
-            if pyarrow.types.is_nested(kind := table.schema.types[k]):
-                if name in kept or name not in unread:
-                    must = "it must hold numbers, text or dates, or be left out (train --drop)"
-                    raise InputError(f"{path}: column {name[:40]!r} holds {str(kind)[:40]}; {must}")
-                table = table.set_column(k, name, pyarrow.nulls(len(table)))
-        plain = pyarrow.table([_plain(column, pyarrow) for column in table.columns], table.column_names)
+        columns = []
+        for name, column in zip(table.column_names, table.columns):
+            plain = _plain(column, pyarrow)
+            if plain is None and (name in kept or name not in unread):
+                must = "it must hold numbers, text or dates, or be left out (train --drop)"
+                raise InputError(f"{path}: column {name[:40]!r} holds {str(column.type)[:40]}; {must}")
+            columns.append(pyarrow.nulls(len(table)) if plain is None else plain)
         stream = io.BytesIO()
-        pyarrow.csv.write_csv(plain, stream)
+        pyarrow.csv.write_csv(pyarrow.table(columns, table.column_names), stream)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: is no Parquet table of numbers, text and dates ({str(error)[:200]})") from None
     text = stream.getvalue()
@@ -69,12 +70,19 @@ def _in_order(table: Any) -> list[int]:
 
 
 def _plain(column: Any, pyarrow: Any) -> Any:
-    """As pandas writes it in text: without dictionaries, in UTC, True for true, durations in days."""
+    """As pandas writes it in text: without dictionaries, in UTC, True for true, durations in days; None for lists,
+    bytes that are no text and the like."""
     kind = column.type
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        column, kind = column.cast(kind.storage_type), kind.storage_type
     if pyarrow.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
-    if str(kind) == "string_view":  # as Polars writes text
-        return column.cast(pyarrow.string())
+    if pyarrow.types.is_nested(kind):
+        return None
+    if "binary" in str(kind) or str(kind) == "string_view":  # as Polars writes text
+        with suppress(pyarrow.ArrowException):
+            return column.cast(pyarrow.string())
+        return None
     if pyarrow.types.is_boolean(kind):
         return pyarrow.compute.if_else(column, "True", "False")
     if pyarrow.types.is_duration(kind):

@@ -111,7 +111,8 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
         inputs = columns.encode(X)
     with about(f"{data.source}, test rows"):  # what is wrong with them is said before networks are trained
         tested = as_frame(data.X_test, data.columns, data.label).only(columns.used)
-        columns.entries(columns.with_dates(tested))
+        for _ in columns.entries(columns.with_dates(tested)):
+            pass
     target = None
     if not data.classes:
         target = target_of(y, "squared_error", weights, data.source)
