@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from .config import TrainConfig
 from .data import Dataset, Frame
-from .data.columns import checked
+from .data.columns import checked, merges_ids
 from .data.dataset import Samples, assemble, sparse_rows
 from .data.frame import names_of
 from .data.labels import as_given, listed, places, typed
@@ -95,9 +96,9 @@ def _samples(
             features = table.only(columns)
         else:  # by their place
             features = Frame(dict(zip(names_of(None, len(table.columns), None), table.columns.values())))
-        numbers = [_numbers(values) for values in features.columns.values()]
-        if not said and all(map(_finite, numbers)):
-            features = as_samples(np.column_stack(numbers), X_name)
+        numbers = {str(name): _numbers(values) for name, values in features.columns.items()}
+        if not said and all(map(_finite, numbers.values())) and not any(starmap(merges_ids, numbers.items())):
+            features = as_samples(np.column_stack([*numbers.values()]), X_name)
             shape = image_shape(features.shape)
     else:
         shape = image_shape(array.shape)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .data.frame import Frame
 from .data.labels import listed
+from .data.values import MERGED
 from .errors import InputError
 from .extras import to_install
 
@@ -121,9 +122,10 @@ def _values(series: Any) -> np.ndarray:
         return _of_codes(codes, different, np.dtype(object))
     if dtype == nw.Datetime and getattr(dtype, "time_zone", None):
         return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-    if dtype in (nw.Int128, nw.UInt128):  # which NumPy lacks
-        series = series.cast(nw.Float64)
-    return series.to_numpy()
+    values = (series.cast(nw.Float64) if dtype in (nw.Int128, nw.UInt128) else series).to_numpy()  # NumPy lacks these
+    if dtype.is_integer() and values.dtype.kind == "f" and np.fmax.reduce(abs(values), initial=0) >= MERGED:
+        return series.cast(nw.String).to_numpy()
+    return values
 
 
 class Categories(np.ndarray):

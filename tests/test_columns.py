@@ -9,6 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import fastmlp
+from fastmlp.arrays import dataset_of
+from fastmlp.config import configure
 from fastmlp.data import Sparse
 from fastmlp.data.values import written_number
 from fastmlp.errors import InputError
@@ -616,3 +619,24 @@ def test_a_structured_array_has_columns():
     assert all(np.array_equal(found[name], expected[name], equal_nan=name != "t") for name in found)
     with pytest.raises(InputError, match="the table lacks 't'; it must have the columns"):
         Columns.learn(read_table(rows)).encode(read_table(rows[["x", "n"]]))
+
+
+IDS = (2**62 + np.arange(60) % 3).tolist()  # as float64 they are one
+
+
+def test_ids_among_numbers_keep_all_their_digits(tmp_path):
+    (tmp_path / "ids.csv").write_text("x,user_id,y\n" + "".join(f"{k},{IDS[k]},{k // 30}\n" for k in range(60)))
+    data = fastmlp.load(str(tmp_path / "ids.csv"), label_column="y", val_fraction=None, say=print)
+    given = dataset_of({"x": range(60), "user_id": IDS}, data.y, None, None, None, configure(val_fraction=0.1), print)
+    for X in (data.X, given.X):
+        assert len(Columns.learn(X).columns[1].learnt.values) == 3
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_ids_with_gaps_keep_all_their_digits(library):
+    pytest.importorskip("narwhals")
+    module, columns = pytest.importorskip(library), {"user_id": [*IDS, None]}
+    frame = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
+    if library == "pandas":
+        frame = module.DataFrame(columns, dtype="Int64")
+    assert Columns.learn(read_table(frame)).columns[0].learnt.values == tuple(map(str, IDS[:3]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from .labels import Labels, quantity
-from .values import MISSING, is_gap, kind_of, number, written_date, written_number
+from .values import MERGED, MISSING, is_gap, kind_of, number, written_date, written_number
 
 # In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and
 # names of row numbers.
@@ -65,6 +65,11 @@ def identifies(name: str, labels: Labels) -> bool:
 def is_id(name: str) -> bool:
     """Whether a column of that name tells things apart: id, user_id, UserID, id_cliente, IdProduit."""
     return bool(_ID.search(name.strip()))
+
+
+def merges_ids(name: str, numbers: np.ndarray) -> bool:
+    """Whether a column of that name holds ids so large that several of them are one float64."""
+    return is_id(name) and bool(abs(numbers).max(initial=0) >= MERGED)
 
 
 def says_which_row(name: str) -> bool:

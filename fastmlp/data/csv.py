@@ -27,7 +27,7 @@ import numpy as np
 from ..errors import InputError, restated
 from ..formats import LabelColumn, Query
 from .cached import cached
-from .columns import REMEDY, are_numbers, checked
+from .columns import REMEDY, are_numbers, checked, merges_ids
 from .dataset import Samples
 from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fields
 from .files import read_file, unzip_text
@@ -37,7 +37,7 @@ from .labels import Labels, different, distinct
 from .pixels import square_image
 from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in, written_number
 
-_CACHE_VERSION = 17
+_CACHE_VERSION = 18
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
@@ -203,10 +203,14 @@ def _numeric_columns(
     head: Head, path: Path, chosen: Chosen, *, codes: bool, single: bool
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
     """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be
-    ``single``, float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is."""
+    ``single``, float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is, or is
+    an id that float64 merges with others."""
     numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
     weight = None if chosen.weight is None else numbers[:, -1].astype(np.float64)
     X = numbers[:, : len(chosen.features)]
+    for k, x in zip(chosen.features, X.T):
+        if codes and merges_ids(head.names[k], x):
+            raise _NoNumber(f"{path}: column {head.names[k][:40]!r} has ids of more than 53 bits")
     whole = X.dtype.kind == "i" or (np.floor(X) == X).all()
     if whole and X.min(initial=0) >= 0 and X.max(initial=0) <= 255:
         return X.astype(np.uint8), distinct(texts), weight

@@ -22,6 +22,7 @@ MARKS = (
     "-1.#ind", "1.#qnan", "(null)", "[null]", "n.a.", "missing", "not available", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 GAPS = frozenset((*MISSING, *MARKS))
+MERGED = 2**53  # of integers that are larger, such as ids, several are one float64
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
 _FEW_WORDS = 4  # that say why there is no number
 _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
