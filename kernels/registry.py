@@ -14,8 +14,10 @@ import numpy as np
 
 from . import ops, reference
 from .activations import ACTIVATIONS
+from .csr_matrix import CSR
 from .losses import LOSSES, CrossEntropy, custom_loss
 from .network import Network
+from .sparse import BYTE_ROWS
 from .update import RULES as MAKERS
 from .update import Rule, momentum, sgd
 
@@ -90,10 +92,13 @@ def _backward_weight(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 
 def _backward_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
-    """sgd with every kind of X; each other rule with half of the kinds in one dtype, and with the rest in the other."""
-    B, I, O = shape
-    kinds = list(dict.fromkeys(rule.kind for rule in RULES))
+    """sgd with every kind of X; each other rule with half of the kinds in one dtype, and with the rest in the other.
+
+    Beyond BYTE_ROWS rows of sparse bytes, which have kernels of their own, there is sgd alone.
+    """
+    (all_rows, I, O), kinds = shape, list(dict.fromkeys(rule.kind for rule in RULES))
     for rule in RULES:
+        B = all_rows if rule.kind == "sgd" else min(all_rows, BYTE_ROWS)
         inputs = list(_inputs(rng, B, I, dtype))
         if rule.kind != "sgd":
             inputs = inputs[(kinds.index(rule.kind) + (np.dtype(dtype) == np.float64)) % 2 :: 2]
@@ -266,10 +271,12 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
 
 def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
+    """Of sparse bytes, which have kernels of their own beyond BYTE_ROWS rows, all rows with one loss alone."""
     for (X, network, _, loss), objective in zip(_networks(rng, shape, dtype), _objectives(rng, shape[0])):
-        labels = targets(rng, loss, shape[0], network.sizes[-1])
-        options = _options(loss, objective) | {"first_row": 2**32 - 3}
-        yield (X, labels, rng.permutation(shape[0]), network), options
+        labels, rows = targets(rng, loss, shape[0], network.sizes[-1]), rng.permutation(shape[0])
+        if isinstance(X, CSR) and loss != "softmax_cross_entropy":
+            rows = rows[:BYTE_ROWS]
+        yield (X, labels, rows, network), _options(loss, objective) | {"first_row": 2**32 - 3}
 
 
 def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
