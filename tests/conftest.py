@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -169,6 +170,17 @@ def python(tmp_path):
             result.stderr = re.sub(r"^compiling kernels .*\n", "", result.stderr, flags=re.MULTILINE)
         assert code in (None, result.returncode), result.stderr
         return result
+
+    return run
+
+
+@pytest.fixture
+def at_once():
+    """What ``function``, which waits for a process, returns of each item, two at a time."""
+
+    def run(function, items):
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(function, items))
 
     return run
 

@@ -293,9 +293,10 @@ def test_the_seeds_are_read(kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_mutants_are_read_soundly_or_refused_in_one_line(python):
-    refused = fuzz(python, 500, readable())
-    assert all(100 <= count < 500 for count in refused.values()), refused  # neither all nor none: the damage varies
+def test_mutants_are_read_soundly_or_refused_in_one_line(python, at_once):
+    kinds = readable()
+    for refused in at_once(lambda some: fuzz(python, 500, some), (kinds[::2], kinds[1::2])):
+        assert all(100 <= count < 500 for count in refused.values()), refused  # neither all nor none: the damage varies
 
 
 @pytest.mark.nightly
@@ -657,8 +658,8 @@ def test_a_header_longer_than_the_csv_modules_fields(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".svm"])
-def test_a_million_columns(tmp_path, suffix):
-    N, path = 1_000_000, tmp_path / f"a{suffix}"
+def test_hundreds_of_thousands_of_columns(tmp_path, suffix):
+    N, path = 400_000, tmp_path / f"a{suffix}"
     row = b",1" * N if suffix == ".csv" else b"".join(b" %d:1" % k for k in range(1, N + 1))
     path.write_bytes(b"0" + row + b"\n1" + row)
     data = load(str(path), val_fraction=0.5)

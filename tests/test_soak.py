@@ -6,7 +6,6 @@ last: one array lost at each of the fewest calls is two.
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +38,8 @@ NAMES = [op.name for op in OPS]
 
 
 @pytest.mark.slow
-def test_calls_of_every_op_leave_nothing_behind(python):
-    with ThreadPoolExecutor(2) as pool:  # in two processes
-        list(pool.map(lambda names: check(python, 400, *names), (NAMES[::2], NAMES[1::2])))
+def test_calls_of_every_op_leave_nothing_behind(python, at_once):
+    at_once(lambda names: check(python, 400, *names), (NAMES[::2], NAMES[1::2]))
 
 
 @pytest.mark.nightly
@@ -51,10 +49,9 @@ def test_a_hundred_thousand_calls_leave_nothing_behind(python, name):
 
 
 @pytest.mark.slow
-def test_other_shapes_threads_and_models_every_time_leave_nothing_behind(python):
+def test_other_shapes_threads_and_models_every_time_leave_nothing_behind(python, at_once):
     python(SOAK, "40", "shapes", "fits")  # compiling leaves memory behind: only a process that loads is measured
-    check(python, 400, "shapes")
-    check(python, 40, "fits")
+    at_once(lambda work: check(python, *work), ((400, "shapes"), (40, "fits")))
 
 
 @pytest.mark.nightly

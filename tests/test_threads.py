@@ -273,7 +273,7 @@ def test_a_busy_core_slows_and_does_not_stop_the_team(busy_cores, empty_cache):
         assert re.search(rf"call i32 @{yield_core.symbol}\(", anew.inspect_llvm(signature))
 
 
-def test_the_process_ends_while_the_team_is_awake(python):
+def test_the_process_ends_while_the_team_is_awake(python, at_once):
     code = """
 import logging, numpy as np, kernels
 logging.disable(logging.WARNING)  # that kernels are compiled
@@ -281,8 +281,7 @@ kernels.set_num_threads(3)
 for _ in range(50):
     kernels.linear_forward(np.ones((256, 200)), np.ones((200, 150)))
 """
-    for _ in range(5):
-        assert python(code).stderr == ""
+    assert {result.stderr for result in at_once(python, [code] * 5)} == {""}
 
 
 def test_idle_threads_do_not_keep_arrays_alive():
