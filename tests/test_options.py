@@ -21,7 +21,7 @@ from fastmlp.training.parallel import World
 OPTIONS = [
     {"dropout": 0.3, "hidden": (40, 30)},
     {"label_smoothing": 0.1},
-    {"loss": "focal:2"},
+    {"loss": "focal:2", "input": "dense"},
     {"class_weight": "balanced"},
     {"class_weight": "1,2,3,4,5,5,4,3,2,1"},
     {"clip_norm": 0.1},
@@ -31,8 +31,8 @@ OPTIONS = [
     {"augment": "elastic", "augment_strength": 0.5},
     {"validation": 0.2, "standardize": "yes"},
     {"schedule": "step", "warmup": 0.2},
-    {"activation": "relu,silu", "hidden": (40, 30), "lr": 0.01},
-    {"activation": "gelu", "hidden": (40, 30), "lr": 0.01},
+    {"activation": "relu,silu", "hidden": (40, 30), "lr": 0.01, "input": "dense"},
+    {"activation": "gelu", "hidden": (40, 30), "lr": 0.01, "input": "dense"},
     # Of the others only the name is another here; test_ops compares every activation with its twin.
     *(
         pytest.param({"activation": name, "hidden": (40, 30), "lr": 0.01}, marks=pytest.mark.nightly)
