@@ -8,7 +8,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 # What every scene begins with. SIGALRM ends a process that hangs, even inside compiled code, and its children too.
 COMMON = """
-import logging, os, signal, sys, threading, warnings
+import functools, logging, os, signal, sys, threading, warnings
 import numpy as np
 import fastmlp, kernels
 
@@ -28,7 +28,11 @@ rng = np.random.default_rng(0)
 X, y = rng.integers(0, 256, (600, 100)).astype(np.uint8), rng.integers(0, 5, 600)
 DATA = fastmlp.Dataset("random", X, y, X[:200], y[:200], tuple("abcde"), "random numbers")
 OPTIONS = {"epochs": 2, "hidden": (200, 150), "dropout": 0.1, "checkpoint_seconds": 0}
-SHARED = fastmlp.fit(DATA, seed=99, **OPTIONS).model
+
+
+@functools.cache
+def shared():
+    return fastmlp.fit(DATA, seed=99, **OPTIONS).model
 
 
 def trained(seed):
@@ -36,7 +40,7 @@ def trained(seed):
 
 
 def predicted(_=None):
-    return SHARED.predict_proba(DATA.X).tobytes()
+    return shared().predict_proba(DATA.X).tobytes()
 
 
 def everything(_=None):
@@ -171,7 +175,7 @@ for kind, X in ("dense", dense), ("sparse", kernels.csr(dense)):
         return fastmlp.fit(DATA, seed=seed, input=kind, **OPTIONS).model.weights_sha256()
 
     def answers():
-        return SHARED.predict_proba(X).tobytes(), SHARED.predict(X).tobytes()
+        return shared().predict_proba(X).tobytes(), shared().predict(X).tobytes()
 
     with kernels.threads(1):
         expected, answer = [trained_on(seed) for seed in SEEDS], answers()
