@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kernels.lessons.__main__ import measure
+
 import claims
 import interleave
 import pages
@@ -63,6 +65,7 @@ def clone(tmp_path, monkeypatch, digits):
     monkeypatch.setenv("FASTMLP_DATA", str(tmp_path / "mnist"))
     monkeypatch.setenv("PATH", "")  # valgrind's instructions take minutes
     monkeypatch.setattr(interleave.Effort.__new__, "__defaults__", LEAST)
+    monkeypatch.setattr(measure, "__defaults__", (1, 1))
     monkeypatch.setattr(claims, "FULL", interleave.Effort())
 
 
