@@ -683,12 +683,12 @@ def repeated(directory, times):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux")
 def test_data_several_times_what_memory_has_room_for_train_to_the_same_bits(limited, tmp_path):
-    """160 MB of samples where there is room for 40; in memory they are refused in one line."""
-    directory, room = repeated(tmp_path / "data", 125), 40 << 20
+    """100 MB of samples where there is room for 24; in memory they are refused in one line."""
+    directory, room = repeated(tmp_path / "data", 80), 24 << 20
     assert (directory / "X.npy").stat().st_size >= 4 * room
-    end, streamed, _ = limited(directory, "--memory", "8", room=room)
+    end, streamed, _ = limited(directory, "--memory", "5", room=room)
     assert end["code"] == 0
-    whole = fastmlp.fit(load(str(directory)), hidden=(16,), epochs=1, memory=8)
+    whole = fastmlp.fit(load(str(directory)), hidden=(16,), epochs=1, memory=5)
     assert streamed["weights_sha256"] == whole.summary["weights_sha256"]
     shuffled = fastmlp.fit(load(str(directory)), hidden=(16,), epochs=1).summary["test_accuracy"]
     assert streamed["test_accuracy"] == pytest.approx(shuffled, abs=3 * (2 * 0.25 / 1000) ** 0.5)
