@@ -37,7 +37,7 @@ class Features:
     where the table that it was trained on had its labels, and, of images, their (rows, columns), how drawings are
     placed in them (see ``ink``) and whether their border is light, if that is known. A model of a table's columns has a
     ``frame``: they "must" stay as they are where some are text or dates, and "may" where all are numbers. It was
-    trained without the ``unused`` columns.
+    trained without the ``unused`` columns. ``classes`` are those that a model knows, none where it predicts numbers.
     """
 
     width: Any = None  # an int; None where nothing is known, of a file to train on
@@ -49,6 +49,7 @@ class Features:
     light_border: bool | None = None
     frame: str | None = None
     unused: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,8 @@ def test_a_model_remembers_where_its_table_had_the_labels(place, command, column
 
     write("train.csv", np.insert(X, column, 10 * y + 10, axis=1))
     write("bare.csv", X)
-    write("wrong.csv", np.insert(X, column, 0, axis=1))
+    write("asked.csv", np.insert(X, column, 0, axis=1))
+    write("numbered.csv", np.insert(X, 0, np.arange(300), axis=1))
     said = []
     data = fastmlp.load("train.csv", label_column=None if column != 1 else 2, say=said.append)
     assert f"train.csv: the labels are column {column + 1} (3 classes)" in said[0]
@@ -269,7 +270,11 @@ def test_a_model_remembers_where_its_table_had_the_labels(place, command, column
     labelled = command(predict, "model.npz", "train.csv")
     right = np.mean([int(line) == 10 * k + 10 for line, k in zip(labelled[1].split(), y)])
     assert right > 0.95
-    assert labelled == command(predict, "model.npz", "bare.csv") == command(predict, "model.npz", "wrong.csv")
+    assert labelled == command(predict, "model.npz", "bare.csv")
+    where = f"column {column + 1}, where the training file had its labels,"
+    assert command(predict, "model.npz", "asked.csv") == (*labelled[:2], f"asked.csv: {where} is left out\n")
+    numbered = command(predict, "model.npz", "numbered.csv")
+    one_line(numbered, 2, f"numbered.csv: has one column more than the model takes, and {where} holds ")
     write("new.csv", np.insert(X, column, 10 * y + 10, axis=1)[:100])
     code, out, err = command(evaluate, "model.npz", "--data", "new.csv", "--json")
     assert (code, json.loads(out)["samples"], err) == (0, 100, "")

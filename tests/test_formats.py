@@ -184,7 +184,7 @@ def test_files_that_are_known_and_not_read_are_called_what_they_are(what, name, 
     with pytest.raises(InputError) as error:
         load(str(tmp_path / name))
     assert str(error.value).startswith(f"{tmp_path / name}: is {what}")
-    assert str(error.value).endswith("it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
+    assert str(error.value).endswith("it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it")
 
 
 @pytest.mark.parametrize("content", [b"\0\1\2\3", bytes(range(256))])

@@ -302,6 +302,12 @@ def test_a_zip_of_one_text_is_that_text_under_any_name(write):
         load(write("bad.csv.zip", bytes(damaged)))
 
 
+def test_a_table_may_begin_with_a_label_such_as_less_than(tmp_path):
+    path = tmp_path / "adult.data"
+    path.write_text("<=50K,39,1.5\n>50K,50,2.5\n" * 9)
+    assert load(str(path), val_fraction=None).classes == ("<=50K", ">50K")
+
+
 NO_TABLES = {
     "a report": (
         "Quarterly report\n\nsepal,class\n1,x\n2,y\n",
@@ -311,7 +317,10 @@ NO_TABLES = {
         "1~2~x\n3~4~y\n",
         "line 1 has one field only; none of the separators comma, semicolon, tab, pipe, space stands in it",
     ),
-    "HTML": ("<!DOCTYPE html>\n", "is XML or HTML; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it"),
+    "HTML": (
+        "<!DOCTYPE html>\n",
+        "is XML or HTML; it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it",
+    ),
     "thousands, tabs": ("a\tclass\n1,500\tx\n2,500\ty\n",
         f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
 }  # fmt: skip
@@ -1022,6 +1031,12 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "0,1,2 0,5,6 1,5,6": False,
     "0,1 0.5,1 0.25,1": True,
     "0,1 0,1 1,0": False,
+    "0,1,2 " + "5,6,0 5,6,1 " * 10: True,
+    "0,1,2 " + "0,1,0 5,6,1 5,6,2 " * 10: False,
+    "0,1 " + "0,0 1,1 " * 10: False,
+    "ham,text-0 spam,text-1 ham,text-2 spam,text-3 ham,text-4": False,
+    "text-0,by,ham text-1,me,spam text-2,you,ham text-3,us,ham": False,
+    "Red,kind Red,a ,b Red,c": True,
     ",0,1 0,5,6 1,5,7": True,
     "0,1,kind 5,6,a 5,6,b": True,
     "kind,0,1 a,5,6 b,5,6": True,
@@ -1553,6 +1568,7 @@ BAD_SVM = {
     "twice": (b"1 1:2\n0 3:1 2:1 3:0\n", "line 2: '3:0' has an index that its line has already"),
     "query": (b"1 qid:3 1:2\n", "line 1: 'qid:3' is a query id, for ranking; it must be left out"),
     "several labels": (b"1 1:2\n\n0,1 3:1\n", "line 3: '0,1' are several labels; a row must have one"),
+    "a label and a number": (b"1;10.5 1:2\n", "line 1: '1;10.5' are several labels; a row must have one"),
     "half of UTF-16": (b"\xff\xfe1", "begins as UTF-16 but is not valid; it must be UTF-8"),
     "not text": (b"\xff 1:2\n1 1:2\n", "not text (byte 0xff)"),
     "one label": (b"a 1:2\na 1:3\n", "all labels are 'a'; there must be at least two classes"),
@@ -1626,6 +1642,17 @@ def test_a_dataset_checks_what_it_is_given():
 
 def test_synthetic_digits_are_images():
     assert load_synthetic(0, 3, 2).image_shape == (28, 28)
+
+
+@pytest.mark.parametrize("first", ["{}.5", "red {}"])
+@pytest.mark.parametrize(("column", "others"), [("b", "c, d"), ("d", "b, c")])
+def test_classes_in_columns_of_their_own_are_said(write, first, column, others):
+    for several in (False, True):  # several labels in a row are no classes
+        rows = [[first.format(k % 7), *(int(k % 3 == j or (several and k == 5)) for j in range(3))] for k in range(60)]
+        lines, notes = ["a,b,c,d", *(",".join(map(str, row)) for row in rows)], []
+        load(path := write("a.csv", "\n".join(lines)), label_column=column, say=notes.append)
+        said = f"{path}: in each row one of {others} and the label is 1: if they are classes, make one column of them"
+        assert any(note.startswith(said) for note in notes) != several
 
 
 def test_a_class_whose_rows_are_all_held_out_is_said(write):

@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import InputError
-from .labels import Labels, quantity
-from .values import MERGED, MISSING, is_gap, kind_of, number, written_date, written_number
+from .frame import Frame
+from .labels import Labels, distinct, quantity
+from .values import MERGED, MISSING, feature, is_gap, kind_of, number, written_date, written_number
 
 # In lower case, without blanks and marks: names of label columns anywhere in a header, others at its ends only, and
 # names of row numbers.
@@ -37,6 +38,7 @@ _LOOKED_AT = 30  # columns, for text
 _MIXED = "numbers and text"
 _NEARLY_ALL = 10  # columns that are numbered through for each that is not
 _FIRST_ROWS = (10, 100, None)
+_FEW_SPELLINGS = 4  # of zeros and ones: 0, 0.0, 1 and 1.0
 _FEWEST_OF_A_CLASS = 5  # rows: two columns of fewer may be alike by chance
 REMEDY = "--label-column takes its name or number (-1: the last)"
 
@@ -207,6 +209,31 @@ def copies(column: np.ndarray, labels: Labels) -> bool:
     centred = np.array(numbers, np.float64) - np.mean(numbers, 0)  # type: ignore[arg-type]
     squares = centred.T @ centred
     return bool(squares[0, 1] ** 2 > squares[0, 0] * squares[1, 1] * (1 - 2e-9))
+
+
+def one_hot(table: Frame, place: int, labels: Labels) -> list[str]:
+    """The columns next to the labels, which stand at ``place``, that with them have a single 1 in each row, as classes
+    in columns of their own; else none."""
+    columns = [*table.columns.items()]
+    for beside in (columns[:place][::-1], columns[place:]):
+        ones, found = _ones(labels), list[str]()
+        for name, column in beside:
+            if ones is None or ones.all() or column.dtype.kind not in "biufO":
+                break
+            more = _ones(distinct(column.tolist() if column.dtype == object else column))
+            if more is None or (ones & more).any():
+                break
+            ones, found = ones | more, [*found, str(name)]
+        if ones is not None and ones.all() and len(found) > 1:
+            return [name for name in map(str, table.columns) if name in found]
+    return []
+
+
+def _ones(labels: Labels) -> np.ndarray | None:
+    """Which rows have a 1, where all have 0 or 1; else None."""
+    numbers = [feature(str(value)) for value in labels.values[:_FEW_SPELLINGS]]
+    few = len(numbers) == len(labels.values) and {*numbers} <= {0, 1}
+    return np.array(numbers)[labels.codes] == 1 if few else None
 
 
 def as_plain_numbers(labels: Labels) -> Labels:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..formats import Features, LabelColumn, Query
 from ..log import Say
-from .columns import copies
+from .columns import copies, one_hot
 from .decimals import as_single
 from .frame import Frame, as_frame, names_of
 from .labels import Labels, as_numbers, class_indices, counts_of, listed, plain, task_of
@@ -296,6 +296,9 @@ def assemble(
         if same := [str(key) for key, column in table.columns.items() if copies(column, samples.labels)]:
             follows = f"from {listed(same)} follows what the label is in every row"
             query.say(f"{samples.source}: {follows}; leave out what new rows will not have")
+        if samples.label is not None and (several := one_hot(table, samples.label.place, samples.labels)):
+            what = f"in each row one of {listed(several)} and the label is 1"
+            query.say(f"{samples.source}: {what}: if they are classes, make one column of them, as a run learns one")
     weight, shape = samples.weight, samples.image_shape
     X: Any
     if held_out is not None:

@@ -35,7 +35,7 @@ from .npy import open_npy, read_npy
 from .ondisk import DataFile, OnDisk, Piece
 from .sparse import Sparse
 
-_VERSION = 7
+_VERSION = 8
 _KEPT = 4  # conversions; the one used longest ago goes first
 _CHUNK = 1 << 20
 _LENGTH = struct.Struct("<Q")

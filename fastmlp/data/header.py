@@ -32,7 +32,7 @@ from .columns import (
     says_which_row,
 )
 from .dialect import SEPARATORS, Table, read_dialect, splitter
-from .labels import Labels, distinct, listed
+from .labels import Labels, distinct, listed, places
 from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
 
 _SUMMARIES = {
@@ -46,6 +46,7 @@ _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _NUMBERED = re.compile(r"[+-]?[0-9]{1,9}")  # how an option says which column by its number
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
+_LABELS_LOOKED_AT = 1000  # of rows to predict
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,10 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
     A row has numbers, and text only where the rows below have it. Any other mix is neither.
     """
     names = table.fields
+
+    def counts_below(columns: Sequence[int]) -> list[tuple[str, Counter[str]]]:
+        return [(names[k], Counter(row[k] for row in below)) for k in columns]
+
     asked = [option for option in ("label", query.label_column) if option and number(option) is None]
     columns = query.known.columns
     if set(asked) & set(names) or (columns is not None and set(columns) <= set(names)):
@@ -257,18 +262,23 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         # Where the training file had no header, text above text is a row.
         if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
             return False
-        return not dated and 2 * len(again) <= len(names)
+        # A class comes again and again, beside others; a column's name does not, unless it is the only value there.
+        classes = any(column[name] > 1 and len({*column} - {""}) > 1 for name, column in counts_below(again))
+        return not dated and not classes and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
     # Years, say, beside names: none of these comes again, while all text below one does.
     if not again and not unnamed and len(below) >= _MANY_ROWS and all(names[k].isdigit() for k in numbers):
-        found = [Counter(row[k] for row in below) for k in text if not written_date(names[k])]
-        if any(min(column.values()) > 1 and None in map(feature, column) for column in found):
+        found = counts_below([k for k in text if not written_date(names[k])])
+        if any(min(column.values()) > 1 and None in map(feature, column) for _, column in found):
             return True
     decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
     if below and not again and _are_column_numbers([names[k] for k in numbers]):
-        few = names[numbers[0]] == "0" and len(numbers) > 1 and (decimals or len(numbers) < len(names))
-        if len(numbers) >= _COLUMN_NUMBERS or few:
+        few = names[numbers[0]] == "0" and len(numbers) > 1
+        sure = decimals or len(numbers) < len(names) or len(numbers) >= _COLUMN_NUMBERS
+        if few and not sure and len(below) >= _MANY_ROWS:  # or above classes of which it is none
+            sure = any(name not in column and min(column.values()) > 1 for name, column in counts_below(numbers))
+        if sure and (few or len(numbers) >= _COLUMN_NUMBERS):
             return True
     unlike = decimals == all(names[k].isdigit() for k in numbers)
     # Years, say, beside a name, above the names of rows, or above decimals.
@@ -327,17 +337,18 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
     rest, notes = _without_row_numbers(head, path, candidates, {asked, *said})
     label: int | None
     told = False  # of what was guessed, and of what a number means
+    left_out: tuple[str, ...] = ()
     if asked is not None:
         label, told = asked, number(query.label_column or "") is not None
     elif known.width is not None:
-        label = _label_of_width(head, path, query, rest)
+        label, left_out = _label_of_width(head, path, query, rest)
     else:
         label, told = _find_label(head, path, rest, query.task)
     features = [k for k in rest if k != label]
     if known.width not in (None, len(features)):
         raise InputError(f"{path}: has {len(features)} columns for {known.width} features")
     if not query.labelled:
-        return Chosen(features, None, None, head.notes)
+        return Chosen(features, None, None, head.notes + left_out)
     return Chosen(features, label, weight, notes, told and known.width is None)
 
 
@@ -430,18 +441,20 @@ def _other_label(head: Head, path: Path, query: Query, rest: list[int]) -> tuple
     return found, head.names[found] != "label"
 
 
-def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) -> int | None:
-    """The label column of a file for a model of so many features; None if the file has the features only."""
-    width = query.known.width
+def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) -> tuple[int | None, tuple[str, ...]]:
+    """(the label column of a file for a model of so many features, None if the file has the features only; what the
+    user is told of it)."""
+    width, told = query.known.width, tuple[str, ...]()
     if len(columns) == width:
         if query.labelled:
             raise InputError(f"{path}: all its columns are features; it must have a column of labels, too")
-        return None
+        return None, ()
     advice = f", and none is known to hold labels; {REMEDY}" if len(columns) == width + 1 else ""
     label = named(head.names, columns, str(path)) if head.is_header else None
     if label is None and len(columns) == width + 1:
         if query.known.label is not None:
             label = columns[query.known.label.place]
+            told = () if query.labelled else _left_out(head, path, label, query.known.classes)
         elif query.labelled:
             label = _find_label(head, path, columns, query.task)[0]
         else:
@@ -449,4 +462,19 @@ def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) ->
             label = ends[0] if len(ends) == 1 else None
     if label is None:
         raise InputError(f"{path}: has {len(columns)} columns for {width} features{advice}")
-    return label
+    return label, told
+
+
+def _left_out(head: Head, path: Path, column: int, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """What the user is told of a column that is left out of rows to predict, as the training file had its labels there:
+    of numbers, and of one value that is no class. InputError for several: then another column may be one too many."""
+    values = list(map(str, distinct(islice(head.fields(column), _LABELS_LOOKED_AT)).values))
+    known = places(values, classes, lambda line: None)
+    others = [text for text, place in zip(values, known) if place < 0 and not is_gap(text)]
+    where = f"{head.described(column)}, where the training file had its labels,"
+    if classes and len(others) > 1:
+        raise InputError(
+            f"{path}: has one column more than the model takes, and {where} holds {listed(others)}, "
+            f"which are none of its classes; leave out what is no feature, or {REMEDY}"
+        )
+    return (f"{where} is left out",) if others else ()

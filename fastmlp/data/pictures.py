@@ -156,10 +156,11 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     if train is not None and not below["train"]:
         raise InputError(f"{path}: {train} holds no directories of images; it must hold one for each class")
     used = [_classes_below(tops[top]) for top in (train, test) if top] or [tops]
+    where = " in " + " or ".join(_printable(top) for top in (train, test) if top) if train or test else ""
     taken = {file.name for part in used for files in part.values() for file in files}
     for files, what in (
         ([file for file in tree if not IMAGE.has(file.name)], "no image"),
-        ([file for file in images if file.name not in taken], "in no directory of a class"),
+        ([file for file in images if file.name not in taken], f"in no directory of a class{where}"),
     ):
         if files:
             which = f"{files[0].name} is" if len(files) == 1 else f"{len(files):,} files ({_listed(files)}) are"

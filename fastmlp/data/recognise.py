@@ -24,7 +24,7 @@ _FOREIGN = (
     (re.compile(rb"SQLite format 3"), "a database"),
     (re.compile(rb"(?:[ \t\r]*(?:%[^\n]*)?\n)*[ \t]*@relation", re.IGNORECASE), "an ARFF file"),
     (re.compile(rb"\s*[\[{]\s*[\"\[{0-9]"), "JSON"),
-    (re.compile(rb"\s*<"), "XML or HTML"),
+    (re.compile(rb"\s*<[?!/A-Za-z]"), "XML or HTML"),
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer"),
 )
 
@@ -61,7 +61,8 @@ def _by_content(path: Path) -> Format | None:
     if matching and not matching[-1].is_text:
         return matching[-1]
     refuse_foreign(head, path)
-    named = Path(plain_name(path.name)).suffix.lower() in TEXTS  # anything may be a table, and hardly anything svmlight
+    suffix = Path(plain_name(path.name)).suffix.lower()
+    named = suffix in TEXTS or "data" in suffix  # anything may be a table, and hardly anything svmlight
     return matching[-1] if matching and (named or matching[-1] is not CSV) else None
 
 
@@ -69,4 +70,6 @@ def refuse_foreign(head: bytes, path: Path) -> None:
     """InputError for a file that begins as one that is known, and not read."""
     for pattern, what in _FOREIGN:
         if pattern.match(head):
-            raise InputError(f"{path}: is {what}; it must be text, or an .npz as np.savez(path, X=X, y=y) writes it")
+            raise InputError(
+                f"{path}: is {what}; it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it"
+            )

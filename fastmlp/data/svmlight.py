@@ -36,7 +36,7 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
     """
     samples, text = _samples(path)
     labels = samples.labels
-    several = next((k for k, label in enumerate(labels.values) if "," in str(label)), None)
+    several = next((k for k, label in enumerate(labels.values) if {",", ";"} & {*str(label)}), None)
     if several is not None:
         (line,) = lines(path, [labels.first_row(several)], query)
         raise InputError(

@@ -118,7 +118,7 @@ class Model:
         """The inputs' properties that readers of files need."""
         return Features(
             self.network.sizes[0], self.columns, self.index_base, self.label,
-            self.image_shape, self.framing, self.light_border,
+            self.image_shape, self.framing, self.light_border, classes=tuple(self.classes),
         )  # fmt: skip
 
     @property

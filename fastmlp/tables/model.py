@@ -57,6 +57,7 @@ class TableModel(Model):
             len(names) if self.named else len(self.columns.columns), tuple(names) if self.named else None,
             label=self.label, frame="must" if texts else "may",
             unused=tuple(str(column.name) for column in self.columns.columns if column.learnt is None),
+            classes=tuple(self.classes),
         )  # fmt: skip
 
     def table(self, X: Any) -> Frame:
