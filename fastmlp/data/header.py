@@ -467,12 +467,15 @@ def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) ->
 
 def _left_out(head: Head, path: Path, column: int, classes: tuple[str, ...]) -> tuple[str, ...]:
     """What the user is told of a column that is left out of rows to predict, as the training file had its labels there:
-    of numbers, and of one value that is no class. InputError for several: then another column may be one too many."""
-    values = list(map(str, distinct(islice(head.fields(column), _LABELS_LOOKED_AT)).values))
+    of numbers, and of row numbers or one value in the place of classes. InputError for others that are no classes:
+    then another column may be one too many."""
+    found = distinct(islice(head.fields(column), _LABELS_LOOKED_AT))
+    values = list(map(str, found.values))
+    tell_rows = len(values) == len(found.codes) and all(map(str.isdigit, values))
     known = places(values, classes, lambda line: None)
     others = [text for text, place in zip(values, known) if place < 0 and not is_gap(text)]
     where = f"{head.described(column)}, where the training file had its labels,"
-    if classes and len(others) > 1:
+    if classes and len(others) > 1 and not tell_rows:
         raise InputError(
             f"{path}: has one column more than the model takes, and {where} holds {listed(others)}, "
             f"which are none of its classes; leave out what is no feature, or {REMEDY}"
