@@ -281,6 +281,9 @@ def test_a_model_remembers_where_its_table_had_the_labels(place, command, column
     write("new.csv", np.insert(X, column, 10 * y + 10, axis=1)[:100])
     code, out, err = command(evaluate, "model.npz", "--data", "new.csv", "--json")
     assert (code, json.loads(out)["samples"], err) == (0, 100, "")
+    write("alike.csv", np.insert(X[y == 1], column, 20, axis=1))
+    code, out, err = command(evaluate, "model.npz", "--data", "alike.csv", "--json")
+    assert (code, err) == (0, f"alike.csv: {where} holds '20' in every row\n")
     write("one.csv", np.insert(X, column, 10 * y + 10, axis=1)[y == 1][:1])
     assert as_json(evaluate, "model.npz", "--data", "one.csv")["samples"] == 1
     unlabelled = command(evaluate, "model.npz", "--data", "bare.csv")

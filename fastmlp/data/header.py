@@ -337,19 +337,19 @@ def choose(head: Head, path: Path, query: Query) -> Chosen:
     rest, notes = _without_row_numbers(head, path, candidates, {asked, *said})
     label: int | None
     told = False  # of what was guessed, and of what a number means
-    left_out: tuple[str, ...] = ()
+    in_place: tuple[str, ...] = ()
     if asked is not None:
         label, told = asked, number(query.label_column or "") is not None
     elif known.width is not None:
-        label, left_out = _label_of_width(head, path, query, rest)
+        label, in_place = _label_of_width(head, path, query, rest)
     else:
         label, told = _find_label(head, path, rest, query.task)
     features = [k for k in rest if k != label]
     if known.width not in (None, len(features)):
         raise InputError(f"{path}: has {len(features)} columns for {known.width} features")
     if not query.labelled:
-        return Chosen(features, None, None, head.notes + left_out)
-    return Chosen(features, label, weight, notes, told and known.width is None)
+        return Chosen(features, None, None, head.notes + in_place)
+    return Chosen(features, label, weight, notes + in_place, told and known.width is None)
 
 
 def _choose_by_name(head: Head, path: Path, query: Query) -> Chosen:
@@ -454,7 +454,7 @@ def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) ->
     if label is None and len(columns) == width + 1:
         if query.known.label is not None:
             label = columns[query.known.label.place]
-            told = () if query.labelled else _left_out(head, path, label, query.known.classes)
+            told = _in_place(head, path, label, query)
         elif query.labelled:
             label = _find_label(head, path, columns, query.task)[0]
         else:
@@ -465,17 +465,21 @@ def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) ->
     return label, told
 
 
-def _left_out(head: Head, path: Path, column: int, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """What the user is told of a column that is left out of rows to predict, as the training file had its labels there:
-    of numbers, and of row numbers or one value in the place of classes. InputError for others that are no classes:
-    then another column may be one too many."""
+def _in_place(head: Head, path: Path, column: int, query: Query) -> tuple[str, ...]:
+    """What the user is told of a column that stands where the training file had its labels: of labels all alike, and
+    where it is left out of rows to predict of numbers, row numbers or one value in the place of classes.
+
+    InputError for others that are no classes: then another column may be one too many.
+    """
     found = distinct(islice(head.fields(column), _LABELS_LOOKED_AT))
     values = list(map(str, found.values))
     tell_rows = len(values) == len(found.codes) and all(map(str.isdigit, values))
-    known = places(values, classes, lambda line: None)
-    others = [text for text, place in zip(values, known) if place < 0 and not is_gap(text)]
     where = f"{head.described(column)}, where the training file had its labels,"
-    if classes and len(others) > 1 and not tell_rows:
+    if query.labelled:
+        return (f"{where} holds {values[0][:40]!r} in every row",) if len(found.codes) > 1 == len(values) else ()
+    known = places(values, query.known.classes, lambda line: None)
+    others = [text for text, place in zip(values, known) if place < 0 and not is_gap(text)]
+    if query.known.classes and len(others) > 1 and not tell_rows:
         raise InputError(
             f"{path}: has one column more than the model takes, and {where} holds {listed(others)}, "
             f"which are none of its classes; leave out what is no feature, or {REMEDY}"
