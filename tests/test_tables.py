@@ -190,6 +190,15 @@ DIALECTS = {  # content, what is said of it besides the label column
     ),
     "old Macs": (written(",", ends="\r"), []),
     "newlines written twice": (written(",", ends="\r\r\n"), []),
+    "a rule below the header": (written("|").replace("\n", "\n-----|:---:|---\n", 1), []),
+    "a rule below the header, spaces": (written(" ").replace("\n", "\n----- ----- --------\n", 1), []),
+    "a rule below the header, psql": (written(" | ").replace("\n", "\n-----+-----+---\n", 1), []),
+    "a Markdown table": (
+        "| sepal | petal | class |\n|---|---|---|\n"
+        + written(" | ", header="", row=lambda k, fields: [f"| {fields[0]}", fields[1], f"{fields[2]} |"]),
+        [ROW_NAMES],
+    ),
+    "Octave's comments": ("# name: flowers\n# rows: 4\n# columns: 3\n" + written(" "), []),
     "end of file of DOS": (written(",", ends="\r\n") + "\x1a", []),
     "comments": ("# flowers\n# by hand, in 1936\n" + written(",") + "# the end\n", []),
     "comments in the middle": (written(",").replace("6.25", "# half\n6.25"), []),
@@ -222,6 +231,7 @@ DIALECTS = {  # content, what is said of it besides the label column
         ["column 1, 'PassengerId', is taken for row numbers and left out"],
     ),
     "separators at the ends": (written(",", ends=",\n"), []),
+    "separators at the ends, blank lines": (written(",", ends=",\n\n"), []),
     "separators at the ends of rows": ("sepal;petal;class\n" + written(";", header="", ends=";\n"), []),
     "empty columns and rows of Excel": (",,,,\n" + written(",", ends=",,\n") + ",,,,\n,,,,\n", []),
     "#, a row's number": (
@@ -647,6 +657,13 @@ def test_lines_at_the_end_that_sum_up_the_others_are_left_out_and_said(write, en
         len(load(write("again.csv", rows + end.format(label)), known=known, say=notes.append, val_fraction=None).y)
         == 60
     )
+
+
+def test_a_last_row_of_a_max_is_a_row(write):
+    rows = "name,age,label\n" + "Ann,30,no\nBob,40,yes\n" * 9
+    data = load(write("a.csv", rows + "Max,50,yes\n"), say=[].append, val_fraction=None)
+    assert data.X.columns["name"].tolist()[-1] == "Max"
+    assert len(load(write("b.csv", rows + "Max,50,\n"), say=[].append, val_fraction=None).y) == 18
 
 
 def test_rows_to_predict_may_end_in_one_that_has_one_value_and_what_is_kept_has_as_many_rows(write):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..errors import InputError
 from .labels import listed
 from .recognise import refuse_foreign
-from .values import MISSING, feature, is_number_of_some_country, number, written_date
+from .values import MISSING, feature, is_gap, is_number_of_some_country, number, written_date
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}  # the first of equals
 _SAMPLE_BYTES = 1 << 16  # of the first lines, looked at to recognise the dialect; at least two lines
@@ -32,6 +32,8 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # E
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _SEPARATES = re.compile(r"[,;\t|]")
+# Between the header and the rows, as SQL Server, psql and Markdown draw it.
+_RULE = re.compile(rb"([^\n]*\n)[-+|:=,;\t ]*--[-+|:=,;\t ]*\n")
 _LONE_TAB = re.compile(rb"\S\t(?=\S)")  # where blanks separate, tabs stand among others
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
 # ="20.20", as Excel is made to keep text as it stands.
@@ -78,6 +80,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
     if separator_line is not None:
         rows, skipped = _without_blank_lines(rows[separator_line.end() :], skipped + 1)
     comments, rest, above = _leading_comments(rows, skipped)
+    rest = _RULE.sub(rb"\1\n", rest, count=1) if _RULE.match(rest) else rest
     lines = _first_lines(rest) or _first_lines(rows)
     delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, above + 1)
     split = splitter(delimiter)
@@ -88,7 +91,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
             rest, above = _without_blank_lines(rest.partition(b"\n")[2], above + 1)
         lines = lines[titles:]
     width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
-    while comments and (not rest or (len(fields := split(comments[-1].line)) == width and _numbers(fields))):
+    while comments and (not rest or _are_alike(split(comments[-1].line), split(lines[-1]))):
         comment = comments.pop()  # a row with such a label
         rest, above = rows[comment.start :], comment.above
     if comments and len(names := split(comments[-1].line.lstrip(b"#% \t"))) == width and not _numbers(names):
@@ -259,6 +262,12 @@ def _numbers(fields: list[str]) -> int:
     return sum(number(field) is not None for field in fields)
 
 
+def _are_alike(fields: list[str], row: list[str]) -> bool:
+    """Whether fields, the first of which may be a label, are numbers or gaps where those of a row are numbers."""
+    pairs = [one for one, other in zip(fields[1:], row[1:]) if number(other) is not None]
+    return len(fields) == len(row) and bool(pairs) and all(number(one) is not None or is_gap(one) for one in pairs)
+
+
 def _without_comments(rows: bytes, split: Callable[[bytes], list[str]], width: int) -> bytes:
     """The rows with blank lines in place of comments, unless these have as many fields as a row."""
     # One byte is found ten times faster than two.
@@ -291,7 +300,7 @@ def _without_empty_ends(rows: bytes, delimiter: str, split: Callable[[bytes], li
                 return rows
             head_line, body = first + b"\n", rows[_end(rows, 0) + 1 :]
         body = body.rstrip(b"\n") + b"\n"
-        if body.count(end + b"\n") != body.count(b"\n"):
+        if re.search(rb"[^\n%s]\n" % re.escape(end), body):  # a line without one, but for blank lines
             return rows
         rows = head_line + body.replace(end + b"\n", b"\n")
 

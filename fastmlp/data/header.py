@@ -178,14 +178,22 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
 
 def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
     """Where the last lines begin that start with a word such as Total, which is in no other line, or, if the rows are
-    ``labelled``, have no other value; 0 where there are none."""
+    ``labelled``, have no other value; 0 where there are none. A whole line with the texts of others is a row: of a Max.
+    """
     found, end, split = 0, len(rows), splitter(delimiter)
     mark = b"[" + re.escape(delimiter.encode()) + b'\n"]'
+
+    def comes_again(value: str) -> bool:
+        there = b"(?:^|" + mark + b") *" + re.escape(value.encode()) + b" *(?=" + mark + b"|$)"
+        return len(re.findall(there, rows)) > 1
+
     while (start := rows.rfind(b"\n", 0, end) + 1) and rows.count(b'"', start, end) % 2 == 0:
         fields = split(rows[start:end])
         if values := [field for field in fields if not is_gap(field)]:
-            there = b"(?:^|" + mark + b") *" + re.escape(values[0].encode()) + b" *(?=" + mark + b"|$)"
-            sums = values[0].casefold().rstrip(" :.") in _SUMMARIES and len(re.findall(there, rows)) == 1
+            sums = values[0].casefold().rstrip(" :.") in _SUMMARIES and not comes_again(values[0])
+            texts = [value for value in values[1:] if feature(value) is None]
+            if sums and texts and len(values) == len(fields):
+                sums = not all(map(comes_again, texts))
             if not sums and not (labelled and len(values) == 1 < len(fields) - 1):
                 break
             found = start
