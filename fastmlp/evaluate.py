@@ -36,12 +36,16 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
         data = load_data(config, known=model.features, task=model.task, **({"val_fraction": None} if whole else {}))
     except InputError as error:  # a relative path, or the file has moved
         raise InputError(f"{error}; --data says where else the data is" if recorded else str(error)) from None
-    from .data import split_rows
+    from .data import Frame, split_rows
     from .training.plan import digest
 
     if (own := model.trained_on) is None:
         return data
-    same = digest(data) == own["digest"]
+    learnt = data
+    if isinstance(data.X, Frame):  # of columns without names the unused are read, too
+        used = data.X.only([name for name in data.X.columns if name not in model.features.unused])
+        learnt = replace(data, X=used, X_test=used, y_test=data.y, columns=None)
+    same = digest(learnt) == own["digest"]
     if recorded and not same:
         say(
             f"{config.data}: is not what the model was trained on, or has changed since; "
@@ -53,7 +57,7 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
         say(f"{config.data}: is all that the model was trained on; new samples may be harder")
     elif 0 < round(len(data.y) * own["val_fraction"]) < len(data.y):
         train, test = split_rows(len(data.y), own["val_fraction"], own["seed"], data.source)
-        if digest(data, train) == own["digest"]:
+        if digest(learnt, train) == own["digest"]:
             say(
                 f"{config.data}: is what the model was trained on; "
                 f"it is tested on the {len(test):,} samples held out then"

@@ -401,12 +401,14 @@ def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
     one_line(command(evaluate, "trips", "--data", "new.csv"), 2, "new.csv: has no labels: no column 'paid'")
 
 
-def test_a_file_of_prices_beside_notes_is_known_again(succeeds, tmp_path, monkeypatch):
+@pytest.mark.parametrize("header", [True, False])
+def test_a_file_of_prices_beside_notes_is_known_again(succeeds, tmp_path, monkeypatch, header):
     monkeypatch.chdir(tmp_path)  # the notes are dropped: what is left is read as numbers
     rows = [
         (f"note {k}", f'"${1000 + 7 * (k % 90):,}"', f"{k % 40} %", ["low", "high"][k % 90 > 44]) for k in range(120)
     ]
-    Path("prices.csv").write_text(lines_of(rows, ("note", "price", "share", "class")))
+    content = lines_of(rows, ("note", "price", "share", "class"))
+    Path("prices.csv").write_text(content if header else content.partition("\n")[2])
     succeeds(train, "--data", "prices.csv", "--out", "run", "-q", "--networks", 1, "--epochs", 2)
     out, err = succeeds(evaluate, "run")
     assert ("on 12 samples" in out, err) == (True, "")
