@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import suppress
 from os import PathLike
 from typing import Any
@@ -22,18 +22,19 @@ CATEGORY = np.dtype(object, metadata={"kind": "category"})
 
 def has_columns(X: Any) -> bool:
     """Whether X is a data frame, a dict of arrays or a structured array."""
-    return _keys(X) is not None
+    return keys_of(X) is not None
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
     """The names of the columns of what ``has_columns``; None of anything else, and where they are no text."""
-    names = _keys(X)
+    names = keys_of(X)
     if names is None or not all(isinstance(name, str) for name in names):
         return None
     return tuple(names)
 
 
-def _keys(X: Any) -> Any:
+def keys_of(X: Any) -> Any:
+    """What the columns of what ``has_columns`` are called, text or not; None of anything else."""
     if isinstance(X, np.ndarray):
         return X.dtype.names
     return X.keys() if isinstance(X, Mapping) else getattr(X, "column_names", getattr(X, "columns", None))
@@ -59,16 +60,16 @@ def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
     )
 
 
-def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dict[Hashable, np.ndarray]:
+def frame_columns(X: Any, what: str, wanted: Collection[Any] | None = None) -> dict[Hashable, np.ndarray]:
     """The columns of a data frame, ``what``, by name, or those ``wanted``: numbers, text (None for gaps) or dates.
 
     Arrays of a dict are as it has them. Without narwhals only one of numbers can be read. InputError for what is no
     data frame, and for two columns of one name.
     """
     if isinstance(X, (Mapping, np.ndarray)):
-        return {name: _array(X[name]) for name in (_keys(X) if wanted is None else wanted)}
+        return {name: _array(X[name]) for name in (keys_of(X) if wanted is None else wanted)}
     names = [*getattr(X, "column_names", getattr(X, "columns", ()))]
-    if wanted is None and (twice := [column for column, count in Counter(names).items() if count > 1]):
+    if twice := [column for column, count in Counter(names).items() if count > 1]:  # narwhals takes none, read or not
         raise InputError(f"{what} has more than one column {twice[0]!r}; each must have a name of its own")
     try:
         import narwhals as nw
@@ -84,8 +85,8 @@ def frame_columns(X: Any, what: str, wanted: Iterable[str] | None = None) -> dic
     try:
         frame = nw.from_native(X, eager_only=True)
     except TypeError:
-        kind = type(X).__name__
-        raise InputError(f"{what} is {kind}; it must be a data frame, a dict of arrays or an array") from None
+        kind, lazy = type(X).__name__, ", such as X.collect()" if hasattr(X, "collect") else ""
+        raise InputError(f"{what} is {kind}; it must be a data frame{lazy}, a dict of arrays or an array") from None
     found_columns = frame.iter_columns() if wanted is None else (frame.get_column(name) for name in wanted)
     return {series.name: _values(series) for series in found_columns}
 
@@ -184,14 +185,15 @@ def named_columns(X: Any, columns: tuple[str, ...], what: str, wanted: str) -> n
     return np.column_stack([*arrays.values()])
 
 
-def read_table(X: Any, name: str = "X") -> Frame:
-    """The columns of X by name, or by number for an array or a list of rows. InputError for anything else."""
+def read_table(X: Any, name: str = "X", wanted: Collection[Any] | None = None) -> Frame:
+    """The columns of X by name, all or those ``wanted``, or by number for an array or a list of rows. InputError for
+    anything else."""
     if isinstance(X, (str, PathLike)):
         raise InputError(f"{name} is {str(X)!r}; it must be the table itself: pandas.read_csv({str(X)!r}), for one")
     if hasattr(X, "tocsr"):
         raise InputError(f"{name} is a sparse matrix; a table is dense: MLPClassifier and MLPRegressor take sparse X")
     if has_columns(X):
-        table = {key: _column(values) for key, values in frame_columns(X, name).items()}
+        table = {key: _column(values) for key, values in frame_columns(X, name, wanted).items()}
     else:
         array = X if is_masked(X) else np.asarray(X)  # of a masked array the masked are gaps
         if array.ndim != 2:

@@ -547,6 +547,7 @@ def test_a_data_frame_of_numbers_needs_no_narwhals(monkeypatch):
         read_table(frame.assign(c="x"))
 
 
+@pytest.mark.filterwarnings("ignore:Determining the column names of a LazyFrame")
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
 def test_data_frames_are_read_as_what_they_hold(library):
     pytest.importorskip("narwhals")
@@ -560,6 +561,9 @@ def test_data_frames_are_read_as_what_they_hold(library):
         listed, codes = texts_of(table["t"][rows])
         assert [listed[code] for code in codes] == np.array(given["t"], object)[rows].tolist()
     assert as_dates(table["d"]).tolist() == days
+    if library == "polars":
+        with pytest.raises(InputError, match="^X is LazyFrame; it must be a data frame, such as X.collect()"):
+            read_table(frame.lazy())
     if library == "pyarrow":  # a dictionary with a gap, of which NumPy's own view has another value in the gap
         table = read_table(module.table({"t": module.array(["a", None, "b"]).dictionary_encode()})).columns
         assert [texts_of(table["t"])[0][code] for code in texts_of(table["t"])[1]] == ["a", None, "b"]
@@ -573,7 +577,7 @@ def test_data_frames_are_read_as_what_they_hold(library):
         assert Columns.learn(read_table(module.DataFrame({"x": said}))).columns[0].kind == "category"
     if library == "pandas":
         with pytest.raises(InputError, match="^X has more than one column 'n'; each must have a name of its own$"):
-            read_table(module.concat([frame, frame[["n"]]], axis=1))
+            read_table(module.concat([frame, frame[["n"]]], axis=1), wanted=["t"])
         texts = read_table({"t": frame["t"].astype("string[python]")}).columns["t"]
         assert [texts_of(texts)[0][code] for code in texts_of(texts)[1]] == ["a", None, "b"]
         typed = frame.assign(n=module.array([1, None, 3], "Int64"), t=frame["t"].astype("category"))

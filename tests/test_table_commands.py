@@ -355,8 +355,10 @@ def test_python_predicts_what_the_command_predicts(place, command):
         with kernels.threads(threads):
             np.testing.assert_array_equal(model.predict_proba(many), np.resize(P, (3000, 2)))
     assert [column.kind for column in model.columns.columns] == ["date", "category", "number", "number", "drop"]
-    with pytest.raises(InputError, match="X lacks the columns km; it must have those that the model was trained on"):
-        model.predict({name: values for name, values in table.items() if name != "km"})
+    renamed = {name.replace("km", "Km"): values for name, values in table.items()}
+    with pytest.raises(InputError, match="the table lacks 'km', and the model does not know 'trip_id', 'Km'; it must"):
+        model.predict(renamed)
+    np.testing.assert_array_equal(model.predict_proba({**table, "note": 1j}), P)  # what it does not know is not read
     with pytest.raises(InputError, match="X has 2 columns; this model takes 5"):
         model.predict(np.zeros((3, 2)))
     assert fastmlp.load_model("prices").predict(table).dtype == np.float64

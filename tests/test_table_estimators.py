@@ -417,7 +417,7 @@ def test_other_columns_than_in_training_are_refused_by_name():
     dropping = TableRegressor(n_networks=1, epochs=1, random_state=0, columns={"id": "drop"})
     assert np.array_equal(dropping.fit({"id": X["noise"], **X}, y).predict(X), expected)
     # As a notebook puts predictions beside the rest.
-    assert np.array_equal(model.predict({"predicted": expected, **X}), expected)
+    assert np.array_equal(model.predict({"predicted": expected, "note": 1j, **X}), expected)
 
 
 def test_a_warning_is_about_the_line_that_called():

@@ -28,7 +28,7 @@ from ..data import Frame
 from ..data.dataset import of_mean_one
 from ..data.labels import as_given, typed
 from ..errors import InputError, restated
-from ..frames import has_columns, is_masked, read_table
+from ..frames import is_masked, keys_of, read_table
 from ..log import warn_caller
 from ..models.target import Target
 from ..reporting.importance import Importance, columns_importance, rows_looked_at
@@ -235,11 +235,13 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _named(self, X: Any, name: str) -> Frame:
         """The columns of the table X; those without names get the names in training, by their place."""
-        table, names = read_table(X, name), self.columns_.names
-        by_name = any(isinstance(key, str) for key in table.columns) or isinstance(X, Mapping)
-        if by_name or (has_columns(X) and {*table.columns} == {*names}):
-            self.columns_.require(table)
-            return table
+        keys, names = keys_of(X), self.columns_.names
+        if keys is not None:
+            by_name = any(isinstance(key, str) for key in keys) or isinstance(X, Mapping)
+            if by_name or {*keys} == {*names}:
+                self.columns_.require(keys)
+                return read_table(X, name, self.columns_.used)
+        table = read_table(X, name)
         if (found := len(table.columns)) != len(names):
             raise InputError(
                 f"{name} has {found} features, but {type(self).__name__} is expecting {len(names)} features as input"

@@ -92,13 +92,15 @@ class Columns:
 
         Columns go by name, in any order. Only those that are dropped may be missing; others are ignored.
         """
-        self.require(table)
+        self.require(table.columns)
         return self.matrix(self.entries(table), len(table))
 
-    def require(self, table: Frame) -> None:
-        """InputError unless the table has the columns of training; the others are named, too: one may be renamed."""
-        if missing := [name for name in self.used if name not in table.columns]:
-            unknown = [name for name in table.columns if name not in {*self.names}]
+    def require(self, names: Iterable[Hashable]) -> None:
+        """InputError unless a table of columns of those ``names`` has those of training; the others are named, too:
+        one may be renamed."""
+        given = dict.fromkeys(names)
+        if missing := [name for name in self.used if name not in given]:
+            unknown = [name for name in given if name not in {*self.names}]
             others = f", and the model does not know {_listed(unknown)}" if unknown else ""
             raise InputError(
                 f"the table lacks {_listed(missing)}{others}; it must have the columns that the model was fitted to"

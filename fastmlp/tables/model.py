@@ -10,10 +10,9 @@ import numpy as np
 
 from ..backend import Network, ops
 from ..data import Frame, Sparse
-from ..data.labels import listed
 from ..errors import InputError
 from ..formats import DROP, NUMBER, Features
-from ..frames import read_table
+from ..frames import column_names, read_table
 from ..models.model import Model
 from ..models.tensor_file import Tensors
 from .columns import Columns
@@ -62,15 +61,13 @@ class TableModel(Model):
 
     def table(self, X: Any) -> Frame:
         """The columns of X that were learnt from. InputError that names the missing ones."""
-        table = X if isinstance(X, Frame) else read_table(X.toarray() if isinstance(X, Sparse) else X)
-        if not all(isinstance(name, str) for name in table.columns):  # of an array: by their place
-            names = self.columns.names
-            if len(table.columns) != len(names):
-                raise InputError(f"X has {len(table.columns)} columns; this model takes {len(names)}")
-            table = Frame(dict(zip(names, table.columns.values())))
-        if missing := [str(name) for name in self.columns.used if name not in table.columns]:
-            raise InputError(f"X lacks the columns {listed(missing)}; it must have those that the model was trained on")
-        return table.only(self.columns.used)
+        if (given := column_names(X)) is not None:
+            self.columns.require(given)
+            return X.only(self.columns.used) if isinstance(X, Frame) else read_table(X, "X", self.columns.used)
+        table, names = read_table(X.toarray() if isinstance(X, Sparse) else X), self.columns.names  # by their place
+        if len(table.columns) != len(names):
+            raise InputError(f"X has {len(table.columns)} columns; this model takes {len(names)}")
+        return Frame(dict(zip(names, table.columns.values()))).only(self.columns.used)
 
     def _blocks(self, X: Any, quick: bool = False) -> Iterator[tuple[Any, np.ndarray]]:
         table = self.table(X)
