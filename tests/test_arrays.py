@@ -266,7 +266,9 @@ def test_a_column_of_x_that_is_y_is_said():
     price = X[:, 1] ** 2
     for column in (price, 2.54 * price + 3, price.astype(str), price + X[:, 0] / 1e3):  # the last is close to it only
         dataset_of(frame.assign(answer=column), price, None, None, None, configure(), said.append)
-    assert [text for text in said if "follows" in text] == [line] * 5
+    for unit in (1e200, 1e-200):
+        dataset_of(frame.assign(answer=price), price * unit, None, None, None, configure(), said.append)
+    assert [text for text in said if "follows" in text] == [line] * 7
 
 
 @pytest.mark.parametrize("kind", ["Int64", "Float64", "boolean", "string"])

@@ -534,6 +534,17 @@ def test_an_onnx_file_is_the_same_in_each_process(tmp_path):
     assert [key for key in keys if key in GAPS] == sorted(GAPS)
 
 
+def test_an_onnx_file_leaves_out_parts_of_seconds(tmp_path):
+    """Half a second before midnight it is no other day."""
+    pytest.importorskip("onnx")
+    X = {"day": np.datetime64("2024-01-01T00:00:00") + 8 * np.arange(200) * np.timedelta64(3600, "s")}
+    model = TableRegressor(**QUICK).fit(X, (X["day"].astype("datetime64[D]").astype(int) + 3) % 7.0)
+    days = np.datetime64("2024-01-05T00:00:00.000") + np.arange(20) * np.timedelta64(86_400_000, "ms")
+    T = {"day": np.concatenate([days, days - np.timedelta64(1, "ms"), days + np.timedelta64(1, "ms")])}
+    found = exported(T, model, tmp_path / "model.onnx")["prediction"]
+    np.testing.assert_allclose(found, model.predict(T), atol=1e-4)
+
+
 def test_an_onnx_file_knows_the_other_words_for_yes_and_no(tmp_path):
     pytest.importorskip("onnx")
     words = ["True", "False", "true", "FALSE", "yes", "No", "1", "0", "1.0", "t", "OFF", "", "perhaps"]

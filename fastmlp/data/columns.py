@@ -207,6 +207,7 @@ def copies(column: np.ndarray, labels: Labels) -> bool:
     if len(pairs) < _MANY_NAMES or any(None in pair for pair in numbers):
         return False
     centred = np.array(numbers, np.float64) - np.mean(numbers, 0)  # type: ignore[arg-type]
+    centred /= abs(centred).max(0, initial=np.finfo(np.float64).tiny)  # squares of 1e200 and 1e-200 are no numbers
     squares = centred.T @ centred
     return bool(squares[0, 1] ** 2 > squares[0, 0] * squares[1, 1] * (1 - 2e-9))
 

@@ -29,7 +29,7 @@ _YEAR_0 = 719_468  # days from 1 March of the year 0, by our calendar, to 1 Janu
 _MOST_NAMED = 100  # columns in a sentence
 _TAKES: dict[type, tuple[Any, str]] = {  # dtype and meaning of a column, by what it is
     Number: (np.float64, "a number, NaN where it is missing"),
-    Category: (object, "text, empty where it is missing"),
+    Category: (object, "text without blanks around it, empty where it is missing"),
     Date: (np.float64, "days since 1970-01-01, NaN where it is missing"),
 }
 
@@ -188,7 +188,8 @@ def _parts_of_date(days: _Value) -> dict[str, _Value]:
     Elapsed days and hours are float64, the others int64, 1970-01-01 for gaps; no day is before the year 0.
     """
     known = days.made_by("IsNaN", dtype=bool).where(0, days, np.float64)
-    seconds = (known * 86_400).made_by("Round").cast(np.int64) + _YEAR_0 * 86_400
+    # Of the second that has begun; a float of days may miss its beginning by 2e-5.
+    seconds = (known * 86_400 + 1e-4).made_by("Floor").cast(np.int64) + _YEAR_0 * 86_400
     day = seconds // 86_400
     era = day // 146_097
     of_era = day - era * 146_097
