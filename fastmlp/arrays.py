@@ -95,6 +95,8 @@ def _samples(
                 raise InputError(f"{X_name}: column {missing[0]!r} is missing")
             features = table.only(columns)
         else:  # by their place
+            if not all(isinstance(name, (int, np.integer)) for name in table.columns):
+                say(f"{X_name}: columns go by place, as their names are not all text; X.columns.map(str) makes names")
             features = Frame(dict(zip(names_of(None, len(table.columns), None), table.columns.values())))
         numbers = {str(name): _numbers(values) for name, values in features.columns.items()}
         if not said and all(map(_finite, numbers.values())) and not any(starmap(merges_ids, numbers.items())):

@@ -252,6 +252,14 @@ def test_rows_of_x_and_y_in_two_orders_are_said():
     ]
 
 
+def test_columns_that_go_by_place_though_they_have_names_are_said():
+    pandas, said = pytest.importorskip("pandas"), []
+    for names in (None, ["a", 2019, 2020], [("g", "a"), ("g", "b"), ("h", "b")], range(1, 4), list("abc")):
+        frame = pandas.DataFrame(X[:, :3], columns=names)
+        dataset_of(frame, Y["text"], None, None, None, configure(), said.append)
+    assert said == ["X: columns go by place, as their names are not all text; X.columns.map(str) makes names"] * 2
+
+
 def test_a_column_of_x_that_is_y_is_said():
     pandas, said = pytest.importorskip("pandas"), []
     frame = pandas.DataFrame(X).add_prefix("x").assign(answer=Y["text"])
