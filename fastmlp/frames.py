@@ -107,8 +107,10 @@ def _values(series: Any) -> np.ndarray:
     """The values of a column that narwhals has read."""
     import narwhals as nw
 
-    dtype = series.dtype
     pandas: Any = series.to_native() if series.implementation.is_pandas() else None
+    if pandas is not None and isinstance(pandas.dtype, np.dtype):
+        return pandas.to_numpy()  # narwhals would look through objects for their type
+    dtype = series.dtype
     if dtype in (nw.Categorical, nw.Enum):
         if hasattr(getattr(pandas, "array", None), "codes"):
             return _of_codes(pandas.array.codes, pandas.cat.categories, CATEGORY)
@@ -118,7 +120,7 @@ def _values(series: Any) -> np.ndarray:
         with suppress(ImportError):  # Polars does without pyarrow
             encoded = series.to_arrow().dictionary_encode()
             return _of_codes(encoded.indices.fill_null(-1).to_numpy(), encoded.dictionary.to_pylist(), np.dtype(object))
-    elif dtype == nw.String and pandas.dtype != object and getattr(pandas.dtype, "storage", "") != "python":
+    elif dtype == nw.String and getattr(pandas.dtype, "storage", "") != "python":
         codes, different = pandas.array.factorize()
         return _of_codes(codes, different, np.dtype(object))
     if dtype == nw.Datetime and getattr(dtype, "time_zone", None):
