@@ -239,6 +239,16 @@ def test_sample_weights_are_those_of_scikit_learn(table, options, kind):
     np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+@pytest.mark.parametrize("form", ["coo_matrix", "bsr_matrix"])
+def test_rows_are_held_out_of_a_sparse_matrix_that_has_no_rows_to_take(table, form, scoring):
+    X, y = np.where(np.abs(table[0]) > 1, table[0], 0), table[1]
+    make = MLPClassifier(4, max_iter=3, random_state=0, early_stopping=True, scoring=scoring)
+    ours, dense = (clone(make).fit(samples, y) for samples in (getattr(scipy.sparse, form)(X), X))
+    assert_same_network(ours, dense)
+    assert ours.validation_scores_ == dense.validation_scores_
+
+
 @pytest.mark.parametrize("kind", ["multiclass", "number"])
 def test_a_sparse_matrix_gives_the_network_of_the_dense_one(table, kind):
     X, y = table[0], targets(kind, table[1])

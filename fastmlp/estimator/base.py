@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ..backend import Network, kernels, threads
+from ..frames import has_columns
 from ..models.model import Model
 from . import checks, training
 from .checks import TrainingData, Validation
@@ -385,7 +386,7 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                 validation = Validation(
                     checks.for_kernels(X[held_out], network.dtype), targets[held_out],
                     None if weights is None else weights[held_out],
-                    (_safe_indexing(given, held_out), y[held_out]), scorer,
+                    (_safe_indexing(given if has_columns(given) else X, held_out), y[held_out]), scorer,
                 )  # fmt: skip
             if scorer is not None:
                 validation.scored(self)  # a scorer that fails must do so before anything changes
