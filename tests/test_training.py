@@ -69,9 +69,7 @@ TRIPLES = [  # every two of an optimizer, layers and a dtype are together in one
 @pytest.mark.parametrize(("options", "hidden", "dtype"), TRIPLES, ids=str)
 def test_both_backends_have_the_same_losses(digits, options, hidden, dtype):
     if options["optimizer"] == "lion":
-        dtype = (
-            "float64"  # a rounding error of float32 turns the sign of a momentum near zero, and its step
-        )
+        dtype = "float64"  # a rounding error of float32 turns the sign of a momentum near zero, and its step
     options = {"hidden": hidden, "dtype": dtype, "seed": 3, **options}
     np.testing.assert_allclose(
         losses(digits, "numba", **options), losses(digits, "reference", **options), rtol=TOLERANCES[dtype]
