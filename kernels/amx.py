@@ -24,7 +24,8 @@ from .bundles import Matrix, after, from_element
 from .intrinsics import flat_as, out_of_line, prefetch
 from .jit import kernel, piece
 from .jit.dependencies import vocabulary
-from .jit.numba_private import cgutils, intrinsic, part_of
+from .jit.numba_private import intrinsic
+from .simd.codegen import call_llvm, pointer_to
 
 vocabulary()
 
@@ -51,14 +52,11 @@ def require() -> None:
 # -- instructions --------------------------------------------------------------------------------------------------
 
 
+_BYTE = ir.IntType(8)
+
+
 def _emit(builder: Any, name: str, *args: Any) -> None:
-    declared = ir.FunctionType(ir.VoidType(), [argument.type for argument in args])
-    builder.call(cgutils.get_or_insert_function(builder.module, declared, f"llvm.x86.{name}"), args)
-
-
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    place = builder.gep(part_of(context, builder, kind, array, "data"), [index])
-    return builder.bitcast(place, ir.IntType(8).as_pointer())
+    call_llvm(builder, f"llvm.x86.{name}", ir.VoidType(), [*args])
 
 
 @intrinsic
@@ -66,7 +64,7 @@ def _configure(typingctx: Any, shapes: Any) -> Any:
     """Zero the tile registers and set their shapes."""
 
     def emit(context: Any, builder: Any, array: Any) -> None:
-        _emit(builder, "ldtilecfg", _place(context, builder, shapes, array, ir.IntType(64)(0)))
+        _emit(builder, "ldtilecfg", pointer_to(context, builder, shapes, array, ir.IntType(64)(0), _BYTE))
 
     return types.void(shapes), emit
 
@@ -85,8 +83,8 @@ def _moves(name: str) -> Any:
 
     def move(typingctx: Any, tile: Any, array: Any, first: Any, row: Any) -> Any:
         def emit(context: Any, builder: Any, _: Any, memory: Any, first: Any, row: Any) -> None:
-            number, bytes_a_row = ir.IntType(8)(tile.literal_value), builder.mul(row, row.type(4))
-            _emit(builder, name, number, _place(context, builder, array, memory, first), bytes_a_row)
+            place, bytes_a_row = pointer_to(context, builder, array, memory, first, _BYTE), builder.mul(row, row.type(4))
+            _emit(builder, name, _BYTE(tile.literal_value), place, bytes_a_row)
 
         return types.void(tile, array, types.intp, types.intp), emit
 
@@ -99,14 +97,13 @@ _load, _store = _moves("tileloadd64"), _moves("tilestored64")
 @_with_constants
 def _zero(typingctx: Any, tile: Any) -> Any:
     """Tile register = 0."""
-    number = ir.IntType(8)(tile.literal_value)
-    return types.void(tile), lambda context, builder, _: _emit(builder, "tilezero", number)
+    return types.void(tile), lambda context, builder, _: _emit(builder, "tilezero", _BYTE(tile.literal_value))
 
 
 @_with_constants
 def _multiply_add(typingctx: Any, C: Any, A: Any, B: Any) -> Any:
     """C += A @ B, tile registers of float32 and of pairs."""
-    numbers = [ir.IntType(8)(tile.literal_value) for tile in (C, A, B)]
+    numbers = [_BYTE(tile.literal_value) for tile in (C, A, B)]
     return types.void(C, A, B), lambda context, builder, *_: _emit(builder, "tdpbf16ps", *numbers)
 
 
