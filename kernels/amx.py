@@ -83,8 +83,8 @@ def _moves(name: str) -> Any:
 
     def move(typingctx: Any, tile: Any, array: Any, first: Any, row: Any) -> Any:
         def emit(context: Any, builder: Any, _: Any, memory: Any, first: Any, row: Any) -> None:
-            place, bytes_a_row = pointer_to(context, builder, array, memory, first, _BYTE), builder.mul(row, row.type(4))
-            _emit(builder, name, _BYTE(tile.literal_value), place, bytes_a_row)
+            place = pointer_to(context, builder, array, memory, first, _BYTE)
+            _emit(builder, name, _BYTE(tile.literal_value), place, builder.mul(row, row.type(4)))
 
         return types.void(tile, array, types.intp, types.intp), emit
 
