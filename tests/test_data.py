@@ -15,6 +15,7 @@ from reading import read_csv, read_features
 
 from fastmlp.data import csv, load
 from fastmlp.data import mnist as mnist_reader
+from fastmlp.data import npz as npz_reader
 from fastmlp.data.idx import read_idx
 from fastmlp.data.labels import class_indices, distinct, quantity
 from fastmlp.data.synthetic import load_synthetic, synthetic_digits
@@ -317,6 +318,9 @@ def test_npz_under_its_usual_names(tmp_path, images):
     data = load(str(tmp_path / "keras.npz"))
     np.testing.assert_array_equal(data.X, X.reshape(40, 12))
     assert len(data.X_test) == 5
+    said = []
+    assert len(npz_reader.features(tmp_path / "keras.npz", Query(say=said.append))) == 5
+    assert said == [f"{tmp_path / 'keras.npz'}: x_test is predicted from, x_train is not"]
     np.savez_compressed(tmp_path / "plain.npz", X=X.reshape(40, 12).astype(np.float32), y=y.astype(np.int16))
     data = load(str(tmp_path / "plain.npz"), test=str(tmp_path / "keras.npz"))
     assert data.X.dtype == np.float32

@@ -32,8 +32,8 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # E
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _SEPARATES = re.compile(r"[,;\t|]")
-# Between the header and the rows, as SQL Server, psql and Markdown draw it.
-_RULE = re.compile(rb"([^\n]*\n)[-+|:=,;\t ]*--[-+|:=,;\t ]*\n")
+# Between the header and the rows, as SQL Server, psql and Markdown draw it; -- alone is a gap.
+_RULE = re.compile(rb"([^\n]*\n)(?=[^\n]*(?:---|--[+|,;\t ]))[-+|:=,;\t ]+\n")
 _LONE_TAB = re.compile(rb"\S\t(?=\S)")  # where blanks separate, tabs stand among others
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
 # ="20.20", as Excel is made to keep text as it stands.

@@ -187,4 +187,6 @@ def features(path: Path, query: Query) -> np.ndarray:
     key = _find(arrays, (*_X, "arr0"), "", "test") or (next(iter(arrays)) if len(arrays) == 1 else None)
     if key is None:
         raise InputError(f"{path}: holds {listed([*arrays]) or 'nothing'}; it must hold X or X_test")
+    if (other := _find(arrays, _X, "train")) is not None:
+        query.say(f"{path}: {key} is predicted from, {other} is not")
     return as_samples(arrays[key], f"{path}: {key}")
