@@ -1054,6 +1054,7 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "ham,text-0 spam,text-1 ham,text-2 spam,text-3 ham,text-4": False,
     "text-0,by,ham text-1,me,spam text-2,you,ham text-3,us,ham": False,
     "Red,kind Red,a ,b Red,c": True,
+    "word,tag " + "the,a dog,b " * 150 + "word,b word,b": True,
     ",0,1 0,5,6 1,5,7": True,
     "0,1,kind 5,6,a 5,6,b": True,
     "kind,0,1 a,5,6 b,5,6": True,

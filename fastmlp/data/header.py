@@ -46,6 +46,7 @@ _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _NUMBERED = re.compile(r"[+-]?[0-9]{1,9}")  # how an option says which column by its number
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
 _MANY_ROWS = 10  # numbered from the first to the last by chance: hardly
+_SHARE_OF_A_CLASS = 0.01  # of the rows; a word that is a column's name is rarer
 _LABELS_LOOKED_AT = 1000  # of rows to predict
 
 
@@ -271,7 +272,8 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
             return False
         # A class comes again and again, beside others; a column's name does not, unless it is the only value there.
-        classes = any(column[name] > 1 and len({*column} - {""}) > 1 for name, column in counts_below(again))
+        often = max(1, _SHARE_OF_A_CLASS * len(below))
+        classes = any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts_below(again))
         return not dated and not classes and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
