@@ -120,7 +120,9 @@ def _values(series: Any) -> np.ndarray:
         with suppress(ImportError):  # Polars does without pyarrow
             encoded = series.to_arrow().dictionary_encode()
             return _of_codes(encoded.indices.fill_null(-1).to_numpy(), encoded.dictionary.to_pylist(), np.dtype(object))
-    elif dtype == nw.String and getattr(pandas.dtype, "storage", "") != "python":
+    elif dtype == nw.String:
+        if getattr(pandas.dtype, "storage", "") == "python":
+            return pandas.to_numpy(na_value=None)  # half the time that factorize takes
         codes, different = pandas.array.factorize()
         return _of_codes(codes, different, np.dtype(object))
     if dtype == nw.Datetime and getattr(dtype, "time_zone", None):
