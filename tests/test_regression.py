@@ -71,6 +71,17 @@ def test_a_table_of_numbers_is_learnt_tested_and_predicted_in_its_own_units(plac
     assert loss == pytest.approx(0.5 * np.square((predicted - y) / model.target.std[0]).mean(), rel=1e-5)
 
 
+def test_numbers_far_from_zero_are_printed_to_their_last_bits(here, as_json, succeeds):
+    """1e9 and 3 apart: with nine digits half of the rows were 1e+09."""
+    X, y = house(60)
+    write_csv(here / "far.csv", X, 1e9 + (y - y.mean()) / y.std() * 3)
+    succeeds(train, "--data", "far.csv", "--label-column", "price", *QUICK, "--out", "run")
+    printed = np.array(succeeds(predict, "run", "far.csv").out.split(), float)
+    (file,) = as_json(predict, "run", "far.csv")["files"]
+    np.testing.assert_allclose(printed, file["predictions"], rtol=0, atol=1e-7)
+    assert len({*printed.tolist()}) == 60
+
+
 def test_epoch_lines_and_the_result_say_rmse_and_r2(place, command):
     _, out, err = command(train, "--data", "houses.csv", "--out", "run", *QUICK)
     assert out.startswith("test RMSE ")
