@@ -436,7 +436,7 @@ def _tell() -> None:
         _LOGGER.warning("another process is compiling kernels; this one waits for them, usually for 3 to 15 s")
         return
     kept = "kept for the next time" if store().keeping and store().directory is not None else "not kept"
-    others = sorted(store().of_other_cpus().values())
+    others = sorted(store().of_other_cpus().values()) if store().began_empty else []
     reason = f"; those in the cache are for another CPU, {others[0]}" if others else ""
     _LOGGER.warning(
         "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are %s%s", kept, reason

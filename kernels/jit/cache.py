@@ -135,6 +135,7 @@ class Store:
         self._depth = threading.local()
         self.locking = self.keeping = True
         self.waiting = False  # for another process that compiles
+        self.began_empty = True  # there were no kernels yet
         self._swept = False
         self.vocabulary = vocabulary_now()
         self.directory: Path | None = None
@@ -151,7 +152,7 @@ class Store:
                 raise PermissionError(f"{directory} is not readable")
             if os.name != "nt" and (others := _others_place(directory)):
                 raise PermissionError(f"others can write to {others}, and what is in it would be run")
-            self.directory = directory
+            self.directory, self.began_empty = directory, next(directory.glob(f"*{_SUFFIX}"), None) is None
         except OSError as error:
             warn(f"kernels are compiled anew in each process: no usable cache directory ({error})")
 
