@@ -80,9 +80,9 @@ def says_which_row(name: str) -> bool:
     return name.strip() == "#" or is_id(name) or word in _ROW_NUMBERS or word.endswith("id")
 
 
-def is_known(name: str) -> bool:
-    """Whether a column of that name holds labels anywhere in a header."""
-    return _word(name) in _ANYWHERE
+def is_known(name: str, *, at_an_end: bool = False) -> bool:
+    """Whether a column of that name holds labels anywhere in a header, or perhaps ``at_an_end``."""
+    return _word(name) in _ANYWHERE or (at_an_end and _word(name) in _AT_AN_END)
 
 
 def _word(name: str) -> str:

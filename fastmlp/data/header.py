@@ -274,6 +274,7 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         # A class comes again and again, beside others; a column's name does not, unless it is the only value there.
         often = max(1, _SHARE_OF_A_CLASS * len(below))
         classes = any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts_below(again))
+        classes = classes and not any(is_known(name, at_an_end=True) for name in names)
         return not dated and not classes and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
