@@ -126,7 +126,7 @@ def test_columns_are_named_where_there_are_some_and_nowhere_else(form, tmp_path,
 @each_format
 def test_a_file_under_a_name_that_says_nothing_goes_by_its_content(form, tmp_path, samples):
     of_libsvm = ["x.t", "x.scale"] * (form.name == "svmlight")
-    texts = ["x.txt", "x.data", "x.dat", "x.tra", "x", *of_libsvm]
+    texts = ["x.txt", "x.data", "x.all-data", "x.dat", "x.tra", "x", *of_libsvm]
     for name in texts if form.is_text else ["x.txt", "x", "x.bin", "x.zip"]:
         path = write(form, tmp_path / f"a{form.suffixes[0]}", *samples, COLUMNS).rename(tmp_path / name)
         assert format_of(path) == form
