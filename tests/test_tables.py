@@ -1420,6 +1420,21 @@ def test_what_labels_make_of_themselves(labels, classes, y):
     np.testing.assert_array_equal(again, got)
 
 
+@pytest.mark.parametrize(
+    ("texts", "line"),
+    [
+        (["007", "8", "7", "8"], "a file: the labels '007' and '7' are one class"),
+        (["2", "1", "2.0", "1", "1.0"], "a file: the labels '2' and '2.0' are one class"),
+        (["007", "07x", "7", "7"], None),
+        (["7", "8", "7"], None),
+    ],
+)
+def test_texts_that_are_one_number_are_one_class_and_said(texts, line):
+    said = []
+    class_indices(distinct(texts), "a file", testing=True, say=said.append)
+    assert said == ([line] if line else [])
+
+
 def test_ten_thousand_classes_of_either_kind(write):
     names = [f"class {k:05d}" for k in range(10_000)]
     text = "label,a\n" + "".join(f"{name},0.5\n" for name in names) * 2

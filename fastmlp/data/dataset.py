@@ -284,7 +284,7 @@ def assemble(
     if task_of(samples.labels, samples.labelled, query.task, query.say) == "regression":
         y = as_numbers(samples.labels, samples.labelled)
     else:
-        y, classes = class_indices(samples.labels, samples.labelled, small=small, testing=testing)
+        y, classes = class_indices(samples.labels, samples.labelled, small=small, testing=testing, say=query.say)
         if not testing:
             _say_alike(classes, query.say)
             single = [classes[k] for k in np.flatnonzero(counts_of(y, len(classes)) == 1).tolist()]

@@ -156,6 +156,7 @@ def class_indices(
     Classes are the labels that occur, sorted as numbers if all of them are numbers, else as text; whole numbers are
     written as integers, but for codes such as 02139. InputError for labels that are no classes, or none of ``classes``.
     """
+    new = classes is None
     if classes is None:
         classes = _classes(labels, source, testing)
     indices = places(labels.values, classes, say)
@@ -165,6 +166,10 @@ def class_indices(
             f"{source}: label {unknown[:40]!r} is none of the training set's "
             f"{len(classes):,} classes ({listed(classes)})"
         )
+    if new and isinstance(labels.values[0], str) and len({*indices}) < len(indices):
+        other = next(k for k, index in enumerate(indices) if index in indices[:k])
+        first = indices.index(indices[other])
+        say(f"{source}: the labels {labels.values[first]!r:.42} and {labels.values[other]!r:.42} are one class")
     dtype = np.min_scalar_type(len(classes) - 1) if small else np.int64
     return np.array(indices, dtype)[labels.codes], classes
 
