@@ -87,7 +87,7 @@ def _samples(
     shape = columns = None
     if hasattr(X, "tocsr"):
         features: Any = sparse_rows(X, X_name)
-    elif has_columns(X) or is_masked(X) or (array := _array(X_name, X)).dtype.kind not in "biufc":
+    elif has_columns(X) or is_masked(X) or (array := _array(X_name, X)).dtype.kind not in "biufcV":
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table.columns):
             columns = tuple(map(str, table.columns)) if known is None else known

@@ -475,6 +475,7 @@ BAD = {  # what is given in the place of X and y, or beside them
     "mixed y in a list": ({"y": [3, *TEXT[1:]]}, "y holds values of several types"),
     "a gap in a list": ({"y": [*TEXT[:-1], float("nan")]}, "y, row 299 .counted from 0.: is missing"),
     "ragged": ({"data": [[1, 2], [3]], "y": ["a", "b"]}, "X cannot be made an array"),
+    "bytes of no type": ({"data": X.view("V8")}, "X has dtype .V8; it must be an integer type or a float"),
     "a damaged sparse matrix": ({"data": damaged()}, "X is no valid sparse matrix .indices must be < 6"),
     **{
         f"columns that never vary, {kind}": (

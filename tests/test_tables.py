@@ -339,6 +339,8 @@ NO_TABLES = {
 @pytest.mark.parametrize("above", ["", "# signs\n", "# signs\n\n", "sign,a,b\n"])
 def test_labels_that_look_like_comments_are_labels(write, above):
     rows = ["#,1,2", "%,3,4.5", "#,5,6", "a,7,8"]
+    gaps = write("gaps.csv", above + "\n".join(["#,1,u", "%,3,v", "#,,u"] * 9))
+    assert len(load(gaps, label_column="1", val_fraction=None).y) == 27
     for first in range(4):
         X, y = read_csv(Path(write("signs.csv", above + "\n".join(rows[first:] + rows[:first]))), "1")
         assert (len(X), len(set(y.tolist()))) == (4, 3)
@@ -664,6 +666,15 @@ def test_a_last_row_of_a_max_is_a_row(write):
     data = load(write("a.csv", rows + "Max,50,yes\n"), say=[].append, val_fraction=None)
     assert data.X.columns["name"].tolist()[-1] == "Max"
     assert len(load(write("b.csv", rows + "Max,50,\n"), say=[].append, val_fraction=None).y) == 18
+    units = rows.replace("no", "kg").replace("yes", "kg").replace("label", "unit")  # says nothing of a row
+    data = load(write("c.csv", units + "Max,50,kg\n"), label_column="age", say=[].append, val_fraction=None)
+    assert len(data.y) == 18
+
+
+def test_a_row_of_two_dashes_is_one_of_gaps(write):
+    new = Query(known=Features(2, ("a", "b"), frame="must"), labelled=False)
+    head = csv_header.read_head(b"a,b\n--,--\n5,6\n", Path("x"), new)
+    assert [*head.fields(0)] == ["--", "5"]
 
 
 def test_rows_to_predict_may_end_in_one_that_has_one_value_and_what_is_kept_has_as_many_rows(write):
@@ -1056,6 +1067,8 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "Red,size Red,a ,b Red,c": True,
     "text,spam text-1,spam text-2,ham text-3,spam": True,
     "a,b,class x,b,p y,c,q x,b,q": True,
+    "male,age,kind male,5,a female,,b male,7,a female,8,b": True,
+    "male,born,kind male,2020-01-02,a female,2020-01-03,b male,,a": True,
     "word,tag " + "the,a dog,b " * 150 + "word,b word,b": True,
     ",0,1 0,5,6 1,5,7": True,
     "0,1,kind 5,6,a 5,6,b": True,

@@ -32,8 +32,8 @@ _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t ])"?[ \t]*\n', re.IGNORECASE)  # E
 _BLANKS = re.compile(rb'("[^"\n]*")|[ \t]+')
 _MARKS = re.compile(r"[;\t|]")  # in a field, they hint at another separator
 _SEPARATES = re.compile(r"[,;\t|]")
-# Between the header and the rows, as SQL Server, psql and Markdown draw it; -- alone is a gap.
-_RULE = re.compile(rb"([^\n]*\n)(?=[^\n]*(?:---|--[+|,;\t ]))[-+|:=,;\t ]+\n")
+# Between the header and the rows, as SQL Server, psql and Markdown draw it; -- alone, or between commas, is a gap.
+_RULE = re.compile(rb"([^\n]*\n)(?=[^\n]*(?:---|--[+|]))[-+|:=,;\t ]+\n")
 _LONE_TAB = re.compile(rb"\S\t(?=\S)")  # where blanks separate, tabs stand among others
 _SINGLE_QUOTED = re.compile(rb"'(?<![^\n,;\t| ]')([^'\n]*)'(?=[ \t]*(?:[\n,;|]|$))")  # fields, as Weka writes them
 # ="20.20", as Excel is made to keep text as it stands.
@@ -91,7 +91,8 @@ def read_dialect(text: bytes, path: Path) -> Table:
             rest, above = _without_blank_lines(rest.partition(b"\n")[2], above + 1)
         lines = lines[titles:]
     width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
-    while comments and (not rest or _are_alike(split(comments[-1].line), split(lines[-1]))):
+    row = max(map(split, lines[-_FEWEST_ROWS:]), key=_numbers) if comments else []  # the last ones may have gaps
+    while comments and (not rest or _are_alike(split(comments[-1].line), row)):
         comment = comments.pop()  # a row with such a label
         rest, above = rows[comment.start :], comment.above
     if comments and len(names := split(comments[-1].line.lstrip(b"#% \t"))) == width and not _numbers(names):

@@ -179,22 +179,23 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
 
 def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
     """Where the last lines begin that start with a word such as Total, which is in no other line, or, if the rows are
-    ``labelled``, have no other value; 0 where there are none. A whole line with the texts of others is a row: of a Max.
+    ``labelled``, have no other value; 0 where there are none. A whole line with texts of others, but not of all, as a
+    unit is, is a row: of a Max.
     """
     found, end, split = 0, len(rows), splitter(delimiter)
     mark = b"[" + re.escape(delimiter.encode()) + b'\n"]'
 
-    def comes_again(value: str) -> bool:
+    def times(value: str) -> int:
         there = b"(?:^|" + mark + b") *" + re.escape(value.encode()) + b" *(?=" + mark + b"|$)"
-        return len(re.findall(there, rows)) > 1
+        return len(re.findall(there, rows))
 
     while (start := rows.rfind(b"\n", 0, end) + 1) and rows.count(b'"', start, end) % 2 == 0:
         fields = split(rows[start:end])
         if values := [field for field in fields if not is_gap(field)]:
-            sums = values[0].casefold().rstrip(" :.") in _SUMMARIES and not comes_again(values[0])
+            sums = values[0].casefold().rstrip(" :.") in _SUMMARIES and times(values[0]) == 1
             texts = [value for value in values[1:] if feature(value) is None]
             if sums and texts and len(values) == len(fields):
-                sums = not all(map(comes_again, texts))
+                sums = not 1 < min(map(times, texts)) <= rows.count(b"\n", 0, start)
             if not sums and not (labelled and len(values) == 1 < len(fields) - 1):
                 break
             found = start
@@ -275,6 +276,8 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         often = max(1, _SHARE_OF_A_CLASS * len(below))
         classes = any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts_below(again))
         classes = classes and not any(is_known(name, at_an_end=True) for name in names)
+        if classes:  # nor does a row have text where all others have numbers or dates
+            classes = not any(all(map(_is_no_text, column)) for _, column in counts_below(text))
         return not dated and not classes and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
@@ -306,6 +309,10 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         f"{path}: line {table.line}, column {odd + 1}: {names[odd][:20]!r} is not a number, and the line is no header "
         "(if it is one, --label-column NAME says so)"
     )
+
+
+def _is_no_text(value: str) -> bool:
+    return is_gap(value) or feature(value) is not None or written_date(value) is not None
 
 
 def _are_column_numbers(names: list[str]) -> bool:
