@@ -273,6 +273,9 @@ def test_a_model_remembers_where_its_table_had_the_labels(place, command, column
     assert labelled == command(predict, "model.npz", "bare.csv")
     where = f"column {column + 1}, where the training file had its labels,"
     assert command(predict, "model.npz", "asked.csv") == (*labelled[:2], f"asked.csv: {where} is left out\n")
+    more = np.where(np.arange(300) % 5, 10 * y + 10, 40 + np.arange(300) % 7)  # a few are of classes that are new
+    write("more.csv", np.insert(X, column, more, axis=1))
+    assert command(predict, "model.npz", "more.csv") == (*labelled[:2], f"more.csv: {where} is left out\n")
     numbered = command(predict, "model.npz", "numbered.csv")
     if column == 0:  # just where the labels were
         assert numbered == (*labelled[:2], f"numbered.csv: {where} is left out\n")

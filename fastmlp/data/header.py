@@ -485,9 +485,9 @@ def _label_of_width(head: Head, path: Path, query: Query, columns: list[int]) ->
 
 def _in_place(head: Head, path: Path, column: int, query: Query) -> tuple[str, ...]:
     """What the user is told of a column that stands where the training file had its labels: of labels all alike, and
-    where it is left out of rows to predict of numbers, row numbers or one value in the place of classes.
+    where it is left out of rows to predict of numbers, row numbers, one value or a few other classes.
 
-    InputError for others that are no classes: then another column may be one too many.
+    InputError where most rows hold others than the classes: then another column may be one too many.
     """
     found = distinct(islice(head.fields(column), _LABELS_LOOKED_AT))
     values = list(map(str, found.values))
@@ -495,9 +495,10 @@ def _in_place(head: Head, path: Path, column: int, query: Query) -> tuple[str, .
     where = f"{head.described(column)}, where the training file had its labels,"
     if query.labelled:
         return (f"{where} holds {values[0][:40]!r} in every row",) if len(found.codes) > 1 == len(values) else ()
-    known = places(values, query.known.classes, lambda line: None)
+    known = np.array(places(values, query.known.classes, lambda line: None))
     others = [text for text, place in zip(values, known) if place < 0 and not is_gap(text)]
-    if query.known.classes and len(others) > 1 and not tell_rows:
+    most = len(others) > 1 and np.mean(known[found.codes] < 0) > 1 / 2
+    if query.known.classes and most and not tell_rows:
         raise InputError(
             f"{path}: has one column more than the model takes, and {where} holds {listed(others)}, "
             f"which are none of its classes; leave out what is no feature, or {REMEDY}"
