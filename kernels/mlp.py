@@ -61,8 +61,8 @@ def _padded(length: int) -> int:
     return -(-length // _LINE) * _LINE
 
 
-def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> Workspace:
-    """The ``step.Workspace`` for ``batch`` rows and ``parts`` parts."""
+def workspace_of(network: Network, batch: int, parts: int, allocate: Any, *, sparse: bool) -> Workspace:
+    """The ``step.Workspace`` for ``batch`` rows and ``parts`` parts; ``allocate`` makes its pack buffers."""
     sizes, dtype = network.sizes, network.dtype
     lengths = [batch * sizes[1 if sparse else 0], 0, 0]  # Y_0, or the other Y_1
     of_input = [ACTIVATIONS[name].of_input for name in network.activations]
@@ -75,7 +75,7 @@ def workspace_of(network: Network, batch: int, parts: int, *, sparse: bool) -> W
         offsets.astype(np.int64),
         int(offsets[3]),
         Outcomes(np.empty(batch), np.empty(batch, np.int64)),
-        Scratch(scratch(parts * PACK_SIZE, _pack_dtype(network)), gradients),
+        Scratch(allocate(parts * PACK_SIZE, _pack_dtype(network)), gradients),
     )
 
 
@@ -134,14 +134,14 @@ def run_train_steps(
             squares=squares is not None, averaged=average is not None,
         )  # fmt: skip
         X, late_squares = X.bundle(scale, network.dtype, block), sparse.put_off.squares
-        kernel, memory = train_steps_sparse, (*workspace_of(network, batch, parts, sparse=True), *sparse)
+        kernel, memory = train_steps_sparse, (*workspace_of(network, batch, parts, scratch, sparse=True), *sparse)
     else:
         X = Scaled(X.view(_BYTE), scale)
         if objective.dropout == 0 and takes_blocks(network, samples.batch):
             parts = min(parts, chunk_count.py_func(batch))
             kernel, memory = train_steps_in_blocks, block_workspace(network, batch, parts)
         else:
-            kernel, memory = train_steps, workspace_of(network, batch, parts, sparse=False)
+            kernel, memory = train_steps, workspace_of(network, batch, parts, scratch, sparse=False)
     samples, parameters = samples._replace(X=X, batch=batch), network.fields(updated)
     seconds = run_in_step(
         kernel, parts, barrier_state(), *samples, *objective, *schedule, *parameters, *memory, *results

@@ -656,7 +656,7 @@ def step_scratch(
         )
     return StepScratch(
         team.barrier_state(),
-        mlp.workspace_of(network, batch, parts, sparse=is_sparse),
+        mlp.workspace_of(network, batch, parts, aligned_zeros, sparse=is_sparse),
         mlp.block_workspace(network, batch if mlp.takes_blocks(network, batch) and not is_sparse else 0, parts),
         room,
         rates,

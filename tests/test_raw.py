@@ -360,6 +360,13 @@ def test_scratch_is_made_for_a_network_with_the_state_of_the_rule():
             raw.step_scratch(1, SAMPLES, ROWS, batch, NETWORK, rule)
 
 
+def test_scratches_of_steps_made_in_one_thread_may_be_used_in_two():
+    """They shared the memory that this thread keeps for the public ops: both networks got wrong weights."""
+    first, second = (raw.step_scratch(1, SAMPLES, ROWS, 3, NETWORK).workspace for _ in range(2))
+    for one, other in zip((first.values, *first.scratch), (second.values, *second.scratch)):
+        assert not np.shares_memory(one, other)
+
+
 def test_scratch_for_more_rows_serves_fewer(rng):
     """Else a forward pass would read and write past their end."""
     X, network = kernels.csr((rng.random((9, 6)) < 0.5).astype("f")), kernels.Network((6, 4, 2))
