@@ -56,6 +56,7 @@ class Network:
     """
 
     in_compiled_code = "raw.model(network)"
+    precision = "float32"  # of a network that was pickled before there was a choice
 
     def __init__(
         self,

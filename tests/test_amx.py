@@ -155,6 +155,15 @@ def test_a_network_says_its_precision_and_keeps_it():
         network.precision = "float32"
 
 
+def test_a_network_that_was_pickled_before_there_was_a_choice_trains_in_float32(samples):
+    networks = [network_of((70, 40, 3), "float32") for _ in range(2)]
+    del networks[0].__dict__["precision"]
+    for network in networks:
+        steps_on(network, samples)
+    assert repr(networks[0]) == "Network((70, 40, 3))"
+    np.testing.assert_array_equal(networks[0].params, networks[1].params)
+
+
 def test_what_has_no_such_precision_is_refused(monkeypatch, samples):
     with pytest.raises(ValueError, match="precision is 'float16'; it must be one of float32, bfloat16"):
         kernels.Network((4, 3), precision="float16")
