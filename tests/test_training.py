@@ -27,10 +27,13 @@ def losses(data, backend, steps=32, **options):
     return np.array(reports)
 
 
-@pytest.mark.parametrize("batch", [1, 100, 128, 300])
-def test_warming_up_loads_the_kernels_that_the_run_calls(batch, rng, monkeypatch):
-    """Their types go by the numbers of bytes and of rows; the last batches are short."""
-    X = (rng.integers(0, 256, (750, 64)) * (rng.random((750, 64)) < 0.2)).astype(np.uint8)
+@pytest.mark.parametrize(
+    ("batch", "input", "inputs", "hidden"),
+    [*((batch, "sparse", 64, 32) for batch in (1, 100, 128, 300)), (128, "dense", 10, 256), (128, "dense", 1, 32)],
+)
+def test_warming_up_loads_the_kernels_that_the_run_calls(batch, input, inputs, hidden, rng, monkeypatch):
+    """Their types go by the numbers of bytes and of rows, the kernels by the widths; the last batches are short."""
+    X = (rng.integers(0, 256, (750, inputs)) * (rng.random((750, inputs)) < 0.2)).astype(np.uint8)
     data = Dataset("", X, np.arange(750) % 5, X[:100], np.arange(100) % 5, tuple("abcde"), "")
     called = []
 
@@ -41,7 +44,7 @@ def test_warming_up_loads_the_kernels_that_the_run_calls(batch, rng, monkeypatch
     run = kernels.mlp.run_in_step
     monkeypatch.setattr(kernels.mlp, "run_in_step", spy)
     monkeypatch.setattr(loop, "_CHUNK_SECONDS", 1e-9)  # a step a call, the last batch of an epoch alone, too
-    fastmlp.fit(data, configure(batch_size=batch, epochs=2, input="sparse", hidden=(32,)))
+    fastmlp.fit(data, configure(batch_size=batch, epochs=2, input=input, hidden=(hidden,)))
     assert len(called) > 1
     assert all(types == called[0] for types in called)
 

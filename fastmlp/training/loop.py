@@ -221,11 +221,13 @@ class Run:
         if config.backend == "reference":
             return
         inputs, outputs = plan.data.X.shape[1], self.model.network.sizes[-1]
-        # Sparse kernels differ where a row's number in the batch needs more than a byte. The network is wide enough for
-        # the threads to share a step, and no wider.
-        most = kernels.sparse.BYTE_ROWS
+        # Sparse kernels differ where a row's number in the batch needs more than a byte, and dense ones where a network
+        # is small. This one is wide enough for the threads to share a step, unless it is small, and no wider.
+        most, small = kernels.sparse.BYTE_ROWS, kernels.tuning.SMALL_UNITS
         batch = most if self.batches.batch_size <= most * self.world.size else most + 1
         width = 1 + kernels.tuning.SERIAL_FLOP // (batch * (4 * inputs + 6 * outputs))
+        in_blocks = kernels.mlp.takes_blocks(self.model.network, self.batches.batch_size)
+        width = min(width, small) if in_blocks else max(width, small + 1)
         network = Network(
             (inputs, width, *(1,) * (len(config.hidden) - 1), outputs), dtype=config.dtype, slots=self.rule.slots,
             activation=config.activation, output=self.model.network.output, precision=config.precision,
@@ -239,7 +241,7 @@ class Run:
         calls: list[Callable[[], Any]] = [
             partial(
                 kernels.mlp_train_steps, X, y, rows, batch, network, rule=self.rule, lr=[0.0], clip=clip,
-                loss=self.loss, average=average,
+                loss=self.loss, average=average, dropout=config.dropout,
             )
             for clip in ({config.clip_norm} if self.world.size == 1 else {None, config.clip_norm})
         ]  # fmt: skip
