@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import amx
 from .activations import common_activation
 from .memory import LINE_BYTES, aligned_zeros
 
@@ -88,6 +87,8 @@ class Network:
         if precision == "bfloat16":
             if self.dtype != np.float32:
                 raise ValueError(f"precision is 'bfloat16' and dtype {self.dtype}; it goes with float32")
+            from . import amx  # which imports Numba: a few rows are predicted without it
+
             amx.require()
         self.precision = precision
         if output not in OUTPUTS:
