@@ -5,8 +5,8 @@ that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PA
 
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
 on the number of threads nor on the other rows of the batch. Dot products, which are summed in another order, are taken
-for a layer of one output, in ``linear_forward`` for one of few outputs, and for an input gradient of few rows. All
-functions here are raw: they check nothing.
+for a layer of one output, in ``linear_forward`` for one of few outputs, and for an input gradient of few rows. The sums
+of ``amx`` are in yet another order, the same for any split. All functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ def _reads_in_place(M, K, B):
 
 
 def _multiplied(M, N, K, A, B, C, pack_buffer, resume):
-    """Whether ``pack_buffer`` is of int32, for pairs of bfloat16, and C = A @ B is computed in these."""
+    """Compute a wide C = A @ B in bfloat16 if ``pack_buffer`` is of int32, for pairs; return whether it did."""
 
 
 @overload(_multiplied)
@@ -266,7 +266,7 @@ def gemm(M, N, K, A, B, C, pack_buffer, resume):
     """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
 
     If ``resume``, C += A @ B, with the bits of one longer sum; then the rows of B must be contiguous. Scratch:
-    GEMM_SIZE elements of ``pack_buffer``.
+    GEMM_SIZE elements of ``pack_buffer``. One of int32 takes wide products in bfloat16: see ``amx``.
     """
     out_of_line()
     if _multiplied(M, N, K, A, B, C, pack_buffer, resume):

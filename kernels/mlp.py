@@ -80,7 +80,7 @@ def workspace_of(network: Network, batch: int, parts: int, allocate: Any, *, spa
 
 
 def _pack_dtype(network: Network) -> np.dtype:
-    """The dtype to which the factors of a product are packed, which chooses how it is computed: see ``gemm.gemm``."""
+    """The dtype of pack buffers; int32 has wide products computed in bfloat16: see ``gemm.gemm``."""
     if network.precision == "float32":
         return network.dtype
     amx.require()  # again: a pickled network may come from another machine

@@ -50,8 +50,9 @@ class Network:
     exponential, positive numbers, whose logarithms the last layer computes. ``layer_rates`` multiply the learning rate,
     layer by layer; a layer of rate 0 does not change. ``precision`` bfloat16: training steps round the factors of dense
     products, of 32 or more terms and columns, to 8 bits and add the products in float32, about twice as fast on a
-    CPU with AMX. Weights, gradients and predictions stay float32. Raises ValueError for invalid sizes, unknown names,
-    and bfloat16 without AMX, TypeError for a dtype other than float32 and float64.
+    CPU with AMX. Steps of small networks, of at most 100 units a layer, may stay in float32; weights, gradients and
+    predictions are float32. Raises ValueError for invalid sizes, unknown names, and bfloat16 without AMX, TypeError
+    for a dtype other than float32 and float64.
     """
 
     in_compiled_code = "raw.model(network)"

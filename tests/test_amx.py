@@ -182,7 +182,7 @@ def test_the_command_refuses_it_where_it_cannot_be(monkeypatch, capsys, tmp_path
     monkeypatch.setattr(amx, "is_available", lambda: False)
     arguments = ["--data", "synthetic", "--precision", "bfloat16", "--out", str(tmp_path / "run")]
     for extra, line in [
-        ([], "--precision is bfloat16; this machine has no AMX"),
+        ([], "--precision is bfloat16; this process cannot use AMX"),
         (["--dtype", "float64"], "--precision bfloat16: goes with --dtype float32"),
         (["--backend", "reference"], "--precision bfloat16: goes with --dtype float32 and --backend numba"),
     ]:

@@ -123,8 +123,8 @@ def plan(
     _require_fitting(config, data)
     if config.precision == "bfloat16" and not kernels.amx.is_available():
         raise InputError(
-            "--precision is bfloat16; this machine has no AMX, which Intel's Xeons have from Sapphire Rapids on, under "
-            "Linux: leave it out"
+            "--precision is bfloat16; this process cannot use AMX, which Intel's Xeons have from Sapphire Rapids on, "
+            "under Linux: leave it out"
         )
     if config.input != "sparse":
         data = _dense_enough(data)
