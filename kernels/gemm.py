@@ -6,7 +6,7 @@ that one kernel serves X and X.T. ``pack_buffer`` is this thread's scratch of PA
 Each C[i, j] is one chain of fused multiply-adds over k = 0 .. K-1, whatever tile it falls in: its bits depend neither
 on the number of threads nor on the other rows of the batch. Dot products, which are summed in another order, are taken
 for a layer of one output, in ``linear_forward`` for one of few outputs, and for an input gradient of few rows. The sums
-of ``amx`` are in yet another order, the same for any split. All functions here are raw: they check nothing.
+of ``bfloat16`` are in yet another order, the same for any split. All functions here are raw: they check nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 
 from . import simd
-from .amx import SIZE, TERMS, gemm_in_bfloat16
+from .bfloat16 import SIZE, TERMS, gemm_in_bfloat16
 from .bundles import Matrix, after, after_each, from_element, from_row, views
 from .intrinsics import begins_line, copy_few, flat, flat_as, flat_to_read, out_of_line, prefetch
 from .jit import kernel, overload, piece
@@ -266,7 +266,7 @@ def gemm(M, N, K, A, B, C, pack_buffer, resume):
     """C[M, N] = A[M, K] @ B[K, N]. The rows of C are contiguous, and the rows or the columns of B.
 
     If ``resume``, C += A @ B, with the bits of one longer sum; then the rows of B must be contiguous. Scratch:
-    GEMM_SIZE elements of ``pack_buffer``. One of int32 takes wide products in bfloat16: see ``amx``.
+    GEMM_SIZE elements of ``pack_buffer``. One of int32 takes wide products in bfloat16: see ``bfloat16``.
     """
     out_of_line()
     if _multiplied(M, N, K, A, B, C, pack_buffer, resume):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import amx, simd
+from . import bfloat16, simd
 from .activations import ACTIVATIONS, activation_of
 from .csr_matrix import CSR, index_dtype, value_table
 from .forward import Blocks, Entries, forward, forward_sparse
@@ -83,7 +83,7 @@ def _pack_dtype(network: Network) -> np.dtype:
     """The dtype of pack buffers; int32 has wide products computed in bfloat16: see ``gemm.gemm``."""
     if network.precision == "float32":
         return network.dtype
-    amx.require()  # again: a pickled network may come from another machine
+    bfloat16.require()  # again: a pickled network may come from another machine
     return np.dtype(np.int32)
 
 

@@ -88,9 +88,9 @@ class Network:
         if precision == "bfloat16":
             if self.dtype != np.float32:
                 raise ValueError(f"precision is 'bfloat16' and dtype {self.dtype}; it goes with float32")
-            from . import amx  # which imports Numba: a few rows are predicted without it
+            from . import bfloat16  # which imports Numba: a few rows are predicted without it
 
-            amx.require()
+            bfloat16.require()
         self.precision = precision
         if output not in OUTPUTS:
             raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")

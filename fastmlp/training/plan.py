@@ -121,7 +121,7 @@ def plan(
     checksum = digest(data)
     config = completed(replace(config, networks=0), data)
     _require_fitting(config, data)
-    if config.precision == "bfloat16" and not kernels.amx.is_available():
+    if config.precision == "bfloat16" and not kernels.bfloat16.is_available():
         raise InputError(
             "--precision is bfloat16; this process cannot use AMX, which Intel's Xeons have from Sapphire Rapids on, "
             "under Linux: leave it out"

@@ -55,7 +55,7 @@ def vocabulary() -> None:
 
 def vocabulary_now() -> dict[str, CodeType]:
     """The code of all vocabulary modules, which are imported if they have not been yet."""
-    for module in ("amx", "bundles", "intrinsics", "simd.mathematics", "simd.tiles"):
+    for module in ("bundles", "intrinsics", "simd.amx", "simd.mathematics", "simd.tiles"):
         import_module(f"{_PACKAGE}.{module}")
     return dict(_vocabulary)
 

@@ -13,21 +13,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
 from . import simd
 from .bundles import Matrix, after, from_element
 from .intrinsics import flat_as, out_of_line, prefetch
 from .jit import kernel, piece
-from .jit.dependencies import vocabulary
-from .jit.numba_private import intrinsic
-from .simd.codegen import call_llvm, pointer_to
-
-vocabulary()
+from .simd import amx
 
 _PERMISSION = 158, 0x1023, 18  # arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
 
@@ -47,64 +40,6 @@ def require() -> None:
             "precision is 'bfloat16'; it must be 'float32' where this process cannot use AMX, which Intel's Xeons have "
             "from Sapphire Rapids on, under Linux"
         )
-
-
-# -- instructions --------------------------------------------------------------------------------------------------
-
-
-_BYTE = ir.IntType(8)
-
-
-def _emit(builder: Any, name: str, *args: Any) -> None:
-    call_llvm(builder, f"llvm.x86.{name}", ir.VoidType(), [*args])
-
-
-@intrinsic
-def _configure(typingctx: Any, shapes: Any) -> Any:
-    """Zero the tile registers and set their shapes."""
-
-    def emit(context: Any, builder: Any, array: Any) -> None:
-        _emit(builder, "ldtilecfg", pointer_to(context, builder, shapes, array, ir.IntType(64)(0), _BYTE))
-
-    return types.void(shapes), emit
-
-
-@intrinsic
-def _release(typingctx: Any) -> Any:
-    """Give the tile registers up: the system then need not save them."""
-    return types.void(), lambda context, builder: _emit(builder, "tilerelease")
-
-
-_with_constants = functools.partial(intrinsic, constants=True)
-
-
-def _moves(name: str) -> Any:
-    """An instruction of (tile register, array, first element, elements from row to row)."""
-
-    def move(typingctx: Any, tile: Any, array: Any, first: Any, row: Any) -> Any:
-        def emit(context: Any, builder: Any, _: Any, memory: Any, first: Any, row: Any) -> None:
-            place = pointer_to(context, builder, array, memory, first, _BYTE)
-            _emit(builder, name, _BYTE(tile.literal_value), place, builder.mul(row, row.type(4)))
-
-        return types.void(tile, array, types.intp, types.intp), emit
-
-    return _with_constants(move)
-
-
-_load, _store = _moves("tileloadd64"), _moves("tilestored64")
-
-
-@_with_constants
-def _zero(typingctx: Any, tile: Any) -> Any:
-    """Tile register = 0."""
-    return types.void(tile), lambda context, builder, _: _emit(builder, "tilezero", _BYTE(tile.literal_value))
-
-
-@_with_constants
-def _multiply_add(typingctx: Any, C: Any, A: Any, B: Any) -> Any:
-    """C += A @ B, tile registers of float32 and of pairs."""
-    numbers = [_BYTE(tile.literal_value) for tile in (C, A, B)]
-    return types.void(C, A, B), lambda context, builder, *_: _emit(builder, "tdpbf16ps", *numbers)
 
 
 # -- packing -------------------------------------------------------------------------------------------------------
@@ -170,23 +105,23 @@ def _block(rows, columns, depth, A, B, C, sums, resume):
     for i in range(rows):
         prefetch(C.values, i * C.row)
         prefetch(C.values, i * C.row + columns - 1)
-    _zero(0)
-    _zero(1)
-    _zero(2)
-    _zero(3)
+    amx.zero(0)
+    amx.zero(1)
+    amx.zero(2)
+    amx.zero(3)
     for k in range(0, panel, TILE):
-        _load(4, A, k, SIDE)
-        _load(5, A, below + k, SIDE)
-        _load(6, B, k, SIDE)
-        _load(7, B, right + k, SIDE)
-        _multiply_add(0, 4, 6)
-        _multiply_add(1, 4, 7)
-        _multiply_add(2, 5, 6)
-        _multiply_add(3, 5, 7)
-    _store(0, sums, 0, 2 * SIDE)
-    _store(1, sums, SIDE, 2 * SIDE)
-    _store(2, sums, 2 * TILE, 2 * SIDE)
-    _store(3, sums, 2 * TILE + SIDE, 2 * SIDE)
+        amx.load(4, A, k, SIDE)
+        amx.load(5, A, below + k, SIDE)
+        amx.load(6, B, k, SIDE)
+        amx.load(7, B, right + k, SIDE)
+        amx.multiply_add(0, 4, 6)
+        amx.multiply_add(1, 4, 7)
+        amx.multiply_add(2, 5, 6)
+        amx.multiply_add(3, 5, 7)
+    amx.store(0, sums, 0, 2 * SIDE)
+    amx.store(1, sums, SIDE, 2 * SIDE)
+    amx.store(2, sums, 2 * TILE, 2 * SIDE)
+    amx.store(3, sums, 2 * TILE + SIDE, 2 * SIDE)
     for i in range(rows):
         for j in range(0, columns, SIDE):
             x = simd.load(sums, i * 2 * SIDE + j)
@@ -199,7 +134,7 @@ def _block(rows, columns, depth, A, B, C, sums, resume):
 def gemm_in_bfloat16(M, N, K, A, B, C, pack_buffer, resume):
     """``gemm.gemm`` of float32 with factors rounded to bfloat16; scratch: SIZE elements of int32."""
     out_of_line()
-    _configure(_SHAPES)
+    amx.configure(_SHAPES)
     packed_A, sums = after(pack_buffer, DEPTH // 2 * COLUMNS), flat_as(after(pack_buffer, _SUMS), C.values)
     for k in range(0, K, DEPTH):
         depth, onto = min(DEPTH, K - k), resume or k > 0
@@ -215,4 +150,4 @@ def gemm_in_bfloat16(M, N, K, A, B, C, pack_buffer, resume):
                         rows, columns = after(packed_A, i // SIDE * panel), after(pack_buffer, j // SIDE * panel)
                         here = from_element(C, first + i, left + j)
                         _block(m - i, n - j, depth, rows, columns, here, sums, onto)
-    _release()
+    amx.release()

@@ -10,14 +10,14 @@ import fastmlp
 import kernels
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.train import main
-from kernels import amx
+from kernels import bfloat16
 from kernels.bundles import Matrix
 from kernels.gemm import PACK_SIZE, gemm
 from kernels.intrinsics import flat
 from kernels.jit import kernel
 from kernels.memory import aligned_zeros
 
-with_amx = pytest.mark.skipif(not amx.is_available(), reason="this machine has no AMX")
+with_amx = pytest.mark.skipif(not bfloat16.is_available(), reason="this machine has no AMX")
 
 
 @kernel
@@ -34,8 +34,8 @@ def rounded(x):
 
 # Around the sizes of tiles, of two tiles, and of the blocks that are packed at a time.
 SHAPES = [
-    (1, 32, 32), (16, 33, 47), (17, 40, 32), (33, 65, 95), (amx.ROWS + 1, 32, 64),
-    (2, amx.COLUMNS + 17, 33), (5, 48, amx.DEPTH + 1), (40, 34, 2 * amx.DEPTH + 33),
+    (1, 32, 32), (16, 33, 47), (17, 40, 32), (33, 65, 95), (bfloat16.ROWS + 1, 32, 64),
+    (2, bfloat16.COLUMNS + 17, 33), (5, 48, bfloat16.DEPTH + 1), (40, 34, 2 * bfloat16.DEPTH + 33),
 ]  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def test_what_has_no_such_precision_is_refused(monkeypatch, samples):
         kernels.Network((4, 3), precision="bfloat16", dtype="float64")
     network = kernels.Network((70, 130, 3))
     network.__dict__["precision"] = "bfloat16"  # as of a pickle from another machine
-    monkeypatch.setattr(amx, "is_available", lambda: False)
+    monkeypatch.setattr(bfloat16, "is_available", lambda: False)
     for call in (lambda: kernels.Network((4, 3), precision="bfloat16"), lambda: steps_on(network, samples)):
         with pytest.raises(ValueError, match="precision is 'bfloat16'; it must be 'float32' where .* cannot use AMX"):
             call()
@@ -179,7 +179,7 @@ def test_what_has_no_such_precision_is_refused(monkeypatch, samples):
 
 
 def test_the_command_refuses_it_where_it_cannot_be(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(amx, "is_available", lambda: False)
+    monkeypatch.setattr(bfloat16, "is_available", lambda: False)
     arguments = ["--data", "synthetic", "--precision", "bfloat16", "--out", str(tmp_path / "run")]
     for extra, line in [
         ([], "--precision is bfloat16; this process cannot use AMX"),
