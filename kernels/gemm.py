@@ -35,6 +35,7 @@ from .tuning import (
     FORWARD_DOT_TERMS,
     FULL_LANES,
     GROUP_ROWS,
+    GROUP_TERMS,
     IDLE_LANES,
     IN_PLACE_BLOCK_BYTES,
     IN_PLACE_BYTES,
@@ -145,22 +146,31 @@ def _pack_group(first, M, depth, A, tiles):
     The columns of A are contiguous. The last tile starts early where the remaining rows do not fill it.
     """
     out_of_line()
-    to = 0
-    for i in range(first, min(first + GROUP_ROWS, M), TILE_ROWS):
-        row = min(i, M - TILE_ROWS)
-        for _ in range(depth):
-            prefetch(A.values, row + 16 * A.column)
-            copy_few(tiles, to, A.values, row, TILE_ROWS)
-            to += TILE_ROWS
-            row += A.column
+    for k in range(0, depth, GROUP_TERMS):
+        to = k * TILE_ROWS
+        for i in range(first, min(first + GROUP_ROWS, M), TILE_ROWS):
+            row = min(i, M - TILE_ROWS) + k * A.column
+            for term in range(min(GROUP_TERMS, depth - k)):
+                prefetch(A.values, row + 16 * A.column)
+                copy_few(tiles, to + term * TILE_ROWS, A.values, row, TILE_ROWS)
+                row += A.column
+            to += depth * TILE_ROWS
+
+
+@piece
+def _even(length, most):
+    """The length of the fewest blocks of ``length`` if all are as long as the first, at most ``most``."""
+    blocks = max((length + most - 1) // most, 1)
+    return max((length + blocks - 1) // blocks, 1)
 
 
 @piece
 def _gemm_packed(M, N, K, A, B, C, pack_buffer, resume):
     """The product for many rows: blocks of B are packed for L2 (Goto and van de Geijn 2008), and A if PACK_A is set."""
     lanes = simd.lanes(C.values)
-    for k in range(0, max(K, 1), BLOCK_DEPTH):
-        depth = min(BLOCK_DEPTH, K - k)
+    terms = _even(K, 2 * BLOCK_DEPTH if 2 * N <= BLOCK_COLUMNS else BLOCK_DEPTH)
+    for k in range(0, max(K, 1), terms):
+        depth = min(terms, K - k)
         onto = resume or k > 0
         for j in range(0, N, BLOCK_COLUMNS):
             n = min(BLOCK_COLUMNS, N - j)
@@ -183,7 +193,7 @@ def _gemm_packed(M, N, K, A, B, C, pack_buffer, resume):
                     _stripe(n, depth, from_row(A_block, row), panels, C_rows, onto, skip)
 
 
-GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (GROUP_ROWS if PACK_A else 0))
+GEMM_SIZE = BLOCK_DEPTH * (BLOCK_COLUMNS + (2 * GROUP_ROWS if PACK_A else 0))
 PACK_SIZE = max(GEMM_SIZE + STRIP_ROWS * CONVERTED_ROWS, SIZE)
 """Elements of scratch for ``gemm``; and for a part of a kernel, which also converts a block of integers to floats."""
 
