@@ -1,4 +1,4 @@
-"""Every op of the registry, dense and on CSR, beside NumPy, SciPy's sparse matrices and PyTorch, in one table."""
+"""Every op, dense and on CSR, beside NumPy, SciPy's sparse matrices and PyTorch, in one table."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kernels import CSR, Network
-from kernels.registry import OPS, Op, Shape
 
+from op_cases import OPS, Op, Shape
 from peers import op_peers
 
 STEP, TINY = (128, 784, 256), (7, 30, 12)

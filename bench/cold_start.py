@@ -57,13 +57,13 @@ def main(cores: int, options: list[str]) -> None:
         os.environ.setdefault("FASTMLP_DATA", f"{directory}/data")
         from fastmlp.train import main as train
         from kernels import jit
-        from kernels.jit import ahead
+        from kernels.jit import workers
 
         compiled: dict[Any, Compiled] = {}
         # (tasks, this process's CPU seconds then, and when they were done).
         rounds: list[tuple[list[Any], float, float]] = []
         started: dict[int, float] = {}
-        compile_one, compile_round, returned = ahead._Worker.compile, ahead._Team.compile, [0.0]
+        compile_one, compile_round, returned = workers._Worker.compile, workers._Team.compile, [0.0]
 
         def note_one(worker: Any, task: Any) -> Iterator[Any]:
             process, asked = worker.process.pid, []
@@ -72,14 +72,14 @@ def main(cores: int, options: list[str]) -> None:
             for other in compile_one(worker, task):
                 asked.append((cpu_seconds(process) - before, other))
                 yield other
-            compiled[task] = Compiled(jit._size(task), cpu_seconds(process) - before, asked)
+            compiled[task] = Compiled(workers._size(task), cpu_seconds(process) - before, asked)
 
         def note_round(team: Any, tasks: Any) -> None:
             first, before = [task for *_, task in tasks._waiting], time.process_time()
             compile_round(team, tasks)
             rounds.append((first, before, time.process_time()))
 
-        ahead._Worker.compile, ahead._Team.compile, ahead.available_cores = note_one, note_round, lambda: cores
+        workers._Worker.compile, workers._Team.compile, workers.available_cores = note_one, note_round, lambda: cores
         arguments = ["--epochs", "1", "-q", "--out", f"{directory}/run", *options]
         compile_for = jit.compile_for
 

@@ -334,7 +334,7 @@ def _loading_kernels() -> Iterator[None]:
         from .backend import kernels
 
         with suppress(Exception):  # which the import meets again, where it is asked for
-            kernels.jit.ahead.expect_work()
+            kernels.jit.workers.expect_work()
             for module in ("kernels.ops", "fastmlp.fitting"):
                 import_module(module)
 

@@ -17,7 +17,7 @@ def warm_up(dtype: str, optimizer: str) -> None:
     from .backend import kernels
     from .training.optimizers import rule
 
-    kernels.jit.ahead.expect_work()
+    kernels.jit.workers.expect_work()
     rules = (rule(TrainConfig(optimizer=optimizer, weight_decay=0.0)),)
     warmup = partial(kernels.warmup, dtypes=dtype, rules=rules)
     clipped, losses = ("mlp_gradient", "mlp_update", "loss_gradient"), ("softmax_cross_entropy", "squared_error")

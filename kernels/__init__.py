@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # with ``as`` or ``*``: type checkers take other imported nam
     from . import reference as reference
     from . import simd as simd
     from .activations import ACTIVATIONS as ACTIVATIONS
-    from .compiled import cache_info as cache_info
-    from .compiled import warmup as warmup
+    from .ahead import cache_info as cache_info
+    from .ahead import warmup as warmup
     from .cores import get_num_threads as get_num_threads
     from .cores import set_num_threads as set_num_threads
     from .cores import threads as threads
@@ -46,7 +46,7 @@ __fastmlp__ = __version__
 # Each name is imported at its first use: importing Numba takes longer than a small prediction by ``reference``.
 _NAMES = {
     "activations": "ACTIVATIONS",
-    "compiled": "cache_info warmup",
+    "ahead": "cache_info warmup",
     "cores": "get_num_threads set_num_threads threads",
     "csr_matrix": "CSR",
     "jit": "kernel",

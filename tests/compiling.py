@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from kernels.registry import Op
+from op_cases import Op
 
 
 def calls_of(

@@ -75,10 +75,10 @@ def compiled_at_once(request):
             calls += mark.kwargs["calls"](**(item.callspec.params if hasattr(item, "callspec") else {}))
     if calls:
         import kernels
-        from kernels.jit import ahead, compile_for
+        from kernels.jit import compile_for, workers
 
         with pytest.MonkeyPatch.context() as patch, kernels.threads(1):
-            patch.setattr(ahead, "_LARGE", 0)
+            patch.setattr(workers, "_LARGE", 0)
             compile_for(calls)
 
 

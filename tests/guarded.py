@@ -22,8 +22,9 @@ import numpy as np
 
 import kernels
 from kernels import CSR, Network, mlp, ops
-from kernels.registry import OPS
 from kernels.tuning import BLOCK_COLUMNS, GROUP_ROWS, SWAPPED_DEPTH
+
+from op_cases import OPS
 
 PAGE = mmap.PAGESIZE
 CANARY = 0xA5

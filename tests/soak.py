@@ -24,7 +24,8 @@ import kernels
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.errors import Interrupted
 from fastmlp.training.loop import Observer
-from kernels.registry import OPS
+
+from op_cases import OPS
 
 
 def holdings() -> np.ndarray:

@@ -18,19 +18,20 @@ import pytest
 
 import kernels
 from kernels import jit
-from kernels.jit import _kernels, ahead, store
-from kernels.registry import OPS  # and all kernels
+from kernels.jit import store, workers
+
+from op_cases import OPS  # and all kernels
 
 AHEAD = """
 import os, sys, threading
 import numpy as np, kernels
-from kernels.jit import ahead, store
+from kernels.jit import store, workers
 
-ahead._LARGE = 0
-ahead.available_cores = lambda: 2
-ahead._free_memory = lambda: 1 << 40
+workers._LARGE = 0
+workers.available_cores = lambda: 2
+workers._free_memory = lambda: 1 << 40
 started, written = [], []
-write, init = store().write, ahead._Worker.__init__
+write, init = store().write, workers._Worker.__init__
 
 def note(path, payload):
     written.append(path.name.split("-")[0])
@@ -41,7 +42,7 @@ def begin(self):
     started.append(self.process.pid)
     print(self.process.pid, flush=True)
 
-store().write, ahead._Worker.__init__ = note, begin
+store().write, workers._Worker.__init__ = note, begin
 Z = np.random.default_rng(0).standard_normal((5, 7))
 """
 
@@ -64,12 +65,12 @@ def test_workers_compile_all_kernels_and_entries_and_the_process_nothing(python,
     """They find each other's machine code by its symbol, or the process would compile it again; its bits are equal."""
     shown = f"{SOFTMAX}print(kernels.softmax(Z).tobytes().hex())\n"
     there = run(
-        python, shown + "assert len(started) == 2 and not ahead._team.broken\nassert not written, written", cache
+        python, shown + "assert len(started) == 2 and not workers._team.broken\nassert not written, written", cache
     )
     assert any(path.name.startswith("losses.softmax-") for path in cache.glob("kernels/*/*.kernel"))
     result = run(python, SOFTMAX + "assert not started and not written", cache)
     assert result.stderr == ""
-    here = run(python, f"ahead._team.broken = True{shown}assert not started and written", tmp_path / "here")
+    here = run(python, f"workers._team.broken = True{shown}assert not started and written", tmp_path / "here")
     assert there.stdout.split()[2:] == here.stdout.split()
 
 
@@ -77,15 +78,15 @@ def test_warmups_have_workers_compile_at_once_what_each_op_needs_and_nothing_is_
     code = """
 from functools import partial
 from kernels import jit
-rounds, compile_all = [], ahead.compile_all
-def note(tasks, size):
-    rounds.append({jit._dispatcher_of(source).name for source, _ in tasks})
-    compile_all(tasks, size)
-ahead.compile_all = note
+rounds, compile_all = [], workers.compile_all
+def note(tasks):
+    rounds.append({workers._dispatcher_of(task).name for task in tasks})
+    compile_all(tasks)
+workers.compile_all = note
 assert kernels.cache_info()[1:] == (0, 0, 0)
 jit.compile_for([partial(kernels.warmup, op, dtypes="float64") for op in ("softmax", "dropout")])
 assert rounds == [{"kernels.losses.launch(softmax)", "kernels.dropout_mask.launch(dropout)"}], rounds
-assert len(started) == 2 and not ahead._team.broken and not written, written
+assert len(started) == 2 and not workers._team.broken and not written, written
 before, info = jit.compile_seconds, kernels.cache_info()
 kernels.dropout(Z, 0.5, seed=1)
 assert jit.compile_seconds == before and kernels.cache_info() == info
@@ -98,7 +99,7 @@ assert info[1:] == (len(kept), sum(path.stat().st_size for path in kept), len({p
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"ops": ["softmax", "soft"]}, ValueError, "ops has 'soft'; each must be one of linear_forward, "),
+        ({"ops": ["softmax", "soft"]}, ValueError, "ops has 'soft'; each must be one of adam_update, "),
         ({"ops": "softmax", "dtypes": ["float16"]}, TypeError, "dtypes has float16; each must be float32 or float64"),
         ({"activations": ["swish"]}, ValueError, "activations has 'swish'; each must be one of relu, "),
         ({"losses": ["mse"]}, ValueError, "losses has 'mse'; each must be one of softmax_cross_entropy, "),
@@ -195,17 +196,17 @@ def test_warmup_has_networks_compiled_for_every_activation_with_every_loss_and_r
 @pytest.mark.parametrize("when", ["before it compiles", "while it compiles"])
 def test_a_killed_worker_costs_only_time(python, cache, when):
     code = f"""
-compile = ahead._Worker.compile
+compile = workers._Worker.compile
 def kill(self, task):
     answers = compile(self, task)
     {"next(answers)" if when == "while it compiles" else ""}
     self.process.kill()
     yield from answers
-ahead._Worker.compile = kill
+workers._Worker.compile = kill
 labels = np.zeros(5, np.int64)
 (loss, *_), (twin, *_) = (where.softmax_cross_entropy(Z, labels) for where in (kernels, kernels.reference))
 assert abs(loss - twin) < 1e-12
-assert ahead._team.broken and "losses.loss_gradient" in written, written
+assert workers._team.broken and "losses.loss_gradient" in written, written
 """
     run(python, code, cache)
 
@@ -218,8 +219,8 @@ from kernels import jit
 def double(x):
     return 2 * x
 args = (jit.numba_private.types.float64,)
-ahead.compile_ahead((double.name, args), lambda task: 0)
-assert len(started) == 2 and not ahead._team.broken
+workers.compile_ahead((double.name, args))
+assert len(started) == 2 and not workers._team.broken
 assert double(2.0) == 4
 """
     run(python, code + SOFTMAX + "assert len(started) == 2", cache)
@@ -238,7 +239,7 @@ def test_of_two_processes_that_start_at_once_one_has_the_kernels_compiled(cache)
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such limit")
 def test_on_a_full_disk_the_process_compiles_for_itself(python, cache):
     limit = "import resource, signal\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
-    run(python, limit + SOFTMAX + "assert not store().keeping and ahead.worker_count() == 0", cache)
+    run(python, limit + SOFTMAX + "assert not store().keeping and workers.worker_count() == 0", cache)
     assert not list(cache.glob("kernels/*/*.kernel"))
 
 
@@ -270,17 +271,17 @@ def _lives(pid):
 
 
 def test_who_starts_no_workers(monkeypatch):
-    monkeypatch.setattr(ahead, "available_cores", lambda: 4)
-    monkeypatch.setattr(ahead, "_free_memory", lambda: 3 * ahead._ROOM)
-    assert ahead.worker_count() == 3
-    monkeypatch.setattr(ahead, "_free_memory", lambda: 100 * ahead._ROOM)
-    assert ahead.worker_count() == 4
+    monkeypatch.setattr(workers, "available_cores", lambda: 4)
+    monkeypatch.setattr(workers, "_free_memory", lambda: 3 * workers._ROOM)
+    assert workers.worker_count() == 3
+    monkeypatch.setattr(workers, "_free_memory", lambda: 100 * workers._ROOM)
+    assert workers.worker_count() == 4
 
     for place, name, value in (
-        (ahead, "available_cores", lambda: 1),
-        (ahead, "_free_memory", lambda: ahead._ROOM),
-        (ahead._team, "broken", True),
-        (ahead, "working", True),
+        (workers, "available_cores", lambda: 1),
+        (workers, "_free_memory", lambda: workers._ROOM),
+        (workers._team, "broken", True),
+        (workers, "working", True),
         (store(), "directory", None),
         (store(), "keeping", False),
         (sys, "frozen", True),
@@ -290,11 +291,11 @@ def test_who_starts_no_workers(monkeypatch):
     ):
         with monkeypatch.context() as context:
             context.setattr(place, name, value, raising=False)
-            assert ahead.worker_count() == 0, name
+            assert workers.worker_count() == 0, name
     with monkeypatch.context() as context:
         context.setenv("FASTMLP_COMPILE_WORKERS", "0")
-        assert ahead.worker_count() == 0
-    assert ahead.worker_count() == 4
+        assert workers.worker_count() == 0
+    assert workers.worker_count() == 4
 
 
 def test_what_a_kernel_returns_is_seen_in_its_code():
@@ -313,5 +314,5 @@ def test_what_a_kernel_returns_is_seen_in_its_code():
         x += 1
 
     assert [_returns_nothing(function) for function in (sometimes, whichever, never)] == [False, False, True]
-    assert _returns_nothing(_kernels["kernels.losses.softmax"].py_func)
-    assert not _returns_nothing(_kernels["kernels.losses.totals"].py_func)
+    assert _returns_nothing(workers.dispatchers["kernels.losses.softmax"].py_func)
+    assert not _returns_nothing(workers.dispatchers["kernels.losses.totals"].py_func)

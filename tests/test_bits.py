@@ -20,8 +20,9 @@ from fastmlp.data.synthetic import load_synthetic
 from fastmlp.training import loop
 from kernels.intrinsics import atomic_load, atomic_store, yield_core
 from kernels.jit import kernel
-from kernels.registry import OPS
 from kernels.team import run
+
+from op_cases import OPS
 
 THREADS = (1, 2, 3, 4)
 INPUTS = ("dense", "sparse", "float", "svmlight")

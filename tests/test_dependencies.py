@@ -30,8 +30,8 @@ def keys(place):
     import kernels.ops, kernels.peak, kernels.raw
     sys.path.remove(place)
     assert kernels.__file__.startswith(place)
-    from kernels.jit import _kernels, cache, dependencies
-    texts = {name: dependencies.kernel_text(dispatcher.py_func) for name, dispatcher in _kernels.items()}
+    from kernels.jit import cache, dependencies, workers
+    texts = {name: dependencies.kernel_text(dispatcher.py_func) for name, dispatcher in workers.dispatchers.items()}
     return {
         "environment": cache.environment(),
         **{name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},

@@ -12,7 +12,8 @@ import fastmlp
 import kernels
 from fastmlp.data import Dataset
 from fastmlp.errors import InputError, RunError
-from kernels.registry import OPS
+
+from op_cases import OPS
 
 # -- long runs -------------------------------------------------------------------------------------------------------
 

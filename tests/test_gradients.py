@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import Network, momentum, reference, registry, sgd
-from kernels.registry import RULES
+from kernels import Network, momentum, reference, sgd
+
+from op_cases import RULES, options_of, targets
 
 STEP = 1e-5  # central differences err by O(STEP^2) and u / STEP: about 1e-10 of quantities of size one
 
@@ -59,8 +60,8 @@ def test_the_gradient_is_the_derivative_with_everything_on(sizes, activation, lo
     network = Network(sizes, dtype="float64", activation=activation, output=kernels.LOSSES[loss].output)
     network.params[:] = 0.5 * rng.standard_normal(network.params.size)
     X, rows = rng.standard_normal((8, 6)), np.array([5, 1, 7, 2, 0])
-    y = registry.targets(rng, loss, 8, sizes[-1])
-    options = registry._options(loss, {"label_smoothing": 0.2, "sample_weight": rng.random(8), "dropout": 0.4})
+    y = targets(rng, loss, 8, sizes[-1])
+    options = options_of(loss, {"label_smoothing": 0.2, "sample_weight": rng.random(8), "dropout": 0.4})
     options |= {"scale": 0.5, "seed": 3, "t": 9}
     numeric = central_difference(
         lambda: reference.mlp_gradient(X, y, rows, network, **options)[0] / len(rows), network.params

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from compiling import calls_of
 
-from kernels.registry import OPS
+from op_cases import OPS
 
 GUARDED = str(Path(__file__).with_name("guarded.py"))
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")

@@ -1,4 +1,4 @@
-"""What holds for every op in the registry: its twin, its bits, its memory."""
+"""What holds for every op: its twin, its bits, its memory."""
 
 import copy
 import inspect
@@ -10,8 +10,9 @@ from compiling import calls_of
 
 import kernels
 from kernels import CSR, Network
-from kernels.registry import OPS, Op
 from kernels.tuning import BLOCK_COLUMNS, NARROW_COLUMNS
+
+from op_cases import OPS, Op
 
 SHAPES = [
     (1, 1, 1),

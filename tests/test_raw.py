@@ -1,4 +1,4 @@
-"""``kernels.raw``: every op of the registry without checks gives the bits of the public op, in any number of parts."""
+"""``kernels.raw``: every op without checks gives the bits of the public op, in any number of parts."""
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,8 @@ import kernels
 from kernels import CSR, raw
 from kernels.activations import ACTIVATIONS
 from kernels.losses import loss_of
-from kernels.registry import OPS
+
+from op_cases import OPS
 
 SHAPE = (21, 37, 19)
 
@@ -38,7 +39,7 @@ def first_cases(op, dtype):
                 return  # the others are the cases of ``linear_forward``, by the same code
 
 
-def test_every_op_of_the_registry_is_there_with_the_arguments_of_the_public_one():
+def test_every_op_is_there_with_the_arguments_of_the_public_one():
     """But for what is checked, chosen or summed up in Python."""
     in_python = {"squares", "epsilon", "label_smoothing", "shape", "sigma", "fill"}
     for op in OPS:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels.registry import OPS
+from op_cases import OPS
 
 SOAK = str(Path(__file__).with_name("soak.py"))
 MEGABYTE = 2**20

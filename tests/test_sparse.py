@@ -10,8 +10,9 @@ from numba import njit
 
 import kernels
 from kernels import mlp, reference, sparse, step
-from kernels.registry import RULES
 from kernels.tuning import COLUMN_BLOCK, PANEL_VECTORS
+
+from op_cases import RULES
 
 rules = pytest.mark.parametrize("rule", RULES, ids=str)
 

@@ -74,7 +74,7 @@ def find(families: Iterable[str]) -> tuple[list[type[Peer]], dict[str, str]]:
 
 
 def op_peers() -> dict[str, Any]:
-    """The modules whose ``call`` does an op of the registry as others do: with NumPy and, where installed, PyTorch."""
+    """The modules whose ``call`` does an op as others do: with NumPy and, where installed, PyTorch."""
     found = {"NumPy": import_module("peers.numpy_ops")}
     with contextlib.suppress(ImportError):
         found["PyTorch"] = import_module("peers.torch_ops")

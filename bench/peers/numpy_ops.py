@@ -1,4 +1,4 @@
-"""NumPy, tuned, for the ops of the registry: in the arrays' own dtype, products by BLAS, results into arrays made once.
+"""NumPy, tuned, for the ops: in the arrays' own dtype, products by BLAS, results into arrays made once.
 
 Those that work in place return nothing.
 """

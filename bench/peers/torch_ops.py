@@ -1,4 +1,4 @@
-"""PyTorch's own calls for the ops of the registry, on tensors that share the arrays' memory; it allocates its outputs.
+"""PyTorch's own calls for the ops, on tensors that share the arrays' memory; it allocates its outputs.
 
 Those that work in place return nothing.
 """

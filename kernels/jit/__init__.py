@@ -5,8 +5,8 @@ disk, or a ``@piece``, which is compiled into the kernels that call it. Python c
 code is nopython and releases the GIL. ``fastmath={"contract"}`` lets the compiler form FMAs and nothing else:
 reassociation would tie the bits to the vector width, and ``nnan``/``ninf`` delete NaN checks.
 
-Other modules: ``cache``, the store on disk; ``dependencies``, what goes into a cache key; ``ahead``, compilation in
-worker processes; ``control``, the control word and exceptions; ``linked``, Numba's own caches; ``numba_private``.
+Other modules: ``cache``, the store on disk; ``dependencies``, what goes into a cache key; ``workers``, the processes
+that compile; ``control``, the control word and exceptions; ``linked``, Numba's own caches; ``numba_private``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any, cast
 from numba import types
 
 from .. import _fork_waits_for
-from . import ahead
+from . import workers
 from .cache import store
 from .control import CONTROL, attempt, exchange_control, settle
 from .dependencies import (
@@ -81,7 +81,6 @@ _OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 _FOR_COMPILED_CODE = {**_OPTIONS, "no_cpython_wrapper": True}
 
-_kernels: dict[str, Any] = {}  # dispatchers by the kernel's name
 _symbols: dict[str, tuple[str, tuple[Any, ...]]] = {}  # (name, argument types) of all loaded machine code, by symbol
 _not_kept: set[str] = set()  # the reasons that have been told
 _compiling_since: float | None = None
@@ -222,13 +221,13 @@ class _Kept(StoredDispatcher):
         self.name = f"{function.__module__}.{function.__qualname__}"
         self.source: Any = self.name
         self._paths: dict[tuple[Any, ...], Path | None] = {}
-        _kernels[self.name] = self
+        workers.dispatchers[self.name] = self
 
     @texts_kept()
     def compile_once(self, args: tuple[Any, ...]) -> Any:
         outermost = self.depth == 0
         path = self._paths[args] = self._path(args)
-        if ahead.working and not outermost and self._leave_to_another(args):
+        if workers.working and not outermost and self._leave_to_another(args):
             del self._paths[args]
             return self.overloads[args].entry_point
         try:
@@ -274,9 +273,9 @@ class _Kept(StoredDispatcher):
 
     def _compile_ahead(self, args: tuple[Any, ...]) -> None:
         known = is_of_the_package(self.py_func.__module__) and all(map(made_by_the_package, args))
-        if known and not ahead.working and ahead.is_large(kernel_text(self.py_func)):
+        if known and not workers.working and workers.is_large(kernel_text(self.py_func)):
             _begin_compiling()
-            ahead.compile_ahead((self.source, args), _size)
+            workers.compile_ahead((self.source, args))
 
     def load(self, args: tuple[Any, ...]) -> Any:
         path = self._paths[args]
@@ -319,21 +318,9 @@ class Kernel(_Kept):
         path = self._paths[args]
         if path is None or path.exists() or not _returns_nothing(self.py_func):
             return False
-        _symbols[self.declare(args, ahead.NOWHERE)] = self.name, args
-        ahead.say((self.name, args))
+        _symbols[self.declare(args, workers.NOWHERE)] = self.name, args
+        workers.answer((self.name, args))
         return True
-
-
-def _dispatcher_of(source: Any) -> Any:
-    """The dispatcher that a task names: a kernel's name, or the (maker, function) of an entry."""
-    if isinstance(source, str):
-        return _kernels[source]
-    maker, function = source
-    return maker(function)
-
-
-def _size(task: ahead.Task) -> int:
-    return len(kernel_text(_dispatcher_of(task[0]).py_func))
 
 
 def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
@@ -342,16 +329,16 @@ def compile_for(calls: Sequence[Callable[[], Any]]) -> None:
     This takes rounds, since a call ends at the first large kernel that is missing. Kernels that workers do not compile
     are compiled here. Calls may be nested: a call of this function is compiled for together with the others.
     """
-    asked: set[ahead.Task] = set()
+    asked: set[workers.Task] = set()
     while calls:
-        tasks, calls = ahead.large_kernels(calls)
+        tasks, calls = workers.large_kernels(calls)
         if asked.issuperset(tasks):
             break
         asked.update(tasks)
         _begin_compiling()
         try:
             with store().exclusive():
-                ahead.compile_all(tasks, _size)
+                workers.compile_all(tasks)
         finally:
             _end_compiling()
     for call in calls:
@@ -382,7 +369,7 @@ class _Entry(_Kept, PythonDispatcher):
 
 def _has_symbol(name: str, args: tuple[Any, ...], symbol: str) -> bool:
     """Load or compile a kernel that cached code calls; returns whether it has the ``symbol`` that the code calls."""
-    dispatcher = _kernels.get(name)
+    dispatcher = workers.dispatchers.get(name)
     if dispatcher is None:
         return False
     dispatcher.compile(args)
@@ -406,7 +393,7 @@ def _begin_waiting() -> None:
     left = _PATIENCE_SECONDS - compile_seconds
     if left <= 0:
         _tell()
-    elif _patience is None and not (_told or ahead.working):
+    elif _patience is None and not (_told or workers.working):
         _patience = threading.Timer(left, _tell)
         _patience.daemon = True
         with contextlib.suppress(RuntimeError):  # no more threads are allowed
@@ -441,11 +428,3 @@ def _tell() -> None:
     _LOGGER.warning(
         "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are %s%s", kept, reason
     )
-
-
-def compile_alone(source: Any, args: tuple[Any, ...]) -> None:
-    """In a worker: compile a kernel or an entry into the store, without the kernels that it calls."""
-    dispatcher = _dispatcher_of(source)
-    dispatcher.overloads.pop(args, None)  # a mere declaration, perhaps
-    with global_compiler_lock:
-        dispatcher.compile_once(args)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import jit, reference, registry
+from . import jit, reference
 from . import ops as public
 from .activations import ACTIVATIONS
 from .csr_matrix import CSR
@@ -20,10 +20,9 @@ from .network import Network
 from .sparse import BYTE_ROWS
 from .update import Rule, sgd
 
-_SHAPE = (64, 40, 24)  # samples, inputs, outputs
-_SAMPLES, _CLASSES = 1024, 10
+_INPUTS, _HIDDEN, _OUTPUTS = 40, 24, 10
+_FEW, _MANY = 64, 1024  # samples
 _WIDE = 2**16 + 1  # features: their indices take 32 bits
-_STATES = ("state", "bias_state")
 _EVERY = 8  # every eighth feature of a sparse sample is not zero
 
 
@@ -47,7 +46,7 @@ def warmup(
     a server forks. Raises ValueError for unknown names, TypeError for dtypes other than float32 and float64 and for an
     object that is not a rule.
     """
-    known = {op.name: op for op in registry.OPS}
+    known = [name for name in public.__all__ if name != "csr"]
     chosen = tuple(known) if ops is None else _names("ops", ops, known)
     reals = [np.dtype(each) for each in (dtypes if np.iterable(dtypes) and not isinstance(dtypes, str) else (dtypes,))]
     for each in reals:
@@ -69,7 +68,7 @@ def warmup(
             for X, kind in itertools.product(_inputs(dtype, sparse), networks):
                 calls += _network_calls(name, X, dtype, steps, *kind)
         else:
-            calls += _op_calls(known[name], dtype, sparse, losses=[loss for _, loss, _ in networks], rules=rules)
+            calls += _calls_on_arrays(dtype, sparse, {loss for _, loss, _ in networks}, rules)[name]
     jit.compile_for(calls)
 
 
@@ -81,21 +80,48 @@ def _names(argument: str, given: Iterable[str], known: Iterable[str]) -> tuple[s
     return names
 
 
-def _op_calls(
-    op: Any, dtype: np.dtype, sparse: bool, losses: list[str], rules: tuple[Rule, ...]
-) -> Iterator[Callable[[], Any]]:
-    """Calls of an op with the arguments that it is tested with."""
-    for args, options in op.cases(np.random.default_rng(0), _SHAPE, dtype):
-        if isinstance(args[0], CSR) and not sparse:
-            continue
-        if op.name == "loss_gradient" and args[2] not in losses:
-            continue
-        if "rule" not in options:
-            yield partial(op.fast, *args, **options)
-        elif options["rule"] == sgd():
-            for rule in rules:
-                states = {name: np.zeros((rule.slots, *a.shape), dtype) for name, a in zip(_STATES, args[2:])}
-                yield partial(op.fast, *args, **options | {"rule": rule, **states})
+def _calls_on_arrays(
+    dtype: np.dtype, sparse: bool, losses: Iterable[str], rules: tuple[Rule, ...]
+) -> dict[str, list[Callable[[], Any]]]:
+    """For each op that takes no network, a call with each combination of types for which it has kernels."""
+    numbers, kinds = _numbers(dtype)[:_FEW], ("uint8", dtype)
+    samples: list[Any] = [numbers.astype(kind) for kind in kinds]
+    samples += [reference.csr(numbers.astype(kind)) for kind in kinds if sparse]
+    Z, b, images = np.zeros((_FEW, _OUTPUTS), dtype), np.zeros(_OUTPUTS, dtype), np.zeros((4, 28 * 28), np.uint8)
+    W, dW, M, V = np.zeros((4, _INPUTS, _OUTPUTS), dtype)
+    return {
+        "linear_forward": [partial(public.linear_forward, X, W, b) for X in samples],
+        "linear_relu_forward": [partial(public.linear_relu_forward, X, W, b) for X in samples],
+        "linear_backward_input": [partial(public.linear_backward_input, Z, W)],
+        "linear_backward_weight": [partial(public.linear_backward_weight, X, Z) for X in samples],
+        "linear_backward_update": [
+            partial(
+                public.linear_backward_update,
+                X,
+                Z,
+                W,
+                b,
+                rule=rule,
+                lr=0.0,
+                state=np.zeros((rule.slots, *W.shape), dtype),
+                bias_state=np.zeros((rule.slots, *b.shape), dtype),
+            )
+            for X, rule in itertools.product(samples, rules)
+        ],
+        "softmax": [partial(public.softmax, Z)],
+        "softmax_cross_entropy": [partial(public.softmax_cross_entropy, Z, np.zeros(_FEW, int))],
+        "loss_gradient": [partial(public.loss_gradient, Z, _targets(loss, _FEW), loss) for loss in losses],
+        "dropout": [partial(public.dropout, Z, 0.5, seed=0)],
+        "distort": [partial(public.distort, images, range(4), (28, 28), seed=0)],
+        "sgd_update": [partial(public.sgd_update, W, dW, 0.0)],
+        "momentum_update": [partial(public.momentum_update, W, dW, V, 0.0, nesterov=each) for each in (False, True)],
+        "adam_update": [partial(public.adam_update, W, dW, M, V, 1, 0.0, decoupled=each) for each in (False, True)],
+    }
+
+
+def _targets(loss: str, samples: int) -> np.ndarray:
+    """Targets that the loss takes: classes, or ones, which are labels, numbers and positive numbers."""
+    return np.zeros(samples, int) if LOSSES[loss].output == "softmax" else np.ones((samples, _OUTPUTS), int)
 
 
 def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
@@ -107,13 +133,13 @@ def _inputs(dtype: np.dtype, sparse: bool) -> Iterator[Any]:
         yield from (reference.csr(numbers.astype(kind)) for kind in _kinds(dtype))
         for kind in _kinds(dtype):  # uint8 is also the type of dictionary-encoded floats
             yield CSR(
-                np.arange(_SAMPLES + 1) * len(wide), np.tile(wide, _SAMPLES), np.ones(_SAMPLES * len(wide), kind),
-                (_SAMPLES, _WIDE),
+                np.arange(_MANY + 1) * len(wide), np.tile(wide, _MANY), np.ones(_MANY * len(wide), kind),
+                (_MANY, _WIDE),
             )  # fmt: skip
 
 
 def _numbers(dtype: np.dtype) -> np.ndarray:
-    numbers = np.zeros((_SAMPLES, _SHAPE[1]), dtype)
+    numbers = np.zeros((_MANY, _INPUTS), dtype)
     numbers[:, ::_EVERY] = 1
     return numbers
 
@@ -135,9 +161,9 @@ def _network_calls(
     name: str, X: Any, dtype: np.dtype, batches: tuple[int, ...], activation: str, loss: str, rule: Rule
 ) -> Iterator[Callable[[], Any]]:
     """Calls of an op on networks with X."""
-    sizes = (X.shape[1], _SHAPE[2], _CLASSES)
+    sizes = (X.shape[1], _HIDDEN, _OUTPUTS)
     network = Network(sizes, dtype=dtype, slots=rule.slots, activation=activation, output=LOSSES[loss].output)
-    y = registry.targets(np.random.default_rng(0), loss, X.shape[0], _CLASSES)
+    y = _targets(loss, X.shape[0])
     # So small a network is computed in blocks of samples, but not with dropout, nor for a single row, nor from CSR.
     dense = isinstance(X, np.ndarray)
     if name == "mlp_forward":

@@ -14,11 +14,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import gc
 import heapq
 import multiprocessing
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -28,24 +30,39 @@ from typing import Any
 
 from ..cores import available_cores
 from .cache import store
+from .dependencies import kernel_text
+from .numba_private import global_compiler_lock, load_registries
 
 working = False
-"""Whether this process is a worker: see ``worker``."""
+"""Whether this process is a worker."""
+dispatchers: dict[str, Any] = {}
+"""The dispatchers of kernels and entries by name."""
 
 NOWHERE = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value or 1  # for symbols that are never called
 
 _MOST_WORKERS = 8
 _ROOM = 1 << 30  # bytes of free memory for each worker, which takes 250 MB
 _LARGE = 60_000  # characters of a kernel's text, callees included, that take a second or two to compile
-answers: Any = None
-"""A worker's pipe to the process that it works for."""
+_IDLE_SECONDS = 10.0
+_answers: Any = None  # a worker's pipe to the process that it works for
 
 Task = tuple[Any, tuple[Any, ...]]  # (a kernel's name, or an entry's (maker, function); argument types)
 
 
+def _dispatcher_of(task: Task) -> Any:
+    if isinstance(task[0], str):
+        return dispatchers[task[0]]
+    maker, function = task[0]
+    return maker(function)
+
+
+def _size(task: Task) -> int:
+    return len(kernel_text(_dispatcher_of(task).py_func))
+
+
 def is_large(text: str) -> bool:
     """Whether a kernel with this text is worth the half second in which workers start, or they are started anyway."""
-    return _met.tasks is not None or len(text) > _LARGE
+    return _missing.tasks is not None or len(text) > _LARGE
 
 
 def _free_memory() -> int:
@@ -87,7 +104,7 @@ def worker_count() -> int:
 class _Worker:
     def __init__(self) -> None:
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from kernels.jit import worker; worker.serve({store().stamp!r})"
+            f"import sys; sys.path[:] = {sys.path!r}; from kernels.jit import workers; workers.serve({store().stamp!r})"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -112,10 +129,10 @@ class _Worker:
 
 
 class _Tasks:
-    """A queue of kernels to compile, each once, those with the largest ``size``, callees included, first."""
+    """A queue of kernels to compile, each once, the largest, callees included, first."""
 
-    def __init__(self, first: Iterable[Task], size: Callable[[Task], int]) -> None:
-        self._changed, self._size = threading.Condition(), size
+    def __init__(self, first: Iterable[Task]) -> None:
+        self._changed = threading.Condition()
         self._known: set[Task] = set()
         self._waiting: list[tuple[int, int, Task]] = []  # a heap
         self._running = 0
@@ -126,7 +143,7 @@ class _Tasks:
         with self._changed:
             if task not in self._known:
                 self._known.add(task)
-                heapq.heappush(self._waiting, (-self._size(task), len(self._known), task))
+                heapq.heappush(self._waiting, (-_size(task), len(self._known), task))
                 self._changed.notify()
 
     def take(self) -> Task | None:
@@ -215,24 +232,24 @@ def expect_work() -> None:
         _team.start()
 
 
-def compile_ahead(task: Task, size: Callable[[Task], int]) -> None:
+def compile_ahead(task: Task) -> None:
     """Have workers, if there may be any, compile a kernel and its callees into the store."""
-    if _met.tasks is not None:
-        _met.tasks.append(task)
-        raise _Met
+    if _missing.tasks is not None:
+        _missing.tasks.append(task)
+        raise _KernelIsMissing
     if worker_count():
-        _team.compile(_Tasks([task], size))
+        _team.compile(_Tasks([task]))
 
 
-class _Met(BaseException):
-    """Ends a call at a large kernel that is missing: see ``large_kernels``."""
+class _KernelIsMissing(BaseException):
+    """Ends a call at a large kernel that is not in the store: see ``large_kernels``."""
 
 
-class _MetByThread(threading.local):
+class _MissingInThread(threading.local):
     tasks: list[Task] | None = None
 
 
-_met = _MetByThread()
+_missing = _MissingInThread()
 
 
 def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[Callable[[], Any]]]:
@@ -245,27 +262,68 @@ def large_kernels(calls: Sequence[Callable[[], Any]]) -> tuple[list[Task], list[
     if not worker_count():
         return tasks, list(calls)
     ended = []
-    outer, _met.tasks = _met.tasks, tasks
+    outer, _missing.tasks = _missing.tasks, tasks
     try:
         for call in calls:
             try:
                 call()
-            except _Met:
+            except _KernelIsMissing:
                 ended.append(call)
     finally:
-        _met.tasks = outer
+        _missing.tasks = outer
     if outer is not None and ended:
         outer.extend(tasks)
-        raise _Met
+        raise _KernelIsMissing
     return tasks, ended
 
 
-def compile_all(tasks: Iterable[Task], size: Callable[[Task], int]) -> None:
+def compile_all(tasks: Iterable[Task]) -> None:
     """Have workers compile kernels and all their callees into the store."""
-    _team.compile(_Tasks(tasks, size))
+    _team.compile(_Tasks(tasks))
 
 
-def say(what: Task | None) -> None:
-    """In a worker: request a kernel, or report with None that the task is done."""
-    pickle.dump(what, answers)
-    answers.flush()
+# -- in a worker -----------------------------------------------------------------------------------------------------
+
+
+def serve(stamp: str) -> None:
+    """Compile the tasks that come on the standard input, until its end or until none has come for a while.
+
+    ``stamp`` is that of the requesting process's store: a worker with another stamp is of no use and ends.
+    """
+    global working, _answers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends with the process that it works for
+    gc.disable()  # a tenth of the time
+    working, _answers = True, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    from .. import ops, peak  # noqa: F401 (all kernels)
+
+    load_registries()
+    if store().stamp != stamp:
+        return
+    store().locking = False  # the requesting process holds the lock
+    while True:
+        rest = threading.Timer(_IDLE_SECONDS, os._exit, (0,))
+        rest.daemon = True
+        rest.start()
+        try:
+            task = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        rest.cancel()
+        with contextlib.suppress(Exception):  # the requesting process will raise it, too
+            _compile_alone(task)
+        answer(None)
+
+
+def _compile_alone(task: Task) -> None:
+    """Compile a kernel or an entry into the store, without the kernels that it calls."""
+    dispatcher, (_, args) = _dispatcher_of(task), task
+    dispatcher.overloads.pop(args, None)  # a mere declaration, perhaps
+    with global_compiler_lock:
+        dispatcher.compile_once(args)
+
+
+def answer(what: Task | None) -> None:
+    """Request a kernel, or report with None that the task is done."""
+    pickle.dump(what, _answers)
+    _answers.flush()

@@ -1,4 +1,4 @@
-"""Every op with its twin and test cases: tests and benchmarks enumerate ``OPS``, so a new line here is tested.
+"""Every op with its twin and cases: tests and benchmarks enumerate ``OPS``, so a new line here is tested.
 
 Legend: a shape is (B, I, O): batch rows, inputs, outputs.
 """
@@ -12,14 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import ops, reference
-from .activations import ACTIVATIONS
-from .csr_matrix import CSR
-from .losses import LOSSES, CrossEntropy, custom_loss
-from .network import Network
-from .sparse import BYTE_ROWS
-from .update import RULES as MAKERS
-from .update import Rule, momentum, sgd
+from kernels import ACTIVATIONS, CSR, LOSSES, Network, Rule, custom_loss, momentum, ops, reference, sgd
+from kernels import RULES as MAKERS
+from kernels.losses import CrossEntropy
+from kernels.sparse import BYTE_ROWS
 
 Shape = tuple[int, int, int]
 Case = tuple[tuple[Any, ...], dict[str, Any]]
@@ -246,7 +242,7 @@ def _objectives(rng: np.random.Generator, samples: int) -> Iterator[dict[str, An
         yield {"sample_weight": rng.random(samples), "mean": False}
 
 
-def _options(loss: str, objective: dict[str, Any]) -> dict[str, Any]:
+def options_of(loss: str, objective: dict[str, Any]) -> dict[str, Any]:
     """The options of a step on pixels, with smoothing only for a loss of labels."""
     options = {"scale": 1 / 255, "loss": loss, **objective}
     if not issubclass(LOSSES[loss], CrossEntropy):
@@ -261,7 +257,7 @@ def _mlp_train_steps(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
         labels = targets(rng, loss, samples, network.sizes[-1])
         rows = rng.permutation(samples)
         batch = -(-2 * samples // 9)  # up to five steps, the last one short
-        options = _options(loss, next(objectives)) | ({"clip": 0.5} if k % 5 == 4 else {})
+        options = options_of(loss, next(objectives)) | ({"clip": 0.5} if k % 5 == 4 else {})
         rate = 0.001 if network.output == "exponential" else 0.01  # such outputs would soon overflow
         rate /= 1 if options.get("mean", True) else batch
         lr = np.full(-(-samples // batch), rate)
@@ -276,7 +272,7 @@ def _mlp_gradient(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterato
         labels, rows = targets(rng, loss, shape[0], network.sizes[-1]), rng.permutation(shape[0])
         if isinstance(X, CSR) and loss != "softmax_cross_entropy":
             rows = rows[:BYTE_ROWS]
-        yield (X, labels, rows, network), _options(loss, objective) | {"first_row": 2**32 - 3}
+        yield (X, labels, rows, network), options_of(loss, objective) | {"first_row": 2**32 - 3}
 
 
 def _mlp_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iterator[Case]:
