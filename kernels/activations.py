@@ -13,19 +13,16 @@ functions, which ``bundles.class_attribute`` compiles, and ``simd`` imports Numb
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import simd
 
 
-class _Constants(NamedTuple):
-    pass
-
-
-class Activation(_Constants):
+class Activation(namedtuple("_Nothing", "")):
     """The function that a hidden layer applies to its pre-activations."""
 
     name: ClassVar[str]

@@ -14,8 +14,7 @@ import numpy as np
 
 from .intrinsics import flat, flat_to_read, lowest_bit, nonzero_bits
 from .jit import kernel, piece
-from .team import get_num_threads, run, share
-from .tuning import SERIAL_ELEMENTS
+from .team import parts_of_pass, run, share
 
 
 class Sparse(NamedTuple):
@@ -219,7 +218,7 @@ def compact(part, parts, X, indptr, indices, values):
 
 def from_dense(X: np.ndarray) -> CSR:
     """A C-contiguous X as CSR."""
-    parts = get_num_threads() if X.size > SERIAL_ELEMENTS else 1
+    parts = parts_of_pass(X.size)
     indptr, index = np.zeros(len(X) + 1, np.int64), index_dtype(X.shape[1])
     run(compact, parts, X, indptr, np.empty(0, index), np.empty(0, X.dtype))
     np.cumsum(indptr, out=indptr)

@@ -648,7 +648,8 @@ def own_scratch(scratch, part, parts):
     return Scratch(after(scratch.pack_buffer, part * PACK_SIZE), after(scratch.gradient_buffer, gradient))
 
 
-def gradient_size(columns: int) -> int:
+@piece
+def gradient_size(columns):
     """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer with ``columns`` outputs."""
     return max(STRIP_ROWS * min(columns, BLOCK_COLUMNS), columns)
 

@@ -442,7 +442,7 @@ class NumberLoss(Loss):
     """loss = sum_ik w_i c(Z[i, k], Y[i, k]), dZ = w c'(Z, Y), c' the derivative in Z; all in float64, dZ rounded once.
 
     ``point(loss, k, z, y)`` returns (c, c') of output k, ``twin_point`` the same for arrays. No row is a hit. A target
-    may have several adjacent outputs: ``each`` is their number.
+    has ``each`` adjacent outputs.
     """
 
     gradient = _number_gradient
@@ -475,11 +475,7 @@ class NumberLoss(Loss):
         return loss, 0, normal((weight * slopes).astype(Z.dtype))
 
 
-class _Nothing(NamedTuple):
-    pass
-
-
-class SquaredError(NumberLoss, _Nothing):
+class SquaredError(NumberLoss, namedtuple("_Nothing", "")):
     """c = (z - y)^2 / 2, c' = z - y: summed over the outputs, not their mean (Gauss 1809).
 
     scikit-learn's MLPRegressor reports ``loss / (rows * outputs)``, plus its penalty, and steps by the same gradient.
@@ -495,7 +491,7 @@ class SquaredError(NumberLoss, _Nothing):
         return (Z - Y) ** 2 / 2, Z - Y
 
 
-class AbsoluteError(NumberLoss, _Nothing):
+class AbsoluteError(NumberLoss, namedtuple("_Nothing", "")):
     """c = |z - y|, c' = sign(z - y), 0 at 0: z tends to the median (Laplace 1774)."""
 
     name, output = "absolute_error", "identity"
@@ -568,16 +564,16 @@ class Quantile(NumberLoss, namedtuple("_Quantiles", "quantiles")):
         return np.sort(Z.reshape(len(Z), -1, self.each), axis=2).reshape(Z.shape)
 
 
-class _LogLink(NumberLoss, _Nothing):
+class _LogLink(NumberLoss, namedtuple("_Nothing", "")):
     """A deviance of p = exp(z): the network's outputs are the logarithms of its predictions."""
 
     output = "exponential"
-    of_zero: ClassVar[bool]  # whether a target may be 0
+    takes_zero: ClassVar[bool]  # as a target
 
     def targets(self, name, value, samples, outputs, dtype):
         Y = super().targets(name, value, samples, outputs, dtype)
-        if (Y < 0 if self.of_zero else Y <= 0).any():
-            taken = "numbers of at least 0" if self.of_zero else "positive numbers"
+        if (Y < 0 if self.takes_zero else Y <= 0).any():
+            taken = "numbers of at least 0" if self.takes_zero else "positive numbers"
             raise ValueError(f"{name} holds {Y.min()}; the loss {self.name} takes {taken}")
         return Y
 
@@ -591,7 +587,7 @@ class Poisson(_LogLink):
     McCullagh and Nelder 1989, 2.3. As in scikit-learn's MLPRegressor, which reports loss / rows.
     """
 
-    name, of_zero = "poisson", True
+    name, takes_zero = "poisson", True
 
     @staticmethod
     def point(loss, k, z, y):
@@ -609,7 +605,7 @@ class Gamma(_LogLink):
     McCullagh and Nelder 1989, 8.3.
     """
 
-    name, of_zero = "gamma", False
+    name, takes_zero = "gamma", False
 
     @staticmethod
     def point(loss, k, z, y):
@@ -690,15 +686,15 @@ def custom_loss(function: Callable[..., Any], *, output: str = "identity", width
         raise ValueError(f"output is {output!r}; it must be one of {', '.join(OUTPUTS)}")
     width = checks.integer("width", width, 0)
     named = f"{python.__module__}.{python.__qualname__}"
-    _named[named] += 1
+    _made[named] += 1
     members = {"name": python.__name__, "output": output, "python": staticmethod(python)}
     members["of_row"] = _caught(njit(function) if function is python else function)
     members["__module__"] = "made by custom_loss"  # cannot be imported, so that its code is not kept on disk
     # Symbols of machine code contain the class's name, which must therefore be unique.
-    return type(f"{named}_{_named[named]}", (_RowLoss,), members)(width)
+    return type(f"{named}_{_made[named]}", (_RowLoss,), members)(width)
 
 
-_named: Counter[str] = Counter()
+_made: Counter[str] = Counter()  # losses, by their functions' names
 
 
 LOSSES: dict[str, type[Any]] = {

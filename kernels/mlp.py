@@ -32,7 +32,7 @@ from .step import (
     train_steps_sparse,
     update_network,
 )
-from .team import barrier_state, get_num_threads, pace_of, run, run_in_step, team_size
+from .team import barrier_state, get_num_threads, pace_of, parts_of_pass, run, run_in_step, team_size
 from .tuning import (
     BLOCK_CHUNKS,
     BLOCK_ENTRIES,
@@ -47,7 +47,6 @@ from .tuning import (
     PACKED_VISITS,
     PANEL_VECTORS,
     ROW_BLOCK,
-    SERIAL_ELEMENTS,
     SERIAL_FLOP,
 )
 from .update import Schedule, is_inert, sgd
@@ -69,7 +68,7 @@ def workspace_of(network: Network, batch: int, parts: int, allocate: Any, *, spa
     for outputs, kept in zip(sizes[1:], [*of_input, False]):
         lengths += [batch * outputs, batch * outputs, batch * outputs * kept]
     offsets = np.cumsum([0, *map(_padded, lengths)])
-    gradients = aligned_zeros(parts * gradient_size(max(sizes[1:])), dtype)
+    gradients = aligned_zeros(parts * gradient_size.py_func(max(sizes[1:])), dtype)
     return Workspace(
         aligned_zeros(int(offsets[-1]), dtype),
         offsets.astype(np.int64),
@@ -228,14 +227,12 @@ def run_gradient(
 
 def run_update(network: Network, gradient: np.ndarray, schedule: Schedule, factor: float) -> None:
     """Run ``update_network`` on the team."""
-    parts = 1 if gradient.size <= SERIAL_ELEMENTS else get_num_threads()
-    run(update_network, parts, schedule, factor, gradient, Parameters(*network.fields()))
+    run(update_network, parts_of_pass(gradient.size), schedule, factor, gradient, Parameters(*network.fields()))
 
 
 def move_average(network: Network, mean: np.ndarray, rate: float, t: int) -> None:
     """mean += rate * (params - mean); a rate of 0 stands for 1 / t, which makes it the mean over the steps 1 to t."""
-    parts = 1 if mean.size <= SERIAL_ELEMENTS else get_num_threads()
-    run(average_kernel, parts, network.params, mean, rate or 1 / t)
+    run(average_kernel, parts_of_pass(mean.size), network.params, mean, rate or 1 / t)
 
 
 def run_forward(X: np.ndarray | CSR, network: Network, scale: float, out: np.ndarray) -> None:

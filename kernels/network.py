@@ -7,6 +7,7 @@ saved, hashed, averaged or sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -126,10 +127,8 @@ class Network:
 
     def __repr__(self) -> str:
         """The call that makes such a network, without arguments that have their default values."""
-        usual = {
-            "bias": True, "dtype": "float32", "slots": 0, "activation": "relu", "output": "softmax",
-            "precision": "float32",
-        }  # fmt: skip
+        usual = {name: option.default for name, option in signature(Network).parameters.items()}
+        del usual["sizes"], usual["layer_rates"]
         own = {name: getattr(self, name) for name in usual} | {"dtype": self.dtype.name}
         options = [f"{name}={own[name]!r}" for name, value in usual.items() if own[name] != value]
         if (self.layer_rates != 1).any():

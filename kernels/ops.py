@@ -26,17 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import checks, distortion, dropout_mask, gemm, losses, mlp, sparse
+from . import checks, distortion, dropout_mask, gemm, losses, mlp, simd, sparse
 from .activations import activation_of
 from .csr_matrix import CSR
 from .jit.numba_private import for_python_alone
 from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
 from .network import Network
-from .sparse import PanelLayer, PanelState
+from .sparse import Columns, PanelLayer, PanelState, entry_arrays
 from .step import Objective, Samples, Scaled
-from .team import get_num_threads, run
-from .tuning import ROW_BLOCK, SERIAL_ELEMENTS, SERIAL_FLOP
+from .team import barrier_state, get_num_threads, parts_of_pass, run
+from .tuning import PANEL_VECTORS, ROW_BLOCK, SERIAL_FLOP
 from .update import RULES, Rule, Schedule, adam, adamw, clipped, sgd
 from .update import momentum as _momentum
 from .update import update as update_kernel
@@ -52,10 +52,6 @@ _STRONGEST = 1e6  # stronger distortions would overflow
 _LAST_SEED = 2**32 - 1
 
 
-def _parts(work: int, serial: int) -> int:
-    return get_num_threads() if work > serial else 1
-
-
 def _parts_of_product(numbers: int, times: int) -> int:
     """Parts for a product that multiplies ``numbers`` numbers ``times`` times each; reading one costs two products."""
     return get_num_threads() if 2 * numbers * (times + 2) > SERIAL_FLOP else 1
@@ -63,7 +59,7 @@ def _parts_of_product(numbers: int, times: int) -> int:
 
 def _parts_of_gradient(numbers: int, inputs: int, outputs: int) -> int:
     """Parts for a weight gradient; of few samples the time is that of writing it."""
-    return get_num_threads() if inputs * outputs > SERIAL_ELEMENTS else _parts_of_product(numbers, outputs)
+    return max(parts_of_pass(inputs * outputs), _parts_of_product(numbers, outputs))
 
 
 def _as_samples(X: Any, dtype: np.dtype, shape: tuple[int | None, int | None]) -> Any:
@@ -171,8 +167,12 @@ def linear_backward_weight(
 
 
 def _run_csr_update(X: CSR, dY: Array, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float) -> None:
-    parts = _parts_of_product(X.indices.size, dY.shape[1])
-    sparse.run_backward_update(X, dY, layer, state, schedule, scale, parts)
+    (B, I), dtype, parts = X.shape, dY.dtype, _parts_of_product(X.indices.size, dY.shape[1])
+    panel = PANEL_VECTORS * simd.REGISTER_BYTES // dtype.itemsize
+    columns = Columns(B, np.empty((parts, I + 2), np.int32), *entry_arrays(X.values.shape, B, X.values.dtype))
+    memory = np.arange(B), np.empty((parts, (B + 1) * panel), dtype), np.empty((parts, I), np.int32)
+    samples = X.bundle(scale, dtype)
+    run(sparse.csr_backward_update, parts, barrier_state(), samples, dY, layer, state, schedule, columns, memory)
 
 
 def linear_backward_update(
@@ -215,7 +215,7 @@ def linear_backward_update(
         return
     checks.apart(written, dY, X)
     parts = _parts_of_gradient(X.size, I, O)
-    memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size(O)), dtype)
+    memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size.py_func(O)), dtype)
     # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
     run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, memory)
 
@@ -240,7 +240,7 @@ def softmax(logits: ArrayLike, *, out: Array | None = None) -> Array:
     Z = checks.as_matrix("logits", logits)
     checks.require_columns("logits", Z)
     P = checks.output("out", out, Z.dtype, Z.shape, Z)
-    run(losses.softmax, _parts(Z.size, SERIAL_ELEMENTS), Z, P)
+    run(losses.softmax, parts_of_pass(Z.size), Z, P)
     return P
 
 
@@ -302,7 +302,7 @@ def _loss_gradient(
     dZ = checks.output("out", out, Z.dtype, Z.shape, Z, y, weights)
     compared = Targets(y.reshape(-1), weights, np.arange(len(Z)))
     outcomes = Outcomes(np.empty(len(Z)), np.empty(len(Z), np.int64))
-    run(losses.loss_gradient, _parts(Z.size, SERIAL_ELEMENTS), Z, compared, loss, outcomes, dZ)
+    run(losses.loss_gradient, parts_of_pass(Z.size), Z, compared, loss, outcomes, dZ)
     return *losses.totals(*outcomes, len(Z)), dZ
 
 
@@ -324,7 +324,7 @@ def dropout(Y: ArrayLike, p: float, *, seed: int, out: Array | None = None) -> A
     p, seed = checks.fraction("p", p), checks.integer("seed", seed, 0, _LAST_SEED)
     result = checks.output("out", out, Y.dtype, Y.shape, Y)
     result[...] = Y
-    run(dropout_mask.dropout, _parts(Y.size, SERIAL_ELEMENTS), seed, p, result)
+    run(dropout_mask.dropout, parts_of_pass(Y.size), seed, p, result)
     return result
 
 
@@ -366,7 +366,7 @@ def distort(
     epoch = checks.integer("epoch", epoch, 0, _LAST_SEED)
     strengths = distortion.Strengths(*(float(value) for value in list(given.values())[:5]))
     result = checks.output("out", out, X.dtype, (len(rows), h * w), X, rows)
-    parts = _parts(20 * result.size, SERIAL_ELEMENTS)
+    parts = parts_of_pass(20 * result.size)
     field, canvas = distortion.field_and_canvas(h, w, float(sigma), fill, parts)
     run(distortion.distort, parts, X, rows, seed, epoch, strengths, field, canvas, result)
     return result
@@ -439,7 +439,7 @@ def _update(rule: Rule, lr: float, t: int, W: Array, dW: ArrayLike, *state: Arra
         checks.in_place(name, array, dtype, W.shape)
         checks.no_overlap(name, array, W, dW, *state[:k])
     state = tuple(array.reshape(-1) for array in state)
-    parts = _parts(W.size, SERIAL_ELEMENTS)
+    parts = parts_of_pass(W.size)
     run(update_kernel, parts, Schedule(rule, lr, t), W.reshape(-1), state, dW.reshape(-1))
 
 

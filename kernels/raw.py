@@ -200,7 +200,7 @@ _Scratch = Annotated[Any, _Kind(1, written=True, bundle=SparseScratch)]
 
 @piece
 def _scratch_size(inputs, outputs):
-    return _gemm.PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.STRIP_ROWS * min(outputs, _gemm.BLOCK_COLUMNS), outputs)
+    return PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.gradient_size(outputs))
 
 
 def scratch_size(inputs: int, outputs: int) -> int:
@@ -271,7 +271,7 @@ def gemm(part: int, parts: int, A: _View, B: _View, out: _WrittenView, scratch: 
 
 @piece
 def _dense_forward(part, parts, X, W, b, scale, relu, out, scratch):
-    converted = after(scratch, parts * _gemm.PACK_SIZE)
+    converted = after(scratch, parts * PACK_SIZE)
     _gemm.linear_forward(part, parts, X, W, b, scale, relu, out, converted, scratch)
 
 

@@ -21,14 +21,14 @@ from numba import types
 
 from . import simd
 from .bundles import Matrix, after, after_each, numbers_like
-from .csr_matrix import CSR, index_dtype, to_read
+from .csr_matrix import index_dtype, to_read
 from .gemm import column_sums
 from .intrinsics import differing_bits, flat, in_line, lowest_bit, out_of_line, prefetch, prefetch_each
 from .jit import kernel, overload, piece
 from .simd import broadcast_each
-from .team import barrier, barrier_state, run, share
+from .team import barrier, share
 from .tuning import IN_PLACE_BYTES, PANEL_VECTORS, PREFETCH_COLUMNS
-from .update import Schedule, is_inert, step_of, step_rows, step_tile
+from .update import is_inert, step_of, step_rows, step_tile
 
 # -- panels --------------------------------------------------------------------------------------------------------
 
@@ -488,15 +488,3 @@ def clear_panels(part, parts, layer):
         if layer.b.size:
             for j in range(panel.n):
                 layer.b[panel.column + j] = 0
-
-
-def run_backward_update(
-    X: CSR, dY: np.ndarray, layer: PanelLayer, state: PanelState, schedule: Schedule, scale: float, parts: int
-) -> None:
-    """Run ``csr_backward_update`` on the team."""
-    (B, I), dtype = X.shape, dY.dtype
-    panel = PANEL_VECTORS * simd.REGISTER_BYTES // dtype.itemsize
-    columns = Columns(B, np.empty((parts, I + 2), np.int32), *entry_arrays(X.values.shape, B, X.values.dtype))
-    scratch = np.arange(B), np.empty((parts, (B + 1) * panel), dtype), np.empty((parts, I), np.int32)
-    samples = X.bundle(float(scale), dtype)
-    run(csr_backward_update, parts, barrier_state(), samples, dY, layer, state, schedule, columns, scratch)

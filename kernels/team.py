@@ -43,6 +43,7 @@ from .intrinsics import (
 )
 from .jit import Kernel, entry, kernel, piece, written
 from .jit.cache import warn
+from .tuning import SERIAL_ELEMENTS
 
 # -- the barrier ---------------------------------------------------------------------------------------------------
 
@@ -277,6 +278,11 @@ def _forget_team() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_team)
 atexit.register(lambda: _team.end())
+
+
+def parts_of_pass(elements: int) -> int:
+    """Parts for a pass over so many elements."""
+    return get_num_threads() if elements > SERIAL_ELEMENTS else 1
 
 
 def run(function: Any, parts: int, *args: Any) -> None:

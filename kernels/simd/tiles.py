@@ -45,7 +45,7 @@ def tile_zeros(typingctx: Any, like: Any, rows: Any, vectors: Any) -> Any:
 @intrinsic
 def tile_fma(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B: Any, b: Any) -> Any:
     """tile[r, v] += A[a + r * a_stride] * B[b + v * lanes : ... + lanes]: one step of a rank-1 update."""
-    return _tile_fma(tile, A, B, None)
+    return _tile_fma(tile, A, B)
 
 
 @intrinsic
@@ -54,7 +54,7 @@ def tile_fma_masked(typingctx: Any, tile: Any, A: Any, a: Any, a_stride: Any, B:
     return _tile_fma(tile, A, B, types.intp)
 
 
-def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
+def _tile_fma(tile: Any, A: Any, B: Any, *few: Any) -> Any:
     if not isinstance(tile, Tile):
         raise TypingError(f"expected a tile, not {tile}")
     require_readable(A)
@@ -62,13 +62,13 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
     vector = tile.vector
 
     def emit(
-        context: Any, builder: Any, acc: Any, array_a: Any, a: Any, a_stride: Any, array_b: Any, b: Any, few: Any = None
+        context: Any, builder: Any, acc: Any, array_a: Any, a: Any, a_stride: Any, array_b: Any, b: Any, n: Any = None
     ) -> Any:
         row_b = []
         for v in range(tile.vectors):
             first = v * vector.lanes
             offset = builder.add(b, b.type(first))
-            row_b.append(emit_load(context, builder, B, array_b, offset, vector.ir, few, first))
+            row_b.append(emit_load(context, builder, B, array_b, offset, vector.ir, n, first))
         for r in range(tile.rows):
             offset = builder.add(a, builder.mul(a_stride, a.type(r)))
             scalar = builder.load(pointer_to(context, builder, A, array_a, offset, vector.ir.element))
@@ -79,7 +79,7 @@ def _tile_fma(tile: Any, A: Any, B: Any, n: Any) -> Any:
                 acc = builder.insert_value(acc, total, k)
         return acc
 
-    return tile(tile, A, types.intp, types.intp, B, types.intp, *(() if n is None else (n,))), emit
+    return tile(tile, A, types.intp, types.intp, B, types.intp, *few), emit
 
 
 @intrinsic

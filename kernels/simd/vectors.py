@@ -454,12 +454,9 @@ sqrt = _lanewise("sqrt", _of_llvm("sqrt"), None, "The square root, correctly rou
 floor = _lanewise("floor", _of_llvm("floor"), None, "The largest integer at most x, as a float, exactly.", 1)
 ceil = _lanewise("ceil", _of_llvm("ceil"), None, "The smallest integer at least x, as a float, exactly.", 1)
 nearest = _lanewise(
-    "round",
-    _of_llvm("rint"),
-    None,
-    "np.rint(x): the nearest integer, ties to even, as a float; also written round(x).",
-    1,
-)
+    "round", _of_llvm("rint"), None,
+    "np.rint(x): the nearest integer, ties to even, as a float; also written round(x).", 1,
+)  # fmt: skip
 
 
 absolute = _lanewise(
