@@ -207,7 +207,7 @@ def no_overlap(name: str, array: np.ndarray, *others: Any) -> None:
             raise ValueError(f"{name} overlaps the memory of another argument; it must have memory of its own")
 
 
-def apart(written: tuple[np.ndarray, ...], *read: Any) -> None:
+def require_apart(written: tuple[np.ndarray, ...], *read: Any) -> None:
     """Refuse arrays to be changed in place that share memory with each other or with an array that is read."""
     arrays = (*written, *read)
     if len({id(array) for array in arrays if array.flags.owndata}) == len(arrays):

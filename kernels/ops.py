@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike
 from . import checks, distortion, dropout_mask, gemm, losses, mlp, simd, sparse
 from .activations import activation_of
 from .csr_matrix import CSR
-from .jit.numba_private import for_python_alone
+from .jit.numba_private import refuse_in_compiled_code
 from .losses import LOSSES, CrossEntropy, Loss, Outcomes, SoftmaxCrossEntropy, Targets, loss_of
 from .memory import scratch
 from .network import Network
@@ -208,12 +208,12 @@ def linear_backward_update(
         of_bias = _checked_state("bias_state", bias_state, dtype, (rule.slots, O))
     written = (W, state, bias, of_bias)
     if isinstance(X, CSR):
-        checks.apart(written, dY)
+        checks.require_apart(written, dY)
         slots = (tuple(slot.reshape(-1) for slot in array) for array in (state, of_bias))
         layer, schedule = PanelLayer(I, O, W.reshape(-1), bias, False), Schedule(rule, lr, t)
         _run_csr_update(X, dY, layer, PanelState(*slots), schedule, scale)
         return
-    checks.apart(written, dY, X)
+    checks.require_apart(written, dY, X)
     parts = _parts_of_gradient(X.size, I, O)
     memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size.py_func(O)), dtype)
     # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
@@ -657,4 +657,4 @@ def mlp_update(
 
 for _name in __all__:
     if _name != "csr":
-        for_python_alone(globals()[_name], f"kernels.raw.{_name}")
+        refuse_in_compiled_code(globals()[_name], f"kernels.raw.{_name}")

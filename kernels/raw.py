@@ -94,8 +94,8 @@ _Pixels = Annotated[np.ndarray, _Kind(2, types.uint8)]
 _WrittenPixels = Annotated[np.ndarray, _Kind(2, types.uint8, written=True)]
 _Written = Annotated[np.ndarray, _Kind(2, written=True)]
 _WrittenRow = Annotated[np.ndarray, _Kind(1, written=True)]
-_Any = Annotated[np.ndarray, _Kind(None)]
-_WrittenAny = Annotated[np.ndarray, _Kind(None, written=True)]
+_Array = Annotated[np.ndarray, _Kind(None)]
+_WrittenArray = Annotated[np.ndarray, _Kind(None, written=True)]
 _Integers = Annotated[np.ndarray, _Kind(1, types.int64)]
 _Numbers = Annotated[np.ndarray, _Kind(1, types.float64)]
 _Losses = Annotated[np.ndarray, _Kind(1, types.float64, written=True)]
@@ -365,8 +365,8 @@ def linear_backward_update(
     rule: Rule,
     lr: float,
     t: int,
-    state: _WrittenAny | None,
-    bias_state: _WrittenAny | None,
+    state: _WrittenArray | None,
+    bias_state: _WrittenArray | None,
     scratch: _Scratch,
     scale: float = 1.0,
 ) -> None:
@@ -427,7 +427,7 @@ def softmax_cross_entropy(
 
 
 @_op
-def activation_forward(part: int, parts: int, Z: _Any, activation: Activation, out: _WrittenAny) -> None:
+def activation_forward(part: int, parts: int, Z: _Array, activation: Activation, out: _WrittenArray) -> None:
     """out = f(Z), f a ``kernels.ACTIVATIONS[name]``; ``out`` may be Z."""
     z, y = flat_to_read(Z), flat(out)
     lo, hi = team.share(part, parts, y.size)
@@ -442,7 +442,9 @@ def activation_forward(part: int, parts: int, Z: _Any, activation: Activation, o
 
 
 @_op
-def activation_backward(part: int, parts: int, dY: _Any, A: _Any, activation: Activation, out: _WrittenAny) -> None:
+def activation_backward(
+    part: int, parts: int, dY: _Array, A: _Array, activation: Activation, out: _WrittenArray
+) -> None:
     """out = dZ = dY * f'(Z), from A = f(Z), or from A = Z where ``activation.of_input``; ``out`` may be dY."""
     dy, a, dz = flat_to_read(dY), flat_to_read(A), flat(out)
     lo, hi = team.share(part, parts, dz.size)
@@ -507,7 +509,7 @@ def distort(
 
 @_op
 def update(
-    part: int, parts: int, W: _WrittenAny, dW: _Any, state: _WrittenAny | None, rule: Rule, lr: float, t: int = 1
+    part: int, parts: int, W: _WrittenArray, dW: _Array, state: _WrittenArray | None, rule: Rule, lr: float, t: int = 1
 ) -> None:
     """Step W by dW of any shape by a rule of ``kernels.RULES``; ``state`` [rule.slots, *W.shape], None for 0 slots."""
     slots = views(flat_or_empty(state, W), W.size, rule.slots)
@@ -515,7 +517,7 @@ def update(
 
 
 @_op
-def sgd_update(part: int, parts: int, W: _WrittenAny, dW: _Any, lr: float, weight_decay: float = 0.0) -> None:
+def sgd_update(part: int, parts: int, W: _WrittenArray, dW: _Array, lr: float, weight_decay: float = 0.0) -> None:
     """W -= lr * (dW + weight_decay * W)."""
     schedule = Schedule(Sgd(0.0, 0.0, 0.0, weight_decay), lr, 1)
     _update.update(part, parts, schedule, flat(W), views(flat(W), 0, 0), flat_to_read(dW))
@@ -525,9 +527,9 @@ def sgd_update(part: int, parts: int, W: _WrittenAny, dW: _Any, lr: float, weigh
 def momentum_update(
     part: int,
     parts: int,
-    W: _WrittenAny,
-    dW: _Any,
-    V: _WrittenAny,
+    W: _WrittenArray,
+    dW: _Array,
+    V: _WrittenArray,
     lr: float,
     momentum: float = 0.9,
     nesterov: bool = False,
@@ -545,10 +547,10 @@ def momentum_update(
 def adam_update(
     part: int,
     parts: int,
-    W: _WrittenAny,
-    dW: _Any,
-    M: _WrittenAny,
-    V: _WrittenAny,
+    W: _WrittenArray,
+    dW: _Array,
+    M: _WrittenArray,
+    V: _WrittenArray,
     t: int,
     lr: float,
     beta1: float = 0.9,

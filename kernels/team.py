@@ -41,7 +41,7 @@ from .intrinsics import (
     job_outcome,
     yield_core,
 )
-from .jit import Kernel, entry, kernel, piece, written
+from .jit import Kernel, entry, from_source, kernel, piece
 from .jit.cache import warn
 from .tuning import SERIAL_ELEMENTS
 
@@ -327,7 +327,7 @@ def _claiming(function: Any) -> tuple[Any, int]:
         raise TypeError(f"kernel {function.py_func.__qualname__} must take part and parts first")
     names = list(inspect.signature(function.py_func).parameters)[2:]
     source = _CLAIM_PARTS.format(arguments=", ".join(names))
-    claim = written(source, "claim_parts", function, _atomic_add=atomic_add)
+    claim = from_source(source, "claim_parts", function, _atomic_add=atomic_add)
     claim.__qualname__ = f"claim_parts({function.py_func.__qualname__})"
     return kernel(claim), len(names)
 

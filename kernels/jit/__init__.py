@@ -60,7 +60,7 @@ from .numba_private import (
 vocabulary()
 
 __all__ = [
-    "Bound", "Kernel", "compile_for", "entry", "from_python", "kernel", "overload", "piece", "store", "written",
+    "Bound", "Kernel", "compile_for", "entry", "from_python", "from_source", "kernel", "overload", "piece", "store",
 ]  # fmt: skip
 
 compile_seconds = 0.0
@@ -198,7 +198,7 @@ def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int
         arguments, bundled = arguments + given, bundled + made
     text = _ENTRY.format(name=name, first=first, arguments=arguments, work=work.format(arguments=bundled))
     scope = {"_exchange_control": exchange_control, "_CONTROL": CONTROL, "_settle": settle, **names, **constants}
-    call = written(text, name, function, **scope)
+    call = from_source(text, name, function, **scope)
     call.__qualname__ = f"{call.__name__}({function.py_func.__qualname__}{bound})"
     made = _Entry(call, {}, _OPTIONS)
     made.source = source
@@ -206,7 +206,7 @@ def entry(maker: Any, name: str, first: str, work: str, function: Any, skip: int
     return made
 
 
-def written(source: str, name: str, function: Any, **scope: Any) -> Any:
+def from_source(source: str, name: str, function: Any, **scope: Any) -> Any:
     """The function ``name`` defined by generated source, in which ``_function`` is the kernel; it joins its module."""
     scope |= {"__name__": function.py_func.__module__, "_function": function}
     exec(compile(source, f"<{name} of {function.py_func.__qualname__}>", "exec"), scope)

@@ -39,8 +39,8 @@ vocabulary()
 __all__ = [
     "ARM", "X86", "AbstractTemplate", "AttributeTemplate", "Dispatcher", "NumbaError", "PieceCompiler",
     "PythonDispatcher", "StoredDispatcher", "TypingError", "cgutils", "code_from", "code_to_keep", "config",
-    "definition", "for_python_alone", "global_compiler_lock", "infer_global", "intrinsic", "load_registries",
-    "lower_constant", "outcome", "part_of", "passed_only", "place_of_typing", "propagate", "target",
+    "definition", "global_compiler_lock", "infer_global", "intrinsic", "load_registries", "lower_constant", "outcome",
+    "part_of", "passed_only", "place_of_typing", "propagate", "refuse_in_compiled_code", "target",
     "tell_a_compilation_of_new_names", "with_part",
 ]  # fmt: skip
 
@@ -434,7 +434,7 @@ def definition(intrinsic: Any) -> Any:
     return intrinsic._defn
 
 
-def for_python_alone(function: Any, instead: str) -> None:
+def refuse_in_compiled_code(function: Any, instead: str) -> None:
     """Refuse calls of a function in compiled code, in one line that says what to call instead."""
 
     class Template(AbstractTemplate):

@@ -165,15 +165,15 @@ def intrinsic(function: Callable[..., Any], constants: bool = False) -> Any:
         return signature, emit_bare
 
     @functools.wraps(typed)
-    def told(typingctx: Any, *args: Any, **named: Any) -> Any:
-        if named:
-            args = inspect.signature(function).bind(typingctx, *args, **named).args[1:]
+    def in_one_line(typingctx: Any, *args: Any, **by_name: Any) -> Any:
+        if by_name:
+            args = inspect.signature(function).bind(typingctx, *args, **by_name).args[1:]
         try:
             return typed(typingctx, *args)
         except TypingError as error:  # which Numba would wrap in twenty lines
             raise TypeError(f"{numba_private.place_of_typing()}{error}") from None
 
-    made = numba_private.intrinsic(told, constants)
+    made = numba_private.intrinsic(in_one_line, constants)
     made.typed = typed
     return made
 
