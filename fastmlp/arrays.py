@@ -87,6 +87,8 @@ def _samples(
     shape = columns = None
     if hasattr(X, "tocsr"):
         features: Any = sparse_rows(X, X_name)
+    elif hasattr(X, "indptr"):  # the kernels' CSR, or a Dataset's rows
+        raise InputError(f"{X_name} is a {type(X).__name__}; fit takes arrays, data frames and SciPy's sparse matrices")
     elif has_columns(X) or is_masked(X) or (array := _array(X_name, X)).dtype.kind not in "biufcV":
         table = read_table(X, X_name)
         if all(isinstance(name, str) for name in table.columns):
@@ -104,7 +106,12 @@ def _samples(
             shape = image_shape(features.shape)
     else:
         shape = image_shape(array.shape)
-        features = as_samples(array, X_name)
+        try:
+            features = as_samples(array, X_name)
+        except InputError as error:
+            if array.ndim == 2 and array.dtype.kind == "f" and np.isnan(array).any():
+                raise InputError(f"{error}; as a data frame or a dict of arrays it may have gaps (NaN)") from None
+            raise
         if len(features) == 0:
             raise InputError(f"{X_name} is empty; it must hold at least one sample")
     if labels.ndim != 1 or len(labels) != len(features):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+import kernels
 from fastmlp.arrays import dataset_of
 from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Frame
@@ -449,7 +450,14 @@ BAD = {  # what is given in the place of X and y, or beside them
         {"data": {"a": X[:, 0], "b": X[:, 1]}, "X_test": {"a": X[:, 0]}, "y_test": TEXT},
         "^X_test: column 'b' is missing",
     ),
-    "NaN": ({"data": np.where(X > 2, np.nan, X)}, r"X, row \d+ .counted from 0.: holds a NaN or an infinity"),
+    "NaN": (
+        {"data": np.where(X > 2, np.nan, X)},
+        r"X, row \d+ .*: holds a NaN .* as a data frame or a dict of arrays it may have gaps .NaN.$",
+    ),
+    "infinity": ({"data": np.where(X > 2, np.inf, X)}, "holds a NaN or an infinity; all values must be finite$"),
+    "the kernels' CSR": (
+        {"data": kernels.csr(X)}, "^X is a CSR; fit takes arrays, data frames and SciPy's sparse matrices$"
+    ),
     "NaN in y": (
         {"y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, r"y, row \d+ .counted from 0.: holds a NaN or an infinity"
     ),

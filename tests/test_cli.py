@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 JSON_KEYS = {
     "test_accuracy", "test_loss", "train_loss", "epochs", "steps", "samples", "train_seconds", "ms_per_step",
     "samples_per_second", "compile_seconds", "load_seconds", "gflops", "peak_gflops", "input", "density", "threads",
-    "seed", "backend", "dtype", "weights_sha256", "validation_accuracy", "validation_loss", "best_epoch",
+    "seed", "backend", "dtype", "precision", "weights_sha256", "validation_accuracy", "validation_loss", "best_epoch",
     "ranks",
 }  # fmt: skip
 

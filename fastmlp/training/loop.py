@@ -457,6 +457,7 @@ def training_cost(
         "seed": config.seed,
         "backend": config.backend,
         "dtype": config.dtype,
+        "precision": config.precision,
         "weights_sha256": model.weights_sha256(),
     }
 
