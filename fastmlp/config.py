@@ -68,9 +68,9 @@ def _option(default: Any, help: str, **more: Any) -> Any:
     return field(default=default, metadata={"help": help, **more})
 
 
-def _planned(help: str, **more: Any) -> Any:
+def _by_data(help: str, **more: Any) -> Any:
     """An option that is None until ``TrainConfig.completed`` chooses what is not given."""
-    return _option(None, help, planned=True, **more)
+    return _option(None, help, by_data=True, **more)
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,14 @@ class TrainConfig:
         "Intel's processors with AMX",
         choices=("float32", "bfloat16"),
     )
-    loss: str = _planned(
+    loss: str = _by_data(
         f"for classes: {', '.join(LOSSES['classification'])}; for numbers to predict, which are standardised: "
         f"{', '.join(LOSSES['regression'])}; with parameters such as focal:2, huber:0.5, quantile:0.1,0.5,0.9 "
         "(default: the first)",
         metavar="NAME",
         group="optimisation",
     )
-    batch_size: int = _planned("samples in a step (default 128; fewer for a small table)", within=_COUNT)
+    batch_size: int = _by_data("samples in a step (default 128; fewer for a small table)", within=_COUNT)
     epochs: int | None = _option(
         None,
         "passes over the training data (default 4, or as many as make 1,000 steps; for one network of a table "
@@ -191,7 +191,7 @@ class TrainConfig:
         None, "epochs between the falls of the step schedule (default a third of the run)", within=_COUNT
     )
     step_factor: float = _option(0.1, "of each fall of the step schedule", within=_POSITIVE)
-    clip_norm: float = _planned(
+    clip_norm: float = _by_data(
         "scale gradients of a larger norm down to this (default not at all; where numbers are predicted 1)",
         within=_POSITIVE,
     )
@@ -201,12 +201,12 @@ class TrainConfig:
         "(1: their mean)",
         within=_DECAY,
     )
-    weight_decay: float = _planned(
+    weight_decay: float = _by_data(
         "L2 penalty on weights; adamw: decoupled (default 0; for a table by its size)",
         group="regularisation",
         within=_NOT_NEGATIVE,
     )
-    dropout: float = _planned(
+    dropout: float = _by_data(
         "part of the hidden units left out at each step (default 0; for a table by its size)", metavar="P", within=_PART
     )
     label_smoothing: float = _option(0.0, "part of each target spread over all classes", within=_PART)
@@ -270,7 +270,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if value is None and item.metadata.get("planned"):
+            if value is None and item.metadata.get("by_data"):
                 continue
             value = _typed(item.name.replace("_", "-"), value, str(item.type))
             object.__setattr__(self, item.name, value)
@@ -369,6 +369,9 @@ class TrainConfig:
         return "".join(lines)
 
 
+OPTIONS = {item.name for item in fields(TrainConfig)} - {"given"}
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file, by field name. InputError for an unreadable file and for keys that are no options."""
     import tomllib
@@ -389,10 +392,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
         raise InputError(f"{path}: not valid TOML ({str(error) or 'nested too deeply'})") from None
-    known = {item.name for item in fields(TrainConfig)} - {"given"}
     for key in options:
-        if key not in known:
-            advice = f"{similar(key, known)}--help lists them".replace("_", "-")
+        if key not in OPTIONS:
+            advice = f"{similar(key, OPTIONS)}--help lists them".replace("_", "-")
             raise InputError(f"{path}: {key[:40].replace('_', '-')!r} is no option of train ({advice})")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
@@ -492,9 +494,8 @@ def configure(preset: str | None = None, **options: Any) -> TrainConfig:
     """A TrainConfig from a preset and options that override it. InputError for impossible ones."""
     if preset is not None and preset not in PRESETS:
         raise InputError(not_one_of("--preset", preset, PRESETS))
-    known = {item.name for item in fields(TrainConfig)} - {"given"}
-    if unknown := sorted(set(options) - known):
-        raise unknown_option(unknown[0], known)
+    if unknown := sorted(options.keys() - OPTIONS):
+        raise unknown_option(unknown[0], OPTIONS)
     recipe = dict(PRESETS[preset]) if preset else {}
     if options.get("epochs") is not None:
         recipe.pop("steps", None)

@@ -41,11 +41,10 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
 
     if (own := model.trained_on) is None:
         return data
-    learnt = data
-    if isinstance(data.X, Frame):  # of columns without names the unused are read, too
-        used = data.X.only([name for name in data.X.columns if name not in model.features.unused])
-        learnt = replace(data, X=used, X_test=used, y_test=data.y, columns=None)
-    same = digest(learnt) == own["digest"]
+    learnt = data.X
+    if isinstance(learnt, Frame):  # of columns without names the unused are read, too
+        learnt = learnt.only([name for name in learnt.columns if name not in model.features.unused])
+    same = digest(learnt, data.y) == own["digest"]
     if recorded and not same:
         say(
             f"{config.data}: is not what the model was trained on, or has changed since; "
@@ -57,7 +56,7 @@ def load_to_test(config: TrainConfig, model: Model, *, whole: bool, recorded: bo
         say(f"{config.data}: is all that the model was trained on; new samples may be harder")
     elif 0 < round(len(data.y) * own["val_fraction"]) < len(data.y):
         train, test = split_rows(len(data.y), own["val_fraction"], own["seed"], data.source)
-        if digest(learnt, train) == own["digest"]:
+        if digest(learnt, data.y, train) == own["digest"]:
             say(
                 f"{config.data}: is what the model was trained on; "
                 f"it is tested on the {len(test):,} samples held out then"

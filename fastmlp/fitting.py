@@ -1,25 +1,28 @@
-"""``fastmlp.fit``: a network from a data set, or from arrays, data frames and SciPy's sparse matrices."""
+"""``fastmlp.fit`` of a data set, or of arrays, data frames and SciPy's sparse matrices; ``train`` drives every run."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from . import log
 from .arrays import dataset_of
-from .config import TrainConfig, configure, unknown_option
+from .backend import kernels
+from .config import OPTIONS, TrainConfig, configure, unknown_option
 from .data import Dataset
 from .data.labels import listed
-from .errors import InputError, as_parameters
+from .errors import InputError, Interrupted, as_parameters
 from .paths import as_path
 from .screen import Screen, in_notebook
-from .training.loop import Observer, Progress, Result, fit_network
+from .training.checkpoint import read_checkpoint, take_over
+from .training.loop import Observer, Progress, Result, Run, on_threads
 from .training.parallel import World
-from .training.plan import completed
+from .training.plan import completed, plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +34,7 @@ _INSTEAD = {
         ("test", "label_column", "weight_column", "offline"), "fastmlp.load takes it, and fit what that has read"
     ),
 }
-_OPTIONS = {"preset", *(item.name for item in fields(TrainConfig))} - {"data"}
+_OPTIONS = {"preset", *OPTIONS} - {"data"}
 
 
 def _telling_what_is_given(function: Callable[P, R]) -> Callable[P, R]:
@@ -178,18 +181,45 @@ def train(
     resume: bool = False,
     world: World | None = None,
 ) -> Result:
-    """Train as ``config`` says: one network, or several of a table. ``fit`` says what it takes, returns and raises."""
+    """Train as ``config`` says: one network, or several of a table. ``fit`` says what it takes, returns and raises.
+
+    Rank 0 reads and writes the checkpoint.
+    """
     observer, world = observer or Observer(), world or World()
     config, path = completed(config, data, world.size), None if checkpoint is None else as_path(checkpoint)
     if path is not None and path.is_dir():
         raise InputError(
             f"checkpoint is {str(checkpoint)!r}, a directory; it must be a file, such as checkpoint.npz in it"
         )
-    if config.networks:
-        from .tables.fit import fit_table  # here: a network of its own does without
+    with ExitStack() as during:
+        during.enter_context(on_threads(world.threads if config.threads is None else config.threads))
+        found, before = None, kernels.jit.compile_seconds
+        with world.together():
+            if config.networks:
+                from .tables.fit import TableRun  # here: a network of its own does without
 
-        return fit_table(data, config, observer, path, resume)
-    return fit_network(data, config, observer, path, resume, world)
+                run: Any = TableRun(data, config, observer, path)
+            else:
+                run = Run(plan(data, config, observer.chosen), observer, world, path)
+                during.callback(run.batches.close)
+            if resume and path is not None and world.rank == 0:
+                found = read_checkpoint(path, observer.say)
+        if len(set(world.gather(run.digest))) > 1:
+            raise InputError(f"{data.source}: is not the same data on all ranks")
+        found = world.gather(found)[0]
+        if found is not None:
+            take_over(run, found, data.source)
+        run.warm_up()
+        compile_seconds = kernels.jit.compile_seconds - before
+        with world.together():
+            observer.started(run.history, run.finished)
+        try:
+            run.train()
+        except Interrupted as interruption:
+            if run.model is not None:
+                interruption.result = Result(run.model, run.config, run.history)
+            raise
+        return Result(run.model, run.config, run.history, run.summary(compile_seconds))
 
 
 def _in_order(weights: Mapping[Any, float], classes: tuple[str, ...]) -> str:

@@ -133,15 +133,15 @@ def outputs_by_rows(
 
 def train(
     recipe: Recipe, scale: float, data: Rows, parts: list[tuple[np.ndarray, Rows]], seeds: list[int], *,
-    told: Callable[[int, int, float], None] = lambda network, epoch, loss: None,
-    finished: Callable[[int, Member], None] = lambda network, member: None,
+    epoch_ended: Callable[[int, int, float], None] = lambda network, epoch, loss: None,
+    network_ended: Callable[[int, Member], None] = lambda network, member: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Member]:  # fmt: skip
     """Train a network on scale * X for each part: (numbers of the rows of ``data`` to train on, rows held out).
 
     One thread trains a network, or several if there are fewer networks than threads; the bits do not depend on it. Each
-    thread calls ``told`` (network, epoch, loss) and asks ``stop`` after an epoch, and calls ``finished`` at the end;
-    networks count from 0. Ctrl-C and ``stop`` end all networks; unfinished ones are not passed to ``finished``.
+    thread calls ``epoch_ended`` (network, epoch, loss) and asks ``stop`` after an epoch, and calls ``network_ended`` at
+    the end; networks count from 0. Ctrl-C and ``stop`` end all networks, unfinished ones without ``network_ended``.
     """
     if isinstance(data.X, Sparse):
         data = replace(data, X=kernels.csr(data.X).dictionary_encode())
@@ -155,9 +155,9 @@ def train(
     def member(k: int) -> Member:
         try:
             with kernels.threads(max(1, cores // len(parts))):
-                made = _train_one(recipe, scale, data, *parts[k], seeds[k], stops, partial(told, k))
+                made = _train_one(recipe, scale, data, *parts[k], seeds[k], stops, partial(epoch_ended, k))
             if not stopped.is_set():
-                finished(k, made)
+                network_ended(k, made)
             return made
         except BaseException:
             stopped.set()
@@ -173,7 +173,7 @@ def train(
 
 def _train_one(
     recipe: Recipe, scale: float, data: Rows, rows: np.ndarray, held_out: Rows, seed: int,
-    stopped: Callable[[], bool], told: Callable[[int, float], None],
+    stopped: Callable[[], bool], epoch_ended: Callable[[int, float], None],
 ) -> Member:  # fmt: skip
     """Train until the epochs since the best one outnumber the epochs up to it by a first cycle.
 
@@ -202,7 +202,7 @@ def _train_one(
         train_losses.append(float(step_losses.sum() / len(rows)))
         if losses[-1] < best_loss:
             best.params[...], best_epoch, best_loss, outputs_then = mean.params, epoch + 1, losses[-1], Z
-        told(epoch + 1, losses[-1])
+        epoch_ended(epoch + 1, losses[-1])
         if stopped() or not np.isfinite(losses[-1]) or epoch + 1 >= 2 * best_epoch + recipe.cycles[0]:
             break
     return Member(best, losses, best_epoch, outputs_then, train_losses)

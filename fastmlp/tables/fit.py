@@ -1,13 +1,13 @@
-"""``train`` and ``fit`` of a table: its columns are learnt, then networks on parts of its rows (see ``ensemble``)."""
+"""A run on a table: its columns are learnt, then networks on parts of its rows (see ``ensemble``)."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from ..data.labels import listed
 from ..errors import InputError, Interrupted, RunError, about, similar
 from ..formats import DROP, kinds_of
 from ..models.target import Target, number_scores, target_of
-from ..training.checkpoint import Checkpoint, read_checkpoint, resuming, write_checkpoint
-from ..training.loop import Observer, Progress, Result, on_threads, training_cost
+from ..training.checkpoint import Checkpoint, write_checkpoint
+from ..training.loop import Observer, Progress, training_cost
 from ..training.plan import digest, sample_weights
 from .columns import Columns
 from .ensemble import Member, Rows, folds, input_scale, mean_probabilities, train
@@ -91,7 +91,7 @@ def _kinds(data: Dataset, said: tuple[str, ...]) -> dict[str, str]:
     return kinds
 
 
-def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
+def _plan_of(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     X, y, weights = as_frame(data.X, data.columns, data.label), data.y, sample_weights(config, data)
     if weights is not None and not weights.all():  # rows of weight 0 are left out
         kept = np.flatnonzero(weights)
@@ -130,24 +130,31 @@ def _planned(data: Dataset, config: TrainConfig, say: Any) -> _Plan:
     return _Plan(columns, samples, input_scale(inputs, width), target, recipe, parts, seeds)
 
 
-class _Run:
-    """The state of a run: its trained networks, their reports, and the file that keeps them."""
+class TableRun:
+    """The state of a run of several networks: the trained ones, their reports, and the file that keeps them.
 
-    def __init__(self, data: Dataset, config: TrainConfig, plan: _Plan, observer: Observer, path: Path | None) -> None:
-        self.data, self.config, self.plan, self.observer, self.path = data, config, plan, observer, path
+    A run that is resumed trains the others, to the same bits.
+    """
+
+    def __init__(self, data: Dataset, config: TrainConfig, observer: Observer, path: Path | None) -> None:
+        self.data, self.config, self.observer, self.path = data, config, observer, path
+        self.plan = plan = _plan_of(data, config, observer.say)
+        observer.columns(plan.columns)
         self.members: dict[int, Any] = {}  # trained networks by number
         self.history: list[NetworkReport] = []
         self.seconds = 0.0  # of earlier runs
-        used = as_frame(data.X, data.columns, data.label).only(plan.columns.used)
-        self.digest = digest(replace(data, X=used, X_test=used, y_test=data.y, columns=None))
+        self.digest = digest(as_frame(data.X, data.columns, data.label).only(plan.columns.used), data.y)
         self._lock = threading.Lock()
         self._epochs = dict.fromkeys(range(len(plan.parts)), 0)
         self._losses: dict[int, float] = {}
         self._saved = time.monotonic()
         self._start = time.perf_counter()
 
-    def model(self) -> TableModel:
-        """The model of the networks trained so far."""
+    @property
+    def model(self) -> TableModel | None:
+        """The model of the networks trained so far; None without any."""
+        if not self.members:
+            return None
         data = self.data
         own = {"digest": self.digest, "val_fraction": self.config.val_fraction, "seed": self.config.seed}
         return TableModel(
@@ -156,10 +163,14 @@ class _Run:
             label_kind=data.label_kind,
         )  # fmt: skip
 
-    # -- callbacks of the training threads
-    # -----------------------------------------------------------------------------------
+    @property
+    def finished(self) -> bool:
+        """Whether all networks are trained."""
+        return len(self.members) == len(self.plan.parts)
 
-    def _epoch(self, network: int, epoch: int, loss: float) -> None:
+    # -- callbacks of the training threads ---------------------------------------------------------------------------
+
+    def _epoch_ended(self, network: int, epoch: int, loss: float) -> None:
         with self._lock:
             self._epochs[network], self._losses[network] = epoch, loss
             rows = len(self.plan.parts[0][0])
@@ -171,7 +182,7 @@ class _Run:
             left = seconds / done * (most - done)
             self.observer.progress(Progress(done * each, most * each, mean, None, rate, left))
 
-    def _finished(self, network: int, member: Member) -> None:
+    def _network_ended(self, network: int, member: Member) -> None:
         if not member.best_epoch:
             return
         with self._lock:
@@ -197,30 +208,24 @@ class _Run:
             member.losses[best - 1], accuracy, rmse, member.losses, self.seconds + time.perf_counter() - self._start,
         )  # fmt: skip
 
-    # -- the file
-    # ----------------------------------------------------------------------------------------------------------
+    # -- the file ----------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of the trained networks; a resumed run trains the others."""
+        """Write a checkpoint of the trained networks."""
         if self.path is not None and self.members:
-            history = [asdict(report) for report in self.history]
-            run = {"networks": sorted(self.members), "history": history, "digest": self.digest}
-            write_checkpoint(self.path, Checkpoint(self.model(), asdict(self.config), run, {}))
+            write_checkpoint(self, {"networks": sorted(self.members)}, {})
         self._saved = time.monotonic()
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Take over a checkpoint's networks. InputError where they belong to another run."""
-        model: Any = checkpoint.model
-        run = checkpoint.run
-        with resuming(checkpoint, self.config, self.digest, self.data.source, self.path):
-            self.members = dict(zip(map(int, run["networks"]), model.networks, strict=True))
-            self.history = [NetworkReport(**report) for report in run["history"]]
-            if not {*self.members} <= {*range(len(self.plan.parts))} or len(self.history) != len(self.members):
-                raise ValueError("networks")
-            self.seconds = max((report.seconds for report in self.history), default=0.0)
+        """Take over a checkpoint's networks: see ``checkpoint.take_over``."""
+        run, model = checkpoint.run, cast(TableModel, checkpoint.model)
+        self.members = dict(zip(map(int, run["networks"]), model.networks, strict=True))
+        self.history = [NetworkReport(**report) for report in run["history"]]
+        if not {*self.members} <= {*range(len(self.plan.parts))} or len(self.history) != len(self.members):
+            raise ValueError("networks")
+        self.seconds = max((report.seconds for report in self.history), default=0.0)
 
-    # -- training
-    # ----------------------------------------------------------------------------------------------------------
+    # -- training ----------------------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
         """Compile, or load from the cache, every kernel that the run will call."""
@@ -233,27 +238,26 @@ class _Run:
             mean_probabilities([np.zeros((1, plan.recipe.outputs), np.float32)])
 
     def train(self) -> None:
-        left = [k for k in range(len(self.plan.parts)) if k not in self.members]
+        """Train the networks that are left."""
+        plan, left = self.plan, [k for k in range(len(self.plan.parts)) if k not in self.members]
         self._start = time.perf_counter()
-        plan = self.plan
         if left:
             train(
                 plan.recipe, plan.scale, plan.rows,
                 [plan.parts[k] for k in left], [plan.seeds[k] for k in left],
-                told=lambda k, epoch, loss: self._epoch(left[k], epoch, loss),
-                finished=lambda k, member: self._finished(left[k], member), stop=self.observer.stop,
+                epoch_ended=lambda k, epoch, loss: self._epoch_ended(left[k], epoch, loss),
+                network_ended=lambda k, member: self._network_ended(left[k], member), stop=self.observer.stop,
             )  # fmt: skip
         self.save()
         self.seconds += time.perf_counter() - self._start
-        if len(self.members) == len(plan.parts):
-            return
-        if self.observer.stop():
-            raise Interrupted
-        raise RunError(f"diverged: a loss is not finite; try a lower --lr than {plan.recipe.learning_rate:g}")
+        if not self.finished:
+            if self.observer.stop():
+                raise Interrupted
+            raise RunError(f"diverged: a loss is not finite; try a lower --lr than {plan.recipe.learning_rate:g}")
 
     def summary(self, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``: means over the networks, and what all of them did together."""
-        model, history, plan = self.model(), self.history, self.plan
+        model, history, plan = cast(TableModel, self.model), self.history, self.plan
         tested = model.measure(self.data.X_test, self.data.y_test)
         steps = sum(report.step for report in history)
         samples = sum(report.epochs * len(plan.parts[report.network - 1][0]) for report in history)
@@ -276,27 +280,3 @@ class _Run:
                 step_seconds=self.seconds * threads / steps, compile_seconds=compile_seconds,
             ),
         }  # fmt: skip
-
-
-def fit_table(data: Dataset, config: TrainConfig, observer: Observer, path: Path | None, resume: bool) -> Result:
-    """``fitting.train`` of a table by several networks, with a completed ``config``.
-
-    The checkpoint ``path`` keeps the trained networks; with ``resume`` only the others are trained, to the same bits.
-    """
-    with on_threads(config.threads):
-        before = kernels.jit.compile_seconds
-        plan = _planned(data, config, observer.say)
-        run = _Run(data, config, plan, observer, path)
-        observer.columns(plan.columns)
-        if resume and path is not None and (found := read_checkpoint(path, observer.say)) is not None:
-            run.resume(found)
-        run.warm_up()
-        compile_seconds = kernels.jit.compile_seconds - before
-        observer.started(run.history, len(run.members) == len(plan.parts))
-        try:
-            run.train()
-        except Interrupted as interruption:
-            if run.members:
-                interruption.result = Result(run.model(), config, run.history)
-            raise
-        return Result(run.model(), config, run.history, run.summary(compile_seconds))

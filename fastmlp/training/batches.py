@@ -19,16 +19,16 @@ _RUNS = 1024  # the least number of runs of consecutive rows in a window
 class Window:
     """The samples of the steps ``first`` .. ``stop`` - 1: batches of ``X[rows]``, one after another.
 
-    ``number`` counts the run's windows. ``before`` is the random state before its epoch's order was drawn, ``after``
-    that after its own order was drawn. The function given to ``Batches.load`` sets ``X``, ``y`` and ``weights``.
+    ``number`` counts the run's windows. ``state_before`` is that of the random numbers before its epoch's order was
+    drawn, ``state_after`` that after its own. What ``Batches.fill_with`` was given sets ``X``, ``y`` and ``weights``.
     """
 
     first: int
     stop: int
     number: int
     rows: np.ndarray
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
+    state_before: Mapping[str, Any]
+    state_after: Mapping[str, Any]
     X: Any = None
     y: Any = None
     weights: Any = None
@@ -85,14 +85,14 @@ class Batches:
         self.steps_per_epoch = -(-samples // self.batch_size)
         count = 1 if most is None else -(-samples // most)
         self.window_rows = -(-samples // (count * self.batch_size)) * self.batch_size
-        self._load: Callable[[Window], Window] = lambda window: window
+        self._fill: Callable[[Window], Window] = lambda window: window
         self._until: int | None = None
         self._windows: Iterator[Window] | _Ahead | None = None
         self._window: Window | None = None
 
-    def load(self, load: Callable[[Window], Window], *, until: int | None = None) -> None:
-        """Let ``load`` fill the windows with their samples; up to step ``until`` in a thread, one window ahead."""
-        self._load, self._until = load, until
+    def fill_with(self, fill: Callable[[Window], Window], *, until: int | None = None) -> None:
+        """Let ``fill`` put the samples into the windows; up to step ``until`` in a thread, one window ahead."""
+        self._fill, self._until = fill, until
 
     def window(self, step: int) -> Window:
         """The window of ``step``; steps must be asked for in order."""
@@ -100,10 +100,10 @@ class Batches:
             if self._windows is None:
                 # A copy: the thread does not keep self alive.
                 windows, until = copy.copy(self)._drawn(step), self._until
-                self._windows = map(self._load, windows)
+                self._windows = map(self._fill, windows)
                 if until is not None:
                     last = max(step, until - 1)
-                    self._windows = _Ahead(map(self._load, takewhile(lambda window: window.first <= last, windows)))
+                    self._windows = _Ahead(map(self._fill, takewhile(lambda window: window.first <= last, windows)))
             self._window = None  # freed before the next one is used, as a third is being read
             self._window = next(self._windows)
         return self._window
@@ -153,7 +153,8 @@ class Batches:
         window = self._window
         if self.sampling == "draw" or window is None:
             return dict(self._rng.bit_generator.state)
-        return dict(window.after if step % self.steps_per_epoch == 0 and step == window.stop else window.before)
+        epoch_ended = step % self.steps_per_epoch == 0 and step == window.stop
+        return dict(window.state_after if epoch_ended else window.state_before)
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from a ``state``. ValueError, TypeError or KeyError for anything else."""

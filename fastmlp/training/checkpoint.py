@@ -7,8 +7,8 @@ parameters ``best`` and ``average``, all flat; and in ``meta`` ``config`` (every
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,16 @@ class Checkpoint:
     tensors: Tensors
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it atomically and keep the previous one beside it. RunError when it cannot be written."""
-    meta, tensors = checkpoint.model.contents()
-    meta |= {"config": checkpoint.config, "run": checkpoint.run}
-    write_tensors(path, meta, tensors | checkpoint.tensors, keep=previous(path))
+def write_checkpoint(run: Any, position: dict[str, Any], tensors: Tensors) -> None:
+    """Write the state of a ``run`` atomically to its path, and keep the previous one beside it.
+
+    ``position`` and ``tensors`` are what ``run.resume`` takes over beside the model and the reports. RunError when the
+    file cannot be written.
+    """
+    meta, model = run.model.contents()
+    history = [asdict(report) for report in run.history]
+    meta |= {"config": asdict(run.config), "run": {**position, "history": history, "digest": run.digest}}
+    write_tensors(run.path, meta, model | tensors, keep=previous(run.path))
 
 
 def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -64,21 +69,19 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
     return None
 
 
-@contextlib.contextmanager
-def resuming(
-    checkpoint: Checkpoint, config: TrainConfig, digest: int, source: str, path: Path | None
-) -> Iterator[None]:
-    """The block takes over the state in the ``checkpoint`` of the file ``path``.
+def take_over(run: Any, checkpoint: Checkpoint, source: str) -> None:
+    """Let a ``run`` on the data ``source`` take over the state in the checkpoint of its file.
 
     InputError where that is of a run on other data, or with other options of training, or where its state is
     incomplete. A run of one network may become longer.
     """
-    if checkpoint.run.get("digest") != digest:
-        raise InputError(f"{path}: is of a run on other data than {source}")
+    if checkpoint.run.get("digest") != run.digest:
+        raise InputError(f"{run.path}: is of a run on other data than {source}")
+    config = run.config
     free = {"report_steps", "evaluate_every", *(() if config.networks else ("epochs", "steps"))}
     fixed = {*OF_ANY_NETWORK, *OF_ONE_NETWORK, "networks", "column", "class_weight", "seed"} - free
     try:
-        with about(path):
+        with about(run.path):
             theirs = TrainConfig(**checkpoint.config)
             for name in (item.name for item in fields(config) if item.name in fixed):
                 then, now = (each.peak_lr if name == "lr" else getattr(each, name) for each in (theirs, config))
@@ -87,6 +90,6 @@ def resuming(
                     raise InputError(
                         f"is of a run with {option} {then}, which cannot go on with {now}; a new run takes another file"
                     )
-        yield
+        run.resume(checkpoint)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-        raise InputError(f"{path}: the state of the run in it is incomplete; the file is damaged") from None
+        raise InputError(f"{run.path}: the state of the run in it is incomplete; the file is damaged") from None

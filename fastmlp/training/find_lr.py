@@ -84,7 +84,7 @@ def _range_test(planned: Plan, observer: Observer) -> RangeTest:
     with contextlib.closing(batches), contextlib.suppress(RunError):  # the end of the range
         while run.step < _STEPS:
             run.advance(min(20, _STEPS - run.step))
-            run.pause()
+            run.stop_or_save()
             if len(_smooth(np.array(run.losses) / sizes[: run.step])) < run.step:
                 break
     losses = np.array(run.losses) / sizes[: run.step]
@@ -109,7 +109,7 @@ def _trial(planned: Plan, observer: Observer) -> Trial:
     with contextlib.closing(run.batches):
         while not run.finished:
             last = run.until_report()
-            run.pause()
+            run.stop_or_save()
     assert last.validation_loss is not None
     accuracy = getattr(last, "validation_accuracy", None)
     shown = last.headline("validation") if accuracy is None else f"accuracy {accuracy:.2%}"

@@ -17,17 +17,16 @@ import numpy as np
 
 from ..backend import Network, kernels, ops, threads
 from ..config import HIGHER_IS_BETTER, METRICS, TrainConfig
-from ..data import Dataset
-from ..errors import InputError, Interrupted, RunError
+from ..errors import Interrupted, RunError
 from ..images.framing import border_lightness, framing_of
 from ..models.model import Model
 from ..models.ranges import input_ranges
 from ..models.target import kernel_of, scored
 from .batches import Batches
-from .checkpoint import Checkpoint, read_checkpoint, resuming, write_checkpoint
+from .checkpoint import Checkpoint, write_checkpoint
 from .optimizers import learning_rates, rule
 from .parallel import World
-from .plan import Plan, plan
+from .plan import Plan
 
 _CHUNK_SECONDS = 0.05  # of compiled steps in one call: Ctrl-C and the progress line wait for its end
 _READING_SECONDS = 0.01  # the same while a thread reads ahead and occupies a core
@@ -55,8 +54,10 @@ class Report:
     samples_per_second: float
 
     def headline(self, part: str) -> str:
-        """The main score on a part of the data, for a person."""
-        raise NotImplementedError
+        """The main score on a part of the data, for a person; of numbers there is none on the training samples."""
+        if (accuracy := getattr(self, f"{part}_accuracy", None)) is not None:
+            return f"{accuracy:.2%}"
+        return "" if part == "train" else scored(getattr(self, f"{part}_rmse"), getattr(self, f"{part}_r2"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,6 @@ class EpochReport(Report):
     train_accuracy: float
     validation_accuracy: float | None
     test_accuracy: float | None
-
-    def headline(self, part: str) -> str:
-        return f"{getattr(self, f'{part}_accuracy'):.2%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +81,6 @@ class NumbersReport(Report):
     test_rmse: float | None
     test_mae: float | None
     test_r2: float | None
-
-    def headline(self, part: str) -> str:
-        return "" if part == "train" else scored(getattr(self, f"{part}_rmse"), getattr(self, f"{part}_r2"))
 
 
 _REPORTS: dict[str, type[Report]] = {"classification": EpochReport, "regression": NumbersReport}
@@ -154,7 +149,7 @@ class Run:
 
     def __init__(self, plan: Plan, observer: Observer, world: World | None = None, path: Path | None = None) -> None:
         config, data = plan.config, plan.data
-        self.plan, self.config, self.path = plan, config, path
+        self.plan, self.config, self.digest, self.path = plan, config, plan.digest, path
         self.observer, self.world = observer, world or World()
         self.rule = rule(config)
         # The kernels' loss; None for the cross-entropy of classes, whose labels may be smoothed.
@@ -178,7 +173,7 @@ class Run:
             network, plan.scaling.scale, data.classes, config.backend, image_shape=data.image_shape,
             columns=data.columns, index_base=data.index_base, label=data.label,
             framing=framing_of(data.X, data.image_shape),
-            trained_on={"digest": plan.digest, "val_fraction": config.val_fraction, "seed": config.seed},
+            trained_on={"digest": self.digest, "val_fraction": config.val_fraction, "seed": config.seed},
             light_border=(border_lightness(data.X, data.image_shape) or 0.0) > 0.5,
             ranges=input_ranges(data.X, is_image=data.image_shape is not None), target=target,
             mean=plan.scaling.mean, std=plan.scaling.std, label_kind=data.label_kind, loss=plan.loss,
@@ -189,11 +184,11 @@ class Run:
             observer.say(f"{config.init_from}: {line}")
         self.batches = Batches(len(data.X), config.batch_size, config.sampling, batches_rng, plan.window_rows)
         self.total = config.total_steps(self.batches.steps_per_epoch)
-        self.batches.load(plan.load, until=None if plan.X is not None else self.total)
+        self.batches.fill_with(plan.load, until=None if plan.X is not None else self.total)
         self.rates: Callable[[int, int], np.ndarray] = lambda start, stop: learning_rates(
             config, start, stop, self.total, self.batches.steps_per_epoch
         )
-        self.interval = config.report_steps or self.batches.steps_per_epoch
+        self.report_every = config.report_steps or self.batches.steps_per_epoch
         self.history: list[Report] = []
         self.best_params: np.ndarray | None = None  # those of the best report, where the run has a patience
         self.step = self.samples = self.interval_samples = self.interval_correct = 0
@@ -305,9 +300,24 @@ class Run:
         choose = np.argmax if self.config.monitor.endswith(HIGHER_IS_BETTER) else np.argmin
         return int(choose([getattr(report, self.config.monitor) for report in self.history] or [0]))
 
+    def train(self) -> None:
+        """Take the steps that are left; the model then has the weights to keep."""
+        try:
+            while not self.finished:
+                report = self.until_report()
+                with self.world.together():
+                    self.observer.report(report)
+                if not self.finished:
+                    self.stop_or_save()
+        except Interrupted:
+            self.save()
+            raise
+        self.save()
+        self.model.network.params[...] = self.final.params if self.best_params is None else self.best_params
+
     def until_report(self) -> Report:
         """Train to the next report and make it."""
-        goal = min((self.step // self.interval + 1) * self.interval, self.total)
+        goal = min((self.step // self.report_every + 1) * self.report_every, self.total)
         while self.step < goal:
             self.advance(goal - self.step)
             rate = self.interval_samples / self.interval_seconds
@@ -315,8 +325,8 @@ class Run:
             loss = sum(self.losses) / self.interval_samples
             self.observer.progress(Progress(self.step, self.total, loss, self._accuracy(), rate, left))
             if self.step < goal:
-                self.pause()
-        ends = self.step == self.total or (self.step // self.interval) % self.config.evaluate_every == 0
+                self.stop_or_save()
+        ends = self.step == self.total or (self.step // self.report_every) % self.config.evaluate_every == 0
         measured: dict[str, Any] = {
             "epoch": self.step / self.batches.steps_per_epoch,
             "step": self.step,
@@ -360,7 +370,7 @@ class Run:
             cure += f" or a lower --weight-decay than {self.config.weight_decay:g}"
         return RunError(f"diverged {what} is not finite; try {cure}")
 
-    def pause(self) -> None:
+    def stop_or_save(self) -> None:
         """Interrupted, on all ranks, where any rank's observer wants to stop; else a checkpoint when one is due."""
         if any(self.world.gather(self.observer.stop())):
             raise Interrupted
@@ -374,44 +384,37 @@ class Run:
         start = time.monotonic()
         if not np.isfinite(self.model.network.params).all():
             raise self.divergence(f"after step {self.step}: a weight")
-        with self.world.together():
-            if self.world.rank == 0:
-                write_checkpoint(self.path, self.checkpoint())
-        end, pause = time.monotonic(), self.config.checkpoint_seconds
-        self._save_at = end + (max(pause, _CHECKPOINT_SHARE * (end - start)) if pause else 0)
-
-    def checkpoint(self) -> Checkpoint:
-        """The state that ``resume`` needs."""
-        run = {
+        position = {
             "step": self.step,
             "samples": self.samples,
             "seconds": self.seconds,
             "interval": [self.interval_samples, self.interval_correct, self.interval_seconds],
             "batches": self.batches.state(self.step),
-            "history": [asdict(report) for report in self.history],
-            "digest": self.plan.digest,
         }
         tensors = {"state": self.model.network.state, "losses": np.array(self.losses)}
         if self.best_params is not None:
             tensors["best"] = self.best_params
         if self.config.average is not None:
             tensors["average"] = self.final.params
-        return Checkpoint(self.model, asdict(self.config), run, tensors)
+        with self.world.together():
+            if self.world.rank == 0:
+                write_checkpoint(self, position, tensors)
+        end, pause = time.monotonic(), self.config.checkpoint_seconds
+        self._save_at = end + (max(pause, _CHECKPOINT_SHARE * (end - start)) if pause else 0)
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on where ``checkpoint`` was made. InputError where it belongs to another run."""
+        """Go on where ``checkpoint`` was made: see ``checkpoint.take_over``."""
         run, tensors, network = checkpoint.run, checkpoint.tensors, self.model.network
-        with resuming(checkpoint, self.config, self.plan.digest, self.plan.data.source, self.path):
-            network.params[...] = checkpoint.model.network.params
-            network.state[...] = tensors["state"]
-            if self.config.average is not None:
-                self.final.params[...] = tensors["average"]
-            self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
-            self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
-            self.losses = tensors["losses"].tolist()
-            self.history = [_REPORTS[self.task](**report) for report in run["history"]]
-            self.best_params = tensors.get("best")
-            self.batches.resume(run["batches"])
+        network.params[...] = checkpoint.model.network.params
+        network.state[...] = tensors["state"]
+        if self.config.average is not None:
+            self.final.params[...] = tensors["average"]
+        self.step, self.samples, self.seconds = int(run["step"]), int(run["samples"]), float(run["seconds"])
+        self.interval_samples, self.interval_correct, self.interval_seconds = run["interval"]
+        self.losses = tensors["losses"].tolist()
+        self.history = [_REPORTS[self.task](**report) for report in run["history"]]
+        self.best_params = tensors.get("best")
+        self.batches.resume(run["batches"])
 
     def summary(self, compile_seconds: float) -> dict[str, Any]:
         """The measurements of ``--json``, except those that the command adds."""
@@ -467,42 +470,3 @@ def on_threads(count: int | None) -> Iterator[None]:
     """Use ``count`` threads if given, and silence NumPy's overflow warnings: the run itself reports infinite losses."""
     with threads(count), np.errstate(over="ignore", invalid="ignore"):
         yield
-
-
-def fit_network(
-    data: Dataset, config: TrainConfig, observer: Observer, path: Path | None, resume: bool, world: World
-) -> Result:
-    """``fitting.train`` for one network, with ``config`` completed; rank 0 reads and writes the checkpoint ``path``."""
-    with contextlib.ExitStack() as during:
-        during.enter_context(on_threads(world.threads if config.threads is None else config.threads))
-        found, before = None, kernels.jit.compile_seconds
-        with world.together():
-            run = Run(plan(data, config, observer.chosen), observer, world, path)
-            during.callback(run.batches.close)
-            if resume and path is not None and world.rank == 0:
-                found = read_checkpoint(path, observer.say)
-        if len(set(world.gather(run.plan.digest))) > 1:
-            raise InputError(f"{data.source}: is not the same data on all ranks")
-        found = world.gather(found)[0]
-        if found is not None:
-            run.resume(found)
-        result = Result(run.model, run.config, run.history)
-        run.warm_up()
-        compile_seconds = kernels.jit.compile_seconds - before
-        with world.together():
-            observer.started(run.history, run.finished)
-        try:
-            while not run.finished:
-                report = run.until_report()
-                with world.together():
-                    observer.report(report)
-                if not run.finished:
-                    run.pause()
-        except Interrupted as interruption:
-            run.save()
-            interruption.result = result
-            raise
-        run.save()
-        run.model.network.params[...] = run.final.params if run.best_params is None else run.best_params
-        result.summary = run.summary(compile_seconds)
-    return result

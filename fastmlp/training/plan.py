@@ -118,7 +118,7 @@ def plan(
     ``chosen`` is told "dense" or "sparse", and the density, before the work begins. InputError for options that do not
     fit the data.
     """
-    checksum = digest(data)
+    checksum = digest(data.X, data.y)
     config = completed(replace(config, networks=0), data)
     _require_fitting(config, data)
     if config.precision == "bfloat16" and not kernels.bfloat16.is_available():
@@ -128,9 +128,9 @@ def plan(
         )
     if config.input != "sparse":
         data = _dense_enough(data)
-    data, validation = _watched(data, config)
+    data, validation = _held_out(data, config)
     require_differences(data.X, data.source)
-    start = None if config.init_from is None else _start(config.init_from, config, data)
+    start = None if config.init_from is None else _start_of(config.init_from, config, data)
     scaling = _scaling(data, config) if start is None else _scaling_of(start, data)
     input = _input(data, config, scaling.density)
     distort = distortion(config, data)
@@ -172,7 +172,7 @@ def completed(config: TrainConfig, data: Dataset, ranks: int = 1) -> TrainConfig
         raise InputError(f"--average runs in one process, not on {ranks} ranks; run it without mpiexec")
     config = replace(config, networks=_networks(config, data, ranks))
     if config.networks:
-        return _several(config, data)
+        return _completed_for_several(config, data)
     return config.completed(len(data.X), table=is_table(data), regression=data.task == "regression")
 
 
@@ -203,7 +203,7 @@ def one_network(config: TrainConfig, data: Dataset) -> TrainConfig:
     return replace(config, networks=0)
 
 
-def _several(config: TrainConfig, data: Dataset) -> TrainConfig:
+def _completed_for_several(config: TrainConfig, data: Dataset) -> TrainConfig:
     """The completed options for several networks. InputError for options that only one network takes."""
     _require_fitting(config, data)
     if wrong := config.said(OF_ONE_NETWORK):
@@ -264,7 +264,7 @@ def _require_fitting(config: TrainConfig, data: Dataset) -> None:
             )
 
 
-def _start(path: str, config: TrainConfig, data: Dataset) -> Model:
+def _start_of(path: str, config: TrainConfig, data: Dataset) -> Model:
     """The model to begin with. InputError unless its layers, classes, columns and loss are those of the run."""
     model = load_model(path)
     if type(model) is not Model:
@@ -300,7 +300,7 @@ def is_table(data: Dataset) -> bool:
     return input_scale(sample)[1] > kernels.tuning.SPARSE_DENSITY or not share_a_scale(sample)
 
 
-def _watched(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray, np.ndarray | None] | None]:
+def _held_out(data: Dataset, config: TrainConfig) -> tuple[Dataset, tuple[Any, np.ndarray, np.ndarray | None] | None]:
     """(the training samples without the validation samples, a seeded part of them; (X, y, weights) of these)."""
     fraction = config.validation
     if fraction is None:
@@ -444,10 +444,10 @@ def _targets_for_kernels(y: np.ndarray) -> np.ndarray:
     return y if y.dtype.kind == "f" else y.astype(np.int64)
 
 
-def digest(data: Dataset, rows: np.ndarray | None = None) -> int:
-    """CRC-32 of y and of evenly spaced samples, of all or some ``rows``, to tell data sets apart."""
-    y = data.y if rows is None else data.y[rows]
-    sample: Any = row_sample(data.X) if rows is None else data.X[row_sample(rows)]
+def digest(X: Any, y: np.ndarray, rows: np.ndarray | None = None) -> int:
+    """CRC-32 of y and of evenly spaced samples of X, of all or some ``rows``, to tell data sets apart."""
+    y = y if rows is None else y[rows]
+    sample: Any = row_sample(X) if rows is None else X[row_sample(rows)]
     if isinstance(sample, Frame):
         arrays = tuple(map(_as_text, sample.columns.values()))
     else:
