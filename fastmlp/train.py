@@ -43,8 +43,8 @@ _MOST_SEEDS = 1000
 _HEADLINES = {"accuracy": "accuracy", "rmse": "RMSE"}  # of several seeds
 
 
-class _Run:
-    """One run: its directory, whose checkpoints ``fit`` writes, and its lines for the user. Rank 0 alone writes."""
+class _Recorded:
+    """A run that is kept in its directory, and told to the user. Rank 0 alone ``writes``; ``fit`` keeps checkpoints."""
 
     def __init__(self, data: Dataset, config: TrainConfig, screen: Screen, resume: bool, world: World) -> None:
         from .training.plan import completed
@@ -53,7 +53,7 @@ class _Run:
         self.config = completed(config, data, world.size)
         if self.config.dropout and config.dropout is None and not self.config.networks:
             screen.line(f"chosen for a table of {len(data.X):,} samples: {_changed(self.config, config)}")
-        self.directory, self.first = as_path(str(config.out)), world.rank == 0
+        self.directory, self.writes = as_path(str(config.out)), world.rank == 0
         self.model, self.checkpoint = self.directory / MODEL, self.directory / CHECKPOINT
         self.begun = resume  # whether a checkpoint in the directory is of this run
 
@@ -83,12 +83,12 @@ class _Run:
         finally:
             screen.patient = False
         with self.world.together():
-            if self.first:
+            if self.writes:
                 result.model.save(self.model)
         summary = self._summary(result.summary, load_seconds)
-        if self.first and result.model.framing is not None:
+        if self.writes and result.model.framing is not None:
             screen.line(f"draw digits for it: python -m fastmlp.export {self.model} page.html")
-        elif self.first:
+        elif self.writes:
             out = self.config.out
             screen.line(f"next: python -m fastmlp.predict {out} FILE")
             screen.line(f"  or: python -m fastmlp.report {out}")
@@ -131,7 +131,7 @@ class _Run:
 
     def started(self, history: list[Any], finished: bool) -> None:
         """Nothing has been written before: a run that is refused leaves the run that was there."""
-        if self.first and not self.resume:
+        if self.writes and not self.resume:
             if self.model.exists():
                 self.screen.line(f"the run that was in {self.config.out} is replaced; another --out keeps both")
             self.begun = True
@@ -140,9 +140,9 @@ class _Run:
                 path.unlink(missing_ok=True)
             remove_report(self.directory / "report")
             self._write(CONFIG, self.config.to_toml())
-        if self.first:
+        if self.writes:
             self._write(REPORTS, "".join(json.dumps(asdict(report)) + "\n" for report in history))
-        if self.first and self.resume:  # last: where the disk is full the run that was there keeps its options
+        if self.writes and self.resume:  # last: where the disk is full the run that was there keeps its options
             self._write(CONFIG, self.config.to_toml())
         if self.resume:
             done = f"after step {history[-1].step if history else 0}"
@@ -154,7 +154,7 @@ class _Run:
 
     def report(self, report: Any) -> None:
         """Append a line to the metrics, whole in the file before the next step."""
-        if self.first:
+        if self.writes:
             path = self.directory / REPORTS
             with writing(path), open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(report)) + "\n")
@@ -233,7 +233,7 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
 @command("train", on_ranks=True)
 def main(argv: Sequence[str] | None = None) -> int:
     with joined() as world, ExitStack() as held:
-        return _run(argv, world, held)
+        return _train(argv, world, held)
 
 
 def _configuration(
@@ -253,7 +253,7 @@ def _configuration(
     return _resumed(resume, options) if resume else configure(preset, **((read_toml(file) if file else {}) | options))
 
 
-def _run(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
+def _train(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
     """``held`` has the directories of the runs until their end."""
     options = vars(parser().parse_args(argv))
     resume, seeds, finding = (options.pop(name) for name in ("resume", "seeds", "find_lr"))
@@ -297,7 +297,7 @@ def _run(argv: Sequence[str] | None, world: World, held: ExitStack) -> int:
         for each in configs:
             if each.seed != config.seed and config.data not in BUILT_IN:  # the seed also splits a file
                 data, load_seconds = _load(each, world)
-            summaries.append(_Run(data, each, screen, bool(resume), world).train(load_seconds))
+            summaries.append(_Recorded(data, each, screen, bool(resume), world).train(load_seconds))
     finally:
         screen.clear()
         signal.signal(signal.SIGINT, before)

@@ -40,6 +40,7 @@ from ..tables.recipe import FEW_ROWS, NETWORKS, recipe_for
 from . import checks
 from .base import documented, set_parameters, without_last_layer
 
+_COUNT = Interval(Integral, 1, None, closed="left")
 _PARAMETERS = """\
 columns : dict or None, default=None
     What columns are, by name (of an array by number), where their values do not say it: 'number', 'category', 'date'
@@ -74,16 +75,12 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's convention)
         "columns": [Mapping, None],
-        "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "width": [Interval(Integral, 1, None, closed="left")],
-        "depth": [Interval(Integral, 1, None, closed="left")],
+        **{name: [_COUNT] for name in ("n_networks", "width", "depth")},
         "activation": [StrOptions(set(kernels.ACTIVATIONS))],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "epochs": [Interval(Integral, 1, None, closed="left"), None],
+        **{name: [_COUNT, None] for name in ("batch_size", "epochs", "n_threads")},
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "random_state": ["random_state"],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     columns_: Columns
@@ -193,12 +190,12 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         targets = self._encoded("y", y)
         data = Rows(self.columns_.encode(table), targets, of_mean_one(weights))
         seed, *seeds = map(int, random_state.randint(2**31, size=1 + self.n_networks))
-        parted = [] if checks.are_given(X_val, y_val) else folds(targets, self.n_networks, seed)
-        if parted:
-            parts = [(kept, data.take(held_out)) for kept, held_out in islice(cycle(parted), self.n_networks)]
+        if checks.are_given(X_val, y_val):
+            given, answers = self._samples(X_val, y_val, "_val")
+            folded, parts = [], [(np.arange(rows), Rows(self.columns_.encode(given), answers, None))] * self.n_networks
         else:
-            given, told = self._samples(X_val, y_val, "_val")
-            parts = [(np.arange(rows), Rows(self.columns_.encode(given), told, None))] * self.n_networks
+            folded = folds(targets, self.n_networks, seed)
+            parts = [(kept, data.take(held_out)) for kept, held_out in islice(cycle(folded), self.n_networks)]
         self._input_scale = input_scale(data.X, self.width)
         names = ("width", "depth", "activation", "learning_rate", "batch_size", "epochs", "dropout")
         recipe = recipe_for(rows, classes=classes, **{name: getattr(self, name) for name in names})
@@ -209,10 +206,10 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.best_epochs_ = [member.best_epoch for member in members]
         self.validation_losses_ = [member.losses for member in members]
         self.out_of_fold_ = None
-        if 0 < len(parted) <= self.n_networks:
+        if 0 < len(folded) <= self.n_networks:
             first = self._averaged([members[0].held_out])
             self.out_of_fold_ = np.full((rows, *first.shape[1:]), np.nan)
-            for (_, held_out), member in zip(parted, members):
+            for (_, held_out), member in zip(folded, members):
                 self.out_of_fold_[held_out] = self._averaged([member.held_out])
 
     def __getstate__(self) -> dict[str, Any]:

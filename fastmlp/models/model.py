@@ -30,7 +30,7 @@ from .target import Target, central, kernel_of, number_scores
 from .tensor_file import Tensors, write_tensors
 
 _RANGE_CHECKS = 16  # calls whose inputs are compared with the training range, which takes longer than a prediction
-# Labels of their names.
+# What makes a label of each kind of a class's name.
 LABELS: dict[str, Any] = {
     "bool": lambda name: name == "True", "int": int, "float": float, "bytes": str.encode, "str": str,
 }  # fmt: skip

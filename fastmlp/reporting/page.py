@@ -23,7 +23,7 @@ from ..paths import CONFIG, MODEL, REPORTS, as_path, atomic_write, model_file, r
 from ..tables.model import TableModel
 from ..training.metrics import read_metrics
 from . import plots
-from .sections import Section, Tested, sections_of, tested
+from .sections import Section, Tested, sections_of, test_model
 
 _SCORES = {"accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "loss": "loss"}
 
@@ -81,7 +81,7 @@ def _draw_run(run: Path, data: str | None, target: Path) -> tuple[list[Path], Te
     history = read_metrics(metrics)
     model = load_model(path)
     dataset = load_to_test(config, model, whole=data is not None, recorded=data is None)
-    test = tested(model, dataset, path)
+    test = test_model(model, dataset, path)
     shown = sections_of(model, test, config, dataset, metrics)
     written = _write(target, directory.resolve().name, _summary(test, model, path, history), shown, settings)
     return written, test, history
@@ -102,10 +102,9 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
     words += f"; the mean loss{of} is {test.scores['loss']:.3g}."
     if history and isinstance(model, TableModel):
         words += (
-            f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s, "
-            "each without a part of the "
+            f" They were trained in {max(row.get('seconds', 0.0) for row in history):,.1f} s, each without a part of "
+            "the training rows, which chose its best epoch; what they predict is averaged."
         )
-        words += "training rows, which chose its best epoch; what they predict is averaged."
     elif history:
         last = history[-1]
         steps = f" ({last['step']:,.0f} steps)" if "step" in last else ""
@@ -126,9 +125,9 @@ def _over_seeds(runs: list[tuple[Path, str, Tested, list[dict[str, float]]]]) ->
         shown = _score(name, deviation) if name == "accuracy" else f"{deviation:.2g}"
         spread[name] = f"{_score(name, statistics.fmean(values))} ± {shown}"
     said = ", ".join(f"{_SCORES[name]} {text}" for name, text in spread.items())
-    tested = runs[0][2]
+    first = runs[0][2]
     words = (
-        f"{len(runs)} runs that differ in their seed, on {tested.y.size:,} test samples of {tested.data.name}: {said} "
+        f"{len(runs)} runs that differ in their seed, on {first.y.size:,} test samples of {first.data.name}: {said} "
         "(mean and standard deviation over the runs)."
     )
     head = ("run", *(_SCORES[name] for name in spread), "epochs", "seconds")

@@ -60,7 +60,7 @@ class Tested:
     probability: np.ndarray | None = None  # of classes
 
 
-def tested(model: Model, data: Dataset, path: Path) -> Tested:
+def test_model(model: Model, data: Dataset, path: Path) -> Tested:
     """The model of the file ``path`` on the test set."""
     X, y, scores = measured(model, data, str(path), data.source)
     if model.target is not None:
@@ -159,8 +159,8 @@ def _network_curves(losses: dict[int, list[float]]) -> Section:
     best = {network: values.index(min(values)) + 1 for network, values in losses.items()}
     words = (
         f"The loss of each of the {len(losses)} networks on the part of the training rows that it was not trained on; "
-        f"each was kept as it was after its lowest, "
-        f"which came after epoch {min(best.values())} to {max(best.values())}."
+        "each was kept as it was after its lowest, which came after epoch "
+        f"{min(best.values())} to {max(best.values())}."
     )
     figure = plots.network_curves(losses)
     return Section(title, words, "learning-curves", figure, f"Line chart, a line a network. {words}")
