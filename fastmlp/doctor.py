@@ -223,13 +223,7 @@ def _cache(kernels: Any, clean: bool) -> Findings:
     fine = bool(values["entries"] or store.prebuilt)
     yield _ok_or_note(fine, "cache", f"{directory}: writable, {text}", "fastmlp warmup compiles them ahead", values)
     others = store.of_other_cpus()
-    yield from _of_other_cpus(others)
-    yield from _stale(directory, {directory, *others}, clean)
-
-
-def _of_other_cpus(others: dict[Path, str]) -> Findings:
-    """Kernels that the same versions compiled for other CPUs, as in a container's image that was made elsewhere."""
-    for path, cpu in others.items():
+    for path, cpu in others.items():  # of the same versions, as in a container's image that was made elsewhere
         text, values = _compiled(path)
         remedy = (
             "run fastmlp warmup here; or give NUMBA_CPU_NAME and NUMBA_CPU_FEATURES the same values, "
@@ -237,6 +231,7 @@ def _of_other_cpus(others: dict[Path, str]) -> Findings:
         )
         text += f", are for another CPU, {cpu}, and lost to this one"
         yield Finding("note", "cache", text, remedy, values=values | {"cpu": cpu})
+    yield from _stale(directory, {directory, *others}, clean)
 
 
 def _stale(directory: Path, kept: set[Path], clean: bool) -> Findings:

@@ -387,8 +387,8 @@ class TableClassifier(ClassifierMixin, BaseTable):
         return mean_probabilities(Z)
 
     def _mean_loss(self, averaged: np.ndarray, targets: np.ndarray) -> float:
-        told = averaged[np.arange(len(targets)), targets]
-        return float(-np.log(np.maximum(told, np.finfo(np.float64).tiny)).mean())
+        P = averaged[np.arange(len(targets)), targets]
+        return float(-np.log(np.maximum(P, np.finfo(np.float64).tiny)).mean())
 
     def _learn_targets(self, y: np.ndarray, weights: np.ndarray | None) -> int:
         self.classes_ = np.unique(y)

@@ -200,8 +200,8 @@ class TableRun:
         if self.plan.target is None:
             accuracy = float((member.held_out.argmax(1) == held_out.targets).mean())
         else:
-            told, true = (self.plan.target.numbers(Z) for Z in (member.held_out, held_out.targets))
-            rmse = number_scores(true, told)["rmse"]
+            predicted, true = (self.plan.target.numbers(Z) for Z in (member.held_out, held_out.targets))
+            rmse = number_scores(true, predicted)["rmse"]
         best, epochs = member.best_epoch, len(member.losses)
         return NetworkReport(
             1 + network, best, epochs, epochs * self.plan.recipe.steps(len(rows)), member.train_losses[best - 1],
