@@ -167,11 +167,20 @@ def test_an_unusable_cache_directory_costs_one_warning(private, place, monkeypat
     assert (directories, len(said)) == ([None, None], 1)
 
 
-def test_directories_in_the_place_of_files_cost_one_warning(probe, cache, warm):
-    for file in (*compiled(cache, "*"), *cache.glob("kernels/*/lock")):
-        file.unlink()
-        file.mkdir()
-    require_one_warning(probe(), "cannot be read (")
+def test_directories_in_the_place_of_files_cost_one_warning(private):
+    store = cache_module.Store()
+    file = store.path("kernel", "all that it depends on")
+    file.mkdir()
+    (store.directory / "lock").mkdir()
+
+    def compile_anew():
+        with store.exclusive():
+            assert store.read(file) is None
+            store.write(file, b"payload")
+
+    with pytest.warns(RuntimeWarning, match=r"cannot be read \(") as said:
+        compile_anew()
+    assert len(said) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such permissions")
@@ -396,8 +405,12 @@ def test_without_a_home_directory_the_cache_is_in_that_for_temporary_files(monke
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc, where not even root can make a file")
-def test_a_home_that_cannot_be_written_to_costs_one_warning(probe):
-    require_one_warning(probe(FASTMLP_CACHE="", XDG_CACHE_HOME="", HOME="/proc"), "no usable cache directory")
+def test_a_home_that_cannot_be_written_to_costs_one_warning(private, monkeypatch):
+    for name, value in {"FASTMLP_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/proc"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.warns(RuntimeWarning, match="no usable cache directory") as said:
+        directories = [cache_module.Store().directory for _ in range(2)]
+    assert (directories, len(said)) == ([None, None], 1)
 
 
 def test_a_lock_that_another_process_holds_does_not_stop_a_warm_start(probe, cache, warm):

@@ -1,7 +1,7 @@
 """What a start waits for: modules that a warm process does not import."""
 
 import json
-from pathlib import Path
+import logging
 
 import numpy as np
 import pytest
@@ -141,39 +141,56 @@ for module in kernels, simd:
 
 
 WAITED = """
-import logging
 from kernels import jit
 
 @jit.kernel
 def double(x):
     return 2 * x
 
-{setup}
-jit._PATIENCE_SECONDS = {patience}
+jit._PATIENCE_SECONDS = -1
 assert double(2) == 4 and double(2.0) == 4
 """
 
 
-SAID = "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are {}\n"
+SAID = "compiling kernels for this kind of network and data, usually for 3 to 15 s; they are {}"
 
 
+def test_who_waits_long_for_compilation_is_told_once(python, tmp_path):
+    """Two kinds of arguments are compiled for."""
+    env = {"FASTMLP_CACHE": str(tmp_path / "cache")}
+    result = python("-W", "ignore", "-c", WAITED, env=env, all_lines=True)
+    assert result.stderr == SAID.format("kept for the next time") + "\n"
+
+
+@pytest.mark.filterwarnings("ignore:fastmlp kernels. kernels are compiled anew in each process:RuntimeWarning")
 @pytest.mark.parametrize(
-    ("patience", "setup", "cache", "said"),
+    ("patience", "level", "cache", "said"),
     [
-        (1e9, "", "cache", ""),
-        (-1, "", "cache", SAID.format("kept for the next time")),
-        (-1, "", "file", SAID.format("not kept")),
-        (-1, "logging.getLogger('fastmlp').setLevel(logging.ERROR)", "cache", ""),
-        (-1, "logging.basicConfig(filename='log')", "cache", ""),
+        (1e9, logging.NOTSET, "cache", []),
+        (-1, logging.NOTSET, "cache", [SAID.format("kept for the next time")]),
+        (-1, logging.NOTSET, "file", [SAID.format("not kept")]),
+        (-1, logging.ERROR, "cache", []),
     ],
 )
-def test_who_waits_long_for_compilation_is_told_once(python, tmp_path, patience, setup, cache, said):
-    """Two kinds of arguments are compiled for."""
+def test_an_application_that_configures_logging_is_told_there(
+    empty_cache, monkeypatch, tmp_path, caplog, capfd, patience, level, cache, said
+):
+    """Pytest is one; its handlers are the root logger's."""
+    from kernels import jit
+
     (tmp_path / "file").touch()
-    code = WAITED.format(setup=setup, patience=patience)
-    result = python("-W", "ignore", "-c", code, env={"FASTMLP_CACHE": str(tmp_path / cache)}, all_lines=True)
-    assert result.stderr == said
-    assert ("filename" in setup) == ((tmp_path / "log").exists() and "compiling" in (tmp_path / "log").read_text())
+    monkeypatch.setenv("FASTMLP_CACHE", str(tmp_path / cache))
+    monkeypatch.setattr(jit, "_PATIENCE_SECONDS", patience)
+    monkeypatch.setattr(jit, "_told", False)
+    caplog.set_level(level, "fastmlp")
+
+    @jit.kernel
+    def double(x):
+        return 2 * x
+
+    assert (double(2), double(2.0)) == (4, 4)
+    assert caplog.messages == said
+    assert capfd.readouterr().err == ""
 
 
 # Nobody goes on before the message is there.
@@ -223,20 +240,21 @@ def test_who_waits_is_told_while_waiting(python, tmp_path, lock, said):
     assert result.stderr == f"{said}\n"
 
 
-def test_kernels_for_another_cpu_are_told_from_those_of_other_versions(python, tmp_path):
+def test_kernels_for_another_cpu_are_told_from_those_of_other_versions(python, tmp_path, monkeypatch):
     """As where a container's image was made on another machine."""
+    from kernels.jit.cache import Store
+
     env = {"FASTMLP_CACHE": str(tmp_path / "cache")}
-    (tmp_path / "cache").mkdir(mode=0o700)
-    code = WAITED.format(setup="", patience=-1)
-    here = python("-c", "from kernels import jit; print(jit.store().directory)", env=env).stdout.strip()
-    software, cpu = Path(here).name[:12], Path(here).name.partition("-")[2]
-    there = python("-c", code, env=env | {"NUMBA_CPU_NAME": "core2"}, all_lines=True)
+    monkeypatch.setenv("FASTMLP_CACHE", env["FASTMLP_CACHE"])
+    here = Store().directory
+    software, cpu = here.name[:12], here.name.partition("-")[2]
+    there = python("-c", WAITED, env=env | {"NUMBA_CPU_NAME": "core2"}, all_lines=True)
     assert there.stderr.endswith(f"; those in the cache are for another CPU, {cpu}\n")
-    assert {path.name[:12] for path in Path(here).parent.iterdir()} == {software}
-    (other,) = set(Path(here).parent.iterdir()) - {Path(here)}
+    assert {path.name[:12] for path in here.parent.iterdir()} == {software}
+    (other,) = set(here.parent.iterdir()) - {here}
     for file in list(other.glob("*.kernel"))[1:]:  # one is left, as where machines of two kinds share a home directory
         file.unlink()
-    again = python("-c", code, env=env | {"NUMBA_CPU_NAME": "core2"}, all_lines=True)
+    again = python("-c", WAITED, env=env | {"NUMBA_CPU_NAME": "core2"}, all_lines=True)
     assert again.stderr.endswith("; they are kept for the next time\n")
     doctor = python("-m", "fastmlp.doctor", "--json", code=None, env=env)
     findings = json.loads(doctor.stdout)["findings"]
@@ -248,8 +266,6 @@ def test_kernels_for_another_cpu_are_told_from_those_of_other_versions(python, t
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_quiet_run_does_not_say_that_it_compiles(quiet):
-    import logging
-
     from fastmlp.screen import hush
 
     hush(quiet)
