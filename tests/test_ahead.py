@@ -203,10 +203,8 @@ def kill(self, task):
     self.process.kill()
     yield from answers
 workers._Worker.compile = kill
-labels = np.zeros(5, np.int64)
-(loss, *_), (twin, *_) = (where.softmax_cross_entropy(Z, labels) for where in (kernels, kernels.reference))
-assert abs(loss - twin) < 1e-12
-assert workers._team.broken and "losses.loss_gradient" in written, written
+{SOFTMAX}
+assert workers._team.broken and "losses.softmax" in written, written
 """
     run(python, code, cache)
 
