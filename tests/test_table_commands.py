@@ -493,6 +493,12 @@ def test_parquet_is_read_as_the_same_table_in_text_is(place, command, tmp_path):
     parquet.write_table(years, tmp_path / "years.parquet")
     data = fastmlp.load(str(tmp_path / "years.parquet"), val_fraction=None)
     assert (data.columns, len(data.X), data.classes) == (("2019", "2020"), 10, ("p", "q"))
+    again = arrow.Table.from_arrays([[1, 2] * 5, [3, 4] * 5, ["p", "q"] * 5], names=["n", "n", "y"])
+    parquet.write_table(again, tmp_path / "again.parquet")
+    said = []
+    data = fastmlp.load(str(tmp_path / "again.parquet"), val_fraction=None, say=said.append)
+    assert (data.columns, data.X[0].tolist()) == (("n", "n.1"), [1, 3])
+    assert "two columns are named 'n'; the second, column 2, is called 'n.1'" in said[0]
     # Lists are no values of a table, nor are bytes; where nobody asks for them they do no harm.
     lists = arrow.table({"x": [1.5, 2.5] * 5, "tags": [[1, 2]] * 10, "y": ["p", "q"] * 5})
     parquet.write_table(lists, tmp_path / "lists.parquet")

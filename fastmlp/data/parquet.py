@@ -42,7 +42,7 @@ def _as_text(path: Path, query: Query, kept: Sequence[str] = ()) -> bytes:
         pyarrow = optional(module, needed)
     content = read_file(path)
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(content))
+        table = pyarrow.parquet.ParquetFile(io.BytesIO(content)).read()  # read_table refuses two columns of one name
         table = table.select(_in_order(table))
         known = query.known.columns
         unread = {*query.drop} if known is None else {*table.column_names} - {*known}
