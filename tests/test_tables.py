@@ -1083,6 +1083,10 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "land,1990,1995,2000,2005 a,5,6,8,7 b,6,7,8,9": True,
     "land,1990,1995,2000,2006 a,5,6,8,7 b,6,7,8,9": False,
     "land,1990,1995,2000 a,5,6,8 b,6,7,8": False,
+    "land,2000,2001,2002 a,0.5,6,8 b,6.5,7,8": True,
+    "land,2000,2001,2003 a,0.5,6,8 b,6.5,7,8": False,
+    "a,2000,2001,2002 a,0.5,6,8 b,6.5,7,8": False,
+    "2000,2001,2002 0.5,6,8 6.5,7,8": False,
     ",2,3,4,5 1,4,5,6,7 2,6,7,8,9": False,
     "1940,1945,1950,1955 22.2,44.5,59.6,7 44.5,22.2,1,2": True,
     "0.5,1.0,1.5,2.0 0,1,0,0 0,1,1,3": True,
@@ -1098,6 +1102,19 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
 def test_a_header_of_column_numbers_is_known_by_their_order(lines):
     text = lines.replace(" ", "\n").encode()
     assert csv_header.read_head(text, Path("x"), Query()).is_header == HEADERS_OF_NUMBERS[lines]
+
+
+def test_years_taken_for_names_are_said(write):
+    said = []
+    rows = "".join(f"n{k},{k}.5,{k % 7},{k}.25\n" for k in range(30))
+    data = load(write("years.csv", "land,2000,2001,2002\n" + rows), label_column="-1", say=said.append)
+    assert (data.columns, len(data.X) + len(data.X_test)) == (("land", "2000", "2001"), 30)
+    assert said[0].endswith("years.csv: line 1 (land, 2000, 2001, 2002) is taken for a header")
+
+
+def test_names_are_not_looked_at_for_ids_where_no_number_is_large(write, monkeypatch):
+    monkeypatch.setattr(csv_reader, "merges_ids", lambda name, numbers: pytest.fail(name))
+    load(write("ids.csv", "user_id,x,label\n" + "".join(f"{k * 7},{k}.5,{k % 2}\n" for k in range(20))))
 
 
 def test_an_array_of_pixels_with_column_numbers_is_of_images(write):

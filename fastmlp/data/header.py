@@ -134,6 +134,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
     notes, of_pandas = [*table.notes], not query.headed and _is_of_pandas(names)
+    known, numbers = query.known, [*filter(str.isdigit, names)]
     short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
     nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
     if table.comment is not None and any(feature(field) is not None for field in names):
@@ -145,9 +146,10 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
             made = "what pandas makes of a row of samples that it takes for a header"
             notes.append(f"line {line} is {made}; it is left out")
             names = [*index, *(str(k) for k in range(len(names) - len(index)))]
-        elif all(map(str.isdigit, names)) and not query.headed:
+        elif not query.headed and numbers == names:
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
-        known = query.known
+        elif not query.headed and known.columns is None and _are_in_steps(numbers) and not _are_column_numbers(numbers):
+            notes.append(f"line {line} ({listed(names)}) is taken for a header")
         if _are_column_numbers(names[len(index) :]) and known.columns is not None and known.frame != "must":
             is_header = {*known.columns} <= {*names}  # else the columns go by position: their numbers are no names
             if not is_header and len(names) == len(index) + len(known.columns):
@@ -281,25 +283,25 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         return not dated and not classes and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
-    # Years, say, beside names: none of these comes again, while all text below one does.
-    if not again and not unnamed and len(below) >= _MANY_ROWS and all(names[k].isdigit() for k in numbers):
-        found = counts_below([k for k in text if not written_date(names[k])])
-        if any(min(column.values()) > 1 and None in map(feature, column) for _, column in found):
+    if below and not again:
+        given = [names[k] for k in numbers]
+        integers, many = all(map(str.isdigit, given)), len(below) >= _MANY_ROWS
+        decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
+        evidence = (len(given) >= _COLUMN_NUMBERS) + (len(given) < len(names)) + (integers == decimals)
+        if _are_column_numbers(given):
+            from_0 = len(given) > 1 and given[0] == "0"
+            if evidence and (from_0 or len(given) >= _COLUMN_NUMBERS):
+                return True
+            classes = [column for name, column in counts_below(numbers) if name not in column]
+            if from_0 and many and any(min(column.values()) > 1 for column in classes):
+                return True
+        if evidence > 1 and _are_in_steps(given) and not all(_are_in_steps([row[k] for k in numbers]) for row in below):
             return True
-    decimals = any(not row[k].isdigit() and feature(row[k]) is not None for row in below for k in numbers)
-    if below and not again and _are_column_numbers([names[k] for k in numbers]):
-        few = names[numbers[0]] == "0" and len(numbers) > 1
-        sure = decimals or len(numbers) < len(names) or len(numbers) >= _COLUMN_NUMBERS
-        if few and not sure and len(below) >= _MANY_ROWS:  # or above classes of which it is none
-            sure = any(name not in column and min(column.values()) > 1 for name, column in counts_below(numbers))
-        if sure and (few or len(numbers) >= _COLUMN_NUMBERS):
-            return True
-    unlike = decimals == all(names[k].isdigit() for k in numbers)
-    # Years, say, beside a name, above the names of rows, or above decimals.
-    if not again and len(numbers) >= _COLUMN_NUMBERS and (len(numbers) < len(names) or unlike):
-        even = [_are_even([row[k] for k in numbers]) for row in (names, *below)]
-        if even[0] and not all(even):
-            return True
+        # Years, say, beside names: none of these comes again, while all text below one does.
+        if many and integers and not unnamed:
+            found = counts_below([k for k in text if not written_date(names[k])])
+            if any(min(column.values()) > 1 and None in map(feature, column) for _, column in found):
+                return True
     odd = next((k for k in text if below and all(feature(row[k]) is not None for row in below)), None)
     if odd is None:
         return False
@@ -319,11 +321,10 @@ def _are_column_numbers(names: list[str]) -> bool:
     return any(names == [str(k + start) for k in range(len(names))] for start in (0, 1))
 
 
-def _are_even(fields: list[str]) -> bool:
-    """Whether they are numbers in equal steps: 1990, 1995, 2000."""
-    numbers = [*map(number, fields)]
-    steps = np.diff([np.nan if value is None else value for value in numbers])
-    return bool(steps[0]) and np.allclose(steps, steps[0])
+def _are_in_steps(fields: list[str]) -> bool:
+    """Whether they are three numbers or more in equal steps: 1990, 1995, 2000."""
+    steps = np.diff([np.nan if (value := number(field)) is None else value for field in fields])
+    return len(steps) > 1 and bool(steps[0]) and np.allclose(steps, steps[0])
 
 
 def choose(head: Head, path: Path, query: Query) -> Chosen:
@@ -426,11 +427,13 @@ def _without_row_numbers(
 def _find_label(head: Head, path: Path, candidates: list[int], task: str) -> tuple[int, bool]:
     """(the column that holds the labels of a file to train on, whether the user is told)."""
     names = head.names if head.is_header and not all(head.names[k].isdigit() for k in candidates) else None
-    label = None if names is None else named(names, candidates, str(path))
-    if label is not None:
-        return label, head.names[label] != "label"
-    rest = candidates if names is None else apart(names, candidates)
-    label = None if names is None or rest is candidates else named(names, rest, str(path))
+    rest: Sequence[int] = candidates
+    label = None
+    if names is not None:
+        if (label := named(names, candidates, str(path))) is not None:
+            return label, names[label] != "label"
+        rest = apart(names, candidates)
+        label = named(names, rest, str(path))
     if label is None:
         label = guessed(names, rest, head.values, task, str(path))
     if len(rest) < len(candidates) and (why := doubt(head.values(label))) and not are_numbers(head.values(label), task):
