@@ -71,7 +71,7 @@ def is_id(name: str) -> bool:
 
 def merges_ids(name: str, numbers: np.ndarray) -> bool:
     """Whether a column of that name holds ids so large that several of them are one float64."""
-    return is_id(name) and bool(abs(numbers).max(initial=0) >= MERGED)
+    return bool(abs(numbers).max(initial=0) >= MERGED) and is_id(name)
 
 
 def says_which_row(name: str) -> bool:

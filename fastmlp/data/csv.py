@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import math
-import re
 import shlex
 from array import array
 from collections import Counter
@@ -35,13 +33,12 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in, written_number
+from .values import BOOLEANS, MERGED, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in
 
-_CACHE_VERSION = 18
+_CACHE_VERSION = 19
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
-_PLAIN, _UNITS = re.compile(r"[-+.\deE\s]*"), re.compile(rb"[%$:\x80-\xff]|[A-Z][A-Zs][ .]*\d|\d ?[A-Z]{2}| day")
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
 _DIGIT = np.zeros(256, np.uint8)
 _DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
@@ -68,12 +65,8 @@ def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
 
 
 def _lines(head: Head, rows: Sequence[int]) -> list[int]:
-    if b'"' in head.rows:
-        reader = head.reader()
-        ends = [reader.line_num for fields in reader if any(field.strip() for field in fields)]
-    else:  # ten times as fast
-        blank = head.delimiter.encode() + b" \t\n"
-        ends = [number for number, row in enumerate(io.BytesIO(head.rows), 1) if row.strip(blank)]
+    reader = head.reader()
+    ends = [reader.line_num for fields in reader if any(map(str.strip, fields))]
     return [head.line + ends[row] - 1 for row in rows]
 
 
@@ -131,19 +124,16 @@ def _told(samples: Samples, query: Query) -> Samples:
 
 def _arrays(samples: Samples) -> dict[str, np.ndarray]:
     """The samples as arrays, for the cache."""
-    names = {"columns": samples.columns, "label": samples.label, "notes": samples.notes}
-    meta = json.dumps({"values": samples.labels.values} | names).encode()
+    meta = json.dumps((samples.labels.values, samples.columns, samples.label, samples.notes)).encode()
     arrays: dict[str, Any] = {"X": samples.X, "codes": samples.labels.codes, "meta": np.frombuffer(meta, np.uint8)}
     return arrays if samples.weight is None else arrays | {"weight": samples.weight}
 
 
 def _from_arrays(arrays: dict[str, np.ndarray], path: Path) -> Samples:
-    meta = json.loads(arrays["meta"].tobytes())
-    labels = Labels(meta["values"], arrays["codes"])
-    columns = None if meta["columns"] is None else tuple(meta["columns"])
-    label = None if meta["label"] is None else LabelColumn(*meta["label"])
-    X, weight, notes = arrays["X"], arrays.get("weight"), tuple(meta["notes"])
-    return Samples(X, labels, str(path), square_image(X, columns), columns, weight, label=label, notes=notes)
+    values, columns, label, notes = json.loads(arrays["meta"].tobytes())
+    X, labels, weight = arrays["X"], Labels(values, arrays["codes"]), arrays.get("weight")
+    columns, label = columns and tuple(columns), label and LabelColumn(*label)
+    return Samples(X, labels, str(path), square_image(X, columns), columns, weight, label=label, notes=tuple(notes))
 
 
 def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) -> Samples:
@@ -208,11 +198,12 @@ def _numeric_columns(
     numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
     weight = None if chosen.weight is None else numbers[:, -1].astype(np.float64)
     X = numbers[:, : len(chosen.features)]
-    for k, x in zip(chosen.features, X.T):
-        if codes and merges_ids(head.names[k], x):
-            raise _NoNumber(f"{path}: column {head.names[k][:40]!r} has ids of more than 53 bits")
-    whole = X.dtype.kind == "i" or (np.floor(X) == X).all()
-    if whole and X.min(initial=0) >= 0 and X.max(initial=0) <= 255:
+    low, high = X.min(initial=0), X.max(initial=0)
+    if codes and max(-low, high) >= MERGED:
+        for k, x in zip(chosen.features, X.T):
+            if merges_ids(head.names[k], x):
+                raise _NoNumber(f"{path}: column {head.names[k][:40]!r} has ids of more than 53 bits")
+    if low >= 0 and high <= 255 and (X.dtype.kind == "i" or (np.floor(X) == X).all()):
         return X.astype(np.uint8), distinct(texts), weight
     # A row to predict does not say how close to others it is.
     return as_single(X) if single else np.ascontiguousarray(X, np.float64), distinct(texts), weight
@@ -292,9 +283,7 @@ def _parse_table(head: Head, chosen: Chosen, *, codes: bool = False) -> tuple[np
             found = fields.texts(np.arange(chosen.label, len(fields), columns))
             texts += [text.decode().strip() for text in found]
     table = np.concatenate(tables)
-    if any(missing in texts for missing in _NO_LABEL) or (chosen.weight is not None and (table[:, -1] < 0).any()):
-        return None
-    return table, texts
+    return None if chosen.weight is not None and (table[:, -1] < 0).any() else (table, texts)
 
 
 def _has_codes(fields: Fields, wanted: np.ndarray) -> bool:
@@ -317,7 +306,7 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
     try:
         for fields in reader:
             first, line = line + 1, head.line + reader.line_num - 1
-            if not any(field.strip() for field in fields):
+            if not any(map(str.strip, fields)):
                 gaps += [(line, fields)] * (not labelled and len(fields) == len(head.names))
                 continue
             yield from gaps
@@ -339,29 +328,23 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
 
 def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
-    numbers, labels = array("d"), []
-    marked: set[int] = set()  # columns with $ or %, say
-    units: Any = None
-    for count, (line, fields) in enumerate(_rows(head, path, labelled=chosen.label is not None), 1):
+    numbers, labels, marked = array("d"), list[str](), set[int]()
+    for line, fields in _rows(head, path, labelled=chosen.label is not None):
         for k in chosen.features if codes else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
-        numbers.extend(_row(fields, head, chosen, path, line))
-        if count == 1:  # a table with text has ended here
-            units = _UNITS.search(head.rows)
-        if units and not _PLAIN.fullmatch("".join([fields[k] for k in chosen.features])):
-            marked.update(k for k in chosen.features if number(fields[k]) is None)
+        numbers.extend(_row(fields, head, chosen, path, line, marked))
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
     for k in marked:
-        odd = kind_of(Counter(head.fields(k)))[1]
-        if odd is not None and written_number(odd) is not None:
+        _, odd, read = kind_of(Counter(head.fields(k)))
+        if odd is not None and read[odd] is not None:
             rows = _rows(head, path, labelled=chosen.label is not None)
             line = next(line for line, fields in rows if fields[k].strip() == odd)
             raise InputError(
                 f"{head.where(path, line, k)}: {odd[:20]!r} is in another unit than others of the column; mend it"
             )
-    return np.array(numbers).reshape(count, len(chosen.numeric)), labels
+    return np.array(numbers).reshape(-1, len(chosen.numeric)), labels
 
 
 def _text_columns(
@@ -377,7 +360,7 @@ def _text_columns(
             field = fields[k].strip()
             column.append(texts.setdefault(field, field))
         if chosen.weight is not None:
-            weights += _row(fields, head, only_weight, path, line)
+            weights += _row(fields, head, only_weight, path, line, set())
         if chosen.label is not None:
             labels.append(fields[chosen.label].strip())
     arrays: dict[Hashable, np.ndarray] = {name: np.array(column, object) for name, column in zip(names, columns)}
@@ -421,10 +404,13 @@ def _doubts(head: Head, path: Path, chosen: Chosen, X: Frame, said: Sequence[str
     return tuple(notes)
 
 
-def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int) -> list[float]:
+def _row(fields: list[str], head: Head, chosen: Chosen, path: Path, line: int, marked: set[int]) -> list[float]:
+    """The numbers in a row; columns that have one with $ or %, say, become ``marked``."""
     values = []
     for column in chosen.numeric:
-        value = feature(fields[column].strip())
+        if (value := number(fields[column])) is None:
+            value = feature(fields[column].strip())
+            marked.add(column)
         if value is None or not math.isfinite(value) or (value < 0 and column == chosen.weight):
             never = column == chosen.weight or (value is not None and math.isinf(value))
             kind = InputError if never else _NoNumber

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ..errors import InputError
 from .labels import listed
@@ -67,9 +66,11 @@ class Table:
 def read_dialect(text: bytes, path: Path) -> Table:
     """The table in ``text``, whose lines end in newlines. InputError or csv.Error for what is no text or no table."""
     text, notes = _in_utf8(text, path)
-    rows, skipped = _without_blank_lines(text, 0)
+    rows = _without_blank_lines(text)
+    above = text.count(b"\n") - rows.count(b"\n")
     if rows.endswith((b"\n\n", b"\x1a")):
         rows = rows.rstrip(b"\n\x1a")
+    total = above + rows.count(b"\n") + 1  # the line of what has no newline in it: its end stays where it is
     if not rows:
         raise InputError(f"{path}: no rows")
     if b"'" in rows and b'"' not in rows:
@@ -78,25 +79,26 @@ def read_dialect(text: bytes, path: Path) -> Table:
         rows = _FORMULA.sub(rb'"\1\2"', rows)
     separator_line = _SEPARATOR_LINE.match(rows)
     if separator_line is not None:
-        rows, skipped = _without_blank_lines(rows[separator_line.end() :], skipped + 1)
-    comments, rest, above = _leading_comments(rows, skipped)
+        rows = _without_blank_lines(rows[separator_line.end() :])
+    comments, rest = _leading_comments(rows)
     rest = _RULE.sub(rb"\1\n", rest, count=1) if _RULE.match(rest) else rest
     lines = _first_lines(rest) or _first_lines(rows)
-    delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, above + 1)
+    line = total - rest.count(b"\n")
+    delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, line)
     split = splitter(delimiter)
     if titles := _titles([*map(split, lines)]):
         said = [words for line in lines[:titles] if (words := "".join(split(line)))]
         notes.append(f"what stands above the table is left out: {listed(said)}")
         for _ in said:
-            rest, above = _without_blank_lines(rest.partition(b"\n")[2], above + 1)
+            rest = _without_blank_lines(rest.partition(b"\n")[2])
         lines = lines[titles:]
     width, title = max(len(fields) for fields in map(split, lines[1:] or lines)), None
     row = max(map(split, lines[-_FEWEST_ROWS:]), key=_numbers) if comments else []  # the last ones may have gaps
-    while comments and (not rest or _are_alike(split(comments[-1].line), row)):
-        comment = comments.pop()  # a row with such a label
-        rest, above = rows[comment.start :], comment.above
-    if comments and len(names := split(comments[-1].line.lstrip(b"#% \t"))) == width and not _numbers(names):
+    while comments and (not rest or _are_alike(split(comments[-1][0]), row)):
+        rest = rows[comments.pop()[1] :]  # a row with such a label
+    if comments and len(names := split(comments[-1][0].lstrip(b"#% \t"))) == width and not _numbers(names):
         title = names
+    line = total - rest.count(b"\n")
     rest = _without_comments(rest, split, width)
     if delimiter == " ":
         rest = _single_spaces(rest)
@@ -119,7 +121,7 @@ def read_dialect(text: bytes, path: Path) -> Table:
                 "those lines are left out"
             )
             rest = head + b"\n".join(b"" if line == head else line for line in lines)
-    return Table(rest, fields, below, end + 1, delimiter, above + 1, title, tuple(notes))
+    return Table(rest, fields, below, end + 1, delimiter, line, title, tuple(notes))
 
 
 def _windows(error: UnicodeError) -> tuple[str, int]:
@@ -155,28 +157,20 @@ def _in_utf8(text: bytes, path: Path) -> tuple[bytes, list[str]]:
     return read.encode(), [f"line {line} is not in UTF-8 but, it seems, in Windows-1252: {sample!r}"]
 
 
-def _without_blank_lines(text: bytes, skipped: int) -> tuple[bytes, int]:
-    """(without lines of nothing but separators in front, how many lines have been left out so far)."""
+def _without_blank_lines(text: bytes) -> bytes:
+    """The text without lines of nothing but separators in front."""
     match = _EMPTY_LINES.match(text)
-    return (text[match.end() :], skipped + match[0].count(b"\n")) if match else (text, skipped)
+    return text[match.end() :] if match else text
 
 
-class _Comment(NamedTuple):
-    """A line that begins as comments do, where it starts and how many lines stand before it."""
-
-    line: bytes
-    start: int
-    above: int
-
-
-def _leading_comments(rows: bytes, skipped: int) -> tuple[list[_Comment], bytes, int]:
-    """(the comments at the beginning, what follows, how many lines stand before it)."""
+def _leading_comments(rows: bytes) -> tuple[list[tuple[bytes, int]], bytes]:
+    """(the lines at the beginning that begin as comments do, each with where it starts; what follows)."""
     comments, rest = [], rows
     while rest.startswith(_COMMENT):
         line, _, below = rest.partition(b"\n")
-        comments.append(_Comment(line, len(rows) - len(rest), skipped))
-        rest, skipped = _without_blank_lines(below, skipped + 1)
-    return comments, rest, skipped
+        comments.append((line, len(rows) - len(rest)))
+        rest = _without_blank_lines(below)
+    return comments, rest
 
 
 def _first_lines(rows: bytes) -> list[bytes]:
