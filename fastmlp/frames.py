@@ -45,11 +45,10 @@ def is_masked(values: Any) -> bool:
     return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
 
 
-def odd_pair(X: Any, y: Any, names: tuple[str, str] = ("X", "y")) -> str | None:
+def odd_pair(X: Any, y: Any, names: tuple[str, str]) -> str | None:
     """What to say where both, called by their ``names``, are pandas' and have one index, its rows in two orders."""
     X_name, y_name = names
-    indices: list[Any] = [getattr(each, "index", None) for each in (X, y)]
-    first, second = indices
+    first, second = (getattr(each, "index", None) for each in (X, y))
     if not (hasattr(first, "equals") and hasattr(second, "equals")) or first.equals(second):
         return None
     if len(first) != len(second) or {*first} != {*second}:
@@ -169,23 +168,19 @@ def as_floats(values: np.ndarray) -> np.ndarray:
         return values
 
 
-def named_columns(X: Any, columns: tuple[str, ...], what: str, wanted: str) -> np.ndarray:
-    """The ``columns`` of a data frame, called ``what``, as an array [N, columns].
-
-    InputError, which says what is ``wanted``, for a column that is missing, is there twice, or has no numbers.
-    """
+def named_columns(X: Any, columns: tuple[str, ...]) -> np.ndarray:
+    """The ``columns`` of a data frame X as an array [N, columns]. InputError for one that is missing, or no numbers."""
     names = column_names(X) or ()
-    if wrong := [name for name in columns if names.count(name) != 1]:
+    if missing := [name for name in columns if name not in names]:
         unknown = [name for name in names if name not in columns]
-        how = "is there twice" if wrong[0] in names else "is missing"
         others = f"; the model does not know {listed(unknown)}" if unknown else ""
-        raise InputError(f"{what}: column {wrong[0][:40]!r} {how}{others}")
-    arrays = {name: as_floats(column) for name, column in frame_columns(X, what, columns).items()}
+        raise InputError(f"X: column {missing[0][:40]!r} is missing{others}")
+    arrays = {name: as_floats(column) for name, column in frame_columns(X, "X", columns).items()}
     for name, column in arrays.items():
         if column.dtype.kind not in "fiub":
-            raise InputError(f"{what}: column {str(name)[:40]!r} has dtype {column.dtype}; {wanted}")
+            raise InputError(f"X: column {str(name)[:40]!r} has dtype {column.dtype}; this model takes numbers")
     if len(lengths := {column.shape for column in arrays.values()}) > 1:
-        raise InputError(f"{what}: its columns have the shapes {sorted(lengths)}; all must have one")
+        raise InputError(f"X: its columns have the shapes {sorted(lengths)}; all must have one")
     return np.column_stack([*arrays.values()])
 
 

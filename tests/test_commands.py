@@ -407,7 +407,7 @@ def test_a_data_frames_columns_go_by_name(place):
     for given, message in [
         (frame.rename(columns={"b": "B"}), "column 'b' is missing; the model does not know B"),
         (frame[["a", "c"]], "column 'b' is missing$"),
-        (frame[["a", "b", "c", "c"]], "column 'c' is there twice"),
+        (frame[["a", "b", "c", "c"]], "X has more than one column 'c'; each must"),
         (frame.assign(b="x"), "column 'b' has dtype .*; this model takes numbers"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -22,12 +22,11 @@ _ANYWHERE, _AT_AN_END, _ROW_NUMBERS = (
         """label labels class classes target targets outcome species diagnosis survived classlabel targetlabel classname
         labelname targetclass classid labelid ytrue groundtruth isspam isfraud churn exited attrition attritionflag
         defaultpaymentnextmonth""",
-        "y category type group kind status result results response output quality variety digit digits letter "
-        """character
-        symbol emotion sentiment spam fraud income rings activity grade cls classe clase klasse etiqueta objetivo ziel
-        lable""",
-        "index row rowname rownames rownumber rownum no nr lfdnr numero número sno slno serialno seq record obs "
-        "observation",
+        """y category type group kind status result results response output quality variety digit digits letter
+        character symbol emotion sentiment spam fraud income rings activity grade cls classe clase klasse etiqueta
+        objetivo ziel lable""",
+        """index row rowname rownames rownumber rownum no nr lfdnr numero número sno slno serialno seq record obs
+        observation""",
     )
 )
 _ID = re.compile(r"(?:^|[\W_])(?:id|ID|Id)(?:$|[ ._-]+[^\W\d_])|[a-z](?:Id|ID)$|^Id[A-Z]")
@@ -48,20 +47,17 @@ def is_index(name: str) -> bool:
     return not name.strip() or re.fullmatch(r"unnamed01*", _word(name)) is not None
 
 
-def counts(labels: Labels) -> bool:
+def are_row_numbers(labels: Labels) -> bool:
     """Whether a column of n rows holds each of 0 to n - 1, or of 1 to n, once, as row numbers do."""
-    rows = len(labels.codes)
-    if rows < 2 or len(labels.values) != rows:
-        return False
-    values = set(map(str, labels.values))
-    return any(values == {str(k + start) for k in range(rows)} for start in (0, 1))
+    rows, values = len(labels.codes), {*map(str, labels.values)}
+    return 1 < rows == len(values) and any(values == {*map(str, range(start, start + rows))} for start in (0, 1))
 
 
 def identifies(name: str, labels: Labels) -> bool:
     """Whether a first column of that name says which row is which: its integers are all different and called so."""
     if is_id(name):
         return 1 < len(labels.codes) == len(labels.values) and all(str(value).isdigit() for value in labels.values)
-    return says_which_row(name) and counts(labels)
+    return says_which_row(name) and are_row_numbers(labels)
 
 
 def is_id(name: str) -> bool:
@@ -173,8 +169,8 @@ def guessed(
 
 def doubt(labels: Labels) -> str | None:
     """Why a column's values are probably no labels, or None."""
-    different, rows = len(_present(labels)), len(labels.codes)
-    texts = sum(number(text) is None for text in _present(labels))
+    present, rows = _present(labels), len(labels.codes)
+    different, texts = len(present), sum(number(text) is None for text in present)
     if different < 2:
         return "one value only"
     if 0 < texts < different:
@@ -182,7 +178,7 @@ def doubt(labels: Labels) -> str | None:
     if texts:
         if different > _MANY_NAMES and different * 2 > rows:
             return f"{different:,} different texts in {rows:,} rows"
-        return f"{different:,} dates or times" if all(map(_is_time, _present(labels))) else None
+        return f"{different:,} dates or times" if all(map(_is_time, present)) else None
     if _has_decimals(labels):
         return f"{different:,} different numbers with decimals"
     return quantity(labels)

@@ -280,6 +280,10 @@ def assemble(
     samples, held_out, base = _counted_alike(samples, held_out, query.known)
     samples, stand = _that_count(samples)
     small, testing = isinstance(samples.X, OnDisk), query.known.width is not None
+
+    def say(line: str) -> None:
+        query.say(f"{samples.source}: {line}")
+
     classes: tuple[str, ...] = ()
     if task_of(samples.labels, samples.labelled, query.task, query.say) == "regression":
         y = as_numbers(samples.labels, samples.labelled)
@@ -289,16 +293,14 @@ def assemble(
             _say_alike(classes, query.say)
             single = [classes[k] for k in np.flatnonzero(counts_of(y, len(classes)) == 1).tolist()]
             if single and len(y) >= _ROWS_A_CLASS * len(classes):  # of a typing error, a total or a second header
-                which = f"one row only has the label {listed(single)}; mend it if it is a mistake"
-                query.say(f"{samples.source}: {which}")
+                say(f"one row only has the label {listed(single)}; mend it if it is a mistake")
     if not testing and samples.image_shape is None and isinstance(samples.X, (np.ndarray, Frame)):
         table = as_frame(samples.X, samples.columns, samples.label)
         if same := [str(key) for key, column in table.columns.items() if copies(column, samples.labels)]:
-            follows = f"from {listed(same)} follows what the label is in every row"
-            query.say(f"{samples.source}: {follows}; leave out what new rows will not have")
+            say(f"from {listed(same)} follows what the label is in every row; leave out what new rows will not have")
         if samples.label is not None and (several := one_hot(table, samples.label.place, samples.labels)):
             what = f"in each row one of {listed(several)} and the label is 1"
-            query.say(f"{samples.source}: {what}: if they are classes, make one column of them, as a run learns one")
+            say(f"{what}: if they are classes, make one column of them, as a run learns one")
     weight, shape = samples.weight, samples.image_shape
     X: Any
     if held_out is not None:
@@ -322,10 +324,10 @@ def assemble(
         lost = [classes[k] for k in np.setdiff1d(y_test, y).tolist()] if classes and not testing else []
         if lost:
             held = f"all rows of {listed(lost)} are held out to test on, and none is trained on"
-            query.say(f"{samples.source}: {held}; another --seed leaves some")
+            say(f"{held}; another --seed leaves some")
         if not testing and shape is None and (copied := _copied(X_test, y_test, X, y)) >= _MOST_COPIES:
-            query.say(
-                f"{samples.source}: of the rows held out to test on about {copied:.0%} are copies of rows to train on, "
+            say(
+                f"of the rows held out to test on about {copied:.0%} are copies of rows to train on, "
                 "so the test is too easy; leave out copies, or test on rows of their own"
             )
         tested = Origin(samples.source, stand[test], samples.files)

@@ -20,8 +20,8 @@ from .columns import (
     REMEDY,
     apart,
     are_numbers,
+    are_row_numbers,
     as_plain_numbers,
-    counts,
     doubt,
     guessed,
     identifies,
@@ -409,7 +409,7 @@ def _without_row_numbers(
         if name is not None and ((leads and is_index(name) and not decimals) or identifies(name, values)):
             candidates = [other for other in candidates if other != k]
             notes.append(f"column {k + 1}, {name!r}, is taken for row numbers and left out")
-        elif leads and len(values.codes) >= _MANY_ROWS and counts(values):
+        elif leads and len(values.codes) >= _MANY_ROWS and are_row_numbers(values):
             notes.append(
                 f"{head.described(k)}: its numbers count the rows; it is read as a feature, "
                 "so take it out if it is none"

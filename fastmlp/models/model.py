@@ -130,7 +130,7 @@ class Model:
         """X as an ndarray, images as rows; columns of a data frame (pandas, Polars, Arrow) go by name if the model
         knows names."""
         if (names := column_names(X)) is not None:
-            return named_columns(X, self.columns or names, "X", "this model takes numbers")
+            return named_columns(X, self.columns or names)
         if is_masked(X):
             raise InputError("X has masked values; this model was trained on numbers without gaps")
         array = as_floats(np.asarray(X))
