@@ -48,7 +48,8 @@ def is_masked(values: Any) -> bool:
 def odd_pair(X: Any, y: Any, names: tuple[str, str]) -> str | None:
     """What to say where both, called by their ``names``, are pandas' and have one index, its rows in two orders."""
     X_name, y_name = names
-    first, second = (getattr(each, "index", None) for each in (X, y))
+    indices: list[Any] = [getattr(each, "index", None) for each in (X, y)]
+    first, second = indices
     if not (hasattr(first, "equals") and hasattr(second, "equals")) or first.equals(second):
         return None
     if len(first) != len(second) or {*first} != {*second}:

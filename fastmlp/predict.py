@@ -122,12 +122,12 @@ def _print_json(model: Model, files: Sequence[_Read], rows: Sequence[Any], proba
     found: list[dict[str, Any]] = []
     for file, row in zip(files, rows):
         if model.target is not None:
-            found.append({"file": file.name, "predictions": row.tolist()})
+            told = {"predictions": row.tolist()}
         else:
             chosen, P = row
-            found.append({"file": file.name, "predictions": [model.classes[k] for k in chosen.tolist()]})
-            found[-1] |= {"probabilities": P.tolist()} if proba else {}
-        found[-1] |= {"kept": file.kept} if file.kept else {}
+            told = {"predictions": [model.classes[k] for k in chosen.tolist()]}
+            told |= {"probabilities": P.tolist()} if proba else {}
+        found.append({"file": file.name} | told | ({"kept": file.kept} if file.kept else {}))
     print(json.dumps({"classes": [*model.classes], "files": found}, allow_nan=False))
 
 

@@ -242,7 +242,7 @@ def as_plain_numbers(labels: Labels) -> Labels:
     return Labels([*map(str, numbers.values())], labels.codes)
 
 
-def odd(labels: Labels) -> int | None:
+def _odd_label(labels: Labels) -> int | None:
     """The code of a label that is missing, or is no number, where the others are numbers; or None.
 
     Numbers beside a few texts are classes only where they are few, too.
@@ -266,7 +266,7 @@ def checked(
     InputError for a label that is missing, or is no number, where the others are numbers.
     """
     labels = as_plain_numbers(labels)
-    wrong = odd(labels)
+    wrong = _odd_label(labels)
     if wrong is not None and ((gap := is_gap(text := str(labels.values[wrong]))) or task != "classification"):
         rows = np.flatnonzero(labels.codes == wrong)
         what, remedy = ("is missing", "") if gap else ("is no number", "mend it, or --task classification, or ")

@@ -53,10 +53,7 @@ def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Sample
 
     A file to test on has the columns that are ``query.known``, in any order where both it and the model name them.
     """
-    samples = _read(path, query, content)
-    if query.known.frame and not query.testing:  # for a model of such columns
-        samples = replace(samples, X=as_frame(samples.X, samples.columns, query.known.label))
-    return _told(samples, query), None
+    return _told(_read(path, query, content), query), None
 
 
 def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
@@ -70,17 +67,14 @@ def _lines(head: Head, rows: Sequence[int]) -> list[int]:
     return [head.line + ends[row] - 1 for row in rows]
 
 
-def features(path: Path, query: Query, content: bytes | None = None) -> np.ndarray | Frame:
+def features(path: Path, query: Query, content: bytes | None = None) -> Any:
     """X of a file with or without labels, for the model that ``query.known`` describes.
 
     Where the model knows its columns and the file has a header, they are found by name, and others ignored. Else all
     columns but the label's are features: that named ``query.label_column``, or known as such, or where the training
     file had it. InputError where there is one column more and none of this says which.
     """
-    samples = _told(_read(path, replace(query, labelled=False), content), query)
-    if query.known.frame:
-        return as_frame(samples.X, samples.columns, query.known.label)
-    return np.asarray(samples.X)
+    return _told(_read(path, replace(query, labelled=False), content), query).X
 
 
 def fields(path: Path, columns: Sequence[str], query: Query, content: bytes | None = None) -> dict[str, list[str]]:
@@ -117,9 +111,11 @@ def _read(path: Path, query: Query, content: bytes | None = None) -> Samples:
 
 
 def _told(samples: Samples, query: Query) -> Samples:
+    """The samples, a Frame for a model of such columns, after their notes are said."""
     for note in samples.notes:
         query.say(f"{samples.source}: {note}")
-    return samples
+    as_columns = query.known.frame and not query.testing
+    return replace(samples, X=as_frame(samples.X, samples.columns, query.known.label)) if as_columns else samples
 
 
 def _arrays(samples: Samples) -> dict[str, np.ndarray]:

@@ -216,7 +216,7 @@ class Samples:
     y_name: str | None = None
 
     @property
-    def labelled(self) -> str:
+    def labels_source(self) -> str:
         """What a message about the labels begins with."""
         return self.y_name or self.source
 
@@ -285,10 +285,10 @@ def assemble(
         query.say(f"{samples.source}: {line}")
 
     classes: tuple[str, ...] = ()
-    if task_of(samples.labels, samples.labelled, query.task, query.say) == "regression":
-        y = as_numbers(samples.labels, samples.labelled)
+    if task_of(samples.labels, samples.labels_source, query.task, query.say) == "regression":
+        y = as_numbers(samples.labels, samples.labels_source)
     else:
-        y, classes = class_indices(samples.labels, samples.labelled, small=small, testing=testing, say=query.say)
+        y, classes = class_indices(samples.labels, samples.labels_source, small=small, testing=testing, say=query.say)
         if not testing:
             _say_alike(classes, query.say)
             single = [classes[k] for k in np.flatnonzero(counts_of(y, len(classes)) == 1).tolist()]
@@ -310,9 +310,9 @@ def assemble(
                 f"{held_out.source}: its images are {held_out.image_shape}; the training set's are {shape}"
             )
         if classes:
-            y_test, _ = class_indices(held_out.labels, held_out.labelled, classes, say=query.say)
+            y_test, _ = class_indices(held_out.labels, held_out.labels_source, classes, say=query.say)
         else:
-            y_test = as_numbers(held_out.labels, held_out.labelled)
+            y_test = as_numbers(held_out.labels, held_out.labels_source)
         X, X_test = _alike(samples, held_out)
         if shape is None and _copied(X_test, y_test, X, y) == 1:
             query.say(f"{held_out.source}: its rows are in {samples.source}, too; what was learnt by heart is tested")

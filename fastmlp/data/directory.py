@@ -224,11 +224,11 @@ class _Part:
         X: Any = samples.X
         piece: dict[str, Any] = {"rows": len(X), "dtype": X.dtype.str}
         if isinstance(X, Sparse):
-            self.pieces.append(piece | {"entries": len(X.data), "offset": _write(file, X.data)})
-            piece = self.pieces[-1]
+            piece |= {"entries": len(X.data), "offset": _write(file, X.data)}
             piece |= {"indptr": _write(file, X.indptr), "indices": _write(file, X.indices)}
         else:
-            self.pieces.append(piece | {"offset": _write(file, np.asarray(X))})
+            piece["offset"] = _write(file, np.asarray(X))
+        self.pieces.append(piece)
 
     def meta(self, file: IO[bytes]) -> dict[str, Any]:
         weights = _write(file, np.concatenate(self.weights)) if self.weights else None

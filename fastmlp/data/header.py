@@ -274,12 +274,14 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
         # Where the training file had no header, text above text is a row.
         if unnamed and not any(feature(row[k]) is not None or written_date(row[k]) for row in below for k in text):
             return False
-        # A class comes again and again, beside others; a column's name does not, unless it is the only value there.
+        # A class comes again and again, beside others; a column's name does not, unless it is the only value there. Nor
+        # does a row have text where all others have numbers or dates.
         often = max(1, _SHARE_OF_A_CLASS * len(below))
-        classes = any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts_below(again))
-        classes = classes and not any(is_known(name, at_an_end=True) for name in names)
-        if classes:  # nor does a row have text where all others have numbers or dates
-            classes = not any(all(map(_is_no_text, column)) for _, column in counts_below(text))
+        classes = (
+            any(column[name] > often and len({*column} - {""}) > 1 for name, column in counts_below(again))
+            and not any(is_known(name, at_an_end=True) for name in names)
+            and not any(all(map(_is_no_text, column)) for _, column in counts_below(text))
+        )
         return not dated and not classes and 2 * len(again) <= len(names)
     if any(is_known(names[k]) for k in set(text) - set(again)):
         return True
@@ -292,8 +294,8 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
             from_0 = len(given) > 1 and given[0] == "0"
             if evidence and (from_0 or len(given) >= _COLUMN_NUMBERS):
                 return True
-            classes = [column for name, column in counts_below(numbers) if name not in column]
-            if from_0 and many and any(min(column.values()) > 1 for column in classes):
+            others = [column for name, column in counts_below(numbers) if name not in column]
+            if from_0 and many and any(min(column.values()) > 1 for column in others):
                 return True
         if evidence > 1 and _are_in_steps(given) and not all(_are_in_steps([row[k] for k in numbers]) for row in below):
             return True

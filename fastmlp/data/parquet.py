@@ -9,15 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError
 from ..extras import optional, to_install
 from ..formats import Query
 from . import csv
 from .dataset import Samples
 from .files import read_file, require_size
-from .frame import Frame
 
 
 def read(path: Path, query: Query) -> tuple[Samples, None]:
@@ -25,7 +22,7 @@ def read(path: Path, query: Query) -> tuple[Samples, None]:
     return csv.read(path, replace(query, headed=True), _as_text(path, query))
 
 
-def features(path: Path, query: Query) -> np.ndarray | Frame:
+def features(path: Path, query: Query) -> Any:
     """As ``csv.features``."""
     return csv.features(path, replace(query, headed=True), _as_text(path, query))
 
