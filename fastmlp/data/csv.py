@@ -40,10 +40,6 @@ _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
 _NEWLINE, _ZERO = b"\n0"
 _SHORTEST_CODE = 4  # digits, such as 0042, in a file of numbers: 007 may be a pixel
 _WORDS = {text.encode(): value for text, value in BOOLEANS.items()}
-_DIGIT = np.zeros(256, np.uint8)
-_DIGIT[_ZERO : _ZERO + 10] = np.arange(10)
-_IS_DIGIT = np.zeros(256, bool)
-_IS_DIGIT[_ZERO : _ZERO + 10] = True
 
 
 def read(path: Path, query: Query, content: bytes | None = None) -> tuple[Samples, None]:
@@ -150,7 +146,7 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
         keys = names_of(names, len(chosen.features), known.label or label)
         X, labels, weight = _text_columns(head, path, chosen, keys)
     else:
-        X, labels, weight = _numeric_columns(head, path, chosen, codes=trains, single=query.labelled)
+        X, labels, weight = _numeric_columns(head, path, chosen, trains=trains, single=query.labelled)
     if chosen.label is not None:
         _require_labels(labels, head, path, chosen.label)
     if trains and as_text:
@@ -186,16 +182,16 @@ def _stand_in(head: Head, column: int, numbers: np.ndarray) -> list[str]:
 
 
 def _numeric_columns(
-    head: Head, path: Path, chosen: Chosen, *, codes: bool, single: bool
+    head: Head, path: Path, chosen: Chosen, *, trains: bool, single: bool
 ) -> tuple[np.ndarray, Labels, np.ndarray | None]:
     """(X, labels, weights): X as uint8 where all are pixels, else float64 or, where that will do and it is to be
-    ``single``, float32. _NoNumber where a feature is none, or, with ``codes``, where one is written as 02139 is, or is
-    an id that float64 merges with others."""
-    numbers, texts = _parse_table(head, chosen, codes=codes) or _parse_carefully(head, path, chosen, codes=codes)
+    ``single``, float32. _NoNumber where a feature is none, or, where a run ``trains`` on them, one is written as 02139
+    is, or is an id that float64 merges with others."""
+    numbers, texts = _parse_table(head, chosen, trains=trains) or _parse_carefully(head, path, chosen, trains=trains)
     weight = None if chosen.weight is None else numbers[:, -1].astype(np.float64)
     X = numbers[:, : len(chosen.features)]
     low, high = X.min(initial=0), X.max(initial=0)
-    if codes and max(-low, high) >= MERGED:
+    if trains and max(-low, high) >= MERGED:
         for k, x in zip(chosen.features, X.T):
             if merges_ids(head.names[k], x):
                 raise _NoNumber(f"{path}: column {head.names[k][:40]!r} has ids of more than 53 bits")
@@ -218,24 +214,24 @@ def _columns(table: np.ndarray, places: list[int]) -> np.ndarray:
 def _short_integers(data: np.ndarray, columns: int, delimiter: int, label: int | None) -> np.ndarray | None:
     """int16 [rows, columns], if rows are whole and every field is one to four digits, as pixels are, and no code: no
     label begins with 0 as 02 does."""
-    digit = _IS_DIGIT[data]
-    ends = np.flatnonzero(~digit)  # where each field's separator stands
+    digits = data - np.uint8(_ZERO)
+    ends = np.flatnonzero(digits > 9)  # where each field's separator stands
     if not _are_rows(data[ends], columns, delimiter):
         return None
     lengths = np.diff(ends, prepend=-1) - 1
     if lengths.min() < 1 or lengths.max() > 4:
         return None
     # Four bytes before the first field, so that looking back from its end stays inside.
-    padded = np.concatenate((np.zeros(4, np.uint8), data))
-    values = _DIGIT[padded[ends + 3]].astype(np.int16)
+    digits = np.concatenate((np.zeros(4, np.uint8), digits))
+    values = digits[ends + 3].astype(np.int16)
     for place, factor in ((2, 10), (3, 100), (4, 1000)):
         far = lengths >= place
         if not far.any():
             break
-        digits = _DIGIT[padded[ends[far] + 4 - place]]
-        if place == 4 and not digits.all():  # 0042 may be a code
+        leading = digits[ends[far] + 4 - place]
+        if place == 4 and not leading.all():  # 0042 may be a code
             return None
-        values[far] += digits * np.int16(factor)
+        values[far] += leading * np.int16(factor)
     if label is not None:
         labels, long = values[label::columns], lengths[label::columns]
         if ((labels < 10 ** (long - 1)) & (long > 1)).any():
@@ -251,9 +247,9 @@ def _are_rows(separators: np.ndarray, columns: int, delimiter: int) -> bool:
     return bool((table[:, :-1] == delimiter).all() and (table[:, -1] == _NEWLINE).all())
 
 
-def _parse_table(head: Head, chosen: Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]] | None:
+def _parse_table(head: Head, chosen: Chosen, *, trains: bool = False) -> tuple[np.ndarray, list[str]] | None:
     """(numbers [N, features and weight], int16 if all fields are short integers, else float64; labels), if the rows are
-    whole, unquoted and right, and, where ``codes`` are looked for, there are none."""
+    whole, unquoted and right, and, where a run ``trains`` on them, hold no codes."""
     if b'"' in head.rows:
         return None
     tables, columns = [], len(head.names)
@@ -272,7 +268,7 @@ def _parse_table(head: Head, chosen: Chosen, *, codes: bool = False) -> tuple[np
             return None
         asked = np.tile(wanted, len(fields) // columns)
         numbers = decimals(fields, asked, _WORDS)
-        if numbers is None or (codes and _has_codes(fields, asked)):
+        if numbers is None or (trains and _has_codes(fields, asked)):
             return None
         tables.append(_columns(numbers.reshape(-1, columns), chosen.numeric))
         if chosen.label is not None:
@@ -322,11 +318,11 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
         raise InputError(f"{path}: line {head.line + reader.line_num - 1}: {error}") from None
 
 
-def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, codes: bool = False) -> tuple[np.ndarray, list[str]]:
+def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, trains: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
     numbers, labels, marked = array("d"), list[str](), set[int]()
     for line, fields in _rows(head, path, labelled=chosen.label is not None):
-        for k in chosen.features if codes else ():
+        for k in chosen.features if trains else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
         numbers.extend(_row(fields, head, chosen, path, line, marked))
