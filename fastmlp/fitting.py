@@ -15,8 +15,9 @@ from .arrays import dataset_of
 from .backend import kernels
 from .config import OPTIONS, TrainConfig, configure, unknown_option
 from .data import Dataset
-from .data.labels import listed
+from .data.labels import listed, places
 from .errors import InputError, Interrupted, as_parameters
+from .log import Say
 from .paths import as_path
 from .screen import Screen, in_notebook
 from .training.checkpoint import read_checkpoint, take_over
@@ -167,7 +168,7 @@ def fit(
     else:
         data = dataset_of(data, y, X_test, y_test, sample_weight, config, observer.say)
     if by_class is not None:
-        config = replace(config, class_weight=_in_order(by_class, data.classes))
+        config = replace(config, class_weight=_in_order(by_class, data.classes, observer.say))
     shown = _with_bar(observer) if progress else observer
     return train(data, config, observer=shown, checkpoint=checkpoint, resume=resume, world=world)
 
@@ -222,14 +223,15 @@ def train(
         return Result(run.model, run.config, run.history, run.summary(compile_seconds))
 
 
-def _in_order(weights: Mapping[Any, float], classes: tuple[str, ...]) -> str:
+def _in_order(weights: Mapping[Any, float], classes: tuple[str, ...], say: Say) -> str:
     """The weights by class as the option has them: in the classes' order, 1 for a class without."""
     if not classes:
         raise InputError("class_weight goes with classes; y has numbers to predict")
-    texts = {str(label): weight for label, weight in weights.items()}
-    if unknown := [*texts.keys() - {*classes}]:
-        raise InputError(f"class_weight names {unknown[0]!r}; the classes are {listed(classes)}")
-    return ",".join(str(texts.get(name, 1)) for name in classes)
+    labels = [label if isinstance(label, float) else str(label) for label in weights]
+    named = dict(zip(places(labels, classes, say), weights.items()))  # 1.0 names the class 1
+    if -1 in named:
+        raise InputError(f"class_weight names {str(named[-1][0])!r}; the classes are {listed(classes)}")
+    return ",".join(str(named.get(k, ("", 1))[1]) for k in range(len(classes)))
 
 
 def _log(report: Any) -> None:

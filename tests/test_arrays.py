@@ -259,6 +259,21 @@ def test_rows_of_x_and_y_in_two_orders_are_said():
     ]
 
 
+def test_copies_of_rows_with_gaps_are_said_whatever_a_gap_is(rng):
+    """Beside pandas.NA nothing is equal, nor to NaN, not even itself; no value is equal to a Period, but an array."""
+    pandas = pytest.importorskip("pandas")
+    days = pandas.period_range("2024-01-01", periods=400, freq="D")
+    gaps = {"x": rng.standard_normal(400), "nan": np.where(rng.random(400) < 0.5, np.nan, 1.0), "day": days}
+    gaps["na"] = np.array([pandas.NA if k % 3 else k for k in range(400)], object)
+    X, y = pandas.DataFrame(gaps), rng.choice(["u", "v"], 400)
+    for copies, share in ((1, []), (3, [r"about 100% are copies"])):
+        said = []
+        table = pandas.concat([X] * copies, ignore_index=True)
+        dataset_of(table, np.tile(y, copies), None, None, None, configure(), said.append)
+        assert len(said) == len(share)
+        assert all(re.search(*pair) for pair in zip(share, said))
+
+
 def test_columns_that_go_by_place_though_they_have_names_are_said():
     pandas, said = pytest.importorskip("pandas"), []
     for names in (None, ["a", 2019, 2020], [("g", "a"), ("g", "b"), ("h", "b")], range(1, 4), list("abc")):
@@ -546,4 +561,6 @@ def test_weights_of_classes_by_their_labels_are_those_in_order():
     options = {"networks": 0, "epochs": 1, "seed": 1}
     in_order = fastmlp.fit(X, y, class_weight="1,5", **options).model.network.params
     np.testing.assert_array_equal(fastmlp.fit(X, y, class_weight={7: 5}, **options).model.network.params, in_order)
+    floats = fastmlp.fit(X, y.astype(float), class_weight={7.0: 5}, **options).model
+    np.testing.assert_array_equal(floats.network.params, in_order)
     assert (fastmlp.fit(X, y, **options).model.network.params != in_order).any()

@@ -364,12 +364,22 @@ def _copied(X_test: Any, y_test: np.ndarray, X: Any, y: np.ndarray) -> float:
             break
         same = np.flatnonzero(y == y_test[row])
         for column, values in pairs:
-            same = same[column[same] == values[row]]
+            same = same[_are(column[same], values[row])]
         if same.size:
             others = np.setdiff1d(np.arange(0, len(y), max(1, len(y) // _COMPARED)), same)
-            alike = (np.count_nonzero(column[others] == values[row]) for column, values in [(y, y_test), *pairs])
+            alike = (np.count_nonzero(_are(column[others], values[row])) for column, values in [(y, y_test), *pairs])
             found += bool(len(y) * math.prod(count / max(1, len(others)) for count in alike) < _BY_CHANCE)
     return found / _LOOKED_AT
+
+
+def _are(column: np.ndarray, value: Any) -> np.ndarray:
+    """Which values of a column are this one, bool [n]; gaps are one value."""
+    if column.dtype.kind in "fmM":
+        return np.isnan(column) if np.isnan(value) else column == value
+    try:
+        return np.asarray(column == value, bool)
+    except TypeError:  # beside pandas.NA nothing is true or false
+        return np.array([str(each) == str(value) for each in column], bool)
 
 
 def _alike(samples: Samples, held_out: Samples) -> tuple[Any, Any]:
