@@ -488,6 +488,10 @@ BAD = {  # what is given in the place of X and y, or beside them
         {"y": ["?", *map(str, X[1:, 0])]},
         r"y: the label of row 0 .counted from 0. is '\?', the others are numbers; it is missing",
     ),
+    "NaN in text among numbers": (
+        {"y": ["nan", *map(str, X[1:, 0])]},
+        r"y: the label of row 0 .counted from 0. is 'nan', the others are numbers; it is missing",
+    ),
     "a word among numbers": (
         {"y": ["sold", *map(str, X[1:, 0])]},
         "y: the label of row 0 .counted from 0. is 'sold', the others are numbers; it is no number",

@@ -1357,6 +1357,10 @@ BAD_TABLES = {
         "label,a\n1,1.5\n2,2\nNA,2\nNA,3\n",
         "the label of line 4 is 'NA', the others are numbers; it is missing in 2 of 4 rows: leave such rows out",
     ),
+    "label -nan": (
+        "label,a\n1,1.5\n2,2\n-nan,2\n-nan,3\n",
+        "the label of line 4 is '-nan', the others are numbers; it is missing in 2 of 4 rows: leave such rows out",
+    ),
     "label NaN": (
         "label,a\n1,1.5\nnan,2\n2,3\nnan,x\n",
         f"line 3, column 1 (label): the label is missing in 2 of 4 rows; {LEAVE}",
