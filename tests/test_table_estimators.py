@@ -1,6 +1,8 @@
 """TableClassifier and TableRegressor: tables with categories, dates and gaps, as scikit-learn's estimators."""
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -396,6 +398,26 @@ def test_a_refused_fit_draws_nothing_from_a_shared_random_state():
     shared.seed(0)
     model.set_params(learning_rate=None).fit(X, y)  # which draws
     assert shared.randint(1000) != np.random.RandomState(0).randint(1000)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [TableClassifier, MLPClassifier])
+def test_threads_that_share_a_random_state_draw_other_numbers(make):
+    """With NumPy's own, too, which is that of random_state=None: ensembles trained on threads had one network twice."""
+    rng = np.random.default_rng(0)
+    values, y = rng.standard_normal((60, 3)), np.arange(60) % 2
+    together, shared = threading.Barrier(2, timeout=60), np.random.RandomState(0)
+
+    class Awaited:  # so that both threads are in their checks before either draws
+        def __array__(self, dtype=None, copy=None):
+            together.wait()
+            return values.astype(dtype or float)
+
+    few = {"max_iter": 1} if make is MLPClassifier else {"n_networks": 1, "epochs": 1}
+    with ThreadPoolExecutor(2) as threads:
+        models = [threads.submit(make(random_state=shared, **few).fit, Awaited(), y) for _ in range(2)]
+    first, second = (model.result().predict_proba(values) for model in models)
+    assert (first != second).any()
 
 
 def test_other_columns_than_in_training_are_refused_by_name():

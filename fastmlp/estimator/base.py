@@ -310,20 +310,18 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, **given: Any) -> Self:
         """Check everything, commit, train.
 
-        The checks change a shallow copy of the estimator, and draw from a copy of the random state; training changes a
-        new network. So a call that is refused, before or in training, leaves the estimator as it was.
+        The checks change a shallow copy of the estimator, training a new network. A call that is refused, before or in
+        training, sets the random state back, and so leaves all as it was.
         """
         checked = object.__new__(type(self))
         checked.__dict__.update(self.__dict__)
-        shared = check_random_state(self.random_state)
-        checked._random_state = copy.deepcopy(shared)
+        # Not a copy of it: threads that share it would draw the same numbers.
+        checked._random_state = shared = check_random_state(self.random_state)
+        before, undrawn = self.__dict__, shared.get_state(legacy=False)
         with threads(self.n_threads):
-            data, network = checked._checked(X, y, sample_weight, incremental=incremental, **given)
-            before, undrawn = self.__dict__, shared.get_state(legacy=False)
-            shared.set_state(checked._random_state.get_state(legacy=False))
-            checked._random_state = shared
-            self.__dict__ = checked.__dict__
             try:
+                data, network = checked._checked(X, y, sample_weight, incremental=incremental, **given)
+                self.__dict__ = checked.__dict__
                 if self.solver == "lbfgs":
                     training.train_lbfgs(self, data, network)
                 else:
@@ -333,11 +331,11 @@ class BaseMLP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, 
                         "Solver produced non-finite parameter weights. The input data may contain large values and "
                         "need to be preprocessed."
                     )
-            except Warning:  # made an error by the caller, who may go on with what was learnt, as in scikit-learn
-                raise
-            except Exception:
-                self.__dict__ = before
-                shared.set_state(undrawn)
+            except BaseException as error:
+                # A caller who made a warning of training an error may go on with what was learnt, as in scikit-learn.
+                if self.__dict__ is before or not isinstance(error, Warning):
+                    self.__dict__ = before
+                    shared.set_state(undrawn)
                 raise
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import cycle, islice
@@ -155,11 +154,14 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """
         fitted = object.__new__(type(self))
         fitted.__dict__.update({name: value for name, value in self.__dict__.items() if not name.endswith("_")})
-        shared = check_random_state(self.random_state)
-        drawn = copy.deepcopy(shared)
-        with restated(InputError, ValueError), threads(self.n_threads):
-            fitted._fit(X, y, sample_weight, X_val, y_val, drawn)
-        shared.set_state(drawn.get_state(legacy=False))
+        shared = check_random_state(self.random_state)  # not a copy: threads that share it would draw the same numbers
+        undrawn = shared.get_state(legacy=False)
+        try:
+            with restated(InputError, ValueError), threads(self.n_threads):
+                fitted._fit(X, y, sample_weight, X_val, y_val, shared)
+        except BaseException:
+            shared.set_state(undrawn)
+            raise
         self.__dict__ = fitted.__dict__
         return self
 
