@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .data.frame import Frame
-from .data.labels import listed
+from .data.labels import as_given, listed
 from .data.values import MERGED
 from .errors import InputError
 from .extras import to_install
@@ -100,7 +100,7 @@ def _array(column: Any) -> np.ndarray:
             series = nw.from_native(column, series_only=True, pass_through=True)
             if isinstance(series, nw.Series):
                 return _values(series)
-    return np.asanyarray(column)
+    return column if isinstance(column, np.ndarray) else as_given(column)
 
 
 def _values(series: Any) -> np.ndarray:
@@ -195,7 +195,7 @@ def read_table(X: Any, name: str = "X", wanted: Collection[Any] | None = None) -
     if has_columns(X):
         table = {key: _column(values) for key, values in frame_columns(X, name, wanted).items()}
     else:
-        array = X if is_masked(X) else np.asarray(X)  # of a masked array the masked are gaps
+        array = X if is_masked(X) else as_given(X)  # of a masked array the masked are gaps
         if array.ndim != 2:
             raise InputError(
                 f"Expected 2D array, got {array.ndim}D array instead: {name} must have rows and columns. "

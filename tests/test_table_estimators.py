@@ -1,5 +1,6 @@
 """TableClassifier and TableRegressor: tables with categories, dates and gaps, as scikit-learn's estimators."""
 
+import enum
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -286,6 +287,27 @@ def test_bytes_are_text():
     assert np.array_equal(model.predict(S), model.predict(X))
     again = TableRegressor(n_networks=1, epochs=1, random_state=0).fit(S, y)
     assert np.array_equal(again.predict(X), model.predict(X))
+
+
+class Town(str, enum.Enum):  # noqa: UP042 (str() knows the members of a StrEnum)
+    BERN = "bern"
+    ZUG = "zug"
+
+
+@pytest.mark.parametrize("made", [list, lambda values: np.array(values, object)], ids=["list", "objects"])
+def test_members_of_an_enum_that_are_text_are_that_text(made):
+    """NumPy makes Tow of both, with which every row had one class, and a column one value."""
+    rng = np.random.default_rng(0)
+    numbers, members = rng.standard_normal((100, 2)), list(Town) * 50
+    y, texts = made(members), [town.value for town in members]
+    few = {"n_networks": 1, "epochs": 1}
+    for model in (MLPClassifier(tol=1).fit(numbers, y), TableClassifier(**few).fit(numbers, y)):
+        assert model.classes_.tolist() == ["bern", "zug"]
+        assert model.score(numbers, y) == model.score(numbers, texts)
+    assert MLPClassifier().partial_fit(numbers, y, classes=list(Town)).classes_.tolist() == ["bern", "zug"]
+    assert fastmlp.fit(numbers, y, epochs=1).model.classes == ("bern", "zug")
+    for X in ({"town": made(members)}, [[town, "x"] for town in members]):
+        assert "2 values: bern, zug" in str(TableRegressor(**few).fit(X, rng.standard_normal(100)).columns_)
 
 
 def test_dates_that_are_categories_are_those_in_other_units_and_in_text():

@@ -74,10 +74,13 @@ def as_given(values: Any) -> np.ndarray:
 
 
 def typed(values: list[Any], name: str) -> np.ndarray:
-    """Python objects as an array of booleans, numbers or bytes, or of text as objects. ValueError for other types."""
+    """Python objects as an array of booleans, numbers or bytes, or of text as objects. ValueError for other types.
+
+    Members of an Enum that are text become that text; NumPy would take what ``str`` says of them, and cut it.
+    """
     kinds = {type(value) for value in values}
     if all(issubclass(kind, str) for kind in kinds):
-        return np.array(values, object)
+        return np.array([*map(str.__str__, values)], object)
     array = np.array(values)
     if kinds <= {bytes} or (array.ndim == 1 and array.dtype.kind in ("iu" if kinds <= {int} else "biufmM")):
         return array

@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
 
 from ..backend import kernels
 from ..data.dataset import balanced
-from ..data.labels import as_given
+from ..data.labels import as_given, typed
 from ..frames import column_names, has_columns, is_masked, odd_pair
 from ..log import warn_caller
 
@@ -157,6 +157,7 @@ def training_samples(estimator: Any, X: Any, y: Any, dtype: Any, *, reset: bool,
     given = X
     refuse_masked(X, y)
     refuse_gaps("y", y)
+    y = y if is_regressor(estimator) else plain_text(y)
     X, y = check_X_y(
         X, y, accept_sparse="csr", multi_output=True, dtype=_INPUT_DTYPES, ensure_all_finite=False, estimator=estimator,
         y_numeric=is_regressor(estimator),
@@ -189,6 +190,14 @@ def refuse_gaps(name: str, y: Any, *, texts: bool = False) -> None:
         rows = np.flatnonzero(gaps.reshape(len(values), -1).any(1))
         where = f"{len(rows):,} gaps in {len(values):,} rows, the first in row {rows[0]} (counted from 0)"
         raise ValueError(f"Input {name} contains NaN: {where}; leave out these rows")
+
+
+def plain_text(y: Any) -> Any:
+    """y; a list or an array of objects that are text as an array of it, as which NumPy does not read every Enum's."""
+    values = as_given(None if issparse(y) else y)
+    if values.dtype != object or not all(isinstance(value, str) for value in values.flat):
+        return y
+    return np.array(typed(values.ravel().tolist(), "y").tolist()).reshape(values.shape)
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------
@@ -254,6 +263,7 @@ def given_validation(estimator: BaseMLP, X: Any, y: Any, dtype: Any, scorer: Any
     read = for_kernels(X, dtype)
     require_finite(read, X, estimator, "X_val")
     refuse_gaps("y_val", y)
+    y = y if is_regressor(estimator) else plain_text(y)
     y = check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)

@@ -141,7 +141,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         -------
         self : object
         """
-        return self._fit(X, y, sample_weight, classes=classes, incremental=True)
+        return self._fit(X, y, sample_weight, classes=checks.plain_text(classes), incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted classes, of shape (n_samples,) or, multilabel, (n_samples, n_outputs)."""
@@ -168,7 +168,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The accuracy for X and its labels y."""
         checks.refuse_masked(y, sample_weight)
-        return float(super().score(X, y, sample_weight))
+        return float(super().score(X, checks.plain_text(y), sample_weight))
 
     def _as_model(self) -> Model:
         return Model(self._network(), 1.0, tuple(map(str, self.classes_)), columns=self._columns())

@@ -48,7 +48,10 @@ def texts_of(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
 def _text_of(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
-    text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    if isinstance(value, str):
+        text = str.__str__(value).strip()  # of a member of an Enum str() says another
+    else:
+        text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     if "00:00:00" in text and (midnight := _MIDNIGHT.fullmatch(text)):
         text = midnight[1]
     if is_gap(text):
