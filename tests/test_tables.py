@@ -53,6 +53,7 @@ def refused(path, message):
     assert "\n" not in str(error.value)
 
 
+WRITTEN_SO = "as others of the column have; replace it in all of them, or --column "
 ODD = ", as the others of the column are; mend it, or --column "
 NO_FEATURES = "the samples have no features; they must have at least one"
 LEAVE = "every row must have one: leave such rows out"
@@ -145,6 +146,7 @@ ROW_NAMES = "column 1, '', is taken for row numbers and left out"
 COMMAS = "commas are read as decimal points"
 AGAIN = "the header comes again, 2 times, as where files are joined; those lines are left out"
 TITLE = "what stands above the table is left out: Flowers"
+NOTE = "line 9 (measured by hand) sums up others, or has one value only; it and what follows are left out"
 DIALECTS = {  # content, what is said of it besides the label column
     "plain": (written(","), []),
     "quotes around some": (
@@ -174,6 +176,9 @@ DIALECTS = {  # content, what is said of it besides the label column
     "a title in Excel": ("Flowers,,\n,,\n" + written(","), [TITLE]),
     "a title, all quoted": ('"Flowers","",""\n"","",""\n' + written(",", row=lambda k, f: quoted(f)), [TITLE]),
     "two lines of title": ('"Flowers"\n"by hand, in 1936"\n\n' + written(";"), [f"{TITLE}, by hand, in 1936"]),
+    "a title, and a note below": (
+        "Flowers\n\n" + written(";", point=",") + "\nmeasured by hand\n", [TITLE, COMMAS, NOTE]
+    ),
     "a separator behind the header alone": (written(",").replace("class\n", "class,\n"), []),
     "the header again": (written(",") + "sepal,petal,class\n" * 2, [AGAIN]),
     "Excel's sep line": ("sep=;\n" + written(";", point=","), [COMMAS]),
@@ -332,7 +337,7 @@ NO_TABLES = {
         "is XML or HTML; it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it",
     ),
     "thousands, tabs": ("a\tclass\n1,500\tx\n2,500\ty\n",
-        f"line 2, column 1 (a): '1,500' is not a number{ODD}a=category"),
+        f"line 2, column 1 (a): '1,500' has a comma, of decimals or thousands, {WRITTEN_SO}a=category"),
 }  # fmt: skip
 
 
@@ -661,6 +666,32 @@ def test_lines_at_the_end_that_sum_up_the_others_are_left_out_and_said(write, en
     )
 
 
+@pytest.mark.parametrize("end", ["", ";;;"])
+def test_names_and_values_above_a_table_are_left_out_and_said(write, end):
+    notes, rows = [], "a;b;c;d;label\n" + "1,5;2;x;;u\n2,5;3;;y;v\n" * 9
+    path = write("device.csv", f"Device:;Haake 550{end}\nSamples;18{end}\n\n{rows}")
+    for content, count in ((rows, 18), (rows[: rows.index("2,5")], 1)):  # to predict from few rows, too
+        path = write("device.csv", f"Device:;Haake 550{end}\nSamples;18{end}\n\n{content}\n")
+        query = Query(known=Features(4, ("a", "b", "c", "d"), frame="must"), labelled=False, say=notes.append)
+        assert len(csv_reader.features(Path(path), query)) == count
+        assert f"{path}: what stands above the table is left out: Device: Haake 550, Samples 18" in notes
+        notes.clear()
+    # Such lines are rows where no line of names is below them.
+    data = load(
+        write("gaps.csv", ";2;;;u\n" * 3 + "1,5;2;x;;u\n2,5;3;;y;v\n" * 9),
+        say=[].append,
+        val_fraction=None,
+    )
+    assert len(data.y) == 21
+
+
+def test_a_row_to_predict_that_was_cut_off_is_no_note(write):
+    query = Query(known=Features(3, ("a", "b", "c"), frame="must"), labelled=False, say=[].append)
+    with pytest.raises(InputError, match="line 3 has 1 fields; the first line has 3"):
+        csv_reader.features(Path(write("a.csv", "a,b,c\nx,1,2\nDres\n")), query)
+    assert len(csv_reader.features(Path(write("a.csv", "a,b,c\nx,1,2\n\nMade in Dresden\n")), query)) == 1
+
+
 def test_a_last_row_of_a_max_is_a_row(write):
     rows = "name,age,label\n" + "Ann,30,no\nBob,40,yes\n" * 9
     data = load(write("a.csv", rows + "Max,50,yes\n"), say=[].append, val_fraction=None)
@@ -708,7 +739,7 @@ def test_a_table_without_names_goes_by_places_whatever_the_next_one_has_for_name
     expected = [["1", "2"], ["x", "y"]] if frame == "must" else [[1, 2], [3, 4]]
     for X in (
         csv_reader.features(path, Query(known=known, say=[].append)),
-        load(path, known=known, say=[].append, val_fraction=None, label_column="3").X,
+        load(path, known=known, say=[].append, val_fraction=None).X,
     ):
         assert [*X.columns] == ["column 1", "column 2"]
         assert [values.tolist() for values in X.columns.values()] == expected
@@ -1299,13 +1330,22 @@ BAD_TABLES = {
     "points and decimal commas": ("label;a\nx;1,5\ny;2.5\n",
         f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"),
     "points and decimal commas in quotes": (
-        'label,a,b\nx,"1,5",2.5\ny,"2,5",3\n', f"line 2, column 2 (a): '1,5' is not a number{ODD}a=category"
+        'label,a,b\nx,"1,5",2.5\ny,"2,5",3\n',
+        f"line 2, column 2 (a): '1,5' has a comma, of decimals or thousands, {WRITTEN_SO}a=category",
     ),
     "thousands in quotes of another country": (
         'label,a\nx,"1,10,000.5"\ny,"1,5"\n', f"line 3, column 2 (a): '1,5' is not a number{ODD}a=category"
     ),
     "thousands": ('label,a\nx,"1,500"\ny,2\n', f"line 2, column 2 (a): '1,500' is not a number{ODD}a=category"),
     "Python's number": ("label,a\nx,1.5\ny,1_0\n", f"line 3, column 2 (a): '1_0' is not a number{ODD}a=category"),
+    "units in all rows": (
+        "label;a\n" + "".join(f"x;{k},5 °C\n" for k in range(30)),
+        f"line 2, column 2 (a): '0,5 °C' has a unit or a mark, {WRITTEN_SO}a=category",
+    ),
+    "commas in all rows": (
+        "label\ta\n" + "".join(f"x\t{k},500\n" for k in range(1, 9)),
+        f"line 2, column 2 (a): '1,500' has a comma, of decimals or thousands, {WRITTEN_SO}a=category",
+    ),
     "a line of units": (
         "label,a,b\nkind,kg,\nx,1,2\ny,2,3\n",
         "line 2, column 2 (a): 'kg' is not a number, as the others of the column are; mend it, or delete the line if "
@@ -1332,7 +1372,7 @@ BAD_TABLES = {
     "after blank lines": ("\n\nlabel,a\n\nx,1\ny,bad\n", f"line 6, column 2 (a): 'bad' is not a number{ODD}a=category"),
     "units": (
         "label,a\n" + "".join(f"{'xy'[k % 2]},{k}.5 kg\n" for k in range(40)),
-        f"line 2, column 2 (a): '0.5 kg' is not a number{ODD}a=category",
+        f"line 2, column 2 (a): '0.5 kg' has a unit or a mark, {WRITTEN_SO}a=category",
     ),
     "a word for gaps": (
         "label,a\n" + "".join(f"{'xy'[k % 2]},{'unknown' if k % 3 else k}\n" for k in range(90)),
@@ -1344,8 +1384,8 @@ BAD_TABLES = {
     ),
     "a label of thousands": (
         "a,target\n" + "".join(f'{k},"1,{k:03}"\n' for k in range(90)),
-        "the label of line 2 is '1,000', the others are numbers; it is no number: mend it, or --task classification, "
-        "or leave such rows out",
+        "the label of line 2 is '1,000', and others are written so; labels must be plain numbers, without commas, "
+        "units and marks, or --task classification",
     ),
     "a word among prices": (
         "a,target\n" + "".join(f"{k},{'sold' if k == 7 else k + 0.5}\n" for k in range(90)),

@@ -271,6 +271,11 @@ def checked(
         rows = np.flatnonzero(labels.codes == wrong)
         what, remedy = ("is missing", "") if gap else ("is no number", "mend it, or --task classification, or ")
         where = f" in {rows.size:,} of {len(labels.codes):,} rows" if rows.size > 1 else ""
+        if not gap and not any(number(str(value)) is not None for value in labels.values):
+            raise InputError(
+                f"{source}: the label of {place(rows[0])} is {text[:40]!r}, and others are written so; labels must be "
+                "plain numbers, without commas, units and marks, or --task classification"
+            )
         raise InputError(
             f"{source}: the label of {place(rows[0])} is {text[:40]!r}, the others are numbers; it {what}{where}: "
             f"{remedy}leave such rows out"

@@ -33,7 +33,19 @@ from .frame import Frame, as_frame, names_of
 from .header import Chosen, Head, choose, read_head
 from .labels import Labels, different, distinct
 from .pixels import square_image
-from .values import BOOLEANS, MERGED, MISSING, are_codes, feature, is_code, kind_of, number, shown, stand_in
+from .values import (
+    BOOLEANS,
+    MERGED,
+    MISSING,
+    are_codes,
+    feature,
+    is_code,
+    is_number_of_some_country,
+    kind_of,
+    number,
+    shown,
+    stand_in,
+)
 
 _CACHE_VERSION = 19
 _NO_LABEL = ("", "nan", "NaN")  # "none" and "NA" are classes of some tables
@@ -381,11 +393,14 @@ def _doubts(head: Head, path: Path, chosen: Chosen, X: Frame, said: Sequence[str
             row = column.index(odd)
             units = row == 0 and head.is_header and counts[odd] == 1 and not any(map(str.isdigit, odd))
             delete = " or delete the line if it holds units or is a header, too," if units else ""
-            what = f"is not a {kind}, as the others of the column are"
-            if (value := numbers[odd]) is not None:
+            what, mend = f"is not a {kind}, as the others of the column are", "mend it"
+            if {*numbers.values()} == {None}:
+                mark = "a comma, of decimals or thousands" if is_number_of_some_country(odd) else "a unit or a mark"
+                what, mend = f"has {mark}, as others of the column have", "replace it in all of them"
+            elif (value := numbers[odd]) is not None:
                 what = "is in another unit than others of the column" if math.isfinite(value) else "is not finite"
             raise InputError(
-                f"{head.where(path, _lines(head, [row])[0], k)}: {odd[:20]!r} {what}; mend it,{delete} or {as_category}"
+                f"{head.where(path, _lines(head, [row])[0], k)}: {odd[:20]!r} {what}; {mend},{delete} or {as_category}"
             )
         if kind == "number":
             there = np.repeat([*numbers.values()], [counts[text] for text in numbers])

@@ -86,8 +86,8 @@ def read_dialect(text: bytes, path: Path) -> Table:
     line = total - rest.count(b"\n")
     delimiter = separator_line[1].decode() if separator_line is not None else _delimiter(lines, path, line)
     split = splitter(delimiter)
-    if titles := _titles([*map(split, lines)]):
-        said = [words for line in lines[:titles] if (words := "".join(split(line)))]
+    if titles := _titles(_without_notes_below([*map(split, lines)])):
+        said = [words for line in lines[:titles] if (words := " ".join(filter(None, split(line))))]
         notes.append(f"what stands above the table is left out: {listed(said)}")
         for _ in said:
             rest = _without_blank_lines(rest.partition(b"\n")[2])
@@ -219,6 +219,7 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
         split = splitter(mark)
         try:
             table = [split(line)[:_SAMPLE_FIELDS] for line in lines]
+            table = _without_notes_below(table)
             titles = _titles(table)
             table = table[titles:]
         except csv.Error as error:  # a long line is one long field to the marks that it lacks
@@ -246,11 +247,21 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
     return max(scores, key=lambda mark: scores[mark], default="\t")
 
 
+def _without_notes_below(table: list[list[str]]) -> list[list[str]]:
+    """The rows without the last few that are one field each, as lines of text below a table are."""
+    end = next((k for k in range(len(table), 0, -1) if len(table[k - 1]) > 1), 0)
+    return table[:end] if 2 * end > len(table) and len(table[end - 1]) > 2 else table
+
+
 def _titles(table: list[list[str]]) -> int:
-    """The number of titles: top rows of one field of text. The rows below are more, all of one length, at least 3."""
-    top = next((k for k, row in enumerate(table) if sum(map(bool, row)) > 1), 0)
-    few, lengths = 2 * top < len(table), {len(row) for row in table[top:]}
-    return top if few and len(lengths) == 1 and min(lengths) > 2 and not any(map(_numbers, table[:top])) else 0
+    """The number of titles: top rows of one field of text, or, above a header of text alone, with fewer fields than
+    gaps, such as Date and 2024-01-31. The rows below are all of one length, at least 3."""
+    width = len(table[-1])
+    top = next((k for k, row in enumerate(table) if 2 * sum(map(bool, row)) >= width), 0)
+    named = all(table[top]) and not _numbers(table[top])
+    plain = 2 * top < len(table) and all(sum(map(bool, row)) < 2 and not _numbers(row) for row in table[:top])
+    even = width > 2 and all(len(row) == width for row in table[top:])
+    return top if even and (plain or (named and top < len(table) - 1)) else 0
 
 
 def _numbers(fields: list[str]) -> int:

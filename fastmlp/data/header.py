@@ -159,7 +159,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
             names = ["", *names]
     if is_header and (not rows or rows.isspace()):
         raise InputError(f"{path}: no rows")
-    if end := _summaries(rows, table.delimiter, query.labelled):
+    if end := _summaries(rows, table.delimiter, len(names), query.labelled):
         words = " ".join(rows[end:].decode("utf-8", "replace").split())[:40]
         what = "sums up others, or has one value only; it and what follows are left out"
         notes.append(f"line {line + rows[:end].count(10)} ({words}) {what}")
@@ -179,10 +179,10 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
     return Head(names, is_header, table.delimiter, rows, line, tuple(notes))
 
 
-def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
-    """Where the last lines begin that start with a word such as Total, which is in no other line, or, if the rows are
-    ``labelled``, have no other value; 0 where there are none. A whole line with texts of others, but not of all, as a
-    unit is, is a row: of a Max.
+def _summaries(rows: bytes, delimiter: str, width: int, labelled: bool) -> int:
+    """Where the last lines begin that start with a word such as Total, which is in no other line, or are one text of
+    several words and no separator, or, if the rows are ``labelled``, have no other value; 0 where there are none. A
+    whole line with texts of others, but not of all, as a unit is, is a row: of a Max.
     """
     found, end, split = 0, len(rows), splitter(delimiter)
     mark = b"[" + re.escape(delimiter.encode()) + b'\n"]'
@@ -198,7 +198,8 @@ def _summaries(rows: bytes, delimiter: str, labelled: bool) -> int:
             texts = [value for value in values[1:] if feature(value) is None]
             if sums and texts and len(values) == len(fields):
                 sums = not 1 < min(map(times, texts)) <= rows.count(b"\n", 0, start)
-            if not sums and not (labelled and len(values) == 1 < len(fields) - 1):
+            alone = len(values) == 1 < width - 1 and (labelled if len(fields) > 1 else " " in values[0])
+            if not sums and not alone:
                 break
             found = start
         end = start - 1
