@@ -197,7 +197,7 @@ def parser() -> Parser:
         "--resume",
         metavar="DIR",
         help="go on with the run in DIR, to the same bits; more --epochs or --steps train longer, --data says where "
-        "its data are now",
+        "its data are now, --precision float32 does without AMX",
     )
     made.add_argument(
         "--seeds", type=int, metavar="N", help="train N times, with --seed, --seed + 1, ...: mean and deviation"
@@ -220,8 +220,9 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
     """The configuration of the run in ``directory``; ``options`` may make it longer and say where its data are now."""
     path = as_path(directory) / CONFIG
     run = read_toml(path) if path.exists() else {}
-    longer = () if run.get("networks") else ("epochs", "steps")  # several networks stop by themselves
-    if other := sorted(set(options) - {"threads", *longer, "data", "test"}):
+    # Several networks stop by themselves; AMX, which bfloat16 needs, may be on another machine only.
+    free = () if run.get("networks") else ("epochs", "steps", "precision")
+    if other := sorted(set(options) - {"threads", *free, "data", "test"}):
         raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
     if not run:
         raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")

@@ -182,7 +182,11 @@ def test_the_command_refuses_it_where_it_cannot_be(monkeypatch, capsys, tmp_path
     monkeypatch.setattr(bfloat16, "is_available", lambda: False)
     arguments = ["--data", "synthetic", "--precision", "bfloat16", "--out", str(tmp_path / "run")]
     for extra, line in [
-        ([], "--precision is bfloat16; this process cannot use AMX"),
+        (
+            [],
+            "this process cannot use AMX, which Intel's Xeons have from Sapphire Rapids on, under Linux: "
+            "give --precision float32",
+        ),
         (["--dtype", "float64"], "--precision bfloat16: goes with --dtype float32"),
         (["--backend", "reference"], "--precision bfloat16: goes with --dtype float32 and --backend numba"),
     ]:
@@ -200,3 +204,37 @@ def test_a_run_in_bfloat16_learns_what_one_in_float32_does():
     assert (models[0].network.params != models[1].network.params).any()
     for model in models:
         assert np.mean(model.predict(digits.X_test) == digits.y_test) > 0.92  # 0.945 over six seeds, by either
+
+
+@with_amx
+@pytest.mark.parametrize(
+    ("inputs", "options"),
+    [
+        (40, {"hidden": (31,)}),
+        (10, {"hidden": (128,), "batch_size": 16}),
+        (10, {"hidden": (128,), "batch_size": 64}),
+        (40, {"hidden": (64,)}),  # a small network
+        (40, {"hidden": (64,), "dropout": 0.2}),
+        (200, {"hidden": (128,), "input": "sparse"}),
+        (200, {"hidden": (128, 64), "input": "sparse", "batch_size": 16}),
+    ],
+)
+def test_that_it_changes_nothing_is_said_just_where_it_does_not(inputs, options, caplog):
+    X, found = np.random.default_rng(0).normal(size=(300, inputs)), []
+    for precision in ("float32", "bfloat16"):
+        model = fastmlp.fit(X, np.arange(300) % 3, steps=4, networks=0, precision=precision, **options).model
+        found.append(model.network.params)
+    assert ("precision bfloat16 changes nothing" in caplog.text) == np.array_equal(*found)
+
+
+@with_amx
+def test_a_run_in_bfloat16_goes_on_in_float32_where_there_is_no_amx(monkeypatch, capsys, tmp_path):
+    run = ["--out", str(tmp_path / "run")]
+    options = ["--data", "synthetic", "--hidden", "128,128", "--precision", "bfloat16", "--steps", "20"]
+    assert main([*run, *options]) == 0
+    monkeypatch.setattr(bfloat16, "is_available", lambda: False)
+    resumed = ["--resume", run[1], "--steps", "40"]
+    assert main(resumed) == 2
+    assert "give --precision float32" in capsys.readouterr().err
+    assert main([*resumed, "--precision", "float32"]) == 0
+    assert 'precision = "float32"' in (tmp_path / "run" / "config.toml").read_text()

@@ -78,7 +78,7 @@ def take_over(run: Any, checkpoint: Checkpoint, source: str) -> None:
     if checkpoint.run.get("digest") != run.digest:
         raise InputError(f"{run.path}: is of a run on other data than {source}")
     config = run.config
-    free = {"report_steps", "evaluate_every", *(() if config.networks else ("epochs", "steps"))}
+    free = {"report_steps", "evaluate_every", *(() if config.networks else ("epochs", "steps", "precision"))}
     fixed = {*OF_ANY_NETWORK, *OF_ONE_NETWORK, "networks", "column", "class_weight", "seed"} - free
     try:
         with about(run.path):

@@ -124,7 +124,7 @@ def plan(
     if config.precision == "bfloat16" and not kernels.bfloat16.is_available():
         raise InputError(
             "--precision is bfloat16; this process cannot use AMX, which Intel's Xeons have from Sapphire Rapids on, "
-            "under Linux: leave it out"
+            "under Linux: give --precision float32"
         )
     if config.input != "sparse":
         data = _dense_enough(data)
