@@ -1168,6 +1168,13 @@ def test_an_array_of_pixels_with_column_numbers_is_of_images(write):
         assert any("what pandas makes of a row of samples" in note for note in notes)
 
 
+def test_a_table_of_quoted_labels_alone_has_no_features(write):
+    with pytest.raises(InputError, match="the samples have no features; they must have at least one$"):
+        load(write("labels.csv", 'id,label\n1,"a"\n2,"b"\n'), drop="id", label_column="label")
+    with pytest.raises(InputError, match="the samples have no features; they must have at least one$"):
+        load(write("left.csv", 'x,label\n1,"a"\n2,"b"\n' * 5), drop="x")
+
+
 def test_columns_of_one_value_and_of_one_feature(write):
     data = load(write("flat.csv", "label,x\n" + "a,0.5\nb,0.5\n" * 10))
     assert set(data.X.ravel().tolist()) == {0.5}

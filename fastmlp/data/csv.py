@@ -167,7 +167,7 @@ def _parsed(content: bytes, path: Path, query: Query, *, as_text: bool = False) 
         notes += tuple(line for k, x in zip(chosen.features, X.T) for line in _stand_in(head, k, x))
     labels, told = checked(labels, str(path), query.task, lambda row: f"line {_lines(head, [row])[0]}")
     notes += told
-    if chosen.label is not None and chosen.told and len(labels.values) > 1:
+    if chosen.label is not None and chosen.say_label and len(labels.values) > 1:
         what = "different numbers" if are_numbers(labels, query.task) else "classes"
         notes += (f"the labels are {head.described(chosen.label)} ({different(labels):,} {what}); {REMEDY}",)
     shape = None if as_text else square_image(X, names)
@@ -332,8 +332,9 @@ def _rows(head: Head, path: Path, *, labelled: bool) -> Iterator[tuple[int, list
 
 def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, trains: bool = False) -> tuple[np.ndarray, list[str]]:
     """The same of rows however they are written; InputError with line and column for the first that is wrong."""
-    numbers, labels, marked = array("d"), list[str](), set[int]()
+    numbers, labels, marked, count = array("d"), list[str](), set[int](), 0
     for line, fields in _rows(head, path, labelled=chosen.label is not None):
+        count += 1
         for k in chosen.features if trains else ():
             if len(fields[k].strip()) >= _SHORTEST_CODE and is_code(fields[k].strip()):
                 raise _NoNumber(f"{head.where(path, line, k)}: {fields[k]!r} may be a code")
@@ -348,7 +349,7 @@ def _parse_carefully(head: Head, path: Path, chosen: Chosen, *, trains: bool = F
             raise InputError(
                 f"{head.where(path, line, k)}: {odd[:20]!r} is in another unit than others of the column; mend it"
             )
-    return np.array(numbers).reshape(-1, len(chosen.numeric)), labels
+    return np.array(numbers).reshape(count, len(chosen.numeric)), labels
 
 
 def _text_columns(

@@ -123,7 +123,7 @@ class Chosen:
     label: int | None
     weight: int | None
     notes: tuple[str, ...] = ()
-    told: bool = False  # which holds the labels, too
+    say_label: bool = False  # whether the user is told which column holds the labels, too
 
     @property
     def numeric(self) -> list[int]:
@@ -391,7 +391,7 @@ def _choose_by_name(head: Head, path: Path, query: Query) -> Chosen:
     extra = [name for name in others if not (is_index(name) or says_which_row(name))]
     unknown = f"the model does not know these columns, which are left out: {listed(extra)}"
     notes = (unknown,) if extra and known.frame and not query.labelled else ()
-    return Chosen(features, label, weight, head.notes + notes, told=told)
+    return Chosen(features, label, weight, head.notes + notes, say_label=told)
 
 
 def _without_row_numbers(

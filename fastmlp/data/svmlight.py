@@ -7,6 +7,7 @@ complain about.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from .decimals import CHUNK_BYTES, Fields, as_single, chunks, decimals, split_fi
 from .files import read_file, unzip_text
 from .labels import distinct
 from .sparse import Sparse
+from .values import number
 
 _LARGEST_INDEX = 2**31 - 2  # so that 31 bits count the columns, from 0 on, too
 _COLON, _NEWLINE = b":\n"
@@ -61,8 +63,8 @@ def features(path: Path, query: Query) -> Any:
 def lines(path: Path, rows: Sequence[int], query: Query) -> list[int]:
     """The number of the line that each of ``rows``, counted from 0, stands on."""
     text = unzip_text(read_file(path), path)
-    filled = [number for number, line in enumerate(io.BytesIO(text), 1) if line.partition(b"#")[0].strip()]
-    return [filled[row] for row in rows]
+    filled = [row for row, line in enumerate(io.BytesIO(text), 1) if line.partition(b"#")[0].strip()]
+    return [filled[k] for k in rows]
 
 
 def say_guess(base: int | None, source: str, say: Say) -> None:
@@ -148,12 +150,12 @@ def _parse(fields: Fields, labels: list[bytes]) -> tuple[np.ndarray, np.ndarray,
 
 def _complaint(text: bytes, path: Path, largest: int = _LARGEST_INDEX, least: int = 0) -> InputError:
     """The error of the first line that is wrong, or has an index that is not from ``least`` to ``largest``."""
-    for number, line in enumerate(io.BytesIO(text), 1):
+    for row, line in enumerate(io.BytesIO(text), 1):
         seen: set[int] = set()
         for k, match in enumerate(re.finditer(rb"\S+", line.partition(b"#")[0])):
             what = _wrong(token := match[0], k == 0, seen, largest, least)
             if what is not None:
-                return InputError(f"{path}: line {number}: {token[:40].decode('utf-8', 'replace')!r} {what}")
+                return InputError(f"{path}: line {row}: {token[:40].decode('utf-8', 'replace')!r} {what}")
     return InputError(f"{path}: not an svmlight file; its lines must be label index:value ...")
 
 
@@ -175,8 +177,5 @@ def _wrong(token: bytes, is_label: bool, seen: set[int], largest: int, least: in
     if int(index) in seen:
         return "has an index that its line has already"
     seen.add(int(index))
-    try:
-        finite = b"_" not in value and np.isfinite(float(value))
-    except ValueError:
-        finite = False
-    return None if finite else "has no finite number as its value"
+    found = number(value.decode("ascii", "replace"))
+    return "has no finite number as its value" if found is None or not math.isfinite(found) else None

@@ -26,7 +26,9 @@ MERGED = 2**53  # of integers that are larger, such as ids, several are one floa
 _FEW_ODD = 0.05  # of the fields of a column, or of its different ones: mistakes rather than categories
 _FEW_WORDS = 4  # that say why there is no number
 _MOST_UNITS = 3  # kg and g, say; of more they are parts of names
-_OFTEN, _FEWEST, _NEAR, _FEWEST_OTHERS = 0.01, 5, 0.1, 10  # share and number of rows, of the range of others, and these
+# Of a number that says that there is none: its share and number of rows, how far it is from the others in their range,
+# and how many different others there are, each at least.
+_OFTEN, _FEWEST, _FAR, _FEWEST_OTHERS = 0.01, 5, 0.1, 10
 _MANY = 20  # different numbers or dates beside which a few texts are no categories
 
 _NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}([.,]\d{3})+)([.,]\d*)?([eEdD][+-]?\d+)?")  # of any country, or of Fortran
@@ -262,7 +264,7 @@ def stand_in(numbers: np.ndarray) -> float | None:
         few = len(numbers) - len(others) < max(_FEWEST, _OFTEN * len(numbers))
         if few or len(np.unique(others)) < _FEWEST_OTHERS:
             continue
-        if (nines or others.min() >= 0) and np.abs(others - value).min() > _NEAR * np.ptp(others):
+        if (nines or others.min() >= 0) and np.abs(others - value).min() > _FAR * np.ptp(others):
             return value
     return None
 
