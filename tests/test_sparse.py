@@ -1,6 +1,7 @@
 """The sparse first layer: the dense one's bits, whatever the layout, the split and what was put off."""
 
 import copy
+import itertools
 import pickle
 from functools import partial
 
@@ -15,6 +16,19 @@ from kernels.tuning import COLUMN_BLOCK, PANEL_VECTORS
 from op_cases import RULES
 
 rules = pytest.mark.parametrize("rule", RULES, ids=str)
+
+
+def every_two(*sizes):
+    """(rule, dtype, sizes), of which every two meet; nightly all three."""
+    triples = itertools.product(*map(enumerate, (RULES, ("float32", "float64"), sizes)))
+    return pytest.mark.parametrize(
+        ("rule", "dtype", "sizes"),
+        [
+            pytest.param(rule, dtype, each, marks=pytest.mark.nightly if (i + j + k) % 2 else ())
+            for (i, rule), (j, dtype), (k, each) in triples
+        ],
+        ids=str,
+    )
 
 
 def sparse_samples(rng, rows, columns, density, dtype):
@@ -43,9 +57,7 @@ def trainings(rule, dtype, sizes):
 
 
 @pytest.mark.compiles(calls=trainings)
-@rules
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 96, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)
+@every_two((150, 100, 5), (150, 96, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5))
 def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule, dtype, sizes, rng, monkeypatch):
     X, y = sparse_samples(rng, 90, sizes[0], 0.1, "uint8"), rng.integers(0, sizes[-1], 90)
     expected = train(X, y, sizes, rule, dtype=dtype)
@@ -61,9 +73,7 @@ def test_training_on_the_non_zeros_alone_gives_the_bits_of_training_on_all(rule,
             np.testing.assert_array_equal(trained, expected)
 
 
-@rules
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(150, 100, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5)], ids=str)
+@every_two((150, 100, 5), (150, 3), (2 * COLUMN_BLOCK + 9, 17, 20, 5))
 def test_sums_of_squares_are_of_the_weights_before_each_step(rule, dtype, sizes, rng, monkeypatch):
     X, y = sparse_samples(rng, 90, sizes[0], 0.02, "uint8"), rng.integers(0, sizes[-1], 90)
     params = rng.standard_normal(kernels.Network(sizes).params.size * 2) * 0.1
