@@ -250,7 +250,7 @@ def test_distorted_images_are_scaled_as_others_are(digits):
 
 def test_a_learning_rate_is_found_from_disk(tmp_path, monkeypatch):
     """The same, however many steps a chunk has, which is a matter of time."""
-    path, config = str(dataset(tmp_path / "data", np.float32)), fastmlp.TrainConfig(memory=1, hidden=(8,))
+    path, config = str(dataset(tmp_path / "data", np.float32)), fastmlp.TrainConfig(memory=1, hidden=(8,), epochs=2)
     found = find_lr(load(path, memory=1), config)
     monkeypatch.setattr(loop, "_CHUNK_SECONDS", 0)
     expected = find_lr(load(path), config)
