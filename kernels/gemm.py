@@ -648,8 +648,7 @@ def own_scratch(scratch, part, parts):
     return Scratch(after(scratch.pack_buffer, part * PACK_SIZE), after(scratch.gradient_buffer, gradient))
 
 
-@piece
-def gradient_size(columns):
+def gradient_size(columns: int) -> int:
     """Elements of ``Scratch.gradient_buffer`` that each part needs to update a layer with ``columns`` outputs."""
     return max(STRIP_ROWS * min(columns, BLOCK_COLUMNS), columns)
 

@@ -68,7 +68,7 @@ def workspace_of(network: Network, batch: int, parts: int, allocate: Any, *, spa
     for outputs, kept in zip(sizes[1:], [*of_input, False]):
         lengths += [batch * outputs, batch * outputs, batch * outputs * kept]
     offsets = np.cumsum([0, *map(_padded, lengths)])
-    gradients = aligned_zeros(parts * gradient_size.py_func(max(sizes[1:])), dtype)
+    gradients = aligned_zeros(parts * gradient_size(max(sizes[1:])), dtype)
     return Workspace(
         aligned_zeros(int(offsets[-1]), dtype),
         offsets.astype(np.int64),

@@ -215,7 +215,7 @@ def linear_backward_update(
         return
     checks.require_apart(written, dY, X)
     parts = _parts_of_gradient(X.size, I, O)
-    memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size.py_func(O)), dtype)
+    memory = scratch(parts * (gemm.PACK_SIZE + gemm.gradient_size(O)), dtype)
     # Flat arguments: a layer and a schedule would be built here only to be taken apart again.
     run(gemm.linear_backward_update, parts, X, dY, scale, W, bias, state, of_bias, rule, lr, t, memory)
 

@@ -200,7 +200,7 @@ _Scratch = Annotated[Any, _Kind(1, written=True, bundle=SparseScratch)]
 
 @piece
 def _scratch_size(inputs, outputs):
-    return PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.gradient_size(outputs))
+    return PACK_SIZE + max(ROW_BLOCK * inputs, _gemm.STRIP_ROWS * min(outputs, _gemm.BLOCK_COLUMNS), outputs)
 
 
 def scratch_size(inputs: int, outputs: int) -> int:
