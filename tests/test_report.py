@@ -19,7 +19,7 @@ from fastmlp import evaluate, report, train
 from fastmlp.errors import InputError
 from fastmlp.reporting import page as report_page
 from fastmlp.reporting import plots, sections
-from fastmlp.training.metrics import read_metrics
+from fastmlp.training.metrics import read_metrics, read_network_losses
 
 PICTURES = ["learning-curves.png", "confusion.png", "confident-errors.png", "recall.png", "weights.png"]
 METRICS = [
@@ -369,6 +369,12 @@ def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, comm
 
 
 # -- metrics.jsonl -------------------------------------------------------------------------------------------------
+
+
+def test_networks_stand_in_their_order_whichever_was_ready_first(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(f'{{"network": {k}, "validation_losses": [{k}]}}\n' for k in (2, 3, 1)))
+    assert [*read_network_losses(path).items()] == [(1, [1.0]), (2, [2.0]), (3, [3.0])]
 
 
 def test_metrics_may_lack_anything_but_sense(tmp_path):

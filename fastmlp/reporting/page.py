@@ -133,11 +133,9 @@ def _over_seeds(runs: list[tuple[Path, str, Tested, list[dict[str, float]]]]) ->
     head = ("run", *(_SCORES[name] for name in spread), "epochs", "seconds")
     table: list[tuple[Any, ...]] = [head]
     for (run, page, _, history), each in zip(runs, scores):
-        last = history[-1] if history else {}
-        table.append((
-            Link(run.name, page), *(_score(name, each[name]) for name in spread), f"{last.get('epoch', 0):.6g}",
-            f"{last.get('seconds', 0):,.1f}",
-        ))  # fmt: skip
+        epochs, seconds = (max((row.get(name, 0.0) for row in history), default=0.0) for name in ("epoch", "seconds"))
+        scores_shown = (_score(name, each[name]) for name in spread)
+        table.append((Link(run.name, page), *scores_shown, f"{epochs:.6g}", f"{seconds:,.1f}"))
     sections = [Section("Every run", "Each leads to its own report.", table=table)]
     if not any({"test_accuracy", "test_rmse"} & row.keys() for *_, history in runs for row in history):  # of a table
         return words, sections

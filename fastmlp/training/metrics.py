@@ -29,7 +29,7 @@ def read_network_losses(path: Path) -> dict[int, list[float]]:
             found[int(row["network"])] = [float(value) for value in row["validation_losses"]]
         except (KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: line {number} is not of a network of a table; the file is damaged") from None
-    return found
+    return dict(sorted(found.items()))  # whichever thread was first
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
