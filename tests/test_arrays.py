@@ -156,6 +156,19 @@ def test_columns_whose_names_are_no_text_go_by_their_place():
         assert set(data.X.columns["column 2"]) == {"p", "q"}
 
 
+def test_a_frame_goes_by_place_in_a_model_of_columns_without_names_and_numbers_name_as_text_does():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "p", "q")})
+    options = {"networks": 1, "epochs": 1}
+    model = fastmlp.fit(frame.to_numpy(), Y["text"], **options).model
+    expected = model.predict_proba(frame.to_numpy())
+    np.testing.assert_array_equal(model.predict_proba(frame), expected)
+    named = fastmlp.fit(frame.set_axis(["0", "1"], axis=1), Y["text"], **options).model
+    np.testing.assert_array_equal(named.predict_proba(frame.set_axis([0, 1], axis=1)[[1, 0]]), expected)
+    with pytest.raises(InputError, match="the table lacks '0', '1', and the model does not know 'a', 'b'"):
+        named.predict(frame)
+
+
 @pytest.mark.parametrize(("start", "dtype"), [(0, np.float32), (10**9, np.float64)])
 def test_integers_far_from_zero_keep_what_sets_them_apart(start, dtype):
     X = np.arange(start, start + 600, dtype=np.int32)[:, None]

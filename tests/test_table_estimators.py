@@ -225,6 +225,14 @@ def test_data_frames_go_by_name_and_scikit_learns_inspection_takes_them():
     by_number = TableRegressor(**QUICK).fit(numbered, y)
     for same in (numbered[[2, 3, 1, 0]], numbered, numbered.to_numpy()):
         assert np.array_equal(by_number.predict(same), model.predict(frame))
+    texts = numbered.set_axis(list("0123"), axis=1)  # as a CSV file brings numbers back
+    for fitted, same in (
+        (by_number, texts[list("2310")]),
+        (TableRegressor(**QUICK).fit(texts, y), numbered[[2, 0, 3, 1]]),
+    ):
+        assert np.array_equal(fitted.predict(same), model.predict(frame))
+    with pytest.warns(UserWarning, match="the columns of X go by place, as the model was fitted without their names"):
+        assert np.array_equal(by_number.predict(frame), model.predict(frame))
     assert [*model.set_output(transform="pandas").transform(frame).columns][:1] == ["tableregressor0"]
     found = permutation_importance(model, frame, y, n_repeats=2, random_state=0).importances_mean
     assert found.argmin() == 3

@@ -235,11 +235,11 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _named(self, X: Any, name: str) -> Frame:
         """The columns of the table X; those without names get the names in training, by their place."""
         keys, names = keys_of(X), self.columns_.names
-        if keys is not None:
-            by_name = any(isinstance(key, str) for key in keys) or isinstance(X, Mapping)
-            if by_name or {*keys} == {*names}:
-                self.columns_.require(keys)
-                return read_table(X, name, self.columns_.used)
+        if keys is not None and (by_name := self.columns_.by_name(keys)) is not None:
+            table = read_table(X, name, by_name.values())
+            return Frame({name: table.columns[key] for name, key in by_name.items()})
+        if keys is not None and any(isinstance(key, str) for key in keys):
+            warn_caller(f"the columns of {name} go by place, as the model was fitted without their names")
         table = read_table(X, name)
         if (found := len(table.columns)) != len(names):
             raise InputError(

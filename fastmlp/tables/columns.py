@@ -9,7 +9,7 @@ edges take the place of its weights, and a row needs the two sums beside its val
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,6 +105,18 @@ class Columns:
             raise InputError(
                 f"the table lacks {_listed(missing)}{others}; it must have the columns that the model was fitted to"
             )
+
+    def by_name(self, keys: Collection[Hashable]) -> dict[Hashable, Hashable] | None:
+        """What a table with columns called ``keys`` calls each column that was learnt from; None: columns go by place,
+        as the table or the model has no names but numbers. 0 and "0" name the same if all do. InputError as of
+        ``require``."""
+        alike = {str(key): key for key in keys}
+        if len(alike) == len(self.names) and alike.keys() == {*map(str, self.names)}:
+            return {name: alike[str(name)] for name in self.used}
+        if not all(any(isinstance(name, str) for name in names) for names in (keys, self.names)):
+            return None
+        self.require(keys)
+        return {name: name for name in self.used}
 
     def with_dates(self, table: Frame) -> Frame:
         """The table with dates of some columns read: those whose training values did not show if the day comes first.
