@@ -34,7 +34,7 @@ class Line:
 
     def __init__(self) -> None:
         self.notebook = in_notebook()
-        self.live = self.notebook or sys.stderr.isatty()
+        self.live = self.notebook or getattr(sys.stderr, "isatty", bool)()  # a program with a window has none
         self._display: Any = None
 
     def show(self, text: str) -> None:

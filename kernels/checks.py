@@ -264,6 +264,7 @@ def as_csr(name: str, X: Any) -> CSR:
         remedy = " (call .astype(np.float32))" if values.dtype.kind in "iuf" else ""
         raise TypeError(f"{name} has dtype {values.dtype}; it must be uint8, float32 or float64{remedy}")
     if sparse:
+        require_shape(name, X, (None, None))
         rows, columns = X.shape
         return CSR(np.asarray(X.indptr), np.asarray(X.indices), values, (int(rows), int(columns)))
     require_shape(name, values, (None, None))

@@ -126,6 +126,13 @@ def test_a_notebook_has_one_display_of_the_last_report_and_the_bar(monkeypatch, 
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("stderr", [None, types.SimpleNamespace(write=len, flush=int)], ids=["none", "writes only"])
+def test_a_bar_is_left_out_where_no_stream_can_show_it(stderr, monkeypatch):
+    """As in a program with a window of its own, or in a service that sends what is written to its log."""
+    monkeypatch.setattr("sys.stderr", stderr)
+    assert fastmlp.fit(np.eye(40), np.arange(40) % 2, hidden=2, epochs=1, progress=True).history
+
+
 def test_columns_of_a_data_frame_go_by_name():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcdef"))

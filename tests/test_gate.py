@@ -1,5 +1,7 @@
 """Bad arguments to the public ops: an error that names the argument, before any kernel runs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -409,6 +411,9 @@ def test_other_sparse_matrices_and_values_get_the_call_that_helps():
     with pytest.raises(TypeError, match=r"X has dtype int64; .* \(call .astype\(np.float32\)\)"):
         kernels.csr(sparse.csr_array(dense.astype(np.int64)))
     assert kernels.csr(sparse.csr_array(dense > 0)).dtype == np.uint8
+    # SciPy has such from 1.15 on.
+    with pytest.raises(ValueError, match=r"X has shape \[3\]; it must be \[any, any\]"):
+        kernels.csr(SimpleNamespace(indptr=[0, 1], indices=[1], data=dense[0, 1:2], shape=(3,)))
 
 
 def test_a_matrix_is_a_copy_of_the_arrays_that_it_is_made_of():
