@@ -450,6 +450,18 @@ def test_threads_that_share_a_random_state_draw_other_numbers(make):
     assert (first != second).any()
 
 
+def test_what_a_subclass_has_learnt_before_the_fit_stays():
+    class Counting(TableRegressor):
+        def fit(self, X, y):
+            self.rows_ = len(y)
+            return super().fit(X, y)
+
+    X, y = np.random.default_rng(0).standard_normal((2, 100, 1))
+    model = Counting(n_networks=1, epochs=1).fit({"x": X[:, 0]}, y[:, 0])
+    assert model.rows_ == 100 and model.feature_names_in_ == ["x"]
+    assert not hasattr(model.fit(X, y[:, 0]), "feature_names_in_")
+
+
 def test_other_columns_than_in_training_are_refused_by_name():
     X, y = table(60)
     model = TableRegressor(n_networks=1, epochs=1, random_state=0).fit(X, y)

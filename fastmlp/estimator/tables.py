@@ -153,7 +153,8 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self : object
         """
         fitted = object.__new__(type(self))
-        fitted.__dict__.update({name: value for name, value in self.__dict__.items() if not name.endswith("_")})
+        fitted.__dict__.update(self.__dict__)
+        fitted.__dict__.pop("feature_names_in_", None)  # all else of an earlier fit is set anew
         shared = check_random_state(self.random_state)  # not a copy: threads that share it would draw the same numbers
         undrawn = shared.get_state(legacy=False)
         try:
