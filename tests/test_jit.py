@@ -518,6 +518,20 @@ def test_ahead_of_time_compilation_is_refused(python):
     assert "kernels cannot be compiled ahead of time: its machine code is made for the CPU" in result.stderr
 
 
+def test_kernels_of_a_script_are_pickled_by_their_code(monkeypatch):
+    """A process of joblib's has another __main__, where their names are not."""
+
+    def function(n):
+        return n + 1
+
+    function.__module__ = "__main__"
+    made = kernel(function)
+    monkeypatch.setattr("__main__.function", made, raising=False)
+    data = pickle.dumps(made)
+    monkeypatch.undo()
+    assert pickle.loads(data)(1) == 2
+
+
 def test_kernels_and_pieces_are_pickled_by_name():
     for function in (raw.linear_forward, raw.softmax, share):
         data = pickle.dumps(function)

@@ -193,9 +193,12 @@ class Dispatcher(CPUDispatcher):
         return self.for_python()
 
     def __reduce__(self) -> Any:
-        """Pickle it by name where possible: by its code it would be compiled in each process that unpickles it."""
-        function = self.py_func
-        if getattr(sys.modules.get(function.__module__), function.__name__, None) is self:
+        """Pickle it by name where possible: by its code it would be compiled in each process that unpickles it.
+
+        Other processes, such as joblib's, have another __main__.
+        """
+        function, module = self.py_func, self.py_func.__module__
+        if module != "__main__" and getattr(sys.modules.get(module), function.__name__, None) is self:
             return str(function.__name__)
         return super().__reduce__()
 
