@@ -458,7 +458,8 @@ def test_what_a_subclass_has_learnt_before_the_fit_stays():
 
     X, y = np.random.default_rng(0).standard_normal((2, 100, 1))
     model = Counting(n_networks=1, epochs=1).fit({"x": X[:, 0]}, y[:, 0])
-    assert model.rows_ == 100 and model.feature_names_in_ == ["x"]
+    assert model.rows_ == 100
+    assert model.feature_names_in_ == ["x"]
     assert not hasattr(model.fit(X, y[:, 0]), "feature_names_in_")
 
 
