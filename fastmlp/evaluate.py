@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     X, y, scores = measured(model, data, path, config.data)
     result: dict[str, Any] = {f"test_{name}": value for name, value in scores.items()}
     result |= {"samples": len(y), "data": data.name}
-    on = f"loss {scores['loss']:.4f}, on {len(y):,} samples of {data.name}"
+    on = f"loss {scores['loss']:.4f}, on {len(y):,} {'test ' * (data.X is not data.X_test)}samples of {data.name}"
     if model.target is not None:
         lines = [f"test {scored(scores['rmse'], scores['r2'])}, MAE {scores['mae']:.4g}, {on}"]
     else:

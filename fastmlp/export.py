@@ -134,7 +134,7 @@ def export(model: Any, path: str | Path, *, uint8: bool = False) -> str:
     path = as_path(path)
     convert, (model, labels) = _format_of(path), _as_model(model)
     if isinstance(model, TableModel) and (convert is not _onnx or uint8):
-        raise InputError(f"{path}: a model of tables goes to .onnx only, without uint8")
+        raise InputError(f"{path}: a model of tables goes to .onnx only{', without uint8' * uint8}")
     if uint8 and convert is not _onnx:
         raise InputError(f"{path}: only an .onnx file can take uint8 pixels (--uint8)")
     if uint8 and model.image_shape is None:

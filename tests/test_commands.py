@@ -97,7 +97,7 @@ def test_a_class_that_the_model_does_not_know_is_named(place, command, digits):
 def test_a_table_of_ten_classes_and_of_forty_the_worst_ten(place, command, succeeds, as_json):
     first, head, *rows = succeeds(evaluate, "model.npz", "--data", "digits.npz").out.splitlines()
     assert first.startswith("test accuracy ")
-    assert first.endswith(" on 500 samples of digits")
+    assert first.endswith(" on 500 test samples of digits")
     assert head.split() == ["class", "samples", "precision", "recall", "F1"]
     assert [row.split()[0] for row in rows] == list("0123456789")
     assert len({len(line) for line in (head, *rows)}) == 1  # aligned

@@ -167,6 +167,7 @@ FOREIGN = {
     "a MATLAB file": b"MATLAB 5.0 MAT-file, Platform: GLNXA64",
     "a Python pickle, which runs whatever is in it": pickle.dumps({"X": 1}),
     "an Excel sheet (save it as .csv)": member("xl/workbook.xml"),
+    "a photograph in HEIC or AVIF (save it as .jpg)": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "a zip archive": member("a/b.csv"),
     "compressed, and not by gzip": b"BZh91AY&SY",
     "a database": b"SQLite format 3\0",
@@ -184,7 +185,9 @@ def test_files_that_are_known_and_not_read_are_called_what_they_are(what, name, 
     with pytest.raises(InputError) as error:
         load(str(tmp_path / name))
     assert str(error.value).startswith(f"{tmp_path / name}: is {what}")
-    assert str(error.value).endswith("it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it")
+    assert str(error.value).endswith(
+        "it must be a table in text, an image, or an .npz as np.savez(path, X=X, y=y) writes it"
+    )
 
 
 @pytest.mark.parametrize("content", [b"\0\1\2\3", bytes(range(256))])

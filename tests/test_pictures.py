@@ -190,7 +190,7 @@ def test_what_systems_leave_is_passed_over_and_what_is_no_image_said():
         data, lines = read(spec)
         require(data, images)
         assert lines == [
-            f"{spec}: labels.csv is no image and not used",
+            f"{spec}: labels.csv is no image such as .jpg or .png and not used",
             f"{spec}: loose.png is in no directory of a class and not used",
         ]
 

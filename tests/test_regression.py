@@ -1,5 +1,6 @@
 """Numbers to predict: from a table on the command line to the files that other libraries read."""
 
+import html
 import json
 from pathlib import Path
 
@@ -134,8 +135,16 @@ def test_a_report_draws_predictions_residuals_and_errors_by_decile(place, comman
         "learning-curves.png", "predicted.png", "residuals.png", "deciles.png", "importance.png", "report.html"
     ]  # fmt: skip
     page = Path("run/report/report.html").read_text()
-    for words in ("Predicted against true", "Residuals", "Error by true number", "each of 4 parts", "RMSE", "R²"):
+    for words in (
+        "Predicted against true",
+        "Residuals",
+        "nine of ten by",
+        "Error by true number",
+        "each of 4 parts",
+        "R²",
+    ):
         assert words in page
+    assert html.escape("predicts 'price' of the 40 test samples") in page
     assert "confusion" not in page.lower()
     assert "classif" not in page.partition("Settings")[0]
 

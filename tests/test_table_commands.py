@@ -393,7 +393,7 @@ def test_a_model_is_tested_on_the_rows_that_were_held_out(place, command):
     code, out, err = command(evaluate, "trips")
     assert (code, err) == (0, "")
     assert re.match(
-        r"test accuracy \d+\.\d\d% \(always '(yes|no)': \d+\.\d\d%\), loss 0\.\d+, on 24 samples of trips\n", out
+        r"test accuracy \d+\.\d\d% \(always '(yes|no)': \d+\.\d\d%\), loss 0\.\d+, on 24 test samples of trips\n", out
     )
     always = float(re.search(r"': ([\d.]+)%", out).group(1))
     assert always == pytest.approx(100 * max(int(line.split()[1]) for line in out.splitlines()[2:]) / 24, abs=0.005)

@@ -334,7 +334,7 @@ NO_TABLES = {
     ),
     "HTML": (
         "<!DOCTYPE html>\n",
-        "is XML or HTML; it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it",
+        "is XML or HTML; it must be a table in text, an image, or an .npz as np.savez(path, X=X, y=y) writes it",
     ),
     "thousands, tabs": ("a\tclass\n1,500\tx\n2,500\ty\n",
         f"line 2, column 1 (a): '1,500' has a comma, of decimals or thousands, {WRITTEN_SO}a=category"),

@@ -159,7 +159,7 @@ def _parts(path: Path, tree: list[_File], query: Query) -> tuple[_Part, _Part | 
     where = " in " + " or ".join(_printable(top) for top in (train, test) if top) if train or test else ""
     taken = {file.name for part in used for files in part.values() for file in files}
     for files, what in (
-        ([file for file in tree if not IMAGE.has(file.name)], "no image"),
+        ([file for file in tree if not IMAGE.has(file.name)], "no image such as .jpg or .png"),
         ([file for file in images if file.name not in taken], f"in no directory of a class{where}"),
     ):
         if files:

@@ -20,6 +20,7 @@ _FOREIGN = (
         "an Excel sheet (save it as .csv)",
     ),
     (re.compile(rb"PK\x03\x04"), "a zip archive"),
+    (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf|avi)", re.DOTALL), "a photograph in HEIC or AVIF (save it as .jpg)"),
     (re.compile(rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd"), "compressed, and not by gzip"),
     (re.compile(rb"SQLite format 3"), "a database"),
     (re.compile(rb"(?:[ \t\r]*(?:%[^\n]*)?\n)*[ \t]*@relation", re.IGNORECASE), "an ARFF file"),
@@ -71,5 +72,6 @@ def refuse_foreign(head: bytes, path: Path) -> None:
     for pattern, what in _FOREIGN:
         if pattern.match(head):
             raise InputError(
-                f"{path}: is {what}; it must be a table in text, or an .npz as np.savez(path, X=X, y=y) writes it"
+                f"{path}: is {what}; it must be a table in text, an image, or an .npz as "
+                "np.savez(path, X=X, y=y) writes it"
             )

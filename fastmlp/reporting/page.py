@@ -91,12 +91,14 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
     verbs = ("classify", "predict") if isinstance(model, TableModel) else ("classifies", "predicts")
     words = f"The {model.described} ({model.parameters:,} parameters) "
     samples = f"the {test.y.size:,} test samples of {test.data.name}"
+    label = None if model.label is None else model.label.name
     if model.target is None:
         right, most = plots.percent(test.y.size - test.errors.size, test.y.size), majority(test.y, model.classes)
         always = "" if most is None else f" (always {most[0]!r}: {plots.percent(most[1], test.y.size)})"
-        words += f"{verbs[0]} {right} of {samples} correctly{always}"
+        words += f"{verbs[0]} {right} of {samples} correctly{f' by {label!r}' if label else ''}{always}"
     else:
-        words += f"{verbs[1]} the numbers of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
+        what = repr(label) if label else "the numbers"
+        words += f"{verbs[1]} {what} of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
         words += f"MAE {test.scores['mae']:.4g}"
     of = "" if model.target is None else f", {model.target.loss} of the standardised numbers,"
     words += f"; the mean loss{of} is {test.scores['loss']:.3g}."

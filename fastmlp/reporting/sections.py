@@ -182,7 +182,8 @@ def _feature_names(model: Model) -> Sequence[str]:
 def _predicted_and_true(test: Tested) -> Section:
     words = (
         f"{scored(test.scores['rmse'], test.scores['r2'])} on {len(test.y):,} test samples; on the line a prediction "
-        "would be right."
+        "would be right. RMSE is the root of the mean squared error, in the unit of the numbers; R² is 1 where all is "
+        "right, and 0 where the mean of the true numbers would do as well."
     )
     figure = plots.predicted_and_true(test.y, test.predicted)
     return Section("Predicted against true", words, "predicted", figure, f"Scatter plot. {words}")
@@ -190,10 +191,10 @@ def _predicted_and_true(test: Tested) -> Section:
 
 def _residuals(test: Tested) -> Section:
     residuals = test.predicted - test.y
-    low, middle, high = np.quantile(residuals, [0.1, 0.5, 0.9]).tolist()
+    half, most = np.quantile(np.abs(residuals), [0.5, 0.9]).tolist()
     words = (
-        f"Predicted minus true: below {middle:.4g} for half of the test samples, "
-        f"{low:.4g} to {high:.4g} for eight of ten."
+        f"Predicted minus true. Half of the predictions are off by {half:.4g} at most, nine of ten by {most:.4g}; "
+        f"on the mean they are {abs(residuals.mean()):.4g} too {'high' if residuals.mean() > 0 else 'low'}."
     )
     return Section("Residuals", words, "residuals", plots.residuals(residuals), f"Histogram. {words}")
 
