@@ -8,6 +8,7 @@ from guarded import check_canaries_and_free, guarded
 
 import fastmlp
 import kernels
+from fastmlp import doctor
 from fastmlp.data.synthetic import load_synthetic
 from fastmlp.train import main
 from kernels import bfloat16
@@ -225,6 +226,12 @@ def test_that_it_changes_nothing_is_said_just_where_it_does_not(inputs, options,
         model = fastmlp.fit(X, np.arange(300) % 3, steps=4, networks=0, precision=precision, **options).model
         found.append(model.network.params)
     assert ("precision bfloat16 changes nothing" in caplog.text) == np.array_equal(*found)
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_the_doctor_says_whether_there_is_amx(monkeypatch, available):
+    monkeypatch.setattr(amx, "is_available", lambda: available)
+    assert next(doctor._cpu(kernels)).text.endswith("amx-bf16") == available
 
 
 @with_amx
