@@ -230,7 +230,12 @@ def parser() -> Parser:
         help="a CSV with a header: this column of the table, such as an id, before the prediction (again for each)",
     )
     made.add_json()
-    made.add_argument("--invert", action="store_true", help="images are dark ink on light paper (found out for digits)")
+    made.add_argument(
+        "--invert",
+        action="store_true",
+        help="exchange light and dark: the ink of the images is light and in training was dark, or the other way round "
+        "(found out for digits)",
+    )
     made.add_argument(
         "--as-is", action="store_true",
         help="do not look for digits in images to scale and centre them as in training: only make them grey and resize",
