@@ -646,7 +646,15 @@ def test_labels_in_another_case_or_with_a_point_behind_are_the_same_which_is_sai
 
 
 @pytest.mark.parametrize(
-    "end", ["Total,99.5,{0}\n", "Mean,5,\nstd,1,\n", ",,{0}\n", "Grand total:,,{0}\nMax,,{0}\n", "Gesamt,9,{0}\n"]
+    "end",
+    [
+        "Total,99.5,{0}\n",
+        "Mean,5,\nstd,1,\n",
+        "Mittelwert,5,\nStdabw.,1,\n",
+        ",,{0}\n",
+        "Grand total:,,{0}\nMax,,{0}\n",
+        "Gesamt,9,{0}\n",
+    ],
 )
 @pytest.mark.parametrize("label", ["ok", "1.5"])
 def test_lines_at_the_end_that_sum_up_the_others_are_left_out_and_said(write, end, label):
@@ -689,7 +697,7 @@ def test_a_row_to_predict_that_was_cut_off_is_no_note(write):
     query = Query(known=Features(3, ("a", "b", "c"), frame="must"), labelled=False, say=[].append)
     with pytest.raises(InputError, match="line 3 has 1 fields; the first line has 3"):
         csv_reader.features(Path(write("a.csv", "a,b,c\nx,1,2\nDres\n")), query)
-    assert len(csv_reader.features(Path(write("a.csv", "a,b,c\nx,1,2\n\nMade in Dresden\n")), query)) == 1
+    assert len(csv_reader.features(Path(write("a.csv", "a,b,c\nx,1,2\n\n____\nMade in Dresden\n")), query)) == 1
 
 
 def test_a_last_row_of_a_max_is_a_row(write):
@@ -1371,6 +1379,10 @@ BAD_TABLES = {
     ),
     "no header": ("0,1.5\n1,x\n0,3\n", f"line 2, column 2: 'x' is not a number{ODD}2=category"),
     "a share": ("label,% new\np,1\nq,x\n", f"line 3, column 2 (% new): 'x' is not a number{ODD}'% new=category'"),
+    "a note of two fields below": (
+        "a;b;c;d;label\n" + "1,5;2;3;4;x\n1;2,5;3;4;y\n" * 9 + "\nMade: 12.01.2025; K. Smith\n",
+        "line 21 has 2 fields; the first line has 5",
+    ),
     "a long row of two lines": ('label,a\nx,1.5\ny,"2\n3",4\nx,2\n', "line 4 has 3 fields; the first line has 2"),
     "short row": ("label,a,b\nx,1.5,2\ny,1\n", "line 3 has 2 fields; the first line has 3"),
     "long row": ("label,a,b\nx,1.5,2\ny,1,2,3\n", "line 3 has 4 fields; the first line has 3"),

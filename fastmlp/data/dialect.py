@@ -248,9 +248,10 @@ def _delimiter(lines: list[bytes], path: Path, first: int) -> str:
 
 
 def _without_notes_below(table: list[list[str]]) -> list[list[str]]:
-    """The rows without the last few that are one field each, as lines of text below a table are."""
-    end = next((k for k in range(len(table), 0, -1) if len(table[k - 1]) > 1), 0)
-    return table[:end] if 2 * end > len(table) and len(table[end - 1]) > 2 else table
+    """The rows without the last few that have less than half the fields, as lines of text below a table do."""
+    width = max(map(len, table))
+    end = next(k for k in range(len(table), 0, -1) if 2 * len(table[k - 1]) >= width)
+    return table[:end] if 2 * end > len(table) else table
 
 
 def _titles(table: list[list[str]]) -> int:

@@ -38,10 +38,11 @@ from .values import CURRENCIES, MISSING, feature, is_gap, number, written_date
 _SUMMARIES = {
     "total", "totals", "grand total", "sum", "mean", "average", "avg", "median", "std", "sd", "stdev", "std dev",
     "standard deviation", "min", "max", "minimum", "maximum", "count", "summe", "gesamt", "gesamtsumme",
-    "gesamtergebnis", "mittelwert", "somme", "total general", "total général", "moyenne", "suma", "promedio", "totale",
-    "totaal", "soma", "total geral", "итого", "всего", "合计", "总计", "合計",
+    "gesamtergebnis", "mittelwert", "stdabw", "standardabweichung", "anzahl", "somme", "total general", "total général",
+    "moyenne", "suma", "promedio", "totale", "totaal", "soma", "total geral", "итого", "всего", "合计", "总计", "合計",
 }  # fmt: skip
 _DIGITS_OF_A_GROUP = 3
+_TEXT = re.compile(r" |^[_=*-]+$")  # or a rule above it: a word may be a row that was cut off
 _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _NUMBERED = re.compile(r"[+-]?[0-9]{1,9}")  # how an option says which column by its number
 _COLUMN_NUMBERS = 4  # in order, from 0 or 1 on, are a header; fewer only from 0 on beside names or above decimals
@@ -198,7 +199,7 @@ def _summaries(rows: bytes, delimiter: str, width: int, labelled: bool) -> int:
             texts = [value for value in values[1:] if feature(value) is None]
             if sums and texts and len(values) == len(fields):
                 sums = not 1 < min(map(times, texts)) <= rows.count(b"\n", 0, start)
-            alone = len(values) == 1 < width - 1 and (labelled if len(fields) > 1 else " " in values[0])
+            alone = len(values) == 1 < width - 1 and (labelled if len(fields) > 1 else _TEXT.search(values[0]))
             if not sums and not alone:
                 break
             found = start
