@@ -49,10 +49,9 @@ def dataset_of(X: Any, y: Any, X_test: Any, y_test: Any, sample_weight: Any, con
     y = labels_given("y", y, say)
     samples, held_out = _samples("X", X, "y", y, weight, config.task, say, said=len(kinds) > 0), None
     if X_test is not None:
-        known = samples.columns
         said = isinstance(samples.X, Frame)
         held_out = _samples(
-            "X_test", X_test, "y_test", labels_given("y_test", y_test, say), None, config.task, say, known,
+            "X_test", X_test, "y_test", labels_given("y_test", y_test, say), None, config.task, say, samples,
             said=said,
         )  # fmt: skip
     data = assemble("arrays", samples, held_out, config.val_fraction, config.seed, Query(task=config.task, say=say))
@@ -78,9 +77,9 @@ def _without(dropped: list[str], X: Any) -> Any:
 
 def _samples(
     X_name: str, X: Any, y_name: str, labels: np.ndarray, weight: np.ndarray | None, task: str, say: Say,
-    known: tuple[str, ...] | None = None, *, said: bool,
+    trained: Samples | None = None, *, said: bool,
 ) -> Samples:  # fmt: skip
-    """X and its labels as Samples; ``known`` are the columns that a data frame must have, those of the training set.
+    """X and its labels as Samples, with the columns of those to be ``trained`` on: by name if both have names.
 
     A table with text, dates or gaps becomes a Frame, as does any table where the user has ``said`` what columns are.
     """
@@ -91,15 +90,17 @@ def _samples(
         raise InputError(f"{X_name} is a {type(X).__name__}; fit takes arrays, data frames and SciPy's sparse matrices")
     elif has_columns(X) or is_masked(X) or (array := _array(X_name, X)).dtype.kind not in "biufcV":
         table = read_table(X, X_name)
-        if all(isinstance(name, str) for name in table.columns):
+        known = None if trained is None else trained.columns
+        if all(isinstance(name, str) for name in table.columns) and (trained is None or known is not None):
             columns = tuple(map(str, table.columns)) if known is None else known
             if missing := [name for name in columns if name not in table.columns]:
                 raise InputError(f"{X_name}: column {missing[0]!r} is missing")
             features = table.only(columns)
         else:  # by their place
-            if not all(isinstance(name, (int, np.integer)) for name in table.columns):
+            if trained is None and not all(isinstance(name, (int, np.integer)) for name in table.columns):
                 say(f"{X_name}: columns go by place, as their names are not all text; X.columns.map(str) makes names")
-            features = Frame(dict(zip(names_of(None, len(table.columns), None), table.columns.values())))
+            fitting = known if len(known or ()) == len(table.columns) else None
+            features = Frame(dict(zip(names_of(fitting, len(table.columns), None), table.columns.values())))
         numbers = {str(name): _numbers(values) for name, values in features.columns.items()}
         if not said and all(map(_finite, numbers.values())) and not any(starmap(merges_ids, numbers.items())):
             features = as_samples(np.column_stack([*numbers.values()]), X_name)
@@ -114,6 +115,8 @@ def _samples(
             raise
         if len(features) == 0:
             raise InputError(f"{X_name} is empty; it must hold at least one sample")
+    if trained is not None and isinstance(trained.X, Frame) and features.shape[1] != trained.X.shape[1]:
+        raise InputError(f"{X_name} has {features.shape[1]} columns; {trained.source} has {trained.X.shape[1]}")
     if labels.ndim != 1 or len(labels) != len(features):
         several = " (fastmlp.MLPRegressor learns several numbers)" if labels.ndim > 1 else ""
         raise InputError(

@@ -294,6 +294,19 @@ def test_copies_of_rows_with_gaps_are_said_whatever_a_gap_is(rng):
         assert all(re.search(*pair) for pair in zip(share, said))
 
 
+def test_samples_to_test_on_go_by_place_where_either_has_no_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0].round(2), "b": np.where(X[:, 1] > 0, "p", "q")})
+    table, config = frame.to_numpy(), configure()
+    for given, test in ((frame, table), (frame, frame.set_axis([0, 1], axis=1)), (table, frame), (table, table)):
+        data = dataset_of(given, Y["text"], test[:60], Y["text"][:60], None, config, lambda line: None)
+        assert list(data.X_test.columns) == list(data.X.columns)
+        assert [*data.X_test.columns.values()][1].tolist() == frame["b"][:60].tolist()
+    for other in (table[:60, 1:], np.zeros((60, 3))):
+        with pytest.raises(InputError, match="^X_test has [13] columns; X has 2$"):
+            dataset_of(frame, Y["text"], other, Y["text"][:60], None, config, print)
+
+
 def test_columns_that_go_by_place_though_they_have_names_are_said():
     pandas, said = pytest.importorskip("pandas"), []
     for names in (None, ["a", 2019, 2020], [("g", "a"), ("g", "b"), ("h", "b")], range(1, 4), list("abc")):

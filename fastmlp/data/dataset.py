@@ -374,11 +374,10 @@ def _copied(X_test: Any, y_test: np.ndarray, X: Any, y: np.ndarray) -> float:
 
 def _are(column: np.ndarray, value: Any) -> np.ndarray:
     """Which values of a column are this one, bool [n]; gaps are one value."""
-    if column.dtype.kind in "fmM":
-        return np.isnan(column) if np.isnan(value) else column == value
     try:
-        return np.asarray(column == value, bool)
-    except TypeError:  # beside pandas.NA nothing is true or false
+        gaps = column.dtype.kind in "fmM" and np.isnan(value)
+        return np.isnan(column) if gaps else np.asarray(column == value, bool)
+    except TypeError:  # of a text beside numbers; and beside pandas.NA nothing is true or false
         return np.array([str(each) == str(value) for each in column], bool)
 
 
