@@ -48,6 +48,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print one JSON object instead")
 
     def error(self, message: str) -> NoReturn:
+        if typed := re.fullmatch(r"argument (\S+): invalid (int|float) value: (.*)", message):
+            raise InputError(
+                f"{typed[1]} is {typed[3]}; it must be {'an integer' if typed[2] == 'int' else 'a number'}"
+            )
         flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = message.removeprefix("unrecognized arguments: ").split()[0] if "unrecognized" in message else ""
         unknown = re.sub("^[\u2013\u2014]", "--", unknown)  # as word processors write two hyphens

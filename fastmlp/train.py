@@ -30,6 +30,7 @@ from .paths import (
     atomic_write,
     previous,
     remove_report,
+    runs_of_seeds,
     writing,
 )
 from .screen import Screen, duration, hush
@@ -224,6 +225,8 @@ def _resumed(directory: str, options: dict[str, Any]) -> TrainConfig:
     free = () if run.get("networks") else ("epochs", "steps", "precision")
     if other := sorted(set(options) - {"threads", *free, "data", "test"}):
         raise InputError(f"--{other[0].replace('_', '-')} cannot be changed by --resume: the run would not be the same")
+    if not run and (runs := runs_of_seeds(path.parent)):
+        raise InputError(f"--resume {directory}: holds {len(runs)} runs of --seeds; name one, such as {runs[0]}")
     if not run:
         raise InputError(f"--resume {directory}: no run to go on with (it has no {CONFIG})")
     if {"epochs", "steps"} & set(options):

@@ -207,6 +207,9 @@ def test_runs_of_several_seeds_have_a_page_that_leads_to_each(run, digits, comma
     for seed in (2, 10):
         assert f"../seed-{seed}/report/report.html" in seen.references
     assert "of the 500 test samples" in page(run.parent / "many" / "seed-10" / "report").text
+    one_line(
+        command(train, "--resume", "many"), 2, "--resume many: holds 2 runs of --seeds; name one, such as many/seed-2"
+    )
     one_line(command(evaluate, "many"), 2, "many: holds 2 runs of --seeds; name one of them, such as many/seed-2")
 
 
