@@ -230,7 +230,7 @@ def test_that_it_changes_nothing_is_said_just_where_it_does_not(inputs, options,
 
 @pytest.mark.parametrize("available", [True, False])
 def test_the_doctor_says_whether_there_is_amx(monkeypatch, available):
-    monkeypatch.setattr(amx, "is_available", lambda: available)
+    monkeypatch.setattr(bfloat16, "is_available", lambda: available)
     assert next(doctor._cpu(kernels)).text.endswith("amx-bf16") == available
 
 
