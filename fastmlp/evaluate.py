@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     result |= {"samples": len(y), "data": data.name}
     on = f"loss {scores['loss']:.4f}, on {len(y):,} {'test ' * (data.X is not data.X_test)}samples of {data.name}"
     if model.target is not None:
-        lines = [f"test {scored(scores['rmse'], scores['r2'])}, MAE {scores['mae']:.4g}, {on}"]
+        lines = [f"test {scored(scores['rmse'], scores['r2'], scores['mae'])}, {on}"]
     else:
         predicted = model.class_indices(X)
         of_classes = result["classes"] = class_scores(y, predicted, model.classes)

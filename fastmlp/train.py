@@ -118,7 +118,7 @@ class _Recorded:
         if "test_accuracy" in summary:
             tested = scored_classes(summary["test_accuracy"], self.data.y_test, self.data.classes)
         else:
-            tested = f"{scored(summary['test_rmse'], summary['test_r2'])}, MAE {summary['test_mae']:.4g}"
+            tested = scored(summary["test_rmse"], summary["test_r2"], summary["test_mae"])
         screen.conclude(
             f"test {tested}{best} after {duration(summary['train_seconds'])} of training; model in {self.model}"
         )

@@ -14,7 +14,7 @@ from fastmlp import evaluate, export, predict, report, train
 from fastmlp.config import LOSSES, loss_and_parameters
 from fastmlp.errors import InputError
 from fastmlp.models.loading import model_from
-from fastmlp.models.target import kernel_of, number_scores
+from fastmlp.models.target import kernel_of, number_scores, scored
 
 QUICK = ("--hidden", 16, "--epochs", 3, "--batch-size", 32)
 
@@ -343,3 +343,8 @@ def test_sparse_samples_and_weights_are_for_numbers_too(as_json, here):
     assert model.target.std[0] == pytest.approx(y[50:].std())
     target = fastmlp.fit(data, loss="gamma", backend="reference", **options).model.target
     assert (target.mean[0], target.std[0]) == (0, pytest.approx(y[50:].mean()))  # the logarithm of y / mean is learnt
+
+
+def test_a_result_says_that_always_the_mean_would_have_been_better():
+    assert scored(2, -0.25, 1) == "RMSE 2, R² -0.250 (always the mean: 0), MAE 1"
+    assert scored(2, 0.25, 1) == "RMSE 2, R² 0.250, MAE 1"

@@ -116,6 +116,7 @@ def number_scores(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | No
     }
 
 
-def scored(rmse: float, r2: float) -> str:
-    """RMSE and R² as text."""
-    return f"RMSE {rmse:.4g}, R² {r2:.3f}"
+def scored(rmse: float, r2: float, mae: float | None = None) -> str:
+    """RMSE and R² as text; with the MAE, as of a result, also that always the mean would have been better."""
+    text = f"RMSE {rmse:.4g}, R² {r2:.3f}"
+    return text if mae is None else f"{text}{' (always the mean: 0)' * (r2 < 0)}, MAE {mae:.4g}"

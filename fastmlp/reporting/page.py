@@ -98,8 +98,8 @@ def _summary(test: Tested, model: Model, path: Path, history: list[dict[str, flo
         words += f"{verbs[0]} {right} of {samples} correctly{f' by {label!r}' if label else ''}{always}"
     else:
         what = repr(label) if label else "the numbers"
-        words += f"{verbs[1]} {what} of {samples} with {scored(test.scores['rmse'], test.scores['r2'])}, "
-        words += f"MAE {test.scores['mae']:.4g}"
+        words += f"{verbs[1]} {what} of {samples} with "
+        words += scored(test.scores["rmse"], test.scores["r2"], test.scores["mae"])
     of = "" if model.target is None else f", {model.target.loss} of the standardised numbers,"
     words += f"; the mean loss{of} is {test.scores['loss']:.3g}."
     if history and isinstance(model, TableModel):
