@@ -38,6 +38,9 @@ _STORE, _LOAD = dis.opmap["STORE_NAME"], dis.opmap["LOAD_CONST"]
 _VERSIONED = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}  # packages whose versions are in the environment
 _VALUES = (bool, int, float, complex, str, bytes, type(None))
 
+options_text: Callable[[Any], str] = repr
+"""What ``njit`` was told about a function. ``numba_private``, which imports this module, puts its own function here."""
+
 _vocabulary: dict[str, CodeType] = {}
 class_attributes: list[str] = []
 """The attributes that compiled code may read from a named tuple's class: see ``bundles.class_attribute``."""
@@ -158,8 +161,6 @@ def _text(value: Any, callees: list[FunctionType]) -> str:
     if isinstance(function := getattr(value, "py_func", None), FunctionType):
         callees.append(function)
         if not is_of_the_package(module):
-            from .numba_private import options_text  # which imports this module
-
             return f"{name} {options_text(value)}"
     elif value in _overloads:
         callees += _overloads[value]

@@ -31,6 +31,7 @@ except ImportError as error:
         f"kernels cannot use Numba {numba.__version__}: {error}; install a version that fastmlp's requirements allow"
     ) from error
 
+from . import dependencies
 from .dependencies import vocabulary
 from .linked import VOCABULARY, Linked
 
@@ -409,6 +410,9 @@ def options_text(dispatcher: Any) -> str:
                dispatcher.targetoptions.items()}  # fmt: skip
     signatures = () if dispatcher._can_compile else dispatcher.signatures
     return repr((sorted(options.items()), sorted(map(repr, dispatcher.locals.items())), signatures))
+
+
+dependencies.options_text = options_text
 
 
 def intrinsic(function: Any, constants: bool = False) -> Any:

@@ -104,7 +104,8 @@ def worker_count() -> int:
 class _Worker:
     def __init__(self) -> None:
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; from kernels.jit import workers; workers.serve({store().stamp!r})"
+            f"import sys; sys.path[:] = {sys.path!r}; from kernels import ops, peak; "  # all kernels
+            f"from kernels.jit import workers; workers.serve({store().stamp!r})"
         )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -295,8 +296,6 @@ def serve(stamp: str) -> None:
     gc.disable()  # a tenth of the time
     working, _answers = True, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    from .. import ops, peak  # noqa: F401 (all kernels)
-
     load_registries()
     if store().stamp != stamp:
         return
