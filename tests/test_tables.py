@@ -691,6 +691,8 @@ def test_names_and_values_above_a_table_are_left_out_and_said(write, end):
         val_fraction=None,
     )
     assert len(data.y) == 21
+    baskets = "milk,,,,a\n" * 6 + "bread,milk,tea,oil,a\nmilk,oil,tea,,b\n" * 9
+    assert len(load(write("baskets.csv", baskets), label_column="5", say=[].append, val_fraction=None).y) == 24
 
 
 def test_a_row_to_predict_that_was_cut_off_is_no_note(write):
@@ -1126,6 +1128,9 @@ HEADERS_OF_NUMBERS = {  # the first lines, and whether the first of all is a hea
     "land,2000,2001,2003 a,0.5,6,8 b,6.5,7,8": False,
     "a,2000,2001,2002 a,0.5,6,8 b,6.5,7,8": False,
     "2000,2001,2002 0.5,6,8 6.5,7,8": False,
+    "Ann,1,2,3 Bob,0.5,6,8 Cy,6.5,7,8": False,
+    "Ann,0.5,1.0,1.5 Bob,5,6,8 Cy,6,7,8": False,
+    "Ann,-1,0,1 Bob,5,6,8 Cy,6,7,8": False,
     ",2,3,4,5 1,4,5,6,7 2,6,7,8,9": False,
     "1940,1945,1950,1955 22.2,44.5,59.6,7 44.5,22.2,1,2": True,
     "0.5,1.0,1.5,2.0 0,1,0,0 0,1,1,3": True,
@@ -1149,6 +1154,9 @@ def test_years_taken_for_names_are_said(write):
     data = load(write("years.csv", "land,2000,2001,2002\n" + rows), label_column="-1", say=said.append)
     assert (data.columns, len(data.X) + len(data.X_test)) == (("land", "2000", "2001"), 30)
     assert said[0].endswith("years.csv: line 1 (land, 2000, 2001, 2002) is taken for a header")
+    rows = "".join(f"n{k},{k},{k % 7},{k % 5},1\n" for k in range(30))
+    load(write("doses.csv", "land,0.5,1.0,1.5,2.0\n" + rows), label_column="2", say=said.append)
+    assert any("line 1 (land, 0.5, 1.0, 1.5, 2.0) is taken for a header" in note for note in said)
 
 
 def test_names_are_not_looked_at_for_ids_where_no_number_is_large(write, monkeypatch):

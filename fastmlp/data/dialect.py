@@ -255,11 +255,12 @@ def _without_notes_below(table: list[list[str]]) -> list[list[str]]:
 
 
 def _titles(table: list[list[str]]) -> int:
-    """The number of titles: top rows of one field of text, or, above a header of text alone, with fewer fields than
-    gaps, such as Date and 2024-01-31. The rows below are all of one length, at least 3."""
+    """The number of titles: top rows of one field of text, or, above a header of text that no row has, with fewer
+    fields than gaps, such as Date and 2024-01-31. The rows below are all of one length, at least 3."""
     width = len(table[-1])
     top = next((k for k, row in enumerate(table) if 2 * sum(map(bool, row)) >= width), 0)
-    named = all(table[top]) and not _numbers(table[top])
+    again = any(name in column for name, column in zip(table[top], zip(*table[top + 1 :])))
+    named = all(table[top]) and not _numbers(table[top]) and not again
     plain = 2 * top < len(table) and all(sum(map(bool, row)) < 2 and not _numbers(row) for row in table[:top])
     even = width > 2 and all(len(row) == width for row in table[top:])
     return top if even and (plain or (named and top < len(table) - 1)) else 0

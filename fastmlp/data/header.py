@@ -41,7 +41,7 @@ _SUMMARIES = {
     "gesamtergebnis", "mittelwert", "stdabw", "standardabweichung", "anzahl", "somme", "total general", "total général",
     "moyenne", "suma", "promedio", "totale", "totaal", "soma", "total geral", "итого", "всего", "合计", "总计", "合計",
 }  # fmt: skip
-_DIGITS_OF_A_GROUP = 3
+_DIGITS_OF_A_GROUP, _DIGITS_OF_A_YEAR = 3, 4
 _TEXT = re.compile(r" |^[_=*-]+$")  # or a rule above it: a word may be a row that was cut off
 _GROUPED = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _NUMBERED = re.compile(r"[+-]?[0-9]{1,9}")  # how an option says which column by its number
@@ -135,7 +135,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
     table = read_dialect(text, path)
     names, rows, line = table.fields, table.rows, table.line
     notes, of_pandas = [*table.notes], not query.headed and _is_of_pandas(names)
-    known, numbers = query.known, [*filter(str.isdigit, names)]
+    known, numbers = query.known, [name for name in names if number(name) is not None]
     short = len(names) > 1 and {len(row) for row in table.below} == {len(names) + 1}
     nameless = short and _are_names([row[0] for row in table.below])  # R leaves out the name of the rows' names
     if table.comment is not None and any(feature(field) is not None for field in names):
@@ -147,7 +147,7 @@ def read_head(text: bytes, path: Path, query: Query) -> Head:
             made = "what pandas makes of a row of samples that it takes for a header"
             notes.append(f"line {line} is {made}; it is left out")
             names = [*index, *(str(k) for k in range(len(names) - len(index)))]
-        elif not query.headed and numbers == names:
+        elif not query.headed and all(map(str.isdigit, names)):
             notes.append(f"line {line} ({listed(names)}) is taken for a header of column numbers")
         elif not query.headed and known.columns is None and _are_in_steps(numbers) and not _are_column_numbers(numbers):
             notes.append(f"line {line} ({listed(names)}) is taken for a header")
@@ -299,7 +299,9 @@ def _is_header(table: Table, path: Path, query: Query) -> bool:
             others = [column for name, column in counts_below(numbers) if name not in column]
             if from_0 and many and any(min(column.values()) > 1 for column in others):
                 return True
-        if evidence > 1 and _are_in_steps(given) and not all(_are_in_steps([row[k] for k in numbers]) for row in below):
+        sure = len(given) >= _COLUMN_NUMBERS or (integers and {*map(len, given)} == {_DIGITS_OF_A_YEAR})
+        in_steps = sure and evidence > 1 and _are_in_steps(given)
+        if in_steps and not all(_are_in_steps([row[k] for k in numbers]) for row in below):
             return True
         # Years, say, beside names: none of these comes again, while all text below one does.
         if many and integers and not unnamed:
