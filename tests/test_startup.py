@@ -189,7 +189,7 @@ def test_an_application_that_configures_logging_is_told_there(
         return 2 * x
 
     assert (double(2), double(2.0)) == (4, 4)
-    assert caplog.messages == said
+    assert caplog.record_tuples == [("fastmlp", logging.WARNING, line) for line in said]
     assert capfd.readouterr().err == ""
 
 
