@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -530,6 +530,18 @@ def test_kernels_of_a_script_are_pickled_by_their_code(monkeypatch):
     data = pickle.dumps(made)
     monkeypatch.undo()
     assert pickle.loads(data)(1) == 2
+
+
+def test_a_recursive_kernel_of_a_script_runs_in_a_spawned_process(monkeypatch):
+    """There the script is called __mp_main__: the call was of a symbol that nothing has, and was kept in the cache."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__mp_main__"))
+
+    def factorial(n):
+        return 1 if n < 2 else n * factorial(n - 1)
+
+    factorial.__module__ = "__main__"
+    factorial = kernel(factorial)
+    assert factorial(5) == 120
 
 
 def test_kernels_and_pieces_are_pickled_by_name():

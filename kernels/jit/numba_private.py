@@ -105,6 +105,7 @@ class _KernelCompiler(compiler.Compiler):
         if dispatcher is not None and identity.func is dispatcher.py_func:
             number = dispatcher.number(self.state.args)
             if number is not None:
+                identity.modname = dispatcher.py_func.__module__  # a spawned process calls __main__ __mp_main__
                 identity.unique_id, identity.unique_name = number, f"{identity.func_qualname}${number}"
         self.state.library = library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         library.enable_object_caching()
