@@ -413,7 +413,7 @@ def test_a_file_of_prices_beside_notes_is_known_again(succeeds, tmp_path, monkey
     Path("prices.csv").write_text(content if header else content.partition("\n")[2])
     succeeds(train, "--data", "prices.csv", "--out", "run", "-q", "--networks", 1, "--epochs", 2)
     out, err = succeeds(evaluate, "run")
-    assert ("on 12 samples" in out, err) == (True, "")
+    assert ("on 12 test samples" in out, err) == (True, "")
     assert "; it is tested on the 12 samples held out then\n" in succeeds(evaluate, "run", "--data", "prices.csv").err
 
 
