@@ -126,7 +126,7 @@ def _cpu_name() -> str:
 def _cpu(kernels: Any) -> Findings:
     simd = kernels.simd
     features = [name for name in _FEATURES if f"+{name}" in simd.FEATURES]
-    features += ["amx-bf16"] * import_module(".bfloat16", kernels.__name__).is_available()  # to this process
+    features += ["amx-bf16"] * kernels.bfloat16.is_available()  # to this process
     target = import_module("llvmlite.binding").get_host_cpu_name()
     values = {"features": features, "llvm": target, "register_bytes": simd.REGISTER_BYTES, "registers": simd.REGISTERS}
     yield Finding(

@@ -65,7 +65,7 @@ _NAMES = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 _PUBLIC_MODULES = ("jit", "raw", "reference", "simd")
-_MODULES = (*_PUBLIC_MODULES, "mlp", "sparse", "team", "tuning")
+_MODULES = (*_PUBLIC_MODULES, "activations", "bfloat16", "mlp", "sparse", "team", "tuning")
 
 __all__ = sorted([*_HOME, *_PUBLIC_MODULES])
 

@@ -60,6 +60,15 @@ def test_only_the_backend_imports_kernels_and_readers_nothing_of_it(path):
     assert outside <= {"numpy", "kernels"} | extras.get(path.name, set()) | extras.get(path.parent.name, set())
 
 
+def test_what_fastmlp_uses_of_kernels_is_there_before_anything_else_has_loaded_it():
+    """A submodule is an attribute of its package only once somebody has imported it."""
+    nodes = [node for path in sources("fastmlp") for node in ast.walk(ast.parse(path.read_text()))]
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    used = {node.attr for node in attributes if node.value.id == "kernels" and not node.attr.startswith("__")}
+    assert len(used) > 20
+    assert used <= {*kernels._HOME, *kernels._MODULES}
+
+
 def test_the_top_level_holds_what_a_reader_expects():
     """No run, and no table, of somebody who tried a command there."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
