@@ -235,16 +235,15 @@ class BaseTable(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def _named(self, X: Any, name: str) -> Frame:
         """The columns of the table X; those without names get the names in training, by their place."""
+        if (found := self.columns_.by_name(X, name)) is not None:
+            return found
         keys, names = keys_of(X), self.columns_.names
-        if keys is not None and (by_name := self.columns_.by_name(keys)) is not None:
-            table = read_table(X, name, by_name.values())
-            return Frame({name: table.columns[key] for name, key in by_name.items()})
         if keys is not None and any(isinstance(key, str) for key in keys):
             warn_caller(f"the columns of {name} go by place, as the model was fitted without their names")
         table = read_table(X, name)
-        if (found := len(table.columns)) != len(names):
+        if (count := len(table.columns)) != len(names):
             raise InputError(
-                f"{name} has {found} features, but {type(self).__name__} is expecting {len(names)} features as input"
+                f"{name} has {count} features, but {type(self).__name__} is expecting {len(names)} features as input"
             )
         return Frame(dict(zip(names, table.columns.values())))
 

@@ -9,7 +9,7 @@ edges take the place of its weights, and a row needs the two sums beside its val
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +21,7 @@ from ..data import Frame, Sparse
 from ..data.columns import is_id, says_which_row
 from ..errors import InputError, restated
 from ..formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
+from ..frames import keys_of, read_table
 from .kinds import KINDS, Category, Date, Entries, Kind, as_sparse, diagonal, from_json, side_by_side, to_json
 from .texts import as_dates, counts_of, guessed
 
@@ -106,17 +107,21 @@ class Columns:
                 f"the table lacks {_listed(missing)}{others}; it must have the columns that the model was fitted to"
             )
 
-    def by_name(self, keys: Collection[Hashable]) -> dict[Hashable, Hashable] | None:
-        """What a table with columns called ``keys`` calls each column that was learnt from; None: columns go by place,
-        as the table or the model has no names but numbers. 0 and "0" name the same if all do. InputError as of
-        ``require``."""
+    def by_name(self, X: Any, what: str) -> Frame | None:
+        """The columns of the table X, called ``what``, that were learnt from; None: columns go by place, as X or the
+        model has no names but numbers. 0 and "0" name the same if all do. InputError as of ``require``."""
+        if (keys := keys_of(X)) is None:
+            return None
         alike = {str(key): key for key in keys}
         if len(alike) == len(self.names) and alike.keys() == {*map(str, self.names)}:
-            return {name: alike[str(name)] for name in self.used}
-        if not all(any(isinstance(name, str) for name in names) for names in (keys, self.names)):
+            wanted = [alike[str(name)] for name in self.used]
+        elif all(any(isinstance(name, str) for name in names) for names in (keys, self.names)):
+            self.require(keys)
+            wanted = [*self.used]
+        else:
             return None
-        self.require(keys)
-        return {name: name for name in self.used}
+        table = X if isinstance(X, Frame) else read_table(X, what, wanted)
+        return Frame({name: table.columns[key] for name, key in zip(self.used, wanted)})
 
     def with_dates(self, table: Frame) -> Frame:
         """The table with dates of some columns read: those whose training values did not show if the day comes first.

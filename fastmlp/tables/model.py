@@ -12,7 +12,7 @@ from ..backend import Network, ops
 from ..data import Frame, Sparse
 from ..errors import InputError
 from ..formats import DROP, NUMBER, Features
-from ..frames import keys_of, read_table
+from ..frames import read_table
 from ..models.model import Model
 from ..models.tensor_file import Tensors
 from .columns import Columns
@@ -61,10 +61,8 @@ class TableModel(Model):
 
     def table(self, X: Any) -> Frame:
         """The columns of X that were learnt from. InputError that names the missing ones."""
-        keys = keys_of(X) if self.named or isinstance(X, Frame) else None
-        if keys is not None and (by_name := self.columns.by_name(keys)) is not None:
-            table = X if isinstance(X, Frame) else read_table(X, "X", by_name.values())
-            return Frame({name: table.columns[key] for name, key in by_name.items()})
+        if (self.named or isinstance(X, Frame)) and (found := self.columns.by_name(X, "X")) is not None:
+            return found
         table, names = read_table(X.toarray() if isinstance(X, Sparse) else X), self.columns.names  # by their place
         if len(table.columns) != len(names):
             raise InputError(f"X has {len(table.columns)} columns; this model takes {len(names)}")
