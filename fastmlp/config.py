@@ -1,4 +1,7 @@
-"""The options of a training run, from which the command line, ``fit``, config.toml and checkpoints derive."""
+"""The options of a training run, from which the command line, config.toml and checkpoints derive.
+
+The signature of ``fit`` names each once more, for editors and type checkers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any
 
 from . import __version__
 from .errors import InputError, not_one_of, similar
-from .formats import TRAINING, kinds_of, suffixes
+from .formats import COLUMN_KINDS, TRAINING, kinds_of, suffixes
 from .paths import as_path
 from .presets import PRESETS, table_options
 
@@ -104,8 +107,7 @@ class TrainConfig:
     )
     column: tuple[str, ...] | None = _option(
         None,
-        "what a table's column is, where its values do not say it, such as zip=category: "
-        "number, category, date or drop",
+        f"what a table's column is, where its values do not say it, such as zip=category: {', '.join(COLUMN_KINDS)}",
         metavar="NAME=KIND",
     )
     drop: tuple[str, ...] | None = _option(None, "leave out a table's column", metavar="NAME|N")
@@ -472,14 +474,14 @@ def _check(name: str, value: Any, metadata: Any) -> None:
             raise InputError(not_one_of(f"--{name}", each, choices))
 
 
-# Options of the network and its training: those that a table's networks take, too, and those that only one takes.
+# Options of the network and its training that any network takes, also each of a table's; then those of the data and the
+# run. All others are of one network: a new option is, unless it is named here.
 OF_ANY_NETWORK = ("hidden", "activation", "batch_size", "epochs", "lr", "dropout")
-OF_ONE_NETWORK = (
-    "standardize", "bias", "init_from", "dtype", "precision", "loss", "steps", "optimizer", "layer_rates", "momentum",
-    "nesterov", "schedule", "warmup", "step_epochs", "step_factor", "clip_norm", "average", "weight_decay",
-    "label_smoothing", "augment", "augment_strength", "validation", "patience", "monitor", "backend", "input",
-    "sync_every", "memory", "init", "sampling", "mean", "scale", "epsilon", "report_steps", "evaluate_every",
+_OF_ANY_RUN = (
+    "data", "test", "val_fraction", "label_column", "weight_column", "column", "drop", "offline", "task", "networks",
+    "class_weight", "seed", "threads", "out", "checkpoint_seconds", "given",
 )  # fmt: skip
+OF_ONE_NETWORK = tuple(item.name for item in fields(TrainConfig) if item.name not in (*OF_ANY_NETWORK, *_OF_ANY_RUN))
 
 
 def unknown_option(name: str, known: Iterable[str]) -> InputError:

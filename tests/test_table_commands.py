@@ -14,7 +14,7 @@ from lines import one_line
 import fastmlp
 import kernels
 from fastmlp import evaluate, export, predict, report, train
-from fastmlp.config import OF_ANY_NETWORK, OF_ONE_NETWORK, TrainConfig, configure
+from fastmlp.config import TrainConfig, configure
 from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
 from fastmlp.frames import read_table
@@ -219,15 +219,6 @@ def test_a_table_is_learnt_by_several_networks_unless_one_is_asked_for(kind, opt
     assert completed(config, a_dataset(KINDS[kind])) == config
     if networks:
         assert config.hidden == options.get("hidden", (128, 128))
-
-
-def test_every_option_of_training_is_obeyed_or_refused_for_a_table():
-    """Those of the data and the run are what is left: they go with any."""
-    others = {
-        "data", "test", "val_fraction", "label_column", "weight_column", "column", "drop", "offline", "task",
-        "networks", "class_weight", "seed", "threads", "out", "checkpoint_seconds", "given",
-    }  # fmt: skip
-    assert {*OF_ANY_NETWORK} | {*OF_ONE_NETWORK} | others == {*TrainConfig.__dataclass_fields__}
 
 
 def test_each_option_that_a_table_takes_changes_its_network(place):
