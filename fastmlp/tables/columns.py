@@ -22,7 +22,7 @@ from ..data.columns import is_id, says_which_row
 from ..errors import InputError, restated
 from ..formats import CATEGORY, COLUMN_KINDS, DATE, DROP, NUMBER
 from ..frames import keys_of, read_table
-from .kinds import KINDS, Category, Date, Entries, Kind, as_sparse, diagonal, from_json, side_by_side, to_json
+from .kinds import KINDS, Category, Date, Entries, Kind, as_sparse, diagonal, side_by_side, to_json
 from .texts import as_dates, counts_of, guessed
 
 _DENSE = 0.4  # where no more of the inputs may differ from zero, the matrix is sparse
@@ -56,7 +56,7 @@ class Columns:
 
     @classmethod
     def learn(cls, table: Frame, said: Mapping[Any, str] | None = None, *, drop_empty: bool = False) -> Columns:
-        """Find the kind of each column not ``said`` to be number, category, date or drop. InputError for a wrong kind.
+        """Find the kind of each column not ``said`` to be one of COLUMN_KINDS. InputError for a wrong kind.
 
         A column that is all gaps is refused, or left out with ``drop_empty``.
         """
@@ -191,7 +191,7 @@ class Columns:
             name, kind, about = (str(column[key]) for key in ("name", "kind", "about"))
             if kind not in COLUMN_KINDS or (kind == DROP) != (column["learnt"] is None):
                 raise ValueError(kind)
-            columns.append(Column(name, kind, None if kind == DROP else from_json(kind, column["learnt"]), about))
+            columns.append(Column(name, kind, None if kind == DROP else KINDS[kind].of(column["learnt"]), about))
         found = cls(tuple(columns))
         if len({*found.names}) < len(columns) or not found.inputs:
             raise ValueError("columns")
@@ -202,7 +202,7 @@ class Columns:
         """How many columns there are of each kind, in a line."""
         counts = Counter(column.kind for column in self.columns)
         words = {NUMBER: "number numbers", CATEGORY: "category categories", DATE: "date dates", DROP: "dropped dropped"}
-        parts = [f"{count} {words[kind].split()[count > 1]}" for kind in words if (count := counts[kind])]
+        parts = [f"{count} {words[kind].split()[count > 1]}" for kind in COLUMN_KINDS if (count := counts[kind])]
         return f"columns: {', '.join(parts)}; {self.inputs:,} inputs"
 
     @property

@@ -7,6 +7,8 @@ the training rows has no input.
 A kind has ``inputs``, their number, 0 where nothing can be learnt from the column; ``missing``, the share of gaps in
 training; ``at_once``, how many inputs may differ from zero in a row; ``about``, for the user; and
 
+    learn(values)      what is learnt of the training values; alone: of a table's only column
+    of(saved)          what ``to_json`` saved of it; ValueError, TypeError or KeyError for anything else
     unlike(values)     in words how the values differ from those in training, if they do
     entries(values)    the inputs that are not zero for the values [n]; ValueError for values of another kind
     between_edges()    (a kind with fewer entries, a matrix [its inputs, inputs] whose rows express its inputs by these)
@@ -90,6 +92,18 @@ class Number:
         edges = edges if len(edges) > _FEW_EDGES else edges[:0]
         weight = 1.0 if alone or len(x) < _FEWEST_ROWS else _WEIGHT
         return cls(float(median), scale, edges, float(np.isnan(x).mean()), weight)
+
+    @classmethod
+    def of(cls, saved: Any) -> Number:
+        median, scale, weight = float(saved["median"]), float(saved["scale"]), float(saved.get("weight", 1.0))
+        edges = np.array(saved["edges"], np.float32)
+        if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
+            raise ValueError("number")
+        if not 0 < weight <= FARTHEST:
+            raise ValueError("weight")
+        if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
+            raise ValueError("edges")
+        return cls(median, scale, edges, _share_missing(saved), weight)
 
     @property
     def _levels(self) -> int:
@@ -235,6 +249,10 @@ class Category:
         missing *= constant or bool(often)
         return cls(() if constant else tuple(often), missing, len(counts) - len(often))
 
+    @classmethod
+    def of(cls, saved: Any) -> Category:
+        return cls(tuple(map(str, saved["values"])), _share_missing(saved), int(saved["once"]))
+
     @property
     def inputs(self) -> int:
         return len(self.values) + (self.missing > 0)
@@ -314,6 +332,13 @@ class Date:
         varying = {name: part for name, part in parts.items() if part.inputs > (part.missing > 0)}
         return cls(varying or {"elapsed days": parts["elapsed days"]}, first)  # which says where there is a date
 
+    @classmethod
+    def of(cls, saved: Any) -> Date:
+        parts = {name: _PARTS[name].of(saved["parts"][name]) for name in saved["parts"]}
+        if (first := saved.get("day_first")) not in (None, True, False):
+            raise ValueError("day_first")
+        return cls(parts, first)
+
     @property
     def inputs(self) -> int:
         return sum(part.inputs for part in self.parts.values())
@@ -380,33 +405,16 @@ KINDS: dict[str, type[Kind]] = {NUMBER: Number, CATEGORY: Category, DATE: Date}
 
 
 def to_json(learnt: Kind) -> dict[str, Any]:
-    """What was learnt of a column, in lists and dicts; ``from_json`` reads it."""
+    """What was learnt of a column, in lists and dicts; ``of`` of its kind reads it."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(learnt), default=np.ndarray.tolist))
     return found
 
 
-def from_json(kind: str, saved: Any) -> Kind:
-    """What ``to_json`` made of a kind of that name. ValueError, TypeError or KeyError for anything else."""
-    if kind == DATE:
-        kinds = {name: NUMBER if _PARTS[name] is Number else CATEGORY for name in saved["parts"]}
-        parts: Any = {name: from_json(kinds[name], saved["parts"][name]) for name in kinds}
-        if (first := saved.get("day_first")) not in (None, True, False):
-            raise ValueError("day_first")
-        return Date(parts, first)
+def _share_missing(saved: Any) -> float:
     missing = float(saved["missing"] if "missing" in saved else saved["gaps"])  # once only whether there were any
     if not 0 <= missing <= 1:
         raise ValueError("missing")
-    if kind == CATEGORY:
-        return Category(tuple(map(str, saved["values"])), missing, int(saved["once"]))
-    median, scale, weight = float(saved["median"]), float(saved["scale"]), float(saved.get("weight", 1.0))
-    edges = np.array(saved["edges"], np.float32)
-    if not (np.isfinite([median, scale]).all() and scale >= 0 and edges.ndim == 1 and np.isfinite(edges).all()):
-        raise ValueError("number")
-    if not 0 < weight <= FARTHEST:
-        raise ValueError("weight")
-    if len(edges) in (1, 2) or (np.diff(edges) <= 0).any():  # of which nothing could bend
-        raise ValueError("edges")
-    return Number(median, scale, edges, missing, weight)
+    return missing
 
 
 # -- matrices --------------------------------------------------------------------------------------------------------
