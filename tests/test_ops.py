@@ -83,6 +83,7 @@ def test_every_public_op_is_registered():
     not_ops = {"csr", "threads", "get_num_threads", "set_num_threads", "peak_gflops", "custom_loss", *kernels.RULES}
     not_ops |= {"cache_info", "kernel", "parallel", "warmup"}
     assert exported - not_ops == {op.name for op in OPS}
+    assert {*kernels.RULES} <= exported
 
 
 @pytest.mark.compiles(calls=lambda op, shape: calls_of(op, "float64") if shape == SHAPES[0] else ())

@@ -129,6 +129,7 @@ NO_FUNCTION = "a kernel is made of a function"
         (lambda: kernels.kernel(lambda n: np.zeros(n)[0])(2), TypingError,
             "makes an array, .*; a kernel owns no memory"),
         (lambda: kernels.kernel(lambda x: len([x, x]))(1), TypingError, "uses a list, .*; a kernel owns no memory"),
+        (lambda: kernels.kernel(lambda x: x.max())(np.ones(2)), TypingError, r"or the max\(\) or min\(\) of an array"),
         (lambda: doubled({}), TypeError, "x is a dict; compiled code takes numbers, arrays"),
         (lambda: doubled(np.ones(2, ">f8")), TypeError, "x is an array of >f8; .* the machine's byte order"),
         (lambda: kernels.kernel(lambda x: x)(np.zeros(2)), TypeError, "returns array.*; it must return numbers"),

@@ -76,7 +76,7 @@ def of_layer(arguments, parts):
     """The arguments of the raw op of one layer, a loss or an update."""
     given, X = dict(arguments), arguments.get("X")
     W = arguments.get("W", arguments.get("dY"))
-    if isinstance(X, np.ndarray | CSR) and "shape" not in arguments:
+    if X is not None and W is not None:
         W = np.empty((X.shape[1], W.shape[1]), W.dtype)
         given["scratch"] = raw.linear_scratch(parts, X, W)
     elif "dY" in arguments:

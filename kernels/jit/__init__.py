@@ -307,8 +307,9 @@ class Kernel(_Kept):
         except NumbaError as error:
             if not _OWNS_MEMORY.search(str(error)):
                 raise
-            what = f"kernel {self.py_func.__qualname__} makes an array, or uses a list, set or dictionary"
-            raise TypingError(f"{what}; a kernel owns no memory: pass it arrays to fill") from error
+            what = "makes an array, or uses a list, set or dictionary, or the max() or min() of an array"
+            remedy = "a kernel owns no memory: pass it arrays to fill, and loop over their numbers"
+            raise TypingError(f"kernel {self.py_func.__qualname__} {what}; {remedy}") from error
 
     def for_python(self) -> Any:
         return from_python(self)
