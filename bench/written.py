@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp.formats import PICTURES, TRAINING, Format
+from fastmlp.formats import CSV, PICTURES, TRAINING, Format
 
 # The formats of numbers that can be read here.
 WRITTEN = [each for each in TRAINING if each is not PICTURES and (each.package is None or find_spec(each.package))]
@@ -26,12 +26,12 @@ def write(form: Format, path: Path, X: np.ndarray, y: np.ndarray, columns: list[
         names = ["label", *(columns or [f"p{k}" for k in range(X.shape[1])])]
         pyarrow.parquet.write_table(pyarrow.table([pyarrow.array(array) for array in arrays], names), path)
         return path
-    if form.has_columns:
+    if form is CSV:
         names = columns or [f"p{k}" for k in range(X.shape[1])]
         lines = [",".join(map(str, [label, *row])) for label, row in zip(y.tolist(), X.tolist())]
         lines.insert(0, ",".join(["label", *names]))
     else:
-        assert form.name == "svmlight"
+        assert form.name == "svmlight", f"{__file__} does not write {form.name} yet"
         lines = [
             f"{label} " + " ".join(f"{k + 1}:{row[k]}" for k in np.flatnonzero(row).tolist())
             for label, row in zip(y.tolist(), X)

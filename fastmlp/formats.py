@@ -1,7 +1,8 @@
 """The table of file formats: their names, how their files are recognised, and their readers.
 
 ``load``, the shards of a directory, ``predict``, messages and --help derive from ``FORMATS``. A format is added by an
-entry there; its reader is a module of ``fastmlp.data`` with these functions, the second alone where it has no labels:
+entry there, with samples for the tests in ``bench/written.py`` and ``tests/damage.py``; its reader is a module of
+``fastmlp.data`` with these functions, the second alone where it has no labels:
 
     read(path, query) -> (Samples, Samples or None)     what there is to train on, and what the file itself holds out
     features(path, query) -> X                          the samples alone, as a model with ``query.known`` takes them
@@ -81,8 +82,9 @@ class Format:
     """One kind of file. Its name says so by ``suffixes`` (``.gz`` may follow where it is ``zipped``); under other names
     it is known by how it ``begins``.
 
-    ``trains``: its files hold labels, and may be the shards of a directory. ``has_columns``: labels and weights are
-    columns. ``package`` is what its reader needs.
+    ``trains``: its files hold labels, and may be the shards of a directory. ``is_text``: its reader has ``lines``, it
+    may lie alone in a .zip, and other content may begin as it does. ``has_columns``: labels and weights are columns.
+    ``package`` is what its reader needs.
     """
 
     name: str
