@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastmlp import config
 from kernels.lessons.__main__ import measure
 
 import claims
@@ -154,6 +155,13 @@ def test_every_file_that_a_page_shows_or_lists_is_there(page):
         shown += re.findall(r"(?<![\w/])[\w/]+\.py\b", text)
     assert [name for name in shown if not (page.parent / name).exists()] == []
     assert shown or page.parent.name in ("tests", "fastmlp")
+
+
+def test_the_page_and_the_regressor_name_all_that_options_choose_from():
+    regressor = (ROOT / "fastmlp" / "estimator" / "regressor.py").read_text()
+    assert {*config.LOSSES["regression"]} <= {*re.findall(r"\w+", regressor)}
+    page = {*re.findall(r"\w+", TEXTS[ROOT / "fastmlp" / "README.md"])}
+    assert {*config.LOSSES["regression"], *config.ACTIVATIONS, *config.RULES} <= page
 
 
 @pytest.mark.parametrize("folder", ["kernels", "fastmlp", "bench"])
