@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import codecs
 import functools
 import gc
 import io
 import os
 import re
+import shlex
 import signal
 import sys
 import warnings
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _Main = Callable[..., int]
+ERASE = "\r\x1b[K"  # the last line of a terminal
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,7 +83,51 @@ def say(line: str) -> None:
 
     What came through a pipe has the name stdin, not that of its copy (see ``data.files.readable``).
     """
-    print(re.sub(r"\S*/fastmlp-\w{8}/(?=stdin\b)", "", line), file=sys.stderr, flush=True)
+    write_stderr(_printable(re.sub(r"\S*/fastmlp-\w{8}/(?=stdin\b)", "", line)) + "\n")
+
+
+def write_stderr(text: str) -> None:
+    """What fails once nobody reads stderr any more, or its disk is full, is left out: the work goes on."""
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except OSError:
+        _close(sys.stderr)
+
+
+def _close(stream: Any) -> None:
+    """Let a standard stream lead nowhere: what is still in its buffer would fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def overwrites() -> bool:
+    """Whether stderr is a terminal that can write over its last line."""
+    return getattr(sys.stderr, "isatty", bool)() and os.environ.get("TERM") != "dumb"  # a program's may have no isatty
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    say(line)
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The error handler of stdout: what its encoding lacks is escaped, which is said once."""
+    if (encoding := sys.stdout.encoding.lower()) != "utf-8":
+        _say_once(
+            f"stdout is in {encoding}, which lacks some characters; they are escaped (PYTHONIOENCODING=utf-8: not)"
+        )
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error("fastmlp.escaped", _escaped)
+
+
+def shell_word(path: str | Path) -> str:
+    """The path as a part of a command that may be copied."""
+    if os.name == "nt":
+        import subprocess
+
+        return subprocess.list2cmdline([str(path)])
+    return shlex.quote(str(path))
 
 
 def run_command(
@@ -92,7 +139,7 @@ def run_command(
     """
     atexit.unregister(gc.freeze)  # of a command before this one
     atexit.register(gc.freeze)  # the last search for garbage in all that Numba has made took a fifth of a warm run
-    warnings.showwarning = lambda message, *_, **__: say(str(message))
+    warnings.showwarning = lambda message, *_, **__: say(_one_line(message))
     if sys.stderr is None:  # closed by the caller
         sys.stderr = open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115 (for as long as the process lives)
     ranks, rank = (1, 0) if on_ranks else launched()
@@ -104,17 +151,18 @@ def run_command(
         if sys.stdout is None:
             raise RunError("stdout is closed; there is nowhere to write the result")
         if isinstance(sys.stdout, io.TextIOWrapper):  # names of files and classes that its encoding lacks
-            sys.stdout.reconfigure(errors="backslashreplace")
+            sys.stdout.reconfigure(errors="fastmlp.escaped")
         code = command(argv)
         sys.stdout.flush()
         return code
     except (KeyboardInterrupt, Interrupted) as interruption:
-        echoed = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the ^C that the terminal prints
-        say(f"{echoed}fastmlp {verb}: interrupted{_one_line(interruption)}")
+        if overwrites():
+            write_stderr(ERASE)  # the ^C that the terminal prints
+        say(f"fastmlp {verb}: interrupted{_one_line(interruption)}")
         return 128 + signal.SIGINT
     except (InputError, RunError, MemoryError, OSError) as error:
-        if isinstance(error, OSError):  # a stdout that fails: what is still in its buffer would fail again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, OSError):  # a stdout that fails
+            _close(sys.stdout)
         if not isinstance(error, BrokenPipeError):  # the reader of our output has gone
             say(f"fastmlp {verb}: {'out of memory' if isinstance(error, MemoryError) else _one_line(error)}")
         return 2 if isinstance(error, InputError) else 1
@@ -134,9 +182,13 @@ def command(verb: str, *, on_ranks: bool = False) -> Callable[[_Main], _Main]:
     return decorate
 
 
-def _one_line(error: BaseException) -> str:
-    """The message in one line, without control characters from files' names or content."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(str(error).split()))
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _printable(text: str) -> str:
+    """The text without control characters, which files' names or content may have."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _list_of(kind: Callable[[str], Any], what: str) -> Callable[[str], tuple[Any, ...]]:

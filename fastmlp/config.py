@@ -388,7 +388,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
             raise InputError(f"{path}: holds more than {_LONGEST_TOML:,} bytes; options do not take as many")
         if _DOTTED_KEY.search(content):
             raise RecursionError
-        options = {key.replace("-", "_"): value for key, value in tomllib.loads(content.decode("utf-8")).items()}
+        text = content.decode(errors="surrogateescape")  # names of files may be no UTF-8
+        options = {key.replace("-", "_"): value for key, value in tomllib.loads(text).items()}
         repr(options)  # ValueError for integers that are too long for a message
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None

@@ -10,12 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .cli import say
+from .cli import ERASE, overwrites, say, write_stderr
 
 if TYPE_CHECKING:
     from .training.loop import Progress
 
-_ERASE = "\r\x1b[K"
 _SECONDS_BETWEEN = 0.1  # two progress lines
 _WIDEST_BAR = 20
 _COLUMNS = 80  # if stderr is no terminal, or its width is not known
@@ -34,12 +33,12 @@ class Line:
 
     def __init__(self) -> None:
         self.notebook = in_notebook()
-        self.live = self.notebook or getattr(sys.stderr, "isatty", bool)()  # a program with a window has none
+        self.live = self.notebook or overwrites()
         self._display: Any = None
 
     def show(self, text: str) -> None:
         if not self.notebook:
-            print(f"{_ERASE}{text}", end="", file=sys.stderr, flush=True)
+            write_stderr(f"{ERASE}{text}")
         elif self._display is not None:
             self._display.update({"text/plain": text}, raw=True)
         elif text:

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli import Parser, add_options, command, load_data, say
+from .cli import Parser, add_options, command, load_data, say, shell_word
 from .config import BUILT_IN, PRESETS, TrainConfig, configure, outputs_of, read_toml
 from .errors import InputError, Interrupted, RunError
 from .extras import to_install
@@ -73,7 +73,7 @@ class _Recorded:
                 world=self.world,
             )  # fmt: skip
         except Interrupted:
-            again = f"--resume {self.config.out}"
+            again = f"--resume {shell_word(self.directory)}"
             if not self.checkpoint.exists():
                 raise Interrupted(f", before a network was finished; {again} begins anew") from None
             raise Interrupted(f"; the run so far is in {self.checkpoint}, and {again} goes on") from None
@@ -88,9 +88,9 @@ class _Recorded:
                 result.model.save(self.model)
         summary = self._summary(result.summary, load_seconds)
         if self.writes and result.model.framing is not None:
-            screen.line(f"draw digits for it: python -m fastmlp.export {self.model} page.html")
+            screen.line(f"draw digits for it: python -m fastmlp.export {shell_word(self.model)} page.html")
         elif self.writes:
-            out = self.config.out
+            out = shell_word(self.directory)
             screen.line(f"next: python -m fastmlp.predict {out} FILE")
             screen.line(f"  or: python -m fastmlp.report {out}")
         return summary
@@ -164,7 +164,7 @@ class _Recorded:
     def _write(self, name: str, text: str) -> None:
         path = self.directory / name
         with writing(path), atomic_write(path) as file:  # half a config.toml would mean defaults for the rest
-            file.write(text.encode(errors="replace"))
+            file.write(text.encode(errors="surrogateescape"))  # the names of files as they are
 
 
 def _output_directory(path: str) -> Path:

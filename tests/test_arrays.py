@@ -553,6 +553,7 @@ BAD = {  # what is given in the place of X and y, or beside them
         "every column has one value only",
     ),
     "one class": ({"y": np.full(300, "a")}, "^y: all labels are 'a'; there must be at least two classes"),
+    "a class that is no text": ({"y": ["a", "b\ud800"] * 150}, r"^y: the label of row 1 .*'b\\ud800', which is not"),
     "text to predict": ({"task": "regression"}, "^y: the label .* with task regression it must be a finite number"),
     "unknown option": (  # none that only the commands have, such as label_column
         {"layers": 3},

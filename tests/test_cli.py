@@ -25,6 +25,7 @@ from fastmlp.__main__ import main as dispatch
 from fastmlp.config import TrainConfig
 from fastmlp.models.tensor_file import write_tensors
 from fastmlp.paths import alone_in
+from fastmlp.screen import Screen
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -243,6 +244,35 @@ def test_a_full_disk_behind_stdout_is_one_line(dataset, tmp_path):
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "No space left on device" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_training_goes_on_where_what_it_says_cannot_be_written(dataset, tmp_path):
+    command = [sys.executable, "-m", "fastmlp.train", "--data", dataset, "--epochs", "2", "--out", "run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, cwd=tmp_path, env=environment)
+    assert (result.returncode, result.stdout[:14]) == (0, "test accuracy ")
+    assert (tmp_path / "run" / "model.npz").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text on this system")
+def test_files_of_any_name_are_found_again(dataset, command, succeeds):
+    data = "new\nline \udcff\x1b[2J.npz"  # its bytes are not UTF-8
+    shutil.copy(dataset, data)
+    told = succeeds(train, "--data", data, "--epochs", "1", "--out", "a run").err
+    assert told.startswith(r"new\nline \udcff\x1b[2J: 1,500 training")
+    assert "python -m fastmlp.predict 'a run' FILE" in told
+    assert command(evaluate, "a run", "--json")[0] == 0
+    assert command(train, "--config", "a run/config.toml", "--out", "again")[0] == 0
+
+
+def test_a_dumb_terminal_gets_no_progress_line(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert Screen(0).live
+    monkeypatch.setenv("TERM", "dumb")
+    assert not Screen(0).live
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,13 @@ def test_a_run_becomes_pictures_and_a_page_that_stands_alone(run, digits, succee
     assert ["nesterov", "yes"] in seen.tables[-1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text on this system")
+def test_a_run_in_a_directory_of_any_name(run, succeeds):
+    named = run.rename(run.with_name("run \udcff"))  # its bytes are not UTF-8
+    succeeds(report, named.name)
+    assert "run \\udcff" in page(named / "report").text
+
+
 def test_the_words_and_the_table_say_what_the_model_does(run, digits):
     P, predicted, wrong = answers(run, digits)
     assert 20 < len(wrong) < 400  # a run that has something to show

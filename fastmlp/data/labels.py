@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ..log import Say, warn
 from .values import is_code, written_number
 
 MAX_CLASSES = 10_000
+_HALF_PAIR = re.compile("[\ud800-\udfff]")  # as names of files have that are not in the system's encoding
 _FEW = 20  # distinct numbers may be classes in any file
 _FEW_DECIMALS = 4
 _ROWS_A_CLASS = 20  # so many rows for each distinct number make classes of more of them, 5 of a few with decimals
@@ -206,6 +208,12 @@ def _classes(labels: Labels, source: str, testing: bool) -> tuple[str, ...]:
     if "" in labels.values:
         row = labels.first_row(labels.values.index(""))  # type: ignore[arg-type]
         raise InputError(f"{source}: the label of row {row} (counted from 0) is empty; every row must have one")
+    for k, value in enumerate(labels.values):
+        if _HALF_PAIR.search(str(value)):
+            row = labels.first_row(k)
+            raise InputError(
+                f"{source}: the label of row {row} (counted from 0) is {value!r:.60}, which is not Unicode"
+            )
     if None in numbers:
         classes = sorted(map(str, labels.values))
         if not testing:

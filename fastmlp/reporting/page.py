@@ -166,7 +166,7 @@ def _write(target: Path, title: str, words: str, sections: list[Section], settin
     page = _html(title, words, sections, settings)
     written.append(target / "report.html")
     with writing(written[-1]), atomic_write(written[-1]) as file:
-        file.write(page.encode())
+        file.write(page.encode(errors="backslashreplace"))  # names of files may be no UTF-8
     return written
 
 
