@@ -19,6 +19,7 @@ from fastmlp.data import Dataset, Frame
 from fastmlp.errors import InputError, Interrupted
 from fastmlp.frames import read_table
 from fastmlp.models.loading import model_from
+from fastmlp.models.tensor_file import read_tensors, write_tensors
 from fastmlp.reporting.importance import permutation_importance
 from fastmlp.screen import Screen
 from fastmlp.tables.columns import Columns
@@ -177,6 +178,14 @@ def test_a_stopped_run_goes_on_to_the_bits_of_one_that_never_stopped(place, tmp_
     for changed in (*others, {"class_weight": "balanced"}):
         with pytest.raises(InputError, match=f"is of a run with {next(iter(changed))} .*, which cannot go on with"):
             fastmlp.fit(data, **{**options, **changed}, resume=True)
+    meta, tensors = read_tensors(tmp_path / "checkpoint.npz")
+    del meta["config"]["average"]  # an option that an older version did not have
+    write_tensors(tmp_path / "checkpoint.npz", meta, tensors)
+    assert fastmlp.fit(data, **options, resume=True).model.weights_sha256() == whole.model.weights_sha256()
+    meta["scale"] *= 2
+    write_tensors(tmp_path / "checkpoint.npz", meta, tensors)
+    with pytest.raises(InputError, match="is of a version that made other inputs of these data; a new run takes"):
+        fastmlp.fit(data, **options, resume=True)
 
 
 def a_dataset(X):

@@ -7,6 +7,7 @@ parameters ``best`` and ``average``, all flat; and in ``meta`` ``config`` (every
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -72,8 +73,8 @@ def read_checkpoint(path: Path, say: Callable[[str], None]) -> Checkpoint | None
 def take_over(run: Any, checkpoint: Checkpoint, source: str) -> None:
     """Let a ``run`` on the data ``source`` take over the state in the checkpoint of its file.
 
-    InputError where that is of a run on other data, or with other options of training, or where its state is
-    incomplete. A run of one network may become longer.
+    InputError where that is of a run on other data, or with other options of training, or of a version that made other
+    inputs of the data, or where its state is incomplete. A run of one network may become longer.
     """
     if checkpoint.run.get("digest") != run.digest:
         raise InputError(f"{run.path}: is of a run on other data than {source}")
@@ -85,11 +86,23 @@ def take_over(run: Any, checkpoint: Checkpoint, source: str) -> None:
             theirs = TrainConfig(**checkpoint.config)
             for name in (item.name for item in fields(config) if item.name in fixed):
                 then, now = (each.peak_lr if name == "lr" else getattr(each, name) for each in (theirs, config))
-                if then != now:
+                if name in checkpoint.config and then != now:  # an older version had fewer
                     option = f"--{name.replace('_', '-')}"
                     raise InputError(
                         f"is of a run with {option} {then}, which cannot go on with {now}; a new run takes another file"
                     )
         run.resume(checkpoint)
+        if _inputs(run.model) != _inputs(checkpoint.model):
+            raise InputError(
+                f"{run.path}: is of a version that made other inputs of these data; a new run takes another file"
+            )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{run.path}: the state of the run in it is incomplete; the file is damaged") from None
+
+
+def _inputs(model: Model) -> Any:
+    """What ``model`` makes of samples before its network, and of the network's outputs, to six digits."""
+    meta, tensors = model.contents()
+    learnt = [column["learnt"] for column in meta.get("table", ())]
+    moments = [tensors[name].tolist() for name in ("mean", "std", "target_mean", "target_std") if name in tensors]
+    return json.loads(json.dumps([meta["scale"], learnt, moments]), parse_float=lambda text: f"{float(text):.6g}")
