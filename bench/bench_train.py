@@ -35,7 +35,7 @@ def test_training_step_of_each_rule(compare, images, rule):
             steps(networks[1])
 
     compare(
-        "rules", f"{name}, 64 steps of 16 rows, rule {rule.kind}", lambda: steps(networks[0]), {"1 thread": one_thread}
+        "rules", f"{name}, 64 steps of 16 rows, rule {rule.name}", lambda: steps(networks[0]), {"1 thread": one_thread}
     )
 
 

@@ -1,6 +1,6 @@
 """The update rules, one class each, fused: one pass reads gradient, state and weight and writes state and weight.
 
-A class holds all about its rule: ``kind``; ``slots``, how many numbers of state each weight has; ``coefficients``, the
+A class holds all about its rule: ``name``; ``slots``, how many numbers of state each weight has; ``coefficients``, the
 constants of one step, in float64; ``step``, one step of a tile of weights in registers, which the dense update, the
 sparse update and the steps that a sparse layer puts off all call; ``twin``, the definition in NumPy. Adding a class,
 and its factory to ``RULES``, adds the rule: kernels are compiled for the class that they are called with.
@@ -41,7 +41,7 @@ class Rule(_Constants):
     A constant that is no finite number, or a beta of Adam's outside [0, 1), is refused here: no step has to look again.
     """
 
-    kind: ClassVar[str]
+    name: ClassVar[str]
     slots: ClassVar[int]
     coefficients: ClassVar[Any]
     step: ClassVar[Any]
@@ -72,7 +72,7 @@ class Rule(_Constants):
 
 
 class Sgd(Rule):
-    kind, slots = "sgd", 0
+    name, slots = "sgd", 0
 
     @staticmethod
     def coefficients(rule, weight_decay, lr, t):
@@ -89,7 +89,7 @@ class Sgd(Rule):
 
 
 class Momentum(Rule):
-    kind, slots = "momentum", 1
+    name, slots = "momentum", 1
 
     @staticmethod
     def coefficients(rule, weight_decay, lr, t):
@@ -117,7 +117,7 @@ class Momentum(Rule):
 
 
 class Nesterov(Momentum):
-    kind = "nesterov"
+    name = "nesterov"
 
     @staticmethod
     def step(coefficients, w, g, state):
@@ -133,7 +133,7 @@ class Nesterov(Momentum):
 
 
 class Adam(Rule):
-    kind, slots = "adam", 2
+    name, slots = "adam", 2
     decoupled: ClassVar[bool] = False  # whether the decay is taken off the weight, and is no part of the gradient
 
     def __new__(cls, beta1, beta2, epsilon, weight_decay):
@@ -170,11 +170,11 @@ class Adam(Rule):
 
 
 class AdamW(Adam):
-    kind, decoupled = "adamw", True
+    name, decoupled = "adamw", True
 
 
 class Lion(Rule):
-    kind, slots = "lion", 1
+    name, slots = "lion", 1
 
     @staticmethod
     def coefficients(rule, weight_decay, lr, t):

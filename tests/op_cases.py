@@ -92,12 +92,12 @@ def _backward_update(rng: np.random.Generator, shape: Shape, dtype: Any) -> Iter
 
     Beyond BYTE_ROWS rows of sparse bytes, which have kernels of their own, there is sgd alone.
     """
-    (all_rows, I, O), kinds = shape, list(dict.fromkeys(rule.kind for rule in RULES))
+    (all_rows, I, O), names = shape, list(dict.fromkeys(rule.name for rule in RULES))
     for rule in RULES:
-        B = all_rows if rule.kind == "sgd" else min(all_rows, BYTE_ROWS)
+        B = all_rows if rule.name == "sgd" else min(all_rows, BYTE_ROWS)
         inputs = list(_inputs(rng, B, I, dtype))
-        if rule.kind != "sgd":
-            inputs = inputs[(kinds.index(rule.kind) + (np.dtype(dtype) == np.float64)) % 2 :: 2]
+        if rule.name != "sgd":
+            inputs = inputs[(names.index(rule.name) + (np.dtype(dtype) == np.float64)) % 2 :: 2]
         for X, scale in inputs:
             dY, W, b = _normal(rng, (B, O), dtype), _normal(rng, (I, O), dtype), _normal(rng, (O,), dtype)
             states = {

@@ -163,7 +163,7 @@ def shifted(array, elements):
 RULES = [kernels.momentum(nesterov=True), *(make(weight_decay=0.01) for make in kernels.RULES.values())]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.kind))
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.name))
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "csr"])
 def test_bits_do_not_depend_on_where_arrays_lie_and_what_calls_take(rule, dtype, sparse, rng):
@@ -173,7 +173,7 @@ def test_bits_do_not_depend_on_where_arrays_lie_and_what_calls_take(rule, dtype,
     """
     X = rng.integers(0, 256, (90, 70)).astype(np.uint8) * (rng.random((90, 70)) < (0.2 if sparse else 1))
     scale = 1 / 255
-    if rule.kind == "momentum":
+    if rule.name == "momentum":
         X, scale = rng.standard_normal(X.shape).astype(dtype) * (X > 0), 0.5
     y, rows, rates = rng.integers(0, 10, 90), rng.permutation(90), np.full(5, 0.02)
     start = (rng.standard_normal(70 * 37 + 37 * 10 + 200) / 8).astype(dtype)

@@ -204,7 +204,7 @@ def test_each_row_is_transposed_once_and_by_who_has_least_to_compute(parts):
 # What a rule does with an entry is the same code, wherever its value was read.
 @pytest.mark.parametrize(
     "rule",
-    [rule if rule.kind in ("sgd", "momentum") else pytest.param(rule, marks=pytest.mark.nightly) for rule in RULES],
+    [rule if rule.name in ("sgd", "momentum") else pytest.param(rule, marks=pytest.mark.nightly) for rule in RULES],
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -217,7 +217,7 @@ def test_training_on_a_dictionary_gives_the_same_bits(rule, dtype, rng):
     assert encoded.dtype == plain.dtype
     assert encoded.columns_rise
     np.testing.assert_array_equal(encoded.toarray(), X)
-    for network_dtype in ("float32", "float64") if rule.kind == "sgd" else (dtype,):
+    for network_dtype in ("float32", "float64") if rule.name == "sgd" else (dtype,):
         results = [train(given, y, (150, 100, 5), rule, dtype=network_dtype) for given in (plain, encoded)]
         np.testing.assert_array_equal(*results)
     network = kernels.Network((150, 100, 5), dtype=dtype)
