@@ -51,7 +51,6 @@ from .numba_private import (
     PieceCompiler,
     PythonDispatcher,
     StoredDispatcher,
-    TypingError,
     code_from,
     code_to_keep,
     global_compiler_lock,
@@ -309,7 +308,7 @@ class Kernel(_Kept):
                 raise
             what = "makes an array, or uses a list, set or dictionary, or the max() or min() of an array"
             remedy = "a kernel owns no memory: pass it arrays to fill, and loop over their numbers"
-            raise TypingError(f"kernel {self.py_func.__qualname__} {what}; {remedy}") from error
+            raise TypeError(f"kernel {self.py_func.__qualname__} {what}; {remedy}") from error
 
     def for_python(self) -> Any:
         return from_python(self)
