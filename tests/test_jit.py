@@ -669,7 +669,7 @@ def test_kernels_count_no_references_and_own_no_arrays(empty_cache):
     assert "second_half" in code
     assert "NRT" not in code
     for refused in (view, new):
-        with pytest.raises(NumbaError):
+        with pytest.raises(TypeError, match="a kernel owns no memory"):
             refused(A)
     for refused in (same, pair, user):  # references that their callers would count down
         for _ in range(2):
