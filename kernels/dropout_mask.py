@@ -5,8 +5,6 @@ row 0 of that of key + i, so keys are hashes, too: near ones would share rows. T
 bijection of 32 bits in two multiplications (https://nullprogram.com/blog/2018/07/31/). All functions here are raw.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .bundles import after

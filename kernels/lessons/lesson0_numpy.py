@@ -1,7 +1,5 @@
 """The notebook's step, in float32: each line is an array that goes to memory and comes back."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -7,8 +7,6 @@ and floating-point sums must be taken in the order written.
 Still every C[i, j] is loaded and stored once for each k: three memory operations for two of arithmetic.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -7,8 +7,6 @@ That is a third of lesson 1's memory operations and hardly faster: LLVM vectoris
 the second-level cache, from which every row of A reads all of B. The next lesson mends that; it is written in vectors.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

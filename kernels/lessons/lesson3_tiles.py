@@ -10,8 +10,6 @@ pass by. Blocks of K keep a panel below half that cache; a tile that continues a
 The ten columns of W2 do not fill vectors of 16: there a tile is 8 rows by one vector, of which a mask keeps ten lanes.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

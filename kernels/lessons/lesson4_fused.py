@@ -7,8 +7,6 @@ and never read.
 That saves memory traffic: W1 has 800 kB; lesson 3 wrote its gradient, read it again, and read and wrote the weights.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -7,8 +7,6 @@ alone. For that the batch is transposed to columns once, by a counting sort.
 A product of zero adds nothing, so the sums have the terms of lesson 4 in the same order.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 
@@ -19,15 +17,17 @@ from .lesson4_fused import output_layer
 
 
 @njit
-def compress(X, starts, places, values):
-    """The non-zeros of X row by row: those of row i are places and values[starts[i] : starts[i + 1]]."""
-    count = 0
+def compress(X):
+    """(starts, places, values): the non-zeros of row i of X are places and values[starts[i] : starts[i + 1]]."""
+    starts, places = np.empty(len(X) + 1, np.int64), np.empty(X.size + 1, np.int64)
+    values, count = np.empty(X.size + 1, X.dtype), 0
     for i in range(X.shape[0]):
         starts[i] = count
         for j in range(X.shape[1]):
             places[count], values[count] = j, X[i, j]
             count += X[i, j] != 0  # without a branch: the next number takes the place of a zero
     starts[X.shape[0]] = count
+    return starts, places, values
 
 
 @njit
@@ -51,21 +51,23 @@ def forward(starts, places, values, W1, Y):
 
 
 @njit
-def to_columns(X, starts, places, values, column_starts, samples, column_values):
+def to_columns(starts, places, values, columns):
     """The same non-zeros column by column: counted, summed up, and put where they belong."""
-    column_starts[:] = 0
+    column_starts = np.zeros(columns + 1, np.int64)
+    samples, column_values = np.empty_like(places), np.empty_like(values)
     for k in range(starts[-1]):
         column_starts[places[k] + 1] += 1
-    for j in range(X.shape[1]):
+    for j in range(columns):
         column_starts[j + 1] += column_starts[j]
-    for i in range(X.shape[0]):
+    for i in range(starts.size - 1):
         for k in range(starts[i], starts[i + 1]):
             to = column_starts[places[k]]
             samples[to], column_values[to] = i, values[k]
             column_starts[places[k]] += 1
-    for j in range(X.shape[1], 0, -1):  # each start has moved to its column's end, the next one's start
+    for j in range(columns, 0, -1):  # each start has moved to its column's end, the next one's start
         column_starts[j] = column_starts[j - 1]
     column_starts[0] = 0
+    return column_starts, samples, column_values
 
 
 @njit
@@ -86,12 +88,9 @@ def step(X, labels, W1, W2, lr):
     (B, I), H = X.shape, W1.shape[1]
     Y, dY = np.empty((B, H), X.dtype), np.empty((B, H), X.dtype)
     panel = np.empty(DEPTH * VECTORS * simd.lanes(Y), X.dtype)
-    starts, column_starts = np.empty(B + 1, np.int64), np.empty(I + 1, np.int64)
-    places, samples = np.empty(B * I + 1, np.int64), np.empty(B * I, np.int64)
-    values, column_values = np.empty(B * I + 1, X.dtype), np.empty(B * I, X.dtype)
-    compress(X, starts, places, values)
-    to_columns(X, starts, places, values, column_starts, samples, column_values)
+    starts, places, values = compress(X)
+    columns = to_columns(starts, places, values, I)
     forward(starts, places, values, W1, Y)
     loss = output_layer(Y, labels, W2, lr, dY, panel)
-    update(column_starts, samples, column_values, dY, W1, lr)
+    update(*columns, dY, W1, lr)
     return loss

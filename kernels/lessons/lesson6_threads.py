@@ -8,8 +8,6 @@ Numba's ``prange`` hands the shares to its threads and waits for them. The libra
 (``kernels.team``): it survives forks and several Python threads, and lets others have the cores when they want them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import get_num_threads, njit, prange
 
@@ -29,22 +27,10 @@ def share(part, parts, count):
 
 
 @njit
-def compressed(X):
-    """The non-zeros of X row by row, in arrays of their own."""
-    starts, places, values = (
-        np.empty(len(X) + 1, np.int64),
-        np.empty(X.size + 1, np.int64),
-        np.empty(X.size + 1, X.dtype),
-    )
-    compress(X, starts, places, values)
-    return starts, places, values
-
-
-@njit
 def rows_half(X, labels, W1, W2, W2_T, Y, Z, dY):
     """Forward, loss and dY of these samples."""
     n, H = Y.shape
-    starts, places, values = compressed(X)
+    starts, places, values = compress(X)
     forward(starts, places, values, W1, Y)
     narrow_product(n, H, Y, H, 1, W2, Z)
     loss = softmax_loss(Z, labels)
@@ -55,12 +41,9 @@ def rows_half(X, labels, W1, W2, W2_T, Y, Z, dY):
 @njit
 def columns_half(X, a, b, dY, W1, lr):
     """The update of the rows a .. b - 1 of W1."""
-    mine = X[:, a:b].copy()
-    starts, places, values = compressed(mine)
-    column_starts, samples = np.empty(b - a + 1, np.int64), np.empty(mine.size, np.int64)
-    column_values = np.empty(mine.size, X.dtype)
-    to_columns(mine, starts, places, values, column_starts, samples, column_values)
-    update(column_starts, samples, column_values, dY, W1[a:b], lr)
+    starts, places, values = compress(X[:, a:b].copy())
+    columns = to_columns(starts, places, values, b - a)
+    update(*columns, dY, W1[a:b], lr)
 
 
 @njit(parallel=True)
