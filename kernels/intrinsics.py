@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -170,46 +171,41 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.gep(part_of(context, builder, array_type, array, "data"), [index])
 
 
+def _atomic(returns: Any, array: Any, numbers: int, work: Callable[..., Any]) -> Any:
+    """An operation ``work(builder, pointer, *numbers)`` on the int64 array[index], with so many numbers of int64."""
+
+    def emit(context: Any, builder: Any, memory: Any, index: Any, *values: Any) -> Any:
+        return work(builder, _element(context, builder, array, memory, index), *values)
+
+    return returns(array, types.intp, *(types.int64,) * numbers), emit
+
+
 @intrinsic
 def atomic_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] += value, atomically; returns the value before. int64."""
-
-    def emit(context: Any, builder: Any, memory: Any, i: Any, number: Any) -> Any:
-        return builder.atomic_rmw("add", _element(context, builder, array, memory, i), number, "seq_cst")
-
-    return types.int64(array, types.intp, types.int64), emit
+    return _atomic(types.int64, array, 1, lambda builder, *pair: builder.atomic_rmw("add", *pair, "seq_cst"))
 
 
 @intrinsic
 def atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
     """array[index], with acquire order: all that its writer wrote before is visible afterwards. int64."""
-
-    def emit(context: Any, builder: Any, *place: Any) -> Any:
-        pointer = _element(context, builder, array, *place)
-        return builder.load_atomic(pointer, "acquire", 8)
-
-    return types.int64(array, types.intp), emit
+    return _atomic(types.int64, array, 0, lambda builder, place: builder.load_atomic(place, "acquire", 8))
 
 
 @intrinsic
 def atomic_store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] = value, with release order: after all that this thread wrote before. int64."""
-
-    def emit(context: Any, builder: Any, memory: Any, i: Any, number: Any) -> None:
-        builder.store_atomic(number, _element(context, builder, array, memory, i), "release", 8)
-
-    return types.void(array, types.intp, types.int64), emit
+    return _atomic(types.void, array, 1, lambda builder, at, x: builder.store_atomic(x, at, "release", 8))
 
 
 @intrinsic
 def atomic_replace(typingctx: Any, array: Any, index: Any, expected: Any, value: Any) -> Any:
     """Compare and swap: set array[index] to ``value`` if it is ``expected``; returns whether it was. int64."""
 
-    def emit(context: Any, builder: Any, memory: Any, i: Any, *numbers: Any) -> Any:
-        pointer = _element(context, builder, array, memory, i)
-        return builder.extract_value(builder.cmpxchg(pointer, *numbers, "seq_cst", "seq_cst"), 1)
+    def replace(builder: Any, *place_and_numbers: Any) -> Any:
+        return builder.extract_value(builder.cmpxchg(*place_and_numbers, "seq_cst", "seq_cst"), 1)
 
-    return types.boolean(array, types.intp, types.int64, types.int64), emit
+    return _atomic(types.boolean, array, 2, replace)
 
 
 def _prefetch(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> None:

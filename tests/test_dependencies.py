@@ -61,7 +61,7 @@ EDITS = {
         "update.py", [("return lr, weight_decay\n", "return lr, 0.0\n")], ["raw.linear_backward_weight"]
     ),
     "an intrinsic": (
-        "intrinsics.py", [('load_atomic(pointer, "acquire", 8)', 'load_atomic(pointer, "seq_cst", 8)')], None
+        "intrinsics.py", [('load_atomic(place, "acquire", 8)', 'load_atomic(place, "seq_cst", 8)')], None
     ),
     "vectors": ("simd/vectors.py", [('"add", _of_builder("fadd")', '"add", _of_builder("fsub")')], None),
     "options": ("jit/__init__.py", [('"error_model": "numpy"', '"error_model": "python"')], None),
