@@ -89,25 +89,18 @@ def _calls_on_arrays(
     samples += [reference.csr(numbers.astype(kind)) for kind in kinds if sparse]
     Z, b, images = np.zeros((_FEW, _OUTPUTS), dtype), np.zeros(_OUTPUTS, dtype), np.zeros((4, 28 * 28), np.uint8)
     W, dW, M, V = np.zeros((4, _INPUTS, _OUTPUTS), dtype)
+
+    def update(X: Any, rule: Rule) -> Callable[[], Any]:
+        state, bias_state = (np.zeros((rule.slots, *each.shape), dtype) for each in (W, b))
+        options: dict[str, Any] = {"rule": rule, "lr": 0.0, "state": state, "bias_state": bias_state}
+        return partial(public.linear_backward_update, X, Z, W, b, **options)
+
     return {
         "linear_forward": [partial(public.linear_forward, X, W, b) for X in samples],
         "linear_relu_forward": [partial(public.linear_relu_forward, X, W, b) for X in samples],
         "linear_backward_input": [partial(public.linear_backward_input, Z, W)],
         "linear_backward_weight": [partial(public.linear_backward_weight, X, Z) for X in samples],
-        "linear_backward_update": [
-            partial(
-                public.linear_backward_update,
-                X,
-                Z,
-                W,
-                b,
-                rule=rule,
-                lr=0.0,
-                state=np.zeros((rule.slots, *W.shape), dtype),
-                bias_state=np.zeros((rule.slots, *b.shape), dtype),
-            )
-            for X, rule in itertools.product(samples, rules)
-        ],
+        "linear_backward_update": [update(X, rule) for X, rule in itertools.product(samples, rules)],
         "softmax": [partial(public.softmax, Z)],
         "softmax_cross_entropy": [partial(public.softmax_cross_entropy, Z, np.zeros(_FEW, int))],
         "loss_gradient": [partial(public.loss_gradient, Z, _targets(loss, _FEW), loss) for loss in losses],

@@ -28,13 +28,8 @@ def require_shape(name: str, array: Any, shape: tuple[int | None, ...]) -> None:
     have = array.shape
     if have == shape or (have and have[1:] == shape[1:] and shape[0] is None):  # the usual cases
         return
-    if len(have) == len(shape):
-        for n, want in zip(have, shape):
-            if want is not None and want != n:
-                break
-        else:
-            return
-    raise ValueError(f"{name} has shape {_dims(have)}; it must be {_dims(shape)}")
+    if len(have) != len(shape) or any(want not in (None, n) for n, want in zip(have, shape)):
+        raise ValueError(f"{name} has shape {_dims(have)}; it must be {_dims(shape)}")
 
 
 def _kernel_view(array: np.ndarray) -> np.ndarray:

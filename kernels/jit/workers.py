@@ -68,11 +68,9 @@ def is_large(text: str) -> bool:
 def _free_memory() -> int:
     """Free memory in bytes: the least of the system's and of this control group's."""
     free = [_ROOM * _MOST_WORKERS]
-    with contextlib.suppress(OSError, TypeError, ValueError):
-        free.append(
-            1024
-            * int(re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())[1])  # type: ignore[index]
-        )  # fmt: skip
+    with contextlib.suppress(OSError):
+        for kilobytes in re.findall(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text()):
+            free.append(1024 * int(kilobytes))
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
